@@ -1,0 +1,5 @@
+//! What people write: `fieldbeat.toml` and `tags/*.json`, read and validated.
+
+mod model;
+
+pub use model::*;

@@ -1,0 +1,348 @@
+//! The configuration after validation: every default filled in, every reference resolved to an index.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::tag::{Nanos, ScalarType, UnitId, ValueType};
+
+/// A whole gateway. Every index in it is in range.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    pub gateway: GatewayConfig,
+    pub realtime: RealtimeConfig,
+    pub journal: JournalConfig,
+    pub metrics: MetricsConfig,
+    pub outputs: Vec<OutputConfig>,
+    pub links: Vec<LinkConfig>,
+    pub groups: Vec<GroupConfig>,
+    pub tags: Vec<TagConfig>,
+}
+
+/// Where something was written, for messages: `tags/boiler.json:12:5`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Source {
+    pub file: Arc<str>,
+    pub line: u32,
+    pub column: u32,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct GatewayConfig {
+    pub id: String,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct RealtimeConfig {
+    /// CPUs of the executors, one each; `None`: the isolated CPUs, else the last one.
+    pub cores: Option<Vec<u32>>,
+    /// SCHED_FIFO priority, 1–99.
+    pub priority: u8,
+    pub guard: Guard,
+}
+
+/// How long before a release an executor stops sleeping and spins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Guard {
+    /// Calibrated at start from the measured wake-up latency.
+    Auto,
+    Fixed(Nanos),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct JournalConfig {
+    pub path: PathBuf,
+    pub bytes_max: u64,
+    /// Time between commits.
+    pub commit: Nanos,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct MetricsConfig {
+    /// `None`: switched off.
+    pub listen: Option<SocketAddr>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct OutputConfig {
+    pub name: String,
+    pub source: Source,
+    pub kind: OutputKind,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum OutputKind {
+    Mqtt(MqttConfig),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct MqttConfig {
+    pub host: String,
+    pub port: u16,
+    pub version: MqttVersion,
+    pub tls: Option<TlsConfig>,
+    pub user: Option<String>,
+    pub password: Option<String>,
+    /// Default: `fieldbeat-{gateway}-{output}`.
+    pub client_id: String,
+    /// 0 or 1.
+    pub qos: u8,
+    /// With `{gateway}` and `{group}` still in it.
+    pub topic: String,
+    /// Birth and last will, retained: `online`, `offline`. With `{gateway}` still in it.
+    pub status_topic: String,
+    /// How long samples of one group are gathered into one message.
+    pub batch: Nanos,
+    /// A message is closed when it reaches this.
+    pub message_bytes_max: usize,
+    /// Messages sent and not yet acknowledged.
+    pub in_flight_max: u16,
+    pub keep_alive: Nanos,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MqttVersion {
+    V311,
+    V5,
+}
+
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct TlsConfig {
+    /// `None`: the system's roots.
+    pub ca: Option<PathBuf>,
+    /// Client certificate (chain) and its key, both or none.
+    pub cert: Option<PathBuf>,
+    pub key: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct LinkConfig {
+    pub name: String,
+    pub source: Source,
+    pub protocol: LinkProtocol,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum LinkProtocol {
+    ModbusTcp(ModbusTcpConfig),
+}
+
+impl LinkProtocol {
+    /// As it is written in the tag files.
+    pub fn name(&self) -> &'static str {
+        match self {
+            LinkProtocol::ModbusTcp(_) => "modbus_tcp",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModbusTcpConfig {
+    pub host: String,
+    pub port: u16,
+    /// From request to reply.
+    pub timeout: Nanos,
+    pub connect_timeout: Nanos,
+    /// Outstanding requests on the connection.
+    pub pipeline: u8,
+    /// What one reply is expected to take; admission reckons with it.
+    pub reply_expected: Nanos,
+    /// Registers and bits of one request at most.
+    pub registers_max: u16,
+    pub bits_max: u16,
+    /// Never part of a request.
+    pub unreadable: Vec<UnreadableRange>,
+}
+
+/// Addresses (offsets, both included) that the device refuses to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnreadableRange {
+    /// `None`: every unit of the link.
+    pub unit: Option<UnitId>,
+    pub table: Table,
+    pub first: u16,
+    pub last: u16,
+}
+
+/// The four tables of Modbus (Application Protocol Specification V1.1b3, section 4.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Table {
+    Coils,
+    DiscreteInputs,
+    HoldingRegisters,
+    InputRegisters,
+}
+
+impl Table {
+    /// The function code that reads it.
+    pub fn read_function(self) -> u8 {
+        match self {
+            Table::Coils => 1,
+            Table::DiscreteInputs => 2,
+            Table::HoldingRegisters => 3,
+            Table::InputRegisters => 4,
+        }
+    }
+
+    pub fn from_read_function(function: u8) -> Option<Table> {
+        match function {
+            1 => Some(Table::Coils),
+            2 => Some(Table::DiscreteInputs),
+            3 => Some(Table::HoldingRegisters),
+            4 => Some(Table::InputRegisters),
+            _ => None,
+        }
+    }
+
+    /// Bits (coils, discrete inputs) or registers.
+    pub fn is_bits(self) -> bool {
+        matches!(self, Table::Coils | Table::DiscreteInputs)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct GroupConfig {
+    pub name: String,
+    pub source: Source,
+    pub period: Nanos,
+    pub release: ReleaseMode,
+}
+
+/// How a group's links start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReleaseMode {
+    /// Each link at a phase of its own: less contention.
+    Spread,
+    /// All links of an executor at one instant: a coherent snapshot.
+    Together,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct TagConfig {
+    pub name: String,
+    pub source: Source,
+    /// Index into [`Config::links`].
+    pub link: usize,
+    /// Index into [`Config::groups`].
+    pub group: usize,
+    pub address: TagAddress,
+    pub scale: f64,
+    pub offset: f64,
+    /// Engineering unit, may be empty.
+    pub unit: String,
+    pub description: String,
+}
+
+impl TagConfig {
+    /// The type of the tag's samples: the field's own type, or float64 once it is scaled.
+    pub fn value_type(&self) -> ValueType {
+        let TagAddress::Modbus(address) = &self.address;
+        let scaled = self.scale != 1.0 || self.offset != 0.0;
+        let scalar = |ty: ScalarType| if scaled && ty != ScalarType::Bool { ScalarType::Float64 } else { ty };
+        match address.field {
+            FieldType::Text => ValueType::Text { bytes_max: address.count * 2 },
+            field => match address.array {
+                Some(len) => ValueType::Array { of: scalar(field.scalar()), len },
+                None => ValueType::Scalar(scalar(field.scalar())),
+            },
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum TagAddress {
+    Modbus(ModbusAddress),
+}
+
+/// Where a tag lies in a Modbus device.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModbusAddress {
+    pub unit: UnitId,
+    pub table: Table,
+    /// Offset from 0, as on the wire.
+    pub first: u16,
+    /// Registers (or bits), of the whole array if it is one; `first + count <= 65536`.
+    pub count: u16,
+    pub field: FieldType,
+    /// Elements; `None` for a scalar.
+    pub array: Option<u16>,
+    pub order: WordOrder,
+}
+
+/// What the registers hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FieldType {
+    /// A coil or a discrete input.
+    Bit,
+    /// One bit of a register, 0 the least significant.
+    RegisterBit(u8),
+    Int16,
+    Uint16,
+    Int32,
+    Uint32,
+    Int64,
+    Uint64,
+    Float32,
+    Float64,
+    /// Packed BCD: 4 digits a register; 1, 2 or 4 registers.
+    Bcd {
+        registers: u8,
+    },
+    /// Two characters a register, the first in the high byte (the low one when the order swaps bytes);
+    /// ends at the first NUL.
+    Text,
+}
+
+impl FieldType {
+    /// Registers of one element; 1 for bits; 0 for text, whose length is the address's count.
+    pub fn registers(self) -> u16 {
+        match self {
+            FieldType::Bit | FieldType::RegisterBit(_) | FieldType::Int16 | FieldType::Uint16 => 1,
+            FieldType::Int32 | FieldType::Uint32 | FieldType::Float32 => 2,
+            FieldType::Int64 | FieldType::Uint64 | FieldType::Float64 => 4,
+            FieldType::Bcd { registers } => registers as u16,
+            FieldType::Text => 0,
+        }
+    }
+
+    /// The type of an unscaled element.
+    pub fn scalar(self) -> ScalarType {
+        match self {
+            FieldType::Bit | FieldType::RegisterBit(_) => ScalarType::Bool,
+            FieldType::Int16 => ScalarType::Int16,
+            FieldType::Uint16 => ScalarType::Uint16,
+            FieldType::Int32 => ScalarType::Int32,
+            FieldType::Uint32 => ScalarType::Uint32,
+            FieldType::Int64 => ScalarType::Int64,
+            FieldType::Uint64 | FieldType::Bcd { .. } | FieldType::Text => ScalarType::Uint64,
+            FieldType::Float32 => ScalarType::Float32,
+            FieldType::Float64 => ScalarType::Float64,
+        }
+    }
+}
+
+/// How the bytes of a multi-register value lie on the wire, A being the most significant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum WordOrder {
+    /// Big endian: Modbus's own.
+    #[default]
+    Abcd,
+    /// Little endian.
+    Dcba,
+    /// Big-endian words, bytes swapped in each.
+    Badc,
+    /// Words swapped, bytes big-endian in each.
+    Cdab,
+}
+
+impl WordOrder {
+    /// Least significant register first.
+    pub fn swaps_words(self) -> bool {
+        matches!(self, WordOrder::Dcba | WordOrder::Cdab)
+    }
+
+    /// Low byte first in each register.
+    pub fn swaps_bytes(self) -> bool {
+        matches!(self, WordOrder::Dcba | WordOrder::Badc)
+    }
+}

@@ -1,0 +1,25 @@
+//! Fieldbeat: a real-time, deterministic data acquisition engine and industrial gateway.
+//!
+//! The map of the house, from the bottom up. Imports point down only; `tests/house.rs` keeps it so.
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`tag`] | samples, values, status codes: pure data that everyone shares |
+//! | [`limits`] | every hard limit, with its reason |
+//! | [`config`] | what people write, read and validated |
+//! | [`plan`] | configuration compiled into what the executors walk |
+//! | [`rt`] | the real-time floor: thread, world, executor, ring, image |
+//! | [`link`] | field links, each a non-blocking state machine |
+//! | [`hub`] | rings to batches to consumers; statistics |
+//! | [`store`] | the durable journal and its cursors |
+//! | [`output`] | northbound: MQTT |
+//! | [`serve`] | what others read from us: metrics, health |
+//! | [`plant`] | simulated field devices on real sockets, for demo and tests |
+//! | [`supervise`] | start and stop of a whole gateway |
+
+pub mod config;
+pub mod hub;
+pub mod limits;
+pub mod plan;
+pub mod rt;
+pub mod tag;

@@ -1,0 +1,133 @@
+//! The plan: everything an executor needs, decided before it runs.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::config::{FieldType, ModbusTcpConfig, ReleaseMode, Table, WordOrder};
+use crate::tag::{ExecutorId, GroupId, LinkId, Nanos, TagId, UnitId, ValueType};
+
+/// A gateway's whole work. Ids are indices into these tables.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub tags: Vec<TagPlan>,
+    pub groups: Vec<GroupPlan>,
+    pub links: Vec<LinkPlan>,
+    pub scans: Vec<ScanPlan>,
+    pub executors: Vec<ExecutorPlan>,
+}
+
+#[derive(Debug, Clone)]
+pub struct TagPlan {
+    pub name: Arc<str>,
+    pub link: LinkId,
+    pub group: GroupId,
+    pub ty: ValueType,
+    pub unit: Arc<str>,
+    pub description: Arc<str>,
+}
+
+#[derive(Debug, Clone)]
+pub struct GroupPlan {
+    pub name: Arc<str>,
+    pub period: Nanos,
+    pub release: ReleaseMode,
+}
+
+#[derive(Debug, Clone)]
+pub struct LinkPlan {
+    pub name: Arc<str>,
+    pub executor: ExecutorId,
+    pub protocol: LinkProtocolPlan,
+}
+
+#[derive(Debug, Clone)]
+pub enum LinkProtocolPlan {
+    ModbusTcp(ModbusTcpPlan),
+}
+
+/// The work of one Modbus TCP connection.
+#[derive(Debug, Clone)]
+pub struct ModbusTcpPlan {
+    pub config: ModbusTcpConfig,
+    /// Units in use; requests hold indices into it.
+    pub units: Vec<UnitId>,
+    pub requests: Vec<ModbusRequest>,
+    /// Of all requests, one after the other.
+    pub decodes: Vec<Decode>,
+}
+
+/// One read of a block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModbusRequest {
+    pub scan: ScanId,
+    pub group: GroupId,
+    /// Index into [`ModbusTcpPlan::units`].
+    pub unit: u16,
+    pub table: Table,
+    pub first: u16,
+    pub count: u16,
+    /// Into [`ModbusTcpPlan::decodes`].
+    pub decodes: Range<u32>,
+}
+
+impl ModbusRequest {
+    /// Bytes of values in the reply.
+    pub fn value_bytes(&self) -> usize {
+        if self.table.is_bits() { (self.count as usize).div_ceil(8) } else { self.count as usize * 2 }
+    }
+}
+
+/// How one tag is cut out of a reply's value bytes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Decode {
+    pub tag: TagId,
+    /// Registers (or bits) from the block's first.
+    pub at: u16,
+    /// Registers of text; else elements (1 for a scalar).
+    pub len: u16,
+    pub field: FieldType,
+    pub order: WordOrder,
+    pub ty: ValueType,
+    pub scale: f64,
+    pub offset: f64,
+}
+
+/// A scan: one group's requests on one link. Index into [`Plan::scans`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct ScanId(pub u32);
+
+impl ScanId {
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScanPlan {
+    pub group: GroupId,
+    pub link: LinkId,
+    /// Of the link's requests.
+    pub requests: Range<u32>,
+}
+
+/// One pinned thread.
+#[derive(Debug, Clone)]
+pub struct ExecutorPlan {
+    pub cpu: u32,
+    /// The links it owns, ascending.
+    pub links: Vec<LinkId>,
+    /// Sorted by period, then phase.
+    pub releases: Vec<ReleasePlan>,
+    /// Samples a second when all goes well (array and text slots counted).
+    pub slots_per_s: u64,
+}
+
+/// Scans that start at one instant, every period.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReleasePlan {
+    pub group: GroupId,
+    pub period: Nanos,
+    /// From the executor's first instant; below the period.
+    pub phase: Nanos,
+    pub scans: Vec<ScanId>,
+}
