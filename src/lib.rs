@@ -22,4 +22,5 @@ pub mod hub;
 pub mod limits;
 pub mod plan;
 pub mod rt;
+pub mod store;
 pub mod tag;

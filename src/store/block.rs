@@ -1,0 +1,55 @@
+//! What the journal hands out: blocks of samples, with all that is needed to tell them to others.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::hub::Batch;
+
+/// One start of the gateway: the upper 48 bits are its UTC milliseconds, the lower 16 are random.
+/// (boot, executor, sequence) names a sample for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BootId(pub u64);
+
+impl fmt::Display for BootId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// The names behind the ids of one boot's plan.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Dictionary {
+    pub gateway: String,
+    /// By TagId.
+    pub tags: Vec<DictionaryTag>,
+    /// By GroupId.
+    pub groups: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DictionaryTag {
+    pub name: String,
+    /// [`crate::tag::ValueType::code`].
+    pub ty: u8,
+    /// Engineering unit, may be empty.
+    pub unit: String,
+}
+
+/// A run of samples in the journal.
+#[derive(Debug, Clone)]
+pub struct Block {
+    /// Its place in the log; rises by one from block to block, over boots too.
+    pub index: u64,
+    pub boot: BootId,
+    pub dictionary: Arc<Dictionary>,
+    pub batch: Batch,
+}
+
+/// How far a reader has come: everything before it is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Position {
+    /// Index of the block to go on with.
+    pub block: u64,
+    /// Samples of that block that are done already (payload slots not counted).
+    pub samples: u32,
+}
