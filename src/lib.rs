@@ -20,6 +20,7 @@
 pub mod config;
 pub mod hub;
 pub mod limits;
+pub mod link;
 pub mod plan;
 pub mod rt;
 pub mod store;

@@ -51,12 +51,25 @@ pub struct ModbusTcpPlan {
     pub config: ModbusTcpConfig,
     /// Units in use; requests hold indices into it.
     pub units: Vec<UnitId>,
+    /// First the blocks of all scans, then the halves they may fall into.
     pub requests: Vec<ModbusRequest>,
-    /// Of all requests, one after the other.
+    /// How many of the requests are blocks; the rest are halves.
+    pub block_count: u32,
+    /// Sorted by scan and address; a request and its halves share theirs.
     pub decodes: Vec<Decode>,
 }
 
+impl ModbusTcpPlan {
+    /// What is asked as long as the device refuses no address.
+    pub fn blocks(&self) -> &[ModbusRequest] {
+        &self.requests[..self.block_count as usize]
+    }
+}
+
 /// One read of a block.
+///
+/// A block of several tags carries its two halves: when the device refuses the block's addresses (exception
+/// 02), the link goes on with the halves, down to the single tag that is at fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModbusRequest {
     pub scan: ScanId,
@@ -68,6 +81,8 @@ pub struct ModbusRequest {
     pub count: u16,
     /// Into [`ModbusTcpPlan::decodes`].
     pub decodes: Range<u32>,
+    /// Indices of the two halves in [`ModbusTcpPlan::requests`].
+    pub halves: Option<[u32; 2]>,
 }
 
 impl ModbusRequest {
@@ -81,8 +96,8 @@ impl ModbusRequest {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Decode {
     pub tag: TagId,
-    /// Registers (or bits) from the block's first.
-    pub at: u16,
+    /// Offset from 0 of its first register (or bit); a block's own first is subtracted when it is read.
+    pub first: u16,
     /// Registers of text; else elements (1 for a scalar).
     pub len: u16,
     pub field: FieldType,

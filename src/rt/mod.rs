@@ -1,7 +1,20 @@
 //! The real-time floor. Nothing in here allocates, locks, logs, resolves, opens or frees once it runs.
 
 mod counters;
+mod executor;
+mod image;
+mod link;
+mod linux;
 mod report;
+mod sink;
+mod sync;
+mod world;
 
 pub use counters::{Count, Counters, ExecutorCounters, GroupCounters, LinkCounters, LinkState, ScanCounters};
+pub use executor::{Clock, Connected, Executor, Wiring};
+pub use image::{Image, Reading};
+pub use link::{CloseReason, Closed, Floor, Link, ScanRelease};
+pub use linux::{LinuxWorld, monotonic_now};
 pub use report::{Report, RequestResult};
+pub use sink::{Frame, Sink};
+pub use world::{Conn, Io, Ready, World};

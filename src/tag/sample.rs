@@ -10,6 +10,8 @@ pub mod flags {
     pub const LONG: u8 = 2;
     /// No sample: `value` samples were dropped here because the ring was full.
     pub const GAP: u8 = 4;
+    /// There is no value: the tag was never read. The time is that of the status.
+    pub const NO_VALUE: u8 = 8;
 }
 
 /// The tag of a gap record.
@@ -56,6 +58,12 @@ impl Sample {
     #[inline]
     pub fn is_gap(&self) -> bool {
         self.flags & flags::GAP != 0
+    }
+
+    /// Whether the tag was never read, so that there is nothing to hold.
+    #[inline]
+    pub fn has_no_value(&self) -> bool {
+        self.flags & flags::NO_VALUE != 0
     }
 
     #[inline]

@@ -1,0 +1,3 @@
+//! Field links: each a non-blocking state machine behind [`crate::rt::Link`].
+
+pub mod modbus;

@@ -1,0 +1,58 @@
+//! Requests waiting for the wire: first in, first out within a scan, and the faster scan first.
+
+/// Fixed rings, one a scan. A request stands in it at most once, so it never overflows.
+pub struct Queue {
+    scans: Box<[Ring]>,
+}
+
+struct Ring {
+    items: Box<[u32]>,
+    head: usize,
+    len: usize,
+}
+
+impl Queue {
+    /// `capacities`: the requests of each scan, the fastest scan first.
+    pub fn new(capacities: impl Iterator<Item = usize>) -> Queue {
+        Queue {
+            scans: capacities.map(|n| Ring { items: vec![0; n.max(1)].into_boxed_slice(), head: 0, len: 0 }).collect(),
+        }
+    }
+
+    pub fn push(&mut self, scan: usize, request: u32) {
+        let ring = &mut self.scans[scan];
+        debug_assert!(ring.len < ring.items.len());
+        let at = (ring.head + ring.len) % ring.items.len();
+        ring.items[at] = request;
+        ring.len += 1;
+    }
+
+    /// The next request and its scan.
+    pub fn pop(&mut self) -> Option<(usize, u32)> {
+        let (scan, ring) = self.scans.iter_mut().enumerate().find(|(_, ring)| ring.len > 0)?;
+        let request = ring.items[ring.head];
+        ring.head = (ring.head + 1) % ring.items.len();
+        ring.len -= 1;
+        Some((scan, request))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_faster_scan_goes_first_and_order_is_kept_within_a_scan() {
+        let mut queue = Queue::new([2, 3].into_iter());
+        queue.push(1, 10);
+        queue.push(1, 11);
+        queue.push(0, 1);
+        assert_eq!(queue.pop(), Some((0, 1)));
+        assert_eq!(queue.pop(), Some((1, 10)));
+        queue.push(1, 12);
+        queue.push(1, 13);
+        queue.push(0, 2);
+        let rest: Vec<_> = std::iter::from_fn(|| queue.pop()).collect();
+        assert_eq!(rest, [(0, 2), (1, 11), (1, 12), (1, 13)]);
+    }
+}

@@ -1,0 +1,183 @@
+//! The process image: the latest value of every tag, written by the executor that owns the tag, read by
+//! anyone without a lock.
+//!
+//! One 64-byte slot a tag under a sequence lock; long values lie in a buffer of their own under the same
+//! lock. The writer never waits. A reader that meets a write tries again, a bounded number of times.
+//!
+//! This file has no dependency but `sync`, so that it is model-checked as it is (tests/loom).
+
+use super::sync::{AtomicU64, Ordering, fence};
+
+/// The latest reading of one tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Reading {
+    /// CLOCK_MONOTONIC, nanoseconds, at which the value was read; 0: never.
+    pub t_mono_ns: u64,
+    /// Raw bits; the length in bytes of a long value.
+    pub value: u64,
+    /// OPC UA StatusCode.
+    pub status: u32,
+    pub cycle: u32,
+}
+
+/// Sequence (odd while being written), time, value, status and cycle.
+#[repr(align(64))]
+struct Slot {
+    sequence: AtomicU64,
+    t_mono_ns: AtomicU64,
+    value: AtomicU64,
+    status_cycle: AtomicU64,
+    /// Where the long value starts in `Image::long`, in words, and its room; never changes.
+    long_start: u32,
+    long_words: u32,
+}
+
+/// See the module.
+pub struct Image {
+    slots: Box<[Slot]>,
+    long: Box<[AtomicU64]>,
+}
+
+/// Tries of a reader before it gives up. A write takes some nanoseconds, so this many in a row means that
+/// the writer was stopped in the middle of one; the reader then comes back later instead of spinning.
+const TRIES_MAX: usize = 1000;
+
+impl Image {
+    /// `long_bytes_max` has one entry a tag: the most bytes of its long value, 0 for a scalar. Every slot
+    /// starts with `status` and no value.
+    pub fn new(long_bytes_max: impl IntoIterator<Item = usize>, status: u32) -> Image {
+        let mut words_used = 0u32;
+        let slots = long_bytes_max
+            .into_iter()
+            .map(|bytes| {
+                let long_words = bytes.div_ceil(8) as u32;
+                let long_start = words_used;
+                words_used += long_words;
+                Slot {
+                    sequence: AtomicU64::new(0),
+                    t_mono_ns: AtomicU64::new(0),
+                    value: AtomicU64::new(0),
+                    status_cycle: AtomicU64::new(u64::from(status) << 32),
+                    long_start,
+                    long_words,
+                }
+            })
+            .collect();
+        Image { slots, long: (0..words_used).map(|_| AtomicU64::new(0)).collect() }
+    }
+
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Writes a reading. Only the tag's executor may call it.
+    #[inline]
+    pub fn write(&self, tag: usize, reading: Reading) {
+        self.write_long(tag, reading, &[]);
+    }
+
+    /// Writes a reading with the bytes of a long value. Only the tag's executor may call it.
+    #[inline]
+    pub fn write_long(&self, tag: usize, reading: Reading, bytes: &[u8]) {
+        let slot = &self.slots[tag];
+        let sequence = slot.sequence.load(Ordering::Relaxed);
+        // Sync point A: a reader that sees any store below also sees this odd number, or the even one
+        // that follows (fence, pairs with B).
+        slot.sequence.store(sequence.wrapping_add(1), Ordering::Relaxed);
+        fence(Ordering::Release);
+        slot.t_mono_ns.store(reading.t_mono_ns, Ordering::Relaxed);
+        slot.value.store(reading.value, Ordering::Relaxed);
+        slot.status_cycle.store(u64::from(reading.status) << 32 | u64::from(reading.cycle), Ordering::Relaxed);
+        for (word, chunk) in self.long_of(slot).iter().zip(bytes.chunks(8)) {
+            let mut padded = [0u8; 8];
+            padded[..chunk.len()].copy_from_slice(chunk);
+            word.store(u64::from_le_bytes(padded), Ordering::Relaxed);
+        }
+        // Sync point C: everything above is visible to a reader that loads this number (pairs with D).
+        slot.sequence.store(sequence.wrapping_add(2), Ordering::Release);
+    }
+
+    /// The latest reading; `None` only when every try met a write.
+    pub fn read(&self, tag: usize) -> Option<Reading> {
+        self.read_long(tag, &mut [])
+    }
+
+    /// The latest reading and the bytes of its long value, as many as fit `out`.
+    pub fn read_long(&self, tag: usize, out: &mut [u8]) -> Option<Reading> {
+        let slot = self.slots.get(tag)?;
+        (0..TRIES_MAX).find_map(|_| self.try_read(slot, out))
+    }
+
+    /// One try. `None` when it met a write.
+    fn try_read(&self, slot: &Slot, out: &mut [u8]) -> Option<Reading> {
+        // Sync point D: pairs with C.
+        let before = slot.sequence.load(Ordering::Acquire);
+        if before & 1 == 1 {
+            return None;
+        }
+        let status_cycle = slot.status_cycle.load(Ordering::Relaxed);
+        let reading = Reading {
+            t_mono_ns: slot.t_mono_ns.load(Ordering::Relaxed),
+            value: slot.value.load(Ordering::Relaxed),
+            status: (status_cycle >> 32) as u32,
+            cycle: status_cycle as u32,
+        };
+        for (word, chunk) in self.long_of(slot).iter().zip(out.chunks_mut(8)) {
+            let bytes = word.load(Ordering::Relaxed).to_le_bytes();
+            chunk.copy_from_slice(&bytes[..chunk.len()]);
+        }
+        // Sync point B: pairs with the fence at A.
+        fence(Ordering::Acquire);
+        (slot.sequence.load(Ordering::Relaxed) == before).then_some(reading)
+    }
+
+    fn long_of(&self, slot: &Slot) -> &[AtomicU64] {
+        &self.long[slot.long_start as usize..(slot.long_start + slot.long_words) as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_starts_with_its_first_status_and_no_time() {
+        let image = Image::new([0, 10], 0x8032_0000);
+        assert_eq!(image.read(1), Some(Reading { status: 0x8032_0000, ..Reading::default() }));
+        assert_eq!(image.read(2), None);
+    }
+
+    #[test]
+    fn a_long_value_reads_back_beside_its_neighbours() {
+        let image = Image::new([9, 5], 0);
+        let reading = |value| Reading { t_mono_ns: 1, value, status: 0, cycle: 2 };
+        image.write_long(0, reading(9), b"123456789");
+        image.write_long(1, reading(5), b"abcde");
+        let mut out = [0u8; 9];
+        assert_eq!(image.read_long(0, &mut out), Some(reading(9)));
+        assert_eq!(&out, b"123456789");
+        assert_eq!(image.read_long(1, &mut out[..5]), Some(reading(5)));
+        assert_eq!(&out[..5], b"abcde");
+    }
+
+    #[test]
+    fn readers_never_see_halves_of_two_writes() {
+        let image = Image::new([0], 0);
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                for n in 1..200_000u64 {
+                    image.write(0, Reading { t_mono_ns: n, value: n * 3, status: n as u32, cycle: n as u32 });
+                }
+            });
+            while !writer.is_finished() {
+                if let Some(r) = image.read(0) {
+                    assert_eq!((r.value, r.cycle), (r.t_mono_ns * 3, r.t_mono_ns as u32));
+                }
+            }
+        });
+    }
+}

@@ -1,0 +1,94 @@
+//! What an executor asks of a field link.
+
+use super::counters::Counters;
+use super::report::Report;
+use super::sink::Sink;
+use super::world::{Conn, World};
+use crate::plan::ScanId;
+use crate::tag::{LinkId, Nanos};
+use std::sync::Arc;
+
+/// What an executor lends to a link for one step.
+pub struct Floor<W> {
+    pub world: W,
+    pub sink: Sink,
+    pub counters: Arc<Counters>,
+    pub(super) reports: rtrb::Producer<Report>,
+    pub(super) executor: usize,
+    /// Connections given up in this step, on their way to the connector.
+    pub(super) closed: rtrb::Producer<Closed>,
+}
+
+/// A connection that an executor gave up; the connector closes it and makes a new one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Closed {
+    pub link: LinkId,
+    pub conn: Conn,
+    pub reason: CloseReason,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The peer closed it, or an error broke it.
+    Lost,
+    /// It spoke something that is not the protocol.
+    Garbage,
+    /// Nothing came for so long that the connection may be half open.
+    Silent,
+    /// The executor could not watch it.
+    Refused,
+}
+
+impl<W: World> Floor<W> {
+    /// Tells the statistics; dropped and counted when they lag behind.
+    #[inline]
+    pub fn report(&mut self, report: Report) {
+        if self.reports.push(report).is_err() {
+            self.counters.executors[self.executor].reports_dropped.add(1);
+        }
+    }
+
+    /// Gives a connection back to the connector.
+    pub fn give_up(&mut self, link: LinkId, conn: Conn, reason: CloseReason) {
+        self.world.detach(conn);
+        // There is room: a link has one connection at a time, and gets a new one only after the connector
+        // took the old one out of this ring.
+        let pushed = self.closed.push(Closed { link, conn, reason });
+        debug_assert!(pushed.is_ok());
+    }
+}
+
+/// One release of a scan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScanRelease {
+    pub scan: ScanId,
+    pub nominal: Nanos,
+    pub cycle: u32,
+}
+
+/// A non-blocking state machine on one connection. Every method is one bounded step.
+pub trait Link<W: World> {
+    fn id(&self) -> LinkId;
+
+    /// A scan is due: its requests join the queue. Sends nothing yet.
+    fn release(&mut self, release: ScanRelease, floor: &mut Floor<W>);
+
+    /// Sends what can be sent now.
+    fn send(&mut self, now: Nanos, floor: &mut Floor<W>);
+
+    /// The connection is readable: receive once, decode what is whole, send what became possible.
+    fn receive(&mut self, floor: &mut Floor<W>);
+
+    /// When `expire` has something to do; [`Nanos::NEVER`] when only the connection can wake it. A time in
+    /// the past: there is work left over from the last step.
+    fn deadline(&self) -> Nanos;
+
+    /// The deadline has passed.
+    fn expire(&mut self, now: Nanos, floor: &mut Floor<W>);
+
+    /// A new connection.
+    fn adopt(&mut self, conn: Conn, now: Nanos, floor: &mut Floor<W>);
+
+    /// The end: give the connection back.
+    fn retire(&mut self, floor: &mut Floor<W>);
+}

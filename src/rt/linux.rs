@@ -1,0 +1,120 @@
+//! Linux as an executor's world: CLOCK_MONOTONIC, epoll, non-blocking sockets.
+//!
+//! `epoll_pwait2` and not a timerfd: on PREEMPT_RT a timerfd's timer is served by a low-priority thread.
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+use super::world::{Conn, Io, Ready, World};
+use crate::tag::{NANOS_PER_SEC, Nanos};
+
+/// Events taken from the kernel at once.
+const EVENTS_MAX: usize = 64;
+
+pub struct LinuxWorld {
+    epoll: OwnedFd,
+    events: [libc::epoll_event; EVENTS_MAX],
+}
+
+/// CLOCK_MONOTONIC.
+#[inline]
+pub fn monotonic_now() -> Nanos {
+    let mut ts = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `ts` is a valid timespec to write to; CLOCK_MONOTONIC always exists.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut ts) };
+    Nanos(ts.tv_sec as u64 * NANOS_PER_SEC + ts.tv_nsec as u64)
+}
+
+impl LinuxWorld {
+    pub fn new() -> io::Result<LinuxWorld> {
+        // SAFETY: no pointers; the result is checked below.
+        let fd = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: `fd` was just made and nobody else owns it.
+        let epoll = unsafe { OwnedFd::from_raw_fd(fd) };
+        Ok(LinuxWorld { epoll, events: [libc::epoll_event { events: 0, u64: 0 }; EVENTS_MAX] })
+    }
+
+    fn io(n: isize) -> Io {
+        match n {
+            0 => Io::Closed,
+            1.. => Io::Done(n as usize),
+            _ => match io::Error::last_os_error().raw_os_error() {
+                Some(libc::EAGAIN | libc::EINTR) => Io::WouldBlock,
+                _ => Io::Closed,
+            },
+        }
+    }
+}
+
+impl World for LinuxWorld {
+    #[inline]
+    fn now(&mut self) -> Nanos {
+        monotonic_now()
+    }
+
+    #[inline]
+    fn spin_until(&mut self, until: Nanos) -> Nanos {
+        loop {
+            let now = monotonic_now();
+            if now >= until {
+                return now;
+            }
+            std::hint::spin_loop();
+        }
+    }
+
+    fn wait(&mut self, until: Nanos, ready: &mut Ready) {
+        ready.clear();
+        let left = until.since(monotonic_now()).0;
+        let timeout = libc::timespec {
+            tv_sec: (left / NANOS_PER_SEC) as libc::time_t,
+            tv_nsec: (left % NANOS_PER_SEC) as libc::c_long,
+        };
+        let events_max = EVENTS_MAX.min(ready.capacity());
+        // SAFETY: the event array holds `events_max` entries, the timespec lives through the call, and a null
+        // signal mask is allowed (epoll_pwait2(2)).
+        let n = unsafe {
+            libc::syscall(
+                libc::SYS_epoll_pwait2,
+                self.epoll.as_raw_fd(),
+                self.events.as_mut_ptr(),
+                events_max as libc::c_int,
+                &raw const timeout,
+                std::ptr::null::<libc::sigset_t>(),
+                0usize,
+            )
+        };
+        for event in &self.events[..n.max(0) as usize] {
+            ready.push(event.u64 as u32);
+        }
+    }
+
+    fn attach(&mut self, conn: Conn, token: u32) -> bool {
+        let mut event = libc::epoll_event { events: (libc::EPOLLIN | libc::EPOLLRDHUP) as u32, u64: u64::from(token) };
+        // SAFETY: `event` lives through the call; a bad descriptor is an error, not undefined.
+        unsafe { libc::epoll_ctl(self.epoll.as_raw_fd(), libc::EPOLL_CTL_ADD, conn.0, &mut event) == 0 }
+    }
+
+    fn detach(&mut self, conn: Conn) {
+        // SAFETY: EPOLL_CTL_DEL ignores the event pointer; a bad descriptor is an error, not undefined.
+        unsafe { libc::epoll_ctl(self.epoll.as_raw_fd(), libc::EPOLL_CTL_DEL, conn.0, std::ptr::null_mut()) };
+    }
+
+    #[inline]
+    fn send(&mut self, conn: Conn, bytes: &[u8]) -> Io {
+        // SAFETY: pointer and length are those of a live slice.
+        let n =
+            unsafe { libc::send(conn.0, bytes.as_ptr().cast(), bytes.len(), libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) };
+        LinuxWorld::io(n)
+    }
+
+    #[inline]
+    fn receive(&mut self, conn: Conn, buffer: &mut [u8]) -> Io {
+        // SAFETY: pointer and length are those of a live, writable slice.
+        let n = unsafe { libc::recv(conn.0, buffer.as_mut_ptr().cast(), buffer.len(), libc::MSG_DONTWAIT) };
+        LinuxWorld::io(n)
+    }
+}

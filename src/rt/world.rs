@@ -1,0 +1,80 @@
+//! What an executor needs of the world. Linux is one ([`super::linux`]); a simulator is another.
+
+use crate::tag::Nanos;
+
+/// A non-blocking connection, as the world knows it (on Linux a file descriptor).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Conn(pub i32);
+
+/// What a non-blocking operation came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Io {
+    /// So many bytes, at least one.
+    Done(usize),
+    /// Nothing now; ask again when it is ready.
+    WouldBlock,
+    /// The connection is over: closed by the peer, or the error that broke it.
+    Closed,
+}
+
+/// The links whose connections have something to read; capacity fixed at start.
+#[derive(Debug)]
+pub struct Ready {
+    tokens: Box<[u32]>,
+    len: usize,
+}
+
+impl Ready {
+    pub fn with_capacity(capacity: usize) -> Ready {
+        Ready { tokens: vec![0; capacity.max(1)].into_boxed_slice(), len: 0 }
+    }
+
+    pub fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    /// Adds a token unless it is full; the world reports what did not fit again.
+    pub fn push(&mut self, token: u32) {
+        if let Some(slot) = self.tokens.get_mut(self.len) {
+            *slot = token;
+            self.len += 1;
+        }
+    }
+
+    pub fn capacity(&self) -> usize {
+        self.tokens.len()
+    }
+
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub fn get(&self, i: usize) -> u32 {
+        self.tokens[i]
+    }
+}
+
+/// Time, waiting and bytes. No method may allocate or block longer than it was asked to.
+pub trait World {
+    fn now(&mut self) -> Nanos;
+
+    /// Burns time until `until`; returns the time then.
+    fn spin_until(&mut self, until: Nanos) -> Nanos;
+
+    /// Sleeps until a connection is readable or closed, or until `until`. `ready` is cleared and filled with
+    /// the tokens of the connections that are.
+    fn wait(&mut self, until: Nanos, ready: &mut Ready);
+
+    /// From now on `wait` reports `conn` as `token`. False: the world refused, the connection is of no use.
+    fn attach(&mut self, conn: Conn, token: u32) -> bool;
+
+    fn detach(&mut self, conn: Conn);
+
+    fn send(&mut self, conn: Conn, bytes: &[u8]) -> Io;
+
+    fn receive(&mut self, conn: Conn, buffer: &mut [u8]) -> Io;
+}
