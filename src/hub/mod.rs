@@ -1,5 +1,7 @@
 //! Rings to batches to consumers; statistics.
 
 mod batch;
+mod drain;
 
 pub use batch::{Batch, BatchSample};
+pub use drain::{RingStats, clock_pair, spawn};

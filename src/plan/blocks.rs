@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn an_unreadable_range_is_never_bridged() {
-        let blocks = merge(&[span(0, 2), span(5, 2)], &[3..4], LIMITS);
+        let blocks = merge(&[span(0, 2), span(5, 2)], &[Range { start: 3, end: 4 }], LIMITS);
         assert_eq!(blocks.len(), 2);
     }
 

@@ -8,6 +8,7 @@ mod linux;
 mod report;
 mod sink;
 mod sync;
+pub mod thread;
 mod world;
 
 pub use counters::{Count, Counters, ExecutorCounters, GroupCounters, LinkCounters, LinkState, ScanCounters};

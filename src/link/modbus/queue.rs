@@ -27,6 +27,22 @@ impl Queue {
         ring.len += 1;
     }
 
+    /// Keeps what `keep` wants, in order.
+    pub fn retain(&mut self, mut keep: impl FnMut(usize, u32) -> bool) {
+        for (scan, ring) in self.scans.iter_mut().enumerate() {
+            let mut kept = 0;
+            for i in 0..ring.len {
+                let request = ring.items[(ring.head + i) % ring.items.len()];
+                if keep(scan, request) {
+                    let at = (ring.head + kept) % ring.items.len();
+                    ring.items[at] = request;
+                    kept += 1;
+                }
+            }
+            ring.len = kept;
+        }
+    }
+
     /// The next request and its scan.
     pub fn pop(&mut self) -> Option<(usize, u32)> {
         let (scan, ring) = self.scans.iter_mut().enumerate().find(|(_, ring)| ring.len > 0)?;
@@ -52,7 +68,8 @@ mod tests {
         queue.push(1, 12);
         queue.push(1, 13);
         queue.push(0, 2);
+        queue.retain(|_, request| request != 11);
         let rest: Vec<_> = std::iter::from_fn(|| queue.pop()).collect();
-        assert_eq!(rest, [(0, 2), (1, 11), (1, 12), (1, 13)]);
+        assert_eq!(rest, [(0, 2), (1, 12), (1, 13)]);
     }
 }

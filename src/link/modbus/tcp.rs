@@ -366,11 +366,28 @@ impl ModbusTcp {
             AfterTimeout::BecameSilent => {
                 self.hold(at, cycle, Status::BAD_NO_COMMUNICATION, now, floor);
                 self.sweep = Some(Sweep { status: Status::BAD_NO_COMMUNICATION, next: 0 });
+                self.unqueue(unit_at, floor);
                 if self.units.iter().all(Unit::is_silent) {
                     floor.counters.links[self.id.index()].set_state(LinkState::Silent);
                 }
             }
         }
+    }
+
+    /// What is queued for a silent unit would hold the line of the others.
+    fn unqueue<W: World>(&mut self, unit_at: usize, floor: &mut Floor<W>) {
+        let ModbusTcp { queue, requests, scans, plan, .. } = self;
+        let suppressed = &floor.counters.links[self.id.index()].suppressed;
+        queue.retain(|scan_at, at| {
+            let keep = usize::from(plan.requests[at as usize].unit) != unit_at;
+            if !keep {
+                requests[at as usize].state = RequestState::Idle;
+                scans[scan_at].open -= 1;
+                scans[scan_at].missed = true;
+                suppressed.add(1);
+            }
+            keep
+        });
     }
 
     /// One step of a sweep: a single request's tags.

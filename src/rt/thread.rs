@@ -1,0 +1,166 @@
+//! What makes an ordinary thread a real-time one, and what to tell when the machine does not allow it.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+
+use super::linux::monotonic_now;
+use crate::tag::Nanos;
+
+/// Something the machine does not give. The gateway runs without it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    pub what: String,
+    /// How to get it.
+    pub how: &'static str,
+}
+
+impl std::fmt::Display for Missing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}; {}", self.what, self.how)
+    }
+}
+
+/// The stack of an executor: its deepest call needs a few KiB, and all of it is locked.
+pub const STACK_BYTES: usize = 256 << 10;
+
+/// Touched when the thread starts, so that no page fault comes later.
+const STACK_PREFAULT_BYTES: usize = 128 << 10;
+
+/// Pins the calling thread, gives it SCHED_FIFO and touches its stack.
+pub fn enter(cpu: u32, priority: u8) -> Vec<Missing> {
+    let mut missing = Vec::new();
+    if let Err(error) = pin(cpu) {
+        missing.push(Missing {
+            what: format!("executor is not pinned to CPU {cpu}: {error}"),
+            how: "name CPUs that exist and that the process may use in realtime.cores (see `nproc --all`, \
+                  `taskset -p $$`, AllowedCPUs= of the unit)",
+        });
+    }
+    if let Err(error) = set_fifo(priority) {
+        missing.push(Missing {
+            what: format!("executor has no SCHED_FIFO priority {priority}: {error}"),
+            how: "run as root, or give the unit LimitRTPRIO=99, or `setcap cap_sys_nice+ep` the program",
+        });
+    }
+    prefault_stack();
+    missing
+}
+
+fn pin(cpu: u32) -> io::Result<()> {
+    // SAFETY: cpu_set_t is plain memory; CPU_SET is bounded by the check; the pointer and size are those of
+    // the set.
+    let result = unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        if cpu as usize >= libc::CPU_SETSIZE as usize {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        }
+        libc::CPU_SET(cpu as usize, &mut set);
+        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set)
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn set_fifo(priority: u8) -> io::Result<()> {
+    let param = libc::sched_param { sched_priority: libc::c_int::from(priority) };
+    // SAFETY: `param` lives through the call; 0 is the calling thread.
+    let result = unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK, &param) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[inline(never)]
+fn prefault_stack() {
+    let mut stack = [0u8; STACK_PREFAULT_BYTES];
+    for byte in stack.iter_mut().step_by(4096) {
+        // SAFETY: `byte` is a valid place; the write must not be optimised away.
+        unsafe { std::ptr::write_volatile(byte, 1) };
+    }
+    std::hint::black_box(&stack);
+}
+
+/// Locks what is mapped now. Called when the floor is there and before the journal, the outputs and the rest
+/// are opened: their maps would be pinned too.
+pub fn lock_memory() -> Option<Missing> {
+    // SAFETY: no pointers.
+    let locked = unsafe { libc::mlockall(libc::MCL_CURRENT) == 0 };
+    (!locked).then(|| Missing {
+        what: format!("memory of the executors is not locked: {}", io::Error::last_os_error()),
+        how: "run as root, or give the unit LimitMEMLOCK=infinity, or `ulimit -l unlimited`",
+    })
+}
+
+/// Keeps the CPUs out of deep sleep while the file is open (kernel documentation, PM Quality of Service).
+pub fn hold_cpu_awake() -> Result<File, Missing> {
+    let path = "/dev/cpu_dma_latency";
+    let held = OpenOptions::new().write(true).open(path).and_then(|mut file| {
+        file.write_all(&0i32.to_ne_bytes())?;
+        Ok(file)
+    });
+    held.map_err(|error| Missing {
+        what: format!("CPUs may sleep deeply between releases: {path}: {error}"),
+        how: "run as root, or allow the user to write that file by a udev rule; on a kernel without it, disable \
+              deep C-states with processor.max_cstate=1",
+    })
+}
+
+/// The CPUs taken from the scheduler by `isolcpus=`, ascending.
+pub fn isolated_cpus() -> Vec<u32> {
+    std::fs::read_to_string("/sys/devices/system/cpu/isolated").map(|text| parse_cpu_list(&text)).unwrap_or_default()
+}
+
+/// CPUs of executors when none are named: the isolated ones, else the last online one.
+pub fn default_cpus() -> Vec<u32> {
+    let isolated = isolated_cpus();
+    if !isolated.is_empty() {
+        return isolated;
+    }
+    let online = std::fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default();
+    vec![parse_cpu_list(&online).last().copied().unwrap_or(0)]
+}
+
+/// `0-3,6` as the kernel writes it. What is no number is left out.
+fn parse_cpu_list(text: &str) -> Vec<u32> {
+    text.trim()
+        .split(',')
+        .filter_map(|part| {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            Some(first.parse::<u32>().ok()?..=last.parse::<u32>().ok()?.min(4095))
+        })
+        .flatten()
+        .collect()
+}
+
+/// How late the calling thread wakes: the 95th percentile of `rounds` short sleeps.
+pub fn measure_wake_up(rounds: usize) -> Nanos {
+    let mut late: Vec<u64> = (0..rounds)
+        .map(|_| {
+            let until = monotonic_now() + Nanos::from_micros(300);
+            let ts = libc::timespec {
+                tv_sec: (until.0 / crate::tag::NANOS_PER_SEC) as libc::time_t,
+                tv_nsec: (until.0 % crate::tag::NANOS_PER_SEC) as libc::c_long,
+            };
+            // SAFETY: `ts` lives through the call; no remainder is wanted with TIMER_ABSTIME.
+            unsafe {
+                libc::clock_nanosleep(libc::CLOCK_MONOTONIC, libc::TIMER_ABSTIME, &ts, std::ptr::null_mut());
+            }
+            monotonic_now().since(until).0
+        })
+        .collect();
+    late.sort_unstable();
+    Nanos(late.get(rounds * 95 / 100).copied().unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cpu_list_reads_like_the_kernel_writes_it() {
+        assert_eq!(parse_cpu_list("0-2,5\n"), [0, 1, 2, 5]);
+        assert!(parse_cpu_list("\n").is_empty());
+    }
+
+    #[test]
+    fn there_is_always_a_cpu_to_run_on() {
+        assert!(!default_cpus().is_empty());
+    }
+}
