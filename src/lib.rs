@@ -24,4 +24,5 @@ pub mod link;
 pub mod plan;
 pub mod rt;
 pub mod store;
+pub mod supervise;
 pub mod tag;

@@ -42,6 +42,7 @@ pub struct Clock {
 struct Release {
     group: GroupId,
     period: Nanos,
+    phase: Nanos,
     next: Nanos,
     cycle: u32,
     scans: Box<[(ScanId, u32)]>,
@@ -67,16 +68,9 @@ pub struct Executor<W, L> {
 }
 
 impl<W: World, L: Link<W>> Executor<W, L> {
-    /// `links` are those of the plan's executor `id`, in its order. `clock` is the first instant, from which
-    /// the phases count, and the guard.
-    pub fn new(
-        id: ExecutorId,
-        plan: &Plan,
-        links: Vec<L>,
-        world: W,
-        wiring: Wiring,
-        Clock { start, guard }: Clock,
-    ) -> Executor<W, L> {
+    /// `links` are those of the plan's executor `id`, in its order. Nothing is released before
+    /// [`Executor::start_at`].
+    pub fn new(id: ExecutorId, plan: &Plan, links: Vec<L>, world: W, wiring: Wiring) -> Executor<W, L> {
         let scans = &plan.scans;
         let plan = &plan.executors[id.index()];
         let place = |scan: ScanId| {
@@ -89,7 +83,8 @@ impl<W: World, L: Link<W>> Executor<W, L> {
             .map(|r| Release {
                 group: r.group,
                 period: r.period,
-                next: start + r.phase,
+                phase: r.phase,
+                next: Nanos::NEVER,
                 cycle: 0,
                 scans: r.scans.iter().filter_map(|s| place(*s)).collect(),
             })
@@ -103,11 +98,24 @@ impl<W: World, L: Link<W>> Executor<W, L> {
             ready: Ready::with_capacity(links.len().min(64)),
             links: links.into_boxed_slice(),
             releases,
-            guard,
+            guard: Nanos::ZERO,
             released: false,
             connected,
             stop,
         }
+    }
+
+    /// Puts the beat on its instant: called once, before the first turn.
+    pub fn start_at(&mut self, clock: Clock) {
+        for release in &mut self.releases {
+            release.next = clock.start + release.phase;
+        }
+        self.guard = clock.guard;
+    }
+
+    /// Releases a second, for the reckoning of the guard.
+    pub fn releases_per_s(&self) -> f64 {
+        self.releases.iter().map(|r| 1.0 / r.period.as_secs_f64()).sum()
     }
 
     /// Runs until it is told to stop; then gives every connection back.
@@ -209,5 +217,10 @@ impl<W: World, L: Link<W>> Executor<W, L> {
                 }
             }
         }
+    }
+
+    #[cfg(test)]
+    pub fn floor_for_test(&mut self) -> &mut Floor<W> {
+        &mut self.floor
     }
 }

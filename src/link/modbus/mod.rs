@@ -4,6 +4,8 @@ pub mod decode;
 pub mod frame;
 mod queue;
 mod tcp;
+#[cfg(test)]
+mod tcp_tests;
 mod unit;
 
 pub use tcp::ModbusTcp;

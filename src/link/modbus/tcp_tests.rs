@@ -1,0 +1,431 @@
+//! The connection's state machine on the real executor, in a world of virtual time with scripted devices.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use rtrb::{Consumer, Producer, RingBuffer};
+
+use super::ModbusTcp;
+use super::frame;
+use crate::config::*;
+use crate::plan::{self, Plan};
+use crate::rt::*;
+use crate::tag::*;
+
+/// What a device does with a request: the bytes it sends, and when (nanoseconds later).
+type Script = Box<dyn FnMut(&[u8]) -> Vec<(u64, Vec<u8>)>>;
+
+#[derive(Default)]
+struct Device {
+    script: Option<Script>,
+    /// Bytes under way, by arrival time.
+    under_way: Vec<(u64, Vec<u8>)>,
+    arrived: Vec<u8>,
+    closed: bool,
+}
+
+/// Virtual time; one device a connection.
+struct ScriptedWorld {
+    now: u64,
+    devices: BTreeMap<i32, Device>,
+    tokens: BTreeMap<i32, u32>,
+    requests: std::rc::Rc<std::cell::RefCell<Vec<(u64, Vec<u8>)>>>,
+    /// The machine stalls once: from when, for how long.
+    stall: Option<(u64, u64)>,
+}
+
+impl ScriptedWorld {
+    fn deliver(&mut self) {
+        for device in self.devices.values_mut() {
+            device.under_way.sort_by_key(|(t, _)| *t);
+            while device.under_way.first().is_some_and(|(t, _)| *t <= self.now) {
+                let (_, bytes) = device.under_way.remove(0);
+                device.arrived.extend(bytes);
+            }
+        }
+    }
+}
+
+impl World for ScriptedWorld {
+    fn now(&mut self) -> Nanos {
+        if let Some((from, length)) = self.stall
+            && self.now >= from
+        {
+            self.now += length;
+            self.stall = None;
+        }
+        Nanos(self.now)
+    }
+
+    fn spin_until(&mut self, until: Nanos) -> Nanos {
+        self.now = self.now.max(until.0);
+        Nanos(self.now)
+    }
+
+    fn wait(&mut self, until: Nanos, ready: &mut Ready) {
+        ready.clear();
+        self.deliver();
+        let watched = |conn: &i32| self.tokens.contains_key(conn);
+        if self.devices.iter().all(|(conn, d)| d.arrived.is_empty() || !watched(conn)) {
+            let next = self.devices.values().flat_map(|d| d.under_way.iter().map(|(t, _)| *t)).min();
+            self.now = self.now.max(until.0.min(next.unwrap_or(u64::MAX)));
+            self.deliver();
+        }
+        for (conn, device) in &self.devices {
+            if (!device.arrived.is_empty() || device.closed) && self.tokens.contains_key(conn) {
+                ready.push(self.tokens[conn]);
+            }
+        }
+    }
+
+    fn attach(&mut self, conn: Conn, token: u32) -> bool {
+        self.tokens.insert(conn.0, token);
+        true
+    }
+
+    fn detach(&mut self, conn: Conn) {
+        self.tokens.remove(&conn.0);
+    }
+
+    fn send(&mut self, conn: Conn, bytes: &[u8]) -> Io {
+        self.requests.borrow_mut().push((self.now, bytes.to_vec()));
+        let now = self.now;
+        let Some(device) = self.devices.get_mut(&conn.0) else { return Io::Closed };
+        if device.closed {
+            return Io::Closed;
+        }
+        if let Some(script) = &mut device.script {
+            let replies = script(bytes);
+            device.under_way.extend(replies.into_iter().map(|(after, bytes)| (now + after, bytes)));
+        }
+        Io::Done(bytes.len())
+    }
+
+    fn receive(&mut self, conn: Conn, buffer: &mut [u8]) -> Io {
+        let Some(device) = self.devices.get_mut(&conn.0) else { return Io::Closed };
+        if device.arrived.is_empty() {
+            return if device.closed { Io::Closed } else { Io::WouldBlock };
+        }
+        let n = device.arrived.len().min(buffer.len());
+        buffer[..n].copy_from_slice(&device.arrived[..n]);
+        device.arrived.drain(..n);
+        Io::Done(n)
+    }
+}
+
+struct Bench {
+    executor: Executor<ScriptedWorld, ModbusTcp>,
+    samples: Consumer<Sample>,
+    reports: Consumer<Report>,
+    connected: Producer<Connected>,
+    closed: Consumer<Closed>,
+    counters: Arc<Counters>,
+    image: Arc<Image>,
+    requests: std::rc::Rc<std::cell::RefCell<Vec<(u64, Vec<u8>)>>>,
+    world_end: u64,
+}
+
+const MS: u64 = 1_000_000;
+const PERIOD_MS: u64 = 10;
+
+/// One link per script; each with the given registers (uint16 tags) of unit 1, scanned every 10 ms.
+fn bench(links: Vec<(Vec<u16>, Script)>, stall: Option<(u64, u64)>) -> Bench {
+    let source = Source::default();
+    let mut config = Config {
+        gateway: GatewayConfig { id: "test".into() },
+        realtime: RealtimeConfig { cores: None, priority: 80, guard: Guard::Auto },
+        journal: JournalConfig { path: "journal".into(), bytes_max: 1 << 30, commit: Nanos::from_millis(100) },
+        metrics: MetricsConfig { listen: None },
+        outputs: vec![],
+        links: vec![],
+        groups: vec![GroupConfig {
+            name: "g".into(),
+            source: source.clone(),
+            period: Nanos::from_millis(PERIOD_MS),
+            release: ReleaseMode::Spread,
+        }],
+        tags: vec![],
+    };
+    let mut devices = BTreeMap::new();
+    for (index, (registers, script)) in links.into_iter().enumerate() {
+        config.links.push(LinkConfig {
+            name: format!("plc{index}"),
+            source: source.clone(),
+            protocol: LinkProtocol::ModbusTcp(ModbusTcpConfig {
+                host: "127.0.0.1".into(),
+                port: 502,
+                timeout: Nanos::from_millis(30),
+                connect_timeout: Nanos::from_millis(100),
+                pipeline: 1,
+                reply_expected: Nanos::from_micros(100),
+                registers_max: 125,
+                bits_max: 2000,
+                unreadable: vec![],
+            }),
+        });
+        for register in registers {
+            config.tags.push(TagConfig {
+                name: format!("plc{index}.r{register}"),
+                source: source.clone(),
+                link: index,
+                group: 0,
+                address: TagAddress::Modbus(ModbusAddress {
+                    unit: UnitId(1),
+                    table: Table::HoldingRegisters,
+                    first: register,
+                    count: 1,
+                    field: FieldType::Uint16,
+                    array: None,
+                    order: WordOrder::Abcd,
+                }),
+                scale: 1.0,
+                offset: 0.0,
+                unit: String::new(),
+                description: String::new(),
+            });
+        }
+        devices.insert(index as i32, Device { script: Some(script), ..Device::default() });
+    }
+    let plan: Plan = plan::build(&config, &[0]).unwrap().plan;
+    let counters = Arc::new(Counters::new(&plan));
+    let image = Arc::new(Image::new(plan.tags.iter().map(|_| 0), Status::BAD_WAITING_FOR_INITIAL_DATA.0));
+    let (ring, samples) = RingBuffer::new(1 << 16);
+    let (reports_in, reports) = RingBuffer::new(1 << 16);
+    let (mut connected, connected_out) = RingBuffer::new(16);
+    let (closed_in, closed) = RingBuffer::new(16);
+    let requests = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
+    let world = ScriptedWorld { now: 0, devices, tokens: BTreeMap::new(), requests: requests.clone(), stall };
+    let links = (0..plan.links.len()).map(|i| ModbusTcp::new(LinkId(i as u16), &plan)).collect();
+    let wiring = Wiring {
+        sink: Sink::new(ring, image.clone(), counters.clone(), ExecutorId(0), 0),
+        reports: reports_in,
+        connected: connected_out,
+        closed: closed_in,
+        counters: counters.clone(),
+        stop: Arc::new(AtomicBool::new(false)),
+    };
+    let mut executor = Executor::new(ExecutorId(0), &plan, links, world, wiring);
+    executor.start_at(Clock { start: Nanos::from_millis(1), guard: Nanos::ZERO });
+    for i in 0..plan.links.len() {
+        connected.push(Connected { link: LinkId(i as u16), conn: Conn(i as i32) }).unwrap();
+    }
+    Bench { executor, samples, reports, connected, closed, counters, image, requests, world_end: 0 }
+}
+
+impl Bench {
+    fn run_ms(&mut self, ms: u64) {
+        self.world_end += ms * MS;
+        while self.executor.floor_for_test().world.now < self.world_end {
+            self.executor.turn();
+        }
+    }
+
+    fn device(&mut self, at: i32) -> &mut Device {
+        self.executor.floor_for_test().world.devices.get_mut(&at).unwrap()
+    }
+
+    fn status(&self, tag: usize) -> Status {
+        Status(self.image.read(tag).unwrap().status)
+    }
+
+    fn drain(&mut self) -> Vec<Sample> {
+        std::iter::from_fn(|| self.samples.pop().ok()).collect()
+    }
+}
+
+/// The right answer: each register holds its own address.
+fn honest(request: &[u8]) -> Vec<u8> {
+    let first = u16::from_be_bytes([request[8], request[9]]);
+    let count = u16::from_be_bytes([request[10], request[11]]);
+    let mut reply =
+        vec![request[0], request[1], 0, 0, 0, (3 + count * 2) as u8, request[6], request[7], (count * 2) as u8];
+    reply.extend((first..first + count).flat_map(|r| r.to_be_bytes()));
+    reply
+}
+
+fn exception(request: &[u8], code: u8) -> Vec<u8> {
+    vec![request[0], request[1], 0, 0, 0, 3, request[6], request[7] | 0x80, code]
+}
+
+fn good() -> Script {
+    Box::new(|request| vec![(100_000, honest(request))])
+}
+
+fn silent() -> Script {
+    Box::new(|_| vec![])
+}
+
+#[test]
+fn every_cycle_brings_every_tag_its_own_register() {
+    let mut bench = bench(vec![(vec![3, 4, 9], good())], None);
+    bench.run_ms(1000);
+    let cycles = bench.counters.scans[0].cycles.get();
+    assert_eq!(cycles, 100);
+    assert_eq!(bench.counters.scans[0].deadline_misses.get(), 0);
+    let samples = bench.drain();
+    assert_eq!(samples.len(), 300);
+    for s in &samples {
+        assert_eq!(s.value, [3, 4, 9][s.tag as usize]);
+        assert_eq!(s.status(), Status::GOOD);
+    }
+    assert_eq!(bench.image.read(2).unwrap().value, 9);
+    let sent = bench.requests.borrow().len() as u64;
+    assert_eq!(sent, cycles, "one request a cycle");
+}
+
+#[test]
+fn a_stall_is_skipped_and_counted_and_the_phase_is_kept() {
+    let mut bench = bench(vec![(vec![1], good())], Some((200 * MS, 55 * MS)));
+    bench.run_ms(1000);
+    let scan = &bench.counters.scans[0];
+    assert_eq!(scan.cycles.get() + scan.skipped.get(), 100);
+    assert_eq!(scan.skipped.get(), 5);
+    let nominals: Vec<u64> = std::iter::from_fn(|| bench.reports.pop().ok())
+        .filter_map(|r| match r {
+            Report::Released { nominal, .. } => Some(nominal.0),
+            _ => None,
+        })
+        .collect();
+    assert!(nominals.iter().all(|n| n % (PERIOD_MS * MS) == MS), "the phase is kept");
+    assert!(nominals.windows(2).all(|w| w[1] > w[0]), "no burst");
+}
+
+#[test]
+fn a_silent_device_costs_the_others_nothing_and_its_tags_say_so() {
+    let mut bench = bench(vec![(vec![1], good()), (vec![2], good())], None);
+    bench.run_ms(200);
+    let read_at = bench.image.read(1).unwrap().t_mono_ns;
+    assert!(read_at > 0);
+    bench.device(1).script = Some(silent());
+    bench.run_ms(50);
+    assert_eq!(bench.status(1), Status::UNCERTAIN_LAST_USABLE);
+    let held = bench.image.read(1).unwrap();
+    assert!(held.t_mono_ns <= 250 * MS && held.value == 2, "the old value with its old time");
+    bench.run_ms(5_000);
+    assert_eq!(bench.status(1), Status::BAD_NO_COMMUNICATION);
+    assert_eq!(bench.counters.scans[0].cycles.get(), bench.counters.scans[1].cycles.get());
+    assert_eq!(bench.counters.scans[0].deadline_misses.get(), 0);
+    assert!(bench.counters.scans[1].deadline_misses.get() > 400);
+    assert_eq!(bench.counters.links[1].state(), LinkState::Down, "half open for all we know: a new connection");
+    assert_eq!(bench.closed.pop().unwrap().reason, CloseReason::Silent);
+}
+
+#[test]
+fn a_device_that_comes_back_is_good_again_within_a_probe() {
+    let mut bench = bench(vec![(vec![1], good())], None);
+    bench.run_ms(100);
+    bench.device(0).script = Some(silent());
+    bench.run_ms(1_000);
+    assert_eq!(bench.closed.pop().unwrap().reason, CloseReason::Silent);
+    bench.device(0).script = Some(good());
+    bench.connected.push(Connected { link: LinkId(0), conn: Conn(0) }).unwrap();
+    bench.run_ms(50);
+    assert_eq!(bench.status(0), Status::GOOD);
+    assert_eq!(bench.counters.links[0].state(), LinkState::Up);
+}
+
+#[test]
+fn a_late_reply_is_dropped_and_never_taken_for_another_request() {
+    let slow: Script = Box::new(|request| vec![(45 * MS, honest(request))]);
+    let mut bench = bench(vec![(vec![7], slow)], None);
+    bench.run_ms(300);
+    assert!(bench.counters.links[0].late.get() > 0);
+    assert_eq!(bench.counters.links[0].replies.get(), 0);
+    assert_eq!(bench.counters.links[0].foreign.get(), 0);
+    assert!(bench.drain().iter().all(|s| s.has_no_value()), "no value was accepted");
+}
+
+#[test]
+fn wrong_transactions_and_wrong_units_are_foreign() {
+    let wrong: Script = Box::new(|request| {
+        let mut transaction = honest(request);
+        transaction[0] ^= 0x55;
+        let mut unit = honest(request);
+        unit[6] = 9;
+        vec![(MS, transaction), (MS + 1, unit)]
+    });
+    let mut bench = bench(vec![(vec![7], wrong)], None);
+    bench.run_ms(25);
+    assert!(bench.counters.links[0].foreign.get() >= 2);
+    assert_eq!(bench.counters.links[0].replies.get(), 0);
+}
+
+#[test]
+fn garbage_ends_the_connection_and_half_a_frame_only_its_request() {
+    let garbage: Script = Box::new(|_| vec![(MS, b"\xDE\xAD\xBE\xEF\x00".to_vec())]);
+    let half: Script = Box::new(|request| vec![(MS, honest(request)[..8].to_vec())]);
+    let mut bench = bench(vec![(vec![1], garbage), (vec![2], half), (vec![3], good())], None);
+    bench.run_ms(40);
+    assert_eq!(bench.counters.links[0].garbage.get(), 1);
+    assert_eq!(bench.closed.pop().unwrap().reason, CloseReason::Garbage);
+    assert_eq!(bench.counters.links[1].timeouts.get(), 1);
+    assert_eq!(bench.counters.scans[2].deadline_misses.get(), 0);
+}
+
+#[test]
+fn a_frame_in_single_bytes_is_put_together() {
+    let pieces: Script = Box::new(|request| {
+        honest(request).into_iter().enumerate().map(|(i, b)| (MS / 10 * (i as u64 + 1), vec![b])).collect()
+    });
+    let mut bench = bench(vec![(vec![5], pieces)], None);
+    bench.run_ms(500);
+    assert_eq!(bench.counters.scans[0].deadline_misses.get(), 0);
+    assert_eq!(bench.status(0), Status::GOOD);
+}
+
+#[test]
+fn an_exception_is_a_device_failure_and_no_miss() {
+    let refusing: Script = Box::new(|request| vec![(MS, exception(request, 4))]);
+    let mut bench = bench(vec![(vec![5], refusing)], None);
+    bench.run_ms(105);
+    assert_eq!(bench.status(0), Status::BAD_DEVICE_FAILURE);
+    assert_eq!(bench.counters.scans[0].deadline_misses.get(), 0);
+    assert_eq!(bench.drain().len(), 1, "told once, not every cycle");
+}
+
+#[test]
+fn a_refused_address_is_found_and_its_neighbours_go_on() {
+    let partly: Script = Box::new(|request| {
+        let first = u16::from_be_bytes([request[8], request[9]]);
+        let count = u16::from_be_bytes([request[10], request[11]]);
+        let bad = first <= 6 && 6 < first + count;
+        vec![(MS / 10, if bad { exception(request, 2) } else { honest(request) })]
+    });
+    let mut bench = bench(vec![((0..12).collect(), partly)], None);
+    bench.run_ms(200);
+    for tag in 0..12 {
+        let expected = if tag == 6 { Status::BAD_CONFIGURATION_ERROR } else { Status::GOOD };
+        assert_eq!(bench.status(tag), expected, "tag {tag}");
+    }
+    let before = bench.counters.links[0].exceptions.get();
+    bench.run_ms(1000);
+    assert_eq!(bench.counters.links[0].exceptions.get(), before, "it is left alone");
+    assert_eq!(bench.counters.scans[0].deadline_misses.get(), 0);
+}
+
+#[test]
+fn a_lost_connection_holds_values_then_gives_them_up() {
+    let mut bench = bench(vec![(vec![5], good())], None);
+    bench.run_ms(100);
+    bench.device(0).closed = true;
+    bench.run_ms(30);
+    assert_eq!(bench.status(0), Status::UNCERTAIN_LAST_USABLE);
+    assert_eq!(bench.closed.pop().unwrap().reason, CloseReason::Lost);
+    bench.run_ms(200);
+    assert_eq!(bench.status(0), Status::BAD_NO_COMMUNICATION);
+    assert_eq!(bench.image.read(0).unwrap().value, 5);
+}
+
+#[test]
+fn a_request_is_twelve_bytes_and_its_account_closes() {
+    let mut bench = bench(vec![(vec![5], good()), (vec![6], silent())], None);
+    bench.run_ms(2_000);
+    assert!(bench.requests.borrow().iter().all(|(_, r)| r.len() == frame::READ_REQUEST_BYTES));
+    for link in &bench.counters.links {
+        let ended = link.replies.get() + link.exceptions.get() + link.timeouts.get() + link.aborted.get();
+        assert!(link.requests.get() - ended <= 1, "at most the one in flight is open");
+    }
+    let delivered = bench.drain().len() as u64;
+    assert_eq!(bench.counters.produced(), delivered + bench.counters.dropped());
+}

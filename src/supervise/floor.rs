@@ -1,0 +1,238 @@
+//! The real-time floor as a whole: executors on their threads, their rings, the image, the connector.
+//!
+//! Built in two steps, so that its memory is locked after all of it is there and before anything else is
+//! opened: `prepare` makes everything and parks the threads, `start` sets the beat going.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use rtrb::{Consumer, Producer, RingBuffer};
+
+use crate::config::Guard;
+use crate::limits;
+use crate::link::connector::{Connector, ExecutorPort, LinkNote, LinkNotes};
+use crate::link::modbus::ModbusTcp;
+use crate::plan::{ExecutorPlan, Plan};
+use crate::rt::thread::{self as rt_thread, Missing};
+use crate::rt::{Clock, Closed, Connected, Counters, Executor, Image, LinuxWorld, Report, Sink, Wiring, monotonic_now};
+use crate::tag::{ExecutorId, Nanos, Sample, Status};
+
+/// Reports that may wait for the statistics: a second of a busy executor.
+const REPORT_SLOTS: usize = 1 << 14;
+/// Wake-ups measured to set the guard.
+const CALIBRATION_ROUNDS: usize = 200;
+/// The guard is at least and at most this.
+const GUARD_MIN: Nanos = Nanos::from_micros(5);
+const GUARD_MAX: Nanos = Nanos::from_micros(200);
+/// Share of a CPU that may be spent spinning before releases, when the guard is "auto".
+const GUARD_CPU_SHARE: f64 = 0.01;
+/// From `start` to the first instant of the beat: every executor is back in its loop by then.
+const START_DELAY: Nanos = Nanos::from_millis(20);
+
+/// How executors run.
+#[derive(Debug, Clone, Copy)]
+pub enum Scheduling {
+    /// SCHED_FIFO, pinned, with a guard.
+    RealTime { priority: u8, guard: Guard },
+    /// As any other thread: for one-shot work.
+    Ordinary,
+}
+
+type LinuxExecutor = Executor<LinuxWorld, ModbusTcp>;
+
+/// The floor, parked.
+pub struct Prepared {
+    // Dropped before the floor, which waits for its threads: a gate that is gone lets them end.
+    gates: Vec<Sender<Nanos>>,
+    ports: Vec<ExecutorPort>,
+    floor: Floor,
+    plan: Arc<Plan>,
+}
+
+/// The floor, running.
+pub struct Floor {
+    pub image: Arc<Image>,
+    pub counters: Arc<Counters>,
+    /// By executor; taken by the hub.
+    pub rings: Vec<Consumer<Sample>>,
+    /// By executor; taken by the statistics.
+    pub reports: Vec<Consumer<Report>>,
+    pub notes: LinkNotes,
+    /// What the machine does not give.
+    pub missing: Vec<Missing>,
+    /// By executor.
+    pub guards: Vec<Nanos>,
+    threads: Vec<JoinHandle<()>>,
+    connector: Option<Connector>,
+    stop: Arc<AtomicBool>,
+}
+
+/// Builds the floor and parks its threads at their priority.
+///
+/// # Errors
+/// When the system gives no thread or no epoll instance.
+pub fn prepare(plan: Arc<Plan>, scheduling: Scheduling) -> io::Result<Prepared> {
+    let counters = Arc::new(Counters::new(&plan));
+    let image = Arc::new(Image::new(
+        plan.tags.iter().map(|tag| tag.ty.long_bytes_max()),
+        Status::BAD_WAITING_FOR_INITIAL_DATA.0,
+    ));
+    let notes: LinkNotes = Arc::new(std::sync::Mutex::new(vec![LinkNote::default(); plan.links.len()]));
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut floor = Floor {
+        image,
+        counters,
+        rings: Vec::new(),
+        reports: Vec::new(),
+        notes,
+        missing: Vec::new(),
+        guards: Vec::new(),
+        threads: Vec::new(),
+        connector: None,
+        stop,
+    };
+    let mut gates = Vec::new();
+    let mut ports = Vec::new();
+    for (index, executor_plan) in plan.executors.iter().enumerate() {
+        let id = ExecutorId(index as u16);
+        let (executor, port) = floor.build_executor(id, executor_plan, &plan)?;
+        ports.push(port);
+        let (gate, opened) = bounded(1);
+        let (tell, told) = bounded(1);
+        let cpu = executor_plan.cpu;
+        let thread = thread::Builder::new()
+            .name(format!("fb-exec{index}"))
+            .stack_size(rt_thread::STACK_BYTES)
+            .spawn(move || run_executor(executor, cpu, scheduling, &tell, &opened))?;
+        floor.threads.push(thread);
+        gates.push(gate);
+        if let Ok((missing, guard)) = told.recv() {
+            floor.missing.extend(missing);
+            floor.guards.push(guard);
+        }
+    }
+    // One plain warning per missing thing, however many executors miss it.
+    floor.missing.dedup_by(|a, b| a.how == b.how);
+    Ok(Prepared { floor, gates, ports, plan })
+}
+
+fn run_executor(
+    mut executor: LinuxExecutor,
+    cpu: u32,
+    scheduling: Scheduling,
+    tell: &Sender<(Vec<Missing>, Nanos)>,
+    opened: &Receiver<Nanos>,
+) {
+    let (missing, guard) = match scheduling {
+        Scheduling::Ordinary => (Vec::new(), Nanos::ZERO),
+        Scheduling::RealTime { priority, guard } => {
+            let missing = rt_thread::enter(cpu, priority);
+            (missing, calibrated(guard, executor.releases_per_s()))
+        }
+    };
+    let _ = tell.send((missing, guard));
+    if let Ok(start) = opened.recv() {
+        executor.start_at(Clock { start, guard });
+        executor.run();
+    }
+}
+
+/// The guard covers what a wake-up is usually late, as long as the spinning stays cheap.
+fn calibrated(guard: Guard, releases_per_s: f64) -> Nanos {
+    match guard {
+        Guard::Fixed(guard) => guard,
+        Guard::Auto => {
+            let late = rt_thread::measure_wake_up(CALIBRATION_ROUNDS);
+            let affordable = Nanos((GUARD_CPU_SHARE * 1e9 / releases_per_s.max(1.0)) as u64);
+            Nanos(late.0 + late.0 / 4).min(affordable).clamp(GUARD_MIN, GUARD_MAX)
+        }
+    }
+}
+
+impl Floor {
+    fn build_executor(
+        &mut self,
+        id: ExecutorId,
+        plan_of_executor: &ExecutorPlan,
+        plan: &Plan,
+    ) -> io::Result<(LinuxExecutor, ExecutorPort)> {
+        let links: Vec<ModbusTcp> = plan_of_executor.links.iter().map(|link| ModbusTcp::new(*link, plan)).collect();
+        let (samples, ring) = prefaulted_ring(ring_slots(plan_of_executor));
+        let (reports, report_ring) = RingBuffer::new(REPORT_SLOTS);
+        // A link has one connection at a time, so this never fills.
+        let connections = links.len() * 2 + 1;
+        let (connected_in, connected) = RingBuffer::<Connected>::new(connections);
+        let (closed, closed_out) = RingBuffer::<Closed>::new(connections);
+        self.rings.push(ring);
+        self.reports.push(report_ring);
+        let long_bytes_max = plan.tags.iter().map(|tag| tag.ty.long_bytes_max()).max().unwrap_or(0);
+        let sink = Sink::new(samples, self.image.clone(), self.counters.clone(), id, long_bytes_max);
+        let wiring =
+            Wiring { sink, reports, connected, closed, counters: self.counters.clone(), stop: self.stop.clone() };
+        let executor = Executor::new(id, plan, links, LinuxWorld::new()?, wiring);
+        Ok((executor, ExecutorPort { connected: connected_in, closed: closed_out }))
+    }
+
+    /// Whether an executor's thread has ended though nobody told it to.
+    pub fn has_lost_an_executor(&self) -> bool {
+        !self.stop.load(Ordering::Relaxed) && self.threads.iter().any(JoinHandle::is_finished)
+    }
+
+    /// Stops the executors, then closes every connection. The rings keep what they hold.
+    pub fn stop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+        if let Some(connector) = self.connector.take() {
+            connector.join();
+        }
+    }
+}
+
+impl Drop for Floor {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn ring_slots(plan: &ExecutorPlan) -> usize {
+    let wanted = plan.slots_per_s.saturating_mul(limits::RING_SECONDS) as usize;
+    wanted.clamp(limits::RING_SLOTS_MIN, limits::RING_SLOTS_MAX)
+}
+
+/// A ring whose pages are all there before the executor writes to it.
+fn prefaulted_ring(slots: usize) -> (Producer<Sample>, Consumer<Sample>) {
+    let (mut producer, mut consumer) = RingBuffer::new(slots);
+    if let Ok(mut chunk) = producer.write_chunk(slots) {
+        let (first, second) = chunk.as_mut_slices();
+        first.fill(Sample::default());
+        second.fill(Sample::default());
+        chunk.commit_all();
+    }
+    if let Ok(chunk) = consumer.read_chunk(slots) {
+        chunk.commit_all();
+    }
+    (producer, consumer)
+}
+
+impl Prepared {
+    /// What the machine does not give, so far.
+    pub fn floor_mut(&mut self) -> &mut Floor {
+        &mut self.floor
+    }
+
+    /// Starts connecting and sets the beat going.
+    pub fn start(self) -> Floor {
+        let Prepared { mut floor, gates, ports, plan } = self;
+        floor.connector = Some(Connector::start(&plan, ports, floor.notes.clone(), floor.stop.clone()));
+        let start = monotonic_now() + START_DELAY;
+        for gate in gates {
+            let _ = gate.send(start);
+        }
+        floor
+    }
+}

@@ -1,0 +1,3 @@
+//! Start and stop of a whole gateway: the one place that knows every part.
+
+pub mod floor;
