@@ -13,6 +13,12 @@ pub const TAG_FILES_MAX: usize = 4096;
 pub const CONFIG_ERRORS_SHOWN_MAX: usize = 200;
 /// Bytes of a name (tag, link, group): it becomes a topic level, a metric label and a map key.
 pub const NAME_BYTES_MAX: usize = 128;
+/// `fieldbeat.toml`: a hundred outputs are 20 KB.
+pub const GATEWAY_FILE_BYTES_MAX: u64 = 1 << 20;
+/// All tag files together, since they are held at once to be checked against each other.
+pub const CONFIG_BYTES_MAX: u64 = 256 << 20;
+/// Values (texts, numbers, lists, objects) of all tag files: 100,000 tags with every key set have 1.4 million.
+pub const CONFIG_VALUES_MAX: usize = 2_000_000;
 
 // --- scale ---
 /// Tags of one gateway. The sheet asks for 5000.

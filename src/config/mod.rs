@@ -1,5 +1,212 @@
 //! What people write: `fieldbeat.toml` and `tags/*.json`, read and validated.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `model` | the result: everything filled in, every reference resolved |
+//! | `files`, `text`, `scan`, `node` | bytes to text to one tree for TOML and JSON, with places |
+//! | `reader`, `diagnostic`, `names` | typed reading of that tree; findings, all at once |
+//! | `fields` | each key with its range and default, for the reader and the schema |
+//! | `gateway`, `mqtt`, `host` | `fieldbeat.toml` |
+//! | `links`, `groups`, `tags`, `address`, `overlap` | the tag files |
+//! | `schema` | the tag files for editors |
 
+mod address;
+mod diagnostic;
+mod fields;
+mod files;
+mod gateway;
+mod groups;
+mod host;
+mod links;
 mod model;
+mod mqtt;
+mod names;
+mod node;
+mod overlap;
+mod reader;
+mod scan;
+mod schema;
+mod tags;
+#[cfg(test)]
+mod tests;
+mod text;
 
+use std::path::Path;
+
+pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use model::*;
+pub use schema::schema;
+
+use crate::limits::{CONFIG_FILE_BYTES_MAX, CONFIG_VALUES_MAX};
+use diagnostic::Report;
+use files::{Input, Inputs};
+use gateway::{Base, GatewayFile};
+use node::Node;
+use reader::{Cx, Obj};
+use scan::Fault;
+use text::{File, Span, decode};
+
+/// A configuration that can run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loaded {
+    pub config: Config,
+    /// What is allowed and still likely wrong.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Reads `dir/fieldbeat.toml` and `dir/tags/*.json`, in the order of their names. Names that start with a dot or
+/// end in `.tmp` or `~` are passed over, as is `tags.schema.json`. Relative paths in the files start at `dir`.
+///
+/// # Errors
+/// All that is wrong in all files.
+pub fn load(dir: &Path) -> Result<Loaded, Diagnostics> {
+    let report = Report::default();
+    let inputs = files::collect(dir, &report);
+    read(inputs, Base { dir, look_at_files: true }, report)
+}
+
+/// Reads a configuration from memory, each file as its name and its text. Relative paths stay relative.
+///
+/// # Errors
+/// All that is wrong in all files.
+pub fn load_parts(toml: (&str, &str), tags: &[(&str, &str)]) -> Result<Loaded, Diagnostics> {
+    let input = |(name, text): (&str, &str)| Input { name: name.into(), bytes: text.into() };
+    let inputs =
+        Inputs { gateway: Some(input(toml)), tags: tags.iter().map(|file| input(*file)).collect(), incomplete: false };
+    read(inputs, Base { dir: Path::new(""), look_at_files: false }, Report::default())
+}
+
+fn read(inputs: Inputs, base: Base<'_>, report: Report) -> Result<Loaded, Diagnostics> {
+    let gateway = inputs.gateway.and_then(|input| to_file(input, &report));
+    let gateway = gateway.and_then(|file| {
+        let cx = Cx { file: &file, report: &report };
+        let root = check(cx, parse_toml(&file.text))?;
+        gateway::read(cx, &root, base)
+    });
+    let tag_files: Vec<Option<File>> = inputs.tags.into_iter().map(|input| to_file(input, &report)).collect();
+    let mut values_left = CONFIG_VALUES_MAX;
+    let trees: Vec<Option<(Cx<'_>, Node<'_>)>> = tag_files
+        .iter()
+        .map(|file| {
+            let cx = Cx { file: file.as_ref()?, report: &report };
+            check(cx, parse_json(&cx.file.text, &mut values_left)).map(|root| (cx, root))
+        })
+        .collect();
+    let incomplete = inputs.incomplete || trees.iter().any(Option::is_none);
+    let roots: Vec<Obj<'_>> = trees
+        .iter()
+        .flatten()
+        .filter_map(|(cx, root)| Obj::open(*cx, root, String::new(), fields::keys::TAG_FILE))
+        .collect();
+
+    let mut links = links::Links::default();
+    let mut groups = groups::Groups::default();
+    let mut tags = tags::Tags::default();
+    for root in &roots {
+        root.text("$schema", "the path of the JSON Schema");
+        for (index, node) in root.list("links", "links").iter().enumerate() {
+            links.read(root.cx, node, index);
+        }
+        for (index, node) in root.list("groups", "groups").iter().enumerate() {
+            groups.read(root.cx, node, index);
+        }
+    }
+    let mut known = tags::Known { links: &mut links, groups: &mut groups, incomplete };
+    for root in &roots {
+        for (index, node) in root.list("tags", "tags").iter().enumerate() {
+            tags.read(root.cx, node, index, &mut known);
+        }
+    }
+    if tags.seen == 0 && !report.has_errors() {
+        let whole = Source { file: files::TAGS_DIR.into(), line: 0, column: 0 };
+        report.error(whole, "", "no tags: nothing to scan", "declare a link and its tags in a file tags/*.json");
+    }
+    overlap::check(&tags.list, &links.list, &report);
+    if !report.has_errors() {
+        warn_of_unused(&links, &groups, &report);
+    }
+    if let Some(gateway) = &gateway {
+        check_status_topics(gateway, &groups, &report);
+    }
+    match gateway {
+        Some(gateway) if !report.has_errors() => {
+            let GatewayFile { gateway, realtime, journal, metrics, outputs } = gateway;
+            let links = links.list.into_iter().map(|link| link.config).collect();
+            let (groups, tags) = (groups.list, tags.list);
+            let config = Config { gateway, realtime, journal, metrics, outputs, links, groups, tags };
+            Ok(Loaded { config, warnings: report.into_warnings() })
+        }
+        _ => Err(report.into_diagnostics()),
+    }
+}
+
+fn to_file(input: Input, report: &Report) -> Option<File> {
+    if input.bytes.len() as u64 > CONFIG_FILE_BYTES_MAX {
+        let whole = Source { file: input.name.as_str().into(), line: 0, column: 0 };
+        report.error(whole, "", format!("the file is larger than {} MiB", CONFIG_FILE_BYTES_MAX >> 20), "");
+        return None;
+    }
+    match decode(input.bytes) {
+        Ok(text) => Some(File::new(&input.name, text)),
+        Err(fault) => {
+            let source = File::new(&input.name, fault.before).source(usize::MAX);
+            report.error(source, "", fault.message, fault.help);
+            None
+        }
+    }
+}
+
+fn check<'t>(cx: Cx<'_>, parsed: Result<Node<'t>, Fault>) -> Option<Node<'t>> {
+    match parsed {
+        Ok(node) => Some(node),
+        Err(Fault { span, message, help }) => {
+            cx.report.error(cx.source(span), "", message, help);
+            None
+        }
+    }
+}
+
+fn parse_toml(text: &str) -> Result<Node<'_>, Fault> {
+    if text.len() as u64 > crate::limits::GATEWAY_FILE_BYTES_MAX {
+        return Err(Fault::new(Span::default(), "the file is larger than 1 MiB", ""));
+    }
+    if text.trim().is_empty() { Err(node::empty()) } else { node::from_toml(text) }
+}
+
+fn parse_json<'t>(text: &'t str, values_left: &mut usize) -> Result<Node<'t>, Fault> {
+    if text.trim().is_empty() {
+        return Err(node::empty());
+    }
+    let shape = scan::json(text)?;
+    match values_left.checked_sub(shape.values) {
+        Some(left) => *values_left = left,
+        None => {
+            let message = format!("the tag files have more than {CONFIG_VALUES_MAX} values together");
+            return Err(Fault::new(Span::default(), message, "share the tags among several gateways"));
+        }
+    }
+    node::from_json(text, &shape)
+}
+
+fn warn_of_unused(links: &links::Links, groups: &groups::Groups, report: &Report) {
+    for link in links.list.iter().filter(|link| !link.used) {
+        let subject = format!("link {}", names::quoted(&link.config.name));
+        report.warning(link.config.source.clone(), &subject, "no tag reads from it", "");
+    }
+    for group in groups.unused() {
+        let subject = format!("group {}", names::quoted(&group.name));
+        report.warning(group.source.clone(), &subject, "no tag is in it", "");
+    }
+}
+
+/// A status among the samples would look like one to who subscribes, and the other way round.
+fn check_status_topics(gateway: &GatewayFile, groups: &groups::Groups, report: &Report) {
+    for output in &gateway.outputs {
+        let OutputKind::Mqtt(mqtt) = &output.kind;
+        if let Some(group) = mqtt::group_on_status_topic(mqtt, &gateway.gateway.id, &groups.list) {
+            let subject = format!("output {}", names::quoted(&output.name));
+            let message = format!("the topic of group {} is the status_topic", names::quoted(&group.name));
+            report.error(output.source.clone(), &subject, message, "rename the group, or set topic or status_topic");
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! The keys of both files with their ranges and defaults. The reader and the JSON Schema both take them from here.
+
+use super::model::{FieldType, ReleaseMode, WordOrder};
+use crate::limits;
+
+/// A whole number.
+pub(super) struct Int {
+    pub key: &'static str,
+    pub min: u64,
+    pub max: u64,
+    pub default: u64,
+    /// As it is told in messages, with a space before it; may be empty.
+    pub unit: &'static str,
+}
+
+/// A number that may have a fraction.
+pub(super) struct Real {
+    pub key: &'static str,
+    pub min: f64,
+    pub max: f64,
+    pub default: f64,
+    pub unit: &'static str,
+}
+
+const fn int(key: &'static str, min: u64, max: u64, default: u64, unit: &'static str) -> Int {
+    Int { key, min, max, default, unit }
+}
+
+/// Which keys each object has.
+pub(super) mod keys {
+    pub const ROOT: &[&str] = &["gateway", "realtime", "journal", "metrics", "outputs"];
+    pub const GATEWAY: &[&str] = &["id"];
+    pub const REALTIME: &[&str] = &["cores", "priority", "guard_us"];
+    pub const JOURNAL: &[&str] = &["path", "max_bytes", "commit_ms"];
+    pub const METRICS: &[&str] = &["listen"];
+    pub const MQTT: &[&str] = &[
+        "type",
+        "url",
+        "version",
+        "ca",
+        "cert",
+        "key",
+        "user",
+        "password",
+        "password_file",
+        "client_id",
+        "qos",
+        "topic",
+        "status_topic",
+        "batch_ms",
+        "max_message_bytes",
+        "max_in_flight",
+        "keep_alive_s",
+    ];
+    pub const TAG_FILE: &[&str] = &["$schema", "groups", "links", "tags"];
+    pub const GROUP: &[&str] = &["name", "scan_rate_ms", "release", "description"];
+    pub const MODBUS_TCP_LINK: &[&str] = &[
+        "name",
+        "protocol",
+        "host",
+        "port",
+        "timeout_ms",
+        "connect_timeout_ms",
+        "pipeline",
+        "expected_reply_ms",
+        "max_registers",
+        "max_bits",
+        "addressing",
+        "unreadable",
+        "description",
+    ];
+    pub const UNREADABLE: &[&str] = &["unit", "function", "from", "to"];
+    pub const TAG: &[&str] = &[
+        "name",
+        "protocol",
+        "address",
+        "data_type",
+        "bit",
+        "array",
+        "byte_order",
+        "scan_rate_ms",
+        "group",
+        "scale",
+        "offset",
+        "unit",
+        "description",
+    ];
+}
+
+// --- fieldbeat.toml ---
+/// SCHED_FIFO has 1 to 99.
+pub(super) const PRIORITY: Int = int("priority", 1, 99, 80, "");
+pub(super) const GUARD_US: Int = int("guard_us", 0, 1000, 0, " µs");
+/// CPU numbers that a CPU set of the C library can hold.
+pub(super) const CORE: Int = int("cores", 0, 1023, 0, "");
+pub(super) const JOURNAL_PATH: &str = "/var/lib/fieldbeat/journal";
+pub(super) const MAX_BYTES: Int = int("max_bytes", limits::JOURNAL_BYTES_MIN, 16 << 40, 8 << 30, " bytes");
+pub(super) const COMMIT_MS: Int = int("commit_ms", 10, 5000, 100, " ms");
+pub(super) const METRICS_LISTEN: &str = "127.0.0.1:9464";
+pub(super) const MQTT_PORT: u16 = 1883;
+pub(super) const MQTTS_PORT: u16 = 8883;
+pub(super) const QOS: Int = int("qos", 0, 1, 1, "");
+pub(super) const TOPIC: &str = "fieldbeat/{gateway}/{group}";
+pub(super) const STATUS_TOPIC: &str = "fieldbeat/{gateway}/status";
+pub(super) const BATCH_MS: Int = int("batch_ms", 1, 60_000, 100, " ms");
+pub(super) const MAX_MESSAGE_BYTES: Int = int("max_message_bytes", 1 << 10, 1 << 20, 128 << 10, " bytes");
+pub(super) const MAX_IN_FLIGHT: Int = int("max_in_flight", 1, 1000, 100, "");
+pub(super) const KEEP_ALIVE_S: Int = int("keep_alive_s", 5, 600, 30, " s");
+
+// --- links ---
+/// Protocols of links, as the tag files name them.
+pub(super) const PROTOCOLS: &[(&str, ())] = &[("modbus_tcp", ())];
+pub(super) const PORT: Int = int("port", 1, 65_535, 502, "");
+pub(super) const TIMEOUT_MS: Int = int("timeout_ms", 1, 10_000, 200, " ms");
+pub(super) const CONNECT_TIMEOUT_MS: Int = int("connect_timeout_ms", 50, 30_000, 3000, " ms");
+pub(super) const PIPELINE: Int = int("pipeline", 1, limits::MODBUS_PIPELINE_MAX as u64, 1, "");
+pub(super) const EXPECTED_REPLY_MS: Real =
+    Real { key: "expected_reply_ms", min: 0.01, max: 10_000.0, default: 0.5, unit: " ms" };
+pub(super) const MAX_REGISTERS: Int =
+    int("max_registers", 1, limits::MODBUS_REGISTERS_MAX as u64, limits::MODBUS_REGISTERS_MAX as u64, "");
+pub(super) const MAX_BITS: Int = int("max_bits", 1, limits::MODBUS_BITS_MAX as u64, limits::MODBUS_BITS_MAX as u64, "");
+/// How register numbers are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Addressing {
+    Modicon,
+    Raw,
+}
+pub(super) const ADDRESSING: &[(&str, Addressing)] = &[("modicon", Addressing::Modicon), ("raw", Addressing::Raw)];
+/// A Modbus unit identifier.
+pub(super) const UNIT: Int = int("unit", 0, 255, 0, "");
+/// The read functions.
+pub(super) const FUNCTION: Int = int("function", 1, 4, 3, "");
+
+// --- groups and tags ---
+pub(super) const SCAN_RATE_MS: Real = Real {
+    key: "scan_rate_ms",
+    min: limits::PERIOD_MIN.0 as f64 / 1e6,
+    max: limits::PERIOD_MAX.0 as f64 / 1e6,
+    default: 1000.0,
+    unit: " ms",
+};
+pub(super) const RELEASE: &[(&str, ReleaseMode)] =
+    &[("spread", ReleaseMode::Spread), ("together", ReleaseMode::Together)];
+/// Which register bit a bool is, 0 the least significant.
+pub(super) const BIT: Int = int("bit", 0, 15, 0, "");
+pub(super) const ARRAY: Int = int("array", 1, limits::MODBUS_BITS_MAX as u64, 1, " elements");
+/// `Bit` stands for bool on either kind of table; the address decides.
+pub(super) const DATA_TYPE: &[(&str, FieldType)] = &[
+    ("bool", FieldType::Bit),
+    ("int16", FieldType::Int16),
+    ("uint16", FieldType::Uint16),
+    ("int32", FieldType::Int32),
+    ("uint32", FieldType::Uint32),
+    ("int64", FieldType::Int64),
+    ("uint64", FieldType::Uint64),
+    ("float32", FieldType::Float32),
+    ("float64", FieldType::Float64),
+    ("bcd16", FieldType::Bcd { registers: 1 }),
+    ("bcd32", FieldType::Bcd { registers: 2 }),
+    ("bcd64", FieldType::Bcd { registers: 4 }),
+    ("string", FieldType::Text),
+];
+pub(super) const BYTE_ORDER: &[(&str, WordOrder)] =
+    &[("ABCD", WordOrder::Abcd), ("DCBA", WordOrder::Dcba), ("BADC", WordOrder::Badc), ("CDAB", WordOrder::Cdab)];
+/// Bytes of an engineering unit.
+pub(super) const UNIT_TEXT_BYTES_MAX: usize = 64;
+/// Bytes of a description.
+pub(super) const DESCRIPTION_BYTES_MAX: usize = 1024;
+
+/// The name of a field type in the tag files.
+pub(super) fn type_name(field: FieldType) -> &'static str {
+    let wanted = if matches!(field, FieldType::RegisterBit(_)) { FieldType::Bit } else { field };
+    DATA_TYPE.iter().find(|(_, ty)| *ty == wanted).map_or("bool", |(name, _)| name)
+}
+
+pub(super) fn order_name(order: WordOrder) -> &'static str {
+    BYTE_ORDER.iter().find(|(_, o)| *o == order).map_or("ABCD", |(name, _)| name)
+}

@@ -1,0 +1,208 @@
+//! `fieldbeat.toml`: the gateway itself, its executors, journal and metrics.
+
+use std::path::Path;
+
+use super::fields::{self, keys};
+use super::model::{GatewayConfig, Guard, JournalConfig, MetricsConfig, OutputConfig, RealtimeConfig};
+use super::mqtt;
+use super::names::{Letters, fault, quoted};
+use super::node::{Kind, Node};
+use super::reader::{Cx, Obj, range};
+use super::text::Span;
+use crate::limits::EXECUTORS_MAX;
+use crate::tag::Nanos;
+
+/// Where relative paths start, and whether the files they name are looked at.
+#[derive(Clone, Copy)]
+pub(super) struct Base<'a> {
+    pub dir: &'a Path,
+    pub look_at_files: bool,
+}
+
+/// What `fieldbeat.toml` says.
+pub(super) struct GatewayFile {
+    pub gateway: GatewayConfig,
+    pub realtime: RealtimeConfig,
+    pub journal: JournalConfig,
+    pub metrics: MetricsConfig,
+    pub outputs: Vec<OutputConfig>,
+}
+
+/// `None` when something that has no default is missing or wrong, which has been reported.
+pub(super) fn read<'c>(cx: Cx<'c>, root: &'c Node<'c>, base: Base<'_>) -> Option<GatewayFile> {
+    let root = Obj::open(cx, root, String::new(), keys::ROOT)?;
+    let gateway = read_gateway(&root);
+    let realtime = read_realtime(section(&root, "realtime", keys::REALTIME).as_ref());
+    let journal = read_journal(section(&root, "journal", keys::JOURNAL).as_ref(), base);
+    let metrics = read_metrics(section(&root, "metrics", keys::METRICS).as_ref());
+    let id = gateway.as_ref().map_or("gateway", |gateway| &gateway.id);
+    let outputs = read_outputs(&root, id, base);
+    Some(GatewayFile { gateway: gateway?, realtime, journal, metrics, outputs })
+}
+
+fn section<'c>(root: &Obj<'c>, name: &'static str, keys: &'static [&'static str]) -> Option<Obj<'c>> {
+    Obj::open(root.cx, root.get(name)?, format!("[{name}]"), keys)
+}
+
+fn read_gateway(root: &Obj<'_>) -> Option<GatewayConfig> {
+    if root.get("gateway").is_none() {
+        let help = "each gateway needs a name of its own: [gateway] and below it id = \"line-4\"";
+        root.error(root.span, "[gateway] is missing", help);
+    }
+    let gateway = section(root, "gateway", keys::GATEWAY)?;
+    let id = gateway.required_text("id", "the gateway's name, such as \"line-4\"")?;
+    if let Some(fault) = fault(id.value, Letters::Ascii) {
+        gateway.error(id.span, format!("id {fault}"), Letters::Ascii.allowed());
+        return None;
+    }
+    Some(GatewayConfig { id: id.value.to_owned() })
+}
+
+fn read_realtime(section: Option<&Obj<'_>>) -> RealtimeConfig {
+    let Some(section) = section else {
+        return RealtimeConfig { cores: None, priority: fields::PRIORITY.default as u8, guard: Guard::Auto };
+    };
+    RealtimeConfig {
+        cores: section.get("cores").map(|_| read_cores(section)),
+        priority: section.int(&fields::PRIORITY) as u8,
+        guard: read_guard(section),
+    }
+}
+
+fn read_cores(section: &Obj<'_>) -> Vec<u32> {
+    let elements = section.list("cores", "CPU numbers");
+    if let Some(node @ Node { kind: Kind::Array(_), .. }) = section.get("cores")
+        && elements.is_empty()
+    {
+        let help =
+            "allowed: CPU numbers such as [2, 3]; without the key the isolated CPUs are taken, else the last one";
+        section.error(node.span, "cores is an empty list", help);
+    }
+    let mut cores: Vec<u32> = Vec::new();
+    for element in elements {
+        let Some(core) = section.as_int(&fields::CORE, element) else { continue };
+        let core = core as u32;
+        if cores.contains(&core) {
+            section.error(element.span, format!("cores names CPU {core} twice"), "allowed: each CPU once");
+        } else if cores.len() == EXECUTORS_MAX {
+            section.error(element.span, format!("cores has more than {EXECUTORS_MAX} CPUs"), "");
+            break;
+        } else {
+            cores.push(core);
+        }
+    }
+    cores
+}
+
+fn read_guard(section: &Obj<'_>) -> Guard {
+    match section.get("guard_us") {
+        None => Guard::Auto,
+        Some(Node { kind: Kind::Text(text), .. }) if text == "auto" => Guard::Auto,
+        Some(Node { kind: Kind::Text(text), span }) => {
+            let help = format!("allowed: \"auto\" or {}", range(&fields::GUARD_US));
+            section.error(*span, format!("guard_us is the text {}", quoted(text)), help);
+            Guard::Auto
+        }
+        Some(node) => match section.as_int(&fields::GUARD_US, node) {
+            Some(us) => Guard::Fixed(Nanos::from_micros(us)),
+            None => Guard::Auto,
+        },
+    }
+}
+
+fn read_journal(section: Option<&Obj<'_>>, base: Base<'_>) -> JournalConfig {
+    let path = section.and_then(|section| path(section, "path"));
+    JournalConfig {
+        path: base.dir.join(path.unwrap_or(fields::JOURNAL_PATH)),
+        bytes_max: section.and_then(read_max_bytes).unwrap_or(fields::MAX_BYTES.default),
+        commit: Nanos::from_millis(
+            section.map_or(fields::COMMIT_MS.default, |section| section.int(&fields::COMMIT_MS)),
+        ),
+    }
+}
+
+/// A path that is not empty.
+pub(super) fn path<'c>(section: &Obj<'c>, key: &str) -> Option<&'c str> {
+    let text = section.text(key, "a path")?;
+    if text.value.is_empty() || text.value.contains('\0') {
+        section.error(text.span, format!("{key} is {}", quoted(text.value)), "allowed: a path");
+        return None;
+    }
+    Some(text.value)
+}
+
+fn read_max_bytes(section: &Obj<'_>) -> Option<u64> {
+    let Some(node @ Node { kind: Kind::Text(text), .. }) = section.get("max_bytes") else {
+        return section.opt_int(&fields::MAX_BYTES);
+    };
+    let help = "allowed: bytes, or a text such as \"8GiB\" (KiB, MiB, GiB, TiB, KB, MB, GB, TB), from 16MiB to 16TiB";
+    let bytes = parse_bytes(text).filter(|bytes| (fields::MAX_BYTES.min..=fields::MAX_BYTES.max).contains(bytes));
+    if bytes.is_none() {
+        section.error(node.span, format!("max_bytes is {}", quoted(text)), help);
+    }
+    bytes
+}
+
+/// `8GiB`, `500 MB`, `1048576`.
+fn parse_bytes(text: &str) -> Option<u64> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at_checked(digits)?;
+    let factor: u64 = match unit.trim_start() {
+        "" | "B" => 1,
+        "KB" | "kB" => 1000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "TB" => 1_000_000_000_000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        "TiB" => 1 << 40,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(factor)
+}
+
+fn read_metrics(section: Option<&Obj<'_>>) -> MetricsConfig {
+    let allowed = "an address and port such as \"127.0.0.1:9464\", or \"off\"";
+    let text = section.and_then(|section| section.text("listen", allowed));
+    let written = text.map_or(fields::METRICS_LISTEN, |text| text.value);
+    let listen = written.parse().ok();
+    if let (None, Some(section), Some(text)) = (listen, section, text)
+        && written != "off"
+    {
+        section.error(text.span, format!("listen is {}", quoted(written)), format!("allowed: {allowed}"));
+    }
+    MetricsConfig { listen }
+}
+
+fn read_outputs(root: &Obj<'_>, gateway_id: &str, base: Base<'_>) -> Vec<OutputConfig> {
+    let mut outputs: Vec<OutputConfig> = Vec::new();
+    for member in root.entries("outputs", "outputs, such as [outputs.cloud]") {
+        let subject = format!("output {}", quoted(&member.name));
+        let at: Span = member.name_span;
+        if let Some(fault) = fault(&member.name, Letters::Ascii) {
+            root.cx.report.error(root.cx.source(at), &subject, format!("the name {fault}"), Letters::Ascii.allowed());
+        }
+        let Some(output) = Obj::open(root.cx, &member.value, subject, keys::MQTT) else { continue };
+        let Some(kind) = mqtt::read(&output, &member.name, gateway_id, base) else { continue };
+        let output_config = OutputConfig { name: member.name.to_string(), source: root.cx.source(at), kind };
+        mqtt::check_client_ids(&output, &output_config, &outputs);
+        outputs.push(output_config);
+    }
+    outputs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_with_their_units() {
+        assert_eq!(parse_bytes("8GiB"), Some(8 << 30));
+        assert_eq!(parse_bytes("500 MB"), Some(500_000_000));
+        assert_eq!(parse_bytes("1048576"), Some(1 << 20));
+        for wrong in ["", "GiB", "8gib", "8 GiB x", "-1", "1.5GiB", "99999999999TiB", "8Gi"] {
+            assert_eq!(parse_bytes(wrong), None, "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! `"groups"` of the tag files, and the groups that tags without one fall into.
+
+use std::collections::HashMap;
+
+use super::fields::{self, keys};
+use super::links::{already, nanos_of_millis, read_name};
+use super::model::{GroupConfig, ReleaseMode};
+use super::names::Letters;
+use super::node::{Kind, Node};
+use super::reader::{Cx, Obj, found, subject};
+use crate::limits::{GROUPS_MAX, PERIOD_MAX, PERIOD_MIN};
+use crate::tag::Nanos;
+
+/// The groups of all files.
+#[derive(Default)]
+pub(super) struct Groups {
+    pub list: Vec<GroupConfig>,
+    used: Vec<bool>,
+    by_name: HashMap<String, usize>,
+    /// Groups of tags that name none, by period.
+    by_period: HashMap<Nanos, usize>,
+}
+
+impl Groups {
+    pub fn find(&self, name: &str) -> Option<usize> {
+        self.by_name.get(name).copied()
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.list.iter().map(|group| &*group.name)
+    }
+
+    /// Declared groups that no tag is in.
+    pub fn unused(&self) -> impl Iterator<Item = &GroupConfig> {
+        self.list.iter().zip(&self.used).filter(|(_, used)| !**used).map(|(group, _)| group)
+    }
+
+    pub fn mark_used(&mut self, index: usize) {
+        if let Some(used) = self.used.get_mut(index) {
+            *used = true;
+        }
+    }
+
+    /// Reads one entry of `"groups"`.
+    pub fn read<'c>(&mut self, cx: Cx<'c>, node: &'c Node<'c>, index: usize) {
+        let Some(group) = Obj::open(cx, node, subject("group", node, index), keys::GROUP) else { return };
+        let name = read_name(&group, Letters::Ascii);
+        let period = read_period(&group);
+        if group.get("scan_rate_ms").is_none() {
+            group.error(group.span, "scan_rate_ms is missing", RATE_ALLOWED);
+        }
+        let release = group.choice("release", fields::RELEASE).unwrap_or(ReleaseMode::Spread);
+        group.words("description", fields::DESCRIPTION_BYTES_MAX);
+        let Some(name) = name else { return };
+        if let Some(first) = self.find(&name).and_then(|at| self.list.get(at)) {
+            already(&group, &first.source);
+            return;
+        }
+        // After a fault the name still counts, so that the group's tags are not reported as well.
+        let period = period.unwrap_or(Nanos::ZERO);
+        let config = GroupConfig { name, source: cx.source(group.span), period, release };
+        if self.push(config).is_none() {
+            group.error(group.span, format!("more than {GROUPS_MAX} groups"), "");
+        }
+    }
+
+    fn push(&mut self, group: GroupConfig) -> Option<usize> {
+        let index = self.list.len();
+        if index == GROUPS_MAX {
+            return None;
+        }
+        self.by_name.insert(group.name.clone(), index);
+        self.list.push(group);
+        self.used.push(false);
+        Some(index)
+    }
+
+    /// The group of a tag that names none: one for each period, named like `10ms`. A declared group of that
+    /// name and period is joined.
+    pub fn of_period(&mut self, tag: &Obj<'_>, period: Nanos) -> Option<usize> {
+        if let Some(index) = self.by_period.get(&period) {
+            return Some(*index);
+        }
+        let name = format!("{}ms", period.0 as f64 / 1e6);
+        let span = tag.span_of("scan_rate_ms");
+        let index = match self.find(&name) {
+            Some(index) => {
+                let declared = self.list.get(index)?;
+                if declared.period != period && declared.period != Nanos::ZERO {
+                    let source = &declared.source;
+                    let message = format!(
+                        "its group would be {name:?}, which {}:{}:{} declares with another period",
+                        source.file, source.line, source.column
+                    );
+                    tag.error(span, message, "rename that group, or give the tag a group");
+                    return None;
+                }
+                index
+            }
+            None => {
+                let source = tag.cx.source(span);
+                let pushed = self.push(GroupConfig { name, source, period, release: ReleaseMode::Spread });
+                if pushed.is_none() {
+                    let message = format!("more than {GROUPS_MAX} groups: each scan rate is one");
+                    tag.error(span, message, "use fewer different scan rates");
+                }
+                pushed?
+            }
+        };
+        self.mark_used(index);
+        self.by_period.insert(period, index);
+        Some(index)
+    }
+}
+
+const RATE_ALLOWED: &str = "allowed: a number from 1 to 1000 ms (1000 Hz to 1 Hz)";
+const _: () = assert!(PERIOD_MIN.0 == 1_000_000 && PERIOD_MAX.0 == 1_000_000_000);
+
+/// Reads `"scan_rate_ms"`, if it is there and right.
+pub(super) fn read_period(object: &Obj<'_>) -> Option<Nanos> {
+    let node = object.get(fields::SCAN_RATE_MS.key)?;
+    let ms = match node.kind {
+        Kind::Int(number) => number as f64,
+        Kind::Float(number) => number,
+        _ => {
+            object.error(node.span, format!("scan_rate_ms is {}", found(node)), RATE_ALLOWED);
+            return None;
+        }
+    };
+    if !(fields::SCAN_RATE_MS.min..=fields::SCAN_RATE_MS.max).contains(&ms) {
+        let hertz = if ms > 0.0 && ms.is_finite() { format!(" ({} Hz)", hertz(ms)) } else { String::new() };
+        object.error(node.span, format!("scan_rate_ms is {}{hertz}", found(node)), RATE_ALLOWED);
+        return None;
+    }
+    Some(nanos_of_millis(ms))
+}
+
+/// A rate of `ms` milliseconds, to three places.
+fn hertz(ms: f64) -> String {
+    let hertz = 1000.0 / ms;
+    if hertz >= 1e6 || hertz < 0.001 { format!("{hertz:.1e}") } else { format!("{}", (hertz * 1e3).round() / 1e3) }
+}

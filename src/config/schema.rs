@@ -1,0 +1,219 @@
+//! The JSON Schema of the tag files, for editors: `tags/tags.schema.json`.
+//!
+//! The types mirror the files and exist for their schema alone; ranges, defaults and words come from [`super::fields`],
+//! where the reader takes them from. What depends on several keys at once is the reader's to judge.
+
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema};
+use serde_json::{Value, json};
+
+use super::fields;
+use crate::limits::{NAME_BYTES_MAX, TAGS_MAX};
+
+/// Names of links and groups.
+const NAME_PATTERN: &str = "^[A-Za-z0-9._-]+$";
+/// Names of tags may have letters of every script. Told by the ASCII characters that are not allowed, since not every
+/// editor knows classes of Unicode.
+const TAG_NAME_PATTERN: &str = r"^[^\x00-,/:-@\[-^`{-\x7f]+$";
+const ADDRESS_PATTERN: &str = "^[A-Za-z0-9._-]+:[0-9]{1,3}:[1-4]:[0-9]{1,6}(:[0-9]{1,4})?$";
+
+/// Links and tags of one machine. Files may refer to links and groups of each other.
+#[derive(JsonSchema)]
+#[schemars(title = "Fieldbeat tag file", deny_unknown_fields)]
+#[expect(dead_code, reason = "read by the derive only")]
+struct TagFile {
+    /// Path or URL of this schema, for editors.
+    #[schemars(rename = "$schema")]
+    schema: Option<String>,
+    /// Scan groups that several tags share.
+    groups: Option<Vec<Group>>,
+    /// Connections to field devices.
+    links: Option<Vec<Link>>,
+    /// What is read.
+    #[schemars(length(max = TAGS_MAX))]
+    tags: Option<Vec<Tag>>,
+}
+
+/// Tags that are read together. Tags without a group fall into one for each scan rate.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "read by the derive only")]
+struct Group {
+    /// Unique among all files; it becomes a topic level and a metric label.
+    #[schemars(length(min = 1, max = NAME_BYTES_MAX), regex(pattern = NAME_PATTERN))]
+    name: String,
+    /// Time between two scans in milliseconds: 1 is 1000 Hz, 1000 is 1 Hz.
+    #[schemars(range(min = fields::SCAN_RATE_MS.min, max = fields::SCAN_RATE_MS.max))]
+    scan_rate_ms: f64,
+    /// How the group's links start: each at a phase of its own, or all at one instant (a coherent snapshot).
+    #[schemars(extend("enum" = words(fields::RELEASE), "default" = "spread"))]
+    release: Option<String>,
+    /// For people.
+    #[schemars(length(max = fields::DESCRIPTION_BYTES_MAX))]
+    description: Option<String>,
+}
+
+/// A connection to one field device, or to a gateway with several units behind it.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "read by the derive only")]
+struct Link {
+    /// Unique among all files; the first part of its tags' addresses.
+    #[schemars(length(min = 1, max = NAME_BYTES_MAX), regex(pattern = NAME_PATTERN))]
+    name: String,
+    /// What is spoken on the link.
+    #[schemars(extend("enum" = words(fields::PROTOCOLS)))]
+    protocol: String,
+    /// Host name or IP address.
+    #[schemars(length(min = 1, max = 253))]
+    host: String,
+    /// TCP port.
+    #[schemars(range(min = fields::PORT.min, max = fields::PORT.max), extend("default" = fields::PORT.default))]
+    port: Option<u16>,
+    /// From a request to its reply, in milliseconds.
+    #[schemars(
+        range(min = fields::TIMEOUT_MS.min, max = fields::TIMEOUT_MS.max),
+        extend("default" = fields::TIMEOUT_MS.default)
+    )]
+    timeout_ms: Option<u16>,
+    /// For the TCP connection to stand, in milliseconds.
+    #[schemars(
+        range(min = fields::CONNECT_TIMEOUT_MS.min, max = fields::CONNECT_TIMEOUT_MS.max),
+        extend("default" = fields::CONNECT_TIMEOUT_MS.default)
+    )]
+    connect_timeout_ms: Option<u16>,
+    /// Requests that may be outstanding at once. Most devices take one.
+    #[schemars(
+        range(min = fields::PIPELINE.min, max = fields::PIPELINE.max),
+        extend("default" = fields::PIPELINE.default)
+    )]
+    pipeline: Option<u8>,
+    /// What one reply is expected to take, in milliseconds; the load of the link is reckoned with it.
+    #[schemars(
+        range(min = fields::EXPECTED_REPLY_MS.min, max = fields::EXPECTED_REPLY_MS.max),
+        extend("default" = fields::EXPECTED_REPLY_MS.default)
+    )]
+    expected_reply_ms: Option<f64>,
+    /// Registers in one request at most.
+    #[schemars(
+        range(min = fields::MAX_REGISTERS.min, max = fields::MAX_REGISTERS.max),
+        extend("default" = fields::MAX_REGISTERS.default)
+    )]
+    max_registers: Option<u16>,
+    /// Coils or discrete inputs in one request at most.
+    #[schemars(
+        range(min = fields::MAX_BITS.min, max = fields::MAX_BITS.max),
+        extend("default" = fields::MAX_BITS.default)
+    )]
+    max_bits: Option<u16>,
+    /// modicon: 40001 with function 3 is the first holding register. raw: every number is the offset on the wire.
+    #[schemars(extend("enum" = words(fields::ADDRESSING), "default" = "modicon"))]
+    addressing: Option<String>,
+    /// Registers that the device refuses to read; no request will touch them.
+    unreadable: Option<Vec<Unreadable>>,
+    /// For people.
+    #[schemars(length(max = fields::DESCRIPTION_BYTES_MAX))]
+    description: Option<String>,
+}
+
+/// Registers (or bits) from..to, both included, in the link's addressing.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "read by the derive only")]
+struct Unreadable {
+    /// Modbus unit; without it, every unit of the link.
+    #[schemars(range(min = fields::UNIT.min, max = fields::UNIT.max))]
+    unit: Option<u8>,
+    /// 1 coils, 2 discrete inputs, 3 holding registers, 4 input registers.
+    #[schemars(range(min = fields::FUNCTION.min, max = fields::FUNCTION.max))]
+    function: u8,
+    /// The first one.
+    from: RegisterNumber,
+    /// The last one.
+    to: RegisterNumber,
+}
+
+/// A register number; a text where leading zeros matter, such as "00001".
+#[derive(JsonSchema)]
+#[schemars(untagged, inline)]
+#[expect(dead_code, reason = "read by the derive only")]
+enum RegisterNumber {
+    Number(#[schemars(range(min = 0, max = 465_536))] u32),
+    Text(#[schemars(regex(pattern = "^[0-9]{1,6}$"))] String),
+}
+
+/// One value that is read.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields, extend("anyOf" = json!([{"required": ["scan_rate_ms"]}, {"required": ["group"]}])))]
+#[expect(dead_code, reason = "read by the derive only")]
+struct Tag {
+    /// Unique among all files.
+    #[schemars(length(min = 1, max = NAME_BYTES_MAX), regex(pattern = TAG_NAME_PATTERN))]
+    name: String,
+    /// Its link's protocol; may be left out.
+    #[schemars(extend("enum" = words(fields::PROTOCOLS)))]
+    protocol: Option<String>,
+    /// link:unit:function:register:count, such as plc1:1:3:40001:2. The count may be left out where the data type
+    /// fixes it.
+    #[schemars(regex(pattern = ADDRESS_PATTERN))]
+    address: String,
+    /// What the registers hold.
+    #[schemars(extend("enum" = words(fields::DATA_TYPE)))]
+    data_type: String,
+    /// For a bool in a register: which bit, 0 the least significant.
+    #[schemars(range(min = fields::BIT.min, max = fields::BIT.max))]
+    bit: Option<u8>,
+    /// Elements, for an array.
+    #[schemars(range(min = fields::ARRAY.min, max = fields::ARRAY.max))]
+    array: Option<u16>,
+    /// How the bytes lie on the wire, A being the most significant.
+    #[schemars(extend("enum" = words(fields::BYTE_ORDER), "default" = "ABCD"))]
+    byte_order: Option<String>,
+    /// Time between two scans in milliseconds: 1 is 1000 Hz, 1000 is 1 Hz. With a group: the group's, or left out.
+    #[schemars(range(min = fields::SCAN_RATE_MS.min, max = fields::SCAN_RATE_MS.max))]
+    scan_rate_ms: Option<f64>,
+    /// Name of a group.
+    #[schemars(length(min = 1, max = NAME_BYTES_MAX), regex(pattern = NAME_PATTERN))]
+    group: Option<String>,
+    /// The value is raw × scale + offset.
+    #[schemars(extend("default" = 1, "not" = json!({"const": 0})))]
+    scale: Option<f64>,
+    /// The value is raw × scale + offset.
+    #[schemars(extend("default" = 0))]
+    offset: Option<f64>,
+    /// Engineering unit, such as °C.
+    #[schemars(length(max = fields::UNIT_TEXT_BYTES_MAX))]
+    unit: Option<String>,
+    /// For people.
+    #[schemars(length(max = fields::DESCRIPTION_BYTES_MAX))]
+    description: Option<String>,
+}
+
+fn words<T>(choices: &[(&'static str, T)]) -> Vec<&'static str> {
+    choices.iter().map(|(word, _)| *word).collect()
+}
+
+/// The JSON Schema (draft 7, which most editors know) of `tags/*.json`.
+pub fn schema() -> Value {
+    let settings = SchemaSettings::draft07().with_transform(schemars::transform::RecursiveTransform(tidy));
+    settings.into_generator().into_root_schema_for::<TagFile>().to_value()
+}
+
+/// A key that may be left out may not be null; widths of integers are ours, not the file's.
+fn tidy(schema: &mut Schema) {
+    let Some(object) = schema.as_object_mut() else { return };
+    if let Some(Value::Array(types)) = object.get_mut("type") {
+        types.retain(|ty| ty != "null");
+        if let [only] = &types[..] {
+            let only = only.clone();
+            object.insert("type".into(), only);
+        }
+    }
+    object.remove("format");
+    if let Some(Value::String(description)) = object.get_mut("description") {
+        *description = description.replace('\n', " ");
+    }
+    if object.get("default") == Some(&Value::Null) {
+        object.remove("default");
+    }
+}

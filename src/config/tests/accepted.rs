@@ -1,0 +1,276 @@
+//! What right files mean.
+
+use std::path::PathBuf;
+
+use super::super::*;
+use super::{LINK, MINIMAL, config, loaded, tag_file};
+use crate::tag::{Nanos, UnitId};
+
+fn modbus(config: &Config, tag: usize) -> &ModbusAddress {
+    let TagAddress::Modbus(address) = &config.tags[tag].address;
+    address
+}
+
+const TAG: &str = r#"{"name": "t", "address": "plc1:1:3:40001", "data_type": "int16", "scan_rate_ms": 10}"#;
+
+#[test]
+fn a_tag_is_read_with_everything_it_says() {
+    let tag = r#"{"name": "kessel.füllstand", "protocol": "modbus_tcp", "address": "plc1:7:4:30011:2", "data_type": "float32",
+        "byte_order": "CDAB", "scan_rate_ms": 2.5, "scale": 0.5, "offset": -40, "unit": "°C", "description": "Füllstand"}"#;
+    let config = config(&tag_file(&[tag]));
+    let expected = TagConfig {
+        name: "kessel.füllstand".into(),
+        source: Source { file: "tags/a.json".into(), line: 2, column: 1 },
+        link: 0,
+        group: 0,
+        address: TagAddress::Modbus(ModbusAddress {
+            unit: UnitId(7),
+            table: Table::InputRegisters,
+            first: 10,
+            count: 2,
+            field: FieldType::Float32,
+            array: None,
+            order: WordOrder::Cdab,
+        }),
+        scale: 0.5,
+        offset: -40.0,
+        unit: "°C".into(),
+        description: "Füllstand".into(),
+    };
+    assert_eq!(config.tags, [expected]);
+    assert_eq!((config.groups[0].name.as_str(), config.groups[0].period), ("2.5ms", Nanos(2_500_000)));
+    assert_eq!(config.groups[0].release, ReleaseMode::Spread);
+}
+
+#[test]
+fn every_type_knows_its_registers_and_order() {
+    let types = [
+        ("int16", FieldType::Int16, 1),
+        ("uint16", FieldType::Uint16, 1),
+        ("int32", FieldType::Int32, 2),
+        ("uint32", FieldType::Uint32, 2),
+        ("int64", FieldType::Int64, 4),
+        ("uint64", FieldType::Uint64, 4),
+        ("float32", FieldType::Float32, 2),
+        ("float64", FieldType::Float64, 4),
+        ("bcd16", FieldType::Bcd { registers: 1 }, 1),
+        ("bcd32", FieldType::Bcd { registers: 2 }, 2),
+        ("bcd64", FieldType::Bcd { registers: 4 }, 4),
+    ];
+    let orders =
+        [("ABCD", WordOrder::Abcd), ("DCBA", WordOrder::Dcba), ("BADC", WordOrder::Badc), ("CDAB", WordOrder::Cdab)];
+    for (name, field, registers) in types {
+        for (order_name, order) in orders {
+            for (count, array, elements) in [
+                (String::new(), "", None),
+                (format!(":{registers}"), "", None),
+                (String::new(), ", \"array\": 5", Some(5)),
+            ] {
+                let tag = format!(
+                    r#"{{"name": "t", "address": "plc1:1:3:100{count}", "data_type": "{name}", "byte_order": "{order_name}", "scan_rate_ms": 10{array}}}"#
+                );
+                let config = config(&tag_file(&[&tag]));
+                let expected = ModbusAddress {
+                    unit: UnitId(1),
+                    table: Table::HoldingRegisters,
+                    first: 100,
+                    count: registers * elements.unwrap_or(1),
+                    field,
+                    array: elements,
+                    order,
+                };
+                assert_eq!(*modbus(&config, 0), expected, "{tag}");
+            }
+        }
+    }
+}
+
+#[test]
+fn bits_and_strings_are_read() {
+    let config = config(&tag_file(&[
+        r#"{"name": "coil", "address": "plc1:0:1:00001", "data_type": "bool", "scan_rate_ms": 10}"#,
+        r#"{"name": "inputs", "address": "plc1:255:2:10001:2000", "data_type": "bool", "array": 2000, "scan_rate_ms": 10}"#,
+        r#"{"name": "bit", "address": "plc1:1:3:40001:1", "data_type": "bool", "bit": 15, "scan_rate_ms": 10}"#,
+        r#"{"name": "text", "address": "plc1:1:4:30001:125", "data_type": "string", "byte_order": "BADC", "scan_rate_ms": 10}"#,
+    ]));
+    let read = |tag| {
+        let a = modbus(&config, tag);
+        (a.unit.0, a.table, a.first, a.count, a.field, a.array)
+    };
+    assert_eq!(read(0), (0, Table::Coils, 0, 1, FieldType::Bit, None));
+    assert_eq!(read(1), (255, Table::DiscreteInputs, 0, 2000, FieldType::Bit, Some(2000)));
+    assert_eq!(read(2), (1, Table::HoldingRegisters, 0, 1, FieldType::RegisterBit(15), None));
+    assert_eq!(read(3), (1, Table::InputRegisters, 0, 125, FieldType::Text, None));
+    assert_eq!(modbus(&config, 3).order, WordOrder::Badc);
+}
+
+#[test]
+fn the_last_register_can_be_read() {
+    let config = config(&tag_file(&[
+        r#"{"name": "a", "address": "plc1:1:3:65532", "data_type": "float64", "scan_rate_ms": 10}"#,
+        r#"{"name": "b", "address": "plc1:1:4:365536", "data_type": "int16", "scan_rate_ms": 10}"#,
+        r#"{"name": "c", "address": "plc1:1:1:65535", "data_type": "bool", "scan_rate_ms": 10}"#,
+    ]));
+    assert_eq!([0, 1, 2].map(|tag| modbus(&config, tag).first), [65_532, 65_535, 65_535]);
+}
+
+#[test]
+fn a_link_has_its_defaults_and_what_it_says() {
+    let only = |text: &str| {
+        let mut links = config(text).links;
+        let LinkProtocol::ModbusTcp(modbus) = links.remove(0).protocol;
+        modbus
+    };
+    let defaults = ModbusTcpConfig {
+        host: "10.0.0.1".into(),
+        port: 502,
+        timeout: Nanos::from_millis(200),
+        connect_timeout: Nanos::from_millis(3000),
+        pipeline: 1,
+        reply_expected: Nanos::from_micros(500),
+        registers_max: 125,
+        bits_max: 2000,
+        unreadable: vec![],
+    };
+    assert_eq!(only(&tag_file(&[TAG])), defaults);
+    let text = r#"{"links": [{"name": "plc1", "protocol": "modbus_tcp", "host": "fe80::1", "port": 1502, "timeout_ms": 50,
+        "connect_timeout_ms": 1000, "pipeline": 16, "expected_reply_ms": 0.25, "max_registers": 10, "max_bits": 16,
+        "addressing": "modicon", "unreadable": [{"function": 1, "from": "00001", "to": 16},
+        {"unit": 3, "function": 3, "from": 40101, "to": 40110}], "description": "x"}], "tags": ["#;
+    let expected = ModbusTcpConfig {
+        host: "fe80::1".into(),
+        port: 1502,
+        timeout: Nanos::from_millis(50),
+        connect_timeout: Nanos::from_millis(1000),
+        pipeline: 16,
+        reply_expected: Nanos::from_micros(250),
+        registers_max: 10,
+        bits_max: 16,
+        unreadable: vec![
+            UnreadableRange { unit: None, table: Table::Coils, first: 0, last: 16 },
+            UnreadableRange { unit: Some(UnitId(3)), table: Table::HoldingRegisters, first: 100, last: 109 },
+        ],
+    };
+    assert_eq!(only(&format!("{text}{TAG}]}}")), expected);
+}
+
+#[test]
+fn groups_and_links_serve_the_tags_of_every_file() {
+    let tags = r#"{"tags": [
+        {"name": "a", "address": "plc1:1:3:1", "data_type": "int16", "group": "fast"},
+        {"name": "b", "address": "plc1:1:3:2", "data_type": "int16", "group": "fast", "scan_rate_ms": 1.0},
+        {"name": "c", "address": "plc1:1:3:3", "data_type": "int16", "scan_rate_ms": 10},
+        {"name": "d", "address": "plc1:1:3:4", "data_type": "int16", "scan_rate_ms": 1},
+        {"name": "e", "address": "plc1:1:3:5", "data_type": "int16", "scan_rate_ms": 10.0}]}"#;
+    let shared = format!(
+        r#"{{{LINK}, "groups": [{{"name": "fast", "scan_rate_ms": 1, "release": "together"}}, {{"name": "10ms", "scan_rate_ms": 10}}]}}"#
+    );
+    let Loaded { config, warnings } = loaded(MINIMAL, &[("tags/a.json", tags), ("tags/z.json", &shared)]);
+    assert_eq!(warnings, []);
+    let names: Vec<(&str, u64, ReleaseMode)> =
+        config.groups.iter().map(|g| (&*g.name, g.period.0, g.release)).collect();
+    let expected = [
+        ("fast", 1_000_000, ReleaseMode::Together),
+        ("10ms", 10_000_000, ReleaseMode::Spread),
+        ("1ms", 1_000_000, ReleaseMode::Spread),
+    ];
+    assert_eq!(names, expected, "a tag without a group never joins a declared one of another name");
+    assert_eq!(config.tags.iter().map(|tag| tag.group).collect::<Vec<_>>(), [0, 0, 1, 2, 1]);
+}
+
+#[test]
+fn a_minimal_gateway_has_its_defaults() {
+    let config = config(&tag_file(&[TAG]));
+    assert_eq!(config.gateway.id, "line-4");
+    assert_eq!(config.realtime, RealtimeConfig { cores: None, priority: 80, guard: Guard::Auto });
+    let journal = JournalConfig {
+        path: PathBuf::from("/var/lib/fieldbeat/journal"),
+        bytes_max: 8 << 30,
+        commit: Nanos::from_millis(100),
+    };
+    assert_eq!(config.journal, journal);
+    assert_eq!(config.metrics.listen, Some("127.0.0.1:9464".parse().unwrap()));
+    assert_eq!(config.outputs, []);
+}
+
+#[test]
+fn a_gateway_file_is_read_with_everything_it_says() {
+    let toml = r#"
+[gateway]
+id = "line-4"
+[realtime]
+cores = [2, 3]
+priority = 70
+guard_us = 50
+[journal]
+path = "/data/journal"
+max_bytes = "500MB"
+commit_ms = 50
+[metrics]
+listen = "off"
+[outputs.local]
+type = "mqtt"
+url = "mqtt://[::1]"
+[outputs.cloud]
+type = "mqtt"
+url = "mqtts://broker.example:8884/"
+version = "5"
+ca = "/etc/ca.pem"
+cert = "/etc/gateway.pem"
+key = "/etc/gateway.key"
+user = "u"
+password = "p"
+client_id = "c"
+qos = 0
+topic = "plant/{gateway}/data/{group}"
+status_topic = "plant/{gateway}/alive"
+batch_ms = 250
+max_message_bytes = 65536
+max_in_flight = 10
+keep_alive_s = 60
+"#;
+    let config = loaded(toml, &[("tags/a.json", &tag_file(&[TAG]))]).config;
+    let guard = Guard::Fixed(Nanos::from_micros(50));
+    assert_eq!(config.realtime, RealtimeConfig { cores: Some(vec![2, 3]), priority: 70, guard });
+    assert_eq!((config.journal.bytes_max, config.journal.commit), (500_000_000, Nanos::from_millis(50)));
+    assert_eq!(config.metrics.listen, None);
+    let local = MqttConfig {
+        host: "::1".into(),
+        port: 1883,
+        version: MqttVersion::V311,
+        tls: None,
+        user: None,
+        password: None,
+        client_id: "fieldbeat-line-4-local".into(),
+        qos: 1,
+        topic: "fieldbeat/{gateway}/{group}".into(),
+        status_topic: "fieldbeat/{gateway}/status".into(),
+        batch: Nanos::from_millis(100),
+        message_bytes_max: 128 << 10,
+        in_flight_max: 100,
+        keep_alive: Nanos::from_millis(30_000),
+    };
+    let cloud = MqttConfig {
+        host: "broker.example".into(),
+        port: 8884,
+        version: MqttVersion::V5,
+        tls: Some(TlsConfig {
+            ca: Some("/etc/ca.pem".into()),
+            cert: Some("/etc/gateway.pem".into()),
+            key: Some("/etc/gateway.key".into()),
+        }),
+        user: Some("u".into()),
+        password: Some("p".into()),
+        client_id: "c".into(),
+        qos: 0,
+        topic: "plant/{gateway}/data/{group}".into(),
+        status_topic: "plant/{gateway}/alive".into(),
+        batch: Nanos::from_millis(250),
+        message_bytes_max: 65_536,
+        in_flight_max: 10,
+        keep_alive: Nanos::from_millis(60_000),
+    };
+    let outputs: Vec<(&str, u32, &OutputKind)> =
+        config.outputs.iter().map(|output| (&*output.name, output.source.line, &output.kind)).collect();
+    assert_eq!(outputs, [("local", 14, &OutputKind::Mqtt(local)), ("cloud", 17, &OutputKind::Mqtt(cloud))]);
+}

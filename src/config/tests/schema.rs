@@ -1,0 +1,52 @@
+//! The schema for editors says what the reader does.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use super::super::{fields::keys, schema};
+
+#[test]
+fn the_committed_schema_is_the_generated_one() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tags/tags.schema.json");
+    let generated = serde_json::to_string_pretty(&schema()).unwrap() + "\n";
+    if std::env::var_os("UPDATE_SCHEMA").is_some() {
+        std::fs::write(&path, &generated).unwrap();
+    }
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(committed == generated, "tags/tags.schema.json is out of date: run the test with UPDATE_SCHEMA=1");
+}
+
+#[test]
+fn the_schema_and_the_reader_know_the_same_keys() {
+    let schema = schema();
+    let properties = |object: &Value| -> BTreeSet<String> {
+        assert_eq!(object["additionalProperties"], false);
+        object["properties"].as_object().unwrap().keys().cloned().collect()
+    };
+    let set = |keys: &[&str]| -> BTreeSet<String> { keys.iter().map(|key| key.to_string()).collect() };
+    let definitions = &schema["definitions"];
+    assert_eq!(properties(&schema), set(keys::TAG_FILE));
+    assert_eq!(properties(&definitions["Group"]), set(keys::GROUP));
+    assert_eq!(properties(&definitions["Link"]), set(keys::MODBUS_TCP_LINK));
+    assert_eq!(properties(&definitions["Unreadable"]), set(keys::UNREADABLE));
+    assert_eq!(properties(&definitions["Tag"]), set(keys::TAG));
+    assert_eq!(definitions.as_object().unwrap().len(), 4);
+}
+
+#[test]
+fn the_schema_requires_what_the_reader_requires() {
+    for (definition, node, missing_faults) in [
+        ("Tag", r#"{"tags": [{}]}"#, ["name", "address", "data_type"].as_slice()),
+        ("Link", r#"{"links": [{}]}"#, &["name", "protocol", "host"]),
+        ("Group", r#"{"groups": [{}]}"#, &["name", "scan_rate_ms"]),
+    ] {
+        let required = &schema()["definitions"][definition]["required"];
+        assert_eq!(required, &serde_json::json!(missing_faults));
+        let found = super::lines(&super::refused(super::MINIMAL, &[("tags/a.json", node)]));
+        for key in missing_faults {
+            assert!(found.iter().any(|line| line.contains(&format!("{key} is missing"))), "{key} in {found:#?}");
+        }
+    }
+}
