@@ -21,6 +21,7 @@ pub mod config;
 pub mod hub;
 pub mod limits;
 pub mod plan;
+pub mod plant;
 pub mod rt;
 pub mod store;
 pub mod tag;
