@@ -22,6 +22,7 @@ pub mod hub;
 pub mod limits;
 pub mod link;
 pub mod plan;
+pub mod plant;
 pub mod rt;
 pub mod store;
 pub mod supervise;

@@ -1,0 +1,188 @@
+//! Writes the gateway's configuration that fits a plant: `fieldbeat.toml` and `tags/*.json`.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::config::{FieldType, WordOrder};
+use crate::tag::Nanos;
+
+use super::Plant;
+use super::layout::PlantTag;
+
+/// What stands in `fieldbeat.toml` beside the plant's links and tags; `None` leaves the gateway's default.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GatewaySettings {
+    pub id: String,
+    /// CPUs of the executors.
+    pub cores: Option<Vec<u32>>,
+    pub priority: Option<u8>,
+    /// Microseconds.
+    pub guard_us: Option<u32>,
+    pub journal_path: Option<PathBuf>,
+    pub journal_bytes_max: Option<u64>,
+    pub commit_ms: Option<u32>,
+    pub metrics_listen: Option<String>,
+    /// Time from request to reply that a link allows.
+    pub timeout: Nanos,
+    /// More TOML, appended as it is: outputs, for one.
+    pub more: String,
+}
+
+impl Default for GatewaySettings {
+    fn default() -> GatewaySettings {
+        GatewaySettings {
+            id: "plant".into(),
+            cores: None,
+            priority: None,
+            guard_us: None,
+            journal_path: None,
+            journal_bytes_max: None,
+            commit_ms: None,
+            metrics_listen: None,
+            timeout: Nanos::from_millis(200),
+            more: String::new(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct TagFile<'a> {
+    links: [Link<'a>; 1],
+    tags: Vec<Tag<'a>>,
+}
+
+#[derive(Serialize)]
+struct Link<'a> {
+    name: &'a str,
+    protocol: &'static str,
+    host: String,
+    port: u16,
+    timeout_ms: u64,
+}
+
+#[derive(Serialize)]
+struct Tag<'a> {
+    name: &'a str,
+    protocol: &'static str,
+    address: String,
+    data_type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    byte_order: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bit: Option<u8>,
+    scan_rate_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scale: Option<f64>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    unit: &'a str,
+    description: &'a str,
+}
+
+impl Plant {
+    /// Writes `fieldbeat.toml` and one tag file a device, each with its link, into `dir`; older files of the
+    /// same names are replaced.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    pub fn write_config(&self, dir: &Path, settings: &GatewaySettings) -> io::Result<()> {
+        let tags = dir.join("tags");
+        fs::create_dir_all(&tags)?;
+        fs::write(dir.join("fieldbeat.toml"), gateway_file(settings))?;
+        for (device, address) in self.addresses().iter().enumerate() {
+            let link = format!("dev{device}");
+            let file = TagFile {
+                links: [Link {
+                    name: &link,
+                    protocol: "modbus_tcp",
+                    host: address.ip().to_string(),
+                    port: address.port(),
+                    timeout_ms: settings.timeout.0 / 1_000_000,
+                }],
+                tags: self.tags().iter().filter(|t| t.device == device).map(|t| tag_entry(&link, t)).collect(),
+            };
+            fs::write(tags.join(format!("{link}.json")), serde_json::to_vec_pretty(&file)?)?;
+        }
+        Ok(())
+    }
+}
+
+fn gateway_file(settings: &GatewaySettings) -> String {
+    // JSON's strings are TOML's basic strings.
+    let text = |s: &str| serde_json::Value::from(s).to_string();
+    let mut out = format!("[gateway]\nid = {}\n", text(&settings.id));
+    let mut section = |name: &str, lines: &[Option<String>]| {
+        if lines.iter().any(Option::is_some) {
+            let _ = writeln!(out, "\n[{name}]");
+            for line in lines.iter().flatten() {
+                let _ = writeln!(out, "{line}");
+            }
+        }
+    };
+    section(
+        "realtime",
+        &[
+            settings.cores.as_ref().map(|cores| format!("cores = {cores:?}")),
+            settings.priority.map(|n| format!("priority = {n}")),
+            settings.guard_us.map(|us| format!("guard_us = {us}")),
+        ],
+    );
+    section(
+        "journal",
+        &[
+            settings.journal_path.as_ref().map(|p| format!("path = {}", text(&p.to_string_lossy()))),
+            settings.journal_bytes_max.map(|n| format!("max_bytes = {n}")),
+            settings.commit_ms.map(|ms| format!("commit_ms = {ms}")),
+        ],
+    );
+    section("metrics", &[settings.metrics_listen.as_ref().map(|l| format!("listen = {}", text(l)))]);
+    if !settings.more.is_empty() {
+        let _ = writeln!(out, "\n{}", settings.more);
+    }
+    out
+}
+
+fn tag_entry<'a>(link: &str, tag: &'a PlantTag) -> Tag<'a> {
+    let function = tag.table.read_function();
+    Tag {
+        name: &tag.name,
+        protocol: "modbus_tcp",
+        address: format!("{link}:{}:{function}:{}:{}", tag.unit.0, tag.first, tag.count),
+        data_type: data_type(tag.field),
+        byte_order: match tag.order {
+            WordOrder::Abcd => None,
+            WordOrder::Dcba => Some("DCBA"),
+            WordOrder::Badc => Some("BADC"),
+            WordOrder::Cdab => Some("CDAB"),
+        },
+        bit: match tag.field {
+            FieldType::RegisterBit(bit) => Some(bit),
+            _ => None,
+        },
+        scan_rate_ms: tag.period.0 / 1_000_000,
+        scale: (tag.scale != 1.0).then_some(tag.scale),
+        unit: tag.unit_text,
+        description: &tag.description,
+    }
+}
+
+fn data_type(field: FieldType) -> &'static str {
+    match field {
+        FieldType::Bit | FieldType::RegisterBit(_) => "bool",
+        FieldType::Int16 => "int16",
+        FieldType::Uint16 => "uint16",
+        FieldType::Int32 => "int32",
+        FieldType::Uint32 => "uint32",
+        FieldType::Int64 => "int64",
+        FieldType::Uint64 => "uint64",
+        FieldType::Float32 => "float32",
+        FieldType::Float64 => "float64",
+        FieldType::Bcd { registers: 1 } => "bcd16",
+        FieldType::Bcd { registers: 2 } => "bcd32",
+        FieldType::Bcd { .. } => "bcd64",
+        FieldType::Text => "string",
+    }
+}
