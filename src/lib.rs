@@ -20,7 +20,9 @@
 pub mod config;
 pub mod hub;
 pub mod limits;
+pub mod output;
 pub mod plan;
+pub mod plant;
 pub mod rt;
 pub mod store;
 pub mod tag;
