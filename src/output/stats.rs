@@ -35,9 +35,10 @@ impl OutputState {
 /// All orderings are relaxed: each figure stands alone, and no other memory is read through it.
 #[derive(Debug, Default)]
 pub struct OutputStats {
-    /// Samples in acknowledged messages; one that was sent twice and acknowledged once counts once.
+    /// Samples that the cursor has passed: acknowledged, and none before them open. Each counts once, however
+    /// often it was sent.
     pub samples_acknowledged: AtomicU64,
-    /// Data messages acknowledged (QoS 0: handed to the socket).
+    /// Data messages acknowledged (QoS 0: handed to the socket), repeats included.
     pub messages_acknowledged: AtomicU64,
     /// Data messages handed to the client, repeats included.
     pub messages_published: AtomicU64,

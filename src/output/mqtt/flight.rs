@@ -10,7 +10,8 @@ struct Sent {
     /// Packet identifier; `None` until the client has put the message on the wire.
     packet: Option<u16>,
     acknowledged: bool,
-    samples: u32,
+    /// No status message.
+    data: bool,
     /// Everything before it is in this message and those before it.
     covers: Position,
 }
@@ -20,7 +21,6 @@ struct Sent {
 pub(super) struct Progress {
     /// Data messages.
     pub(super) messages: u64,
-    pub(super) samples: u64,
     /// How far the cursor may move.
     pub(super) covers: Position,
 }
@@ -49,12 +49,12 @@ impl Flight {
         self.sent.is_empty()
     }
 
-    /// A message was given to the client. Status messages carry no samples.
-    pub(super) fn push(&mut self, samples: u32, covers: Position, now: Instant) {
+    /// A message was given to the client: `data`, or a status message.
+    pub(super) fn push(&mut self, data: bool, covers: Position, now: Instant) {
         if self.sent.is_empty() {
             self.since = now;
         }
-        self.sent.push_back(Sent { packet: None, acknowledged: false, samples, covers });
+        self.sent.push_back(Sent { packet: None, acknowledged: false, data, covers });
     }
 
     /// The next message went on the wire as `packet`; 0 is QoS 0, which no one will acknowledge.
@@ -83,8 +83,7 @@ impl Flight {
         self.since = now;
         while let Some(sent) = self.sent.pop_front_if(|s| s.acknowledged) {
             self.announced -= 1;
-            progress.messages += u64::from(sent.samples > 0);
-            progress.samples += u64::from(sent.samples);
+            progress.messages += u64::from(sent.data);
             progress.covers = progress.covers.max(sent.covers);
         }
         progress
@@ -104,11 +103,11 @@ mod tests {
         let now = Instant::now();
         let mut flight = Flight::new(now);
         for block in 1..=3 {
-            flight.push(10, at(block), now);
+            flight.push(true, at(block), now);
             flight.announced(block as u16, now);
         }
         assert_eq!(flight.acknowledged(2, now), Some(Progress::default()));
-        assert_eq!(flight.acknowledged(1, now), Some(Progress { messages: 2, samples: 20, covers: at(2) }));
+        assert_eq!(flight.acknowledged(1, now), Some(Progress { messages: 2, covers: at(2) }));
         assert_eq!(flight.acknowledged(1, now), None, "acknowledged twice");
         assert_eq!(flight.len(), 1);
     }
@@ -117,11 +116,11 @@ mod tests {
     fn a_message_of_qos_0_is_done_once_it_is_on_the_wire() {
         let now = Instant::now();
         let mut flight = Flight::new(now);
-        flight.push(0, Position::default(), now);
-        flight.push(5, at(4), now);
+        flight.push(false, Position::default(), now);
+        flight.push(true, at(4), now);
         flight.announced(1, now);
         assert_eq!(flight.announced(0, now), Progress::default(), "the birth before it is not acknowledged yet");
-        assert_eq!(flight.acknowledged(1, now), Some(Progress { messages: 1, samples: 5, covers: at(4) }));
+        assert_eq!(flight.acknowledged(1, now), Some(Progress { messages: 1, covers: at(4) }));
         assert!(flight.is_empty() && flight.stalled_since().is_none());
     }
 
@@ -129,7 +128,7 @@ mod tests {
     fn an_acknowledgement_for_what_is_not_on_the_wire_is_none() {
         let now = Instant::now();
         let mut flight = Flight::new(now);
-        flight.push(1, at(1), now);
+        flight.push(true, at(1), now);
         assert_eq!(flight.acknowledged(1, now), None);
     }
 }

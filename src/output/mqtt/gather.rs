@@ -17,8 +17,6 @@ use crate::tag::{ExecutorId, Nanos, flags};
 pub(super) struct Message {
     pub(super) topic: String,
     pub(super) payload: Vec<u8>,
-    /// At least 1.
-    pub(super) samples: u32,
     /// Everything before it is in this message and those finished before it.
     pub(super) covers: Position,
 }
@@ -80,6 +78,7 @@ struct Mark {
     executor: ExecutorId,
     boot: BootId,
     first_sequence: u64,
+    samples: u32,
 }
 
 /// What the journal dropped before it could be read.
@@ -111,6 +110,8 @@ pub(super) struct Gather {
     /// until then a lost connection brings them again.
     losses: VecDeque<(u64, Skipped)>,
     skipped: Skipped,
+    /// The cursor as [`Gather::passed`] last saw it.
+    cursor: Position,
 }
 
 impl Gather {
@@ -130,6 +131,7 @@ impl Gather {
             marks: VecDeque::new(),
             losses: VecDeque::new(),
             skipped: Skipped::default(),
+            cursor: Position::default(),
         }
     }
 
@@ -147,6 +149,7 @@ impl Gather {
         self.losses.clear();
         self.idle = false;
         self.next = cursor.unwrap_or_default();
+        self.cursor = self.next;
         self.follows = cursor.is_some();
         for mark in self.marks.drain(..).rev().filter(|mark| mark.index >= self.next.block) {
             let done = if mark.index == self.next.block { u64::from(self.next.samples) } else { 0 };
@@ -155,13 +158,27 @@ impl Gather {
         }
     }
 
-    /// The cursor has come to `cursor`: what lies before it is not needed any more.
-    pub(super) fn passed(&mut self, cursor: Position) {
-        while self.marks.pop_front_if(|mark| mark.index < cursor.block).is_some() {}
-        while let Some((_, lost)) = self.losses.pop_front_if(|(next, _)| Position { block: *next, samples: 0 } < cursor) {
+    /// The cursor has come to `cursor`. How many samples it passed: each counts once, however often it was sent.
+    pub(super) fn passed(&mut self, cursor: Position) -> u64 {
+        let mut samples = 0;
+        while let Some(mark) = self.marks.pop_front_if(|mark| mark.index < cursor.block) {
+            samples += u64::from(mark.samples - self.done_of(&mark).min(mark.samples));
+        }
+        if let Some(mark) = self.marks.front().filter(|mark| mark.index == cursor.block) {
+            samples += u64::from(cursor.samples.saturating_sub(self.done_of(mark)));
+        }
+        self.cursor = cursor;
+        let passed = |(next, _): &mut (u64, _)| Position { block: *next, samples: 0 } < cursor;
+        while let Some((_, lost)) = self.losses.pop_front_if(passed) {
             self.skipped.blocks += lost.blocks;
             self.skipped.samples += lost.samples;
         }
+        samples
+    }
+
+    /// Samples of a block that lie before the cursor.
+    fn done_of(&self, mark: &Mark) -> u32 {
+        if mark.index == self.cursor.block { self.cursor.samples } else { 0 }
     }
 
     /// The journal may hold more, and time has passed.
@@ -249,6 +266,7 @@ impl Gather {
             executor: batch.executor,
             boot: block.boot,
             first_sequence: batch.first_sequence,
+            samples: batch.samples,
         });
     }
 
@@ -364,7 +382,7 @@ impl Gather {
         let mut payload = open.payload;
         payload::close(&mut payload);
         let topic = self.settings.topic.for_group(&group_name(names, key.1));
-        self.ready.push_back(Message { topic, payload, samples: open.samples, covers });
+        self.ready.push_back(Message { topic, payload, covers });
     }
 }
 

@@ -255,7 +255,7 @@ impl Worker {
         if !connection.publisher.publish(topic, true, true, text.as_bytes().to_vec()) {
             return Err(format!("the MQTT client does not take the status message for {topic}"));
         }
-        connection.flight.push(0, Position::default(), Instant::now().into_std());
+        connection.flight.push(false, Position::default(), Instant::now().into_std());
         Ok(())
     }
 
@@ -284,7 +284,7 @@ impl Worker {
             if !connection.publisher.publish(&message.topic, self.at_least_once, false, message.payload) {
                 return Err(format!("the MQTT client does not take a message for {}", message.topic));
             }
-            connection.flight.push(message.samples, message.covers, now.into_std());
+            connection.flight.push(true, message.covers, now.into_std());
             self.stats.messages_published.fetch_add(1, Relaxed);
             self.stats.bytes_published.fetch_add(bytes, Relaxed);
         }
@@ -324,14 +324,14 @@ impl Worker {
             return;
         }
         self.stats.messages_acknowledged.fetch_add(progress.messages, Relaxed);
-        self.stats.samples_acknowledged.fetch_add(progress.samples, Relaxed);
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let utc_ns = i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX);
         self.stats.last_acknowledged_utc_ns.store(utc_ns, Relaxed);
         if self.cursor.is_none_or(|cursor| cursor < progress.covers) {
             self.cursor = Some(progress.covers);
             self.stats.set_cursor(progress.covers);
-            self.gather.passed(progress.covers);
+            let samples = self.gather.passed(progress.covers);
+            self.stats.samples_acknowledged.fetch_add(samples, Relaxed);
         }
         if !connection.acknowledged {
             connection.acknowledged = true;
