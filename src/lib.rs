@@ -21,6 +21,7 @@ pub mod config;
 pub mod hub;
 pub mod limits;
 pub mod link;
+pub mod output;
 pub mod plan;
 pub mod plant;
 pub mod rt;

@@ -1,5 +1,7 @@
 //! Every hard limit, in one place, each with its reason.
 
+use std::time::Duration;
+
 use crate::tag::Nanos;
 
 // --- configuration ---
@@ -76,6 +78,55 @@ pub const JOURNAL_BYTES_MIN: u64 = 16 << 20;
 /// Batches a live reader may lag behind before it loses the oldest.
 pub const LIVE_QUEUE_BATCHES: usize = 64;
 
+// --- MQTT output ---
+/// Bytes of one PEM file; above this it is no certificate or key.
+pub const PEM_BYTES_MAX: u64 = 4 << 20;
+/// How often an output looks for new blocks and for the order to stop: small beside the journal's commit time.
+pub const OUTPUT_POLL: Duration = Duration::from_millis(20);
+/// From the first SYN to CONNACK: TCP, TLS and MQTT over a slow cellular line fit into it. Whole seconds.
+pub const MQTT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The shortest time without an acknowledgement, messages being in flight, after which a broker counts as stuck.
+pub const MQTT_STALL_MIN: Duration = Duration::from_secs(10);
+/// First and longest pause between attempts to connect, before jitter.
+pub const MQTT_PAUSE_MIN: Duration = Duration::from_millis(250);
+pub const MQTT_PAUSE_MAX: Duration = Duration::from_secs(30);
+/// A connection that lived this long was a good one: the pauses start again at the shortest.
+pub const MQTT_SETTLED: Duration = Duration::from_secs(30);
+/// Pause before the journal is read again after it failed.
+pub const JOURNAL_RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// At a clean stop: how long committed samples are still sent, and how long acknowledgements are waited for.
+pub const OUTPUT_STOP_SEND: Duration = Duration::from_secs(3);
+pub const OUTPUT_STOP_WAIT: Duration = Duration::from_secs(5);
+/// At a clean stop, after that: how long for the farewell and its acknowledgement.
+pub const OUTPUT_STOP_FAREWELL: Duration = Duration::from_millis(1500);
+/// Bytes of a message at least and at most, whatever is configured: one sample fits, and MQTT's own limit
+/// (3.1.1, section 2.2.3: 256 MiB) is far.
+pub const MQTT_MESSAGE_BYTES_MIN: usize = 512;
+pub const MQTT_MESSAGE_BYTES_MAX: usize = 64 << 20;
+/// Bytes in messages that are still being gathered, of all groups; beyond it they are sent early.
+pub const MQTT_GATHERED_BYTES_MAX: usize = 8 << 20;
+/// Bytes of any MQTT string (3.1.1, section 1.5.3).
+pub const MQTT_STRING_BYTES_MAX: usize = u16::MAX as usize;
+
+// --- embedded MQTT broker (demo) ---
+/// Clients at once: two threads each.
+pub const BROKER_CLIENTS_MAX: usize = 64;
+/// Bytes of one packet.
+pub const BROKER_PACKET_BYTES_MAX: usize = 4 << 20;
+/// Messages, and their bytes, that wait for a slow subscriber before new ones are dropped.
+pub const BROKER_QUEUE_MESSAGES_MAX: usize = 4096;
+pub const BROKER_QUEUE_BYTES_MAX: usize = 32 << 20;
+/// Topics with a retained message, and their bytes together.
+pub const BROKER_RETAINED_MAX: usize = 1024;
+pub const BROKER_RETAINED_BYTES_MAX: usize = 16 << 20;
+/// Filters of one client.
+pub const BROKER_FILTERS_MAX: usize = 256;
+/// From the connection to CONNECT, and for a write that makes no progress.
+pub const BROKER_PATIENCE: Duration = Duration::from_secs(5);
+
+const _: () = assert!(MQTT_PAUSE_MIN.as_millis() < MQTT_PAUSE_MAX.as_millis());
+const _: () = assert!(OUTPUT_STOP_SEND.as_millis() < OUTPUT_STOP_WAIT.as_millis());
+const _: () = assert!(MQTT_CONNECT_TIMEOUT.subsec_nanos() == 0);
 const _: () = assert!(MODBUS_REGISTERS_MAX as usize * 2 + 9 <= MODBUS_ADU_BYTES_MAX);
 const _: () = assert!(MODBUS_BITS_MAX as usize / 8 + 9 <= MODBUS_ADU_BYTES_MAX);
 const _: () = assert!(RING_SLOTS_MIN < RING_SLOTS_MAX);

@@ -3,6 +3,7 @@
 //! One thread serves every device. Values are functions of time and address, computed when they are read, so
 //! nothing runs between requests and [`Plant::expected`] can say what a reader should have seen.
 
+pub mod broker;
 mod connection;
 mod device;
 mod fault;

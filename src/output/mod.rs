@@ -1,0 +1,38 @@
+//! Northbound: what follows the journal and hands its samples to others.
+//!
+//! An output reads blocks from its durable cursor on, delivers them, and moves the cursor only over what the
+//! other side has acknowledged. After any outage it goes on there: in order, nothing missing.
+
+mod error;
+pub mod mqtt;
+mod source;
+mod stats;
+
+pub use error::OutputError;
+pub use source::{JournalSource, SourceError};
+pub use stats::{OutputState, OutputStats};
+
+use std::thread::JoinHandle;
+
+/// A running output. It ends when its `stop` flag is set; dropping the handle leaves it running.
+#[derive(Debug)]
+pub struct OutputHandle {
+    name: String,
+    thread: JoinHandle<()>,
+}
+
+impl OutputHandle {
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether the thread has ended: after `stop`, or because it failed in a way it should not.
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Waits for the end. `false`: the thread panicked.
+    pub fn join(self) -> bool {
+        self.thread.join().is_ok()
+    }
+}

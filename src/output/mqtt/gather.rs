@@ -1,0 +1,394 @@
+//! From the journal's blocks to messages: samples of one group are gathered, and the cursor is kept honest.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::payload::{self, Encoder, Frame};
+use super::topic::Topic;
+use crate::hub::BatchSample;
+use crate::limits::{MQTT_GATHERED_BYTES_MAX, MQTT_MESSAGE_BYTES_MIN};
+use crate::output::{JournalSource, SourceError};
+use crate::store::{Block, BootId, Dictionary, Position};
+use crate::tag::{ExecutorId, Nanos, flags};
+
+/// A finished message.
+#[derive(Debug)]
+pub(super) struct Message {
+    pub(super) topic: String,
+    pub(super) payload: Vec<u8>,
+    /// Everything before it is in this message and those finished before it.
+    pub(super) covers: Position,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct GatherSettings {
+    /// Stands in messages of blocks whose dictionary names no gateway.
+    pub(super) gateway: String,
+    pub(super) topic: Topic,
+    /// How long samples are gathered into one message.
+    pub(super) batch: Nanos,
+    pub(super) message_bytes_max: usize,
+}
+
+/// A message that is being gathered.
+#[derive(Debug)]
+struct Open {
+    payload: Vec<u8>,
+    frame: Option<Frame>,
+    samples: u32,
+    /// Of its first sample.
+    first: Position,
+    /// When the hub drained its first sample.
+    drained: Nanos,
+    /// Time of its first sample that is not held: held ones keep times that are long gone.
+    t_mono_ns: Option<u64>,
+    /// When it was begun, on the wall.
+    begun: Instant,
+}
+
+/// The block that is being cut, and how far.
+#[derive(Debug)]
+struct Cut {
+    block: Block,
+    slot: usize,
+    sample: u32,
+}
+
+/// The names of the blocks at hand.
+#[derive(Debug)]
+struct Names {
+    boot: BootId,
+    dictionary: Arc<Dictionary>,
+    encoder: Encoder,
+}
+
+/// Where an executor's numbers go on; `torn` once blocks are missing before that.
+#[derive(Debug, Clone, Copy)]
+struct Expected {
+    boot: BootId,
+    sequence: u64,
+    torn: bool,
+}
+
+/// A block that was read and that the cursor has not passed.
+#[derive(Debug)]
+struct Mark {
+    index: u64,
+    executor: ExecutorId,
+    boot: BootId,
+    first_sequence: u64,
+    samples: u32,
+}
+
+/// What the journal dropped before it could be read.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Skipped {
+    pub(super) blocks: u64,
+    pub(super) samples: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Gather {
+    settings: GatherSettings,
+    names: Option<Names>,
+    /// The next block to read.
+    next: Position,
+    /// Whether `next` goes on from something, so that missing blocks are a loss.
+    follows: bool,
+    cut: Option<Cut>,
+    open: HashMap<(ExecutorId, u16), Box<Open>>,
+    open_bytes: usize,
+    ready: VecDeque<Message>,
+    /// The journal had nothing more; [`Gather::wake`] looks again.
+    idle: bool,
+    /// Finish every message at the journal's end, whatever its age.
+    flush: bool,
+    expected: HashMap<ExecutorId, Expected>,
+    marks: VecDeque<Mark>,
+    /// Losses ahead of the cursor, each with the block that follows it. They count once the cursor is past them:
+    /// until then a lost connection brings them again.
+    losses: VecDeque<(u64, Skipped)>,
+    skipped: Skipped,
+    /// The cursor as [`Gather::passed`] last saw it.
+    cursor: Position,
+}
+
+impl Gather {
+    pub(super) fn new(settings: GatherSettings) -> Gather {
+        Gather {
+            settings,
+            names: None,
+            next: Position::default(),
+            follows: false,
+            cut: None,
+            open: HashMap::new(),
+            open_bytes: 0,
+            ready: VecDeque::new(),
+            idle: false,
+            flush: false,
+            expected: HashMap::new(),
+            marks: VecDeque::new(),
+            losses: VecDeque::new(),
+            skipped: Skipped::default(),
+            cursor: Position::default(),
+        }
+    }
+
+    pub(super) fn message_bytes_max(&self) -> usize {
+        self.settings.message_bytes_max
+    }
+
+    /// Forgets what was gathered and starts at `cursor`; `None`: at the oldest block there is.
+    pub(super) fn restart(&mut self, cursor: Option<Position>, message_bytes_max: usize) {
+        self.settings.message_bytes_max = message_bytes_max.max(MQTT_MESSAGE_BYTES_MIN);
+        self.cut = None;
+        self.open.clear();
+        self.open_bytes = 0;
+        self.ready.clear();
+        self.losses.clear();
+        self.idle = false;
+        self.next = cursor.unwrap_or_default();
+        self.cursor = self.next;
+        self.follows = cursor.is_some();
+        for mark in self.marks.drain(..).rev().filter(|mark| mark.index >= self.next.block) {
+            let done = if mark.index == self.next.block { u64::from(self.next.samples) } else { 0 };
+            let sequence = mark.first_sequence.saturating_add(done);
+            self.expected.insert(mark.executor, Expected { boot: mark.boot, sequence, torn: false });
+        }
+    }
+
+    /// The cursor has come to `cursor`. How many samples it passed: each counts once, however often it was sent.
+    pub(super) fn passed(&mut self, cursor: Position) -> u64 {
+        let mut samples = 0;
+        while let Some(mark) = self.marks.pop_front_if(|mark| mark.index < cursor.block) {
+            samples += u64::from(mark.samples - self.done_of(&mark).min(mark.samples));
+        }
+        if let Some(mark) = self.marks.front().filter(|mark| mark.index == cursor.block) {
+            samples += u64::from(cursor.samples.saturating_sub(self.done_of(mark)));
+        }
+        self.cursor = cursor;
+        let passed = |(next, _): &mut (u64, _)| Position { block: *next, samples: 0 } < cursor;
+        while let Some((_, lost)) = self.losses.pop_front_if(passed) {
+            self.skipped.blocks += lost.blocks;
+            self.skipped.samples += lost.samples;
+        }
+        samples
+    }
+
+    /// Samples of a block that lie before the cursor.
+    fn done_of(&self, mark: &Mark) -> u32 {
+        if mark.index == self.cursor.block { self.cursor.samples } else { 0 }
+    }
+
+    /// The journal may hold more, and time has passed.
+    pub(super) fn wake(&mut self) {
+        self.idle = false;
+    }
+
+    /// From now on the journal's end finishes every message.
+    pub(super) fn flush(&mut self) {
+        self.flush = true;
+        self.idle = false;
+    }
+
+    /// Whether the journal was at its end and every sample read is in a message handed out.
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.idle && self.open.is_empty() && self.ready.is_empty()
+    }
+
+    /// What the cursor has skipped since the last call.
+    pub(super) fn take_skipped(&mut self) -> Skipped {
+        std::mem::take(&mut self.skipped)
+    }
+
+    /// The next finished message; `None`: nothing more until [`Gather::wake`].
+    pub(super) fn next(&mut self, source: &dyn JournalSource, now: Instant) -> Result<Option<Message>, SourceError> {
+        loop {
+            if let Some(message) = self.ready.pop_front() {
+                return Ok(Some(message));
+            }
+            if self.idle {
+                return Ok(None);
+            }
+            if let Some(cut) = self.cut.take() {
+                self.cut_block(cut, now);
+            } else if !self.load(source)? {
+                self.idle = true;
+                let batch = Duration::from_nanos(self.settings.batch.0);
+                let flush = self.flush;
+                self.finish_where(|open| flush || now.saturating_duration_since(open.begun) >= batch);
+            }
+        }
+    }
+
+    /// Reads the next block. Whether there was one.
+    fn load(&mut self, source: &dyn JournalSource) -> Result<bool, SourceError> {
+        if !source.wait_for(self.next.block, Duration::ZERO) {
+            return Ok(false);
+        }
+        let Some(block) = source.block_at_or_after(self.next.block)? else { return Ok(false) };
+        let torn = block.index.saturating_sub(self.next.block);
+        if torn > 0 {
+            if self.follows {
+                self.losses.push_back((block.index, Skipped { blocks: torn, samples: 0 }));
+                self.expected.values_mut().for_each(|e| e.torn = true);
+            }
+            self.next = Position { block: block.index, samples: 0 };
+        }
+        self.follows = true;
+        self.count_numbers(&block);
+        self.adopt_names(&block);
+
+        let (batch, drained) = (self.settings.batch, block.batch.drained);
+        self.finish_where(|open| drained > open.drained + batch);
+
+        let (mut slot, mut sample) = (0, 0);
+        while sample < self.next.samples && slot < block.batch.slots.len() {
+            slot += 1 + block.batch.slots[slot].payload_slots();
+            sample += 1;
+        }
+        self.cut = Some(Cut { block, slot, sample });
+        Ok(true)
+    }
+
+    fn count_numbers(&mut self, block: &Block) {
+        let batch = &block.batch;
+        let known = self.expected.get(&batch.executor).filter(|e| e.torn && e.boot == block.boot);
+        if let Some(known) = known {
+            let samples = batch.first_sequence.saturating_sub(known.sequence);
+            self.losses.push_back((block.index, Skipped { blocks: 0, samples }));
+        }
+        let sequence = batch.first_sequence.saturating_add(u64::from(batch.samples));
+        self.expected.insert(batch.executor, Expected { boot: block.boot, sequence, torn: false });
+        self.marks.push_back(Mark {
+            index: block.index,
+            executor: batch.executor,
+            boot: block.boot,
+            first_sequence: batch.first_sequence,
+            samples: batch.samples,
+        });
+    }
+
+    /// A new boot or plan has new names: nothing gathered under the old ones may be mixed with it.
+    fn adopt_names(&mut self, block: &Block) {
+        let same = |names: &Names| {
+            names.boot == block.boot
+                && (Arc::ptr_eq(&names.dictionary, &block.dictionary) || names.dictionary == block.dictionary)
+        };
+        if !self.names.as_ref().is_some_and(same) {
+            self.finish_where(|_| true);
+            let encoder = Encoder::new(&block.dictionary);
+            self.names = Some(Names { boot: block.boot, dictionary: block.dictionary.clone(), encoder });
+        }
+    }
+
+    /// Cuts on until a message is finished or the block ends.
+    fn cut_block(&mut self, mut cut: Cut, now: Instant) {
+        let Some(mut names) = self.names.take() else { return };
+        while self.ready.is_empty() && cut.slot < cut.block.batch.slots.len() {
+            self.cut_run(&mut cut, &mut names, now);
+            if self.open_bytes > MQTT_GATHERED_BYTES_MAX {
+                self.finish_where(|_| true);
+            }
+        }
+        self.names = Some(names);
+        if cut.slot < cut.block.batch.slots.len() {
+            self.cut = Some(cut);
+        } else {
+            self.next = Position { block: cut.block.index.saturating_add(1), samples: 0 };
+        }
+    }
+
+    /// Consecutive samples of one group, until the group changes or a message is finished.
+    fn cut_run(&mut self, cut: &mut Cut, names: &mut Names, now: Instant) {
+        let batch = &cut.block.batch;
+        let group = batch.slots[cut.slot].group;
+        let key = (batch.executor, group);
+        let mut open = self.open.remove(&key);
+        if let Some(open) = &open {
+            self.open_bytes -= open.payload.len();
+        }
+        while let Some(sample) = batch.slots.get(cut.slot) {
+            if sample.group != group || !self.ready.is_empty() {
+                break;
+            }
+            let end = (cut.slot + 1 + sample.payload_slots()).min(batch.slots.len());
+            let item = BatchSample {
+                sequence: batch.first_sequence.wrapping_add(u64::from(cut.sample)),
+                sample,
+                payload: &batch.slots[cut.slot + 1..end],
+            };
+            let time = (sample.flags & flags::HELD == 0).then_some(sample.t_mono_ns);
+            let position = Position { block: cut.block.index, samples: cut.sample };
+            let full = |open: &Open| {
+                let bytes = open.payload.len() + names.encoder.bytes_max(&item) + payload::CLOSE_BYTES;
+                let late = time.zip(open.t_mono_ns).is_some_and(|(t, first)| t.saturating_sub(first) > self.settings.batch.0);
+                late || bytes > self.settings.message_bytes_max || open.samples == u32::MAX
+            };
+            if open.as_deref().is_some_and(full)
+                && let Some(done) = open.take()
+            {
+                self.next = position;
+                self.finish(key, done, names);
+                break;
+            }
+            let target = open.get_or_insert_with(|| Box::new(self.begin(key, names, batch.drained, position, now)));
+            target.t_mono_ns = target.t_mono_ns.or(time);
+            names.encoder.push(&mut target.payload, &mut target.frame, &item, &batch.clock);
+            target.samples += 1;
+            cut.slot = end;
+            cut.sample += 1;
+        }
+        self.next = Position { block: cut.block.index, samples: cut.sample };
+        if let Some(open) = open {
+            self.open_bytes += open.payload.len();
+            self.open.insert(key, open);
+        }
+    }
+
+    fn begin(&self, key: (ExecutorId, u16), names: &Names, drained: Nanos, first: Position, now: Instant) -> Open {
+        let mut out = Vec::with_capacity(self.settings.message_bytes_max.min(4096));
+        let gateway = match names.dictionary.gateway.as_str() {
+            "" => &self.settings.gateway,
+            named => named,
+        };
+        payload::open(&mut out, gateway, names.boot, key.0, &group_name(names, key.1));
+        Open { payload: out, frame: None, samples: 0, first, drained, t_mono_ns: None, begun: now }
+    }
+
+    /// Finishes the messages that are gathered and meet `due`, the oldest first.
+    fn finish_where(&mut self, due: impl Fn(&Open) -> bool) {
+        let mut keys: Vec<_> =
+            self.open.iter().filter(|(_, open)| due(open)).map(|(key, open)| (open.first, *key)).collect();
+        if keys.is_empty() {
+            return;
+        }
+        keys.sort_unstable_by_key(|(first, key)| (*first, key.0, key.1));
+        let Some(names) = self.names.take() else { return };
+        for (_, key) in keys {
+            if let Some(open) = self.open.remove(&key) {
+                self.open_bytes -= open.payload.len();
+                self.finish(key, open, &names);
+            }
+        }
+        self.names = Some(names);
+    }
+
+    /// Everything before the first sample of what is still gathered, and before the next sample to read,
+    /// is in messages finished by now: that is how far this message's acknowledgement moves the cursor.
+    fn finish(&mut self, key: (ExecutorId, u16), open: Box<Open>, names: &Names) {
+        let covers = self.open.values().map(|other| other.first).fold(self.next, Position::min);
+        let mut payload = open.payload;
+        payload::close(&mut payload);
+        let topic = self.settings.topic.for_group(&group_name(names, key.1));
+        self.ready.push_back(Message { topic, payload, covers });
+    }
+}
+
+fn group_name(names: &Names, group: u16) -> std::borrow::Cow<'_, str> {
+    match names.dictionary.groups.get(usize::from(group)) {
+        Some(name) => name.as_str().into(),
+        None => format!("group-{group}").into(),
+    }
+}

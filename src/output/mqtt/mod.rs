@@ -1,0 +1,121 @@
+//! MQTT 3.1.1 and 5: publishes the journal from a durable cursor on, at least once, in order, nothing missing.
+//!
+//! One ordinary thread an output. It reads blocks, gathers the samples of each group into messages
+//! ([`payload`] says how they look), and keeps at most `in_flight_max` of them unacknowledged. The cursor moves
+//! only over messages that are acknowledged and have no unacknowledged one before them. On any failure the
+//! connection is dropped with all its state, and the next one starts again at the cursor: what was in flight is
+//! sent again, with the same sequence numbers.
+//!
+//! With QoS 0 a message counts as acknowledged once the socket has taken it: what the network or the broker
+//! loses then is lost.
+
+mod backoff;
+mod client;
+mod failure;
+mod flight;
+mod gather;
+pub mod payload;
+mod tls;
+mod topic;
+mod worker;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use super::{JournalSource, OutputError, OutputHandle, OutputStats};
+use crate::config::MqttConfig;
+use crate::limits::{MQTT_MESSAGE_BYTES_MAX, MQTT_MESSAGE_BYTES_MIN, MQTT_STRING_BYTES_MAX};
+
+use client::ClientSettings;
+use failure::Peer;
+use gather::{Gather, GatherSettings};
+use topic::Topic;
+use worker::Worker;
+
+/// Bytes that an MQTT packet adds to topic and payload at most: fixed header, lengths, identifier, properties.
+const PACKET_OVERHEAD_BYTES: usize = 32;
+
+/// Starts an output. Certificates and keys are read and checked here; everything that only the network can tell
+/// comes later, in `stats`. It ends when `stop` is set: what the journal holds is sent as far as a bounded time
+/// allows, `offline` is published, the cursor is saved.
+pub fn spawn(
+    name: &str,
+    gateway: &str,
+    config: &MqttConfig,
+    source: Box<dyn JournalSource>,
+    stats: Arc<OutputStats>,
+    stop: Arc<AtomicBool>,
+) -> Result<OutputHandle, OutputError> {
+    check(config)?;
+    let topic = Topic::new("topic", &config.topic, gateway)?;
+    let status_topic = Topic::new("status_topic", &config.status_topic, gateway)?.plain().to_string();
+    let tls = config.tls.as_ref().map(tls::client_config).transpose()?;
+    let roots = |tls: &crate::config::TlsConfig| match &tls.ca {
+        Some(ca) => ca.display().to_string(),
+        None => "the system's roots".to_string(),
+    };
+    let peer = Peer {
+        host: config.host.trim_start_matches('[').trim_end_matches(']').to_string(),
+        port: config.port,
+        roots: config.tls.as_ref().map(roots),
+        has_certificate: config.tls.as_ref().is_some_and(|tls| tls.cert.is_some()),
+        user: config.user.clone(),
+        client_id: config.client_id.clone(),
+    };
+    let message_bytes_max = config.message_bytes_max.clamp(MQTT_MESSAGE_BYTES_MIN, MQTT_MESSAGE_BYTES_MAX);
+    let client = ClientSettings {
+        peer,
+        version: config.version,
+        user: config.user.clone(),
+        password: config.password.clone(),
+        keep_alive: Duration::from_nanos(config.keep_alive.0),
+        in_flight_max: config.in_flight_max.max(1),
+        // One sample may be larger than a message should be; it is sent alone.
+        packet_bytes_max: MQTT_MESSAGE_BYTES_MAX * 2,
+        status_topic,
+    };
+    let gather = Gather::new(GatherSettings {
+        gateway: gateway.to_string(),
+        topic,
+        batch: config.batch,
+        message_bytes_max,
+    });
+    let worker = Worker::new(name, client, config.tls.clone(), tls, config.qos > 0, gather, source, stats, stop);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(OutputError::Thread)?;
+    let thread = std::thread::Builder::new()
+        .name(format!("mqtt-{name}"))
+        .spawn(move || {
+            let mut worker = worker;
+            runtime.block_on(worker.run());
+            // A name that is still being resolved must not hold up the stop.
+            runtime.shutdown_background();
+        })
+        .map_err(OutputError::Thread)?;
+    Ok(OutputHandle { name: name.to_string(), thread })
+}
+
+/// What the client would refuse by a panic, and what does not fit an MQTT packet.
+fn check(config: &MqttConfig) -> Result<(), OutputError> {
+    if config.qos > 1 {
+        let reason = format!("it is {}; supported are 0 (at most once) and 1 (at least once)", config.qos);
+        return Err(OutputError::Setting { key: "qos", reason });
+    }
+    let strings = [
+        ("client_id", Some(&config.client_id)),
+        ("user", config.user.as_ref()),
+        ("password", config.password.as_ref()),
+    ];
+    for (key, value) in strings {
+        let bytes = value.map_or(0, String::len);
+        if bytes > MQTT_STRING_BYTES_MAX {
+            let reason = format!("it has {bytes} bytes; MQTT allows {MQTT_STRING_BYTES_MAX}");
+            return Err(OutputError::Setting { key, reason });
+        }
+    }
+    if config.password.is_some() && config.user.is_none() {
+        let reason = "MQTT 3.1.1 has no password without a user; set `user` too".to_string();
+        return Err(OutputError::Setting { key: "password", reason });
+    }
+    Ok(())
+}

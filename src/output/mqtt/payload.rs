@@ -1,0 +1,325 @@
+//! The payload of data messages: JSON, written by hand.
+//!
+//! ```json
+//! {"gateway":"line-4","boot":"019aa4b3c7d10a2f","executor":0,"group":"fast","frames":[
+//!   {"seq":1200,"t":1763693956123456,"cycle":77,"q":0,"values":{"boiler.temperature":81.5,"n":3}}]}
+//! ```
+//!
+//! (without the line breaks)
+//!
+//! - `gateway`, `boot` (16 hexadecimal digits), `executor` and a sample's sequence number name a sample for ever.
+//!   Delivery is at least once: a consumer drops what it has seen by them. Within one (boot, executor, group)
+//!   sequence numbers rise from message to message, but for repeats after a lost connection; numbers that are
+//!   missing belong to the executor's other groups, or to samples dropped at the ring.
+//! - A *frame* holds consecutive samples of one time, cycle, status and group. `seq` is the number of its first
+//!   value; the others follow by one in the order in which `values` is written.
+//! - `t`: UTC, microseconds since 1970-01-01T00:00:00Z, of the samples themselves. A value that is held because
+//!   its device does not answer keeps the time at which it was read.
+//! - `cycle`: the cycle of the scan that read it, from the gateway's start; wraps at 2³².
+//! - `q`: OPC UA StatusCode as a number (OPC 10000-4, section 7.39); 0 is good. Always there.
+//! - `values`: by tag name. Integers with all their digits (64 bits: read them as such), float32 and float64 in
+//!   the shortest form that reads back to the same bits, NaN and infinities as `null` (JSON has none), booleans,
+//!   strings (bytes that are no UTF-8 as U+FFFD), arrays of these. A tag stands at most once in a frame.
+
+use crate::hub::BatchSample;
+use crate::store::{BootId, Dictionary};
+use crate::tag::{ClockPair, ExecutorId, Nanos, ScalarType, ValueType};
+
+/// The most bytes of a number: `-1.7976931348623157e308` has 23.
+const NUMBER_BYTES_MAX: usize = 24;
+/// The most bytes that a frame adds beside its values: five keys, five numbers, brackets.
+const FRAME_BYTES_MAX: usize = 160;
+/// What [`close`] adds.
+pub(super) const CLOSE_BYTES: usize = 4;
+
+/// The frame that a message is writing.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Frame {
+    t_mono_ns: u64,
+    cycle: u32,
+    status: u32,
+    next_sequence: u64,
+    id: u64,
+}
+
+/// Writes samples with the names of one dictionary.
+#[derive(Debug)]
+pub(super) struct Encoder {
+    /// `"name":` by tag.
+    keys: Vec<Box<[u8]>>,
+    /// By tag, the last frame that it stands in.
+    last_frame: Vec<u64>,
+    frames: u64,
+    bytes: Vec<u8>,
+}
+
+impl Encoder {
+    pub(super) fn new(dictionary: &Dictionary) -> Encoder {
+        let key = |name: &str| {
+            let mut out = Vec::with_capacity(name.len() + 3);
+            text(&mut out, name);
+            out.push(b':');
+            out.into_boxed_slice()
+        };
+        let keys: Vec<_> = dictionary.tags.iter().map(|tag| key(&tag.name)).collect();
+        Encoder { last_frame: vec![0; keys.len()], keys, frames: 0, bytes: Vec::new() }
+    }
+
+    /// The most bytes that [`Encoder::push`] adds for this sample.
+    pub(super) fn bytes_max(&self, item: &BatchSample<'_>) -> usize {
+        let key = self.keys.get(item.sample.tag as usize).map_or(NUMBER_BYTES_MAX, |key| key.len());
+        // A control character takes six bytes, and eight bytes of an array at most a number and a comma.
+        let long = item.payload.len() * crate::tag::Sample::PAYLOAD_BYTES * 6;
+        FRAME_BYTES_MAX + key + NUMBER_BYTES_MAX + long
+    }
+
+    /// Adds a sample: to `frame` when it belongs there, else to a new one.
+    pub(super) fn push(
+        &mut self,
+        out: &mut Vec<u8>,
+        frame: &mut Option<Frame>,
+        item: &BatchSample<'_>,
+        clock: &ClockPair,
+    ) {
+        let sample = item.sample;
+        let tag = sample.tag as usize;
+        // A tag that the dictionary lacks gets a frame of its own, so that its made-up name cannot stand twice.
+        let known = tag < self.keys.len();
+        let joins = frame.as_ref().is_some_and(|f| {
+            known
+                && f.t_mono_ns == sample.t_mono_ns
+                && f.cycle == sample.cycle
+                && f.status == sample.status
+                && f.next_sequence == item.sequence
+                && self.last_frame[tag] != f.id
+        });
+        if joins {
+            out.push(b',');
+        } else {
+            out.extend_from_slice(if frame.is_some() { b"}},{\"seq\":" } else { b"{\"seq\":" });
+            number(out, item.sequence);
+            out.extend_from_slice(b",\"t\":");
+            number(out, clock.utc_ns_of(Nanos(sample.t_mono_ns)).div_euclid(1000));
+            out.extend_from_slice(b",\"cycle\":");
+            number(out, sample.cycle);
+            out.extend_from_slice(b",\"q\":");
+            number(out, sample.status);
+            out.extend_from_slice(b",\"values\":{");
+            self.frames += 1;
+        }
+        let id = self.frames;
+        *frame = Some(Frame {
+            t_mono_ns: sample.t_mono_ns,
+            cycle: sample.cycle,
+            status: sample.status,
+            next_sequence: item.sequence.wrapping_add(1),
+            id,
+        });
+        match self.keys.get(tag) {
+            Some(key) => {
+                out.extend_from_slice(key);
+                self.last_frame[tag] = id;
+            }
+            None => {
+                out.extend_from_slice(b"\"#");
+                number(out, sample.tag);
+                out.extend_from_slice(b"\":");
+            }
+        }
+        self.value(out, item);
+    }
+
+    fn value(&mut self, out: &mut Vec<u8>, item: &BatchSample<'_>) {
+        let sample = item.sample;
+        if !sample.is_long() {
+            return scalar(out, ScalarType::from_code(sample.ty), sample.value);
+        }
+        self.bytes.clear();
+        item.payload_into(&mut self.bytes);
+        if sample.ty == ValueType::TEXT_CODE {
+            return text(out, &String::from_utf8_lossy(&self.bytes));
+        }
+        let of = ScalarType::from_code(sample.ty & !ValueType::ARRAY_CODE);
+        out.push(b'[');
+        for (i, element) in self.bytes.chunks_exact(8).enumerate() {
+            if i > 0 {
+                out.push(b',');
+            }
+            let mut word = [0u8; 8];
+            word.copy_from_slice(element);
+            scalar(out, of, u64::from_le_bytes(word));
+        }
+        out.push(b']');
+    }
+}
+
+/// Begins a message.
+pub(super) fn open(out: &mut Vec<u8>, gateway: &str, boot: BootId, executor: ExecutorId, group: &str) {
+    out.extend_from_slice(b"{\"gateway\":");
+    text(out, gateway);
+    out.extend_from_slice(b",\"boot\":");
+    text(out, &boot.to_string());
+    out.extend_from_slice(b",\"executor\":");
+    number(out, executor.0);
+    out.extend_from_slice(b",\"group\":");
+    text(out, group);
+    out.extend_from_slice(b",\"frames\":[");
+}
+
+/// Ends a message that holds at least one sample.
+pub(super) fn close(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"}}]}");
+}
+
+fn scalar(out: &mut Vec<u8>, ty: Option<ScalarType>, bits: u64) {
+    match ty {
+        Some(ScalarType::Bool) => out.extend_from_slice(if bits != 0 { b"true" } else { b"false" }),
+        Some(ScalarType::Int16 | ScalarType::Int32 | ScalarType::Int64) => number(out, bits as i64),
+        Some(ScalarType::Uint16 | ScalarType::Uint32 | ScalarType::Uint64) => number(out, bits),
+        Some(ScalarType::Float32) => number(out, f32::from_bits(bits as u32)),
+        Some(ScalarType::Float64) => number(out, f64::from_bits(bits)),
+        None => out.extend_from_slice(b"null"),
+    }
+}
+
+/// Numbers as serde_json writes them: all digits, shortest float, `null` for what is not finite.
+#[inline]
+fn number<T: serde::Serialize>(out: &mut Vec<u8>, value: T) {
+    write(out, &value);
+}
+
+fn text(out: &mut Vec<u8>, value: &str) {
+    write(out, value);
+}
+
+#[inline]
+fn write<T: serde::Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
+    let before = out.len();
+    if serde_json::to_writer(&mut *out, value).is_err() {
+        // Numbers and strings into memory do not fail; were it so, the message stays JSON.
+        out.truncate(before);
+        out.extend_from_slice(b"null");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::Batch;
+    use crate::store::DictionaryTag;
+    use crate::tag::{Sample, Status, flags};
+
+    fn dictionary(names: &[&str]) -> Dictionary {
+        let tags = names.iter().map(|name| DictionaryTag { name: (*name).into(), ..Default::default() }).collect();
+        Dictionary { gateway: "line-4".into(), tags, groups: vec!["fast".into()] }
+    }
+
+    fn sample(tag: u32, ty: ScalarType, value: u64) -> Sample {
+        Sample { t_mono_ns: 5_000, tag, ty: ty as u8, value, cycle: 7, ..Sample::default() }
+    }
+
+    fn encode(names: &[&str], slots: Vec<Sample>) -> String {
+        let samples = slots.len() as u32;
+        let clock = ClockPair { mono: Nanos(5_000), utc_ns: 1_763_693_956_123_456_789 };
+        let executor = ExecutorId(0);
+        let batch = Batch { executor, first_sequence: 1200, samples, slots, clock, drained: Nanos::ZERO };
+        let mut encoder = Encoder::new(&dictionary(names));
+        let (mut out, mut frame) = (Vec::new(), None);
+        open(&mut out, "line-4", BootId(0xa2f), executor, "fast");
+        for item in batch.iter() {
+            let (before, bytes_max) = (out.len(), encoder.bytes_max(&item));
+            encoder.push(&mut out, &mut frame, &item, &clock);
+            assert!(out.len() - before <= bytes_max, "the bound holds");
+        }
+        close(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn the_payload_is_what_the_documentation_shows() {
+        let slots = vec![
+            sample(0, ScalarType::Float32, u64::from(81.5f32.to_bits())),
+            sample(1, ScalarType::Int32, (-3i64) as u64),
+        ];
+        assert_eq!(
+            encode(&["boiler.temperature", "n"], slots),
+            "{\"gateway\":\"line-4\",\"boot\":\"0000000000000a2f\",\"executor\":0,\"group\":\"fast\",\"frames\":[\
+             {\"seq\":1200,\"t\":1763693956123456,\"cycle\":7,\"q\":0,\"values\":{\"boiler.temperature\":81.5,\"n\":-3}}]}"
+        );
+    }
+
+    #[test]
+    fn time_cycle_status_and_repetition_each_begin_a_frame() {
+        let good = sample(0, ScalarType::Uint16, 1);
+        let slots = vec![
+            good,
+            Sample { t_mono_ns: 6_000, ..good },
+            Sample { t_mono_ns: 6_000, tag: 1, ..good },
+            Sample { t_mono_ns: 6_000, tag: 1, ..good },
+            Sample { t_mono_ns: 6_000, cycle: 8, ..good },
+            Sample { t_mono_ns: 6_000, cycle: 8, tag: 1, status: Status::UNCERTAIN_LAST_USABLE.0, ..good },
+            Sample { tag: 9, ..good },
+            Sample { tag: 9, ..good },
+        ];
+        let json: serde_json::Value = serde_json::from_str(&encode(&["a", "b"], slots)).unwrap();
+        let frames = json["frames"].as_array().unwrap();
+        let seen: Vec<_> = frames
+            .iter()
+            .map(|f| {
+                let names: Vec<_> = f["values"].as_object().unwrap().keys().cloned().collect();
+                (f["seq"].as_u64().unwrap(), f["q"].as_u64().unwrap(), names.join(","))
+            })
+            .collect();
+        let expected =
+            [(1200, 0, "a"), (1201, 0, "a,b"), (1203, 0, "b"), (1204, 0, "a"), (1205, 0x408F_0000, "b"), (1206, 0, "#9"), (1207, 0, "#9")];
+        assert_eq!(seen, expected.map(|(s, q, n)| (s, q, n.to_string())));
+    }
+
+    #[test]
+    fn every_type_keeps_its_digits() {
+        let slots = vec![
+            sample(0, ScalarType::Uint64, u64::MAX),
+            sample(1, ScalarType::Int64, i64::MIN as u64),
+            sample(2, ScalarType::Float32, u64::from(0.1f32.to_bits())),
+            sample(3, ScalarType::Float64, f64::MAX.to_bits()),
+            sample(4, ScalarType::Float32, u64::from(f32::NAN.to_bits())),
+            sample(5, ScalarType::Float64, f64::NEG_INFINITY.to_bits()),
+            sample(6, ScalarType::Bool, 1),
+            Sample { ty: 77, ..sample(7, ScalarType::Bool, 1) },
+        ];
+        let text = encode(&["u", "i", "f", "d", "n", "x", "b", "?"], slots);
+        let values = text.split_once("\"values\":").unwrap().1;
+        assert_eq!(
+            values,
+            "{\"u\":18446744073709551615,\"i\":-9223372036854775808,\"f\":0.1,\"d\":1.7976931348623157e+308,\
+             \"n\":null,\"x\":null,\"b\":true,\"?\":null}}]}"
+        );
+    }
+
+    #[test]
+    fn text_and_arrays_are_written_whole_and_escaped() {
+        let text = b"say \"hi\"\n\xff";
+        let long = |tag, ty, bytes: &[u8]| {
+            let header = Sample { flags: flags::LONG, ty, ..sample(tag, ScalarType::Bool, bytes.len() as u64) };
+            std::iter::once(header).chain(bytes.chunks(32).map(Sample::from_payload)).collect::<Vec<_>>()
+        };
+        let mut array = Vec::new();
+        for value in [-1i64, 2, 3, 4, 5] {
+            array.extend(value.to_le_bytes());
+        }
+        let mut slots = long(0, ValueType::TEXT_CODE, text);
+        slots.extend(long(1, ValueType::ARRAY_CODE | ScalarType::Int16 as u8, &array));
+        let json: serde_json::Value = serde_json::from_str(&encode(&["line \"4\"", "a"], slots)).unwrap();
+        let values = &json["frames"][0]["values"];
+        assert_eq!(values["line \"4\""], "say \"hi\"\n\u{fffd}");
+        assert_eq!(values["a"], serde_json::json!([-1, 2, 3, 4, 5]));
+    }
+
+    #[test]
+    fn control_characters_stay_within_the_bound() {
+        let bytes = [1u8; 200];
+        let header = Sample { flags: flags::LONG, ty: ValueType::TEXT_CODE, ..sample(0, ScalarType::Bool, 200) };
+        let slots = std::iter::once(header).chain(bytes.chunks(32).map(Sample::from_payload)).collect();
+        encode(&["t"], slots);
+    }
+}

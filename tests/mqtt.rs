@@ -1,0 +1,271 @@
+//! The MQTT output against mosquitto and an independent subscriber: every sample arrives once or more, in order,
+//! none missing, whatever happens to the broker.
+
+#[path = "mqtt/certs.rs"]
+mod certs;
+#[path = "mqtt/failures.rs"]
+mod failures;
+#[path = "mqtt/journal.rs"]
+mod journal;
+#[path = "mqtt/outages.rs"]
+mod outages;
+#[path = "mqtt/peers.rs"]
+mod peers;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+use fieldbeat::config::{MqttConfig, MqttVersion, TlsConfig};
+use fieldbeat::output::{JournalSource, OutputError, OutputHandle, OutputState, OutputStats, mqtt};
+use fieldbeat::plant::broker::Broker;
+use fieldbeat::store::Position;
+use fieldbeat::tag::Nanos;
+
+use certs::{Pair, Pki, VALID};
+use journal::{MemoryJournal, Producer};
+use peers::{Mosquitto, Subscriber, wait};
+
+/// An output with the defaults of a real one, on one port of this machine.
+fn config(port: u16) -> MqttConfig {
+    MqttConfig {
+        host: "127.0.0.1".into(),
+        port,
+        version: MqttVersion::V311,
+        tls: None,
+        user: None,
+        password: None,
+        client_id: "fieldbeat-line-4-cloud".into(),
+        qos: 1,
+        topic: "fieldbeat/{gateway}/{group}".into(),
+        status_topic: "fieldbeat/{gateway}/status".into(),
+        batch: Nanos::from_millis(50),
+        message_bytes_max: 128 << 10,
+        in_flight_max: 100,
+        keep_alive: Nanos::from_millis(5_000),
+    }
+}
+
+/// A running output; stopped, cleanly, when dropped.
+struct Output {
+    stats: Arc<OutputStats>,
+    stop: Arc<AtomicBool>,
+    handle: Option<OutputHandle>,
+}
+
+fn spawn(journal: &MemoryJournal, config: &MqttConfig) -> Result<Output, OutputError> {
+    let (stats, stop) = (Arc::new(OutputStats::default()), Arc::new(AtomicBool::new(false)));
+    let source = Box::new(journal.clone());
+    let handle = mqtt::spawn("cloud", "line-4", config, source, stats.clone(), stop.clone())?;
+    Ok(Output { stats, stop, handle: Some(handle) })
+}
+
+impl Output {
+    fn stop(&mut self) {
+        self.stop.store(true, Relaxed);
+        if let Some(handle) = self.handle.take() {
+            assert!(handle.join() || std::thread::panicking(), "the output panicked");
+            assert_eq!(self.stats.state(), OutputState::Stopped);
+        }
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn count(counter: &AtomicU64) -> u64 {
+    counter.load(Relaxed)
+}
+
+/// Everything acknowledged, counted and saved.
+fn expect_settled(journal: &MemoryJournal, output: &mut Output, made: &[u64]) {
+    output.stop();
+    let end = Position { block: journal.next_index(), samples: 0 };
+    assert_eq!(journal.saved("cloud"), Some(end));
+    assert_eq!(output.stats.cursor(), end);
+    assert_eq!(count(&output.stats.samples_acknowledged), made.iter().sum::<u64>());
+    assert_eq!(count(&output.stats.lag_blocks), 0);
+    assert_eq!(count(&output.stats.in_flight), 0);
+    assert_eq!(count(&output.stats.samples_skipped), 0);
+}
+
+/// Blocks that were there before, and blocks that come while it runs.
+fn flows(port: u16, config: &MqttConfig, subscriber_arguments: &[&str]) {
+    let subscriber = Subscriber::start(port, subscriber_arguments);
+    let journal = MemoryJournal::default();
+    let mut producer = Producer::new(&journal, 2, 3, 40);
+    producer.blocks(20);
+    let mut output = spawn(&journal, config).unwrap();
+    for _ in 0..50 {
+        producer.blocks(5);
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let ledger = subscriber.expect_all(&producer.made(), 120);
+    assert_eq!(ledger.repeats, 0);
+    expect_settled(&journal, &mut output, &producer.made());
+    assert_eq!(count(&output.stats.connects), 1);
+    assert_eq!(count(&output.stats.messages_acknowledged), ledger.messages);
+    let live = || -> Vec<String> { subscriber.statuses().into_iter().filter(|s| !s.1).map(|s| s.0).collect() };
+    wait("birth and farewell", || live().len() == 2);
+    assert_eq!(live(), ["online", "offline"]);
+}
+
+#[test]
+fn every_sample_arrives_in_order_with_qos_1() {
+    let broker = Mosquitto::started("");
+    flows(broker.port, &config(broker.port), &[]);
+    let late = Subscriber::start(broker.port, &[]);
+    assert_eq!(late.statuses(), [("offline".to_string(), true)], "the status is retained");
+}
+
+#[test]
+fn every_sample_arrives_in_order_with_qos_0() {
+    let broker = Mosquitto::started("");
+    flows(broker.port, &MqttConfig { qos: 0, ..config(broker.port) }, &[]);
+}
+
+#[test]
+fn every_sample_arrives_in_order_with_mqtt_5() {
+    let broker = Mosquitto::started("");
+    flows(broker.port, &MqttConfig { version: MqttVersion::V5, ..config(broker.port) }, &[]);
+}
+
+#[test]
+fn every_sample_arrives_at_the_demos_own_broker() {
+    let broker = Broker::start("127.0.0.1:0".parse().unwrap()).unwrap();
+    flows(broker.addr().port(), &config(broker.addr().port()), &[]);
+    let late = Subscriber::start(broker.addr().port(), &[]);
+    assert_eq!(late.statuses(), [("offline".to_string(), true)], "the status is retained");
+    assert_eq!(broker.stats().dropped.load(Relaxed), 0);
+    assert!(broker.stats().messages.load(Relaxed) > 10);
+}
+
+fn tls_broker(folder: &Path, server: &Pair, ca: &Path, extra: &str) -> Mosquitto {
+    assert!(folder.exists());
+    let lines = format!(
+        "cafile {}\ncertfile {}\nkeyfile {}\n{extra}",
+        ca.display(),
+        server.cert.display(),
+        server.key.display()
+    );
+    Mosquitto::started(&lines)
+}
+
+#[test]
+fn every_sample_arrives_with_mutual_tls_in_both_versions() {
+    let folder = tempfile::tempdir().unwrap();
+    let pki = Pki::new(folder.path(), "ca", VALID);
+    let server = pki.issue("server", &["localhost", "127.0.0.1"], VALID);
+    let client = pki.issue("client", &["gateway"], VALID);
+    let broker = tls_broker(folder.path(), &server, &pki.ca, "require_certificate true");
+    let [ca, cert, key] = [&pki.ca, &client.cert, &client.key].map(|p| p.to_str().unwrap().to_string());
+    let arguments = ["--cafile", &ca, "--cert", &cert, "--key", &key];
+    let tls = TlsConfig { ca: Some(pki.ca.clone()), cert: Some(client.cert.clone()), key: Some(client.key.clone()) };
+    for version in [MqttVersion::V311, MqttVersion::V5] {
+        flows(broker.port, &MqttConfig { tls: Some(tls.clone()), version, ..config(broker.port) }, &arguments);
+    }
+}
+
+fn password_broker() -> Mosquitto {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.keep().join("passwords");
+    let made = std::process::Command::new("mosquitto_passwd").args(["-c", "-b"]).arg(&file).args(["line", "s3cret"]).status();
+    assert!(made.expect("mosquitto_passwd: install the package mosquitto").success());
+    Mosquitto::started(&format!("allow_anonymous false\npassword_file {}", file.display()))
+}
+
+#[test]
+fn the_right_user_gets_in_and_a_wrong_password_is_told() {
+    let broker = password_broker();
+    let user = |password: &str| MqttConfig {
+        user: Some("line".into()),
+        password: Some(password.into()),
+        ..config(broker.port)
+    };
+    flows(broker.port, &user("s3cret"), &["-u", "line", "-P", "s3cret"]);
+
+    let journal = MemoryJournal::default();
+    for version in [MqttVersion::V311, MqttVersion::V5] {
+        let output = spawn(&journal, &MqttConfig { version, ..user("wrong") }).unwrap();
+        wait("the refusal", || !output.stats.last_error().is_empty());
+        let text = output.stats.last_error();
+        assert!(text.contains("user \"line\"") && text.contains("password"), "{text}");
+        assert_ne!(output.stats.state(), OutputState::Online);
+        let output = spawn(&journal, &MqttConfig { version, ..config(broker.port) }).unwrap();
+        wait("the refusal", || !output.stats.last_error().is_empty());
+        let text = output.stats.last_error();
+        assert!(text.contains("may want `user`"), "{text}");
+    }
+}
+
+#[test]
+fn a_second_start_goes_on_at_the_saved_cursor() {
+    let broker = Mosquitto::started("");
+    let subscriber = Subscriber::start(broker.port, &[]);
+    let journal = MemoryJournal::default();
+    let mut producer = Producer::new(&journal, 1, 2, 30);
+    for _ in 0..3 {
+        producer.blocks(10);
+        let mut output = spawn(&journal, &config(broker.port)).unwrap();
+        wait("all acknowledged", || output.stats.cursor().block == journal.next_index());
+        output.stop();
+    }
+    let ledger = subscriber.expect_all(&producer.made(), 60);
+    assert_eq!(ledger.repeats, 0);
+}
+
+#[test]
+fn what_is_gathered_at_the_stop_is_sent() {
+    let broker = Mosquitto::started("");
+    let subscriber = Subscriber::start(broker.port, &[]);
+    let journal = MemoryJournal::default();
+    let mut producer = Producer::new(&journal, 1, 3, 10);
+    let patient = MqttConfig { batch: Nanos::from_millis(3_600_000), ..config(broker.port) };
+    let mut output = spawn(&journal, &patient).unwrap();
+    wait("connected", || output.stats.state() == OutputState::Online);
+    producer.blocks(4);
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    assert_eq!(count(&output.stats.messages_published), 0, "it gathers");
+    expect_settled(&journal, &mut output, &producer.made());
+    let ledger = subscriber.expect_all(&producer.made(), 30);
+    assert_eq!(ledger.messages, 3, "one for each group");
+}
+
+/// Prints what one output does on this machine: `cargo test --release --test mqtt -- --ignored --nocapture figures`.
+#[test]
+#[ignore = "a measurement"]
+fn figures_of_the_way_from_journal_to_broker() {
+    fn cpu_seconds_of_output() -> f64 {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+        let stat = tasks.map(|t| std::fs::read_to_string(t.unwrap().path().join("stat")).unwrap());
+        let stat = stat.into_iter().find(|s| s.contains("(mqtt-cloud)")).unwrap();
+        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
+    }
+    let broker = Mosquitto::started("max_inflight_messages 0");
+    for (what, version, message_bytes_max) in [
+        ("3.1.1, messages of 128 KiB", MqttVersion::V311, 128 << 10),
+        ("5, messages of 128 KiB", MqttVersion::V5, 128 << 10),
+        ("3.1.1, messages of 1 KiB", MqttVersion::V311, 1 << 10),
+    ] {
+        let journal = MemoryJournal::default();
+        let mut producer = Producer::new(&journal, 1, 1, 1000);
+        (0..500).for_each(|_| producer.blocks(10));
+        let begun = std::time::Instant::now();
+        let mut output = spawn(&journal, &MqttConfig { version, message_bytes_max, ..config(broker.port) }).unwrap();
+        wait("all acknowledged", || output.stats.cursor().block == journal.next_index());
+        let (wall, cpu) = (begun.elapsed().as_secs_f64(), cpu_seconds_of_output());
+        output.stop();
+        let samples = count(&output.stats.samples_acknowledged) as f64;
+        println!(
+            "{what}: {:.2} M samples/s, {:.2} M samples/s of one core, {:.0} messages/s, {:.1} bytes a sample",
+            samples / wall / 1e6,
+            samples / cpu / 1e6,
+            count(&output.stats.messages_acknowledged) as f64 / wall,
+            count(&output.stats.bytes_published) as f64 / samples,
+        );
+    }
+}
