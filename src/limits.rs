@@ -70,13 +70,11 @@ pub const EXECUTOR_SLEEP_MAX: Nanos = Nanos::from_millis(20);
 /// How often the hub looks into the rings.
 pub const HUB_PERIOD: Nanos = Nanos::from_millis(2);
 /// Samples in one batch of the hub.
-pub const BATCH_SAMPLES_MAX: usize = 65_536;
-/// Samples that wait for the journal before the hub leaves them in the rings.
-pub const JOURNAL_QUEUE_SAMPLES_MAX: usize = 1 << 20;
+pub const BATCH_SAMPLES_MAX: usize = 8_192;
+/// Batches (of one executor and 2 ms each, usually) that wait for the journal before the hub leaves samples in the rings.
+pub const JOURNAL_QUEUE_BATCHES: usize = 128;
 /// The smallest bound of the journal: below it one second of full rate does not fit.
 pub const JOURNAL_BYTES_MIN: u64 = 16 << 20;
-/// Batches a live reader may lag behind before it loses the oldest.
-pub const LIVE_QUEUE_BATCHES: usize = 64;
 
 // --- MQTT output ---
 /// Bytes of one PEM file; above this it is no certificate or key.

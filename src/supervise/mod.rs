@@ -1,3 +1,9 @@
 //! Start and stop of a whole gateway: the one place that knows every part.
 
 pub mod floor;
+mod gateway;
+mod outputs;
+mod source;
+
+pub use gateway::{Ended, Gateway, StartError};
+pub use source::FollowJournal;

@@ -1,0 +1,357 @@
+//! A whole gateway: floor, hub, journal, outputs, metrics.
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering, Ordering::Relaxed};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::bounded;
+use rtrb::Consumer;
+
+use super::floor::{self, Floor, Scheduling};
+use super::outputs::Outputs;
+use crate::config::Loaded;
+use crate::hub::stats::Statistics;
+use crate::hub::{self, Batch, RingStats};
+use crate::limits::JOURNAL_QUEUE_BATCHES;
+use crate::output::{OutputState, OutputStats};
+use crate::plan::{self, Admission, Plan, PlanError, Planned};
+use crate::rt::thread::{self as rt_thread, Missing};
+use crate::rt::{Report, monotonic_now};
+use crate::serve::{self, Health, HttpServer, JournalView, Observed, OutputView, RingFill, RunReport, Severity};
+use crate::store::{
+    BootId, Dictionary, DictionaryTag, Journal, JournalError, JournalReader, JournalState, JournalStats, WriterHandle,
+};
+use crate::tag::Nanos;
+
+/// How often the statistics are taken from the executors' rings.
+const STATISTICS_PERIOD: Duration = Duration::from_millis(50);
+/// An executor whose loop stands still this long is stalled.
+const STALLED_AFTER: Duration = Duration::from_secs(2);
+
+/// Why a gateway did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("{0}")]
+    Plan(#[from] PlanError),
+    #[error("{0}")]
+    Journal(#[from] JournalError),
+    #[error("the system gives no thread or descriptor ({0}): see `ulimit -u` and `ulimit -n`")]
+    System(#[from] io::Error),
+}
+
+/// A running gateway.
+pub struct Gateway {
+    pub plan: Arc<Plan>,
+    pub admission: Admission,
+    pub observed: Arc<Observed>,
+    /// What the machine does not give.
+    pub missing: Vec<Missing>,
+    floor: Floor,
+    hub: JoinHandle<()>,
+    writer: WriterHandle,
+    outputs: Outputs,
+    statistics: JoinHandle<()>,
+    statistics_stop: Arc<AtomicBool>,
+    http: Option<HttpServer>,
+    rings: Arc<[RingStats]>,
+    started: Nanos,
+    pulse: Pulse,
+    _cpu_awake: Option<File>,
+}
+
+/// When each executor and the journal were last seen to move.
+struct Pulse {
+    executors: Vec<(u64, Instant)>,
+    journal: (u64, Instant),
+}
+
+/// What is left of a gateway that was stopped.
+#[derive(Debug)]
+pub struct Ended {
+    pub report: RunReport,
+    /// Samples that the journal could not take in the end, and why.
+    pub unsaved: Option<String>,
+}
+
+impl Gateway {
+    /// Starts everything. The floor's memory is locked after it is built and before the journal and the rest
+    /// are opened, whose maps would be pinned too.
+    ///
+    /// # Errors
+    /// What does not fit (nothing was started), a journal that can't be opened, a system without threads.
+    pub fn start(loaded: Loaded) -> Result<Gateway, StartError> {
+        let config = loaded.config;
+        let cpus = config.realtime.cores.clone().unwrap_or_else(rt_thread::default_cpus);
+        let Planned { plan, admission } = plan::build(&config, &cpus)?;
+        let plan = Arc::new(plan);
+        let scheduling =
+            Scheduling::RealTime { priority: config.realtime.priority, guard: config.realtime.guard };
+        limit_malloc();
+        let mut prepared = floor::prepare(plan.clone(), scheduling)?;
+        let mut missing = std::mem::take(&mut prepared.floor_mut().missing);
+        missing.extend(rt_thread::lock_memory());
+        let cpu_awake = match rt_thread::hold_cpu_awake() {
+            Ok(file) => Some(file),
+            Err(what) => {
+                missing.push(what);
+                None
+            }
+        };
+
+        let mut journal = Journal::open(&config.journal, new_boot(), dictionary(&config.gateway.id, &plan))?;
+        let names: Vec<&str> = config.outputs.iter().map(|o| o.name.as_str()).collect();
+        journal.register_cursors(&names)?;
+        let reader = journal.reader();
+        let (to_journal, batches) = bounded::<Arc<Batch>>(JOURNAL_QUEUE_BATCHES);
+        let writer = crate::store::spawn_writer(journal, batches)?;
+
+        let rings: Arc<[RingStats]> = plan.executors.iter().map(|_| RingStats::default()).collect();
+        let mut floor = prepared.start();
+        let hub = hub::spawn(std::mem::take(&mut floor.rings), to_journal, rings.clone())?;
+        let statistics = Arc::new(Statistics::new(&plan));
+        let statistics_stop = Arc::new(AtomicBool::new(false));
+        let statistics_thread =
+            spawn_statistics(std::mem::take(&mut floor.reports), statistics.clone(), statistics_stop.clone())?;
+
+        let health = Arc::new(Health::default());
+        let outputs = Outputs::start(&config.gateway.id, &config.outputs, reader.clone(), health.clone());
+        let observed = Arc::new(Observed {
+            gateway: config.gateway.id.clone(),
+            plan: plan.clone(),
+            counters: floor.counters.clone(),
+            statistics,
+            rings: ring_views(&rings),
+            journal: journal_view(writer.stats(), config.journal.bytes_max),
+            outputs: outputs.stats().into_iter().map(|(name, stats)| output_view(name, stats, &reader)).collect(),
+            health: health.clone(),
+        });
+        let http = config.metrics.listen.and_then(|listen| match HttpServer::start(listen, observed.clone()) {
+            Ok(server) => Some(server),
+            Err(error) => {
+                tracing::error!("no metrics: {error}; everything else runs");
+                health.set("metrics", Severity::Degraded, error.to_string());
+                None
+            }
+        });
+        let now = Instant::now();
+        let pulse = Pulse { executors: vec![(0, now); plan.executors.len()], journal: (0, now) };
+        Ok(Gateway {
+            plan,
+            admission,
+            observed,
+            missing,
+            floor,
+            hub,
+            writer,
+            outputs,
+            statistics: statistics_thread,
+            statistics_stop,
+            http,
+            rings,
+            started: monotonic_now(),
+            pulse,
+            _cpu_awake: cpu_awake,
+        })
+    }
+
+    /// Where the metrics are served.
+    pub fn metrics_address(&self) -> Option<std::net::SocketAddr> {
+        self.http.as_ref().map(HttpServer::address)
+    }
+
+    /// By executor.
+    pub fn guards(&self) -> &[Nanos] {
+        &self.floor.guards
+    }
+
+    /// Looks after everything; to be called a few times a second.
+    ///
+    /// # Errors
+    /// What cannot be mended from inside: the process must end, so that it is started again.
+    pub fn tend(&mut self) -> Result<(), String> {
+        self.outputs.tend();
+        self.tell_journal();
+        self.tell_executors();
+        if self.floor.has_lost_an_executor() {
+            return Err("an executor's thread has ended by itself".to_owned());
+        }
+        if self.hub.is_finished() {
+            return Err("the hub's thread has ended by itself".to_owned());
+        }
+        if self.writer.is_finished() {
+            return Err("the journal's thread has ended by itself".to_owned());
+        }
+        Ok(())
+    }
+
+    fn tell_journal(&mut self) {
+        let stats = self.writer.stats();
+        let health = &self.observed.health;
+        let heartbeat = self.writer.heartbeat();
+        if heartbeat != self.pulse.journal.0 {
+            self.pulse.journal = (heartbeat, Instant::now());
+        }
+        match stats.state() {
+            JournalState::Ok if self.pulse.journal.1.elapsed() > STALLED_AFTER => {
+                health.set("journal", Severity::Failed, "its thread waits for the disk");
+            }
+            JournalState::Ok => health.clear("journal"),
+            _ => health.set("journal", Severity::Failed, stats.error().unwrap_or_default()),
+        }
+    }
+
+    fn tell_executors(&mut self) {
+        for (id, (seen, at)) in self.pulse.executors.iter_mut().enumerate() {
+            let loops = self.observed.counters.executors[id].loops.get();
+            if loops != *seen {
+                (*seen, *at) = (loops, Instant::now());
+            }
+            let part = format!("executor {id}");
+            if at.elapsed() > STALLED_AFTER {
+                self.observed.health.set(&part, Severity::Failed, "its loop stands still");
+            } else {
+                self.observed.health.clear(&part);
+            }
+        }
+    }
+
+    /// The account and the timing so far.
+    pub fn report(&self) -> RunReport {
+        RunReport::of(&self.observed, monotonic_now() - self.started)
+    }
+
+    /// Stops: the executors first; what is in the rings reaches the journal; the outputs deliver what they can
+    /// in a bounded time; their cursors are saved.
+    pub fn stop(mut self) -> Ended {
+        self.floor.stop();
+        let _ = self.hub.join();
+        let mut unsaved = None;
+        let end = self.writer.join();
+        self.outputs.stop();
+        match end {
+            Ok(mut end) => {
+                if let Some(error) = end.error {
+                    unsaved = Some(format!("{} samples could not be stored: {error}", end.samples_unsaved));
+                }
+                if let Err(error) = end.journal.append(&[]) {
+                    tracing::error!("the outputs' places in the journal are not saved: {error}");
+                }
+            }
+            Err(_) => unsaved = Some("the journal's thread failed".to_owned()),
+        }
+        self.statistics_stop.store(true, Ordering::Relaxed);
+        let _ = self.statistics.join();
+        Ended { report: RunReport::of(&self.observed, monotonic_now() - self.started), unsaved }
+    }
+
+    /// Samples that left the rings for the journal.
+    pub fn delivered(&self) -> u64 {
+        self.rings.iter().map(|r| r.delivered.load(Relaxed)).sum()
+    }
+}
+
+/// Few arenas and no give-and-take with the kernel: the floor's pages stay where they are, and a gateway's
+/// memory stays small.
+fn limit_malloc() {
+    // SAFETY: mallopt only sets the allocator's own parameters; unknown ones are refused.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 2);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, i32::MAX);
+    }
+}
+
+/// UTC milliseconds and 16 random bits.
+fn new_boot() -> BootId {
+    let utc_ms = (hub::clock_pair().utc_ns / 1_000_000).max(0) as u64;
+    BootId(utc_ms << 16 | u64::from(fastrand::u16(..)))
+}
+
+fn dictionary(gateway: &str, plan: &Plan) -> Dictionary {
+    let tag = |tag: &plan::TagPlan| DictionaryTag {
+        name: tag.name.to_string(),
+        ty: tag.ty.code(),
+        unit: tag.unit.to_string(),
+    };
+    Dictionary {
+        gateway: gateway.to_owned(),
+        tags: plan.tags.iter().map(tag).collect(),
+        groups: plan.groups.iter().map(|g| g.name.to_string()).collect(),
+    }
+}
+
+fn spawn_statistics(
+    mut reports: Vec<Consumer<Report>>,
+    statistics: Arc<Statistics>,
+    stop: Arc<AtomicBool>,
+) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new().name("fb-stats".to_owned()).stack_size(256 << 10).spawn(move || {
+        loop {
+            let last = stop.load(Relaxed);
+            for ring in &mut reports {
+                statistics.drain(ring);
+            }
+            if last {
+                return;
+            }
+            thread::sleep(STATISTICS_PERIOD);
+        }
+    })
+}
+
+fn ring_views(rings: &Arc<[RingStats]>) -> Vec<Box<dyn Fn() -> RingFill + Send + Sync>> {
+    (0..rings.len())
+        .map(|id| {
+            let rings = rings.clone();
+            let view = move || RingFill {
+                used: rings[id].fill.load(Relaxed),
+                capacity: rings[id].capacity.load(Relaxed),
+            };
+            Box::new(view) as Box<dyn Fn() -> RingFill + Send + Sync>
+        })
+        .collect()
+}
+
+fn journal_view(stats: Arc<JournalStats>, bytes_max: u64) -> Box<dyn Fn() -> JournalView + Send + Sync> {
+    Box::new(move || {
+        let oldest_utc_ns = stats.oldest_utc_ns.load(Relaxed);
+        let age_ns = if oldest_utc_ns == 0 { 0 } else { hub::clock_pair().utc_ns.saturating_sub(oldest_utc_ns) };
+        JournalView {
+            bytes: stats.bytes_used.load(Relaxed),
+            bytes_max,
+            blocks: stats.blocks_live.load(Relaxed),
+            oldest_age: Nanos(age_ns.max(0) as u64),
+            stored: stats.samples_stored.load(Relaxed),
+            dropped: stats.samples_unsaved.load(Relaxed) + stats.samples_refused.load(Relaxed),
+            evicted: stats.samples_dropped.load(Relaxed),
+            commits: stats.commits.load(Relaxed),
+        }
+    })
+}
+
+fn output_view(
+    name: String,
+    stats: Arc<OutputStats>,
+    reader: &JournalReader,
+) -> (String, Box<dyn Fn() -> OutputView + Send + Sync>) {
+    let reader = reader.clone();
+    let cursor = name.clone();
+    let view = move || {
+        let position = reader.cursor(&cursor).ok().flatten().unwrap_or_default();
+        OutputView {
+            state: match stats.state() {
+                OutputState::Online => serve::OutputState::Up,
+                OutputState::Connecting => serve::OutputState::Connecting,
+                OutputState::Offline | OutputState::Stopped => serve::OutputState::Down,
+            },
+            lag: reader.pending(position).unwrap_or(0),
+            acknowledged: stats.samples_acknowledged.load(Relaxed),
+            published: stats.messages_published.load(Relaxed),
+            in_flight: stats.in_flight.load(Relaxed),
+        }
+    };
+    (name, Box::new(view))
+}
