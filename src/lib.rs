@@ -23,5 +23,6 @@ pub mod limits;
 pub mod plan;
 pub mod plant;
 pub mod rt;
+pub mod serve;
 pub mod store;
 pub mod tag;
