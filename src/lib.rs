@@ -25,6 +25,7 @@ pub mod output;
 pub mod plan;
 pub mod plant;
 pub mod rt;
+pub mod serve;
 pub mod store;
 pub mod supervise;
 pub mod tag;

@@ -125,6 +125,16 @@ pub const BROKER_PATIENCE: Duration = Duration::from_secs(5);
 const _: () = assert!(MQTT_PAUSE_MIN.as_millis() < MQTT_PAUSE_MAX.as_millis());
 const _: () = assert!(OUTPUT_STOP_SEND.as_millis() < OUTPUT_STOP_WAIT.as_millis());
 const _: () = assert!(MQTT_CONNECT_TIMEOUT.subsec_nanos() == 0);
+// --- metrics endpoint ---
+/// Connections at once; one more pushes the oldest out, so that idle ones cannot keep a scraper away.
+pub const HTTP_CONNECTIONS_MAX: usize = 16;
+/// Request line and headers; a scraper sends a few hundred bytes.
+pub const HTTP_REQUEST_BYTES_MAX: usize = 8 << 10;
+/// From connection to the end of the request, and from there to the end of the reply.
+pub const HTTP_DEADLINE: Nanos = Nanos::from_millis(5_000);
+/// Reasons shown by `/health`: enough to act on, bounded when a whole plant is dark.
+pub const HEALTH_REASONS_MAX: usize = 100;
+
 const _: () = assert!(MODBUS_REGISTERS_MAX as usize * 2 + 9 <= MODBUS_ADU_BYTES_MAX);
 const _: () = assert!(MODBUS_BITS_MAX as usize / 8 + 9 <= MODBUS_ADU_BYTES_MAX);
 const _: () = assert!(RING_SLOTS_MIN < RING_SLOTS_MAX);

@@ -2,6 +2,7 @@
 
 mod batch;
 mod drain;
+pub mod stats;
 
 pub use batch::{Batch, BatchSample};
 pub use drain::{RingStats, clock_pair, spawn};

@@ -1,0 +1,313 @@
+//! How well the beat is kept: the executors' timing reports, gathered into histograms.
+//!
+//! Recorded and read by ordinary threads only; the executors hand over through rings and never wait for this.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use hdrhistogram::Histogram;
+use rtrb::Consumer;
+
+use crate::plan::Plan;
+use crate::rt::{Report, RequestResult};
+use crate::tag::{GroupId, Nanos};
+
+/// Upper bounds of the counted buckets: 1, 2, 5 of each decade from 1 µs to 1 s. What is longer falls into one
+/// bucket more.
+pub const BUCKET_BOUNDS: [Nanos; 19] = {
+    let mut bounds = [Nanos::ZERO; 19];
+    let mut i = 0;
+    let mut decade = 1_000;
+    while i < bounds.len() {
+        bounds[i] = Nanos(
+            decade
+                * match i % 3 {
+                    0 => 1,
+                    1 => 2,
+                    _ => 5,
+                },
+        );
+        if i % 3 == 2 {
+            decade *= 10;
+        }
+        i += 1;
+    }
+    bounds
+};
+
+/// Longer times are recorded as this.
+const TIME_MAX: Nanos = Nanos(60_000_000_000);
+/// Quantiles are right to 1 %, at 30 KiB a histogram; the third digit would cost seven times as much.
+const SIGNIFICANT_DIGITS: u8 = 2;
+
+/// A distribution of times. Quantiles are within 1 %, the rest is exact; all zero while `count` is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Distribution {
+    pub count: u64,
+    /// Nanoseconds.
+    pub sum: u128,
+    pub p50: Nanos,
+    pub p99: Nanos,
+    pub p999: Nanos,
+    pub max: Nanos,
+    /// How many fell at or below each of [`BUCKET_BOUNDS`] and above the one before; the last: above all.
+    pub buckets: [u64; BUCKET_BOUNDS.len() + 1],
+}
+
+/// The timing of one group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct GroupTimes {
+    /// Actual − nominal start of a cycle.
+    pub release_jitter: Distribution,
+    /// Request on the wire − nominal.
+    pub issue_jitter: Distribution,
+    /// Decoded − nominal, of good replies.
+    pub sample_age: Distribution,
+}
+
+/// Everything since the start.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct StatisticsSnapshot {
+    /// By [`GroupId`].
+    pub groups: Vec<GroupTimes>,
+    /// Received − sent, of good and exception replies. By [`crate::tag::LinkId`].
+    pub response: Vec<Distribution>,
+}
+
+struct Recorder {
+    histogram: Histogram<u64>,
+    sum: u128,
+    max: u64,
+    buckets: [u64; BUCKET_BOUNDS.len() + 1],
+}
+
+impl Recorder {
+    fn new() -> Recorder {
+        let histogram = match Histogram::new_with_bounds(1, TIME_MAX.0, SIGNIFICANT_DIGITS) {
+            Ok(histogram) => histogram,
+            Err(_) => unreachable!("1 ns to 60 s with 2 digits are bounds that the histogram allows"),
+        };
+        Recorder { histogram, sum: 0, max: 0, buckets: [0; BUCKET_BOUNDS.len() + 1] }
+    }
+
+    fn record(&mut self, time: Nanos) {
+        let time = time.min(TIME_MAX);
+        self.histogram.saturating_record(time.0);
+        self.sum += u128::from(time.0);
+        self.max = self.max.max(time.0);
+        self.buckets[BUCKET_BOUNDS.partition_point(|bound| *bound < time)] += 1;
+    }
+
+    fn distribution(&self) -> Distribution {
+        let quantile = |q| Nanos(self.histogram.value_at_quantile(q).min(self.max));
+        Distribution {
+            count: self.histogram.len(),
+            sum: self.sum,
+            p50: quantile(0.5),
+            p99: quantile(0.99),
+            p999: quantile(0.999),
+            max: Nanos(self.max),
+            buckets: self.buckets,
+        }
+    }
+}
+
+struct GroupRecorder {
+    release_jitter: Recorder,
+    issue_jitter: Recorder,
+    sample_age: Recorder,
+}
+
+struct Recorders {
+    groups: Vec<GroupRecorder>,
+    response: Vec<Recorder>,
+    /// By [`crate::plan::ScanId`].
+    group_of_scan: Vec<GroupId>,
+}
+
+impl Recorders {
+    fn record(&mut self, report: &Report) {
+        match *report {
+            Report::Released { group, nominal, actual } => {
+                if let Some(group) = self.groups.get_mut(group.index()) {
+                    group.release_jitter.record(actual.since(nominal));
+                }
+            }
+            Report::Issued { group, nominal, sent, .. } => {
+                if let Some(group) = self.groups.get_mut(group.index()) {
+                    group.issue_jitter.record(sent.since(nominal));
+                }
+            }
+            Report::Finished { scan, link, nominal, sent, received, result } => {
+                if !matches!(result, RequestResult::Good | RequestResult::Exception(_)) {
+                    return;
+                }
+                if let Some(response) = self.response.get_mut(link.index()) {
+                    response.record(received.since(sent));
+                }
+                let group = self.group_of_scan.get(scan.index()).and_then(|g| self.groups.get_mut(g.index()));
+                if let (Some(group), RequestResult::Good) = (group, result) {
+                    group.sample_age.record(received.since(nominal));
+                }
+            }
+        }
+    }
+}
+
+/// Gathers reports; shared between the thread that drains the rings and those that read.
+pub struct Statistics {
+    recorders: Mutex<Recorders>,
+}
+
+impl Statistics {
+    pub fn new(plan: &Plan) -> Statistics {
+        let group = |_| GroupRecorder {
+            release_jitter: Recorder::new(),
+            issue_jitter: Recorder::new(),
+            sample_age: Recorder::new(),
+        };
+        Statistics {
+            recorders: Mutex::new(Recorders {
+                groups: plan.groups.iter().map(group).collect(),
+                response: plan.links.iter().map(|_| Recorder::new()).collect(),
+                group_of_scan: plan.scans.iter().map(|s| s.group).collect(),
+            }),
+        }
+    }
+
+    /// Records what one executor's ring holds now; says how many reports that were.
+    pub fn drain(&self, reports: &mut Consumer<Report>) -> usize {
+        let count = reports.slots();
+        if count == 0 {
+            return 0;
+        }
+        let Ok(chunk) = reports.read_chunk(count) else { return 0 };
+        let mut recorders = self.lock();
+        let (first, second) = chunk.as_slices();
+        first.iter().chain(second).for_each(|report| recorders.record(report));
+        drop(recorders);
+        chunk.commit_all();
+        count
+    }
+
+    /// Records one report; one that names a group or link outside the plan counts nowhere.
+    pub fn record(&self, report: &Report) {
+        self.lock().record(report);
+    }
+
+    pub fn snapshot(&self) -> StatisticsSnapshot {
+        let recorders = self.lock();
+        StatisticsSnapshot {
+            groups: recorders
+                .groups
+                .iter()
+                .map(|g| GroupTimes {
+                    release_jitter: g.release_jitter.distribution(),
+                    issue_jitter: g.issue_jitter.distribution(),
+                    sample_age: g.sample_age.distribution(),
+                })
+                .collect(),
+            response: recorders.response.iter().map(Recorder::distribution).collect(),
+        }
+    }
+
+    /// A thread that died while it recorded leaves counts that are at worst one event short.
+    fn lock(&self) -> MutexGuard<'_, Recorders> {
+        self.recorders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::ReleaseMode;
+    use crate::plan::{GroupPlan, ScanId, ScanPlan};
+    use crate::tag::LinkId;
+
+    fn statistics() -> Statistics {
+        let group = |name: &str| GroupPlan {
+            name: Arc::from(name),
+            period: Nanos::from_millis(10),
+            release: ReleaseMode::Spread,
+        };
+        let mut plan = Plan {
+            tags: vec![],
+            groups: vec![group("a"), group("b")],
+            links: vec![],
+            scans: vec![ScanPlan { group: GroupId(1), link: LinkId(0), requests: 0..1 }],
+            executors: vec![],
+        };
+        let statistics = Statistics::new(&plan);
+        plan.groups.clear();
+        statistics.lock().response.push(Recorder::new());
+        statistics
+    }
+
+    #[test]
+    fn bounds_are_1_2_5_from_a_microsecond_to_a_second() {
+        assert_eq!(BUCKET_BOUNDS[..4], [Nanos(1_000), Nanos(2_000), Nanos(5_000), Nanos(10_000)]);
+        assert_eq!(BUCKET_BOUNDS[18], Nanos(1_000_000_000));
+    }
+
+    #[test]
+    fn quantiles_are_within_a_percent_and_the_rest_exact() {
+        let statistics = statistics();
+        for us in 1..=1000 {
+            let (nominal, actual) = (Nanos(5_000_000), Nanos(5_000_000 + us * 1000));
+            statistics.record(&Report::Released { group: GroupId(0), nominal, actual });
+        }
+        let jitter = statistics.snapshot().groups[0].release_jitter;
+        assert_eq!((jitter.count, jitter.max), (1000, Nanos(1_000_000)));
+        assert_eq!(jitter.sum, 500_500_000);
+        for (found, right) in [(jitter.p50, 500_000.0), (jitter.p99, 990_000.0), (jitter.p999, 999_000.0)] {
+            assert!((found.0 as f64 / right - 1.0).abs() < 0.01, "{found:?} for {right}");
+        }
+        // A value on a bound belongs to that bound's bucket.
+        assert_eq!(jitter.buckets[..10], [1, 1, 3, 5, 10, 30, 50, 100, 300, 500]);
+        assert_eq!(jitter.buckets.iter().sum::<u64>(), 1000);
+    }
+
+    #[test]
+    fn a_reply_counts_for_its_link_and_only_a_good_one_for_the_age_of_its_group() {
+        let statistics = statistics();
+        let finished = |result| Report::Finished {
+            scan: ScanId(0),
+            link: LinkId(0),
+            nominal: Nanos(1_000),
+            sent: Nanos(11_000),
+            received: Nanos(311_000),
+            result,
+        };
+        statistics.record(&finished(RequestResult::Good));
+        statistics.record(&finished(RequestResult::Exception(2)));
+        statistics.record(&finished(RequestResult::Timeout));
+        statistics.record(&finished(RequestResult::Aborted));
+        let snapshot = statistics.snapshot();
+        assert_eq!((snapshot.response[0].count, snapshot.response[0].max), (2, Nanos(300_000)));
+        assert_eq!((snapshot.groups[1].sample_age.count, snapshot.groups[1].sample_age.max), (1, Nanos(310_000)));
+        assert_eq!(snapshot.groups[0], GroupTimes::default());
+    }
+
+    #[test]
+    fn a_ring_is_drained_over_its_end_and_foreign_ids_count_nowhere() {
+        let statistics = statistics();
+        let (mut producer, mut consumer) = rtrb::RingBuffer::new(8);
+        let issued = |group| Report::Issued {
+            group: GroupId(group),
+            link: LinkId(0),
+            nominal: Nanos(0),
+            sent: Nanos(120_000_000_000),
+        };
+        for _ in 0..5 {
+            for group in [0, 9, 0] {
+                producer.push(issued(group)).unwrap();
+            }
+            assert_eq!(statistics.drain(&mut consumer), 3);
+            assert_eq!(statistics.drain(&mut consumer), 0);
+        }
+        let issue = statistics.snapshot().groups[0].issue_jitter;
+        assert_eq!((issue.count, issue.max), (10, TIME_MAX));
+        assert_eq!(issue.buckets[BUCKET_BOUNDS.len()], 10);
+    }
+}

@@ -1,0 +1,376 @@
+//! Every count and distribution as Prometheus metrics: read at each scrape, nothing is kept twice.
+
+use std::fmt;
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::hub::stats::{BUCKET_BOUNDS, Distribution};
+use crate::plan::ScanPlan;
+use crate::rt::{LinkCounters, LinkState, ScanCounters};
+
+use super::{JournalView, Observed, OutputState, OutputView, ProcessUsage};
+
+/// The exposition formats that are asked for in practice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    /// Prometheus text format 0.0.4.
+    Prometheus,
+    /// OpenMetrics 1.0.
+    OpenMetrics,
+}
+
+impl Format {
+    pub(super) fn content_type(self) -> &'static str {
+        match self {
+            Format::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
+            Format::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
+
+/// The metrics of a gateway, ready to be written out.
+pub(super) struct Metrics {
+    registry: Registry,
+}
+
+impl Metrics {
+    pub(super) fn new(observed: Arc<Observed>) -> Metrics {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(Reader(observed)));
+        Metrics { registry }
+    }
+
+    pub(super) fn write(&self, format: Format) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(match format {
+            Format::OpenMetrics => text,
+            Format::Prometheus => to_prometheus(&text),
+        })
+    }
+}
+
+/// OpenMetrics says `TYPE x counter` of a sample `x_total`, and knows units; the older format does neither.
+fn to_prometheus(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut lines = text.lines().peekable();
+    let renamed = |out: &mut String, keyword: &str, rest: &str| {
+        let (name, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+        out.extend(["# ", keyword, " ", name, "_total ", rest, "\n"]);
+    };
+    while let Some(line) = lines.next() {
+        if line.starts_with("# UNIT ") || line == "# EOF" {
+            continue;
+        }
+        let help = line.strip_prefix("# HELP ");
+        let counter = |line: &str| line.starts_with("# TYPE ") && line.ends_with(" counter");
+        if let (Some(help), true) = (help, lines.peek().is_some_and(|next| counter(next))) {
+            renamed(&mut out, "HELP", help);
+        } else if counter(line) {
+            renamed(&mut out, "TYPE", &line["# TYPE ".len()..]);
+        } else {
+            out.extend([line, "\n"]);
+        }
+    }
+    out
+}
+
+struct Reader(Arc<Observed>);
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Reader")
+    }
+}
+
+type Labels<'a, const N: usize> = [(&'static str, &'a str); N];
+
+/// One metric of any number of rows.
+struct Family<'a>(MetricEncoder<'a>);
+
+impl Family<'_> {
+    fn counter<const N: usize>(&mut self, labels: Labels<'_, N>, value: u64) -> fmt::Result {
+        if N == 0 {
+            return self.0.encode_counter::<NoLabelSet, u64, u64>(&value, None);
+        }
+        self.0.encode_family(&labels)?.encode_counter::<NoLabelSet, u64, u64>(&value, None)
+    }
+
+    fn gauge<const N: usize>(&mut self, labels: Labels<'_, N>, value: f64) -> fmt::Result {
+        if N == 0 {
+            return self.0.encode_gauge(&value);
+        }
+        self.0.encode_family(&labels)?.encode_gauge(&value)
+    }
+
+    fn histogram<const N: usize>(&mut self, labels: Labels<'_, N>, times: &Distribution) -> fmt::Result {
+        let bounds = BUCKET_BOUNDS.iter().map(|bound| bound.as_secs_f64()).chain([f64::INFINITY]);
+        let buckets: Vec<(f64, u64)> = bounds.zip(times.buckets).collect();
+        let sum_s = times.sum as f64 / 1e9;
+        self.0.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum_s, times.count, &buckets, None)
+    }
+}
+
+fn family<'a>(
+    encoder: &'a mut DescriptorEncoder<'_>,
+    kind: MetricType,
+    name: &'a str,
+    unit: Option<&'a Unit>,
+    help: &str,
+) -> Result<Family<'a>, fmt::Error> {
+    encoder.encode_descriptor(name, help, unit, kind).map(Family)
+}
+
+impl Collector for Reader {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        let e = &mut encoder;
+        self.groups(e)?;
+        self.links(e)?;
+        self.executors(e)?;
+        self.journal(e)?;
+        self.outputs(e)?;
+        self.process(e)
+    }
+}
+
+const COUNTER: MetricType = MetricType::Counter;
+const GAUGE: MetricType = MetricType::Gauge;
+const HISTOGRAM: MetricType = MetricType::Histogram;
+
+impl Reader {
+    fn groups(&self, e: &mut DescriptorEncoder) -> fmt::Result {
+        let Observed { plan, counters, statistics, .. } = &*self.0;
+        let mut periods =
+            family(e, GAUGE, "fieldbeat_group_period", Some(&Unit::Seconds), "Time between two releases of a group")?;
+        for group in &plan.groups {
+            periods.gauge([("group", &*group.name)], group.period.as_secs_f64())?;
+        }
+        type Row = (&'static str, &'static str, fn(&ScanCounters) -> u64);
+        let rows: [Row; 3] = [
+            ("fieldbeat_group_cycles", "Releases of the group's scans that happened, over its links", |c| {
+                c.cycles.get()
+            }),
+            (
+                "fieldbeat_group_skipped_cycles",
+                "Releases of the group's scans that were skipped because the executor was late, over its links",
+                |c| c.skipped.get(),
+            ),
+            (
+                "fieldbeat_group_deadline_misses",
+                "Cycles of the group's scans that were not answered when the next was due, over its links",
+                |c| c.deadline_misses.get(),
+            ),
+        ];
+        for (name, help, count) in rows {
+            let mut sums = vec![0u64; plan.groups.len()];
+            for (ScanPlan { group, .. }, scan) in plan.scans.iter().zip(&counters.scans) {
+                sums[group.index()] += count(scan);
+            }
+            let mut family = family(e, COUNTER, name, None, help)?;
+            for (group, sum) in plan.groups.iter().zip(sums) {
+                family.counter([("group", &*group.name)], sum)?;
+            }
+        }
+        let times = statistics.snapshot().groups;
+        type Times = (&'static str, &'static str, fn(&crate::hub::stats::GroupTimes) -> &Distribution);
+        let rows: [Times; 3] = [
+            ("fieldbeat_group_release_jitter", "Actual minus nominal start of a cycle", |t| &t.release_jitter),
+            ("fieldbeat_group_issue_jitter", "Request on the wire minus nominal start of its cycle", |t| {
+                &t.issue_jitter
+            }),
+            ("fieldbeat_group_sample_age", "Reply decoded minus nominal start of its cycle", |t| &t.sample_age),
+        ];
+        for (name, help, pick) in rows {
+            let mut family = family(e, HISTOGRAM, name, Some(&Unit::Seconds), help)?;
+            for (group, times) in plan.groups.iter().zip(&times) {
+                family.histogram([("group", &*group.name)], pick(times))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn links(&self, e: &mut DescriptorEncoder) -> fmt::Result {
+        let Observed { plan, counters, statistics, .. } = &*self.0;
+        let links = || plan.links.iter().map(|l| &*l.name).zip(counters.links.iter());
+        type Row = (&'static str, &'static str, fn(&LinkCounters) -> u64);
+        let rows: [Row; 4] = [
+            ("fieldbeat_link_requests", "Requests put on the wire", |c| c.requests.get()),
+            (
+                "fieldbeat_link_suppressed_requests",
+                "Requests not sent because their unit is silent or the link down",
+                { |c| c.suppressed.get() },
+            ),
+            ("fieldbeat_link_connects", "Connections made", |c| c.connects.get()),
+            ("fieldbeat_link_disconnects", "Connections lost", |c| c.disconnects.get()),
+        ];
+        for (name, help, count) in rows {
+            let mut family = family(e, COUNTER, name, None, help)?;
+            for (link, counters) in links() {
+                family.counter([("link", link)], count(counters))?;
+            }
+        }
+        type Result = (&'static str, fn(&LinkCounters) -> u64);
+        let results: [Result; 7] = [
+            ("good", |c| c.replies.get()),
+            ("exception", |c| c.exceptions.get()),
+            ("timeout", |c| c.timeouts.get()),
+            ("aborted", |c| c.aborted.get()),
+            ("late", |c| c.late.get()),
+            ("foreign", |c| c.foreign.get()),
+            ("garbage", |c| c.garbage.get()),
+        ];
+        let help =
+            "How requests ended (good, exception, timeout, aborted) and what came unasked (late, foreign, garbage)";
+        let mut replies = family(e, COUNTER, "fieldbeat_link_replies", None, help)?;
+        for (link, counters) in links() {
+            for (result, count) in results {
+                replies.counter([("link", link), ("result", result)], count(counters))?;
+            }
+        }
+        let help = "1 for the state that the link is in, 0 for the others";
+        let mut state = family(e, GAUGE, "fieldbeat_link_state", None, help)?;
+        for (link, counters) in links() {
+            let now = counters.state();
+            for one in [LinkState::Up, LinkState::Silent, LinkState::Down] {
+                state.gauge([("link", link), ("state", one.name())], f64::from(u8::from(one == now)))?;
+            }
+        }
+        let help = "Reply received minus request sent, of good and exception replies";
+        let mut response = family(e, HISTOGRAM, "fieldbeat_link_response_time", Some(&Unit::Seconds), help)?;
+        for (link, times) in plan.links.iter().zip(&statistics.snapshot().response) {
+            response.histogram([("link", &*link.name)], times)?;
+        }
+        Ok(())
+    }
+
+    fn executors(&self, e: &mut DescriptorEncoder) -> fmt::Result {
+        let Observed { plan, counters, rings, .. } = &*self.0;
+        let names: Vec<String> = (0..plan.executors.len()).map(|i| i.to_string()).collect();
+        let mut loops = family(e, COUNTER, "fieldbeat_executor_loops", None, "Times round an executor's loop")?;
+        for (name, executor) in names.iter().zip(&counters.executors) {
+            loops.counter([("executor", name)], executor.loops.get())?;
+        }
+        let help = "Timing reports dropped because the statistics ring was full";
+        let mut dropped = family(e, COUNTER, "fieldbeat_executor_dropped_reports", None, help)?;
+        for (name, executor) in names.iter().zip(&counters.executors) {
+            dropped.counter([("executor", name)], executor.reports_dropped.get())?;
+        }
+        for (metric, help, produced) in [
+            ("fieldbeat_samples_produced", "Samples that an executor made", true),
+            ("fieldbeat_samples_dropped", "Samples that an executor made and its full ring did not take", false),
+        ] {
+            let mut family = family(e, COUNTER, metric, None, help)?;
+            for (name, groups) in names.iter().zip(&counters.groups) {
+                for (group, counts) in plan.groups.iter().zip(groups) {
+                    let value = if produced { counts.produced.get() } else { counts.dropped.get() };
+                    family.counter([("executor", name), ("group", &*group.name)], value)?;
+                }
+            }
+        }
+        let fills: Vec<_> = rings.iter().map(|ring| ring()).collect();
+        let mut capacity = family(e, GAUGE, "fieldbeat_ring_capacity_slots", None, "Slots of an executor's ring")?;
+        for (name, fill) in names.iter().zip(&fills) {
+            capacity.gauge([("executor", name)], fill.capacity as f64)?;
+        }
+        let ratio = Unit::Other("ratio".into());
+        let mut filled =
+            family(e, GAUGE, "fieldbeat_ring_fill", Some(&ratio), "Share of a ring's slots in use, 0 to 1")?;
+        for (name, fill) in names.iter().zip(&fills) {
+            filled.gauge([("executor", name)], fill.used as f64 / fill.capacity.max(1) as f64)?;
+        }
+        Ok(())
+    }
+
+    fn journal(&self, e: &mut DescriptorEncoder) -> fmt::Result {
+        let view: JournalView = (self.0.journal)();
+        for (name, unit, help, value) in [
+            ("fieldbeat_journal_size", Some(&Unit::Bytes), "Bytes that the journal takes on disk", view.bytes as f64),
+            ("fieldbeat_journal_limit", Some(&Unit::Bytes), "Bytes that the journal may take", view.bytes_max as f64),
+            ("fieldbeat_journal_blocks", None, "Blocks in the journal", view.blocks as f64),
+            (
+                "fieldbeat_journal_oldest_age",
+                Some(&Unit::Seconds),
+                "Age of the oldest block in the journal",
+                view.oldest_age.as_secs_f64(),
+            ),
+        ] {
+            family(e, GAUGE, name, unit, help)?.gauge([], value)?;
+        }
+        for (name, help, value) in [
+            ("fieldbeat_journal_stored_samples", "Samples made durable", view.stored),
+            ("fieldbeat_journal_dropped_samples", "Samples that could not be stored", view.dropped),
+            (
+                "fieldbeat_journal_evicted_samples",
+                "Samples removed at the bound before every output had them",
+                view.evicted,
+            ),
+            ("fieldbeat_journal_commits", "Commits with full sync", view.commits),
+        ] {
+            family(e, COUNTER, name, None, help)?.counter([], value)?;
+        }
+        Ok(())
+    }
+
+    fn outputs(&self, e: &mut DescriptorEncoder) -> fmt::Result {
+        let views: Vec<(&str, OutputView)> = self.0.outputs.iter().map(|(name, view)| (&**name, view())).collect();
+        type Row = (&'static str, &'static str, fn(&OutputView) -> u64);
+        let gauges: [Row; 2] = [
+            ("fieldbeat_output_cursor_lag_samples", "Samples in the journal behind the output's cursor", |v| v.lag),
+            ("fieldbeat_output_in_flight_messages", "Messages sent and not yet acknowledged", |v| v.in_flight),
+        ];
+        for (name, help, value) in gauges {
+            let mut family = family(e, GAUGE, name, None, help)?;
+            for (output, view) in &views {
+                family.gauge([("output", output)], value(view) as f64)?;
+            }
+        }
+        let counters: [Row; 2] = [
+            ("fieldbeat_output_acknowledged_samples", "Samples that the other side has acknowledged", |v| {
+                v.acknowledged
+            }),
+            ("fieldbeat_output_published_messages", "Messages sent, repeats included", |v| v.published),
+        ];
+        for (name, help, value) in counters {
+            let mut family = family(e, COUNTER, name, None, help)?;
+            for (output, view) in &views {
+                family.counter([("output", output)], value(view))?;
+            }
+        }
+        let help = "1 for the state that the output is in, 0 for the others";
+        let mut state = family(e, GAUGE, "fieldbeat_output_state", None, help)?;
+        for (output, view) in &views {
+            for one in OutputState::ALL {
+                let now = f64::from(u8::from(one == view.state));
+                state.gauge([("output", output), ("state", one.name())], now)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The names that Prometheus's own client libraries give these.
+    fn process(&self, e: &mut DescriptorEncoder) -> fmt::Result {
+        let usage = ProcessUsage::now();
+        for (name, unit, help, value) in [
+            ("process_resident_memory", Some(&Unit::Bytes), "Resident memory", usage.resident_bytes as f64),
+            (
+                "process_anonymous_memory",
+                Some(&Unit::Bytes),
+                "Resident memory that no file backs",
+                usage.anonymous_bytes as f64,
+            ),
+            ("process_open_fds", None, "Open file descriptors", usage.open_fds as f64),
+            ("process_start_time", Some(&Unit::Seconds), "Start of the process since the Unix epoch", usage.started_s),
+        ] {
+            family(e, GAUGE, name, unit, help)?.gauge([], value)?;
+        }
+        let mut cpu = family(e, COUNTER, "process_cpu", Some(&Unit::Seconds), "User and system time of all threads")?;
+        cpu.0.encode_counter::<NoLabelSet, f64, u64>(&usage.cpu_s, None)?;
+        let mut build = family(e, GAUGE, "fieldbeat_build_info", None, "Which gateway this is, and which version")?;
+        build.gauge([("gateway", &self.0.gateway), ("version", env!("CARGO_PKG_VERSION"))], 1.0)
+    }
+}

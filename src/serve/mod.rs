@@ -1,0 +1,103 @@
+//! What others read from us: metrics and health over HTTP, the report of a run.
+
+mod health;
+mod http;
+mod metrics;
+mod process;
+mod report;
+
+use std::sync::Arc;
+
+use crate::hub::stats::Statistics;
+use crate::plan::Plan;
+use crate::rt::Counters;
+use crate::tag::Nanos;
+
+pub use health::{Condition, Health, HealthReport, Severity};
+pub use http::{HttpServer, ServeError};
+pub use process::ProcessUsage;
+pub use report::{
+    GroupReport, LinkReport, OutputReport, ProcessReport, Quantiles, RunReport, SamplesReport, ScanReport,
+};
+
+/// How full a ring is, in slots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RingFill {
+    pub used: u64,
+    pub capacity: u64,
+}
+
+/// What the journal tells of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct JournalView {
+    /// On disk.
+    pub bytes: u64,
+    /// The bound.
+    pub bytes_max: u64,
+    pub blocks: u64,
+    /// Time since the oldest block was made; zero when there is none.
+    pub oldest_age: Nanos,
+    /// Samples that are durable, since the start.
+    pub stored: u64,
+    /// Samples that the journal was given and could not store, since the start.
+    pub dropped: u64,
+    /// Samples removed at the bound before every output had them, since the start.
+    pub evicted: u64,
+    pub commits: u64,
+}
+
+/// Whether an output reaches its other side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OutputState {
+    /// No connection, waiting to try again.
+    #[default]
+    Down,
+    Connecting,
+    Up,
+}
+
+impl OutputState {
+    pub const ALL: [OutputState; 3] = [OutputState::Down, OutputState::Connecting, OutputState::Up];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            OutputState::Down => "down",
+            OutputState::Connecting => "connecting",
+            OutputState::Up => "up",
+        }
+    }
+}
+
+/// What an output tells of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OutputView {
+    pub state: OutputState,
+    /// Samples in the journal behind its cursor.
+    pub lag: u64,
+    /// Samples acknowledged by the other side, since the start.
+    pub acknowledged: u64,
+    /// Messages sent, repeats included, since the start.
+    pub published: u64,
+    /// Messages sent and not yet acknowledged.
+    pub in_flight: u64,
+}
+
+type View<T> = Box<dyn Fn() -> T + Send + Sync>;
+
+/// Everything that is read from: counts of the floor, and the views of the parts above it.
+pub struct Observed {
+    /// The gateway's id.
+    pub gateway: String,
+    pub plan: Arc<Plan>,
+    pub counters: Arc<Counters>,
+    pub statistics: Arc<Statistics>,
+    /// By [`crate::tag::ExecutorId`].
+    pub rings: Vec<View<RingFill>>,
+    pub journal: View<JournalView>,
+    /// With their names.
+    pub outputs: Vec<(String, View<OutputView>)>,
+    pub health: Arc<Health>,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,202 @@
+//! The report of a run, as JSON: what was asked, what happened, how well the beat was kept.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::hub::stats::Distribution;
+use crate::tag::Nanos;
+
+use super::{Observed, ProcessUsage};
+
+/// A distribution in nanoseconds; quantiles within 1 %, the maximum exact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Quantiles {
+    pub p50: u64,
+    pub p99: u64,
+    pub p999: u64,
+    pub max: u64,
+}
+
+impl From<&Distribution> for Quantiles {
+    fn from(times: &Distribution) -> Quantiles {
+        Quantiles { p50: times.p50.0, p99: times.p99.0, p999: times.p999.0, max: times.max.0 }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct GroupReport {
+    pub period_ns: u64,
+    /// The largest of its scans' cycles: how often the group was released.
+    pub cycles: u64,
+    /// Sums over its scans.
+    pub skipped: u64,
+    pub deadline_misses: u64,
+    pub release_jitter_ns: Quantiles,
+    pub issue_jitter_ns: Quantiles,
+    pub sample_age_ns: Quantiles,
+}
+
+/// One group's part of a link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ScanReport {
+    pub group: String,
+    pub cycles: u64,
+    pub skipped: u64,
+    pub deadline_misses: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LinkReport {
+    pub requests: u64,
+    /// Good replies.
+    pub replies: u64,
+    pub timeouts: u64,
+    pub exceptions: u64,
+    /// Connections made after the first.
+    pub reconnects: u64,
+    pub aborted: u64,
+    pub late: u64,
+    pub foreign: u64,
+    pub garbage: u64,
+    pub suppressed: u64,
+    pub response_ns: Quantiles,
+    pub scans: Vec<ScanReport>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SamplesReport {
+    pub produced: u64,
+    /// Durable in the journal.
+    pub stored: u64,
+    /// At the rings or by the journal. After a clean stop, produced = stored + dropped.
+    pub dropped: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OutputReport {
+    /// Samples that the other side has acknowledged.
+    pub acked: u64,
+    /// Samples in the journal that it has not.
+    pub pending: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ProcessReport {
+    pub cpu_seconds: f64,
+    pub rss_bytes: u64,
+    pub anonymous_bytes: u64,
+}
+
+/// A run; groups, links and outputs by name.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RunReport {
+    pub gateway: String,
+    pub version: &'static str,
+    pub duration_seconds: f64,
+    pub groups: BTreeMap<String, GroupReport>,
+    pub links: BTreeMap<String, LinkReport>,
+    pub samples: SamplesReport,
+    pub outputs: BTreeMap<String, OutputReport>,
+    pub process: ProcessReport,
+}
+
+impl RunReport {
+    /// Everything as it stands now, after a run of this length.
+    pub fn of(observed: &Observed, duration: Nanos) -> RunReport {
+        let Observed { plan, counters, .. } = observed;
+        let statistics = observed.statistics.snapshot();
+        let scans: Vec<(usize, usize, ScanReport)> = plan
+            .scans
+            .iter()
+            .zip(&counters.scans)
+            .map(|(scan, counts)| {
+                let report = ScanReport {
+                    group: plan.groups[scan.group.index()].name.to_string(),
+                    cycles: counts.cycles.get(),
+                    skipped: counts.skipped.get(),
+                    deadline_misses: counts.deadline_misses.get(),
+                };
+                (scan.group.index(), scan.link.index(), report)
+            })
+            .collect();
+        let groups = plan.groups.iter().zip(&statistics.groups).enumerate().map(|(index, (group, times))| {
+            let own = || scans.iter().filter(move |(group, ..)| *group == index).map(|(.., scan)| scan);
+            let report = GroupReport {
+                period_ns: group.period.0,
+                cycles: own().map(|s| s.cycles).max().unwrap_or(0),
+                skipped: own().map(|s| s.skipped).sum(),
+                deadline_misses: own().map(|s| s.deadline_misses).sum(),
+                release_jitter_ns: (&times.release_jitter).into(),
+                issue_jitter_ns: (&times.issue_jitter).into(),
+                sample_age_ns: (&times.sample_age).into(),
+            };
+            (group.name.to_string(), report)
+        });
+        let links = plan.links.iter().zip(&counters.links).enumerate().map(|(index, (link, counts))| {
+            let report = LinkReport {
+                requests: counts.requests.get(),
+                replies: counts.replies.get(),
+                timeouts: counts.timeouts.get(),
+                exceptions: counts.exceptions.get(),
+                reconnects: counts.connects.get().saturating_sub(1),
+                aborted: counts.aborted.get(),
+                late: counts.late.get(),
+                foreign: counts.foreign.get(),
+                garbage: counts.garbage.get(),
+                suppressed: counts.suppressed.get(),
+                response_ns: statistics.response.get(index).map(Quantiles::from).unwrap_or_default(),
+                scans: scans.iter().filter(|(_, link, _)| *link == index).map(|(.., scan)| scan.clone()).collect(),
+            };
+            (link.name.to_string(), report)
+        });
+        let journal = (observed.journal)();
+        let outputs = observed.outputs.iter().map(|(name, view)| {
+            let view = view();
+            (name.clone(), OutputReport { acked: view.acknowledged, pending: view.lag })
+        });
+        let usage = ProcessUsage::now();
+        RunReport {
+            gateway: observed.gateway.clone(),
+            version: env!("CARGO_PKG_VERSION"),
+            duration_seconds: duration.as_secs_f64(),
+            groups: groups.collect(),
+            links: links.collect(),
+            samples: SamplesReport {
+                produced: counters.produced(),
+                stored: journal.stored,
+                dropped: counters.dropped() + journal.dropped,
+            },
+            outputs: outputs.collect(),
+            process: ProcessReport {
+                cpu_seconds: usage.cpu_s,
+                rss_bytes: usage.resident_bytes,
+                anonymous_bytes: usage.anonymous_bytes,
+            },
+        }
+    }
+
+    /// Writes the report so that a reader sees the old file or the whole new one, never a part.
+    ///
+    /// # Errors
+    /// Whatever the file system says; the file that was there is then untouched.
+    pub fn write(&self, path: &Path) -> io::Result<()> {
+        let mut name = path.file_name().map_or_else(Default::default, |name| name.to_os_string());
+        name.push(format!(".{}.tmp", std::process::id()));
+        let temporary = path.with_file_name(name);
+        let written = (|| {
+            let mut file = File::create(&temporary)?;
+            file.write_all(&serde_json::to_vec_pretty(self)?)?;
+            file.write_all(b"\n")?;
+            file.sync_all()?;
+            fs::rename(&temporary, path)
+        })();
+        if written.is_err() {
+            let _ = fs::remove_file(&temporary);
+        }
+        written
+    }
+}
