@@ -1,0 +1,77 @@
+//! The command line: what people type, and the exit codes that scripts read.
+//!
+//! | code | meaning |
+//! |---|---|
+//! | 0 | done, or stopped cleanly |
+//! | 1 | failed while running: a device that does not answer, a journal that can't be opened |
+//! | 2 | the configuration or the command line is wrong; nothing was started |
+
+mod check;
+mod demo;
+mod files;
+mod logs;
+mod plant;
+mod read;
+mod run;
+mod signals;
+mod tail;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Exit code of a wrong configuration.
+const EXIT_CONFIG: u8 = 2;
+
+/// Real-time data acquisition engine and industrial gateway.
+#[derive(Parser)]
+#[command(name = "fieldbeat", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the gateway until SIGTERM or Ctrl-C.
+    Run(run::RunArgs),
+    /// Check a configuration: links, groups, requests, load. Starts nothing.
+    Check {
+        /// Directory with fieldbeat.toml and tags/.
+        #[arg(long, value_name = "DIR")]
+        config: PathBuf,
+    },
+    /// Show everything on this machine alone: a simulated plant, the gateway, a broker.
+    Demo(demo::DemoArgs),
+    /// Read tags once, straight from the field.
+    Read(read::ReadArgs),
+    /// Follow tags of a running gateway, out of its journal.
+    Tail(tail::TailArgs),
+    /// A simulated plant on loopback: devices that can misbehave, a configuration for them, a broker.
+    Plant(plant::PlantArgs),
+    /// Print the JSON Schema of tag files.
+    Schema,
+}
+
+/// Runs the command that was typed.
+pub fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Run(args) => run::run(&args),
+        Command::Check { config } => check::check(&config),
+        Command::Demo(args) => demo::demo(&args),
+        Command::Read(args) => read::read(&args),
+        Command::Tail(args) => tail::tail(&args),
+        Command::Plant(args) => plant::plant(&args),
+        Command::Schema => {
+            println!("{:#}", crate::config::schema());
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+/// Says what went wrong, on standard error.
+fn fail(code: u8, message: impl std::fmt::Display) -> ExitCode {
+    eprintln!("{message}");
+    ExitCode::from(code)
+}

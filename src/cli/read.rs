@@ -1,0 +1,134 @@
+//! `fieldbeat read`: asks the devices once, without a running gateway.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+
+use super::files;
+use crate::config::{Config, LinkProtocol};
+use crate::link::connector::LinkNote;
+use crate::plan::{self, Plan};
+use crate::rt::{Reading, monotonic_now};
+use crate::supervise::floor::{self, Floor, Scheduling};
+use crate::tag::{Nanos, Status, Value, ValueType};
+
+#[derive(Args)]
+pub struct ReadArgs {
+    /// Directory with fieldbeat.toml and tags/.
+    #[arg(long, value_name = "DIR")]
+    config: PathBuf,
+    /// Tags to read.
+    #[arg(required = true, value_name = "TAG")]
+    tags: Vec<String>,
+}
+
+pub fn read(args: &ReadArgs) -> ExitCode {
+    let loaded = match files::load(&args.config) {
+        Ok(loaded) => loaded,
+        Err(code) => return code,
+    };
+    let config = match only(loaded.config, &args.tags) {
+        Ok(config) => config,
+        Err(message) => return super::fail(super::EXIT_CONFIG, message),
+    };
+    let patience = patience(&config);
+    let plan = match plan::build(&config, &[0]) {
+        Ok(planned) => Arc::new(planned.plan),
+        Err(error) => return super::fail(super::EXIT_CONFIG, error),
+    };
+    let mut floor = match floor::prepare(plan.clone(), Scheduling::Ordinary) {
+        Ok(prepared) => prepared.start(),
+        Err(error) => return super::fail(1, format!("error: the system gives no thread: {error}")),
+    };
+    let end = Instant::now() + patience;
+    while Instant::now() < end && !settled(&floor, &plan) {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let all_good = print(&floor, &plan);
+    floor.stop();
+    if all_good { ExitCode::SUCCESS } else { ExitCode::from(1) }
+}
+
+/// The part of a configuration that the named tags need, in their order.
+fn only(mut config: Config, names: &[String]) -> Result<Config, String> {
+    let mut tags = Vec::new();
+    for name in names {
+        let Some(tag) = config.tags.iter().find(|t| t.name == *name) else {
+            let near: Vec<&str> = config
+                .tags
+                .iter()
+                .map(|t| t.name.as_str())
+                .filter(|t| t.contains(name.as_str()) || name.contains(*t))
+                .take(5)
+                .collect();
+            let hint = if near.is_empty() { String::new() } else { format!("; there is: {}", near.join(", ")) };
+            return Err(format!("error: there is no tag \"{name}\" in the configuration{hint}"));
+        };
+        tags.push(tag.clone());
+    }
+    let mut used: Vec<usize> = tags.iter().map(|t| t.link).collect();
+    used.sort_unstable();
+    used.dedup();
+    for tag in &mut tags {
+        tag.link = used.iter().position(|l| *l == tag.link).unwrap_or(0);
+    }
+    config.links = used.iter().map(|l| config.links[*l].clone()).collect();
+    config.tags = tags;
+    Ok(config)
+}
+
+/// Long enough for the slowest link to connect and to be asked until it counts as silent.
+fn patience(config: &Config) -> Duration {
+    let longest = config.links.iter().map(|link| {
+        let LinkProtocol::ModbusTcp(modbus) = &link.protocol;
+        modbus.connect_timeout + Nanos(modbus.timeout.0 * 4)
+    });
+    let slowest_scan = config.groups.iter().map(|g| g.period).max().unwrap_or_default();
+    Duration::from_nanos((longest.max().unwrap_or_default() + slowest_scan + slowest_scan).0)
+}
+
+fn settled(floor: &Floor, plan: &Plan) -> bool {
+    (0..plan.tags.len()).all(|tag| match floor.image.read(tag).map(|r| Status(r.status)) {
+        None | Some(Status::BAD_WAITING_FOR_INITIAL_DATA | Status::UNCERTAIN_LAST_USABLE) => false,
+        Some(_) => true,
+    })
+}
+
+fn print(floor: &Floor, plan: &Plan) -> bool {
+    let now = monotonic_now();
+    let notes: Vec<LinkNote> = floor.notes.lock().map(|n| n.clone()).unwrap_or_default();
+    let width = plan.tags.iter().map(|t| t.name.len()).max().unwrap_or(0);
+    let mut all_good = true;
+    for (id, tag) in plan.tags.iter().enumerate() {
+        let mut bytes = vec![0; tag.ty.long_bytes_max()];
+        let reading = floor.image.read_long(id, &mut bytes).unwrap_or_default();
+        let status = Status(reading.status);
+        all_good &= status.is_good();
+        let value = value(tag.ty, reading, &bytes).map_or("-".to_owned(), |v| v.to_string());
+        let age = match reading.t_mono_ns {
+            0 => "never read".to_owned(),
+            t => format!("{:.1} ms ago", (now - Nanos(t)).0 as f64 / 1e6),
+        };
+        let unit = if tag.unit.is_empty() { String::new() } else { format!(" {}", tag.unit) };
+        println!("{:<width$}  {value}{unit}  {status}  {age}", tag.name);
+    }
+    for (link, note) in plan.links.iter().zip(notes) {
+        if !note.trouble.is_empty() {
+            eprintln!("link \"{}\": {}", link.name, note.trouble);
+        }
+    }
+    all_good
+}
+
+fn value(ty: ValueType, reading: Reading, bytes: &[u8]) -> Option<Value> {
+    if reading.t_mono_ns == 0 {
+        return None;
+    }
+    match ty {
+        ValueType::Scalar(scalar) => Some(Value::from_bits(scalar, reading.value)),
+        _ => Value::from_long(ty.code(), &bytes[..(reading.value as usize).min(bytes.len())]),
+    }
+}

@@ -1,0 +1,117 @@
+//! `fieldbeat run`: the gateway, until it is told to stop.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+
+use super::signals::StopSignals;
+use super::{files, logs};
+use crate::serve::RunReport;
+use crate::supervise::{Ended, Gateway, StartError};
+
+/// How often the gateway is looked after.
+const TEND_PERIOD: Duration = Duration::from_millis(200);
+
+#[derive(Args)]
+pub struct RunArgs {
+    /// Directory with fieldbeat.toml and tags/.
+    #[arg(long, value_name = "DIR")]
+    config: PathBuf,
+    /// Stop by itself after so many seconds.
+    #[arg(long, value_name = "N")]
+    seconds: Option<f64>,
+    /// Write timing, counts and the account of samples as JSON when it ends.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+}
+
+pub fn run(args: &RunArgs) -> ExitCode {
+    let signals = StopSignals::block();
+    let loaded = match files::load(&args.config) {
+        Ok(loaded) => loaded,
+        Err(code) => return code,
+    };
+    logs::start();
+    let gateway = match Gateway::start(loaded) {
+        Ok(gateway) => gateway,
+        Err(error @ StartError::Plan(_)) => return super::fail(super::EXIT_CONFIG, error),
+        Err(error) => return super::fail(1, format!("error: {error}")),
+    };
+    announce(&gateway);
+    let end = args.seconds.map(|s| Instant::now() + Duration::from_secs_f64(s.clamp(0.0, 1e9)));
+    let (gateway, trouble) = look_after(gateway, &signals, end, |_| {});
+    let ended = gateway.stop();
+    finish(&ended, args.report.as_deref(), trouble)
+}
+
+/// Says what was started, and what the machine does not give.
+pub fn announce(gateway: &Gateway) {
+    for missing in &gateway.missing {
+        tracing::warn!("{missing}");
+    }
+    for warning in &gateway.admission.warnings {
+        tracing::warn!("{warning}");
+    }
+    let guards: Vec<String> = gateway.guards().iter().map(|g| format!("{} µs", g.0 / 1000)).collect();
+    tracing::info!(
+        "running: {} tags on {} links, {} executors on CPUs {:?}, guard {}",
+        gateway.plan.tags.len(),
+        gateway.plan.links.len(),
+        gateway.plan.executors.len(),
+        gateway.plan.executors.iter().map(|e| e.cpu).collect::<Vec<_>>(),
+        guards.join(", ")
+    );
+    if let Some(address) = gateway.metrics_address() {
+        tracing::info!("metrics on http://{address}/metrics, health on http://{address}/health");
+    }
+}
+
+/// Keeps the gateway going until a signal, `end`, or a trouble that only a new start can mend. `tick` is
+/// called each time it was looked after.
+pub fn look_after(
+    mut gateway: Gateway,
+    signals: &StopSignals,
+    end: Option<Instant>,
+    mut tick: impl FnMut(&Gateway),
+) -> (Gateway, Option<String>) {
+    loop {
+        let left = end.map_or(TEND_PERIOD, |end| end.saturating_duration_since(Instant::now()).min(TEND_PERIOD));
+        if signals.wait(left) {
+            tracing::info!("stopping");
+            return (gateway, None);
+        }
+        if end.is_some_and(|end| Instant::now() >= end) {
+            return (gateway, None);
+        }
+        if let Err(trouble) = gateway.tend() {
+            return (gateway, Some(trouble));
+        }
+        tick(&gateway);
+    }
+}
+
+/// Writes the report and tells how it went.
+pub fn finish(ended: &Ended, report: Option<&std::path::Path>, trouble: Option<String>) -> ExitCode {
+    let mut code = ExitCode::SUCCESS;
+    if let Some(path) = report
+        && let Err(error) = ended.report.write(path)
+    {
+        code = super::fail(1, format!("error: the report {} cannot be written: {error}", path.display()));
+    }
+    if let Some(unsaved) = &ended.unsaved {
+        code = super::fail(1, format!("error: {unsaved}"));
+    }
+    if let Some(trouble) = trouble {
+        code = super::fail(1, format!("error: {trouble}"));
+    }
+    let RunReport { samples, .. } = &ended.report;
+    tracing::info!(
+        "stopped: {} samples produced, {} stored, {} dropped",
+        samples.produced,
+        samples.stored,
+        samples.dropped
+    );
+    code
+}

@@ -1,0 +1,34 @@
+//! SIGINT and SIGTERM, taken synchronously by the main thread.
+
+use std::time::Duration;
+
+/// The two signals that mean "stop cleanly". Blocked in every thread that is started afterwards.
+pub struct StopSignals {
+    set: libc::sigset_t,
+}
+
+impl StopSignals {
+    /// To be called before any thread is started.
+    pub fn block() -> StopSignals {
+        // SAFETY: the set is initialised by sigemptyset before it is used, and lives through the calls.
+        let set = unsafe {
+            let mut set: libc::sigset_t = std::mem::zeroed();
+            libc::sigemptyset(&mut set);
+            libc::sigaddset(&mut set, libc::SIGINT);
+            libc::sigaddset(&mut set, libc::SIGTERM);
+            libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
+            set
+        };
+        StopSignals { set }
+    }
+
+    /// Waits up to `timeout`; true when one of them came.
+    pub fn wait(&self, timeout: Duration) -> bool {
+        let ts = libc::timespec {
+            tv_sec: timeout.as_secs() as libc::time_t,
+            tv_nsec: libc::c_long::from(timeout.subsec_nanos() as i32),
+        };
+        // SAFETY: set and timespec live through the call; no siginfo is wanted.
+        unsafe { libc::sigtimedwait(&self.set, std::ptr::null_mut(), &ts) > 0 }
+    }
+}

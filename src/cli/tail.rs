@@ -1,0 +1,145 @@
+//! `fieldbeat tail`: follows tags of a running gateway out of its journal, from another process.
+
+use std::collections::HashSet;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::files;
+use crate::store::{Block, JournalReader};
+use crate::tag::{ScalarType, Status, Value};
+
+#[derive(Args)]
+pub struct TailArgs {
+    /// Directory with fieldbeat.toml and tags/.
+    #[arg(long, value_name = "DIR")]
+    config: PathBuf,
+    /// Tags to follow; all when none is named. A name that ends in * stands for all that begin with it.
+    #[arg(value_name = "TAG")]
+    tags: Vec<String>,
+    /// Begin with the oldest that the journal has, not with what comes next.
+    #[arg(long)]
+    from_start: bool,
+    /// End after so many lines.
+    #[arg(long, value_name = "N")]
+    lines: Option<u64>,
+}
+
+pub fn tail(args: &TailArgs) -> ExitCode {
+    let loaded = match files::load(&args.config) {
+        Ok(loaded) => loaded,
+        Err(code) => return code,
+    };
+    let reader = match JournalReader::open_read_only(&loaded.config.journal.path) {
+        Ok(reader) => reader,
+        Err(error) => return super::fail(1, format!("error: {error}")),
+    };
+    let names: HashSet<&str> = loaded.config.tags.iter().map(|t| t.name.as_str()).collect();
+    for wanted in args.tags.iter().filter(|t| !t.ends_with('*') && !names.contains(t.as_str())) {
+        eprintln!("warning: there is no tag \"{wanted}\" in the configuration; it may still be in the journal");
+    }
+    match follow(&reader, args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => super::fail(1, format!("error: {error}")),
+    }
+}
+
+fn follow(reader: &JournalReader, args: &TailArgs) -> Result<(), String> {
+    let text = |error: crate::store::JournalError| error.to_string();
+    let mut next = if args.from_start { 0 } else { reader.next_index().map_err(text)? };
+    let mut left = args.lines.unwrap_or(u64::MAX);
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    while left > 0 {
+        match reader.block_at_or_after(next).map_err(text)? {
+            Some(block) => {
+                next = block.index + 1;
+                // A closed pipe (`tail … | head`) is the end, not an error.
+                if print(&mut out, &block, &args.tags, &mut left).and_then(|()| out.flush()).is_err() {
+                    return Ok(());
+                }
+            }
+            None => {
+                reader.wait_beyond(next, Duration::from_millis(500));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn print(out: &mut impl Write, block: &Block, wanted: &[String], left: &mut u64) -> io::Result<()> {
+    let mut bytes = Vec::new();
+    for item in block.batch.iter() {
+        let Some(tag) = block.dictionary.tags.get(item.sample.tag().index()) else { continue };
+        if *left == 0 || !is_wanted(&tag.name, wanted) {
+            continue;
+        }
+        *left -= 1;
+        let value = if item.sample.has_no_value() {
+            None
+        } else if item.sample.is_long() {
+            bytes.clear();
+            item.payload_into(&mut bytes);
+            Value::from_long(tag.ty, &bytes)
+        } else {
+            ScalarType::from_code(tag.ty).map(|ty| Value::from_bits(ty, item.sample.value))
+        };
+        let value = value.map_or("-".to_owned(), |v| v.to_string());
+        let time = utc(block.batch.clock.utc_ns_of(crate::tag::Nanos(item.sample.t_mono_ns)));
+        let space = if tag.unit.is_empty() { "" } else { " " };
+        writeln!(out, "{time} {} {value}{space}{} {}", tag.name, tag.unit, Status(item.sample.status))?;
+    }
+    Ok(())
+}
+
+fn is_wanted(name: &str, wanted: &[String]) -> bool {
+    wanted.is_empty()
+        || wanted.iter().any(|w| match w.strip_suffix('*') {
+            Some(prefix) => name.starts_with(prefix),
+            None => name == w,
+        })
+}
+
+/// RFC 3339 with microseconds. Days to civil date: proleptic Gregorian calendar, eras of 400 years.
+fn utc(utc_ns: i64) -> String {
+    let micros = utc_ns.div_euclid(1000);
+    let seconds = micros.div_euclid(1_000_000);
+    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    let shifted = days + 719_468;
+    let era = shifted.div_euclid(146_097);
+    let day_of_era = shifted.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_index = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_index + 2) / 5 + 1;
+    let month = if month_index < 10 { month_index + 3 } else { month_index - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    format!(
+        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:06}Z",
+        second / 3600,
+        second / 60 % 60,
+        second % 60,
+        micros.rem_euclid(1_000_000)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_read_as_people_write_them() {
+        assert_eq!(utc(0), "1970-01-01T00:00:00.000000Z");
+        assert_eq!(utc(951_782_400_123_456_789), "2000-02-29T00:00:00.123456Z");
+        assert_eq!(utc(-1_000), "1969-12-31T23:59:59.999999Z");
+        assert_eq!(utc(1_767_225_599_000_000_000), "2025-12-31T23:59:59.000000Z");
+    }
+
+    #[test]
+    fn a_star_stands_for_all_that_begin_so() {
+        let wanted = ["a.b".to_owned(), "line1.*".to_owned()];
+        assert!(is_wanted("a.b", &wanted) && is_wanted("line1.x", &wanted) && !is_wanted("line2.x", &wanted));
+    }
+}
