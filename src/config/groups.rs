@@ -138,5 +138,5 @@ pub(super) fn read_period(object: &Obj<'_>) -> Option<Nanos> {
 /// A rate of `ms` milliseconds, to three places.
 fn hertz(ms: f64) -> String {
     let hertz = 1000.0 / ms;
-    if hertz >= 1e6 || hertz < 0.001 { format!("{hertz:.1e}") } else { format!("{}", (hertz * 1e3).round() / 1e3) }
+    if (0.001..1e6).contains(&hertz) { format!("{}", (hertz * 1e3).round() / 1e3) } else { format!("{hertz:.1e}") }
 }

@@ -57,7 +57,10 @@ fn agree(a: &ModbusAddress, b: &ModbusAddress) -> bool {
     match a.field {
         FieldType::Bit => true,
         FieldType::Text => same_reading(a, b),
-        field => a.first.abs_diff(b.first) % field.registers() == 0 && same_order(a.order, b.order, field.registers()),
+        field => {
+            a.first.abs_diff(b.first).is_multiple_of(field.registers())
+                && same_order(a.order, b.order, field.registers())
+        }
     }
 }
 

@@ -217,17 +217,22 @@ impl<'c> Obj<'c> {
     }
 
     pub fn required_choice<T: Copy>(&self, key: &str, choices: &'static [(&'static str, T)]) -> Option<T> {
-        let node = self.required(key, &words(choices))?;
-        self.as_choice(key, node, choices)
+        match self.get(key) {
+            Some(node) => self.as_choice(key, node, choices),
+            None => self.required(key, &words(choices)).and(None),
+        }
     }
 
     fn as_choice<T: Copy>(&self, key: &str, node: &'c Node<'c>, choices: &'static [(&'static str, T)]) -> Option<T> {
-        let text = self.as_text(key, node, &words(choices))?;
-        let chosen = choices.iter().find(|(word, _)| *word == text.value);
+        let Kind::Text(text) = &node.kind else {
+            self.wrong(key, node, &words(choices));
+            return None;
+        };
+        let chosen = choices.iter().find(|(word, _)| word == text);
         if chosen.is_none() {
-            let guess = guess(text.value, choices.iter().map(|(word, _)| *word));
-            let message = format!("{key} {} is unknown", quoted(text.value));
-            self.error(text.span, message, format!("allowed: {}{guess}", words(choices)));
+            let guess = guess(text, choices.iter().map(|(word, _)| *word));
+            let message = format!("{key} {} is unknown", quoted(text));
+            self.error(node.span, message, format!("allowed: {}{guess}", words(choices)));
         }
         chosen.map(|(_, value)| *value)
     }

@@ -193,9 +193,8 @@ fn a_minimal_gateway_has_its_defaults() {
     assert_eq!(config.outputs, []);
 }
 
-#[test]
-fn a_gateway_file_is_read_with_everything_it_says() {
-    let toml = r#"
+/// A gateway file with every key.
+pub(super) const FULL: &str = r#"
 [gateway]
 id = "line-4"
 [realtime]
@@ -229,7 +228,10 @@ max_message_bytes = 65536
 max_in_flight = 10
 keep_alive_s = 60
 "#;
-    let config = loaded(toml, &[("tags/a.json", &tag_file(&[TAG]))]).config;
+
+#[test]
+fn a_gateway_file_is_read_with_everything_it_says() {
+    let config = loaded(FULL, &[("tags/a.json", &tag_file(&[TAG]))]).config;
     let guard = Guard::Fixed(Nanos::from_micros(50));
     assert_eq!(config.realtime, RealtimeConfig { cores: Some(vec![2, 3]), priority: 70, guard });
     assert_eq!((config.journal.bytes_max, config.journal.commit), (500_000_000, Nanos::from_millis(50)));

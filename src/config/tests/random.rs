@@ -37,6 +37,11 @@ fn piece() -> impl Strategy<Value = String> {
         ),
         Just("[outputs.é]\ntype = \"mqtt\"\nurl = \"mqtt://".to_owned()),
         Just("[gateway]\nid = \"x\"\n".to_owned()),
+        Just("\n[a]\n".to_owned()),
+        Just("\n[[a]]\n".to_owned()),
+        Just("\n[a.b]\n".to_owned()),
+        Just("\na.b = 1\n".to_owned()),
+        Just("\na = {b.c = 1".to_owned()),
         proptest::sample::select(super::super::fields::keys::TAG).prop_map(|key| format!("\"{key}\": ")),
         proptest::sample::select(super::super::fields::keys::MQTT).prop_map(|key| format!("{key} = ")),
         any::<i64>().prop_map(|number| number.to_string()),
@@ -85,6 +90,15 @@ proptest! {
             prop_assert!(result.is_err() || at + 3 >= good.len(), "half a file must never be adopted");
         }
         holds(result);
+    }
+
+    #[test]
+    fn a_damaged_gateway_file_is_read_or_refused(at in any::<prop::sample::Index>(), piece in piece(), drop in 0usize..4) {
+        let good = super::accepted::FULL;
+        let at = good.floor_char_boundary(at.index(good.len()));
+        let end = good.floor_char_boundary((at + drop).min(good.len())).max(at);
+        let damaged = format!("{}{piece}{}", &good[..at], &good[end..]);
+        holds(load_parts(("fieldbeat.toml", &damaged), &[("tags/a.json", "{}")]));
     }
 
     #[test]
