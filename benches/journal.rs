@@ -1,11 +1,14 @@
 //! The journal: how fast samples are encoded and made durable, and how many bytes each takes.
 
+use std::io::Write;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use fieldbeat::config::JournalConfig;
 use fieldbeat::hub::Batch;
-use fieldbeat::store::BootId;
 use fieldbeat::store::codec::{Encoder, cut, decode};
+use fieldbeat::store::{BootId, Dictionary, Journal};
 use fieldbeat::tag::{ClockPair, ExecutorId, Nanos, Sample, ScalarType};
 
 const TAGS: usize = 1000;
@@ -115,10 +118,61 @@ fn codec(kind: Kind, cycles: usize, duration: Duration) {
     );
 }
 
+/// Commits with full sync, beside a plain file that is given the same bytes and synced: what the disk can do.
+fn durable(kind: Kind, samples_per_commit: usize, duration: Duration) {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+    let config = JournalConfig { path: dir.path().join("journal"), bytes_max: 4 << 30, commit: Nanos::ZERO };
+    let mut journal = Journal::open(&config, BootId(1), Dictionary::default()).expect("a journal");
+    let stats = journal.stats();
+    let empty = stats.bytes_used.load(Relaxed);
+    let mut plant = Plant::new(kind);
+    let batches: Vec<_> = (0..8).map(|_| plant.batch(samples_per_commit / TAGS)).collect();
+    let start = Instant::now();
+    for batch in batches.iter().cycle() {
+        journal.append(std::slice::from_ref(batch)).expect("commits");
+        if start.elapsed() > duration {
+            break;
+        }
+    }
+    let took = start.elapsed();
+    let samples = stats.samples_stored.load(Relaxed);
+    let commits = stats.commits.load(Relaxed);
+    let encoded = stats.bytes_encoded.load(Relaxed);
+    let per_sample = |bytes: u64| bytes as f64 / samples as f64;
+
+    let mut file = std::fs::File::create(dir.path().join("plain")).expect("a file");
+    let bytes = vec![0x5a; (encoded / commits) as usize];
+    let start = Instant::now();
+    let mut writes = 0u64;
+    while start.elapsed() < duration / 2 {
+        file.write_all(&bytes).and_then(|()| file.sync_data()).expect("writes");
+        writes += 1;
+    }
+    let plain = start.elapsed();
+    println!(
+        "{:>10} {:>7} samples a commit: {:>6.2} M samples/s durable, commit mean {:>5.2} ms, max {:>5.1} ms; \
+         {:.2} bytes a sample encoded, {:.2} in pages; a plain file syncs {:.2} ms",
+        format!("{kind:?}"),
+        samples_per_commit,
+        samples as f64 / took.as_secs_f64() / 1e6,
+        stats.commit_ns_sum.load(Relaxed) as f64 / commits as f64 / 1e6,
+        stats.commit_ns_max.load(Relaxed) as f64 / 1e6,
+        per_sample(encoded),
+        per_sample(stats.bytes_used.load(Relaxed) - empty),
+        plain.as_secs_f64() / writes as f64 * 1e3,
+    );
+}
+
 fn main() {
-    for kind in [Kind::Quantised, Kind::Noisy, Kind::Mixed] {
+    let kinds = [Kind::Quantised, Kind::Noisy, Kind::Mixed];
+    for kind in kinds {
         for cycles in [1, 10, 60] {
-            codec(kind, cycles, Duration::from_millis(1500));
+            codec(kind, cycles, Duration::from_millis(1000));
+        }
+    }
+    for kind in kinds {
+        for samples_per_commit in [10_000, 100_000] {
+            durable(kind, samples_per_commit, Duration::from_secs(3));
         }
     }
 }

@@ -49,7 +49,8 @@ fn assert_round_trip(encoder: &mut Encoder, batch: &Arc<Batch>) {
 /// Any sample at all, with few enough tags and times that frames and series form.
 fn any_sample() -> impl Strategy<Value = (Sample, Vec<u8>)> {
     let time = prop_oneof![3 => 0u64..3, 1 => any::<u64>()];
-    let value = prop_oneof![2 => any::<u64>(), 1 => 0u64..70, 1 => (0u64..1000).prop_map(|v| (v as f64 * 0.1).to_bits())];
+    let value =
+        prop_oneof![2 => any::<u64>(), 1 => 0u64..70, 1 => (0u64..1000).prop_map(|v| (v as f64 * 0.1).to_bits())];
     let ty = prop_oneof![4 => 0u8..10, 1 => any::<u8>()];
     let bits = prop_oneof![4 => Just(0u8), 2 => Just(flags::LONG), 1 => any::<u8>()];
     let tag = prop_oneof![4 => 0u32..6, 1 => any::<u32>()];
