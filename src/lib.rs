@@ -16,7 +16,9 @@
 //! | [`serve`] | what others read from us: metrics, health |
 //! | [`plant`] | simulated field devices on real sockets, for demo and tests |
 //! | [`supervise`] | start and stop of a whole gateway |
+//! | [`cli`] | the commands that people type |
 
+pub mod cli;
 pub mod config;
 pub mod hub;
 pub mod limits;

@@ -91,7 +91,7 @@ pub const MQTT_PAUSE_MAX: Duration = Duration::from_secs(30);
 /// A connection that lived this long was a good one: the pauses start again at the shortest.
 pub const MQTT_SETTLED: Duration = Duration::from_secs(30);
 /// Pause before the journal is read again after it failed.
-pub const JOURNAL_RETRY_PAUSE: Duration = Duration::from_secs(1);
+pub const JOURNAL_READ_RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// At a clean stop: how long committed samples are still sent, and how long acknowledgements are waited for.
 pub const OUTPUT_STOP_SEND: Duration = Duration::from_secs(3);
 pub const OUTPUT_STOP_WAIT: Duration = Duration::from_secs(5);
@@ -134,8 +134,31 @@ pub const HTTP_REQUEST_BYTES_MAX: usize = 8 << 10;
 pub const HTTP_DEADLINE: Nanos = Nanos::from_millis(5_000);
 /// Reasons shown by `/health`: enough to act on, bounded when a whole plant is dark.
 pub const HEALTH_REASONS_MAX: usize = 100;
+/// Samples of one block: enough that the columns compress, little enough that one is decoded in milliseconds.
+pub const BLOCK_SAMPLES_MAX: usize = 1 << 16;
+/// Samples and payload slots of one block: 8 MiB decoded.
+pub const BLOCK_SLOTS_MAX: usize = 1 << 18;
+/// Batches whose clocks differ by more than this do not share a block, so that a step of UTC shows.
+pub const CLOCK_JOIN_MAX: Nanos = Nanos::from_millis(1);
+/// Samples of one commit: bounds the dirty pages of a transaction and the memory of the journal's thread.
+pub const COMMIT_SAMPLES_MAX: usize = 1 << 18;
+/// How long blocks stay that all outputs have passed, so that `tail` finds them.
+pub const JOURNAL_KEEP: Nanos = Nanos::from_millis(60_000);
+/// Blocks that one commit removes at most, so that it stays short.
+pub const RETENTION_BLOCKS_MAX: usize = 4096;
+/// Bytes of the file that are set aside, so that blocks can be removed when the disk is full.
+pub const JOURNAL_RESERVE_BYTES_MAX: u64 = 4 << 20;
+/// Between attempts to commit on a full or failing disk.
+pub const JOURNAL_RETRY_PAUSE: Nanos = Nanos::from_millis(500);
+/// How long the last commit is retried when the gateway stops.
+pub const JOURNAL_CLOSE_RETRY_MAX: Nanos = Nanos::from_millis(5_000);
+/// Bytes of a cursor's name: LMDB keys have 511.
+pub const CURSOR_NAME_BYTES_MAX: usize = 256;
+/// Batches a live reader may lag behind before it loses the oldest.
+pub const LIVE_QUEUE_BATCHES: usize = 64;
 
 const _: () = assert!(MODBUS_REGISTERS_MAX as usize * 2 + 9 <= MODBUS_ADU_BYTES_MAX);
 const _: () = assert!(MODBUS_BITS_MAX as usize / 8 + 9 <= MODBUS_ADU_BYTES_MAX);
 const _: () = assert!(RING_SLOTS_MIN < RING_SLOTS_MAX);
 const _: () = assert!(TAGS_MAX < crate::tag::GAP_TAG as usize);
+const _: () = assert!(BATCH_SAMPLES_MAX <= BLOCK_SAMPLES_MAX);

@@ -1,1 +1,5 @@
-fn main() {}
+//! The command line; see [`fieldbeat::cli`].
+
+fn main() -> std::process::ExitCode {
+    fieldbeat::cli::main()
+}

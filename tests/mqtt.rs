@@ -172,7 +172,8 @@ fn every_sample_arrives_with_mutual_tls_in_both_versions() {
 fn password_broker() -> Mosquitto {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.keep().join("passwords");
-    let made = std::process::Command::new("mosquitto_passwd").args(["-c", "-b"]).arg(&file).args(["line", "s3cret"]).status();
+    let made =
+        std::process::Command::new("mosquitto_passwd").args(["-c", "-b"]).arg(&file).args(["line", "s3cret"]).status();
     assert!(made.expect("mosquitto_passwd: install the package mosquitto").success());
     Mosquitto::started(&format!("allow_anonymous false\npassword_file {}", file.display()))
 }

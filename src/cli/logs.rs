@@ -14,7 +14,11 @@ pub fn start() {
         .with_writer(std::io::stderr)
         .with_target(false)
         .with_ansi(false);
-    if terminal { logs.init() } else { logs.without_time().init() }
+    if terminal {
+        logs.init()
+    } else {
+        logs.without_time().init()
+    }
     if let Some(text) = wanted
         && text.parse::<Level>().is_err()
     {

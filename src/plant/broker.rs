@@ -409,7 +409,8 @@ fn forward(stats: &BrokerStats, client: &mut Client, publish: &Publish, qos: QoS
     }
     let room = client.queued_bytes.load(Relaxed) + bytes <= BROKER_QUEUE_BYTES_MAX;
     client.queued_bytes.fetch_add(bytes, Relaxed);
-    let sent = if room { client.queue.try_send(Packet::Publish(copy)) } else { Err(TrySendError::Full(Packet::PingResp)) };
+    let sent =
+        if room { client.queue.try_send(Packet::Publish(copy)) } else { Err(TrySendError::Full(Packet::PingResp)) };
     let count = match sent {
         Ok(()) => &stats.forwarded,
         Err(_) => {
@@ -460,9 +461,15 @@ mod tests {
         ] {
             assert!(matches(filter, topic), "{filter} {topic}");
         }
-        for (filter, topic) in
-            [("sport/+", "sport"), ("sport/+", "sport/a/b"), ("+", "/finance"), ("#", "$SYS/x"), ("+/x", "$SYS/x"), ("a", "a/b"), ("a/b", "a")]
-        {
+        for (filter, topic) in [
+            ("sport/+", "sport"),
+            ("sport/+", "sport/a/b"),
+            ("+", "/finance"),
+            ("#", "$SYS/x"),
+            ("+/x", "$SYS/x"),
+            ("a", "a/b"),
+            ("a/b", "a"),
+        ] {
             assert!(!matches(filter, topic), "{filter} {topic}");
         }
     }

@@ -1,5 +1,34 @@
 //! The durable journal: an append-only log of blocks that outputs follow with cursors.
+//!
+//! One [`Journal`] writes, any number of [`JournalReader`]s read, in this process and in others. Blocks are
+//! numbered without holes from the first one on, over all starts of the gateway. A commit is on the disk when
+//! it returns: LMDB with full sync, never a writable map (a full disk would kill the process).
 
+mod account;
 mod block;
+mod checksum;
+pub mod codec;
+mod column;
+mod cursors;
+mod database;
+mod dictionary;
+mod error;
+mod journal;
+mod lock;
+mod reader;
+mod retention;
+mod shared;
+mod space;
+mod stats;
+mod wire;
+mod writer;
 
+pub use account::Account;
 pub use block::{Block, BootId, Dictionary, DictionaryTag, Position};
+pub use cursors::CursorState;
+pub use error::JournalError;
+pub use journal::{Committed, Journal};
+pub use reader::JournalReader;
+pub use stats::{JournalState, JournalStats};
+pub use wire::Malformed;
+pub use writer::{WriterEnd, WriterHandle, spawn_writer};

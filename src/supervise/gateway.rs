@@ -87,8 +87,7 @@ impl Gateway {
         let cpus = config.realtime.cores.clone().unwrap_or_else(rt_thread::default_cpus);
         let Planned { plan, admission } = plan::build(&config, &cpus)?;
         let plan = Arc::new(plan);
-        let scheduling =
-            Scheduling::RealTime { priority: config.realtime.priority, guard: config.realtime.guard };
+        let scheduling = Scheduling::RealTime { priority: config.realtime.priority, guard: config.realtime.guard };
         limit_malloc();
         let mut prepared = floor::prepare(plan.clone(), scheduling)?;
         let mut missing = std::mem::take(&mut prepared.floor_mut().missing);
@@ -306,10 +305,8 @@ fn ring_views(rings: &Arc<[RingStats]>) -> Vec<Box<dyn Fn() -> RingFill + Send +
     (0..rings.len())
         .map(|id| {
             let rings = rings.clone();
-            let view = move || RingFill {
-                used: rings[id].fill.load(Relaxed),
-                capacity: rings[id].capacity.load(Relaxed),
-            };
+            let view =
+                move || RingFill { used: rings[id].fill.load(Relaxed), capacity: rings[id].capacity.load(Relaxed) };
             Box::new(view) as Box<dyn Fn() -> RingFill + Send + Sync>
         })
         .collect()

@@ -46,7 +46,10 @@ pub(super) enum Event {
     /// A message is on the wire (flushed to the socket), with its packet identifier; 0 for QoS 0.
     Published(u16),
     /// `refused`: the broker's reason for not taking the message.
-    Acknowledged { packet: u16, refused: Option<String> },
+    Acknowledged {
+        packet: u16,
+        refused: Option<String>,
+    },
     /// Our DISCONNECT is on the wire.
     Disconnected,
     Other,

@@ -323,7 +323,8 @@ impl Gather {
             let position = Position { block: cut.block.index, samples: cut.sample };
             let full = |open: &Open| {
                 let bytes = open.payload.len() + names.encoder.bytes_max(&item) + payload::CLOSE_BYTES;
-                let late = time.zip(open.t_mono_ns).is_some_and(|(t, first)| t.saturating_sub(first) > self.settings.batch.0);
+                let late =
+                    time.zip(open.t_mono_ns).is_some_and(|(t, first)| t.saturating_sub(first) > self.settings.batch.0);
                 late || bytes > self.settings.message_bytes_max || open.samples == u32::MAX
             };
             if open.as_deref().is_some_and(full)

@@ -44,9 +44,7 @@ pub(super) fn client_config(config: &TlsConfig) -> Result<Arc<ClientConfig>, Out
             }
             let private = private_key(key)?;
             builder.with_client_auth_cert(chain, private).map_err(|e| match e {
-                rustls::Error::InconsistentKeys(_) => {
-                    OutputError::KeyMismatch { cert: cert.clone(), key: key.clone() }
-                }
+                rustls::Error::InconsistentKeys(_) => OutputError::KeyMismatch { cert: cert.clone(), key: key.clone() },
                 other => OutputError::BadKey { path: key.clone(), detail: other.to_string() },
             })?
         }

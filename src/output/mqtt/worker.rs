@@ -18,7 +18,7 @@ use super::gather::Gather;
 use super::tls;
 use crate::config::TlsConfig;
 use crate::limits::{
-    JOURNAL_RETRY_PAUSE, MQTT_MESSAGE_BYTES_MAX, MQTT_SETTLED, MQTT_STALL_MIN, OUTPUT_POLL, OUTPUT_STOP_FAREWELL,
+    JOURNAL_READ_RETRY_PAUSE, MQTT_MESSAGE_BYTES_MAX, MQTT_SETTLED, MQTT_STALL_MIN, OUTPUT_POLL, OUTPUT_STOP_FAREWELL,
     OUTPUT_STOP_SEND, OUTPUT_STOP_WAIT,
 };
 use crate::output::{JournalSource, OutputState, OutputStats};
@@ -52,11 +52,17 @@ struct Stopped;
 enum Leaving {
     No,
     /// Sending what is left and waiting for acknowledgements.
-    Finishing { since: Instant },
+    Finishing {
+        since: Instant,
+    },
     /// `offline` is on its way.
-    Farewell { since: Instant },
+    Farewell {
+        since: Instant,
+    },
     /// DISCONNECT is on its way.
-    Disconnecting { since: Instant },
+    Disconnecting {
+        since: Instant,
+    },
 }
 
 /// One connection.
@@ -235,7 +241,8 @@ impl Worker {
         self.stats.connects.fetch_add(1, Relaxed);
         self.stats.set_state(OutputState::Online);
         tracing::info!(output = %self.name, "output {}: connected to {address}", self.name);
-        let packet_room = PACKET_OVERHEAD_BYTES + crate::limits::NAME_BYTES_MAX + self.settings.status_topic.len() + 256;
+        let packet_room =
+            PACKET_OVERHEAD_BYTES + crate::limits::NAME_BYTES_MAX + self.settings.status_topic.len() + 256;
         let message_bytes_max = self.message_bytes_max.min(limits.packet_bytes_max.saturating_sub(packet_room));
         self.gather.restart(self.cursor, message_bytes_max.min(MQTT_MESSAGE_BYTES_MAX));
         let mut connection = Connection {
@@ -275,7 +282,7 @@ impl Worker {
                 Ok(Some(message)) => message,
                 Ok(None) => break,
                 Err(error) => {
-                    self.read_again = Some(now + JOURNAL_RETRY_PAUSE);
+                    self.read_again = Some(now + JOURNAL_READ_RETRY_PAUSE);
                     self.failed(format!("the journal cannot be read: {error}"));
                     break;
                 }
@@ -309,7 +316,10 @@ impl Worker {
             Event::Acknowledged { packet, refused: None } => match connection.flight.acknowledged(packet, now) {
                 Some(progress) => self.advance(connection, progress),
                 None => {
-                    return Err(self.settings.peer.garbage(&format!("acknowledgement {packet} that nothing asked for")));
+                    return Err(self
+                        .settings
+                        .peer
+                        .garbage(&format!("acknowledgement {packet} that nothing asked for")));
                 }
             },
             Event::Disconnected => return Ok(true),

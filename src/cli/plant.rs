@@ -1,0 +1,176 @@
+//! `fieldbeat plant`: the simulated plant in a process of its own, so that its work is not the gateway's.
+
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use super::signals::StopSignals;
+use crate::plant::broker::Broker;
+use crate::plant::{GatewaySettings, Plant, PlantConfig, Profile, ScanRates, ScheduledFault};
+use crate::tag::Nanos;
+
+#[derive(Args, Clone)]
+pub struct PlantArgs {
+    /// Where to write fieldbeat.toml and tags/ for a gateway that reads this plant.
+    #[arg(long, value_name = "DIR")]
+    config: PathBuf,
+    #[command(flatten)]
+    pub shape: PlantShape,
+    /// First port; devices take one each. Any free ports when left out.
+    #[arg(long, value_name = "PORT")]
+    base_port: Option<u16>,
+    /// Do not start an MQTT broker.
+    #[arg(long)]
+    no_broker: bool,
+    /// End when standard input ends, and print a line of JSON a second: for programs that start it.
+    #[arg(long, hide = true)]
+    pub child: bool,
+}
+
+/// How large a plant, and how it misbehaves.
+#[derive(Args, Clone)]
+pub struct PlantShape {
+    /// Devices, each a Modbus TCP server.
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub devices: usize,
+    /// Tags in all.
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub tags: usize,
+    /// Scan every tag at this rate; a mix of 1 to 100 Hz when left out.
+    #[arg(long, value_name = "HZ", value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub rate: Option<u64>,
+    /// Only float32 values, instead of the mixture of a real line.
+    #[arg(long)]
+    pub float32: bool,
+    /// Misbehave: DEVICE:KIND[=ARG][@FROM..TO], seconds from the start; DEVICE a number or *. Kinds: delay=MS,
+    /// silence, exceptions=CODE, garbage, wrong-transaction, half-frame, drop, refuse, trickle.
+    #[arg(long = "fault", value_name = "FAULT")]
+    pub faults: Vec<String>,
+}
+
+/// What a plant's process tells its parent each second; first when it is ready.
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+pub struct PlantLine {
+    pub broker: Option<SocketAddr>,
+    pub requests: u64,
+    pub faults: u64,
+    pub messages: u64,
+    pub message_bytes: u64,
+}
+
+/// Samples of the demo's journal are worth nothing tomorrow.
+const JOURNAL_BYTES_MAX: u64 = 256 << 20;
+
+pub fn plant(args: &PlantArgs) -> ExitCode {
+    let signals = StopSignals::block();
+    let faults: Result<Vec<ScheduledFault>, _> = args.shape.faults.iter().map(|text| text.parse()).collect();
+    let faults = match faults {
+        Ok(faults) => faults,
+        Err(error) => return super::fail(super::EXIT_CONFIG, format!("error: {error}")),
+    };
+    let started = start(args, faults);
+    let (plant, broker) = match started {
+        Ok(started) => started,
+        Err(error) => return super::fail(1, format!("error: the plant does not start: {error}")),
+    };
+    if !args.child {
+        println!(
+            "plant: {} devices on {} to {}; run the gateway with: fieldbeat run --config {}",
+            plant.addresses().len(),
+            plant.addresses()[0],
+            plant.addresses()[plant.addresses().len() - 1],
+            args.config.display()
+        );
+        if let Some(broker) = &broker {
+            println!(
+                "broker: mqtt://{}; watch it with: mosquitto_sub -p {} -t '#' -v",
+                broker.addr(),
+                broker.addr().port()
+            );
+        }
+    }
+    serve(args.child, &signals, &plant, broker.as_ref());
+    ExitCode::SUCCESS
+}
+
+fn start(args: &PlantArgs, faults: Vec<ScheduledFault>) -> io::Result<(Plant, Option<Broker>)> {
+    let shape = &args.shape;
+    let devices = shape.devices.max(1);
+    let tags_per_device = shape.tags.div_ceil(devices);
+    let cpus = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let plant = Plant::start(PlantConfig {
+        devices,
+        profile: if shape.float32 { Profile::Float32 { tags_per_device } } else { Profile::Line { tags_per_device } },
+        scan_rates: shape.rate.map_or(ScanRates::Mixed, |hz| ScanRates::Uniform(Nanos(1_000_000_000 / hz))),
+        base_port: args.base_port,
+        faults,
+        // The gateway's executors take the last CPU: the plant keeps to the first.
+        cpu: (cpus > 1).then_some(0),
+        ..PlantConfig::default()
+    })?;
+    let broker = match args.no_broker {
+        true => None,
+        false => Some(Broker::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?),
+    };
+    write_config(&args.config, &plant, broker.as_ref())?;
+    Ok((plant, broker))
+}
+
+fn write_config(dir: &Path, plant: &Plant, broker: Option<&Broker>) -> io::Result<()> {
+    let output = broker.map(|b| format!("[outputs.cloud]\ntype = \"mqtt\"\nurl = \"mqtt://{}\"\n", b.addr()));
+    let settings = GatewaySettings {
+        id: "demo".into(),
+        journal_path: Some("journal".into()),
+        journal_bytes_max: Some(JOURNAL_BYTES_MAX),
+        metrics_listen: Some("127.0.0.1:0".into()),
+        more: output.unwrap_or_default(),
+        ..GatewaySettings::default()
+    };
+    plant.write_config(dir, &settings)
+}
+
+fn serve(child: bool, signals: &StopSignals, plant: &Plant, broker: Option<&Broker>) {
+    let parent_gone = child.then(watch_stdin);
+    let mut next_line = Instant::now();
+    loop {
+        if child && Instant::now() >= next_line {
+            next_line += Duration::from_secs(1);
+            let totals = plant.totals();
+            let line = PlantLine {
+                broker: broker.map(Broker::addr),
+                requests: totals.requests,
+                faults: totals.faults,
+                messages: broker.map_or(0, |b| b.stats().messages.load(Relaxed)),
+                message_bytes: broker.map_or(0, |b| b.stats().bytes.load(Relaxed)),
+            };
+            let Ok(text) = serde_json::to_string(&line) else { return };
+            let mut out = io::stdout().lock();
+            if writeln!(out, "{text}").and_then(|()| out.flush()).is_err() {
+                return;
+            }
+        }
+        let gone = parent_gone.as_ref().is_some_and(|gone| gone.load(Relaxed));
+        // A child's Ctrl-C is its parent's business, which then closes our input.
+        if gone || (signals.wait(Duration::from_millis(50)) && !child) {
+            return;
+        }
+    }
+}
+
+/// True once standard input has ended.
+fn watch_stdin() -> std::sync::Arc<std::sync::atomic::AtomicBool> {
+    let gone = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let flag = gone.clone();
+    std::thread::spawn(move || {
+        let mut buffer = [0u8; 64];
+        while matches!(io::stdin().read(&mut buffer), Ok(n) if n > 0) {}
+        flag.store(true, Relaxed);
+    });
+    gone
+}

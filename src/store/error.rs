@@ -1,0 +1,126 @@
+//! What can go wrong with a journal, told to the person who can mend it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why a journal could not be opened, read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    #[error(
+        "the journal {} is in use by {}: stop that gateway, or give this one another `journal.path`",
+        path.display(),
+        match pid { Some(pid) => format!("process {pid}"), None => "another process".to_owned() }
+    )]
+    Owned { path: PathBuf, pid: Option<u32> },
+
+    #[error(
+        "the journal {} is open in this process already",
+        path.display()
+    )]
+    AlreadyOpen { path: PathBuf },
+
+    #[error("there is no journal at {}: start the gateway first, or check `journal.path`", path.display())]
+    Missing { path: PathBuf },
+
+    #[error("the journal's directory {} cannot be made ({source}): check `journal.path`", path.display())]
+    NotCreatable { path: PathBuf, source: io::Error },
+
+    #[error(
+        "no permission for the journal {} ({source}): give the directory and its files to the user that runs this \
+         (`chown -R`), or run it as their owner",
+        path.display()
+    )]
+    Permission { path: PathBuf, source: io::Error },
+
+    #[error(
+        "{} is not a journal ({what}): point `journal.path` to an empty directory, or move what is there away",
+        path.display()
+    )]
+    NotAJournal { path: PathBuf, what: String },
+
+    #[error(
+        "the journal {} was written by a newer version (format {found}, known up to {known}): update, or use \
+         another `journal.path`",
+        path.display()
+    )]
+    NewerFormat { path: PathBuf, found: u32, known: u32 },
+
+    #[error(
+        "the disk of the journal {} is full ({detail}): free space on it or lower `journal.max_bytes`; what is \
+         stored is safe, new samples wait",
+        path.display()
+    )]
+    DiskFull { path: PathBuf, detail: String },
+
+    #[error(
+        "the journal {} has used up its map of {map_bytes} bytes: some process keeps it open in the middle of a \
+         read (a stopped `tail`?); end it",
+        path.display()
+    )]
+    MapFull { path: PathBuf, map_bytes: u64 },
+
+    #[error(
+        "{map_bytes} bytes of address space for the journal {} cannot be had ({detail}): lower `journal.max_bytes` \
+         or lift the limit (`ulimit -v`)",
+        path.display()
+    )]
+    Map { path: PathBuf, map_bytes: u64, detail: String },
+
+    #[error(
+        "the journal {} is damaged ({what}): move it away, so that a new one is made; check the disk",
+        path.display()
+    )]
+    Corrupt { path: PathBuf, what: String },
+
+    #[error("no cursor {name:?} is registered in this journal")]
+    UnknownCursor { name: String },
+
+    #[error("the cursor name {name:?} is empty or longer than {max} bytes")]
+    CursorName { name: String, max: usize },
+
+    #[error("the journal {} is open for reading only", path.display())]
+    ReadOnly { path: PathBuf },
+
+    #[error("the journal's samples cannot be encoded: {what}")]
+    Encode { what: String },
+
+    #[error("the journal {}: {doing} failed: {detail}", path.display())]
+    Failed { path: PathBuf, doing: &'static str, detail: String },
+}
+
+impl JournalError {
+    /// No room: it goes on by itself when there is some.
+    pub fn is_full(&self) -> bool {
+        matches!(self, JournalError::DiskFull { .. } | JournalError::MapFull { .. })
+    }
+
+    pub(super) fn from_io(path: &Path, doing: &'static str, source: io::Error) -> JournalError {
+        let path = path.to_owned();
+        match source.raw_os_error() {
+            _ if is_disk_full(&source) => JournalError::DiskFull { path, detail: source.to_string() },
+            Some(libc::EACCES | libc::EPERM | libc::EROFS) => JournalError::Permission { path, source },
+            _ => JournalError::Failed { path, doing, detail: source.to_string() },
+        }
+    }
+
+    pub(super) fn from_heed(path: &Path, doing: &'static str, map_bytes: u64, error: heed::Error) -> JournalError {
+        use heed::MdbError;
+        let path = path.to_owned();
+        let what = error.to_string();
+        match error {
+            heed::Error::Io(source) => JournalError::from_io(&path, doing, source),
+            heed::Error::Mdb(MdbError::MapFull) => JournalError::MapFull { path, map_bytes },
+            heed::Error::Mdb(MdbError::Invalid | MdbError::VersionMismatch | MdbError::Incompatible) => {
+                JournalError::NotAJournal { path, what }
+            }
+            heed::Error::Mdb(MdbError::Corrupted | MdbError::PageNotFound) => JournalError::Corrupt { path, what },
+            heed::Error::EnvAlreadyOpened => JournalError::AlreadyOpen { path },
+            _ => JournalError::Failed { path, doing, detail: what },
+        }
+    }
+}
+
+/// Whether an error says that there is no room: disk, quota, or the file size limit.
+pub(super) fn is_disk_full(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG))
+}

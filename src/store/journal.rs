@@ -1,0 +1,346 @@
+//! The writer's side of the log: opening, appending, removing.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use heed::PutFlags;
+
+use super::block::{BootId, Dictionary, Position};
+use super::codec::{Encoder, Header, cut};
+use super::cursors::{self, Cursors};
+use super::database::Database;
+use super::dictionary;
+use super::error::JournalError;
+use super::lock::WriterLock;
+use super::reader::JournalReader;
+use super::retention::{Retention, Trimmed, needless};
+use super::shared::{Ends, Shared};
+use super::space::{Space, used_bytes_max};
+use super::stats::JournalStats;
+use crate::config::JournalConfig;
+use crate::hub::Batch;
+use crate::limits::{CURSOR_NAME_BYTES_MAX, JOURNAL_KEEP};
+use crate::tag::Nanos;
+
+/// Pages that a commit may need beside its blocks: copies of the trees' inner pages and the list of free ones.
+const COMMIT_EXTRA_BYTES: u64 = 256 << 10;
+/// The size of LMDB's pages at least.
+const PAGE_BYTES: u64 = 4096;
+/// Commits between looks for readers that died.
+const DEAD_READERS_EVERY: u64 = 600;
+
+/// What a commit made durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Committed {
+    pub blocks: u64,
+    pub samples: u64,
+    /// Samples that the byte bound removed before every cursor had passed them.
+    pub samples_dropped: u64,
+}
+
+/// The one writer of a journal.
+pub struct Journal {
+    shared: Arc<Shared>,
+    boot: BootId,
+    commit: Nanos,
+    retention: Retention,
+    space: Space,
+    encoder: Encoder,
+    ends: Ends,
+    /// Samples that were ever put into the log.
+    log_samples: u64,
+    /// First block of each boot in the log, in order.
+    boots: Vec<(u64, BootId)>,
+    commits: u64,
+    _lock: WriterLock,
+}
+
+impl Journal {
+    /// Opens or makes the journal of `config`, and stores the names of this boot. LMDB goes back to the last
+    /// whole commit by itself, whatever happened.
+    ///
+    /// # Errors
+    /// Another writer has it; the directory cannot be made or used; it is no journal, a damaged one, or one of
+    /// a newer version; the disk is full; the map does not fit.
+    pub fn open(config: &JournalConfig, boot: BootId, names: Dictionary) -> Result<Journal, JournalError> {
+        let path = config.path.as_path();
+        make_directory(path)?;
+        let lock = WriterLock::take(path)?;
+        let database = Database::open(path, config.bytes_max)?;
+        database.clear_dead_readers();
+        let failed = |source| JournalError::from_io(path, "opening", source);
+        let mut space = Space::new(&database.data_file(), config.bytes_max).map_err(failed)?;
+        let fill = database.read(|tables, txn| tables.fill(txn))?;
+        space.lengthen(fill.end).map_err(failed)?;
+        let record = dictionary::encode(u64::MAX, &names);
+        space.admit(fill, record.len() as u64 + COMMIT_EXTRA_BYTES).map_err(failed)?;
+        sync_directories(path).map_err(failed)?;
+
+        let ends = database.read(|tables, txn| {
+            let oldest = tables.blocks.first(txn)?.map(|(index, _)| index);
+            let next = tables.blocks.last(txn)?.map(|(index, _)| index + 1);
+            Ok(Ends { oldest: oldest.unwrap_or(0), next: next.unwrap_or(0) })
+        })?;
+        let log_samples = log_samples(&database)?;
+        let mut journal = Journal {
+            shared: Arc::new(Shared::new(database, Some(ends))),
+            boot,
+            commit: config.commit,
+            retention: Retention { used_bytes_max: used_bytes_max(config.bytes_max), keep: JOURNAL_KEEP },
+            space,
+            encoder: Encoder::default(),
+            ends,
+            log_samples,
+            boots: Vec::new(),
+            commits: 0,
+            _lock: lock,
+        };
+        journal.store_names(&names)?;
+        Ok(journal)
+    }
+
+    fn store_names(&mut self, names: &Dictionary) -> Result<(), JournalError> {
+        let (boot, ends) = (self.boot, self.ends);
+        let (boots, trimmed) = self.shared.database.write(|tables, txn| {
+            let mut boots = Vec::new();
+            for record in tables.dictionaries.iter(txn)? {
+                let (of, bytes) = record?;
+                // Names that cannot be read count as the first boot's; readers will say what is wrong with them.
+                boots.push((dictionary::first_block(bytes).unwrap_or(0), BootId(of)));
+            }
+            let first = match boots.iter().find(|(_, of)| *of == boot) {
+                Some((first, _)) => *first,
+                None => {
+                    boots.push((ends.next, boot));
+                    ends.next
+                }
+            };
+            // Boots that left no block would begin where the present one does.
+            for (_, of) in boots.iter().filter(|(first, of)| *first >= ends.next && *of != boot) {
+                tables.dictionaries.delete(txn, &of.0)?;
+            }
+            boots.retain(|(first, of)| *first < ends.next || *of == boot);
+            boots.sort();
+            tables.dictionaries.put(txn, &boot.0, &dictionary::encode(first, names))?;
+            for (_, of) in needless(&boots, ends.oldest) {
+                tables.dictionaries.delete(txn, &of.0)?;
+            }
+            let oldest = tables.blocks.first(txn)?;
+            let oldest =
+                oldest.map(|(index, bytes)| (index, Header::read(bytes).map_or(0, |header| header.utc_min_ns())));
+            let fill = tables.fill(txn)?;
+            let trimmed = Trimmed {
+                oldest,
+                blocks_live: tables.blocks.len(txn)?,
+                bytes_used: fill.used,
+                bytes_file: fill.end,
+                ..Trimmed::default()
+            };
+            Ok((boots, trimmed))
+        })?;
+        self.boots = boots;
+        self.forget_boots();
+        self.show(&trimmed);
+        Ok(())
+    }
+
+    /// Sets the cursors that hold blocks back: one for each output. A new one starts with the samples to come;
+    /// cursors that are not named are removed, so that an output that is gone holds nothing back. Durable when
+    /// this returns.
+    ///
+    /// # Errors
+    /// [`JournalError::CursorName`], and those of a commit.
+    pub fn register_cursors(&mut self, names: &[&str]) -> Result<(), JournalError> {
+        for name in names {
+            if name.is_empty() || name.len() > CURSOR_NAME_BYTES_MAX {
+                return Err(JournalError::CursorName { name: (*name).to_owned(), max: CURSOR_NAME_BYTES_MAX });
+            }
+        }
+        let next = self.ends.next;
+        let registered = self.shared.database.write(|tables, txn| {
+            let mut registered = Cursors::default();
+            for name in names {
+                let durable = tables.cursors.get(txn, name)?.and_then(|bytes| cursors::decode(bytes).ok());
+                let (mut position, lost) = durable.unwrap_or((Position { block: next, samples: 0 }, 0));
+                position = position.min(Position { block: next, samples: 0 });
+                registered.insert(name, position, lost);
+            }
+            tables.cursors.clear(txn)?;
+            for (name, record) in registered.dirty() {
+                tables.cursors.put(txn, name, &record)?;
+            }
+            Ok(registered)
+        })?;
+        let mut cursors = self.shared.cursors();
+        *cursors = registered.clone();
+        cursors.settle(&registered);
+        Ok(())
+    }
+
+    /// How long blocks stay that all cursors have passed; [`JOURNAL_KEEP`] unless it is set.
+    pub fn set_keep(&mut self, keep: Nanos) {
+        self.retention.keep = keep;
+    }
+
+    /// Encodes the batches and commits them, the posted cursors and what retention removes, in one transaction,
+    /// on the disk when this returns. Contiguous batches of one executor share a block, with the first one's
+    /// clock. With no batches, only the cursors are committed.
+    ///
+    /// # Errors
+    /// Nothing of the batches is stored then, and nothing that was stored is harmed: append them again. On a
+    /// full disk, cursors are still saved and passed blocks removed, so that room can come from there.
+    pub fn append(&mut self, batches: &[Arc<Batch>]) -> Result<Committed, JournalError> {
+        let start = Instant::now();
+        let outcome = self.try_append(batches);
+        match &outcome {
+            Ok(_) => self.shared.stats.succeed(start.elapsed()),
+            Err(error) => {
+                if error.is_full() && !batches.is_empty() {
+                    // It may fail too; the error to be told is the first one.
+                    let _ = self.commit_blocks(&[], 0);
+                }
+                self.shared.stats.fail(error);
+            }
+        }
+        outcome
+    }
+
+    fn try_append(&mut self, batches: &[Arc<Batch>]) -> Result<Committed, JournalError> {
+        let cut = cut(batches);
+        let mut blocks = Vec::with_capacity(cut.blocks.len());
+        let mut samples = 0;
+        let mut need = COMMIT_EXTRA_BYTES;
+        for block in &cut.blocks {
+            let mut bytes = Vec::new();
+            self.encoder
+                .encode(&mut bytes, block, self.boot, self.log_samples + samples)
+                .map_err(|error| JournalError::Encode { what: error.to_string() })?;
+            samples += block.samples as u64;
+            need += (bytes.len() as u64 + 16).next_multiple_of(PAGE_BYTES);
+            blocks.push(bytes);
+        }
+        if !blocks.is_empty() {
+            let fill = self.shared.database.read(|tables, txn| tables.fill(txn))?;
+            let path = &self.shared.database.path;
+            self.space.admit(fill, need).map_err(|source| JournalError::from_io(path, "writing", source))?;
+        }
+        let committed = self.commit_blocks(&blocks, samples)?;
+        let stats = &self.shared.stats;
+        let bytes = blocks.iter().map(|bytes| bytes.len() as u64).sum();
+        stats.samples_stored.fetch_add(committed.samples, Relaxed);
+        stats.blocks_stored.fetch_add(committed.blocks, Relaxed);
+        stats.bytes_encoded.fetch_add(bytes, Relaxed);
+        stats.samples_refused.fetch_add(cut.refused, Relaxed);
+        Ok(committed)
+    }
+
+    fn commit_blocks(&mut self, blocks: &[Vec<u8>], samples: u64) -> Result<Committed, JournalError> {
+        let posted = self.shared.cursors().clone();
+        let first = self.ends.next;
+        let utc_now_ns = utc_now_ns();
+        let (trimmed, cursors) = self.shared.database.write(|tables, txn| {
+            for (index, bytes) in (first..).zip(blocks) {
+                tables.blocks.put_with_flags(txn, PutFlags::APPEND, &index, bytes)?;
+            }
+            let mut cursors = posted.clone();
+            let trimmed = self.retention.trim(tables, txn, &mut cursors, &self.boots, utc_now_ns)?;
+            for (name, record) in cursors.dirty() {
+                tables.cursors.put(txn, name, &record)?;
+            }
+            Ok((trimmed, cursors))
+        })?;
+        self.shared.cursors().settle(&cursors);
+        self.log_samples += samples;
+        self.ends.next = first + blocks.len() as u64;
+        self.ends.oldest = trimmed.oldest.map_or(self.ends.next, |(index, _)| index);
+        self.forget_boots();
+        self.show(&trimmed);
+        self.shared.publish(self.ends);
+        self.commits += 1;
+        if self.commits.is_multiple_of(DEAD_READERS_EVERY) {
+            self.shared.database.clear_dead_readers();
+        }
+        Ok(Committed { blocks: blocks.len() as u64, samples, samples_dropped: trimmed.samples_dropped })
+    }
+
+    fn forget_boots(&mut self) {
+        let gone: Vec<_> = needless(&self.boots, self.ends.oldest).collect();
+        self.boots.retain(|boot| !gone.contains(boot));
+    }
+
+    fn show(&self, trimmed: &Trimmed) {
+        let stats = &self.shared.stats;
+        stats.bytes_used.store(trimmed.bytes_used, Relaxed);
+        stats.bytes_file.store(trimmed.bytes_file, Relaxed);
+        stats.blocks_live.store(trimmed.blocks_live, Relaxed);
+        stats.oldest_utc_ns.store(trimmed.oldest.map_or(0, |(_, utc_ns)| utc_ns), Relaxed);
+        stats.samples_dropped.fetch_add(trimmed.samples_dropped, Relaxed);
+    }
+
+    /// Whether cursors were posted since the last commit.
+    pub fn has_cursors_to_save(&self) -> bool {
+        self.shared.cursors().is_dirty()
+    }
+
+    pub fn reader(&self) -> JournalReader {
+        JournalReader::new(self.shared.clone())
+    }
+
+    pub fn stats(&self) -> Arc<JournalStats> {
+        self.shared.stats.clone()
+    }
+
+    /// The boots whose names are stored, because blocks need them or will.
+    pub fn boots_with_names(&self) -> Result<Vec<BootId>, JournalError> {
+        self.shared.database.read(|tables, txn| {
+            tables.dictionaries.iter(txn)?.map(|record| record.map(|(boot, _)| BootId(boot))).collect()
+        })
+    }
+
+    pub fn boot(&self) -> BootId {
+        self.boot
+    }
+
+    /// Time between commits, from the configuration.
+    pub fn commit_period(&self) -> Nanos {
+        self.commit
+    }
+}
+
+/// Samples that were ever put into the log, by its newest block that can be read.
+fn log_samples(database: &Database) -> Result<u64, JournalError> {
+    database.read(|tables, txn| {
+        for record in tables.blocks.rev_iter(txn)? {
+            if let Ok(header) = Header::read(record?.1) {
+                return Ok(header.log_samples + header.samples as u64);
+            }
+        }
+        Ok(0)
+    })
+}
+
+fn make_directory(path: &Path) -> Result<(), JournalError> {
+    std::fs::create_dir_all(path).map_err(|source| match JournalError::from_io(path, "making", source) {
+        JournalError::Failed { path, detail, .. } => {
+            JournalError::NotCreatable { path, source: std::io::Error::other(detail) }
+        }
+        error => error,
+    })
+}
+
+/// Makes the files' names durable, not only what is in them.
+fn sync_directories(path: &Path) -> std::io::Result<()> {
+    std::fs::File::open(path)?.sync_all()?;
+    match path.canonicalize()?.parent() {
+        // Not ours to sync when we may not even open it.
+        Some(parent) => std::fs::File::open(parent).and_then(|dir| dir.sync_all()).or(Ok(())),
+        None => Ok(()),
+    }
+}
+
+fn utc_now_ns() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,188 @@
+//! Reading the log: for the outputs beside the writer, and for other processes.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use super::block::{Block, Dictionary, Position};
+use super::codec::{self, Header};
+use super::cursors::{self, CursorState};
+use super::database::Database;
+use super::dictionary;
+use super::error::JournalError;
+use super::shared::{Ends, Shared};
+use super::stats::JournalStats;
+use super::wire::Malformed;
+
+/// A view of the log. Clones are cheap and share everything.
+#[derive(Clone)]
+pub struct JournalReader {
+    shared: Arc<Shared>,
+}
+
+impl JournalReader {
+    pub(super) fn new(shared: Arc<Shared>) -> JournalReader {
+        JournalReader { shared }
+    }
+
+    /// Opens a journal that another process may be writing. It looks for news itself, some 50 times a second
+    /// while it waits. It cannot save cursors.
+    ///
+    /// # Errors
+    /// [`JournalError::Missing`], [`JournalError::NotAJournal`], [`JournalError::NewerFormat`],
+    /// [`JournalError::Permission`] (the user must be able to write the journal's `lock.mdb`, in which readers
+    /// enter themselves), and what LMDB finds.
+    pub fn open_read_only(path: &Path) -> Result<JournalReader, JournalError> {
+        Ok(JournalReader::new(Arc::new(Shared::new(Database::open_read_only(path)?, None))))
+    }
+
+    /// The first block whose index is `index` or above; `None` when there is none yet. A cursor whose block is
+    /// gone so goes on at the oldest one. A block that is damaged is skipped, counted and logged.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn block_at_or_after(&self, mut index: u64) -> Result<Option<Block>, JournalError> {
+        loop {
+            if self.shared.ends().is_some_and(|ends| index >= ends.next) {
+                return Ok(None);
+            }
+            // Copied out, so that the transaction is over before the work begins.
+            let found = self.shared.database.read(|tables, txn| {
+                let Some((index, bytes)) = tables.blocks.get_greater_than_or_equal_to(txn, &index)? else {
+                    return Ok(None);
+                };
+                let boot = Header::read(bytes).ok().map(|header| header.boot);
+                let names = match boot.filter(|boot| self.shared.known_names(*boot).is_none()) {
+                    Some(boot) => tables.dictionaries.get(txn, &boot.0)?.map(<[u8]>::to_vec),
+                    None => None,
+                };
+                Ok(Some((index, bytes.to_vec(), names)))
+            })?;
+            let Some((found, bytes, names)) = found else { return Ok(None) };
+            match self.decode(found, &bytes, names.as_deref()) {
+                Ok(block) => return Ok(Some(block)),
+                Err(Malformed(what)) => {
+                    self.shared.stats.blocks_corrupt.fetch_add(1, Relaxed);
+                    let path = self.shared.database.path.display();
+                    tracing::error!("the journal {path}: block {found} is damaged and skipped: {what}");
+                    index = found + 1;
+                }
+            }
+        }
+    }
+
+    fn decode(&self, index: u64, bytes: &[u8], names: Option<&[u8]>) -> Result<Block, Malformed> {
+        let (header, batch) = codec::decode(bytes)?;
+        let boot = header.boot;
+        let dictionary = match (self.shared.known_names(boot), names) {
+            (Some(dictionary), _) => dictionary,
+            (None, Some(bytes)) => {
+                let dictionary: Arc<Dictionary> = Arc::new(dictionary::decode(bytes)?);
+                self.shared.keep_names(boot, dictionary.clone());
+                dictionary
+            }
+            (None, None) => return Err(Malformed("the names of its tags are missing")),
+        };
+        Ok(Block { index, boot, dictionary, batch })
+    }
+
+    /// Index of the oldest block.
+    pub fn oldest(&self) -> Result<Option<u64>, JournalError> {
+        let ends = self.ends()?;
+        Ok((ends.oldest < ends.next).then_some(ends.oldest))
+    }
+
+    /// Index of the newest block.
+    pub fn newest(&self) -> Result<Option<u64>, JournalError> {
+        let ends = self.ends()?;
+        Ok((ends.oldest < ends.next).then(|| ends.next - 1))
+    }
+
+    /// Index that the next block will have.
+    pub fn next_index(&self) -> Result<u64, JournalError> {
+        Ok(self.ends()?.next)
+    }
+
+    fn ends(&self) -> Result<Ends, JournalError> {
+        if let Some(ends) = self.shared.ends() {
+            return Ok(ends);
+        }
+        self.shared.database.read(|tables, txn| {
+            let oldest = tables.blocks.first(txn)?.map(|(index, _)| index);
+            let next = tables.blocks.last(txn)?.map(|(index, _)| index + 1);
+            Ok(Ends { oldest: oldest.unwrap_or(0), next: next.unwrap_or(0) })
+        })
+    }
+
+    /// Waits until the block `index` or a later one is there; false when `timeout` is over first.
+    pub fn wait_beyond(&self, index: u64, timeout: Duration) -> bool {
+        self.shared.wait_beyond(index, timeout, || self.next_index().unwrap_or(0))
+    }
+
+    /// Where a cursor stands: beside the writer the last position posted, elsewhere the durable one.
+    pub fn cursor(&self, name: &str) -> Result<Option<Position>, JournalError> {
+        Ok(self.cursors()?.into_iter().find(|cursor| cursor.name == name).map(|cursor| cursor.position))
+    }
+
+    /// All cursors: beside the writer the registered ones, elsewhere those in the database.
+    pub fn cursors(&self) -> Result<Vec<CursorState>, JournalError> {
+        if self.shared.ends().is_some() {
+            return Ok(self.shared.cursors().all());
+        }
+        self.shared.database.read(|tables, txn| {
+            let mut all = Vec::new();
+            for record in tables.cursors.iter(txn)? {
+                let (name, bytes) = record?;
+                if let Ok((position, samples_lost)) = cursors::decode(bytes) {
+                    all.push(CursorState { name: name.to_owned(), position, samples_lost });
+                }
+            }
+            Ok(all)
+        })
+    }
+
+    /// Posts how far an output has come: everything before `position` is done. Durable with the next commit,
+    /// `commit_ms` later at most. A position behind the present one changes nothing.
+    ///
+    /// # Errors
+    /// [`JournalError::UnknownCursor`] when the name is not registered, [`JournalError::ReadOnly`].
+    pub fn save_cursor(&self, name: &str, position: Position) -> Result<(), JournalError> {
+        if self.shared.database.read_only {
+            return Err(JournalError::ReadOnly { path: self.shared.database.path.clone() });
+        }
+        if self.shared.cursors().advance(name, position) {
+            Ok(())
+        } else {
+            Err(JournalError::UnknownCursor { name: name.to_owned() })
+        }
+    }
+
+    /// Samples in the log that lie behind `position`: an output's lag.
+    pub fn pending(&self, position: Position) -> Result<u64, JournalError> {
+        self.shared.database.read(|tables, txn| {
+            let header =
+                |found: Option<(u64, &[u8])>| found.and_then(|(at, bytes)| Some((at, Header::read(bytes).ok()?)));
+            let Some((_, last)) = header(tables.blocks.last(txn)?) else { return Ok(0) };
+            let end = last.log_samples + last.samples as u64;
+            let Some((at, first)) = header(tables.blocks.get_greater_than_or_equal_to(txn, &position.block)?) else {
+                return Ok(0);
+            };
+            let done = if at == position.block { position.samples.min(first.samples) } else { 0 };
+            Ok(end.saturating_sub(first.log_samples + done as u64))
+        })
+    }
+
+    /// The journal's figures; in a process that only reads, only what readers count.
+    pub fn stats(&self) -> Arc<JournalStats> {
+        self.shared.stats.clone()
+    }
+
+    /// Headers of up to `count` blocks from `index` on, with their indices; damaged ones are `None`.
+    pub(super) fn headers(&self, index: u64, count: usize) -> Result<Vec<(u64, Option<Header>)>, JournalError> {
+        self.shared.database.read(|tables, txn| {
+            let records = tables.blocks.range(txn, &(index..))?.take(count);
+            records.map(|record| record.map(|(index, bytes)| (index, Header::read(bytes).ok()))).collect()
+        })
+    }
+}

@@ -1,0 +1,101 @@
+//! What the journal tells of itself. Written by the journal's thread, read by anyone.
+//!
+//! All orderings are relaxed: each number is a total of its own, and no other memory is read through it.
+
+use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use super::error::JournalError;
+
+/// How the journal fares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum JournalState {
+    Ok = 0,
+    /// No room: samples wait, and will be dropped at the rings when those are full.
+    Full = 1,
+    /// Commits fail for another reason; they are retried.
+    Failing = 2,
+}
+
+impl JournalState {
+    pub fn name(self) -> &'static str {
+        match self {
+            JournalState::Ok => "ok",
+            JournalState::Full => "full",
+            JournalState::Failing => "failing",
+        }
+    }
+}
+
+/// Totals since the journal was opened, and its present size.
+#[derive(Debug, Default)]
+pub struct JournalStats {
+    /// Samples made durable.
+    pub samples_stored: AtomicU64,
+    /// Blocks made durable.
+    pub blocks_stored: AtomicU64,
+    /// Bytes of these blocks before they are rounded up to pages.
+    pub bytes_encoded: AtomicU64,
+    pub commits: AtomicU64,
+    pub commits_failed: AtomicU64,
+    pub commit_ns_last: AtomicU64,
+    pub commit_ns_max: AtomicU64,
+    pub commit_ns_sum: AtomicU64,
+    /// Pages in use: what counts against the bound.
+    pub bytes_used: AtomicU64,
+    /// Length of the file.
+    pub bytes_file: AtomicU64,
+    /// Blocks that are there now.
+    pub blocks_live: AtomicU64,
+    /// Samples that were removed by the byte bound before every cursor had passed them.
+    pub samples_dropped: AtomicU64,
+    /// Samples that could not be stored when the journal was closed.
+    pub samples_unsaved: AtomicU64,
+    /// Samples longer than any type allows; a fault in the gateway.
+    pub samples_refused: AtomicU64,
+    /// Blocks that were skipped by readers because their checksum or their names do not match.
+    pub blocks_corrupt: AtomicU64,
+    /// UTC of the oldest sample, nanoseconds since the Unix epoch; 0 when there is none.
+    pub oldest_utc_ns: AtomicI64,
+    /// Rises as long as the journal's thread lives, also while it waits for a disk with room.
+    pub heartbeat: AtomicU64,
+    state: AtomicU8,
+    /// Never taken by a real-time thread.
+    error: Mutex<Option<String>>,
+}
+
+impl JournalStats {
+    pub fn state(&self) -> JournalState {
+        match self.state.load(Relaxed) {
+            0 => JournalState::Ok,
+            1 => JournalState::Full,
+            _ => JournalState::Failing,
+        }
+    }
+
+    /// Why it is not [`JournalState::Ok`].
+    pub fn error(&self) -> Option<String> {
+        self.error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn fail(&self, error: &JournalError) {
+        let state = if error.is_full() { JournalState::Full } else { JournalState::Failing };
+        *self.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+        self.state.store(state as u8, Relaxed);
+        self.commits_failed.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn succeed(&self, took: Duration) {
+        let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.commits.fetch_add(1, Relaxed);
+        self.commit_ns_last.store(ns, Relaxed);
+        self.commit_ns_max.fetch_max(ns, Relaxed);
+        self.commit_ns_sum.fetch_add(ns, Relaxed);
+        if self.state() != JournalState::Ok {
+            *self.error.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            self.state.store(JournalState::Ok as u8, Relaxed);
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! The journal as its users meet it: what is committed stays, whatever happens to the process or the disk.
+
+mod bad;
+mod bound;
+mod common;
+mod crash;
+mod full;
+mod log;
+mod processes;
