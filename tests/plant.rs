@@ -373,3 +373,39 @@ fn the_written_configuration_names_every_link_and_tag() {
     }
     assert!(names.iter().eq(plant.tags().iter().map(|t| &t.name)));
 }
+
+/// What the gateway's tests lean on: both servers hold what the table says, and refuse what it does not.
+#[test]
+fn the_peers_servers_hold_the_table_of_contents() {
+    let contents = peers::contents();
+    let mut client = Peer::python("modbus_client.py", &[]);
+    for server in [peers::Server::pymodbus(), peers::Server::libmodbus()] {
+        let mut ask = |unit: &str, function: usize, first: usize, count: usize| {
+            let unit: u8 = unit.parse().unwrap();
+            client.ask(&json!({
+                "port": server.port, "unit": unit, "function": function, "first": first, "count": count,
+            }))
+        };
+        for (unit, tables) in contents["units"].as_object().unwrap() {
+            for (function, table) in
+                ["coils", "discrete_inputs", "holding_registers", "input_registers"].into_iter().enumerate()
+            {
+                let function = function + 1;
+                let values = tables[table].as_array().unwrap();
+                for (block, chunk) in values.chunks(100).enumerate() {
+                    let reply = ask(unit, function, block * 100, chunk.len());
+                    assert_eq!(reply["values"].as_array(), Some(&chunk.to_vec()), "{unit} {table}: {reply}");
+                }
+                assert_eq!(ask(unit, function, values.len(), 1)["exception"], 2);
+                assert_eq!(ask(unit, function, values.len() - 1, 2)["exception"], 2);
+            }
+        }
+        assert_eq!(ask("9", 3, 0, 1)["exception"], 0x0B);
+    }
+    let silent = peers::Server::pymodbus_silent();
+    let mut socket = TcpStream::connect(("127.0.0.1", silent.port)).unwrap();
+    let mut frame = request(1);
+    frame[6] = 9;
+    socket.write_all(&frame).unwrap();
+    assert_eq!(drain(&mut socket, Duration::from_millis(200)), (vec![], false));
+}

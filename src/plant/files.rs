@@ -25,6 +25,7 @@ pub struct GatewaySettings {
     pub journal_path: Option<PathBuf>,
     pub journal_bytes_max: Option<u64>,
     pub commit_ms: Option<u32>,
+    /// Address and port, or `off`.
     pub metrics_listen: Option<String>,
     /// Time from request to reply that a link allows.
     pub timeout: Nanos,
@@ -62,6 +63,8 @@ struct Link<'a> {
     host: String,
     port: u16,
     timeout_ms: u64,
+    /// A large device has offsets that would read as Modicon references.
+    addressing: &'static str,
 }
 
 #[derive(Serialize)]
@@ -101,6 +104,7 @@ impl Plant {
                     host: address.ip().to_string(),
                     port: address.port(),
                     timeout_ms: settings.timeout.0 / 1_000_000,
+                    addressing: "raw",
                 }],
                 tags: self.tags().iter().filter(|t| t.device == device).map(|t| tag_entry(&link, t)).collect(),
             };

@@ -80,3 +80,55 @@ pub fn output_of(program: &str, package: &str, args: &[&str]) -> (bool, String) 
         Err(e) => panic!("{program} does not start: {e}; install it: apt-get install {package}"),
     }
 }
+
+/// A Modbus server that others wrote, with the contents of `contents.json`.
+pub struct Server {
+    _peer: Peer,
+    pub port: u16,
+}
+
+impl Server {
+    fn started(mut peer: Peer) -> Server {
+        let port = peer.line().parse().unwrap();
+        Server { _peer: peer, port }
+    }
+
+    /// pymodbus's server.
+    pub fn pymodbus() -> Server {
+        Server::started(Peer::python("modbus_server.py", &[]))
+    }
+
+    /// The same, and units that are not there stay silent.
+    pub fn pymodbus_silent() -> Server {
+        Server::started(Peer::python("modbus_server.py", &["silent"]))
+    }
+
+    /// libmodbus's server, built on first use.
+    pub fn libmodbus() -> Server {
+        let mut command = Command::new(libmodbus_server());
+        command.arg(root().join("tests/peers/contents.txt"));
+        Server::started(Peer::start(command))
+    }
+}
+
+fn libmodbus_server() -> &'static Path {
+    static BUILT: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
+    BUILT.get_or_init(|| {
+        let (good, flags) = output_of("pkg-config", "pkg-config", &["--cflags", "--libs", "libmodbus"]);
+        assert!(good, "libmodbus is missing; install it: apt-get install libmodbus-dev ({flags})");
+        let source = root().join("tests/peers/libmodbus_server.c");
+        // Of this process's own: another test binary may be running the program.
+        let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("libmodbus_server.{}", std::process::id()));
+        let mut args = vec!["-O2", "-Wall", "-Wextra", "-o", program.to_str().unwrap(), source.to_str().unwrap()];
+        args.extend(flags.split_whitespace());
+        let (good, text) = output_of("cc", "gcc", &args);
+        assert!(good, "{text}");
+        program
+    })
+}
+
+/// `contents.json`: what the servers hold and what is to be read there.
+pub fn contents() -> Json {
+    let text = std::fs::read_to_string(root().join("tests/peers/contents.json")).unwrap();
+    serde_json::from_str(&text).unwrap()
+}

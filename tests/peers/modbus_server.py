@@ -1,0 +1,45 @@
+"""pymodbus's server with the contents of contents.json, on a free port of loopback.
+
+Prints its port as one line when it accepts connections. Addresses beyond a table are answered with exception 02,
+units that are not there with exception 0B, or not at all when the first argument is "silent".
+"""
+
+import asyncio
+import json
+import logging
+import pathlib
+import sys
+
+try:
+    from pymodbus.datastore import ModbusDeviceContext, ModbusSequentialDataBlock, ModbusServerContext
+    from pymodbus.server import ModbusTcpServer
+except ImportError:
+    sys.exit("the Python package pymodbus is missing: make test installs it, or run pip install pymodbus")
+
+
+def device(tables):
+    # pymodbus adds one to the address on the wire.
+    block = {name: ModbusSequentialDataBlock(1, values) for name, values in tables.items()}
+    return ModbusDeviceContext(
+        co=block["coils"], di=block["discrete_inputs"], hr=block["holding_registers"], ir=block["input_registers"]
+    )
+
+
+async def main():
+    # It dumps its last frames for each unit that is not there, which is what some tests ask for.
+    logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)
+    contents = json.loads((pathlib.Path(__file__).parent / "contents.json").read_text())
+    devices = {int(unit): device(tables) for unit, tables in contents["units"].items()}
+    context = ModbusServerContext(devices=devices, single=False)
+    silent = sys.argv[1:] == ["silent"]
+    server = ModbusTcpServer(context, address=("127.0.0.1", 0), ignore_missing_devices=silent)
+    serving = asyncio.ensure_future(server.serve_forever())
+    while not (server.transport and server.transport.sockets):
+        if serving.done():
+            return serving.result()
+        await asyncio.sleep(0.01)
+    print(server.transport.sockets[0].getsockname()[1], flush=True)
+    await serving
+
+
+asyncio.run(main())
