@@ -35,6 +35,7 @@ fn plan() -> Plan {
             },
             units: vec![],
             requests: vec![],
+            block_count: 0,
             decodes: vec![],
         }),
     };

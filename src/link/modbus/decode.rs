@@ -106,14 +106,14 @@ fn scaled(decode: &Decode, ty: ScalarType, raw: u64) -> u64 {
     (number * decode.scale + decode.offset).to_bits()
 }
 
-/// Two characters a register, up to the first NUL; must be UTF-8.
+/// Two characters a register, up to the first NUL; must be UTF-8. The order says which of the two is first;
+/// registers of text are in reading order in every device.
 fn text(decode: &Decode, bytes: &[u8], at: usize, out: &mut [u8]) -> Result<usize, NotAValue> {
     let len = usize::from(decode.len) * 2;
     let bytes = bytes.get(at * 2..at * 2 + len).ok_or(NotAValue)?;
     let out = out.get_mut(..len).ok_or(NotAValue)?;
     for i in 0..usize::from(decode.len) {
-        let place = if decode.order.swaps_words() { usize::from(decode.len) - 1 - i } else { i };
-        let (mut first, mut second) = (bytes[place * 2], bytes[place * 2 + 1]);
+        let (mut first, mut second) = (bytes[i * 2], bytes[i * 2 + 1]);
         if decode.order.swaps_bytes() {
             (first, second) = (second, first);
         }

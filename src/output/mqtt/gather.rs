@@ -331,7 +331,7 @@ impl Gather {
                 && let Some(done) = open.take()
             {
                 self.next = position;
-                self.finish(key, done, names);
+                self.finish(key, *done, names);
                 break;
             }
             let target = open.get_or_insert_with(|| Box::new(self.begin(key, names, batch.drained, position, now)));
@@ -370,7 +370,7 @@ impl Gather {
         for (_, key) in keys {
             if let Some(open) = self.open.remove(&key) {
                 self.open_bytes -= open.payload.len();
-                self.finish(key, open, &names);
+                self.finish(key, *open, &names);
             }
         }
         self.names = Some(names);
@@ -378,7 +378,7 @@ impl Gather {
 
     /// Everything before the first sample of what is still gathered, and before the next sample to read,
     /// is in messages finished by now: that is how far this message's acknowledgement moves the cursor.
-    fn finish(&mut self, key: (ExecutorId, u16), open: Box<Open>, names: &Names) {
+    fn finish(&mut self, key: (ExecutorId, u16), open: Open, names: &Names) {
         let covers = self.open.values().map(|other| other.first).fold(self.next, Position::min);
         let mut payload = open.payload;
         payload::close(&mut payload);

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use rustls::crypto::ring;
@@ -125,10 +125,10 @@ fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'s
     }
 }
 
-fn private_key(path: &PathBuf) -> Result<PrivateKeyDer<'static>, OutputError> {
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, OutputError> {
     let bytes = read(KEY, path)?;
     PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| match error {
-        pem::Error::NoItemsFound => OutputError::NoKey { path: path.clone() },
+        pem::Error::NoItemsFound => OutputError::NoKey { path: path.to_owned() },
         other => bad_pem(KEY, path, other),
     })
 }
