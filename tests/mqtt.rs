@@ -1,6 +1,8 @@
 //! The MQTT output against mosquitto and an independent subscriber: every sample arrives once or more, in order,
 //! none missing, whatever happens to the broker.
 
+#![allow(clippy::unwrap_used)]
+
 #[path = "mqtt/certs.rs"]
 mod certs;
 #[path = "mqtt/failures.rs"]

@@ -73,9 +73,9 @@ pub fn demo(args: &DemoArgs) -> ExitCode {
     let end = args.seconds.map(|s| Instant::now() + Duration::from_secs_f64(s.clamp(0.0, 1e9)));
     let mut screen = Screen::new();
     let (gateway, trouble) = run::look_after(gateway, &signals, end, |gateway| screen.tick(gateway, &plant));
-    let cpu_and_plan = (gateway.plan.clone(), gateway.guards().to_vec());
+    let executors = gateway.plan.executors.len();
     let ended = gateway.stop();
-    summary(&ended.report, cpu_and_plan.1.len());
+    summary(&ended.report, executors);
     let code = run::finish(&ended, args.report.as_deref(), trouble);
     drop(plant);
     drop(place);

@@ -159,6 +159,9 @@ impl Manager {
         for port in &mut self.ports {
             while let Ok(Closed { link, conn, reason }) = port.closed.pop() {
                 close(conn);
+                if reason == CloseReason::Stopped {
+                    continue;
+                }
                 let entry = &mut self.entries[link.index()];
                 if let EntryState::Connected { since } = entry.state
                     && since.elapsed() > STABLE_AFTER
@@ -237,7 +240,7 @@ fn note(notes: &LinkNotes, link: LinkId, new: LinkNote) {
 
 fn lost_text(reason: CloseReason) -> &'static str {
     match reason {
-        CloseReason::Lost => "connection lost",
+        CloseReason::Lost | CloseReason::Stopped => "connection lost",
         CloseReason::Garbage => "the device sent something that is not Modbus TCP; is this the right port?",
         CloseReason::Silent => "connected, but nothing is answered; is the device busy, or are the unit ids right?",
         CloseReason::Refused => "the connection could not be watched (out of kernel memory?)",

@@ -37,6 +37,8 @@ pub enum CloseReason {
     Silent,
     /// The executor could not watch it.
     Refused,
+    /// The gateway stops.
+    Stopped,
 }
 
 impl<W: World> Floor<W> {

@@ -300,7 +300,7 @@ impl Ledger {
         for (executor, made) in made.iter().enumerate() {
             let seen = self.seen.get(&(executor as u64));
             let missing: Vec<u64> =
-                (0..*made).filter(|n| !seen.is_some_and(|s| s.get(*n as usize) == Some(&true))).collect();
+                (0..*made).filter(|n| seen.is_none_or(|s| s.get(*n as usize) != Some(&true))).collect();
             if let Some(first) = missing.first() {
                 out.push(format!("executor {executor}: {} of {made}, first {first}", missing.len()));
             }

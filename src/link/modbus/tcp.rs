@@ -573,6 +573,6 @@ impl<W: World> Link<W> for ModbusTcp {
 
     fn retire(&mut self, floor: &mut Floor<W>) {
         let now = floor.world.now();
-        self.drop_connection(CloseReason::Lost, now, floor);
+        self.drop_connection(CloseReason::Stopped, now, floor);
     }
 }

@@ -13,6 +13,9 @@ use crate::plan::{self, Plan};
 use crate::rt::*;
 use crate::tag::*;
 
+/// Every request, and when it was sent (nanoseconds).
+type Sent = std::rc::Rc<std::cell::RefCell<Vec<(u64, Vec<u8>)>>>;
+
 /// What a device does with a request: the bytes it sends, and when (nanoseconds later).
 type Script = Box<dyn FnMut(&[u8]) -> Vec<(u64, Vec<u8>)>>;
 
@@ -30,7 +33,7 @@ struct ScriptedWorld {
     now: u64,
     devices: BTreeMap<i32, Device>,
     tokens: BTreeMap<i32, u32>,
-    requests: std::rc::Rc<std::cell::RefCell<Vec<(u64, Vec<u8>)>>>,
+    requests: Sent,
     /// The machine stalls once: from when, for how long.
     stall: Option<(u64, u64)>,
 }
@@ -122,7 +125,7 @@ struct Bench {
     closed: Consumer<Closed>,
     counters: Arc<Counters>,
     image: Arc<Image>,
-    requests: std::rc::Rc<std::cell::RefCell<Vec<(u64, Vec<u8>)>>>,
+    requests: Sent,
     world_end: u64,
 }
 
