@@ -69,7 +69,9 @@ impl Proxy {
         std::thread::spawn(move || {
             for inner in listener.incoming().map_while(Result::ok) {
                 let Ok(outer) = TcpStream::connect((Ipv4Addr::LOCALHOST, to)) else { continue };
-                for (mut from, mut to) in [(&inner, &outer), (&outer, &inner)].map(|(a, b)| (a.try_clone().unwrap(), b.try_clone().unwrap())) {
+                for (mut from, mut to) in
+                    [(&inner, &outer), (&outer, &inner)].map(|(a, b)| (a.try_clone().unwrap(), b.try_clone().unwrap()))
+                {
                     std::thread::spawn(move || {
                         let _ = std::io::copy(&mut from, &mut to);
                         let _ = to.shutdown(Shutdown::Both);
@@ -96,7 +98,8 @@ fn connections_cut_at_any_moment_lose_nothing_and_the_will_is_seen() {
         let proxy = Proxy::start(broker.port);
         let journal = MemoryJournal::default();
         let mut producer = Producer::new(&journal, 2, 3, 20);
-        let mut output = spawn(&journal, &MqttConfig { version, batch: Nanos::from_millis(20), ..config(proxy.port) }).unwrap();
+        let mut output =
+            spawn(&journal, &MqttConfig { version, batch: Nanos::from_millis(20), ..config(proxy.port) }).unwrap();
         let mut random = fastrand::Rng::with_seed(20);
         for _ in 0..10 {
             wait("online", || output.stats.state() == OutputState::Online);

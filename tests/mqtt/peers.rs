@@ -140,7 +140,16 @@ impl Subscriber {
         }
         assert!(start("mosquitto_pub", &mut probe).wait().unwrap().success(), "mosquitto_pub to port {port}");
         let mut command = Command::new("mosquitto_sub");
-        command.args(&address).args(arguments).args(["-q", "1", "-F", "%t\t%r\t%p", "-t", "fieldbeat/#", "-t", "probe"]);
+        command.args(&address).args(arguments).args([
+            "-q",
+            "1",
+            "-F",
+            "%t\t%r\t%p",
+            "-t",
+            "fieldbeat/#",
+            "-t",
+            "probe",
+        ]);
         let mut child = start("mosquitto_sub", command.stdout(Stdio::piped()).stderr(Stdio::null()));
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let received: Arc<Mutex<Vec<Received>>> = Arc::default();
@@ -291,7 +300,7 @@ impl Ledger {
         for (executor, made) in made.iter().enumerate() {
             let seen = self.seen.get(&(executor as u64));
             let missing: Vec<u64> =
-                (0..*made).filter(|n| !seen.is_some_and(|s| s.get(*n as usize) == Some(&true))).collect();
+                (0..*made).filter(|n| seen.is_none_or(|s| s.get(*n as usize) != Some(&true))).collect();
             if let Some(first) = missing.first() {
                 out.push(format!("executor {executor}: {} of {made}, first {first}", missing.len()));
             }

@@ -3,8 +3,8 @@
 use std::error::Error;
 use std::io;
 
-use rustls::{AlertDescription, CertificateError};
 use rustls::pki_types::UnixTime;
+use rustls::{AlertDescription, CertificateError};
 use x509_parser::time::ASN1Time;
 
 /// The other side, as it stands in messages.
@@ -21,7 +21,11 @@ pub(super) struct Peer {
 
 impl Peer {
     pub(super) fn address(&self) -> String {
-        if self.host.contains(':') { format!("[{}]:{}", self.host, self.port) } else { format!("{}:{}", self.host, self.port) }
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
     }
 
     /// From the error's chain: what TLS said, else what the socket said, else the error's own text.
@@ -49,19 +53,25 @@ impl Peer {
     fn io(&self, error: &io::Error) -> String {
         let address = self.address();
         if error.to_string().starts_with("failed to lookup address information") {
-            return format!("host {} does not resolve ({error}); check the name in `url` and the DNS server", self.host);
+            return format!(
+                "host {} does not resolve ({error}); check the name in `url` and the DNS server",
+                self.host
+            );
         }
         match error.kind() {
             io::ErrorKind::ConnectionRefused => {
-                format!("{address} refuses the connection: no broker listens there; check that it runs, and host and port in `url`")
+                format!(
+                    "{address} refuses the connection: no broker listens there; check that it runs, and host and port in `url`"
+                )
             }
             io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
                 format!("{address} cannot be reached ({error}); check cable, address and gateway route")
             }
             io::ErrorKind::TimedOut => format!("{address} does not answer ({error}); check network and firewall"),
-            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe => {
-                self.closed()
-            }
+            io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe => self.closed(),
             _ => format!("{address}: {error}"),
         }
     }
@@ -82,7 +92,10 @@ impl Peer {
     }
 
     pub(super) fn silent(&self, seconds: u64) -> String {
-        format!("{} gave no answer within {seconds} s of connecting (TCP, TLS, CONNACK); check network, firewall and broker", self.address())
+        format!(
+            "{} gave no answer within {seconds} s of connecting (TCP, TLS, CONNACK); check network, firewall and broker",
+            self.address()
+        )
     }
 
     pub(super) fn keep_alive_lost(&self) -> String {
@@ -91,7 +104,9 @@ impl Peer {
 
     pub(super) fn bad_login(&self) -> String {
         match &self.user {
-            Some(user) => format!("{} refuses user {user:?} or its password; correct `user` and `password`", self.address()),
+            Some(user) => {
+                format!("{} refuses user {user:?} or its password; correct `user` and `password`", self.address())
+            }
             None => format!("{} wants a user and a password; set `user` and `password`", self.address()),
         }
     }
@@ -124,7 +139,9 @@ impl Peer {
                 format!("{address} does not speak TLS ({error}); check the port, or use mqtt:// in `url`")
             }
             rustls::Error::PeerIncompatible(e) => {
-                format!("{address} has no TLS version or cipher in common with us ({e:?}); it must offer TLS 1.2 or 1.3")
+                format!(
+                    "{address} has no TLS version or cipher in common with us ({e:?}); it must offer TLS 1.2 or 1.3"
+                )
             }
             other => format!("{address}: TLS failed: {other}"),
         }
@@ -133,12 +150,16 @@ impl Peer {
     fn certificate(&self, error: &CertificateError) -> String {
         let address = self.address();
         match error {
-            CertificateError::Expired => format!("the certificate of {address} has expired; renew it at the broker, or set this clock right"),
+            CertificateError::Expired => {
+                format!("the certificate of {address} has expired; renew it at the broker, or set this clock right")
+            }
             CertificateError::ExpiredContext { not_after, .. } => format!(
                 "the certificate of {address} expired on {}; renew it at the broker, or set this clock right",
                 date(*not_after)
             ),
-            CertificateError::NotValidYet => format!("the certificate of {address} is not valid yet; set the clocks right"),
+            CertificateError::NotValidYet => {
+                format!("the certificate of {address} is not valid yet; set the clocks right")
+            }
             CertificateError::NotValidYetContext { not_before, .. } => {
                 format!("the certificate of {address} is valid only from {}; set the clocks right", date(*not_before))
             }
@@ -169,11 +190,18 @@ impl Peer {
             AlertDescription::CertificateExpired => {
                 format!("{address} refuses our client certificate: expired by its clock; renew it (`cert`, `key`)")
             }
-            AlertDescription::CertificateRevoked => format!("{address} refuses our client certificate: revoked; renew it (`cert`, `key`)"),
-            AlertDescription::UnknownCA => {
-                format!("{address} refuses our client certificate: it does not know its CA; use one that the broker's CA issued")
+            AlertDescription::CertificateRevoked => {
+                format!("{address} refuses our client certificate: revoked; renew it (`cert`, `key`)")
             }
-            AlertDescription::BadCertificate | AlertDescription::CertificateUnknown | AlertDescription::UnsupportedCertificate | AlertDescription::DecryptError => {
+            AlertDescription::UnknownCA => {
+                format!(
+                    "{address} refuses our client certificate: it does not know its CA; use one that the broker's CA issued"
+                )
+            }
+            AlertDescription::BadCertificate
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::DecryptError => {
                 format!("{address} refuses our client certificate ({alert:?}); use one that the broker's CA issued")
             }
             _ if !self.has_certificate => format!(
@@ -194,7 +222,14 @@ mod tests {
     use super::*;
 
     fn peer() -> Peer {
-        Peer { host: "broker".into(), port: 8883, roots: None, has_certificate: false, user: None, client_id: "c".into() }
+        Peer {
+            host: "broker".into(),
+            port: 8883,
+            roots: None,
+            has_certificate: false,
+            user: None,
+            client_id: "c".into(),
+        }
     }
 
     #[test]

@@ -75,12 +75,8 @@ pub fn spawn(
         packet_bytes_max: MQTT_MESSAGE_BYTES_MAX * 2,
         status_topic,
     };
-    let gather = Gather::new(GatherSettings {
-        gateway: gateway.to_string(),
-        topic,
-        batch: config.batch,
-        message_bytes_max,
-    });
+    let gather =
+        Gather::new(GatherSettings { gateway: gateway.to_string(), topic, batch: config.batch, message_bytes_max });
     let worker = Worker::new(name, client, config.tls.clone(), tls, config.qos > 0, gather, source, stats, stop);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(OutputError::Thread)?;
     let thread = std::thread::Builder::new()

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use rustls::crypto::ring;
@@ -44,9 +44,7 @@ pub(super) fn client_config(config: &TlsConfig) -> Result<Arc<ClientConfig>, Out
             }
             let private = private_key(key)?;
             builder.with_client_auth_cert(chain, private).map_err(|e| match e {
-                rustls::Error::InconsistentKeys(_) => {
-                    OutputError::KeyMismatch { cert: cert.clone(), key: key.clone() }
-                }
+                rustls::Error::InconsistentKeys(_) => OutputError::KeyMismatch { cert: cert.clone(), key: key.clone() },
                 other => OutputError::BadKey { path: key.clone(), detail: other.to_string() },
             })?
         }
@@ -87,7 +85,7 @@ fn roots_of(path: &Path, now: ASN1Time) -> Result<RootCertStore, OutputError> {
     match first_error {
         Some(error) if roots.is_empty() => Err(error),
         Some(error) => {
-            tracing::warn!("{error}; the file's other certificates are used");
+            tracing::debug!("{error}; the file's other certificates are used");
             Ok(roots)
         }
         None => Ok(roots),
@@ -127,10 +125,10 @@ fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'s
     }
 }
 
-fn private_key(path: &PathBuf) -> Result<PrivateKeyDer<'static>, OutputError> {
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, OutputError> {
     let bytes = read(KEY, path)?;
     PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| match error {
-        pem::Error::NoItemsFound => OutputError::NoKey { path: path.clone() },
+        pem::Error::NoItemsFound => OutputError::NoKey { path: path.into() },
         other => bad_pem(KEY, path, other),
     })
 }
