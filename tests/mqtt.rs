@@ -1,7 +1,7 @@
 //! The MQTT output against mosquitto and an independent subscriber: every sample arrives once or more, in order,
 //! none missing, whatever happens to the broker.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a helper of a test may fail it")]
 
 #[path = "mqtt/certs.rs"]
 mod certs;
@@ -171,18 +171,18 @@ fn every_sample_arrives_with_mutual_tls_in_both_versions() {
     }
 }
 
-fn password_broker() -> Mosquitto {
+fn password_broker() -> (Mosquitto, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.keep().join("passwords");
+    let file = folder.path().join("passwords");
     let made =
         std::process::Command::new("mosquitto_passwd").args(["-c", "-b"]).arg(&file).args(["line", "s3cret"]).status();
     assert!(made.expect("mosquitto_passwd: install the package mosquitto").success());
-    Mosquitto::started(&format!("allow_anonymous false\npassword_file {}", file.display()))
+    (Mosquitto::started(&format!("allow_anonymous false\npassword_file {}", file.display())), folder)
 }
 
 #[test]
 fn the_right_user_gets_in_and_a_wrong_password_is_told() {
-    let broker = password_broker();
+    let (broker, _folder) = password_broker();
     let user = |password: &str| MqttConfig {
         user: Some("line".into()),
         password: Some(password.into()),
@@ -256,6 +256,7 @@ fn figures_of_the_way_from_journal_to_broker() {
     ] {
         let journal = MemoryJournal::default();
         let mut producer = Producer::new(&journal, 1, 1, 1000);
+        producer.floats = true;
         (0..500).for_each(|_| producer.blocks(10));
         let begun = std::time::Instant::now();
         let mut output = spawn(&journal, &MqttConfig { version, message_bytes_max, ..config(broker.port) }).unwrap();

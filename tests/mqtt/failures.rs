@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use fieldbeat::config::{MqttConfig, MqttVersion, TlsConfig};
-use fieldbeat::output::OutputError;
+use fieldbeat::output::{OutputError, OutputState};
 
 use super::certs::{EXPIRED, Pair, Pki, VALID};
 use super::journal::{MemoryJournal, Producer};
@@ -87,8 +87,11 @@ fn settings_that_no_broker_takes_are_refused_at_the_start() {
 
 /// Runs an output against something that fails, and returns what it says.
 fn told(config: &MqttConfig) -> String {
-    let journal = MemoryJournal::default();
-    let output = spawn(&journal, config).unwrap();
+    told_of(&MemoryJournal::default(), config)
+}
+
+fn told_of(journal: &MemoryJournal, config: &MqttConfig) -> String {
+    let output = spawn(journal, config).unwrap();
     wait("it says what failed", || count(&output.stats.failures) > 0);
     output.stats.last_error()
 }
@@ -169,6 +172,27 @@ fn messages_stay_below_what_the_broker_takes() {
     let journal = MemoryJournal::default();
     let mut producer = Producer::new(&journal, 1, 1, 200);
     producer.blocks(50);
-    let _output = spawn(&journal, &MqttConfig { version: MqttVersion::V5, ..config(broker.port) }).unwrap();
+    let mut output = spawn(&journal, &MqttConfig { version: MqttVersion::V5, ..config(broker.port) }).unwrap();
     subscriber.expect_all(&producer.made(), 200);
+    output.stop();
+    producer.blocks(50);
+    // MQTT 3.1.1 cannot tell its limit; the connection ends.
+    says(&told_of(&journal, &config(broker.port)), &["acknowledged none", "lower `max_message_bytes`"]);
+}
+
+#[test]
+fn a_certificate_renewed_on_disk_is_used_without_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let pki = Pki::new(folder.path(), "ca", VALID);
+    let stranger = Pki::new(folder.path(), "stranger", VALID);
+    let server = pki.issue("server", &["127.0.0.1"], VALID);
+    let broker = tls_broker(folder.path(), &server, &pki.ca, "require_certificate true");
+    let own = stranger.issue("own", &["gateway"], VALID);
+    let journal = MemoryJournal::default();
+    let tls = Some(with_pair(&pki.ca, &own.cert, &own.key));
+    let output = spawn(&journal, &MqttConfig { tls, ..config(broker.port) }).unwrap();
+    wait("it is refused", || count(&output.stats.failures) > 0);
+    assert_eq!(count(&output.stats.connects), 0);
+    pki.issue("own", &["gateway"], VALID);
+    wait("it gets in", || output.stats.state() == OutputState::Online);
 }

@@ -86,6 +86,8 @@ pub struct Producer {
     tags_per_group: u32,
     sequences: Vec<u64>,
     cycle: u32,
+    /// Float32 instead of the numbers that a subscriber can check.
+    pub floats: bool,
 }
 
 impl Producer {
@@ -105,6 +107,7 @@ impl Producer {
             tags_per_group,
             sequences: vec![0; usize::from(executors)],
             cycle: 0,
+            floats: false,
         }
     }
 
@@ -122,12 +125,16 @@ impl Producer {
                     let held = at % 7 == 6;
                     slots.push(Sample {
                         t_mono_ns: u64::from(cycle - u32::from(held && cycle > 0)) * 10_000_000,
-                        value: value_of(sequence),
+                        value: if self.floats {
+                            u64::from((sequence as f32 * 0.37).to_bits())
+                        } else {
+                            value_of(sequence)
+                        },
                         tag,
                         status: if held { 0x408F_0000 } else { 0 },
                         cycle,
                         group,
-                        ty: ScalarType::Uint64 as u8,
+                        ty: if self.floats { ScalarType::Float32 } else { ScalarType::Uint64 } as u8,
                         flags: if held { flags::HELD } else { 0 },
                     });
                     sequence += 1;

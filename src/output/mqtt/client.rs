@@ -1,5 +1,6 @@
 //! MQTT 3.1.1 and 5 behind one face: the client's two halves, its events, its failures as text.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,7 +63,14 @@ pub(super) enum Publisher {
 }
 
 /// Drives the connection. Its `poll` must run to its end: a dropped one may have put half a message on the wire.
-pub(super) enum Events {
+pub(super) struct Events {
+    client: EventLoop,
+    /// What came before a failure and is still to be told.
+    rest: VecDeque<Event>,
+    failure: Option<String>,
+}
+
+enum EventLoop {
     V311(Box<rumqttc::EventLoop>),
     V5(Box<rumqttc::v5::EventLoop>),
 }
@@ -83,10 +91,11 @@ pub(super) fn open(settings: &ClientSettings, tls: Option<Arc<ClientConfig>>) ->
     let mut network = NetworkOptions::new();
     network.set_tcp_nodelay(true);
     network.set_connection_timeout(MQTT_CONNECT_TIMEOUT.as_secs());
-    match settings.version {
+    let (publisher, client) = match settings.version {
         MqttVersion::V311 => open_v311(settings, transport, network),
         MqttVersion::V5 => open_v5(settings, transport, network),
-    }
+    };
+    (publisher, Events { client, rest: VecDeque::new(), failure: None })
 }
 
 /// The keep alive travels as 16 bits of seconds, and the client panics below `least`.
@@ -94,7 +103,7 @@ fn keep_alive(settings: &ClientSettings, least: u64) -> Duration {
     Duration::from_secs(settings.keep_alive.as_secs().clamp(least, u64::from(u16::MAX)))
 }
 
-fn open_v311(settings: &ClientSettings, transport: Transport, network: NetworkOptions) -> (Publisher, Events) {
+fn open_v311(settings: &ClientSettings, transport: Transport, network: NetworkOptions) -> (Publisher, EventLoop) {
     let peer = &settings.peer;
     let mut options = rumqttc::MqttOptions::new(&peer.client_id, &peer.host, peer.port);
     options
@@ -109,10 +118,10 @@ fn open_v311(settings: &ClientSettings, transport: Transport, network: NetworkOp
     }
     let (client, mut events) = rumqttc::AsyncClient::new(options, queue_len(settings));
     events.set_network_options(network);
-    (Publisher::V311(client), Events::V311(Box::new(events)))
+    (Publisher::V311(client), EventLoop::V311(Box::new(events)))
 }
 
-fn open_v5(settings: &ClientSettings, transport: Transport, network: NetworkOptions) -> (Publisher, Events) {
+fn open_v5(settings: &ClientSettings, transport: Transport, network: NetworkOptions) -> (Publisher, EventLoop) {
     use rumqttc::v5::mqttbytes::QoS;
     let peer = &settings.peer;
     let mut options = rumqttc::v5::MqttOptions::new(&peer.client_id, &peer.host, peer.port);
@@ -129,7 +138,7 @@ fn open_v5(settings: &ClientSettings, transport: Transport, network: NetworkOpti
         options.set_credentials(user, settings.password.as_deref().unwrap_or_default());
     }
     let (client, events) = rumqttc::v5::AsyncClient::new(options, queue_len(settings));
-    (Publisher::V5(client), Events::V5(Box::new(events)))
+    (Publisher::V5(client), EventLoop::V5(Box::new(events)))
 }
 
 impl Publisher {
@@ -160,24 +169,55 @@ impl Publisher {
 impl Events {
     /// The next event, or why the connection failed.
     pub(super) async fn poll(&mut self, peer: &Peer) -> Result<Event, String> {
+        if self.failure.is_none() {
+            match self.client.poll(peer).await {
+                Ok(event) => return Ok(event),
+                Err(failure) => {
+                    // The last acknowledgements, or a refusal, may have come in one piece with the end.
+                    self.rest = self.client.received();
+                    self.failure = Some(failure);
+                }
+            }
+        }
+        match self.rest.pop_front() {
+            Some(event) => Ok(event),
+            None => Err(self.failure.clone().unwrap_or_default()),
+        }
+    }
+}
+
+impl EventLoop {
+    async fn poll(&mut self, peer: &Peer) -> Result<Event, String> {
         match self {
-            Events::V311(events) => match events.poll().await {
+            EventLoop::V311(events) => match events.poll().await {
                 Ok(event) => Ok(event_v311(&event)),
                 Err(error) => Err(failure_v311(&error, peer)),
             },
-            Events::V5(events) => match events.poll().await {
+            EventLoop::V5(events) => match events.poll().await {
                 Ok(event) => {
-                    let event = event_v5(&event);
-                    if let rumqttc::v5::EventLoop { options, .. } = &mut **events
-                        && options.keep_alive().is_zero()
-                    {
+                    if events.options.keep_alive().is_zero() {
                         // The broker switched the keep alive off; the client would ping without pause.
-                        options.set_keep_alive(Duration::from_secs(u64::from(u16::MAX)));
+                        events.options.set_keep_alive(Duration::from_secs(u64::from(u16::MAX)));
                     }
-                    Ok(event)
+                    Ok(event_v5(&event))
                 }
                 Err(error) => Err(failure_v5(&error, peer)),
             },
+        }
+    }
+
+    /// What was received and not yet told when the connection failed. What was to be sent is left out: it may
+    /// not have reached the socket.
+    fn received(&mut self) -> VecDeque<Event> {
+        match self {
+            EventLoop::V311(events) => {
+                let incoming = |e: &rumqttc::Event| matches!(e, rumqttc::Event::Incoming(_));
+                events.state.events.drain(..).filter(incoming).map(|e| event_v311(&e)).collect()
+            }
+            EventLoop::V5(events) => {
+                let incoming = |e: &rumqttc::v5::Event| matches!(e, rumqttc::v5::Event::Incoming(_));
+                events.state.events.drain(..).filter(incoming).map(|e| event_v5(&e)).collect()
+            }
         }
     }
 }

@@ -49,6 +49,11 @@ impl Flight {
         self.sent.is_empty()
     }
 
+    /// Whether more than status messages are in flight.
+    pub(super) fn holds_data(&self) -> bool {
+        self.sent.iter().any(|s| s.data)
+    }
+
     /// A message was given to the client: `data`, or a status message.
     pub(super) fn push(&mut self, data: bool, covers: Position, now: Instant) {
         if self.sent.is_empty() {

@@ -79,6 +79,8 @@ struct Mark {
     boot: BootId,
     first_sequence: u64,
     samples: u32,
+    /// What was expected of its executor before it.
+    before: Option<Expected>,
 }
 
 /// What the journal dropped before it could be read.
@@ -100,6 +102,8 @@ pub(super) struct Gather {
     open: HashMap<(ExecutorId, u16), Box<Open>>,
     open_bytes: usize,
     ready: VecDeque<Message>,
+    /// Of the last finished message: the next one is given that much room at once.
+    typical_bytes: usize,
     /// The journal had nothing more; [`Gather::wake`] looks again.
     idle: bool,
     /// Finish every message at the journal's end, whatever its age.
@@ -125,6 +129,7 @@ impl Gather {
             open: HashMap::new(),
             open_bytes: 0,
             ready: VecDeque::new(),
+            typical_bytes: MQTT_MESSAGE_BYTES_MIN,
             idle: false,
             flush: false,
             expected: HashMap::new(),
@@ -151,10 +156,19 @@ impl Gather {
         self.next = cursor.unwrap_or_default();
         self.cursor = self.next;
         self.follows = cursor.is_some();
+        // Back to what was expected where the reading starts again: the newest block is undone first.
         for mark in self.marks.drain(..).rev().filter(|mark| mark.index >= self.next.block) {
-            let done = if mark.index == self.next.block { u64::from(self.next.samples) } else { 0 };
-            let sequence = mark.first_sequence.saturating_add(done);
-            self.expected.insert(mark.executor, Expected { boot: mark.boot, sequence, torn: false });
+            let sequence = mark.first_sequence.saturating_add(u64::from(self.next.samples));
+            let before = match mark.before {
+                _ if mark.index == self.next.block && self.next.samples > 0 => {
+                    Some(Expected { boot: mark.boot, sequence, torn: false })
+                }
+                before => before.map(|b| Expected { torn: false, ..b }),
+            };
+            match before {
+                Some(before) => self.expected.insert(mark.executor, before),
+                None => self.expected.remove(&mark.executor),
+            };
         }
     }
 
@@ -254,19 +268,19 @@ impl Gather {
 
     fn count_numbers(&mut self, block: &Block) {
         let batch = &block.batch;
-        let known = self.expected.get(&batch.executor).filter(|e| e.torn && e.boot == block.boot);
-        if let Some(known) = known {
+        let sequence = batch.first_sequence.saturating_add(u64::from(batch.samples));
+        let before = self.expected.insert(batch.executor, Expected { boot: block.boot, sequence, torn: false });
+        if let Some(known) = before.filter(|e| e.torn && e.boot == block.boot) {
             let samples = batch.first_sequence.saturating_sub(known.sequence);
             self.losses.push_back((block.index, Skipped { blocks: 0, samples }));
         }
-        let sequence = batch.first_sequence.saturating_add(u64::from(batch.samples));
-        self.expected.insert(batch.executor, Expected { boot: block.boot, sequence, torn: false });
         self.marks.push_back(Mark {
             index: block.index,
             executor: batch.executor,
             boot: block.boot,
             first_sequence: batch.first_sequence,
             samples: batch.samples,
+            before,
         });
     }
 
@@ -349,7 +363,8 @@ impl Gather {
     }
 
     fn begin(&self, key: (ExecutorId, u16), names: &Names, drained: Nanos, first: Position, now: Instant) -> Open {
-        let mut out = Vec::with_capacity(self.settings.message_bytes_max.min(4096));
+        let mut out =
+            Vec::with_capacity((self.typical_bytes + self.typical_bytes / 8).min(self.settings.message_bytes_max));
         let gateway = match names.dictionary.gateway.as_str() {
             "" => &self.settings.gateway,
             named => named,
@@ -382,6 +397,7 @@ impl Gather {
         let covers = self.open.values().map(|other| other.first).fold(self.next, Position::min);
         let mut payload = open.payload;
         payload::close(&mut payload);
+        self.typical_bytes = payload.len();
         let topic = self.settings.topic.for_group(&group_name(names, key.1));
         self.ready.push_back(Message { topic, payload, covers });
     }
@@ -393,3 +409,6 @@ fn group_name(names: &Names, group: u16) -> std::borrow::Cow<'_, str> {
         None => format!("group-{group}").into(),
     }
 }
+
+#[cfg(test)]
+mod tests;

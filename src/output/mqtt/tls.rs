@@ -85,7 +85,7 @@ fn roots_of(path: &Path, now: ASN1Time) -> Result<RootCertStore, OutputError> {
     match first_error {
         Some(error) if roots.is_empty() => Err(error),
         Some(error) => {
-            tracing::warn!("{error}; the file's other certificates are used");
+            tracing::debug!("{error}; the file's other certificates are used");
             Ok(roots)
         }
         None => Ok(roots),
@@ -128,7 +128,7 @@ fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'s
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, OutputError> {
     let bytes = read(KEY, path)?;
     PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| match error {
-        pem::Error::NoItemsFound => OutputError::NoKey { path: path.to_owned() },
+        pem::Error::NoItemsFound => OutputError::NoKey { path: path.into() },
         other => bad_pem(KEY, path, other),
     })
 }

@@ -41,6 +41,8 @@ pub(super) struct Worker {
     backoff: Backoff,
     /// The failure that stands in the log, so that each is told once.
     told: String,
+    /// The same for the certificate files.
+    tls_told: String,
     read_again: Option<Instant>,
 }
 
@@ -103,6 +105,7 @@ impl Worker {
             saved: None,
             backoff: Backoff::new(fastrand::Rng::new()),
             told: String::new(),
+            tls_told: String::new(),
             read_again: None,
         }
     }
@@ -194,7 +197,7 @@ impl Worker {
                             return Ok(Stopped);
                         }
                     }
-                    First::Right(event) => break event?,
+                    First::Right(event) => break event.map_err(|failure| self.explain(&connection, failure))?,
                 }
             };
             if self.handle(&mut connection, event)? {
@@ -203,13 +206,34 @@ impl Worker {
         }
     }
 
-    /// Certificates are renewed while a gateway runs: the files are read for each connection. Half a file
-    /// keeps what was read before.
+    /// MQTT 3.1.1 has no way to refuse a message but to close the connection.
+    fn explain(&self, connection: &Connection, failure: String) -> String {
+        if connection.acknowledged || !connection.flight.holds_data() || failure != self.settings.peer.closed() {
+            return failure;
+        }
+        format!(
+            "{} closed the connection and acknowledged none of its messages; it may not allow the topic, or not take \
+             packets that large: look at its log, lower `max_message_bytes`",
+            self.settings.peer.address()
+        )
+    }
+
+    /// Certificates are renewed while a gateway runs: the files are read for each connection. Files that are
+    /// unusable now (half written, say) keep what was read before.
     fn reload_tls(&mut self) {
         if let Some(files) = &self.tls_files {
             match tls::client_config(files) {
-                Ok(config) => self.tls = Some(config),
-                Err(error) => self.failed(error.to_string()),
+                Ok(config) => {
+                    self.tls = Some(config);
+                    self.tls_told.clear();
+                }
+                Err(error) => {
+                    let text = error.to_string();
+                    if text != self.tls_told {
+                        tracing::warn!(output = %self.name, "output {}: {text}; what was read before is used", self.name);
+                        self.tls_told = text;
+                    }
+                }
             }
         }
     }

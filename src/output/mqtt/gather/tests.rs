@@ -1,0 +1,189 @@
+//! Whatever is interleaved, cut, acknowledged in part and started again: the cursor never passes a sample that
+//! was not delivered, and everything is.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::hub::Batch;
+use crate::store::DictionaryTag;
+use crate::tag::{ClockPair, Sample, ScalarType};
+
+const GROUPS: u16 = 3;
+
+#[derive(Default)]
+struct Blocks(Mutex<Vec<Block>>);
+
+impl JournalSource for Blocks {
+    fn block_at_or_after(&self, index: u64) -> Result<Option<Block>, SourceError> {
+        Ok(self.0.lock().unwrap().iter().find(|b| b.index >= index).cloned())
+    }
+    fn wait_for(&self, index: u64, _: Duration) -> bool {
+        self.next_index() > index
+    }
+    fn next_index(&self) -> u64 {
+        self.0.lock().unwrap().last().map_or(0, |b| b.index + 1)
+    }
+    fn cursor(&self, _: &str) -> Result<Option<Position>, SourceError> {
+        Ok(None)
+    }
+    fn save_cursor(&self, _: &str, _: Position) {}
+}
+
+fn dictionary() -> Arc<Dictionary> {
+    let tags = (0..9).map(|i| DictionaryTag { name: format!("t{i}"), ..DictionaryTag::default() }).collect();
+    let groups = (0..GROUPS).map(|g| format!("g{g}")).collect();
+    Arc::new(Dictionary { gateway: "line-4".into(), tags, groups })
+}
+
+/// Blocks whose samples lie in the given groups; the value is the sequence number.
+fn blocks(shape: &[(u16, Vec<u16>)]) -> Blocks {
+    let dictionary = dictionary();
+    let mut next = HashMap::<u16, u64>::new();
+    let make = |(index, (executor, groups)): (usize, &(u16, Vec<u16>))| {
+        let first_sequence = *next.entry(*executor).or_default();
+        let slots: Vec<Sample> = (first_sequence..)
+            .zip(groups)
+            .map(|(sequence, group)| Sample {
+                t_mono_ns: index as u64 * 10_000_000,
+                value: sequence,
+                tag: u32::from(*group),
+                group: *group,
+                ty: ScalarType::Uint64 as u8,
+                cycle: index as u32,
+                ..Sample::default()
+            })
+            .collect();
+        *next.entry(*executor).or_default() += slots.len() as u64;
+        let batch = Batch {
+            executor: ExecutorId(*executor),
+            first_sequence,
+            samples: slots.len() as u32,
+            slots,
+            clock: ClockPair::default(),
+            drained: Nanos(index as u64 * 10_000_000),
+        };
+        Block { index: index as u64, boot: BootId(1), dictionary: dictionary.clone(), batch }
+    };
+    Blocks(Mutex::new(shape.iter().enumerate().map(make).collect()))
+}
+
+fn gather(batch_ms: u64, message_bytes_max: usize) -> Gather {
+    let topic = Topic::new("topic", "{group}", "g").unwrap();
+    Gather::new(GatherSettings { gateway: "g".into(), topic, batch: Nanos::from_millis(batch_ms), message_bytes_max })
+}
+
+/// (executor, sequence) of each sample, in order.
+fn samples_of(message: &Message) -> Vec<(u16, u64)> {
+    let json: serde_json::Value = serde_json::from_slice(&message.payload).unwrap();
+    let executor = json["executor"].as_u64().unwrap() as u16;
+    let frames = json["frames"].as_array().unwrap().iter();
+    let values = frames.flat_map(|f| f["values"].as_object().unwrap().values().map(|v| v.as_u64().unwrap()));
+    let mut values: Vec<u64> = values.collect();
+    // Keys are sorted when read; the numbers tell the order.
+    values.sort_unstable();
+    values.into_iter().map(|v| (executor, v)).collect()
+}
+
+/// Where each sample lies.
+fn positions(blocks: &Blocks) -> HashMap<(u16, u64), Position> {
+    let all = blocks.0.lock().unwrap();
+    let of = |b: &Block| {
+        let at = |(i, s): (usize, crate::hub::BatchSample<'_>)| {
+            ((b.batch.executor.0, s.sequence), Position { block: b.index, samples: i as u32 })
+        };
+        b.batch.iter().enumerate().map(at).collect::<Vec<_>>()
+    };
+    all.iter().flat_map(of).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn the_cursor_passes_only_what_was_delivered(
+        shape in prop::collection::vec((0u16..2, prop::collection::vec(0..GROUPS, 1..40)), 1..25),
+        batch_ms in prop::sample::select(vec![0u64, 15, 100_000]),
+        bytes_max in prop::sample::select(vec![512usize, 1500, 100_000]),
+        // After each connection: how many of its messages were acknowledged.
+        acknowledged in prop::collection::vec(0usize..12, 0..8),
+    ) {
+        let source = blocks(&shape);
+        let positions = positions(&source);
+        let mut gather = gather(batch_ms, bytes_max);
+        let mut cursor = None;
+        let mut delivered = std::collections::HashSet::new();
+        let mut counted = 0;
+        for (round, limit) in acknowledged.iter().copied().chain([usize::MAX]).enumerate() {
+            gather.restart(cursor, bytes_max);
+            let mut newest = HashMap::<(String, u16), u64>::new();
+            if limit == usize::MAX {
+                gather.flush();
+            }
+            for _ in 0..limit {
+                let Some(message) = gather.next(&source, Instant::now()).unwrap() else { break };
+                prop_assert!(message.payload.len() <= bytes_max.max(MQTT_MESSAGE_BYTES_MIN));
+                for (executor, sequence) in samples_of(&message) {
+                    let before = newest.insert((message.topic.clone(), executor), sequence);
+                    prop_assert!(before.is_none_or(|b| b < sequence), "in order");
+                    delivered.insert((executor, sequence));
+                }
+                if cursor.is_none_or(|c| c < message.covers) {
+                    cursor = Some(message.covers);
+                    counted += gather.passed(message.covers);
+                }
+                let passed = positions.iter().filter(|(_, p)| cursor.is_some_and(|c| **p < c));
+                for (sample, _) in passed.clone() {
+                    prop_assert!(delivered.contains(sample), "round {}: {:?} is before the cursor", round, sample);
+                }
+                prop_assert_eq!(counted, passed.count() as u64, "each sample counts once");
+            }
+        }
+        prop_assert_eq!(delivered.len(), positions.len(), "everything is delivered");
+        prop_assert_eq!(cursor, Some(Position { block: source.next_index(), samples: 0 }));
+    }
+}
+
+#[test]
+fn a_cursor_in_the_middle_of_a_block_goes_on_there() {
+    let source = blocks(&[(0, vec![0; 10]), (0, vec![0; 10])]);
+    let mut gather = gather(100_000, 100_000);
+    gather.restart(Some(Position { block: 0, samples: 4 }), 100_000);
+    gather.flush();
+    let message = gather.next(&source, Instant::now()).unwrap().unwrap();
+    assert_eq!(samples_of(&message), (4..20).map(|n| (0, n)).collect::<Vec<_>>());
+    assert_eq!(gather.passed(message.covers), 16);
+}
+
+#[test]
+fn missing_blocks_count_once_however_often_the_connection_is_lost_before_the_cursor_is_past_them() {
+    let source = blocks(&[(0, vec![0; 10]), (0, vec![0; 10]), (0, vec![0; 10]), (0, vec![0; 10])]);
+    let mut gather = gather(0, 100_000);
+    gather.restart(None, 100_000);
+    let first = gather.next(&source, Instant::now()).unwrap().unwrap();
+    gather.passed(first.covers);
+    source.0.lock().unwrap().drain(1..3);
+    for _ in 0..3 {
+        gather.restart(Some(first.covers), 100_000);
+        gather.flush();
+        while gather.next(&source, Instant::now()).unwrap().is_some() {}
+    }
+    assert_eq!(gather.take_skipped(), Skipped::default());
+    gather.passed(Position { block: 4, samples: 0 });
+    assert_eq!(gather.take_skipped(), Skipped { blocks: 2, samples: 20 });
+}
+
+#[test]
+fn names_of_another_boot_are_never_mixed_with_those_before() {
+    let source = blocks(&[(0, vec![0; 5]), (0, vec![0; 5])]);
+    source.0.lock().unwrap()[1].boot = BootId(2);
+    let mut gather = gather(100_000, 100_000);
+    gather.restart(None, 100_000);
+    gather.flush();
+    let boots: Vec<String> = std::iter::from_fn(|| gather.next(&source, Instant::now()).unwrap())
+        .map(|m| serde_json::from_slice::<serde_json::Value>(&m.payload).unwrap()["boot"].as_str().unwrap().into())
+        .collect();
+    assert_eq!(boots, [BootId(1).to_string(), BootId(2).to_string()]);
+}
