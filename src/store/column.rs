@@ -140,18 +140,32 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_dictionary_that_claims_millions_of_entries_is_refused_unread() {
+    /// What pco makes of numbers that repeat, under a configuration that is never used here.
+    fn foreign(config: ChunkConfig) -> (pco::metadata::ChunkMeta, Vec<u8>) {
         let numbers: Vec<u64> = (0..1000).map(|i| (i % 7) * 0x1234_5678_9abc).collect();
-        let config = ChunkConfig::default().with_mode_spec(ModeSpec::TryDict);
         let file = FileCompressor::default();
         let mut bytes = Vec::new();
         file.write_header(&mut bytes).unwrap();
-        let chunk = file.chunk_compressor(&numbers, &config).unwrap();
-        assert!(matches!(chunk.meta().mode, pco::metadata::Mode::Dict(_)));
+        let mut chunk = file.chunk_compressor(&numbers, &config).unwrap();
         chunk.write_meta(&mut bytes).unwrap();
-        let at = FileDecompressor::new(bytes.as_slice()).unwrap().1;
+        chunk.write_page(0, &mut bytes).unwrap();
+        (chunk.meta().clone(), bytes)
+    }
+
+    #[test]
+    fn encodings_that_allocate_what_they_claim_are_refused() {
+        let (meta, bytes) = foreign(ChunkConfig::default().with_mode_spec(ModeSpec::TryDict));
+        assert!(matches!(meta.mode, pco::metadata::Mode::Dict(_)));
+        let (_, at) = FileDecompressor::new(bytes.as_slice()).unwrap();
         assert_eq!(at[0] & 0x0f, 4, "the mode stands where the reader looks for it");
         assert!(unpack::<u64>(&bytes, 1000).is_err());
+
+        let config = ChunkConfig::default().with_mode_spec(ModeSpec::Classic);
+        let (meta, bytes) = foreign(config.clone().with_delta_spec(DeltaSpec::TryLookback));
+        assert!(matches!(meta.delta_encoding, DeltaEncoding::Lookback { .. }));
+        assert!(unpack::<u64>(&bytes, 1000).is_err());
+
+        let (_, bytes) = foreign(config.with_delta_spec(DeltaSpec::TryConsecutive(1)));
+        assert_eq!(unpack::<u64>(&bytes, 1000).unwrap().len(), 1000);
     }
 }

@@ -122,6 +122,9 @@ impl JournalReader {
 
     /// Where a cursor stands: beside the writer the last position posted, elsewhere the durable one.
     pub fn cursor(&self, name: &str) -> Result<Option<Position>, JournalError> {
+        if self.shared.ends().is_some() {
+            return Ok(self.shared.cursors().get(name).map(|(position, _)| position));
+        }
         Ok(self.cursors()?.into_iter().find(|cursor| cursor.name == name).map(|cursor| cursor.position))
     }
 

@@ -17,6 +17,9 @@ use crate::tag::Nanos;
 /// The longest the heartbeat stands still while the thread lives and no call to the disk hangs.
 const HEARTBEAT: Duration = Duration::from_millis(100);
 
+/// A shorter one would only keep the thread spinning.
+const COMMIT_PERIOD_MIN: Duration = Duration::from_millis(1);
+
 /// The running thread.
 pub struct WriterHandle {
     thread: JoinHandle<WriterEnd>,
@@ -52,6 +55,7 @@ pub fn spawn_writer(journal: Journal, batches: Receiver<Arc<Batch>>) -> std::io:
         samples: 0,
         disconnected: false,
         closing_since: None,
+        told: None,
     };
     let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(move || {
         let error = writer.run();
@@ -96,12 +100,14 @@ struct Writer {
     samples: usize,
     disconnected: bool,
     closing_since: Option<Instant>,
+    /// The error that was last logged and is not over.
+    told: Option<String>,
 }
 
 impl Writer {
     /// Returns why it gave up, if it did.
     fn run(&mut self) -> Option<JournalError> {
-        let period = Duration::from_nanos(self.journal.commit_period().0);
+        let period = Duration::from_nanos(self.journal.commit_period().0).max(COMMIT_PERIOD_MIN);
         let mut due = Instant::now() + period;
         loop {
             self.gather(due);
@@ -118,9 +124,17 @@ impl Writer {
                     self.samples = 0;
                     self.closing_since = None;
                     self.beat();
+                    if self.told.take().is_some() {
+                        tracing::info!("the journal stores again");
+                    }
                 }
                 Err(error) => {
-                    tracing::warn!("{error}");
+                    // Once, not with every attempt.
+                    let text = error.to_string();
+                    if self.told.as_ref() != Some(&text) {
+                        tracing::error!("{text}");
+                        self.told = Some(text);
+                    }
                     if self.has_tried_enough() {
                         return Some(error);
                     }
