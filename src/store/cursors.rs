@@ -58,7 +58,6 @@ impl Cursors {
         true
     }
 
-    #[cfg(test)]
     pub fn get(&self, name: &str) -> Option<(Position, u64)> {
         self.by_name.get(name).map(|cursor| (cursor.position, cursor.samples_lost))
     }
