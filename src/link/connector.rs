@@ -143,6 +143,7 @@ impl Manager {
         while !stop.load(Ordering::Relaxed) {
             self.take_closed();
             self.start_due();
+            self.settle_stable();
             if let Ok(outcome) = self.outcomes.recv_timeout(POLL) {
                 self.settle(outcome);
             }
@@ -190,6 +191,18 @@ impl Manager {
         }
     }
 
+    /// Connections that have lasted after a trouble.
+    fn settle_stable(&mut self) {
+        for entry in &mut self.entries {
+            if let EntryState::Connected { since } = entry.state
+                && since.elapsed() > STABLE_AFTER
+                && entry.told.take().is_some()
+            {
+                tracing::info!("link \"{}\": connected again", entry.name);
+            }
+        }
+    }
+
     fn settle(&mut self, Outcome { link, result }: Outcome) {
         let entry = &mut self.entries[link.index()];
         match result {
@@ -201,8 +214,10 @@ impl Manager {
                     return;
                 }
                 entry.state = EntryState::Connected { since: Instant::now() };
-                entry.told = None;
-                tracing::info!("link \"{}\": connected", entry.name);
+                // After a trouble it is good news only once it lasts.
+                if entry.told.is_none() {
+                    tracing::info!("link \"{}\": connected", entry.name);
+                }
                 note(&self.notes, link, LinkNote::default());
             }
             Err(trouble) => {
