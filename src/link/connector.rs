@@ -143,7 +143,6 @@ impl Manager {
         while !stop.load(Ordering::Relaxed) {
             self.take_closed();
             self.start_due();
-            self.settle_stable();
             if let Ok(outcome) = self.outcomes.recv_timeout(POLL) {
                 self.settle(outcome);
             }
@@ -191,18 +190,6 @@ impl Manager {
         }
     }
 
-    /// Connections that have lasted after a trouble.
-    fn settle_stable(&mut self) {
-        for entry in &mut self.entries {
-            if let EntryState::Connected { since } = entry.state
-                && since.elapsed() > STABLE_AFTER
-                && entry.told.take().is_some()
-            {
-                tracing::info!("link \"{}\": connected again", entry.name);
-            }
-        }
-    }
-
     fn settle(&mut self, Outcome { link, result }: Outcome) {
         let entry = &mut self.entries[link.index()];
         match result {
@@ -214,10 +201,8 @@ impl Manager {
                     return;
                 }
                 entry.state = EntryState::Connected { since: Instant::now() };
-                // After a trouble it is good news only once it lasts.
-                if entry.told.is_none() {
-                    tracing::info!("link \"{}\": connected", entry.name);
-                }
+                entry.told = None;
+                tracing::info!("link \"{}\": connected", entry.name);
                 note(&self.notes, link, LinkNote::default());
             }
             Err(trouble) => {
