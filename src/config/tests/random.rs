@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::super::{files, gateway, load_parts, read};
+use super::super::{files, load_parts, paths, read};
 use super::{MINIMAL, tag_file};
 
 /// Pieces that get past the parsers more often than random characters do.
