@@ -216,10 +216,9 @@ impl Watched {
             let told: Vec<Status> = seen.iter().map(|s| s.0).filter(|s| *s != Status::GOOD).collect();
             let allowed: &[&[Status]] = match shows {
                 // The request that is the third to go unanswered may be the first of its block.
-                Shows::Silence => &[
-                    &[Status::UNCERTAIN_LAST_USABLE, Status::BAD_NO_COMMUNICATION],
-                    &[Status::BAD_NO_COMMUNICATION],
-                ],
+                Shows::Silence => {
+                    &[&[Status::UNCERTAIN_LAST_USABLE, Status::BAD_NO_COMMUNICATION], &[Status::BAD_NO_COMMUNICATION]]
+                }
                 Shows::DeviceFailure => &[&[Status::BAD_DEVICE_FAILURE]],
             };
             assert!(allowed.contains(&told.as_slice()), "{fault}: {name} showed {told:?}");
