@@ -4,6 +4,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use fieldbeat::config::{self, Guard};
 use fieldbeat::hub::{self, Batch, RingStats};
 use fieldbeat::plan;
 use fieldbeat::plant::{Fault, GatewaySettings, Plant, PlantConfig, Profile, ScanRates};
-use fieldbeat::rt::thread::default_cpus;
+use fieldbeat::rt::thread::{default_cpus, lock_memory};
 use fieldbeat::supervise::floor::{self, Floor, Scheduling};
 use fieldbeat::tag::Nanos;
 
@@ -109,10 +110,6 @@ fn the_detector_bites() {
     ARMED.store(false, Relaxed);
 }
 
-const DEVICES: usize = 4;
-/// The devices from here on never misbehave.
-const HEALTHY: usize = 3;
-const PHASE: Duration = Duration::from_millis(600);
 const FAULTS: [Fault; 9] = [
     Fault::Silence,
     Fault::Garbage,
@@ -124,16 +121,28 @@ const FAULTS: [Fault; 9] = [
     Fault::Refuse,
     Fault::Exceptions(2),
 ];
+/// The first devices misbehave, one in each way; these do not.
+const HEALTHY: usize = 3;
+const PHASE: Duration = Duration::from_millis(700);
+const ROUNDS: u32 = 8;
 
-/// Each faulty device goes through all faults, with a healthy phase after each.
+/// The faults come and go.
 fn misbehave(plant: &Plant) {
-    for round in 0..FAULTS.len() {
-        for device in 0..HEALTHY {
-            plant.set_fault(device, Some(FAULTS[(round + device * 3) % FAULTS.len()]));
-        }
+    for _ in 0..ROUNDS {
+        FAULTS.iter().enumerate().for_each(|(device, fault)| plant.set_fault(device, Some(*fault)));
         std::thread::sleep(PHASE);
-        (0..HEALTHY).for_each(|device| plant.set_fault(device, None));
+        (0..FAULTS.len()).for_each(|device| plant.set_fault(device, None));
         std::thread::sleep(PHASE);
+    }
+}
+
+/// The healthy devices are scanned at 1000 Hz; nine more of those would be the plant's work, not the gateway's.
+fn slow_down_the_faulty(dir: &Path) {
+    for device in 0..FAULTS.len() {
+        let file = dir.join(format!("tags/dev{device}.json"));
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.contains("\"scan_rate_ms\": 1,"));
+        std::fs::write(&file, text.replace("\"scan_rate_ms\": 1,", "\"scan_rate_ms\": 10,")).unwrap();
     }
 }
 
@@ -160,7 +169,7 @@ fn assert_all_was_met(floor: &Floor) {
 fn an_executor_neither_allocates_nor_frees_through_ten_thousand_cycles_of_faults() {
     the_detector_bites();
     let plant = Plant::start(PlantConfig {
-        devices: DEVICES,
+        devices: FAULTS.len() + HEALTHY,
         profile: Profile::Line { tags_per_device: 8 },
         scan_rates: ScanRates::Uniform(Nanos::from_millis(1)),
         cpu: Some(0),
@@ -170,23 +179,28 @@ fn an_executor_neither_allocates_nor_frees_through_ten_thousand_cycles_of_faults
     let dir = tempfile::TempDir::new().unwrap();
     let settings = GatewaySettings { timeout: Nanos::from_millis(20), ..GatewaySettings::default() };
     plant.write_config(dir.path(), &settings).unwrap();
+    slow_down_the_faulty(dir.path());
     let loaded = config::load(dir.path()).unwrap();
     let plan = Arc::new(plan::build(&loaded.config, &default_cpus()).unwrap().plan);
     let scheduling = Scheduling::RealTime { priority: 80, guard: Guard::Auto };
-    let mut floor = floor::prepare(plan.clone(), scheduling).unwrap().start();
+    let prepared = floor::prepare(plan.clone(), scheduling).unwrap();
+    if let Some(missing) = lock_memory() {
+        println!("page faults are not to be judged: {missing}");
+    }
+    let mut floor = prepared.start();
     let rings: Arc<[RingStats]> = plan.executors.iter().map(|_| RingStats::default()).collect();
     let (sender, batches) = crossbeam_channel::bounded::<Arc<Batch>>(16);
     let hub = hub::spawn(std::mem::take(&mut floor.rings), sender, rings.clone()).unwrap();
     // The first loops have nothing to do with the running: threads settle, connections are made.
     std::thread::sleep(Duration::from_millis(500));
-    let scans = || floor.counters.scans.iter().map(|s| s.cycles.get()).min().unwrap();
+    let scans = || floor.counters.scans.iter().map(|s| s.cycles.get()).max().unwrap();
 
     let (faults, cycles) = (page_faults(), scans());
     ARMED.store(true, Relaxed);
-    let end = Instant::now() + PHASE * 2 * FAULTS.len() as u32;
+    let end = Instant::now() + PHASE * 2 * ROUNDS;
     std::thread::scope(|scope| {
         scope.spawn(|| misbehave(&plant));
-        // Nobody takes what the hub brings for the last third: the ring runs full, and samples are dropped.
+        // Nobody takes what the hub brings in the end: the ring runs full, and samples are dropped.
         let taken = end - PHASE * 6;
         while Instant::now() < end {
             match Instant::now() < taken {
@@ -197,10 +211,10 @@ fn an_executor_neither_allocates_nor_frees_through_ten_thousand_cycles_of_faults
     });
     ARMED.store(false, Relaxed);
     let (after, cycles) = (page_faults(), scans() - cycles);
-    println!("{cycles} cycles of each of {} scans", floor.counters.scans.len());
+    println!("{cycles} cycles of the fastest of {} scans", floor.counters.scans.len());
     println!("page faults of the executor: {} minor, {} major", after.0 - faults.0, after.1 - faults.1);
     assert_eq!((ALLOCATIONS.load(Relaxed), FREES.load(Relaxed)), (0, 0), "allocations and frees of an executor");
-    assert!(cycles >= 9_000, "{cycles} cycles were too few to say anything");
+    assert!(cycles >= 10_000, "{cycles} cycles were too few to say anything");
     assert_all_was_met(&floor);
     assert!(floor.counters.dropped() > 0, "the ring never ran full");
     assert!(floor.counters.executors[0].reports_dropped.get() > 0, "nor did that of the reports");
