@@ -72,7 +72,10 @@ fn read_says_what_it_could_not_read_and_fails() {
         assert_eq!(code, 1, "{fault}: {out}{err}");
         let lines: Vec<&str> = out.lines().collect();
         assert!(lines[0].starts_with(name(0)) && lines[0].contains("  Good  "), "{fault}: {out}");
-        assert!(lines[1].starts_with(name(1)) && lines[1].contains(&format!("  -  {status}  never read")), "{fault}: {out}");
+        assert!(
+            lines[1].starts_with(name(1)) && lines[1].contains(&format!("  -  {status}  never read")),
+            "{fault}: {out}"
+        );
         assert!(err.contains(says) && (says.is_empty() || err.contains("link \"dev1\"")), "{fault}: {err}");
         plant.set_fault(1, None);
     }
