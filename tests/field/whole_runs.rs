@@ -40,6 +40,44 @@ fn a_signal_stops_it_cleanly_and_everything_reached_the_journal() {
     }
 }
 
+#[test]
+fn with_every_fault_at_once_the_account_of_samples_and_requests_closes() {
+    let faults = [
+        "0:delay=300@1..3",
+        "1:silence@1..3",
+        "2:exceptions=4@1..3",
+        "3:garbage@1..3",
+        "4:wrong-transaction@1..3",
+        "5:half-frame@1..3",
+        "6:drop@1..3",
+        "7:refuse@1..3",
+        "8:trickle=1000@1..3",
+    ];
+    let plant = Plant::start(PlantConfig {
+        devices: faults.len() + 1,
+        faults: faults.iter().map(|text| text.parse().unwrap()).collect(),
+        cpu: Some(0),
+        ..PlantConfig::default()
+    })
+    .unwrap();
+    let site = Site::of(&plant, &settings());
+    let ended = site.run(&["--seconds", "4"]).end();
+    ended.assert_clean();
+    let stored = site.samples();
+    assert_eq!(stored.samples, ended.samples("stored"));
+    for (device, fault) in faults.iter().enumerate() {
+        let link = &ended.report["links"][format!("dev{device}")];
+        let of = |key: &str| link[key].as_u64().unwrap();
+        let ends = of("replies") + of("exceptions") + of("timeouts") + of("aborted");
+        assert_eq!(of("requests"), ends, "{fault}: every request ends in one way: {link}");
+        let mut own = plant.tags().iter().filter(|tag| tag.device == device);
+        let shown = own.all(|tag| stored.tags[&tag.name].iter().any(|seen| !seen.status.is_good()));
+        assert!(shown, "{fault}: each of its tags shows it");
+    }
+    let mut healthy = plant.tags().iter().filter(|tag| tag.device == faults.len());
+    assert!(healthy.all(|tag| stored.tags[&tag.name].iter().all(|seen| seen.status == Status::GOOD)));
+}
+
 fn run_of(config: PlantConfig) -> (Ended, Site) {
     let plant = Plant::start(PlantConfig { cpu: Some(0), ..config }).unwrap();
     let site = Site::of(&plant, &settings());
