@@ -12,6 +12,8 @@ mod certs;
 mod command_line;
 #[path = "field/faults.rs"]
 mod faults;
+#[path = "field/full_disk.rs"]
+mod full_disk;
 #[path = "field/interop.rs"]
 mod interop;
 mod peers;

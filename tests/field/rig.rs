@@ -185,7 +185,7 @@ pub struct Seen {
 }
 
 impl Stored {
-    fn read(path: &Path) -> Stored {
+    pub fn read(path: &Path) -> Stored {
         let reader = JournalReader::open_read_only(path).unwrap();
         let (mut stored, mut next) = (Stored::default(), 0);
         let mut sequence = None;
