@@ -199,7 +199,8 @@ impl Watched {
             if status == Status::GOOD && seen.last().is_none_or(|(last, _)| *last == Status::GOOD) {
                 // Still the old replies: the fault is just beginning.
                 seen.clear();
-            } else if let Some((_, held)) = seen.last()
+            } else if let Some((last, held)) = seen.last()
+                && *last != Status::GOOD
                 && status != Status::GOOD
             {
                 assert_eq!(*held, time, "{}: a held value keeps its time", bench.plan.tags[*tag].name);
