@@ -26,13 +26,16 @@ const WORKERS_MAX: usize = 16;
 const POLL: Duration = Duration::from_millis(20);
 /// A connection that lives this long was a good one: the next pause starts small again.
 const STABLE_AFTER: Duration = Duration::from_secs(10);
+/// A connection that lives this long has ended the trouble before it: a device that accepts and drops, or talks
+/// nonsense, is not told as well again with each attempt.
+const MENDED_AFTER: Duration = Duration::from_secs(1);
 
 /// What is known of a link's connection, for people.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LinkNote {
-    /// Why it is not connected; empty when it is.
+    /// Why it is not connected, or was not a moment ago; empty when it is.
     pub trouble: String,
-    /// Attempts that failed since the last success.
+    /// Attempts that failed, and connections that did not last, since the last good one.
     pub failures: u32,
 }
 
@@ -143,6 +146,7 @@ impl Manager {
         while !stop.load(Ordering::Relaxed) {
             self.take_closed();
             self.start_due();
+            self.tell_mended();
             if let Ok(outcome) = self.outcomes.recv_timeout(POLL) {
                 self.settle(outcome);
             }
@@ -190,6 +194,18 @@ impl Manager {
         }
     }
 
+    fn tell_mended(&mut self) {
+        for (at, entry) in self.entries.iter_mut().enumerate() {
+            if let EntryState::Connected { since } = entry.state
+                && since.elapsed() > MENDED_AFTER
+                && entry.told.take().is_some()
+            {
+                tracing::info!("link \"{}\": connected", entry.name);
+                note(&self.notes, LinkId(at as u16), LinkNote::default());
+            }
+        }
+    }
+
     fn settle(&mut self, Outcome { link, result }: Outcome) {
         let entry = &mut self.entries[link.index()];
         match result {
@@ -201,9 +217,9 @@ impl Manager {
                     return;
                 }
                 entry.state = EntryState::Connected { since: Instant::now() };
-                entry.told = None;
-                tracing::info!("link \"{}\": connected", entry.name);
-                note(&self.notes, link, LinkNote::default());
+                if entry.told.is_none() {
+                    tracing::info!("link \"{}\": connected", entry.name);
+                }
             }
             Err(trouble) => {
                 entry.state = EntryState::Waiting { until: Instant::now() + jittered(entry.pause) };

@@ -93,11 +93,13 @@ impl Sink {
 
     /// A new status for a tag whose value could not be read: the old value is held, with its old time. A tag
     /// that was never read has no value, and `frame.t` is the time of the status. Nothing happens when the
-    /// tag has that status already.
+    /// tag has that status already, nor does a bad status become uncertain: what was given up, or never was,
+    /// is usable again only once it is read.
     pub fn hold(&mut self, frame: Frame, tag: TagId, ty: u8, is_long: bool, status: Status) {
         let mut scratch = std::mem::take(&mut self.scratch);
         let held = if is_long { self.image.read_long(tag.index(), &mut scratch) } else { self.image.read(tag.index()) };
-        if let Some(held) = held.filter(|held| held.status != status.0) {
+        let worse = |held: &Reading| !(status.is_uncertain() && Status(held.status).is_bad());
+        if let Some(held) = held.filter(|held| held.status != status.0 && worse(held)) {
             self.hold_reading(frame, tag, ty, is_long, status, held, &scratch);
         }
         self.scratch = scratch;

@@ -49,6 +49,8 @@ struct Connection {
     unsent_len: usize,
     /// Timeouts in a row, of any unit.
     quiet_timeouts: u32,
+    /// Something was answered on it.
+    answered: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -355,6 +357,7 @@ impl ModbusTcp {
     fn answered<W: World>(&mut self, unit_at: usize, floor: &mut Floor<W>) {
         if let Some(connection) = &mut self.connection {
             connection.quiet_timeouts = 0;
+            connection.answered = true;
         }
         if self.units[unit_at].answered() {
             floor.counters.links[self.id.index()].set_state(LinkState::Up);
@@ -402,9 +405,10 @@ impl ModbusTcp {
         }
         self.sweep = Some(Sweep { status, next: next + 1 });
         let request = &self.plan.requests[next as usize];
-        let concerned = self.connection.is_none() || self.units[usize::from(request.unit)].is_silent();
-        if concerned {
+        let silent = self.units[usize::from(request.unit)].is_silent();
+        if silent || self.connection.is_none() {
             let cycle = self.scan_at(request.scan).map_or(0, |at| self.scans[at].cycle);
+            let status = if silent { Status::BAD_NO_COMMUNICATION } else { status };
             self.hold(next, cycle, status, now, floor);
         }
     }
@@ -427,7 +431,10 @@ impl ModbusTcp {
             self.scans[scan_at].missed = true;
         }
         self.sweep = Some(Sweep { status: Status::UNCERTAIN_LAST_USABLE, next: 0 });
-        self.lost_for_good_at = now + self.grace();
+        // A connection on which nothing was answered gives no new grace: a device that accepts and drops is away.
+        if connection.answered || self.lost_for_good_at == Nanos::ZERO {
+            self.lost_for_good_at = now + self.grace();
+        }
     }
 
     /// Cuts frames out of what was received. False: the stream is garbage.
@@ -563,8 +570,13 @@ impl<W: World> Link<W> for ModbusTcp {
             floor.give_up(self.id, conn, CloseReason::Refused);
             return;
         }
-        self.connection =
-            Some(Connection { conn, unsent: [0; frame::READ_REQUEST_BYTES], unsent_len: 0, quiet_timeouts: 0 });
+        self.connection = Some(Connection {
+            conn,
+            unsent: [0; frame::READ_REQUEST_BYTES],
+            unsent_len: 0,
+            quiet_timeouts: 0,
+            answered: false,
+        });
         self.sent_on_connection = 0;
         self.received = 0;
         self.starting = false;

@@ -421,6 +421,23 @@ fn a_lost_connection_holds_values_then_gives_them_up() {
 }
 
 #[test]
+fn what_was_given_up_is_not_usable_again_before_it_is_read() {
+    let mut bench = bench(vec![(vec![5], good())], None);
+    bench.run_ms(100);
+    bench.device(0).closed = true;
+    bench.run_ms(300);
+    assert_eq!(bench.status(0), Status::BAD_NO_COMMUNICATION);
+    bench.drain();
+    for _ in 0..3 {
+        assert_eq!(bench.closed.pop().unwrap().reason, CloseReason::Lost);
+        bench.connected.push(Connected { link: LinkId(0), conn: Conn(0) }).unwrap();
+        bench.run_ms(100);
+    }
+    assert_eq!(bench.status(0), Status::BAD_NO_COMMUNICATION);
+    assert!(bench.drain().is_empty(), "nothing new is told of a device that accepts and drops");
+}
+
+#[test]
 fn a_request_is_twelve_bytes_and_its_account_closes() {
     let mut bench = bench(vec![(vec![5], good()), (vec![6], silent())], None);
     bench.run_ms(2_000);
