@@ -6,8 +6,8 @@ use std::sync::atomic::AtomicBool;
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
+use super::super::frame;
 use super::ModbusTcp;
-use super::frame;
 use crate::config::*;
 use crate::plan::{self, Plan};
 use crate::rt::*;
