@@ -90,10 +90,18 @@ fn observed() -> Arc<Observed> {
             dropped: 3,
             evicted: 0,
             commits: 12,
+            commit_max: Nanos::from_millis(20),
         }),
         outputs: vec![(
             "cloud".into(),
-            Box::new(|| OutputView { state: OutputState::Up, lag: 40, acknowledged: 950, published: 12, in_flight: 2 }),
+            Box::new(|| OutputView {
+                state: OutputState::Up,
+                lag: 40,
+                acknowledged: 950,
+                published: 12,
+                in_flight: 2,
+                lost: 0,
+            }),
         )],
         health: Arc::default(),
     })

@@ -79,13 +79,19 @@ impl WriterHandle {
         self.thread.is_finished()
     }
 
-    /// Waits for the last commit; the channel's senders must be gone or go. On a disk without room it gives up
-    /// after [`JOURNAL_CLOSE_RETRY_MAX`].
+    /// Says that the end has come: on a disk without room the thread gives up after
+    /// [`JOURNAL_CLOSE_RETRY_MAX`] and takes what its channel still gets as unsaved. To be called before anyone
+    /// waits for a sender of that channel, which may be held up by a full one.
+    pub fn close(&self) {
+        self.closing.store(true, Relaxed);
+    }
+
+    /// Closes and waits for the last commit; the channel's senders must be gone or go.
     ///
     /// # Errors
     /// The thread's panic.
     pub fn join(self) -> std::thread::Result<WriterEnd> {
-        self.closing.store(true, Relaxed);
+        self.close();
         self.thread.join()
     }
 }
@@ -181,11 +187,13 @@ impl Writer {
         }
     }
 
-    /// What is given up: pending, and still in the channel.
+    /// What is given up: pending, and all that comes until the senders are gone.
     fn count_unsaved(&mut self) -> u64 {
-        self.pending.extend(self.batches.try_iter());
-        let unsaved = self.pending.iter().map(|batch| batch.samples as u64).sum();
-        self.pending.clear();
+        let mut unsaved = 0;
+        for batch in self.pending.drain(..).chain(self.batches.iter()) {
+            unsaved += u64::from(batch.samples);
+            self.stats.heartbeat.fetch_add(1, Relaxed);
+        }
         self.stats.samples_unsaved.fetch_add(unsaved, Relaxed);
         unsaved
     }
