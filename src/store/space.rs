@@ -26,6 +26,7 @@ pub struct Fill {
 pub struct Space {
     file: File,
     reserve: u64,
+    bytes_max: u64,
     /// The disk holds blocks for the file up to here.
     owned: u64,
     /// Some file systems cannot set room aside; then a full disk shows only when it is met.
@@ -36,7 +37,7 @@ impl Space {
     /// Of the file `data`, for a journal of `bytes_max`.
     pub fn new(data: &Path, bytes_max: u64) -> io::Result<Space> {
         let file = OpenOptions::new().read(true).write(true).open(data)?;
-        Ok(Space { file, reserve: reserve_bytes(bytes_max), owned: 0, supported: true })
+        Ok(Space { file, reserve: reserve_bytes(bytes_max), bytes_max, owned: 0, supported: true })
     }
 
     /// Makes sure that `need` bytes can be written, and removals after them.
@@ -44,7 +45,8 @@ impl Space {
     /// # Errors
     /// The disk is full.
     pub fn admit(&mut self, fill: Fill, need: u64) -> io::Result<()> {
-        let Err(full) = self.own(fill.end, fill.end + need + self.reserve) else { return Ok(()) };
+        let to = (fill.end + need + self.reserve).min(self.bytes_max).max(fill.end + need);
+        let Err(full) = self.own(fill.end, to) else { return Ok(()) };
         let room = self.owned.saturating_sub(fill.end);
         let free = fill.end.saturating_sub(fill.used);
         // Free pages inside the file serve as well, but not all fit or are free for use yet; what they cannot
@@ -59,8 +61,9 @@ impl Space {
             return Ok(());
         }
         let from = from.max(self.owned);
-        // In steps, so that it is not asked for at each commit.
-        let step = self.allocate(from, to + self.reserve).map(|()| to + self.reserve);
+        // In steps, so that it is not asked for at each commit; within the bound, unless the file itself is beyond.
+        let ahead = (to + self.reserve).min(self.bytes_max).max(to);
+        let step = self.allocate(from, ahead).map(|()| ahead);
         match step.or_else(|_| self.allocate(from, to).map(|()| to)) {
             Ok(owned) => self.owned = owned,
             Err(error) if is_disk_full(&error) => return Err(error),
