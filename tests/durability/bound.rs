@@ -1,6 +1,7 @@
 //! The journal's byte bound reached while the broker is away: the thread, the journal and the output as the
 //! gateway ties them together, with values that do not compress, since a plant would take too long to fill it.
 
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -110,9 +111,9 @@ fn at_the_bound_the_oldest_goes_counted_and_the_output_goes_on_at_the_oldest_tha
     let held = &reader.accounts().unwrap()[0];
     assert_eq!((held.next_sequence, held.missing), (flooded, 0), "the newest is kept");
     assert!(held.first_sequence > before, "the oldest is gone");
-    use std::os::unix::fs::MetadataExt;
     let on_disk = std::fs::metadata(dir.path().join("data.mdb")).unwrap().blocks() * 512;
-    assert!(on_disk <= JOURNAL_BYTES_MIN, "{on_disk} bytes on the disk");
+    // Some file systems count their own list of a file's extents.
+    assert!(on_disk <= JOURNAL_BYTES_MIN + (64 << 10), "{on_disk} bytes on the disk");
 
     broker.start();
     wait("the rest is acknowledged", || acknowledged_all(flooded));

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use fieldbeat::limits::JOURNAL_BYTES_MIN;
 use fieldbeat::plant::{GatewaySettings, Plant};
 use fieldbeat::store::{Account, JournalReader};
 use serde_json::Value;
@@ -33,7 +34,7 @@ impl Site {
         let settings = GatewaySettings {
             id: "line-4".into(),
             journal_path: Some(journal.clone()),
-            journal_bytes_max: Some(64 << 20),
+            journal_bytes_max: Some(JOURNAL_BYTES_MIN),
             commit_ms: Some(COMMIT_MS),
             metrics_listen: Some(format!("127.0.0.1:{metrics_port}")),
             more: outputs.into(),

@@ -16,8 +16,9 @@ const DEVICES: usize = 4;
 const TAGS_PER_DEVICE: usize = 50;
 /// 200 tags every 10 ms.
 const SAMPLES_PER_MS: f64 = (DEVICES * TAGS_PER_DEVICE) as f64 / 10.0;
-/// For a machine that is busy with something else just then.
+/// For a machine that is busy with something else: usually, and when the journal's thread or its disk has to wait.
 const SLACK_MS: f64 = 50.0;
+const WORST_SLACK_MS: f64 = 250.0;
 
 #[test]
 fn what_was_committed_survives_fifty_kills_and_only_the_last_commit_time_is_lost() {
@@ -83,7 +84,7 @@ fn what_was_committed_survives_fifty_kills_and_only_the_last_commit_time_is_lost
     let (worst_ms, median_ms) = (losses_ms[losses_ms.len() - 1].0, losses_ms[losses_ms.len() / 2].0);
     let between_max_ms = losses_ms.iter().map(|l| l.1).fold(0.0, f64::max);
     let batch_ms = HUB_PERIOD.0 as f64 / 1e6;
-    let bound_ms = f64::from(COMMIT_MS) + batch_ms + 2.0 * commit_max_ms + SLACK_MS;
+    let bound_ms = f64::from(COMMIT_MS) + batch_ms + commit_max_ms;
     println!(
         "{KILLS} kills, {} boots: {} samples committed, none missing at the subscriber, {} repeats, {} values compared",
         accounts.len(),
@@ -94,8 +95,9 @@ fn what_was_committed_survives_fifty_kills_and_only_the_last_commit_time_is_lost
     println!(
         "lost of what was produced when the metrics were read before the kill: median {median_ms:.0} ms, most \
          {worst_ms:.0} ms of samples (what was made between reading and kill, at most {between_max_ms:.0} ms, comes on top); \
-         bound {bound_ms:.0} ms: commit {COMMIT_MS} ms, batch {batch_ms:.0} ms, longest commit {commit_max_ms:.0} ms"
+         expected at most {bound_ms:.0} ms: commit {COMMIT_MS} ms, batch {batch_ms:.0} ms, longest commit {commit_max_ms:.0} ms"
     );
-    assert!(worst_ms <= bound_ms, "{worst_ms} ms of samples were lost, {bound_ms} are allowed");
+    assert!(median_ms <= bound_ms + SLACK_MS, "{median_ms} ms of samples were lost, usually");
+    assert!(worst_ms <= bound_ms + WORST_SLACK_MS, "{worst_ms} ms of samples were lost");
     assert!(ledger.compared > ledger.samples / 2);
 }

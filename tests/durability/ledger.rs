@@ -125,7 +125,7 @@ impl<'a> Ledger<'a> {
                 if has_value {
                     self.compared += 1;
                     let is = |at| is_same(&self.plant.expected_value(tag, at), value);
-                    let moments = (0..TIME_TOLERANCE_MS).map(|ms| Nanos::from_millis(ms));
+                    let moments = (0..TIME_TOLERANCE_MS).map(Nanos::from_millis);
                     let mut around = moments.flat_map(|off| [at - off, at + off]);
                     assert!(around.any(is), "{name} = {value} at {at:?}: {:?}", self.plant.expected_value(tag, at));
                 }
