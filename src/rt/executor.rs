@@ -220,6 +220,11 @@ impl<W: World, L: Link<W>> Executor<W, L> {
     }
 
     #[cfg(test)]
+    pub fn take_connection_for_test(&mut self) -> Option<Connected> {
+        self.connected.pop().ok()
+    }
+
+    #[cfg(test)]
     pub fn floor_for_test(&mut self) -> &mut Floor<W> {
         &mut self.floor
     }

@@ -6,7 +6,7 @@
 //!
 //! This file has no dependency but `sync`, so that it is model-checked as it is (tests/loom).
 
-use super::sync::{AtomicU64, Ordering, fence};
+use super::sync::{AtomicU64, Ordering, READ_TRIES_MAX, fence};
 
 /// The latest reading of one tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -37,10 +37,6 @@ pub struct Image {
     slots: Box<[Slot]>,
     long: Box<[AtomicU64]>,
 }
-
-/// Tries of a reader before it gives up. A write takes some nanoseconds, so this many in a row means that
-/// the writer was stopped in the middle of one; the reader then comes back later instead of spinning.
-const TRIES_MAX: usize = 1000;
 
 impl Image {
     /// `long_bytes_max` has one entry a tag: the most bytes of its long value, 0 for a scalar. Every slot
@@ -109,7 +105,7 @@ impl Image {
     /// The latest reading and the bytes of its long value, as many as fit `out`.
     pub fn read_long(&self, tag: usize, out: &mut [u8]) -> Option<Reading> {
         let slot = self.slots.get(tag)?;
-        (0..TRIES_MAX).find_map(|_| self.try_read(slot, out))
+        (0..READ_TRIES_MAX).find_map(|_| self.try_read(slot, out))
     }
 
     /// One try. `None` when it met a write.

@@ -38,6 +38,8 @@ pub struct ModbusTcp {
     /// When a lost connection turns UncertainLastUsable into BadNoCommunication; zero before the first
     /// release, never once it is done.
     lost_for_good_at: Nanos,
+    /// No connection yet, and its first attempt still has time: tags wait for initial data, nothing is missed.
+    starting: bool,
 }
 
 /// An open connection, and what of a frame the socket would not take yet.
@@ -139,6 +141,7 @@ impl ModbusTcp {
             long: vec![0; long_bytes_max].into_boxed_slice(),
             sweep: None,
             lost_for_good_at: Nanos::ZERO,
+            starting: true,
             plan: Box::new(modbus.clone()),
         }
     }
@@ -499,7 +502,7 @@ impl<W: World> Link<W> for ModbusTcp {
             }
         }
         if suppressed > 0 {
-            self.scans[at].missed = true;
+            self.scans[at].missed = !self.starting;
             floor.counters.links[self.id.index()].suppressed.add(suppressed);
         }
     }
@@ -547,6 +550,7 @@ impl<W: World> Link<W> for ModbusTcp {
         }
         if self.connection.is_none() && self.lost_for_good_at != Nanos::ZERO && now >= self.lost_for_good_at {
             self.lost_for_good_at = Nanos::NEVER;
+            self.starting = false;
             self.sweep = Some(Sweep { status: Status::BAD_NO_COMMUNICATION, next: 0 });
             return;
         }
@@ -563,6 +567,7 @@ impl<W: World> Link<W> for ModbusTcp {
             Some(Connection { conn, unsent: [0; frame::READ_REQUEST_BYTES], unsent_len: 0, quiet_timeouts: 0 });
         self.sent_on_connection = 0;
         self.received = 0;
+        self.starting = false;
         for unit in &mut self.units {
             unit.reconnected(now);
         }

@@ -432,3 +432,18 @@ fn a_request_is_twelve_bytes_and_its_account_closes() {
     let delivered = bench.drain().len() as u64;
     assert_eq!(bench.counters.produced(), delivered + bench.counters.dropped());
 }
+
+#[test]
+fn nothing_is_missed_while_the_first_connection_has_time_and_everything_after() {
+    let mut bench = bench(vec![(vec![5], good())], None);
+    let _ = std::iter::from_fn(|| bench.executor.take_connection_for_test()).count();
+    bench.run_ms(150);
+    assert_eq!(bench.counters.scans[0].deadline_misses.get(), 0);
+    assert_eq!(bench.status(0), Status::BAD_WAITING_FOR_INITIAL_DATA);
+    bench.run_ms(500);
+    assert!(bench.counters.scans[0].deadline_misses.get() > 40);
+    assert_eq!(bench.status(0), Status::BAD_NO_COMMUNICATION);
+    let samples = bench.drain();
+    assert_eq!(samples.len(), 1);
+    assert!(samples[0].has_no_value());
+}

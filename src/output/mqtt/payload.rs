@@ -19,7 +19,7 @@
 //! - `q`: OPC UA StatusCode as a number (OPC 10000-4, section 7.39); 0 is good. Always there.
 //! - `values`: by tag name. Integers with all their digits (64 bits: read them as such), float32 and float64 in
 //!   the shortest form that reads back to the same bits, NaN and infinities as `null` (JSON has none), booleans,
-//!   strings (bytes that are no UTF-8 as U+FFFD), arrays of these. A tag stands at most once in a frame.
+//!   strings (bytes that are no UTF-8 as U+FFFD), arrays of these; `null` while a tag was never read. A tag stands at most once in a frame.
 
 use crate::hub::BatchSample;
 use crate::store::{BootId, Dictionary};
@@ -131,6 +131,9 @@ impl Encoder {
 
     fn value(&mut self, out: &mut Vec<u8>, item: &BatchSample<'_>) {
         let sample = item.sample;
+        if sample.has_no_value() {
+            return out.extend_from_slice(b"null");
+        }
         if !sample.is_long() {
             return scalar(out, ScalarType::from_code(sample.ty), sample.value);
         }
@@ -246,6 +249,16 @@ mod tests {
             "{\"gateway\":\"line-4\",\"boot\":\"0000000000000a2f\",\"executor\":0,\"group\":\"fast\",\"frames\":[\
              {\"seq\":1200,\"t\":1763693956123456,\"cycle\":7,\"q\":0,\"values\":{\"boiler.temperature\":81.5,\"n\":-3}}]}"
         );
+    }
+
+    #[test]
+    fn a_tag_that_was_never_read_is_null() {
+        let never = Sample {
+            status: Status::BAD_NO_COMMUNICATION.0,
+            flags: flags::HELD | flags::NO_VALUE,
+            ..sample(0, ScalarType::Uint16, 0)
+        };
+        assert!(encode(&["a"], vec![never]).contains("\"q\":2150694912,\"values\":{\"a\":null}"));
     }
 
     #[test]

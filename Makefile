@@ -1,0 +1,31 @@
+# Everything a newcomer types. `make demo` needs Rust and a C compiler; `make test` installs what it needs.
+
+CARGO ?= cargo
+
+.PHONY: demo build test bench setup-test check-format lint unit
+
+# ARGS go to the demo: make demo ARGS="--seconds 20 --fault 3:silence@5..10"
+demo:
+	$(CARGO) build --release
+	./target/release/fieldbeat demo $(ARGS)
+
+build:
+	$(CARGO) build --release
+
+test: setup-test check-format lint unit
+
+setup-test:
+	sh tests/setup.sh
+
+check-format:
+	$(CARGO) fmt --all --check
+
+lint:
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+unit:
+	$(CARGO) test
+	$(CARGO) test -p fieldbeat-loom
+
+bench: setup-test
+	sh benches/run.sh

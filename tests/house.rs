@@ -1,0 +1,148 @@
+//! The house keeps its order: imports point down, the floor stays clean, a file says what it is about.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Which modules each module may import. Nobody else's business is nobody's import.
+const MAY_IMPORT: [(&str, &[&str]); 13] = [
+    ("tag", &[]),
+    ("limits", &["tag"]),
+    ("config", &["limits", "tag"]),
+    ("plan", &["config", "limits", "tag"]),
+    ("rt", &["limits", "plan", "tag"]),
+    ("link", &["config", "limits", "plan", "rt", "tag"]),
+    ("hub", &["limits", "plan", "rt", "tag"]),
+    ("store", &["config", "hub", "limits", "tag"]),
+    ("output", &["config", "hub", "limits", "store", "tag"]),
+    ("serve", &["config", "hub", "limits", "plan", "rt", "tag"]),
+    ("plant", &["config", "limits", "tag"]),
+    ("supervise", &["config", "hub", "limits", "link", "output", "plan", "rt", "serve", "store", "tag"]),
+    (
+        "cli",
+        &["config", "hub", "limits", "link", "output", "plan", "plant", "rt", "serve", "store", "supervise", "tag"],
+    ),
+];
+
+/// What the floor's files must not contain outside their tests: it allocates, locks, logs or resolves.
+const NOT_ON_THE_FLOOR: [&str; 9] = [
+    "tracing::",
+    "println!",
+    "format!",
+    "String",
+    ".to_owned()",
+    "Mutex",
+    "HashMap",
+    "to_socket_addrs",
+    ".collect::<Vec",
+];
+/// Files beside the floor's loop: they run before it or in other threads.
+const BESIDE_THE_FLOOR: [&str; 2] = ["src/rt/thread.rs", "src/link/connector.rs"];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// Path from the root, and the text without comments and without the part that is compiled for tests only.
+fn code() -> BTreeMap<String, String> {
+    let mut files = Vec::new();
+    sources(&root().join("src"), &mut files);
+    files
+        .into_iter()
+        .filter(|path| !path.to_string_lossy().contains("tests"))
+        .map(|path| {
+            let text = fs::read_to_string(&path).unwrap();
+            let code: Vec<&str> = text
+                .split("#[cfg(test)]\nmod tests")
+                .next()
+                .unwrap()
+                .lines()
+                .filter(|line| !line.trim_start().starts_with("//"))
+                .collect();
+            (path.strip_prefix(root()).unwrap().display().to_string(), code.join("\n"))
+        })
+        .collect()
+}
+
+fn module_of(path: &str) -> &str {
+    path.trim_start_matches("src/").split('/').next().unwrap().trim_end_matches(".rs")
+}
+
+#[test]
+fn imports_point_down() {
+    let allowed: BTreeMap<&str, &[&str]> = MAY_IMPORT.into_iter().collect();
+    let mut wrong = Vec::new();
+    for (path, text) in code() {
+        let module = module_of(&path);
+        if matches!(module, "lib" | "main") {
+            continue;
+        }
+        let Some(may) = allowed.get(module) else {
+            wrong.push(format!("{path}: the module {module} is not on the map of this test"));
+            continue;
+        };
+        for part in text.split("crate::").skip(1) {
+            let target: String = part.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            let is_module = allowed.contains_key(target.as_str());
+            if is_module && target != module && !may.contains(&target.as_str()) {
+                wrong.push(format!("{path} imports {target}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn the_map_has_no_circle() {
+    for (at, (module, may)) in MAY_IMPORT.iter().enumerate() {
+        for target in *may {
+            let place = MAY_IMPORT.iter().position(|(m, _)| m == target);
+            assert!(place.is_some_and(|p| p < at), "{module} imports {target}, which does not lie below it");
+        }
+    }
+}
+
+#[test]
+fn the_floor_does_not_allocate_lock_or_log() {
+    let mut wrong = Vec::new();
+    for (path, text) in code() {
+        let floor = matches!(module_of(&path), "rt" | "link") && !BESIDE_THE_FLOOR.contains(&path.as_str());
+        if floor {
+            wrong.extend(NOT_ON_THE_FLOOR.iter().filter(|w| text.contains(**w)).map(|w| format!("{path}: {w}")));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn each_file_says_what_it_is_about() {
+    let mut files = Vec::new();
+    for dir in ["src", "tests", "benches"] {
+        sources(&root().join(dir), &mut files);
+    }
+    let silent: Vec<_> = files.iter().filter(|path| !fs::read_to_string(path).unwrap().starts_with("//! ")).collect();
+    assert!(silent.is_empty(), "the first line is no //! line: {silent:#?}");
+}
+
+#[test]
+fn nothing_is_left_open() {
+    let marks = ["todo!(", "unimplemented!(", "dbg!(", "FIXME"];
+    let mut wrong = Vec::new();
+    for (path, text) in code() {
+        wrong.extend(marks.iter().filter(|m| text.contains(**m)).map(|m| format!("{path}: {m}")));
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}

@@ -1,0 +1,58 @@
+#!/bin/sh
+# Puts in place the independent peers that the tests talk to. As root on Debian it installs what is missing;
+# elsewhere it says what to install, and fails.
+set -eu
+cd "$(dirname "$0")/.."
+
+missing=
+need() { # command, Debian package
+	command -v "$1" >/dev/null 2>&1 || missing="$missing $2"
+}
+find_missing() {
+	missing=
+	need cc build-essential
+	need pkg-config pkg-config
+	need python3 python3
+	need mosquitto mosquitto
+	need mosquitto_sub mosquitto-clients
+	need mbpoll mbpoll
+	need promtool prometheus
+	need setpriv util-linux
+	if command -v pkg-config >/dev/null 2>&1; then
+		pkg-config --exists libmodbus || missing="$missing libmodbus-dev"
+	else
+		missing="$missing libmodbus-dev"
+	fi
+	python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || missing="$missing python3-venv"
+}
+
+find_missing
+if [ -n "$missing" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+	echo "installing:$missing"
+	# Nothing of it is to run as a service: the tests start their own.
+	if [ ! -e /usr/sbin/policy-rc.d ]; then
+		printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+		chmod +x /usr/sbin/policy-rc.d
+		trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+	fi
+	apt-get update -qq
+	# shellcheck disable=SC2086
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+	find_missing
+fi
+if [ -n "$missing" ]; then
+	echo "the tests need these Debian packages:$missing" >&2
+	echo "install them (apt-get install$missing), or run make test as root" >&2
+	exit 1
+fi
+
+# The Python peers, in an environment of their own.
+packages="pymodbus==3.11.4"
+if ! .venv/bin/python -c 'import pymodbus' >/dev/null 2>&1; then
+	echo "installing for Python: $packages"
+	python3 -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check $packages || {
+		echo "pip could not install $packages into .venv; is a package index reachable?" >&2
+		exit 1
+	}
+fi
