@@ -345,7 +345,7 @@ fn the_report_has_every_figure_of_the_run() {
         })
     );
     assert_eq!(report["samples"], serde_json::json!({ "produced": 1000, "stored": 990, "dropped": 10 }));
-    assert_eq!(report["outputs"]["cloud"], serde_json::json!({ "acked": 950, "pending": 40 }));
+    assert_eq!(report["outputs"]["cloud"], serde_json::json!({ "acked": 950, "pending": 40, "lost": 0 }));
     assert_eq!(report["duration_seconds"], 30.5);
     assert!(report["process"]["anonymous_bytes"].as_u64().unwrap() > 0);
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else is left there");
