@@ -69,8 +69,7 @@ fn a_gateway_on_a_full_disk_keeps_its_beat_and_stores_again_when_there_is_room()
     let dropped = gateway.metrics().unwrap().dropped_at_rings();
     std::thread::sleep(Duration::from_millis(500));
     assert_eq!(gateway.metrics().unwrap().dropped_at_rings(), dropped, "nothing is dropped any longer");
-    let (code, health) = gateway.get("/health").unwrap();
-    assert_eq!(code, 200, "{health}");
+    gateway.until_well();
     let status = gateway.terminate(Duration::from_secs(20));
     assert!(status.success(), "{status}\n{}", site.log());
 

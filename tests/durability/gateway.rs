@@ -115,6 +115,11 @@ impl Gateway<'_> {
         wait(what, || self.metrics().is_some_and(|metrics| done(&metrics)));
     }
 
+    /// Waits until nothing is wrong: health is told a few times a second.
+    pub fn until_well(&self) {
+        wait("health is ok", || self.get("/health").is_ok_and(|(code, body)| code == 200 && body.contains("\"ok\"")));
+    }
+
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
