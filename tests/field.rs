@@ -5,15 +5,12 @@
 
 #[path = "field/bad_input.rs"]
 mod bad_input;
-#[path = "mqtt/certs.rs"]
-#[allow(dead_code, reason = "each test binary uses its own part")]
+#[path = "support/certs.rs"]
 mod certs;
 #[path = "field/command_line.rs"]
 mod command_line;
 #[path = "field/faults.rs"]
 mod faults;
-#[path = "field/full_disk.rs"]
-mod full_disk;
 #[path = "field/interop.rs"]
 mod interop;
 mod peers;

@@ -51,7 +51,6 @@ pub struct ExecutorPort {
 /// A running connector. Stops and closes everything when told and joined.
 pub struct Connector {
     manager: JoinHandle<()>,
-    workers: Vec<JoinHandle<()>>,
 }
 
 struct Job {
@@ -88,12 +87,10 @@ impl Connector {
     pub fn start(plan: &Plan, ports: Vec<ExecutorPort>, notes: LinkNotes, stop: Arc<AtomicBool>) -> Connector {
         let (job_sender, jobs) = bounded::<Job>(plan.links.len().max(1));
         let (outcome_sender, outcomes) = bounded::<Outcome>(plan.links.len().max(1));
-        let workers = (0..plan.links.len().min(WORKERS_MAX))
-            .map(|_| {
-                let (jobs, outcomes) = (jobs.clone(), outcome_sender.clone());
-                spawn("fb-connect", move || work(&jobs, &outcomes))
-            })
-            .collect();
+        for _ in 0..plan.links.len().min(WORKERS_MAX) {
+            let (jobs, outcomes) = (jobs.clone(), outcome_sender.clone());
+            drop(spawn("fb-connect", move || work(&jobs, &outcomes)));
+        }
         let entries = plan
             .links
             .iter()
@@ -107,15 +104,13 @@ impl Connector {
             .collect();
         let targets = plan.links.iter().map(|link| target(&link.protocol)).collect();
         let manager = Manager { entries, targets, ports, jobs: job_sender, outcomes, notes };
-        Connector { manager: spawn("fb-connector", move || manager.run(&stop)), workers }
+        Connector { manager: spawn("fb-connector", move || manager.run(&stop)) }
     }
 
-    /// Waits for its end; the executors must have been told to stop.
+    /// Waits for its end; the executors must have been told to stop. A name that is still being resolved, or a
+    /// connection that is still being tried, is not waited for: what comes of it is closed at once.
     pub fn join(self) {
         let _ = self.manager.join();
-        for worker in self.workers {
-            let _ = worker.join();
-        }
     }
 }
 
