@@ -17,7 +17,10 @@ use crate::link::connector::{Connector, ExecutorPort, LinkNote, LinkNotes};
 use crate::link::modbus::ModbusTcp;
 use crate::plan::{ExecutorPlan, Plan};
 use crate::rt::thread::{self as rt_thread, Missing};
-use crate::rt::{Clock, Closed, Connected, Counters, Executor, Image, LinuxWorld, Report, Sink, Wiring, monotonic_now};
+use crate::rt::{
+    Clock, Closed, Connected, Counters, Executor, Image, LinuxWorld, Report, Sink, Wiring, monotonic_now,
+    thread_cpu_time,
+};
 use crate::tag::{ExecutorId, Nanos, Sample, Status};
 
 /// Reports that may wait for the statistics: a second of a busy executor.
@@ -103,10 +106,14 @@ pub fn prepare(plan: Arc<Plan>, scheduling: Scheduling) -> io::Result<Prepared> 
         let (gate, opened) = bounded(1);
         let (tell, told) = bounded(1);
         let cpu = executor_plan.cpu;
+        let counters = floor.counters.clone();
         let thread = thread::Builder::new()
             .name(format!("fb-exec{index}"))
             .stack_size(rt_thread::STACK_BYTES)
-            .spawn(move || run_executor(executor, cpu, scheduling, &tell, &opened))?;
+            .spawn(move || {
+                run_executor(executor, cpu, scheduling, &tell, &opened);
+                counters.executors[index].cpu_ns.add(thread_cpu_time().0);
+            })?;
         floor.threads.push(thread);
         gates.push(gate);
         if let Ok((missing, guard)) = told.recv() {
