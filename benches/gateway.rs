@@ -165,7 +165,9 @@ fn blocking(plant: &Plant, seconds: u64) -> Run {
         .args(plant.addresses())
         .stdout(Stdio::piped())
         .spawn()
-        .unwrap_or_else(|error| panic!("{}: {error}; build it: cargo build --release -p fieldbeat-peers", program.display()));
+        .unwrap_or_else(|error| {
+            panic!("{}: {error}; build it: cargo build --release -p fieldbeat-peers", program.display())
+        });
     let anonymous_mb = watch(&mut child);
     let output = child.wait_with_output().expect("output");
     assert!(output.status.success(), "the blocking loop needs real-time priority: run as root");
@@ -227,7 +229,10 @@ fn main() {
             ways[way].push(run);
         }
     }
-    println!("Medians of {rounds} rounds of {seconds} s, {:.0} s in all; CPU in percent of one core.\n", started.elapsed().as_secs_f64());
+    println!(
+        "Medians of {rounds} rounds of {seconds} s, {:.0} s in all; CPU in percent of one core.\n",
+        started.elapsed().as_secs_f64()
+    );
     println!("| | gateway with MQTT | blocking loop | gateway without output |");
     println!("|---|---|---|---|");
     row("cycles of devices", &ways, 0, |r| r.cycles);

@@ -1,7 +1,8 @@
 //! The loop that a gateway is measured against: one thread a device, blocking sockets, rmodbus, SCHED_FIFO on
 //! one CPU, absolute sleeps. It reads and decodes, and does nothing with the values.
 //!
-//! `blocking-loop --cpu N --seconds S --period-us P --registers R ADDRESS…` prints one line of JSON.
+//! `blocking-loop --cpu N --seconds S --period-us P --registers R [--one-read 1] ADDRESS…` prints one line of
+//! JSON. A reply is read as rmodbus shows it, head first and then the rest; with `--one-read 1` in one call.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -24,6 +25,7 @@ struct Args {
     seconds: u64,
     period_ns: u64,
     registers: u16,
+    one_read: bool,
     devices: Vec<SocketAddr>,
 }
 
@@ -63,7 +65,8 @@ fn main() -> ExitCode {
 }
 
 fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, String> {
-    let mut args = Args { cpu: 0, seconds: 10, period_ns: 10_000_000, registers: 200, devices: Vec::new() };
+    let devices = Vec::new();
+    let mut args = Args { cpu: 0, seconds: 10, period_ns: 10_000_000, registers: 200, one_read: false, devices };
     while let Some(word) = words.next() {
         let mut number = || -> Result<u64, String> {
             let text = words.next().ok_or(format!("{word} needs a number"))?;
@@ -73,6 +76,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, String> {
             "--cpu" => args.cpu = number()? as usize,
             "--seconds" => args.seconds = number()?,
             "--period-us" => args.period_ns = number()? * 1000,
+            "--one-read" => args.one_read = number()? != 0,
             "--registers" => args.registers = number()? as u16,
             address => args.devices.push(address.parse().map_err(|_| format!("{address} is no address"))?),
         }
@@ -90,12 +94,13 @@ fn measure(args: &Args) -> io::Result<String> {
         .iter()
         .enumerate()
         .map(|(i, &device)| {
-            let (cpu, period, registers) = (args.cpu, args.period_ns, args.registers);
+            let (cpu, period, registers, one_read) = (args.cpu, args.period_ns, args.registers, args.one_read);
             let first = start + step * i as u64;
             let cycles = args.seconds * 1_000_000_000 / period;
             let cpu_ns = cpu_ns.clone();
             std::thread::Builder::new().stack_size(256 << 10).spawn(move || {
-                let done = become_real_time(cpu).and_then(|()| follow(device, first, period, cycles, registers));
+                let done = become_real_time(cpu)
+                    .and_then(|()| follow(Exchange::connect(device, one_read)?, first, period, cycles, registers));
                 cpu_ns.fetch_add(clock(libc::CLOCK_THREAD_CPUTIME_ID), Ordering::Relaxed);
                 done
             })
@@ -131,16 +136,12 @@ fn measure(args: &Args) -> io::Result<String> {
 }
 
 /// One device's beat.
-fn follow(device: SocketAddr, first: u64, period: u64, cycles: u64, registers: u16) -> io::Result<Loop> {
-    let stream = TcpStream::connect(device)?;
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(REPLY_TIMEOUT))?;
+fn follow(mut exchange: Exchange, first: u64, period: u64, cycles: u64, registers: u16) -> io::Result<Loop> {
     let mut out = Loop::default();
     let room = cycles as usize + 1;
     out.release_jitter_ns.reserve(room);
     out.issue_jitter_ns.reserve(room * 2);
     out.sample_age_ns.reserve(room * 2);
-    let mut exchange = Exchange { stream, request: Vec::with_capacity(16), reply: Vec::with_capacity(260), id: 0 };
     let mut values: Vec<f32> = Vec::with_capacity(usize::from(registers) / 2);
     let end = first + cycles * period;
     let mut next = first;
@@ -159,7 +160,7 @@ fn follow(device: SocketAddr, first: u64, period: u64, cycles: u64, registers: u
                 }
                 Err(error) => {
                     if out.errors == 0 {
-                        eprintln!("{device}: {error}");
+                        eprintln!("{:?}: {error}", exchange.stream.peer_addr());
                     }
                     out.errors += 1;
                 }
@@ -185,9 +186,17 @@ struct Exchange {
     request: Vec<u8>,
     reply: Vec<u8>,
     id: u16,
+    one_read: bool,
 }
 
 impl Exchange {
+    fn connect(device: SocketAddr, one_read: bool) -> io::Result<Exchange> {
+        let stream = TcpStream::connect(device)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(REPLY_TIMEOUT))?;
+        Ok(Exchange { stream, request: Vec::with_capacity(16), reply: Vec::with_capacity(260), id: 0, one_read })
+    }
+
     /// Reads `count` registers as float32 and says when the request was sent and the values were there.
     fn read(&mut self, first: u16, count: u16, values: &mut Vec<f32>) -> io::Result<(u64, u64)> {
         let broken = |error| io::Error::other(format!("{error}"));
@@ -197,12 +206,18 @@ impl Exchange {
         request.generate_get_holdings(first, count, &mut self.request).map_err(broken)?;
         self.stream.write_all(&self.request)?;
         let sent = now();
-        self.reply.resize(6, 0);
-        self.stream.read_exact(&mut self.reply)?;
+        self.reply.resize(if self.one_read { 260 } else { 6 }, 0);
+        let mut have = 0;
+        while have < 6 {
+            match self.stream.read(&mut self.reply[have..])? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                n => have += n,
+            }
+        }
         let head = [self.reply[0], self.reply[1], self.reply[2], self.reply[3], self.reply[4], self.reply[5]];
         let length = guess_response_frame_len(&head, ModbusProto::TcpUdp).map_err(broken)?;
         self.reply.resize(usize::from(length), 0);
-        self.stream.read_exact(&mut self.reply[6..])?;
+        self.stream.read_exact(&mut self.reply[have.min(usize::from(length))..])?;
         let bytes = request.parse_slice(&self.reply).map_err(broken)?;
         for four in bytes.chunks_exact(4) {
             values.push(f32::from_be_bytes([four[0], four[1], four[2], four[3]]));
