@@ -132,7 +132,8 @@ fn parse_cpu_list(text: &str) -> Vec<u32> {
 /// How late a thread wakes from a short sleep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WakeUp {
-    pub median: Nanos,
+    /// The 10th percentile: nearly every wake-up is at least this late.
+    pub p10: Nanos,
     /// The 95th percentile.
     pub p95: Nanos,
 }
@@ -155,7 +156,7 @@ pub fn measure_wake_up(rounds: usize) -> WakeUp {
         .collect();
     late.sort_unstable();
     let at = |percent: usize| Nanos(late.get(rounds * percent / 100).copied().unwrap_or(0));
-    WakeUp { median: at(50), p95: at(95) }
+    WakeUp { p10: at(10), p95: at(95) }
 }
 
 #[cfg(test)]

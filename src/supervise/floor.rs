@@ -153,9 +153,9 @@ fn calibrated(guard: Guard, releases_per_s: f64) -> Nanos {
         Guard::Fixed(guard) => guard,
         Guard::Auto => {
             let late = rt_thread::measure_wake_up(CALIBRATION_ROUNDS);
-            // What a wake-up is late anyway is not spun away: only what is left of the guard costs.
+            // What nearly every wake-up is late is not spun away: only what is left of the guard costs.
             let spin = Nanos((GUARD_CPU_SHARE * 1e9 / releases_per_s.max(1.0)) as u64);
-            Nanos(late.p95.0 + late.p95.0 / 4).min(late.median + spin).clamp(GUARD_MIN, GUARD_MAX)
+            Nanos(late.p95.0 + late.p95.0 / 4).min(late.p10 + spin).clamp(GUARD_MIN, GUARD_MAX)
         }
     }
 }
