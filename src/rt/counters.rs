@@ -116,6 +116,8 @@ pub struct ExecutorCounters {
     pub loops: Count,
     /// Reports dropped because the statistics ring was full.
     pub reports_dropped: Count,
+    /// Nanoseconds of CPU that the thread has used; written when it ends.
+    pub cpu_ns: Count,
 }
 
 /// Every count of the floor.

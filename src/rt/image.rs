@@ -73,12 +73,23 @@ impl Image {
     /// Writes a reading. Only the tag's executor may call it.
     #[inline]
     pub fn write(&self, tag: usize, reading: Reading) {
-        self.write_long(tag, reading, &[]);
+        self.write_with(tag, reading, |_| {});
     }
 
     /// Writes a reading with the bytes of a long value. Only the tag's executor may call it.
-    #[inline]
     pub fn write_long(&self, tag: usize, reading: Reading, bytes: &[u8]) {
+        self.write_with(tag, reading, |slot| {
+            for (word, chunk) in self.long_of(slot).iter().zip(bytes.chunks(8)) {
+                let mut padded = [0u8; 8];
+                padded[..chunk.len()].copy_from_slice(chunk);
+                word.store(u64::from_le_bytes(padded), Ordering::Relaxed);
+            }
+        });
+    }
+
+    /// Writes a reading, and with `long` what belongs to it, under the slot's lock.
+    #[inline(always)]
+    fn write_with(&self, tag: usize, reading: Reading, long: impl FnOnce(&Slot)) {
         let slot = &self.slots[tag];
         let sequence = slot.sequence.load(Ordering::Relaxed);
         // Sync point A: a reader that sees any store below also sees this odd number, or the even one
@@ -88,11 +99,7 @@ impl Image {
         slot.t_mono_ns.store(reading.t_mono_ns, Ordering::Relaxed);
         slot.value.store(reading.value, Ordering::Relaxed);
         slot.status_cycle.store(u64::from(reading.status) << 32 | u64::from(reading.cycle), Ordering::Relaxed);
-        for (word, chunk) in self.long_of(slot).iter().zip(bytes.chunks(8)) {
-            let mut padded = [0u8; 8];
-            padded[..chunk.len()].copy_from_slice(chunk);
-            word.store(u64::from_le_bytes(padded), Ordering::Relaxed);
-        }
+        long(slot);
         // Sync point C: everything above is visible to a reader that loads this number (pairs with D).
         slot.sequence.store(sequence.wrapping_add(2), Ordering::Release);
     }

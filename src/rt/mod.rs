@@ -15,7 +15,7 @@ pub use counters::{Count, Counters, ExecutorCounters, GroupCounters, LinkCounter
 pub use executor::{Clock, Connected, Executor, Wiring};
 pub use image::{Image, Reading};
 pub use link::{CloseReason, Closed, Floor, Link, ScanRelease};
-pub use linux::{LinuxWorld, monotonic_now};
+pub use linux::{LinuxWorld, monotonic_now, thread_cpu_time};
 pub use report::{Report, RequestResult};
 pub use sink::{Frame, Sink};
 pub use world::{Conn, Io, Ready, World};

@@ -129,8 +129,17 @@ fn parse_cpu_list(text: &str) -> Vec<u32> {
         .collect()
 }
 
-/// How late the calling thread wakes: the 95th percentile of `rounds` short sleeps.
-pub fn measure_wake_up(rounds: usize) -> Nanos {
+/// How late a thread wakes from a short sleep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WakeUp {
+    /// The 10th percentile: nearly every wake-up is at least this late.
+    pub p10: Nanos,
+    /// The 95th percentile.
+    pub p95: Nanos,
+}
+
+/// How late the calling thread wakes, of `rounds` short sleeps.
+pub fn measure_wake_up(rounds: usize) -> WakeUp {
     let mut late: Vec<u64> = (0..rounds)
         .map(|_| {
             let until = monotonic_now() + Nanos::from_micros(300);
@@ -146,7 +155,8 @@ pub fn measure_wake_up(rounds: usize) -> Nanos {
         })
         .collect();
     late.sort_unstable();
-    Nanos(late.get(rounds * 95 / 100).copied().unwrap_or(0))
+    let at = |percent: usize| Nanos(late.get(rounds * percent / 100).copied().unwrap_or(0));
+    WakeUp { p10: at(10), p95: at(95) }
 }
 
 #[cfg(test)]

@@ -89,6 +89,8 @@ pub struct OutputReport {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ProcessReport {
     pub cpu_seconds: f64,
+    /// Of these, in the executors' threads; known when those have ended.
+    pub executors_cpu_seconds: f64,
     pub rss_bytes: u64,
     pub anonymous_bytes: u64,
 }
@@ -175,6 +177,7 @@ impl RunReport {
             outputs: outputs.collect(),
             process: ProcessReport {
                 cpu_seconds: usage.cpu_s,
+                executors_cpu_seconds: counters.executors.iter().map(|e| e.cpu_ns.get() as f64 / 1e9).sum(),
                 rss_bytes: usage.resident_bytes,
                 anonymous_bytes: usage.anonymous_bytes,
             },

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
 
 use super::error::JournalError;
 use super::journal::Journal;
@@ -16,6 +16,9 @@ use crate::tag::Nanos;
 
 /// The longest the heartbeat stands still while the thread lives and no call to the disk hangs.
 const HEARTBEAT: Duration = Duration::from_millis(100);
+
+/// Pause after batches came: those that follow are taken together, not with a wake-up each.
+const GATHER_PAUSE: Duration = Duration::from_millis(10);
 
 /// A shorter one would only keep the thread spinning.
 const COMMIT_PERIOD_MIN: Duration = Duration::from_millis(1);
@@ -157,14 +160,36 @@ impl Writer {
             let wait = due.saturating_duration_since(Instant::now());
             match self.batches.recv_timeout(wait.min(HEARTBEAT)) {
                 Ok(batch) => {
-                    self.samples += batch.slots.len();
-                    self.pending.push(batch);
+                    self.hold(batch);
+                    self.take_waiting();
+                    if !self.disconnected && self.samples < self.journal.commit_slots_max() {
+                        std::thread::sleep(wait.min(GATHER_PAUSE));
+                    }
                 }
                 Err(RecvTimeoutError::Disconnected) => self.disconnected = true,
                 Err(RecvTimeoutError::Timeout) if Instant::now() >= due => return,
                 Err(RecvTimeoutError::Timeout) => {}
             }
         }
+    }
+
+    /// Takes what waits in the channel already.
+    fn take_waiting(&mut self) {
+        while self.samples < self.journal.commit_slots_max() {
+            match self.batches.try_recv() {
+                Ok(batch) => self.hold(batch),
+                Err(TryRecvError::Empty) => return,
+                Err(TryRecvError::Disconnected) => {
+                    self.disconnected = true;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn hold(&mut self, batch: Arc<Batch>) {
+        self.samples += batch.slots.len();
+        self.pending.push(batch);
     }
 
     fn has_tried_enough(&mut self) -> bool {

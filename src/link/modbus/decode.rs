@@ -18,7 +18,7 @@ pub struct BlockBytes<'a> {
 }
 
 /// Reads the scalar that `decode` describes: its 64 raw bits, scaled if it is.
-#[inline]
+#[inline(always)]
 pub fn scalar(decode: &Decode, block: BlockBytes<'_>) -> Result<u64, NotAValue> {
     let ValueType::Scalar(ty) = decode.ty else { return Err(NotAValue) };
     let at = usize::from(decode.first.wrapping_sub(block.first));
@@ -44,7 +44,7 @@ pub fn long(decode: &Decode, block: BlockBytes<'_>, out: &mut [u8]) -> Result<us
     }
 }
 
-#[inline]
+#[inline(always)]
 fn element(field: FieldType, order: WordOrder, bytes: &[u8], at: usize) -> Result<u64, NotAValue> {
     match field {
         FieldType::Float32 | FieldType::Uint32 => registers::<2>(bytes, at, order),
@@ -64,18 +64,30 @@ fn element(field: FieldType, order: WordOrder, bytes: &[u8], at: usize) -> Resul
     }
 }
 
-/// `N` registers as one number, the most significant byte A first after the order is undone.
-#[inline]
+/// `N` registers (1, 2 or 4) as one number, the most significant byte A first after the order is undone.
+#[inline(always)]
 fn registers<const N: usize>(bytes: &[u8], at: usize, order: WordOrder) -> Result<u64, NotAValue> {
     let bytes = bytes.get(at * 2..at * 2 + N * 2).ok_or(NotAValue)?;
-    let mut value = 0u64;
-    for i in 0..N {
-        let place = if order.swaps_words() { N - 1 - i } else { i };
-        let word = u16::from_be_bytes([bytes[place * 2], bytes[place * 2 + 1]]);
-        let word = if order.swaps_bytes() { word.swap_bytes() } else { word };
-        value = value << 16 | u64::from(word);
+    // One load of the whole width; the usual order is then done, the others are a swap away.
+    let mut value = match *bytes {
+        [a, b] => u64::from(u16::from_be_bytes([a, b])),
+        [a, b, c, d] => u64::from(u32::from_be_bytes([a, b, c, d])),
+        [a, b, c, d, e, f, g, h] => u64::from_be_bytes([a, b, c, d, e, f, g, h]),
+        _ => return Err(NotAValue),
+    };
+    if order.swaps_words() {
+        value = words_reversed::<N>(value);
+    }
+    if order.swaps_bytes() {
+        value = (value & 0xFF00_FF00_FF00_FF00) >> 8 | (value & 0x00FF_00FF_00FF_00FF) << 8;
     }
     Ok(value)
+}
+
+/// The lowest `N` 16-bit words in the opposite order.
+#[inline]
+fn words_reversed<const N: usize>(value: u64) -> u64 {
+    (0..N).fold(0, |out, word| out << 16 | (value >> (16 * word)) & 0xFFFF)
 }
 
 /// Packed BCD, the most significant digit first. A digit above 9 is no value.
@@ -92,11 +104,17 @@ fn bcd(packed: u64) -> Result<u64, NotAValue> {
 }
 
 /// Raw bits → the tag's own type: as they are, or `raw × scale + offset` as float64.
-#[inline]
+#[inline(always)]
 fn scaled(decode: &Decode, ty: ScalarType, raw: u64) -> u64 {
-    if decode.scale == 1.0 && decode.offset == 0.0 || ty != ScalarType::Float64 {
+    // The type first: most tags have their own, and need no look at the factors.
+    if ty != ScalarType::Float64 || decode.scale == 1.0 && decode.offset == 0.0 {
         return raw;
     }
+    rescaled(decode, raw)
+}
+
+#[inline(never)]
+fn rescaled(decode: &Decode, raw: u64) -> u64 {
     let number = match decode.field.scalar() {
         ScalarType::Int16 | ScalarType::Int32 | ScalarType::Int64 => raw as i64 as f64,
         ScalarType::Float32 => f64::from(f32::from_bits(raw as u32)),
