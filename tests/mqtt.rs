@@ -3,15 +3,19 @@
 
 #![allow(clippy::unwrap_used, reason = "a helper of a test may fail it")]
 
-#[path = "mqtt/certs.rs"]
+#[path = "support/certs.rs"]
 mod certs;
 #[path = "mqtt/failures.rs"]
 mod failures;
 #[path = "mqtt/journal.rs"]
 mod journal;
+#[path = "mqtt/ledger.rs"]
+mod ledger;
+#[path = "support/message.rs"]
+mod message;
 #[path = "mqtt/outages.rs"]
 mod outages;
-#[path = "mqtt/peers.rs"]
+#[path = "support/mosquitto.rs"]
 mod peers;
 
 use std::path::Path;

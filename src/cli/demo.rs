@@ -12,10 +12,9 @@ use clap::Args;
 use super::plant::{PlantLine, PlantShape};
 use super::run;
 use super::signals::StopSignals;
-use super::{files, logs};
 use crate::rt::LinkState;
 use crate::serve::RunReport;
-use crate::supervise::{Gateway, StartError};
+use crate::supervise::Gateway;
 
 #[derive(Args)]
 pub struct DemoArgs {
@@ -55,17 +54,10 @@ pub fn demo(args: &DemoArgs) -> ExitCode {
         Ok(plant) => plant,
         Err(error) => return super::fail(1, format!("error: the plant does not start: {error}")),
     };
-    let loaded = match files::load(&place.dir) {
-        Ok(loaded) => loaded,
+    let gateway = match run::start(&place.dir) {
+        Ok(gateway) => gateway,
         Err(code) => return code,
     };
-    logs::start();
-    let gateway = match Gateway::start(loaded) {
-        Ok(gateway) => gateway,
-        Err(error @ StartError::Plan(_)) => return super::fail(super::EXIT_CONFIG, error),
-        Err(error) => return super::fail(1, format!("error: {error}")),
-    };
-    run::announce(&gateway);
     if let Some(broker) = plant.latest().broker {
         let port = broker.port();
         tracing::info!("plant's broker on mqtt://{broker}; watch it with: mosquitto_sub -p {port} -t 'fieldbeat/#' -v");

@@ -102,11 +102,13 @@ fn print(floor: &Floor, plan: &Plan) -> bool {
     let notes: Vec<LinkNote> = floor.notes.lock().map(|n| n.clone()).unwrap_or_default();
     let width = plan.tags.iter().map(|t| t.name.len()).max().unwrap_or(0);
     let mut all_good = true;
+    let mut troubled = vec![false; plan.links.len()];
     for (id, tag) in plan.tags.iter().enumerate() {
         let mut bytes = vec![0; tag.ty.long_bytes_max()];
         let reading = floor.image.read_long(id, &mut bytes).unwrap_or_default();
         let status = Status(reading.status);
         all_good &= status.is_good();
+        troubled[tag.link.index()] |= !status.is_good();
         let value = value(tag.ty, reading, &bytes).map_or("-".to_owned(), |v| v.to_string());
         let age = match reading.t_mono_ns {
             0 => "never read".to_owned(),
@@ -115,8 +117,8 @@ fn print(floor: &Floor, plan: &Plan) -> bool {
         let unit = if tag.unit.is_empty() { String::new() } else { format!(" {}", tag.unit) };
         println!("{:<width$}  {value}{unit}  {status}  {age}", tag.name);
     }
-    for (link, note) in plan.links.iter().zip(notes) {
-        if !note.trouble.is_empty() {
+    for ((link, note), troubled) in plan.links.iter().zip(notes).zip(troubled) {
+        if troubled && !note.trouble.is_empty() {
             eprintln!("link \"{}\": {}", link.name, note.trouble);
         }
     }

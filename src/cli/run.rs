@@ -1,6 +1,6 @@
 //! `fieldbeat run`: the gateway, until it is told to stop.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -29,25 +29,30 @@ pub struct RunArgs {
 
 pub fn run(args: &RunArgs) -> ExitCode {
     let signals = StopSignals::block();
-    let loaded = match files::load(&args.config) {
-        Ok(loaded) => loaded,
+    let gateway = match start(&args.config) {
+        Ok(gateway) => gateway,
         Err(code) => return code,
     };
-    logs::start();
-    let gateway = match Gateway::start(loaded) {
-        Ok(gateway) => gateway,
-        Err(error @ StartError::Plan(_)) => return super::fail(super::EXIT_CONFIG, error),
-        Err(error) => return super::fail(1, format!("error: {error}")),
-    };
-    announce(&gateway);
     let end = args.seconds.map(|s| Instant::now() + Duration::from_secs_f64(s.clamp(0.0, 1e9)));
     let (gateway, trouble) = look_after(gateway, &signals, end, |_| {});
     let ended = gateway.stop();
     finish(&ended, args.report.as_deref(), trouble)
 }
 
+/// Loads a configuration and starts its gateway; says what is wrong, or what was started.
+pub fn start(config: &Path) -> Result<Gateway, ExitCode> {
+    let loaded = files::load(config)?;
+    logs::start();
+    let gateway = Gateway::start(loaded).map_err(|error| match error {
+        StartError::Plan(_) => super::fail(super::EXIT_CONFIG, error),
+        error => super::fail(1, format!("error: {error}")),
+    })?;
+    announce(&gateway);
+    Ok(gateway)
+}
+
 /// Says what was started, and what the machine does not give.
-pub fn announce(gateway: &Gateway) {
+fn announce(gateway: &Gateway) {
     for missing in &gateway.missing {
         tracing::warn!("{missing}");
     }
@@ -93,7 +98,7 @@ pub fn look_after(
 }
 
 /// Writes the report and tells how it went.
-pub fn finish(ended: &Ended, report: Option<&std::path::Path>, trouble: Option<String>) -> ExitCode {
+pub fn finish(ended: &Ended, report: Option<&Path>, trouble: Option<String>) -> ExitCode {
     let mut code = ExitCode::SUCCESS;
     if let Some(path) = report
         && let Err(error) = ended.report.write(path)

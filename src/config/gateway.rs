@@ -1,23 +1,15 @@
 //! `fieldbeat.toml`: the gateway itself, its executors, journal and metrics.
 
-use std::path::Path;
-
 use super::fields::{self, keys};
 use super::model::{GatewayConfig, Guard, JournalConfig, MetricsConfig, OutputConfig, RealtimeConfig};
 use super::mqtt;
 use super::names::{Letters, fault, quoted};
 use super::node::{Kind, Node};
+use super::paths::{Base, path};
 use super::reader::{Cx, Obj, range};
 use super::text::Span;
 use crate::limits::EXECUTORS_MAX;
 use crate::tag::Nanos;
-
-/// Where relative paths start, and whether the files they name are looked at.
-#[derive(Clone, Copy)]
-pub(super) struct Base<'a> {
-    pub dir: &'a Path,
-    pub look_at_files: bool,
-}
 
 /// What `fieldbeat.toml` says.
 pub(super) struct GatewayFile {
@@ -119,16 +111,6 @@ fn read_journal(section: Option<&Obj<'_>>, base: Base<'_>) -> JournalConfig {
             section.map_or(fields::COMMIT_MS.default, |section| section.int(&fields::COMMIT_MS)),
         ),
     }
-}
-
-/// A path that is not empty.
-pub(super) fn path<'c>(section: &Obj<'c>, key: &str) -> Option<&'c str> {
-    let text = section.text(key, "a path")?;
-    if text.value.is_empty() || text.value.contains('\0') {
-        section.error(text.span, format!("{key} is {}", quoted(text.value)), "allowed: a path");
-        return None;
-    }
-    Some(text.value)
 }
 
 fn read_max_bytes(section: &Obj<'_>) -> Option<u64> {

@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use url::{Host, Url};
 
 use super::fields::{self, keys};
-use super::gateway::{Base, path};
 use super::host;
 use super::model::{GroupConfig, MqttConfig, MqttVersion, OutputConfig, OutputKind, TlsConfig};
 use super::names::quoted;
+use super::paths::{Base, path};
 use super::reader::{Obj, Text};
 use crate::tag::Nanos;
 

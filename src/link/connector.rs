@@ -26,13 +26,16 @@ const WORKERS_MAX: usize = 16;
 const POLL: Duration = Duration::from_millis(20);
 /// A connection that lives this long was a good one: the next pause starts small again.
 const STABLE_AFTER: Duration = Duration::from_secs(10);
+/// A connection that lives this long has ended the trouble before it: a device that accepts and drops, or talks
+/// nonsense, is not told as well again with each attempt.
+const MENDED_AFTER: Duration = Duration::from_secs(1);
 
 /// What is known of a link's connection, for people.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LinkNote {
-    /// Why it is not connected; empty when it is.
+    /// Why it is not connected, or was not a moment ago; empty when it is.
     pub trouble: String,
-    /// Attempts that failed since the last success.
+    /// Attempts that failed, and connections that did not last, since the last good one.
     pub failures: u32,
 }
 
@@ -48,7 +51,6 @@ pub struct ExecutorPort {
 /// A running connector. Stops and closes everything when told and joined.
 pub struct Connector {
     manager: JoinHandle<()>,
-    workers: Vec<JoinHandle<()>>,
 }
 
 struct Job {
@@ -85,12 +87,10 @@ impl Connector {
     pub fn start(plan: &Plan, ports: Vec<ExecutorPort>, notes: LinkNotes, stop: Arc<AtomicBool>) -> Connector {
         let (job_sender, jobs) = bounded::<Job>(plan.links.len().max(1));
         let (outcome_sender, outcomes) = bounded::<Outcome>(plan.links.len().max(1));
-        let workers = (0..plan.links.len().min(WORKERS_MAX))
-            .map(|_| {
-                let (jobs, outcomes) = (jobs.clone(), outcome_sender.clone());
-                spawn("fb-connect", move || work(&jobs, &outcomes))
-            })
-            .collect();
+        for _ in 0..plan.links.len().min(WORKERS_MAX) {
+            let (jobs, outcomes) = (jobs.clone(), outcome_sender.clone());
+            drop(spawn("fb-connect", move || work(&jobs, &outcomes)));
+        }
         let entries = plan
             .links
             .iter()
@@ -104,15 +104,13 @@ impl Connector {
             .collect();
         let targets = plan.links.iter().map(|link| target(&link.protocol)).collect();
         let manager = Manager { entries, targets, ports, jobs: job_sender, outcomes, notes };
-        Connector { manager: spawn("fb-connector", move || manager.run(&stop)), workers }
+        Connector { manager: spawn("fb-connector", move || manager.run(&stop)) }
     }
 
-    /// Waits for its end; the executors must have been told to stop.
+    /// Waits for its end; the executors must have been told to stop. A name that is still being resolved, or a
+    /// connection that is still being tried, is not waited for: what comes of it is closed at once.
     pub fn join(self) {
         let _ = self.manager.join();
-        for worker in self.workers {
-            let _ = worker.join();
-        }
     }
 }
 
@@ -143,6 +141,7 @@ impl Manager {
         while !stop.load(Ordering::Relaxed) {
             self.take_closed();
             self.start_due();
+            self.tell_mended();
             if let Ok(outcome) = self.outcomes.recv_timeout(POLL) {
                 self.settle(outcome);
             }
@@ -190,6 +189,18 @@ impl Manager {
         }
     }
 
+    fn tell_mended(&mut self) {
+        for (at, entry) in self.entries.iter_mut().enumerate() {
+            if let EntryState::Connected { since } = entry.state
+                && since.elapsed() > MENDED_AFTER
+                && entry.told.take().is_some()
+            {
+                tracing::info!("link \"{}\": connected", entry.name);
+                note(&self.notes, LinkId(at as u16), LinkNote::default());
+            }
+        }
+    }
+
     fn settle(&mut self, Outcome { link, result }: Outcome) {
         let entry = &mut self.entries[link.index()];
         match result {
@@ -201,9 +212,9 @@ impl Manager {
                     return;
                 }
                 entry.state = EntryState::Connected { since: Instant::now() };
-                entry.told = None;
-                tracing::info!("link \"{}\": connected", entry.name);
-                note(&self.notes, link, LinkNote::default());
+                if entry.told.is_none() {
+                    tracing::info!("link \"{}\": connected", entry.name);
+                }
             }
             Err(trouble) => {
                 entry.state = EntryState::Waiting { until: Instant::now() + jittered(entry.pause) };

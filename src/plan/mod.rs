@@ -4,6 +4,8 @@
 mod admission;
 mod blocks;
 mod build;
+#[cfg(test)]
+mod build_tests;
 mod model;
 
 pub use admission::{Admission, ExecutorLoad, LOAD_MAX, LOAD_WARNING, LinkLoad, PlanError, wire_bytes};

@@ -202,9 +202,10 @@ impl<W: World, L: Link<W>> Executor<W, L> {
                 self.deadlines[at] = link.deadline();
             }
             if self.floor.world.now() >= slack_end {
-                return;
+                break;
             }
         }
+        // At least one deadline is seen to, however late it is: a silent device must not look alive.
         let mut now = self.floor.world.now();
         for at in 0..self.links.len() {
             if self.deadlines[at] <= now {

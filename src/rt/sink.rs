@@ -93,11 +93,13 @@ impl Sink {
 
     /// A new status for a tag whose value could not be read: the old value is held, with its old time. A tag
     /// that was never read has no value, and `frame.t` is the time of the status. Nothing happens when the
-    /// tag has that status already.
+    /// tag has that status already, nor does a bad status become uncertain: what was given up, or never was,
+    /// is usable again only once it is read.
     pub fn hold(&mut self, frame: Frame, tag: TagId, ty: u8, is_long: bool, status: Status) {
         let mut scratch = std::mem::take(&mut self.scratch);
         let held = if is_long { self.image.read_long(tag.index(), &mut scratch) } else { self.image.read(tag.index()) };
-        if let Some(held) = held.filter(|held| held.status != status.0) {
+        let worse = |held: &Reading| !(status.is_uncertain() && Status(held.status).is_bad());
+        if let Some(held) = held.filter(|held| held.status != status.0 && worse(held)) {
             self.hold_reading(frame, tag, ty, is_long, status, held, &scratch);
         }
         self.scratch = scratch;
@@ -225,4 +227,90 @@ impl Drop for Sink {
             self.gap = 0;
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{ExecutorPlan, GroupPlan, Plan};
+    use rtrb::{Consumer, RingBuffer};
+
+    const FRAME: Frame = Frame { group: GroupId(0), cycle: 1, t: Nanos(5) };
+
+    fn sink(slots: usize) -> (Sink, Consumer<Sample>, Arc<Counters>) {
+        let plan = Plan {
+            tags: vec![],
+            groups: vec![GroupPlan { name: "g".into(), period: Nanos(1), release: crate::config::ReleaseMode::Spread }],
+            links: vec![],
+            scans: vec![],
+            executors: vec![ExecutorPlan { cpu: 0, links: vec![], releases: vec![], slots_per_s: 0 }],
+        };
+        let counters = Arc::new(Counters::new(&plan));
+        let image = Arc::new(Image::new([0, 40], Status::BAD_WAITING_FOR_INITIAL_DATA.0));
+        let (ring, samples) = RingBuffer::new(slots);
+        (Sink::new(ring, image, counters.clone(), ExecutorId(0), 40), samples, counters)
+    }
+
+    #[test]
+    fn what_does_not_fit_is_counted_and_told_by_one_gap() {
+        let (mut sink, mut ring, counters) = sink(200);
+        for n in 0..300 {
+            sink.scalar(FRAME, TagId(0), 1, n);
+        }
+        sink.flush();
+        assert_eq!((counters.produced(), counters.dropped()), (300, 100));
+        let first: Vec<u64> = std::iter::from_fn(|| ring.pop().ok()).map(|s| s.value).collect();
+        assert_eq!(first, (0..200).collect::<Vec<_>>());
+        sink.scalar(FRAME, TagId(0), 1, 300);
+        sink.flush();
+        let gap = ring.pop().unwrap();
+        assert!(gap.is_gap() && gap.value == 100);
+        assert_eq!(ring.pop().unwrap().value, 300);
+    }
+
+    #[test]
+    fn the_last_gap_is_told_when_the_sink_goes() {
+        let (mut sink, mut ring, counters) = sink(4);
+        for n in 0..6 {
+            sink.scalar(FRAME, TagId(0), 1, n);
+        }
+        sink.flush();
+        let _ = ring.pop();
+        drop(sink);
+        let rest: Vec<Sample> = std::iter::from_fn(|| ring.pop().ok()).collect();
+        assert!(rest.last().unwrap().is_gap());
+        assert_eq!(rest.last().unwrap().value, counters.dropped());
+    }
+
+    #[test]
+    fn a_held_value_keeps_its_time_and_is_told_once() {
+        let (mut sink, mut ring, _) = sink(200);
+        sink.scalar(FRAME, TagId(0), 1, 77);
+        sink.hold(Frame { t: Nanos(900), ..FRAME }, TagId(0), 1, false, Status::UNCERTAIN_LAST_USABLE);
+        sink.hold(Frame { t: Nanos(901), ..FRAME }, TagId(0), 1, false, Status::UNCERTAIN_LAST_USABLE);
+        sink.flush();
+        let samples: Vec<Sample> = std::iter::from_fn(|| ring.pop().ok()).collect();
+        assert_eq!(samples.len(), 2);
+        assert_eq!((samples[1].t_mono_ns, samples[1].value, samples[1].flags), (5, 77, flags::HELD));
+        assert_eq!(samples[1].status(), Status::UNCERTAIN_LAST_USABLE);
+    }
+
+    #[test]
+    fn a_long_value_goes_whole_or_not_at_all_and_is_held_whole() {
+        let (mut sink, mut ring, counters) = sink(200);
+        let text = ValueType::Text { bytes_max: 40 }.code();
+        sink.long(FRAME, TagId(1), text, b"thirty-three bytes of text, or so");
+        sink.hold(FRAME, TagId(1), text, true, Status::BAD_NO_COMMUNICATION);
+        sink.flush();
+        let slots: Vec<Sample> = std::iter::from_fn(|| ring.pop().ok()).collect();
+        assert_eq!(slots.len(), 6);
+        assert_eq!(slots[3].flags, flags::HELD | flags::LONG);
+        assert_eq!(slots[1].to_payload(), slots[4].to_payload());
+        let (mut small, mut ring, _) = self::sink(2);
+        small.long(FRAME, TagId(1), text, b"thirty-three bytes of text, or so");
+        assert!(ring.pop().is_err());
+        assert_eq!(counters.dropped(), 0);
+    }
+
+    use crate::tag::ValueType;
 }

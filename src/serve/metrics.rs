@@ -298,6 +298,12 @@ impl Reader {
                 "Age of the oldest block in the journal",
                 view.oldest_age.as_secs_f64(),
             ),
+            (
+                "fieldbeat_journal_longest_commit",
+                Some(&Unit::Seconds),
+                "The longest commit with full sync since the start",
+                view.commit_max.as_secs_f64(),
+            ),
         ] {
             family(e, GAUGE, name, unit, help)?.gauge([], value)?;
         }
@@ -329,11 +335,16 @@ impl Reader {
                 family.gauge([("output", output)], value(view) as f64)?;
             }
         }
-        let counters: [Row; 2] = [
+        let counters: [Row; 3] = [
             ("fieldbeat_output_acknowledged_samples", "Samples that the other side has acknowledged", |v| {
                 v.acknowledged
             }),
             ("fieldbeat_output_published_messages", "Messages sent, repeats included", |v| v.published),
+            (
+                "fieldbeat_output_lost_samples",
+                "Samples removed at the journal's bound before the other side had acknowledged them, ever",
+                |v| v.lost,
+            ),
         ];
         for (name, help, value) in counters {
             let mut family = family(e, COUNTER, name, None, help)?;

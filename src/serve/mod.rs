@@ -44,6 +44,8 @@ pub struct JournalView {
     /// Samples removed at the bound before every output had them, since the start.
     pub evicted: u64,
     pub commits: u64,
+    /// The longest commit since the start.
+    pub commit_max: Nanos,
 }
 
 /// Whether an output reaches its other side.
@@ -80,6 +82,8 @@ pub struct OutputView {
     pub published: u64,
     /// Messages sent and not yet acknowledged.
     pub in_flight: u64,
+    /// Samples that the journal's bound removed before the other side had acknowledged them, ever.
+    pub lost: u64,
 }
 
 type View<T> = Box<dyn Fn() -> T + Send + Sync>;

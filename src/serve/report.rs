@@ -82,6 +82,8 @@ pub struct OutputReport {
     pub acked: u64,
     /// Samples in the journal that it has not.
     pub pending: u64,
+    /// Samples that the journal's bound removed before it had acknowledged them, ever.
+    pub lost: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -158,7 +160,7 @@ impl RunReport {
         let journal = (observed.journal)();
         let outputs = observed.outputs.iter().map(|(name, view)| {
             let view = view();
-            (name.clone(), OutputReport { acked: view.acknowledged, pending: view.lag })
+            (name.clone(), OutputReport { acked: view.acknowledged, pending: view.lag, lost: view.lost })
         });
         let usage = ProcessUsage::now();
         RunReport {

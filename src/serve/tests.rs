@@ -90,10 +90,18 @@ fn observed() -> Arc<Observed> {
             dropped: 3,
             evicted: 0,
             commits: 12,
+            commit_max: Nanos::from_millis(20),
         }),
         outputs: vec![(
             "cloud".into(),
-            Box::new(|| OutputView { state: OutputState::Up, lag: 40, acknowledged: 950, published: 12, in_flight: 2 }),
+            Box::new(|| OutputView {
+                state: OutputState::Up,
+                lag: 40,
+                acknowledged: 950,
+                published: 12,
+                in_flight: 2,
+                lost: 0,
+            }),
         )],
         health: Arc::default(),
     })
@@ -337,7 +345,7 @@ fn the_report_has_every_figure_of_the_run() {
         })
     );
     assert_eq!(report["samples"], serde_json::json!({ "produced": 1000, "stored": 990, "dropped": 10 }));
-    assert_eq!(report["outputs"]["cloud"], serde_json::json!({ "acked": 950, "pending": 40 }));
+    assert_eq!(report["outputs"]["cloud"], serde_json::json!({ "acked": 950, "pending": 40, "lost": 0 }));
     assert_eq!(report["duration_seconds"], 30.5);
     assert!(report["process"]["anonymous_bytes"].as_u64().unwrap() > 0);
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else is left there");

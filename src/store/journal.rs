@@ -17,7 +17,7 @@ use super::lock::WriterLock;
 use super::reader::JournalReader;
 use super::retention::{Retention, Trimmed, needless};
 use super::shared::{Ends, Shared};
-use super::space::{Space, used_bytes_max};
+use super::space::{Space, commit_slots_max, used_bytes_max};
 use super::stats::JournalStats;
 use crate::config::JournalConfig;
 use crate::hub::Batch;
@@ -45,6 +45,7 @@ pub struct Journal {
     shared: Arc<Shared>,
     boot: BootId,
     commit: Nanos,
+    commit_slots_max: usize,
     retention: Retention,
     space: Space,
     encoder: Encoder,
@@ -88,6 +89,7 @@ impl Journal {
             shared: Arc::new(Shared::new(database, Some(ends))),
             boot,
             commit: config.commit,
+            commit_slots_max: commit_slots_max(config.bytes_max),
             retention: Retention { used_bytes_max: used_bytes_max(config.bytes_max), keep: JOURNAL_KEEP },
             space,
             encoder: Encoder::default(),
@@ -301,6 +303,11 @@ impl Journal {
 
     pub fn boot(&self) -> BootId {
         self.boot
+    }
+
+    /// Samples and payload slots that one commit should not exceed by more than a batch.
+    pub fn commit_slots_max(&self) -> usize {
+        self.commit_slots_max
     }
 
     /// Time between commits, from the configuration.

@@ -11,7 +11,11 @@ use std::path::Path;
 use nix::fcntl::{FallocateFlags, fallocate};
 
 use super::error::is_disk_full;
-use crate::limits::JOURNAL_RESERVE_BYTES_MAX;
+use crate::limits::{COMMIT_SAMPLES_MAX, JOURNAL_RESERVE_BYTES_MAX};
+use crate::tag::Sample;
+
+/// Commits of incompressible samples that fill a journal, at least.
+const COMMITS_MIN: u64 = 32;
 
 /// How full the journal's file is, in bytes.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +30,7 @@ pub struct Fill {
 pub struct Space {
     file: File,
     reserve: u64,
+    bytes_max: u64,
     /// The disk holds blocks for the file up to here.
     owned: u64,
     /// Some file systems cannot set room aside; then a full disk shows only when it is met.
@@ -36,7 +41,7 @@ impl Space {
     /// Of the file `data`, for a journal of `bytes_max`.
     pub fn new(data: &Path, bytes_max: u64) -> io::Result<Space> {
         let file = OpenOptions::new().read(true).write(true).open(data)?;
-        Ok(Space { file, reserve: reserve_bytes(bytes_max), owned: 0, supported: true })
+        Ok(Space { file, reserve: reserve_bytes(bytes_max), bytes_max, owned: 0, supported: true })
     }
 
     /// Makes sure that `need` bytes can be written, and removals after them.
@@ -44,7 +49,8 @@ impl Space {
     /// # Errors
     /// The disk is full.
     pub fn admit(&mut self, fill: Fill, need: u64) -> io::Result<()> {
-        let Err(full) = self.own(fill.end, fill.end + need + self.reserve) else { return Ok(()) };
+        let to = (fill.end + need + self.reserve).min(self.bytes_max).max(fill.end + need);
+        let Err(full) = self.own(fill.end, to) else { return Ok(()) };
         let room = self.owned.saturating_sub(fill.end);
         let free = fill.end.saturating_sub(fill.used);
         // Free pages inside the file serve as well, but not all fit or are free for use yet; what they cannot
@@ -59,8 +65,9 @@ impl Space {
             return Ok(());
         }
         let from = from.max(self.owned);
-        // In steps, so that it is not asked for at each commit.
-        let step = self.allocate(from, to + self.reserve).map(|()| to + self.reserve);
+        // In steps, so that it is not asked for at each commit; within the bound, unless the file itself is beyond.
+        let ahead = (to + self.reserve).min(self.bytes_max).max(to);
+        let step = self.allocate(from, ahead).map(|()| ahead);
         match step.or_else(|_| self.allocate(from, to).map(|()| to)) {
             Ok(owned) => self.owned = owned,
             Err(error) if is_disk_full(&error) => return Err(error),
@@ -90,4 +97,11 @@ pub fn reserve_bytes(bytes_max: u64) -> u64 {
 /// freed and not yet free for use stays within `bytes_max`.
 pub fn used_bytes_max(bytes_max: u64) -> u64 {
     bytes_max - 2 * reserve_bytes(bytes_max) - bytes_max / 8
+}
+
+/// Samples (and payload slots) of one commit, so that the pages of a few commits, dirty or freed and not yet
+/// free for use, stay a small part of `bytes_max`.
+pub fn commit_slots_max(bytes_max: u64) -> usize {
+    let few = bytes_max / (COMMITS_MIN * size_of::<Sample>() as u64);
+    (few as usize).min(COMMIT_SAMPLES_MAX)
 }

@@ -11,7 +11,7 @@ use super::error::JournalError;
 use super::journal::Journal;
 use super::stats::JournalStats;
 use crate::hub::Batch;
-use crate::limits::{COMMIT_SAMPLES_MAX, JOURNAL_CLOSE_RETRY_MAX, JOURNAL_RETRY_PAUSE};
+use crate::limits::{JOURNAL_CLOSE_RETRY_MAX, JOURNAL_RETRY_PAUSE};
 use crate::tag::Nanos;
 
 /// The longest the heartbeat stands still while the thread lives and no call to the disk hangs.
@@ -41,7 +41,7 @@ pub struct WriterEnd {
 }
 
 /// Starts the thread. It ends when the channel's senders are gone and everything from it is committed. While
-/// the disk is full or fails, it keeps at most [`COMMIT_SAMPLES_MAX`] samples and leaves the others in the
+/// the disk is full or fails, it keeps at most one commit's samples and leaves the others in the
 /// channel.
 ///
 /// # Errors
@@ -82,13 +82,19 @@ impl WriterHandle {
         self.thread.is_finished()
     }
 
-    /// Waits for the last commit; the channel's senders must be gone or go. On a disk without room it gives up
-    /// after [`JOURNAL_CLOSE_RETRY_MAX`].
+    /// Says that the end has come: on a disk without room the thread gives up after
+    /// [`JOURNAL_CLOSE_RETRY_MAX`] and takes what its channel still gets as unsaved. To be called before anyone
+    /// waits for a sender of that channel, which may be held up by a full one.
+    pub fn close(&self) {
+        self.closing.store(true, Relaxed);
+    }
+
+    /// Closes and waits for the last commit; the channel's senders must be gone or go.
     ///
     /// # Errors
     /// The thread's panic.
     pub fn join(self) -> std::thread::Result<WriterEnd> {
-        self.closing.store(true, Relaxed);
+        self.close();
         self.thread.join()
     }
 }
@@ -149,14 +155,14 @@ impl Writer {
 
     /// Receives until `due`, or until there is enough for a commit.
     fn gather(&mut self, due: Instant) {
-        while self.samples < COMMIT_SAMPLES_MAX && !self.disconnected {
+        while self.samples < self.journal.commit_slots_max() && !self.disconnected {
             self.beat();
             let wait = due.saturating_duration_since(Instant::now());
             match self.batches.recv_timeout(wait.min(HEARTBEAT)) {
                 Ok(batch) => {
                     self.hold(batch);
                     self.take_waiting();
-                    if !self.disconnected && self.samples < COMMIT_SAMPLES_MAX {
+                    if !self.disconnected && self.samples < self.journal.commit_slots_max() {
                         std::thread::sleep(wait.min(GATHER_PAUSE));
                     }
                 }
@@ -169,7 +175,7 @@ impl Writer {
 
     /// Takes what waits in the channel already.
     fn take_waiting(&mut self) {
-        while self.samples < COMMIT_SAMPLES_MAX {
+        while self.samples < self.journal.commit_slots_max() {
             match self.batches.try_recv() {
                 Ok(batch) => self.hold(batch),
                 Err(TryRecvError::Empty) => return,
@@ -206,11 +212,13 @@ impl Writer {
         }
     }
 
-    /// What is given up: pending, and still in the channel.
+    /// What is given up: pending, and all that comes until the senders are gone.
     fn count_unsaved(&mut self) -> u64 {
-        self.pending.extend(self.batches.try_iter());
-        let unsaved = self.pending.iter().map(|batch| batch.samples as u64).sum();
-        self.pending.clear();
+        let mut unsaved = 0;
+        for batch in self.pending.drain(..).chain(self.batches.iter()) {
+            unsaved += u64::from(batch.samples);
+            self.stats.heartbeat.fetch_add(1, Relaxed);
+        }
         self.stats.samples_unsaved.fetch_add(unsaved, Relaxed);
         unsaved
     }

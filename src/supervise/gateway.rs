@@ -226,8 +226,12 @@ impl Gateway {
     /// in a bounded time; their cursors are saved.
     pub fn stop(mut self) -> Ended {
         self.floor.stop();
+        // Before the hub is waited for: on a full disk it waits for the journal, which would try for ever.
+        self.writer.close();
         let _ = self.hub.join();
+        let delivered = self.rings.iter().map(|r| r.delivered.load(Relaxed)).sum::<u64>();
         let mut unsaved = None;
+        let journal = self.writer.stats();
         let end = self.writer.join();
         self.outputs.stop();
         match end {
@@ -239,16 +243,15 @@ impl Gateway {
                     tracing::error!("the outputs' places in the journal are not saved: {error}");
                 }
             }
-            Err(_) => unsaved = Some("the journal's thread failed".to_owned()),
+            Err(_) => {
+                let settled = journal.samples_stored.load(Relaxed) + journal.samples_refused.load(Relaxed);
+                let lost = delivered.saturating_sub(settled);
+                unsaved = Some(format!("{lost} samples could not be stored: the journal's thread failed"));
+            }
         }
         self.statistics_stop.store(true, Ordering::Relaxed);
         let _ = self.statistics.join();
         Ended { report: RunReport::of(&self.observed, monotonic_now() - self.started), unsaved }
-    }
-
-    /// Samples that left the rings for the journal.
-    pub fn delivered(&self) -> u64 {
-        self.rings.iter().map(|r| r.delivered.load(Relaxed)).sum()
     }
 }
 
@@ -325,6 +328,7 @@ fn journal_view(stats: Arc<JournalStats>, bytes_max: u64) -> Box<dyn Fn() -> Jou
             dropped: stats.samples_unsaved.load(Relaxed) + stats.samples_refused.load(Relaxed),
             evicted: stats.samples_dropped.load(Relaxed),
             commits: stats.commits.load(Relaxed),
+            commit_max: Nanos(stats.commit_ns_max.load(Relaxed)),
         }
     })
 }
@@ -337,7 +341,9 @@ fn output_view(
     let reader = reader.clone();
     let cursor = name.clone();
     let view = move || {
-        let position = reader.cursor(&cursor).ok().flatten().unwrap_or_default();
+        let all = reader.cursors().unwrap_or_default();
+        let (position, lost) =
+            all.iter().find(|c| c.name == cursor).map_or_else(Default::default, |c| (c.position, c.samples_lost));
         OutputView {
             state: match stats.state() {
                 OutputState::Online => serve::OutputState::Up,
@@ -348,6 +354,7 @@ fn output_view(
             acknowledged: stats.samples_acknowledged.load(Relaxed),
             published: stats.messages_published.load(Relaxed),
             in_flight: stats.in_flight.load(Relaxed),
+            lost,
         }
     };
     (name, Box::new(view))

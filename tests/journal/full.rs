@@ -1,7 +1,5 @@
 //! A full disk: a small file system in memory, mounted for the test.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
@@ -9,51 +7,7 @@ use fieldbeat::store::{Journal, JournalError, JournalState, Position, spawn_writ
 use fieldbeat::tag::Nanos;
 
 use crate::common::*;
-
-/// A file system of so many MiB; unmounted when it goes out of scope.
-struct SmallDisk(tempfile::TempDir);
-
-impl SmallDisk {
-    fn mount(mib: u64) -> SmallDisk {
-        let dir = tempfile::tempdir().unwrap();
-        let mount = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={mib}m"), "tmpfs"])
-            .arg(dir.path())
-            .status()
-            .expect("`mount` (util-linux) runs");
-        assert!(
-            mount.success(),
-            "this test mounts a small tmpfs: run it as root (or in `unshare --map-root-user --mount`)"
-        );
-        SmallDisk(dir)
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    /// A file that takes room away.
-    fn ballast(&self, mib: u64) -> PathBuf {
-        let path = self.path().join("ballast");
-        std::fs::write(&path, vec![1u8; (mib * MIB) as usize]).unwrap();
-        path
-    }
-
-    /// Takes all the room that is left.
-    fn fill(&self) -> PathBuf {
-        use std::io::Write;
-        let path = self.path().join("rest");
-        let mut file = std::fs::File::create(&path).unwrap();
-        while file.write_all(&[1u8; 4096]).is_ok() {}
-        path
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.path()).status();
-    }
-}
+use crate::disk::SmallDisk;
 
 /// Appends until the disk is full; returns the number that was refused.
 fn append_until_full(journal: &mut Journal, mut sequence: u64) -> u64 {

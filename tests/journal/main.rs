@@ -6,6 +6,8 @@ mod bad;
 mod bound;
 mod common;
 mod crash;
+#[path = "../support/disk.rs"]
+mod disk;
 mod full;
 mod log;
 mod processes;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::super::{files, gateway, load_parts, read};
+use super::super::{files, load_parts, paths, read};
 use super::{MINIMAL, tag_file};
 
 /// Pieces that get past the parsers more often than random characters do.
@@ -74,7 +74,7 @@ proptest! {
     fn any_bytes_are_read_or_refused(toml in proptest::collection::vec(any::<u8>(), 0..200), tags in proptest::collection::vec(any::<u8>(), 0..200)) {
         let input = |name: &str, bytes| files::Input { name: name.into(), bytes };
         let inputs = files::Inputs { gateway: Some(input("f", toml)), tags: vec![input("t", tags)], incomplete: false };
-        let base = gateway::Base { dir: std::path::Path::new(""), look_at_files: false };
+        let base = paths::Base { dir: std::path::Path::new(""), look_at_files: false };
         holds(read(inputs, base, super::super::diagnostic::Report::default()));
     }
 

@@ -4,8 +4,6 @@ pub mod decode;
 pub mod frame;
 mod queue;
 mod tcp;
-#[cfg(test)]
-mod tcp_tests;
 mod unit;
 
 pub use tcp::ModbusTcp;

@@ -1,5 +1,7 @@
 //! Certificates of a small PKI, made new for each test.
 
+#![allow(dead_code, reason = "each test program uses its part")]
+
 use std::path::{Path, PathBuf};
 
 use rcgen::{

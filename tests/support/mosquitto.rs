@@ -1,6 +1,7 @@
 //! The outside peers: mosquitto as the broker, mosquitto_sub as an independent subscriber.
 
-use std::collections::HashMap;
+#![allow(dead_code, reason = "each test program uses its part")]
+
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
@@ -9,12 +10,9 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use serde::Deserialize;
 use tempfile::TempDir;
 
-use super::journal::{BOOT, UTC_ZERO_NS, value_of};
-
-const PATIENCE: Duration = Duration::from_secs(15);
+pub const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A port that nobody listens on, below those that the kernel gives to outgoing connections: a broker that is
 /// away for a while finds it free again. Never the same twice.
@@ -123,6 +121,13 @@ pub struct Received {
     pub payload: String,
 }
 
+impl Received {
+    /// Whether it carries samples.
+    pub fn is_data(&self) -> bool {
+        self.topic.starts_with("fieldbeat/") && !self.topic.ends_with("/status")
+    }
+}
+
 pub struct Subscriber {
     received: Arc<Mutex<Vec<Received>>>,
     _process: Killed,
@@ -178,133 +183,10 @@ impl Subscriber {
         self.all().into_iter().filter(|r| r.topic.ends_with("/status")).map(|r| (r.payload, r.retained)).collect()
     }
 
-    /// Feeds what came since the last call.
-    pub fn feed(&self, ledger: &mut Ledger) {
-        let fresh: Vec<Received> = self.received.lock().unwrap()[ledger.fed..].to_vec();
-        ledger.fed += fresh.len();
-        for received in fresh.iter().filter(|r| r.topic.starts_with("fieldbeat/") && !r.topic.ends_with("/status")) {
-            ledger.message(received);
-        }
-    }
-
-    /// Until every sample that was made has come; fails on one out of order, changed, or under a wrong name.
-    pub fn expect_all(&self, made: &[u64], tags_per_executor: u64) -> Ledger {
-        let mut ledger = Ledger { tags_per_executor, ..Ledger::default() };
-        let end = Instant::now() + PATIENCE;
-        loop {
-            self.feed(&mut ledger);
-            if ledger.samples == made.iter().sum::<u64>() {
-                assert_eq!(ledger.missing(made), "");
-                return ledger;
-            }
-            assert!(Instant::now() < end, "missing samples: {}", ledger.missing(made));
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Message {
-    gateway: String,
-    boot: String,
-    executor: u64,
-    group: String,
-    frames: Vec<Frame>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Frame {
-    seq: u64,
-    t: i64,
-    cycle: i64,
-    q: u32,
-    values: Ordered,
-}
-
-/// The values of a frame as they are written.
-struct Ordered(Vec<(String, u64)>);
-
-impl<'de> Deserialize<'de> for Ordered {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Ordered, D::Error> {
-        struct Pairs;
-        impl<'de> serde::de::Visitor<'de> for Pairs {
-            type Value = Ordered;
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("values by name")
-            }
-            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Ordered, A::Error> {
-                let mut pairs = Vec::new();
-                while let Some(pair) = map.next_entry()? {
-                    pairs.push(pair);
-                }
-                Ok(Ordered(pairs))
-            }
-        }
-        deserializer.deserialize_map(Pairs)
-    }
-}
-
-/// What has come, sample by sample.
-#[derive(Default)]
-pub struct Ledger {
-    tags_per_executor: u64,
-    fed: usize,
-    seen: HashMap<u64, Vec<bool>>,
-    /// By executor and group.
-    newest: HashMap<(u64, String), u64>,
-    pub messages: u64,
-    pub samples: u64,
-    pub repeats: u64,
-}
-
-impl Ledger {
-    fn message(&mut self, received: &Received) {
-        let message: Message =
-            serde_json::from_str(&received.payload).unwrap_or_else(|e| panic!("{e} in {}", received.payload));
-        assert!(!received.retained, "data is not retained");
-        assert_eq!(message.gateway, "line-4");
-        assert_eq!(message.boot, BOOT.to_string());
-        assert_eq!(received.topic, format!("fieldbeat/line-4/{}", message.group));
-        for frame in message.frames {
-            let held = i64::from(frame.q == 0x408F_0000 && frame.cycle > 0);
-            assert_eq!(frame.t, UTC_ZERO_NS / 1000 + 10_000 * (frame.cycle - held), "held values keep their time");
-            for (sequence, (name, value)) in (frame.seq..).zip(frame.values.0) {
-                assert_eq!(value, value_of(sequence), "of number {sequence}");
-                let tag = message.executor * self.tags_per_executor + sequence % self.tags_per_executor;
-                assert_eq!(name, format!("tag{tag}"));
-                self.sample(message.executor, &message.group, sequence);
-            }
-        }
-        self.messages += 1;
-    }
-
-    fn sample(&mut self, executor: u64, group: &str, sequence: u64) {
-        let seen = self.seen.entry(executor).or_default();
-        let at = sequence as usize;
-        if seen.len() <= at {
-            seen.resize(at + 1, false);
-        }
-        if std::mem::replace(&mut seen[at], true) {
-            self.repeats += 1;
-            return;
-        }
-        self.samples += 1;
-        let newest = self.newest.insert((executor, group.to_string()), sequence);
-        assert!(newest.is_none_or(|n| n < sequence), "{sequence} of {group} came after {newest:?}");
-    }
-
-    fn missing(&self, made: &[u64]) -> String {
-        let mut out = Vec::new();
-        for (executor, made) in made.iter().enumerate() {
-            let seen = self.seen.get(&(executor as u64));
-            let missing: Vec<u64> =
-                (0..*made).filter(|n| seen.is_none_or(|s| s.get(*n as usize) != Some(&true))).collect();
-            if let Some(first) = missing.first() {
-                out.push(format!("executor {executor}: {} of {made}, first {first}", missing.len()));
-            }
-        }
-        out.join("; ")
+    /// What came after the first `seen` lines, which is then all.
+    pub fn fresh(&self, seen: &mut usize) -> Vec<Received> {
+        let fresh = self.received.lock().unwrap()[*seen..].to_vec();
+        *seen += fresh.len();
+        fresh
     }
 }

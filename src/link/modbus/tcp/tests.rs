@@ -6,8 +6,8 @@ use std::sync::atomic::AtomicBool;
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
+use super::super::frame;
 use super::ModbusTcp;
-use super::frame;
 use crate::config::*;
 use crate::plan::{self, Plan};
 use crate::rt::*;
@@ -418,6 +418,23 @@ fn a_lost_connection_holds_values_then_gives_them_up() {
     bench.run_ms(200);
     assert_eq!(bench.status(0), Status::BAD_NO_COMMUNICATION);
     assert_eq!(bench.image.read(0).unwrap().value, 5);
+}
+
+#[test]
+fn what_was_given_up_is_not_usable_again_before_it_is_read() {
+    let mut bench = bench(vec![(vec![5], good())], None);
+    bench.run_ms(100);
+    bench.device(0).closed = true;
+    bench.run_ms(300);
+    assert_eq!(bench.status(0), Status::BAD_NO_COMMUNICATION);
+    bench.drain();
+    for _ in 0..3 {
+        assert_eq!(bench.closed.pop().unwrap().reason, CloseReason::Lost);
+        bench.connected.push(Connected { link: LinkId(0), conn: Conn(0) }).unwrap();
+        bench.run_ms(100);
+    }
+    assert_eq!(bench.status(0), Status::BAD_NO_COMMUNICATION);
+    assert!(bench.drain().is_empty(), "nothing new is told of a device that accepts and drops");
 }
 
 #[test]

@@ -1,0 +1,317 @@
+//! A Modbus TCP connection as a non-blocking state machine: requests queued by scan, a bounded number in
+//! flight, replies matched by transaction id, units and refused addresses dealt with on their own.
+
+mod trouble;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+use super::frame;
+use super::queue::Queue;
+use super::unit::Unit;
+use crate::limits::{MODBUS_ADU_BYTES_MAX, MODBUS_PIPELINE_MAX, SILENT_AFTER_TIMEOUTS};
+use crate::plan::{LinkPlan, LinkProtocolPlan, ModbusTcpPlan, Plan, ScanId};
+use crate::rt::{CloseReason, Conn, Floor, Io, Link, LinkState, ScanRelease, World};
+use crate::tag::{LinkId, Nanos, Status};
+
+/// Room for the replies to all that may be in flight.
+const RECEIVE_BYTES: usize = MODBUS_PIPELINE_MAX * MODBUS_ADU_BYTES_MAX;
+/// How deep a block may fall apart: each cut parts two registers, or halves a block of bits.
+const HALVES_DEPTH_MAX: usize = 128;
+/// A refused address is asked again after this: devices get new programs.
+const REFUSED_PAUSE: Nanos = Nanos::from_millis(30_000);
+
+/// See the module.
+pub struct ModbusTcp {
+    id: LinkId,
+    plan: Box<ModbusTcpPlan>,
+    frames: Box<[[u8; frame::READ_REQUEST_BYTES]]>,
+    units: Box<[Unit]>,
+    requests: Box<[Request]>,
+    scans: Box<[Scan]>,
+    queue: Queue,
+    connection: Option<Connection>,
+    in_flight: [Option<InFlight>; MODBUS_PIPELINE_MAX],
+    transaction: u16,
+    /// Requests of this connection, to tell late replies from foreign ones; saturates.
+    sent_on_connection: u32,
+    /// Always there but while frames are cut out of it.
+    receive: Option<Box<[u8; RECEIVE_BYTES]>>,
+    received: usize,
+    long: Box<[u8]>,
+    /// Statuses still to be given to the tags of every request, one request a step.
+    sweep: Option<Sweep>,
+    /// When a lost connection turns UncertainLastUsable into BadNoCommunication; zero before the first
+    /// release, never once it is done.
+    lost_for_good_at: Nanos,
+    /// No connection yet, and its first attempt still has time: tags wait for initial data, nothing is missed.
+    starting: bool,
+}
+
+/// An open connection, and what of a frame the socket would not take yet.
+struct Connection {
+    conn: Conn,
+    unsent: [u8; frame::READ_REQUEST_BYTES],
+    unsent_len: usize,
+    /// Timeouts in a row, of any unit.
+    quiet_timeouts: u32,
+    /// Something was answered on it.
+    answered: bool,
+}
+
+#[derive(Clone, Copy)]
+struct InFlight {
+    request: u32,
+    transaction: u16,
+    nominal: Nanos,
+    cycle: u32,
+    sent: Nanos,
+    deadline: Nanos,
+}
+
+/// A request's life from cycle to cycle.
+#[derive(Clone, Copy)]
+struct Request {
+    state: RequestState,
+    /// The device refused its addresses, and it has no halves: not asked before this.
+    refused_until: Nanos,
+    /// The device refused its addresses: its halves are asked instead.
+    fell_apart: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum RequestState {
+    Idle,
+    Queued,
+    InFlight,
+}
+
+/// A scan's current cycle on this link.
+struct Scan {
+    id: ScanId,
+    blocks: std::ops::Range<u32>,
+    nominal: Nanos,
+    cycle: u32,
+    /// Requests of the scan that are queued or in flight.
+    open: u32,
+    /// A request of this cycle could not be asked or was lost: counted once a cycle.
+    missed: bool,
+}
+
+struct Sweep {
+    status: Status,
+    next: u32,
+}
+
+impl ModbusTcp {
+    /// `plan` must have a link `id`; scans are served in the order of their periods.
+    pub fn new(id: LinkId, plan: &Plan) -> ModbusTcp {
+        let LinkPlan { protocol: LinkProtocolPlan::ModbusTcp(modbus), .. } = &plan.links[id.index()];
+        let frames = modbus
+            .requests
+            .iter()
+            .map(|r| {
+                let unit = modbus.units[usize::from(r.unit)].0;
+                frame::read_request(unit, r.table.read_function(), r.first, r.count)
+            })
+            .collect();
+        let mut scans: Vec<Scan> = plan
+            .scans
+            .iter()
+            .enumerate()
+            .filter(|(_, s)| s.link == id)
+            .map(|(i, s)| Scan {
+                id: ScanId(i as u32),
+                blocks: s.requests.clone(),
+                nominal: Nanos::ZERO,
+                cycle: 0,
+                open: 0,
+                missed: false,
+            })
+            .collect();
+        scans.sort_by_key(|s| plan.groups[plan.scans[s.id.index()].group.index()].period);
+        let queue = Queue::new(scans.iter().map(|s| modbus.requests.iter().filter(|r| r.scan == s.id).count()));
+        let long_bytes_max = modbus.decodes.iter().map(|d| d.ty.long_bytes_max()).max().unwrap_or(0);
+        let idle = Request { state: RequestState::Idle, refused_until: Nanos::ZERO, fell_apart: false };
+        ModbusTcp {
+            id,
+            units: vec![Unit::default(); modbus.units.len()].into_boxed_slice(),
+            requests: vec![idle; modbus.requests.len()].into_boxed_slice(),
+            frames,
+            scans: scans.into_boxed_slice(),
+            queue,
+            connection: None,
+            in_flight: [None; MODBUS_PIPELINE_MAX],
+            transaction: 0,
+            sent_on_connection: 0,
+            receive: Some(Box::new([0; RECEIVE_BYTES])),
+            received: 0,
+            long: vec![0; long_bytes_max].into_boxed_slice(),
+            sweep: None,
+            lost_for_good_at: Nanos::ZERO,
+            starting: true,
+            plan: Box::new(modbus.clone()),
+        }
+    }
+
+    fn scan_at(&self, scan: ScanId) -> Option<usize> {
+        self.scans.iter().position(|s| s.id == scan)
+    }
+
+    fn grace(&self) -> Nanos {
+        Nanos(self.plan.config.timeout.0 * u64::from(SILENT_AFTER_TIMEOUTS))
+    }
+
+    /// Queues what a request stands for: itself, or its halves where the device refused it.
+    fn enqueue(&mut self, scan_at: usize, root: u32, now: Nanos) -> u64 {
+        let mut stack = [0u32; HALVES_DEPTH_MAX];
+        let mut depth = 1;
+        stack[0] = root;
+        let mut suppressed = 0;
+        while depth > 0 {
+            depth -= 1;
+            let at = stack[depth];
+            let request = &mut self.requests[at as usize];
+            if request.fell_apart
+                && let Some([left, right]) = self.plan.requests[at as usize].halves
+                && depth + 2 <= stack.len()
+            {
+                stack[depth] = right;
+                stack[depth + 1] = left;
+                depth += 2;
+                continue;
+            }
+            if request.state != RequestState::Idle {
+                continue;
+            }
+            let unit = usize::from(self.plan.requests[at as usize].unit);
+            if now < request.refused_until {
+                continue;
+            }
+            if !self.units[unit].may_ask(now) {
+                suppressed += 1;
+                continue;
+            }
+            request.state = RequestState::Queued;
+            self.scans[scan_at].open += 1;
+            self.queue.push(scan_at, at);
+        }
+        suppressed
+    }
+}
+
+impl<W: World> Link<W> for ModbusTcp {
+    fn id(&self) -> LinkId {
+        self.id
+    }
+
+    fn release(&mut self, release: ScanRelease, floor: &mut Floor<W>) {
+        let Some(at) = self.scan_at(release.scan) else { return };
+        let scan = &mut self.scans[at];
+        if scan.open > 0 || std::mem::take(&mut scan.missed) {
+            floor.counters.scans[release.scan.index()].deadline_misses.add(1);
+        }
+        scan.nominal = release.nominal;
+        scan.cycle = release.cycle;
+        let blocks = scan.blocks.clone();
+        let mut suppressed = 0;
+        if self.connection.is_some() {
+            for root in blocks {
+                suppressed += self.enqueue(at, root, release.nominal);
+            }
+        } else {
+            suppressed = u64::from(blocks.end - blocks.start);
+            if self.lost_for_good_at == Nanos::ZERO {
+                self.lost_for_good_at = release.nominal + self.plan.config.connect_timeout + self.grace();
+            }
+        }
+        if suppressed > 0 {
+            self.scans[at].missed = !self.starting;
+            floor.counters.links[self.id.index()].suppressed.add(suppressed);
+        }
+    }
+
+    fn send(&mut self, now: Nanos, floor: &mut Floor<W>) {
+        while self.send_one(now, floor) {}
+    }
+
+    fn receive(&mut self, floor: &mut Floor<W>) {
+        let (Some(connection), Some(buffer)) = (&self.connection, &mut self.receive) else { return };
+        let outcome = floor.world.receive(connection.conn, &mut buffer[self.received..]);
+        let now = floor.world.now();
+        match outcome {
+            Io::WouldBlock => {}
+            Io::Closed => self.drop_connection(CloseReason::Lost, now, floor),
+            Io::Done(n) => {
+                self.received += n;
+                if self.take_frames(now, floor) {
+                    self.send(now, floor);
+                } else {
+                    floor.counters.links[self.id.index()].garbage.add(1);
+                    self.drop_connection(CloseReason::Garbage, now, floor);
+                }
+            }
+        }
+    }
+
+    fn deadline(&self) -> Nanos {
+        if self.sweep.is_some() {
+            return Nanos::ZERO;
+        }
+        let unsent = match &self.connection {
+            // The socket takes no more: look again when the reply is overdue, which ends the connection.
+            Some(_) => Nanos::NEVER,
+            None if self.lost_for_good_at == Nanos::ZERO => Nanos::NEVER,
+            None => self.lost_for_good_at,
+        };
+        self.in_flight.iter().flatten().map(|f| f.deadline).min().unwrap_or(Nanos::NEVER).min(unsent)
+    }
+
+    fn expire(&mut self, now: Nanos, floor: &mut Floor<W>) {
+        if self.sweep.is_some() {
+            self.sweep_step(now, floor);
+            return;
+        }
+        if self.connection.is_none() && self.lost_for_good_at != Nanos::ZERO && now >= self.lost_for_good_at {
+            self.lost_for_good_at = Nanos::NEVER;
+            self.starting = false;
+            self.sweep = Some(Sweep { status: Status::BAD_NO_COMMUNICATION, next: 0 });
+            return;
+        }
+        self.time_out_one(now, floor);
+        self.send(now, floor);
+    }
+
+    fn adopt(&mut self, conn: Conn, now: Nanos, floor: &mut Floor<W>) {
+        if self.connection.is_some() {
+            floor.give_up(self.id, conn, CloseReason::Refused);
+            return;
+        }
+        self.connection = Some(Connection {
+            conn,
+            unsent: [0; frame::READ_REQUEST_BYTES],
+            unsent_len: 0,
+            quiet_timeouts: 0,
+            answered: false,
+        });
+        self.sent_on_connection = 0;
+        self.received = 0;
+        self.starting = false;
+        for unit in &mut self.units {
+            unit.reconnected(now);
+        }
+        // It may be another device by now, or the same one with another program.
+        for request in &mut self.requests {
+            request.refused_until = Nanos::ZERO;
+        }
+        let counters = &floor.counters.links[self.id.index()];
+        counters.connects.add(1);
+        counters.set_state(if self.units.iter().all(Unit::is_silent) { LinkState::Silent } else { LinkState::Up });
+    }
+
+    fn retire(&mut self, floor: &mut Floor<W>) {
+        let now = floor.world.now();
+        self.drop_connection(CloseReason::Stopped, now, floor);
+    }
+}

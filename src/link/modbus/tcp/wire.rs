@@ -1,0 +1,177 @@
+//! What goes over the wire: requests out, frames in, values into image and ring.
+
+use super::super::decode::{self, BlockBytes};
+use super::super::frame::{self, Parsed, Reply};
+use super::{Connection, InFlight, ModbusTcp, RequestState};
+use crate::limits::MODBUS_PIPELINE_MAX;
+use crate::rt::{CloseReason, Floor, Frame, Io, Report, RequestResult, World};
+use crate::tag::{Nanos, Status, ValueType};
+
+impl ModbusTcp {
+    pub(super) fn free_slot(&self) -> Option<usize> {
+        let pipeline = usize::from(self.plan.config.pipeline).min(MODBUS_PIPELINE_MAX);
+        self.in_flight[..pipeline].iter().position(Option::is_none)
+    }
+
+    /// Sends one queued request if a slot and the socket allow. False: nothing more to send now.
+    pub(super) fn send_one<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) -> bool {
+        let Some(connection) = &mut self.connection else { return false };
+        if connection.unsent_len > 0 {
+            match push_unsent(connection, floor) {
+                Io::Done(_) if connection.unsent_len == 0 => {}
+                Io::Closed => {
+                    self.drop_connection(CloseReason::Lost, now, floor);
+                    return false;
+                }
+                _ => return false,
+            }
+        }
+        let Some(slot) = self.free_slot() else { return false };
+        let Some((scan_at, at)) = self.queue.pop() else { return false };
+        self.transaction = self.transaction.wrapping_add(1);
+        let mut bytes = self.frames[at as usize];
+        bytes[..2].copy_from_slice(&self.transaction.to_be_bytes());
+        let Some(connection) = &mut self.connection else { return false };
+        connection.unsent = bytes;
+        connection.unsent_len = bytes.len();
+        let outcome = push_unsent(connection, floor);
+        let sent = floor.world.now();
+        let scan = &self.scans[scan_at];
+        self.in_flight[slot] = Some(InFlight {
+            request: at,
+            transaction: self.transaction,
+            nominal: scan.nominal,
+            cycle: scan.cycle,
+            sent,
+            deadline: sent + self.plan.config.timeout,
+        });
+        self.requests[at as usize].state = RequestState::InFlight;
+        self.sent_on_connection = self.sent_on_connection.saturating_add(1);
+        floor.counters.links[self.id.index()].requests.add(1);
+        let group = self.plan.requests[at as usize].group;
+        floor.report(Report::Issued { group, link: self.id, nominal: scan.nominal, sent });
+        if outcome == Io::Closed {
+            self.drop_connection(CloseReason::Lost, now, floor);
+            return false;
+        }
+        true
+    }
+
+    /// Takes a request out of flight and closes its account.
+    pub(super) fn finish<W: World>(
+        &mut self,
+        flight: InFlight,
+        received: Nanos,
+        result: RequestResult,
+        floor: &mut Floor<W>,
+    ) {
+        let request = &self.plan.requests[flight.request as usize];
+        self.requests[flight.request as usize].state = RequestState::Idle;
+        if let Some(at) = self.scan_at(request.scan) {
+            let scan = &mut self.scans[at];
+            scan.open -= 1;
+            if result != RequestResult::Good && !matches!(result, RequestResult::Exception(_)) {
+                scan.missed = true;
+            }
+        }
+        let counters = &floor.counters.links[self.id.index()];
+        match result {
+            RequestResult::Good => counters.replies.add(1),
+            RequestResult::Exception(_) => counters.exceptions.add(1),
+            RequestResult::Timeout => counters.timeouts.add(1),
+            RequestResult::Aborted => counters.aborted.add(1),
+        }
+        let InFlight { nominal, sent, .. } = flight;
+        floor.report(Report::Finished { scan: request.scan, link: self.id, nominal, sent, received, result });
+    }
+
+    /// Puts a reply's values into image and ring.
+    pub(super) fn store<W: World>(&mut self, flight: InFlight, values: &[u8], received: Nanos, floor: &mut Floor<W>) {
+        let request = &self.plan.requests[flight.request as usize];
+        let middle = Nanos(flight.sent.0 + (received - flight.sent).0 / 2);
+        let frame = Frame { group: request.group, cycle: flight.cycle, t: middle };
+        let block = BlockBytes { bytes: values, first: request.first };
+        for d in &self.plan.decodes[request.decodes.start as usize..request.decodes.end as usize] {
+            let code = d.ty.code();
+            let done = match d.ty {
+                ValueType::Scalar(_) => {
+                    decode::scalar(d, block).map(|bits| floor.sink.scalar(frame, d.tag, code, bits))
+                }
+                _ => {
+                    decode::long(d, block, &mut self.long).map(|n| floor.sink.long(frame, d.tag, code, &self.long[..n]))
+                }
+            };
+            if done.is_err() {
+                floor.sink.hold(frame, d.tag, code, d.ty.is_long(), Status::BAD_DECODING_ERROR);
+            }
+        }
+        floor.sink.flush();
+    }
+
+    /// A whole frame came in.
+    pub(super) fn take_frame<W: World>(&mut self, frame: frame::Frame<'_>, now: Nanos, floor: &mut Floor<W>) {
+        let known = self.in_flight.iter().position(|f| f.is_some_and(|f| f.transaction == frame.transaction));
+        let Some((slot, flight)) = known.and_then(|slot| self.in_flight[slot].map(|f| (slot, f))) else {
+            let age = self.transaction.wrapping_sub(frame.transaction);
+            let counters = &floor.counters.links[self.id.index()];
+            if u32::from(age) < self.sent_on_connection {
+                counters.late.add(1)
+            } else {
+                counters.foreign.add(1)
+            }
+            return;
+        };
+        let request = &self.plan.requests[flight.request as usize];
+        let unit_at = usize::from(request.unit);
+        let reply = if frame.unit == self.plan.units[unit_at].0 {
+            frame::reply(frame.pdu, request.table.read_function(), request.value_bytes())
+        } else {
+            Reply::Mismatch
+        };
+        match reply {
+            // Not ours after all: the request goes on waiting for its own reply.
+            Reply::Mismatch => floor.counters.links[self.id.index()].foreign.add(1),
+            Reply::Values(values) => {
+                self.in_flight[slot] = None;
+                self.answered(unit_at, floor);
+                self.store(flight, values, now, floor);
+                self.finish(flight, now, RequestResult::Good, floor);
+            }
+            Reply::Exception(code) => {
+                self.in_flight[slot] = None;
+                self.finish(flight, now, RequestResult::Exception(code), floor);
+                self.refused(flight, unit_at, code, now, floor);
+            }
+        }
+    }
+
+    /// Cuts frames out of what was received. False: the stream is garbage.
+    pub(super) fn take_frames<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) -> bool {
+        // Lent out, so that a frame can be read while the rest of the link changes; put back below.
+        let Some(mut buffer) = self.receive.take() else { return true };
+        let mut at = 0;
+        let good = loop {
+            match frame::parse(&buffer[at..self.received]) {
+                Parsed::Incomplete => break true,
+                Parsed::Garbage => break false,
+                Parsed::Frame { frame, bytes } => {
+                    at += bytes;
+                    self.take_frame(frame, now, floor);
+                }
+            }
+        };
+        buffer.copy_within(at..self.received, 0);
+        self.received -= at;
+        self.receive = Some(buffer);
+        good
+    }
+}
+
+fn push_unsent<W: World>(connection: &mut Connection, floor: &mut Floor<W>) -> Io {
+    let start = connection.unsent.len() - connection.unsent_len;
+    let outcome = floor.world.send(connection.conn, &connection.unsent[start..]);
+    if let Io::Done(n) = outcome {
+        connection.unsent_len -= n.min(connection.unsent_len);
+    }
+    outcome
+}

@@ -1,0 +1,227 @@
+//! No executor allocates or frees once it runs, whatever its devices do.
+
+#![allow(clippy::unwrap_used, reason = "a helper of a test may fail it")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use fieldbeat::config::{self, Guard};
+use fieldbeat::hub::{self, Batch, RingStats};
+use fieldbeat::plan;
+use fieldbeat::plant::{Fault, GatewaySettings, Plant, PlantConfig, Profile, ScanRates};
+use fieldbeat::rt::thread::{default_cpus, lock_memory};
+use fieldbeat::supervise::floor::{self, Floor, Scheduling};
+use fieldbeat::tag::Nanos;
+
+/// Counts what threads named fb-exec… do while it is armed.
+struct Watching;
+
+#[global_allocator]
+static ALLOCATOR: Watching = Watching;
+
+static ARMED: AtomicBool = AtomicBool::new(false);
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+static FREES: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    /// Not asked yet; of an executor or not. Constant and without a destructor, so it needs no allocation.
+    static IS_EXECUTOR: Cell<Option<bool>> = const { Cell::new(None) };
+}
+
+fn on_executor() -> bool {
+    ARMED.load(Relaxed)
+        && IS_EXECUTOR.with(|known| {
+            known.get().unwrap_or_else(|| {
+                let mut name = [0u8; 16];
+                // SAFETY: PR_GET_NAME writes up to 16 bytes to the buffer.
+                unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
+                let is = name.starts_with(b"fb-exec");
+                known.set(Some(is));
+                is
+            })
+        })
+}
+
+// SAFETY: every call goes to the system's allocator as it is.
+unsafe impl GlobalAlloc for Watching {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if on_executor() {
+            ALLOCATIONS.fetch_add(1, Relaxed);
+        }
+        // SAFETY: the caller's promises hold for the system's allocator.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        if on_executor() {
+            FREES.fetch_add(1, Relaxed);
+        }
+        // SAFETY: as above.
+        unsafe { System.dealloc(at, layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        if on_executor() {
+            ALLOCATIONS.fetch_add(1, Relaxed);
+        }
+        // SAFETY: as above.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
+        if on_executor() {
+            ALLOCATIONS.fetch_add(1, Relaxed);
+            FREES.fetch_add(1, Relaxed);
+        }
+        // SAFETY: as above.
+        unsafe { System.realloc(at, layout, bytes) }
+    }
+}
+
+/// Minor and major page faults of this process's executors (proc(5), /proc/pid/stat).
+fn page_faults() -> (u64, u64) {
+    let mut sum = (0, 0);
+    for task in std::fs::read_dir("/proc/self/task").unwrap().flatten() {
+        let Ok(stat) = std::fs::read_to_string(task.path().join("stat")) else { continue };
+        let Some((name, rest)) = stat.rsplit_once(") ") else { continue };
+        if name.contains("(fb-exec") {
+            let fields: Vec<&str> = rest.split(' ').collect();
+            sum.0 += fields[7].parse::<u64>().unwrap();
+            sum.1 += fields[9].parse::<u64>().unwrap();
+        }
+    }
+    sum
+}
+
+fn the_detector_bites() {
+    ARMED.store(true, Relaxed);
+    let on = |name: &str| {
+        let work = || drop(std::hint::black_box(Vec::<u8>::with_capacity(100)));
+        std::thread::Builder::new().name(name.into()).spawn(work).unwrap().join().unwrap();
+        (ALLOCATIONS.swap(0, Relaxed), FREES.swap(0, Relaxed))
+    };
+    assert_eq!(on("other"), (0, 0), "other threads may");
+    let (allocations, frees) = on("fb-exec-x");
+    assert!(allocations >= 1 && frees >= 1, "{allocations} and {frees} were seen");
+    ARMED.store(false, Relaxed);
+}
+
+const FAULTS: [Fault; 9] = [
+    Fault::Silence,
+    Fault::Garbage,
+    Fault::DropConnection,
+    Fault::Exceptions(4),
+    Fault::Delay(60),
+    Fault::WrongTransaction,
+    Fault::HalfFrame,
+    Fault::Refuse,
+    Fault::Exceptions(2),
+];
+/// The first devices misbehave, one in each way; these do not.
+const HEALTHY: usize = 3;
+const PHASE: Duration = Duration::from_millis(700);
+const ROUNDS: u32 = 8;
+
+/// The faults come and go.
+fn misbehave(plant: &Plant) {
+    for _ in 0..ROUNDS {
+        FAULTS.iter().enumerate().for_each(|(device, fault)| plant.set_fault(device, Some(*fault)));
+        std::thread::sleep(PHASE);
+        (0..FAULTS.len()).for_each(|device| plant.set_fault(device, None));
+        std::thread::sleep(PHASE);
+    }
+}
+
+/// The healthy devices are scanned at 1000 Hz; nine more of those would be the plant's work, not the gateway's.
+fn slow_down_the_faulty(dir: &Path) {
+    for device in 0..FAULTS.len() {
+        let file = dir.join(format!("tags/dev{device}.json"));
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.contains("\"scan_rate_ms\": 1,"));
+        std::fs::write(&file, text.replace("\"scan_rate_ms\": 1,", "\"scan_rate_ms\": 10,")).unwrap();
+    }
+}
+
+fn assert_all_was_met(floor: &Floor) {
+    let sum = |count: fn(&fieldbeat::rt::LinkCounters) -> u64| -> u64 {
+        floor.counters.links.iter().map(|link| count(link)).sum()
+    };
+    for (what, count) in [
+        ("timeouts", sum(|c| c.timeouts.get())),
+        ("exceptions", sum(|c| c.exceptions.get())),
+        ("aborted", sum(|c| c.aborted.get())),
+        ("garbage", sum(|c| c.garbage.get())),
+        ("late or foreign", sum(|c| c.late.get() + c.foreign.get())),
+        ("suppressed", sum(|c| c.suppressed.get())),
+        ("disconnects", sum(|c| c.disconnects.get())),
+        ("second connections", sum(|c| c.connects.get().saturating_sub(1))),
+    ] {
+        println!("{what}: {count}");
+        assert!(count > 0, "no {what} happened: nothing was shown about them");
+    }
+}
+
+#[test]
+fn an_executor_neither_allocates_nor_frees_through_ten_thousand_cycles_of_faults() {
+    the_detector_bites();
+    let plant = Plant::start(PlantConfig {
+        devices: FAULTS.len() + HEALTHY,
+        profile: Profile::Line { tags_per_device: 8 },
+        scan_rates: ScanRates::Uniform(Nanos::from_millis(1)),
+        cpu: Some(0),
+        ..PlantConfig::default()
+    })
+    .unwrap();
+    let dir = tempfile::TempDir::new().unwrap();
+    let settings = GatewaySettings { timeout: Nanos::from_millis(20), ..GatewaySettings::default() };
+    plant.write_config(dir.path(), &settings).unwrap();
+    slow_down_the_faulty(dir.path());
+    let loaded = config::load(dir.path()).unwrap();
+    let plan = Arc::new(plan::build(&loaded.config, &default_cpus()).unwrap().plan);
+    let scheduling = Scheduling::RealTime { priority: 80, guard: Guard::Auto };
+    let prepared = floor::prepare(plan.clone(), scheduling).unwrap();
+    if let Some(missing) = lock_memory() {
+        println!("page faults are not to be judged: {missing}");
+    }
+    let mut floor = prepared.start();
+    let rings: Arc<[RingStats]> = plan.executors.iter().map(|_| RingStats::default()).collect();
+    let (sender, batches) = crossbeam_channel::bounded::<Arc<Batch>>(16);
+    let hub = hub::spawn(std::mem::take(&mut floor.rings), sender, rings.clone()).unwrap();
+    // The first loops have nothing to do with the running: threads settle, connections are made.
+    std::thread::sleep(Duration::from_millis(500));
+    let scans = || floor.counters.scans.iter().map(|s| s.cycles.get()).max().unwrap();
+
+    let (faults, cycles) = (page_faults(), scans());
+    ARMED.store(true, Relaxed);
+    let end = Instant::now() + PHASE * 2 * ROUNDS;
+    std::thread::scope(|scope| {
+        scope.spawn(|| misbehave(&plant));
+        // Nobody takes what the hub brings in the end: the ring runs full, and samples are dropped.
+        let taken = end - PHASE * 6;
+        while Instant::now() < end {
+            match Instant::now() < taken {
+                true => drop(batches.recv_timeout(Duration::from_millis(10))),
+                false => std::thread::sleep(Duration::from_millis(10)),
+            }
+        }
+    });
+    ARMED.store(false, Relaxed);
+    let (after, cycles) = (page_faults(), scans() - cycles);
+    println!("{cycles} cycles of the fastest of {} scans", floor.counters.scans.len());
+    println!("page faults of the executor: {} minor, {} major", after.0 - faults.0, after.1 - faults.1);
+    assert_eq!((ALLOCATIONS.load(Relaxed), FREES.load(Relaxed)), (0, 0), "allocations and frees of an executor");
+    assert!(cycles >= 10_000, "{cycles} cycles were too few to say anything");
+    assert_all_was_met(&floor);
+    assert!(floor.counters.dropped() > 0, "the ring never ran full");
+    assert!(floor.counters.executors[0].reports_dropped.get() > 0, "nor did that of the reports");
+
+    floor.stop();
+    while batches.recv().is_ok() {}
+    hub.join().unwrap();
+    let delivered: u64 = rings.iter().map(|r| r.delivered.load(Relaxed)).sum();
+    assert_eq!(floor.counters.produced(), delivered + floor.counters.dropped());
+}
