@@ -52,7 +52,7 @@ proptest! {
         tags in prop::collection::vec(drawn(), 1..120), registers_max in 8u16..=125, cpus in 1usize..4
     ) {
         let texts: Vec<String> = tags.iter().enumerate().map(|(i, t)| tag_text(i, *t)).collect();
-        let link_text = links(3, &format!(r#","max_registers":{registers_max},"max_bits":{registers_max}"#));
+        let link_text = links(3, &format!(r#","max_registers":{registers_max},"max_bits":{registers_max},"expected_reply_ms":0.01"#));
         let config = load(&file(&link_text, &texts)).config;
         let cpu_list: Vec<u32> = (0..cpus as u32).collect();
         let plan = build(&config, &cpu_list).unwrap().plan;
