@@ -4,13 +4,16 @@ use std::collections::HashSet;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 
 use super::files;
 use crate::store::{Block, JournalReader};
 use crate::tag::{ScalarType, Status, Value};
+
+/// A silence that is worth a word.
+const QUIET: Duration = Duration::from_secs(3);
 
 #[derive(Args)]
 pub struct TailArgs {
@@ -52,10 +55,12 @@ fn follow(reader: &JournalReader, args: &TailArgs) -> Result<(), String> {
     let mut next = if args.from_start { 0 } else { reader.next_index().map_err(text)? };
     let mut left = args.lines.unwrap_or(u64::MAX);
     let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut quiet_since = Some(Instant::now());
     while left > 0 {
         match reader.block_at_or_after(next).map_err(text)? {
             Some(block) => {
                 next = block.index + 1;
+                quiet_since = Some(Instant::now());
                 // A closed pipe (`tail … | head`) is the end, not an error.
                 if print(&mut out, &block, &args.tags, &mut left).and_then(|()| out.flush()).is_err() {
                     return Ok(());
@@ -63,6 +68,11 @@ fn follow(reader: &JournalReader, args: &TailArgs) -> Result<(), String> {
             }
             None => {
                 reader.wait_beyond(next, Duration::from_millis(500));
+                // Said once a silence.
+                if quiet_since.is_some_and(|since| since.elapsed() > QUIET) {
+                    quiet_since = None;
+                    eprintln!("nothing new in the journal for {} s; is the gateway running?", QUIET.as_secs());
+                }
             }
         }
     }
