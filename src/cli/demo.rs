@@ -46,6 +46,10 @@ struct Workplace {
 
 pub fn demo(args: &DemoArgs) -> ExitCode {
     let signals = StopSignals::block();
+    // The plant's process would say it too, but later.
+    if let Err(code) = args.shape.faults() {
+        return code;
+    }
     let place = match Workplace::new(args.dir.as_deref()) {
         Ok(place) => place,
         Err(error) => return super::fail(1, format!("error: no directory for the demo: {error}")),

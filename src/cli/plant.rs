@@ -54,6 +54,22 @@ pub struct PlantShape {
     pub faults: Vec<String>,
 }
 
+impl PlantShape {
+    /// The faults as they were typed; says what is wrong with them.
+    pub fn faults(&self) -> Result<Vec<ScheduledFault>, ExitCode> {
+        let faults: Result<Vec<ScheduledFault>, _> = self.faults.iter().map(|text| text.parse()).collect();
+        let faults = faults.map_err(|error| super::fail(super::EXIT_CONFIG, format!("error: {error}")))?;
+        let last = self.devices.max(1) - 1;
+        match faults.iter().filter_map(|fault| fault.device).find(|device| *device > last) {
+            Some(device) => {
+                let message = format!("error: there is no device {device} for a fault; allowed: 0 to {last}, or *");
+                Err(super::fail(super::EXIT_CONFIG, message))
+            }
+            None => Ok(faults),
+        }
+    }
+}
+
 /// What a plant's process tells its parent each second; first when it is ready.
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
 pub struct PlantLine {
@@ -69,10 +85,9 @@ const JOURNAL_BYTES_MAX: u64 = 256 << 20;
 
 pub fn plant(args: &PlantArgs) -> ExitCode {
     let signals = StopSignals::block();
-    let faults: Result<Vec<ScheduledFault>, _> = args.shape.faults.iter().map(|text| text.parse()).collect();
-    let faults = match faults {
+    let faults = match args.shape.faults() {
         Ok(faults) => faults,
-        Err(error) => return super::fail(super::EXIT_CONFIG, format!("error: {error}")),
+        Err(code) => return code,
     };
     let started = start(args, faults);
     let (plant, broker) = match started {
