@@ -46,7 +46,7 @@ fn served(machine: &Machine, cpus: &CpuSet) -> Check {
         id,
         SERVED,
         found,
-        format!("rt-config/fieldbeat-rt apply --cpus {cpus}; {}", mend_at_boot(machine, cpus)),
+        format!("fieldbeat-rt apply --cpus {cpus}; {}", mend_at_boot(machine, cpus)),
     )
 }
 

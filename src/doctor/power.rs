@@ -94,7 +94,7 @@ fn governor(machine: &Machine, cpus: &CpuSet) -> Check {
     }
     let mend = format!(
         "`for c in {}; do echo performance > /sys/devices/system/cpu/cpu$c/cpufreq/scaling_governor; done`, or \
-         rt-config/fieldbeat-rt apply",
+         fieldbeat-rt apply",
         words(cpus)
     );
     Check::warn(id, GOVERNOR, slow.join(", "), mend)
