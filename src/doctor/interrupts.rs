@@ -42,12 +42,7 @@ fn served(machine: &Machine, cpus: &CpuSet) -> Check {
     if more > 0 {
         found.push_str(&format!(" and {more} more"));
     }
-    Check::warn(
-        id,
-        SERVED,
-        found,
-        format!("fieldbeat-rt apply --cpus {cpus}; {}", mend_at_boot(machine, cpus)),
-    )
+    Check::warn(id, SERVED, found, format!("fieldbeat-rt apply --cpus {cpus}; {}", mend_at_boot(machine, cpus)))
 }
 
 fn placed(machine: &Machine, cpus: &CpuSet) -> Check {
