@@ -23,10 +23,18 @@ fn served(machine: &Machine, cpus: &CpuSet) -> Check {
         // A directory of the handler's name is there once a driver has asked for the interrupt.
         let handler = machine.names(&dir).into_iter().find(|name| machine.path(&format!("{dir}/{name}")).is_dir());
         let Some(handler) = handler else { continue };
-        let effective = machine.read(&format!("{dir}/effective_affinity_list")).filter(|list| !list.is_empty());
-        let Some(list) = effective.or_else(|| machine.read(&format!("{dir}/smp_affinity_list"))) else { continue };
+        let list = |name: &str| {
+            let text = machine.read(&format!("{dir}/{name}")).filter(|text| !text.is_empty());
+            text.map(|text| CpuSet::parse(&text))
+        };
+        // An interrupt that was told to move does so when it fires next: until then only what was told is new.
+        let serving = match (list("effective_affinity_list"), list("smp_affinity_list")) {
+            (Some(effective), Some(told)) => effective.within(&told),
+            (Some(one), None) | (None, Some(one)) => one,
+            (None, None) => continue,
+        };
         known += 1;
-        if !CpuSet::parse(&list).within(cpus).is_empty() {
+        if !serving.within(cpus).is_empty() {
             wrong.push(format!("{irq} ({handler})"));
         }
     }

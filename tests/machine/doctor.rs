@@ -97,7 +97,7 @@ fn each_fault_is_found_by_its_check_alone_with_what_mends_it() {
             "for c in 0;",
         ),
         ("nohz_full", "sys/devices/system/cpu/nohz_full", "3", State::Warn, "CPU 2 ticks", "nohz_full=2-3"),
-        ("irq_affinity", "proc/irq/9/effective_affinity_list", "3", State::Warn, "9 (acpi)", "irqaffinity=0-1"),
+        ("irq_affinity", "proc/irq/7/effective_affinity_list", "3", State::Warn, "7 (timer)", "irqaffinity=0-1"),
         ("irq_default_affinity", "proc/irq/default_smp_affinity", "f", State::Warn, "CPU 2-3", "irqaffinity=0-1"),
         ("irqbalance", "proc/77/comm", "irqbalance", State::Warn, "runs", "systemctl disable --now irqbalance"),
         (
@@ -138,6 +138,16 @@ fn each_fault_is_found_by_its_check_alone_with_what_mends_it() {
         assert!(others.is_empty(), "{id} in {file} also made {others:#?}");
         assert_eq!(visit.worst, *state);
     }
+}
+
+#[test]
+fn an_interrupt_that_moves_when_it_fires_next_counts_as_moved() {
+    let tree = Tree::good();
+    tree.set("proc/irq/9/smp_affinity_list", "0-3");
+    tree.set("proc/irq/9/effective_affinity_list", "2");
+    assert_eq!(check(&look(&tree), "irq_affinity").state, State::Warn);
+    tree.set("proc/irq/9/smp_affinity_list", "0-1");
+    assert_eq!(check(&look(&tree), "irq_affinity").state, State::Ok);
 }
 
 #[test]

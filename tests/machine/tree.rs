@@ -31,6 +31,8 @@ const GOOD: &[(&str, &str)] = &[
     ("proc/irq/9/smp_affinity_list", "0-1"),
     ("proc/irq/9/effective_affinity_list", "0"),
     ("proc/irq/9/acpi/.", ""),
+    ("proc/irq/7/effective_affinity_list", "1"),
+    ("proc/irq/7/timer/.", ""),
     // Nobody has asked for this one.
     ("proc/irq/10/smp_affinity_list", "0-3"),
     ("sys/kernel/realtime", "1"),
