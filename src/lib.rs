@@ -14,12 +14,14 @@
 //! | [`store`] | the durable journal and its cursors |
 //! | [`output`] | northbound: MQTT |
 //! | [`serve`] | what others read from us: metrics, health |
+//! | [`doctor`] | whether the machine is fit for a steady beat |
 //! | [`plant`] | simulated field devices on real sockets, for demo and tests |
 //! | [`supervise`] | start and stop of a whole gateway |
 //! | [`cli`] | the commands that people type |
 
 pub mod cli;
 pub mod config;
+pub mod doctor;
 pub mod hub;
 pub mod limits;
 pub mod link;

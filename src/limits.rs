@@ -157,6 +157,10 @@ pub const CURSOR_NAME_BYTES_MAX: usize = 256;
 /// Batches a live reader may lag behind before it loses the oldest.
 pub const LIVE_QUEUE_BATCHES: usize = 64;
 
+// --- doctor ---
+/// Bytes read of one file under /proc or /sys; the longest that counts is the kernel command line.
+pub const DOCTOR_FILE_BYTES_MAX: u64 = 64 << 10;
+
 const _: () = assert!(MODBUS_REGISTERS_MAX as usize * 2 + 9 <= MODBUS_ADU_BYTES_MAX);
 const _: () = assert!(MODBUS_BITS_MAX as usize / 8 + 9 <= MODBUS_ADU_BYTES_MAX);
 const _: () = assert!(RING_SLOTS_MIN < RING_SLOTS_MAX);

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which modules each module may import. Nobody else's business is nobody's import.
-const MAY_IMPORT: [(&str, &[&str]); 13] = [
+const MAY_IMPORT: [(&str, &[&str]); 14] = [
     ("tag", &[]),
     ("limits", &["tag"]),
     ("config", &["limits", "tag"]),
@@ -18,11 +18,26 @@ const MAY_IMPORT: [(&str, &[&str]); 13] = [
     ("store", &["config", "hub", "limits", "tag"]),
     ("output", &["config", "hub", "limits", "store", "tag"]),
     ("serve", &["config", "hub", "limits", "plan", "rt", "tag"]),
+    ("doctor", &["config", "limits", "rt", "tag"]),
     ("plant", &["config", "limits", "tag"]),
     ("supervise", &["config", "hub", "limits", "link", "output", "plan", "rt", "serve", "store", "tag"]),
     (
         "cli",
-        &["config", "hub", "limits", "link", "output", "plan", "plant", "rt", "serve", "store", "supervise", "tag"],
+        &[
+            "config",
+            "doctor",
+            "hub",
+            "limits",
+            "link",
+            "output",
+            "plan",
+            "plant",
+            "rt",
+            "serve",
+            "store",
+            "supervise",
+            "tag",
+        ],
     ),
 ];
 

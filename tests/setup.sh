@@ -18,6 +18,7 @@ find_missing() {
 	need mbpoll mbpoll
 	need promtool prometheus
 	need setpriv util-linux
+	need systemd-analyze systemd
 	if command -v pkg-config >/dev/null 2>&1; then
 		pkg-config --exists libmodbus || missing="$missing libmodbus-dev"
 	else

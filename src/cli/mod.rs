@@ -3,11 +3,12 @@
 //! | code | meaning |
 //! |---|---|
 //! | 0 | done, or stopped cleanly |
-//! | 1 | failed while running: a device that does not answer, a journal that can't be opened |
+//! | 1 | failed while running: a device that does not answer, a journal that can't be opened; `doctor`: something is bad |
 //! | 2 | the configuration or the command line is wrong; nothing was started |
 
 mod check;
 mod demo;
+mod doctor;
 mod files;
 mod logs;
 mod plant;
@@ -50,6 +51,8 @@ enum Command {
     Tail(tail::TailArgs),
     /// A simulated plant on loopback: devices that can misbehave, a configuration for them, a broker.
     Plant(plant::PlantArgs),
+    /// Look whether this machine is fit for a steady beat, and say what mends it. Changes nothing.
+    Doctor(doctor::DoctorArgs),
     /// Print the JSON Schema of tag files.
     Schema,
 }
@@ -63,6 +66,7 @@ pub fn main() -> ExitCode {
         Command::Read(args) => read::read(&args),
         Command::Tail(args) => tail::tail(&args),
         Command::Plant(args) => plant::plant(&args),
+        Command::Doctor(args) => doctor::doctor(&args),
         Command::Schema => {
             println!("{:#}", crate::config::schema());
             ExitCode::SUCCESS

@@ -67,6 +67,15 @@ fn set_fifo(priority: u8) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Whether this process may run at SCHED_FIFO `priority`: asked of the kernel in a thread that ends at once.
+///
+/// # Errors
+/// What the kernel, or the start of the thread, said.
+pub fn try_fifo(priority: u8) -> io::Result<()> {
+    let asked = std::thread::Builder::new().stack_size(64 << 10).spawn(move || set_fifo(priority))?;
+    asked.join().unwrap_or_else(|_| Err(io::Error::other("the thread that asked died")))
+}
+
 #[inline(never)]
 fn prefault_stack() {
     let mut stack = [0u8; STACK_PREFAULT_BYTES];
@@ -118,7 +127,7 @@ pub fn default_cpus() -> Vec<u32> {
 }
 
 /// `0-3,6` as the kernel writes it. What is no number is left out.
-fn parse_cpu_list(text: &str) -> Vec<u32> {
+pub fn parse_cpu_list(text: &str) -> Vec<u32> {
     text.trim()
         .split(',')
         .filter_map(|part| {
