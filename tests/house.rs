@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which modules each module may import. Nobody else's business is nobody's import.
-const MAY_IMPORT: [(&str, &[&str]); 13] = [
+const MAY_IMPORT: [(&str, &[&str]); 14] = [
     ("tag", &[]),
     ("limits", &["tag"]),
     ("config", &["limits", "tag"]),
@@ -20,9 +20,24 @@ const MAY_IMPORT: [(&str, &[&str]); 13] = [
     ("serve", &["config", "hub", "limits", "plan", "rt", "tag"]),
     ("plant", &["config", "limits", "tag"]),
     ("supervise", &["config", "hub", "limits", "link", "output", "plan", "rt", "serve", "store", "tag"]),
+    ("sim", &["config", "hub", "limits", "link", "plan", "rt", "tag"]),
     (
         "cli",
-        &["config", "hub", "limits", "link", "output", "plan", "plant", "rt", "serve", "store", "supervise", "tag"],
+        &[
+            "config",
+            "hub",
+            "limits",
+            "link",
+            "output",
+            "plan",
+            "plant",
+            "rt",
+            "serve",
+            "sim",
+            "store",
+            "supervise",
+            "tag",
+        ],
     ),
 ];
 
