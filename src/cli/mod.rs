@@ -14,6 +14,7 @@ mod plant;
 mod read;
 mod run;
 mod signals;
+mod sim;
 mod tail;
 
 use std::path::PathBuf;
@@ -50,6 +51,8 @@ enum Command {
     Tail(tail::TailArgs),
     /// A simulated plant on loopback: devices that can misbehave, a configuration for them, a broker.
     Plant(plant::PlantArgs),
+    /// Run planner, executors, links and hub in virtual time against devices that misbehave, by seed.
+    Sim(sim::SimArgs),
     /// Print the JSON Schema of tag files.
     Schema,
 }
@@ -63,6 +66,7 @@ pub fn main() -> ExitCode {
         Command::Read(args) => read::read(&args),
         Command::Tail(args) => tail::tail(&args),
         Command::Plant(args) => plant::plant(&args),
+        Command::Sim(args) => sim::sim(&args),
         Command::Schema => {
             println!("{:#}", crate::config::schema());
             ExitCode::SUCCESS

@@ -25,8 +25,8 @@ use crate::tag::{ClockPair, ExecutorId, LinkId, Nanos, Status};
 const MS: u64 = 1_000_000;
 /// The beat's first instant.
 const START: Nanos = Nanos::from_millis(20);
-/// After the trouble: longer than every pause of the gateway, so that all must be well again.
-const RECOVERY_NS: u64 = 45_000 * MS;
+/// After the trouble: longer than every pause but that of refused addresses, so that all else must be well again.
+const RECOVERY_NS: u64 = 20_000 * MS;
 /// UTC at the start; any time does.
 const UTC_START_NS: i64 = 1_700_000_000_000_000_000;
 
@@ -235,7 +235,7 @@ impl<'s, P: Parts> Run<'s, P> {
         if !self.reader.stops(now, self.scenario) {
             self.drain(now)?;
             if self.rounds.is_multiple_of(64) {
-                self.books.image(&self.image)?;
+                self.books.image(&self.image, &self.counters)?;
             }
         }
         Ok(())
@@ -270,7 +270,7 @@ impl<'s, P: Parts> Run<'s, P> {
         let now = self.now();
         self.collect(now);
         self.drain(now)?;
-        self.books.image(&self.image)?;
+        self.books.image(&self.image, &self.counters)?;
         self.books.recovered(&self.image, now - RECOVERY_NS / 3)?;
         self.books.steady(&self.counters)?;
         for mut cell in self.cells.drain(..) {

@@ -38,13 +38,13 @@ struct Shape {
 }
 
 impl Scenario {
-    /// Every third seed is fast and short, the others slow and long; `hours` overrules the length.
+    /// Every sixth seed is fast and short, the others slow and long; `hours` overrules the length.
     ///
     /// # Errors
     /// When the configuration that was made is refused: a fault of this file, or of what reads it.
     pub fn of_seed(seed: u64, hours: Option<f64>) -> Result<Scenario, String> {
         let mut rng = Rng::with_seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5151);
-        let fast = seed.is_multiple_of(3);
+        let fast = seed.is_multiple_of(6);
         let shape = Shape {
             links: rng.usize(1..=if fast { 8 } else { 4 }),
             tags: rng.usize(1..=if fast { 200 } else { 40 }),
@@ -56,7 +56,7 @@ impl Scenario {
             .map_err(|errors| format!("the configuration is refused:\n{errors}\n{tags}"))?;
         let cpus: Vec<u32> = (0..shape.executors as u32).collect();
         let planned = plan::build(&loaded.config, &cpus).map_err(|error| format!("the plan is refused: {error}"))?;
-        let usual = if fast { rng.u64(3_000..15_000) } else { rng.u64(150_000..600_000) };
+        let usual = if fast { rng.u64(2_000..6_000) } else { rng.u64(150_000..600_000) };
         let trouble_ns = hours.map_or(usual * MS, |hours| (hours * 3.6e12) as u64);
         let steady = (0..planned.plan.links.len()).map(|_| rng.u8(..3) == 0).collect();
         Ok(Scenario {
