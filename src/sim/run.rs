@@ -110,6 +110,8 @@ struct Run<'s, P: Parts> {
     rounds: u64,
     utc_offset: i64,
     next_step: u64,
+    /// How far virtual time has come.
+    reached: u64,
     rng: Rng,
 }
 
@@ -121,7 +123,7 @@ pub fn run<P: Parts>(scenario: &Scenario, parts: &P) -> Outcome {
     Outcome {
         hash: log.hash(),
         events: log.count(),
-        virtual_ns: run.now(),
+        virtual_ns: run.reached,
         requests: run.counters.links.iter().map(|l| l.requests.get()).sum(),
         samples: run.counters.produced(),
         good: run.books.good,
@@ -198,6 +200,7 @@ impl<'s, P: Parts> Run<'s, P> {
             rounds: 0,
             utc_offset: UTC_START_NS,
             next_step: 0,
+            reached: 0,
             rng,
         }
     }
@@ -213,6 +216,7 @@ impl<'s, P: Parts> Run<'s, P> {
             let behind = self.cells.iter_mut().min_by_key(|cell| cell.field.borrow().now);
             let cell = behind.ok_or("a plan without executors")?;
             let now = cell.field.borrow().now;
+            self.reached = now;
             if now >= end {
                 break;
             }
