@@ -51,7 +51,8 @@ impl Beat {
         if actual < nominal {
             return Err(format!("group {group}: the release of {nominal} ran at {actual}, too early"));
         }
-        let fits = |r: &&mut Seen| r.group == group && nominal >= r.first && (nominal - r.first) % r.period == 0;
+        let fits =
+            |r: &&mut Seen| r.group == group && nominal >= r.first && (nominal - r.first).is_multiple_of(r.period);
         let mut on_phase = false;
         for release in self.releases.iter_mut().filter(fits) {
             on_phase = true;

@@ -118,7 +118,7 @@ struct Run<'s, P: Parts> {
 /// Runs a scenario to its end, or to the first invariant that breaks.
 pub fn run<P: Parts>(scenario: &Scenario, parts: &P) -> Outcome {
     let mut run = Run::new(scenario, parts);
-    let broken = run.to_end().err().map(|what| (what, run.log.borrow().last()));
+    let broken = run.go_on().err().map(|what| (what, run.log.borrow().last()));
     let log = run.log.borrow();
     Outcome {
         hash: log.hash(),
@@ -209,7 +209,7 @@ impl<'s, P: Parts> Run<'s, P> {
         self.cells.iter().map(|cell| cell.field.borrow().now).min().unwrap_or(0)
     }
 
-    fn to_end(&mut self) -> Result<(), String> {
+    fn go_on(&mut self) -> Result<(), String> {
         let end = self.scenario.trouble_ns + RECOVERY_NS;
         loop {
             // The executor that is behind goes on; they share nothing but the hub.
