@@ -16,6 +16,7 @@
 //! | [`serve`] | what others read from us: metrics, health |
 //! | [`doctor`] | whether the machine is fit for a steady beat |
 //! | [`plant`] | simulated field devices on real sockets, for demo and tests |
+//! | [`sim`] | the floor and the hub in virtual time against devices that misbehave, by seed |
 //! | [`supervise`] | start and stop of a whole gateway |
 //! | [`cli`] | the commands that people type |
 
@@ -30,6 +31,7 @@ pub mod plan;
 pub mod plant;
 pub mod rt;
 pub mod serve;
+pub mod sim;
 pub mod store;
 pub mod supervise;
 pub mod tag;

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which modules each module may import. Nobody else's business is nobody's import.
-const MAY_IMPORT: [(&str, &[&str]); 14] = [
+const MAY_IMPORT: [(&str, &[&str]); 15] = [
     ("tag", &[]),
     ("limits", &["tag"]),
     ("config", &["limits", "tag"]),
@@ -21,6 +21,7 @@ const MAY_IMPORT: [(&str, &[&str]); 14] = [
     ("doctor", &["config", "limits", "rt", "tag"]),
     ("plant", &["config", "limits", "tag"]),
     ("supervise", &["config", "hub", "limits", "link", "output", "plan", "rt", "serve", "store", "tag"]),
+    ("sim", &["config", "hub", "limits", "link", "plan", "rt", "tag"]),
     (
         "cli",
         &[
@@ -34,6 +35,7 @@ const MAY_IMPORT: [(&str, &[&str]); 14] = [
             "plant",
             "rt",
             "serve",
+            "sim",
             "store",
             "supervise",
             "tag",

@@ -15,6 +15,7 @@ mod plant;
 mod read;
 mod run;
 mod signals;
+mod sim;
 mod tail;
 
 use std::path::PathBuf;
@@ -53,6 +54,8 @@ enum Command {
     Plant(plant::PlantArgs),
     /// Look whether this machine is fit for a steady beat, and say what mends it. Changes nothing.
     Doctor(doctor::DoctorArgs),
+    /// Run planner, executors, links and hub in virtual time against devices that misbehave, by seed.
+    Sim(sim::SimArgs),
     /// Print the JSON Schema of tag files.
     Schema,
 }
@@ -67,6 +70,7 @@ pub fn main() -> ExitCode {
         Command::Tail(args) => tail::tail(&args),
         Command::Plant(args) => plant::plant(&args),
         Command::Doctor(args) => doctor::doctor(&args),
+        Command::Sim(args) => sim::sim(&args),
         Command::Schema => {
             println!("{:#}", crate::config::schema());
             ExitCode::SUCCESS

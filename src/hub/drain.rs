@@ -37,14 +37,15 @@ pub fn spawn(
     stats: Arc<[RingStats]>,
 ) -> std::io::Result<JoinHandle<()>> {
     thread::Builder::new().name("fb-hub".to_owned()).stack_size(256 << 10).spawn(move || {
-        let mut hub = Hub::new(rings, journal, stats);
-        while hub.round() {
+        let mut hub = Hub::new(rings, journal, stats, clock_pair());
+        while hub.round(monotonic_now(), clock_pair) {
             thread::sleep(Duration::from_nanos(HUB_PERIOD.0));
         }
     })
 }
 
-struct Hub {
+/// The hub without its thread and clocks: whoever owns it says what time it is.
+pub struct Hub {
     drains: Vec<Drain>,
     journal: Sender<Arc<Batch>>,
     stats: Arc<[RingStats]>,
@@ -79,7 +80,13 @@ pub fn clock_pair() -> ClockPair {
 }
 
 impl Hub {
-    fn new(rings: Vec<Consumer<Sample>>, journal: Sender<Arc<Batch>>, stats: Arc<[RingStats]>) -> Hub {
+    /// `stats` has one entry a ring.
+    pub fn new(
+        rings: Vec<Consumer<Sample>>,
+        journal: Sender<Arc<Batch>>,
+        stats: Arc<[RingStats]>,
+        clock: ClockPair,
+    ) -> Hub {
         let drains = rings
             .into_iter()
             .enumerate()
@@ -88,14 +95,14 @@ impl Hub {
                 Drain { executor: ExecutorId(id as u16), ring, next_sequence: 0, waiting: None }
             })
             .collect();
-        Hub { drains, journal, stats, clock: clock_pair() }
+        Hub { drains, journal, stats, clock }
     }
 
-    /// Empties the rings once. False: all is done.
-    fn round(&mut self) -> bool {
-        let now = monotonic_now();
+    /// Empties the rings once. `read_clock` is asked when the last pair of clocks is a second old. False: all is
+    /// done.
+    pub fn round(&mut self, now: Nanos, read_clock: impl FnOnce() -> ClockPair) -> bool {
         if (now - self.clock.mono).0 >= NANOS_PER_SEC {
-            self.clock = clock_pair();
+            self.clock = read_clock();
         }
         let mut more = false;
         for (drain, stats) in self.drains.iter_mut().zip(self.stats.iter()) {
@@ -191,7 +198,7 @@ mod tests {
     fn hub(capacity: usize, queue: usize) -> (rtrb::Producer<Sample>, Hub, crossbeam_channel::Receiver<Arc<Batch>>) {
         let (producer, consumer) = RingBuffer::new(capacity);
         let (sender, receiver) = bounded(queue);
-        (producer, Hub::new(vec![consumer], sender, Arc::new([RingStats::default()])), receiver)
+        (producer, Hub::new(vec![consumer], sender, Arc::new([RingStats::default()]), clock_pair()), receiver)
     }
 
     #[test]
@@ -200,7 +207,7 @@ mod tests {
         for s in [sample(0), sample(1), Sample::gap(5), sample(2)] {
             ring.push(s).unwrap();
         }
-        assert!(hub.round());
+        assert!(hub.round(monotonic_now(), clock_pair));
         let got: Vec<_> = batches.try_iter().map(|b| (b.first_sequence, b.samples)).collect();
         assert_eq!(got, [(0, 2), (7, 1)]);
         assert_eq!(hub.stats[0].missing.load(Relaxed), 5);
@@ -214,10 +221,10 @@ mod tests {
         for s in [sample(0), header, sample(9)] {
             ring.push(s).unwrap();
         }
-        hub.round();
+        hub.round(monotonic_now(), clock_pair);
         assert_eq!(batches.try_iter().map(|b| b.samples).sum::<u32>(), 1);
         ring.push(sample(9)).unwrap();
-        hub.round();
+        hub.round(monotonic_now(), clock_pair);
         let batch = batches.try_recv().unwrap();
         assert_eq!((batch.first_sequence, batch.samples, batch.slots.len()), (1, 1, 3));
     }
@@ -231,11 +238,11 @@ mod tests {
             while sent < 100 && ring.push(sample(sent)).is_ok() {
                 sent += 1;
             }
-            hub.round();
+            hub.round(monotonic_now(), clock_pair);
             got.extend(batches.try_iter().flat_map(|b| b.slots.iter().map(|s| s.tag).collect::<Vec<_>>()));
         }
         drop(ring);
-        while hub.round() {
+        while hub.round(monotonic_now(), clock_pair) {
             got.extend(batches.try_iter().flat_map(|b| b.slots.iter().map(|s| s.tag).collect::<Vec<_>>()));
         }
         got.extend(batches.try_iter().flat_map(|b| b.slots.iter().map(|s| s.tag).collect::<Vec<_>>()));

@@ -51,7 +51,7 @@ impl ModbusTcp {
         let group = self.plan.requests[at as usize].group;
         floor.report(Report::Issued { group, link: self.id, nominal: scan.nominal, sent });
         if outcome == Io::Closed {
-            self.drop_connection(CloseReason::Lost, now, floor);
+            self.drop_connection(CloseReason::Lost, sent, floor);
             return false;
         }
         true

@@ -1,0 +1,289 @@
+//! A simulated Modbus TCP device: most of the time well, in phases of trouble by its seed.
+
+use fastrand::Rng;
+
+use super::memory::{self, Area, Memory};
+use crate::config::Table;
+
+const MS: u64 = 1_000_000;
+
+/// What is the matter with a device for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mood {
+    Well,
+    /// Answers around and after the timeout.
+    Late,
+    /// Answers every other request, some twice.
+    Lossy,
+    /// Answers nothing.
+    Dead,
+    /// One of its units answers nothing.
+    DeadUnit(u8),
+    /// Sends what was not asked for, before or instead of the answer.
+    Wrong,
+    /// Exceptions.
+    Broken,
+    /// Answers byte by byte.
+    Pieces,
+    /// Ends connections.
+    Dropping,
+    /// Takes no bytes.
+    Choked,
+    /// Takes no connection, or only to drop it.
+    Away,
+}
+
+/// A request as it was understood.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    pub transaction: u16,
+    /// Index into the link's plan.
+    pub request: u32,
+    pub area: Area,
+}
+
+/// What the answer means, if it is a right one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meaning {
+    /// The memory's values in this epoch.
+    Values(u64),
+    Exception(u8),
+    /// Nothing: taking it for an answer is a fault.
+    Poison,
+}
+
+/// Bytes to be sent.
+#[derive(Debug)]
+pub struct Outgoing {
+    pub at: u64,
+    pub bytes: Vec<u8>,
+    /// 1: all at once.
+    pub pieces: usize,
+    pub meaning: Meaning,
+}
+
+/// What a device does with a request.
+#[derive(Debug, Default)]
+pub struct Reaction {
+    pub send: Vec<Outgoing>,
+    /// Ends the connection then.
+    pub close_at: Option<u64>,
+    /// Says nothing more on this connection.
+    pub mute: bool,
+}
+
+/// See the module.
+pub struct Device {
+    pub memory: Memory,
+    /// Never in trouble.
+    pub steady: bool,
+    /// Addresses that it refuses: unit, table, register.
+    pub refused: Vec<(u8, Table, u16)>,
+    /// What an answer takes at most, and how long it is waited for, in nanoseconds.
+    pub expected: u64,
+    pub timeout: u64,
+    /// No trouble from then on.
+    pub well_from: u64,
+    units: Vec<u8>,
+    rng: Rng,
+    mood: Mood,
+    mood_until: u64,
+}
+
+impl Device {
+    pub fn new(mut rng: Rng, units: Vec<u8>, steady: bool, expected: u64, timeout: u64, well_from: u64) -> Device {
+        Device {
+            memory: Memory { seed: rng.u64(..) },
+            steady,
+            refused: Vec::new(),
+            expected,
+            timeout,
+            well_from,
+            units,
+            rng,
+            mood: Mood::Well,
+            mood_until: 0,
+        }
+    }
+
+    fn mood(&mut self, now: u64) -> Mood {
+        if self.steady || now >= self.well_from {
+            return Mood::Well;
+        }
+        while now >= self.mood_until {
+            let length = self.rng.u64(200 * MS..if self.mood == Mood::Well { 8_000 * MS } else { 20_000 * MS });
+            self.mood_until = self.mood_until.max(now.saturating_sub(60_000 * MS)) + length;
+            self.mood = match self.mood {
+                Mood::Well => match self.rng.u8(..10) {
+                    0 => Mood::Late,
+                    1 => Mood::Lossy,
+                    2 => Mood::Dead,
+                    3 => Mood::DeadUnit(self.units[self.rng.usize(..self.units.len())]),
+                    4 => Mood::Wrong,
+                    5 => Mood::Broken,
+                    6 => Mood::Pieces,
+                    7 => Mood::Dropping,
+                    8 => Mood::Choked,
+                    _ => Mood::Away,
+                },
+                _ => Mood::Well,
+            };
+        }
+        self.mood
+    }
+
+    /// How long a connection takes to come about; `None`: it does not.
+    pub fn connects(&mut self, now: u64) -> Option<u64> {
+        (self.mood(now) != Mood::Away || self.rng.u8(..8) == 0).then(|| self.rng.u64(MS / 10..20 * MS))
+    }
+
+    /// When a new connection is ended at once.
+    pub fn ends_new_connection(&mut self, now: u64) -> Option<u64> {
+        (self.mood(now) == Mood::Away).then(|| now + self.rng.u64(..50 * MS))
+    }
+
+    /// How many of `len` bytes it takes now.
+    pub fn takes(&mut self, now: u64, len: usize) -> usize {
+        match self.mood(now) {
+            Mood::Choked => match self.rng.u8(..4) {
+                0 => self.rng.usize(0..=len),
+                1 => len,
+                _ => 0,
+            },
+            _ => len,
+        }
+    }
+
+    /// Answers a request.
+    pub fn answer(&mut self, now: u64, asked: &Asked) -> Reaction {
+        let mood = self.mood(now);
+        let at = now + self.rng.u64(self.expected / 5..=self.expected);
+        let mut reaction = Reaction::default();
+        let right = self.right(at, asked);
+        let well = |pieces| Outgoing { at, bytes: right.0.clone(), pieces, meaning: right.1 };
+        match mood {
+            Mood::Well | Mood::Choked => reaction.send.push(well(1)),
+            Mood::Away => reaction.close_at = Some(at),
+            Mood::Dead => {}
+            Mood::DeadUnit(unit) => {
+                if unit != asked.area.unit {
+                    reaction.send.push(well(1));
+                }
+            }
+            Mood::Late => {
+                let at = now + self.rng.u64(self.timeout / 2..self.timeout * 5 / 2);
+                let (bytes, meaning) = self.right(at, asked);
+                reaction.send.push(Outgoing { at, bytes, pieces: 1, meaning });
+            }
+            Mood::Lossy => {
+                if self.rng.bool() {
+                    reaction.send.push(well(1));
+                }
+                if self.rng.bool() && !reaction.send.is_empty() {
+                    let again = at + self.rng.u64(..self.timeout);
+                    reaction.send.push(self.poison(again, asked, |_, _| {}));
+                }
+            }
+            Mood::Pieces => reaction.send.push(well(self.rng.usize(2..=6))),
+            Mood::Dropping => {
+                if self.rng.u8(..3) == 0 {
+                    reaction.close_at = Some(at);
+                }
+                if self.rng.bool() {
+                    reaction.send.push(well(1));
+                }
+            }
+            Mood::Broken => {
+                if self.rng.u8(..3) == 0 {
+                    reaction.send.push(well(1));
+                } else {
+                    // 02 is rarer: a block that fell apart stays apart.
+                    let code = [1, 3, 4, 6, 4, 0x0A, 0x0B, 2][self.rng.usize(..8)];
+                    let bytes = frame(asked.transaction, asked.area.unit, &exception(asked, code));
+                    reaction.send.push(Outgoing { at, bytes, pieces: 1, meaning: Meaning::Exception(code) });
+                }
+            }
+            Mood::Wrong => self.wrong(at, asked, &mut reaction, well(1)),
+        }
+        reaction
+    }
+
+    fn wrong(&mut self, at: u64, asked: &Asked, reaction: &mut Reaction, right: Outgoing) {
+        match self.rng.u8(..7) {
+            0 => {
+                let other = asked.transaction.wrapping_add(self.rng.u16(1000..30_000));
+                reaction.send.push(self.poison(at, asked, |bytes, _| bytes[..2].copy_from_slice(&other.to_be_bytes())));
+            }
+            1 => reaction.send.push(self.poison(at, asked, |bytes, _| bytes[6] ^= 0x40)),
+            2 => reaction.send.push(self.poison(at, asked, |bytes, _| bytes[7] ^= 0x20)),
+            3 => {
+                // A byte more than asked for, told in every length.
+                reaction.send.push(self.poison(at, asked, |bytes, _| {
+                    bytes.push(0);
+                    bytes[5] = (bytes.len() - 6) as u8;
+                    bytes[8] = (bytes.len() - 9) as u8;
+                }));
+                return;
+            }
+            4 => {
+                let mut bytes: Vec<u8> = (0..self.rng.usize(4..200)).map(|_| self.rng.u8(..)).collect();
+                bytes[2] |= 1;
+                reaction.send.push(Outgoing { at, bytes, pieces: 1, meaning: Meaning::Poison });
+                reaction.mute = true;
+            }
+            5 => {
+                // Half a frame, then silence: what follows could not be told from its rest.
+                let mut half = right;
+                half.bytes.truncate(half.bytes.len() / 2);
+                half.meaning = Meaning::Poison;
+                reaction.send.push(half);
+                reaction.mute = true;
+                return;
+            }
+            _ => {}
+        }
+        if self.rng.bool() {
+            reaction.send.push(right);
+        }
+    }
+
+    fn right(&mut self, at: u64, asked: &Asked) -> (Vec<u8>, Meaning) {
+        let area = asked.area;
+        let last = area.first + (area.count - 1);
+        let refuses = |(unit, table, at): &(u8, Table, u16)| {
+            *unit == area.unit && *table == area.table && (area.first..=last).contains(at)
+        };
+        if self.refused.iter().any(refuses) {
+            return (frame(asked.transaction, area.unit, &exception(asked, 2)), Meaning::Exception(2));
+        }
+        let epoch = memory::epoch(at);
+        let pdu = values(asked, &self.memory.read(area, epoch));
+        (frame(asked.transaction, area.unit, &pdu), Meaning::Values(epoch))
+    }
+
+    /// A whole frame with other values than the right ones.
+    fn poison(&mut self, at: u64, asked: &Asked, spoil: impl FnOnce(&mut Vec<u8>, &mut Rng)) -> Outgoing {
+        let other = Memory { seed: !self.memory.seed };
+        let pdu = values(asked, &other.read(asked.area, memory::epoch(at)));
+        let mut bytes = frame(asked.transaction, asked.area.unit, &pdu);
+        spoil(&mut bytes, &mut self.rng);
+        Outgoing { at, bytes, pieces: 1, meaning: Meaning::Poison }
+    }
+}
+
+fn exception(asked: &Asked, code: u8) -> Vec<u8> {
+    vec![asked.area.table.read_function() | 0x80, code]
+}
+
+fn values(asked: &Asked, values: &[u8]) -> Vec<u8> {
+    let mut pdu = vec![asked.area.table.read_function(), values.len() as u8];
+    pdu.extend_from_slice(values);
+    pdu
+}
+
+fn frame(transaction: u16, unit: u8, pdu: &[u8]) -> Vec<u8> {
+    let [high, low] = transaction.to_be_bytes();
+    let mut bytes = vec![high, low, 0, 0, 0, (pdu.len() + 1) as u8, unit];
+    bytes.extend_from_slice(pdu);
+    bytes
+}

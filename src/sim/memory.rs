@@ -1,0 +1,129 @@
+//! What a simulated device holds, and what a tag must therefore read.
+//!
+//! Every value depends on its place and on when the device answered, so that bytes of another unit, another
+//! address, another link or another time show. The reading here shares no code with the gateway's decoder.
+
+use crate::config::{FieldType, ModbusAddress, Table, TagAddress, TagConfig, WordOrder};
+use crate::tag::ScalarType;
+
+/// The memory changes after so many nanoseconds.
+const EPOCH_NS: u64 = 50_000_000;
+
+/// A device's memory.
+#[derive(Debug, Clone, Copy)]
+pub struct Memory {
+    pub seed: u64,
+}
+
+/// A place to read from.
+#[derive(Debug, Clone, Copy)]
+pub struct Area {
+    pub unit: u8,
+    pub table: Table,
+    pub first: u16,
+    pub count: u16,
+}
+
+/// What a tag must read.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Expected {
+    Scalar(u64),
+    Long(Vec<u8>),
+}
+
+/// The epoch that a time lies in.
+pub fn epoch(now: u64) -> u64 {
+    now / EPOCH_NS
+}
+
+fn mix(mut x: u64) -> u64 {
+    x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ x >> 31
+}
+
+impl Memory {
+    fn cell(self, unit: u8, table: Table, at: u16, epoch: u64) -> u64 {
+        let place = u64::from(unit) << 24 | u64::from(table.read_function()) << 16 | u64::from(at);
+        mix(self.seed ^ mix(place) ^ epoch.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
+    /// Input registers hold letters, so that texts can lie there.
+    fn register(self, unit: u8, table: Table, at: u16, epoch: u64) -> [u8; 2] {
+        let cell = self.cell(unit, table, at, epoch);
+        match table {
+            Table::InputRegisters => [b'a' + (cell % 26) as u8, b'A' + (cell / 26 % 26) as u8],
+            _ => (cell as u16).to_be_bytes(),
+        }
+    }
+
+    /// The value bytes of a reply.
+    pub fn read(self, area: Area, epoch: u64) -> Vec<u8> {
+        let Area { unit, table, first, count } = area;
+        if !table.is_bits() {
+            return (0..count).flat_map(|i| self.register(unit, table, first + i, epoch)).collect();
+        }
+        let mut bytes = vec![0u8; usize::from(count).div_ceil(8)];
+        for i in 0..count {
+            bytes[usize::from(i) / 8] |= ((self.cell(unit, table, first + i, epoch) & 1) as u8) << (i % 8);
+        }
+        bytes
+    }
+
+    /// What `tag` must read from an answer of that epoch.
+    pub fn expected(self, tag: &TagConfig, epoch: u64) -> Expected {
+        let TagAddress::Modbus(address) = &tag.address;
+        let unit = address.unit.0;
+        if address.field == FieldType::Text {
+            let mut bytes = self.read(area(address, unit), epoch);
+            if matches!(address.order, WordOrder::Badc | WordOrder::Dcba) {
+                bytes.chunks_exact_mut(2).for_each(|pair| pair.swap(0, 1));
+            }
+            return Expected::Long(bytes);
+        }
+        let width = address.field.registers();
+        let element = |i: u16| self.element(address, unit, address.first + i * width, epoch);
+        let scaled = |raw: u64| {
+            if tag.scale == 1.0 && tag.offset == 0.0 { raw } else { rescale(tag, address.field.scalar(), raw) }
+        };
+        match address.array {
+            None => Expected::Scalar(scaled(element(0))),
+            Some(len) => Expected::Long((0..len).flat_map(|i| scaled(element(i)).to_le_bytes()).collect()),
+        }
+    }
+
+    fn element(self, address: &ModbusAddress, unit: u8, at: u16, epoch: u64) -> u64 {
+        let mut bytes: Vec<u8> = match address.field {
+            FieldType::Bit => return self.cell(unit, address.table, at, epoch) & 1,
+            field => (0..field.registers()).flat_map(|i| self.register(unit, address.table, at + i, epoch)).collect(),
+        };
+        match address.order {
+            WordOrder::Abcd => {}
+            WordOrder::Badc => bytes.chunks_exact_mut(2).for_each(|pair| pair.swap(0, 1)),
+            WordOrder::Dcba => bytes.reverse(),
+            WordOrder::Cdab => {
+                bytes.reverse();
+                bytes.chunks_exact_mut(2).for_each(|pair| pair.swap(0, 1));
+            }
+        }
+        let number = bytes.iter().fold(0u64, |number, byte| number << 8 | u64::from(*byte));
+        match address.field {
+            FieldType::RegisterBit(bit) => number >> bit & 1,
+            FieldType::Int16 => number as u16 as i16 as i64 as u64,
+            FieldType::Int32 => number as u32 as i32 as i64 as u64,
+            _ => number,
+        }
+    }
+}
+
+fn area(address: &ModbusAddress, unit: u8) -> Area {
+    Area { unit, table: address.table, first: address.first, count: address.count }
+}
+
+fn rescale(tag: &TagConfig, from: ScalarType, raw: u64) -> u64 {
+    let number = match from {
+        ScalarType::Int16 | ScalarType::Int32 | ScalarType::Int64 => raw as i64 as f64,
+        _ => raw as f64,
+    };
+    (number * tag.scale + tag.offset).to_bits()
+}

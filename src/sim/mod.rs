@@ -1,0 +1,28 @@
+//! The floor and the hub in virtual time, in one thread, against devices that misbehave by seed.
+//!
+//! The planner, the executor, the links and the hub are the real ones; the world under them is simulated, so a
+//! virtual day takes seconds, and the same seed does the same, always. After each step the invariants are checked.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `scenario` | a configuration and its troubles, by seed |
+//! | `memory`, `device` | what devices hold and how they misbehave |
+//! | `world`, `connector` | the executor's surroundings in virtual time |
+//! | `beat`, `invariants` | what must hold |
+//! | `run`, `log` | the run, its hash and its last events |
+
+mod beat;
+mod connector;
+mod device;
+mod invariants;
+mod log;
+mod memory;
+mod run;
+mod scenario;
+#[cfg(test)]
+mod tests;
+mod world;
+
+pub use run::{Outcome, Parts, RealParts, run};
+pub use scenario::Scenario;
+pub use world::SimWorld;
