@@ -62,7 +62,11 @@ enum Command {
 
 /// Runs the command that was typed.
 pub fn main() -> ExitCode {
-    match Cli::parse().command {
+    let command = Cli::parse().command;
+    if !matches!(command, Command::Run(_) | Command::Demo(_) | Command::Plant(_) | Command::Tail(_)) {
+        signals::end_with_the_reader();
+    }
+    match command {
         Command::Run(args) => run::run(&args),
         Command::Check { config } => check::check(&config),
         Command::Demo(args) => demo::demo(&args),

@@ -2,6 +2,12 @@
 
 use std::time::Duration;
 
+/// Lets a command that only prints end quietly when nobody reads on (`fieldbeat check | head`).
+pub fn end_with_the_reader() {
+    // SAFETY: SIG_DFL is a valid disposition, and no other thread runs yet.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+}
+
 /// The two signals that mean "stop cleanly". Blocked in every thread that is started afterwards.
 pub struct StopSignals {
     set: libc::sigset_t,

@@ -137,3 +137,19 @@ fn tail_follows_a_running_gateway_and_shows_a_held_value_with_its_old_time() {
     assert!(bad.ends_with("BadNoCommunication"), "{bad}");
     assert_eq!(bad.split(' ').next(), times.iter().max().copied(), "the time of the last value, not of the status");
 }
+
+#[test]
+fn a_command_that_prints_ends_quietly_when_nobody_reads_on() {
+    for command in ["schema", "doctor"] {
+        let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_fieldbeat"))
+            .arg(command)
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!text.contains("panicked"), "{command}: {text}");
+    }
+}
