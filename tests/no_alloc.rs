@@ -56,6 +56,7 @@ unsafe impl GlobalAlloc for Watching {
         unsafe { System.alloc(layout) }
     }
 
+    // SAFETY: the caller's promises are handed on as they are.
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
         if on_executor() {
             FREES.fetch_add(1, Relaxed);
@@ -64,6 +65,7 @@ unsafe impl GlobalAlloc for Watching {
         unsafe { System.dealloc(at, layout) }
     }
 
+    // SAFETY: the caller's promises are handed on as they are.
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         if on_executor() {
             ALLOCATIONS.fetch_add(1, Relaxed);
@@ -72,6 +74,7 @@ unsafe impl GlobalAlloc for Watching {
         unsafe { System.alloc_zeroed(layout) }
     }
 
+    // SAFETY: the caller's promises are handed on as they are.
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
         if on_executor() {
             ALLOCATIONS.fetch_add(1, Relaxed);

@@ -121,9 +121,19 @@ pub fn prepare(plan: Arc<Plan>, scheduling: Scheduling) -> io::Result<Prepared> 
             floor.guards.push(guard);
         }
     }
-    // One plain warning per missing thing, however many executors miss it.
-    floor.missing.dedup_by(|a, b| a.how == b.how);
+    floor.missing = each_once(std::mem::take(&mut floor.missing));
     Ok(Prepared { floor, gates, ports, plan })
+}
+
+/// One plain warning per missing thing, however many executors miss it.
+fn each_once(missing: Vec<Missing>) -> Vec<Missing> {
+    let mut once: Vec<Missing> = Vec::new();
+    for what in missing {
+        if once.iter().all(|known| known.how != what.how) {
+            once.push(what);
+        }
+    }
+    once
 }
 
 fn run_executor(
@@ -242,5 +252,18 @@ impl Prepared {
             let _ = gate.send(start);
         }
         floor
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_executors_that_miss_the_same_are_one_warning_each() {
+        let missing = |what: &str, how| Missing { what: what.to_owned(), how };
+        let all = vec![missing("a0", "pin"), missing("b0", "fifo"), missing("a1", "pin"), missing("b1", "fifo")];
+        let told: Vec<String> = each_once(all).into_iter().map(|m| m.what).collect();
+        assert_eq!(told, ["a0", "b0"]);
     }
 }

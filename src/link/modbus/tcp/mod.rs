@@ -209,7 +209,9 @@ impl<W: World> Link<W> for ModbusTcp {
     fn release(&mut self, release: ScanRelease, floor: &mut Floor<W>) {
         let Some(at) = self.scan_at(release.scan) else { return };
         let scan = &mut self.scans[at];
-        if scan.open > 0 || std::mem::take(&mut scan.missed) {
+        // Taken in any case: what was missed in one cycle is not missed again in the next.
+        let missed = std::mem::take(&mut scan.missed);
+        if scan.open > 0 || missed {
             floor.counters.scans[release.scan.index()].deadline_misses.add(1);
         }
         scan.nominal = release.nominal;
@@ -304,6 +306,7 @@ impl<W: World> Link<W> for ModbusTcp {
         // It may be another device by now, or the same one with another program.
         for request in &mut self.requests {
             request.refused_until = Nanos::ZERO;
+            request.fell_apart = false;
         }
         let counters = &floor.counters.links[self.id.index()];
         counters.connects.add(1);

@@ -464,3 +464,36 @@ fn nothing_is_missed_while_the_first_connection_has_time_and_everything_after() 
     assert_eq!(samples.len(), 1);
     assert!(samples[0].has_no_value());
 }
+
+#[test]
+fn a_device_that_refused_all_for_a_while_is_read_in_whole_blocks_again() {
+    let mut bench = bench(vec![((0..12).collect(), good())], None);
+    bench.run_ms(100);
+    bench.device(0).script = Some(Box::new(|request| vec![(MS / 10, exception(request, 2))]));
+    bench.run_ms(100);
+    assert!((0..12).all(|tag| bench.status(tag) == Status::BAD_CONFIGURATION_ERROR));
+    bench.device(0).script = Some(good());
+    bench.run_ms(31_000);
+    assert!((0..12).all(|tag| bench.status(tag) == Status::GOOD));
+    let before = bench.requests.borrow().len();
+    bench.run_ms(1_000);
+    assert_eq!(bench.requests.borrow().len() - before, 100, "one request a cycle, as before");
+}
+
+#[test]
+fn what_was_missed_in_one_cycle_is_not_missed_again_in_the_next() {
+    let mut asked = 0;
+    // The first request is lost, the second is answered late but within its time; then all is well.
+    let once: Script = Box::new(move |request| {
+        asked += 1;
+        match asked {
+            1 => vec![],
+            2 => vec![(15 * MS, honest(request))],
+            _ => vec![(MS / 10, honest(request))],
+        }
+    });
+    let mut bench = bench(vec![(vec![1, 500], once)], None);
+    bench.run_ms(500);
+    // Released at 1, 11, 21, 31: the first request is open to 31; 31: the second one is open to 46.
+    assert_eq!(bench.counters.scans[0].deadline_misses.get(), 4);
+}

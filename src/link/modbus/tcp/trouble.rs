@@ -47,6 +47,20 @@ impl ModbusTcp {
         }
     }
 
+    /// An address that the device refused is there again, after a restart or with a new program: the blocks of
+    /// its scan are asked whole once more.
+    pub(super) fn accepted_again(&mut self, at: u32) {
+        if std::mem::take(&mut self.requests[at as usize].refused_until) == Nanos::ZERO {
+            return;
+        }
+        let scan = self.plan.requests[at as usize].scan;
+        for (request, plan) in self.requests.iter_mut().zip(&self.plan.requests) {
+            if plan.scan == scan {
+                request.fell_apart = false;
+            }
+        }
+    }
+
     pub(super) fn answered<W: World>(&mut self, unit_at: usize, floor: &mut Floor<W>) {
         if let Some(connection) = &mut self.connection {
             connection.quiet_timeouts = 0;

@@ -136,6 +136,7 @@ impl ModbusTcp {
                 self.answered(unit_at, floor);
                 self.store(flight, values, now, floor);
                 self.finish(flight, now, RequestResult::Good, floor);
+                self.accepted_again(flight.request);
             }
             Reply::Exception(code) => {
                 self.in_flight[slot] = None;
