@@ -10,7 +10,7 @@ use fieldbeat::output::{JournalSource, OutputState};
 use fieldbeat::tag::Nanos;
 
 use super::journal::{MemoryJournal, Producer};
-use super::peers::{Mosquitto, Subscriber, wait};
+use super::peers::{Mosquitto, Subscriber, free_port, wait};
 use super::{config, count, expect_settled, spawn};
 
 #[test]
@@ -35,11 +35,14 @@ fn a_broker_restarted_in_mid_flow_gets_everything() {
 
 #[test]
 fn a_hundred_thousand_messages_that_piled_up_all_arrive() {
-    let mut broker = Mosquitto::prepared("max_inflight_messages 0");
+    let broker = Mosquitto::started("max_inflight_messages 0");
+    // Before the output gets there: what nobody has subscribed to yet, a broker drops.
+    let subscriber = Subscriber::start(broker.port, &[]);
+    let way = free_port();
     let journal = MemoryJournal::default();
     // A message for each cycle: no two times are gathered.
     let mut producer = Producer::new(&journal, 1, 1, 5);
-    let single = MqttConfig { batch: Nanos::ZERO, ..config(broker.port) };
+    let single = MqttConfig { batch: Nanos::ZERO, ..config(way) };
     let mut output = spawn(&journal, &single).unwrap();
     for _ in 0..100 {
         producer.blocks(1000);
@@ -47,8 +50,7 @@ fn a_hundred_thousand_messages_that_piled_up_all_arrive() {
     wait("it has tried", || count(&output.stats.failures) > 1);
     assert!(output.stats.last_error().contains("refuses the connection"), "{}", output.stats.last_error());
     wait("the lag is told", || count(&output.stats.lag_blocks) == 100);
-    broker.start();
-    let subscriber = Subscriber::start(broker.port, &[]);
+    let _proxy = Proxy::start_at(way, broker.port);
     let ledger = subscriber.expect_all(&producer.made(), 5);
     assert!(ledger.messages >= 100_000, "{} messages", ledger.messages);
     expect_settled(&journal, &mut output, &producer.made());
@@ -62,7 +64,11 @@ struct Proxy {
 
 impl Proxy {
     fn start(to: u16) -> Proxy {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        Proxy::start_at(0, to)
+    }
+
+    fn start_at(port: u16, to: u16) -> Proxy {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let streams: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
         let cut = streams.clone();
@@ -228,7 +234,7 @@ fn a_journal_that_cannot_be_read_is_told_and_read_again() {
 fn a_stop_while_the_broker_is_away_is_quick() {
     let journal = MemoryJournal::default();
     Producer::new(&journal, 1, 1, 10).blocks(10);
-    for port in [super::peers::free_port(), mute_broker(false)] {
+    for port in [free_port(), mute_broker(false)] {
         let mut output = spawn(&journal, &config(port)).unwrap();
         std::thread::sleep(Duration::from_millis(300));
         let begun = std::time::Instant::now();
