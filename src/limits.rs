@@ -66,6 +66,9 @@ pub const CONNECT_PAUSE_MAX: Nanos = Nanos::from_millis(15_000);
 /// The longest sleep of an executor: how late it can notice a new connection or the order to stop.
 pub const EXECUTOR_SLEEP_MAX: Nanos = Nanos::from_millis(20);
 
+/// How long an executor waits for a good moment to adopt a new plan: several periods of nearly every group.
+pub const ADOPTION_PATIENCE: Nanos = Nanos::from_millis(250);
+
 // --- hub, journal, outputs ---
 /// How often the hub looks into the rings.
 pub const HUB_PERIOD: Nanos = Nanos::from_millis(2);

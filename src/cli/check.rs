@@ -65,7 +65,8 @@ fn print_plan(config: &Config, plan: &Plan, admission: &Admission) {
         );
     }
     println!("\n{:<20} {:>9} {:>6} {:>12} {:>12} {:>8}", "link", "executor", "units", "requests/s", "bytes/s", "load");
-    for (link, load) in plan.links.iter().zip(&admission.links) {
+    for (id, link) in plan.links.iter() {
+        let load = &admission.links[id];
         let LinkProtocolPlan::ModbusTcp(modbus) = &link.protocol;
         println!(
             "{:<20} {:>9} {:>6} {:>12.0} {:>12.0} {:>8}",
@@ -78,8 +79,8 @@ fn print_plan(config: &Config, plan: &Plan, admission: &Admission) {
         );
     }
     println!("\n{:<20} {:>10} {:>9} {:>6} {:>9}", "group", "period ms", "release", "links", "requests");
-    for (id, group) in plan.groups.iter().enumerate() {
-        let scans = plan.scans.iter().filter(|s| s.group.index() == id);
+    for (id, group) in plan.groups.iter() {
+        let scans = plan.scans.values().filter(|s| s.group == id);
         let (links, requests) = scans.fold((0, 0), |(links, sum), s| (links + 1, sum + s.requests.len()));
         let release = match group.release {
             ReleaseMode::Spread => "spread",
@@ -92,13 +93,13 @@ fn print_plan(config: &Config, plan: &Plan, admission: &Admission) {
         "\n{:<20} {:<12} {:>4} {:>3} {:>6} {:>6} {:>5} {:>11}",
         "request: link", "group", "unit", "fc", "first", "count", "tags", "wire bytes"
     );
-    for link in &plan.links {
+    for link in plan.links.values() {
         let LinkProtocolPlan::ModbusTcp(modbus) = &link.protocol;
         for request in modbus.blocks() {
             println!(
                 "{:<20} {:<12} {:>4} {:>3} {:>6} {:>6} {:>5} {:>11}",
                 link.name,
-                plan.groups[request.group.index()].name,
+                plan.groups[request.group].name,
                 modbus.units[usize::from(request.unit)].0,
                 request.table.read_function(),
                 request.first,

@@ -191,9 +191,11 @@ impl Screen {
         }
         self.lines += 1;
         let observed = &gateway.observed;
+        let plan = observed.plan();
         let seconds = (now - self.at).as_secs_f64();
         self.at = now;
-        let (cycles, missed) = observed.counters.scans.iter().fold((0, 0), |(cycles, missed), scan| {
+        let (cycles, missed) = plan.scans.ids().fold((0, 0), |(cycles, missed), scan| {
+            let scan = observed.counters.scan(scan);
             (cycles + scan.cycles.get(), missed + scan.deadline_misses.get() + scan.skipped.get())
         });
         let produced = observed.counters.produced();
@@ -202,7 +204,7 @@ impl Screen {
         let age = worst(&timing, |g| [g.sample_age_ns.p50, g.sample_age_ns.p99, 0]);
         let ring = observed.rings.iter().map(|view| view()).map(|r| r.used as f64 / r.capacity.max(1) as f64);
         let journal = (observed.journal)();
-        let up = observed.counters.links.iter().filter(|l| l.state() == LinkState::Up).count();
+        let up = plan.links.ids().filter(|id| observed.counters.link(*id).state() == LinkState::Up).count();
         let behind: u64 = observed.outputs.iter().map(|(_, view)| view().lag).sum();
         let line = plant.latest();
         println!(
@@ -216,7 +218,7 @@ impl Screen {
             ring.fold(0.0, f64::max) * 100.0,
             format!("{:.1} MB", journal.bytes as f64 / 1e6),
             format!("{:.0} ({behind})", (line.messages - self.messages.min(line.messages)) as f64 / seconds),
-            format!("{up}/{}", observed.counters.links.len()),
+            format!("{up}/{}", plan.links.len()),
             line.faults,
         );
         (self.cycles, self.produced, self.messages) = (cycles, produced, line.messages);

@@ -91,7 +91,7 @@ fn patience(config: &Config) -> Duration {
 }
 
 fn settled(floor: &Floor, plan: &Plan) -> bool {
-    (0..plan.tags.len()).all(|tag| match floor.image.read(tag).map(|r| Status(r.status)) {
+    plan.tags.ids().all(|tag| match floor.image.read(tag.index()).map(|r| Status(r.status)) {
         None | Some(Status::BAD_WAITING_FOR_INITIAL_DATA | Status::UNCERTAIN_LAST_USABLE) => false,
         Some(_) => true,
     })
@@ -100,12 +100,12 @@ fn settled(floor: &Floor, plan: &Plan) -> bool {
 fn print(floor: &Floor, plan: &Plan) -> bool {
     let now = monotonic_now();
     let notes: Vec<LinkNote> = floor.notes.lock().map(|n| n.clone()).unwrap_or_default();
-    let width = plan.tags.iter().map(|t| t.name.len()).max().unwrap_or(0);
+    let width = plan.tags.values().map(|t| t.name.len()).max().unwrap_or(0);
     let mut all_good = true;
-    let mut troubled = vec![false; plan.links.len()];
-    for (id, tag) in plan.tags.iter().enumerate() {
+    let mut troubled = vec![false; plan.links.end()];
+    for (id, tag) in plan.tags.iter() {
         let mut bytes = vec![0; tag.ty.long_bytes_max()];
-        let reading = floor.image.read_long(id, &mut bytes).unwrap_or_default();
+        let reading = floor.image.read_long(id.index(), &mut bytes).unwrap_or_default();
         let status = Status(reading.status);
         all_good &= status.is_good();
         troubled[tag.link.index()] |= !status.is_good();
@@ -117,7 +117,7 @@ fn print(floor: &Floor, plan: &Plan) -> bool {
         let unit = if tag.unit.is_empty() { String::new() } else { format!(" {}", tag.unit) };
         println!("{:<width$}  {value}{unit}  {status}  {age}", tag.name);
     }
-    for ((link, note), troubled) in plan.links.iter().zip(notes).zip(troubled) {
+    for ((link, note), troubled) in plan.links.values().zip(notes).zip(troubled) {
         if troubled && !note.trouble.is_empty() {
             eprintln!("link \"{}\": {}", link.name, note.trouble);
         }

@@ -7,9 +7,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use hdrhistogram::Histogram;
 use rtrb::Consumer;
 
-use crate::plan::Plan;
+use crate::plan::{Plan, ScanId};
 use crate::rt::{Report, RequestResult};
-use crate::tag::{GroupId, Nanos};
+use crate::tag::{ById, GroupId, LinkId, Nanos};
 
 /// Upper bounds of the counted buckets: 1, 2, 5 of each decade from 1 µs to 1 s. What is longer falls into one
 /// bucket more.
@@ -67,10 +67,9 @@ pub struct GroupTimes {
 /// Everything since the start.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct StatisticsSnapshot {
-    /// By [`GroupId`].
-    pub groups: Vec<GroupTimes>,
-    /// Received − sent, of good and exception replies. By [`crate::tag::LinkId`].
-    pub response: Vec<Distribution>,
+    pub groups: ById<GroupId, GroupTimes>,
+    /// Received − sent, of good and exception replies.
+    pub response: ById<LinkId, Distribution>,
 }
 
 struct Recorder {
@@ -117,23 +116,23 @@ struct GroupRecorder {
     sample_age: Recorder,
 }
 
+#[derive(Default)]
 struct Recorders {
-    groups: Vec<GroupRecorder>,
-    response: Vec<Recorder>,
-    /// By [`crate::plan::ScanId`].
-    group_of_scan: Vec<GroupId>,
+    groups: ById<GroupId, GroupRecorder>,
+    response: ById<LinkId, Recorder>,
+    group_of_scan: ById<ScanId, GroupId>,
 }
 
 impl Recorders {
     fn record(&mut self, report: &Report) {
         match *report {
             Report::Released { group, nominal, actual } => {
-                if let Some(group) = self.groups.get_mut(group.index()) {
+                if let Some(group) = self.groups.get_mut(group) {
                     group.release_jitter.record(actual.since(nominal));
                 }
             }
             Report::Issued { group, nominal, sent, .. } => {
-                if let Some(group) = self.groups.get_mut(group.index()) {
+                if let Some(group) = self.groups.get_mut(group) {
                     group.issue_jitter.record(sent.since(nominal));
                 }
             }
@@ -141,10 +140,10 @@ impl Recorders {
                 if !matches!(result, RequestResult::Good | RequestResult::Exception(_)) {
                     return;
                 }
-                if let Some(response) = self.response.get_mut(link.index()) {
+                if let Some(response) = self.response.get_mut(link) {
                     response.record(received.since(sent));
                 }
-                let group = self.group_of_scan.get(scan.index()).and_then(|g| self.groups.get_mut(g.index()));
+                let group = self.group_of_scan.get(scan).and_then(|g| self.groups.get_mut(*g));
                 if let (Some(group), RequestResult::Good) = (group, result) {
                     group.sample_age.record(received.since(nominal));
                 }
@@ -160,18 +159,30 @@ pub struct Statistics {
 
 impl Statistics {
     pub fn new(plan: &Plan) -> Statistics {
-        let group = |_| GroupRecorder {
-            release_jitter: Recorder::new(),
-            issue_jitter: Recorder::new(),
-            sample_age: Recorder::new(),
-        };
-        Statistics {
-            recorders: Mutex::new(Recorders {
-                groups: plan.groups.iter().map(group).collect(),
-                response: plan.links.iter().map(|_| Recorder::new()).collect(),
-                group_of_scan: plan.scans.iter().map(|s| s.group).collect(),
-            }),
+        let statistics = Statistics { recorders: Mutex::default() };
+        statistics.adopt(plan);
+        statistics
+    }
+
+    /// Goes on with a plan that follows the one before: what stays keeps its distributions, what has left takes
+    /// them along.
+    pub fn adopt(&self, plan: &Plan) {
+        let mut recorders = self.lock();
+        let Recorders { groups, response, group_of_scan } = &mut *recorders;
+        groups.retain(|id, _| plan.groups.contains(id));
+        for id in plan.groups.ids().filter(|id| !groups.contains(*id)).collect::<Vec<_>>() {
+            let recorder = GroupRecorder {
+                release_jitter: Recorder::new(),
+                issue_jitter: Recorder::new(),
+                sample_age: Recorder::new(),
+            };
+            groups.insert(id, recorder);
         }
+        response.retain(|id, _| plan.links.contains(id));
+        for id in plan.links.ids().filter(|id| !response.contains(*id)).collect::<Vec<_>>() {
+            response.insert(id, Recorder::new());
+        }
+        *group_of_scan = plan.scans.iter().map(|(id, scan)| (id, scan.group)).collect();
     }
 
     /// Records what one executor's ring holds now; says how many reports that were.
@@ -200,13 +211,16 @@ impl Statistics {
             groups: recorders
                 .groups
                 .iter()
-                .map(|g| GroupTimes {
-                    release_jitter: g.release_jitter.distribution(),
-                    issue_jitter: g.issue_jitter.distribution(),
-                    sample_age: g.sample_age.distribution(),
+                .map(|(id, g)| {
+                    let times = GroupTimes {
+                        release_jitter: g.release_jitter.distribution(),
+                        issue_jitter: g.issue_jitter.distribution(),
+                        sample_age: g.sample_age.distribution(),
+                    };
+                    (id, times)
                 })
                 .collect(),
-            response: recorders.response.iter().map(Recorder::distribution).collect(),
+            response: recorders.response.iter().map(|(id, r)| (id, r.distribution())).collect(),
         }
     }
 
@@ -231,17 +245,28 @@ mod tests {
             period: Nanos::from_millis(10),
             release: ReleaseMode::Spread,
         };
-        let mut plan = Plan {
-            tags: vec![],
-            groups: vec![group("a"), group("b")],
-            links: vec![],
-            scans: vec![ScanPlan { group: GroupId(1), link: LinkId(0), requests: 0..1 }],
-            executors: vec![],
+        let plan = Plan {
+            groups: [group("a"), group("b")].into_iter().collect(),
+            scans: [ScanPlan { group: GroupId(1), link: LinkId(0), requests: 0..1 }].into_iter().collect(),
+            ..Plan::default()
         };
         let statistics = Statistics::new(&plan);
-        plan.groups.clear();
-        statistics.lock().response.push(Recorder::new());
+        statistics.lock().response.insert(LinkId(0), Recorder::new());
         statistics
+    }
+
+    #[test]
+    fn a_later_plan_keeps_the_figures_of_what_stays() {
+        let statistics = statistics();
+        let released = |group| Report::Released { group: GroupId(group), nominal: Nanos(0), actual: Nanos(9) };
+        (0..2).for_each(|group| statistics.record(&released(group)));
+        let group = GroupPlan { name: "b".into(), period: Nanos(5), release: ReleaseMode::Spread };
+        let plan = Plan { groups: [(GroupId(1), group)].into_iter().collect(), ..Plan::default() };
+        statistics.adopt(&plan);
+        (0..2).for_each(|group| statistics.record(&released(group)));
+        let snapshot = statistics.snapshot();
+        assert_eq!((snapshot.groups.len(), snapshot.groups[GroupId(1)].release_jitter.count), (1, 2));
+        assert!(snapshot.response.is_empty());
     }
 
     #[test]
@@ -257,7 +282,7 @@ mod tests {
             let (nominal, actual) = (Nanos(5_000_000), Nanos(5_000_000 + us * 1000));
             statistics.record(&Report::Released { group: GroupId(0), nominal, actual });
         }
-        let jitter = statistics.snapshot().groups[0].release_jitter;
+        let jitter = statistics.snapshot().groups[GroupId(0)].release_jitter;
         assert_eq!((jitter.count, jitter.max), (1000, Nanos(1_000_000)));
         assert_eq!(jitter.sum, 500_500_000);
         for (found, right) in [(jitter.p50, 500_000.0), (jitter.p99, 990_000.0), (jitter.p999, 999_000.0)] {
@@ -284,9 +309,12 @@ mod tests {
         statistics.record(&finished(RequestResult::Timeout));
         statistics.record(&finished(RequestResult::Aborted));
         let snapshot = statistics.snapshot();
-        assert_eq!((snapshot.response[0].count, snapshot.response[0].max), (2, Nanos(300_000)));
-        assert_eq!((snapshot.groups[1].sample_age.count, snapshot.groups[1].sample_age.max), (1, Nanos(310_000)));
-        assert_eq!(snapshot.groups[0], GroupTimes::default());
+        assert_eq!((snapshot.response[LinkId(0)].count, snapshot.response[LinkId(0)].max), (2, Nanos(300_000)));
+        assert_eq!(
+            (snapshot.groups[GroupId(1)].sample_age.count, snapshot.groups[GroupId(1)].sample_age.max),
+            (1, Nanos(310_000))
+        );
+        assert_eq!(snapshot.groups[GroupId(0)], GroupTimes::default());
     }
 
     #[test]
@@ -306,7 +334,7 @@ mod tests {
             assert_eq!(statistics.drain(&mut consumer), 3);
             assert_eq!(statistics.drain(&mut consumer), 0);
         }
-        let issue = statistics.snapshot().groups[0].issue_jitter;
+        let issue = statistics.snapshot().groups[GroupId(0)].issue_jitter;
         assert_eq!((issue.count, issue.max), (10, TIME_MAX));
         assert_eq!(issue.buckets[BUCKET_BOUNDS.len()], 10);
     }

@@ -93,7 +93,7 @@ impl Connector {
         }
         let entries = plan
             .links
-            .iter()
+            .values()
             .map(|link| Entry {
                 name: link.name.clone(),
                 executor: link.executor.index(),
@@ -102,7 +102,7 @@ impl Connector {
                 told: None,
             })
             .collect();
-        let targets = plan.links.iter().map(|link| target(&link.protocol)).collect();
+        let targets = plan.links.values().map(|link| target(&link.protocol)).collect();
         let manager = Manager { entries, targets, ports, jobs: job_sender, outcomes, notes };
         Connector { manager: spawn("fb-connector", move || manager.run(&stop)) }
     }
@@ -206,7 +206,7 @@ impl Manager {
         match result {
             Ok(stream) => {
                 let conn = Conn(stream.into_raw_fd());
-                if self.ports[entry.executor].connected.push(Connected { link, conn }).is_err() {
+                if self.ports[entry.executor].connected.push(Connected { link, conn, target: 0 }).is_err() {
                     close(conn);
                     entry.state = EntryState::Waiting { until: Instant::now() + entry.pause };
                     return;
@@ -251,7 +251,7 @@ fn note(notes: &LinkNotes, link: LinkId, new: LinkNote) {
 
 fn lost_text(reason: CloseReason) -> &'static str {
     match reason {
-        CloseReason::Lost | CloseReason::Stopped => "connection lost",
+        CloseReason::Lost | CloseReason::Stopped | CloseReason::Removed => "connection lost",
         CloseReason::Garbage => "the device sent something that is not Modbus TCP; is this the right port?",
         CloseReason::Silent => "connected, but nothing is answered; is the device busy, or are the unit ids right?",
         CloseReason::Refused => "the connection could not be watched (out of kernel memory?)",

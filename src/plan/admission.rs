@@ -6,8 +6,8 @@
 use std::fmt;
 
 use super::model::*;
-use crate::config::Config;
-use crate::tag::{LinkId, Nanos};
+use crate::config::{Config, LinkConfig};
+use crate::tag::{ById, LinkId, Nanos};
 
 /// A load above this is a warning.
 pub const LOAD_WARNING: f64 = 0.70;
@@ -24,8 +24,7 @@ const EXECUTOR_RELEASE: Nanos = Nanos::from_micros(15);
 /// The reckoning of a whole plan.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Admission {
-    /// By LinkId.
-    pub links: Vec<LinkLoad>,
+    pub links: ById<LinkId, LinkLoad>,
     /// By ExecutorId.
     pub executors: Vec<ExecutorLoad>,
     /// Links and executors above [`LOAD_WARNING`].
@@ -80,19 +79,26 @@ pub fn wire_bytes(request: &ModbusRequest) -> usize {
     REQUEST_BYTES + REPLY_HEADER_BYTES + request.value_bytes()
 }
 
-/// Reckons, and refuses what cannot fit.
-pub fn admit(config: &Config, plan: &Plan) -> Result<Admission, PlanError> {
+impl PlanError {
+    /// For what has nothing to do with time.
+    pub(super) fn of_text(refusal: String) -> PlanError {
+        PlanError { refusals: vec![refusal], admission: Admission::default() }
+    }
+}
+
+/// Reckons, and refuses what cannot fit. `ids` are those of the configuration's links.
+pub fn admit(config: &Config, ids: &[LinkId], plan: &Plan) -> Result<Admission, PlanError> {
     let mut admission = Admission::default();
     let mut refusals = Vec::new();
-    for (index, link) in plan.links.iter().enumerate() {
+    for (id, LinkConfig { source, .. }) in ids.iter().copied().zip(&config.links) {
+        let link = &plan.links[id];
         let load = link_load(plan, link);
         if load.load > LOAD_MAX {
-            let source = &config.links[index].source;
-            refusals.push(link_refusal(plan, LinkId(index as u16), link, load, &source.file, source.line));
+            refusals.push(link_refusal(plan, id, link, load, &source.file, source.line));
         } else if load.load > LOAD_WARNING {
             admission.warnings.push(format!("link \"{}\" is at {:.0} % of its time", link.name, load.load * 100.0));
         }
-        admission.links.push(load);
+        admission.links.insert(id, load);
     }
     for (index, executor) in plan.executors.iter().enumerate() {
         let load = executor_load(plan, executor, &admission);
@@ -119,7 +125,7 @@ pub fn admit(config: &Config, plan: &Plan) -> Result<Admission, PlanError> {
 }
 
 fn rate_hz(plan: &Plan, request: &ModbusRequest) -> f64 {
-    1.0 / plan.groups[request.group.index()].period.as_secs_f64()
+    1.0 / plan.groups[request.group].period.as_secs_f64()
 }
 
 fn request_time_s(modbus: &ModbusTcpPlan) -> f64 {
@@ -143,10 +149,10 @@ fn link_refusal(plan: &Plan, id: LinkId, link: &LinkPlan, load: LinkLoad, file: 
     let LinkProtocolPlan::ModbusTcp(modbus) = &link.protocol;
     let heaviest = plan
         .scans
-        .iter()
+        .values()
         .filter(|s| s.link == id)
         .map(|s| {
-            let group = &plan.groups[s.group.index()];
+            let group = &plan.groups[s.group];
             let requests = s.requests.len();
             (requests as f64 / group.period.as_secs_f64(), requests, group)
         })
@@ -175,13 +181,13 @@ fn link_refusal(plan: &Plan, id: LinkId, link: &LinkPlan, load: LinkLoad, file: 
 }
 
 fn executor_load(plan: &Plan, executor: &ExecutorPlan, admission: &Admission) -> ExecutorLoad {
-    let requests_per_s: f64 = executor.links.iter().map(|l| admission.links[l.index()].requests_per_s).sum();
+    let requests_per_s: f64 = executor.links.iter().map(|l| admission.links[*l].requests_per_s).sum();
     let releases_per_s: f64 = executor.releases.iter().map(|r| 1.0 / r.period.as_secs_f64()).sum();
     let samples_per_s = executor
         .links
         .iter()
         .map(|l| {
-            let LinkProtocolPlan::ModbusTcp(modbus) = &plan.links[l.index()].protocol;
+            let LinkProtocolPlan::ModbusTcp(modbus) = &plan.links[*l].protocol;
             modbus.blocks().iter().map(|r| r.decodes.len() as f64 * rate_hz(plan, r)).sum::<f64>()
         })
         .sum();

@@ -6,12 +6,15 @@ use std::sync::Arc;
 
 use super::admission::{self, Admission, PlanError};
 use super::blocks::{self, Block, BlockLimits, Span};
+use super::ids::{Allotted, Base, ScanIds};
 use super::model::*;
+use super::phases;
 use crate::config::{
-    Config, LinkConfig, LinkProtocol, ModbusAddress, ModbusTcpConfig, ReleaseMode, Table, TagAddress, TagConfig,
+    Config, GroupConfig, LinkConfig, LinkProtocol, ModbusAddress, ModbusTcpConfig, ReleaseMode, Table, TagAddress,
+    TagConfig,
 };
 use crate::limits;
-use crate::tag::{ExecutorId, GroupId, LinkId, Nanos, Sample, TagId, UnitId};
+use crate::tag::{ById, ExecutorId, GroupId, LinkId, Nanos, Sample, TagId, UnitId};
 
 /// Bytes that one more request costs on a Modbus TCP wire: two Ethernet, IP and TCP headers (54 each), the
 /// request (12) and the reply's header (9). A gap that is cheaper than this is read along.
@@ -29,70 +32,96 @@ pub struct Planned {
 /// # Errors
 /// What does not fit the wire, the device or the core, with the asked and the highest possible rate.
 pub fn build(config: &Config, cpus: &[u32]) -> Result<Planned, PlanError> {
-    let plan = compile(config, cpus);
-    let admission = admission::admit(config, &plan)?;
-    Ok(Planned { plan, admission })
+    let cpus = if cpus.is_empty() { &[0] } else { &cpus[..cpus.len().min(limits::EXECUTORS_MAX)] };
+    compile(config, cpus, None)
 }
 
-fn compile(config: &Config, cpus: &[u32]) -> Plan {
-    let cpus = if cpus.is_empty() { &[0] } else { &cpus[..cpus.len().min(limits::EXECUTORS_MAX)] };
-    let tags = config.tags.iter().map(tag_plan).collect();
-    let groups: Vec<GroupPlan> = config
-        .groups
-        .iter()
-        .map(|g| GroupPlan { name: g.name.as_str().into(), period: g.period, release: g.release })
-        .collect();
+/// Compiles `config` to follow a plan that runs: what stays keeps its ids, its executor and its phases.
+///
+/// # Errors
+/// As [`build`]; also when no ids are left for what is new.
+pub fn rebuild(config: &Config, base: &Base<'_>) -> Result<Planned, PlanError> {
+    let cpus: Vec<u32> = base.plan.executors.iter().map(|executor| executor.cpu).collect();
+    compile(config, &cpus, Some(base))
+}
+
+fn compile(config: &Config, cpus: &[u32], base: Option<&Base<'_>>) -> Result<Planned, PlanError> {
+    let ids = Allotted::new(config, base).map_err(PlanError::of_text)?;
+    let tags = config.tags.iter().zip(&ids.tags).map(|(tag, id)| (*id, tag_plan(tag, &ids))).collect();
+    let group_plan = |g: &GroupConfig| GroupPlan { name: g.name.as_str().into(), period: g.period, release: g.release };
+    let groups: ById<GroupId, GroupPlan> =
+        config.groups.iter().zip(&ids.groups).map(|(g, id)| (*id, group_plan(g))).collect();
     let mut tags_of_link: Vec<Vec<(TagId, &TagConfig)>> = vec![Vec::new(); config.links.len()];
-    for (id, tag) in config.tags.iter().enumerate() {
-        tags_of_link[tag.link].push((TagId(id as u32), tag));
+    for (tag, id) in config.tags.iter().zip(&ids.tags) {
+        tags_of_link[tag.link].push((*id, tag));
     }
-    let mut scans = Vec::new();
-    let mut links = Vec::new();
-    for (index, link) in config.links.iter().enumerate() {
-        links.push(link_plan(LinkId(index as u16), link, &tags_of_link[index], &mut scans));
+    let mut scans = ById::new();
+    let mut scan_ids = ScanIds::new(base);
+    let mut links = ById::new();
+    for (at, link) in config.links.iter().enumerate() {
+        let id = ids.links[at];
+        let mut scanning = Scanning { link: id, groups: &ids.groups, ids: &mut scan_ids, scans: &mut scans };
+        links.insert(id, link_plan(link, &tags_of_link[at], &mut scanning));
     }
-    assign_executors(&mut links, &scans, &groups, cpus.len());
+    assign_executors(&mut links, &scans, &groups, cpus.len(), base.map(|b| b.plan));
     let executors = cpus
         .iter()
         .enumerate()
-        .map(|(id, &cpu)| executor_plan(ExecutorId(id as u16), cpu, &links, &groups, &scans))
+        .map(|(at, &cpu)| {
+            let old = base.map(|b| &b.plan.executors[at]);
+            executor_plan(ExecutorId(at as u16), cpu, &links, &groups, &scans, old)
+        })
         .collect();
-    Plan { tags, groups, links, scans, executors }
+    let plan = Plan { tags, groups, links, scans, executors };
+    let admission = admission::admit(config, &ids.links, &plan)?;
+    Ok(Planned { plan, admission })
 }
 
-fn tag_plan(tag: &TagConfig) -> TagPlan {
+fn tag_plan(tag: &TagConfig, ids: &Allotted) -> TagPlan {
     TagPlan {
         name: tag.name.as_str().into(),
-        link: LinkId(tag.link as u16),
-        group: GroupId(tag.group as u16),
+        link: ids.links[tag.link],
+        group: ids.groups[tag.group],
         ty: tag.value_type(),
         unit: tag.unit.as_str().into(),
         description: tag.description.as_str().into(),
     }
 }
 
-fn link_plan(id: LinkId, link: &LinkConfig, tags: &[(TagId, &TagConfig)], scans: &mut Vec<ScanPlan>) -> LinkPlan {
+/// What the planning of one link needs to make its scans.
+struct Scanning<'a> {
+    link: LinkId,
+    /// By the configuration's order.
+    groups: &'a [GroupId],
+    ids: &'a mut ScanIds,
+    scans: &'a mut ById<ScanId, ScanPlan>,
+}
+
+fn link_plan(link: &LinkConfig, tags: &[(TagId, &TagConfig)], scanning: &mut Scanning<'_>) -> LinkPlan {
     let LinkProtocol::ModbusTcp(config) = &link.protocol;
     LinkPlan {
         name: Arc::from(link.name.as_str()),
         executor: ExecutorId(0),
-        protocol: LinkProtocolPlan::ModbusTcp(modbus_tcp_plan(id, config, tags, scans)),
+        protocol: LinkProtocolPlan::ModbusTcp(modbus_tcp_plan(config, tags, scanning)),
     }
 }
 
-/// One (unit, table) of one group: what can share a request.
-type BlockKey = (usize, UnitId, Table);
+/// One (unit, table) of one group: what can share a request. By ids, so that a link whose tags stay as they are
+/// is planned as it was, in whatever order files are read.
+type BlockKey = (GroupId, UnitId, Table);
 
 fn modbus_tcp_plan(
-    id: LinkId,
     config: &ModbusTcpConfig,
     tags: &[(TagId, &TagConfig)],
-    scans: &mut Vec<ScanPlan>,
+    scanning: &mut Scanning<'_>,
 ) -> ModbusTcpPlan {
     let mut areas: BTreeMap<BlockKey, Vec<(TagId, &TagConfig, &ModbusAddress)>> = BTreeMap::new();
     for &(tag_id, tag) in tags {
         let TagAddress::Modbus(address) = &tag.address;
-        areas.entry((tag.group, address.unit, address.table)).or_default().push((tag_id, tag, address));
+        areas
+            .entry((scanning.groups[tag.group], address.unit, address.table))
+            .or_default()
+            .push((tag_id, tag, address));
     }
     let mut units: Vec<UnitId> = areas.keys().map(|key| key.1).collect();
     units.sort();
@@ -102,16 +131,13 @@ fn modbus_tcp_plan(
         ModbusTcpPlan { config: config.clone(), units, requests: Vec::new(), block_count: 0, decodes: Vec::new() };
     // Spans and the block each request was made from, to cut halves out of them afterwards.
     let mut origins: Vec<(Arc<[Span]>, Block, u32)> = Vec::new();
-    let mut group_of_scan = None;
-    for ((group, unit, table), mut members) in areas {
+    for ((group_id, unit, table), mut members) in areas {
         members.sort_by_key(|(tag_id, _, address)| (address.first, address.count, *tag_id));
-        let group_id = GroupId(group as u16);
-        if group_of_scan != Some(group_id) {
+        let scan = scanning.ids.of(group_id, scanning.link);
+        if !scanning.scans.contains(scan) {
             let start = out.requests.len() as u32;
-            scans.push(ScanPlan { group: group_id, link: id, requests: start..start });
-            group_of_scan = Some(group_id);
+            scanning.scans.insert(scan, ScanPlan { group: group_id, link: scanning.link, requests: start..start });
         }
-        let scan = ScanId(scans.len() as u32 - 1);
         let spans: Arc<[Span]> =
             members.iter().map(|(_, _, a)| Span { first: a.first as u32, count: a.count as u32 }).collect();
         let decodes_start = out.decodes.len() as u32;
@@ -130,9 +156,7 @@ fn modbus_tcp_plan(
             });
             origins.push((spans.clone(), block, decodes_start));
         }
-        if let Some(last) = scans.last_mut() {
-            last.requests.end = out.requests.len() as u32;
-        }
+        scanning.scans[scan].requests.end = out.requests.len() as u32;
     }
     out.block_count = out.requests.len() as u32;
     add_halves(&mut out.requests, origins);
@@ -203,69 +227,66 @@ fn block_limits(config: &ModbusTcpConfig, table: Table) -> BlockLimits {
     }
 }
 
-/// Heaviest link first, each to the executor with the least work so far.
-fn assign_executors(links: &mut [LinkPlan], scans: &[ScanPlan], groups: &[GroupPlan], executors: usize) {
-    let mut load_of_link = vec![0.0f64; links.len()];
-    for scan in scans {
-        let requests = scan.requests.len() as f64;
-        load_of_link[scan.link.index()] += requests / groups[scan.group.index()].period.as_secs_f64();
+/// A link stays where it was. The others go, the heaviest first, to the executor with the least work so far.
+fn assign_executors(
+    links: &mut ById<LinkId, LinkPlan>,
+    scans: &ById<ScanId, ScanPlan>,
+    groups: &ById<GroupId, GroupPlan>,
+    executors: usize,
+    old: Option<&Plan>,
+) {
+    let mut load_of_link: ById<LinkId, f64> = links.ids().map(|id| (id, 0.0)).collect();
+    for scan in scans.values() {
+        load_of_link[scan.link] += scan.requests.len() as f64 / groups[scan.group].period.as_secs_f64();
     }
-    let mut order: Vec<usize> = (0..links.len()).collect();
-    order.sort_by(|a, b| load_of_link[*b].total_cmp(&load_of_link[*a]));
     let mut load = vec![0.0f64; executors];
-    for link in order {
+    let mut rest = Vec::new();
+    for (id, link) in links.iter_mut() {
+        match old.and_then(|old| old.links.get(id)) {
+            Some(old) => {
+                link.executor = old.executor;
+                load[old.executor.index()] += load_of_link[id];
+            }
+            None => rest.push(id),
+        }
+    }
+    rest.sort_by(|a, b| load_of_link[*b].total_cmp(&load_of_link[*a]));
+    for id in rest {
         let lightest = (0..executors).min_by(|a, b| load[*a].total_cmp(&load[*b])).unwrap_or(0);
-        links[link].executor = ExecutorId(lightest as u16);
-        load[lightest] += load_of_link[link];
+        links[id].executor = ExecutorId(lightest as u16);
+        load[lightest] += load_of_link[id];
     }
 }
 
 fn executor_plan(
     id: ExecutorId,
     cpu: u32,
-    links: &[LinkPlan],
-    groups: &[GroupPlan],
-    scans: &[ScanPlan],
+    links: &ById<LinkId, LinkPlan>,
+    groups: &ById<GroupId, GroupPlan>,
+    scans: &ById<ScanId, ScanPlan>,
+    old: Option<&ExecutorPlan>,
 ) -> ExecutorPlan {
-    let own: Vec<LinkId> = (0..links.len()).filter(|&i| links[i].executor == id).map(|i| LinkId(i as u16)).collect();
-    let own_scans: Vec<ScanId> =
-        (0..scans.len() as u32).map(ScanId).filter(|s| links[scans[s.index()].link.index()].executor == id).collect();
+    let own: Vec<LinkId> = links.iter().filter(|(_, link)| link.executor == id).map(|(id, _)| id).collect();
+    let mut scans_of_group: BTreeMap<GroupId, Vec<ScanId>> = BTreeMap::new();
+    for (scan_id, scan) in scans.iter().filter(|(_, scan)| links[scan.link].executor == id) {
+        scans_of_group.entry(scan.group).or_default().push(scan_id);
+    }
     let mut releases = Vec::new();
-    for (index, group) in groups.iter().enumerate() {
-        let group_id = GroupId(index as u16);
-        let members: Vec<ScanId> = own_scans.iter().copied().filter(|s| scans[s.index()].group == group_id).collect();
+    for (group_id, members) in scans_of_group {
+        let group = &groups[group_id];
         let release = |scans| ReleasePlan { group: group_id, period: group.period, phase: Nanos::ZERO, scans };
         match group.release {
-            _ if members.is_empty() => {}
             ReleaseMode::Together => releases.push(release(members)),
             ReleaseMode::Spread => releases.extend(members.into_iter().map(|scan| release(vec![scan]))),
         }
     }
     releases.sort_by_key(|r| r.period);
-    spread_phases(&mut releases);
-    let slots_per_s = own.iter().map(|l| slots_per_s(&links[l.index()], groups)).sum();
+    phases::spread(&mut releases, old.map_or(&[], |old| &old.releases));
+    let slots_per_s = own.iter().map(|l| slots_per_s(&links[*l], groups)).sum();
     ExecutorPlan { cpu, links: own, releases, slots_per_s }
 }
 
-/// Releases of equal period are spread evenly over it. Those of different periods start half a step apart
-/// from the faster ones, so that common multiples do not meet at every beat.
-fn spread_phases(releases: &mut [ReleasePlan]) {
-    let mut start = 0;
-    let mut classes = 0u64;
-    while start < releases.len() {
-        let period = releases[start].period;
-        let len = releases[start..].iter().take_while(|r| r.period == period).count();
-        let step = period.0 / len as u64;
-        let shift = if classes == 0 { 0 } else { step / (classes + 1) };
-        for (i, release) in releases[start..start + len].iter_mut().enumerate() {
-            release.phase = Nanos((step * i as u64 + shift) % period.0);
-        }
-        classes += 1;
-        start += len;
-    }
-}
-
-fn slots_per_s(link: &LinkPlan, groups: &[GroupPlan]) -> u64 {
+fn slots_per_s(link: &LinkPlan, groups: &ById<GroupId, GroupPlan>) -> u64 {
     let LinkProtocolPlan::ModbusTcp(modbus) = &link.protocol;
     modbus
         .blocks()
@@ -274,7 +295,7 @@ fn slots_per_s(link: &LinkPlan, groups: &[GroupPlan]) -> u64 {
             let decodes = &modbus.decodes[request.decodes.start as usize..request.decodes.end as usize];
             let slots: u64 =
                 decodes.iter().map(|d| 1 + d.ty.long_bytes_max().div_ceil(Sample::PAYLOAD_BYTES) as u64).sum();
-            (slots as f64 / groups[request.group.index()].period.as_secs_f64()).ceil() as u64
+            (slots as f64 / groups[request.group].period.as_secs_f64()).ceil() as u64
         })
         .sum()
 }

@@ -25,7 +25,7 @@ fn file(links: &str, tags: &[String]) -> String {
 }
 
 fn modbus(plan: &Plan, link: usize) -> &ModbusTcpPlan {
-    let LinkProtocolPlan::ModbusTcp(modbus) = &plan.links[link].protocol;
+    let LinkProtocolPlan::ModbusTcp(modbus) = &plan.links[LinkId(link as u16)].protocol;
     modbus
 }
 
@@ -68,7 +68,7 @@ proptest! {
                     prop_assert_eq!(tag_link, link);
                     prop_assert_eq!(modbus.units[usize::from(request.unit)].0, unit);
                     prop_assert_eq!(request.table.read_function(), function);
-                    prop_assert_eq!(plan.groups[request.group.index()].period, Nanos::from_millis(u64::from(period)));
+                    prop_assert_eq!(plan.groups[request.group].period, Nanos::from_millis(u64::from(period)));
                     prop_assert!(request.first <= first && first + count <= request.first + request.count);
                     if at < modbus.block_count as usize {
                         prop_assert!(seen.insert(decode.tag), "a tag in two blocks");
@@ -153,7 +153,7 @@ fn what_cannot_fit_is_refused_with_the_highest_possible_rate() {
     assert!(text.contains("tags/a.json:1"), "{text}");
     assert!(text.contains("link \"l0\", group \"4ms\": 2 requests at 250 Hz"), "{text}");
     assert!(text.contains("at most 100 Hz is possible"), "{text}");
-    assert_eq!(error.admission.links[0].load, 2.5);
+    assert_eq!(error.admission.links[LinkId(0)].load, 2.5);
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn a_load_above_seventy_percent_is_a_warning() {
     let config = load(&file(&links(1, r#","expected_reply_ms":4"#), &float_tags(0, 100, 10))).config;
     let planned = build(&config, &[0]).unwrap();
     assert_eq!(planned.admission.warnings, ["link \"l0\" is at 80 % of its time"]);
-    assert_eq!(planned.plan.links[LinkId(0).index()].executor.0, 0);
+    assert_eq!(planned.plan.links[LinkId(0)].executor.0, 0);
 }
 
 #[test]

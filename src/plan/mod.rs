@@ -6,8 +6,16 @@ mod blocks;
 mod build;
 #[cfg(test)]
 mod build_tests;
+mod change;
+mod ids;
 mod model;
+mod phases;
+#[cfg(test)]
+mod rebuild_tests;
 
 pub use admission::{Admission, ExecutorLoad, LOAD_MAX, LOAD_WARNING, LinkLoad, PlanError, wire_bytes};
-pub use build::{Planned, build};
+pub use build::{Planned, build, rebuild};
+pub use change::{Change, changes};
+pub use ids::Base;
 pub use model::*;
+pub use phases::predecessor;

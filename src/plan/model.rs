@@ -4,19 +4,21 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::config::{FieldType, ModbusTcpConfig, ReleaseMode, Table, WordOrder};
-use crate::tag::{ExecutorId, GroupId, LinkId, Nanos, TagId, UnitId, ValueType};
+use crate::tag::{ById, ExecutorId, GroupId, Id, LinkId, Nanos, TagId, UnitId, ValueType};
 
-/// A gateway's whole work. Ids are indices into these tables.
-#[derive(Debug, Clone)]
+/// A gateway's whole work.
+#[derive(Debug, Clone, Default)]
 pub struct Plan {
-    pub tags: Vec<TagPlan>,
-    pub groups: Vec<GroupPlan>,
-    pub links: Vec<LinkPlan>,
-    pub scans: Vec<ScanPlan>,
+    pub tags: ById<TagId, TagPlan>,
+    pub groups: ById<GroupId, GroupPlan>,
+    pub links: ById<LinkId, LinkPlan>,
+    pub scans: ById<ScanId, ScanPlan>,
+    /// By ExecutorId; the same ones for as long as the gateway runs.
     pub executors: Vec<ExecutorPlan>,
 }
 
-#[derive(Debug, Clone)]
+/// A tag keeps its id as long as its name, link, type and unit stay.
+#[derive(Debug, Clone, PartialEq)]
 pub struct TagPlan {
     pub name: Arc<str>,
     pub link: LinkId,
@@ -26,27 +28,37 @@ pub struct TagPlan {
     pub description: Arc<str>,
 }
 
-#[derive(Debug, Clone)]
+/// A group keeps its id as long as its name stays.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupPlan {
     pub name: Arc<str>,
     pub period: Nanos,
     pub release: ReleaseMode,
 }
 
-#[derive(Debug, Clone)]
+/// A link keeps its id, and its executor, as long as its name stays.
+#[derive(Debug, Clone, PartialEq)]
 pub struct LinkPlan {
     pub name: Arc<str>,
     pub executor: ExecutorId,
     pub protocol: LinkProtocolPlan,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum LinkProtocolPlan {
     ModbusTcp(ModbusTcpPlan),
 }
 
+impl LinkProtocolPlan {
+    /// How many requests it knows, halves of blocks counted.
+    pub fn requests(&self) -> usize {
+        let LinkProtocolPlan::ModbusTcp(modbus) = self;
+        modbus.requests.len()
+    }
+}
+
 /// The work of one Modbus TCP connection.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ModbusTcpPlan {
     pub config: ModbusTcpConfig,
     /// Units in use; requests hold indices into it.
@@ -107,13 +119,24 @@ pub struct Decode {
     pub offset: f64,
 }
 
-/// A scan: one group's requests on one link. Index into [`Plan::scans`].
+/// A scan: one group's requests on one link; it keeps its id as long as both do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct ScanId(pub u32);
 
 impl ScanId {
+    #[inline]
     pub fn index(self) -> usize {
         self.0 as usize
+    }
+}
+
+impl Id for ScanId {
+    fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    fn from_index(index: usize) -> ScanId {
+        ScanId(index as u32)
     }
 }
 

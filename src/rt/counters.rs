@@ -6,7 +6,10 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
 use crossbeam_utils::CachePadded;
 
-use crate::plan::Plan;
+use super::pages::Pages;
+use crate::limits::{GROUPS_MAX, LINKS_MAX, TAGS_MAX};
+use crate::plan::{Plan, ScanId};
+use crate::tag::{GroupId, LinkId};
 
 /// A count with one writer.
 #[derive(Debug, Default)]
@@ -22,6 +25,11 @@ impl Count {
     #[inline]
     pub fn get(&self) -> u64 {
         self.0.load(Relaxed)
+    }
+
+    /// Starts at zero again, for another thing that is counted. Its writer must have gone.
+    fn reset(&self) {
+        self.0.store(0, Relaxed);
     }
 }
 
@@ -87,6 +95,38 @@ impl LinkCounters {
     pub fn set_state(&self, state: LinkState) {
         self.state.store(state as u8, Relaxed);
     }
+
+    fn reset(&self) {
+        let LinkCounters {
+            requests,
+            replies,
+            exceptions,
+            timeouts,
+            aborted,
+            late,
+            foreign,
+            garbage,
+            suppressed,
+            disconnects,
+            connects,
+            state,
+        } = self;
+        let counts = [
+            requests,
+            replies,
+            exceptions,
+            timeouts,
+            aborted,
+            late,
+            foreign,
+            garbage,
+            suppressed,
+            disconnects,
+            connects,
+        ];
+        counts.into_iter().for_each(Count::reset);
+        state.store(LinkState::Down as u8, Relaxed);
+    }
 }
 
 /// Of one scan (a group on a link).
@@ -114,45 +154,95 @@ pub struct GroupCounters {
 pub struct ExecutorCounters {
     /// Times round the loop: the sign of life.
     pub loops: Count,
+    /// Samples made, and of these dropped because the ring was full; of all groups, also those that have left.
+    pub produced: Count,
+    pub dropped: Count,
     /// Reports dropped because the statistics ring was full.
     pub reports_dropped: Count,
     /// Nanoseconds of CPU that the thread has used; written when it ends.
     pub cpu_ns: Count,
 }
 
-/// Every count of the floor.
-#[derive(Debug)]
+/// Counts to a page: enough that a small plan has one page of each.
+const PAGE: usize = 64;
+
+/// Counts by id, for ids that come and go.
+pub type Table<T> = Pages<CachePadded<T>, PAGE>;
+
+/// Every count of the floor. What a plan adds is made by [`Counters::prepare`] before an executor sees the plan.
 pub struct Counters {
-    /// By [`crate::tag::LinkId`].
-    pub links: Box<[CachePadded<LinkCounters>]>,
-    /// By [`crate::plan::ScanId`].
-    pub scans: Box<[CachePadded<ScanCounters>]>,
-    /// By [`crate::tag::ExecutorId`], then by [`crate::tag::GroupId`].
-    pub groups: Box<[Box<[CachePadded<GroupCounters>]>]>,
+    /// By [`LinkId`].
+    pub links: Table<LinkCounters>,
+    /// By [`ScanId`].
+    pub scans: Table<ScanCounters>,
+    /// By [`crate::tag::ExecutorId`], then by [`GroupId`].
+    pub groups: Box<[Table<GroupCounters>]>,
     /// By [`crate::tag::ExecutorId`].
     pub executors: Box<[CachePadded<ExecutorCounters>]>,
 }
 
 impl Counters {
     pub fn new(plan: &Plan) -> Counters {
-        fn table<T: Default>(len: usize) -> Box<[CachePadded<T>]> {
-            (0..len).map(|_| CachePadded::new(T::default())).collect()
+        let counters = Counters {
+            links: Pages::new(LINKS_MAX),
+            scans: Pages::new(TAGS_MAX),
+            groups: plan.executors.iter().map(|_| Pages::new(GROUPS_MAX)).collect(),
+            executors: plan.executors.iter().map(|_| CachePadded::default()).collect(),
+        };
+        counters.prepare(plan, &Plan::default());
+        counters
+    }
+
+    /// Makes the counts of what `plan` has and `old` had not, all zero. Nobody may be counting there.
+    pub fn prepare(&self, plan: &Plan, old: &Plan) {
+        self.links.grow(plan.links.end());
+        self.scans.grow(plan.scans.end());
+        self.groups.iter().for_each(|groups| groups.grow(plan.groups.end()));
+        plan.links.ids().filter(|id| !old.links.contains(*id)).for_each(|id| self.link(id).reset());
+        for id in plan.scans.ids().filter(|id| !old.scans.contains(*id)) {
+            let ScanCounters { cycles, skipped, deadline_misses } = self.scan(id);
+            [cycles, skipped, deadline_misses].into_iter().for_each(Count::reset);
         }
-        Counters {
-            links: table(plan.links.len()),
-            scans: table(plan.scans.len()),
-            groups: plan.executors.iter().map(|_| table(plan.groups.len())).collect(),
-            executors: table(plan.executors.len()),
+        for id in plan.groups.ids().filter(|id| !old.groups.contains(*id)) {
+            for groups in &self.groups {
+                let GroupCounters { produced, dropped } = &*groups[id.index()];
+                [produced, dropped].into_iter().for_each(Count::reset);
+            }
         }
+    }
+
+    pub fn link(&self, id: LinkId) -> &LinkCounters {
+        &self.links[id.index()]
+    }
+
+    pub fn scan(&self, id: ScanId) -> &ScanCounters {
+        &self.scans[id.index()]
+    }
+
+    /// Every stretch of memory that an executor may touch: address and bytes.
+    pub fn regions(&self) -> impl Iterator<Item = (*const u8, usize)> {
+        fn bytes_of<T>(slice: &[T]) -> (*const u8, usize) {
+            (slice.as_ptr().cast(), size_of_val(slice))
+        }
+        let groups = self.groups.iter().flat_map(|groups| groups.regions().map(bytes_of));
+        self.links.regions().map(bytes_of).chain(self.scans.regions().map(bytes_of)).chain(groups)
+    }
+
+    /// What one group made and lost, on every executor: (produced, dropped).
+    pub fn group(&self, id: GroupId) -> (u64, u64) {
+        let of = |groups: &Table<GroupCounters>| {
+            groups.get(id.index()).map_or((0, 0), |group| (group.produced.get(), group.dropped.get()))
+        };
+        self.groups.iter().map(of).fold((0, 0), |(produced, dropped), (p, d)| (produced + p, dropped + d))
     }
 
     /// Samples made so far, of all executors.
     pub fn produced(&self) -> u64 {
-        self.groups.iter().flatten().map(|g| g.produced.get()).sum()
+        self.executors.iter().map(|e| e.produced.get()).sum()
     }
 
     /// Samples dropped at the rings so far, of all executors.
     pub fn dropped(&self) -> u64 {
-        self.groups.iter().flatten().map(|g| g.dropped.get()).sum()
+        self.executors.iter().map(|e| e.dropped.get()).sum()
     }
 }

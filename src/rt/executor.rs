@@ -5,31 +5,40 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rtrb::{Consumer, Producer};
 
+use super::adoption::{Adoption, Release, Slots};
 use super::counters::Counters;
-use super::link::{Closed, Floor, Link, ScanRelease};
+use super::link::{CloseReason, Closed, Floor, Link, ScanRelease};
 use super::report::Report;
 use super::sink::Sink;
 use super::world::{Conn, Ready, World};
-use crate::limits::EXECUTOR_SLEEP_MAX;
-use crate::plan::{Plan, ScanId};
-use crate::tag::{ExecutorId, GroupId, LinkId, Nanos};
+use crate::limits::{ADOPTION_PATIENCE, EXECUTOR_SLEEP_MAX};
+use crate::plan::Plan;
+use crate::tag::{ExecutorId, LinkId, Nanos};
 
 /// A connection that the connector made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Connected {
     pub link: LinkId,
     pub conn: Conn,
+    /// To which of the places that the link's device had: see [`LinkChange`](super::LinkChange).
+    pub target: u32,
 }
 
 /// An executor's ends of the rings to the rest of the house.
-pub struct Wiring {
+pub struct Wiring<L> {
     pub sink: Sink,
     pub reports: Producer<Report>,
     pub connected: Consumer<Connected>,
     pub closed: Producer<Closed>,
+    /// New plans, one at a time, and back again with what they replaced.
+    pub adoptions: Consumer<Box<Adoption<L>>>,
+    pub adopted: Producer<Box<Adoption<L>>>,
     pub counters: Arc<Counters>,
     pub stop: Arc<AtomicBool>,
 }
+
+/// Links that one look at the world may report as readable; the others are reported by the next.
+const READY_MAX: usize = 64;
 
 /// When an executor's beat begins, and how early it stops sleeping before a release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,69 +47,49 @@ pub struct Clock {
     pub guard: Nanos,
 }
 
-/// One release of the plan, with its clock.
-struct Release {
-    group: GroupId,
-    period: Nanos,
-    phase: Nanos,
-    next: Nanos,
-    cycle: u32,
-    scans: Box<[(ScanId, u32)]>,
-}
-
 /// One thread's work.
 pub struct Executor<W, L> {
     floor: Floor<W>,
     id: usize,
-    links: Box<[L]>,
-    /// Each link's deadline, side by side so that the nearest is found quickly.
-    deadlines: Box<[Nanos]>,
+    slots: Slots<L>,
     /// Sorted by period: the highest rate goes first.
     releases: Box<[Release]>,
-    /// Links that a release gave something to send.
-    to_send: Box<[bool]>,
     ready: Ready,
+    start: Nanos,
     guard: Nanos,
     /// The last turn was a release: replies get a look before the next one, however late it is.
     released: bool,
     connected: Consumer<Connected>,
+    adoptions: Consumer<Box<Adoption<L>>>,
+    adopted: Producer<Box<Adoption<L>>>,
+    /// Since when a new plan waits for a good moment.
+    adoption_waits: Option<Nanos>,
     stop: Arc<AtomicBool>,
 }
 
 impl<W: World, L: Link<W>> Executor<W, L> {
-    /// `links` are those of the plan's executor `id`, in its order. Nothing is released before
+    /// `links` are those of the plan's executor `id`, with their ids. Nothing is released before
     /// [`Executor::start_at`].
-    pub fn new(id: ExecutorId, plan: &Plan, links: Vec<L>, world: W, wiring: Wiring) -> Executor<W, L> {
-        let scans = &plan.scans;
-        let plan = &plan.executors[id.index()];
-        let place = |scan: ScanId| {
-            let link = scans[scan.index()].link;
-            plan.links.iter().position(|l| *l == link).map(|at| (scan, at as u32))
-        };
-        let releases = plan
-            .releases
-            .iter()
-            .map(|r| Release {
-                group: r.group,
-                period: r.period,
-                phase: r.phase,
-                next: Nanos::NEVER,
-                cycle: 0,
-                scans: r.scans.iter().filter_map(|s| place(*s)).collect(),
-            })
-            .collect();
-        let Wiring { sink, reports, connected, closed, counters, stop } = wiring;
+    pub fn new(id: ExecutorId, plan: &Plan, links: Vec<L>, world: W, wiring: Wiring<L>) -> Executor<W, L> {
+        let Wiring { sink, reports, connected, closed, adoptions, adopted, counters, stop } = wiring;
+        let mut slots = Slots::new(plan.links.end());
+        for link in links {
+            let at = link.id().index();
+            slots.links[at] = Some(Box::new(link));
+        }
         Executor {
             floor: Floor { world, sink, counters, reports, executor: id.index(), closed },
             id: id.index(),
-            deadlines: vec![Nanos::NEVER; links.len()].into_boxed_slice(),
-            to_send: vec![false; links.len()].into_boxed_slice(),
-            ready: Ready::with_capacity(links.len().min(64)),
-            links: links.into_boxed_slice(),
-            releases,
+            slots,
+            releases: Release::of_plan(plan, id, None),
+            ready: Ready::with_capacity(READY_MAX),
+            start: Nanos::ZERO,
             guard: Nanos::ZERO,
             released: false,
             connected,
+            adoptions,
+            adopted,
+            adoption_waits: None,
             stop,
         }
     }
@@ -110,6 +99,7 @@ impl<W: World, L: Link<W>> Executor<W, L> {
         for release in &mut self.releases {
             release.next = clock.start + release.phase;
         }
+        self.start = clock.start;
         self.guard = clock.guard;
     }
 
@@ -123,8 +113,8 @@ impl<W: World, L: Link<W>> Executor<W, L> {
         while !self.stop.load(Ordering::Relaxed) {
             self.turn();
         }
-        for link in &mut self.links {
-            link.retire(&mut self.floor);
+        for link in self.slots.links.iter_mut().flatten() {
+            link.retire(CloseReason::Stopped, &mut self.floor);
         }
         self.floor.sink.flush();
     }
@@ -143,6 +133,7 @@ impl<W: World, L: Link<W>> Executor<W, L> {
         }
         self.released = false;
         self.adopt_connections(now);
+        self.adopt_plan(now, slack_end);
         self.work_in_slack(now, slack_end);
     }
 
@@ -158,48 +149,76 @@ impl<W: World, L: Link<W>> Executor<W, L> {
             release.next = nominal + release.period;
             release.cycle = release.cycle.wrapping_add(1 + skipped as u32);
             for (scan, link) in &release.scans {
+                let Some(field_link) = &mut self.slots.links[*link as usize] else { continue };
                 let counters = &self.floor.counters.scans[scan.index()];
                 counters.cycles.add(1);
                 counters.skipped.add(skipped);
                 let scan_release = ScanRelease { scan: *scan, nominal, cycle: release.cycle };
-                self.links[*link as usize].release(scan_release, &mut self.floor);
-                self.to_send[*link as usize] = true;
+                field_link.release(scan_release, &mut self.floor);
+                self.slots.to_send[*link as usize] = true;
             }
             self.floor.report(Report::Released { group: release.group, nominal, actual: now });
         }
-        for (at, link) in self.links.iter_mut().enumerate() {
-            if std::mem::take(&mut self.to_send[at]) {
+        let Slots { links, deadlines, to_send, .. } = &mut self.slots;
+        for (at, to_send) in to_send.iter_mut().enumerate() {
+            if std::mem::take(to_send)
+                && let Some(link) = &mut links[at]
+            {
                 let now = self.floor.world.now();
                 link.send(now, &mut self.floor);
-                self.deadlines[at] = link.deadline();
+                deadlines[at] = link.deadline();
             }
         }
         self.floor.sink.flush();
     }
 
     fn adopt_connections(&mut self, now: Nanos) {
-        while let Ok(Connected { link, conn }) = self.connected.pop() {
-            let Some(at) = self.links.iter().position(|l| l.id() == link) else { continue };
-            if self.floor.world.attach(conn, at as u32) {
-                self.links[at].adopt(conn, now, &mut self.floor);
+        while let Ok(Connected { link: id, conn, target }) = self.connected.pop() {
+            // It may have been made for a link that has left, or for where the device was before.
+            let wanted = self.slots.targets.get(id.index()) == Some(&target);
+            let Some(link) = self.slots.links.get_mut(id.index()).and_then(Option::as_mut).filter(|_| wanted) else {
+                self.floor.send_back(id, conn, CloseReason::Removed);
+                continue;
+            };
+            if self.floor.world.attach(conn, u32::from(id.0)) {
+                link.adopt(conn, now, &mut self.floor);
             } else {
-                self.floor.give_up(link, conn, super::link::CloseReason::Refused);
+                self.floor.give_up(id, conn, CloseReason::Refused);
             }
-            self.deadlines[at] = self.links[at].deadline();
+            self.slots.deadlines[id.index()] = link.deadline();
         }
+    }
+
+    /// Changes over to a new plan, at a moment between releases that is long enough, and at which the links that
+    /// get other work wait for no reply. Such a moment is not waited for without end.
+    fn adopt_plan(&mut self, now: Nanos, slack_end: Nanos) {
+        let Ok(waiting) = self.adoptions.peek() else { return };
+        let waits = *self.adoption_waits.get_or_insert(now);
+        let idle = waiting.changed().all(|id| self.slots.get(id).is_none_or(|link| link.is_idle()));
+        let good = idle && slack_end.since(now) >= waiting.cost;
+        if !good && now.since(waits) < ADOPTION_PATIENCE {
+            return;
+        }
+        let Ok(mut adoption) = self.adoptions.pop() else { return };
+        self.adoption_waits = None;
+        adoption.apply(&mut self.slots, &mut self.releases, self.start, now, &mut self.floor);
+        // There is room: one is under way at a time.
+        let pushed = self.adopted.push(adoption);
+        debug_assert!(pushed.is_ok());
     }
 
     /// Waits for replies and deadlines, and handles what came, until the guard begins. What is left when it
     /// does is reported by the world again.
     fn work_in_slack(&mut self, now: Nanos, slack_end: Nanos) {
-        let deadline = self.deadlines.iter().copied().min().unwrap_or(Nanos::NEVER);
+        let deadline = self.slots.deadlines.iter().copied().min().unwrap_or(Nanos::NEVER);
         let until = slack_end.min(deadline).min(now + EXECUTOR_SLEEP_MAX);
         self.floor.world.wait(until, &mut self.ready);
+        let Slots { links, deadlines, .. } = &mut self.slots;
         for i in 0..self.ready.len() {
             let at = self.ready.get(i) as usize;
-            if let Some(link) = self.links.get_mut(at) {
+            if let Some(Some(link)) = links.get_mut(at) {
                 link.receive(&mut self.floor);
-                self.deadlines[at] = link.deadline();
+                deadlines[at] = link.deadline();
             }
             if self.floor.world.now() >= slack_end {
                 break;
@@ -207,11 +226,13 @@ impl<W: World, L: Link<W>> Executor<W, L> {
         }
         // At least one deadline is seen to, however late it is: a silent device must not look alive.
         let mut now = self.floor.world.now();
-        for at in 0..self.links.len() {
-            if self.deadlines[at] <= now {
-                self.links[at].expire(now, &mut self.floor);
+        for (link, deadline) in links.iter_mut().zip(deadlines.iter_mut()) {
+            if *deadline <= now
+                && let Some(link) = link
+            {
+                link.expire(now, &mut self.floor);
                 self.floor.sink.flush();
-                self.deadlines[at] = self.links[at].deadline();
+                *deadline = link.deadline();
                 now = self.floor.world.now();
                 if now >= slack_end {
                     return;

@@ -4,9 +4,14 @@
 //! One 64-byte slot a tag under a sequence lock; long values lie in a buffer of their own under the same
 //! lock. The writer never waits. A reader that meets a write tries again, a bounded number of times.
 //!
-//! This file has no dependency but `sync`, so that it is model-checked as it is (tests/loom).
+//! Slots are made as plans need them, and never move: a tag keeps its slot as long as it keeps its id.
+//!
+//! This file has no dependency but `pages` and `sync`, so that it is model-checked as it is (tests/loom).
 
-use super::sync::{AtomicU64, Ordering, READ_TRIES_MAX, fence};
+use std::sync::OnceLock;
+
+use super::pages::Pages;
+use super::sync::{AtomicU64, IMAGE_PAGE_SLOTS, IMAGE_TAGS_MAX, Ordering, READ_TRIES_MAX, fence};
 
 /// The latest reading of one tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -22,52 +27,59 @@ pub struct Reading {
 
 /// Sequence (odd while being written), time, value, status and cycle.
 #[repr(align(64))]
+#[derive(Default)]
 struct Slot {
     sequence: AtomicU64,
     t_mono_ns: AtomicU64,
     value: AtomicU64,
     status_cycle: AtomicU64,
-    /// Where the long value starts in `Image::long`, in words, and its room; never changes.
-    long_start: u32,
-    long_words: u32,
+    /// Room for a long value; made once, with the first tag that needs it.
+    long: OnceLock<Box<[AtomicU64]>>,
 }
 
 /// See the module.
 pub struct Image {
-    slots: Box<[Slot]>,
-    long: Box<[AtomicU64]>,
+    slots: Pages<Slot, IMAGE_PAGE_SLOTS>,
+}
+
+impl Default for Image {
+    fn default() -> Image {
+        Image { slots: Pages::new(IMAGE_TAGS_MAX) }
+    }
 }
 
 impl Image {
     /// `long_bytes_max` has one entry a tag: the most bytes of its long value, 0 for a scalar. Every slot
     /// starts with `status` and no value.
     pub fn new(long_bytes_max: impl IntoIterator<Item = usize>, status: u32) -> Image {
-        let mut words_used = 0u32;
-        let slots = long_bytes_max
-            .into_iter()
-            .map(|bytes| {
-                let long_words = bytes.div_ceil(8) as u32;
-                let long_start = words_used;
-                words_used += long_words;
-                Slot {
-                    sequence: AtomicU64::new(0),
-                    t_mono_ns: AtomicU64::new(0),
-                    value: AtomicU64::new(0),
-                    status_cycle: AtomicU64::new(u64::from(status) << 32),
-                    long_start,
-                    long_words,
-                }
-            })
-            .collect();
-        Image { slots, long: (0..words_used).map(|_| AtomicU64::new(0)).collect() }
+        let image = Image::default();
+        for (tag, bytes) in long_bytes_max.into_iter().enumerate() {
+            image.prepare(tag, bytes, status);
+        }
+        image
     }
 
-    pub fn len(&self) -> usize {
-        self.slots.len()
+    /// Makes a slot ready for a tag that is new: it has `status` and no value. Nobody may be writing this slot,
+    /// nor anyone be reading it for the tag that had it before.
+    pub fn prepare(&self, tag: usize, long_bytes_max: usize, status: u32) {
+        self.slots.grow(tag + 1);
+        let slot = &self.slots[tag];
+        if long_bytes_max > 0 {
+            slot.long.get_or_init(|| (0..long_bytes_max.div_ceil(8)).map(|_| AtomicU64::new(0)).collect());
+        }
+        self.write(tag, Reading { status, ..Reading::default() });
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.slots.is_empty()
+    /// Whether a long value of so many bytes can live in a slot; always, where none has lived yet.
+    pub fn long_fits(&self, tag: usize, bytes: usize) -> bool {
+        let room = self.slots.get(tag).and_then(|slot| slot.long.get());
+        room.is_none_or(|long| long.len() * 8 >= bytes)
+    }
+
+    /// Every stretch of memory that an executor may touch: address and bytes.
+    pub fn regions(&self) -> impl Iterator<Item = (*const u8, usize)> {
+        let longs = self.slots.regions().flatten().filter_map(|slot| slot.long.get().map(|long| bytes_of(long)));
+        self.slots.regions().map(bytes_of).chain(longs)
     }
 
     /// Writes a reading. Only the tag's executor may call it.
@@ -79,7 +91,7 @@ impl Image {
     /// Writes a reading with the bytes of a long value. Only the tag's executor may call it.
     pub fn write_long(&self, tag: usize, reading: Reading, bytes: &[u8]) {
         self.write_with(tag, reading, |slot| {
-            for (word, chunk) in self.long_of(slot).iter().zip(bytes.chunks(8)) {
+            for (word, chunk) in long_of(slot).iter().zip(bytes.chunks(8)) {
                 let mut padded = [0u8; 8];
                 padded[..chunk.len()].copy_from_slice(chunk);
                 word.store(u64::from_le_bytes(padded), Ordering::Relaxed);
@@ -129,7 +141,7 @@ impl Image {
             status: (status_cycle >> 32) as u32,
             cycle: status_cycle as u32,
         };
-        for (word, chunk) in self.long_of(slot).iter().zip(out.chunks_mut(8)) {
+        for (word, chunk) in long_of(slot).iter().zip(out.chunks_mut(8)) {
             let bytes = word.load(Ordering::Relaxed).to_le_bytes();
             chunk.copy_from_slice(&bytes[..chunk.len()]);
         }
@@ -137,10 +149,14 @@ impl Image {
         fence(Ordering::Acquire);
         (slot.sequence.load(Ordering::Relaxed) == before).then_some(reading)
     }
+}
 
-    fn long_of(&self, slot: &Slot) -> &[AtomicU64] {
-        &self.long[slot.long_start as usize..(slot.long_start + slot.long_words) as usize]
-    }
+fn long_of(slot: &Slot) -> &[AtomicU64] {
+    slot.long.get().map_or(&[], |long| &**long)
+}
+
+fn bytes_of<T>(slice: &[T]) -> (*const u8, usize) {
+    (slice.as_ptr().cast(), size_of_val(slice))
 }
 
 #[cfg(test)]
@@ -151,7 +167,16 @@ mod tests {
     fn a_tag_starts_with_its_first_status_and_no_time() {
         let image = Image::new([0, 10], 0x8032_0000);
         assert_eq!(image.read(1), Some(Reading { status: 0x8032_0000, ..Reading::default() }));
-        assert_eq!(image.read(2), None);
+        assert_eq!(image.read(IMAGE_PAGE_SLOTS), None);
+    }
+
+    #[test]
+    fn a_slot_serves_another_tag_without_a_trace_of_the_first() {
+        let image = Image::new([16], 1);
+        image.write_long(0, Reading { t_mono_ns: 5, value: 16, status: 0, cycle: 9 }, b"0123456789abcdef");
+        assert!(image.long_fits(0, 16) && !image.long_fits(0, 17) && image.long_fits(1, 999));
+        image.prepare(0, 8, 2);
+        assert_eq!(image.read(0), Some(Reading { status: 2, ..Reading::default() }));
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub enum CloseReason {
     Refused,
     /// The gateway stops.
     Stopped,
+    /// The link left the plan, or its device is somewhere else now.
+    Removed,
 }
 
 impl<W: World> Floor<W> {
@@ -53,6 +55,11 @@ impl<W: World> Floor<W> {
     /// Gives a connection back to the connector.
     pub fn give_up(&mut self, link: LinkId, conn: Conn, reason: CloseReason) {
         self.world.detach(conn);
+        self.send_back(link, conn, reason);
+    }
+
+    /// Gives a connection back that is not watched.
+    pub(super) fn send_back(&mut self, link: LinkId, conn: Conn, reason: CloseReason) {
         // There is room: a link has one connection at a time, and gets a new one only after the connector
         // took the old one out of this ring.
         let pushed = self.closed.push(Closed { link, conn, reason });
@@ -92,5 +99,12 @@ pub trait Link<W: World> {
     fn adopt(&mut self, conn: Conn, now: Nanos, floor: &mut Floor<W>);
 
     /// The end: give the connection back.
-    fn retire(&mut self, floor: &mut Floor<W>);
+    fn retire(&mut self, reason: CloseReason, floor: &mut Floor<W>);
+
+    /// Whether it waits for no reply and has nothing to send.
+    fn is_idle(&self) -> bool;
+
+    /// Goes on where `old` stands, which is the same link under an earlier plan: its connection, its units'
+    /// states, what it waits for.
+    fn take_over(&mut self, old: &mut Self, now: Nanos, floor: &mut Floor<W>);
 }

@@ -1,16 +1,19 @@
 //! The real-time floor. Nothing in here allocates, locks, logs, resolves, opens or frees once it runs.
 
+mod adoption;
 mod counters;
 mod executor;
 mod image;
 mod link;
 mod linux;
+mod pages;
 mod report;
 mod sink;
 mod sync;
 pub mod thread;
 mod world;
 
+pub use adoption::{Adoption, LinkChange};
 pub use counters::{Count, Counters, ExecutorCounters, GroupCounters, LinkCounters, LinkState, ScanCounters};
 pub use executor::{Clock, Connected, Executor, Wiring};
 pub use image::{Image, Reading};

@@ -51,7 +51,7 @@ impl Sink {
             stage: Box::new([Sample::default(); STAGE_SLOTS]),
             staged: 0,
             gap: 0,
-            scratch: vec![0; long_bytes_max.next_multiple_of(8)].into_boxed_slice(),
+            scratch: Sink::scratch(long_bytes_max),
         }
     }
 
@@ -147,6 +147,20 @@ impl Sink {
         self.staged += 1;
     }
 
+    /// Goes on with another ring, and with room for the long values of another plan; gives back the old ones. A
+    /// gap that the old ring had no room to tell is told in the new one.
+    pub fn change_ring(&mut self, ring: &mut Producer<Sample>, scratch: &mut Box<[u8]>) {
+        self.flush();
+        self.close_gap();
+        std::mem::swap(&mut self.ring, ring);
+        std::mem::swap(&mut self.scratch, scratch);
+    }
+
+    /// Room for long values on their way from the image to the ring.
+    pub fn scratch(long_bytes_max: usize) -> Box<[u8]> {
+        vec![0; long_bytes_max.next_multiple_of(8)].into_boxed_slice()
+    }
+
     /// Hands over what was gathered. What does not fit is dropped and counted; the next that fits is
     /// preceded by a gap record.
     pub fn flush(&mut self) {
@@ -211,11 +225,13 @@ impl Sink {
 
     fn count_produced(&self, (group, n): (u16, u64)) {
         self.counters.groups[self.executor][usize::from(group)].produced.add(n);
+        self.counters.executors[self.executor].produced.add(n);
     }
 
     fn count_dropped(&mut self, group: u16) {
         self.gap += 1;
         self.counters.groups[self.executor][usize::from(group)].dropped.add(1);
+        self.counters.executors[self.executor].dropped.add(1);
     }
 }
 
@@ -238,12 +254,11 @@ mod tests {
     const FRAME: Frame = Frame { group: GroupId(0), cycle: 1, t: Nanos(5) };
 
     fn sink(slots: usize) -> (Sink, Consumer<Sample>, Arc<Counters>) {
+        let group = GroupPlan { name: "g".into(), period: Nanos(1), release: crate::config::ReleaseMode::Spread };
         let plan = Plan {
-            tags: vec![],
-            groups: vec![GroupPlan { name: "g".into(), period: Nanos(1), release: crate::config::ReleaseMode::Spread }],
-            links: vec![],
-            scans: vec![],
+            groups: [group].into_iter().collect(),
             executors: vec![ExecutorPlan { cpu: 0, links: vec![], releases: vec![], slots_per_s: 0 }],
+            ..Plan::default()
         };
         let counters = Arc::new(Counters::new(&plan));
         let image = Arc::new(Image::new([0, 40], Status::BAD_WAITING_FOR_INITIAL_DATA.0));

@@ -97,6 +97,15 @@ pub fn lock_memory() -> Option<Missing> {
     })
 }
 
+/// Locks what was added to the floor later: address and bytes. Where the system refuses, it has refused
+/// [`lock_memory`], too, and that was told.
+pub fn lock_region((start, bytes): (*const u8, usize)) {
+    // SAFETY: mlock changes no memory, and refuses what is not mapped.
+    unsafe {
+        libc::mlock(start.cast(), bytes);
+    }
+}
+
 /// Keeps the CPUs out of deep sleep while the file is open (kernel documentation, PM Quality of Service).
 pub fn hold_cpu_awake() -> Result<File, Missing> {
     let path = "/dev/cpu_dma_latency";

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde::Serialize;
 
 use crate::limits::HEALTH_REASONS_MAX;
+use crate::plan::Plan;
 use crate::rt::{Counters, LinkState};
 
 use super::Observed;
@@ -67,10 +68,10 @@ pub struct LinksSummary {
 }
 
 impl LinksSummary {
-    pub(super) fn of(counters: &Counters) -> LinksSummary {
-        let mut summary = LinksSummary { total: counters.links.len(), ..LinksSummary::default() };
-        for link in &counters.links {
-            match link.state() {
+    pub(super) fn of(plan: &Plan, counters: &Counters) -> LinksSummary {
+        let mut summary = LinksSummary { total: plan.links.len(), ..LinksSummary::default() };
+        for link in plan.links.ids() {
+            match counters.link(link).state() {
                 LinkState::Up => summary.up += 1,
                 LinkState::Down => summary.down += 1,
                 LinkState::Silent => summary.silent += 1,
@@ -100,8 +101,9 @@ impl HealthReport {
             .filter(|(_, condition)| condition.severity != Severity::Ok)
             .map(|(part, condition)| (condition.severity, format!("{part}: {}", condition.text)))
             .collect();
-        for (link, counters) in observed.plan.links.iter().zip(&observed.counters.links) {
-            let state = counters.state();
+        let plan = observed.plan();
+        for (id, link) in plan.links.iter() {
+            let state = observed.counters.link(id).state();
             if state != LinkState::Up {
                 reasons.push((Severity::Degraded, format!("link {} is {}", link.name, state.name())));
             }
@@ -113,6 +115,6 @@ impl HealthReport {
         if more > 0 {
             reasons.push(format!("and {more} more"));
         }
-        HealthReport { status, reasons, links: LinksSummary::of(&observed.counters) }
+        HealthReport { status, reasons, links: LinksSummary::of(&plan, &observed.counters) }
     }
 }

@@ -144,10 +144,11 @@ const HISTOGRAM: MetricType = MetricType::Histogram;
 
 impl Reader {
     fn groups(&self, e: &mut DescriptorEncoder) -> fmt::Result {
-        let Observed { plan, counters, statistics, .. } = &*self.0;
+        let Observed { counters, statistics, .. } = &*self.0;
+        let plan = self.0.plan();
         let mut periods =
             family(e, GAUGE, "fieldbeat_group_period", Some(&Unit::Seconds), "Time between two releases of a group")?;
-        for group in &plan.groups {
+        for group in plan.groups.values() {
             periods.gauge([("group", &*group.name)], group.period.as_secs_f64())?;
         }
         type Row = (&'static str, &'static str, fn(&ScanCounters) -> u64);
@@ -167,13 +168,13 @@ impl Reader {
             ),
         ];
         for (name, help, count) in rows {
-            let mut sums = vec![0u64; plan.groups.len()];
-            for (ScanPlan { group, .. }, scan) in plan.scans.iter().zip(&counters.scans) {
-                sums[group.index()] += count(scan);
+            let mut sums = vec![0u64; plan.groups.end()];
+            for (id, ScanPlan { group, .. }) in plan.scans.iter() {
+                sums[group.index()] += count(counters.scan(id));
             }
             let mut family = family(e, COUNTER, name, None, help)?;
-            for (group, sum) in plan.groups.iter().zip(sums) {
-                family.counter([("group", &*group.name)], sum)?;
+            for (id, group) in plan.groups.iter() {
+                family.counter([("group", &*group.name)], sums[id.index()])?;
             }
         }
         let times = statistics.snapshot().groups;
@@ -187,16 +188,19 @@ impl Reader {
         ];
         for (name, help, pick) in rows {
             let mut family = family(e, HISTOGRAM, name, Some(&Unit::Seconds), help)?;
-            for (group, times) in plan.groups.iter().zip(&times) {
-                family.histogram([("group", &*group.name)], pick(times))?;
+            for (id, group) in plan.groups.iter() {
+                if let Some(times) = times.get(id) {
+                    family.histogram([("group", &*group.name)], pick(times))?;
+                }
             }
         }
         Ok(())
     }
 
     fn links(&self, e: &mut DescriptorEncoder) -> fmt::Result {
-        let Observed { plan, counters, statistics, .. } = &*self.0;
-        let links = || plan.links.iter().map(|l| &*l.name).zip(counters.links.iter());
+        let Observed { counters, statistics, .. } = &*self.0;
+        let plan = self.0.plan();
+        let links = || plan.links.iter().map(|(id, l)| (&*l.name, counters.link(id)));
         type Row = (&'static str, &'static str, fn(&LinkCounters) -> u64);
         let rows: [Row; 4] = [
             ("fieldbeat_link_requests", "Requests put on the wire", |c| c.requests.get()),
@@ -242,14 +246,18 @@ impl Reader {
         }
         let help = "Reply received minus request sent, of good and exception replies";
         let mut response = family(e, HISTOGRAM, "fieldbeat_link_response_time", Some(&Unit::Seconds), help)?;
-        for (link, times) in plan.links.iter().zip(&statistics.snapshot().response) {
-            response.histogram([("link", &*link.name)], times)?;
+        let times = statistics.snapshot().response;
+        for (id, link) in plan.links.iter() {
+            if let Some(times) = times.get(id) {
+                response.histogram([("link", &*link.name)], times)?;
+            }
         }
         Ok(())
     }
 
     fn executors(&self, e: &mut DescriptorEncoder) -> fmt::Result {
-        let Observed { plan, counters, rings, .. } = &*self.0;
+        let Observed { counters, rings, .. } = &*self.0;
+        let plan = self.0.plan();
         let names: Vec<String> = (0..plan.executors.len()).map(|i| i.to_string()).collect();
         let mut loops = family(e, COUNTER, "fieldbeat_executor_loops", None, "Times round an executor's loop")?;
         for (name, executor) in names.iter().zip(&counters.executors) {
@@ -266,7 +274,8 @@ impl Reader {
         ] {
             let mut family = family(e, COUNTER, metric, None, help)?;
             for (name, groups) in names.iter().zip(&counters.groups) {
-                for (group, counts) in plan.groups.iter().zip(groups) {
+                for (id, group) in plan.groups.iter() {
+                    let counts = &groups[id.index()];
                     let value = if produced { counts.produced.get() } else { counts.dropped.get() };
                     family.counter([("executor", name), ("group", &*group.name)], value)?;
                 }

@@ -6,7 +6,7 @@ mod metrics;
 mod process;
 mod report;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::hub::stats::Statistics;
 use crate::plan::Plan;
@@ -92,7 +92,7 @@ type View<T> = Box<dyn Fn() -> T + Send + Sync>;
 pub struct Observed {
     /// The gateway's id.
     pub gateway: String,
-    pub plan: Arc<Plan>,
+    pub current: Mutex<Arc<Plan>>,
     pub counters: Arc<Counters>,
     pub statistics: Arc<Statistics>,
     /// By [`crate::tag::ExecutorId`].
@@ -101,6 +101,18 @@ pub struct Observed {
     /// With their names.
     pub outputs: Vec<(String, View<OutputView>)>,
     pub health: Arc<Health>,
+}
+
+impl Observed {
+    /// The plan that runs now.
+    pub fn plan(&self) -> Arc<Plan> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Another plan runs from now on; its counts and distributions are there.
+    pub fn set_plan(&self, plan: Arc<Plan>) {
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = plan;
+    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::hub::stats::Distribution;
-use crate::tag::Nanos;
+use crate::tag::{GroupId, LinkId, Nanos};
 
 use super::{Observed, ProcessUsage};
 
@@ -111,24 +111,25 @@ pub struct RunReport {
 impl RunReport {
     /// Everything as it stands now, after a run of this length.
     pub fn of(observed: &Observed, duration: Nanos) -> RunReport {
-        let Observed { plan, counters, .. } = observed;
+        let (plan, counters) = (observed.plan(), &observed.counters);
         let statistics = observed.statistics.snapshot();
-        let scans: Vec<(usize, usize, ScanReport)> = plan
+        let scans: Vec<(GroupId, LinkId, ScanReport)> = plan
             .scans
             .iter()
-            .zip(&counters.scans)
-            .map(|(scan, counts)| {
+            .map(|(id, scan)| {
+                let counts = counters.scan(id);
                 let report = ScanReport {
-                    group: plan.groups[scan.group.index()].name.to_string(),
+                    group: plan.groups[scan.group].name.to_string(),
                     cycles: counts.cycles.get(),
                     skipped: counts.skipped.get(),
                     deadline_misses: counts.deadline_misses.get(),
                 };
-                (scan.group.index(), scan.link.index(), report)
+                (scan.group, scan.link, report)
             })
             .collect();
-        let groups = plan.groups.iter().zip(&statistics.groups).enumerate().map(|(index, (group, times))| {
-            let own = || scans.iter().filter(move |(group, ..)| *group == index).map(|(.., scan)| scan);
+        let groups = plan.groups.iter().map(|(id, group)| {
+            let times = statistics.groups.get(id).copied().unwrap_or_default();
+            let own = || scans.iter().filter(move |(group, ..)| *group == id).map(|(.., scan)| scan);
             let report = GroupReport {
                 period_ns: group.period.0,
                 cycles: own().map(|s| s.cycles).max().unwrap_or(0),
@@ -140,7 +141,8 @@ impl RunReport {
             };
             (group.name.to_string(), report)
         });
-        let links = plan.links.iter().zip(&counters.links).enumerate().map(|(index, (link, counts))| {
+        let links = plan.links.iter().map(|(id, link)| {
+            let counts = counters.link(id);
             let report = LinkReport {
                 requests: counts.requests.get(),
                 replies: counts.replies.get(),
@@ -152,8 +154,8 @@ impl RunReport {
                 foreign: counts.foreign.get(),
                 garbage: counts.garbage.get(),
                 suppressed: counts.suppressed.get(),
-                response_ns: statistics.response.get(index).map(Quantiles::from).unwrap_or_default(),
-                scans: scans.iter().filter(|(_, link, _)| *link == index).map(|(.., scan)| scan.clone()).collect(),
+                response_ns: statistics.response.get(id).map(Quantiles::from).unwrap_or_default(),
+                scans: scans.iter().filter(|(_, link, _)| *link == id).map(|(.., scan)| scan.clone()).collect(),
             };
             (link.name.to_string(), report)
         });

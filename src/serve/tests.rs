@@ -9,7 +9,7 @@ use super::*;
 use crate::config::{ModbusTcpConfig, ReleaseMode};
 use crate::plan::{ExecutorPlan, GroupPlan, LinkPlan, LinkProtocolPlan, ModbusTcpPlan, ScanId, ScanPlan};
 use crate::rt::{LinkState, Report, RequestResult};
-use crate::tag::{ExecutorId, GroupId, LinkId};
+use crate::tag::{ById, ExecutorId, GroupId, LinkId};
 
 /// Two groups; the first is read on both links, the second on the first link.
 fn plan() -> Plan {
@@ -41,10 +41,10 @@ fn plan() -> Plan {
     };
     let scan = |group, link| ScanPlan { group: GroupId(group), link: LinkId(link), requests: 0..0 };
     Plan {
-        tags: vec![],
-        groups: vec![group("10ms", 10), group("with \"quotes\" and \\", 1000)],
-        links: vec![link("plc1"), link("plc2")],
-        scans: vec![scan(0, 0), scan(0, 1), scan(1, 0)],
+        tags: ById::new(),
+        groups: [group("10ms", 10), group("with \"quotes\" and \\", 1000)].into_iter().collect(),
+        links: [link("plc1"), link("plc2")].into_iter().collect(),
+        scans: [scan(0, 0), scan(0, 1), scan(1, 0)].into_iter().collect(),
         executors: vec![ExecutorPlan { cpu: 0, links: vec![LinkId(0), LinkId(1)], releases: vec![], slots_per_s: 0 }],
     }
 }
@@ -53,8 +53,8 @@ fn observed() -> Arc<Observed> {
     let plan = Arc::new(plan());
     let counters = Arc::new(Counters::new(&plan));
     let statistics = Arc::new(Statistics::new(&plan));
-    for (scan, cycles) in counters.scans.iter().zip([100, 90, 1]) {
-        scan.cycles.add(cycles);
+    for (scan, cycles) in [100, 90, 1].into_iter().enumerate() {
+        counters.scans[scan].cycles.add(cycles);
     }
     counters.scans[0].skipped.add(2);
     counters.scans[1].skipped.add(3);
@@ -63,11 +63,13 @@ fn observed() -> Arc<Observed> {
     counters.links[0].replies.add(95);
     counters.links[0].timeouts.add(6);
     counters.links[0].connects.add(3);
-    for link in &counters.links {
-        link.set_state(LinkState::Up);
+    for link in plan.links.ids() {
+        counters.link(link).set_state(LinkState::Up);
     }
     counters.groups[0][0].produced.add(1000);
     counters.groups[0][0].dropped.add(7);
+    counters.executors[0].produced.add(1000);
+    counters.executors[0].dropped.add(7);
     let nominal = Nanos(1_000_000);
     let at = |us| nominal + Nanos::from_micros(us);
     statistics.record(&Report::Released { group: GroupId(0), nominal, actual: at(3) });
@@ -77,7 +79,7 @@ fn observed() -> Arc<Observed> {
     statistics.record(&Report::Finished { scan: ScanId(0), link: LinkId(0), nominal, sent, received, result });
     Arc::new(Observed {
         gateway: "line-4".into(),
-        plan,
+        current: Mutex::new(plan),
         counters,
         statistics,
         rings: vec![Box::new(|| RingFill { used: 1024, capacity: 4096 })],

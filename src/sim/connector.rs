@@ -83,7 +83,7 @@ impl SimConnector {
                 State::Connecting { until } if until <= now => {
                     let conn = field.connect(place);
                     let link = field.places[place].link;
-                    if self.connected.push(Connected { link, conn }).is_err() {
+                    if self.connected.push(Connected { link, conn, target: 0 }).is_err() {
                         field.faults.push(format!("no room to hand link {} its connection", link.0));
                     }
                     *state = State::Connected { since: now };

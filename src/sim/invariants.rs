@@ -9,8 +9,8 @@ use super::scenario::Scenario;
 use super::world::Exchange;
 use crate::hub::{Batch, BatchSample, RingStats};
 use crate::plan::LinkProtocolPlan;
-use crate::rt::{Counters, GroupCounters, Image};
-use crate::tag::{Status, flags};
+use crate::rt::{Counters, Image};
+use crate::tag::{LinkId, Status, TagId, flags};
 
 /// Exchanges older than this have had their samples told, as no consumer stops that long.
 const EXCHANGE_KEPT_NS: u64 = 20_000_000_000;
@@ -47,8 +47,8 @@ pub struct Books<'s> {
 impl<'s> Books<'s> {
     pub fn new(scenario: &'s Scenario, memories: Vec<Memory>) -> Books<'s> {
         let waiting = Known { status: Status::BAD_WAITING_FOR_INITIAL_DATA.0, sure: true, ..Known::default() };
-        let mut tags = vec![waiting; scenario.plan.tags.len()];
-        for link in &scenario.plan.links {
+        let mut tags = vec![waiting; scenario.plan.tags.end()];
+        for link in scenario.plan.links.values() {
             let LinkProtocolPlan::ModbusTcp(modbus) = &link.protocol;
             for (at, decode) in modbus.decodes.iter().enumerate() {
                 tags[decode.tag.index()].decode = at as u32;
@@ -58,7 +58,7 @@ impl<'s> Books<'s> {
         Books {
             scenario,
             memories,
-            exchanges: vec![VecDeque::new(); scenario.plan.links.len()],
+            exchanges: vec![VecDeque::new(); scenario.plan.links.end()],
             tags,
             next: vec![0; executors],
             missing: vec![0; executors],
@@ -69,14 +69,14 @@ impl<'s> Books<'s> {
     }
 
     fn decodes(&self, link: usize, request: u32) -> std::ops::Range<u32> {
-        let LinkProtocolPlan::ModbusTcp(modbus) = &self.scenario.plan.links[link].protocol;
+        let LinkProtocolPlan::ModbusTcp(modbus) = &self.scenario.plan.links[LinkId(link as u16)].protocol;
         modbus.requests[request as usize].decodes.clone()
     }
 
     /// The device answered.
     pub fn exchange(&mut self, link: usize, exchange: Exchange) {
         if let Meaning::Exception(code) = exchange.meaning {
-            let LinkProtocolPlan::ModbusTcp(modbus) = &self.scenario.plan.links[link].protocol;
+            let LinkProtocolPlan::ModbusTcp(modbus) = &self.scenario.plan.links[LinkId(link as u16)].protocol;
             for at in self.decodes(link, exchange.request) {
                 let known = &mut self.tags[modbus.decodes[at as usize].tag.index()];
                 known.refused |= code == 2;
@@ -102,8 +102,8 @@ impl<'s> Books<'s> {
         if jump > 0 {
             self.missing[executor] += jump;
             let plan = &self.scenario.plan;
-            for (known, tag) in self.tags.iter_mut().zip(&plan.tags) {
-                known.sure &= plan.links[tag.link.index()].executor.index() != executor;
+            for (id, tag) in plan.tags.iter() {
+                self.tags[id.index()].sure &= plan.links[tag.link].executor.index() != executor;
             }
         }
         let mut count = 0;
@@ -123,7 +123,7 @@ impl<'s> Books<'s> {
         let sample = told.sample;
         let tag = sample.tag as usize;
         let Some(known) = self.tags.get(tag).copied() else { return Err(format!("a sample of no tag: {sample:?}")) };
-        let plan = &self.scenario.plan.tags[tag];
+        let plan = &self.scenario.plan.tags[TagId(tag as u32)];
         let wrong = |what: &str| format!("tag \"{}\": {what}; it was {known:?}, now {sample:?}", plan.name);
         if sample.group != plan.group.0 || sample.ty != plan.ty.code() {
             return Err(wrong("wrong group or type"));
@@ -156,7 +156,7 @@ impl<'s> Books<'s> {
 
     /// Whether the device gave this value in an exchange that `t` lies in.
     fn has_been_answered(&self, tag: usize, t: u64, value: u64, bytes: &[u8]) -> Result<(), String> {
-        let link = self.scenario.plan.tags[tag].link.index();
+        let link = self.scenario.plan.tags[TagId(tag as u32)].link.index();
         let decode = self.tags[tag].decode;
         let kept = &self.exchanges[link];
         let from = kept.partition_point(|exchange| exchange.received < t);
@@ -188,19 +188,18 @@ impl<'s> Books<'s> {
     /// The first tag that differs.
     pub fn image(&self, image: &Image, counters: &Counters) -> Result<(), String> {
         // Where a drop is not yet told, the image is ahead of what was told.
-        let dropped = |groups: &[_]| groups.iter().map(dropped_of).sum::<u64>();
         let all_told: Vec<bool> =
-            counters.groups.iter().zip(&self.missing).map(|(groups, missing)| dropped(groups) == *missing).collect();
+            counters.executors.iter().zip(&self.missing).map(|(e, missing)| e.dropped.get() == *missing).collect();
         for (at, known) in self.tags.iter().enumerate().filter(|(_, known)| known.sure) {
-            let link = self.scenario.plan.tags[at].link.index();
-            if !all_told[self.scenario.plan.links[link].executor.index()] {
+            let tag = &self.scenario.plan.tags[TagId(at as u32)];
+            if !all_told[self.scenario.plan.links[tag.link].executor.index()] {
                 continue;
             }
             let shown = image.read(at).ok_or("a slot of the image is locked though nobody writes")?;
             let same = shown.status == known.status
                 && (!known.was_read || (shown.t_mono_ns, shown.value) == (known.t, known.value));
             if !same {
-                let name = &self.scenario.plan.tags[at].name;
+                let name = &self.scenario.plan.tags[TagId(at as u32)].name;
                 return Err(format!("tag \"{name}\": the image has {shown:?}, told last was {known:?}"));
             }
         }
@@ -212,9 +211,8 @@ impl<'s> Books<'s> {
     /// # Errors
     /// What does not add up.
     pub fn account(&self, counters: &Counters, stats: &[RingStats], closed: bool) -> Result<(), String> {
-        for (executor, groups) in counters.groups.iter().enumerate() {
-            let produced: u64 = groups.iter().map(|g| g.produced.get()).sum();
-            let dropped: u64 = groups.iter().map(|g| g.dropped.get()).sum();
+        for (executor, counts) in counters.executors.iter().enumerate() {
+            let (produced, dropped) = (counts.produced.get(), counts.dropped.get());
             let (delivered, missing) = (self.delivered[executor], self.missing[executor]);
             let told = stats[executor].delivered.load(Relaxed);
             if produced != delivered + dropped || told != delivered {
@@ -238,7 +236,7 @@ impl<'s> Books<'s> {
         for (at, known) in self.tags.iter().enumerate().filter(|(_, known)| !known.refused) {
             let shown = image.read(at).ok_or("a slot of the image is locked though nobody writes")?;
             if !Status(shown.status).is_good() || shown.t_mono_ns < since {
-                let name = &self.scenario.plan.tags[at].name;
+                let name = &self.scenario.plan.tags[TagId(at as u32)].name;
                 return Err(format!("tag \"{name}\" did not come back after the trouble: {shown:?}, {known:?}"));
             }
         }
@@ -254,11 +252,11 @@ impl<'s> Books<'s> {
         if !self.scenario.is_calm() {
             return Ok(());
         }
-        for (at, scan) in plan.scans.iter().enumerate() {
+        for (id, scan) in plan.scans.iter() {
             let link = scan.link.index();
-            let (missed, skipped) = (counters.scans[at].deadline_misses.get(), counters.scans[at].skipped.get());
+            let (missed, skipped) = (counters.scan(id).deadline_misses.get(), counters.scan(id).skipped.get());
             if steady[link] && self.scenario.has_room(link) && missed + skipped > 0 {
-                let name = &plan.links[link].name;
+                let name = &plan.links[scan.link].name;
                 return Err(format!(
                     "link \"{name}\", whose device always answered in time, missed {missed} deadlines and skipped {skipped}"
                 ));
@@ -266,10 +264,6 @@ impl<'s> Books<'s> {
         }
         Ok(())
     }
-}
-
-fn dropped_of(group: &crossbeam_utils::CachePadded<GroupCounters>) -> u64 {
-    group.dropped.get()
 }
 
 /// A value that could not be read: the table of statuses.

@@ -124,7 +124,7 @@ pub fn run<P: Parts>(scenario: &Scenario, parts: &P) -> Outcome {
         hash: log.hash(),
         events: log.count(),
         virtual_ns: run.reached,
-        requests: run.counters.links.iter().map(|l| l.requests.get()).sum(),
+        requests: scenario.plan.links.ids().map(|id| run.counters.link(id).requests.get()).sum(),
         samples: run.counters.produced(),
         good: run.books.good,
         dropped: run.counters.dropped(),
@@ -138,7 +138,7 @@ impl<'s, P: Parts> Run<'s, P> {
         let mut rng = Rng::with_seed(scenario.seed);
         let log = Rc::new(RefCell::new(Log::default()));
         let counters = Arc::new(Counters::new(plan));
-        let longs = plan.tags.iter().map(|tag| tag.ty.long_bytes_max());
+        let longs = plan.tags.values().map(|tag| tag.ty.long_bytes_max());
         let image = Arc::new(Image::new(longs, Status::BAD_WAITING_FOR_INITIAL_DATA.0));
         let mut memories = vec![super::memory::Memory { seed: 0 }; plan.links.len()];
         let mut rings = Vec::new();
@@ -146,7 +146,7 @@ impl<'s, P: Parts> Run<'s, P> {
         for id in (0..plan.executors.len()).map(|id| ExecutorId(id as u16)) {
             let links = &plan.executors[id.index()].links;
             let place = |link: &LinkId| {
-                let LinkProtocolPlan::ModbusTcp(modbus) = &plan.links[link.index()].protocol;
+                let LinkProtocolPlan::ModbusTcp(modbus) = &plan.links[*link].protocol;
                 let units = modbus.units.iter().map(|unit| unit.0).collect();
                 let (expected, timeout) = (modbus.config.reply_expected.0, modbus.config.timeout.0);
                 let steady = scenario.steady[link.index()];
@@ -167,11 +167,22 @@ impl<'s, P: Parts> Run<'s, P> {
             let (reports_in, reports) = RingBuffer::new(1 << 12);
             let (connected_in, connected) = RingBuffer::new(links.len() * 2 + 1);
             let (closed, closed_out) = RingBuffer::new(links.len() * 2 + 1);
-            let long_bytes_max = plan.tags.iter().map(|tag| tag.ty.long_bytes_max()).max().unwrap_or(0);
+            let long_bytes_max = plan.tags.values().map(|tag| tag.ty.long_bytes_max()).max().unwrap_or(0);
             let stop = Arc::new(AtomicBool::new(false));
             let sink = Sink::new(samples, image.clone(), counters.clone(), id, long_bytes_max);
             let counters = counters.clone();
-            let wiring = Wiring { sink, reports: reports_in, connected, closed, counters, stop: stop.clone() };
+            let (_, adoptions) = RingBuffer::new(1);
+            let (adopted, _) = RingBuffer::new(1);
+            let wiring = Wiring {
+                sink,
+                reports: reports_in,
+                connected,
+                closed,
+                adoptions,
+                adopted,
+                counters,
+                stop: stop.clone(),
+            };
             let parts_of_links = links.iter().map(|link| parts.link(*link, plan)).collect();
             let world = parts.world(SimWorld(field.clone()));
             let mut executor = Executor::new(id, plan, parts_of_links, world, wiring);

@@ -4,6 +4,7 @@ use fastrand::Rng;
 
 use crate::config::{Config, LinkProtocol, TagAddress, load_parts};
 use crate::plan::{self, Plan};
+use crate::tag::LinkId;
 
 const MS: u64 = 1_000_000;
 
@@ -96,8 +97,8 @@ impl Scenario {
     /// Whether all that a link may be asked in its shortest period fits into half of it.
     pub fn has_room(&self, link: usize) -> bool {
         let LinkProtocol::ModbusTcp(modbus) = &self.config.links[link].protocol;
-        let crate::plan::LinkProtocolPlan::ModbusTcp(planned) = &self.plan.links[link].protocol;
-        let shortest = planned.blocks().iter().map(|r| self.plan.groups[r.group.index()].period.0).min().unwrap_or(0);
+        let crate::plan::LinkProtocolPlan::ModbusTcp(planned) = &self.plan.links[LinkId(link as u16)].protocol;
+        let shortest = planned.blocks().iter().map(|r| self.plan.groups[r.group].period.0).min().unwrap_or(0);
         // The executor's own time: a wake-up, the calls, and other links' work in between.
         let each = modbus.reply_expected.0 + 150_000 * self.plan.links.len() as u64;
         planned.blocks().len() as u64 * each <= shortest / 2

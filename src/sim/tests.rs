@@ -7,7 +7,7 @@ use super::*;
 use crate::hub::Batch;
 use crate::link::modbus::ModbusTcp;
 use crate::plan::{LinkProtocolPlan, Plan};
-use crate::rt::{Conn, Floor, Io, Link, Ready, ScanRelease, World};
+use crate::rt::{CloseReason, Conn, Floor, Io, Link, Ready, ScanRelease, World};
 use crate::tag::{LinkId, Nanos, flags};
 
 fn must_hold(seed: u64, hours: Option<f64>) -> Outcome {
@@ -74,7 +74,7 @@ impl Parts for Planted {
     fn link(&self, id: LinkId, plan: &Plan) -> BentLink {
         let mut plan = plan.clone();
         if self.fault == Fault::Greedy {
-            let LinkProtocolPlan::ModbusTcp(modbus) = &mut plan.links[id.index()].protocol;
+            let LinkProtocolPlan::ModbusTcp(modbus) = &mut plan.links[id].protocol;
             modbus.config.pipeline += 1;
         }
         BentLink { inner: ModbusTcp::new(id, &plan), fault: self.fault }
@@ -170,8 +170,8 @@ impl BentLink {
         step(&mut self.inner, floor);
         if self.fault == Fault::Uncounted && floor.counters.dropped() > before {
             let counters = floor.counters.clone();
-            if let Some(group) = counters.groups.iter().flatten().find(|group| group.dropped.get() > 0) {
-                group.dropped.add(u64::MAX);
+            if let Some(executor) = counters.executors.iter().find(|executor| executor.dropped.get() > 0) {
+                executor.dropped.add(u64::MAX);
             }
         }
     }
@@ -206,8 +206,16 @@ impl Link<BentWorld> for BentLink {
         self.inner.adopt(conn, now, floor);
     }
 
-    fn retire(&mut self, floor: &mut Floor<BentWorld>) {
-        self.inner.retire(floor);
+    fn retire(&mut self, reason: CloseReason, floor: &mut Floor<BentWorld>) {
+        self.inner.retire(reason, floor);
+    }
+
+    fn is_idle(&self) -> bool {
+        Link::<BentWorld>::is_idle(&self.inner)
+    }
+
+    fn take_over(&mut self, old: &mut Self, now: Nanos, floor: &mut Floor<BentWorld>) {
+        self.inner.take_over(&mut old.inner, now, floor);
     }
 }
 

@@ -11,6 +11,7 @@ use std::thread::{self, JoinHandle};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rtrb::{Consumer, Producer, RingBuffer};
 
+use super::adoption;
 use crate::config::Guard;
 use crate::limits;
 use crate::link::connector::{Connector, ExecutorPort, LinkNote, LinkNotes};
@@ -21,7 +22,7 @@ use crate::rt::{
     Clock, Closed, Connected, Counters, Executor, Image, LinuxWorld, Report, Sink, Wiring, monotonic_now,
     thread_cpu_time,
 };
-use crate::tag::{ExecutorId, Nanos, Sample, Status};
+use crate::tag::{ExecutorId, Nanos, Sample};
 
 /// Reports that may wait for the statistics: a second of a busy executor.
 const REPORT_SLOTS: usize = 1 << 14;
@@ -69,6 +70,10 @@ pub struct Floor {
     pub missing: Vec<Missing>,
     /// By executor.
     pub guards: Vec<Nanos>,
+    /// By executor.
+    pub(super) ends: Vec<adoption::Ends>,
+    /// What is added to the floor is to be locked, too.
+    pub memory_is_locked: bool,
     threads: Vec<JoinHandle<()>>,
     connector: Option<Connector>,
     stop: Arc<AtomicBool>,
@@ -80,10 +85,8 @@ pub struct Floor {
 /// When the system gives no thread or no epoll instance.
 pub fn prepare(plan: Arc<Plan>, scheduling: Scheduling) -> io::Result<Prepared> {
     let counters = Arc::new(Counters::new(&plan));
-    let image = Arc::new(Image::new(
-        plan.tags.iter().map(|tag| tag.ty.long_bytes_max()),
-        Status::BAD_WAITING_FOR_INITIAL_DATA.0,
-    ));
+    let image = Arc::new(Image::default());
+    adoption::prepare_image(&image, &plan, &Plan::default());
     let notes: LinkNotes = Arc::new(std::sync::Mutex::new(vec![LinkNote::default(); plan.links.len()]));
     let stop = Arc::new(AtomicBool::new(false));
     let mut floor = Floor {
@@ -94,6 +97,8 @@ pub fn prepare(plan: Arc<Plan>, scheduling: Scheduling) -> io::Result<Prepared> 
         notes,
         missing: Vec::new(),
         guards: Vec::new(),
+        ends: Vec::new(),
+        memory_is_locked: false,
         threads: Vec::new(),
         connector: None,
         stop,
@@ -178,18 +183,28 @@ impl Floor {
         plan: &Plan,
     ) -> io::Result<(LinuxExecutor, ExecutorPort)> {
         let links: Vec<ModbusTcp> = plan_of_executor.links.iter().map(|link| ModbusTcp::new(*link, plan)).collect();
-        let (samples, ring) = prefaulted_ring(ring_slots(plan_of_executor));
+        let (samples, ring) = prefaulted_ring(ring_slots(plan_of_executor), false);
         let (reports, report_ring) = RingBuffer::new(REPORT_SLOTS);
-        // A link has one connection at a time, so this never fills.
-        let connections = links.len() * 2 + 1;
+        // A link has one connection at a time, and there are no more links than this, so it never fills.
+        let connections = limits::LINKS_MAX * 2 + 1;
         let (connected_in, connected) = RingBuffer::<Connected>::new(connections);
         let (closed, closed_out) = RingBuffer::<Closed>::new(connections);
+        let (ends, adoptions, adopted) = adoption::Ends::new();
         self.rings.push(ring);
         self.reports.push(report_ring);
-        let long_bytes_max = plan.tags.iter().map(|tag| tag.ty.long_bytes_max()).max().unwrap_or(0);
+        self.ends.push(ends);
+        let long_bytes_max = plan.tags.values().map(|tag| tag.ty.long_bytes_max()).max().unwrap_or(0);
         let sink = Sink::new(samples, self.image.clone(), self.counters.clone(), id, long_bytes_max);
-        let wiring =
-            Wiring { sink, reports, connected, closed, counters: self.counters.clone(), stop: self.stop.clone() };
+        let wiring = Wiring {
+            sink,
+            reports,
+            connected,
+            closed,
+            adoptions,
+            adopted,
+            counters: self.counters.clone(),
+            stop: self.stop.clone(),
+        };
         let executor = Executor::new(id, plan, links, LinuxWorld::new()?, wiring);
         Ok((executor, ExecutorPort { connected: connected_in, closed: closed_out }))
     }
@@ -217,17 +232,20 @@ impl Drop for Floor {
     }
 }
 
-fn ring_slots(plan: &ExecutorPlan) -> usize {
+pub(super) fn ring_slots(plan: &ExecutorPlan) -> usize {
     let wanted = plan.slots_per_s.saturating_mul(limits::RING_SECONDS) as usize;
     wanted.clamp(limits::RING_SLOTS_MIN, limits::RING_SLOTS_MAX)
 }
 
-/// A ring whose pages are all there before the executor writes to it.
-fn prefaulted_ring(slots: usize) -> (Producer<Sample>, Consumer<Sample>) {
+/// A ring whose pages are all there before the executor writes to it, and stay there with `lock`.
+pub(super) fn prefaulted_ring(slots: usize, lock: bool) -> (Producer<Sample>, Consumer<Sample>) {
     let (mut producer, mut consumer) = RingBuffer::new(slots);
     if let Ok(mut chunk) = producer.write_chunk(slots) {
         let (first, second) = chunk.as_mut_slices();
         first.fill(Sample::default());
+        if lock {
+            rt_thread::lock_region((first.as_ptr().cast(), size_of_val(first)));
+        }
         second.fill(Sample::default());
         chunk.commit_all();
     }

@@ -2,8 +2,8 @@
 
 use std::fs::File;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,7 @@ use crate::serve::{self, Health, HttpServer, JournalView, Observed, OutputView, 
 use crate::store::{
     BootId, Dictionary, DictionaryTag, Journal, JournalError, JournalReader, JournalState, JournalStats, WriterHandle,
 };
-use crate::tag::Nanos;
+use crate::tag::{GroupId, Nanos, TagId};
 
 /// How often the statistics are taken from the executors' rings.
 const STATISTICS_PERIOD: Duration = Duration::from_millis(50);
@@ -119,7 +119,7 @@ impl Gateway {
         let outputs = Outputs::start(&config.gateway.id, &config.outputs, reader.clone(), health.clone());
         let observed = Arc::new(Observed {
             gateway: config.gateway.id.clone(),
-            plan: plan.clone(),
+            current: Mutex::new(plan.clone()),
             counters: floor.counters.clone(),
             statistics,
             rings: ring_views(&rings),
@@ -280,8 +280,10 @@ fn dictionary(gateway: &str, plan: &Plan) -> Dictionary {
     };
     Dictionary {
         gateway: gateway.to_owned(),
-        tags: plan.tags.iter().map(tag).collect(),
-        groups: plan.groups.iter().map(|g| g.name.to_string()).collect(),
+        tags: (0..plan.tags.end() as u32).map(|id| plan.tags.get(TagId(id)).map(tag).unwrap_or_default()).collect(),
+        groups: (0..plan.groups.end() as u16)
+            .map(|id| plan.groups.get(GroupId(id)).map(|g| g.name.to_string()).unwrap_or_default())
+            .collect(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Start and stop of a whole gateway: the one place that knows every part.
 
+mod adoption;
 pub mod floor;
 mod gateway;
 mod outputs;

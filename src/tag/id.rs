@@ -1,4 +1,6 @@
-//! Identities. Each is an index into the plan that gave it out, and means nothing beside another plan.
+//! Identities. Each is a place in the plan that gave it out; a later plan keeps those of what stays.
+
+use super::by_id::Id;
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident($inner:ty)) => {
@@ -12,6 +14,17 @@ macro_rules! id {
             #[inline]
             pub fn index(self) -> usize {
                 self.0 as usize
+            }
+        }
+
+        impl Id for $name {
+            #[inline]
+            fn index(self) -> usize {
+                self.0 as usize
+            }
+
+            fn from_index(index: usize) -> $name {
+                $name(index as $inner)
             }
         }
     };

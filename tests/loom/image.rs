@@ -7,11 +7,18 @@
 #[path = "../../src/rt/image.rs"]
 mod image;
 
+#[allow(dead_code, reason = "a model uses a part of it")]
+#[path = "../../src/rt/pages.rs"]
+mod pages;
+
 mod sync {
     pub use loom::sync::atomic::{AtomicU64, Ordering, fence};
 
     /// Enough to see a write and its end; each further try multiplies the interleavings.
     pub const READ_TRIES_MAX: usize = 2;
+
+    pub const IMAGE_TAGS_MAX: usize = 2;
+    pub const IMAGE_PAGE_SLOTS: usize = 1;
 }
 
 use image::{Image, Reading};

@@ -19,6 +19,13 @@ impl Queue {
         }
     }
 
+    /// Every stretch of memory it uses: address and bytes.
+    pub fn regions(&self) -> impl Iterator<Item = (*const u8, usize)> {
+        let rings = (self.scans.as_ptr().cast(), size_of_val(&*self.scans));
+        let items = self.scans.iter().map(|ring| (ring.items.as_ptr().cast(), size_of_val(&*ring.items)));
+        std::iter::once(rings).chain(items)
+    }
+
     pub fn push(&mut self, scan: usize, request: u32) {
         let ring = &mut self.scans[scan];
         debug_assert!(ring.len < ring.items.len());

@@ -1,11 +1,14 @@
 //! A Modbus TCP connection as a non-blocking state machine: requests queued by scan, a bounded number in
 //! flight, replies matched by transaction id, units and refused addresses dealt with on their own.
 
+mod handover;
 mod trouble;
 mod wire;
 
 #[cfg(test)]
 mod tests;
+
+use handover::Handover;
 
 use super::frame;
 use super::queue::Queue;
@@ -47,6 +50,8 @@ pub struct ModbusTcp {
     lost_for_good_at: Nanos,
     /// No connection yet, and its first attempt still has time: tags wait for initial data, nothing is missed.
     starting: bool,
+    /// How it goes on from the link of an earlier plan.
+    handover: Option<Handover>,
 }
 
 /// An open connection, and what of a frame the socket would not take yet.
@@ -60,8 +65,12 @@ struct Connection {
     answered: bool,
 }
 
+/// In place of a request: the plan has changed, and nobody wants the reply. The device still has the request.
+const UNWANTED: u32 = u32::MAX;
+
 #[derive(Clone, Copy)]
 struct InFlight {
+    /// Or [`UNWANTED`].
     request: u32,
     transaction: u16,
     nominal: Nanos,
@@ -107,7 +116,7 @@ struct Sweep {
 impl ModbusTcp {
     /// `plan` must have a link `id`; scans are served in the order of their periods.
     pub fn new(id: LinkId, plan: &Plan) -> ModbusTcp {
-        let LinkPlan { protocol: LinkProtocolPlan::ModbusTcp(modbus), .. } = &plan.links[id.index()];
+        let LinkPlan { protocol: LinkProtocolPlan::ModbusTcp(modbus), .. } = &plan.links[id];
         let frames = modbus
             .requests
             .iter()
@@ -119,10 +128,9 @@ impl ModbusTcp {
         let mut scans: Vec<Scan> = plan
             .scans
             .iter()
-            .enumerate()
             .filter(|(_, s)| s.link == id)
-            .map(|(i, s)| Scan {
-                id: ScanId(i as u32),
+            .map(|(scan, s)| Scan {
+                id: scan,
                 blocks: s.requests.clone(),
                 nominal: Nanos::ZERO,
                 cycle: 0,
@@ -130,7 +138,7 @@ impl ModbusTcp {
                 missed: false,
             })
             .collect();
-        scans.sort_by_key(|s| plan.groups[plan.scans[s.id.index()].group.index()].period);
+        scans.sort_by_key(|s| plan.groups[plan.scans[s.id].group].period);
         let queue = Queue::new(scans.iter().map(|s| modbus.requests.iter().filter(|r| r.scan == s.id).count()));
         let long_bytes_max = modbus.decodes.iter().map(|d| d.ty.long_bytes_max()).max().unwrap_or(0);
         let idle = Request { state: RequestState::Idle, refused_until: Nanos::ZERO, fell_apart: false };
@@ -151,8 +159,33 @@ impl ModbusTcp {
             sweep: None,
             lost_for_good_at: Nanos::ZERO,
             starting: true,
+            handover: None,
             plan: Box::new(modbus.clone()),
         }
+    }
+
+    /// Every stretch of memory that its executor may touch: address and bytes.
+    pub fn regions(&self) -> impl Iterator<Item = (*const u8, usize)> {
+        fn bytes_of<T>(slice: &[T]) -> (*const u8, usize) {
+            (slice.as_ptr().cast(), size_of_val(slice))
+        }
+        let receive = self.receive.as_deref().map(|buffer| bytes_of(buffer));
+        [
+            bytes_of(std::slice::from_ref(self)),
+            bytes_of(std::slice::from_ref(&*self.plan)),
+            bytes_of(&self.plan.units),
+            bytes_of(&self.plan.requests),
+            bytes_of(&self.plan.decodes),
+            bytes_of(&self.frames),
+            bytes_of(&self.units),
+            bytes_of(&self.requests),
+            bytes_of(&self.scans),
+            bytes_of(&self.long),
+        ]
+        .into_iter()
+        .chain(receive)
+        .chain(self.queue.regions())
+        .chain(self.handover.iter().flat_map(Handover::regions))
     }
 
     fn scan_at(&self, scan: ScanId) -> Option<usize> {
@@ -313,8 +346,17 @@ impl<W: World> Link<W> for ModbusTcp {
         counters.set_state(if self.units.iter().all(Unit::is_silent) { LinkState::Silent } else { LinkState::Up });
     }
 
-    fn retire(&mut self, floor: &mut Floor<W>) {
+    fn retire(&mut self, reason: CloseReason, floor: &mut Floor<W>) {
         let now = floor.world.now();
-        self.drop_connection(CloseReason::Stopped, now, floor);
+        self.drop_connection(reason, now, floor);
+    }
+
+    fn is_idle(&self) -> bool {
+        self.in_flight.iter().all(Option::is_none) && self.scans.iter().all(|scan| scan.open == 0)
+    }
+
+    fn take_over(&mut self, old: &mut ModbusTcp, now: Nanos, floor: &mut Floor<W>) {
+        self.continue_from(old, floor);
+        self.send(now, floor);
     }
 }

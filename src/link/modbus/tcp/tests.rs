@@ -6,6 +6,9 @@ use std::sync::atomic::AtomicBool;
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
+#[path = "handover_tests.rs"]
+mod handover;
+
 use super::super::frame;
 use super::ModbusTcp;
 use crate::config::*;
@@ -127,10 +130,37 @@ struct Bench {
     image: Arc<Image>,
     requests: Sent,
     world_end: u64,
+    config: Config,
+    plan: Arc<Plan>,
+    adoptions: Producer<Box<Adoption<ModbusTcp>>>,
+    adopted: Consumer<Box<Adoption<ModbusTcp>>>,
 }
 
 const MS: u64 = 1_000_000;
 const PERIOD_MS: u64 = 10;
+
+/// A uint16 tag of unit 1 at one register.
+fn tag(link: usize, register: u16) -> TagConfig {
+    TagConfig {
+        name: format!("plc{link}.r{register}"),
+        source: Source::default(),
+        link,
+        group: 0,
+        address: TagAddress::Modbus(ModbusAddress {
+            unit: UnitId(1),
+            table: Table::HoldingRegisters,
+            first: register,
+            count: 1,
+            field: FieldType::Uint16,
+            array: None,
+            order: WordOrder::Abcd,
+        }),
+        scale: 1.0,
+        offset: 0.0,
+        unit: String::new(),
+        description: String::new(),
+    }
+}
 
 /// One link per script; each with the given registers (uint16 tags) of unit 1, scanned every 10 ms.
 fn bench(links: Vec<(Vec<u16>, Script)>, stall: Option<(u64, u64)>) -> Bench {
@@ -167,32 +197,12 @@ fn bench(links: Vec<(Vec<u16>, Script)>, stall: Option<(u64, u64)>) -> Bench {
                 unreadable: vec![],
             }),
         });
-        for register in registers {
-            config.tags.push(TagConfig {
-                name: format!("plc{index}.r{register}"),
-                source: source.clone(),
-                link: index,
-                group: 0,
-                address: TagAddress::Modbus(ModbusAddress {
-                    unit: UnitId(1),
-                    table: Table::HoldingRegisters,
-                    first: register,
-                    count: 1,
-                    field: FieldType::Uint16,
-                    array: None,
-                    order: WordOrder::Abcd,
-                }),
-                scale: 1.0,
-                offset: 0.0,
-                unit: String::new(),
-                description: String::new(),
-            });
-        }
+        config.tags.extend(registers.into_iter().map(|register| tag(index, register)));
         devices.insert(index as i32, Device { script: Some(script), ..Device::default() });
     }
-    let plan: Plan = plan::build(&config, &[0]).unwrap().plan;
+    let plan = Arc::new(plan::build(&config, &[0]).unwrap().plan);
     let counters = Arc::new(Counters::new(&plan));
-    let image = Arc::new(Image::new(plan.tags.iter().map(|_| 0), Status::BAD_WAITING_FOR_INITIAL_DATA.0));
+    let image = Arc::new(Image::new(plan.tags.ids().map(|_| 0), Status::BAD_WAITING_FOR_INITIAL_DATA.0));
     let (ring, samples) = RingBuffer::new(1 << 16);
     let (reports_in, reports) = RingBuffer::new(1 << 16);
     let (mut connected, connected_out) = RingBuffer::new(16);
@@ -200,7 +210,11 @@ fn bench(links: Vec<(Vec<u16>, Script)>, stall: Option<(u64, u64)>) -> Bench {
     let requests = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
     let world = ScriptedWorld { now: 0, devices, tokens: BTreeMap::new(), requests: requests.clone(), stall };
     let links = (0..plan.links.len()).map(|i| ModbusTcp::new(LinkId(i as u16), &plan)).collect();
+    let (adoptions, to_executor) = RingBuffer::new(1);
+    let (from_executor, adopted) = RingBuffer::new(1);
     let wiring = Wiring {
+        adoptions: to_executor,
+        adopted: from_executor,
         sink: Sink::new(ring, image.clone(), counters.clone(), ExecutorId(0), 0),
         reports: reports_in,
         connected: connected_out,
@@ -211,9 +225,23 @@ fn bench(links: Vec<(Vec<u16>, Script)>, stall: Option<(u64, u64)>) -> Bench {
     let mut executor = Executor::new(ExecutorId(0), &plan, links, world, wiring);
     executor.start_at(Clock { start: Nanos::from_millis(1), guard: Nanos::ZERO });
     for i in 0..plan.links.len() {
-        connected.push(Connected { link: LinkId(i as u16), conn: Conn(i as i32) }).unwrap();
+        connected.push(Connected { link: LinkId(i as u16), conn: Conn(i as i32), target: 0 }).unwrap();
     }
-    Bench { executor, samples, reports, connected, closed, counters, image, requests, world_end: 0 }
+    Bench {
+        executor,
+        samples,
+        reports,
+        connected,
+        closed,
+        counters,
+        image,
+        requests,
+        world_end: 0,
+        config,
+        plan,
+        adoptions,
+        adopted,
+    }
 }
 
 impl Bench {
@@ -322,7 +350,7 @@ fn a_device_that_comes_back_is_good_again_within_a_probe() {
     bench.run_ms(1_000);
     assert_eq!(bench.closed.pop().unwrap().reason, CloseReason::Silent);
     bench.device(0).script = Some(good());
-    bench.connected.push(Connected { link: LinkId(0), conn: Conn(0) }).unwrap();
+    bench.connected.push(Connected { link: LinkId(0), conn: Conn(0), target: 0 }).unwrap();
     bench.run_ms(50);
     assert_eq!(bench.status(0), Status::GOOD);
     assert_eq!(bench.counters.links[0].state(), LinkState::Up);
@@ -430,7 +458,7 @@ fn what_was_given_up_is_not_usable_again_before_it_is_read() {
     bench.drain();
     for _ in 0..3 {
         assert_eq!(bench.closed.pop().unwrap().reason, CloseReason::Lost);
-        bench.connected.push(Connected { link: LinkId(0), conn: Conn(0) }).unwrap();
+        bench.connected.push(Connected { link: LinkId(0), conn: Conn(0), target: 0 }).unwrap();
         bench.run_ms(100);
     }
     assert_eq!(bench.status(0), Status::BAD_NO_COMMUNICATION);
@@ -442,7 +470,7 @@ fn a_request_is_twelve_bytes_and_its_account_closes() {
     let mut bench = bench(vec![(vec![5], good()), (vec![6], silent())], None);
     bench.run_ms(2_000);
     assert!(bench.requests.borrow().iter().all(|(_, r)| r.len() == frame::READ_REQUEST_BYTES));
-    for link in &bench.counters.links {
+    for link in [LinkId(0), LinkId(1)].map(|id| bench.counters.link(id)) {
         let ended = link.replies.get() + link.exceptions.get() + link.timeouts.get() + link.aborted.get();
         assert!(link.requests.get() - ended <= 1, "at most the one in flight is open");
     }

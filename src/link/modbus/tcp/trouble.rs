@@ -1,7 +1,7 @@
 //! What goes wrong: timeouts, exceptions, lost connections, and what becomes of the tags.
 
 use super::super::unit::{AfterTimeout, Unit};
-use super::{InFlight, ModbusTcp, REFUSED_PAUSE, RequestState, Sweep};
+use super::{InFlight, ModbusTcp, REFUSED_PAUSE, RequestState, Sweep, UNWANTED};
 use crate::limits::SILENT_AFTER_TIMEOUTS;
 use crate::rt::{CloseReason, Floor, Frame, LinkState, RequestResult, World};
 use crate::tag::{Nanos, Status};
@@ -135,7 +135,7 @@ impl ModbusTcp {
         counters.set_state(LinkState::Down);
         self.received = 0;
         for slot in 0..self.in_flight.len() {
-            if let Some(flight) = self.in_flight[slot].take() {
+            if let Some(flight) = self.in_flight[slot].take().filter(|flight| flight.request != UNWANTED) {
                 self.finish(flight, now, RequestResult::Aborted, floor);
             }
         }
@@ -155,6 +155,9 @@ impl ModbusTcp {
     pub(super) fn time_out_one<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) {
         let overdue = self.in_flight.iter().position(|f| f.is_some_and(|f| f.deadline <= now));
         let Some(flight) = overdue.and_then(|slot| self.in_flight[slot].take()) else { return };
+        if flight.request == UNWANTED {
+            return;
+        }
         self.finish(flight, now, RequestResult::Timeout, floor);
         let unit_at = usize::from(self.plan.requests[flight.request as usize].unit);
         self.unanswered(flight.request, unit_at, flight.cycle, now, floor);

@@ -2,7 +2,7 @@
 
 use super::super::decode::{self, BlockBytes};
 use super::super::frame::{self, Parsed, Reply};
-use super::{Connection, InFlight, ModbusTcp, RequestState};
+use super::{Connection, InFlight, ModbusTcp, RequestState, UNWANTED};
 use crate::limits::MODBUS_PIPELINE_MAX;
 use crate::rt::{CloseReason, Floor, Frame, Io, Report, RequestResult, World};
 use crate::tag::{Nanos, Status, ValueType};
@@ -121,6 +121,11 @@ impl ModbusTcp {
             }
             return;
         };
+        if flight.request == UNWANTED {
+            self.in_flight[slot] = None;
+            floor.counters.links[self.id.index()].late.add(1);
+            return;
+        }
         let request = &self.plan.requests[flight.request as usize];
         let unit_at = usize::from(request.unit);
         let reply = if frame.unit == self.plan.units[unit_at].0 {

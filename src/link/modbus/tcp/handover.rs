@@ -1,0 +1,139 @@
+//! A link under a new plan goes on where it stood under the old one: same connection, same units, and requests that
+//! both plans know stay queued or in flight.
+
+use std::collections::BTreeMap;
+
+use super::{ModbusTcp, RequestState, Sweep, UNWANTED};
+use crate::config::Table;
+use crate::plan::{LinkProtocolPlan, ModbusTcpPlan, Plan, ScanId};
+use crate::rt::{Floor, Report, RequestResult, World};
+use crate::tag::{LinkId, Status, UnitId};
+
+/// Which parts of two plans of one link are the same; made outside the floor.
+pub(super) struct Handover {
+    /// New and old place of a unit.
+    units: Box<[(u16, u16)]>,
+    /// By the old request's place: the new one's, or [`UNWANTED`].
+    requests: Box<[u32]>,
+}
+
+/// What a request asks for, whatever plan it stands in.
+type Asked = (ScanId, UnitId, Table, u16, u16);
+
+fn asked(plan: &ModbusTcpPlan) -> impl Iterator<Item = Asked> {
+    plan.requests.iter().map(|r| (r.scan, plan.units[usize::from(r.unit)], r.table, r.first, r.count))
+}
+
+impl Handover {
+    pub fn regions(&self) -> [(*const u8, usize); 2] {
+        [
+            (self.units.as_ptr().cast(), size_of_val(&*self.units)),
+            (self.requests.as_ptr().cast(), size_of_val(&*self.requests)),
+        ]
+    }
+
+    fn new(old: &ModbusTcpPlan, new: &ModbusTcpPlan) -> Handover {
+        // Of equal requests the first: a block of one tag has no half that equals it.
+        let mut places: BTreeMap<Asked, u32> = BTreeMap::new();
+        for (at, asked) in asked(new).enumerate() {
+            places.entry(asked).or_insert(at as u32);
+        }
+        let unit = |(at, unit): (usize, &UnitId)| {
+            old.units.iter().position(|before| before == unit).map(|before| (at as u16, before as u16))
+        };
+        Handover {
+            units: new.units.iter().enumerate().filter_map(unit).collect(),
+            requests: asked(old).map(|asked| places.get(&asked).copied().unwrap_or(UNWANTED)).collect(),
+        }
+    }
+}
+
+impl ModbusTcp {
+    /// As [`ModbusTcp::new`], for a link that `old` has, too, and that will take it over.
+    pub fn following(id: LinkId, plan: &Plan, old: &Plan) -> ModbusTcp {
+        let mut link = ModbusTcp::new(id, plan);
+        let LinkProtocolPlan::ModbusTcp(before) = &old.links[id].protocol;
+        link.handover = Some(Handover::new(before, &link.plan));
+        link
+    }
+
+    /// Takes everything that still counts out of `old`.
+    pub(super) fn continue_from<W: World>(&mut self, old: &mut ModbusTcp, floor: &mut Floor<W>) {
+        let Some(handover) = self.handover.take() else { return };
+        self.connection = old.connection.take();
+        self.transaction = old.transaction;
+        self.sent_on_connection = old.sent_on_connection;
+        std::mem::swap(&mut self.receive, &mut old.receive);
+        self.received = std::mem::take(&mut old.received);
+        self.lost_for_good_at = old.lost_for_good_at;
+        self.starting = old.starting;
+        for (new, before) in &handover.units {
+            self.units[usize::from(*new)] = old.units[usize::from(*before)];
+        }
+        for scan in &mut self.scans {
+            if let Some(before) = old.scans.iter().find(|before| before.id == scan.id) {
+                (scan.nominal, scan.cycle, scan.missed) = (before.nominal, before.cycle, before.missed);
+            }
+        }
+        for (before, place) in old.requests.iter().zip(&handover.requests) {
+            if let Some(request) = self.requests.get_mut(*place as usize) {
+                request.refused_until = before.refused_until;
+                request.fell_apart = before.fell_apart;
+            }
+        }
+        self.take_flights(old, &handover, floor);
+        self.take_queue(old, &handover);
+        // New tags of a link or a unit that is away know of it at once.
+        let for_good = self.lost_for_good_at == crate::tag::Nanos::NEVER;
+        let status = if for_good { Status::BAD_NO_COMMUNICATION } else { Status::UNCERTAIN_LAST_USABLE };
+        self.sweep = Some(Sweep { status, next: 0 });
+        // Freed with the old link, outside.
+        old.handover = Some(handover);
+    }
+
+    fn take_flights<W: World>(&mut self, old: &mut ModbusTcp, handover: &Handover, floor: &mut Floor<W>) {
+        for slot in 0..self.in_flight.len() {
+            let Some(mut flight) = old.in_flight[slot].take() else { continue };
+            let place = handover.requests.get(flight.request as usize).copied().unwrap_or(UNWANTED);
+            if place != UNWANTED {
+                self.reopen(place, RequestState::InFlight);
+            } else if flight.request != UNWANTED {
+                let before = &old.plan.requests[flight.request as usize];
+                let link = self.id;
+                floor.counters.links[link.index()].aborted.add(1);
+                let (nominal, sent, received) = (flight.nominal, flight.sent, floor.world.now());
+                let result = RequestResult::Aborted;
+                floor.report(Report::Finished { scan: before.scan, link, nominal, sent, received, result });
+                self.miss(before.scan);
+            }
+            flight.request = place;
+            self.in_flight[slot] = Some(flight);
+        }
+    }
+
+    fn take_queue(&mut self, old: &mut ModbusTcp, handover: &Handover) {
+        while let Some((scan_at, at)) = old.queue.pop() {
+            let place = handover.requests.get(at as usize).copied().unwrap_or(UNWANTED);
+            if place == UNWANTED {
+                self.miss(old.scans[scan_at].id);
+            } else if let Some(scan_at) = self.reopen(place, RequestState::Queued) {
+                self.queue.push(scan_at, place);
+            }
+        }
+    }
+
+    /// A request that was open under the old plan is open under the new one; its scan's place.
+    fn reopen(&mut self, place: u32, state: RequestState) -> Option<usize> {
+        let scan_at = self.scan_at(self.plan.requests[place as usize].scan)?;
+        self.requests[place as usize].state = state;
+        self.scans[scan_at].open += 1;
+        Some(scan_at)
+    }
+
+    /// The cycle under way loses a request.
+    fn miss(&mut self, scan: ScanId) {
+        if let Some(at) = self.scan_at(scan) {
+            self.scans[at].missed = true;
+        }
+    }
+}

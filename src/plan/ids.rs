@@ -1,0 +1,143 @@
+//! Which id each thing gets: what stays keeps its own, what is new gets one that nobody can mistake for another.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::model::*;
+use crate::config::Config;
+use crate::limits::{GROUPS_MAX, LINKS_MAX, TAGS_MAX};
+use crate::tag::{ById, GroupId, Id, LinkId, TagId, ValueType};
+
+/// What a new plan goes on from.
+pub struct Base<'a> {
+    /// The plan that runs.
+    pub plan: &'a Plan,
+    /// Plans before it by whose ids someone may still read; these ids are not given to anything else.
+    pub recent: &'a [Arc<Plan>],
+    /// Whether a long value of so many bytes can live at an id (see [`crate::rt::Image`]).
+    pub long_fits: &'a dyn Fn(TagId, usize) -> bool,
+}
+
+/// The ids of a configuration's things, each table in the configuration's order.
+pub(super) struct Allotted {
+    pub tags: Vec<TagId>,
+    pub groups: Vec<GroupId>,
+    pub links: Vec<LinkId>,
+}
+
+impl Allotted {
+    pub fn new(config: &Config, base: Option<&Base<'_>>) -> Result<Allotted, String> {
+        let Some(base) = base else {
+            return Ok(Allotted {
+                tags: (0..config.tags.len()).map(TagId::from_index).collect(),
+                groups: (0..config.groups.len()).map(GroupId::from_index).collect(),
+                links: (0..config.links.len()).map(LinkId::from_index).collect(),
+            });
+        };
+        let plans = || std::iter::once(base.plan).chain(base.recent.iter().map(|plan| &**plan));
+
+        let known: HashMap<&str, LinkId> = base.plan.links.iter().map(|(id, link)| (&*link.name, id)).collect();
+        let mut free = Free::new("links", LINKS_MAX, plans().map(|plan| &plan.links));
+        let links = config.links.iter().map(|link| keep_or(known.get(&*link.name), || free.take(|_| true)));
+        let links = links.collect::<Result<Vec<LinkId>, String>>()?;
+
+        let known: HashMap<&str, GroupId> = base.plan.groups.iter().map(|(id, group)| (&*group.name, id)).collect();
+        let mut free = Free::new("groups", GROUPS_MAX, plans().map(|plan| &plan.groups));
+        let groups = config.groups.iter().map(|group| keep_or(known.get(&*group.name), || free.take(|_| true)));
+        let groups = groups.collect::<Result<Vec<GroupId>, String>>()?;
+
+        type Known<'a> = HashMap<(&'a str, LinkId, ValueType, &'a str), TagId>;
+        let known: Known<'_> =
+            base.plan.tags.iter().map(|(id, tag)| ((&*tag.name, tag.link, tag.ty, &*tag.unit), id)).collect();
+        let mut free = Free::new("tags", TAGS_MAX, plans().map(|plan| &plan.tags));
+        let tags = config.tags.iter().map(|tag| {
+            let ty = tag.value_type();
+            let long_bytes = ty.long_bytes_max();
+            keep_or(known.get(&(&*tag.name, links[tag.link], ty, &*tag.unit)), || {
+                free.take(|id| long_bytes == 0 || (base.long_fits)(id, long_bytes))
+            })
+        });
+        let tags = tags.collect::<Result<Vec<TagId>, String>>()?;
+        Ok(Allotted { tags, groups, links })
+    }
+}
+
+fn keep_or<I: Copy>(known: Option<&I>, fresh: impl FnOnce() -> Result<I, String>) -> Result<I, String> {
+    known.map_or_else(fresh, |id| Ok(*id))
+}
+
+/// Ids that no plan uses.
+struct Free<I> {
+    what: &'static str,
+    taken: Vec<bool>,
+    max: usize,
+    /// No free id lies below it.
+    next: usize,
+    of: std::marker::PhantomData<I>,
+}
+
+impl<I: Id> Free<I> {
+    fn new<'a, T: 'a>(what: &'static str, max: usize, used: impl Iterator<Item = &'a ById<I, T>>) -> Free<I>
+    where
+        I: 'a,
+    {
+        let mut taken = Vec::new();
+        for table in used {
+            taken.resize(taken.len().max(table.end()), false);
+            table.ids().for_each(|id| taken[id.index()] = true);
+        }
+        Free { what, taken, max, next: 0, of: std::marker::PhantomData }
+    }
+
+    /// The lowest free id that suits.
+    fn take(&mut self, suits: impl Fn(I) -> bool) -> Result<I, String> {
+        while self.taken.get(self.next) == Some(&true) {
+            self.next += 1;
+        }
+        let free = |at: &usize| self.taken.get(*at) != Some(&true) && suits(I::from_index(*at));
+        let Some(at) = (self.next..self.max).find(free) else {
+            return Err(format!(
+                "too many {} came and went since the gateway started: restart it to adopt this configuration",
+                self.what
+            ));
+        };
+        if at >= self.taken.len() {
+            self.taken.resize(at + 1, false);
+        }
+        self.taken[at] = true;
+        Ok(I::from_index(at))
+    }
+}
+
+/// Ids of scans, given out as the scans are made.
+pub(super) struct ScanIds {
+    known: HashMap<(GroupId, LinkId), ScanId>,
+    taken: Vec<bool>,
+    next: usize,
+}
+
+impl ScanIds {
+    pub fn new(base: Option<&Base<'_>>) -> ScanIds {
+        let mut ids = ScanIds { known: HashMap::new(), taken: Vec::new(), next: 0 };
+        if let Some(base) = base {
+            ids.known = base.plan.scans.iter().map(|(id, scan)| ((scan.group, scan.link), id)).collect();
+            for plan in std::iter::once(base.plan).chain(base.recent.iter().map(|plan| &**plan)) {
+                ids.taken.resize(ids.taken.len().max(plan.scans.end()), false);
+                plan.scans.ids().for_each(|id| ids.taken[id.index()] = true);
+            }
+        }
+        ids
+    }
+
+    /// The scan of a group on a link.
+    pub fn of(&mut self, group: GroupId, link: LinkId) -> ScanId {
+        let ScanIds { known, taken, next } = self;
+        *known.entry((group, link)).or_insert_with(|| {
+            while taken.get(*next) == Some(&true) {
+                *next += 1;
+            }
+            *next += 1;
+            ScanId(*next as u32 - 1)
+        })
+    }
+}

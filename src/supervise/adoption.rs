@@ -1,0 +1,104 @@
+//! Bringing a new plan to executors that run.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rtrb::{Consumer, Producer, RingBuffer};
+
+use super::floor::{Floor, prefaulted_ring, ring_slots};
+use crate::link::modbus::ModbusTcp;
+use crate::plan::{self, Change, Plan};
+use crate::rt::{Adoption, Image, LinkChange, thread as rt_thread};
+use crate::tag::{ExecutorId, LinkId, Sample, Status};
+
+/// An executor that runs adopts within a quarter of a second; one that has not after this stands still.
+const ADOPTED_WITHIN: Duration = Duration::from_secs(5);
+
+type Message = Box<Adoption<ModbusTcp>>;
+
+/// The ends of the rings through which plans go to one executor and come back.
+pub struct Ends {
+    adoptions: Producer<Message>,
+    adopted: Consumer<Message>,
+}
+
+impl Ends {
+    /// And the executor's ends.
+    pub fn new() -> (Ends, Consumer<Message>, Producer<Message>) {
+        // One is under way at a time.
+        let (adoptions, to_executor) = RingBuffer::new(1);
+        let (from_executor, adopted) = RingBuffer::new(1);
+        (Ends { adoptions, adopted }, to_executor, from_executor)
+    }
+}
+
+/// Slots for the tags that `plan` has and `old` had not.
+pub fn prepare_image(image: &Image, plan: &Plan, old: &Plan) {
+    for (id, tag) in plan.tags.iter().filter(|(id, _)| !old.tags.contains(*id)) {
+        image.prepare(id.index(), tag.ty.long_bytes_max(), Status::BAD_WAITING_FOR_INITIAL_DATA.0);
+    }
+}
+
+impl Floor {
+    /// Changes from `old` to `new`. Executors whose work stays as it is are not touched. Each of the others gets a
+    /// new ring; its reader goes to `next_ring` before the first sample can be in it. `target`: see [`LinkChange`].
+    ///
+    /// # Errors
+    /// When an executor does not adopt: it stands still, and only a new start helps.
+    pub fn adopt(
+        &mut self,
+        old: &Plan,
+        new: &Plan,
+        target: u32,
+        mut next_ring: impl FnMut(ExecutorId, Consumer<Sample>),
+    ) -> Result<Vec<(LinkId, Change)>, String> {
+        self.counters.prepare(new, old);
+        prepare_image(&self.image, new, old);
+        if self.memory_is_locked {
+            self.image.regions().chain(self.counters.regions()).for_each(rt_thread::lock_region);
+        }
+        let changes = plan::changes(old, new);
+        let mut waiting = Vec::new();
+        for (at, executor) in new.executors.iter().enumerate() {
+            let id = ExecutorId(at as u16);
+            let of_executor = |link: &LinkId| {
+                new.links.get(*link).or_else(|| old.links.get(*link)).is_some_and(|link| link.executor == id)
+            };
+            let own: Vec<(LinkId, Change)> = changes.iter().filter(|(link, _)| of_executor(link)).copied().collect();
+            if own.is_empty() && executor.releases == old.executors[at].releases {
+                continue;
+            }
+            let links = own.into_iter().map(|(link, change)| link_change(link, change, target, old, new)).collect();
+            let (ring, samples) = prefaulted_ring(ring_slots(executor), self.memory_is_locked);
+            let adoption = Box::new(Adoption::new(id, old, new, links, ring));
+            if self.memory_is_locked {
+                adoption.regions().for_each(rt_thread::lock_region);
+                adoption.links().flat_map(ModbusTcp::regions).for_each(rt_thread::lock_region);
+            }
+            next_ring(id, samples);
+            if self.ends[at].adoptions.push(adoption).is_err() {
+                return Err(format!("executor {at} has not adopted the plan before"));
+            }
+            waiting.push(at);
+        }
+        let end = Instant::now() + ADOPTED_WITHIN;
+        while !waiting.is_empty() {
+            // What comes back is dropped here, with everything that it replaced.
+            waiting.retain(|at| self.ends[*at].adopted.pop().is_err());
+            if Instant::now() > end {
+                return Err(format!("executors {waiting:?} have not adopted the new plan within {ADOPTED_WITHIN:?}"));
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(changes)
+    }
+}
+
+fn link_change(id: LinkId, change: Change, target: u32, old: &Plan, new: &Plan) -> LinkChange<ModbusTcp> {
+    let link = match change {
+        Change::Work => Some(ModbusTcp::following(id, new, old)),
+        Change::Target | Change::New => Some(ModbusTcp::new(id, new)),
+        Change::Gone => None,
+    };
+    LinkChange { id, link: link.map(Box::new), takes_over: change == Change::Work, target }
+}
