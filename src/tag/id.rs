@@ -1,4 +1,4 @@
-//! Identities. Each is an index into the plan that gave it out, and means nothing beside another plan.
+//! Identities. Each is an index into the plan that gave it out, and means nothing without that plan's names.
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident($inner:ty)) => {

@@ -1,11 +1,13 @@
-//! Pure data that every other module shares: identities, samples, values, status codes, time.
+//! Pure data that every other module shares: identities and their names, samples, values, status codes, time.
 
+mod dictionary;
 mod id;
 mod sample;
 mod status;
 mod time;
 mod value;
 
+pub use dictionary::{Dictionary, DictionaryTag};
 pub use id::{ExecutorId, GroupId, LinkId, TagId, UnitId};
 pub use sample::{GAP_TAG, Sample, flags};
 pub use status::Status;
