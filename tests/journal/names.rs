@@ -159,7 +159,9 @@ fn names_count_against_the_byte_bound_and_leave_with_what_it_drops() {
     // 70 KB of names each: more than twice the bound.
     for i in 0..600 {
         journal.append(&[batch_under(&large(i), 0, i * 100, 100)]).unwrap();
-        assert!(std::fs::metadata(dir.path().join("data.mdb")).unwrap().blocks() * 512 <= bytes_max);
+        let on_disk = std::fs::metadata(dir.path().join("data.mdb")).unwrap().blocks() * 512;
+        // Some file systems count their own list of a file's extents.
+        assert!(on_disk <= bytes_max + (64 << 10), "{on_disk} bytes on the disk after reload {i}");
     }
     let left = blocks(&journal.reader(), 0);
     assert!((50..300).contains(&left.len()), "{} blocks are left", left.len());
