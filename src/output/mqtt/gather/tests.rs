@@ -188,8 +188,11 @@ fn names_of_another_boot_are_never_mixed_with_those_before() {
     assert_eq!(boots, [BootId(1).to_string(), BootId(2).to_string()]);
 }
 
-/// What is told of all blocks, in order: executor, topic, and the name and value of each sample.
-fn told(source: &Blocks, gather: &mut Gather) -> Vec<(u16, String, Vec<(String, u64)>)> {
+/// A message: executor, topic, and the name and value of each sample.
+type Told = (u16, String, Vec<(String, u64)>);
+
+/// What is told of all blocks, in order.
+fn told(source: &Blocks, gather: &mut Gather) -> Vec<Told> {
     std::iter::from_fn(|| gather.next(source, Instant::now()).unwrap())
         .map(|message| {
             let json: serde_json::Value = serde_json::from_slice(&message.payload).unwrap();
