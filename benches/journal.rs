@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use fieldbeat::config::JournalConfig;
 use fieldbeat::hub::Batch;
 use fieldbeat::store::codec::{Encoder, cut, decode};
-use fieldbeat::store::{BootId, Dictionary, Journal};
-use fieldbeat::tag::{ClockPair, ExecutorId, Nanos, Sample, ScalarType};
+use fieldbeat::store::{BootId, Journal, NamesId};
+use fieldbeat::tag::{ClockPair, Dictionary, ExecutorId, Nanos, Sample, ScalarType};
 
 const TAGS: usize = 1000;
 const TAGS_PER_FRAME: usize = 100;
@@ -21,6 +21,7 @@ struct Plant {
     cycle: u32,
     random: fastrand::Rng,
     counters: Vec<u64>,
+    names: Arc<Dictionary>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +36,7 @@ enum Kind {
 
 impl Plant {
     fn new(kind: Kind) -> Plant {
-        Plant { kind, cycle: 0, random: fastrand::Rng::with_seed(7), counters: vec![0; TAGS] }
+        Plant { kind, cycle: 0, random: fastrand::Rng::with_seed(7), counters: vec![0; TAGS], names: Arc::default() }
     }
 
     fn value(&mut self, tag: usize, seconds: f64) -> (ScalarType, u64) {
@@ -83,7 +84,8 @@ impl Plant {
         }
         let samples = slots.len() as u32;
         let clock = ClockPair { mono: Nanos(0), utc_ns: 1_700_000_000_000_000_000 };
-        Arc::new(Batch { executor: ExecutorId(0), first_sequence, samples, slots, clock, drained: Nanos(0) })
+        let (executor, drained, names) = (ExecutorId(0), Nanos(0), self.names.clone());
+        Arc::new(Batch { executor, first_sequence, samples, slots, clock, drained, names })
     }
 }
 
@@ -96,10 +98,10 @@ fn codec(kind: Kind, cycles: usize, duration: Duration) {
         for block in cut(std::slice::from_ref(batch)).blocks {
             let mut out = Vec::new();
             let start = Instant::now();
-            encoder.encode(&mut out, &block, BootId(1), 0).expect("encodes");
+            encoder.encode(&mut out, &block, BootId(1), NamesId(0), 0).expect("encodes");
             encode += start.elapsed();
             let start = Instant::now();
-            std::hint::black_box(decode(&out).expect("decodes"));
+            std::hint::black_box(decode(&out, plant.names.clone()).expect("decodes"));
             decoding += start.elapsed();
             samples += block.samples as u64;
             bytes += out.len() as u64;
@@ -122,7 +124,7 @@ fn codec(kind: Kind, cycles: usize, duration: Duration) {
 fn durable(kind: Kind, samples_per_commit: usize, duration: Duration) {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
     let config = JournalConfig { path: dir.path().join("journal"), bytes_max: 4 << 30, commit: Nanos::ZERO };
-    let mut journal = Journal::open(&config, BootId(1), Dictionary::default()).expect("a journal");
+    let mut journal = Journal::open(&config, BootId(1)).expect("a journal");
     let stats = journal.stats();
     let empty = stats.bytes_used.load(Relaxed);
     let mut plant = Plant::new(kind);

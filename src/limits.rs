@@ -157,6 +157,9 @@ pub const JOURNAL_RETRY_PAUSE: Nanos = Nanos::from_millis(500);
 pub const JOURNAL_CLOSE_RETRY_MAX: Nanos = Nanos::from_millis(5_000);
 /// Bytes of a cursor's name: LMDB keys have 511.
 pub const CURSOR_NAME_BYTES_MAX: usize = 256;
+/// Decoded names that the journal's writer keeps, beside those in use, and that its readers keep: for outputs that
+/// catch up and outputs that follow, each in the middle of a reload.
+pub const NAMES_KEPT: usize = 4;
 /// Batches a live reader may lag behind before it loses the oldest.
 pub const LIVE_QUEUE_BATCHES: usize = 64;
 

@@ -193,7 +193,9 @@ fn an_executor_neither_allocates_nor_frees_through_ten_thousand_cycles_of_faults
     let mut floor = prepared.start();
     let rings: Arc<[RingStats]> = plan.executors.iter().map(|_| RingStats::default()).collect();
     let (sender, batches) = crossbeam_channel::bounded::<Arc<Batch>>(16);
-    let hub = hub::spawn(std::mem::take(&mut floor.rings), sender, rings.clone()).unwrap();
+    let hub =
+        hub::spawn(std::mem::take(&mut floor.rings), Arc::default(), crossbeam_channel::never(), sender, rings.clone())
+            .unwrap();
     // The first loops have nothing to do with the running: threads settle, connections are made.
     std::thread::sleep(Duration::from_millis(500));
     let scans = || floor.counters.scans.iter().map(|s| s.cycles.get()).max().unwrap();

@@ -82,7 +82,7 @@ fn follow(reader: &JournalReader, args: &TailArgs) -> Result<(), String> {
 fn print(out: &mut impl Write, block: &Block, wanted: &[String], left: &mut u64) -> io::Result<()> {
     let mut bytes = Vec::new();
     for item in block.batch.iter() {
-        let Some(tag) = block.dictionary.tags.get(item.sample.tag().index()) else { continue };
+        let Some(tag) = block.batch.names.tag(item.sample.tag()) else { continue };
         if *left == 0 || !is_wanted(&tag.name, wanted) {
             continue;
         }

@@ -1,6 +1,8 @@
 //! A shared, immutable run of samples of one executor.
 
-use crate::tag::{ClockPair, ExecutorId, Nanos, Sample};
+use std::sync::Arc;
+
+use crate::tag::{ClockPair, Dictionary, ExecutorId, Nanos, Sample};
 
 /// Samples in the order in which the executor made them, without a gap: sample `i` (payload slots not
 /// counted) has the sequence number `first_sequence + i`. Dropped samples use up numbers, so a gap between
@@ -17,6 +19,8 @@ pub struct Batch {
     pub clock: ClockPair,
     /// When the hub took it from the ring.
     pub drained: Nanos,
+    /// What the samples' ids mean.
+    pub names: Arc<Dictionary>,
 }
 
 /// One sample of a batch with its payload.
@@ -78,6 +82,7 @@ mod tests {
             slots,
             clock: ClockPair::default(),
             drained: Nanos::ZERO,
+            names: Arc::default(),
         };
         let seen: Vec<_> = batch.iter().map(|s| (s.sequence, s.sample.tag)).collect();
         assert_eq!(seen, [(10, 0), (11, 1), (12, 2)]);

@@ -2,42 +2,63 @@
 //!
 //! The journal must not lose: when its queue is full the samples stay in the rings, whose executors drop and
 //! count what no longer fits.
+//!
+//! An executor that adopts another plan gets another ring with it, so that the ids in one ring have one meaning.
+//! The hub goes on with the new ring once the old one is abandoned and empty; the sequence numbers go on too.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::{Sender, TrySendError};
+use crossbeam_channel::{Receiver, Sender, TrySendError};
 use rtrb::Consumer;
 
 use super::batch::Batch;
 use crate::limits::{BATCH_SAMPLES_MAX, HUB_PERIOD};
 use crate::rt::monotonic_now;
-use crate::tag::{ClockPair, ExecutorId, NANOS_PER_SEC, Nanos, Sample};
+use crate::tag::{ClockPair, Dictionary, ExecutorId, NANOS_PER_SEC, Nanos, Sample};
 
-/// What the hub saw of one executor's ring.
+/// What the hub saw of one executor's rings.
 #[derive(Debug, Default)]
 pub struct RingStats {
-    /// Slots.
+    /// Slots of the present ring.
     pub capacity: AtomicU64,
     /// Slots in use when the hub looked last, and the most it ever saw.
     pub fill: AtomicU64,
     pub fill_max: AtomicU64,
+    /// Rings that wait for the present one to end: more than none for long only while the journal takes nothing.
+    pub next_rings: AtomicU64,
     /// Samples taken out.
     pub delivered: AtomicU64,
     /// Samples that gap records told to be missing.
     pub missing: AtomicU64,
 }
 
-/// Starts the hub. It ends, and drops its end of `journal`, when every executor is gone and its ring empty.
+/// The ring that an executor goes on with when it adopts another plan.
+#[derive(Debug)]
+pub struct NextRing {
+    /// One of those that the hub was started with.
+    pub executor: ExecutorId,
+    pub ring: Consumer<Sample>,
+    /// What the ids in this ring mean.
+    pub names: Arc<Dictionary>,
+}
+
+/// Starts the hub. It ends, and drops its end of `journal`, when every executor is gone and its last ring empty.
+///
+/// # Errors
+/// The system gives no thread.
 pub fn spawn(
     rings: Vec<Consumer<Sample>>,
+    names: Arc<Dictionary>,
+    next: Receiver<NextRing>,
     journal: Sender<Arc<Batch>>,
     stats: Arc<[RingStats]>,
 ) -> std::io::Result<JoinHandle<()>> {
     thread::Builder::new().name("fb-hub".to_owned()).stack_size(256 << 10).spawn(move || {
-        let mut hub = Hub::new(rings, journal, stats, clock_pair());
+        let mut hub = Hub::new(rings, names, next, journal, stats, clock_pair());
         while hub.round(monotonic_now(), clock_pair) {
             thread::sleep(Duration::from_nanos(HUB_PERIOD.0));
         }
@@ -47,6 +68,7 @@ pub fn spawn(
 /// The hub without its thread and clocks: whoever owns it says what time it is.
 pub struct Hub {
     drains: Vec<Drain>,
+    next: Receiver<NextRing>,
     journal: Sender<Arc<Batch>>,
     stats: Arc<[RingStats]>,
     clock: ClockPair,
@@ -55,6 +77,11 @@ pub struct Hub {
 struct Drain {
     executor: ExecutorId,
     ring: Consumer<Sample>,
+    names: Arc<Dictionary>,
+    /// The rings that come after it, in order.
+    next: VecDeque<NextRing>,
+    /// Whether the ring's producer was gone when it was last looked at.
+    abandoned: bool,
     next_sequence: u64,
     /// A batch that the journal had no room for.
     waiting: Option<Arc<Batch>>,
@@ -80,9 +107,13 @@ pub fn clock_pair() -> ClockPair {
 }
 
 impl Hub {
-    /// `stats` has one entry a ring.
+    /// `rings` by executor, `names` of all of them; `stats` has one entry a ring. Whoever hands an executor the
+    /// producer of another ring sends the consumer to `next` before, so that the end of a ring that has a successor
+    /// is never taken for the last.
     pub fn new(
         rings: Vec<Consumer<Sample>>,
+        names: Arc<Dictionary>,
+        next: Receiver<NextRing>,
         journal: Sender<Arc<Batch>>,
         stats: Arc<[RingStats]>,
         clock: ClockPair,
@@ -92,10 +123,18 @@ impl Hub {
             .enumerate()
             .map(|(id, ring)| {
                 stats[id].capacity.store(ring.buffer().capacity() as u64, Relaxed);
-                Drain { executor: ExecutorId(id as u16), ring, next_sequence: 0, waiting: None }
+                Drain {
+                    executor: ExecutorId(id as u16),
+                    ring,
+                    names: names.clone(),
+                    next: VecDeque::new(),
+                    abandoned: false,
+                    next_sequence: 0,
+                    waiting: None,
+                }
             })
             .collect();
-        Hub { drains, journal, stats, clock }
+        Hub { drains, next, journal, stats, clock }
     }
 
     /// Empties the rings once. `read_clock` is asked when the last pair of clocks is a second old. False: all is
@@ -104,21 +143,50 @@ impl Hub {
         if (now - self.clock.mono).0 >= NANOS_PER_SEC {
             self.clock = read_clock();
         }
+        // The order matters. First whether the producers are gone, then the next rings: one that has a successor
+        // shows it now. Then what is in the rings: what was pushed before the end is seen.
+        self.drains.iter_mut().for_each(|drain| drain.abandoned = drain.ring.is_abandoned());
+        self.take_next_rings();
         let mut more = false;
         for (drain, stats) in self.drains.iter_mut().zip(self.stats.iter()) {
-            // Before the ring is looked into: what was pushed before the end is then seen below.
-            let abandoned = drain.ring.is_abandoned();
-            let fill = drain.ring.slots() as u64;
-            stats.fill.store(fill, Relaxed);
-            stats.fill_max.fetch_max(fill, Relaxed);
-            let emptied = drain.hand_over(&self.journal, stats, self.clock, now);
-            more |= !(abandoned && emptied);
+            more |= drain.round(&self.journal, stats, self.clock, now);
         }
         more
+    }
+
+    fn take_next_rings(&mut self) {
+        while let Ok(next) = self.next.try_recv() {
+            match self.drains.get_mut(next.executor.index()) {
+                Some(drain) => drain.next.push_back(next),
+                None => tracing::error!("a ring for executor {}, of which the hub knows nothing", next.executor.0),
+            }
+        }
     }
 }
 
 impl Drain {
+    /// Empties the ring, and those after it as far as they have come. False: the executor is gone, and all is
+    /// handed over.
+    fn round(&mut self, journal: &Sender<Arc<Batch>>, stats: &RingStats, clock: ClockPair, now: Nanos) -> bool {
+        let mut more = false;
+        loop {
+            let fill = self.ring.slots() as u64;
+            stats.fill.store(fill, Relaxed);
+            stats.fill_max.fetch_max(fill, Relaxed);
+            stats.next_rings.store(self.next.len() as u64, Relaxed);
+            let emptied = self.hand_over(journal, stats, clock, now);
+            if !(self.abandoned && emptied) {
+                return true;
+            }
+            let Some(next) = self.next.pop_front() else { return more };
+            stats.capacity.store(next.ring.buffer().capacity() as u64, Relaxed);
+            self.abandoned = next.ring.is_abandoned();
+            (self.ring, self.names) = (next.ring, next.names);
+            // Its own successor may have come since they were looked for: only the next round can tell the end.
+            more = true;
+        }
+    }
+
     /// True when nothing is left.
     fn hand_over(&mut self, journal: &Sender<Arc<Batch>>, stats: &RingStats, clock: ClockPair, now: Nanos) -> bool {
         loop {
@@ -180,72 +248,10 @@ impl Drain {
         let first_sequence = self.next_sequence;
         self.next_sequence += u64::from(samples);
         stats.delivered.fetch_add(u64::from(samples), Relaxed);
-        Some(Batch { executor: self.executor, first_sequence, samples, slots, clock, drained: now })
+        let names = self.names.clone();
+        Some(Batch { executor: self.executor, first_sequence, samples, slots, clock, drained: now, names })
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::tag::flags;
-    use crossbeam_channel::bounded;
-    use rtrb::RingBuffer;
-
-    fn sample(tag: u32) -> Sample {
-        Sample { tag, ..Sample::default() }
-    }
-
-    fn hub(capacity: usize, queue: usize) -> (rtrb::Producer<Sample>, Hub, crossbeam_channel::Receiver<Arc<Batch>>) {
-        let (producer, consumer) = RingBuffer::new(capacity);
-        let (sender, receiver) = bounded(queue);
-        (producer, Hub::new(vec![consumer], sender, Arc::new([RingStats::default()]), clock_pair()), receiver)
-    }
-
-    #[test]
-    fn a_gap_uses_up_sequence_numbers() {
-        let (mut ring, mut hub, batches) = hub(16, 8);
-        for s in [sample(0), sample(1), Sample::gap(5), sample(2)] {
-            ring.push(s).unwrap();
-        }
-        assert!(hub.round(monotonic_now(), clock_pair));
-        let got: Vec<_> = batches.try_iter().map(|b| (b.first_sequence, b.samples)).collect();
-        assert_eq!(got, [(0, 2), (7, 1)]);
-        assert_eq!(hub.stats[0].missing.load(Relaxed), 5);
-        assert_eq!(hub.stats[0].delivered.load(Relaxed), 3);
-    }
-
-    #[test]
-    fn half_a_long_value_stays_in_the_ring() {
-        let (mut ring, mut hub, batches) = hub(16, 8);
-        let header = Sample { value: 40, flags: flags::LONG, ..sample(3) };
-        for s in [sample(0), header, sample(9)] {
-            ring.push(s).unwrap();
-        }
-        hub.round(monotonic_now(), clock_pair);
-        assert_eq!(batches.try_iter().map(|b| b.samples).sum::<u32>(), 1);
-        ring.push(sample(9)).unwrap();
-        hub.round(monotonic_now(), clock_pair);
-        let batch = batches.try_recv().unwrap();
-        assert_eq!((batch.first_sequence, batch.samples, batch.slots.len()), (1, 1, 3));
-    }
-
-    #[test]
-    fn a_full_journal_queue_leaves_samples_in_the_ring_and_loses_none() {
-        let (mut ring, mut hub, batches) = hub(8, 1);
-        let mut sent = 0u32;
-        let mut got = Vec::new();
-        for _ in 0..40 {
-            while sent < 100 && ring.push(sample(sent)).is_ok() {
-                sent += 1;
-            }
-            hub.round(monotonic_now(), clock_pair);
-            got.extend(batches.try_iter().flat_map(|b| b.slots.iter().map(|s| s.tag).collect::<Vec<_>>()));
-        }
-        drop(ring);
-        while hub.round(monotonic_now(), clock_pair) {
-            got.extend(batches.try_iter().flat_map(|b| b.slots.iter().map(|s| s.tag).collect::<Vec<_>>()));
-        }
-        got.extend(batches.try_iter().flat_map(|b| b.slots.iter().map(|s| s.tag).collect::<Vec<_>>()));
-        assert_eq!(got, (0..100).collect::<Vec<_>>());
-    }
-}
+mod tests;

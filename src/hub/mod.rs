@@ -5,4 +5,4 @@ mod drain;
 pub mod stats;
 
 pub use batch::{Batch, BatchSample};
-pub use drain::{Hub, RingStats, clock_pair, spawn};
+pub use drain::{Hub, NextRing, RingStats, clock_pair, spawn};

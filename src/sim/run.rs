@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, bounded, never};
 use fastrand::Rng;
 use rtrb::{Consumer, RingBuffer};
 
@@ -194,7 +194,8 @@ impl<'s, P: Parts> Run<'s, P> {
         }
         let (sender, batches) = bounded(scenario.journal_batches);
         let stats: Arc<[RingStats]> = rings.iter().map(|_| RingStats::default()).collect();
-        let hub = Hub::new(rings, sender, stats.clone(), ClockPair { mono: Nanos::ZERO, utc_ns: UTC_START_NS });
+        let clock = ClockPair { mono: Nanos::ZERO, utc_ns: UTC_START_NS };
+        let hub = Hub::new(rings, Arc::default(), never(), sender, stats.clone(), clock);
         let reader = Reader { batches, rng: rng.fork(), until: 0, stopped: false };
         Run {
             scenario,

@@ -1,7 +1,6 @@
 //! What the journal hands out: blocks of samples, with all that is needed to tell them to others.
 
 use std::fmt;
-use std::sync::Arc;
 
 use crate::hub::Batch;
 
@@ -16,32 +15,13 @@ impl fmt::Display for BootId {
     }
 }
 
-/// The names behind the ids of one boot's plan.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Dictionary {
-    pub gateway: String,
-    /// By TagId.
-    pub tags: Vec<DictionaryTag>,
-    /// By GroupId.
-    pub groups: Vec<String>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct DictionaryTag {
-    pub name: String,
-    /// [`crate::tag::ValueType::code`].
-    pub ty: u8,
-    /// Engineering unit, may be empty.
-    pub unit: String,
-}
-
 /// A run of samples in the journal.
 #[derive(Debug, Clone)]
 pub struct Block {
     /// Its place in the log; rises by one from block to block, over boots too.
     pub index: u64,
     pub boot: BootId,
-    pub dictionary: Arc<Dictionary>,
+    /// With the names that it was written under.
     pub batch: Batch,
 }
 

@@ -15,7 +15,7 @@ use heed::{
 use super::error::{JournalError, is_disk_full};
 use super::space::Fill;
 
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const FORMAT_KEY: &str = "format";
 const FORMAT_MARK: &[u8] = b"fieldbeat journal ";
 /// LMDB's file for readers and locks: 126 readers need this much.
@@ -29,8 +29,10 @@ pub struct Tables {
     meta: Table<'static, Str, Bytes>,
     /// Blocks by index.
     pub blocks: Table<'static, U64<BigEndian>, Bytes>,
-    /// Names by boot.
+    /// Names by [`super::names::NamesId`].
     pub dictionaries: Table<'static, U64<BigEndian>, Bytes>,
+    /// The index of the last block that uses them, by the same.
+    pub names_last: Table<'static, U64<BigEndian>, U64<BigEndian>>,
     /// Cursors by name.
     pub cursors: Table<'static, Str, Bytes>,
 }
@@ -43,6 +45,7 @@ impl Tables {
             self.meta.stat(txn)?,
             self.blocks.stat(txn)?,
             self.dictionaries.stat(txn)?,
+            self.names_last.stat(txn)?,
             self.cursors.stat(txn)?,
         ];
         let pages = |stat: &DatabaseStat| stat.branch_pages + stat.leaf_pages + stat.overflow_pages;
@@ -136,29 +139,31 @@ impl Database {
         let tables = if is_new(&env).map_err(|error| self.failed("opening", error))? && !self.read_only {
             create_tables(env).map_err(|error| self.failed("making the tables", error))?
         } else {
-            open_tables(env).map_err(|error| self.failed("opening the tables", error))?.ok_or_else(|| {
-                JournalError::NotAJournal {
-                    path: self.path.clone(),
-                    what: "its data.mdb holds other tables".to_owned(),
-                }
-            })?
+            let other = || JournalError::NotAJournal {
+                path: self.path.clone(),
+                what: "its data.mdb holds other tables".to_owned(),
+            };
+            let failed = |error| self.failed("opening the tables", error);
+            // First the mark alone: another format may have other tables.
+            self.check_format(&env, open_meta(&env).map_err(failed)?.ok_or_else(other)?)?;
+            open_tables(env).map_err(failed)?.ok_or_else(other)?
         };
-        self.check_format(&tables)?;
         *guard = Some(tables);
         Ok(())
     }
 
-    fn check_format(&self, tables: &Tables) -> Result<(), JournalError> {
+    fn check_format(&self, env: &Env<WithoutTls>, meta: Table<'_, Str, Bytes>) -> Result<(), JournalError> {
         let failed = |error| self.failed("reading the format", error);
-        let txn = tables.env.read_txn().map_err(failed)?;
-        let mark = tables.meta.get(&txn, FORMAT_KEY).map_err(failed)?.unwrap_or_default();
+        let txn = env.read_txn().map_err(failed)?;
+        let mark = meta.get(&txn, FORMAT_KEY).map_err(failed)?.unwrap_or_default();
         let version = mark.strip_prefix(FORMAT_MARK).and_then(|version| version.try_into().ok());
         match version.map(u32::from_le_bytes) {
             Some(FORMAT) => Ok(()),
             Some(found) if found > FORMAT => {
                 Err(JournalError::NewerFormat { path: self.path.clone(), found, known: FORMAT })
             }
-            _ => Err(JournalError::NotAJournal {
+            Some(found) => Err(JournalError::OlderFormat { path: self.path.clone(), found, known: FORMAT }),
+            None => Err(JournalError::NotAJournal {
                 path: self.path.clone(),
                 what: "it does not carry a journal's mark".to_owned(),
             }),
@@ -279,7 +284,7 @@ impl Database {
 
 fn open_env(path: &Path, read_only: bool, map_bytes: usize) -> heed::Result<Env<WithoutTls>> {
     let mut options = EnvOpenOptions::new().read_txn_without_tls();
-    options.max_dbs(4);
+    options.max_dbs(5);
     if map_bytes > 0 {
         options.map_size(map_bytes);
     }
@@ -301,18 +306,30 @@ fn is_new(env: &Env<WithoutTls>) -> heed::Result<bool> {
 
 fn create_tables(env: Env<WithoutTls>) -> heed::Result<Tables> {
     let txn = env.write_txn()?;
-    let (meta, blocks, dictionaries, cursors) = env
+    let (meta, blocks, dictionaries, names_last, cursors) = env
         .create_databases_and_commit(txn, |make, txn| {
             let meta: Table<'_, Str, Bytes> = make.create_database(txn, Some("meta"))?;
             meta.put(txn, FORMAT_KEY, &[FORMAT_MARK, &FORMAT.to_le_bytes()].concat())?;
             let blocks = make.create_database(txn, Some("blocks"))?;
             let dictionaries = make.create_database(txn, Some("dictionaries"))?;
+            let names_last = make.create_database(txn, Some("names_last"))?;
             let cursors = make.create_database(txn, Some("cursors"))?;
-            Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit((meta, blocks, dictionaries, cursors)))
+            Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit((meta, blocks, dictionaries, names_last, cursors)))
         })?
         .commit()
         .ok_or(heed::Error::Mdb(MdbError::BadTxn))?;
-    Ok(Tables { env, meta, blocks, dictionaries, cursors })
+    Ok(Tables { env, meta, blocks, dictionaries, names_last, cursors })
+}
+
+fn open_meta(env: &Env<WithoutTls>) -> heed::Result<Option<Table<'static, Str, Bytes>>> {
+    let txn = env.read_txn()?;
+    let meta = env
+        .open_databases_and_commit(txn, |open, txn| {
+            let meta = open.open_database(txn, Some("meta"))?;
+            Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit(meta))
+        })?
+        .commit();
+    Ok(meta.flatten())
 }
 
 fn open_tables(env: Env<WithoutTls>) -> heed::Result<Option<Tables>> {
@@ -322,10 +339,13 @@ fn open_tables(env: Env<WithoutTls>) -> heed::Result<Option<Tables>> {
             let meta = open.open_database(txn, Some("meta"))?;
             let blocks = open.open_database(txn, Some("blocks"))?;
             let dictionaries = open.open_database(txn, Some("dictionaries"))?;
+            let names_last = open.open_database(txn, Some("names_last"))?;
             let cursors = open.open_database(txn, Some("cursors"))?;
-            Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit((meta, blocks, dictionaries, cursors)))
+            Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit((meta, blocks, dictionaries, names_last, cursors)))
         })?
         .commit();
-    let Some((Some(meta), Some(blocks), Some(dictionaries), Some(cursors))) = tables else { return Ok(None) };
-    Ok(Some(Tables { env, meta, blocks, dictionaries, cursors }))
+    let Some((Some(meta), Some(blocks), Some(dictionaries), Some(names_last), Some(cursors))) = tables else {
+        return Ok(None);
+    };
+    Ok(Some(Tables { env, meta, blocks, dictionaries, names_last, cursors }))
 }

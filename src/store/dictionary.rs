@@ -1,18 +1,17 @@
-//! A boot's names as bytes.
+//! Names as bytes.
 
-use super::block::{Dictionary, DictionaryTag};
 use super::checksum::crc32;
 use super::wire::{Malformed, Reader, put_varint};
 use crate::limits::{GROUPS_MAX, TAGS_MAX};
+use crate::tag::{Dictionary, DictionaryTag};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Bytes of one string: names and units are far shorter.
 const STRING_BYTES_MAX: usize = 1 << 16;
 
-/// The record of a boot: the index of its first block, then its names, then a checksum.
-pub fn encode(first_block: u64, dictionary: &Dictionary) -> Vec<u8> {
+/// The record of names, with a checksum at its end.
+pub fn encode(dictionary: &Dictionary) -> Vec<u8> {
     let mut out = vec![VERSION];
-    out.extend(first_block.to_le_bytes());
     put_string(&mut out, &dictionary.gateway);
     put_varint(&mut out, dictionary.tags.len() as u64);
     for tag in &dictionary.tags {
@@ -27,24 +26,16 @@ pub fn encode(first_block: u64, dictionary: &Dictionary) -> Vec<u8> {
     out
 }
 
-/// The index of a boot's first block, without reading its names.
-pub fn first_block(bytes: &[u8]) -> Result<u64, Malformed> {
-    let mut reader = Reader::new(bytes);
-    match reader.u8()? {
-        VERSION => reader.u64(),
-        _ => Err(Malformed("names of a version that is not known")),
-    }
-}
-
-/// Reads a boot's names.
+/// Reads names.
 pub fn decode(bytes: &[u8]) -> Result<Dictionary, Malformed> {
-    first_block(bytes)?;
     let (content, crc) = bytes.split_last_chunk::<4>().ok_or(Malformed("the record ends too early"))?;
     if crc32(content) != u32::from_le_bytes(*crc) {
         return Err(Malformed("the names' checksum does not match"));
     }
     let mut reader = Reader::new(content);
-    reader.take(9)?;
+    if reader.u8()? != VERSION {
+        return Err(Malformed("names of a version that is not known"));
+    }
     let gateway = string(&mut reader)?;
     let tags = reader.count(TAGS_MAX, "the count of tags")?;
     let tag = |_| Ok(DictionaryTag { name: string(&mut reader)?, ty: reader.u8()?, unit: string(&mut reader)? });
@@ -81,15 +72,13 @@ mod tests {
 
     #[test]
     fn names_read_back() {
-        let bytes = encode(17, &names());
-        assert_eq!(first_block(&bytes), Ok(17));
-        assert_eq!(decode(&bytes), Ok(names()));
+        assert_eq!(decode(&encode(&names())), Ok(names()));
     }
 
     proptest! {
         #[test]
         fn changed_names_are_refused(at: prop::sample::Index, bit in 0u8..8) {
-            let mut bytes = encode(17, &names());
+            let mut bytes = encode(&names());
             let at = at.index(bytes.len());
             bytes[at] ^= 1 << bit;
             prop_assert!(decode(&bytes).is_err());

@@ -46,6 +46,13 @@ pub enum JournalError {
     NewerFormat { path: PathBuf, found: u32, known: u32 },
 
     #[error(
+        "the journal {} was written by an older version (format {found}, this one reads {known}): run that version \
+         until its outputs have delivered everything, then move the journal away; or use another `journal.path`",
+        path.display()
+    )]
+    OlderFormat { path: PathBuf, found: u32, known: u32 },
+
+    #[error(
         "the disk of the journal {} is full ({detail}): free space on it or lower `journal.max_bytes`; what is \
          stored is safe, new samples wait",
         path.display()

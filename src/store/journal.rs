@@ -7,15 +7,16 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use heed::PutFlags;
 
-use super::block::{BootId, Dictionary, Position};
+use super::block::{BootId, Position};
 use super::codec::{Encoder, Header, cut};
 use super::cursors::{self, Cursors};
 use super::database::Database;
 use super::dictionary;
 use super::error::JournalError;
 use super::lock::WriterLock;
+use super::names::{Books, Entries, NamesId};
 use super::reader::JournalReader;
-use super::retention::{Retention, Trimmed, needless};
+use super::retention::{Retention, Trimmed};
 use super::shared::{Ends, Shared};
 use super::space::{Space, commit_slots_max, used_bytes_max};
 use super::stats::JournalStats;
@@ -52,20 +53,19 @@ pub struct Journal {
     ends: Ends,
     /// Samples that were ever put into the log.
     log_samples: u64,
-    /// First block of each boot in the log, in order.
-    boots: Vec<(u64, BootId)>,
+    names: Books,
     commits: u64,
     _lock: WriterLock,
 }
 
 impl Journal {
-    /// Opens or makes the journal of `config`, and stores the names of this boot. LMDB goes back to the last
-    /// whole commit by itself, whatever happened.
+    /// Opens or makes the journal of `config`; what is appended belongs to `boot`. LMDB goes back to the last whole
+    /// commit by itself, whatever happened.
     ///
     /// # Errors
     /// Another writer has it; the directory cannot be made or used; it is no journal, a damaged one, or one of
-    /// a newer version; the disk is full; the map does not fit.
-    pub fn open(config: &JournalConfig, boot: BootId, names: Dictionary) -> Result<Journal, JournalError> {
+    /// another version; the disk is full; the map does not fit.
+    pub fn open(config: &JournalConfig, boot: BootId) -> Result<Journal, JournalError> {
         let path = config.path.as_path();
         make_directory(path)?;
         let lock = WriterLock::take(path)?;
@@ -75,8 +75,7 @@ impl Journal {
         let mut space = Space::new(&database.data_file(), config.bytes_max).map_err(failed)?;
         let fill = database.read(|tables, txn| tables.fill(txn))?;
         space.lengthen(fill.end).map_err(failed)?;
-        let record = dictionary::encode(u64::MAX, &names);
-        space.admit(fill, record.len() as u64 + COMMIT_EXTRA_BYTES).map_err(failed)?;
+        space.admit(fill, COMMIT_EXTRA_BYTES).map_err(failed)?;
         sync_directories(path).map_err(failed)?;
 
         let ends = database.read(|tables, txn| {
@@ -85,7 +84,11 @@ impl Journal {
             Ok(Ends { oldest: oldest.unwrap_or(0), next: next.unwrap_or(0) })
         })?;
         let log_samples = log_samples(&database)?;
-        let mut journal = Journal {
+        let names = database.read(|tables, txn| {
+            let last = tables.names_last.iter(txn)?.map(|record| record.map(|(id, last)| (NamesId(id), last)));
+            Ok(Books::open(last.collect::<heed::Result<Vec<_>>>()?.into_iter(), ends.next.saturating_sub(1)))
+        })?;
+        let journal = Journal {
             shared: Arc::new(Shared::new(database, Some(ends))),
             boot,
             commit: config.commit,
@@ -95,56 +98,27 @@ impl Journal {
             encoder: Encoder::default(),
             ends,
             log_samples,
-            boots: Vec::new(),
+            names,
             commits: 0,
             _lock: lock,
         };
-        journal.store_names(&names)?;
+        journal.show_what_is_there()?;
         Ok(journal)
     }
 
-    fn store_names(&mut self, names: &Dictionary) -> Result<(), JournalError> {
-        let (boot, ends) = (self.boot, self.ends);
-        let (boots, trimmed) = self.shared.database.write(|tables, txn| {
-            let mut boots = Vec::new();
-            for record in tables.dictionaries.iter(txn)? {
-                let (of, bytes) = record?;
-                // Names that cannot be read count as the first boot's; readers will say what is wrong with them.
-                boots.push((dictionary::first_block(bytes).unwrap_or(0), BootId(of)));
-            }
-            let first = match boots.iter().find(|(_, of)| *of == boot) {
-                Some((first, _)) => *first,
-                None => {
-                    boots.push((ends.next, boot));
-                    ends.next
-                }
-            };
-            // Boots that left no block would begin where the present one does.
-            for (_, of) in boots.iter().filter(|(first, of)| *first >= ends.next && *of != boot) {
-                tables.dictionaries.delete(txn, &of.0)?;
-            }
-            boots.retain(|(first, of)| *first < ends.next || *of == boot);
-            boots.sort();
-            tables.dictionaries.put(txn, &boot.0, &dictionary::encode(first, names))?;
-            for (_, of) in needless(&boots, ends.oldest) {
-                tables.dictionaries.delete(txn, &of.0)?;
-            }
+    fn show_what_is_there(&self) -> Result<(), JournalError> {
+        let found = self.shared.database.read(|tables, txn| {
             let oldest = tables.blocks.first(txn)?;
-            let oldest =
-                oldest.map(|(index, bytes)| (index, Header::read(bytes).map_or(0, |header| header.utc_min_ns())));
             let fill = tables.fill(txn)?;
-            let trimmed = Trimmed {
-                oldest,
+            Ok(Trimmed {
+                oldest: oldest.map(|(at, bytes)| (at, Header::read(bytes).map_or(0, |header| header.utc_min_ns()))),
                 blocks_live: tables.blocks.len(txn)?,
                 bytes_used: fill.used,
                 bytes_file: fill.end,
                 ..Trimmed::default()
-            };
-            Ok((boots, trimmed))
+            })
         })?;
-        self.boots = boots;
-        self.forget_boots();
-        self.show(&trimmed);
+        self.show(&found);
         Ok(())
     }
 
@@ -201,7 +175,7 @@ impl Journal {
             Err(error) => {
                 if error.is_full() && !batches.is_empty() {
                     // It may fail too; the error to be told is the first one.
-                    let _ = self.commit_blocks(&[], 0);
+                    let _ = self.commit_blocks(&[], &[], Entries::default(), 0);
                 }
                 self.shared.stats.fail(error);
             }
@@ -211,24 +185,28 @@ impl Journal {
 
     fn try_append(&mut self, batches: &[Arc<Batch>]) -> Result<Committed, JournalError> {
         let cut = cut(batches);
+        let names = self.names.enter(self.ends.next, &cut.blocks);
         let mut blocks = Vec::with_capacity(cut.blocks.len());
         let mut samples = 0;
         let mut need = COMMIT_EXTRA_BYTES;
-        for block in &cut.blocks {
+        for (block, id) in cut.blocks.iter().zip(&names.ids) {
             let mut bytes = Vec::new();
             self.encoder
-                .encode(&mut bytes, block, self.boot, self.log_samples + samples)
+                .encode(&mut bytes, block, self.boot, *id, self.log_samples + samples)
                 .map_err(|error| JournalError::Encode { what: error.to_string() })?;
             samples += block.samples as u64;
-            need += (bytes.len() as u64 + 16).next_multiple_of(PAGE_BYTES);
+            need += pages_of(&bytes);
             blocks.push(bytes);
         }
+        let dictionaries: Vec<_> =
+            names.new.iter().map(|(id, dictionary)| (*id, dictionary::encode(dictionary))).collect();
+        need += dictionaries.iter().map(|(_, bytes)| pages_of(bytes)).sum::<u64>();
         if !blocks.is_empty() {
             let fill = self.shared.database.read(|tables, txn| tables.fill(txn))?;
             let path = &self.shared.database.path;
             self.space.admit(fill, need).map_err(|source| JournalError::from_io(path, "writing", source))?;
         }
-        let committed = self.commit_blocks(&blocks, samples)?;
+        let committed = self.commit_blocks(&blocks, &dictionaries, names, samples)?;
         let stats = &self.shared.stats;
         let bytes = blocks.iter().map(|bytes| bytes.len() as u64).sum();
         stats.samples_stored.fetch_add(committed.samples, Relaxed);
@@ -238,16 +216,30 @@ impl Journal {
         Ok(committed)
     }
 
-    fn commit_blocks(&mut self, blocks: &[Vec<u8>], samples: u64) -> Result<Committed, JournalError> {
+    /// `dictionaries` are those of the entries in `names` that are not stored yet.
+    fn commit_blocks(
+        &mut self,
+        blocks: &[Vec<u8>],
+        dictionaries: &[(NamesId, Vec<u8>)],
+        names: Entries,
+        samples: u64,
+    ) -> Result<Committed, JournalError> {
         let posted = self.shared.cursors().clone();
         let first = self.ends.next;
         let utc_now_ns = utc_now_ns();
+        let (records, ends) = (self.names.records(&names), self.names.ends(&names));
         let (trimmed, cursors) = self.shared.database.write(|tables, txn| {
             for (index, bytes) in (first..).zip(blocks) {
                 tables.blocks.put_with_flags(txn, PutFlags::APPEND, &index, bytes)?;
             }
+            for (id, bytes) in dictionaries {
+                tables.dictionaries.put(txn, &id.0, bytes)?;
+            }
+            for (id, last) in &records {
+                tables.names_last.put(txn, &id.0, last)?;
+            }
             let mut cursors = posted.clone();
-            let trimmed = self.retention.trim(tables, txn, &mut cursors, &self.boots, utc_now_ns)?;
+            let trimmed = self.retention.trim(tables, txn, &mut cursors, &ends, utc_now_ns)?;
             for (name, record) in cursors.dirty() {
                 tables.cursors.put(txn, name, &record)?;
             }
@@ -257,7 +249,7 @@ impl Journal {
         self.log_samples += samples;
         self.ends.next = first + blocks.len() as u64;
         self.ends.oldest = trimmed.oldest.map_or(self.ends.next, |(index, _)| index);
-        self.forget_boots();
+        self.names.settle(names, &trimmed.names_gone);
         self.show(&trimmed);
         self.shared.publish(self.ends);
         self.commits += 1;
@@ -265,11 +257,6 @@ impl Journal {
             self.shared.database.clear_dead_readers();
         }
         Ok(Committed { blocks: blocks.len() as u64, samples, samples_dropped: trimmed.samples_dropped })
-    }
-
-    fn forget_boots(&mut self) {
-        let gone: Vec<_> = needless(&self.boots, self.ends.oldest).collect();
-        self.boots.retain(|boot| !gone.contains(boot));
     }
 
     fn show(&self, trimmed: &Trimmed) {
@@ -294,10 +281,10 @@ impl Journal {
         self.shared.stats.clone()
     }
 
-    /// The boots whose names are stored, because blocks need them or will.
-    pub fn boots_with_names(&self) -> Result<Vec<BootId>, JournalError> {
+    /// The names that are stored, because blocks need them.
+    pub fn names_stored(&self) -> Result<Vec<NamesId>, JournalError> {
         self.shared.database.read(|tables, txn| {
-            tables.dictionaries.iter(txn)?.map(|record| record.map(|(boot, _)| BootId(boot))).collect()
+            tables.dictionaries.iter(txn)?.map(|record| record.map(|(id, _)| NamesId(id))).collect()
         })
     }
 
@@ -314,6 +301,11 @@ impl Journal {
     pub fn commit_period(&self) -> Nanos {
         self.commit
     }
+}
+
+/// What a record of these bytes takes at most in pages of its own.
+fn pages_of(bytes: &[u8]) -> u64 {
+    (bytes.len() as u64 + 16).next_multiple_of(PAGE_BYTES)
 }
 
 /// Samples that were ever put into the log, by its newest block that can be read.

@@ -1,8 +1,10 @@
 //! The durable journal: an append-only log of blocks that outputs follow with cursors.
 //!
 //! One [`Journal`] writes, any number of [`JournalReader`]s read, in this process and in others. Blocks are
-//! numbered without holes from the first one on, over all starts of the gateway. A commit is on the disk when
-//! it returns: LMDB with full sync, never a writable map (a full disk would kill the process).
+//! numbered without holes from the first one on, over all starts of the gateway. Each refers to the names that
+//! its samples were made under; names are stored with the first block that uses them and removed after the last.
+//! A commit is on the disk when it returns: LMDB with full sync, never a writable map (a full disk would kill the
+//! process).
 
 mod account;
 mod block;
@@ -15,6 +17,7 @@ mod dictionary;
 mod error;
 mod journal;
 mod lock;
+mod names;
 mod reader;
 mod retention;
 mod shared;
@@ -24,10 +27,11 @@ mod wire;
 mod writer;
 
 pub use account::Account;
-pub use block::{Block, BootId, Dictionary, DictionaryTag, Position};
+pub use block::{Block, BootId, Position};
 pub use cursors::CursorState;
 pub use error::JournalError;
 pub use journal::{Committed, Journal};
+pub use names::NamesId;
 pub use reader::JournalReader;
 pub use stats::{JournalState, JournalStats};
 pub use wire::Malformed;

@@ -5,15 +5,24 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use super::block::{Block, Dictionary, Position};
+use super::block::{Block, Position};
 use super::codec::{self, Header};
 use super::cursors::{self, CursorState};
 use super::database::Database;
 use super::dictionary;
 use super::error::JournalError;
+use super::names::NamesId;
 use super::shared::{Ends, Shared};
 use super::stats::JournalStats;
 use super::wire::Malformed;
+use crate::tag::Dictionary;
+
+/// The names of a block, as far as they are at hand.
+enum Names {
+    Known(Arc<Dictionary>),
+    Stored(NamesId, Vec<u8>),
+    Missing,
+}
 
 /// A view of the log. Clones are cheap and share everything.
 #[derive(Clone)]
@@ -31,7 +40,7 @@ impl JournalReader {
     ///
     /// # Errors
     /// [`JournalError::Missing`], [`JournalError::NotAJournal`], [`JournalError::NewerFormat`],
-    /// [`JournalError::Permission`] (the user must be able to write the journal's `lock.mdb`, in which readers
+    /// [`JournalError::OlderFormat`], [`JournalError::Permission`] (the user must be able to write the journal's `lock.mdb`, in which readers
     /// enter themselves), and what LMDB finds.
     pub fn open_read_only(path: &Path) -> Result<JournalReader, JournalError> {
         Ok(JournalReader::new(Arc::new(Shared::new(Database::open_read_only(path)?, None))))
@@ -52,15 +61,19 @@ impl JournalReader {
                 let Some((index, bytes)) = tables.blocks.get_greater_than_or_equal_to(txn, &index)? else {
                     return Ok(None);
                 };
-                let boot = Header::read(bytes).ok().map(|header| header.boot);
-                let names = match boot.filter(|boot| self.shared.known_names(*boot).is_none()) {
-                    Some(boot) => tables.dictionaries.get(txn, &boot.0)?.map(<[u8]>::to_vec),
-                    None => None,
+                let id = Header::read(bytes).ok().map(|header| header.names);
+                let names = match id.map(|id| (id, self.shared.known_names(id))) {
+                    Some((_, Some(known))) => Names::Known(known),
+                    Some((id, None)) => match tables.dictionaries.get(txn, &id.0)? {
+                        Some(stored) => Names::Stored(id, stored.to_vec()),
+                        None => Names::Missing,
+                    },
+                    None => Names::Missing,
                 };
                 Ok(Some((index, bytes.to_vec(), names)))
             })?;
             let Some((found, bytes, names)) = found else { return Ok(None) };
-            match self.decode(found, &bytes, names.as_deref()) {
+            match self.decode(found, &bytes, names) {
                 Ok(block) => return Ok(Some(block)),
                 Err(Malformed(what)) => {
                     self.shared.stats.blocks_corrupt.fetch_add(1, Relaxed);
@@ -72,19 +85,16 @@ impl JournalReader {
         }
     }
 
-    fn decode(&self, index: u64, bytes: &[u8], names: Option<&[u8]>) -> Result<Block, Malformed> {
-        let (header, batch) = codec::decode(bytes)?;
-        let boot = header.boot;
-        let dictionary = match (self.shared.known_names(boot), names) {
-            (Some(dictionary), _) => dictionary,
-            (None, Some(bytes)) => {
-                let dictionary: Arc<Dictionary> = Arc::new(dictionary::decode(bytes)?);
-                self.shared.keep_names(boot, dictionary.clone());
-                dictionary
-            }
-            (None, None) => return Err(Malformed("the names of its tags are missing")),
+    fn decode(&self, index: u64, bytes: &[u8], names: Names) -> Result<Block, Malformed> {
+        // Before the names: a header that cannot be read says why itself.
+        Header::read(bytes)?;
+        let names = match names {
+            Names::Known(names) => names,
+            Names::Stored(id, bytes) => self.shared.keep_names(id, dictionary::decode(&bytes)?),
+            Names::Missing => return Err(Malformed("the names of its tags are missing")),
         };
-        Ok(Block { index, boot, dictionary, batch })
+        let (header, batch) = codec::decode(bytes, names)?;
+        Ok(Block { index, boot: header.boot, batch })
     }
 
     /// Index of the oldest block.

@@ -2,10 +2,10 @@
 
 use heed::RwTxn;
 
-use super::block::BootId;
 use super::codec::Header;
 use super::cursors::Cursors;
 use super::database::Tables;
+use super::names::NamesId;
 use crate::limits::RETENTION_BLOCKS_MAX;
 use crate::tag::Nanos;
 
@@ -19,10 +19,12 @@ pub struct Retention {
 }
 
 /// What a commit removed, and what is left.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Trimmed {
     /// Samples removed before every cursor had passed them.
     pub samples_dropped: u64,
+    /// Names that no block needs any longer.
+    pub names_gone: Vec<NamesId>,
     /// The oldest block that is left, and the UTC of its first sample.
     pub oldest: Option<(u64, i64)>,
     pub blocks_live: u64,
@@ -32,26 +34,31 @@ pub struct Trimmed {
 
 impl Retention {
     /// Removes what may go from the oldest on; the newest block always stays, so that its successor's number
-    /// is known. `boots` are the indices of the first blocks of the boots in the log, in order; names that no
-    /// block needs any longer go with the blocks.
+    /// is known. Names go with the last block that uses them; `names_ends` are these blocks' indices, in order.
     pub fn trim(
         &self,
         tables: &Tables,
         txn: &mut RwTxn<'_>,
         cursors: &mut Cursors,
-        boots: &[(u64, BootId)],
+        names_ends: &[(u64, NamesId)],
         utc_now_ns: i64,
     ) -> heed::Result<Trimmed> {
         let mut out = Trimmed::default();
         let newest = tables.blocks.last(txn)?.map(|(index, _)| index);
         let mut removed = 0;
+        let mut names_ends = names_ends.iter().peekable();
         loop {
-            out.bytes_used = tables.fill(txn)?.used;
             let Some((index, bytes)) = tables.blocks.first(txn)? else { break };
             // A header that cannot be read has an unknown number of samples; its block goes by its index.
             let header = Header::read(bytes).ok();
             let samples = header.map_or(1, |header| header.samples);
             out.oldest = Some((index, header.map_or(0, |header| header.utc_min_ns())));
+            while let Some((_, id)) = names_ends.next_if(|(last, _)| *last < index) {
+                tables.dictionaries.delete(txn, &id.0)?;
+                tables.names_last.delete(txn, &id.0)?;
+                out.names_gone.push(*id);
+            }
+            out.bytes_used = tables.fill(txn)?.used;
             if removed == RETENTION_BLOCKS_MAX || Some(index) == newest {
                 break;
             }
@@ -66,34 +73,10 @@ impl Retention {
             tables.blocks.delete(txn, &index)?;
             removed += 1;
         }
-        let oldest = out.oldest.map_or(0, |(index, _)| index);
-        for (_, boot) in needless(boots, oldest) {
-            tables.dictionaries.delete(txn, &boot.0)?;
-        }
         let fill = tables.fill(txn)?;
         out.bytes_used = fill.used;
         out.bytes_file = fill.end;
         out.blocks_live = tables.blocks.len(txn)?;
         Ok(out)
-    }
-}
-
-/// The boots whose blocks are all gone: the next one begins at or before the oldest block.
-pub fn needless(boots: &[(u64, BootId)], oldest: u64) -> impl Iterator<Item = (u64, BootId)> {
-    boots.windows(2).filter(move |pair| pair[1].0 <= oldest).map(|pair| pair[0])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_go_with_the_last_block_of_their_boot() {
-        let boots = [(0, BootId(1)), (5, BootId(2)), (5, BootId(3)), (9, BootId(4))];
-        let gone = |oldest| needless(&boots, oldest).map(|(_, boot)| boot.0).collect::<Vec<_>>();
-        assert_eq!(gone(0), [] as [u64; 0]);
-        assert_eq!(gone(4), [] as [u64; 0]);
-        assert_eq!(gone(5), [1, 2]);
-        assert_eq!(gone(100), [1, 2, 3]);
     }
 }

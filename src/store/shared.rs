@@ -3,15 +3,15 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::block::{BootId, Dictionary};
 use super::cursors::Cursors;
 use super::database::Database;
+use super::names::NamesId;
 use super::stats::JournalStats;
+use crate::limits::NAMES_KEPT;
+use crate::tag::Dictionary;
 
 /// How often a reader in another process looks for something new.
 const POLL: Duration = Duration::from_millis(20);
-/// Boots whose names are kept decoded: outputs that catch up and outputs that follow.
-const NAMES_KEPT: usize = 4;
 
 /// The ends of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -29,7 +29,8 @@ pub struct Shared {
     ends: Option<Mutex<Ends>>,
     changed: Condvar,
     cursors: Mutex<Cursors>,
-    names: Mutex<Vec<(BootId, Arc<Dictionary>)>>,
+    /// Decoded ones; those that were asked for last stand last.
+    names: Mutex<Vec<(NamesId, Arc<Dictionary>)>>,
 }
 
 impl Shared {
@@ -81,17 +82,25 @@ impl Shared {
         }
     }
 
-    pub fn known_names(&self, boot: BootId) -> Option<Arc<Dictionary>> {
-        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        names.iter().find(|(of, _)| *of == boot).map(|(_, names)| names.clone())
+    /// Names, if they are among those that readers used last.
+    pub fn known_names(&self, id: NamesId) -> Option<Arc<Dictionary>> {
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = names.iter().position(|(of, _)| *of == id)?;
+        names[at..].rotate_left(1);
+        names.last().map(|(_, names)| names.clone())
     }
 
-    pub fn keep_names(&self, boot: BootId, dictionary: Arc<Dictionary>) {
+    /// Keeps names at hand; returns those that are kept already when another reader was faster.
+    pub fn keep_names(&self, id: NamesId, dictionary: Dictionary) -> Arc<Dictionary> {
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        names.retain(|(of, _)| *of != boot);
+        if let Some((_, kept)) = names.iter().find(|(of, _)| *of == id) {
+            return kept.clone();
+        }
         if names.len() == NAMES_KEPT {
             names.remove(0);
         }
-        names.push((boot, dictionary));
+        let dictionary = Arc::new(dictionary);
+        names.push((id, dictionary.clone()));
+        dictionary
     }
 }

@@ -7,24 +7,22 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::bounded;
+use crossbeam_channel::{Sender, bounded};
 use rtrb::Consumer;
 
 use super::floor::{self, Floor, Scheduling};
 use super::outputs::Outputs;
 use crate::config::Loaded;
 use crate::hub::stats::Statistics;
-use crate::hub::{self, Batch, RingStats};
-use crate::limits::JOURNAL_QUEUE_BATCHES;
+use crate::hub::{self, Batch, NextRing, RingStats};
+use crate::limits::{EXECUTORS_MAX, JOURNAL_QUEUE_BATCHES};
 use crate::output::{OutputState, OutputStats};
 use crate::plan::{self, Admission, Plan, PlanError, Planned};
 use crate::rt::thread::{self as rt_thread, Missing};
 use crate::rt::{Report, monotonic_now};
 use crate::serve::{self, Health, HttpServer, JournalView, Observed, OutputView, RingFill, RunReport, Severity};
-use crate::store::{
-    BootId, Dictionary, DictionaryTag, Journal, JournalError, JournalReader, JournalState, JournalStats, WriterHandle,
-};
-use crate::tag::{GroupId, Nanos, TagId};
+use crate::store::{BootId, Journal, JournalError, JournalReader, JournalState, JournalStats, WriterHandle};
+use crate::tag::{Dictionary, DictionaryTag, GroupId, Nanos, TagId};
 
 /// How often the statistics are taken from the executors' rings.
 const STATISTICS_PERIOD: Duration = Duration::from_millis(50);
@@ -51,6 +49,8 @@ pub struct Gateway {
     pub missing: Vec<Missing>,
     floor: Floor,
     hub: JoinHandle<()>,
+    /// Takes the ring that an executor goes on with, before the executor gets its other end.
+    next_rings: Sender<NextRing>,
     writer: WriterHandle,
     outputs: Outputs,
     statistics: JoinHandle<()>,
@@ -100,7 +100,7 @@ impl Gateway {
             }
         };
 
-        let mut journal = Journal::open(&config.journal, new_boot(), dictionary(&config.gateway.id, &plan))?;
+        let mut journal = Journal::open(&config.journal, new_boot())?;
         let names: Vec<&str> = config.outputs.iter().map(|o| o.name.as_str()).collect();
         journal.register_cursors(&names)?;
         let reader = journal.reader();
@@ -109,7 +109,10 @@ impl Gateway {
 
         let rings: Arc<[RingStats]> = plan.executors.iter().map(|_| RingStats::default()).collect();
         let mut floor = prepared.start();
-        let hub = hub::spawn(std::mem::take(&mut floor.rings), to_journal, rings.clone())?;
+        let names_of_ids = Arc::new(dictionary(&config.gateway.id, &plan));
+        // One for each executor is a reload; the hub takes them every few milliseconds.
+        let (next_rings, nexts) = bounded(EXECUTORS_MAX);
+        let hub = hub::spawn(std::mem::take(&mut floor.rings), names_of_ids, nexts, to_journal, rings.clone())?;
         let statistics = Arc::new(Statistics::new(&plan));
         let statistics_stop = Arc::new(AtomicBool::new(false));
         let statistics_thread =
@@ -144,6 +147,7 @@ impl Gateway {
             missing,
             floor,
             hub,
+            next_rings,
             writer,
             outputs,
             statistics: statistics_thread,
@@ -228,6 +232,7 @@ impl Gateway {
         self.floor.stop();
         // Before the hub is waited for: on a full disk it waits for the journal, which would try for ever.
         self.writer.close();
+        drop(self.next_rings);
         let _ = self.hub.join();
         let delivered = self.rings.iter().map(|r| r.delivered.load(Relaxed)).sum::<u64>();
         let mut unsaved = None;

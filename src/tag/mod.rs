@@ -1,6 +1,7 @@
-//! Pure data that every other module shares: identities, samples, values, status codes, time.
+//! Pure data that every other module shares: identities and their names, samples, values, status codes, time.
 
 mod by_id;
+mod dictionary;
 mod id;
 mod sample;
 mod status;
@@ -8,6 +9,7 @@ mod time;
 mod value;
 
 pub use by_id::{ById, Id};
+pub use dictionary::{Dictionary, DictionaryTag};
 pub use id::{ExecutorId, GroupId, LinkId, TagId, UnitId};
 pub use sample::{GAP_TAG, Sample, flags};
 pub use status::Status;

@@ -10,9 +10,9 @@ use fieldbeat::config::{JournalConfig, MqttConfig, MqttVersion};
 use fieldbeat::hub::{Batch, clock_pair};
 use fieldbeat::limits::JOURNAL_BYTES_MIN;
 use fieldbeat::output::{OutputStats, mqtt};
-use fieldbeat::store::{BootId, Dictionary, DictionaryTag, Journal, spawn_writer};
+use fieldbeat::store::{BootId, Journal, spawn_writer};
 use fieldbeat::supervise::FollowJournal;
-use fieldbeat::tag::{ClockPair, ExecutorId, Nanos, Sample, ScalarType};
+use fieldbeat::tag::{ClockPair, Dictionary, DictionaryTag, ExecutorId, Nanos, Sample, ScalarType};
 
 use crate::alone;
 use crate::message::Message;
@@ -21,9 +21,9 @@ use crate::peers::{Mosquitto, Subscriber, wait};
 const TAGS: u32 = 1000;
 const BATCH: u32 = 8000;
 
-fn names() -> Dictionary {
+fn names() -> Arc<Dictionary> {
     let tag = |i| DictionaryTag { name: format!("t{i}"), ty: ScalarType::Int64 as u8, unit: String::new() };
-    Dictionary { gateway: "line-4".into(), tags: (0..TAGS).map(tag).collect(), groups: vec!["g".into()] }
+    Arc::new(Dictionary { gateway: "line-4".into(), tags: (0..TAGS).map(tag).collect(), groups: vec!["g".into()] })
 }
 
 /// Told by the number, and without a pattern.
@@ -31,7 +31,7 @@ fn value_of(number: u64) -> i64 {
     fastrand::Rng::with_seed(number).i64(..)
 }
 
-fn batch(first: u64, clock: ClockPair) -> Arc<Batch> {
+fn batch(names: &Arc<Dictionary>, first: u64, clock: ClockPair) -> Arc<Batch> {
     let slot = |i: u32| Sample {
         t_mono_ns: clock.mono.0,
         value: value_of(first + u64::from(i)) as u64,
@@ -47,6 +47,7 @@ fn batch(first: u64, clock: ClockPair) -> Arc<Batch> {
         slots,
         clock,
         drained: clock.mono,
+        names: names.clone(),
     })
 }
 
@@ -77,7 +78,7 @@ fn at_the_bound_the_oldest_goes_counted_and_the_output_goes_on_at_the_oldest_tha
     let dir = tempfile::tempdir().unwrap();
     let journal =
         JournalConfig { path: dir.path().into(), bytes_max: JOURNAL_BYTES_MIN, commit: Nanos::from_millis(20) };
-    let mut journal = Journal::open(&journal, BootId(7), names()).unwrap();
+    let mut journal = Journal::open(&journal, BootId(7)).unwrap();
     journal.register_cursors(&["cloud"]).unwrap();
     let reader = journal.reader();
     let (sender, batches) = crossbeam_channel::bounded(16);
@@ -89,11 +90,11 @@ fn at_the_bound_the_oldest_goes_counted_and_the_output_goes_on_at_the_oldest_tha
     let settings = config(broker.port);
     let handle = mqtt::spawn("cloud", "line-4", &settings, source, output.clone(), stop.clone()).unwrap();
 
-    let clock = clock_pair();
+    let (names, clock) = (names(), clock_pair());
     let mut made = 0;
     let mut make = |batches: u64| {
         for _ in 0..batches {
-            sender.send_timeout(batch(made, clock), Duration::from_secs(10)).unwrap();
+            sender.send_timeout(batch(&names, made, clock), Duration::from_secs(10)).unwrap();
             made += u64::from(BATCH);
         }
         made

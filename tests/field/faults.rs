@@ -36,7 +36,14 @@ impl Bench {
         let mut floor = floor::prepare(plan.clone(), scheduling).unwrap().start();
         let rings: Arc<[RingStats]> = plan.executors.iter().map(|_| RingStats::default()).collect();
         let (sender, batches) = crossbeam_channel::bounded::<Arc<Batch>>(64);
-        let hub = hub::spawn(std::mem::take(&mut floor.rings), sender, rings.clone()).unwrap();
+        let hub = hub::spawn(
+            std::mem::take(&mut floor.rings),
+            Arc::default(),
+            crossbeam_channel::never(),
+            sender,
+            rings.clone(),
+        )
+        .unwrap();
         let counted = std::thread::spawn(move || batches.iter().map(|b| u64::from(b.samples)).sum());
         Bench { plan, floor, rings, hub, counted }
     }

@@ -68,6 +68,50 @@ fn a_journal_of_a_newer_format_is_not_touched() {
 }
 
 #[test]
+fn a_journal_of_an_older_format_is_not_touched_and_says_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(dir.path(), 16 * MIB).unwrap());
+    with_table::<Str>(dir.path(), "meta", |table, txn| {
+        let mut mark = table.get(txn, "format").unwrap().unwrap().to_vec();
+        let at = mark.len() - 4;
+        mark[at] = 1;
+        table.put(txn, "format", &mark).unwrap();
+    });
+    let error = error(dir.path());
+    assert!(matches!(error, JournalError::OlderFormat { found: 1, .. }), "{error}");
+    assert!(error.to_string().contains("older version"), "{error}");
+    let Err(read_only) = JournalReader::open_read_only(dir.path()) else { panic!("opened") };
+    assert!(matches!(read_only, JournalError::OlderFormat { found: 1, .. }), "{read_only}");
+
+    // As the older one was: without one of our tables.
+    let older = tempfile::tempdir().unwrap();
+    with_table::<Str>(older.path(), "meta", |table, txn| {
+        table.put(txn, "format", b"fieldbeat journal \x01\0\0\0").unwrap();
+    });
+    let error = self::error(older.path());
+    assert!(matches!(error, JournalError::OlderFormat { found: 1, .. }), "{error}");
+}
+
+#[test]
+fn a_block_without_its_names_is_skipped_and_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = open(dir.path(), 16 * MIB).unwrap();
+    for (i, names) in ["a", "b", "c"].into_iter().enumerate() {
+        journal.append(&[batch_under(&names_of(names), 0, i as u64 * 100, 100)]).unwrap();
+    }
+    drop(journal);
+    with_table::<U64<BigEndian>>(dir.path(), "dictionaries", |table, txn| {
+        assert!(table.delete(txn, &0).unwrap());
+        let mut bytes = table.get(txn, &1).unwrap().unwrap().to_vec();
+        bytes[3] ^= 1;
+        table.put(txn, &1, &bytes).unwrap();
+    });
+    let reader = JournalReader::open_read_only(dir.path()).unwrap();
+    let seen: Vec<_> = blocks(&reader, 0).iter().map(|block| block.index).collect();
+    assert_eq!((seen, reader.stats().blocks_corrupt.load(Relaxed)), (vec![2], 2));
+}
+
+#[test]
 fn a_missing_journal_is_not_made_by_a_reader() {
     let dir = tempfile::tempdir().unwrap();
     for path in [dir.path().to_owned(), dir.path().join("none")] {

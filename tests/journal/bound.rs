@@ -3,7 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::Ordering::Relaxed;
 
-use fieldbeat::store::{BootId, Journal, Position};
+use fieldbeat::store::Position;
 use fieldbeat::tag::Nanos;
 
 use crate::common::*;
@@ -86,37 +86,4 @@ fn without_outputs_blocks_stay() {
         journal.append(&[batch(0, i * 10, 10)]).unwrap();
     }
     assert_eq!(journal.reader().oldest().unwrap(), Some(0));
-}
-
-#[test]
-fn names_go_with_the_last_block_that_needs_them() {
-    let dir = tempfile::tempdir().unwrap();
-    for boot in 1..=4u64 {
-        let mut names = names();
-        names.gateway = format!("boot {boot}");
-        let mut journal = Journal::open(&config(dir.path(), 16 * MIB), BootId(boot), names).unwrap();
-        journal.set_keep(Nanos::ZERO);
-        journal.register_cursors(&["cloud"]).unwrap();
-        // The third leaves no block.
-        if boot != 3 {
-            journal.append(&[batch(0, 0, 10)]).unwrap();
-        }
-        let seen: Vec<_> = blocks(&journal.reader(), 0).iter().map(|b| b.dictionary.gateway.clone()).collect();
-        match boot {
-            2 | 3 => assert_eq!(seen, ["boot 1", "boot 2"]),
-            4 => {
-                assert_eq!(seen, ["boot 1", "boot 2", "boot 4"]);
-                assert_eq!(boots(&journal), [1, 2, 4]);
-                journal.reader().save_cursor("cloud", Position { block: 2, samples: 0 }).unwrap();
-                journal.append(&[]).unwrap();
-                assert_eq!(boots(&journal), [4]);
-            }
-            _ => {}
-        }
-    }
-}
-
-/// The boots whose names are stored.
-fn boots(journal: &Journal) -> Vec<u64> {
-    journal.boots_with_names().unwrap().iter().map(|boot| boot.0).collect()
 }

@@ -7,8 +7,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use fieldbeat::config::JournalConfig;
 use fieldbeat::hub::Batch;
-use fieldbeat::store::{Block, BootId, Dictionary, DictionaryTag, Journal, JournalError, JournalReader};
-use fieldbeat::tag::{ClockPair, ExecutorId, Nanos, Sample};
+use fieldbeat::store::{Block, BootId, Journal, JournalError, JournalReader};
+use fieldbeat::tag::{ClockPair, Dictionary, DictionaryTag, ExecutorId, Nanos, Sample};
 
 pub const MIB: u64 = 1 << 20;
 pub const BOOT: BootId = BootId(0x0190_0000_0000_0001);
@@ -17,17 +17,27 @@ pub fn config(path: &Path, bytes_max: u64) -> JournalConfig {
     JournalConfig { path: path.to_owned(), bytes_max, commit: Nanos::from_millis(10) }
 }
 
-pub fn names() -> Dictionary {
-    let tag = |i| DictionaryTag { name: format!("tag{i}"), ty: 6, unit: String::new() };
-    Dictionary { gateway: "test".into(), tags: (0..10).map(tag).collect(), groups: vec!["g".into()] }
+/// The names of [`batch`].
+pub fn names() -> Arc<Dictionary> {
+    names_of("test")
+}
+
+pub fn names_of(gateway: &str) -> Arc<Dictionary> {
+    let tag = |i| DictionaryTag { name: format!("{gateway}.tag{i}"), ty: 6, unit: String::new() };
+    Arc::new(Dictionary { gateway: gateway.into(), tags: (0..10).map(tag).collect(), groups: vec!["g".into()] })
 }
 
 pub fn open(path: &Path, bytes_max: u64) -> Result<Journal, JournalError> {
-    Journal::open(&config(path, bytes_max), BOOT, names())
+    Journal::open(&config(path, bytes_max), BOOT)
 }
 
 /// Samples that are hard to compress: about 8 bytes each.
 pub fn batch(executor: u16, first_sequence: u64, samples: u32) -> Arc<Batch> {
+    batch_under(&names(), executor, first_sequence, samples)
+}
+
+/// The same under other names.
+pub fn batch_under(names: &Arc<Dictionary>, executor: u16, first_sequence: u64, samples: u32) -> Arc<Batch> {
     let mut random = fastrand::Rng::with_seed(first_sequence ^ (executor as u64) << 48);
     // One clock for all batches of a process, so that they may share blocks.
     static START_NS: OnceLock<i64> = OnceLock::new();
@@ -47,6 +57,7 @@ pub fn batch(executor: u16, first_sequence: u64, samples: u32) -> Arc<Batch> {
         slots: (0..samples).map(slot).collect(),
         clock: ClockPair { mono: Nanos(first_sequence), utc_ns },
         drained: Nanos(first_sequence),
+        names: names.clone(),
     })
 }
 

@@ -15,7 +15,10 @@ fn victim() {
     journal.register_cursors(&["cloud"]).unwrap();
     let mut next = journal.reader().accounts().unwrap().first().map_or(0, |account| account.next_sequence);
     loop {
-        journal.append(&[batch(0, next, SAMPLES), batch(1, next, SAMPLES)]).unwrap();
+        // A reload every now and then, to which the executors come one after the other.
+        let names = |after: u64| names_of(&((next / u64::from(SAMPLES) + after) / 3).to_string());
+        let batches = [batch_under(&names(0), 0, next, SAMPLES), batch_under(&names(1), 1, next, SAMPLES)];
+        journal.append(&batches).unwrap();
         next += SAMPLES as u64;
         println!("committed {next}");
     }
@@ -53,7 +56,15 @@ fn nothing_that_was_committed_is_lost_when_the_process_is_killed() {
             assert!(account.next_sequence >= committed, "round {round}: {committed} was committed: {account:?}");
         }
         assert!(committed == 0 || accounts.len() == 2, "round {round}: {accounts:?}");
-        assert_genuine(&blocks(&journal.reader(), 0), SAMPLES);
+        let reader = journal.reader();
+        let all = blocks(&reader, 0);
+        assert_genuine(&all, SAMPLES);
+        let held = reader.next_index().unwrap() - reader.oldest().unwrap().unwrap_or(0);
+        assert_eq!(all.len() as u64, held, "round {round}: every block has its names");
+        for block in all {
+            let change = block.batch.first_sequence / u64::from(SAMPLES) + u64::from(block.batch.executor.0);
+            assert_eq!(block.batch.names, names_of(&(change / 3).to_string()), "round {round}");
+        }
     }
     assert!(committed > 0, "no round lived long enough to commit");
 }

@@ -19,14 +19,14 @@ fn what_was_appended_is_there_after_opening_again() {
     let mut journal = open(&path, 16 * MIB).unwrap();
     journal.append(&[batch(0, 0, 100), batch(0, 100, 100), batch(1, 0, 100)]).unwrap();
     drop(journal);
-    let mut journal = Journal::open(&config(&path, 16 * MIB), BootId(BOOT.0 + 1), names()).unwrap();
+    let mut journal = Journal::open(&config(&path, 16 * MIB), BootId(BOOT.0 + 1)).unwrap();
     journal.append(&[batch(0, 0, 100)]).unwrap();
     let seen = blocks(&journal.reader(), 0);
     let of = |i: usize| (seen[i].index, seen[i].boot, seen[i].batch.executor.0, seen[i].batch.samples);
     assert_eq!(of(0), (0, BOOT, 0, 200));
     assert_eq!(of(1), (1, BOOT, 1, 100));
     assert_eq!(of(2), (2, BootId(BOOT.0 + 1), 0, 100));
-    assert_eq!(*seen[0].dictionary, names());
+    assert_eq!(seen[0].batch.names, names());
     assert_genuine(&seen, 100);
     let reader = journal.reader();
     assert_eq!(
@@ -83,7 +83,7 @@ fn the_thread_commits_as_a_group_and_everything_when_the_channel_closes() {
     let dir = tempfile::tempdir().unwrap();
     let mut config = config(dir.path(), 64 * MIB);
     config.commit = Nanos::from_millis(50);
-    let mut journal = Journal::open(&config, BOOT, names()).unwrap();
+    let mut journal = Journal::open(&config, BOOT).unwrap();
     journal.register_cursors(&["cloud"]).unwrap();
     let reader = journal.reader();
     let (sender, receiver) = crossbeam_channel::bounded(1024);

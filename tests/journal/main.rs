@@ -10,4 +10,5 @@ mod crash;
 mod disk;
 mod full;
 mod log;
+mod names;
 mod processes;

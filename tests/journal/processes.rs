@@ -16,7 +16,7 @@ fn follower() {
     loop {
         while let Some(block) = reader.block_at_or_after(index).unwrap() {
             assert_genuine(std::slice::from_ref(&block), 100);
-            assert_eq!(*block.dictionary, names());
+            assert_eq!(block.batch.names, names());
             println!("block {} {}", block.index, block.batch.first_sequence + block.batch.samples as u64);
             index = block.index + 1;
         }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use fieldbeat::hub::Batch;
 use fieldbeat::output::{JournalSource, SourceError};
-use fieldbeat::store::{Block, BootId, Dictionary, DictionaryTag, Position};
-use fieldbeat::tag::{ClockPair, ExecutorId, Nanos, Sample, ScalarType, flags};
+use fieldbeat::store::{Block, BootId, Position};
+use fieldbeat::tag::{ClockPair, Dictionary, DictionaryTag, ExecutorId, Nanos, Sample, ScalarType, flags};
 
 pub const BOOT: BootId = BootId(0x019a_a4b3_c7d1_0a2f);
 /// UTC of the monotonic zero.
@@ -26,10 +26,10 @@ struct Inner {
 pub struct MemoryJournal(Arc<(Mutex<Inner>, Condvar)>);
 
 impl MemoryJournal {
-    pub fn append(&self, dictionary: &Arc<Dictionary>, batch: Batch) {
+    pub fn append(&self, batch: Batch) {
         let mut inner = self.0.0.lock().unwrap();
         let index = inner.next;
-        inner.blocks.push_back(Block { index, boot: BOOT, dictionary: dictionary.clone(), batch });
+        inner.blocks.push_back(Block { index, boot: BOOT, batch });
         inner.next += 1;
         self.0.1.notify_all();
     }
@@ -148,9 +148,10 @@ impl Producer {
                 slots,
                 clock: ClockPair { mono: Nanos::ZERO, utc_ns: UTC_ZERO_NS },
                 drained: end,
+                names: self.dictionary.clone(),
             };
             self.sequences[usize::from(executor)] = sequence;
-            self.journal.append(&self.dictionary, batch);
+            self.journal.append(batch);
         }
         self.cycle += cycles;
     }

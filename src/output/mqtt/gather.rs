@@ -9,8 +9,8 @@ use super::topic::Topic;
 use crate::hub::BatchSample;
 use crate::limits::{MQTT_GATHERED_BYTES_MAX, MQTT_MESSAGE_BYTES_MIN};
 use crate::output::{JournalSource, SourceError};
-use crate::store::{Block, BootId, Dictionary, Position};
-use crate::tag::{ExecutorId, Nanos, flags};
+use crate::store::{Block, BootId, Position};
+use crate::tag::{Dictionary, ExecutorId, GroupId, Nanos, flags};
 
 /// A finished message.
 #[derive(Debug)]
@@ -34,6 +34,7 @@ pub(super) struct GatherSettings {
 /// A message that is being gathered.
 #[derive(Debug)]
 struct Open {
+    topic: String,
     payload: Vec<u8>,
     frame: Option<Frame>,
     samples: u32,
@@ -55,7 +56,7 @@ struct Cut {
     sample: u32,
 }
 
-/// The names of the blocks at hand.
+/// The names of an executor's blocks.
 #[derive(Debug)]
 struct Names {
     boot: BootId,
@@ -93,7 +94,8 @@ pub(super) struct Skipped {
 #[derive(Debug)]
 pub(super) struct Gather {
     settings: GatherSettings,
-    names: Option<Names>,
+    /// By executor: on a reload each changes over when it comes to it. All of one boot.
+    names: HashMap<ExecutorId, Names>,
     /// The next block to read.
     next: Position,
     /// Whether `next` goes on from something, so that missing blocks are a loss.
@@ -122,7 +124,7 @@ impl Gather {
     pub(super) fn new(settings: GatherSettings) -> Gather {
         Gather {
             settings,
-            names: None,
+            names: HashMap::new(),
             next: Position::default(),
             follows: false,
             cut: None,
@@ -231,7 +233,7 @@ impl Gather {
                 self.idle = true;
                 let batch = Duration::from_nanos(self.settings.batch.0);
                 let flush = self.flush;
-                self.finish_where(|open| flush || now.saturating_duration_since(open.begun) >= batch);
+                self.finish_where(|_, open| flush || now.saturating_duration_since(open.begun) >= batch);
             }
         }
     }
@@ -255,7 +257,7 @@ impl Gather {
         self.adopt_names(&block);
 
         let (batch, drained) = (self.settings.batch, block.batch.drained);
-        self.finish_where(|open| drained > open.drained + batch);
+        self.finish_where(|_, open| drained > open.drained + batch);
 
         let (mut slot, mut sample) = (0, 0);
         while sample < self.next.samples && slot < block.batch.slots.len() {
@@ -284,29 +286,37 @@ impl Gather {
         });
     }
 
-    /// A new boot or plan has new names: nothing gathered under the old ones may be mixed with it.
+    /// Ids mean something else in a new boot, or after a reload of their executor: what was gathered under the old
+    /// names is finished before anything is told with the new ones.
     fn adopt_names(&mut self, block: &Block) {
-        let same = |names: &Names| {
-            names.boot == block.boot
-                && (Arc::ptr_eq(&names.dictionary, &block.dictionary) || names.dictionary == block.dictionary)
-        };
-        if !self.names.as_ref().is_some_and(same) {
-            self.finish_where(|_| true);
-            let encoder = Encoder::new(&block.dictionary);
-            self.names = Some(Names { boot: block.boot, dictionary: block.dictionary.clone(), encoder });
+        if self.names.values().any(|names| names.boot != block.boot) {
+            self.finish_where(|_, _| true);
+            self.names.clear();
+        }
+        let (executor, dictionary) = (block.batch.executor, &block.batch.names);
+        let same = |names: &Names| Arc::ptr_eq(&names.dictionary, dictionary) || names.dictionary == *dictionary;
+        match self.names.get_mut(&executor) {
+            Some(names) if same(names) => names.dictionary = dictionary.clone(),
+            _ => {
+                self.finish_where(|of, _| of == executor);
+                let alike = self.names.values().find(|names| same(names));
+                let encoder = alike.map_or_else(|| Encoder::new(dictionary), |names| names.encoder.sibling());
+                self.names.insert(executor, Names { boot: block.boot, dictionary: dictionary.clone(), encoder });
+            }
         }
     }
 
     /// Cuts on until a message is finished or the block ends.
     fn cut_block(&mut self, mut cut: Cut, now: Instant) {
-        let Some(mut names) = self.names.take() else { return };
+        let executor = cut.block.batch.executor;
+        let Some(mut names) = self.names.remove(&executor) else { return };
         while self.ready.is_empty() && cut.slot < cut.block.batch.slots.len() {
             self.cut_run(&mut cut, &mut names, now);
             if self.open_bytes > MQTT_GATHERED_BYTES_MAX {
-                self.finish_where(|_| true);
+                self.finish_where(|_, _| true);
             }
         }
-        self.names = Some(names);
+        self.names.insert(executor, names);
         if cut.slot < cut.block.batch.slots.len() {
             self.cut = Some(cut);
         } else {
@@ -345,7 +355,7 @@ impl Gather {
                 && let Some(done) = open.take()
             {
                 self.next = position;
-                self.finish(key, *done, names);
+                self.finish(*done);
                 break;
             }
             let target = open.get_or_insert_with(|| Box::new(self.begin(key, names, batch.drained, position, now)));
@@ -369,44 +379,40 @@ impl Gather {
             "" => &self.settings.gateway,
             named => named,
         };
-        payload::open(&mut out, gateway, names.boot, key.0, &group_name(names, key.1));
-        Open { payload: out, frame: None, samples: 0, first, drained, t_mono_ns: None, begun: now }
+        let made_up;
+        let group = match names.dictionary.group(GroupId(key.1)) {
+            Some(name) => name,
+            None => {
+                made_up = format!("group-{}", key.1);
+                &made_up
+            }
+        };
+        payload::open(&mut out, gateway, names.boot, key.0, group);
+        let topic = self.settings.topic.for_group(group);
+        Open { topic, payload: out, frame: None, samples: 0, first, drained, t_mono_ns: None, begun: now }
     }
 
     /// Finishes the messages that are gathered and meet `due`, the oldest first.
-    fn finish_where(&mut self, due: impl Fn(&Open) -> bool) {
+    fn finish_where(&mut self, due: impl Fn(ExecutorId, &Open) -> bool) {
         let mut keys: Vec<_> =
-            self.open.iter().filter(|(_, open)| due(open)).map(|(key, open)| (open.first, *key)).collect();
-        if keys.is_empty() {
-            return;
-        }
+            self.open.iter().filter(|(key, open)| due(key.0, open)).map(|(key, open)| (open.first, *key)).collect();
         keys.sort_unstable_by_key(|(first, key)| (*first, key.0, key.1));
-        let Some(names) = self.names.take() else { return };
         for (_, key) in keys {
             if let Some(open) = self.open.remove(&key) {
                 self.open_bytes -= open.payload.len();
-                self.finish(key, *open, &names);
+                self.finish(*open);
             }
         }
-        self.names = Some(names);
     }
 
     /// Everything before the first sample of what is still gathered, and before the next sample to read,
     /// is in messages finished by now: that is how far this message's acknowledgement moves the cursor.
-    fn finish(&mut self, key: (ExecutorId, u16), open: Open, names: &Names) {
+    fn finish(&mut self, open: Open) {
         let covers = self.open.values().map(|other| other.first).fold(self.next, Position::min);
         let mut payload = open.payload;
         payload::close(&mut payload);
         self.typical_bytes = payload.len();
-        let topic = self.settings.topic.for_group(&group_name(names, key.1));
-        self.ready.push_back(Message { topic, payload, covers });
-    }
-}
-
-fn group_name(names: &Names, group: u16) -> std::borrow::Cow<'_, str> {
-    match names.dictionary.groups.get(usize::from(group)) {
-        Some(name) => name.as_str().into(),
-        None => format!("group-{group}").into(),
+        self.ready.push_back(Message { topic: open.topic, payload, covers });
     }
 }
 

@@ -21,9 +21,11 @@
 //!   the shortest form that reads back to the same bits, NaN and infinities as `null` (JSON has none), booleans,
 //!   strings (bytes that are no UTF-8 as U+FFFD), arrays of these; `null` while a tag was never read. A tag stands at most once in a frame.
 
+use std::sync::Arc;
+
 use crate::hub::BatchSample;
-use crate::store::{BootId, Dictionary};
-use crate::tag::{ClockPair, ExecutorId, Nanos, ScalarType, ValueType};
+use crate::store::BootId;
+use crate::tag::{ClockPair, Dictionary, ExecutorId, Nanos, ScalarType, ValueType};
 
 /// The most bytes of a number: `-1.7976931348623157e308` has 23.
 const NUMBER_BYTES_MAX: usize = 24;
@@ -45,8 +47,8 @@ pub(super) struct Frame {
 /// Writes samples with the names of one dictionary.
 #[derive(Debug)]
 pub(super) struct Encoder {
-    /// `"name":` by tag.
-    keys: Vec<Box<[u8]>>,
+    /// `"name":` by tag; nothing for an id that is not in use.
+    keys: Arc<[Box<[u8]>]>,
     /// By tag, the last frame that it stands in.
     last_frame: Vec<u64>,
     frames: u64,
@@ -56,18 +58,33 @@ pub(super) struct Encoder {
 impl Encoder {
     pub(super) fn new(dictionary: &Dictionary) -> Encoder {
         let key = |name: &str| {
+            if name.is_empty() {
+                return Box::default();
+            }
             let mut out = Vec::with_capacity(name.len() + 3);
             text(&mut out, name);
             out.push(b':');
             out.into_boxed_slice()
         };
-        let keys: Vec<_> = dictionary.tags.iter().map(|tag| key(&tag.name)).collect();
+        Encoder::of(dictionary.tags.iter().map(|tag| key(&tag.name)).collect())
+    }
+
+    /// Another one with the same names.
+    pub(super) fn sibling(&self) -> Encoder {
+        Encoder::of(self.keys.clone())
+    }
+
+    fn of(keys: Arc<[Box<[u8]>]>) -> Encoder {
         Encoder { last_frame: vec![0; keys.len()], keys, frames: 0, bytes: Vec::new() }
+    }
+
+    fn key(&self, tag: usize) -> Option<&[u8]> {
+        self.keys.get(tag).map(AsRef::as_ref).filter(|key| !key.is_empty())
     }
 
     /// The most bytes that [`Encoder::push`] adds for this sample.
     pub(super) fn bytes_max(&self, item: &BatchSample<'_>) -> usize {
-        let key = self.keys.get(item.sample.tag as usize).map_or(NUMBER_BYTES_MAX, |key| key.len());
+        let key = self.key(item.sample.tag as usize).map_or(NUMBER_BYTES_MAX, <[u8]>::len);
         // A control character takes six bytes, and eight bytes of an array at most a number and a comma.
         let long = item.payload.len() * crate::tag::Sample::PAYLOAD_BYTES * 6;
         FRAME_BYTES_MAX + key + NUMBER_BYTES_MAX + long
@@ -84,7 +101,7 @@ impl Encoder {
         let sample = item.sample;
         let tag = sample.tag as usize;
         // A tag that the dictionary lacks gets a frame of its own, so that its made-up name cannot stand twice.
-        let known = tag < self.keys.len();
+        let known = self.key(tag).is_some();
         let joins = frame.as_ref().is_some_and(|f| {
             known
                 && f.t_mono_ns == sample.t_mono_ns
@@ -115,7 +132,7 @@ impl Encoder {
             next_sequence: item.sequence.wrapping_add(1),
             id,
         });
-        match self.keys.get(tag) {
+        match self.key(tag) {
             Some(key) => {
                 out.extend_from_slice(key);
                 self.last_frame[tag] = id;
@@ -209,8 +226,7 @@ fn write<T: serde::Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
 mod tests {
     use super::*;
     use crate::hub::Batch;
-    use crate::store::DictionaryTag;
-    use crate::tag::{Sample, Status, flags};
+    use crate::tag::{DictionaryTag, Sample, Status, flags};
 
     fn dictionary(names: &[&str]) -> Dictionary {
         let tags = names.iter().map(|name| DictionaryTag { name: (*name).into(), ..Default::default() }).collect();
@@ -225,8 +241,9 @@ mod tests {
         let samples = slots.len() as u32;
         let clock = ClockPair { mono: Nanos(5_000), utc_ns: 1_763_693_956_123_456_789 };
         let executor = ExecutorId(0);
-        let batch = Batch { executor, first_sequence: 1200, samples, slots, clock, drained: Nanos::ZERO };
-        let mut encoder = Encoder::new(&dictionary(names));
+        let names = Arc::new(dictionary(names));
+        let mut encoder = Encoder::new(&names);
+        let batch = Batch { executor, first_sequence: 1200, samples, slots, clock, drained: Nanos::ZERO, names };
         let (mut out, mut frame) = (Vec::new(), None);
         open(&mut out, "line-4", BootId(0xa2f), executor, "fast");
         for item in batch.iter() {
@@ -293,6 +310,13 @@ mod tests {
             (1207, 0, "#9"),
         ];
         assert_eq!(seen, expected.map(|(s, q, n)| (s, q, n.to_string())));
+    }
+
+    #[test]
+    fn a_tag_without_a_name_has_its_id_for_one() {
+        let slots = vec![sample(0, ScalarType::Uint16, 1), sample(1, ScalarType::Uint16, 2)];
+        let text = encode(&["", "b"], slots);
+        assert!(text.contains("\"values\":{\"#0\":1,\"b\":2}"), "{text}");
     }
 
     #[test]

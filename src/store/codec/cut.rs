@@ -1,11 +1,11 @@
-//! Cuts and joins batches into blocks: one executor each, contiguous, of bounded size.
+//! Cuts and joins batches into blocks: one executor each, of equal names, contiguous, of bounded size.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use crate::hub::Batch;
 use crate::limits::{BLOCK_SAMPLES_MAX, BLOCK_SLOTS_MAX, CLOCK_JOIN_MAX};
-use crate::tag::{ClockPair, ExecutorId, Nanos, Sample};
+use crate::tag::{ClockPair, Dictionary, ExecutorId, Nanos, Sample};
 
 /// A block to be: slots of one or more batches. Its clock is the first batch's.
 #[derive(Debug)]
@@ -16,6 +16,7 @@ pub struct CutBlock<'a> {
     pub slots: usize,
     pub clock: ClockPair,
     pub drained: Nanos,
+    pub names: &'a Arc<Dictionary>,
     parts: Vec<(&'a Batch, Range<usize>)>,
 }
 
@@ -35,7 +36,7 @@ fn split_sample(slots: &[Sample]) -> Option<(&Sample, &[Sample], &[Sample])> {
 }
 
 /// Blocks for `batches`. A batch that continues its executor's last one joins its block while that has room
-/// and their clocks agree.
+/// and their names and clocks agree.
 pub fn cut(batches: &[Arc<Batch>]) -> Cut<'_> {
     let mut out = Cut::default();
     for batch in batches {
@@ -77,6 +78,7 @@ impl<'a> CutBlock<'a> {
             slots: 0,
             clock: batch.clock,
             drained: batch.drained,
+            names: &batch.names,
             parts: vec![(batch, at..at)],
         }
     }
@@ -84,7 +86,8 @@ impl<'a> CutBlock<'a> {
     fn is_continued_by(&self, batch: &Batch) -> bool {
         let contiguous = self.first_sequence.checked_add(self.samples as u64) == Some(batch.first_sequence);
         let step_ns = batch.clock.utc_ns.abs_diff(self.clock.utc_ns_of(batch.clock.mono));
-        contiguous && step_ns <= CLOCK_JOIN_MAX.0
+        let same_names = Arc::ptr_eq(self.names, &batch.names) || *self.names == batch.names;
+        contiguous && step_ns <= CLOCK_JOIN_MAX.0 && same_names
     }
 
     fn has_room_for(&self, slots: usize) -> bool {
@@ -120,7 +123,8 @@ mod tests {
     fn batch(executor: u16, first_sequence: u64, slots: Vec<Sample>, utc_ns: i64) -> Arc<Batch> {
         let samples = slots.len() as u32;
         let clock = ClockPair { mono: Nanos(0), utc_ns };
-        Arc::new(Batch { executor: ExecutorId(executor), first_sequence, samples, slots, clock, drained: Nanos(0) })
+        let (executor, names) = (ExecutorId(executor), Arc::default());
+        Arc::new(Batch { executor, first_sequence, samples, slots, clock, drained: Nanos(0), names })
     }
 
     fn seen(batches: &[Arc<Batch>]) -> Vec<(u16, u64, usize)> {
@@ -141,6 +145,16 @@ mod tests {
         assert_eq!(seen(&gap), [(0, 0, 10), (0, 11, 10)]);
         let step = [batch(0, 0, ten.clone(), 0), batch(0, 10, ten, -1_000_000_000)];
         assert_eq!(seen(&step), [(0, 0, 10), (0, 10, 10)]);
+    }
+
+    #[test]
+    fn other_names_start_a_new_block_and_equal_ones_do_not() {
+        let named = |first_sequence, gateway: &str| {
+            let names = Arc::new(Dictionary { gateway: gateway.into(), ..Dictionary::default() });
+            Arc::new(Batch { names, ..Batch::clone(&batch(0, first_sequence, vec![Sample::default(); 10], 0)) })
+        };
+        let batches = [named(0, "a"), named(10, "a"), named(20, "b"), named(30, "a")];
+        assert_eq!(seen(&batches), [(0, 0, 20), (0, 20, 10), (0, 30, 10)]);
     }
 
     #[test]

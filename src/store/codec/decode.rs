@@ -1,6 +1,7 @@
 //! Bytes to samples. The bytes are not trusted: every count is checked before anything is sized by it.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::encode::{Cycles, Prediction};
 use super::header::Header;
@@ -9,11 +10,11 @@ use super::values::{self, Float32s, Float64s, Words};
 use crate::hub::Batch;
 use crate::store::column::words;
 use crate::store::wire::{Malformed, Reader, unzigzag};
-use crate::tag::Sample;
+use crate::tag::{Dictionary, Sample};
 
-/// Reads a block. Needs at most about 100 bytes a slot of [`crate::limits::BLOCK_SLOTS_MAX`] while it runs,
+/// Reads a block, whose header refers to `names`. Needs at most about 100 bytes a slot of [`crate::limits::BLOCK_SLOTS_MAX`] while it runs,
 /// whatever the bytes say.
-pub fn decode(bytes: &[u8]) -> Result<(Header, Batch), Malformed> {
+pub fn decode(bytes: &[u8], names: Arc<Dictionary>) -> Result<(Header, Batch), Malformed> {
     let (header, body) = Header::read_with_body(bytes)?;
     let slots = decode_body(body, header.samples as usize, header.slots as usize)?;
     let batch = Batch {
@@ -23,6 +24,7 @@ pub fn decode(bytes: &[u8]) -> Result<(Header, Batch), Malformed> {
         slots,
         clock: header.clock,
         drained: header.drained,
+        names,
     };
     Ok((header, batch))
 }

@@ -6,9 +6,9 @@ use super::cut::CutBlock;
 use super::header::Header;
 use super::layout::{Class, Entry, Layout, SeriesTable};
 use super::values::{self, Choice, Float32s, Float64s, Words};
-use crate::store::BootId;
 use crate::store::column::put_words;
 use crate::store::wire::{Malformed, put_varint, zigzag};
+use crate::store::{BootId, NamesId};
 use crate::tag::{Nanos, Sample};
 
 /// Encodes blocks; keeps its buffers from one to the next.
@@ -56,12 +56,13 @@ struct Frame {
 }
 
 impl Encoder {
-    /// Appends the block's bytes to `out`.
+    /// Appends the block's bytes to `out`. `names` are stored ones, equal to the block's.
     pub fn encode(
         &mut self,
         out: &mut Vec<u8>,
         block: &CutBlock<'_>,
         boot: BootId,
+        names: NamesId,
         log_samples: u64,
     ) -> Result<(), Malformed> {
         self.find_frames(block);
@@ -77,6 +78,7 @@ impl Encoder {
         let times = || self.frames.iter().map(|frame| Nanos(frame.common.t_mono_ns));
         let header = Header {
             boot,
+            names,
             executor: block.executor,
             first_sequence: block.first_sequence,
             log_samples,

@@ -1,21 +1,23 @@
 //! The fixed front of a block: enough to order, count and drop it without decoding the rest.
 
 use crate::limits::{BLOCK_SAMPLES_MAX, BLOCK_SLOTS_MAX};
-use crate::store::BootId;
 use crate::store::checksum::crc32;
 use crate::store::wire::{Malformed, Reader};
+use crate::store::{BootId, NamesId};
 use crate::tag::{ClockPair, ExecutorId, Nanos};
 
 /// Of this layout of a block.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Bytes of a header.
-pub const HEADER_BYTES: usize = 88;
+pub const HEADER_BYTES: usize = 96;
 
 /// What a block says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
     pub boot: BootId,
+    /// What the ids of its samples mean.
+    pub names: NamesId,
     pub executor: ExecutorId,
     pub first_sequence: u64,
     /// Samples in the log before this block, since the journal was made.
@@ -49,6 +51,7 @@ impl Header {
         out.extend([VERSION, 0]);
         out.extend(self.executor.0.to_le_bytes());
         out.extend(self.boot.0.to_le_bytes());
+        out.extend(self.names.0.to_le_bytes());
         out.extend(self.log_samples.to_le_bytes());
         out.extend(self.first_sequence.to_le_bytes());
         out.extend(self.samples.to_le_bytes());
@@ -87,6 +90,7 @@ impl Header {
         let header = Header {
             executor: ExecutorId(reader.u16()?),
             boot: BootId(reader.u64()?),
+            names: NamesId(reader.u64()?),
             log_samples: reader.u64()?,
             first_sequence: reader.u64()?,
             samples: reader.u32()?,

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::hub::Batch;
 use crate::limits::{BLOCK_SAMPLES_MAX, BLOCK_SLOTS_MAX};
-use crate::store::BootId;
+use crate::store::{BootId, NamesId};
 use crate::tag::{ClockPair, ExecutorId, Nanos, Sample, flags};
 
 fn batch(slots: Vec<Sample>) -> Arc<Batch> {
@@ -18,6 +18,7 @@ fn batch(slots: Vec<Sample>) -> Arc<Batch> {
         slots,
         clock: ClockPair { mono: Nanos(5), utc_ns: -7 },
         drained: Nanos(u64::MAX),
+        names: Arc::default(),
     };
     batch.samples = batch.iter().count() as u32;
     Arc::new(batch)
@@ -27,7 +28,7 @@ fn encode_all(encoder: &mut Encoder, batches: &[Arc<Batch>]) -> Vec<Vec<u8>> {
     let mut log_samples = 11;
     let encode = |block: &CutBlock<'_>| {
         let mut out = Vec::new();
-        encoder.encode(&mut out, block, BootId(9), log_samples).unwrap();
+        encoder.encode(&mut out, block, BootId(9), NamesId(4), log_samples).unwrap();
         log_samples += block.samples as u64;
         out
     };
@@ -37,9 +38,10 @@ fn encode_all(encoder: &mut Encoder, batches: &[Arc<Batch>]) -> Vec<Vec<u8>> {
 fn assert_round_trip(encoder: &mut Encoder, batch: &Arc<Batch>) {
     let mut slots = Vec::new();
     for bytes in encode_all(encoder, std::slice::from_ref(batch)) {
-        let (header, block) = decode(&bytes).unwrap();
+        let (header, block) = decode(&bytes, batch.names.clone()).unwrap();
         assert_eq!(header, Header::read(&bytes).unwrap());
         assert_eq!((header.boot, header.executor, header.drained), (BootId(9), batch.executor, batch.drained));
+        assert_eq!(header.names, NamesId(4));
         assert_eq!((block.clock, block.samples as usize), (batch.clock, block.iter().count()));
         slots.extend(block.slots);
     }
@@ -102,7 +104,7 @@ proptest! {
         let mut bytes = encode_all(&mut Encoder::default(), &[batch(slots)]).remove(0);
         let at = at.index(bytes.len());
         bytes[at] ^= 1 << bit;
-        prop_assert!(decode(&bytes).is_err());
+        prop_assert!(decode(&bytes, Arc::default()).is_err());
     }
 
     /// Behind the checksum: the body's reader stands on its own.
@@ -134,7 +136,7 @@ proptest! {
     #[test]
     fn any_bytes_are_samples_or_an_error(body in proptest::collection::vec(any::<u8>(), 0..300), samples in 1usize..2000) {
         let _ = super::decode::decode_body(&body, samples, samples + 10);
-        let _ = decode(&body);
+        let _ = decode(&body, Arc::default());
     }
 }
 

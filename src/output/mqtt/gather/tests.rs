@@ -8,8 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::hub::Batch;
-use crate::store::DictionaryTag;
-use crate::tag::{ClockPair, Sample, ScalarType};
+use crate::tag::{ClockPair, DictionaryTag, Sample, ScalarType};
 
 const GROUPS: u16 = 3;
 
@@ -64,8 +63,9 @@ fn blocks(shape: &[(u16, Vec<u16>)]) -> Blocks {
             slots,
             clock: ClockPair::default(),
             drained: Nanos(index as u64 * 10_000_000),
+            names: dictionary.clone(),
         };
-        Block { index: index as u64, boot: BootId(1), dictionary: dictionary.clone(), batch }
+        Block { index: index as u64, boot: BootId(1), batch }
     };
     Blocks(Mutex::new(shape.iter().enumerate().map(make).collect()))
 }
@@ -186,4 +186,119 @@ fn names_of_another_boot_are_never_mixed_with_those_before() {
         .map(|m| serde_json::from_slice::<serde_json::Value>(&m.payload).unwrap()["boot"].as_str().unwrap().into())
         .collect();
     assert_eq!(boots, [BootId(1).to_string(), BootId(2).to_string()]);
+}
+
+/// A message: executor, topic, and the name and value of each sample.
+type Told = (u16, String, Vec<(String, u64)>);
+
+/// What is told of all blocks, in order.
+fn told(source: &Blocks, gather: &mut Gather) -> Vec<Told> {
+    std::iter::from_fn(|| gather.next(source, Instant::now()).unwrap())
+        .map(|message| {
+            let json: serde_json::Value = serde_json::from_slice(&message.payload).unwrap();
+            let frames = json["frames"].as_array().unwrap().iter();
+            let values = frames.flat_map(|f| f["values"].as_object().unwrap());
+            let values = values.map(|(name, value)| (name.clone(), value.as_u64().unwrap())).collect();
+            (json["executor"].as_u64().unwrap() as u16, message.topic, values)
+        })
+        .collect()
+}
+
+/// Names of one tag and one group, all else not in use.
+fn renamed(tag: usize, name: &str, group: usize, group_name: &str) -> Arc<Dictionary> {
+    let mut names = Dictionary { gateway: "line-4".into(), ..Dictionary::default() };
+    names.tags.resize(tag + 1, DictionaryTag::default());
+    names.tags[tag].name = name.into();
+    names.groups.resize(group + 1, String::new());
+    names.groups[group] = group_name.into();
+    Arc::new(names)
+}
+
+#[test]
+fn an_id_that_means_something_else_after_a_reload_is_told_by_the_name_it_had() {
+    let source = blocks(&[(0, vec![2; 3]), (0, vec![2; 2]), (0, vec![2; 2])]);
+    let (before, after) = (renamed(2, "a", 2, "slow"), renamed(2, "b", 2, "fast"));
+    let names = [&before, &after, &after];
+    source.0.lock().unwrap().iter_mut().zip(names).for_each(|(block, names)| block.batch.names = names.clone());
+    let mut gather = gather(100_000, 100_000);
+    gather.restart(None, 100_000);
+    gather.flush();
+    let of = |name: &str, values: std::ops::Range<u64>| values.map(|v| (name.to_string(), v)).collect::<Vec<_>>();
+    let expected = [(0, "slow".to_string(), of("a", 0..3)), (0, "fast".to_string(), of("b", 3..7))];
+    assert_eq!(told(&source, &mut gather), expected);
+
+    // The same once more from the middle of the first block: back to the old names.
+    gather.restart(Some(Position { block: 0, samples: 1 }), 100_000);
+    gather.flush();
+    let expected = [(0, "slow".to_string(), of("a", 1..3)), (0, "fast".to_string(), of("b", 3..7))];
+    assert_eq!(told(&source, &mut gather), expected);
+}
+
+#[test]
+fn equal_names_go_on_being_gathered_together() {
+    let source = blocks(&[(0, vec![0; 3]), (0, vec![0; 3]), (0, vec![0; 3])]);
+    // Equal, each decoded anew.
+    source.0.lock().unwrap().iter_mut().for_each(|block| block.batch.names = dictionary());
+    let mut gather = gather(100_000, 100_000);
+    gather.restart(None, 100_000);
+    gather.flush();
+    let message = gather.next(&source, Instant::now()).unwrap().unwrap();
+    assert_eq!(samples_of(&message), (0..9).map(|n| (0, n)).collect::<Vec<_>>());
+}
+
+#[test]
+fn executors_change_over_on_their_own_and_cut_no_message_of_another() {
+    // Executor 0 has the new names from its second block on; executor 1 keeps the old ones.
+    let source = blocks(&[(0, vec![2]), (1, vec![2]), (0, vec![2]), (1, vec![2]), (0, vec![2]), (1, vec![2])]);
+    let (before, after) = (renamed(2, "a", 2, "g"), renamed(2, "b", 2, "g"));
+    for block in source.0.lock().unwrap().iter_mut() {
+        let new = block.batch.executor.0 == 0 && block.index > 0;
+        block.batch.names = if new { after.clone() } else { before.clone() };
+    }
+    let mut gather = gather(100_000, 100_000);
+    gather.restart(None, 100_000);
+    gather.flush();
+    let of = |name: &str, values: &[u64]| values.iter().map(|v| (name.to_string(), *v)).collect::<Vec<_>>();
+    let mut told = told(&source, &mut gather);
+    told.sort();
+    let group = || "g".to_string();
+    assert_eq!(told, [(0, group(), of("a", &[0])), (0, group(), of("b", &[1, 2])), (1, group(), of("a", &[0, 1, 2]))]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn no_message_mixes_two_meanings_of_an_id(
+        shape in prop::collection::vec((0u16..3, prop::collection::vec(0..GROUPS, 1..20)), 1..30),
+        // By block: which names, if its executor has come that far.
+        changes in prop::collection::vec(0usize..4, 30),
+        batch_ms in prop::sample::select(vec![0u64, 15, 100_000]),
+        bytes_max in prop::sample::select(vec![512usize, 100_000]),
+    ) {
+        let source = blocks(&shape);
+        let mut meaning = HashMap::new();
+        for (block, names) in source.0.lock().unwrap().iter_mut().zip(&changes) {
+            let mut dictionary = Dictionary { gateway: "line-4".into(), ..Dictionary::default() };
+            let tag = |i: u16| DictionaryTag { name: format!("t{i} of {names}"), ..DictionaryTag::default() };
+            dictionary.tags = (0..GROUPS).map(tag).collect();
+            dictionary.groups = (0..GROUPS).map(|g| format!("g{g} of {names}")).collect();
+            block.batch.names = Arc::new(dictionary);
+            let all = block.batch.iter().map(|s| ((block.batch.executor.0, s.sequence), (s.sample.group, *names)));
+            meaning.extend(all);
+        }
+        let mut gather = gather(batch_ms, bytes_max);
+        gather.restart(None, bytes_max);
+        gather.flush();
+        let mut delivered = 0;
+        for (executor, topic, values) in told(&source, &mut gather) {
+            for (name, sequence) in values {
+                let (id, names) = meaning[&(executor, sequence)];
+                prop_assert_eq!(&topic, &format!("g{id} of {names}"));
+                prop_assert_eq!(name, format!("t{id} of {names}"));
+                delivered += 1;
+            }
+        }
+        prop_assert_eq!(delivered, meaning.len());
+    }
 }
