@@ -179,7 +179,10 @@ impl<W: World, L: Link<W>> Executor<W, L> {
 
     fn adopt_connections(&mut self, now: Nanos) {
         while let Ok(Connected { link, conn }) = self.connected.pop() {
-            let Some(at) = self.links.iter().position(|l| l.id() == link) else { continue };
+            let Some(at) = self.links.iter().position(|l| l.id() == link) else {
+                self.floor.give_up(link, conn, super::link::CloseReason::Removed);
+                continue;
+            };
             if self.floor.world.attach(conn, at as u32) {
                 self.links[at].adopt(conn, now, &mut self.floor);
             } else {

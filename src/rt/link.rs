@@ -37,6 +37,8 @@ pub enum CloseReason {
     Silent,
     /// The executor could not watch it.
     Refused,
+    /// The link left the plan or got another target.
+    Removed,
     /// The gateway stops.
     Stopped,
 }
@@ -54,7 +56,7 @@ impl<W: World> Floor<W> {
     pub fn give_up(&mut self, link: LinkId, conn: Conn, reason: CloseReason) {
         self.world.detach(conn);
         // There is room: a link has one connection at a time, and gets a new one only after the connector
-        // took the old one out of this ring.
+        // took the old one out of this ring; nor does the connector hand out more than fit into it.
         let pushed = self.closed.push(Closed { link, conn, reason });
         debug_assert!(pushed.is_ok());
     }

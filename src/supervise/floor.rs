@@ -13,7 +13,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::config::Guard;
 use crate::limits;
-use crate::link::connector::{Connector, ExecutorPort, LinkNote, LinkNotes};
+use crate::link::connector::{Connector, ExecutorPort, LinkNotes};
 use crate::link::modbus::ModbusTcp;
 use crate::plan::{ExecutorPlan, Plan};
 use crate::rt::thread::{self as rt_thread, Missing};
@@ -84,14 +84,13 @@ pub fn prepare(plan: Arc<Plan>, scheduling: Scheduling) -> io::Result<Prepared> 
         plan.tags.iter().map(|tag| tag.ty.long_bytes_max()),
         Status::BAD_WAITING_FOR_INITIAL_DATA.0,
     ));
-    let notes: LinkNotes = Arc::new(std::sync::Mutex::new(vec![LinkNote::default(); plan.links.len()]));
     let stop = Arc::new(AtomicBool::new(false));
     let mut floor = Floor {
         image,
         counters,
         rings: Vec::new(),
         reports: Vec::new(),
-        notes,
+        notes: LinkNotes::default(),
         missing: Vec::new(),
         guards: Vec::new(),
         threads: Vec::new(),
