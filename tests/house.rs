@@ -136,7 +136,8 @@ fn the_map_has_no_circle() {
 fn the_floor_does_not_allocate_lock_or_log() {
     let mut wrong = Vec::new();
     for (path, text) in code() {
-        let floor = matches!(module_of(&path), "rt" | "link") && !BESIDE_THE_FLOOR.iter().any(|beside| path.starts_with(beside));
+        let floor = matches!(module_of(&path), "rt" | "link")
+            && !BESIDE_THE_FLOOR.iter().any(|beside| path.starts_with(beside));
         if floor {
             wrong.extend(NOT_ON_THE_FLOOR.iter().filter(|w| text.contains(**w)).map(|w| format!("{path}: {w}")));
         }
