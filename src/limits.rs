@@ -63,6 +63,15 @@ pub const PROBE_PAUSE_MAX: Nanos = Nanos::from_millis(15_000);
 /// First and longest pause between attempts to connect, before jitter.
 pub const CONNECT_PAUSE_MIN: Nanos = Nanos::from_millis(250);
 pub const CONNECT_PAUSE_MAX: Nanos = Nanos::from_millis(15_000);
+/// A connection that lives this long was a good one: the next pause starts small again.
+pub const CONNECT_STABLE_AFTER: Nanos = Nanos::from_millis(10_000);
+/// A connection that lives this long has ended the trouble before it: a device that accepts and drops, or talks
+/// nonsense, is not told as well again with each attempt.
+pub const CONNECT_MENDED_AFTER: Nanos = Nanos::from_millis(1_000);
+/// How often the connector looks into the executors' rings, which cannot wake it.
+pub const CONNECT_POLL: Nanos = Nanos::from_millis(20);
+/// Attempts to connect under way at once: a thread each, and dead hosts hold theirs for the whole timeout.
+pub const CONNECT_WORKERS_MAX: usize = 16;
 /// The longest sleep of an executor: how late it can notice a new connection or the order to stop.
 pub const EXECUTOR_SLEEP_MAX: Nanos = Nanos::from_millis(20);
 
@@ -170,5 +179,6 @@ pub const DOCTOR_FILE_BYTES_MAX: u64 = 64 << 10;
 const _: () = assert!(MODBUS_REGISTERS_MAX as usize * 2 + 9 <= MODBUS_ADU_BYTES_MAX);
 const _: () = assert!(MODBUS_BITS_MAX as usize / 8 + 9 <= MODBUS_ADU_BYTES_MAX);
 const _: () = assert!(RING_SLOTS_MIN < RING_SLOTS_MAX);
+const _: () = assert!(CONNECT_PAUSE_MIN.0 < CONNECT_PAUSE_MAX.0 && CONNECT_MENDED_AFTER.0 < CONNECT_STABLE_AFTER.0);
 const _: () = assert!(TAGS_MAX < crate::tag::GAP_TAG as usize);
 const _: () = assert!(BATCH_SAMPLES_MAX <= BLOCK_SAMPLES_MAX);

@@ -9,7 +9,6 @@ use clap::Args;
 
 use super::files;
 use crate::config::{Config, LinkProtocol};
-use crate::link::connector::LinkNote;
 use crate::plan::{self, Plan};
 use crate::rt::{Reading, monotonic_now};
 use crate::supervise::floor::{self, Floor, Scheduling};
@@ -99,7 +98,7 @@ fn settled(floor: &Floor, plan: &Plan) -> bool {
 
 fn print(floor: &Floor, plan: &Plan) -> bool {
     let now = monotonic_now();
-    let notes: Vec<LinkNote> = floor.notes.lock().map(|n| n.clone()).unwrap_or_default();
+    let notes = floor.notes.lock().map(|notes| notes.clone()).unwrap_or_default();
     let width = plan.tags.values().map(|t| t.name.len()).max().unwrap_or(0);
     let mut all_good = true;
     let mut troubled = vec![false; plan.links.end()];
@@ -117,9 +116,9 @@ fn print(floor: &Floor, plan: &Plan) -> bool {
         let unit = if tag.unit.is_empty() { String::new() } else { format!(" {}", tag.unit) };
         println!("{:<width$}  {value}{unit}  {status}  {age}", tag.name);
     }
-    for ((link, note), troubled) in plan.links.values().zip(notes).zip(troubled) {
-        if troubled && !note.trouble.is_empty() {
-            eprintln!("link \"{}\": {}", link.name, note.trouble);
+    for (id, note) in &notes {
+        if troubled.get(id.index()) == Some(&true) && !note.trouble.is_empty() {
+            eprintln!("link \"{}\": {}", plan.links[*id].name, note.trouble);
         }
     }
     all_good

@@ -47,6 +47,8 @@ pub(super) struct Slots<L> {
     pub to_send: Box<[bool]>,
     /// [`LinkChange::target`] of each.
     pub targets: Box<[u32]>,
+    /// Of all plans so far.
+    pub newest_target: u32,
 }
 
 impl<L> Slots<L> {
@@ -56,6 +58,7 @@ impl<L> Slots<L> {
             deadlines: vec![Nanos::NEVER; len].into_boxed_slice(),
             to_send: vec![false; len].into_boxed_slice(),
             targets: vec![0; len].into_boxed_slice(),
+            newest_target: 0,
         }
     }
 
@@ -163,6 +166,7 @@ impl<L> Adoption<L> {
                 bigger.deadlines[at] = slots.deadlines[at];
                 bigger.targets[at] = slots.targets[at];
             }
+            bigger.newest_target = slots.newest_target;
             std::mem::swap(bigger, slots);
         }
         for release in &mut self.releases {
@@ -176,6 +180,7 @@ impl<L> Adoption<L> {
             let at = change.id.index();
             if !change.takes_over {
                 slots.targets[at] = change.target;
+                slots.newest_target = slots.newest_target.max(change.target);
             }
             std::mem::swap(&mut slots.links[at], &mut change.link);
             match (&mut slots.links[at], &mut change.link) {

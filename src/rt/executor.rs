@@ -173,7 +173,12 @@ impl<W: World, L: Link<W>> Executor<W, L> {
     }
 
     fn adopt_connections(&mut self, now: Nanos) {
-        while let Ok(Connected { link: id, conn, target }) = self.connected.pop() {
+        while let Ok(next) = self.connected.peek() {
+            // For a plan that is on its way; what comes behind it can wait as long.
+            if next.target > self.slots.newest_target {
+                return;
+            }
+            let Ok(Connected { link: id, conn, target }) = self.connected.pop() else { return };
             // It may have been made for a link that has left, or for where the device was before.
             let wanted = self.slots.targets.get(id.index()) == Some(&target);
             let Some(link) = self.slots.links.get_mut(id.index()).and_then(Option::as_mut).filter(|_| wanted) else {

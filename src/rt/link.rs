@@ -37,10 +37,10 @@ pub enum CloseReason {
     Silent,
     /// The executor could not watch it.
     Refused,
+    /// The link left the plan or got another target.
+    Removed,
     /// The gateway stops.
     Stopped,
-    /// The link left the plan, or its device is somewhere else now.
-    Removed,
 }
 
 impl<W: World> Floor<W> {
@@ -61,7 +61,7 @@ impl<W: World> Floor<W> {
     /// Gives a connection back that is not watched.
     pub(super) fn send_back(&mut self, link: LinkId, conn: Conn, reason: CloseReason) {
         // There is room: a link has one connection at a time, and gets a new one only after the connector
-        // took the old one out of this ring.
+        // took the old one out of this ring; nor does the connector hand out more than fit into it.
         let pushed = self.closed.push(Closed { link, conn, reason });
         debug_assert!(pushed.is_ok());
     }

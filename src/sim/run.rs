@@ -187,7 +187,7 @@ impl<'s, P: Parts> Run<'s, P> {
             let world = parts.world(SimWorld(field.clone()));
             let mut executor = Executor::new(id, plan, parts_of_links, world, wiring);
             executor.start_at(Clock { start: START, guard: Nanos::from_micros(rng.u64(..60)) });
-            let connector = SimConnector::new(connected_in, closed_out, field.clone(), rng.fork());
+            let connector = SimConnector::new((plan, links), connected_in, closed_out, field.clone(), rng.fork());
             let next_storm = if scenario.storms { rng.u64(..10_000 * MS) } else { u64::MAX };
             let beat = Beat::new(plan, id, START);
             cells.push(Cell { executor, field, reports, connector, beat, stop, next_storm });
@@ -295,6 +295,12 @@ impl<'s, P: Parts> Run<'s, P> {
             cell.executor.run();
             cell.connector.step();
             settle(&mut cell, now, &mut self.books)?;
+            let Cell { executor, mut connector, field, .. } = cell;
+            drop(executor);
+            connector.end()?;
+            if let Some(fault) = field.borrow_mut().faults.pop() {
+                return Err(fault);
+            }
         }
         // The executors are gone, and have told their last gaps.
         self.collect(now);

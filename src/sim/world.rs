@@ -114,6 +114,10 @@ impl Field {
     pub fn connect(&mut self, place: usize) -> Conn {
         let now = self.now;
         let at = &mut self.places[place];
+        if at.line.is_some() {
+            let link = at.link.0;
+            self.faults.push(format!("link {link} gets a connection beside the one that it has"));
+        }
         at.generation += 1;
         let conn = at.generation << PLACE_BITS | place as i32;
         let closes_at = at.device.ends_new_connection(now);
@@ -122,8 +126,19 @@ impl Field {
         Conn(conn)
     }
 
+    /// Which place is `link`'s.
+    pub fn place_of(&self, link: LinkId) -> Option<usize> {
+        self.places.iter().position(|place| place.link == link)
+    }
+
+    /// How many connections there are.
+    pub fn open(&self) -> usize {
+        self.places.iter().filter(|place| place.line.is_some()).count()
+    }
+
     /// The connector closes it.
     pub fn close(&mut self, conn: Conn) {
+        self.note("closed: connection {}", [conn.0 as u64, 0, 0, 0]);
         let place = (conn.0 & ((1 << PLACE_BITS) - 1)) as usize;
         let line = self.places.get_mut(place).and_then(|place| place.line.take_if(|line| line.conn == conn.0));
         match line {

@@ -14,7 +14,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use super::adoption;
 use crate::config::Guard;
 use crate::limits;
-use crate::link::connector::{Connector, ExecutorPort, LinkNote, LinkNotes};
+use crate::link::connector::{Connector, ExecutorPort, LinkNotes};
 use crate::link::modbus::ModbusTcp;
 use crate::plan::{ExecutorPlan, Plan};
 use crate::rt::thread::{self as rt_thread, Missing};
@@ -87,14 +87,13 @@ pub fn prepare(plan: Arc<Plan>, scheduling: Scheduling) -> io::Result<Prepared> 
     let counters = Arc::new(Counters::new(&plan));
     let image = Arc::new(Image::default());
     adoption::prepare_image(&image, &plan, &Plan::default());
-    let notes: LinkNotes = Arc::new(std::sync::Mutex::new(vec![LinkNote::default(); plan.links.len()]));
     let stop = Arc::new(AtomicBool::new(false));
     let mut floor = Floor {
         image,
         counters,
         rings: Vec::new(),
         reports: Vec::new(),
-        notes,
+        notes: LinkNotes::default(),
         missing: Vec::new(),
         guards: Vec::new(),
         ends: Vec::new(),

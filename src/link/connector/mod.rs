@@ -1,0 +1,162 @@
+//! Resolving, connecting and closing, away from the floor.
+//!
+//! One thread takes dead connections from the executors and plans the next attempt of each link, with exponential
+//! pauses and jitter; a crew of workers makes the attempts, since a name server may take its time. The finished
+//! connection goes to the link's executor through a ring. Links come, go and get other targets while it runs.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `steps` | what is done when: a state machine that is given the time, so that the simulator runs it too |
+//! | `backoff` | how long a link waits for its next attempt |
+//! | `dial` | the crew that resolves and connects |
+//! | `notes` | what people are told of a link, in the log and on request |
+
+mod backoff;
+mod dial;
+mod notes;
+mod steps;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Select, Sender, bounded};
+use fastrand::Rng;
+use rtrb::{Consumer, Producer};
+
+use crate::limits::{CONNECT_POLL, LINKS_MAX};
+use crate::plan::{LinkProtocolPlan, Plan};
+use crate::rt::{Closed, Connected, monotonic_now};
+use crate::tag::{ExecutorId, LinkId, Nanos};
+
+use dial::Crew;
+pub use notes::{LinkNote, LinkNotes};
+pub use steps::{Attempt, Dialer, Outcome, Steps};
+
+/// The connector's ends of the rings to one executor.
+pub struct ExecutorPort {
+    pub connected: Producer<Connected>,
+    pub closed: Consumer<Closed>,
+}
+
+/// Where a link's device is to be reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    pub host: Arc<str>,
+    pub port: u16,
+    /// For each address that the host has.
+    pub timeout: Nanos,
+    /// See [`crate::rt::LinkChange::target`].
+    pub number: u32,
+}
+
+/// What is asked of a running connector.
+///
+/// It is told *before* the executor takes up the plan that brings the change: a connection that the executor gives
+/// back for it is then understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// A link to be kept connected. Its id may have been another link's, even one whose connection is still out:
+    /// the new one is then dialled once that has come back. A link that is there with this id is removed first.
+    Add { link: LinkId, name: Arc<str>, executor: ExecutorId, target: Target },
+    /// The link's device is elsewhere now. A connection that the executor has is not taken from it: it gives it
+    /// back by itself, and the new target is dialled then.
+    Retarget { link: LinkId, target: Target },
+    /// The link is kept connected no longer. Its connection is closed when the executor gives it back.
+    Remove { link: LinkId },
+}
+
+/// The connector's thread has ended though nobody told it to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the connector has ended; no link is connected any more")]
+pub struct Gone;
+
+/// A running connector. Stops and closes everything when told and joined.
+pub struct Connector {
+    thread: JoinHandle<()>,
+    commands: Sender<Command>,
+}
+
+impl Target {
+    pub fn of(protocol: &LinkProtocolPlan, number: u32) -> Target {
+        let LinkProtocolPlan::ModbusTcp(modbus) = protocol;
+        let config = &modbus.config;
+        Target { host: config.host.as_str().into(), port: config.port, timeout: config.connect_timeout, number }
+    }
+}
+
+impl Command {
+    /// Adds a link of the plan.
+    pub fn add(plan: &Plan, link: LinkId, number: u32) -> Command {
+        let of = &plan.links[link];
+        Command::Add { link, name: of.name.clone(), executor: of.executor, target: Target::of(&of.protocol, number) }
+    }
+}
+
+impl Connector {
+    /// Keeps the plan's links connected; `ports` has one entry an executor. Runs until `stop`, then until every
+    /// executor has handed back its connections and gone.
+    pub fn start(plan: &Plan, ports: Vec<ExecutorPort>, notes: LinkNotes, stop: Arc<AtomicBool>) -> Connector {
+        let links = plan.links.ids().map(|id| Command::add(plan, id, 0));
+        Connector::start_with(links, ports, notes, stop)
+    }
+
+    /// As [`Connector::start`], with these commands first.
+    pub fn start_with(
+        first: impl IntoIterator<Item = Command>,
+        ports: Vec<ExecutorPort>,
+        notes: LinkNotes,
+        stop: Arc<AtomicBool>,
+    ) -> Connector {
+        let mut steps = Steps::new(ports, Crew::new(), notes, Rng::new());
+        let now = monotonic_now();
+        for command in first {
+            steps.apply(now, command);
+        }
+        // A reload that changes every link does not wait long for room.
+        let (commands, told) = bounded(LINKS_MAX);
+        let kept = commands.clone();
+        let thread = thread::Builder::new()
+            .name("fb-connector".to_owned())
+            .stack_size(256 << 10)
+            .spawn(move || {
+                // The channel stays open as long as the thread runs, so that it is never ready without a command.
+                let _kept = kept;
+                run(steps, &told, &stop);
+            })
+            .unwrap_or_else(|error| panic!("the system gives no thread for the connector: {error}"));
+        Connector { thread, commands }
+    }
+
+    /// Hands it a command; waits a moment where many are under way.
+    ///
+    /// # Errors
+    /// When its thread has ended.
+    pub fn tell(&self, command: Command) -> Result<(), Gone> {
+        self.commands.send(command).map_err(|_| Gone)
+    }
+
+    /// Waits for its end; the executors must have been told to stop. A name that is still being resolved, or a
+    /// connection that is still being tried, is not waited for: what comes of it is closed at once.
+    pub fn join(self) {
+        let _ = self.thread.join();
+    }
+}
+
+fn run(mut steps: Steps<Crew>, commands: &Receiver<Command>, stop: &AtomicBool) {
+    while !stop.load(Ordering::Relaxed) {
+        let due = steps.step(monotonic_now(), commands.try_iter());
+        let pause = due.since(monotonic_now()).min(CONNECT_POLL);
+        let mut woken = Select::new();
+        woken.recv(commands);
+        woken.recv(steps.dialer().outcomes());
+        let _ = woken.ready_timeout(Duration::from_nanos(pause.0));
+    }
+    // The executors give back what they hold, then drop their ends.
+    while !steps.end() {
+        thread::sleep(Duration::from_millis(2));
+    }
+}

@@ -1,0 +1,99 @@
+//! What people are told of a link: each trouble once in the log, and the state of things on request.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use crate::rt::CloseReason;
+use crate::tag::LinkId;
+
+/// What is known of a link's connection, for people.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LinkNote {
+    /// Why it is not connected, or was not a moment ago; empty when it is.
+    pub trouble: String,
+    /// Attempts that failed, and connections that did not last, since the last good one.
+    pub failures: u32,
+}
+
+/// Of every link that is to be connected. Written by the connector, read by whoever shows it; never touched by
+/// the floor.
+pub type LinkNotes = Arc<Mutex<BTreeMap<LinkId, LinkNote>>>;
+
+/// Tells of one link.
+pub struct Teller {
+    link: LinkId,
+    name: Arc<str>,
+    notes: LinkNotes,
+    /// What was last told in the log, to tell each trouble once.
+    told: Option<String>,
+}
+
+impl Teller {
+    /// Of a link that is new, or has a new target: nothing is known of it.
+    pub fn new(link: LinkId, name: Arc<str>, notes: LinkNotes) -> Teller {
+        let teller = Teller { link, name, notes, told: None };
+        teller.note(|note| *note = LinkNote::default());
+        teller
+    }
+
+    fn note(&self, change: impl FnOnce(&mut LinkNote)) {
+        if let Ok(mut notes) = self.notes.lock() {
+            change(notes.entry(self.link).or_default());
+        }
+    }
+
+    /// Each trouble goes to the log once; the notes keep count.
+    pub fn trouble(&mut self, trouble: &str) {
+        if self.told.as_deref() != Some(trouble) {
+            tracing::warn!("link \"{}\": {trouble}; trying again until it works", self.name);
+            self.told = Some(trouble.to_owned());
+        }
+        self.note(|note| {
+            note.failures = note.failures.saturating_add(1);
+            trouble.clone_into(&mut note.trouble);
+        });
+    }
+
+    /// A connection came about. After trouble it is told once it has lived for a moment.
+    pub fn connected(&self) {
+        if self.told.is_none() {
+            tracing::info!("link \"{}\": connected", self.name);
+        }
+    }
+
+    /// Whether there was trouble whose end has not been told.
+    pub fn has_trouble(&self) -> bool {
+        self.told.is_some()
+    }
+
+    /// The connection has lived for a moment.
+    pub fn mended(&mut self) {
+        if self.told.take().is_some() {
+            tracing::info!("link \"{}\": connected", self.name);
+            self.note(|note| *note = LinkNote::default());
+        }
+    }
+
+    /// The same link has another target: what was told of the old one does not count.
+    pub fn start_anew(&mut self) {
+        self.told = None;
+        self.note(|note| *note = LinkNote::default());
+    }
+
+    /// The link is gone.
+    pub fn forget(self) {
+        if let Ok(mut notes) = self.notes.lock() {
+            notes.remove(&self.link);
+        }
+    }
+}
+
+/// Why the executor gave a connection back, in the words of whoever stands before the device.
+pub fn lost_text(reason: CloseReason) -> &'static str {
+    match reason {
+        CloseReason::Lost | CloseReason::Stopped | CloseReason::Removed => "connection lost",
+        CloseReason::Garbage => "the device sent something that is not Modbus TCP; is this the right port?",
+        CloseReason::Silent => "connected, but nothing is answered; is the device busy, or are the unit ids right?",
+        CloseReason::Refused => "the connection could not be watched (out of kernel memory?)",
+    }
+}

@@ -1,0 +1,297 @@
+//! What the connector does when: a state machine that is given the time, the commands and the dice.
+//!
+//! A link waits, is being connected, or is connected. Beside that stands the ledger of what executors hold, since a
+//! link can leave, or get another target, before its connection comes back: nothing is dialled for an id whose
+//! connection is out, so that an executor never gets a second one, and each comes back to be closed once.
+
+use std::collections::BTreeMap;
+
+use fastrand::Rng;
+
+use super::backoff::Backoff;
+use super::notes::{LinkNotes, Teller, lost_text};
+use super::{Command, ExecutorPort, Target};
+use crate::limits::{CONNECT_MENDED_AFTER, CONNECT_POLL};
+use crate::rt::{CloseReason, Closed, Conn, Connected};
+use crate::tag::{LinkId, Nanos};
+
+/// One attempt to connect. The number is never used again, so that an old attempt is told from a new one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attempt {
+    pub link: LinkId,
+    pub number: u64,
+}
+
+/// What came of an attempt.
+#[derive(Debug)]
+pub struct Outcome {
+    pub attempt: Attempt,
+    /// Whoever takes it owns the connection, or has the words why there is none.
+    pub result: Result<Conn, String>,
+}
+
+/// Makes and closes connections.
+pub trait Dialer {
+    /// Starts an attempt, without waiting. False: there is no room for one now.
+    fn start(&mut self, attempt: Attempt, target: &Target) -> bool;
+
+    /// The next outcome that is there.
+    fn poll(&mut self) -> Option<Outcome>;
+
+    /// Closes a connection that came from `poll`.
+    fn close(&mut self, conn: Conn);
+}
+
+/// See the module.
+pub struct Steps<D> {
+    entries: BTreeMap<LinkId, Entry>,
+    /// What an executor has, or will find in its ring.
+    ledger: BTreeMap<LinkId, Held>,
+    ports: Vec<ExecutorPort>,
+    dialer: D,
+    notes: LinkNotes,
+    rng: Rng,
+    attempts: u64,
+    returned: Vec<Closed>,
+    due: Vec<(Nanos, LinkId)>,
+}
+
+struct Held {
+    conn: Conn,
+    executor: usize,
+}
+
+struct Entry {
+    teller: Teller,
+    executor: usize,
+    target: Target,
+    state: State,
+    backoff: Backoff,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Waiting {
+        until: Nanos,
+    },
+    Connecting {
+        attempt: u64,
+    },
+    /// The ledger has its connection.
+    Connected {
+        since: Nanos,
+    },
+    /// Its executor has ended.
+    Over,
+}
+
+impl<D: Dialer> Steps<D> {
+    /// `ports` by executor.
+    pub fn new(ports: Vec<ExecutorPort>, dialer: D, notes: LinkNotes, rng: Rng) -> Steps<D> {
+        Steps {
+            entries: BTreeMap::new(),
+            ledger: BTreeMap::new(),
+            ports,
+            dialer,
+            notes,
+            rng,
+            attempts: 0,
+            returned: Vec::new(),
+            due: Vec::new(),
+        }
+    }
+
+    pub fn dialer(&self) -> &D {
+        &self.dialer
+    }
+
+    /// Does what is to be done at `now`. Returns when time alone gives it something to do next; commands, outcomes
+    /// and the executors' rings are to be looked at besides.
+    pub fn step(&mut self, now: Nanos, commands: impl IntoIterator<Item = Command>) -> Nanos {
+        // Looked at before the commands, and understood after them: what an executor gives back because of a
+        // command came after it.
+        self.look_into_rings();
+        for command in commands {
+            self.apply(now, command);
+        }
+        let mut returned = std::mem::take(&mut self.returned);
+        for closed in returned.drain(..) {
+            self.take_back(now, closed);
+        }
+        self.returned = returned;
+        while let Some(outcome) = self.dialer.poll() {
+            self.settle(now, outcome);
+        }
+        let without_room = self.dial(now);
+        let next = self.tell_mended(now);
+        if without_room { next.min(now + CONNECT_POLL) } else { next }
+    }
+
+    /// After the executors were told to stop: closes what they give back. True: they are gone, and every
+    /// connection is closed.
+    pub fn end(&mut self) -> bool {
+        let gone = self.ports.iter().all(|port| port.closed.is_abandoned());
+        self.look_into_rings();
+        for Closed { link, conn, .. } in std::mem::take(&mut self.returned) {
+            self.dialer.close(conn);
+            if self.ledger.get(&link).is_some_and(|held| held.conn == conn) {
+                self.ledger.remove(&link);
+            }
+        }
+        while let Some(outcome) = self.dialer.poll() {
+            self.discard(outcome);
+        }
+        if gone {
+            // Those that an executor never took out of its ring.
+            for held in std::mem::take(&mut self.ledger).into_values() {
+                self.dialer.close(held.conn);
+            }
+        }
+        gone
+    }
+
+    /// Does as a command says.
+    pub fn apply(&mut self, now: Nanos, command: Command) {
+        match command {
+            Command::Add { link, name, executor, target } => {
+                self.remove(link);
+                if executor.index() >= self.ports.len() {
+                    tracing::error!("link \"{name}\": there is no executor {}; it is not connected", executor.0);
+                    return;
+                }
+                let entry = Entry {
+                    teller: Teller::new(link, name, self.notes.clone()),
+                    executor: executor.index(),
+                    target,
+                    state: State::Waiting { until: now },
+                    backoff: Backoff::new(),
+                };
+                self.entries.insert(link, entry);
+            }
+            Command::Retarget { link, target } => {
+                let Some(entry) = self.entries.get_mut(&link).filter(|entry| entry.target != target) else { return };
+                entry.target = target;
+                entry.backoff = Backoff::new();
+                entry.teller.start_anew();
+                if entry.state != State::Over {
+                    entry.state = State::Waiting { until: now };
+                }
+            }
+            Command::Remove { link } => self.remove(link),
+        }
+    }
+
+    /// What is still under way for it is of no use any more; what is out stays in the ledger.
+    fn remove(&mut self, link: LinkId) {
+        if let Some(entry) = self.entries.remove(&link) {
+            entry.teller.forget();
+        }
+    }
+
+    fn look_into_rings(&mut self) {
+        for port in &mut self.ports {
+            while let Ok(closed) = port.closed.pop() {
+                self.returned.push(closed);
+            }
+        }
+    }
+
+    fn take_back(&mut self, now: Nanos, Closed { link, conn, reason }: Closed) {
+        self.dialer.close(conn);
+        if self.ledger.get(&link).is_none_or(|held| held.conn != conn) {
+            return;
+        }
+        self.ledger.remove(&link);
+        // Any other state: the entry is a new one, or has a new target, and only waited for this.
+        let Some(entry) = self.entries.get_mut(&link) else { return };
+        let State::Connected { since } = entry.state else { return };
+        if reason == CloseReason::Stopped {
+            entry.state = State::Over;
+            return;
+        }
+        entry.backoff.lived(now.since(since));
+        entry.state = State::Waiting { until: now + entry.backoff.next(&mut self.rng) };
+        if reason != CloseReason::Removed {
+            entry.teller.trouble(lost_text(reason));
+        }
+    }
+
+    fn settle(&mut self, now: Nanos, outcome: Outcome) {
+        let Outcome { attempt: Attempt { link, number }, result } = outcome;
+        let state = State::Connecting { attempt: number };
+        let Some(entry) = self.entries.get_mut(&link).filter(|entry| entry.state == state) else {
+            self.discard(Outcome { attempt: Attempt { link, number }, result });
+            return;
+        };
+        match result {
+            Ok(conn) => {
+                // What is out fits into the ring of what comes back, so an executor can always give back.
+                let port = &mut self.ports[entry.executor];
+                let out = self.ledger.values().filter(|held| held.executor == entry.executor).count();
+                let room = out < port.closed.buffer().capacity();
+                if !room || port.connected.push(Connected { link, conn, target: entry.target.number }).is_err() {
+                    self.dialer.close(conn);
+                    entry.state = State::Waiting { until: now + entry.backoff.same(&mut self.rng) };
+                    return;
+                }
+                self.ledger.insert(link, Held { conn, executor: entry.executor });
+                entry.state = State::Connected { since: now };
+                entry.teller.connected();
+            }
+            Err(trouble) => {
+                entry.state = State::Waiting { until: now + entry.backoff.next(&mut self.rng) };
+                entry.teller.trouble(&trouble);
+            }
+        }
+    }
+
+    fn discard(&mut self, outcome: Outcome) {
+        if let Ok(conn) = outcome.result {
+            self.dialer.close(conn);
+        }
+    }
+
+    /// Starts what is due, the longest overdue first, so that none starves. True: there was not room for all.
+    fn dial(&mut self, now: Nanos) -> bool {
+        self.due.clear();
+        for (link, entry) in &self.entries {
+            if let State::Waiting { until } = entry.state
+                && until <= now
+                && !self.ledger.contains_key(link)
+            {
+                self.due.push((until, *link));
+            }
+        }
+        self.due.sort_unstable();
+        for (_, link) in &self.due {
+            let Some(entry) = self.entries.get_mut(link) else { continue };
+            let number = self.attempts + 1;
+            if !self.dialer.start(Attempt { link: *link, number }, &entry.target) {
+                return true;
+            }
+            self.attempts = number;
+            entry.state = State::Connecting { attempt: number };
+        }
+        false
+    }
+
+    /// Returns when the next link is due, or mended.
+    fn tell_mended(&mut self, now: Nanos) -> Nanos {
+        let mut next = Nanos::NEVER;
+        for entry in self.entries.values_mut() {
+            match entry.state {
+                State::Waiting { until } if until > now => next = next.min(until),
+                State::Connected { since } if entry.teller.has_trouble() => {
+                    let mended = since + CONNECT_MENDED_AFTER;
+                    if mended <= now {
+                        entry.teller.mended();
+                    } else {
+                        next = next.min(mended);
+                    }
+                }
+                _ => {}
+            }
+        }
+        next
+    }
+}

@@ -1,0 +1,202 @@
+//! Devices that refuse, come and go, or break together: pauses, storms, what people are told.
+
+use super::*;
+use crate::limits::{CONNECT_MENDED_AFTER, CONNECT_PAUSE_MAX, CONNECT_PAUSE_MIN, CONNECT_STABLE_AFTER};
+
+/// Pauses of a link that is refused until they are long.
+fn refused(bench: &mut Bench, times: usize) -> Vec<Nanos> {
+    (0..times)
+        .map(|_| {
+            bench.refuse(0, "refused");
+            bench.until_dialled(0)
+        })
+        .collect()
+}
+
+#[test]
+fn a_refused_link_is_tried_at_growing_distances_up_to_the_bound() {
+    let mut bench = Bench::with_link();
+    let mut full = CONNECT_PAUSE_MIN;
+    for pause in refused(&mut bench, 12) {
+        assert!(pause.0 >= full.0 / 2 && pause <= full, "{pause:?} of {full:?}");
+        full = Nanos(full.0 * 2).min(CONNECT_PAUSE_MAX);
+    }
+    assert_eq!(full, CONNECT_PAUSE_MAX);
+    bench.stop();
+}
+
+#[test]
+fn after_a_stable_connection_the_pauses_start_small_again() {
+    let mut bench = Bench::with_link();
+    refused(&mut bench, 10);
+    bench.accept(0);
+    bench.wait(CONNECT_STABLE_AFTER + ms(1));
+    bench.give_back(0, CloseReason::Lost);
+    assert!(bench.until_dialled(0) <= CONNECT_PAUSE_MIN);
+    bench.stop();
+}
+
+#[test]
+fn a_link_that_was_well_for_a_moment_does_not_wait_for_the_trouble_before() {
+    let mut bench = Bench::with_link();
+    refused(&mut bench, 10);
+    for _ in 0..10 {
+        bench.accept(0);
+        bench.wait(ms(2_000));
+        bench.give_back(0, CloseReason::Lost);
+        let pause = bench.until_dialled(0);
+        assert!(pause >= ms(1_000) && pause <= ms(2_000), "{pause:?}");
+    }
+    bench.stop();
+}
+
+#[test]
+fn a_device_that_accepts_and_drops_is_left_alone_for_longer_and_longer() {
+    let mut bench = Bench::with_link();
+    let mut pauses = Vec::new();
+    for _ in 0..10 {
+        bench.accept(0);
+        bench.wait(ms(30));
+        bench.give_back(0, CloseReason::Lost);
+        pauses.push(bench.until_dialled(0));
+    }
+    assert!(pauses[9] >= Nanos(CONNECT_PAUSE_MAX.0 / 2), "{pauses:?}");
+    assert_eq!(bench.note(0).unwrap().failures, 10);
+    bench.stop();
+}
+
+#[test]
+fn links_lost_together_do_not_come_back_together() {
+    let mut bench = Bench::new(1, 256, 4);
+    for link in 0..100 {
+        bench.commands.push(add(link, 0, "a"));
+    }
+    bench.step();
+    for link in 0..100 {
+        bench.accept(link);
+    }
+    bench.wait(ms(60_000));
+    for link in 0..100 {
+        assert!(bench.sides[0].give_back(LinkId(link), CloseReason::Lost));
+    }
+    bench.step();
+    let mut dialled_at = Vec::new();
+    let lost = bench.now;
+    while dialled_at.len() < 100 {
+        assert!(bench.now - lost <= CONNECT_PAUSE_MIN);
+        bench.now = bench.due.min(bench.now + CONNECT_POLL);
+        bench.step();
+        dialled_at.resize(bench.dialed.borrow().under_way.len(), bench.now);
+    }
+    let (first, last) = (dialled_at[0] - lost, dialled_at[99] - lost);
+    assert!(first >= Nanos(CONNECT_PAUSE_MIN.0 / 2) && last - first >= ms(90), "{first:?} {last:?}");
+    for (at, time) in dialled_at.iter().enumerate() {
+        let together = dialled_at[at..].iter().filter(|other| **other - *time < ms(10)).count();
+        assert!(together <= 25, "{together} within 10 ms");
+    }
+    bench.stop();
+}
+
+#[test]
+fn seeds_decide_and_nothing_else() {
+    let run = |seed| {
+        let mut bench = Bench::new(1, 8, seed);
+        bench.tell(add(0, 0, "a"));
+        refused(&mut bench, 20)
+    };
+    assert_eq!(run(3), run(3));
+    assert_ne!(run(3), run(4));
+}
+
+#[test]
+fn notes_tell_the_trouble_and_count_until_it_is_mended() {
+    let mut bench = Bench::with_link();
+    bench.refuse(0, "refused");
+    bench.until_dialled(0);
+    bench.refuse(0, "no route");
+    assert_eq!(bench.note(0), Some(LinkNote { trouble: "no route".to_owned(), failures: 2 }));
+    bench.until_dialled(0);
+    bench.accept(0);
+    bench.wait(CONNECT_MENDED_AFTER - ms(1));
+    assert_eq!(bench.note(0).unwrap().failures, 2, "it may not last");
+    assert_eq!(bench.due, bench.now + ms(1));
+    bench.wait(ms(1));
+    assert_eq!(bench.note(0), Some(LinkNote::default()));
+    for (reason, words) in [
+        (CloseReason::Garbage, "not Modbus TCP"),
+        (CloseReason::Silent, "nothing is answered"),
+        (CloseReason::Refused, "could not be watched"),
+    ] {
+        bench.give_back(0, reason);
+        assert!(bench.note(0).unwrap().trouble.contains(words));
+        bench.until_dialled(0);
+        bench.accept(0);
+    }
+    bench.stop();
+}
+
+/// What a closure writes to the log of its thread, a line each.
+fn logged(body: impl FnOnce()) -> Vec<String> {
+    let lines = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let writer = lines.clone();
+    let subscriber =
+        tracing_subscriber::fmt().without_time().with_ansi(false).with_writer(move || Lines(writer.clone()));
+    tracing::subscriber::with_default(subscriber.finish(), body);
+    let bytes = lines.lock().unwrap().clone();
+    String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
+}
+
+struct Lines(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn each_trouble_and_its_end_go_to_the_log_once() {
+    let log = logged(|| {
+        let mut bench = Bench::with_link();
+        for _ in 0..5 {
+            bench.refuse(0, "refused");
+            bench.until_dialled(0);
+        }
+        for _ in 0..5 {
+            bench.accept(0);
+            bench.wait(ms(10));
+            bench.give_back(0, CloseReason::Lost);
+            bench.until_dialled(0);
+        }
+        bench.accept(0);
+        bench.wait(ms(60_000));
+        bench.give_back(0, CloseReason::Lost);
+        bench.stop();
+    });
+    let told = |line: &str, level: &str, words: &str| line.contains(level) && line.contains(words);
+    assert_eq!(log.len(), 4, "{log:#?}");
+    assert!(told(&log[0], "WARN", "link \"l0\": refused; trying again until it works"), "{log:#?}");
+    assert!(told(&log[1], "WARN", "link \"l0\": connection lost"), "{log:#?}");
+    assert!(told(&log[2], "INFO", "link \"l0\": connected"), "{log:#?}");
+    assert!(told(&log[3], "WARN", "link \"l0\": connection lost"), "{log:#?}");
+}
+
+#[test]
+fn a_link_without_trouble_is_told_as_connected_at_once_also_at_its_new_target() {
+    let log = logged(|| {
+        let mut bench = Bench::connected();
+        bench.tell(retarget(0, "b"));
+        bench.give_back(0, CloseReason::Removed);
+        bench.accept(0);
+        bench.tell(remove(0));
+        bench.give_back(0, CloseReason::Removed);
+        bench.stop();
+    });
+    assert_eq!(log.len(), 2, "{log:#?}");
+    assert!(log.iter().all(|line| line.contains("INFO") && line.contains("link \"l0\": connected")), "{log:#?}");
+}
