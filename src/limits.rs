@@ -78,6 +78,12 @@ pub const EXECUTOR_SLEEP_MAX: Nanos = Nanos::from_millis(20);
 /// How long an executor waits for a good moment to adopt a new plan: several periods of nearly every group.
 pub const ADOPTION_PATIENCE: Nanos = Nanos::from_millis(250);
 
+/// How often the configuration's files are looked at; what is the same in two looks is adopted.
+pub const RELOAD_POLL: Duration = Duration::from_millis(400);
+/// How long the ids of an earlier plan are not given to anything else, at least: what was under way under their
+/// old meaning has long been counted by then.
+pub const IDS_REST: Duration = Duration::from_secs(10);
+
 // --- hub, journal, outputs ---
 /// How often the hub looks into the rings.
 pub const HUB_PERIOD: Nanos = Nanos::from_millis(2);

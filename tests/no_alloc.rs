@@ -9,13 +9,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use fieldbeat::config::{self, Guard};
-use fieldbeat::hub::{self, Batch, RingStats};
-use fieldbeat::plan;
+use crossbeam_channel::Sender;
+use fieldbeat::config::{self, Config, Guard};
+use fieldbeat::hub::{self, Batch, NextRing, RingStats};
+use fieldbeat::plan::{self, Base, Plan};
 use fieldbeat::plant::{Fault, GatewaySettings, Plant, PlantConfig, Profile, ScanRates};
 use fieldbeat::rt::thread::{default_cpus, lock_memory};
 use fieldbeat::supervise::floor::{self, Floor, Scheduling};
-use fieldbeat::tag::Nanos;
+use fieldbeat::tag::{Nanos, TagId};
 
 /// Counts what threads named fb-exec… do while it is armed.
 struct Watching;
@@ -149,9 +150,41 @@ fn slow_down_the_faulty(dir: &Path) {
     }
 }
 
-fn assert_all_was_met(floor: &Floor) {
+/// Changes the configuration while everything runs: a link comes and goes, another one's tags change.
+struct Reloading<'a> {
+    floor: &'a mut Floor,
+    plans: Vec<Arc<Plan>>,
+    config: Config,
+    next_rings: Sender<NextRing>,
+}
+
+impl Reloading<'_> {
+    fn adopt_another(&mut self) {
+        let round = self.plans.len();
+        let last = self.config.links.len() - 1;
+        let mut config = self.config.clone();
+        config.tags.retain(|tag| tag.link != last || round.is_multiple_of(2));
+        let mut changing = config.tags.iter().enumerate().filter(|(_, tag)| tag.link == last - 1);
+        let changing = changing.nth(round % 4).unwrap().0;
+        config.tags.remove(changing);
+        if !round.is_multiple_of(2) {
+            config.links.pop();
+        }
+        let image = self.floor.image.clone();
+        let long_fits = move |tag: TagId, bytes| image.long_fits(tag.index(), bytes);
+        let old = self.plans.last().unwrap().clone();
+        let base = Base { plan: &old, recent: &self.plans, long_fits: &long_fits };
+        let new = Arc::new(plan::rebuild(&config, &base).unwrap().plan);
+        let next_rings = &self.next_rings;
+        let next = |executor, ring| next_rings.send(NextRing { executor, ring, names: Arc::default() }).unwrap();
+        self.floor.adopt(&old, &new, round as u32, next).unwrap();
+        self.plans.push(new);
+    }
+}
+
+fn assert_all_was_met(floor: &Floor, plan: &Plan) {
     let sum = |count: fn(&fieldbeat::rt::LinkCounters) -> u64| -> u64 {
-        floor.counters.links.iter().map(|link| count(link)).sum()
+        plan.links.ids().map(|link| count(floor.counters.link(link))).sum()
     };
     for (what, count) in [
         ("timeouts", sum(|c| c.timeouts.get())),
@@ -168,8 +201,13 @@ fn assert_all_was_met(floor: &Floor) {
     }
 }
 
+/// The first loops have nothing to do with the running: threads settle, connections are made.
+fn floor_has_settled() {
+    std::thread::sleep(Duration::from_millis(500));
+}
+
 #[test]
-fn an_executor_neither_allocates_nor_frees_through_ten_thousand_cycles_of_faults() {
+fn an_executor_neither_allocates_nor_frees_through_ten_thousand_cycles_of_faults_and_reloads() {
     the_detector_bites();
     let plant = Plant::start(PlantConfig {
         devices: FAULTS.len() + HEALTHY,
@@ -187,24 +225,32 @@ fn an_executor_neither_allocates_nor_frees_through_ten_thousand_cycles_of_faults
     let plan = Arc::new(plan::build(&loaded.config, &default_cpus()).unwrap().plan);
     let scheduling = Scheduling::RealTime { priority: 80, guard: Guard::Auto };
     let prepared = floor::prepare(plan.clone(), scheduling).unwrap();
-    if let Some(missing) = lock_memory() {
+    let unlocked = lock_memory();
+    if let Some(missing) = &unlocked {
         println!("page faults are not to be judged: {missing}");
     }
     let mut floor = prepared.start();
+    floor.memory_is_locked = unlocked.is_none();
     let rings: Arc<[RingStats]> = plan.executors.iter().map(|_| RingStats::default()).collect();
     let (sender, batches) = crossbeam_channel::bounded::<Arc<Batch>>(16);
-    let hub =
-        hub::spawn(std::mem::take(&mut floor.rings), Arc::default(), crossbeam_channel::never(), sender, rings.clone())
-            .unwrap();
-    // The first loops have nothing to do with the running: threads settle, connections are made.
-    std::thread::sleep(Duration::from_millis(500));
-    let scans = || floor.counters.scans.iter().map(|s| s.cycles.get()).max().unwrap();
+    let (next_rings, nexts) = crossbeam_channel::bounded(16);
+    let hub = hub::spawn(std::mem::take(&mut floor.rings), Arc::default(), nexts, sender, rings.clone()).unwrap();
+    let mut reloading = Reloading { plans: vec![plan.clone()], config: loaded.config, next_rings, floor: &mut floor };
+    floor_has_settled();
+    let counters = reloading.floor.counters.clone();
+    let scans = || plan.scans.ids().map(|id| counters.scan(id).cycles.get()).max().unwrap();
 
     let (faults, cycles) = (page_faults(), scans());
     ARMED.store(true, Relaxed);
     let end = Instant::now() + PHASE * 2 * ROUNDS;
     std::thread::scope(|scope| {
         scope.spawn(|| misbehave(&plant));
+        scope.spawn(|| {
+            while Instant::now() < end {
+                reloading.adopt_another();
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        });
         // Nobody takes what the hub brings in the end: the ring runs full, and samples are dropped.
         let taken = end - PHASE * 6;
         while Instant::now() < end {
@@ -216,11 +262,14 @@ fn an_executor_neither_allocates_nor_frees_through_ten_thousand_cycles_of_faults
     });
     ARMED.store(false, Relaxed);
     let (after, cycles) = (page_faults(), scans() - cycles);
-    println!("{cycles} cycles of the fastest of {} scans", floor.counters.scans.len());
+    let reloads = reloading.plans.len() - 1;
+    drop(reloading);
+    println!("{cycles} cycles of the fastest of {} scans, {reloads} reloads", plan.scans.len());
     println!("page faults of the executor: {} minor, {} major", after.0 - faults.0, after.1 - faults.1);
     assert_eq!((ALLOCATIONS.load(Relaxed), FREES.load(Relaxed)), (0, 0), "allocations and frees of an executor");
     assert!(cycles >= 10_000, "{cycles} cycles were too few to say anything");
-    assert_all_was_met(&floor);
+    assert!(reloads >= 30, "{reloads} reloads");
+    assert_all_was_met(&floor, &plan);
     assert!(floor.counters.dropped() > 0, "the ring never ran full");
     assert!(floor.counters.executors[0].reports_dropped.get() > 0, "nor did that of the reports");
 

@@ -29,10 +29,13 @@ pub struct RunArgs {
 
 pub fn run(args: &RunArgs) -> ExitCode {
     let signals = StopSignals::block();
-    let gateway = match start(&args.config) {
+    let mut gateway = match start(&args.config) {
         Ok(gateway) => gateway,
         Err(code) => return code,
     };
+    if let Err(error) = gateway.watch(&args.config) {
+        tracing::error!("changes of the tag files are not adopted while it runs: no thread for it ({error})");
+    }
     let end = args.seconds.map(|s| Instant::now() + Duration::from_secs_f64(s.clamp(0.0, 1e9)));
     let (gateway, trouble) = look_after(gateway, &signals, end, |_| {});
     let ended = gateway.stop();
@@ -59,13 +62,14 @@ fn announce(gateway: &Gateway) {
     for warning in &gateway.admission.warnings {
         tracing::warn!("{warning}");
     }
+    let plan = gateway.observed.plan();
     let guards: Vec<String> = gateway.guards().iter().map(|g| format!("{} µs", g.0 / 1000)).collect();
     tracing::info!(
         "running: {} tags on {} links, {} executors on CPUs {:?}, guard {}",
-        gateway.plan.tags.len(),
-        gateway.plan.links.len(),
-        gateway.plan.executors.len(),
-        gateway.plan.executors.iter().map(|e| e.cpu).collect::<Vec<_>>(),
+        plan.tags.len(),
+        plan.links.len(),
+        plan.executors.len(),
+        plan.executors.iter().map(|e| e.cpu).collect::<Vec<_>>(),
         guards.join(", ")
     );
     if let Some(address) = gateway.metrics_address() {

@@ -35,6 +35,7 @@ mod text;
 use std::path::Path;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
+pub use files::Fingerprint;
 pub use model::*;
 pub use schema::schema;
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::floor::{Floor, prefaulted_ring, ring_slots};
+use crate::link::connector::{Command, Target};
 use crate::link::modbus::ModbusTcp;
 use crate::plan::{self, Change, Plan};
 use crate::rt::{Adoption, Image, LinkChange, thread as rt_thread};
@@ -58,6 +59,7 @@ impl Floor {
             self.image.regions().chain(self.counters.regions()).for_each(rt_thread::lock_region);
         }
         let changes = plan::changes(old, new);
+        self.tell_connector(&changes, new, target);
         let mut waiting = Vec::new();
         for (at, executor) in new.executors.iter().enumerate() {
             let id = ExecutorId(at as u16);
@@ -81,6 +83,7 @@ impl Floor {
             }
             waiting.push(at);
         }
+        debug_assert!(changes.is_empty() || !waiting.is_empty());
         let end = Instant::now() + ADOPTED_WITHIN;
         while !waiting.is_empty() {
             // What comes back is dropped here, with everything that it replaced.
@@ -91,6 +94,26 @@ impl Floor {
             thread::sleep(Duration::from_millis(1));
         }
         Ok(changes)
+    }
+
+    /// Before the executors know: a connection that one of them gives back for it is then understood.
+    fn tell_connector(&self, changes: &[(LinkId, Change)], new: &Plan, target: u32) {
+        let Some(connector) = &self.connector else { return };
+        for (link, change) in changes {
+            let command = match change {
+                Change::Work => continue,
+                Change::New => Command::add(new, *link, target),
+                Change::Target => {
+                    Command::Retarget { link: *link, target: Target::of(&new.links[*link].protocol, target) }
+                }
+                Change::Gone => Command::Remove { link: *link },
+            };
+            // One that has ended shows as links that stay down; it does not end by itself.
+            if connector.tell(command).is_err() {
+                tracing::error!("the connector has ended: no link is connected any more; start the gateway again");
+                return;
+            }
+        }
     }
 }
 

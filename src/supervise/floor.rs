@@ -75,7 +75,7 @@ pub struct Floor {
     /// What is added to the floor is to be locked, too.
     pub memory_is_locked: bool,
     threads: Vec<JoinHandle<()>>,
-    connector: Option<Connector>,
+    pub(super) connector: Option<Connector>,
     stop: Arc<AtomicBool>,
 }
 

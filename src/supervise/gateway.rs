@@ -12,6 +12,7 @@ use rtrb::Consumer;
 
 use super::floor::{self, Floor, Scheduling};
 use super::outputs::Outputs;
+use super::reload::Reload;
 use crate::config::Loaded;
 use crate::hub::stats::Statistics;
 use crate::hub::{self, Batch, NextRing, RingStats};
@@ -20,7 +21,9 @@ use crate::output::{OutputState, OutputStats};
 use crate::plan::{self, Admission, Plan, PlanError, Planned};
 use crate::rt::thread::{self as rt_thread, Missing};
 use crate::rt::{Report, monotonic_now};
-use crate::serve::{self, Health, HttpServer, JournalView, Observed, OutputView, RingFill, RunReport, Severity};
+use crate::serve::{
+    self, Health, HttpServer, JournalView, Observed, OutputView, Reloads, RingFill, RunReport, Severity,
+};
 use crate::store::{BootId, Journal, JournalError, JournalReader, JournalState, JournalStats, WriterHandle};
 use crate::tag::{Dictionary, DictionaryTag, GroupId, Nanos, TagId};
 
@@ -42,15 +45,15 @@ pub enum StartError {
 
 /// A running gateway.
 pub struct Gateway {
-    pub plan: Arc<Plan>,
     pub admission: Admission,
     pub observed: Arc<Observed>,
     /// What the machine does not give.
     pub missing: Vec<Missing>,
-    floor: Floor,
+    pub(super) floor: Floor,
+    pub(super) reload: Reload,
     hub: JoinHandle<()>,
     /// Takes the ring that an executor goes on with, before the executor gets its other end.
-    next_rings: Sender<NextRing>,
+    pub(super) next_rings: Sender<NextRing>,
     writer: WriterHandle,
     outputs: Outputs,
     statistics: JoinHandle<()>,
@@ -91,7 +94,9 @@ impl Gateway {
         limit_malloc();
         let mut prepared = floor::prepare(plan.clone(), scheduling)?;
         let mut missing = std::mem::take(&mut prepared.floor_mut().missing);
-        missing.extend(rt_thread::lock_memory());
+        let unlocked = rt_thread::lock_memory();
+        prepared.floor_mut().memory_is_locked = unlocked.is_none();
+        missing.extend(unlocked);
         let cpu_awake = match rt_thread::hold_cpu_awake() {
             Ok(file) => Some(file),
             Err(what) => {
@@ -129,6 +134,7 @@ impl Gateway {
             journal: journal_view(writer.stats(), config.journal.bytes_max),
             outputs: outputs.stats().into_iter().map(|(name, stats)| output_view(name, stats, &reader)).collect(),
             health: health.clone(),
+            reloads: Reloads::started_now(),
         });
         let http = config.metrics.listen.and_then(|listen| match HttpServer::start(listen, observed.clone()) {
             Ok(server) => Some(server),
@@ -141,7 +147,7 @@ impl Gateway {
         let now = Instant::now();
         let pulse = Pulse { executors: vec![(0, now); plan.executors.len()], journal: (0, now) };
         Ok(Gateway {
-            plan,
+            reload: Reload::new(&config),
             admission,
             observed,
             missing,
@@ -176,6 +182,7 @@ impl Gateway {
     /// What cannot be mended from inside: the process must end, so that it is started again.
     pub fn tend(&mut self) -> Result<(), String> {
         self.outputs.tend();
+        self.tend_reload()?;
         self.tell_journal();
         self.tell_executors();
         if self.floor.has_lost_an_executor() {
@@ -277,7 +284,7 @@ fn new_boot() -> BootId {
     BootId(utc_ms << 16 | u64::from(fastrand::u16(..)))
 }
 
-fn dictionary(gateway: &str, plan: &Plan) -> Dictionary {
+pub(super) fn dictionary(gateway: &str, plan: &Plan) -> Dictionary {
     let tag = |tag: &plan::TagPlan| DictionaryTag {
         name: tag.name.to_string(),
         ty: tag.ty.code(),

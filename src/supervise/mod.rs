@@ -4,7 +4,9 @@ mod adoption;
 pub mod floor;
 mod gateway;
 mod outputs;
+mod reload;
 mod source;
+mod watch;
 
 pub use gateway::{Ended, Gateway, StartError};
 pub use source::FollowJournal;
