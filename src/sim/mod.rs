@@ -1,7 +1,8 @@
 //! The floor and the hub in virtual time, in one thread, against devices that misbehave by seed.
 //!
-//! The planner, the executor, the links, the connector and the hub are the real ones; the world under them is simulated, so a
-//! virtual day takes seconds, and the same seed does the same, always. After each step the invariants are checked.
+//! The planner, the executor, the links, the connector and the hub are the real ones; the world under them is
+//! simulated, so a virtual day takes seconds, and the same seed does the same, always. After each step the
+//! invariants are checked.
 //!
 //! | file | subject |
 //! |---|---|
