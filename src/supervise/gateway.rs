@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use rtrb::Consumer;
 
 use super::floor::{self, Floor, Scheduling};
 use super::outputs::Outputs;
+use super::watchdog::{Bounds, Part, Watchdog};
 use crate::config::Loaded;
 use crate::hub::stats::Statistics;
 use crate::hub::{self, Batch, RingStats};
@@ -28,8 +29,8 @@ use crate::tag::Nanos;
 
 /// How often the statistics are taken from the executors' rings.
 const STATISTICS_PERIOD: Duration = Duration::from_millis(50);
-/// An executor whose loop stands still this long is stalled.
-const STALLED_AFTER: Duration = Duration::from_secs(2);
+/// A journal whose thread stands still this long is not well.
+const JOURNAL_SLOW: Duration = Duration::from_secs(2);
 
 /// Why a gateway did not start.
 #[derive(Debug, thiserror::Error)]
@@ -55,17 +56,12 @@ pub struct Gateway {
     outputs: Outputs,
     statistics: JoinHandle<()>,
     statistics_stop: Arc<AtomicBool>,
+    statistics_rounds: Arc<AtomicU64>,
     http: Option<HttpServer>,
     rings: Arc<[RingStats]>,
     started: Nanos,
-    pulse: Pulse,
+    watchdog: Watchdog,
     _cpu_awake: Option<File>,
-}
-
-/// When each executor and the journal were last seen to move.
-struct Pulse {
-    executors: Vec<(u64, Instant)>,
-    journal: (u64, Instant),
 }
 
 /// What is left of a gateway that was stopped.
@@ -112,8 +108,13 @@ impl Gateway {
         let hub = hub::spawn(std::mem::take(&mut floor.rings), to_journal, rings.clone())?;
         let statistics = Arc::new(Statistics::new(&plan));
         let statistics_stop = Arc::new(AtomicBool::new(false));
-        let statistics_thread =
-            spawn_statistics(std::mem::take(&mut floor.reports), statistics.clone(), statistics_stop.clone())?;
+        let statistics_rounds = Arc::new(AtomicU64::new(0));
+        let statistics_thread = spawn_statistics(
+            std::mem::take(&mut floor.reports),
+            statistics.clone(),
+            statistics_stop.clone(),
+            statistics_rounds.clone(),
+        )?;
 
         let health = Arc::new(Health::default());
         let outputs = Outputs::start(&config.gateway.id, &config.outputs, reader.clone(), health.clone());
@@ -135,8 +136,6 @@ impl Gateway {
                 None
             }
         });
-        let now = Instant::now();
-        let pulse = Pulse { executors: vec![(0, now); plan.executors.len()], journal: (0, now) };
         Ok(Gateway {
             plan,
             admission,
@@ -148,10 +147,11 @@ impl Gateway {
             outputs,
             statistics: statistics_thread,
             statistics_stop,
+            statistics_rounds,
             http,
             rings,
             started: monotonic_now(),
-            pulse,
+            watchdog: Watchdog::new(Bounds::default()),
             _cpu_awake: cpu_awake,
         })
     }
@@ -172,6 +172,7 @@ impl Gateway {
     /// What cannot be mended from inside: the process must end, so that it is started again.
     pub fn tend(&mut self) -> Result<(), String> {
         self.outputs.tend();
+        self.watch();
         self.tell_journal();
         self.tell_executors();
         if self.floor.has_lost_an_executor() {
@@ -186,15 +187,21 @@ impl Gateway {
         Ok(())
     }
 
-    fn tell_journal(&mut self) {
+    /// Takes every sign of life.
+    fn watch(&mut self) {
+        let executors = self.observed.counters.executors.iter().map(|e| e.loops.get());
+        let executors = executors.enumerate().map(|(id, loops)| (Part::Executor(id), loops));
+        let journal = (Part::Journal, self.writer.heartbeat());
+        let hub = (Part::Hub, self.rings.iter().map(|r| r.rounds.load(Relaxed)).sum());
+        let statistics = (Part::Statistics, self.statistics_rounds.load(Relaxed));
+        self.watchdog.look(Instant::now(), executors.chain([journal, hub, statistics]));
+    }
+
+    fn tell_journal(&self) {
         let stats = self.writer.stats();
         let health = &self.observed.health;
-        let heartbeat = self.writer.heartbeat();
-        if heartbeat != self.pulse.journal.0 {
-            self.pulse.journal = (heartbeat, Instant::now());
-        }
         match stats.state() {
-            JournalState::Ok if self.pulse.journal.1.elapsed() > STALLED_AFTER => {
+            JournalState::Ok if self.watchdog.still(Part::Journal) > JOURNAL_SLOW => {
                 health.set("journal", Severity::Failed, "its thread waits for the disk");
             }
             JournalState::Ok => health.clear("journal"),
@@ -202,17 +209,14 @@ impl Gateway {
         }
     }
 
-    fn tell_executors(&mut self) {
-        for (id, (seen, at)) in self.pulse.executors.iter_mut().enumerate() {
-            let loops = self.observed.counters.executors[id].loops.get();
-            if loops != *seen {
-                (*seen, *at) = (loops, Instant::now());
-            }
-            let part = format!("executor {id}");
-            if at.elapsed() > STALLED_AFTER {
-                self.observed.health.set(&part, Severity::Failed, "its loop stands still");
+    fn tell_executors(&self) {
+        let stalled = self.watchdog.stalled();
+        for id in 0..self.observed.counters.executors.len() {
+            let part = Part::Executor(id);
+            if stalled.iter().any(|stall| stall.part == part) {
+                self.observed.health.set(&part.to_string(), Severity::Failed, "its loop stands still");
             } else {
-                self.observed.health.clear(&part);
+                self.observed.health.clear(&part.to_string());
             }
         }
     }
@@ -289,10 +293,12 @@ fn spawn_statistics(
     mut reports: Vec<Consumer<Report>>,
     statistics: Arc<Statistics>,
     stop: Arc<AtomicBool>,
+    rounds: Arc<AtomicU64>,
 ) -> io::Result<JoinHandle<()>> {
     thread::Builder::new().name("fb-stats".to_owned()).stack_size(256 << 10).spawn(move || {
         loop {
             let last = stop.load(Relaxed);
+            rounds.fetch_add(1, Relaxed);
             for ring in &mut reports {
                 statistics.drain(ring);
             }

@@ -4,6 +4,7 @@ pub mod floor;
 mod gateway;
 mod outputs;
 mod source;
+mod watchdog;
 
 pub use gateway::{Ended, Gateway, StartError};
 pub use source::FollowJournal;
