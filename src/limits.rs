@@ -168,6 +168,15 @@ pub const HUB_STALL: Duration = Duration::from_secs(10);
 /// What one look of the watchdog counts for at most: a few of its periods. More than that, and it did not run itself.
 pub const WATCHDOG_STEP_MAX: Duration = Duration::from_millis(500);
 
+/// From the verdict to the end of the process: what the kernel's alarm allows. Stacks, the last samples and the
+/// account take a second or two.
+pub const STALL_EXIT: Duration = Duration::from_secs(10);
+/// Of this, how long the other executors have to end, and how long samples may still reach the journal.
+pub const STALL_EXIT_EXECUTORS: Duration = Duration::from_secs(1);
+pub const STALL_EXIT_JOURNAL: Duration = Duration::from_secs(4);
+
+const _: () =
+    assert!(STALL_EXIT_EXECUTORS.as_millis() + STALL_EXIT_JOURNAL.as_millis() < STALL_EXIT.as_millis() - 3000);
 const _: () = assert!(EXECUTOR_STALL.as_nanos() > 50 * EXECUTOR_SLEEP_MAX.0 as u128);
 
 // --- doctor ---

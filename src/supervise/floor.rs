@@ -7,6 +7,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rtrb::{Consumer, Producer, RingBuffer};
@@ -197,6 +198,18 @@ impl Floor {
     /// Whether an executor's thread has ended though nobody told it to.
     pub fn has_lost_an_executor(&self) -> bool {
         !self.stop.load(Ordering::Relaxed) && self.threads.iter().any(JoinHandle::is_finished)
+    }
+
+    /// Tells the executors to stop and waits up to `patience` for those that do. A thread that stands still is
+    /// left behind, and so is the connector, which waits for it.
+    pub fn abandon(&mut self, patience: Duration) {
+        self.stop.store(true, Ordering::Relaxed);
+        let end = Instant::now() + patience;
+        while !self.threads.iter().all(JoinHandle::is_finished) && Instant::now() < end {
+            thread::sleep(Duration::from_millis(2));
+        }
+        self.threads.clear();
+        self.connector = None;
     }
 
     /// Stops the executors, then closes every connection. The rings keep what they hold.

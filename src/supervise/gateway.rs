@@ -11,8 +11,11 @@ use crossbeam_channel::bounded;
 use rtrb::Consumer;
 
 use super::floor::{self, Floor, Scheduling};
+use super::hardware::HardwareWatchdog;
+use super::notify::ServiceManager;
 use super::outputs::Outputs;
-use super::watchdog::{Bounds, Part, Watchdog};
+use super::watchdog::{Bounds, Part, Stall, Watchdog};
+use super::{leave, stack};
 use crate::config::Loaded;
 use crate::hub::stats::Statistics;
 use crate::hub::{self, Batch, RingStats};
@@ -61,7 +64,19 @@ pub struct Gateway {
     rings: Arc<[RingStats]>,
     started: Nanos,
     watchdog: Watchdog,
+    hardware: Option<HardwareWatchdog>,
+    manager: ServiceManager,
     _cpu_awake: Option<File>,
+}
+
+/// What cannot be mended from inside: the process must end, so that it is started again.
+#[derive(Debug, thiserror::Error)]
+pub enum Trouble {
+    #[error("{0} has ended by itself")]
+    Ended(&'static str),
+    /// Nobody may wait for these: [`Gateway::abandon`].
+    #[error("{}", leave::told(.0))]
+    Stalled(Vec<Stall>),
 }
 
 /// What is left of a gateway that was stopped.
@@ -136,6 +151,12 @@ impl Gateway {
                 None
             }
         });
+        if let Err(error) = stack::prepare() {
+            tracing::warn!("a thread that stands still will not show its stack: {error}");
+        }
+        let hardware = config.watchdog.hardware.as_ref().and_then(HardwareWatchdog::arm);
+        let mut manager = ServiceManager::of_environment();
+        manager.ready();
         Ok(Gateway {
             plan,
             admission,
@@ -151,7 +172,9 @@ impl Gateway {
             http,
             rings,
             started: monotonic_now(),
-            watchdog: Watchdog::new(Bounds::default()),
+            watchdog: Watchdog::new(Bounds::new(&config.watchdog)),
+            hardware,
+            manager,
             _cpu_awake: cpu_awake,
         })
     }
@@ -169,20 +192,28 @@ impl Gateway {
     /// Looks after everything; to be called a few times a second.
     ///
     /// # Errors
-    /// What cannot be mended from inside: the process must end, so that it is started again.
-    pub fn tend(&mut self) -> Result<(), String> {
-        self.outputs.tend();
+    /// What cannot be mended from inside.
+    pub fn tend(&mut self) -> Result<(), Trouble> {
         self.watch();
+        let stalled = self.watchdog.stalled();
+        if !stalled.is_empty() {
+            return Err(Trouble::Stalled(stalled));
+        }
+        self.outputs.tend();
         self.tell_journal();
-        self.tell_executors();
         if self.floor.has_lost_an_executor() {
-            return Err("an executor's thread has ended by itself".to_owned());
+            return Err(Trouble::Ended("an executor's thread"));
         }
         if self.hub.is_finished() {
-            return Err("the hub's thread has ended by itself".to_owned());
+            return Err(Trouble::Ended("the hub's thread"));
         }
         if self.writer.is_finished() {
-            return Err("the journal's thread has ended by itself".to_owned());
+            return Err(Trouble::Ended("the journal's thread"));
+        }
+        self.manager.status(&leave::status(&self.observed));
+        self.manager.alive();
+        if let Some(dog) = &mut self.hardware {
+            dog.feed();
         }
         Ok(())
     }
@@ -209,18 +240,6 @@ impl Gateway {
         }
     }
 
-    fn tell_executors(&self) {
-        let stalled = self.watchdog.stalled();
-        for id in 0..self.observed.counters.executors.len() {
-            let part = Part::Executor(id);
-            if stalled.iter().any(|stall| stall.part == part) {
-                self.observed.health.set(&part.to_string(), Severity::Failed, "its loop stands still");
-            } else {
-                self.observed.health.clear(&part.to_string());
-            }
-        }
-    }
-
     /// The account and the timing so far.
     pub fn report(&self) -> RunReport {
         RunReport::of(&self.observed, monotonic_now() - self.started)
@@ -229,6 +248,10 @@ impl Gateway {
     /// Stops: the executors first; what is in the rings reaches the journal; the outputs deliver what they can
     /// in a bounded time; their cursors are saved.
     pub fn stop(mut self) -> Ended {
+        self.manager.stopping();
+        if let Some(dog) = self.hardware.take() {
+            dog.disarm();
+        }
         self.floor.stop();
         // Before the hub is waited for: on a full disk it waits for the journal, which would try for ever.
         self.writer.close();
@@ -256,6 +279,23 @@ impl Gateway {
         self.statistics_stop.store(true, Ordering::Relaxed);
         let _ = self.statistics.join();
         Ended { report: RunReport::of(&self.observed, monotonic_now() - self.started), unsaved }
+    }
+
+    /// Ends without waiting for what stands still: says all that is known of it, lets what is in the rings reach
+    /// the journal while that one lives, and leaves every thread behind. The process must end next; if it does
+    /// not within [`crate::limits::STALL_EXIT`], the kernel ends it. The hardware watchdog stays armed.
+    pub fn abandon(mut self, stalled: &[Stall]) -> Ended {
+        leave::set_alarm();
+        self.manager.status(&leave::told(stalled));
+        leave::describe(stalled, &self.observed);
+        self.floor.abandon(crate::limits::STALL_EXIT_EXECUTORS);
+        let hub_lives = stalled.iter().all(|stall| stall.part != Part::Hub && stall.part != Part::Journal);
+        let settled = || leave::settled(&self.writer.stats());
+        let unsaved = leave::let_settle(&self.observed, &self.rings, settled, hub_lives);
+        let ended = Ended { report: RunReport::of(&self.observed, monotonic_now() - self.started), unsaved };
+        // Nothing of it is dropped: that would wait for its threads.
+        std::mem::forget(self);
+        ended
     }
 }
 

@@ -6,7 +6,8 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use crate::limits::{EXECUTOR_STALL, HUB_STALL, WATCHDOG_STEP_MAX};
+use crate::config::WatchdogConfig;
+use crate::limits::{HUB_STALL, WATCHDOG_STEP_MAX};
 
 /// A thread that must advance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +49,13 @@ pub struct Bounds {
 }
 
 impl Bounds {
+    pub fn new(config: &WatchdogConfig) -> Bounds {
+        Bounds {
+            executor: Duration::from_nanos(config.executor_stall.0),
+            journal: Duration::from_nanos(config.journal_stall.0),
+        }
+    }
+
     fn of(&self, part: Part) -> Duration {
         match part {
             Part::Executor(_) => self.executor,
@@ -117,12 +125,6 @@ impl Watchdog {
     }
 }
 
-impl Default for Bounds {
-    fn default() -> Bounds {
-        Bounds { executor: EXECUTOR_STALL, journal: crate::limits::JOURNAL_STALL }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_count_that_stands_still_longer_than_its_bound_is_a_stall_and_a_slow_disk_is_none() {
-        let mut dog = Watchdog::new(Bounds::default());
+        let mut dog = Watchdog::new(Bounds::new(&WatchdogConfig::default()));
         let now = looks(&mut dog, Instant::now(), 10.0, u64::from);
         assert_eq!(dog.stalled(), []);
         let now = looks(&mut dog, now, 2.0, |_| 49);
@@ -155,14 +157,14 @@ mod tests {
 
     #[test]
     fn one_sign_of_life_is_enough() {
-        let mut dog = Watchdog::new(Bounds::default());
+        let mut dog = Watchdog::new(Bounds::new(&WatchdogConfig::default()));
         looks(&mut dog, Instant::now(), 60.0, |turn| u64::from(turn / 9));
         assert!(dog.stalled().iter().all(|s| s.part == Part::Journal));
     }
 
     #[test]
     fn time_in_which_the_watchdog_did_not_run_itself_is_no_stall() {
-        let mut dog = Watchdog::new(Bounds::default());
+        let mut dog = Watchdog::new(Bounds::new(&WatchdogConfig::default()));
         let mut now = looks(&mut dog, Instant::now(), 1.0, u64::from);
         // Stopped for an hour, three times, and each time it is the first that runs again.
         for life in 0..3 {
@@ -176,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_part_that_went_with_its_plan_is_forgotten() {
-        let mut dog = Watchdog::new(Bounds::default());
+        let mut dog = Watchdog::new(Bounds::new(&WatchdogConfig::default()));
         let now = looks(&mut dog, Instant::now(), 3.0, |_| 1);
         assert_eq!(dog.stalled().len(), 1);
         dog.look(now + STEP, [(Part::Journal, 8)]);
