@@ -7,6 +7,7 @@
 mod overload;
 #[path = "peers/mod.rs"]
 mod peers;
+#[allow(dead_code, reason = "this test uses its own part of it")]
 #[path = "field/rig.rs"]
 mod rig;
 #[path = "watchdog/stall.rs"]

@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::signals::StopSignals;
 use super::{files, logs};
+use crate::doctor::{self, Machine, State, Visit};
 use crate::serve::RunReport;
 use crate::supervise::{Ended, Gateway, StartError, Trouble};
 
@@ -43,12 +44,28 @@ pub fn run(args: &RunArgs) -> ExitCode {
 pub fn start(config: &Path) -> Result<Gateway, ExitCode> {
     let loaded = files::load(config)?;
     logs::start();
+    tell_machine(&doctor::visit(&Machine::this(), Some(&loaded.config)), config);
     let gateway = Gateway::start(loaded).map_err(|error| match error {
         StartError::Plan(_) => super::fail(super::EXIT_CONFIG, error),
         error => super::fail(1, format!("error: {error}")),
     })?;
     announce(&gateway);
     Ok(gateway)
+}
+
+/// One line on what the doctor finds wrong. What the gateway misses itself it tells by itself.
+fn tell_machine(visit: &Visit, config: &Path) {
+    const TOLD_BY_ITSELF: [&str; 4] = ["sched_fifo", "memory_lock", "cpu_dma_latency", "cpus_online"];
+    let named = |state| -> Vec<&str> {
+        visit.standing(state).map(|check| check.id).filter(|id| !TOLD_BY_ITSELF.contains(id)).collect()
+    };
+    let (bad, warned) = (named(State::Bad), named(State::Warn));
+    let see = format!("see `fieldbeat doctor --config {}`", config.display());
+    if !bad.is_empty() {
+        tracing::warn!("this machine can't keep a steady beat: {} (and {} more); {see}", bad.join(", "), warned.len());
+    } else if !warned.is_empty() {
+        tracing::info!("this machine is not set up for a steady beat yet: {}; {see}", warned.join(", "));
+    }
 }
 
 /// Says what was started, and what the machine does not give.

@@ -114,7 +114,7 @@ pub fn of(stall: &Stall) -> Vec<String> {
         lines.push(format!("may run on CPUs {cpus}; gave its CPU up {given} times, lost it {taken} times"));
     }
     if let Some(tracer) = field("TracerPid").filter(|pid| *pid != "0") {
-        lines.push(format!("process {tracer} debugs it"));
+        lines.push(format!("thread {tracer} debugs it"));
     }
     if let Some(call) = read(&dir, "syscall") {
         lines.push(format!("system call: {}", named_call(&call)));

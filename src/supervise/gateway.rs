@@ -305,7 +305,7 @@ fn limit_malloc() {
     // SAFETY: mallopt only sets the allocator's own parameters; unknown ones are refused.
     #[cfg(target_env = "gnu")]
     unsafe {
-        libc::mallopt(libc::M_ARENA_MAX, 2);
+        libc::mallopt(libc::M_ARENA_MAX, rt_thread::MALLOC_ARENAS_MAX);
         libc::mallopt(libc::M_TRIM_THRESHOLD, i32::MAX);
     }
 }

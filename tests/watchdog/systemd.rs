@@ -66,7 +66,7 @@ fn no_sign_of_life_comes_from_a_gateway_whose_executor_stands_still() {
     gateway.wait_for("running:");
     std::thread::sleep(Duration::from_millis(500));
     manager.until(Instant::now() + Duration::from_millis(1));
-    let _held = Held::thread(&gateway, "fb-exec0");
+    let held = Held::thread(&gateway, "fb-exec0");
     let begun = Instant::now();
     let seen = manager.until(begun + Duration::from_secs(4));
     let last = seen.iter().filter(|(_, text)| text == "WATCHDOG=1").map(|(at, _)| *at - begun).max();
@@ -74,4 +74,5 @@ fn no_sign_of_life_comes_from_a_gateway_whose_executor_stands_still() {
     let told = texts(&seen);
     assert!(told.iter().any(|text| text.starts_with("STATUS=executor 0 (thread fb-exec0) stands still")), "{told:?}");
     assert!(!told.contains(&"STOPPING=1"), "{told:?}");
+    held.until_killed(gateway);
 }
