@@ -1,4 +1,11 @@
 //! Start and stop of a whole gateway: the one place that knows every part.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `gateway`, `floor`, `outputs`, `source` | everything, its real-time part, its outputs, the journal as they see it |
+//! | `watchdog` | whether every thread that must advance does |
+//! | `leave`, `autopsy`, `stack` | the end when one does not: bounded, with its state and its stack told |
+//! | `notify`, `hardware` | who hears of it: systemd, a hardware watchdog |
 
 mod autopsy;
 pub mod floor;
