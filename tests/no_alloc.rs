@@ -173,11 +173,15 @@ impl Reloading<'_> {
         let image = self.floor.image.clone();
         let long_fits = move |tag: TagId, bytes| image.long_fits(tag.index(), bytes);
         let old = self.plans.last().unwrap().clone();
-        let base = Base { plan: &old, recent: &self.plans, long_fits: &long_fits };
+        let recent: Vec<&Plan> = self.plans.iter().map(|plan| &**plan).collect();
+        let base = Base { plan: &old, recent: &recent, long_fits: &long_fits };
         let new = Arc::new(plan::rebuild(&config, &base).unwrap().plan);
         let next_rings = &self.next_rings;
         let next = |executor, ring| next_rings.send(NextRing { executor, ring, names: Arc::default() }).unwrap();
-        self.floor.adopt(&old, &new, round as u32, next).unwrap();
+        self.floor.adopt(&old, &new, round as u32, next);
+        while !self.floor.has_adopted() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         self.plans.push(new);
     }
 }
@@ -243,16 +247,16 @@ fn an_executor_neither_allocates_nor_frees_through_ten_thousand_cycles_of_faults
     let (faults, cycles) = (page_faults(), scans());
     ARMED.store(true, Relaxed);
     let end = Instant::now() + PHASE * 2 * ROUNDS;
+    // Nobody takes what the hub brings in the end: the ring runs full, and samples are dropped.
+    let taken = end - PHASE * 6;
     std::thread::scope(|scope| {
         scope.spawn(|| misbehave(&plant));
         scope.spawn(|| {
-            while Instant::now() < end {
+            while Instant::now() < taken {
                 reloading.adopt_another();
                 std::thread::sleep(Duration::from_millis(100));
             }
         });
-        // Nobody takes what the hub brings in the end: the ring runs full, and samples are dropped.
-        let taken = end - PHASE * 6;
         while Instant::now() < end {
             match Instant::now() < taken {
                 true => drop(batches.recv_timeout(Duration::from_millis(10))),

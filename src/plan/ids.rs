@@ -1,7 +1,6 @@
 //! Which id each thing gets: what stays keeps its own, what is new gets one that nobody can mistake for another.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use super::model::*;
 use crate::config::Config;
@@ -13,7 +12,7 @@ pub struct Base<'a> {
     /// The plan that runs.
     pub plan: &'a Plan,
     /// Plans before it by whose ids someone may still read; these ids are not given to anything else.
-    pub recent: &'a [Arc<Plan>],
+    pub recent: &'a [&'a Plan],
     /// Whether a long value of so many bytes can live at an id (see [`crate::rt::Image`]).
     pub long_fits: &'a dyn Fn(TagId, usize) -> bool,
 }
@@ -34,7 +33,7 @@ impl Allotted {
                 links: (0..config.links.len()).map(LinkId::from_index).collect(),
             });
         };
-        let plans = || std::iter::once(base.plan).chain(base.recent.iter().map(|plan| &**plan));
+        let plans = || std::iter::once(base.plan).chain(base.recent.iter().copied());
 
         let known: HashMap<&str, LinkId> = base.plan.links.iter().map(|(id, link)| (&*link.name, id)).collect();
         let mut free = Free::new("links", LINKS_MAX, plans().map(|plan| &plan.links));
@@ -121,7 +120,7 @@ impl ScanIds {
         let mut ids = ScanIds { known: HashMap::new(), taken: Vec::new(), next: 0 };
         if let Some(base) = base {
             ids.known = base.plan.scans.iter().map(|(id, scan)| ((scan.group, scan.link), id)).collect();
-            for plan in std::iter::once(base.plan).chain(base.recent.iter().map(|plan| &**plan)) {
+            for plan in std::iter::once(base.plan).chain(base.recent.iter().copied()) {
                 ids.taken.resize(ids.taken.len().max(plan.scans.end()), false);
                 plan.scans.ids().for_each(|id| ids.taken[id.index()] = true);
             }

@@ -1,8 +1,5 @@
 //! Bringing a new plan to executors that run.
 
-use std::thread;
-use std::time::{Duration, Instant};
-
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::floor::{Floor, prefaulted_ring, ring_slots};
@@ -12,15 +9,13 @@ use crate::plan::{self, Change, Plan};
 use crate::rt::{Adoption, Image, LinkChange, thread as rt_thread};
 use crate::tag::{ExecutorId, LinkId, Sample, Status};
 
-/// An executor that runs adopts within a quarter of a second; one that has not after this stands still.
-const ADOPTED_WITHIN: Duration = Duration::from_secs(5);
-
 type Message = Box<Adoption<ModbusTcp>>;
 
 /// The ends of the rings through which plans go to one executor and come back.
 pub struct Ends {
     adoptions: Producer<Message>,
     adopted: Consumer<Message>,
+    is_waiting: bool,
 }
 
 impl Ends {
@@ -29,7 +24,7 @@ impl Ends {
         // One is under way at a time.
         let (adoptions, to_executor) = RingBuffer::new(1);
         let (from_executor, adopted) = RingBuffer::new(1);
-        (Ends { adoptions, adopted }, to_executor, from_executor)
+        (Ends { adoptions, adopted, is_waiting: false }, to_executor, from_executor)
     }
 }
 
@@ -41,18 +36,16 @@ pub fn prepare_image(image: &Image, plan: &Plan, old: &Plan) {
 }
 
 impl Floor {
-    /// Changes from `old` to `new`. Executors whose work stays as it is are not touched. Each of the others gets a
+    /// Begins to change from `old` to `new`; [`Floor::has_adopted`] tells the end. Executors whose work stays as it is are not touched. Each of the others gets a
     /// new ring; its reader goes to `next_ring` before the first sample can be in it. `target`: see [`LinkChange`].
-    ///
-    /// # Errors
-    /// When an executor does not adopt: it stands still, and only a new start helps.
+    /// The change before must have ended.
     pub fn adopt(
         &mut self,
         old: &Plan,
         new: &Plan,
         target: u32,
         mut next_ring: impl FnMut(ExecutorId, Consumer<Sample>),
-    ) -> Result<Vec<(LinkId, Change)>, String> {
+    ) -> Vec<(LinkId, Change)> {
         self.counters.prepare(new, old);
         prepare_image(&self.image, new, old);
         if self.memory_is_locked {
@@ -60,7 +53,6 @@ impl Floor {
         }
         let changes = plan::changes(old, new);
         self.tell_connector(&changes, new, target);
-        let mut waiting = Vec::new();
         for (at, executor) in new.executors.iter().enumerate() {
             let id = ExecutorId(at as u16);
             let of_executor = |link: &LinkId| {
@@ -78,22 +70,20 @@ impl Floor {
                 adoption.links().flat_map(ModbusTcp::regions).for_each(rt_thread::lock_region);
             }
             next_ring(id, samples);
-            if self.ends[at].adoptions.push(adoption).is_err() {
-                return Err(format!("executor {at} has not adopted the plan before"));
-            }
-            waiting.push(at);
+            let pushed = self.ends[at].adoptions.push(adoption);
+            debug_assert!(pushed.is_ok(), "the change before has not ended");
+            self.ends[at].is_waiting = true;
         }
-        debug_assert!(changes.is_empty() || !waiting.is_empty());
-        let end = Instant::now() + ADOPTED_WITHIN;
-        while !waiting.is_empty() {
-            // What comes back is dropped here, with everything that it replaced.
-            waiting.retain(|at| self.ends[*at].adopted.pop().is_err());
-            if Instant::now() > end {
-                return Err(format!("executors {waiting:?} have not adopted the new plan within {ADOPTED_WITHIN:?}"));
-            }
-            thread::sleep(Duration::from_millis(1));
+        changes
+    }
+
+    /// Whether every executor has adopted what it was given; what that replaced is freed here. An executor that
+    /// runs adopts within [`crate::limits::ADOPTION_PATIENCE`] and a little.
+    pub fn has_adopted(&mut self) -> bool {
+        for end in &mut self.ends {
+            end.is_waiting &= end.adopted.pop().is_err();
         }
-        Ok(changes)
+        self.ends.iter().all(|end| !end.is_waiting)
     }
 
     /// Before the executors know: a connection that one of them gives back for it is then understood.

@@ -4,19 +4,22 @@ use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::gateway::{Gateway, dictionary};
 use super::watch::Watch;
 use crate::config::{Config, Loaded};
 use crate::hub::{self, NextRing};
 use crate::limits::{IDS_REST, RELOAD_POLL};
-use crate::plan::{self, Base, Change, Plan, Planned};
+use crate::plan::{self, Admission, Base, Change, Plan, Planned};
 use crate::serve::Severity;
-use crate::tag::{ById, Id, LinkId};
+use crate::tag::{ById, Id, LinkId, TagId};
 
 /// The name of the condition under which a refused configuration shows on `/health`.
 const PART: &str = "configuration";
+
+/// How long an executor's adoption is waited for before other work is looked after.
+const ADOPTION_LOOK: Duration = Duration::from_millis(50);
 
 /// What a gateway keeps to be able to reload.
 pub(super) struct Reload {
@@ -29,12 +32,31 @@ pub(super) struct Reload {
     number: u32,
     /// The gateway's own file has changed, which was told.
     told_of_gateway_file: bool,
+    /// Found, and not yet begun.
+    waiting: Option<Loaded>,
+    changing: Option<Changing>,
+}
+
+/// A change that executors have yet to adopt.
+struct Changing {
+    old: Arc<Plan>,
+    new: Arc<Plan>,
+    changes: Vec<(LinkId, Change)>,
+    admission: Admission,
 }
 
 impl Reload {
     pub fn new(config: &Config) -> Reload {
         let config = Config { links: Vec::new(), groups: Vec::new(), tags: Vec::new(), ..config.clone() };
-        Reload { watch: None, config, resting: Vec::new(), number: 0, told_of_gateway_file: false }
+        Reload {
+            watch: None,
+            config,
+            resting: Vec::new(),
+            number: 0,
+            told_of_gateway_file: false,
+            waiting: None,
+            changing: None,
+        }
     }
 }
 
@@ -48,27 +70,29 @@ impl Gateway {
         Ok(())
     }
 
-    /// Adopts what was found in the files since the last call.
-    ///
-    /// # Errors
-    /// When an executor does not take the new plan: only a new start helps.
-    pub(super) fn tend_reload(&mut self) -> Result<(), String> {
-        match self.reload.watch.as_ref().and_then(Watch::found) {
-            None => Ok(()),
-            Some(Ok(loaded)) => self.adopt(&loaded),
-            Some(Err(diagnostics)) => {
-                self.refuse(diagnostics);
-                Ok(())
-            }
+    /// Does what is to be done next for what was found in the files.
+    pub(super) fn tend_reload(&mut self) {
+        if self.reload.changing.is_some() && !self.end_change() {
+            return;
+        }
+        let found = self.reload.watch.as_ref().and_then(Watch::found);
+        match found.or_else(|| self.reload.waiting.take().map(Ok)) {
+            None => {}
+            Some(Err(diagnostics)) => self.refuse(diagnostics),
+            // While the journal takes nothing, every change would leave a ring of samples behind.
+            Some(Ok(loaded)) if !self.rings_are_followed() => self.reload.waiting = Some(loaded),
+            Some(Ok(loaded)) => self.begin_change(&loaded),
         }
     }
 
-    /// Makes `loaded` the plan that runs, but for the gateway's own file, which is read at the start.
-    ///
-    /// # Errors
-    /// When an executor does not take the new plan: only a new start helps. What does not fit is refused, told, and
-    /// no error: the old plan runs on.
-    pub fn adopt(&mut self, loaded: &Loaded) -> Result<(), String> {
+    /// Whether the hub is at every executor's newest ring.
+    fn rings_are_followed(&self) -> bool {
+        self.next_rings.is_empty() && self.rings.iter().all(|ring| ring.next_rings.load(Relaxed) == 0)
+    }
+
+    /// Makes `loaded` the plan that runs, but for the gateway's own file, which is read at the start. What does not
+    /// fit is refused: the old plan runs on, and everyone is told why.
+    fn begin_change(&mut self, loaded: &Loaded) {
         self.tell_of_gateway_file(&loaded.config);
         let Reload { config: own, resting, .. } = &mut self.reload;
         resting.retain(|(since, plan)| since.elapsed() < IDS_REST || Arc::strong_count(plan) > 1);
@@ -76,19 +100,17 @@ impl Gateway {
         let config = Config { links, groups, tags, ..own.clone() };
         let old = self.observed.plan();
         let image = self.floor.image.clone();
-        let long_fits = move |tag: crate::tag::TagId, bytes| image.long_fits(tag.index(), bytes);
-        let recent: Vec<Arc<Plan>> = resting.iter().map(|(_, plan)| plan.clone()).collect();
-        let base = Base { plan: &old, recent: &recent, long_fits: &long_fits };
-        let Planned { plan: new, admission } = match plan::rebuild(&config, &base) {
+        let long_fits = move |tag: TagId, bytes| image.long_fits(tag.index(), bytes);
+        let planned = {
+            let recent: Vec<&Plan> = resting.iter().map(|(_, plan)| &**plan).collect();
+            plan::rebuild(&config, &Base { plan: &old, recent: &recent, long_fits: &long_fits })
+        };
+        let Planned { plan: new, admission } = match planned {
             Ok(planned) => planned,
-            Err(error) => {
-                self.refuse(error);
-                return Ok(());
-            }
+            Err(error) => return self.refuse(error),
         };
         if same(&old, &new) {
-            self.accept();
-            return Ok(());
+            return self.accept();
         }
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
@@ -104,14 +126,28 @@ impl Gateway {
         let changes = self.floor.adopt(&old, &new, self.reload.number, |executor, ring| {
             // The hub takes them every few milliseconds; where it has ended, so will the gateway.
             let _ = next_rings.send(NextRing { executor, ring, names: names.clone() });
-        })?;
-        self.observed.set_plan(new.clone());
-        self.reload.resting.push((Instant::now(), old.clone()));
+        });
+        self.reload.changing = Some(Changing { old, new, changes, admission });
+        self.end_change();
+    }
+
+    /// False: an executor has not yet adopted its part. One that stands still is the watchdog's.
+    fn end_change(&mut self) -> bool {
+        let end = Instant::now() + ADOPTION_LOOK;
+        while !self.floor.has_adopted() {
+            if Instant::now() > end {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let Some(Changing { old, new, changes, admission }) = self.reload.changing.take() else { return true };
+        tracing::info!("new configuration adopted: {}", summary(&old, &new, &changes));
+        self.observed.set_plan(new);
+        self.reload.resting.push((Instant::now(), old));
         self.admission = admission;
         self.observed.reloads.adopted.fetch_add(1, Relaxed);
         self.accept();
-        tracing::info!("new configuration adopted: {}", summary(&old, &new, &changes));
-        Ok(())
+        true
     }
 
     fn accept(&self) {
