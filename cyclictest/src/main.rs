@@ -144,6 +144,11 @@ fn measure_and_tell(
             .iter()
             .map(|(cpu, all)| (*cpu, all.iter().map(|g| g.0 as f64 / 1e3).collect()))
             .collect(),
+        probe_cpu_percent: turns
+            .cpu_time
+            .iter()
+            .map(|(cpu, time)| (*cpu, time.as_secs_f64() * 100.0 / seconds as f64))
+            .collect(),
         gate: verdict,
     };
     print!("{}", report.table());
@@ -295,6 +300,10 @@ impl Measured {
         }
         for (cpu, guard) in probed.guards {
             self.turns.guards.entry(cpu).or_default().push(guard);
+        }
+        for (cpu, time) in probed.cpu_time {
+            let all = self.turns.cpu_time.entry(cpu).or_default();
+            *all += time;
         }
         self.turns.probe.push(probed.by_cpu);
     }

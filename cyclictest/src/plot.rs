@@ -72,12 +72,7 @@ pub fn svg(title: &str, subtitle: &str, curves: &[Curve]) -> String {
     );
     grid(&mut out, &axes);
     for (curve, histogram) in curves.iter().zip(&histograms) {
-        let bottom = axes.y(COUNT_MIN);
-        let mut path = String::new();
-        for (us, n) in histogram {
-            let (from, to, y) = (axes.x(*us as f64), axes.x((us + 1) as f64), axes.y(*n as f64));
-            let _ = write!(path, "M{from:.1} {bottom:.1}V{y:.1}H{to:.1}V{bottom:.1}");
-        }
+        let path = outline(&axes, histogram);
         let color = escaped(curve.color);
         let _ = writeln!(
             out,
@@ -89,6 +84,28 @@ pub fn svg(title: &str, subtitle: &str, curves: &[Curve]) -> String {
     }
     out.push_str("</svg>\n");
     out
+}
+
+/// One step a microsecond; where none was counted, the line is on the ground.
+fn outline(axes: &Axes, histogram: &BTreeMap<u64, u64>) -> String {
+    let bottom = axes.y(COUNT_MIN);
+    let mut path = String::new();
+    let mut last = None;
+    for (us, n) in histogram {
+        let (from, to, y) = (axes.x(*us as f64), axes.x((us + 1) as f64), axes.y(*n as f64));
+        if last != Some(*us) {
+            if last.is_some() {
+                let _ = write!(path, "V{bottom:.1}");
+            }
+            let _ = write!(path, "M{from:.1} {bottom:.1}");
+        }
+        let _ = write!(path, "V{y:.1}H{to:.1}");
+        last = Some(us + 1);
+    }
+    if last.is_some() {
+        let _ = write!(path, "V{bottom:.1}");
+    }
+    path
 }
 
 /// Lines and numbers at each power of ten, and what the axes are.
@@ -178,7 +195,7 @@ pub mod tests {
                 let (tag, closes) = tag.strip_suffix('/').map_or((tag, false), |tag| (tag, true));
                 let name = tag.split_whitespace().next().ok_or("a tag without name")?;
                 let attributes: Vec<&str> = tag[name.len()..].split('"').collect();
-                if attributes.len() % 2 == 0 || attributes.last().is_some_and(|rest| !rest.trim().is_empty()) {
+                if attributes.len().is_multiple_of(2) || attributes.last().is_some_and(|rest| !rest.trim().is_empty()) {
                     return Err(format!("quotes of <{tag}>"));
                 }
                 for pair in attributes.chunks_exact(2) {
@@ -249,6 +266,17 @@ pub mod tests {
             assert!(!drawn.contains("NaN") && !drawn.contains("inf"), "{drawn}");
         }
         check_xml(&svg("t", "s", &[])).unwrap();
+    }
+
+    #[test]
+    fn neighbours_share_a_line_and_a_gap_is_on_the_ground() {
+        let axes = Axes { us_max: 1000.0, count_max: 100.0 };
+        let path = outline(&axes, &BTreeMap::from([(3, 1), (4, 9), (8, 2)]));
+        assert_eq!(
+            (path.matches('M').count(), path.matches('H').count(), path.matches('V').count()),
+            (2, 3, 5),
+            "{path}"
+        );
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub struct Measured {
     pub by_cpu: ByCpu,
     /// By CPU, as calibrated or set.
     pub guards: BTreeMap<u32, Nanos>,
+    /// CPU time that each executor used, by CPU.
+    pub cpu_time: BTreeMap<u32, Nanos>,
     /// What the machine did not give.
     pub missing: Vec<String>,
 }
@@ -69,7 +71,9 @@ pub fn run(cpus: &[u32], priority: u8, guard: Guard, seconds: u64, pause: &Pause
     if floor.counters.executors.iter().any(|executor| executor.reports_dropped.get() > 0) {
         return Err(io::Error::other("the probe's reports were not taken in time; was this process stopped?"));
     }
+    let cpu_time = floor.counters.executors.iter().map(|executor| Nanos(executor.cpu_ns.get()));
     Ok(Some(Measured {
+        cpu_time: cpus.iter().copied().zip(cpu_time).collect(),
         by_cpu: cpus.iter().copied().zip(beats.into_iter().map(|beat| beat.latencies)).collect(),
         guards: cpus.iter().copied().zip(floor.guards.iter().copied()).collect(),
         missing,
@@ -145,6 +149,8 @@ mod tests {
         let latencies = &measured.by_cpu[&cpu];
         let beats = latencies.count() + latencies.missed(1_000_000);
         assert!((900..=1010).contains(&beats), "{beats} beats");
+        let cpu_share = measured.cpu_time[&cpu].as_secs_f64();
+        assert!(cpu_share > 0.0 && cpu_share < 0.5, "{cpu_share} of a CPU");
         assert!(measured.guards[&cpu] >= Nanos::from_micros(5));
     }
 

@@ -23,6 +23,8 @@ pub struct Turns {
     pub cyclictest: Vec<ByCpu>,
     /// By CPU, one a turn.
     pub guards: BTreeMap<u32, Vec<Nanos>>,
+    /// CPU time of the probe's executors in all turns, by CPU.
+    pub cpu_time: BTreeMap<u32, Nanos>,
 }
 
 /// All turns together.
@@ -107,6 +109,8 @@ pub struct Report {
     pub ratios: Vec<Ratio>,
     /// By CPU, one a turn.
     pub guards_us: BTreeMap<u32, Vec<f64>>,
+    /// What the probe's executor used of its CPU, by CPU: waking, spinning, reporting.
+    pub probe_cpu_percent: BTreeMap<u32, f64>,
     pub gate: Option<Verdict>,
 }
 
@@ -159,6 +163,9 @@ impl Report {
             let guards: Vec<String> = guards.iter().map(|us| format!("{us:.1}")).collect();
             text += &format!("guard on CPU {cpu}, by turn: {} µs\n", guards.join(", "));
         }
+        for (cpu, percent) in &self.probe_cpu_percent {
+            text += &format!("executor on CPU {cpu}: {percent:.2} % of that CPU\n");
+        }
         text
     }
 }
@@ -178,7 +185,7 @@ mod tests {
         let turns = Turns {
             probe: vec![by_cpu(100, &[1_200; 10]), by_cpu(100, &[4_700; 10]), by_cpu(100, &[1_300; 10])],
             cyclictest: vec![by_cpu(1000, &[14_000; 10]), by_cpu(1000, &[4_000; 10]), by_cpu(1000, &[14_000; 10])],
-            guards: BTreeMap::new(),
+            ..Turns::default()
         };
         let rows = rows(&turns);
         assert_eq!(
