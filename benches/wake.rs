@@ -38,6 +38,9 @@ struct Run {
     skipped: u64,
 }
 
+/// One kind of times of a run.
+type Values = fn(&Run) -> &Vec<u64>;
+
 /// Requests of one release.
 #[derive(Default)]
 struct Issued {
@@ -168,7 +171,7 @@ fn main() {
             cells.map(|value| if value.is_nan() { String::new() } else { format!("{value:.1}") }).collect();
         println!("| {name} | {} |", cells.join(" | "));
     };
-    let subjects: [(&str, fn(&Run) -> &Vec<u64>); 4] = [
+    let subjects: [(&str, Values); 4] = [
         ("release jitter", |run| &run.release),
         ("issue jitter of a release's first request", |run| &run.first),
         ("issue jitter of its last", |run| &run.last),
@@ -180,6 +183,7 @@ fn main() {
         }
     }
     row("releases".into(), &|run| run.release.len() as f64);
+    row("releases whose requests all left".into(), &|run| run.first.len() as f64);
     row("cycles of links skipped".into(), &|run| run.skipped as f64);
     row("replies good".into(), &|run| run.good as f64);
     row("requests without".into(), &|run| run.not_good as f64);
