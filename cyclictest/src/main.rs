@@ -230,7 +230,7 @@ fn measure(
     stop: &Stop,
 ) -> io::Result<Option<Measured>> {
     let (turns_count, turn_seconds) = options.turns();
-    let scratch = Scratch::make()?;
+    let scratch = cyclictest.map(|_| Scratch::make()).transpose()?;
     let mut measured = Measured { turns: Turns::default(), missing: Vec::new(), more_notes: Vec::new() };
     // Held all the time, as cyclictest does while it runs: both find the CPUs in the same state.
     let awake = hold_cpu_awake();
@@ -264,13 +264,13 @@ fn measure(
     for turn in 0..turns_count {
         // Each comes first as often as the other.
         for tool in [turn % 2, (turn + 1) % 2] {
-            match (tool, beside) {
+            match (tool, beside.zip(scratch.as_ref())) {
                 (0, _) => {
                     let probed = probe::run(&places.measured, options.priority, options.guard, turn_seconds, &pause)?;
                     let Some(probed) = probed else { return Ok(None) };
                     measured.add(probed);
                 }
-                (_, Some(cyclictest)) => match cyclictest.run(&run, &scratch.0, &pause) {
+                (_, Some((cyclictest, scratch))) => match cyclictest.run(&run, &scratch.0, &pause) {
                     Ok(Some(by_cpu)) => measured.turns.cyclictest.push(by_cpu),
                     Ok(None) => return Ok(None),
                     // What the probe goes without, cyclictest may refuse to go without.
