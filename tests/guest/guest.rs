@@ -1,0 +1,72 @@
+//! The boot, and the files that it left.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use serde_json::Value;
+
+/// A file beside this one.
+pub fn file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/guest").join(name)
+}
+
+/// A guest that has run the scenario to its end.
+pub struct Guest {
+    out: PathBuf,
+}
+
+impl Guest {
+    /// Boots, runs, and says how long it took. A guest that does not come to its end fails every test.
+    pub fn boot() -> Guest {
+        let out = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("guest");
+        let _ = fs::remove_dir_all(&out);
+        let started = Instant::now();
+        let status = Command::new("sh")
+            .arg(file("boot.sh"))
+            .arg("-o")
+            .arg(&out)
+            .args(["-f", env!("CARGO_BIN_EXE_fieldbeat")])
+            .args(["-f", concat!(env!("CARGO_MANIFEST_DIR"), "/rt-config/fieldbeat-rt")])
+            .args(["-f", &format!("{}:/scenario.sh", file("scenario.sh").display())])
+            .args(["--", "sh /scenario.sh"])
+            .status()
+            .unwrap();
+        let guest = Guest { out };
+        let whole = started.elapsed().as_secs();
+        assert!(status.success(), "the scenario ended with {status} after {whole} s");
+        println!("the guest was up after {} s of its time, the whole took {whole} s", guest.text("up").trim());
+        guest
+    }
+
+    /// A file of the guest's /out.
+    pub fn text(&self, name: &str) -> String {
+        let path = self.out.join(name);
+        String::from_utf8_lossy(&fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))).into_owned()
+    }
+
+    pub fn json(&self, name: &str) -> Value {
+        serde_json::from_str(&self.text(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
+    }
+
+    /// The exit code of a step.
+    pub fn code(&self, step: &str) -> i32 {
+        self.text(&format!("{step}.code")).trim().parse().unwrap()
+    }
+
+    /// A file of lines "path value".
+    pub fn settings(&self, when: &str) -> BTreeMap<String, String> {
+        let text = self.text(&format!("settings.{when}"));
+        let pairs = text.lines().map(|line| line.split_once(' ').unwrap_or((line, "")));
+        pairs.map(|(path, value)| (path.to_owned(), value.to_owned())).collect()
+    }
+
+    /// The value of a line "name value" of a page of metrics.
+    pub fn metric(&self, page: &str, name: &str) -> f64 {
+        let text = self.text(page);
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name} in {page}")).parse().unwrap()
+    }
+}
