@@ -70,7 +70,7 @@ is_said() { grep -q "$1" "$2"; }
 start_plant() {
 	mkdir -p plant
 	# Ordinary programs are not put on an isolated CPU: the plant is on CPU 0.
-	fieldbeat plant --config plant --devices 4 --tags 80 --rate 20 --no-broker >/out/plant.log 2>&1 &
+	fieldbeat plant --config plant --devices 4 --tags 80 --rate 10 --no-broker >/out/plant.log 2>&1 &
 	plant=$!
 	until_done is_said '^plant:' /out/plant.log
 }
@@ -87,7 +87,7 @@ beat() {
 	sleep 3
 	threads $gateway >/out/gateway.threads.early
 	page /out/gateway.log metrics >/out/gateway.metrics.early
-	sleep 10
+	sleep 8
 	page /out/gateway.log metrics >/out/gateway.metrics.late
 	page /out/gateway.log health >/out/gateway.health
 	threads $gateway >/out/gateway.threads.late
