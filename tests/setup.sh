@@ -19,6 +19,8 @@ find_missing() {
 	need promtool prometheus
 	need setpriv util-linux
 	need systemd-analyze systemd
+	need cyclictest rt-tests
+	need stress-ng stress-ng
 	if command -v pkg-config >/dev/null 2>&1; then
 		pkg-config --exists libmodbus || missing="$missing libmodbus-dev"
 	else
