@@ -9,6 +9,7 @@
 
 mod gateway;
 mod guest;
+mod latency;
 mod machine;
 mod stall;
 
@@ -39,6 +40,7 @@ const TESTS: &[Test] = &tests![
     gateway::the_running_executor_meets_no_page_fault,
     gateway::it_misses_nothing_of_the_machine_and_is_well,
     gateway::each_sample_is_stored_or_counted,
+    latency::the_harness_measures_on_the_isolated_cpu,
     stall::an_executor_without_a_cpu_is_seen_and_named,
     stall::the_beat_goes_on_without_a_burst,
 ];

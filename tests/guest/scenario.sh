@@ -5,6 +5,7 @@
 #   doctor.*     the doctor's JSON and its exit code: before, applied, again
 #   rt.*         what fieldbeat-rt said: apply, again, show, revert
 #   gateway.*    a run of the gateway: its threads twice, its metrics twice, its log, its report, its exit code
+#   latency.*    a run of the latency harness
 #   stall.*      a run whose executor's CPU is taken away
 #   steps        which step began when, seconds since the guest's start
 set -u
@@ -97,6 +98,12 @@ beat() {
 	echo $? >/out/gateway.code
 }
 
+# Long enough for a few wake-ups of each tool.
+latency() {
+	fieldbeat-latency --seconds 2 --rounds 1 --json /out/latency.json --plot /out/latency.svg >/out/latency.log 2>&1
+	echo $? >/out/latency.code
+}
+
 # A thread above the executor's priority takes CPU 1 and keeps it: the executor is runnable, and never runs.
 stall() {
 	start_gateway stall
@@ -136,6 +143,8 @@ step plant
 start_plant
 step gateway
 beat
+step latency
+latency
 step stall
 stall
 kill $plant
