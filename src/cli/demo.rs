@@ -70,7 +70,7 @@ pub fn demo(args: &DemoArgs) -> ExitCode {
     let mut screen = Screen::new();
     let (gateway, trouble) = run::look_after(gateway, &signals, end, |gateway| screen.tick(gateway, &plant));
     let executors = gateway.plan.executors.len();
-    let ended = gateway.stop();
+    let ended = run::end_of(gateway, trouble.as_ref());
     summary(&ended.report, executors);
     let code = run::finish(&ended, args.report.as_deref(), trouble);
     drop(plant);

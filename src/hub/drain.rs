@@ -28,6 +28,8 @@ pub struct RingStats {
     pub delivered: AtomicU64,
     /// Samples that gap records told to be missing.
     pub missing: AtomicU64,
+    /// Times that the hub looked: its sign of life.
+    pub rounds: AtomicU64,
 }
 
 /// Starts the hub. It ends, and drops its end of `journal`, when every executor is gone and its ring empty.
@@ -109,6 +111,7 @@ impl Hub {
             // Before the ring is looked into: what was pushed before the end is then seen below.
             let abandoned = drain.ring.is_abandoned();
             let fill = drain.ring.slots() as u64;
+            stats.rounds.fetch_add(1, Relaxed);
             stats.fill.store(fill, Relaxed);
             stats.fill_max.fetch_max(fill, Relaxed);
             let emptied = drain.hand_over(&self.journal, stats, self.clock, now);

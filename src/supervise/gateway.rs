@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,11 @@ use crossbeam_channel::bounded;
 use rtrb::Consumer;
 
 use super::floor::{self, Floor, Scheduling};
+use super::hardware::HardwareWatchdog;
+use super::notify::ServiceManager;
 use super::outputs::Outputs;
+use super::watchdog::{Bounds, Part, Stall, Watchdog};
+use super::{leave, stack};
 use crate::config::Loaded;
 use crate::hub::stats::Statistics;
 use crate::hub::{self, Batch, RingStats};
@@ -28,8 +32,8 @@ use crate::tag::Nanos;
 
 /// How often the statistics are taken from the executors' rings.
 const STATISTICS_PERIOD: Duration = Duration::from_millis(50);
-/// An executor whose loop stands still this long is stalled.
-const STALLED_AFTER: Duration = Duration::from_secs(2);
+/// A journal whose thread stands still this long is not well.
+const JOURNAL_SLOW: Duration = Duration::from_secs(2);
 
 /// Why a gateway did not start.
 #[derive(Debug, thiserror::Error)]
@@ -55,17 +59,24 @@ pub struct Gateway {
     outputs: Outputs,
     statistics: JoinHandle<()>,
     statistics_stop: Arc<AtomicBool>,
+    statistics_rounds: Arc<AtomicU64>,
     http: Option<HttpServer>,
     rings: Arc<[RingStats]>,
     started: Nanos,
-    pulse: Pulse,
+    watchdog: Watchdog,
+    hardware: Option<HardwareWatchdog>,
+    manager: ServiceManager,
     _cpu_awake: Option<File>,
 }
 
-/// When each executor and the journal were last seen to move.
-struct Pulse {
-    executors: Vec<(u64, Instant)>,
-    journal: (u64, Instant),
+/// What cannot be mended from inside: the process must end, so that it is started again.
+#[derive(Debug, thiserror::Error)]
+pub enum Trouble {
+    #[error("{0} has ended by itself")]
+    Ended(&'static str),
+    /// Nobody may wait for these: [`Gateway::abandon`].
+    #[error("{}", leave::told(.0))]
+    Stalled(Vec<Stall>),
 }
 
 /// What is left of a gateway that was stopped.
@@ -112,8 +123,13 @@ impl Gateway {
         let hub = hub::spawn(std::mem::take(&mut floor.rings), to_journal, rings.clone())?;
         let statistics = Arc::new(Statistics::new(&plan));
         let statistics_stop = Arc::new(AtomicBool::new(false));
-        let statistics_thread =
-            spawn_statistics(std::mem::take(&mut floor.reports), statistics.clone(), statistics_stop.clone())?;
+        let statistics_rounds = Arc::new(AtomicU64::new(0));
+        let statistics_thread = spawn_statistics(
+            std::mem::take(&mut floor.reports),
+            statistics.clone(),
+            statistics_stop.clone(),
+            statistics_rounds.clone(),
+        )?;
 
         let health = Arc::new(Health::default());
         let outputs = Outputs::start(&config.gateway.id, &config.outputs, reader.clone(), health.clone());
@@ -135,8 +151,12 @@ impl Gateway {
                 None
             }
         });
-        let now = Instant::now();
-        let pulse = Pulse { executors: vec![(0, now); plan.executors.len()], journal: (0, now) };
+        if let Err(error) = stack::prepare() {
+            tracing::warn!("a thread that stands still will not show its stack: {error}");
+        }
+        let hardware = config.watchdog.hardware.as_ref().and_then(HardwareWatchdog::arm);
+        let mut manager = ServiceManager::of_environment();
+        manager.ready();
         Ok(Gateway {
             plan,
             admission,
@@ -148,10 +168,13 @@ impl Gateway {
             outputs,
             statistics: statistics_thread,
             statistics_stop,
+            statistics_rounds,
             http,
             rings,
             started: monotonic_now(),
-            pulse,
+            watchdog: Watchdog::new(Bounds::new(&config.watchdog)),
+            hardware,
+            manager,
             _cpu_awake: cpu_awake,
         })
     }
@@ -169,51 +192,51 @@ impl Gateway {
     /// Looks after everything; to be called a few times a second.
     ///
     /// # Errors
-    /// What cannot be mended from inside: the process must end, so that it is started again.
-    pub fn tend(&mut self) -> Result<(), String> {
+    /// What cannot be mended from inside.
+    pub fn tend(&mut self) -> Result<(), Trouble> {
+        self.watch();
+        let stalled = self.watchdog.stalled();
+        if !stalled.is_empty() {
+            return Err(Trouble::Stalled(stalled));
+        }
         self.outputs.tend();
         self.tell_journal();
-        self.tell_executors();
         if self.floor.has_lost_an_executor() {
-            return Err("an executor's thread has ended by itself".to_owned());
+            return Err(Trouble::Ended("an executor's thread"));
         }
         if self.hub.is_finished() {
-            return Err("the hub's thread has ended by itself".to_owned());
+            return Err(Trouble::Ended("the hub's thread"));
         }
         if self.writer.is_finished() {
-            return Err("the journal's thread has ended by itself".to_owned());
+            return Err(Trouble::Ended("the journal's thread"));
+        }
+        self.manager.status(&leave::status(&self.observed));
+        self.manager.alive();
+        if let Some(dog) = &mut self.hardware {
+            dog.feed();
         }
         Ok(())
     }
 
-    fn tell_journal(&mut self) {
+    /// Takes every sign of life.
+    fn watch(&mut self) {
+        let executors = self.observed.counters.executors.iter().map(|e| e.loops.get());
+        let executors = executors.enumerate().map(|(id, loops)| (Part::Executor(id), loops));
+        let journal = (Part::Journal, self.writer.heartbeat());
+        let hub = (Part::Hub, self.rings.iter().map(|r| r.rounds.load(Relaxed)).sum());
+        let statistics = (Part::Statistics, self.statistics_rounds.load(Relaxed));
+        self.watchdog.look(Instant::now(), executors.chain([journal, hub, statistics]));
+    }
+
+    fn tell_journal(&self) {
         let stats = self.writer.stats();
         let health = &self.observed.health;
-        let heartbeat = self.writer.heartbeat();
-        if heartbeat != self.pulse.journal.0 {
-            self.pulse.journal = (heartbeat, Instant::now());
-        }
         match stats.state() {
-            JournalState::Ok if self.pulse.journal.1.elapsed() > STALLED_AFTER => {
+            JournalState::Ok if self.watchdog.still(Part::Journal) > JOURNAL_SLOW => {
                 health.set("journal", Severity::Failed, "its thread waits for the disk");
             }
             JournalState::Ok => health.clear("journal"),
             _ => health.set("journal", Severity::Failed, stats.error().unwrap_or_default()),
-        }
-    }
-
-    fn tell_executors(&mut self) {
-        for (id, (seen, at)) in self.pulse.executors.iter_mut().enumerate() {
-            let loops = self.observed.counters.executors[id].loops.get();
-            if loops != *seen {
-                (*seen, *at) = (loops, Instant::now());
-            }
-            let part = format!("executor {id}");
-            if at.elapsed() > STALLED_AFTER {
-                self.observed.health.set(&part, Severity::Failed, "its loop stands still");
-            } else {
-                self.observed.health.clear(&part);
-            }
         }
     }
 
@@ -225,6 +248,10 @@ impl Gateway {
     /// Stops: the executors first; what is in the rings reaches the journal; the outputs deliver what they can
     /// in a bounded time; their cursors are saved.
     pub fn stop(mut self) -> Ended {
+        self.manager.stopping();
+        if let Some(dog) = self.hardware.take() {
+            dog.disarm();
+        }
         self.floor.stop();
         // Before the hub is waited for: on a full disk it waits for the journal, which would try for ever.
         self.writer.close();
@@ -253,6 +280,23 @@ impl Gateway {
         let _ = self.statistics.join();
         Ended { report: RunReport::of(&self.observed, monotonic_now() - self.started), unsaved }
     }
+
+    /// Ends without waiting for what stands still: says all that is known of it, lets what is in the rings reach
+    /// the journal while that one lives, and leaves every thread behind. The process must end next; if it does
+    /// not within [`crate::limits::STALL_EXIT`], the kernel ends it. The hardware watchdog stays armed.
+    pub fn abandon(mut self, stalled: &[Stall]) -> Ended {
+        leave::set_alarm();
+        self.manager.status(&leave::told(stalled));
+        leave::describe(stalled, &self.observed);
+        self.floor.abandon(crate::limits::STALL_EXIT_EXECUTORS);
+        let hub_lives = stalled.iter().all(|stall| stall.part != Part::Hub && stall.part != Part::Journal);
+        let settled = || leave::settled(&self.writer.stats());
+        let unsaved = leave::let_settle(&self.observed, &self.rings, settled, hub_lives);
+        let ended = Ended { report: RunReport::of(&self.observed, monotonic_now() - self.started), unsaved };
+        // Nothing of it is dropped: that would wait for its threads.
+        std::mem::forget(self);
+        ended
+    }
 }
 
 /// Few arenas and no give-and-take with the kernel: the floor's pages stay where they are, and a gateway's
@@ -261,7 +305,7 @@ fn limit_malloc() {
     // SAFETY: mallopt only sets the allocator's own parameters; unknown ones are refused.
     #[cfg(target_env = "gnu")]
     unsafe {
-        libc::mallopt(libc::M_ARENA_MAX, 2);
+        libc::mallopt(libc::M_ARENA_MAX, rt_thread::MALLOC_ARENAS_MAX);
         libc::mallopt(libc::M_TRIM_THRESHOLD, i32::MAX);
     }
 }
@@ -289,10 +333,12 @@ fn spawn_statistics(
     mut reports: Vec<Consumer<Report>>,
     statistics: Arc<Statistics>,
     stop: Arc<AtomicBool>,
+    rounds: Arc<AtomicU64>,
 ) -> io::Result<JoinHandle<()>> {
     thread::Builder::new().name("fb-stats".to_owned()).stack_size(256 << 10).spawn(move || {
         loop {
             let last = stop.load(Relaxed);
+            rounds.fetch_add(1, Relaxed);
             for ring in &mut reports {
                 statistics.drain(ring);
             }

@@ -41,8 +41,9 @@ const TESTS: &[Test] = &tests![
     gateway::it_misses_nothing_of_the_machine_and_is_well,
     gateway::each_sample_is_stored_or_counted,
     latency::the_harness_measures_on_the_isolated_cpu,
-    stall::an_executor_without_a_cpu_is_seen_and_named,
-    stall::the_beat_goes_on_without_a_burst,
+    stall::a_starved_executor_ends_the_process,
+    stall::the_log_names_the_thread_and_who_holds_its_cpu,
+    stall::what_was_read_before_the_stall_is_stored,
 ];
 
 /// Options of the usual test programs that take a value of their own.
