@@ -26,5 +26,10 @@ pub fn the_log_names_the_thread_and_who_holds_its_cpu(guest: &Guest) {
 pub fn what_was_read_before_the_stall_is_stored(guest: &Guest) {
     let samples = &guest.json("stall.report.json")["samples"];
     let [produced, stored, dropped] = ["produced", "stored", "dropped"].map(|key| samples[key].as_u64().unwrap());
-    assert!(stored > 0 && produced == stored + dropped, "{samples}");
+    assert!(stored > 0, "{samples}");
+    // What the executor had in its hands can't be had from it any more, and the log tells how much that is.
+    let lost = produced - stored - dropped;
+    let log = guest.text("stall.log");
+    assert!(lost <= 80, "{lost} are lost:\n{log}");
+    assert!(lost == 0 || log.contains(&format!("{lost} samples have not reached the journal")), "{lost}:\n{log}");
 }
