@@ -59,3 +59,9 @@ if ! .venv/bin/python -c 'import pymodbus' >/dev/null 2>&1; then
 		exit 1
 	}
 fi
+
+# The emulated machine of tests/guest. Without it those tests are skipped, and say so.
+if [ "${FIELDBEAT_GUEST:-}" != off ] && ! sh tests/guest/prepare.sh >/dev/null; then
+	echo "the guest tests will be skipped (see above); FIELDBEAT_GUEST=required makes that an error" >&2
+	[ "${FIELDBEAT_GUEST:-}" != required ] || exit 1
+fi
