@@ -17,7 +17,7 @@ use fieldbeat::plant::{GatewaySettings, Plant, PlantConfig, Profile, ScanRates};
 use fieldbeat::rt::thread::{hold_cpu_awake, lock_memory};
 use fieldbeat::rt::{Report, RequestResult};
 use fieldbeat::supervise::floor::{self, Scheduling};
-use fieldbeat::tag::Nanos;
+use fieldbeat::tag::{ById, Nanos};
 
 const DEVICES: usize = 10;
 const PERIOD: Nanos = Nanos::from_millis(1);
@@ -66,7 +66,8 @@ fn run(plan: &Arc<Plan>, seconds: u64) -> Run {
     let mut floor = prepared.start();
     let (mut run, mut issued) = (Run::default(), BTreeMap::<u64, Issued>::new());
     let begin = Instant::now() + SETTLED;
-    let skipped = |floor: &floor::Floor| floor.counters.scans.iter().map(|scan| scan.skipped.get()).sum::<u64>();
+    let skipped =
+        |floor: &floor::Floor| plan.scans.ids().map(|scan| floor.counters.scan(scan).skipped.get()).sum::<u64>();
     let mut skipped_before = None;
     while begin.elapsed() < Duration::from_secs(seconds) {
         thread::sleep(Duration::from_millis(20));
@@ -120,9 +121,7 @@ fn plans(config: &mut Config, cpu: u32) -> [Arc<Plan>; 3] {
     assert_eq!(spread.executors[0].releases.len(), DEVICES);
     assert_eq!(together.executors[0].releases[0].scans.len(), DEVICES);
     let mut idle = together.clone();
-    idle.tags.clear();
-    idle.links.clear();
-    idle.scans.clear();
+    (idle.tags, idle.links, idle.scans) = (ById::new(), ById::new(), ById::new());
     idle.executors[0].links.clear();
     idle.executors[0].releases[0].scans.clear();
     [idle, spread, together].map(Arc::new)

@@ -87,11 +87,9 @@ fn idle_plan(cpus: &[u32]) -> Plan {
     let executor =
         |cpu: &u32| ExecutorPlan { cpu: *cpu, links: vec![], releases: vec![release.clone()], slots_per_s: 0 };
     Plan {
-        tags: vec![],
-        groups: vec![GroupPlan { name: Arc::from("idle"), period, release: ReleaseMode::Together }],
-        links: vec![],
-        scans: vec![],
+        groups: [GroupPlan { name: Arc::from("idle"), period, release: ReleaseMode::Together }].into_iter().collect(),
         executors: cpus.iter().map(executor).collect(),
+        ..Plan::default()
     }
 }
 

@@ -16,6 +16,6 @@ mod rebuild_tests;
 pub use admission::{Admission, ExecutorLoad, LOAD_MAX, LOAD_WARNING, LinkLoad, PlanError, wire_bytes};
 pub use build::{Planned, build, rebuild};
 pub use change::{Change, changes};
-pub use ids::Base;
+pub use ids::{Base, UsedIds};
 pub use model::*;
 pub use phases::predecessor;

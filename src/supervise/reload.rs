@@ -2,8 +2,8 @@
 
 use std::fmt::Display;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use super::gateway::{Gateway, dictionary};
@@ -11,7 +11,7 @@ use super::watch::Watch;
 use crate::config::{Config, Loaded};
 use crate::hub::{self, NextRing};
 use crate::limits::{IDS_REST, RELOAD_POLL};
-use crate::plan::{self, Admission, Base, Change, Plan, Planned};
+use crate::plan::{self, Admission, Base, Change, Plan, Planned, UsedIds};
 use crate::serve::Severity;
 use crate::tag::{ById, Id, LinkId, TagId};
 
@@ -27,7 +27,7 @@ pub(super) struct Reload {
     /// As it runs, but for what the tag files say.
     config: Config,
     /// Plans before the one that runs, whose ids rest.
-    resting: Vec<(Instant, Arc<Plan>)>,
+    resting: Vec<Rest>,
     /// How many plans were adopted.
     number: u32,
     /// The gateway's own file has changed, which was told.
@@ -35,6 +35,13 @@ pub(super) struct Reload {
     /// Found, and not yet begun.
     waiting: Option<Loaded>,
     changing: Option<Changing>,
+}
+
+/// The ids of a plan that ran before. They rest until nobody can read by it any more.
+struct Rest {
+    since: Instant,
+    plan: Weak<Plan>,
+    ids: UsedIds,
 }
 
 /// A change that executors have yet to adopt.
@@ -70,6 +77,15 @@ impl Gateway {
         Ok(())
     }
 
+    /// Makes `loaded` the plan that runs, at once, and waits for the executors; as the files would be adopted.
+    pub fn adopt(&mut self, loaded: &Loaded) {
+        while !self.rings_are_followed() || self.reload.changing.is_some() && !self.end_change() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.begin_change(loaded);
+        while self.reload.changing.is_some() && !self.end_change() {}
+    }
+
     /// Does what is to be done next for what was found in the files.
     pub(super) fn tend_reload(&mut self) {
         if self.reload.changing.is_some() && !self.end_change() {
@@ -95,17 +111,15 @@ impl Gateway {
     fn begin_change(&mut self, loaded: &Loaded) {
         self.tell_of_gateway_file(&loaded.config);
         let Reload { config: own, resting, .. } = &mut self.reload;
-        resting.retain(|(since, plan)| since.elapsed() < IDS_REST || Arc::strong_count(plan) > 1);
+        resting.retain(|rest| rest.since.elapsed() < IDS_REST || rest.plan.strong_count() > 0);
         let Config { links, groups, tags, .. } = loaded.config.clone();
         let config = Config { links, groups, tags, ..own.clone() };
         let old = self.observed.plan();
         let image = self.floor.image.clone();
         let long_fits = move |tag: TagId, bytes| image.long_fits(tag.index(), bytes);
-        let planned = {
-            let recent: Vec<&Plan> = resting.iter().map(|(_, plan)| &**plan).collect();
-            plan::rebuild(&config, &Base { plan: &old, recent: &recent, long_fits: &long_fits })
-        };
-        let Planned { plan: new, admission } = match planned {
+        let resting: Vec<UsedIds> = resting.iter().map(|rest| rest.ids.clone()).collect();
+        let base = Base { plan: &old, resting: &resting, long_fits: &long_fits };
+        let Planned { plan: new, admission } = match plan::rebuild(&config, &base) {
             Ok(planned) => planned,
             Err(error) => return self.refuse(error),
         };
@@ -143,7 +157,8 @@ impl Gateway {
         let Some(Changing { old, new, changes, admission }) = self.reload.changing.take() else { return true };
         tracing::info!("new configuration adopted: {}", summary(&old, &new, &changes));
         self.observed.set_plan(new);
-        self.reload.resting.push((Instant::now(), old));
+        let (plan, ids) = (Arc::downgrade(&old), UsedIds::of(&old));
+        self.reload.resting.push(Rest { since: Instant::now(), plan, ids });
         self.admission = admission;
         self.observed.reloads.adopted.fetch_add(1, Relaxed);
         self.accept();

@@ -9,7 +9,7 @@ impl Bench {
     fn change(&mut self, target: u32) -> Consumer<Sample> {
         let image = self.image.clone();
         let long_fits = |tag: TagId, bytes| image.long_fits(tag.index(), bytes);
-        let base = Base { plan: &self.plan, recent: &[], long_fits: &long_fits };
+        let base = Base { plan: &self.plan, resting: &[], long_fits: &long_fits };
         let new = Arc::new(plan::rebuild(&self.config, &base).unwrap().plan);
         self.counters.prepare(&new, &self.plan);
         for (id, _) in new.tags.iter().filter(|(id, _)| !self.plan.tags.contains(*id)) {
