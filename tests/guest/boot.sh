@@ -71,7 +71,8 @@ for old in rc stdout stderr console dmesg up; do
 done
 code=0
 timeout -k 5 "$seconds" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m 768 \
-	-nodefaults -no-user-config -display none -net none -no-reboot -serial "file:$out/console" \
+	-nodefaults -no-user-config -display none -no-reboot -serial "file:$out/console" \
+	-netdev user,id=field,restrict=on -device e1000,netdev=field,romfile= \
 	-virtfs "local,path=$out,mount_tag=out,security_model=none" \
 	-kernel "$kernel/vmlinux" -initrd "$initrd" -append "console=ttyS0 quiet panic=-1 nokaslr mitigations=off \
 isolcpus=managed_irq,domain,1 nohz_full=1 rcu_nocbs=1 irqaffinity=0 $arguments" </dev/null || code=$?

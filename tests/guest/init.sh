@@ -11,7 +11,7 @@ mount -t devpts pts /dev/pts
 for place in /dev/shm /run /tmp; do mount -t tmpfs tmpfs "$place"; done
 ln -sf /proc/self/fd /dev/fd
 ip link set lo up
-for module in virtio_pci 9pnet_virtio 9p; do modprobe "$module"; done
+for module in virtio_pci 9pnet_virtio 9p e1000; do modprobe "$module"; done
 mount -t 9p -o trans=virtio,version=9p2000.L,msize=131072 out /out || poweroff -f
 cut -d' ' -f1 /proc/uptime >/out/up
 cd /tmp

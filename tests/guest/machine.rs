@@ -98,6 +98,11 @@ pub fn apply_leaves_cpu_1_to_the_executor(guest: &Guest) {
     }
 }
 
+pub fn apply_raises_the_interrupt_thread_of_the_field_network(guest: &Guest) {
+    let thread = |when: &str| guest.settings(when).into_iter().find(|(name, _)| name.ends_with("-eth0")).unwrap().1;
+    assert_eq!(["before", "applied", "after"].map(thread), ["priority 50", "priority 70", "priority 50"]);
+}
+
 pub fn a_second_apply_changes_nothing(guest: &Guest) {
     assert_eq!((guest.text("rt.again").as_str(), guest.code("rt.again")), ("", 0));
 }
@@ -106,7 +111,10 @@ pub fn show_tells_what_is_and_what_was(guest: &Guest) {
     let (before, applied) = (guest.settings("before"), guest.settings("applied"));
     let changed = before.iter().filter(|(path, value)| applied[*path] != **value);
     let expected: BTreeSet<String> = changed
-        .map(|(path, was)| format!("{}: {} (before: {was})", path.trim_start_matches('/'), applied[path]))
+        .map(|(path, was)| {
+            let (name, now) = (path.trim_start_matches('/'), &applied[path]);
+            format!("{name}: {now} (before: {})", was.trim_start_matches("priority "))
+        })
         .collect();
     assert!(expected.len() >= 8, "{expected:#?}");
     let shown: BTreeSet<String> = guest.text("rt.show").lines().map(str::to_owned).collect();

@@ -31,6 +31,7 @@ const TESTS: &[Test] = &tests![
     machine::the_doctors_exit_code_says_whether_something_is_bad,
     machine::apply_mends_what_the_doctor_found_and_nothing_else,
     machine::apply_leaves_cpu_1_to_the_executor,
+    machine::apply_raises_the_interrupt_thread_of_the_field_network,
     machine::a_second_apply_changes_nothing,
     machine::show_tells_what_is_and_what_was,
     machine::revert_brings_every_value_back,

@@ -11,10 +11,10 @@
 #   lib/modules/RELEASE/   the modules below, with their dependencies
 set -eu
 
-# Modules of the guest, some for tests to come: results out by 9p, buses, faults, the watchdog device.
-modules="virtio_pci 9p 9pnet_virtio vcan can-raw can-bcm can-gw can-isotp can-j1939 i2c-stub i2c-dev softdog veth sch_netem"
+# Modules of the guest, some for tests to come: results out by 9p, a network card, buses, faults, the watchdog device.
+modules="virtio_pci 9p 9pnet_virtio vcan can-raw can-bcm can-gw can-isotp can-j1939 i2c-stub i2c-dev softdog veth sch_netem e1000"
 # Counts up when what is kept changes.
-layout=1
+layout=2
 
 cannot() {
 	echo "$*" >&2

@@ -30,6 +30,12 @@ snapshot() {
 		/proc/sys/kernel/sched_rt_runtime_us /proc/sys/kernel/timer_migration /proc/sys/vm/stat_interval; do
 		[ ! -e "$path" ] || echo "$path $(cat "$path")"
 	done >"/out/settings.$1"
+	for comm in /proc/[0-9]*/comm; do
+		read -r name <"$comm" || continue
+		case $name in
+		irq/*-eth0) awk -v name="$name" '{ sub(/^.*\) /, ""); print name, "priority", $38 }' "${comm%/comm}/stat" ;;
+		esac
+	done >>"/out/settings.$1" 2>/dev/null
 }
 
 doctor() {
@@ -49,7 +55,7 @@ untidy() {
 irq_of() { sed -n "s/^ *\([0-9]*\):.*$1.*/\1/p" /proc/interrupts | head -n 1; }
 
 rt() { # what it is kept as, action
-	fieldbeat-rt "$2" >"/out/rt.$1" 2>&1
+	FIELDBEAT_NICS=eth0 fieldbeat-rt "$2" >"/out/rt.$1" 2>&1
 	echo $? >"/out/rt.$1.code"
 }
 
@@ -122,6 +128,8 @@ stall() {
 has_ended() { grep -q '^State:.*Z' "/proc/$1/status"; }
 
 step settings
+# An interrupt has its thread once its interface is up.
+ip link set eth0 up
 serial=$(irq_of ttyS0)
 disk=$(irq_of virtio0-requests)
 untidy
