@@ -42,7 +42,13 @@ pub fn build(config: &Config, cpus: &[u32]) -> Result<Planned, PlanError> {
 /// As [`build`]; also when no ids are left for what is new.
 pub fn rebuild(config: &Config, base: &Base<'_>) -> Result<Planned, PlanError> {
     let cpus: Vec<u32> = base.plan.executors.iter().map(|executor| executor.cpu).collect();
-    compile(config, &cpus, Some(base))
+    compile(config, &cpus, Some(base)).map_err(|mut error| {
+        if compile(config, &cpus, None).is_ok() {
+            let why = "links stay on their executors while the gateway runs; dealt out anew they fit: restart it";
+            error.refusals.push(why.to_owned());
+        }
+        error
+    })
 }
 
 fn compile(config: &Config, cpus: &[u32], base: Option<&Base<'_>>) -> Result<Planned, PlanError> {
