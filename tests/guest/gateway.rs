@@ -16,7 +16,11 @@ struct Thread {
 }
 
 fn threads(guest: &Guest, when: &str) -> Vec<Thread> {
-    let text = guest.text(&format!("gateway.threads.{when}"));
+    threads_in(guest, &format!("gateway.threads.{when}"))
+}
+
+fn threads_in(guest: &Guest, file: &str) -> Vec<Thread> {
+    let text = guest.text(file);
     let thread = |line: &str| {
         let words: Vec<&str> = line.splitn(6, ' ').collect();
         Thread {
@@ -29,6 +33,13 @@ fn threads(guest: &Guest, when: &str) -> Vec<Thread> {
         }
     };
     text.lines().map(thread).collect()
+}
+
+/// Minor and major faults of the executor, as a file tells them.
+pub fn faults_of_the_executor(guest: &Guest, file: &str) -> (u64, u64) {
+    let all = threads_in(guest, file);
+    let executor = all.iter().find(|thread| thread.name.starts_with("fb-exec")).unwrap();
+    (executor.minor_faults, executor.major_faults)
 }
 
 fn executor(guest: &Guest, when: &str) -> Thread {
@@ -89,7 +100,8 @@ pub fn each_sample_is_stored_or_counted(guest: &Guest) {
     assert_eq!(produced, stored + dropped);
     // 4 devices with 20 tags each, at 10 Hz for 11 s; half of it is left to a slow machine.
     assert!(stored > 80 * 10 * 11 / 2, "{stored} stored");
-    for (name, link) in report["links"].as_object().unwrap() {
+    // The last one went and came back, and its counts with it.
+    for (name, link) in report["links"].as_object().unwrap().iter().filter(|(name, _)| *name != "dev3") {
         assert!(link["replies"].as_u64().unwrap() > 30, "{name}: {link:#}");
     }
 }

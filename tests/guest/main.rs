@@ -11,6 +11,7 @@ mod gateway;
 mod guest;
 mod latency;
 mod machine;
+mod reload;
 mod stall;
 
 use std::panic::catch_unwind;
@@ -41,6 +42,9 @@ const TESTS: &[Test] = &tests![
     gateway::the_running_executor_meets_no_page_fault,
     gateway::it_misses_nothing_of_the_machine_and_is_well,
     gateway::each_sample_is_stored_or_counted,
+    reload::a_tag_file_goes_and_comes_back_while_it_runs,
+    reload::the_others_keep_their_connections,
+    reload::the_executor_meets_no_page_fault_through_the_changes,
     latency::the_harness_measures_on_the_isolated_cpu,
     stall::a_starved_executor_ends_the_process,
     stall::the_log_names_the_thread_and_who_holds_its_cpu,

@@ -5,6 +5,7 @@
 #   doctor.*     the doctor's JSON and its exit code: before, applied, again
 #   rt.*         what fieldbeat-rt said: apply, again, show, revert
 #   gateway.*    a run of the gateway: its threads twice, its metrics twice, its log, its report, its exit code
+#   reload.*     the same run, while a tag file goes and comes back: its threads before and after, its metrics
 #   latency.*    a run of the latency harness
 #   stall.*      a run whose executor's CPU is taken away
 #   steps        which step began when, seconds since the guest's start
@@ -89,6 +90,21 @@ start_gateway() { # what it is kept as
 	until_done is_said 'metrics on' "/out/$1.log"
 }
 
+shows_link() { page /out/gateway.log metrics | grep -q "fieldbeat_link_replies_total{link=\"$1\",result=\"good\"} [1-9]"; }
+
+lacks_link() { ! page /out/gateway.log metrics | grep -q "link=\"$1\""; }
+
+# A file goes, and comes back as scp brings it.
+reload() {
+	threads $gateway >/out/reload.threads.before
+	mv plant/tags/dev3.json plant/dev3.json
+	until_done lacks_link dev3 && echo gone >/out/reload.steps
+	cat plant/dev3.json >plant/tags/dev3.json
+	until_done shows_link dev3 && echo back >>/out/reload.steps
+	page /out/gateway.log metrics >/out/reload.metrics
+	threads $gateway >/out/reload.threads.after
+}
+
 beat() {
 	start_gateway gateway
 	sleep 3
@@ -99,6 +115,7 @@ beat() {
 	page /out/gateway.log health >/out/gateway.health
 	threads $gateway >/out/gateway.threads.late
 	cat /proc/$gateway/status >/out/gateway.status
+	reload
 	kill -TERM $gateway
 	wait $gateway
 	echo $? >/out/gateway.code
