@@ -80,6 +80,10 @@ impl Parts for Planted {
         BentLink { inner: ModbusTcp::new(id, &plan), fault: self.fault }
     }
 
+    fn following(&self, id: LinkId, plan: &Plan, old: &Plan) -> BentLink {
+        BentLink { inner: ModbusTcp::following(id, plan, old), fault: self.fault }
+    }
+
     fn consumed(&self, batch: Arc<Batch>) -> Option<Arc<Batch>> {
         self.batches.set(self.batches.get() + 1);
         match self.fault {
