@@ -37,7 +37,6 @@ struct Known {
     broken: bool,
     undecodable: bool,
     executor: usize,
-    since: u64,
 }
 
 /// One executor's part of the books.
@@ -49,6 +48,8 @@ struct Part {
     /// The plan that it has, and when each was taken up: plan and time.
     generation: usize,
     adopted: Vec<(usize, u64)>,
+    /// Links that read their device since that plan, or since shortly before it.
+    fresh_under: Vec<(usize, LinkId)>,
     /// Since when each of its links reads the device that it reads; and those that got other work by that plan.
     fresh: BTreeMap<LinkId, u64>,
     changed: Vec<LinkId>,
@@ -69,6 +70,12 @@ pub struct Books<'s> {
     pub good: u64,
 }
 
+impl Part {
+    fn is_fresh(&self, generation: usize, link: LinkId) -> bool {
+        self.fresh_under.contains(&(generation, link))
+    }
+}
+
 fn misses(counters: &Counters, scan: ScanId) -> u64 {
     counters.scan(scan).deadline_misses.get() + counters.scan(scan).skipped.get()
 }
@@ -81,6 +88,7 @@ impl<'s> Books<'s> {
             delivered: 0,
             generation: 0,
             adopted: vec![(0, 0)],
+            fresh_under: Vec::new(),
             fresh: BTreeMap::new(),
             changed: Vec::new(),
             missed: scenario.plan.scans.ids().map(|id| (id, 0)).collect(),
@@ -95,18 +103,18 @@ impl<'s> Books<'s> {
             bytes: Vec::new(),
             good: 0,
         };
-        books.add(scenario.config.clone(), Arc::new(scenario.plan.clone()), 0);
+        books.add(scenario.config.clone(), Arc::new(scenario.plan.clone()));
         books
     }
 
-    fn add(&mut self, config: crate::config::Config, plan: Arc<crate::plan::Plan>, now: u64) {
+    fn add(&mut self, config: crate::config::Config, plan: Arc<crate::plan::Plan>) {
         let generation = Generation::new(config, plan, self.generations.last(), &mut self.lives);
         for (id, tag) in generation.plan.tags.iter() {
             let Some((Life(life), _)) = generation.tag(id) else { continue };
             if life >= self.tags.len() {
                 let executor = generation.plan.links[tag.link].executor.index();
                 let status = Status::BAD_WAITING_FOR_INITIAL_DATA.0;
-                let mut known = Known { status, sure: true, executor, since: now, ..Known::default() };
+                let mut known = Known { status, sure: true, executor, ..Known::default() };
                 // What is known of its place stays known.
                 for (Life(other), place) in generation.of_link(tag.link, Meaning::Exception(2)) {
                     if other < self.tags.len() && self.tags[other].refused && overlap(place, generation.tag(id)) {
@@ -120,8 +128,8 @@ impl<'s> Books<'s> {
     }
 
     /// A plan is on its way to the executors; its names.
-    pub fn announce(&mut self, config: crate::config::Config, plan: Arc<crate::plan::Plan>, now: u64) -> Arc<Dictionary> {
-        self.add(config, plan, now);
+    pub fn announce(&mut self, config: crate::config::Config, plan: Arc<crate::plan::Plan>) -> Arc<Dictionary> {
+        self.add(config, plan);
         self.generations[self.generations.len() - 1].names.clone()
     }
 
@@ -150,6 +158,8 @@ impl<'s> Books<'s> {
             changes.iter().filter(|(_, change)| wanted(*change)).map(|(id, _)| *id).collect()
         };
         part.fresh.extend(those(&|change| matches!(change, Change::New | Change::Target)).into_iter().map(|id| (id, now)));
+        let fresh = part.fresh.iter().filter(|(_, at)| **at + SETTLED_NS > now).map(|(link, _)| (newest, *link));
+        part.fresh_under.extend(fresh);
         part.changed = those(&|change| change == Change::Work);
         part.missed = plan.scans.ids().map(|id| (id, misses(counters, id))).collect();
         // What comes in now is under the new plan; an id that was another link's has nothing of it.
@@ -266,7 +276,7 @@ impl<'s> Books<'s> {
         } else {
             held(sample, &known).map_err(wrong)?;
             let link = plan.link;
-            let excused = status == Status::BAD_DECODING_ERROR;
+            let excused = status == Status::BAD_DECODING_ERROR || self.parts[executor].is_fresh(generation, link);
             let has_room = |of: usize| {
                 let plan = &self.generations[of].plan;
                 plan.links.contains(link) && self.generations[of].has_room(link)
@@ -276,7 +286,6 @@ impl<'s> Books<'s> {
                 && self.scenario.hosts().is_steady(under.host(link))
                 && has_room(generation)
                 && has_room(generation.saturating_sub(1))
-                && self.settled(executor, link)
             {
                 return Err(wrong("its device always answered in time"));
             }
@@ -285,15 +294,6 @@ impl<'s> Books<'s> {
         let t = if sample.has_no_value() { 0 } else { sample.t_mono_ns };
         self.tags[life] = Known { status: sample.status, t, value: sample.value, sure: true, was_read, ..known };
         Ok(())
-    }
-
-    /// Whether the link has been answered for a while since it reads this device.
-    fn settled(&self, executor: usize, link: LinkId) -> bool {
-        let Part { exchanges, fresh, .. } = &self.parts[executor];
-        let since = fresh.get(&link).copied().unwrap_or(0);
-        let Some(kept) = exchanges.get(link.index()) else { return false };
-        let first = kept.iter().find(|exchange| exchange.sent > since);
-        first.zip(kept.back()).is_some_and(|(first, last)| first.received + SETTLED_NS < last.received)
     }
 
     /// Whether the device gave this value in an exchange that `t` lies in.

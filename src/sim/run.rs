@@ -262,7 +262,7 @@ impl<'s, P: Parts> Run<'s, P> {
         let Some(reload) = self.reloads.begin(now, self.parts, &self.image, &self.counters)? else { return Ok(()) };
         let numbers = [self.reloads.count, reload.changes.len() as u64, reload.executors.len() as u64, 0];
         self.log.borrow_mut().add(now, "reload {}: {} links change, {} executors", numbers);
-        let names = self.books.announce(reload.config, reload.plan.clone(), now);
+        let names = self.books.announce(reload.config, reload.plan.clone());
         for part in reload.executors {
             let executor = part.executor;
             let cell = &mut self.cells[executor.index()];
