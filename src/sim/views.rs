@@ -5,6 +5,9 @@ use super::model::host_number;
 use crate::plan::{Change, LinkProtocolPlan, Plan};
 use crate::tag::{ById, ExecutorId, LinkId};
 
+/// A connection that takes no bytes is given up within this.
+const REST_NS: u64 = 60_000_000_000;
+
 /// One link under one plan.
 #[derive(Debug, Clone)]
 pub struct View {
@@ -23,9 +26,8 @@ pub struct Views {
     now: ById<LinkId, View>,
     /// Under a plan that is on its way.
     coming: Option<ById<LinkId, View>>,
-    /// Under the plan before, and when that ended: the rest of a request that was begun may follow.
-    before: ById<LinkId, View>,
-    changed_at: u64,
+    /// Under earlier plans, and when they ended: the rest of a request that was begun may follow.
+    before: Vec<(u64, ById<LinkId, View>)>,
 }
 
 impl View {
@@ -68,8 +70,8 @@ impl Views {
     /// The executor has it.
     pub fn adopt(&mut self, at: u64) {
         if let Some(coming) = self.coming.take() {
-            self.before = std::mem::replace(&mut self.now, coming);
-            self.changed_at = at;
+            self.before.retain(|(end, _)| end + REST_NS > at);
+            self.before.push((at, std::mem::replace(&mut self.now, coming)));
         }
     }
 
@@ -91,7 +93,7 @@ impl Views {
 
     /// The view by which a request is right that was begun at `begun` on a connection to `target`.
     pub fn allows(&self, link: LinkId, target: u32, area: Area, begun: u64) -> Option<View> {
-        let late = self.before.get(link).filter(|_| begun <= self.changed_at);
+        let late = self.before.iter().filter(|(end, _)| begun <= *end).filter_map(|(_, views)| views.get(link));
         let mut fitting = self.both(link).chain(late).filter(|view| view.target == target && view.areas.contains(&area));
         let mut found = fitting.next()?.clone();
         // On the way from one plan to another either may hold already.
