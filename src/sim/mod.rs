@@ -7,21 +7,28 @@
 //! | file | subject |
 //! |---|---|
 //! | `scenario` | a configuration and its troubles, by seed |
+//! | `model` | configurations as people write and change them |
+//! | `reload` | a changed configuration on its way to the executors |
 //! | `memory`, `device` | what devices hold and how they misbehave |
 //! | `world`, `connector` | the executor's surroundings in virtual time |
+//! | `views`, `generations` | what each plan allows, and what ids stand for under it |
 //! | `beat`, `invariants` | what must hold |
 //! | `run`, `log` | the run, its hash and its last events |
 
 mod beat;
 mod connector;
 mod device;
+mod generations;
 mod invariants;
 mod log;
 mod memory;
+mod model;
+mod reload;
 mod run;
 mod scenario;
 #[cfg(test)]
 mod tests;
+mod views;
 mod world;
 
 pub use run::{Outcome, Parts, RealParts, run};
