@@ -21,7 +21,7 @@ use super::world::{Field, SimWorld};
 use crate::hub::{Batch, Hub, NextRing, RingStats};
 use crate::limits::{ADOPTION_PATIENCE, EXECUTOR_SLEEP_MAX};
 use crate::link::modbus::ModbusTcp;
-use crate::plan::{Change, Plan};
+use crate::plan::{Change, Plan, UsedIds};
 use crate::rt::{Adoption, Clock, Counters, Executor, Image, Link, Report, Sink, Wiring, World};
 use crate::tag::{ClockPair, Dictionary, ExecutorId, LinkId, Nanos, Status};
 
@@ -46,8 +46,8 @@ pub trait Parts {
     /// A link that takes over another.
     fn following(&self, id: LinkId, plan: &Plan, old: &Plan) -> Self::Link;
     /// The plans whose ids are not given to anything else.
-    fn recent<'a>(&self, recent: &'a [Arc<Plan>]) -> &'a [Arc<Plan>] {
-        recent
+    fn resting<'a>(&self, resting: &'a [UsedIds]) -> &'a [UsedIds] {
+        resting
     }
     /// What the ids in the next ring mean.
     fn names(&self, new: Arc<Dictionary>) -> Arc<Dictionary> {

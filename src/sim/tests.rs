@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::*;
 use crate::hub::Batch;
 use crate::link::modbus::ModbusTcp;
-use crate::plan::{LinkProtocolPlan, Plan};
+use crate::plan::{LinkProtocolPlan, Plan, UsedIds};
 use crate::rt::{CloseReason, Conn, Floor, Io, Link, Ready, ScanRelease, World};
 use crate::tag::{Dictionary, LinkId, Nanos, flags};
 
@@ -109,8 +109,8 @@ impl Parts for Planted {
         BentLink { inner: ModbusTcp::following(id, plan, &old), fault: self.fault }
     }
 
-    fn recent<'a>(&self, recent: &'a [Arc<Plan>]) -> &'a [Arc<Plan>] {
-        if self.fault == Fault::IdsAtOnce { &[] } else { recent }
+    fn resting<'a>(&self, resting: &'a [UsedIds]) -> &'a [UsedIds] {
+        if self.fault == Fault::IdsAtOnce { &[] } else { resting }
     }
 
     fn names(&self, new: Arc<Dictionary>) -> Arc<Dictionary> {
