@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::admission::Costs;
 use super::model::*;
 use crate::config::Config;
 use crate::limits::{GROUPS_MAX, LINKS_MAX, TAGS_MAX};
@@ -16,6 +17,8 @@ pub struct Base<'a> {
     pub recent: &'a [Arc<Plan>],
     /// Whether a long value of so many bytes can live at an id (see [`crate::rt::Image`]).
     pub long_fits: &'a dyn Fn(TagId, usize) -> bool,
+    /// What things cost the executors.
+    pub costs: Costs,
 }
 
 /// The ids of a configuration's things, each table in the configuration's order.

@@ -152,6 +152,7 @@ pub fn parse_cpu_list(text: &str) -> Vec<u32> {
 pub struct WakeUp {
     /// The 10th percentile: nearly every wake-up is at least this late.
     pub p10: Nanos,
+    pub p50: Nanos,
     /// The 95th percentile.
     pub p95: Nanos,
 }
@@ -174,7 +175,7 @@ pub fn measure_wake_up(rounds: usize) -> WakeUp {
         .collect();
     late.sort_unstable();
     let at = |percent: usize| Nanos(late.get(rounds * percent / 100).copied().unwrap_or(0));
-    WakeUp { p10: at(10), p95: at(95) }
+    WakeUp { p10: at(10), p50: at(50), p95: at(95) }
 }
 
 #[cfg(test)]

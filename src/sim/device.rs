@@ -77,6 +77,8 @@ pub struct Device {
     pub memory: Memory,
     /// Never in trouble.
     pub steady: bool,
+    /// Takes `expected` for each answer, not up to it.
+    pub exact: bool,
     /// Addresses that it refuses: unit, table, register.
     pub refused: Vec<(u8, Table, u16)>,
     /// What an answer takes at most, and how long it is waited for, in nanoseconds.
@@ -95,6 +97,7 @@ impl Device {
         Device {
             memory: Memory { seed: rng.u64(..) },
             steady,
+            exact: false,
             refused: Vec::new(),
             expected,
             timeout,
@@ -157,7 +160,7 @@ impl Device {
     /// Answers a request.
     pub fn answer(&mut self, now: u64, asked: &Asked) -> Reaction {
         let mood = self.mood(now);
-        let at = now + self.rng.u64(self.expected / 5..=self.expected);
+        let at = now + if self.exact { self.expected } else { self.rng.u64(self.expected / 5..=self.expected) };
         let mut reaction = Reaction::default();
         let right = self.right(at, asked);
         let well = |pieces| Outgoing { at, bytes: right.0.clone(), pieces, meaning: right.1 };

@@ -143,7 +143,7 @@ impl<'s> Books<'s> {
         } else {
             held(sample, &known).map_err(wrong)?;
             let link = plan.link.index();
-            if self.scenario.is_calm() && self.scenario.steady[link] && self.scenario.has_room(link) {
+            if self.scenario.is_calm() && self.scenario.must_keep_up(link) {
                 return Err(wrong("its device always answered in time"));
             }
         }
@@ -248,14 +248,14 @@ impl<'s> Books<'s> {
     /// # Errors
     /// The first that missed something.
     pub fn steady(&self, counters: &Counters) -> Result<(), String> {
-        let Scenario { plan, steady, .. } = self.scenario;
+        let plan = &self.scenario.plan;
         if !self.scenario.is_calm() {
             return Ok(());
         }
         for (id, scan) in plan.scans.iter() {
             let link = scan.link.index();
             let (missed, skipped) = (counters.scan(id).deadline_misses.get(), counters.scan(id).skipped.get());
-            if steady[link] && self.scenario.has_room(link) && missed + skipped > 0 {
+            if self.scenario.must_keep_up(link) && missed + skipped > 0 {
                 let name = &plan.links[scan.link].name;
                 return Err(format!(
                     "link \"{name}\", whose device always answered in time, missed {missed} deadlines and skipped {skipped}"

@@ -11,6 +11,8 @@
 //! | `beat`, `invariants` | what must hold |
 //! | `run`, `log` | the run, its hash and its last events |
 
+#[cfg(test)]
+mod admitted;
 mod beat;
 mod connector;
 mod device;

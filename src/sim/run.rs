@@ -16,6 +16,7 @@ use super::invariants::Books;
 use super::log::Log;
 use super::scenario::Scenario;
 use super::world::{Field, Place, SimWorld};
+use crate::config::Guard;
 use crate::hub::{Batch, Hub, RingStats};
 use crate::link::modbus::ModbusTcp;
 use crate::plan::{LinkProtocolPlan, Plan};
@@ -25,8 +26,6 @@ use crate::tag::{ClockPair, ExecutorId, LinkId, Nanos, Status};
 const MS: u64 = 1_000_000;
 /// The beat's first instant.
 const START: Nanos = Nanos::from_millis(20);
-/// After the trouble: longer than every pause but that of refused addresses, so that all else must be well again.
-const RECOVERY_NS: u64 = 20_000 * MS;
 /// UTC at the start; any time does.
 const UTC_START_NS: i64 = 1_700_000_000_000_000_000;
 
@@ -151,6 +150,7 @@ impl<'s, P: Parts> Run<'s, P> {
                 let (expected, timeout) = (modbus.config.reply_expected.0, modbus.config.timeout.0);
                 let steady = scenario.steady[link.index()];
                 let mut device = Device::new(rng.fork(), units, steady, expected, timeout, scenario.trouble_ns);
+                device.exact = scenario.exact;
                 device.refused = scenario.refused(link.index(), &mut rng);
                 memories[link.index()] = device.memory;
                 Place::new(*link, modbus.clone(), device)
@@ -186,7 +186,12 @@ impl<'s, P: Parts> Run<'s, P> {
             let parts_of_links = links.iter().map(|link| parts.link(*link, plan)).collect();
             let world = parts.world(SimWorld(field.clone()));
             let mut executor = Executor::new(id, plan, parts_of_links, world, wiring);
-            executor.start_at(Clock { start: START, guard: Nanos::from_micros(rng.u64(..60)) });
+            let any_guard = Nanos::from_micros(rng.u64(..60));
+            let guard = match scenario.config.realtime.guard {
+                Guard::Auto => any_guard,
+                Guard::Fixed(guard) => guard,
+            };
+            executor.start_at(Clock { start: START, guard });
             let connector = SimConnector::new((plan, links), connected_in, closed_out, field.clone(), rng.fork());
             let next_storm = if scenario.storms { rng.u64(..10_000 * MS) } else { u64::MAX };
             let beat = Beat::new(plan, id, START);
@@ -222,7 +227,7 @@ impl<'s, P: Parts> Run<'s, P> {
     }
 
     fn go_on(&mut self) -> Result<(), String> {
-        let end = self.scenario.trouble_ns + RECOVERY_NS;
+        let end = self.scenario.trouble_ns + self.scenario.recovery_ns;
         loop {
             // The executor that is behind goes on; they share nothing but the hub.
             let behind = self.cells.iter_mut().min_by_key(|cell| cell.field.borrow().now);
@@ -287,7 +292,7 @@ impl<'s, P: Parts> Run<'s, P> {
         self.collect(now);
         self.drain(now)?;
         self.books.image(&self.image, &self.counters)?;
-        self.books.recovered(&self.image, now - RECOVERY_NS / 3)?;
+        self.books.recovered(&self.image, now - self.scenario.recovery_ns / 3)?;
         self.books.steady(&self.counters)?;
         for mut cell in self.cells.drain(..) {
             cell.beat.close(&self.counters, cell.field.borrow().now)?;

@@ -7,6 +7,8 @@ use crate::plan::{self, Plan};
 use crate::tag::LinkId;
 
 const MS: u64 = 1_000_000;
+/// After the trouble: longer than every pause but that of refused addresses, so that all else must be well again.
+const RECOVERY_NS: u64 = 20_000 * MS;
 
 /// A run before it runs.
 pub struct Scenario {
@@ -29,6 +31,12 @@ pub struct Scenario {
     pub hub_period_ns: u64,
     pub ring_slots: usize,
     pub journal_batches: usize,
+    /// Virtual time after the trouble, in which all becomes well again.
+    pub recovery_ns: u64,
+    /// Each device takes the declared time for each answer, not up to it.
+    pub exact: bool,
+    /// No link may miss anything: the plan was admitted, and devices answer in their declared time.
+    pub promised: bool,
 }
 
 struct Shape {
@@ -73,6 +81,9 @@ impl Scenario {
             hub_period_ns: if fast { [2, 5, 20][rng.usize(..3)] } else { [20, 50, 100][rng.usize(..3)] } * MS,
             ring_slots: rng.usize(192..4096),
             journal_batches: rng.usize(1..=32),
+            recovery_ns: RECOVERY_NS,
+            exact: false,
+            promised: false,
         })
     }
 
@@ -92,6 +103,11 @@ impl Scenario {
             (address.unit.0, address.table, address.first)
         };
         tags.filter(|_| rng.u8(..20) == 0).map(place).collect()
+    }
+
+    /// Whether a link may miss nothing.
+    pub fn must_keep_up(&self, link: usize) -> bool {
+        self.promised || self.steady[link] && self.has_room(link)
     }
 
     /// Whether all that a link may be asked in its shortest period fits into half of it.
