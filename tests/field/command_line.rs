@@ -1,4 +1,4 @@
-//! `check`, `read` and `tail` as people and scripts see them.
+//! `read` and `tail` as people and scripts see them.
 
 use std::time::Duration;
 
@@ -90,48 +90,6 @@ fn read_knows_which_names_are_near() {
     assert!(err.contains("no tag \"dev0.drive0\"") && err.contains("dev0.drive0.status"), "{err}");
     let (code, out, _) = site.command("read", &[]);
     assert_eq!((code, out.as_str()), (2, ""), "nothing to read is a wrong command line");
-}
-
-#[test]
-fn check_shows_what_it_reckons_with_and_the_worst_slots() {
-    let site = Site::of(&plant(), &settings());
-    let (code, out, err) = site.command("check", &[]);
-    assert_eq!((code, err.as_str()), (0, ""), "{out}");
-    assert!(out.contains("reckoned with (measured on this machine): request "), "{out}");
-    assert!(out.trim_end().ends_with("ok: it fits"), "{out}");
-    for line in out.lines().filter(|line| line.starts_with("dev") && line.contains(" % ")) {
-        let slot = line.split(" %  ").nth(1).unwrap_or_else(|| panic!("{line}"));
-        let number = |text: &str| text.trim().trim_end_matches(" ms").parse::<f64>().unwrap();
-        let (takes, rest) = slot.split_once(" of ").unwrap();
-        let (of, most) = (rest.split(" at +").next().unwrap(), slot.rsplit("at most ").next().unwrap());
-        assert!(0.0 < number(takes) && number(takes) <= number(most) && number(most) < number(of), "{line}");
-    }
-    assert_eq!(out.lines().filter(|line| line.contains(", at most ")).count(), 2, "{out}");
-}
-
-#[test]
-fn check_that_learns_tells_what_to_write_for_a_device_that_is_slower_than_declared() {
-    let plant = plant();
-    let site = Site::of(&plant, &settings());
-    plant.set_fault(1, Some(Fault::Delay(20)));
-    let (code, out, err) = site.command("check", &["--learn", "--seconds", "2"]);
-    assert_eq!((code, err.as_str()), (0, ""), "{out}");
-    let hint = |link: &str| out.lines().find(|line| line.contains(&format!("link \"{link}\": "))).map(str::to_owned);
-    let table = &out[out.find("reply times: link").unwrap()..];
-    let slow: Vec<&str> = table.lines().find(|line| line.starts_with("dev1 ")).unwrap().split_whitespace().collect();
-    let [_, replies, declared, p50, p99, max, ..] = slow[..] else { panic!("{out}") };
-    let number = |text: &str| text.parse::<f64>().unwrap_or_else(|_| panic!("{text}: {out}"));
-    assert!(number(replies) >= 10.0 && number(declared) == 0.1, "{out}");
-    assert!(20.0 <= number(p50) && number(p50) <= number(p99) && number(p99) <= number(max), "{out}");
-    let hint = hint("dev1").unwrap_or_else(|| panic!("{out}"));
-    assert!(hint.contains("dev1.json:") && hint.contains("does not fit"), "{hint}");
-    let advised = number(hint.rsplit("\"expected_reply_ms\": ").next().unwrap());
-    assert!(advised >= number(p99) && advised <= number(p99) * 1.11 + 0.001, "{hint}: {out}");
-
-    plant.set_fault(1, Some(Fault::Silence));
-    let (code, out, err) = site.command("check", &["--learn", "--seconds", "1"]);
-    assert_eq!(code, 1, "{out}");
-    assert!(err.contains("link \"dev1\": ") && !err.contains("dev0") && !out.contains("ok: it fits"), "{out}{err}");
 }
 
 #[test]
