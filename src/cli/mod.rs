@@ -13,6 +13,7 @@ mod check;
 mod demo;
 mod doctor;
 mod files;
+mod learn;
 mod logs;
 mod plant;
 mod read;
@@ -21,7 +22,6 @@ mod signals;
 mod sim;
 mod tail;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -44,12 +44,8 @@ struct Cli {
 enum Command {
     /// Run the gateway until SIGTERM or Ctrl-C.
     Run(run::RunArgs),
-    /// Check a configuration: links, groups, requests, load. Starts nothing.
-    Check {
-        /// Directory with fieldbeat.toml and tags/.
-        #[arg(long, value_name = "DIR")]
-        config: PathBuf,
-    },
+    /// Check a configuration: links, groups, requests, load. Starts nothing; with --learn it asks the devices.
+    Check(check::CheckArgs),
     /// Show everything on this machine alone: a simulated plant, the gateway, a broker.
     Demo(demo::DemoArgs),
     /// Read tags once, straight from the field.
@@ -74,7 +70,7 @@ pub fn main() -> ExitCode {
     }
     match command {
         Command::Run(args) => run::run(&args),
-        Command::Check { config } => check::check(&config),
+        Command::Check(args) => check::check(&args),
         Command::Demo(args) => demo::demo(&args),
         Command::Read(args) => read::read(&args),
         Command::Tail(args) => tail::tail(&args),

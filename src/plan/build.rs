@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::admission::{self, Admission, PlanError};
+use super::admission::{self, Admission, Costs, PlanError};
 use super::blocks::{self, Block, BlockLimits, Span};
 use super::ids::{Allotted, Base, ScanIds};
 use super::model::*;
@@ -32,8 +32,16 @@ pub struct Planned {
 /// # Errors
 /// What does not fit the wire, the device or the core, with the asked and the highest possible rate.
 pub fn build(config: &Config, cpus: &[u32]) -> Result<Planned, PlanError> {
+    build_with(config, cpus, &Costs::default())
+}
+
+/// Likewise, by what things cost on this machine.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_with(config: &Config, cpus: &[u32], costs: &Costs) -> Result<Planned, PlanError> {
     let cpus = if cpus.is_empty() { &[0] } else { &cpus[..cpus.len().min(limits::EXECUTORS_MAX)] };
-    compile(config, cpus, None)
+    compile(config, cpus, None, costs)
 }
 
 /// Compiles `config` to follow a plan that runs: what stays keeps its ids, its executor and its phases.
@@ -42,8 +50,8 @@ pub fn build(config: &Config, cpus: &[u32]) -> Result<Planned, PlanError> {
 /// As [`build`]; also when no ids are left for what is new.
 pub fn rebuild(config: &Config, base: &Base<'_>) -> Result<Planned, PlanError> {
     let cpus: Vec<u32> = base.plan.executors.iter().map(|executor| executor.cpu).collect();
-    compile(config, &cpus, Some(base)).map_err(|mut error| {
-        if compile(config, &cpus, None).is_ok() {
+    compile(config, &cpus, Some(base), &base.costs).map_err(|mut error| {
+        if compile(config, &cpus, None, &base.costs).is_ok() {
             let why = "links stay on their executors while the gateway runs; dealt out anew they fit: restart it";
             error.refusals.push(why.to_owned());
         }
@@ -51,7 +59,7 @@ pub fn rebuild(config: &Config, base: &Base<'_>) -> Result<Planned, PlanError> {
     })
 }
 
-fn compile(config: &Config, cpus: &[u32], base: Option<&Base<'_>>) -> Result<Planned, PlanError> {
+fn compile(config: &Config, cpus: &[u32], base: Option<&Base<'_>>, costs: &Costs) -> Result<Planned, PlanError> {
     let ids = Allotted::new(config, base).map_err(PlanError::of_text)?;
     let tags = config.tags.iter().zip(&ids.tags).map(|(tag, id)| (*id, tag_plan(tag, &ids))).collect();
     let group_plan = |g: &GroupConfig| GroupPlan { name: g.name.as_str().into(), period: g.period, release: g.release };
@@ -79,7 +87,7 @@ fn compile(config: &Config, cpus: &[u32], base: Option<&Base<'_>>) -> Result<Pla
         })
         .collect();
     let plan = Plan { tags, groups, links, scans, executors };
-    let admission = admission::admit(config, &ids.links, &plan)?;
+    let admission = admission::admit(config, &ids.links, &plan, costs)?;
     Ok(Planned { plan, admission })
 }
 

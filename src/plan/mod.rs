@@ -1,7 +1,7 @@
 //! Configuration compiled into what the executors walk: requests with ready-made frames, decode tables,
 //! releases with phases. Immutable once built.
 
-mod admission;
+pub mod admission;
 mod blocks;
 mod build;
 #[cfg(test)]
@@ -13,8 +13,11 @@ mod phases;
 #[cfg(test)]
 mod rebuild_tests;
 
-pub use admission::{Admission, ExecutorLoad, LOAD_MAX, LOAD_WARNING, LinkLoad, PlanError, wire_bytes};
-pub use build::{Planned, build, rebuild};
+pub use crate::config::ReleaseMode;
+pub use admission::{
+    Admission, Costs, ExecutorLoad, Finding, LOAD_MAX, LOAD_WARNING, LinkLoad, PlanError, Slot, wire_bytes,
+};
+pub use build::{Planned, build, build_with, rebuild};
 pub use change::{Change, changes};
 pub use ids::{Base, UsedIds};
 pub use model::*;

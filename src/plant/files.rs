@@ -62,6 +62,7 @@ struct Link<'a> {
     protocol: &'static str,
     host: String,
     port: u16,
+    expected_reply_ms: f64,
     timeout_ms: u64,
     /// A large device has offsets that would read as Modicon references.
     addressing: &'static str,
@@ -103,6 +104,7 @@ impl Plant {
                     protocol: "modbus_tcp",
                     host: address.ip().to_string(),
                     port: address.port(),
+                    expected_reply_ms: self.reply_expected(device).min(settings.timeout).0 as f64 / 1e6,
                     timeout_ms: settings.timeout.0 / 1_000_000,
                     addressing: "raw",
                 }],

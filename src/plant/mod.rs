@@ -32,6 +32,9 @@ pub use protocol::UnknownUnit;
 use device::DeviceMemory;
 use fault::ManualFault;
 
+/// A reply of a device without delay, over loopback, on a machine that is busy.
+const REPLY_EXPECTED: Nanos = Nanos::from_micros(100);
+
 /// What a plant is made of.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PlantConfig {
@@ -109,6 +112,7 @@ pub struct Plant {
     memories: Arc<Vec<DeviceMemory>>,
     tags: Vec<PlantTag>,
     addresses: Vec<SocketAddr>,
+    reply_delays: Vec<Nanos>,
     start: Nanos,
     thread: Option<JoinHandle<()>>,
 }
@@ -138,6 +142,7 @@ impl Plant {
         let server = server::Server::bind(&config, start, Arc::clone(&memories), Arc::clone(&shared))?;
         let addresses = server.addresses();
         let (report, pinned) = std::sync::mpsc::sync_channel(1);
+        let reply_delays = config.reply_delays.clone();
         let thread = std::thread::Builder::new().name("plant".into()).spawn(move || {
             let result = server.pin();
             let served = result.is_ok();
@@ -150,12 +155,17 @@ impl Plant {
             Ok(result) => result?,
             Err(_) => return Err(io::Error::other("the plant's thread died at its start")),
         }
-        Ok(Plant { shared, memories, tags, addresses, start, thread: Some(thread) })
+        Ok(Plant { shared, memories, tags, addresses, reply_delays, start, thread: Some(thread) })
     }
 
     /// Where each device listens.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// What a reply of a device takes when all goes well.
+    pub fn reply_expected(&self, device: usize) -> Nanos {
+        self.reply_delays.get(device).copied().unwrap_or_default() + REPLY_EXPECTED
     }
 
     /// Every tag that the plant offers, device by device.

@@ -1,6 +1,7 @@
 //! The real-time floor. Nothing in here allocates, locks, logs, resolves, opens or frees once it runs.
 
 mod adoption;
+pub mod calibrate;
 mod counters;
 mod executor;
 mod image;

@@ -152,6 +152,7 @@ pub fn parse_cpu_list(text: &str) -> Vec<u32> {
 pub struct WakeUp {
     /// The 10th percentile: nearly every wake-up is at least this late.
     pub p10: Nanos,
+    pub p50: Nanos,
     /// The 95th percentile.
     pub p95: Nanos,
 }
@@ -193,7 +194,7 @@ pub fn measure_wake_up(rounds: usize) -> WakeUp {
         .collect();
     late.sort_unstable();
     let at = |percent: usize| Nanos(late.get(rounds * percent / 100).copied().unwrap_or(0));
-    WakeUp { p10: at(10), p95: at(95) }
+    WakeUp { p10: at(10), p50: at(50), p95: at(95) }
 }
 
 #[cfg(test)]
@@ -209,7 +210,8 @@ mod tests {
     #[test]
     fn a_guard_covers_late_wake_ups_as_far_as_spinning_is_cheap() {
         let guard = |p10, p95, releases_per_s| {
-            guard_for(WakeUp { p10: Nanos::from_micros(p10), p95: Nanos::from_micros(p95) }, releases_per_s)
+            let (p10, p95) = (Nanos::from_micros(p10), Nanos::from_micros(p95));
+            guard_for(WakeUp { p10, p50: p95, p95 }, releases_per_s)
         };
         assert_eq!(guard(10, 40, 10.0), Nanos::from_micros(50));
         assert_eq!(guard(10, 40, 1000.0), Nanos::from_micros(12));

@@ -24,7 +24,7 @@ use crate::limits::{EXECUTORS_MAX, JOURNAL_QUEUE_BATCHES};
 use crate::output::{OutputState, OutputStats};
 use crate::plan::{self, Admission, Plan, PlanError, Planned};
 use crate::rt::thread::{self as rt_thread, Missing};
-use crate::rt::{Report, monotonic_now};
+use crate::rt::{Report, calibrate, monotonic_now};
 use crate::serve::{
     self, Health, HttpServer, JournalView, Observed, OutputView, Reloads, RingFill, RunReport, Severity,
 };
@@ -99,7 +99,8 @@ impl Gateway {
     pub fn start(loaded: Loaded) -> Result<Gateway, StartError> {
         let config = loaded.config;
         let cpus = config.realtime.cores.clone().unwrap_or_else(rt_thread::default_cpus);
-        let Planned { plan, admission } = plan::build(&config, &cpus)?;
+        let costs = calibrate::measure().unwrap_or_default();
+        let Planned { plan, admission } = plan::build_with(&config, &cpus, &costs)?;
         let plan = Arc::new(plan);
         let scheduling = Scheduling::RealTime { priority: config.realtime.priority, guard: config.realtime.guard };
         limit_malloc();

@@ -196,7 +196,7 @@ fn a_certificate_that_is_no_good_is_found_by_check_and_does_not_stop_the_acquisi
 }
 
 /// A program that runs the gateway's without any privilege.
-fn unprivileged(site: &Site) -> Command {
+pub fn unprivileged(site: &Site) -> Command {
     let mut command = Command::new("prlimit");
     command.args(["--rtprio=0:0", "--memlock=65536:65536"]);
     // SAFETY: no arguments.

@@ -2,13 +2,16 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use fieldbeat::plant::{GatewaySettings, Plant, PlantConfig, Profile};
 use fieldbeat::tag::Status;
 
-use crate::rig::{Running, Site, http_get, wait_until};
+use crate::bad_input::unprivileged;
+use crate::rig::{PROGRAM, Running, Site, http_get, wait_until};
 
 /// From the last write to the adoption. The promise is two seconds; the machine may be busy.
 const WITHIN: Duration = Duration::from_secs(4);
@@ -20,8 +23,12 @@ struct Bench {
     address: String,
 }
 
-/// Two devices; the second one's file is taken out before the start.
 fn start() -> (Bench, String) {
+    start_as(|_| Command::new(PROGRAM))
+}
+
+/// Two devices; the second one's file is taken out before the start.
+fn start_as(program: impl Fn(&Site) -> Command) -> (Bench, String) {
     let plant = Plant::start(PlantConfig {
         devices: 2,
         profile: Profile::Line { tags_per_device: 20 },
@@ -38,7 +45,7 @@ fn start() -> (Bench, String) {
     let second = site.path().join("tags/dev1.json");
     let text = fs::read_to_string(&second).unwrap();
     fs::remove_file(second).unwrap();
-    let mut gateway = site.run(&[]);
+    let mut gateway = site.run_as(program(&site), &[]);
     let address = gateway.metrics();
     wait_until("healthy", Duration::from_secs(10), || http_get(&address, "/health").1.contains("\"ok\""));
     (Bench { plant, site, gateway, address }, text)
@@ -194,4 +201,15 @@ fn what_is_wrong_changes_nothing_and_is_told_in_full() {
     ended.assert_clean();
     assert_eq!(ended.samples("dropped"), 0);
     assert_eq!(ended.report["links"]["dev0"]["reconnects"], 0);
+}
+
+#[test]
+fn a_file_that_may_no_longer_be_read_is_told_and_the_old_plan_runs_on() {
+    let (mut bench, _) = start_as(unprivileged);
+    let file = bench.tags("dev0.json");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o000)).unwrap();
+    bench.is_refused(0.0, &["tags/dev0.json", "Permission denied"]);
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    bench.is_well_again();
+    bench.gateway.stop().assert_clean();
 }

@@ -1,0 +1,162 @@
+//! `fieldbeat check --learn`: how long devices really take, beside what was declared.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::config::{Config, Guard, LinkConfig, LinkProtocol};
+use crate::hub::stats::{Distribution, Statistics};
+use crate::plan::{self, Costs, Plan, admission};
+use crate::supervise::floor::{self, Floor, Scheduling};
+use crate::tag::{LinkId, Nanos};
+
+/// Nothing is read faster than this: it is a look at the devices, not the gateway's work.
+const PERIOD_MIN: Nanos = Nanos::from_millis(100);
+/// How often the executors' reports are taken.
+const DRAIN_PERIOD: Duration = Duration::from_millis(20);
+/// The longest that is measured.
+const SECONDS_MAX: f64 = 3600.0;
+/// A declared time above so many times the measured one is said to be too long.
+const TOO_LONG: f64 = 4.0;
+
+/// Reads every request of every link again and again for so many seconds, and prints what their replies took.
+/// Exit code 1 when a device answered nothing.
+pub fn learn(config: &Config, seconds: f64) -> ExitCode {
+    let plan = match plan::build_with(&slowly(config), &[0], &nothing()) {
+        Ok(planned) => Arc::new(planned.plan),
+        Err(error) => return super::fail(super::EXIT_CONFIG, error),
+    };
+    let mut floor = match floor::prepare(plan.clone(), Scheduling::Ordinary) {
+        Ok(prepared) => prepared.start(),
+        Err(error) => return super::fail(1, format!("error: the system gives no thread: {error}")),
+    };
+    let statistics = Statistics::new(&plan);
+    let end = Instant::now() + Duration::from_secs_f64(seconds.clamp(0.1, SECONDS_MAX));
+    while Instant::now() < end {
+        std::thread::sleep(DRAIN_PERIOD);
+        floor.reports.iter_mut().for_each(|ring| {
+            statistics.drain(ring);
+        });
+    }
+    let all_answered = print(config, &plan, &statistics, &floor);
+    floor.stop();
+    if all_answered { ExitCode::SUCCESS } else { ExitCode::from(1) }
+}
+
+/// The same requests, at a pace that takes nobody's time.
+fn slowly(config: &Config) -> Config {
+    let mut slow = config.clone();
+    slow.realtime.guard = Guard::Fixed(Nanos::ZERO);
+    for group in &mut slow.groups {
+        group.period = group.period.max(PERIOD_MIN);
+    }
+    for link in &mut slow.links {
+        let LinkProtocol::ModbusTcp(modbus) = &mut link.protocol;
+        modbus.reply_expected = Nanos(1);
+    }
+    slow
+}
+
+/// Whether it would fit is not the question here.
+fn nothing() -> Costs {
+    Costs { request: Nanos(0), sample: Nanos(0), release: Nanos(0), wake_up: Nanos(0) }
+}
+
+fn declared(link: &LinkConfig) -> Nanos {
+    let LinkProtocol::ModbusTcp(modbus) = &link.protocol;
+    modbus.reply_expected
+}
+
+fn print(config: &Config, slow: &Plan, statistics: &Statistics, floor: &Floor) -> bool {
+    // Loads are those of the rates that were asked for; the ids are the configuration's order in either plan.
+    let mut asked = slow.clone();
+    for ((_, group), wanted) in asked.groups.iter_mut().zip(&config.groups) {
+        group.period = wanted.period;
+    }
+    let response = statistics.snapshot().response;
+    let notes = floor.notes.lock().map(|notes| notes.clone()).unwrap_or_default();
+    println!(
+        "{:<20} {:>8} {:>10} {:>8} {:>8} {:>8} {:>9} {:>9}",
+        "reply times: link", "replies", "declared", "p50 ms", "p99 ms", "max ms", "load", "measured"
+    );
+    let mut hints = Vec::new();
+    let mut all_answered = true;
+    for (at, link) in config.links.iter().enumerate() {
+        let id = LinkId(at as u16);
+        let seen = response.get(id).copied().unwrap_or_default();
+        let expected = declared(link);
+        if seen.count == 0 {
+            all_answered = false;
+            println!("{:<20} {:>8} {:>10.3}", link.name, 0, millis(expected));
+            let trouble = notes.get(&id).map_or("", |note| &*note.trouble);
+            let trouble = if trouble.is_empty() { "nothing was answered" } else { trouble };
+            eprintln!("link \"{}\": {trouble}", link.name);
+            continue;
+        }
+        let percent = |reply| admission::load_with(&asked, id, reply) * 100.0;
+        println!(
+            "{:<20} {:>8} {:>10.3} {:>8.3} {:>8.3} {:>8.3} {:>7.1} % {:>7.1} %",
+            link.name,
+            seen.count,
+            millis(expected),
+            millis(seen.p50),
+            millis(seen.p99),
+            millis(seen.max),
+            percent(expected),
+            percent(seen.p99)
+        );
+        hints.extend(hint(&asked, id, link, &seen));
+    }
+    hints.iter().for_each(|hint| println!("{hint}"));
+    println!();
+    all_answered
+}
+
+/// What to write into the tag file where the declared time is none that the device keeps, or far from it.
+fn hint(plan: &Plan, id: LinkId, link: &LinkConfig, seen: &Distribution) -> Option<String> {
+    let expected = declared(link);
+    let too_short = seen.p99 > expected;
+    let too_long = expected.0 as f64 > seen.p99.0 as f64 * TOO_LONG;
+    if !too_short && !too_long {
+        return None;
+    }
+    let mut with_measured = plan.clone();
+    let plan::LinkProtocolPlan::ModbusTcp(modbus) = &mut with_measured.links.get_mut(id)?.protocol;
+    modbus.config.reply_expected = expected;
+    let found = admission::observed(&with_measured, id, seen.p99);
+    let what = match found {
+        Some(found) if found.is_over => "warning: does not fit with the replies that were measured",
+        Some(_) => "warning: is tight with the replies that were measured",
+        None if too_short => "note: answers slower than declared",
+        None => "note: answers much faster than declared",
+    };
+    let (file, line) = (&link.source.file, link.source.line);
+    let name = &link.name;
+    Some(format!("{file}:{line}: link \"{name}\": {what}; write \"expected_reply_ms\": {}", rounded_up(seen.p99)))
+}
+
+fn millis(time: Nanos) -> f64 {
+    time.0 as f64 / 1e6
+}
+
+/// In milliseconds, to two digits that count, never below what is rounded nor below what a tag file may say.
+fn rounded_up(time: Nanos) -> f64 {
+    let ns = time.0.max(10_000);
+    let step = 10u64.pow(ns.ilog10().saturating_sub(1));
+    millis(Nanos(ns.div_ceil(step) * step))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_rounded_up_to_what_a_person_would_write() {
+        let rounded = |ns| rounded_up(Nanos(ns));
+        assert_eq!(rounded(1_834_567), 1.9);
+        assert_eq!(rounded(20_000_000), 20.0);
+        assert_eq!(rounded(20_000_001), 21.0);
+        assert_eq!(rounded(412_000), 0.42);
+        assert_eq!(rounded(7), 0.01);
+    }
+}

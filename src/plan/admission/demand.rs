@@ -1,0 +1,182 @@
+//! What links and executors are asked to do, in the terms of the reckoning.
+
+use std::collections::BTreeMap;
+
+use super::Costs;
+use crate::config::Guard;
+use crate::plan::model::*;
+use crate::tag::{GroupId, LinkId, Nanos};
+
+/// One group's requests on a link.
+#[derive(Debug, Clone)]
+pub(super) struct ScanDemand {
+    pub id: ScanId,
+    pub group: GroupId,
+    pub period: Nanos,
+    pub phase: Nanos,
+    pub requests: u64,
+    /// What a cycle costs the executor, without the release.
+    pub work: Nanos,
+}
+
+/// One link's scans in the order in which they are served: the faster first.
+#[derive(Debug, Clone)]
+pub(super) struct LinkDemand {
+    pub scans: Vec<ScanDemand>,
+    /// Requests that may be outstanding.
+    pub pipeline: u64,
+    /// The same, and never more than there are requests.
+    pub places: u64,
+    /// From request to reply, by the device.
+    pub reply: Nanos,
+    /// What the costliest reply keeps the executor busy, with the request that follows it.
+    pub handling: Nanos,
+    pub samples_per_s: f64,
+    pub wire_bytes_per_s: f64,
+}
+
+impl LinkDemand {
+    /// Of one cycle of every scan.
+    pub fn requests(&self) -> u64 {
+        self.scans.iter().map(|s| s.requests).sum()
+    }
+
+    pub fn requests_per_s(&self) -> f64 {
+        self.scans.iter().map(|s| s.requests as f64 / s.period.as_secs_f64()).sum()
+    }
+
+    /// Share of the time that the device is busy with it.
+    pub fn load(&self) -> f64 {
+        self.requests_per_s() * self.reply.as_secs_f64() / self.pipeline as f64
+    }
+
+    /// What a step of the link costs its executor at most: every reply that may be there at once.
+    pub fn pass(&self) -> Nanos {
+        Nanos(self.places * self.handling.0)
+    }
+
+    /// What a place is taken for by one request: the device's time, until the executor is awake, and until it has
+    /// handled all that may have come with the reply.
+    pub fn turn(&self, wake_up: Nanos) -> Nanos {
+        self.reply + wake_up + self.pass()
+    }
+}
+
+/// What each link is asked, by the plan's order of links; `phases` by scan.
+pub(super) fn link_demand(plan: &Plan, id: LinkId, phases: &[Nanos], scans: &[ScanId], costs: &Costs) -> LinkDemand {
+    let LinkProtocolPlan::ModbusTcp(modbus) = &plan.links[id].protocol;
+    let mut demand = LinkDemand {
+        scans: Vec::with_capacity(scans.len()),
+        pipeline: u64::from(modbus.config.pipeline.max(1)),
+        places: 0,
+        reply: modbus.config.reply_expected,
+        handling: Nanos::ZERO,
+        samples_per_s: 0.0,
+        wire_bytes_per_s: 0.0,
+    };
+    for scan_id in scans {
+        let scan = &plan.scans[*scan_id];
+        let period = plan.groups[scan.group].period;
+        let rate = 1.0 / period.as_secs_f64();
+        let mut work = Nanos::ZERO;
+        for request in &modbus.requests[scan.requests.start as usize..scan.requests.end as usize] {
+            let handling = costs.of_request(request.decodes.len());
+            work += handling;
+            demand.handling = demand.handling.max(handling);
+            demand.samples_per_s += request.decodes.len() as f64 * rate;
+            demand.wire_bytes_per_s += super::wire_bytes(request) as f64 * rate;
+        }
+        let requests = scan.requests.len() as u64;
+        let phase = phases.get(scan_id.index()).copied().unwrap_or_default();
+        demand.scans.push(ScanDemand { id: *scan_id, group: scan.group, period, phase, requests, work });
+    }
+    // As the link serves them; equal periods by their ids.
+    demand.scans.sort_by_key(|scan| scan.period);
+    demand.places = demand.pipeline.min(demand.requests()).max(1);
+    demand
+}
+
+/// What an executor does for all of its links together.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ExecutorDemand {
+    /// Work that comes with each period, releases included.
+    by_period: BTreeMap<Nanos, Nanos>,
+    /// Everything that can be due at one instant: a release of each group, a step of each link.
+    pass: Nanos,
+    /// How late it may be for a reply though it has nothing else to do: it sleeps, or spins before a release.
+    pub wake_up: Nanos,
+    release: Nanos,
+}
+
+/// What an executor does beside the requests of one of its links.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Beside {
+    by_period: BTreeMap<Nanos, Nanos>,
+    pub pass: Nanos,
+    pub wake_up: Nanos,
+    release: Nanos,
+}
+
+impl ExecutorDemand {
+    pub fn new(executor: &ExecutorPlan, links: &[&LinkDemand], costs: &Costs, guard: Guard) -> ExecutorDemand {
+        let guard = match guard {
+            // Calibrated to what a wake-up is late.
+            Guard::Auto => costs.wake_up,
+            Guard::Fixed(guard) => guard,
+        };
+        let mut demand =
+            ExecutorDemand { wake_up: costs.wake_up.max(guard), release: costs.release, ..ExecutorDemand::default() };
+        for release in &executor.releases {
+            *demand.by_period.entry(release.period).or_default() += costs.release;
+            demand.pass += costs.release;
+        }
+        for link in links {
+            demand.pass += link.pass();
+            for scan in &link.scans {
+                *demand.by_period.entry(scan.period).or_default() += scan.work;
+            }
+        }
+        demand
+    }
+
+    pub fn beside(&self, link: &LinkDemand) -> Beside {
+        let mut by_period = self.by_period.clone();
+        for scan in &link.scans {
+            if let Some(work) = by_period.get_mut(&scan.period) {
+                *work = *work - scan.work;
+            }
+        }
+        Beside { by_period, pass: self.pass - link.pass(), wake_up: self.wake_up, release: self.release }
+    }
+}
+
+impl Beside {
+    /// Nothing but the link.
+    pub fn nothing(wake_up: Nanos) -> Beside {
+        Beside { wake_up, ..Beside::default() }
+    }
+
+    /// A scan of the link is released at another period.
+    pub fn retimed(&self, from: Nanos, to: Nanos) -> Beside {
+        let mut beside = self.clone();
+        if let Some(work) = beside.by_period.get_mut(&from) {
+            *work = *work - self.release;
+        }
+        *beside.by_period.entry(to).or_default() += self.release;
+        beside
+    }
+
+    /// The most work that can come within a stretch of time, wherever it begins.
+    pub fn within(&self, stretch: Nanos) -> Nanos {
+        Nanos(self.by_period.iter().map(|(period, work)| (stretch.0 / period.0 + 1).saturating_mul(work.0)).sum())
+    }
+}
+
+/// The phase of each scan, by its id.
+pub(super) fn phases(plan: &Plan) -> Vec<Nanos> {
+    let mut phases = vec![Nanos::ZERO; plan.scans.end()];
+    for release in plan.executors.iter().flat_map(|executor| &executor.releases) {
+        release.scans.iter().for_each(|scan| phases[scan.index()] = release.phase);
+    }
+    phases
+}

@@ -1,0 +1,224 @@
+//! Will it fit? The time that the work takes, for each link and each executor: of each second, in the worst slot of
+//! the plan's own phases, and at the worst phase that there could be.
+//!
+//! Over TCP a request takes the link's expected reply time, and until the executor has seen to it. What takes more
+//! than there is, and what cannot have its replies before its next release, is refused with the highest possible
+//! rate; a load above 70 % is worth a warning.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `demand` | what links and executors are asked to do |
+//! | `response` | the longest time to the last reply, whatever the phases |
+//! | `slots` | the worst slot of the phases that the plan gives |
+//! | `refusal` | what is said of what does not fit |
+//! | `observed` | whether devices answer as fast as was declared |
+//! | `serial` | exact times on a serial line |
+
+mod demand;
+mod observed;
+mod refusal;
+mod response;
+pub mod serial;
+mod slots;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use self::demand::{ExecutorDemand, LinkDemand};
+use super::model::*;
+use crate::config::Config;
+use crate::tag::{ById, LinkId, Nanos};
+
+pub use self::observed::{Finding, load_with, observed};
+pub use self::slots::Slot;
+
+/// A load above this is a warning.
+pub const LOAD_WARNING: f64 = 0.70;
+/// A load above this is refused.
+pub const LOAD_MAX: f64 = 1.0;
+
+/// What things cost an executor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Costs {
+    /// A request besides its samples: three system calls and the bookkeeping.
+    pub request: Nanos,
+    pub sample: Nanos,
+    /// A release.
+    pub release: Nanos,
+    /// How late an executor wakes from its sleep. Costs no CPU, but each reply has to wait for it.
+    pub wake_up: Nanos,
+}
+
+impl Default for Costs {
+    /// What a middling machine takes.
+    fn default() -> Costs {
+        Costs {
+            request: Nanos::from_micros(20),
+            sample: Nanos(25),
+            release: Nanos::from_micros(15),
+            wake_up: Nanos::from_micros(50),
+        }
+    }
+}
+
+impl Costs {
+    /// Of one request with so many samples.
+    pub fn of_request(&self, samples: usize) -> Nanos {
+        self.request + Nanos(self.sample.0 * samples as u64)
+    }
+}
+
+/// The reckoning of a whole plan.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Admission {
+    /// What was reckoned with.
+    pub costs: Costs,
+    pub links: ById<LinkId, LinkLoad>,
+    /// By ExecutorId.
+    pub executors: Vec<ExecutorLoad>,
+    /// Links and executors above [`LOAD_WARNING`].
+    pub warnings: Vec<String>,
+}
+
+/// One link's work.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct LinkLoad {
+    pub requests_per_s: f64,
+    /// Requests and replies with their TCP, IP and Ethernet headers.
+    pub wire_bytes_per_s: f64,
+    /// Share of the time that the link is waiting for replies: 1.0 is full.
+    pub load: f64,
+    /// The worst slot that the plan's phases give; `None` without requests.
+    pub slot: Option<Slot>,
+    /// That slot's group's longest time to its last reply at the worst phase; [`Nanos::NEVER`] when it does not fit.
+    pub worst_phase: Nanos,
+}
+
+/// One executor's work.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct ExecutorLoad {
+    pub requests_per_s: f64,
+    pub samples_per_s: f64,
+    /// Share of the CPU: 1.0 is full.
+    pub load: f64,
+    /// The largest backlog; `None` without releases.
+    pub slot: Option<Slot>,
+}
+
+/// Why a plan is refused.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlanError {
+    pub refusals: Vec<String>,
+    /// The whole reckoning, for the table.
+    pub admission: Admission,
+}
+
+impl fmt::Display for PlanError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for refusal in &self.refusals {
+            writeln!(f, "error: {refusal}")?;
+        }
+        write!(f, "{} that cannot fit; nothing was started", self.refusals.len())
+    }
+}
+
+impl std::error::Error for PlanError {}
+
+/// Ethernet, IP and TCP headers of one segment, without options.
+const SEGMENT_HEADER_BYTES: usize = 54;
+const REQUEST_BYTES: usize = SEGMENT_HEADER_BYTES + 12;
+const REPLY_HEADER_BYTES: usize = SEGMENT_HEADER_BYTES + 9;
+
+/// Bytes on the wire for a request and its reply.
+pub fn wire_bytes(request: &ModbusRequest) -> usize {
+    REQUEST_BYTES + REPLY_HEADER_BYTES + request.value_bytes()
+}
+
+impl PlanError {
+    /// For what has nothing to do with time.
+    pub(super) fn of_text(refusal: String) -> PlanError {
+        PlanError { refusals: vec![refusal], admission: Admission::default() }
+    }
+}
+
+/// Reckons, and refuses what cannot fit. `ids` are those of the configuration's links.
+pub fn admit(config: &Config, ids: &[LinkId], plan: &Plan, costs: &Costs) -> Result<Admission, PlanError> {
+    let demands = demands(plan, costs);
+    let mut admission = Admission { costs: *costs, ..Admission::default() };
+    let mut refusals = Vec::new();
+    let executors: Vec<ExecutorDemand> = plan
+        .executors
+        .iter()
+        .map(|executor| {
+            let links: Vec<&LinkDemand> = executor.links.iter().map(|link| &demands[*link]).collect();
+            ExecutorDemand::new(executor, &links, costs, config.realtime.guard)
+        })
+        .collect();
+    for (id, link) in ids.iter().copied().zip(&config.links) {
+        let demand = &demands[id];
+        let beside = executors[plan.links[id].executor.index()].beside(demand);
+        let responses = response::worst_responses(demand, &beside);
+        let load = link_load(demand, &responses, &beside);
+        if load.load > LOAD_MAX || responses.contains(&Nanos::NEVER) {
+            refusals.push(refusal::of_link(plan, (id, &link.source), demand, &beside, &responses));
+        } else if load.load > LOAD_WARNING {
+            let name = &plan.links[id].name;
+            admission.warnings.push(format!("link \"{name}\" is at {:.0} % of its time", load.load * 100.0));
+        }
+        admission.links.insert(id, load);
+    }
+    for (index, executor) in plan.executors.iter().enumerate() {
+        let load = executor_load(plan, executor, &demands, costs);
+        if load.load > LOAD_MAX {
+            refusals.push(refusal::of_executor(index, executor, &load));
+        } else if load.load > LOAD_WARNING {
+            admission.warnings.push(format!(
+                "executor {index} on CPU {} is at {:.0} % of its time",
+                executor.cpu,
+                load.load * 100.0
+            ));
+        }
+        admission.executors.push(load);
+    }
+    if refusals.is_empty() { Ok(admission) } else { Err(PlanError { refusals, admission }) }
+}
+
+/// What each link is asked to do.
+fn demands(plan: &Plan, costs: &Costs) -> ById<LinkId, LinkDemand> {
+    let phases = demand::phases(plan);
+    let mut scans: ById<LinkId, Vec<ScanId>> = plan.links.ids().map(|id| (id, Vec::new())).collect();
+    plan.scans.iter().for_each(|(id, scan)| scans[scan.link].push(id));
+    scans.iter().map(|(id, scans)| (id, demand::link_demand(plan, id, &phases, scans, costs))).collect()
+}
+
+fn link_load(demand: &LinkDemand, responses: &[Nanos], beside: &demand::Beside) -> LinkLoad {
+    let slot = slots::of_link(demand, demand.turn(beside.wake_up));
+    let of_slot = slot.and_then(|slot| demand.scans.iter().position(|scan| scan.group == slot.group));
+    LinkLoad {
+        requests_per_s: demand.requests_per_s(),
+        wire_bytes_per_s: demand.wire_bytes_per_s,
+        load: demand.load(),
+        slot,
+        worst_phase: of_slot.map_or(Nanos::ZERO, |at| responses[at]),
+    }
+}
+
+fn executor_load(
+    plan: &Plan,
+    executor: &ExecutorPlan,
+    demands: &ById<LinkId, LinkDemand>,
+    costs: &Costs,
+) -> ExecutorLoad {
+    let links = || executor.links.iter().map(|link| &demands[*link]);
+    let requests_per_s: f64 = links().map(LinkDemand::requests_per_s).sum();
+    let samples_per_s = links().map(|link| link.samples_per_s).sum();
+    let releases_per_s: f64 = executor.releases.iter().map(|r| 1.0 / r.period.as_secs_f64()).sum();
+    let load = requests_per_s * costs.request.as_secs_f64()
+        + releases_per_s * costs.release.as_secs_f64()
+        + samples_per_s * costs.sample.as_secs_f64();
+    let mut work = vec![Nanos::ZERO; plan.scans.end()];
+    links().flat_map(|link| &link.scans).for_each(|scan| work[scan.id.index()] = scan.work);
+    let cost = |release: &ReleasePlan| release.scans.iter().fold(costs.release, |sum, scan| sum + work[scan.index()]);
+    ExecutorLoad { requests_per_s, samples_per_s, load, slot: slots::of_executor(executor, cost) }
+}

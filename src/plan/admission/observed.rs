@@ -1,0 +1,36 @@
+//! Do devices answer as fast as was declared? What the reply times that were seen make of a link's load.
+
+use super::{LOAD_MAX, LOAD_WARNING};
+use crate::plan::model::*;
+use crate::tag::{LinkId, Nanos};
+
+/// The declared reply time of a link is too short for what its device does.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Finding {
+    pub declared: Nanos,
+    /// The 99th percentile of what was seen.
+    pub seen: Nanos,
+    /// The link's load with it.
+    pub load: f64,
+    /// It does not fit: deadlines are missed. Else it is only tight.
+    pub is_over: bool,
+}
+
+/// A link's load when each of its requests takes `reply`.
+pub fn load_with(plan: &Plan, link: LinkId, reply: Nanos) -> f64 {
+    let Some(LinkPlan { protocol: LinkProtocolPlan::ModbusTcp(modbus), .. }) = plan.links.get(link) else {
+        return 0.0;
+    };
+    let rate = |request: &ModbusRequest| 1.0 / plan.groups[request.group].period.as_secs_f64();
+    let requests_per_s: f64 = modbus.blocks().iter().map(rate).sum();
+    requests_per_s * reply.as_secs_f64() / f64::from(modbus.config.pipeline.max(1))
+}
+
+/// What the replies that were seen say against the declared time: `None` while it holds, or while the link has room
+/// all the same. `p99`: the 99th percentile of received − sent.
+pub fn observed(plan: &Plan, link: LinkId, p99: Nanos) -> Option<Finding> {
+    let LinkProtocolPlan::ModbusTcp(modbus) = &plan.links.get(link)?.protocol;
+    let declared = modbus.config.reply_expected;
+    let load = load_with(plan, link, p99);
+    (p99 > declared && load > LOAD_WARNING).then_some(Finding { declared, seen: p99, load, is_over: load > LOAD_MAX })
+}

@@ -1,0 +1,104 @@
+//! What is said of what does not fit: where, what was asked, what is possible, what would help.
+
+use super::demand::{Beside, LinkDemand};
+use super::{ExecutorLoad, response};
+use crate::config::Source;
+use crate::plan::model::*;
+use crate::tag::{LinkId, NANOS_PER_SEC, Nanos};
+
+/// Names the group that has to give way, and the rate at which everything would fit.
+pub(super) fn of_link(
+    plan: &Plan,
+    (id, source): (LinkId, &Source),
+    demand: &LinkDemand,
+    beside: &Beside,
+    responses: &[Nanos],
+) -> String {
+    let link = &plan.links[id];
+    let load = demand.load();
+    let rate = |at: usize| {
+        let scan = &demand.scans[at];
+        scan.requests as f64 / scan.period.as_secs_f64()
+    };
+    let heaviest = (0..demand.scans.len()).max_by(|a, b| rate(*a).total_cmp(&rate(*b)));
+    let late = responses.iter().position(|response| *response == Nanos::NEVER);
+    let Some(heaviest) = heaviest else { return format!("link \"{}\" does not fit", link.name) };
+    // Too much in all: the heaviest has to give way. Else the one that is late, if that helps.
+    let candidates = if load > super::LOAD_MAX { [heaviest, heaviest] } else { [late.unwrap_or(heaviest), heaviest] };
+    let found = candidates.iter().find_map(|at| Some((*at, possible_hz(demand, *at, beside)?)));
+    let (at, possible_hz) = found.map_or((candidates[0], None), |(at, hz)| (at, Some(hz)));
+    let scan = &demand.scans[at];
+    let alone = Beside::nothing(beside.wake_up);
+    let executor = link.executor.0;
+    let why = if load > super::LOAD_MAX {
+        format!("need {:.0} % of the link's time", load * 100.0)
+    } else if !response::fits(demand, &alone) {
+        let late = &plan.groups[demand.scans[late.unwrap_or(at)].group];
+        format!(
+            "take {:.0} % of the link's time, but when all of its groups are due together, group \"{}\" has not all \
+             replies before its next release",
+            load * 100.0,
+            late.name
+        )
+    } else {
+        format!(
+            "take {:.0} % of the link's time, which leaves too little for what executor {executor} does for its other \
+             links meanwhile",
+            load * 100.0
+        )
+    };
+    let advice = match possible_hz {
+        Some(hz) => format!("at most {hz} Hz is possible"),
+        None => "not even 1 Hz is possible beside what else the link and its executor have to do".to_owned(),
+    };
+    let else_helps = if response::fits(demand, &alone) {
+        "give realtime.cores more CPUs, move links to another gateway,"
+    } else {
+        "Lower the rate, raise \"pipeline\" if the device takes several requests at once,"
+    };
+    let (file, line) = (&source.file, source.line);
+    let asked_hz = 1.0 / scan.period.as_secs_f64();
+    format!(
+        "{file}:{line}: link \"{}\", group \"{}\": {} requests at {asked_hz:.0} Hz, {:.3} ms each and {} at once, \
+         {why}; {advice}. {else_helps} or correct \"expected_reply_ms\" if it answers faster",
+        link.name,
+        plan.groups[scan.group].name,
+        scan.requests,
+        demand.reply.as_secs_f64() * 1e3,
+        demand.pipeline,
+    )
+}
+
+/// The highest whole rate of a scan, up to the asked one, at which everything on its link fits.
+fn possible_hz(demand: &LinkDemand, at: usize, beside: &Beside) -> Option<u64> {
+    let asked = NANOS_PER_SEC / demand.scans[at].period.0.max(1);
+    let fits = |hz: u64| {
+        let mut changed = demand.clone();
+        let period = Nanos(NANOS_PER_SEC / hz);
+        let beside = beside.retimed(demand.scans[at].period, period);
+        changed.scans[at].period = period;
+        changed.scans.sort_by_key(|scan| scan.period);
+        changed.load() <= super::LOAD_MAX && response::fits(&changed, &beside)
+    };
+    if asked == 0 || !fits(1) {
+        return None;
+    }
+    let (mut possible, mut too_much) = (1, asked + 1);
+    while possible + 1 < too_much {
+        let middle = (possible + too_much) / 2;
+        if fits(middle) { possible = middle } else { too_much = middle }
+    }
+    Some(possible)
+}
+
+pub(super) fn of_executor(index: usize, executor: &ExecutorPlan, load: &ExecutorLoad) -> String {
+    format!(
+        "executor {index} on CPU {} would need {:.0} % of it ({:.0} requests/s, {:.0} samples/s); \
+         give realtime.cores more CPUs, or scan at {:.0} % of the asked rates",
+        executor.cpu,
+        load.load * 100.0,
+        load.requests_per_s,
+        load.samples_per_s,
+        100.0 / load.load,
+    )
+}

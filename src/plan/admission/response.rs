@@ -1,0 +1,116 @@
+//! How long a group waits for its last reply at worst, whatever the phases.
+//!
+//! A link is a queue with so many places (its pipeline) at which requests of equal length are served: the faster
+//! scan first, and none is interrupted. The worst comes about when a scan is due just after others have taken every
+//! place, together with all that goes before it. What the executor does for its other links comes on top. This is
+//! the response-time analysis for fixed priorities without preemption, as it is known from the CAN bus (Davis et
+//! al., "Controller Area Network schedulability analysis: refuted, revisited and revised", 2007), with several
+//! places: every cycle of the busy stretch is looked at, not only the first.
+
+use super::demand::{Beside, LinkDemand};
+use crate::tag::Nanos;
+
+/// Cycles looked at within one busy stretch; a link so full that it takes more counts as full.
+const CYCLES_MAX: u64 = 512;
+
+/// Of each of the link's scans: from its release until its last reply is handled, at worst; [`Nanos::NEVER`] where
+/// that is not before its next release.
+pub(super) fn worst_responses(link: &LinkDemand, beside: &Beside) -> Vec<Nanos> {
+    (0..link.scans.len()).map(|at| worst_response(link, at, beside)).collect()
+}
+
+/// Whether every scan has its replies before its next release.
+pub(super) fn fits(link: &LinkDemand, beside: &Beside) -> bool {
+    (0..link.scans.len()).all(|at| worst_response(link, at, beside) != Nanos::NEVER)
+}
+
+fn worst_response(link: &LinkDemand, at: usize, beside: &Beside) -> Nanos {
+    let stretch = Stretch::new(link, at, beside);
+    let period = link.scans[at].period;
+    let mut worst = Nanos::ZERO;
+    for cycle in 1..=CYCLES_MAX {
+        let Some(end) = stretch.end_of(cycle) else { return Nanos::NEVER };
+        worst = worst.max(end - Nanos(period.0 * (cycle - 1)));
+        if stretch.is_over(cycle) {
+            return worst;
+        }
+    }
+    Nanos::NEVER
+}
+
+/// A stretch in which no place of the link is free for less urgent scans.
+struct Stretch<'a> {
+    link: &'a LinkDemand,
+    beside: &'a Beside,
+    at: usize,
+    /// A request's time at its place.
+    turn: Nanos,
+    /// Places that are taken when it begins.
+    taken: u64,
+    /// How late a release may be handled.
+    late: Nanos,
+}
+
+impl<'a> Stretch<'a> {
+    fn new(link: &'a LinkDemand, at: usize, beside: &'a Beside) -> Stretch<'a> {
+        let others: u64 = link.scans.iter().enumerate().filter(|(i, _)| *i != at).map(|(_, s)| s.requests).sum();
+        let turn = link.turn(beside.wake_up);
+        let late = beside.wake_up + beside.pass + link.pass();
+        Stretch { link, beside, at, turn, taken: others.min(link.places), late }
+    }
+
+    /// Requests that go before the last one of the `cycle`th cycle, when that is sent `start` after the beginning.
+    fn before(&self, cycle: u64, start: Nanos) -> u64 {
+        let faster = &self.link.scans[..self.at];
+        let faster: u64 = faster.iter().map(|s| s.requests * ((start + self.late).0 / s.period.0 + 1)).sum();
+        self.taken + faster + self.link.scans[self.at].requests * cycle - 1
+    }
+
+    /// From the beginning until a request that so many go before is sent, and until its reply is handled; `seen` is
+    /// how far the stretch reaches by what was found so far. Meanwhile the executor works for its other links: no
+    /// more than all that may be due at each turn, and no more than comes in the whole time.
+    fn times(&self, before: u64, seen: Nanos) -> (Nanos, Nanos) {
+        let Stretch { link, beside, turn, .. } = self;
+        // Turns of equal length at places that become free one after the other: the last request waits for so many.
+        // Where there is a place for each request, it waits for none.
+        let turns_before = if link.places == link.requests() { 0 } else { before / link.places };
+        let shared = |turn: Nanos| Nanos(turns_before.saturating_mul(turn.0));
+        let released = beside.wake_up + link.pass() + beside.pass;
+        let slow_turn = *turn + beside.pass;
+        let by_turns = released + shared(slow_turn);
+        let by_time = released + shared(*turn) + beside.within(seen + *turn);
+        (by_turns.min(by_time), (by_turns + slow_turn).min(by_time + *turn))
+    }
+
+    /// When the last reply of the `cycle`th cycle is handled; `None`: not before the next release.
+    fn end_of(&self, cycle: u64) -> Option<Nanos> {
+        let deadline = Nanos(self.link.scans[self.at].period.0 * cycle);
+        let mut seen = Nanos::ZERO;
+        loop {
+            let (start, end) = self.times(self.before(cycle, seen), seen);
+            if end >= deadline {
+                return None;
+            }
+            if start <= seen {
+                return Some(end);
+            }
+            seen = start;
+        }
+    }
+
+    /// Whether nothing of the stretch is left when the cycle after the `cycle`th is due.
+    fn is_over(&self, cycle: u64) -> bool {
+        let next = Nanos(self.link.scans[self.at].period.0 * cycle);
+        let mut seen = Nanos::ZERO;
+        loop {
+            let (start, _) = self.times(self.before(cycle, seen) + 1, seen);
+            if start > next {
+                return false;
+            }
+            if start <= seen {
+                return true;
+            }
+            seen = start;
+        }
+    }
+}

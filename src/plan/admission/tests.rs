@@ -1,0 +1,181 @@
+//! What is admitted, what is refused, and what is said of it.
+
+use super::*;
+use crate::config::load_parts;
+use crate::plan::{Plan, Planned, build_with};
+
+/// Of period in milliseconds and blocks, for one link each.
+struct Asked<'a> {
+    link: &'a str,
+    groups: &'a [(f64, usize)],
+}
+
+fn planned(links: &[Asked<'_>], toml: &str, costs: &Costs) -> Result<Planned, PlanError> {
+    let mut link_texts = Vec::new();
+    let mut tags = Vec::new();
+    for (l, Asked { link, groups }) in links.iter().enumerate() {
+        link_texts
+            .push(format!(r#"{{"name":"l{l}","protocol":"modbus_tcp","host":"127.0.0.1","addressing":"raw",{link}}}"#));
+        for (g, (period, blocks)) in groups.iter().enumerate() {
+            tags.extend((0..*blocks).map(|b| {
+                let address = g * 10_000 + b * 500;
+                format!(
+                    r#"{{"name":"l{l}.g{g}.{b}","address":"l{l}:1:3:{address}:1","data_type":"uint16","scan_rate_ms":{period}}}"#
+                )
+            }));
+        }
+    }
+    let text = format!(r#"{{"links":[{}],"tags":[{}]}}"#, link_texts.join(","), tags.join(","));
+    let toml = format!("[gateway]\nid = \"g\"\n{toml}");
+    let config = load_parts(("fieldbeat.toml", &toml), &[("tags/a.json", &text)])
+        .unwrap_or_else(|errors| panic!("{errors}\n{text}"))
+        .config;
+    build_with(&config, &[0], costs)
+}
+
+fn one(link: &str, groups: &[(f64, usize)]) -> Result<Planned, PlanError> {
+    planned(&[Asked { link, groups }], "", &Costs::default())
+}
+
+/// No executor: the device and the wire alone.
+const NOTHING: Costs = Costs { request: Nanos(0), sample: Nanos(0), release: Nanos(0), wake_up: Nanos(0) };
+
+#[test]
+fn a_fast_group_behind_a_slow_request_is_refused_though_the_average_fits() {
+    // 3.5 ms of each 4, and 3.5 ms of each 100: 91 %. But a request of the slow group takes 3.5 ms, and none is
+    // interrupted.
+    let link = r#""expected_reply_ms":3.5"#;
+    let error = one(link, &[(4.0, 1), (100.0, 1)]).unwrap_err();
+    let text = &error.refusals[0];
+    assert!(text.contains("tags/a.json:1: link \"l0\", group \"4ms\": 1 requests at 250 Hz"), "{text}");
+    assert!(text.contains("when all of its groups are due together, group \"4ms\" has not all"), "{text}");
+    // 2 × (3.5 ms + what the executor takes): a little more than 7.15 ms.
+    assert!(text.contains("at most 137 Hz is possible"), "{text}");
+    assert_eq!(error.admission.links[LinkId(0)].worst_phase, Nanos::NEVER);
+    // Two at once, and there is a place for each.
+    let admission = one(r#""expected_reply_ms":3.5,"pipeline":2"#, &[(4.0, 1), (100.0, 1)]).unwrap().admission;
+    assert!(admission.links[LinkId(0)].worst_phase < Nanos::from_millis(4));
+}
+
+#[test]
+fn the_rate_that_is_said_to_be_possible_is_and_the_next_is_not() {
+    for (reply, groups) in
+        [("2.1", [(5.0, 2), (200.0, 4)]), ("0.7", [(2.0, 3), (50.0, 2)]), ("9", [(10.0, 1), (250.0, 9)])]
+    {
+        let link = format!(r#""expected_reply_ms":{reply}"#);
+        let text = one(&link, &groups).unwrap_err().refusals[0].clone();
+        let number =
+            |after: &str| text.split(after).nth(1).and_then(|t| t.split([' ', 'm']).next()?.parse::<f64>().ok());
+        let (period, hz) = (number("group \"").unwrap(), number("at most ").unwrap());
+        let with = |hz: f64| groups.map(|(p, blocks)| (if p == period { (1e6 / hz).round() / 1e3 } else { p }, blocks));
+        assert!(one(&link, &with(hz)).is_ok(), "{text}");
+        assert!(one(&link, &with(hz + 1.0)).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn work_for_other_links_counts_and_the_advice_is_another_one() {
+    let link = r#""expected_reply_ms":0.1"#;
+    let asked = |n: usize| (0..n).map(|_| Asked { link, groups: &[(1.0, 1)] }).collect::<Vec<_>>();
+    assert!(planned(&asked(8), "", &Costs::default()).is_ok());
+    let error = planned(&asked(16), "", &Costs::default()).unwrap_err();
+    let text = &error.refusals[0];
+    assert!(text.contains("too little for what executor 0 does for its other links"), "{text}");
+    assert!(text.contains("give realtime.cores more CPUs"), "{text}");
+    // A machine that is faster carries more.
+    let fast = Costs { request: Nanos(6_000), release: Nanos(4_000), wake_up: Nanos(10_000), ..Costs::default() };
+    assert!(planned(&asked(16), "[realtime]\nguard_us = 10\n", &fast).is_ok());
+}
+
+#[test]
+fn the_worst_slot_of_a_link_is_where_its_groups_meet() {
+    // Ten of 4 ms each 100 ms at 0, one of 4 ms each 50 ms at half a step of its own.
+    let planned = planned(
+        &[Asked { link: r#""expected_reply_ms":4"#, groups: &[(100.0, 10), (50.0, 1)] }],
+        "[realtime]\nguard_us = 0\n",
+        &NOTHING,
+    )
+    .unwrap();
+    let scan = |period: u64| {
+        let releases = &planned.plan.executors[0].releases;
+        releases.iter().find(|r| r.period == Nanos::from_millis(period)).unwrap().phase
+    };
+    let (fast, slow) = (scan(50), scan(100));
+    let load = planned.admission.links[LinkId(0)];
+    let slot = load.slot.unwrap();
+    let ahead = Nanos::from_millis(40);
+    assert!(slot.is_whole && slot.of == Nanos::from_millis(100) && slot.at.0 % 100_000_000 == slow.0, "{slot:?}");
+    let meets = (1..4).any(|k| (slow.0..slow.0 + ahead.0).contains(&(fast.0 + k * 50_000_000 - 50_000_000)));
+    assert_eq!(slot.takes, Nanos::from_millis(if meets { 44 } else { 40 }));
+    // At the worst phase one of the fast ones goes before, and one is sent already when it begins.
+    assert_eq!(load.worst_phase, Nanos::from_millis(48));
+}
+
+#[test]
+fn the_worst_slot_of_an_executor_is_the_largest_backlog() {
+    let toml = "[realtime]\nguard_us = 0\n";
+    let costs = Costs { request: Nanos::from_micros(100), release: Nanos::from_micros(10), ..NOTHING };
+    let link = r#""expected_reply_ms":0.5"#;
+    let links: Vec<Asked<'_>> = (0..4).map(|_| Asked { link, groups: &[(20.0, 3)] }).collect();
+    let Planned { plan, admission } = planned(&links, toml, &costs).unwrap();
+    let phases: Vec<u64> = plan.executors[0].releases.iter().map(|r| r.phase.0 / 1_000_000).collect();
+    assert_eq!(phases, [0, 5, 10, 15]);
+    let slot = admission.executors[0].slot.unwrap();
+    assert_eq!((slot.takes, slot.of, slot.is_whole), (Nanos::from_micros(310), Nanos::from_millis(20), true));
+}
+
+#[test]
+fn periods_that_hardly_ever_meet_are_looked_at_for_a_bounded_time() {
+    let groups = [(1.0, 1), (997.0, 1), (1.009, 1), (991.0, 1), (7.919, 1)];
+    let link = r#""expected_reply_ms":0.05"#;
+    let started = std::time::Instant::now();
+    let admission = planned(&[Asked { link, groups: &groups }], "", &Costs::default()).unwrap().admission;
+    assert!(!admission.executors[0].slot.unwrap().is_whole && !admission.links[LinkId(0)].slot.unwrap().is_whole);
+    assert!(started.elapsed() < std::time::Duration::from_secs(1));
+}
+
+#[test]
+fn a_link_that_is_slower_than_declared_is_found_when_it_has_no_room() {
+    let Planned { plan, .. } = one(r#""expected_reply_ms":1"#, &[(10.0, 4)]).unwrap();
+    let found = |us| observed(&plan, LinkId(0), Nanos::from_micros(us));
+    assert_eq!(found(900), None, "as fast as declared");
+    assert_eq!(found(1700), None, "slower, with room for it");
+    let tight = found(2000).unwrap();
+    assert!((tight.load - 0.8).abs() < 1e-9 && !tight.is_over, "{tight:?}");
+    assert_eq!((tight.declared, tight.seen), (Nanos::from_millis(1), Nanos::from_millis(2)));
+    assert!(found(2600).unwrap().is_over);
+    assert_eq!(observed(&plan, LinkId(9), Nanos::from_millis(5)), None, "of no link");
+    assert_eq!(observed(&Plan::default(), LinkId(0), Nanos::NEVER), None);
+}
+
+#[test]
+fn five_thousand_tags_on_fifty_links_are_admitted_in_time() {
+    // Two, three and five requests, a hundred tags a link, 100 times a second, 20 times and 10 times.
+    let link = |l| {
+        format!(
+            r#"{{"name":"l{l}","protocol":"modbus_tcp","host":"127.0.0.1","addressing":"raw","expected_reply_ms":0.2}}"#
+        )
+    };
+    let tag = |l, t: usize| {
+        let (group, period) = [(0, 10), (1, 50), (2, 100)][t % 3];
+        let address = group * 10_000 + (t % (2 + group)) * 500 + t;
+        format!(
+            r#"{{"name":"l{l}.t{t}","address":"l{l}:1:3:{address}:1","data_type":"uint16","scan_rate_ms":{period}}}"#
+        )
+    };
+    let links: Vec<String> = (0..50).map(link).collect();
+    let tags: Vec<String> = (0..50).flat_map(|l| (0..100).map(move |t| tag(l, t))).collect();
+    let text = format!(r#"{{"links":[{}],"tags":[{}]}}"#, links.join(","), tags.join(","));
+    let config = load_parts(("fieldbeat.toml", "[gateway]\nid = \"g\"\n"), &[("tags/a.json", &text)]).unwrap().config;
+    let mut times: Vec<f64> = (0..9)
+        .map(|_| {
+            let start = std::time::Instant::now();
+            let planned = build_with(&config, &[0, 1], &Costs::default()).unwrap();
+            assert!(planned.admission.links.values().all(|load| load.slot.is_some_and(|slot| slot.is_whole)));
+            start.elapsed().as_secs_f64() * 1e3
+        })
+        .collect();
+    times.sort_by(f64::total_cmp);
+    println!("5000 tags on 50 links: {:.1} ms, median of 9", times[4]);
+    assert!(times[4] < 200.0, "{times:?} ms; 20 is what it may take on a machine that does nothing else");
+}

@@ -1,0 +1,196 @@
+//! What a request, a sample and a release cost an executor on this machine, measured at start.
+//!
+//! A request is what a link makes of it: a send, a wait that reports the reply, a receive; here over a TCP
+//! connection of the machine with itself, without a device. The figures are medians, kept within sane limits, for a start may fall into any noise.
+
+use std::io;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+
+use super::counters::Counters;
+use super::image::Image;
+use super::linux::{LinuxWorld, monotonic_now};
+use super::sink::{Frame, Sink};
+use super::thread::measure_wake_up;
+use super::world::{Conn, Io, Ready, World};
+use crate::plan::{Costs, ExecutorPlan, GroupPlan, Plan, ReleaseMode};
+use crate::tag::{ExecutorId, GroupId, Nanos, ScalarType, TagId, ValueType};
+
+/// All of it takes some 30 ms.
+const ROUNDS: usize = 9;
+const REQUESTS_PER_ROUND: u64 = 64;
+const SAMPLES_PER_ROUND: u64 = 1_024;
+const WAKE_UPS: usize = 50;
+/// Bytes of a request, and of a reply with some dozen registers.
+const REQUEST_BYTES: usize = 12;
+const REPLY_BYTES: usize = 64;
+/// An allowance for what the link does around the system calls (frames, queues, reports, counters), in parts of them.
+const BOOKKEEPING: f64 = 0.5;
+/// An allowance for decoding, in parts of the way into image and ring.
+const DECODING: f64 = 1.0;
+
+/// What things cost on this machine.
+///
+/// # Errors
+/// When the system gives no thread or no sockets to measure with.
+pub fn measure() -> io::Result<Costs> {
+    let measuring = std::thread::Builder::new().name("fb-calibrate".to_owned()).spawn(|| {
+        wake_in_time();
+        measure_here()
+    })?;
+    measuring.join().unwrap_or_else(|_| Err(io::Error::other("the thread that measured died")))
+}
+
+/// The calling thread's timers are not late for the sake of power, as those of real-time threads never are.
+fn wake_in_time() {
+    // SAFETY: PR_SET_TIMERSLACK takes a number and touches no memory.
+    unsafe {
+        libc::prctl(libc::PR_SET_TIMERSLACK, 1 as libc::c_ulong);
+    }
+}
+
+fn measure_here() -> io::Result<Costs> {
+    let (near, far) = connection()?;
+    let mut world = LinuxWorld::new()?;
+    if !world.attach(Conn(near.as_raw_fd()), 0) {
+        return Err(io::Error::last_os_error());
+    }
+    let requests = median((0..ROUNDS).map(|_| round_of_requests(&mut world, &near, &far)).collect::<io::Result<_>>()?);
+    let samples = median((0..ROUNDS).map(|_| round_of_samples()).collect());
+    let waits = median((0..ROUNDS).map(|_| round_of_waits(&mut world)).collect());
+    let wake_up = measure_wake_up(WAKE_UPS).p50;
+    let measured = Costs {
+        request: Nanos((requests.0 as f64 * (1.0 + BOOKKEEPING)) as u64),
+        sample: Nanos((samples.0 as f64 * (1.0 + DECODING)) as u64),
+        // It wakes, looks at the clock, and stamps.
+        release: Nanos(waits.0 * 2),
+        wake_up,
+    };
+    Ok(sane(&measured))
+}
+
+/// Not below a third and not above ten times of what is usual: nearer to that than to a measurement that was hit by
+/// something else.
+fn sane(costs: &Costs) -> Costs {
+    let usual = Costs::default();
+    let within = |measured: Nanos, usual: Nanos| measured.clamp(Nanos(usual.0 / 3), Nanos(usual.0 * 10));
+    Costs {
+        request: within(costs.request, usual.request),
+        sample: within(costs.sample, usual.sample),
+        release: within(costs.release, usual.release),
+        wake_up: within(costs.wake_up, usual.wake_up),
+    }
+}
+
+/// Both ends of a connection as the connector makes them.
+fn connection() -> io::Result<(TcpStream, TcpStream)> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let near = TcpStream::connect(listener.local_addr()?)?;
+    let (far, peer) = listener.accept()?;
+    if peer != near.local_addr()? {
+        return Err(io::Error::other("somebody else connected"));
+    }
+    near.set_nodelay(true)?;
+    far.set_nodelay(true)?;
+    Ok((near, far))
+}
+
+fn median(mut rounds: Vec<Nanos>) -> Nanos {
+    rounds.sort_unstable();
+    rounds.get(rounds.len() / 2).copied().unwrap_or_default()
+}
+
+/// The executor's part of a request: the device's part is done beforehand and not counted.
+fn round_of_requests(world: &mut LinuxWorld, near: &TcpStream, far: &TcpStream) -> io::Result<Nanos> {
+    let (near, far) = (Conn(near.as_raw_fd()), Conn(far.as_raw_fd()));
+    let mut ready = Ready::with_capacity(1);
+    let mut buffer = [0; REPLY_BYTES];
+    let mut spent = 0;
+    for _ in 0..REQUESTS_PER_ROUND {
+        let start = world.now();
+        let sent = world.send(near, &[0; REQUEST_BYTES]);
+        spent += world.now().since(start).0;
+        if sent != Io::Done(REQUEST_BYTES) || world.receive(far, &mut buffer) != Io::Done(REQUEST_BYTES) {
+            return Err(io::Error::other("a request did not arrive"));
+        }
+        world.send(far, &[0; REPLY_BYTES]);
+        let start = world.now();
+        world.wait(start + Nanos::from_millis(10), &mut ready);
+        let received = world.receive(near, &mut buffer);
+        spent += world.now().since(start).0;
+        if received != Io::Done(REPLY_BYTES) {
+            return Err(io::Error::other("a reply did not arrive"));
+        }
+    }
+    Ok(Nanos(spent / REQUESTS_PER_ROUND))
+}
+
+/// Into the image and the ring.
+fn round_of_samples() -> Nanos {
+    let plan = Plan {
+        groups: [GroupPlan { name: "calibration".into(), period: Nanos::from_millis(1), release: ReleaseMode::Spread }]
+            .into_iter()
+            .collect(),
+        executors: vec![ExecutorPlan { cpu: 0, links: Vec::new(), releases: Vec::new(), slots_per_s: 0 }],
+        ..Plan::default()
+    };
+    let image = Arc::new(Image::new(std::iter::once(0), 0));
+    let (ring, mut samples) = rtrb::RingBuffer::new(SAMPLES_PER_ROUND as usize);
+    let mut sink = Sink::new(ring, image, Arc::new(Counters::new(&plan)), ExecutorId(0), 0);
+    let code = ValueType::Scalar(ScalarType::Float32).code();
+    let mut round = || {
+        let start = monotonic_now();
+        for value in 0..SAMPLES_PER_ROUND {
+            sink.scalar(Frame { group: GroupId(0), cycle: 0, t: start }, TagId(0), code, value);
+        }
+        sink.flush();
+        let spent = monotonic_now().since(start);
+        if let Ok(chunk) = samples.read_chunk(samples.slots()) {
+            chunk.commit_all();
+        }
+        spent
+    };
+    // The first one touches the memory.
+    round();
+    Nanos(round().0 / SAMPLES_PER_ROUND)
+}
+
+/// A wait that is over at once: what there is to a release besides the sleep.
+fn round_of_waits(world: &mut LinuxWorld) -> Nanos {
+    let mut ready = Ready::with_capacity(1);
+    let start = world.now();
+    for _ in 0..REQUESTS_PER_ROUND {
+        world.wait(Nanos::ZERO, &mut ready);
+    }
+    Nanos(world.now().since(start).0 / REQUESTS_PER_ROUND)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_is_measured_in_a_tenth_of_a_second_and_kept_within_sane_limits() {
+        let start = monotonic_now();
+        let costs = measure().unwrap();
+        let took = monotonic_now().since(start);
+        println!("{costs:?} in {} ms", took.0 / 1_000_000);
+        assert!(took < Nanos::from_millis(1_000), "a tenth of that, where nothing else runs: {took:?}");
+        assert_eq!(costs, sane(&costs));
+    }
+
+    #[test]
+    fn noise_does_not_get_far() {
+        let usual = Costs::default();
+        let all = |ns| Costs { request: Nanos(ns), sample: Nanos(ns), release: Nanos(ns), wake_up: Nanos(ns) };
+        assert_eq!(sane(&all(u64::MAX)).request, Nanos(usual.request.0 * 10));
+        assert_eq!(sane(&all(0)).wake_up, Nanos(usual.wake_up.0 / 3));
+        assert_eq!(sane(&usual), usual);
+    }
+
+    #[test]
+    fn the_median_is_not_moved_by_one_bad_round() {
+        assert_eq!(median([5, 3, 900, 4, 5].map(Nanos).to_vec()), Nanos(5));
+    }
+}
