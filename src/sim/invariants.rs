@@ -157,7 +157,8 @@ impl<'s> Books<'s> {
         let those = |wanted: &dyn Fn(Change) -> bool| -> Vec<LinkId> {
             changes.iter().filter(|(_, change)| wanted(*change)).map(|(id, _)| *id).collect()
         };
-        part.fresh.extend(those(&|change| matches!(change, Change::New | Change::Target)).into_iter().map(|id| (id, now)));
+        part.fresh
+            .extend(those(&|change| matches!(change, Change::New | Change::Target)).into_iter().map(|id| (id, now)));
         let fresh = part.fresh.iter().filter(|(_, at)| **at + SETTLED_NS > now).map(|(link, _)| (newest, *link));
         part.fresh_under.extend(fresh);
         part.changed = those(&|change| change == Change::Work);

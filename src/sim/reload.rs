@@ -105,7 +105,8 @@ impl Reloads {
         let recent: Vec<Arc<Plan>> = self.replaced.iter().map(|(_, plan)| plan.clone()).collect();
         let long_fits = |id: TagId, bytes| image.long_fits(id.index(), bytes);
         let resting: Vec<UsedIds> = recent.iter().map(|plan| UsedIds::of(plan)).collect();
-        let base = Base { plan: &self.plan, resting: parts.resting(&resting), long_fits: &long_fits, costs: Costs::default() };
+        let base =
+            Base { plan: &self.plan, resting: parts.resting(&resting), long_fits: &long_fits, costs: Costs::default() };
         let new = match plan::rebuild(&config, &base) {
             Ok(planned) => Arc::new(planned.plan),
             Err(_) => {
@@ -192,7 +193,8 @@ impl Reloads {
             if !same(old) || !recent.iter().all(|plan| same(plan)) {
                 return Err(format!("link \"{}\" gets the id {} too soon after another", link.name, id.0));
             }
-            let moved = old.links.iter().any(|(was, o)| o.name == link.name && (was != id || o.executor != link.executor));
+            let moved =
+                old.links.iter().any(|(was, o)| o.name == link.name && (was != id || o.executor != link.executor));
             if moved {
                 return Err(format!("link \"{}\" stays and gets another id or executor", link.name));
             }
@@ -205,7 +207,8 @@ impl Reloads {
             }
         }
         for (id, scan) in new.scans.iter() {
-            let same = |plan: &Plan| plan.scans.get(id).is_none_or(|was| (was.group, was.link) == (scan.group, scan.link));
+            let same =
+                |plan: &Plan| plan.scans.get(id).is_none_or(|was| (was.group, was.link) == (scan.group, scan.link));
             if !same(old) || !recent.iter().all(|plan| same(plan)) {
                 return Err(format!("scan {} means another group or link too soon", id.0));
             }

@@ -376,9 +376,8 @@ impl Reader {
 
 /// The changes that concern an executor.
 fn of_executor(changes: &[(LinkId, Change)], id: ExecutorId, old: &Plan, new: &Plan) -> Vec<(LinkId, Change)> {
-    let concerns = |link: LinkId| {
-        new.links.get(link).or_else(|| old.links.get(link)).is_some_and(|link| link.executor == id)
-    };
+    let concerns =
+        |link: LinkId| new.links.get(link).or_else(|| old.links.get(link)).is_some_and(|link| link.executor == id);
     changes.iter().filter(|(link, _)| concerns(*link)).copied().collect()
 }
 

@@ -265,7 +265,11 @@ impl Link<BentWorld> for BentLink {
 fn is_found(fault: Fault, words: &[&str]) {
     for seed in 0..120 {
         let scenario = Scenario::of_seed(seed, Some(0.01)).unwrap();
-        let Some((what, _)) = run(&scenario, &Planted { fault, batches: Cell::new(0), names: RefCell::default() }).broken else { continue };
+        let Some((what, _)) =
+            run(&scenario, &Planted { fault, batches: Cell::new(0), names: RefCell::default() }).broken
+        else {
+            continue;
+        };
         assert!(words.iter().any(|word| what.contains(word)), "{fault:?} by seed {seed}, but as: {what}");
         must_hold(seed, Some(0.01));
         println!("{fault:?}: seed {seed}: {what}");
@@ -321,7 +325,10 @@ fn an_answer_that_a_change_gives_to_another_request_is_found() {
 
 #[test]
 fn samples_under_the_names_of_an_earlier_plan_are_found() {
-    is_found(Fault::OldNames, &["under a plan that ended", "names of a plan", "a sample of no tag", "told under another"]);
+    is_found(
+        Fault::OldNames,
+        &["under a plan that ended", "names of a plan", "a sample of no tag", "told under another"],
+    );
 }
 
 #[test]

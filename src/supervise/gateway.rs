@@ -12,6 +12,7 @@ use rtrb::Consumer;
 
 use super::floor::{self, Floor, Scheduling};
 use super::hardware::HardwareWatchdog;
+use super::learned::Learned;
 use super::notify::ServiceManager;
 use super::outputs::Outputs;
 use super::reload::Reload;
@@ -55,6 +56,7 @@ pub struct Gateway {
     pub missing: Vec<Missing>,
     pub(super) floor: Floor,
     pub(super) reload: Reload,
+    learned: Learned,
     hub: JoinHandle<()>,
     /// Takes the ring that an executor goes on with, before the executor gets its other end.
     pub(super) next_rings: Sender<NextRing>,
@@ -169,6 +171,7 @@ impl Gateway {
         manager.ready();
         Ok(Gateway {
             reload: Reload::new(&config),
+            learned: Learned::new(),
             admission,
             observed,
             missing,
@@ -212,6 +215,7 @@ impl Gateway {
         }
         self.outputs.tend();
         self.tend_reload();
+        self.learned.tend(&self.observed);
         self.tell_journal();
         if self.floor.has_lost_an_executor() {
             return Err(Trouble::Ended("an executor's thread"));

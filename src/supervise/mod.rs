@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `gateway`, `floor`, `outputs`, `source` | everything, its real-time part, its outputs, the journal as they see it |
 //! | `watch`, `reload`, `adoption` | new files, the plan made of them, the executors' change to it |
+//! | `learned` | reply times as they are seen, against what was declared |
 //! | `watchdog` | whether every thread that must advance does |
 //! | `leave`, `autopsy`, `stack` | the end when one does not: bounded, with its state and its stack told |
 //! | `notify`, `hardware` | who hears of it: systemd, a hardware watchdog |
@@ -13,6 +14,7 @@ mod autopsy;
 pub mod floor;
 mod gateway;
 mod hardware;
+mod learned;
 mod leave;
 mod notify;
 mod outputs;
