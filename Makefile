@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: demo build test bench setup-test check-format lint unit
+.PHONY: demo build test bench latency setup-test check-format lint unit
 
 # ARGS go to the demo: make demo ARGS="--seconds 20 --fault 3:silence@5..10"
 demo:
@@ -26,6 +26,12 @@ lint:
 unit:
 	$(CARGO) test
 	$(CARGO) test -p fieldbeat-loom
+	$(CARGO) test -p fieldbeat-cyclictest
 
 bench:
 	sh benches/run.sh
+
+# ARGS go to the harness: make latency ARGS="--seconds 60 --load all --board jetson-orin-nano"
+latency:
+	$(CARGO) build --release -p fieldbeat-cyclictest
+	./target/release/fieldbeat-latency $(ARGS)

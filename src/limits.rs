@@ -78,6 +78,12 @@ pub const EXECUTOR_SLEEP_MAX: Nanos = Nanos::from_millis(20);
 /// How long an executor waits for a good moment to adopt a new plan: several periods of nearly every group.
 pub const ADOPTION_PATIENCE: Nanos = Nanos::from_millis(250);
 
+/// How often the configuration's files are looked at; what is the same in two looks is adopted.
+pub const RELOAD_POLL: Duration = Duration::from_millis(400);
+/// How long the ids of an earlier plan are not given to anything else, at least: what was under way under their
+/// old meaning has long been counted by then.
+pub const IDS_REST: Duration = Duration::from_secs(10);
+
 // --- hub, journal, outputs ---
 /// How often the hub looks into the rings.
 pub const HUB_PERIOD: Nanos = Nanos::from_millis(2);
@@ -171,6 +177,28 @@ pub const CURSOR_NAME_BYTES_MAX: usize = 256;
 pub const NAMES_KEPT: usize = 4;
 /// Batches a live reader may lag behind before it loses the oldest.
 pub const LIVE_QUEUE_BATCHES: usize = 64;
+
+// --- watchdog ---
+/// An executor turns at least every [`EXECUTOR_SLEEP_MAX`], also under overload: a hundred turns missed is no load.
+pub const EXECUTOR_STALL: Duration = Duration::from_secs(2);
+/// The journal's thread beats every 100 ms unless a call to the disk hangs. A worn flash card hangs for seconds
+/// while it erases, a disk that is reset for up to 30.
+pub const JOURNAL_STALL: Duration = Duration::from_secs(45);
+/// The hub and the statistics are ordinary threads that never wait for a disk; executors may take most of their CPU.
+pub const HUB_STALL: Duration = Duration::from_secs(10);
+/// What one look of the watchdog counts for at most: a few of its periods. More than that, and it did not run itself.
+pub const WATCHDOG_STEP_MAX: Duration = Duration::from_millis(500);
+
+/// From the verdict to the end of the process: what the kernel's alarm allows. Stacks, the last samples and the
+/// account take a second or two.
+pub const STALL_EXIT: Duration = Duration::from_secs(10);
+/// Of this, how long the other executors have to end, and how long samples may still reach the journal.
+pub const STALL_EXIT_EXECUTORS: Duration = Duration::from_secs(1);
+pub const STALL_EXIT_JOURNAL: Duration = Duration::from_secs(4);
+
+const _: () =
+    assert!(STALL_EXIT_EXECUTORS.as_millis() + STALL_EXIT_JOURNAL.as_millis() < STALL_EXIT.as_millis() - 3000);
+const _: () = assert!(EXECUTOR_STALL.as_nanos() > 50 * EXECUTOR_SLEEP_MAX.0 as u128);
 
 // --- doctor ---
 /// Bytes read of one file under /proc or /sys; the longest that counts is the kernel command line.

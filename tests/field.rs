@@ -14,6 +14,8 @@ mod faults;
 #[path = "field/interop.rs"]
 mod interop;
 mod peers;
+#[path = "field/reload.rs"]
+mod reload;
 #[path = "field/rig.rs"]
 mod rig;
 #[path = "field/whole_runs.rs"]

@@ -2,88 +2,23 @@
 
 #![allow(clippy::unwrap_used, reason = "a helper of a test may fail it")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+#[path = "support/floor_memory.rs"]
+mod floor_memory;
+
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use fieldbeat::config::{self, Guard};
-use fieldbeat::hub::{self, Batch, RingStats};
-use fieldbeat::plan;
+use crossbeam_channel::Sender;
+use fieldbeat::config::{self, Config, Guard};
+use fieldbeat::hub::{self, Batch, NextRing, RingStats};
+use fieldbeat::plan::{self, Base, Plan, UsedIds};
 use fieldbeat::plant::{Fault, GatewaySettings, Plant, PlantConfig, Profile, ScanRates};
 use fieldbeat::rt::thread::{default_cpus, lock_memory};
 use fieldbeat::supervise::floor::{self, Floor, Scheduling};
-use fieldbeat::tag::Nanos;
-
-/// Counts what threads named fb-exec… do while it is armed.
-struct Watching;
-
-#[global_allocator]
-static ALLOCATOR: Watching = Watching;
-
-static ARMED: AtomicBool = AtomicBool::new(false);
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-static FREES: AtomicU64 = AtomicU64::new(0);
-
-thread_local! {
-    /// Not asked yet; of an executor or not. Constant and without a destructor, so it needs no allocation.
-    static IS_EXECUTOR: Cell<Option<bool>> = const { Cell::new(None) };
-}
-
-fn on_executor() -> bool {
-    ARMED.load(Relaxed)
-        && IS_EXECUTOR.with(|known| {
-            known.get().unwrap_or_else(|| {
-                let mut name = [0u8; 16];
-                // SAFETY: PR_GET_NAME writes up to 16 bytes to the buffer.
-                unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
-                let is = name.starts_with(b"fb-exec");
-                known.set(Some(is));
-                is
-            })
-        })
-}
-
-// SAFETY: every call goes to the system's allocator as it is.
-unsafe impl GlobalAlloc for Watching {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if on_executor() {
-            ALLOCATIONS.fetch_add(1, Relaxed);
-        }
-        // SAFETY: the caller's promises hold for the system's allocator.
-        unsafe { System.alloc(layout) }
-    }
-
-    // SAFETY: the caller's promises are handed on as they are.
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        if on_executor() {
-            FREES.fetch_add(1, Relaxed);
-        }
-        // SAFETY: as above.
-        unsafe { System.dealloc(at, layout) }
-    }
-
-    // SAFETY: the caller's promises are handed on as they are.
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        if on_executor() {
-            ALLOCATIONS.fetch_add(1, Relaxed);
-        }
-        // SAFETY: as above.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    // SAFETY: the caller's promises are handed on as they are.
-    unsafe fn realloc(&self, at: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
-        if on_executor() {
-            ALLOCATIONS.fetch_add(1, Relaxed);
-            FREES.fetch_add(1, Relaxed);
-        }
-        // SAFETY: as above.
-        unsafe { System.realloc(at, layout, bytes) }
-    }
-}
+use fieldbeat::tag::{Nanos, TagId};
+use floor_memory::{ALLOCATIONS, ARMED, FREES, the_detector_bites};
 
 /// Minor and major page faults of this process's executors (proc(5), /proc/pid/stat).
 fn page_faults() -> (u64, u64) {
@@ -98,19 +33,6 @@ fn page_faults() -> (u64, u64) {
         }
     }
     sum
-}
-
-fn the_detector_bites() {
-    ARMED.store(true, Relaxed);
-    let on = |name: &str| {
-        let work = || drop(std::hint::black_box(Vec::<u8>::with_capacity(100)));
-        std::thread::Builder::new().name(name.into()).spawn(work).unwrap().join().unwrap();
-        (ALLOCATIONS.swap(0, Relaxed), FREES.swap(0, Relaxed))
-    };
-    assert_eq!(on("other"), (0, 0), "other threads may");
-    let (allocations, frees) = on("fb-exec-x");
-    assert!(allocations >= 1 && frees >= 1, "{allocations} and {frees} were seen");
-    ARMED.store(false, Relaxed);
 }
 
 const FAULTS: [Fault; 9] = [
@@ -149,9 +71,45 @@ fn slow_down_the_faulty(dir: &Path) {
     }
 }
 
-fn assert_all_was_met(floor: &Floor) {
+/// Changes the configuration while everything runs: a link comes and goes, another one's tags change.
+struct Reloading<'a> {
+    floor: &'a mut Floor,
+    plans: Vec<Arc<Plan>>,
+    config: Config,
+    next_rings: Sender<NextRing>,
+}
+
+impl Reloading<'_> {
+    fn adopt_another(&mut self) {
+        let round = self.plans.len();
+        let last = self.config.links.len() - 1;
+        let mut config = self.config.clone();
+        config.tags.retain(|tag| tag.link != last || round.is_multiple_of(2));
+        let mut changing = config.tags.iter().enumerate().filter(|(_, tag)| tag.link == last - 1);
+        let changing = changing.nth(round % 4).unwrap().0;
+        config.tags.remove(changing);
+        if !round.is_multiple_of(2) {
+            config.links.pop();
+        }
+        let image = self.floor.image.clone();
+        let long_fits = move |tag: TagId, bytes| image.long_fits(tag.index(), bytes);
+        let old = self.plans.last().unwrap().clone();
+        let resting: Vec<UsedIds> = self.plans.iter().map(|plan| UsedIds::of(plan)).collect();
+        let base = Base { plan: &old, resting: &resting, long_fits: &long_fits };
+        let new = Arc::new(plan::rebuild(&config, &base).unwrap().plan);
+        let next_rings = &self.next_rings;
+        let next = |executor, ring| next_rings.send(NextRing { executor, ring, names: Arc::default() }).unwrap();
+        self.floor.adopt(&old, &new, round as u32, next);
+        while !self.floor.has_adopted() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.plans.push(new);
+    }
+}
+
+fn assert_all_was_met(floor: &Floor, plan: &Plan) {
     let sum = |count: fn(&fieldbeat::rt::LinkCounters) -> u64| -> u64 {
-        floor.counters.links.iter().map(|link| count(link)).sum()
+        plan.links.ids().map(|link| count(floor.counters.link(link))).sum()
     };
     for (what, count) in [
         ("timeouts", sum(|c| c.timeouts.get())),
@@ -168,8 +126,13 @@ fn assert_all_was_met(floor: &Floor) {
     }
 }
 
+/// The first loops have nothing to do with the running: threads settle, connections are made.
+fn floor_has_settled() {
+    std::thread::sleep(Duration::from_millis(500));
+}
+
 #[test]
-fn an_executor_neither_allocates_nor_frees_through_ten_thousand_cycles_of_faults() {
+fn an_executor_neither_allocates_nor_frees_through_ten_thousand_cycles_of_faults_and_reloads() {
     the_detector_bites();
     let plant = Plant::start(PlantConfig {
         devices: FAULTS.len() + HEALTHY,
@@ -187,26 +150,34 @@ fn an_executor_neither_allocates_nor_frees_through_ten_thousand_cycles_of_faults
     let plan = Arc::new(plan::build(&loaded.config, &default_cpus()).unwrap().plan);
     let scheduling = Scheduling::RealTime { priority: 80, guard: Guard::Auto };
     let prepared = floor::prepare(plan.clone(), scheduling).unwrap();
-    if let Some(missing) = lock_memory() {
+    let unlocked = lock_memory();
+    if let Some(missing) = &unlocked {
         println!("page faults are not to be judged: {missing}");
     }
     let mut floor = prepared.start();
+    floor.memory_is_locked = unlocked.is_none();
     let rings: Arc<[RingStats]> = plan.executors.iter().map(|_| RingStats::default()).collect();
     let (sender, batches) = crossbeam_channel::bounded::<Arc<Batch>>(16);
-    let hub =
-        hub::spawn(std::mem::take(&mut floor.rings), Arc::default(), crossbeam_channel::never(), sender, rings.clone())
-            .unwrap();
-    // The first loops have nothing to do with the running: threads settle, connections are made.
-    std::thread::sleep(Duration::from_millis(500));
-    let scans = || floor.counters.scans.iter().map(|s| s.cycles.get()).max().unwrap();
+    let (next_rings, nexts) = crossbeam_channel::bounded(16);
+    let hub = hub::spawn(std::mem::take(&mut floor.rings), Arc::default(), nexts, sender, rings.clone()).unwrap();
+    let mut reloading = Reloading { plans: vec![plan.clone()], config: loaded.config, next_rings, floor: &mut floor };
+    floor_has_settled();
+    let counters = reloading.floor.counters.clone();
+    let scans = || plan.scans.ids().map(|id| counters.scan(id).cycles.get()).max().unwrap();
 
     let (faults, cycles) = (page_faults(), scans());
     ARMED.store(true, Relaxed);
     let end = Instant::now() + PHASE * 2 * ROUNDS;
+    // Nobody takes what the hub brings in the end: the ring runs full, and samples are dropped.
+    let taken = end - PHASE * 6;
     std::thread::scope(|scope| {
         scope.spawn(|| misbehave(&plant));
-        // Nobody takes what the hub brings in the end: the ring runs full, and samples are dropped.
-        let taken = end - PHASE * 6;
+        scope.spawn(|| {
+            while Instant::now() < taken {
+                reloading.adopt_another();
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        });
         while Instant::now() < end {
             match Instant::now() < taken {
                 true => drop(batches.recv_timeout(Duration::from_millis(10))),
@@ -216,11 +187,14 @@ fn an_executor_neither_allocates_nor_frees_through_ten_thousand_cycles_of_faults
     });
     ARMED.store(false, Relaxed);
     let (after, cycles) = (page_faults(), scans() - cycles);
-    println!("{cycles} cycles of the fastest of {} scans", floor.counters.scans.len());
+    let reloads = reloading.plans.len() - 1;
+    drop(reloading);
+    println!("{cycles} cycles of the fastest of {} scans, {reloads} reloads", plan.scans.len());
     println!("page faults of the executor: {} minor, {} major", after.0 - faults.0, after.1 - faults.1);
     assert_eq!((ALLOCATIONS.load(Relaxed), FREES.load(Relaxed)), (0, 0), "allocations and frees of an executor");
     assert!(cycles >= 10_000, "{cycles} cycles were too few to say anything");
-    assert_all_was_met(&floor);
+    assert!(reloads >= 30, "{reloads} reloads");
+    assert_all_was_met(&floor, &plan);
     assert!(floor.counters.dropped() > 0, "the ring never ran full");
     assert!(floor.counters.executors[0].reports_dropped.get() > 0, "nor did that of the reports");
 

@@ -19,6 +19,8 @@ find_missing() {
 	need promtool prometheus
 	need setpriv util-linux
 	need systemd-analyze systemd
+	need cyclictest rt-tests
+	need stress-ng stress-ng
 	if command -v pkg-config >/dev/null 2>&1; then
 		pkg-config --exists libmodbus || missing="$missing libmodbus-dev"
 	else
@@ -56,4 +58,10 @@ if ! .venv/bin/python -c 'import pymodbus' >/dev/null 2>&1; then
 		echo "pip could not install $packages into .venv; is a package index reachable?" >&2
 		exit 1
 	}
+fi
+
+# The emulated machine of tests/guest. Without it those tests are skipped, and say so.
+if [ "${FIELDBEAT_GUEST:-}" != off ] && ! sh tests/guest/prepare.sh >/dev/null; then
+	echo "the guest tests will be skipped (see above); FIELDBEAT_GUEST=required makes that an error" >&2
+	[ "${FIELDBEAT_GUEST:-}" != required ] || exit 1
 fi

@@ -69,8 +69,8 @@ pub fn demo(args: &DemoArgs) -> ExitCode {
     let end = args.seconds.map(|s| Instant::now() + Duration::from_secs_f64(s.clamp(0.0, 1e9)));
     let mut screen = Screen::new();
     let (gateway, trouble) = run::look_after(gateway, &signals, end, |gateway| screen.tick(gateway, &plant));
-    let executors = gateway.plan.executors.len();
-    let ended = gateway.stop();
+    let executors = gateway.observed.plan().executors.len();
+    let ended = run::end_of(gateway, trouble.as_ref());
     summary(&ended.report, executors);
     let code = run::finish(&ended, args.report.as_deref(), trouble);
     drop(plant);

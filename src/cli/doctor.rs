@@ -26,7 +26,9 @@ pub fn doctor(args: &DoctorArgs) -> ExitCode {
         Ok(loaded) => loaded,
         Err(code) => return code,
     };
-    let visit = doctor::visit(&Machine::this(), loaded.as_ref().map(|loaded| &loaded.config));
+    let config = loaded.as_ref().map(|loaded| &loaded.config);
+    let mut visit = doctor::visit(&Machine::this(), config);
+    doctor::measure(&mut visit, config);
     if args.json {
         println!("{:#}", serde_json::json!(visit));
     } else {

@@ -5,6 +5,9 @@
 //! | 0 | done, or stopped cleanly |
 //! | 1 | failed while running: a device that does not answer, a journal that can't be opened; `doctor`: something is bad |
 //! | 2 | the configuration or the command line is wrong; nothing was started |
+//! | 3 | a thread stood still: the watchdog ended the process, to be started again |
+//!
+//! A process that could not even end by itself after that is ended by SIGALRM.
 
 mod check;
 mod demo;
@@ -25,6 +28,9 @@ use clap::{Parser, Subcommand};
 
 /// Exit code of a wrong configuration.
 const EXIT_CONFIG: u8 = 2;
+
+/// Exit code of a gateway in which a thread stood still.
+const EXIT_STALLED: u8 = 3;
 
 /// Real-time data acquisition engine and industrial gateway.
 #[derive(Parser)]

@@ -8,8 +8,9 @@ use clap::Args;
 
 use super::signals::StopSignals;
 use super::{files, logs};
+use crate::doctor::{self, Machine, State, Visit};
 use crate::serve::RunReport;
-use crate::supervise::{Ended, Gateway, StartError};
+use crate::supervise::{Ended, Gateway, StartError, Trouble};
 
 /// How often the gateway is looked after.
 const TEND_PERIOD: Duration = Duration::from_millis(200);
@@ -29,13 +30,16 @@ pub struct RunArgs {
 
 pub fn run(args: &RunArgs) -> ExitCode {
     let signals = StopSignals::block();
-    let gateway = match start(&args.config) {
+    let mut gateway = match start(&args.config) {
         Ok(gateway) => gateway,
         Err(code) => return code,
     };
+    if let Err(error) = gateway.watch(&args.config) {
+        tracing::error!("changes of the tag files are not adopted while it runs: no thread for it ({error})");
+    }
     let end = args.seconds.map(|s| Instant::now() + Duration::from_secs_f64(s.clamp(0.0, 1e9)));
     let (gateway, trouble) = look_after(gateway, &signals, end, |_| {});
-    let ended = gateway.stop();
+    let ended = end_of(gateway, trouble.as_ref());
     finish(&ended, args.report.as_deref(), trouble)
 }
 
@@ -43,12 +47,28 @@ pub fn run(args: &RunArgs) -> ExitCode {
 pub fn start(config: &Path) -> Result<Gateway, ExitCode> {
     let loaded = files::load(config)?;
     logs::start();
+    tell_machine(&doctor::visit(&Machine::this(), Some(&loaded.config)), config);
     let gateway = Gateway::start(loaded).map_err(|error| match error {
         StartError::Plan(_) => super::fail(super::EXIT_CONFIG, error),
         error => super::fail(1, format!("error: {error}")),
     })?;
     announce(&gateway);
     Ok(gateway)
+}
+
+/// One line on what the doctor finds wrong. What the gateway misses itself it tells by itself.
+fn tell_machine(visit: &Visit, config: &Path) {
+    const TOLD_BY_ITSELF: [&str; 4] = ["sched_fifo", "memory_lock", "cpu_dma_latency", "cpus_online"];
+    let named = |state| -> Vec<&str> {
+        visit.standing(state).map(|check| check.id).filter(|id| !TOLD_BY_ITSELF.contains(id)).collect()
+    };
+    let (bad, warned) = (named(State::Bad), named(State::Warn));
+    let see = format!("see `fieldbeat doctor --config {}`", config.display());
+    if !bad.is_empty() {
+        tracing::warn!("this machine can't keep a steady beat: {} (and {} more); {see}", bad.join(", "), warned.len());
+    } else if !warned.is_empty() {
+        tracing::info!("this machine is not set up for a steady beat yet: {}; {see}", warned.join(", "));
+    }
 }
 
 /// Says what was started, and what the machine does not give.
@@ -59,13 +79,14 @@ fn announce(gateway: &Gateway) {
     for warning in &gateway.admission.warnings {
         tracing::warn!("{warning}");
     }
+    let plan = gateway.observed.plan();
     let guards: Vec<String> = gateway.guards().iter().map(|g| format!("{} µs", g.0 / 1000)).collect();
     tracing::info!(
         "running: {} tags on {} links, {} executors on CPUs {:?}, guard {}",
-        gateway.plan.tags.len(),
-        gateway.plan.links.len(),
-        gateway.plan.executors.len(),
-        gateway.plan.executors.iter().map(|e| e.cpu).collect::<Vec<_>>(),
+        plan.tags.len(),
+        plan.links.len(),
+        plan.executors.len(),
+        plan.executors.iter().map(|e| e.cpu).collect::<Vec<_>>(),
         guards.join(", ")
     );
     if let Some(address) = gateway.metrics_address() {
@@ -80,7 +101,7 @@ pub fn look_after(
     signals: &StopSignals,
     end: Option<Instant>,
     mut tick: impl FnMut(&Gateway),
-) -> (Gateway, Option<String>) {
+) -> (Gateway, Option<Trouble>) {
     loop {
         let left = end.map_or(TEND_PERIOD, |end| end.saturating_duration_since(Instant::now()).min(TEND_PERIOD));
         if signals.wait(left) {
@@ -97,8 +118,16 @@ pub fn look_after(
     }
 }
 
+/// Stops the gateway; one in which a thread stands still is left as it is.
+pub fn end_of(gateway: Gateway, trouble: Option<&Trouble>) -> Ended {
+    match trouble {
+        Some(Trouble::Stalled(stalled)) => gateway.abandon(stalled),
+        _ => gateway.stop(),
+    }
+}
+
 /// Writes the report and tells how it went.
-pub fn finish(ended: &Ended, report: Option<&Path>, trouble: Option<String>) -> ExitCode {
+pub fn finish(ended: &Ended, report: Option<&Path>, trouble: Option<Trouble>) -> ExitCode {
     let mut code = ExitCode::SUCCESS;
     if let Some(path) = report
         && let Err(error) = ended.report.write(path)
@@ -109,7 +138,8 @@ pub fn finish(ended: &Ended, report: Option<&Path>, trouble: Option<String>) -> 
         code = super::fail(1, format!("error: {unsaved}"));
     }
     if let Some(trouble) = trouble {
-        code = super::fail(1, format!("error: {trouble}"));
+        let of_it = if matches!(trouble, Trouble::Stalled(_)) { super::EXIT_STALLED } else { 1 };
+        code = super::fail(of_it, format!("error: {trouble}"));
     }
     let RunReport { samples, .. } = &ended.report;
     tracing::info!(

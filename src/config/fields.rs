@@ -28,11 +28,12 @@ const fn int(key: &'static str, min: u64, max: u64, default: u64, unit: &'static
 
 /// Which keys each object has.
 pub(super) mod keys {
-    pub const ROOT: &[&str] = &["gateway", "realtime", "journal", "metrics", "outputs"];
+    pub const ROOT: &[&str] = &["gateway", "realtime", "journal", "metrics", "watchdog", "outputs"];
     pub const GATEWAY: &[&str] = &["id"];
     pub const REALTIME: &[&str] = &["cores", "priority", "guard_us"];
     pub const JOURNAL: &[&str] = &["path", "max_bytes", "commit_ms"];
     pub const METRICS: &[&str] = &["listen"];
+    pub const WATCHDOG: &[&str] = &["executor_stall_s", "journal_stall_s", "device", "timeout_s"];
     pub const MQTT: &[&str] = &[
         "type",
         "url",
@@ -97,6 +98,10 @@ pub(super) const JOURNAL_PATH: &str = "/var/lib/fieldbeat/journal";
 pub(super) const MAX_BYTES: Int = int("max_bytes", limits::JOURNAL_BYTES_MIN, 16 << 40, 8 << 30, " bytes");
 pub(super) const COMMIT_MS: Int = int("commit_ms", 10, 5000, 100, " ms");
 pub(super) const METRICS_LISTEN: &str = "127.0.0.1:9464";
+pub(super) const EXECUTOR_STALL_S: Int = int("executor_stall_s", 1, 60, limits::EXECUTOR_STALL.as_secs(), " s");
+pub(super) const JOURNAL_STALL_S: Int = int("journal_stall_s", 5, 3600, limits::JOURNAL_STALL.as_secs(), " s");
+/// Shorter than 5 s, a restart of the gateway would not be over in time.
+pub(super) const WATCHDOG_TIMEOUT_S: Int = int("timeout_s", 5, 600, 15, " s");
 pub(super) const MQTT_PORT: u16 = 1883;
 pub(super) const MQTTS_PORT: u16 = 8883;
 pub(super) const QOS: Int = int("qos", 0, 1, 1, "");

@@ -1,7 +1,9 @@
 //! The files of a configuration directory: which are read, and how much of them.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::diagnostic::Report;
@@ -100,6 +102,45 @@ fn read_tag_files(dir: &Path, names: Vec<std::ffi::OsString>, report: &Report, i
             }
         }
     }
+}
+
+/// What tells one state of a configuration's files from another, without reading them. Two that are equal with some
+/// time between them were made of the same bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fingerprint(Vec<(OsString, Result<FileState, io::ErrorKind>)>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct FileState {
+    bytes: u64,
+    inode: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Fingerprint {
+    /// Of `dir/fieldbeat.toml` and `dir/tags/*.json` as they are now.
+    pub fn of(dir: &Path) -> Fingerprint {
+        let tags = dir.join(TAGS_DIR);
+        let mut files = vec![(GATEWAY_FILE.into(), file_state(&dir.join(GATEWAY_FILE)))];
+        match tag_file_names(&tags, &Report::default()) {
+            Ok(names) => files.extend(names.into_iter().map(|name| {
+                let state = file_state(&tags.join(&name));
+                (name, state)
+            })),
+            Err(error) => files.push((TAGS_DIR.into(), Err(error.kind()))),
+        }
+        Fingerprint(files)
+    }
+}
+
+fn file_state(path: &Path) -> Result<FileState, io::ErrorKind> {
+    let file = fs::metadata(path).map_err(|error| error.kind())?;
+    Ok(FileState {
+        bytes: file.len(),
+        inode: file.ino(),
+        modified: (file.mtime(), file.mtime_nsec()),
+        changed: (file.ctime(), file.ctime_nsec()),
+    })
 }
 
 /// Names of the tag files, sorted. What only looks like one gets a warning, as its tags would be missing silently.

@@ -1,7 +1,10 @@
 //! `fieldbeat.toml`: the gateway itself, its executors, journal and metrics.
 
 use super::fields::{self, keys};
-use super::model::{GatewayConfig, Guard, JournalConfig, MetricsConfig, OutputConfig, RealtimeConfig};
+use super::model::{
+    GatewayConfig, Guard, HardwareWatchdogConfig, JournalConfig, MetricsConfig, OutputConfig, RealtimeConfig,
+    WatchdogConfig,
+};
 use super::mqtt;
 use super::names::{Letters, fault, quoted};
 use super::node::{Kind, Node};
@@ -17,6 +20,7 @@ pub(super) struct GatewayFile {
     pub realtime: RealtimeConfig,
     pub journal: JournalConfig,
     pub metrics: MetricsConfig,
+    pub watchdog: WatchdogConfig,
     pub outputs: Vec<OutputConfig>,
 }
 
@@ -27,9 +31,10 @@ pub(super) fn read<'c>(cx: Cx<'c>, root: &'c Node<'c>, base: Base<'_>) -> Option
     let realtime = read_realtime(section(&root, "realtime", keys::REALTIME).as_ref());
     let journal = read_journal(section(&root, "journal", keys::JOURNAL).as_ref(), base);
     let metrics = read_metrics(section(&root, "metrics", keys::METRICS).as_ref());
+    let watchdog = read_watchdog(section(&root, "watchdog", keys::WATCHDOG).as_ref());
     let id = gateway.as_ref().map_or("gateway", |gateway| &gateway.id);
     let outputs = read_outputs(&root, id, base);
-    Some(GatewayFile { gateway: gateway?, realtime, journal, metrics, outputs })
+    Some(GatewayFile { gateway: gateway?, realtime, journal, metrics, watchdog, outputs })
 }
 
 fn section<'c>(root: &Obj<'c>, name: &'static str, keys: &'static [&'static str]) -> Option<Obj<'c>> {
@@ -155,6 +160,22 @@ fn read_metrics(section: Option<&Obj<'_>>) -> MetricsConfig {
         section.error(text.span, format!("listen is {}", quoted(written)), format!("allowed: {allowed}"));
     }
     MetricsConfig { listen }
+}
+
+fn read_watchdog(section: Option<&Obj<'_>>) -> WatchdogConfig {
+    let Some(section) = section else { return WatchdogConfig::default() };
+    let timeout_s = section.opt_int(&fields::WATCHDOG_TIMEOUT_S);
+    let device = path(section, "device");
+    if section.get("device").is_none() && section.get("timeout_s").is_some() {
+        let help = "name the hardware watchdog: device = \"/dev/watchdog0\"";
+        section.error(section.span_of("timeout_s"), "timeout_s without device", help);
+    }
+    let timeout_s = timeout_s.unwrap_or(fields::WATCHDOG_TIMEOUT_S.default) as u32;
+    WatchdogConfig {
+        executor_stall: Nanos::from_millis(section.int(&fields::EXECUTOR_STALL_S) * 1000),
+        journal_stall: Nanos::from_millis(section.int(&fields::JOURNAL_STALL_S) * 1000),
+        hardware: device.map(|device| HardwareWatchdogConfig { device: device.into(), timeout_s }),
+    }
 }
 
 fn read_outputs(root: &Obj<'_>, gateway_id: &str, base: Base<'_>) -> Vec<OutputConfig> {

@@ -35,6 +35,7 @@ mod text;
 use std::path::Path;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
+pub use files::Fingerprint;
 pub use model::*;
 pub use schema::schema;
 
@@ -132,10 +133,10 @@ fn read(inputs: Inputs, base: Base<'_>, report: Report) -> Result<Loaded, Diagno
     }
     match gateway {
         Some(gateway) if !report.has_errors() => {
-            let GatewayFile { gateway, realtime, journal, metrics, outputs } = gateway;
+            let GatewayFile { gateway, realtime, journal, metrics, watchdog, outputs } = gateway;
             let links = links.list.into_iter().map(|link| link.config).collect();
             let (groups, tags) = (groups.list, tags.list);
-            let config = Config { gateway, realtime, journal, metrics, outputs, links, groups, tags };
+            let config = Config { gateway, realtime, journal, metrics, watchdog, outputs, links, groups, tags };
             Ok(Loaded { config, warnings: report.into_warnings() })
         }
         _ => Err(report.into_diagnostics()),

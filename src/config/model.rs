@@ -14,6 +14,7 @@ pub struct Config {
     pub realtime: RealtimeConfig,
     pub journal: JournalConfig,
     pub metrics: MetricsConfig,
+    pub watchdog: WatchdogConfig,
     pub outputs: Vec<OutputConfig>,
     pub links: Vec<LinkConfig>,
     pub groups: Vec<GroupConfig>,
@@ -62,6 +63,32 @@ pub struct JournalConfig {
 pub struct MetricsConfig {
     /// `None`: switched off.
     pub listen: Option<SocketAddr>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct WatchdogConfig {
+    /// How long an executor and the journal's thread may stand still before the process ends.
+    pub executor_stall: Nanos,
+    pub journal_stall: Nanos,
+    pub hardware: Option<HardwareWatchdogConfig>,
+}
+
+/// A device that resets the machine when it is not fed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HardwareWatchdogConfig {
+    pub device: PathBuf,
+    pub timeout_s: u32,
+}
+
+impl Default for WatchdogConfig {
+    fn default() -> WatchdogConfig {
+        let nanos = |bound: std::time::Duration| Nanos(bound.as_nanos() as u64);
+        WatchdogConfig {
+            executor_stall: nanos(crate::limits::EXECUTOR_STALL),
+            journal_stall: nanos(crate::limits::JOURNAL_STALL),
+            hardware: None,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]

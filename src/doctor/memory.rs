@@ -1,12 +1,40 @@
-//! Transparent huge pages and swap.
+//! Transparent huge pages, swap, and the allocator.
 
 use super::{Check, Machine};
+use crate::rt::thread::MALLOC_ARENAS_MAX;
 
 const HUGE: &str = "Making huge pages moves memory about and stops the threads that touch it.";
 const SWAP: &str = "What is not locked (journal, outputs) can be paged out, and samples then wait in the rings.";
 
+const MALLOC: &str = "Memory that is given back to the kernel and taken again is not locked any more, and faults.";
+
 pub fn checks(machine: &Machine) -> Vec<Check> {
-    vec![huge_pages(machine), swap(machine)]
+    let mut checks = vec![huge_pages(machine), swap(machine)];
+    if machine.is_live() {
+        checks.push(allocator(std::env::var("LD_PRELOAD").ok().as_deref()));
+    }
+    checks
+}
+
+/// What the gateway sets by itself; nobody has to do it.
+fn allocator(preloaded: Option<&str>) -> Check {
+    let id = "malloc";
+    if !cfg!(target_env = "gnu") {
+        return Check::unknown(id, MALLOC, "this C library has nothing to set");
+    }
+    match preloaded.filter(|list| list.contains("alloc")) {
+        Some(list) => {
+            let found = format!("another allocator is preloaded ({list}); the gateway's settings do not reach it");
+            Check::warn(id, MALLOC, found, "start the gateway without LD_PRELOAD")
+        }
+        None => Check::ok(
+            id,
+            MALLOC,
+            format!(
+                "set at start: {MALLOC_ARENAS_MAX} arenas at most (M_ARENA_MAX), nothing given back (M_TRIM_THRESHOLD)"
+            ),
+        ),
+    }
 }
 
 fn huge_pages(machine: &Machine) -> Check {
@@ -35,5 +63,21 @@ fn swap(machine: &Machine) -> Check {
         Check::ok(id, SWAP, "off")
     } else {
         Check::warn(id, SWAP, format!("on: {}", on.join(", ")), "swapoff -a, and take the swap lines out of /etc/fstab")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::State;
+
+    #[test]
+    fn a_preloaded_allocator_is_told() {
+        if cfg!(target_env = "gnu") {
+            assert_eq!(allocator(None).state, State::Ok);
+            assert_eq!(allocator(Some("/usr/lib/libfaketime.so")).state, State::Ok);
+            let other = allocator(Some("/usr/lib/libjemalloc.so.2"));
+            assert!(other.state == State::Warn && other.found.contains("jemalloc"), "{other:?}");
+        }
     }
 }

@@ -13,6 +13,7 @@
 //! | `interrupts` | which interrupts the executors' CPUs serve |
 //! | `power` | sleep states and frequency |
 //! | `memory` | huge pages, swap |
+//! | `wake_up` | how late an executor wakes here, and the guard that it would choose |
 //! | `journal` | the journal's directory and its room |
 
 mod cpus;
@@ -23,6 +24,7 @@ mod machine;
 mod memory;
 mod power;
 mod rights;
+mod wake_up;
 
 use serde::Serialize;
 
@@ -30,6 +32,7 @@ use crate::config::Config;
 
 pub use cpus::CpuSet;
 pub use machine::Machine;
+pub use wake_up::measure;
 
 /// How well a thing stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -100,6 +103,11 @@ pub struct Visit {
 }
 
 impl Visit {
+    /// The checks that stand so.
+    pub fn standing(&self, state: State) -> impl Iterator<Item = &Check> {
+        self.checks.iter().filter(move |check| check.state == state)
+    }
+
     /// Whether scripts should stop here.
     pub fn is_bad(&self) -> bool {
         self.worst == State::Bad

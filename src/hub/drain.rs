@@ -34,6 +34,8 @@ pub struct RingStats {
     pub delivered: AtomicU64,
     /// Samples that gap records told to be missing.
     pub missing: AtomicU64,
+    /// Times that the hub looked: its sign of life.
+    pub rounds: AtomicU64,
 }
 
 /// The ring that an executor goes on with when it adopts another plan.
@@ -149,6 +151,7 @@ impl Hub {
         self.take_next_rings();
         let mut more = false;
         for (drain, stats) in self.drains.iter_mut().zip(self.stats.iter()) {
+            stats.rounds.fetch_add(1, Relaxed);
             more |= drain.round(&self.journal, stats, self.clock, now);
         }
         more

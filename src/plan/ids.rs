@@ -1,9 +1,7 @@
 //! Which id each thing gets: what stays keeps its own, what is new gets one that nobody can mistake for another.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
-use super::admission::Costs;
 use super::model::*;
 use crate::config::Config;
 use crate::limits::{GROUPS_MAX, LINKS_MAX, TAGS_MAX};
@@ -13,12 +11,10 @@ use crate::tag::{ById, GroupId, Id, LinkId, TagId, ValueType};
 pub struct Base<'a> {
     /// The plan that runs.
     pub plan: &'a Plan,
-    /// Plans before it by whose ids someone may still read; these ids are not given to anything else.
-    pub recent: &'a [Arc<Plan>],
+    /// Of plans before it by whose ids someone may still read; these ids are not given to anything else.
+    pub resting: &'a [UsedIds],
     /// Whether a long value of so many bytes can live at an id (see [`crate::rt::Image`]).
     pub long_fits: &'a dyn Fn(TagId, usize) -> bool,
-    /// What things cost the executors.
-    pub costs: Costs,
 }
 
 /// The ids of a configuration's things, each table in the configuration's order.
@@ -37,22 +33,23 @@ impl Allotted {
                 links: (0..config.links.len()).map(LinkId::from_index).collect(),
             });
         };
-        let plans = || std::iter::once(base.plan).chain(base.recent.iter().map(|plan| &**plan));
+        let running = UsedIds::of(base.plan);
+        let used = || std::iter::once(&running).chain(base.resting);
 
         let known: HashMap<&str, LinkId> = base.plan.links.iter().map(|(id, link)| (&*link.name, id)).collect();
-        let mut free = Free::new("links", LINKS_MAX, plans().map(|plan| &plan.links));
+        let mut free = Free::new("links", LINKS_MAX, used().map(|used| &used.links));
         let links = config.links.iter().map(|link| keep_or(known.get(&*link.name), || free.take(|_| true)));
         let links = links.collect::<Result<Vec<LinkId>, String>>()?;
 
         let known: HashMap<&str, GroupId> = base.plan.groups.iter().map(|(id, group)| (&*group.name, id)).collect();
-        let mut free = Free::new("groups", GROUPS_MAX, plans().map(|plan| &plan.groups));
+        let mut free = Free::new("groups", GROUPS_MAX, used().map(|used| &used.groups));
         let groups = config.groups.iter().map(|group| keep_or(known.get(&*group.name), || free.take(|_| true)));
         let groups = groups.collect::<Result<Vec<GroupId>, String>>()?;
 
         type Known<'a> = HashMap<(&'a str, LinkId, ValueType, &'a str), TagId>;
         let known: Known<'_> =
             base.plan.tags.iter().map(|(id, tag)| ((&*tag.name, tag.link, tag.ty, &*tag.unit), id)).collect();
-        let mut free = Free::new("tags", TAGS_MAX, plans().map(|plan| &plan.tags));
+        let mut free = Free::new("tags", TAGS_MAX, used().map(|used| &used.tags));
         let tags = config.tags.iter().map(|tag| {
             let ty = tag.value_type();
             let long_bytes = ty.long_bytes_max();
@@ -69,6 +66,39 @@ fn keep_or<I: Copy>(known: Option<&I>, fresh: impl FnOnce() -> Result<I, String>
     known.map_or_else(fresh, |id| Ok(*id))
 }
 
+/// The ids that a plan uses, without the plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsedIds {
+    tags: Vec<bool>,
+    groups: Vec<bool>,
+    links: Vec<bool>,
+    scans: Vec<bool>,
+}
+
+impl UsedIds {
+    pub fn of(plan: &Plan) -> UsedIds {
+        fn used<I: Id, T>(table: &ById<I, T>) -> Vec<bool> {
+            (0..table.end()).map(|at| table.contains(I::from_index(at))).collect()
+        }
+        UsedIds {
+            tags: used(&plan.tags),
+            groups: used(&plan.groups),
+            links: used(&plan.links),
+            scans: used(&plan.scans),
+        }
+    }
+}
+
+/// What any of them has.
+fn all_of<'a>(sets: impl Iterator<Item = &'a Vec<bool>>) -> Vec<bool> {
+    let mut all = Vec::new();
+    for set in sets {
+        all.resize(all.len().max(set.len()), false);
+        all.iter_mut().zip(set).for_each(|(all, one)| *all |= one);
+    }
+    all
+}
+
 /// Ids that no plan uses.
 struct Free<I> {
     what: &'static str,
@@ -80,15 +110,8 @@ struct Free<I> {
 }
 
 impl<I: Id> Free<I> {
-    fn new<'a, T: 'a>(what: &'static str, max: usize, used: impl Iterator<Item = &'a ById<I, T>>) -> Free<I>
-    where
-        I: 'a,
-    {
-        let mut taken = Vec::new();
-        for table in used {
-            taken.resize(taken.len().max(table.end()), false);
-            table.ids().for_each(|id| taken[id.index()] = true);
-        }
+    fn new<'a>(what: &'static str, max: usize, used: impl Iterator<Item = &'a Vec<bool>>) -> Free<I> {
+        let taken = all_of(used);
         Free { what, taken, max, next: 0, of: std::marker::PhantomData }
     }
 
@@ -124,10 +147,8 @@ impl ScanIds {
         let mut ids = ScanIds { known: HashMap::new(), taken: Vec::new(), next: 0 };
         if let Some(base) = base {
             ids.known = base.plan.scans.iter().map(|(id, scan)| ((scan.group, scan.link), id)).collect();
-            for plan in std::iter::once(base.plan).chain(base.recent.iter().map(|plan| &**plan)) {
-                ids.taken.resize(ids.taken.len().max(plan.scans.end()), false);
-                plan.scans.ids().for_each(|id| ids.taken[id.index()] = true);
-            }
+            let running = UsedIds::of(base.plan);
+            ids.taken = all_of(std::iter::once(&running).chain(base.resting).map(|used| &used.scans));
         }
         ids
     }

@@ -157,6 +157,25 @@ pub struct WakeUp {
     pub p95: Nanos,
 }
 
+/// The guard is at least and at most this.
+pub const GUARD_MIN: Nanos = Nanos::from_micros(5);
+pub const GUARD_MAX: Nanos = Nanos::from_micros(200);
+/// Wake-ups measured to set the guard.
+pub const CALIBRATION_ROUNDS: usize = 200;
+/// Share of a CPU that may be spent spinning before releases beyond what a wake-up usually takes, when the guard
+/// is "auto".
+const GUARD_CPU_SHARE: f64 = 0.002;
+
+/// The guard covers what a wake-up is usually late, as long as the spinning stays cheap.
+pub fn guard_for(late: WakeUp, releases_per_s: f64) -> Nanos {
+    // What nearly every wake-up is late is not spun away: only what is left of the guard costs.
+    let spin = Nanos((GUARD_CPU_SHARE * 1e9 / releases_per_s.max(1.0)) as u64);
+    Nanos(late.p95.0 + late.p95.0 / 4).min(late.p10 + spin).clamp(GUARD_MIN, GUARD_MAX)
+}
+
+/// Arenas of the allocator, so that a gateway's memory stays small.
+pub const MALLOC_ARENAS_MAX: i32 = 2;
+
 /// How late the calling thread wakes, of `rounds` short sleeps.
 pub fn measure_wake_up(rounds: usize) -> WakeUp {
     let mut late: Vec<u64> = (0..rounds)
@@ -186,6 +205,20 @@ mod tests {
     fn a_cpu_list_reads_like_the_kernel_writes_it() {
         assert_eq!(parse_cpu_list("0-2,5\n"), [0, 1, 2, 5]);
         assert!(parse_cpu_list("\n").is_empty());
+    }
+
+    #[test]
+    fn a_guard_covers_late_wake_ups_as_far_as_spinning_is_cheap() {
+        let guard = |p10, p95, releases_per_s| {
+            guard_for(
+                WakeUp { p10: Nanos::from_micros(p10), p50: Nanos::from_micros(p10), p95: Nanos::from_micros(p95) },
+                releases_per_s,
+            )
+        };
+        assert_eq!(guard(10, 40, 10.0), Nanos::from_micros(50));
+        assert_eq!(guard(10, 40, 1000.0), Nanos::from_micros(12));
+        assert_eq!(guard(0, 0, 1.0), GUARD_MIN);
+        assert_eq!(guard(4000, 9000, 1.0), GUARD_MAX);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -134,6 +135,7 @@ impl Collector for Reader {
         self.executors(e)?;
         self.journal(e)?;
         self.outputs(e)?;
+        self.configuration(e)?;
         self.process(e)
     }
 }
@@ -370,6 +372,22 @@ impl Reader {
             }
         }
         Ok(())
+    }
+
+    /// Named as Prometheus names its own.
+    fn configuration(&self, e: &mut DescriptorEncoder) -> fmt::Result {
+        let reloads = &self.0.reloads;
+        let help = "Configurations that were found while the gateway ran";
+        let mut found = family(e, COUNTER, "fieldbeat_config_reloads", None, help)?;
+        found.counter([("result", "adopted")], reloads.adopted.load(Relaxed))?;
+        found.counter([("result", "refused")], reloads.refused.load(Relaxed))?;
+        let help = "1 when the files are what runs, 0 when they are refused and an older configuration runs on";
+        let good = !reloads.last_refused.load(Relaxed);
+        family(e, GAUGE, "fieldbeat_config_last_reload_successful", None, help)?
+            .gauge([], f64::from(u8::from(good)))?;
+        let help = "When the files were last what runs, since the Unix epoch";
+        let at_s = reloads.last_success_utc_ns.load(Relaxed) as f64 / 1e9;
+        family(e, GAUGE, "fieldbeat_config_last_reload_success_timestamp", Some(&Unit::Seconds), help)?.gauge([], at_s)
     }
 
     /// The names that Prometheus's own client libraries give these.

@@ -6,6 +6,7 @@ mod metrics;
 mod process;
 mod report;
 
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::hub::stats::Statistics;
@@ -101,6 +102,25 @@ pub struct Observed {
     /// With their names.
     pub outputs: Vec<(String, View<OutputView>)>,
     pub health: Arc<Health>,
+    pub reloads: Reloads,
+}
+
+/// What became of the configurations that were found while the gateway ran.
+#[derive(Debug, Default)]
+pub struct Reloads {
+    pub adopted: AtomicU64,
+    pub refused: AtomicU64,
+    /// The files are not what runs.
+    pub last_refused: AtomicBool,
+    /// When the files were last found to be, or made, what runs.
+    pub last_success_utc_ns: AtomicI64,
+}
+
+impl Reloads {
+    /// What the gateway was started with runs.
+    pub fn started_now() -> Reloads {
+        Reloads { last_success_utc_ns: AtomicI64::new(crate::hub::clock_pair().utc_ns), ..Reloads::default() }
+    }
 }
 
 impl Observed {

@@ -80,6 +80,7 @@ fn observed() -> Arc<Observed> {
     Arc::new(Observed {
         gateway: "line-4".into(),
         current: Mutex::new(plan),
+        reloads: Reloads::started_now(),
         counters,
         statistics,
         rings: vec![Box::new(|| RingFill { used: 1024, capacity: 4096 })],

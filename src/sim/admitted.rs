@@ -2,6 +2,7 @@
 
 use fastrand::Rng;
 
+use super::model::{Model, Shape};
 use super::{RealParts, Scenario, run};
 use crate::config::{Config, Guard, LinkProtocol, load_parts};
 use crate::plan::{self, Costs, LinkProtocolPlan, Plan, PlanError};
@@ -94,7 +95,8 @@ fn drawn(seed: u64) -> Drawn {
         storms: false,
         consumer_stops: false,
         clock_steps: false,
-        steady: vec![true; config.links.len()],
+        model: Model::new(Shape { links: 1, tags: 1, periods_ms: vec![1000] }, &mut rng),
+        reload_pause_ns: 0,
         hub_period_ns: 20 * MS,
         ring_slots: 1 << 16,
         journal_batches: 64,

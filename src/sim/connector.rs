@@ -4,13 +4,14 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use fastrand::Rng;
-use rtrb::{Consumer, Producer};
+use rtrb::{Consumer, Producer, RingBuffer};
 
+use super::model::host_number;
 use super::world::Field;
 use crate::limits::CONNECT_POLL;
 use crate::link::connector::{Attempt, Command, Dialer, ExecutorPort, LinkNotes, Outcome, Steps, Target};
 use crate::plan::Plan;
-use crate::rt::{Closed, Connected};
+use crate::rt::{CloseReason, Closed, Connected};
 use crate::tag::{ExecutorId, LinkId, Nanos};
 
 const MS: u64 = 1_000_000;
@@ -19,7 +20,13 @@ const MS: u64 = 1_000_000;
 pub struct SimConnector {
     steps: Steps<SimDialer>,
     field: Rc<RefCell<Field>>,
+    /// Told and not yet looked at.
+    commands: Vec<Command>,
+    /// What the executor gives back is looked at on its way to the connector.
+    closed: Consumer<Closed>,
+    on: Option<Producer<Closed>>,
     next: Nanos,
+    rng: Rng,
 }
 
 impl SimConnector {
@@ -31,17 +38,28 @@ impl SimConnector {
         mut rng: Rng,
     ) -> SimConnector {
         let dialer = SimDialer { field: field.clone(), under_way: Vec::new(), rng: rng.fork() };
-        let port = ExecutorPort { connected, closed };
-        let mut steps = Steps::new(vec![port], dialer, LinkNotes::default(), rng);
-        for link in links {
-            let mut command = Command::add(plan, *link, 0);
+        let (on, looked_at) = RingBuffer::new(closed.buffer().capacity());
+        let port = ExecutorPort { connected, closed: looked_at };
+        let steps = Steps::new(vec![port], dialer, LinkNotes::default(), rng.fork());
+        let mut connector =
+            SimConnector { steps, field, commands: Vec::new(), closed, on: Some(on), next: Nanos::ZERO, rng };
+        connector.tell(links.iter().map(|link| Command::add(plan, *link, 0)));
+        connector.next = Nanos::ZERO;
+        connector
+    }
+
+    /// Its thread comes to it a moment later; commands are never overtaken by what they bring about.
+    pub fn tell(&mut self, commands: impl IntoIterator<Item = Command>) {
+        for mut command in commands {
             if let Command::Add { executor, .. } = &mut command {
                 // Each executor has a machine, a clock and a connector to itself.
                 *executor = ExecutorId(0);
             }
-            steps.apply(Nanos::ZERO, command);
+            self.commands.push(command);
         }
-        SimConnector { steps, field, next: Nanos::ZERO }
+        let late_max = if self.rng.u8(..8) == 0 { 300 * MS } else { 2 * MS };
+        let late = self.rng.u64(..late_max);
+        self.next = Nanos(self.field.borrow().now + late);
     }
 
     /// Does what is due, at least as often as the real one looks into the rings.
@@ -50,8 +68,21 @@ impl SimConnector {
         if now < self.next {
             return;
         }
-        let due = self.steps.step(now, None);
+        self.pass_on();
+        let due = self.steps.step(now, self.commands.drain(..));
         self.next = due.min(now + CONNECT_POLL).min(self.steps.dialer().next());
+    }
+
+    fn pass_on(&mut self) {
+        while let Ok(closed) = self.closed.pop() {
+            if closed.reason == CloseReason::Removed {
+                self.field.borrow_mut().removed(closed.conn);
+            }
+            let room = self.on.as_mut().is_none_or(|on| on.push(closed).is_ok());
+            if !room {
+                self.field.borrow_mut().faults.push("more connections came back than were out".to_owned());
+            }
+        }
     }
 
     /// The executor is gone.
@@ -59,6 +90,10 @@ impl SimConnector {
     /// # Errors
     /// When it is not, or a connection is left open.
     pub fn end(&mut self) -> Result<(), String> {
+        self.pass_on();
+        if self.closed.is_abandoned() {
+            self.on = None;
+        }
         if !self.steps.end() {
             return Err("the connector waits for an executor that is gone".to_owned());
         }
@@ -73,6 +108,8 @@ impl SimConnector {
 struct UnderWay {
     at: u64,
     attempt: Attempt,
+    host: u32,
+    target: u32,
     trouble: Option<&'static str>,
 }
 
@@ -96,16 +133,16 @@ impl Dialer for SimDialer {
         }
         let field = &mut *self.field.borrow_mut();
         let now = field.now;
-        let Some(place) = field.place_of(attempt.link) else {
-            field.faults.push(format!("link {} is of another executor", attempt.link.0));
+        let Some(host) = host_number(&target.host) else {
+            field.faults.push(format!("link {} is to be connected to \"{}\"", attempt.link.0, target.host));
             return false;
         };
-        let (after, trouble) = match field.places[place].device.connects(now) {
+        let (after, trouble) = match field.device(host).connects(now) {
             Some(after) if after <= target.timeout.0 => (after, None),
             None if self.rng.bool() => (self.rng.u64(MS / 10..2 * MS), Some("refused")),
             _ => (target.timeout.0, Some("timed out")),
         };
-        self.under_way.push(UnderWay { at: now + after, attempt, trouble });
+        self.under_way.push(UnderWay { at: now + after, attempt, host, target: target.number, trouble });
         true
     }
 
@@ -113,9 +150,11 @@ impl Dialer for SimDialer {
         let field = &mut *self.field.borrow_mut();
         let ended = |(_, u): &(usize, &UnderWay)| u.at <= field.now;
         let (at, _) = self.under_way.iter().enumerate().filter(ended).min_by_key(|(_, u)| u.at)?;
-        let UnderWay { attempt, trouble, .. } = self.under_way.swap_remove(at);
-        let place = field.place_of(attempt.link)?;
-        let result = trouble.map_or_else(|| Ok(field.connect(place)), |trouble| Err(trouble.to_owned()));
+        let UnderWay { attempt, host, target, trouble, .. } = self.under_way.swap_remove(at);
+        let result = match trouble {
+            None => Ok(field.connect(attempt.link, target, host)),
+            Some(trouble) => Err(trouble.to_owned()),
+        };
         Some(Outcome { attempt, result })
     }
 

@@ -3,9 +3,13 @@
 use fastrand::Rng;
 
 use super::memory::{self, Area, Memory};
-use crate::config::Table;
 
 const MS: u64 = 1_000_000;
+
+/// The units that tags are read from.
+pub const UNITS: [u8; 2] = [1, 7];
+/// Of so many addresses one is refused, by those that refuse some.
+const REFUSED_OF: u64 = 60;
 
 /// What is the matter with a device for a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,9 +41,10 @@ enum Mood {
 #[derive(Debug, Clone, Copy)]
 pub struct Asked {
     pub transaction: u16,
-    /// Index into the link's plan.
-    pub request: u32,
     pub area: Area,
+    /// What the link takes for the longest answer, and how long it waits, in nanoseconds.
+    pub expected: u64,
+    pub timeout: u64,
 }
 
 /// What the answer means, if it is a right one.
@@ -76,33 +81,35 @@ pub struct Reaction {
 pub struct Device {
     pub memory: Memory,
     /// Never in trouble.
-    pub steady: bool,
-    /// Takes `expected` for each answer, not up to it.
-    pub exact: bool,
-    /// Addresses that it refuses: unit, table, register.
-    pub refused: Vec<(u8, Table, u16)>,
-    /// What an answer takes at most, and how long it is waited for, in nanoseconds.
-    pub expected: u64,
-    pub timeout: u64,
+    steady: bool,
+    /// Takes the expected time for each answer, not up to it.
+    exact: bool,
+    /// Some addresses are refused until then.
+    refuses_until: u64,
     /// No trouble from then on.
-    pub well_from: u64,
-    units: Vec<u8>,
+    well_from: u64,
     rng: Rng,
     mood: Mood,
     mood_until: u64,
 }
 
 impl Device {
-    pub fn new(mut rng: Rng, units: Vec<u8>, steady: bool, expected: u64, timeout: u64, well_from: u64) -> Device {
+    /// `of_host` is all that tells one device from another.
+    pub fn new(of_host: u64, steady: bool, exact: bool, well_from: u64) -> Device {
+        let mut rng = Rng::with_seed(of_host);
+        // Some refuse for ever, some never; the others get another program in between.
+        let refuses_until = match rng.u8(..4) {
+            _ if steady => 0,
+            0 | 1 => 0,
+            2 => u64::MAX,
+            _ => rng.u64(..well_from.max(1)),
+        };
         Device {
-            memory: Memory { seed: rng.u64(..) },
+            memory: Memory { seed: of_host },
             steady,
-            exact: false,
-            refused: Vec::new(),
-            expected,
-            timeout,
+            exact,
+            refuses_until,
             well_from,
-            units,
             rng,
             mood: Mood::Well,
             mood_until: 0,
@@ -121,7 +128,7 @@ impl Device {
                     0 => Mood::Late,
                     1 => Mood::Lossy,
                     2 => Mood::Dead,
-                    3 => Mood::DeadUnit(self.units[self.rng.usize(..self.units.len())]),
+                    3 => Mood::DeadUnit(UNITS[self.rng.usize(..UNITS.len())]),
                     4 => Mood::Wrong,
                     5 => Mood::Broken,
                     6 => Mood::Pieces,
@@ -160,7 +167,7 @@ impl Device {
     /// Answers a request.
     pub fn answer(&mut self, now: u64, asked: &Asked) -> Reaction {
         let mood = self.mood(now);
-        let at = now + if self.exact { self.expected } else { self.rng.u64(self.expected / 5..=self.expected) };
+        let at = now + if self.exact { asked.expected } else { self.rng.u64(asked.expected / 5..=asked.expected) };
         let mut reaction = Reaction::default();
         let right = self.right(at, asked);
         let well = |pieces| Outgoing { at, bytes: right.0.clone(), pieces, meaning: right.1 };
@@ -174,7 +181,7 @@ impl Device {
                 }
             }
             Mood::Late => {
-                let at = now + self.rng.u64(self.timeout / 2..self.timeout * 5 / 2);
+                let at = now + self.rng.u64(asked.timeout / 2..asked.timeout * 5 / 2);
                 let (bytes, meaning) = self.right(at, asked);
                 reaction.send.push(Outgoing { at, bytes, pieces: 1, meaning });
             }
@@ -183,7 +190,7 @@ impl Device {
                     reaction.send.push(well(1));
                 }
                 if self.rng.bool() && !reaction.send.is_empty() {
-                    let again = at + self.rng.u64(..self.timeout);
+                    let again = at + self.rng.u64(..asked.timeout);
                     reaction.send.push(self.poison(again, asked, |_, _| {}));
                 }
             }
@@ -253,10 +260,11 @@ impl Device {
     fn right(&mut self, at: u64, asked: &Asked) -> (Vec<u8>, Meaning) {
         let area = asked.area;
         let last = area.first + (area.count - 1);
-        let refuses = |(unit, table, at): &(u8, Table, u16)| {
-            *unit == area.unit && *table == area.table && (area.first..=last).contains(at)
+        let refuses = |register: u16| {
+            let place = u64::from(area.unit) << 24 | u64::from(area.table.read_function()) << 16 | u64::from(register);
+            memory::mix(self.memory.seed ^ memory::mix(!place)).is_multiple_of(REFUSED_OF)
         };
-        if self.refused.iter().any(refuses) {
+        if at < self.refuses_until && (area.first..=last).any(refuses) {
             return (frame(asked.transaction, area.unit, &exception(asked, 2)), Meaning::Exception(2));
         }
         let epoch = memory::epoch(at);

@@ -1,19 +1,26 @@
 //! What must hold of samples: nothing lost silently, no value that the device did not have, no status out of turn.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::device::Meaning;
+use super::generations::{Generation, Life, may_be_no_value};
 use super::memory::{Expected, Memory};
 use super::scenario::Scenario;
 use super::world::Exchange;
+use crate::config::{TagAddress, TagConfig};
 use crate::hub::{Batch, BatchSample, RingStats};
-use crate::plan::LinkProtocolPlan;
+use crate::plan::{Change, ScanId};
 use crate::rt::{Counters, Image};
-use crate::tag::{LinkId, Status, TagId, flags};
+use crate::tag::{Dictionary, ExecutorId, LinkId, Status, TagId, flags};
 
 /// Exchanges older than this have had their samples told, as no consumer stops that long.
 const EXCHANGE_KEPT_NS: u64 = 20_000_000_000;
+/// How long a refused address is not asked again, and what the first answer after that takes.
+const REFUSED_NS: u64 = 36_000_000_000;
+/// A link's first connection to a steady device is there after this.
+const SETTLED_NS: u64 = 3_000_000_000;
 
 /// What is known of a tag.
 #[derive(Debug, Clone, Copy, Default)]
@@ -24,67 +31,176 @@ struct Known {
     /// False: samples were dropped since, so that nothing is known.
     sure: bool,
     was_read: bool,
+    /// Answered by exception 02, and when last; by another exception; by what is no value.
     refused: bool,
+    refused_at: u64,
     broken: bool,
-    /// Where its decoding stands in its link's plan.
-    decode: u32,
+    undecodable: bool,
+    executor: usize,
+}
+
+/// One executor's part of the books.
+struct Part {
+    /// The next sequence number, samples told missing, samples delivered.
+    next: u64,
+    missing: u64,
+    delivered: u64,
+    /// The plan that it has, and when each was taken up: plan and time.
+    generation: usize,
+    adopted: Vec<(usize, u64)>,
+    /// Links that read their device since that plan, or since shortly before it.
+    fresh_under: Vec<(usize, LinkId)>,
+    /// Since when each of its links reads the device that it reads; and those that got other work by that plan.
+    fresh: BTreeMap<LinkId, u64>,
+    changed: Vec<LinkId>,
+    /// By scan: what it had missed when that plan was taken up.
+    missed: Vec<(ScanId, u64)>,
+    /// By link id.
+    exchanges: Vec<VecDeque<Exchange>>,
 }
 
 /// The books of a run.
 pub struct Books<'s> {
     scenario: &'s Scenario,
-    memories: Vec<Memory>,
-    exchanges: Vec<VecDeque<Exchange>>,
+    pub generations: Vec<Generation>,
+    lives: usize,
     tags: Vec<Known>,
-    /// By executor: the next sequence number, samples told missing, samples delivered.
-    next: Vec<u64>,
-    missing: Vec<u64>,
-    delivered: Vec<u64>,
+    parts: Vec<Part>,
     bytes: Vec<u8>,
     pub good: u64,
 }
 
+impl Part {
+    fn is_fresh(&self, generation: usize, link: LinkId) -> bool {
+        self.fresh_under.contains(&(generation, link))
+    }
+}
+
+fn misses(counters: &Counters, scan: ScanId) -> u64 {
+    counters.scan(scan).deadline_misses.get() + counters.scan(scan).skipped.get()
+}
+
 impl<'s> Books<'s> {
-    pub fn new(scenario: &'s Scenario, memories: Vec<Memory>) -> Books<'s> {
-        let waiting = Known { status: Status::BAD_WAITING_FOR_INITIAL_DATA.0, sure: true, ..Known::default() };
-        let mut tags = vec![waiting; scenario.plan.tags.end()];
-        for link in scenario.plan.links.values() {
-            let LinkProtocolPlan::ModbusTcp(modbus) = &link.protocol;
-            for (at, decode) in modbus.decodes.iter().enumerate() {
-                tags[decode.tag.index()].decode = at as u32;
-            }
-        }
-        let executors = scenario.plan.executors.len();
-        Books {
+    pub fn new(scenario: &'s Scenario) -> Books<'s> {
+        let part = |_| Part {
+            next: 0,
+            missing: 0,
+            delivered: 0,
+            generation: 0,
+            adopted: vec![(0, 0)],
+            fresh_under: Vec::new(),
+            fresh: BTreeMap::new(),
+            changed: Vec::new(),
+            missed: scenario.plan.scans.ids().map(|id| (id, 0)).collect(),
+            exchanges: Vec::new(),
+        };
+        let mut books = Books {
             scenario,
-            memories,
-            exchanges: vec![VecDeque::new(); scenario.plan.links.end()],
-            tags,
-            next: vec![0; executors],
-            missing: vec![0; executors],
-            delivered: vec![0; executors],
+            generations: Vec::new(),
+            lives: 0,
+            tags: Vec::new(),
+            parts: (0..scenario.plan.executors.len()).map(part).collect(),
             bytes: Vec::new(),
             good: 0,
-        }
+        };
+        books.add(scenario.config.clone(), Arc::new(scenario.plan.clone()));
+        books
     }
 
-    fn decodes(&self, link: usize, request: u32) -> std::ops::Range<u32> {
-        let LinkProtocolPlan::ModbusTcp(modbus) = &self.scenario.plan.links[LinkId(link as u16)].protocol;
-        modbus.requests[request as usize].decodes.clone()
-    }
-
-    /// The device answered.
-    pub fn exchange(&mut self, link: usize, exchange: Exchange) {
-        if let Meaning::Exception(code) = exchange.meaning {
-            let LinkProtocolPlan::ModbusTcp(modbus) = &self.scenario.plan.links[LinkId(link as u16)].protocol;
-            for at in self.decodes(link, exchange.request) {
-                let known = &mut self.tags[modbus.decodes[at as usize].tag.index()];
-                known.refused |= code == 2;
-                known.broken |= code != 2;
+    fn add(&mut self, config: crate::config::Config, plan: Arc<crate::plan::Plan>) {
+        let generation = Generation::new(config, plan, self.generations.last(), &mut self.lives);
+        for (id, tag) in generation.plan.tags.iter() {
+            let Some((Life(life), _)) = generation.tag(id) else { continue };
+            if life >= self.tags.len() {
+                let executor = generation.plan.links[tag.link].executor.index();
+                let status = Status::BAD_WAITING_FOR_INITIAL_DATA.0;
+                let mut known = Known { status, sure: true, executor, ..Known::default() };
+                // What is known of its place stays known.
+                for (Life(other), place) in generation.of_link(tag.link, Meaning::Exception(2)) {
+                    if other < self.tags.len() && self.tags[other].refused && overlap(place, generation.tag(id)) {
+                        (known.refused, known.refused_at) = (true, known.refused_at.max(self.tags[other].refused_at));
+                    }
+                }
+                self.tags.resize(life + 1, known);
             }
+        }
+        self.generations.push(generation);
+    }
+
+    /// A plan is on its way to the executors; its names.
+    pub fn announce(&mut self, config: crate::config::Config, plan: Arc<crate::plan::Plan>) -> Arc<Dictionary> {
+        self.add(config, plan);
+        self.generations[self.generations.len() - 1].names.clone()
+    }
+
+    fn generation(&self, executor: usize) -> &Generation {
+        &self.generations[self.parts[executor].generation]
+    }
+
+    /// An executor has taken up the newest plan.
+    ///
+    /// # Errors
+    /// What was missed under the one before, by a link that had no reason to.
+    pub fn adopted(
+        &mut self,
+        executor: ExecutorId,
+        changes: &[(LinkId, Change)],
+        now: u64,
+        counters: &Counters,
+    ) -> Result<(), String> {
+        self.steady_of(executor.index(), counters)?;
+        let newest = self.generations.len() - 1;
+        let plan = &self.generations[newest].plan;
+        let part = &mut self.parts[executor.index()];
+        part.generation = newest;
+        part.adopted.push((newest, now));
+        let those = |wanted: &dyn Fn(Change) -> bool| -> Vec<LinkId> {
+            changes.iter().filter(|(_, change)| wanted(*change)).map(|(id, _)| *id).collect()
+        };
+        part.fresh
+            .extend(those(&|change| matches!(change, Change::New | Change::Target)).into_iter().map(|id| (id, now)));
+        let fresh = part.fresh.iter().filter(|(_, at)| **at + SETTLED_NS > now).map(|(link, _)| (newest, *link));
+        part.fresh_under.extend(fresh);
+        part.changed = those(&|change| change == Change::Work);
+        part.missed = plan.scans.ids().map(|id| (id, misses(counters, id))).collect();
+        // What comes in now is under the new plan; an id that was another link's has nothing of it.
+        for (id, _) in changes.iter().filter(|(_, change)| *change == Change::New) {
+            if let Some(kept) = part.exchanges.get_mut(id.index()) {
+                kept.retain(|exchange| exchange.received > now);
+            }
+        }
+        Ok(())
+    }
+
+    /// The device answered one of this executor's links.
+    pub fn exchange(&mut self, executor: ExecutorId, exchange: Exchange) {
+        let (current, newest) = (self.parts[executor.index()].generation, self.generations.len() - 1);
+        let both = if current == newest { vec![current] } else { vec![current, newest] };
+        for at in both {
+            let generation = &self.generations[at];
+            let memory = Memory { seed: self.scenario.hosts().of(exchange.host) };
+            for (Life(life), config) in generation.of_link(exchange.link, exchange.meaning) {
+                if !exchange.area.holds(config) {
+                    continue;
+                }
+                let known = &mut self.tags[life];
+                match exchange.meaning {
+                    Meaning::Exception(2) => (known.refused, known.refused_at) = (true, exchange.received),
+                    Meaning::Exception(_) => known.broken = true,
+                    Meaning::Values(epoch) => known.undecodable |= memory.expected(config, epoch).is_none(),
+                    Meaning::Poison => {}
+                }
+            }
+        }
+        if !matches!(exchange.meaning, Meaning::Values(_)) {
             return;
         }
-        let kept = &mut self.exchanges[link];
+        let exchanges = &mut self.parts[executor.index()].exchanges;
+        let link = exchange.link.index();
+        if exchanges.len() <= link {
+            exchanges.resize(link + 1, VecDeque::new());
+        }
+        let kept = &mut exchanges[link];
         kept.push_back(exchange);
         while kept.front().is_some_and(|old| old.received + EXCHANGE_KEPT_NS < exchange.received) {
             kept.pop_front();
@@ -97,34 +213,52 @@ impl<'s> Books<'s> {
     /// What it breaks.
     pub fn batch(&mut self, batch: &Batch) -> Result<(), String> {
         let executor = batch.executor.index();
-        let jump = batch.first_sequence.checked_sub(self.next[executor]);
+        let part = &mut self.parts[executor];
+        let jump = batch.first_sequence.checked_sub(part.next);
         let jump = jump.ok_or_else(|| format!("executor {executor}: sequence {} came twice", batch.first_sequence))?;
         if jump > 0 {
-            self.missing[executor] += jump;
-            let plan = &self.scenario.plan;
-            for (id, tag) in plan.tags.iter() {
-                self.tags[id.index()].sure &= plan.links[tag.link].executor.index() != executor;
-            }
+            part.missing += jump;
+            self.tags.iter_mut().filter(|known| known.executor == executor).for_each(|known| known.sure = false);
         }
+        let generation = self.generations.iter().rposition(|g| Arc::ptr_eq(&g.names, &batch.names));
+        let generation = generation.ok_or_else(|| format!("executor {executor}: a batch under unknown names"))?;
+        // The executor went on to another plan then.
+        let mut later = self.parts[executor].adopted.iter().skip_while(|(of, _)| *of != generation);
+        if later.next().is_none() {
+            return Err(format!("executor {executor}: a batch under the names of a plan that it did not have"));
+        }
+        let end = later.next().map_or(u64::MAX, |(_, at)| *at);
         let mut count = 0;
         for sample in batch.iter() {
-            self.sample(&sample)?;
+            if sample.sample.t_mono_ns > end {
+                return Err(format!("a sample under a plan that ended at {end}: {:?}", sample.sample));
+            }
+            self.sample(executor, generation, &sample)?;
             count += 1;
         }
         if count != batch.samples {
             return Err(format!("a batch says {} samples and has {count}", batch.samples));
         }
-        self.next[executor] = batch.first_sequence + u64::from(count);
-        self.delivered[executor] += u64::from(count);
+        let part = &mut self.parts[executor];
+        part.next = batch.first_sequence + u64::from(count);
+        part.delivered += u64::from(count);
         Ok(())
     }
 
-    fn sample(&mut self, told: &BatchSample<'_>) -> Result<(), String> {
+    fn sample(&mut self, executor: usize, generation: usize, told: &BatchSample<'_>) -> Result<(), String> {
         let sample = told.sample;
-        let tag = sample.tag as usize;
-        let Some(known) = self.tags.get(tag).copied() else { return Err(format!("a sample of no tag: {sample:?}")) };
-        let plan = &self.scenario.plan.tags[TagId(tag as u32)];
-        let wrong = |what: &str| format!("tag \"{}\": {what}; it was {known:?}, now {sample:?}", plan.name);
+        let id = TagId(sample.tag);
+        let under = &self.generations[generation];
+        let named = under.names.tag(id).map(|tag| tag.name.clone());
+        let Some((Life(life), config)) = under.tag(id) else { return Err(format!("a sample of no tag: {sample:?}")) };
+        let known = self.tags[life];
+        let plan = &under.plan.tags[id];
+        let wrong = |what: &str| {
+            format!("tag \"{}\" (plan {generation}): {what}; it was {known:?}, now {sample:?}", config.name)
+        };
+        if named.as_deref() != Some(&*config.name) || known.executor != executor {
+            return Err(wrong("told under another name, or by another executor"));
+        }
         if sample.group != plan.group.0 || sample.ty != plan.ty.code() {
             return Err(wrong("wrong group or type"));
         }
@@ -136,40 +270,60 @@ impl<'s> Books<'s> {
             self.bytes.clear();
             let mut bytes = std::mem::take(&mut self.bytes);
             told.payload_into(&mut bytes);
-            let verdict = self.has_been_answered(tag, sample.t_mono_ns, sample.value, &bytes);
+            let verdict = self.has_been_answered(executor, under, id, sample.t_mono_ns, (sample.value, &bytes));
             self.bytes = bytes;
             verdict.map_err(|what| wrong(&what))?;
             self.good += 1;
         } else {
             held(sample, &known).map_err(wrong)?;
-            let link = plan.link.index();
-            if self.scenario.is_calm() && self.scenario.must_keep_up(link) {
+            let link = plan.link;
+            let excused = status == Status::BAD_DECODING_ERROR || self.parts[executor].is_fresh(generation, link);
+            let has_room = |of: usize| {
+                let plan = &self.generations[of].plan;
+                plan.links.contains(link) && self.has_room(&self.generations[of], link)
+            };
+            if !excused
+                && self.scenario.is_calm()
+                && self.scenario.hosts().is_steady(under.host(link))
+                && has_room(generation)
+                && has_room(generation.saturating_sub(1))
+            {
                 return Err(wrong("its device always answered in time"));
             }
         }
-        let known = &mut self.tags[tag];
         let was_read = known.was_read || !sample.has_no_value();
         let t = if sample.has_no_value() { 0 } else { sample.t_mono_ns };
-        *known = Known { status: sample.status, t, value: sample.value, sure: true, was_read, ..*known };
+        self.tags[life] = Known { status: sample.status, t, value: sample.value, sure: true, was_read, ..known };
         Ok(())
     }
 
     /// Whether the device gave this value in an exchange that `t` lies in.
-    fn has_been_answered(&self, tag: usize, t: u64, value: u64, bytes: &[u8]) -> Result<(), String> {
-        let link = self.scenario.plan.tags[TagId(tag as u32)].link.index();
-        let decode = self.tags[tag].decode;
-        let kept = &self.exchanges[link];
+    fn has_been_answered(
+        &self,
+        executor: usize,
+        under: &Generation,
+        id: TagId,
+        t: u64,
+        (value, bytes): (u64, &[u8]),
+    ) -> Result<(), String> {
+        let Some((_, config)) = under.tag(id) else { return Err("no such tag".to_owned()) };
+        let link = under.plan.tags[id].link;
+        let host = under.host(link);
+        let memory = Memory { seed: self.scenario.hosts().of(host) };
+        let none = VecDeque::new();
+        let kept = self.parts[executor].exchanges.get(link.index()).unwrap_or(&none);
         let from = kept.partition_point(|exchange| exchange.received < t);
         let mut found = None;
-        for exchange in kept.range(from..).take_while(|e| e.received < t + EXCHANGE_KEPT_NS) {
+        for exchange in kept.range(from..) {
             let Meaning::Values(epoch) = exchange.meaning else { continue };
-            if exchange.sent > t || !self.decodes(link, exchange.request).contains(&decode) {
+            if exchange.sent > t || exchange.host != host || !exchange.area.holds(config) {
                 continue;
             }
-            let expected = self.memories[link].expected(&self.scenario.config.tags[tag], epoch);
+            let expected = memory.expected(config, epoch);
             let same = match &expected {
-                Expected::Scalar(bits) => *bits == value,
-                Expected::Long(long) => long == bytes,
+                Some(Expected::Scalar(bits)) => *bits == value,
+                Some(Expected::Long(long)) => long == bytes,
+                None => false,
             };
             if same {
                 return Ok(());
@@ -182,25 +336,31 @@ impl<'s> Books<'s> {
         })
     }
 
-    /// The image shows what was told last; called when every ring is empty.
+    /// The image shows what was told last, and of new tags nothing; called when every ring is empty.
     ///
     /// # Errors
     /// The first tag that differs.
     pub fn image(&self, image: &Image, counters: &Counters) -> Result<(), String> {
         // Where a drop is not yet told, the image is ahead of what was told.
         let all_told: Vec<bool> =
-            counters.executors.iter().zip(&self.missing).map(|(e, missing)| e.dropped.get() == *missing).collect();
-        for (at, known) in self.tags.iter().enumerate().filter(|(_, known)| known.sure) {
-            let tag = &self.scenario.plan.tags[TagId(at as u32)];
-            if !all_told[self.scenario.plan.links[tag.link].executor.index()] {
+            counters.executors.iter().zip(&self.parts).map(|(e, part)| e.dropped.get() == part.missing).collect();
+        // The newest plan, whether or not its executor has it: what is new in it shows nothing yet.
+        let newest = &self.generations[self.generations.len() - 1];
+        for (id, tag) in newest.plan.tags.iter() {
+            let Some((Life(life), _)) = newest.tag(id) else { continue };
+            let known = &self.tags[life];
+            if !known.sure || !all_told[known.executor] {
                 continue;
             }
-            let shown = image.read(at).ok_or("a slot of the image is locked though nobody writes")?;
+            let shown = image.read(id.index()).ok_or("a slot of the image is locked though nobody writes")?;
             let same = shown.status == known.status
-                && (!known.was_read || (shown.t_mono_ns, shown.value) == (known.t, known.value));
+                && if known.was_read {
+                    (shown.t_mono_ns, shown.value) == (known.t, known.value)
+                } else {
+                    shown.t_mono_ns == 0
+                };
             if !same {
-                let name = &self.scenario.plan.tags[TagId(at as u32)].name;
-                return Err(format!("tag \"{name}\": the image has {shown:?}, told last was {known:?}"));
+                return Err(format!("tag \"{}\": the image has {shown:?}, told last was {known:?}", tag.name));
             }
         }
         Ok(())
@@ -213,7 +373,7 @@ impl<'s> Books<'s> {
     pub fn account(&self, counters: &Counters, stats: &[RingStats], closed: bool) -> Result<(), String> {
         for (executor, counts) in counters.executors.iter().enumerate() {
             let (produced, dropped) = (counts.produced.get(), counts.dropped.get());
-            let (delivered, missing) = (self.delivered[executor], self.missing[executor]);
+            let Part { delivered, missing, .. } = self.parts[executor];
             let told = stats[executor].delivered.load(Relaxed);
             if produced != delivered + dropped || told != delivered {
                 return Err(format!(
@@ -232,15 +392,28 @@ impl<'s> Books<'s> {
     ///
     /// # Errors
     /// The first that is not.
-    pub fn recovered(&self, image: &Image, since: u64) -> Result<(), String> {
-        for (at, known) in self.tags.iter().enumerate().filter(|(_, known)| !known.refused) {
-            let shown = image.read(at).ok_or("a slot of the image is locked though nobody writes")?;
-            if !Status(shown.status).is_good() || shown.t_mono_ns < since {
-                let name = &self.scenario.plan.tags[TagId(at as u32)].name;
-                return Err(format!("tag \"{name}\" did not come back after the trouble: {shown:?}, {known:?}"));
+    pub fn recovered(&self, image: &Image, since: u64, now: u64) -> Result<(), String> {
+        let newest = &self.generations[self.generations.len() - 1];
+        for (id, tag) in newest.plan.tags.iter() {
+            let Some((Life(life), config)) = newest.tag(id) else { continue };
+            let known = &self.tags[life];
+            // One that was refused is asked again after a while.
+            if known.refused && known.refused_at + REFUSED_NS > now {
+                continue;
+            }
+            let shown = image.read(id.index()).ok_or("a slot of the image is locked though nobody writes")?;
+            let status = Status(shown.status);
+            let no_value = may_be_no_value(config) && status == Status::BAD_DECODING_ERROR;
+            if !no_value && (!status.is_good() || shown.t_mono_ns < since) {
+                return Err(format!("tag \"{}\" did not come back after the trouble: {shown:?}, {known:?}", tag.name));
             }
         }
         Ok(())
+    }
+
+    /// Whether a link may miss nothing as long as its device is steady.
+    fn has_room(&self, of: &Generation, link: LinkId) -> bool {
+        self.scenario.promised || of.has_room(link)
     }
 
     /// A steady device's link misses nothing, whatever the others do.
@@ -248,22 +421,45 @@ impl<'s> Books<'s> {
     /// # Errors
     /// The first that missed something.
     pub fn steady(&self, counters: &Counters) -> Result<(), String> {
-        let plan = &self.scenario.plan;
+        (0..self.parts.len()).try_for_each(|executor| self.steady_of(executor, counters))
+    }
+
+    fn steady_of(&self, executor: usize, counters: &Counters) -> Result<(), String> {
         if !self.scenario.is_calm() {
             return Ok(());
         }
-        for (id, scan) in plan.scans.iter() {
-            let link = scan.link.index();
-            let (missed, skipped) = (counters.scan(id).deadline_misses.get(), counters.scan(id).skipped.get());
-            if self.scenario.must_keep_up(link) && missed + skipped > 0 {
-                let name = &plan.links[scan.link].name;
+        let under = self.generation(executor);
+        let part = &self.parts[executor];
+        let before = part.adopted.iter().rev().nth(1).map(|(generation, _)| &self.generations[*generation]);
+        for (id, scan) in under.plan.scans.iter() {
+            let link = &under.plan.links[scan.link];
+            let had_room = before.is_none_or(|b| !b.plan.links.contains(scan.link) || self.has_room(b, scan.link));
+            if link.executor.index() != executor
+                || !self.scenario.hosts().is_steady(under.host(scan.link))
+                || !self.has_room(under, scan.link)
+                || !had_room
+            {
+                continue;
+            }
+            let base = part.missed.iter().find(|(of, _)| *of == id).map_or(0, |(_, base)| *base);
+            let missed = misses(counters, id) - base;
+            // A change that could not wait any longer costs a link that is changed the cycle under way.
+            if missed > u64::from(part.changed.contains(&scan.link)) {
                 return Err(format!(
-                    "link \"{name}\", whose device always answered in time, missed {missed} deadlines and skipped {skipped}"
+                    "link \"{}\", whose device always answered in time, missed or skipped {missed} cycles of scan {}",
+                    link.name, id.0
                 ));
             }
         }
         Ok(())
     }
+}
+
+fn overlap(one: &TagConfig, other: Option<(Life, &TagConfig)>) -> bool {
+    let Some((_, other)) = other else { return false };
+    let (TagAddress::Modbus(a), TagAddress::Modbus(b)) = (&one.address, &other.address);
+    let end = |address: &crate::config::ModbusAddress| u32::from(address.first) + u32::from(address.count);
+    (a.unit, a.table) == (b.unit, b.table) && u32::from(a.first) < end(b) && u32::from(b.first) < end(a)
 }
 
 /// A value that could not be read: the table of statuses.
@@ -273,6 +469,7 @@ fn held(sample: &crate::tag::Sample, known: &Known) -> Result<(), &'static str> 
         Status::UNCERTAIN_LAST_USABLE | Status::BAD_NO_COMMUNICATION => true,
         Status::BAD_DEVICE_FAILURE => known.broken,
         Status::BAD_CONFIGURATION_ERROR => known.refused,
+        Status::BAD_DECODING_ERROR => known.undecodable,
         _ => false,
     };
     if !may {

@@ -16,12 +16,24 @@ pub struct Memory {
 }
 
 /// A place to read from.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Area {
     pub unit: u8,
     pub table: Table,
     pub first: u16,
     pub count: u16,
+}
+
+impl Area {
+    /// Whether all of `tag` lies in it.
+    pub fn holds(&self, tag: &TagConfig) -> bool {
+        let TagAddress::Modbus(address) = &tag.address;
+        let end = |first: u16, count: u16| u32::from(first) + u32::from(count);
+        address.unit.0 == self.unit
+            && address.table == self.table
+            && self.first <= address.first
+            && end(address.first, address.count) <= end(self.first, self.count)
+    }
 }
 
 /// What a tag must read.
@@ -36,7 +48,8 @@ pub fn epoch(now: u64) -> u64 {
     now / EPOCH_NS
 }
 
-fn mix(mut x: u64) -> u64 {
+/// Spreads a number's bits.
+pub fn mix(mut x: u64) -> u64 {
     x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^ x >> 31
@@ -70,8 +83,8 @@ impl Memory {
         bytes
     }
 
-    /// What `tag` must read from an answer of that epoch.
-    pub fn expected(self, tag: &TagConfig, epoch: u64) -> Expected {
+    /// What `tag` must read from an answer of that epoch; `None`: what is there is no value of its type.
+    pub fn expected(self, tag: &TagConfig, epoch: u64) -> Option<Expected> {
         let TagAddress::Modbus(address) = &tag.address;
         let unit = address.unit.0;
         if address.field == FieldType::Text {
@@ -79,7 +92,7 @@ impl Memory {
             if matches!(address.order, WordOrder::Badc | WordOrder::Dcba) {
                 bytes.chunks_exact_mut(2).for_each(|pair| pair.swap(0, 1));
             }
-            return Expected::Long(bytes);
+            return Some(Expected::Long(bytes));
         }
         let width = address.field.registers();
         let element = |i: u16| self.element(address, unit, address.first + i * width, epoch);
@@ -87,14 +100,20 @@ impl Memory {
             if tag.scale == 1.0 && tag.offset == 0.0 { raw } else { rescale(tag, address.field.scalar(), raw) }
         };
         match address.array {
-            None => Expected::Scalar(scaled(element(0))),
-            Some(len) => Expected::Long((0..len).flat_map(|i| scaled(element(i)).to_le_bytes()).collect()),
+            None => Some(Expected::Scalar(scaled(element(0)?))),
+            Some(len) => {
+                let mut bytes = Vec::new();
+                for i in 0..len {
+                    bytes.extend(scaled(element(i)?).to_le_bytes());
+                }
+                Some(Expected::Long(bytes))
+            }
         }
     }
 
-    fn element(self, address: &ModbusAddress, unit: u8, at: u16, epoch: u64) -> u64 {
+    fn element(self, address: &ModbusAddress, unit: u8, at: u16, epoch: u64) -> Option<u64> {
         let mut bytes: Vec<u8> = match address.field {
-            FieldType::Bit => return self.cell(unit, address.table, at, epoch) & 1,
+            FieldType::Bit => return Some(self.cell(unit, address.table, at, epoch) & 1),
             field => (0..field.registers()).flat_map(|i| self.register(unit, address.table, at + i, epoch)).collect(),
         };
         match address.order {
@@ -107,12 +126,13 @@ impl Memory {
             }
         }
         let number = bytes.iter().fold(0u64, |number, byte| number << 8 | u64::from(*byte));
-        match address.field {
+        Some(match address.field {
             FieldType::RegisterBit(bit) => number >> bit & 1,
             FieldType::Int16 => number as u16 as i16 as i64 as u64,
             FieldType::Int32 => number as u32 as i32 as i64 as u64,
+            FieldType::Bcd { .. } => format!("{number:x}").parse().ok()?,
             _ => number,
-        }
+        })
     }
 }
 

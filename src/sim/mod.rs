@@ -1,13 +1,17 @@
 //! The floor and the hub in virtual time, in one thread, against devices that misbehave by seed.
 //!
-//! The planner, the executor, the links, the connector and the hub are the real ones; the world under them is simulated, so a
-//! virtual day takes seconds, and the same seed does the same, always. After each step the invariants are checked.
+//! The planner, the executor, the links, the connector and the hub are the real ones; the world under them is
+//! simulated, so a virtual day takes seconds, and the same seed does the same, always. After each step the
+//! invariants are checked.
 //!
 //! | file | subject |
 //! |---|---|
 //! | `scenario` | a configuration and its troubles, by seed |
+//! | `model` | configurations as people write and change them |
+//! | `reload` | a changed configuration on its way to the executors |
 //! | `memory`, `device` | what devices hold and how they misbehave |
 //! | `world`, `connector` | the executor's surroundings in virtual time |
+//! | `views`, `generations` | what each plan allows, and what ids stand for under it |
 //! | `beat`, `invariants` | what must hold |
 //! | `run`, `log` | the run, its hash and its last events |
 
@@ -16,13 +20,17 @@ mod admitted;
 mod beat;
 mod connector;
 mod device;
+mod generations;
 mod invariants;
 mod log;
 mod memory;
+mod model;
+mod reload;
 mod run;
 mod scenario;
 #[cfg(test)]
 mod tests;
+mod views;
 mod world;
 
 pub use run::{Outcome, Parts, RealParts, run};

@@ -5,27 +5,34 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use crossbeam_channel::{Receiver, bounded, never};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use fastrand::Rng;
-use rtrb::{Consumer, RingBuffer};
+use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::beat::Beat;
 use super::connector::SimConnector;
 use super::device::Device;
 use super::invariants::Books;
 use super::log::Log;
+use super::reload::Reloads;
 use super::scenario::Scenario;
-use super::world::{Field, Place, SimWorld};
+use super::views::Views;
+use super::world::{Field, SimWorld};
 use crate::config::Guard;
-use crate::hub::{Batch, Hub, RingStats};
+use crate::hub::{Batch, Hub, NextRing, RingStats};
+use crate::limits::{ADOPTION_PATIENCE, EXECUTOR_SLEEP_MAX};
 use crate::link::modbus::ModbusTcp;
-use crate::plan::{LinkProtocolPlan, Plan};
-use crate::rt::{Clock, Counters, Executor, Image, Link, Report, Sink, Wiring, World};
-use crate::tag::{ClockPair, ExecutorId, LinkId, Nanos, Status};
+use crate::plan::{Change, Plan, UsedIds};
+use crate::rt::{Adoption, Clock, Counters, Executor, Image, Link, Report, Sink, Wiring, World};
+use crate::tag::{ClockPair, Dictionary, ExecutorId, LinkId, Nanos, Status};
 
 const MS: u64 = 1_000_000;
+/// Room in the rings to and from a connector: more than links ever are.
+const CONNECTIONS: usize = 64;
 /// The beat's first instant.
 const START: Nanos = Nanos::from_millis(20);
+/// What an executor's own work may add to the time that a plan waits to be taken up.
+const ADOPTION_SLACK_NS: u64 = EXECUTOR_SLEEP_MAX.0 + 10 * MS;
 /// UTC at the start; any time does.
 const UTC_START_NS: i64 = 1_700_000_000_000_000_000;
 
@@ -35,6 +42,16 @@ pub trait Parts {
     type Link: Link<Self::World>;
     fn world(&self, world: SimWorld) -> Self::World;
     fn link(&self, id: LinkId, plan: &Plan) -> Self::Link;
+    /// A link that takes over another.
+    fn following(&self, id: LinkId, plan: &Plan, old: &Plan) -> Self::Link;
+    /// The plans whose ids are not given to anything else.
+    fn resting<'a>(&self, resting: &'a [UsedIds]) -> &'a [UsedIds] {
+        resting
+    }
+    /// What the ids in the next ring mean.
+    fn names(&self, new: Arc<Dictionary>) -> Arc<Dictionary> {
+        new
+    }
     /// What the consumer gets of a batch.
     fn consumed(&self, batch: Arc<Batch>) -> Option<Arc<Batch>>;
 }
@@ -54,6 +71,10 @@ impl Parts for RealParts {
         ModbusTcp::new(id, plan)
     }
 
+    fn following(&self, id: LinkId, plan: &Plan, old: &Plan) -> ModbusTcp {
+        ModbusTcp::following(id, plan, old)
+    }
+
     fn consumed(&self, batch: Arc<Batch>) -> Option<Arc<Batch>> {
         Some(batch)
     }
@@ -71,11 +92,31 @@ pub struct Outcome {
     pub samples: u64,
     pub good: u64,
     pub dropped: u64,
+    /// Plans that came while others ran, and configurations that were refused.
+    pub reloads: u64,
+    pub refused: u64,
     /// The first invariant that broke, and the last events before.
     pub broken: Option<(String, Vec<String>)>,
 }
 
+type Message<P> = Box<Adoption<<P as Parts>::Link>>;
+
+/// A plan on its way to an executor.
+struct Pending {
+    old: Arc<Plan>,
+    new: Arc<Plan>,
+    changes: Vec<(LinkId, Change)>,
+    /// When it was handed over, and how long the CPU had stalled before.
+    since: u64,
+    stalled: u64,
+}
+
 struct Cell<P: Parts> {
+    id: ExecutorId,
+    adoptions: Producer<Message<P>>,
+    adopted: Consumer<Message<P>>,
+    plan: Arc<Plan>,
+    pending: Option<Pending>,
     executor: Executor<P::World, P::Link>,
     field: Rc<RefCell<Field>>,
     reports: Consumer<Report>,
@@ -99,7 +140,9 @@ struct Run<'s, P: Parts> {
     parts: &'s P,
     cells: Vec<Cell<P>>,
     books: Books<'s>,
+    reloads: Reloads,
     hub: Hub,
+    next_rings: Sender<NextRing>,
     stats: Arc<[RingStats]>,
     reader: Reader,
     counters: Arc<Counters>,
@@ -111,6 +154,7 @@ struct Run<'s, P: Parts> {
     next_step: u64,
     /// How far virtual time has come.
     reached: u64,
+    requests: u64,
     rng: Rng,
 }
 
@@ -123,91 +167,51 @@ pub fn run<P: Parts>(scenario: &Scenario, parts: &P) -> Outcome {
         hash: log.hash(),
         events: log.count(),
         virtual_ns: run.reached,
-        requests: scenario.plan.links.ids().map(|id| run.counters.link(id).requests.get()).sum(),
+        requests: run.requests,
         samples: run.counters.produced(),
         good: run.books.good,
         dropped: run.counters.dropped(),
+        reloads: run.reloads.count,
+        refused: run.reloads.refused,
         broken,
     }
 }
 
 impl<'s, P: Parts> Run<'s, P> {
     fn new(scenario: &'s Scenario, parts: &'s P) -> Run<'s, P> {
-        let plan = &scenario.plan;
+        let plan = Arc::new(scenario.plan.clone());
         let mut rng = Rng::with_seed(scenario.seed);
         let log = Rc::new(RefCell::new(Log::default()));
-        let counters = Arc::new(Counters::new(plan));
-        let longs = plan.tags.values().map(|tag| tag.ty.long_bytes_max());
-        let image = Arc::new(Image::new(longs, Status::BAD_WAITING_FOR_INITIAL_DATA.0));
-        let mut memories = vec![super::memory::Memory { seed: 0 }; plan.links.len()];
+        let counters = Arc::new(Counters::new(&plan));
+        let image = Arc::new(Image::default());
+        for (id, tag) in plan.tags.iter() {
+            image.prepare(id.index(), tag.ty.long_bytes_max(), Status::BAD_WAITING_FOR_INITIAL_DATA.0);
+        }
         let mut rings = Vec::new();
         let mut cells = Vec::new();
         for id in (0..plan.executors.len()).map(|id| ExecutorId(id as u16)) {
-            let links = &plan.executors[id.index()].links;
-            let place = |link: &LinkId| {
-                let LinkProtocolPlan::ModbusTcp(modbus) = &plan.links[*link].protocol;
-                let units = modbus.units.iter().map(|unit| unit.0).collect();
-                let (expected, timeout) = (modbus.config.reply_expected.0, modbus.config.timeout.0);
-                let steady = scenario.steady[link.index()];
-                let mut device = Device::new(rng.fork(), units, steady, expected, timeout, scenario.trouble_ns);
-                device.exact = scenario.exact;
-                device.refused = scenario.refused(link.index(), &mut rng);
-                memories[link.index()] = device.memory;
-                Place::new(*link, modbus.clone(), device)
-            };
-            let mut field = Field::new(links.iter().map(place).collect(), log.clone(), rng.fork());
-            field.well_from = scenario.trouble_ns;
-            if scenario.stall_max_ns > 0 {
-                field.next_stall = rng.u64(..5_000 * MS);
-                field.stall_max = scenario.stall_max_ns;
-            }
-            let field = Rc::new(RefCell::new(field));
             let (samples, ring) = RingBuffer::new(scenario.ring_slots);
             rings.push(ring);
-            let (reports_in, reports) = RingBuffer::new(1 << 12);
-            let (connected_in, connected) = RingBuffer::new(links.len() * 2 + 1);
-            let (closed, closed_out) = RingBuffer::new(links.len() * 2 + 1);
             let long_bytes_max = plan.tags.values().map(|tag| tag.ty.long_bytes_max()).max().unwrap_or(0);
-            let stop = Arc::new(AtomicBool::new(false));
             let sink = Sink::new(samples, image.clone(), counters.clone(), id, long_bytes_max);
-            let counters = counters.clone();
-            let (_, adoptions) = RingBuffer::new(1);
-            let (adopted, _) = RingBuffer::new(1);
-            let wiring = Wiring {
-                sink,
-                reports: reports_in,
-                connected,
-                closed,
-                adoptions,
-                adopted,
-                counters,
-                stop: stop.clone(),
-            };
-            let parts_of_links = links.iter().map(|link| parts.link(*link, plan)).collect();
-            let world = parts.world(SimWorld(field.clone()));
-            let mut executor = Executor::new(id, plan, parts_of_links, world, wiring);
-            let any_guard = Nanos::from_micros(rng.u64(..60));
-            let guard = match scenario.config.realtime.guard {
-                Guard::Auto => any_guard,
-                Guard::Fixed(guard) => guard,
-            };
-            executor.start_at(Clock { start: START, guard });
-            let connector = SimConnector::new((plan, links), connected_in, closed_out, field.clone(), rng.fork());
-            let next_storm = if scenario.storms { rng.u64(..10_000 * MS) } else { u64::MAX };
-            let beat = Beat::new(plan, id, START);
-            cells.push(Cell { executor, field, reports, connector, beat, stop, next_storm });
+            cells.push(cell(id, &plan, (scenario, parts), sink, counters.clone(), log.clone(), &mut rng));
         }
         let (sender, batches) = bounded(scenario.journal_batches);
+        let (next_rings, nexts) = unbounded();
         let stats: Arc<[RingStats]> = rings.iter().map(|_| RingStats::default()).collect();
         let clock = ClockPair { mono: Nanos::ZERO, utc_ns: UTC_START_NS };
-        let hub = Hub::new(rings, Arc::default(), never(), sender, stats.clone(), clock);
+        let books = Books::new(scenario);
+        let names = books.generations[0].names.clone();
+        let hub = Hub::new(rings, names, nexts, sender, stats.clone(), clock);
         let reader = Reader { batches, rng: rng.fork(), until: 0, stopped: false };
         Run {
             scenario,
             parts,
             cells,
-            books: Books::new(scenario, memories),
+            books,
+            reloads: Reloads::new(scenario, rng.fork()),
             hub,
+            next_rings,
             stats,
             reader,
             counters,
@@ -218,6 +222,7 @@ impl<'s, P: Parts> Run<'s, P> {
             utc_offset: UTC_START_NS,
             next_step: 0,
             reached: 0,
+            requests: 0,
             rng,
         }
     }
@@ -237,13 +242,43 @@ impl<'s, P: Parts> Run<'s, P> {
             if now >= end {
                 break;
             }
-            step(cell, self.scenario, &mut self.books)?;
+            if step(cell, self.scenario, &mut self.books, &self.counters)? {
+                self.reloads.adopted(now);
+            }
+            if now >= self.reloads.next && now < self.scenario.trouble_ns {
+                self.reload(now)?;
+            }
             if now >= self.next_hub {
                 self.next_hub = now + self.scenario.hub_period_ns;
                 self.hub_round(now)?;
             }
         }
         self.finish()
+    }
+
+    /// As the gateway does it: the connector is told first, then the hub, then the executor.
+    fn reload(&mut self, now: u64) -> Result<(), String> {
+        let Some(reload) = self.reloads.begin(now, self.parts, &self.image, &self.counters)? else { return Ok(()) };
+        let numbers = [self.reloads.count, reload.changes.len() as u64, reload.executors.len() as u64, 0];
+        self.log.borrow_mut().add(now, "reload {}: {} links change, {} executors", numbers);
+        let names = self.books.announce(reload.config, reload.plan.clone());
+        for part in reload.executors {
+            let executor = part.executor;
+            let cell = &mut self.cells[executor.index()];
+            cell.connector.tell(part.commands);
+            let names = self.parts.names(names.clone());
+            let next = NextRing { executor, ring: part.ring, names };
+            self.next_rings.send(next).map_err(|_| "the hub is gone")?;
+            let mut field = cell.field.borrow_mut();
+            field.views.announce(&reload.plan, executor, &reload.changes, reload.target);
+            let changes = of_executor(&reload.changes, executor, &cell.plan, &reload.plan);
+            let (old, new) = (cell.plan.clone(), reload.plan.clone());
+            cell.pending = Some(Pending { old, new, changes, since: field.now, stalled: field.stalled });
+            if cell.adoptions.push(part.adoption).is_err() {
+                return Err(format!("executor {} gets a plan before it took up the one before", executor.0));
+            }
+        }
+        Ok(())
     }
 
     fn hub_round(&mut self, now: u64) -> Result<(), String> {
@@ -255,7 +290,8 @@ impl<'s, P: Parts> Run<'s, P> {
         self.collect(now);
         if !self.reader.stops(now, self.scenario) {
             self.drain(now)?;
-            if self.rounds.is_multiple_of(64) {
+            // A look at every tag: at each round where they are few.
+            if self.scenario.plan.tags.len() < 64 || self.rounds.is_multiple_of(8) {
                 self.books.image(&self.image, &self.counters)?;
             }
         }
@@ -292,7 +328,7 @@ impl<'s, P: Parts> Run<'s, P> {
         self.collect(now);
         self.drain(now)?;
         self.books.image(&self.image, &self.counters)?;
-        self.books.recovered(&self.image, now - self.scenario.recovery_ns / 3)?;
+        self.books.recovered(&self.image, now - self.scenario.recovery_ns / 3, now)?;
         self.books.steady(&self.counters)?;
         for mut cell in self.cells.drain(..) {
             cell.beat.close(&self.counters, cell.field.borrow().now)?;
@@ -300,6 +336,7 @@ impl<'s, P: Parts> Run<'s, P> {
             cell.executor.run();
             cell.connector.step();
             settle(&mut cell, now, &mut self.books)?;
+            self.requests += cell.field.borrow().requests;
             let Cell { executor, mut connector, field, .. } = cell;
             drop(executor);
             connector.end()?;
@@ -336,8 +373,72 @@ impl Reader {
     }
 }
 
-/// One turn of one executor, and what its connector does beside it.
-fn step<P: Parts>(cell: &mut Cell<P>, scenario: &Scenario, books: &mut Books<'_>) -> Result<(), String> {
+/// The changes that concern an executor.
+fn of_executor(changes: &[(LinkId, Change)], id: ExecutorId, old: &Plan, new: &Plan) -> Vec<(LinkId, Change)> {
+    let concerns =
+        |link: LinkId| new.links.get(link).or_else(|| old.links.get(link)).is_some_and(|link| link.executor == id);
+    changes.iter().filter(|(link, _)| concerns(*link)).copied().collect()
+}
+
+/// An executor with its machine, its field and its connector.
+fn cell<P: Parts>(
+    id: ExecutorId,
+    plan: &Arc<Plan>,
+    (scenario, parts): (&Scenario, &P),
+    sink: Sink,
+    counters: Arc<Counters>,
+    log: Rc<RefCell<Log>>,
+    rng: &mut Rng,
+) -> Cell<P> {
+    let links = &plan.executors[id.index()].links;
+    let (seed, exact, trouble_ns) = (scenario.hosts(), scenario.exact, scenario.trouble_ns);
+    let make_device = move |host| Device::new(seed.of(host), seed.is_steady(host), exact, trouble_ns);
+    let mut field = Field::new(Box::new(make_device), Views::new(plan, id), log, rng.fork());
+    field.well_from = trouble_ns;
+    if scenario.stall_max_ns > 0 {
+        field.next_stall = rng.u64(..5_000 * MS);
+        field.stall_max = scenario.stall_max_ns;
+    }
+    let field = Rc::new(RefCell::new(field));
+    let (reports_in, reports) = RingBuffer::new(1 << 12);
+    let (connected_in, connected) = RingBuffer::new(CONNECTIONS);
+    let (closed, closed_out) = RingBuffer::new(CONNECTIONS);
+    let (adoptions, to_executor) = RingBuffer::new(1);
+    let (from_executor, adopted) = RingBuffer::new(1);
+    let stop = Arc::new(AtomicBool::new(false));
+    let wiring = Wiring {
+        sink,
+        reports: reports_in,
+        connected,
+        closed,
+        adoptions: to_executor,
+        adopted: from_executor,
+        counters,
+        stop: stop.clone(),
+    };
+    let parts_of_links = links.iter().map(|link| parts.link(*link, plan)).collect();
+    let world = parts.world(SimWorld(field.clone()));
+    let mut executor = Executor::new(id, plan, parts_of_links, world, wiring);
+    let any_guard = Nanos::from_micros(rng.u64(..60));
+    let guard = match scenario.config.realtime.guard {
+        Guard::Auto => any_guard,
+        Guard::Fixed(guard) => guard,
+    };
+    executor.start_at(Clock { start: START, guard });
+    let connector = SimConnector::new((plan, links), connected_in, closed_out, field.clone(), rng.fork());
+    let next_storm = if scenario.storms { rng.u64(..10_000 * MS) } else { u64::MAX };
+    let beat = Beat::new(plan, id, START);
+    let (plan, pending) = (plan.clone(), None);
+    Cell { id, adoptions, adopted, plan, pending, executor, field, reports, connector, beat, stop, next_storm }
+}
+
+/// One turn of one executor, and what its connector does beside it. True: it took up a new plan.
+fn step<P: Parts>(
+    cell: &mut Cell<P>,
+    scenario: &Scenario,
+    books: &mut Books<'_>,
+    counters: &Counters,
+) -> Result<bool, String> {
     let now = cell.field.borrow().now;
     if now >= cell.next_storm && now < scenario.trouble_ns {
         let mut field = cell.field.borrow_mut();
@@ -345,8 +446,36 @@ fn step<P: Parts>(cell: &mut Cell<P>, scenario: &Scenario, books: &mut Books<'_>
         cell.next_storm = now + field.rng.u64(100 * MS..30_000 * MS);
     }
     cell.connector.step();
+    cell.field.borrow_mut().first_look = None;
     cell.executor.turn();
-    settle(cell, now, books)
+    let adopted = change_over(cell, books, counters)?;
+    settle(cell, now, books)?;
+    Ok(adopted)
+}
+
+/// What came with a new plan, if the executor has taken one up in its last turn.
+fn change_over<P: Parts>(cell: &mut Cell<P>, books: &mut Books<'_>, counters: &Counters) -> Result<bool, String> {
+    let Some(pending) = &cell.pending else { return Ok(false) };
+    let mut field = cell.field.borrow_mut();
+    let Ok(back) = cell.adopted.pop() else {
+        let waited = field.now.saturating_sub(pending.since);
+        let stalled = field.stalled - pending.stalled;
+        if waited > ADOPTION_PATIENCE.0 + ADOPTION_SLACK_NS + stalled {
+            return Err(format!("executor {}: a new plan waits for {waited} ns, {stalled} of them stalled", cell.id.0));
+        }
+        return Ok(false);
+    };
+    drop(back);
+    let at = field.first_look.unwrap_or(field.now);
+    field.views.adopt(at);
+    field.log.borrow_mut().add(at, "adopted: executor {}", [u64::from(cell.id.0), 0, 0, 0]);
+    drop(field);
+    cell.beat.change(&pending.old, &pending.new, at, counters)?;
+    books.adopted(cell.id, &pending.changes, at, counters)?;
+    if let Some(pending) = cell.pending.take() {
+        cell.plan = pending.new;
+    }
+    Ok(true)
 }
 
 /// Looks at what a step left behind.
@@ -356,7 +485,7 @@ fn settle<P: Parts>(cell: &mut Cell<P>, step: u64, books: &mut Books<'_>) -> Res
         return Err(fault);
     }
     for exchange in field.exchanges.drain(..) {
-        books.exchange(field.places[exchange.place].link.index(), exchange);
+        books.exchange(cell.id, exchange);
     }
     while let Ok(report) = cell.reports.pop() {
         if let Report::Released { group, nominal, .. } = report {

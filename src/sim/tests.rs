@@ -1,14 +1,14 @@
 //! Seeds hold and repeat themselves, and planted faults are found.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use super::*;
 use crate::hub::Batch;
 use crate::link::modbus::ModbusTcp;
-use crate::plan::{LinkProtocolPlan, Plan};
+use crate::plan::{LinkProtocolPlan, Plan, UsedIds};
 use crate::rt::{CloseReason, Conn, Floor, Io, Link, Ready, ScanRelease, World};
-use crate::tag::{LinkId, Nanos, flags};
+use crate::tag::{Dictionary, LinkId, Nanos, flags};
 
 fn must_hold(seed: u64, hours: Option<f64>) -> Outcome {
     let scenario = Scenario::of_seed(seed, hours).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
@@ -25,8 +25,19 @@ const SEEDS: u64 = 300;
 
 #[test]
 fn hundreds_of_seeds_hold() {
-    let virtual_ns: u64 = (0..SEEDS).map(|seed| must_hold(seed, None).virtual_ns).sum();
-    println!("{SEEDS} seeds, {:.1} virtual hours", virtual_ns as f64 / 3.6e12);
+    let outcomes: Vec<Outcome> = (0..SEEDS).map(|seed| must_hold(seed, None)).collect();
+    let virtual_ns: u64 = outcomes.iter().map(|outcome| outcome.virtual_ns).sum();
+    let hours = |those: &dyn Fn(&Outcome) -> bool| {
+        outcomes.iter().filter(|o| those(o)).map(|o| o.virtual_ns).sum::<u64>() as f64 / 3.6e12
+    };
+    let reloads: u64 = outcomes.iter().map(|outcome| outcome.reloads).sum();
+    println!(
+        "{SEEDS} seeds, {:.1} virtual hours; {:.1} of them with {reloads} reloads ({} refused)",
+        hours(&|_| true),
+        hours(&|o| o.reloads > 0),
+        outcomes.iter().map(|outcome| outcome.refused).sum::<u64>()
+    );
+    assert!(reloads > 5_000, "{reloads} reloads");
     assert!(virtual_ns > 24 * 3600 * 1_000_000_000, "a virtual day in total: {virtual_ns} ns");
 }
 
@@ -56,11 +67,20 @@ enum Fault {
     Restamped,
     /// Every hundredth batch goes astray.
     Astray,
+    /// A link that gets other work gives its connection back instead of going on with it.
+    Reconnects,
+    /// A link that gets other work takes each request in flight for its neighbour.
+    Neighbour,
+    /// Samples of the next plan are told under the names of the one before.
+    OldNames,
+    /// Ids are given again as soon as they are free.
+    IdsAtOnce,
 }
 
 struct Planted {
     fault: Fault,
     batches: Cell<u64>,
+    names: RefCell<Option<Arc<Dictionary>>>,
 }
 
 impl Parts for Planted {
@@ -78,6 +98,24 @@ impl Parts for Planted {
             modbus.config.pipeline += 1;
         }
         BentLink { inner: ModbusTcp::new(id, &plan), fault: self.fault }
+    }
+
+    fn following(&self, id: LinkId, plan: &Plan, old: &Plan) -> BentLink {
+        let mut old = old.clone();
+        if self.fault == Fault::Neighbour {
+            let LinkProtocolPlan::ModbusTcp(modbus) = &mut old.links[id].protocol;
+            modbus.requests.rotate_left(1);
+        }
+        BentLink { inner: ModbusTcp::following(id, plan, &old), fault: self.fault }
+    }
+
+    fn resting<'a>(&self, resting: &'a [UsedIds]) -> &'a [UsedIds] {
+        if self.fault == Fault::IdsAtOnce { &[] } else { resting }
+    }
+
+    fn names(&self, new: Arc<Dictionary>) -> Arc<Dictionary> {
+        let before = self.names.replace(Some(new.clone()));
+        if self.fault == Fault::OldNames { before.unwrap_or(new) } else { new }
     }
 
     fn consumed(&self, batch: Arc<Batch>) -> Option<Arc<Batch>> {
@@ -215,7 +253,11 @@ impl Link<BentWorld> for BentLink {
     }
 
     fn take_over(&mut self, old: &mut Self, now: Nanos, floor: &mut Floor<BentWorld>) {
-        self.inner.take_over(&mut old.inner, now, floor);
+        if self.fault == Fault::Reconnects {
+            old.inner.retire(CloseReason::Removed, floor);
+        } else {
+            self.inner.take_over(&mut old.inner, now, floor);
+        }
     }
 }
 
@@ -223,7 +265,11 @@ impl Link<BentWorld> for BentLink {
 fn is_found(fault: Fault, words: &[&str]) {
     for seed in 0..120 {
         let scenario = Scenario::of_seed(seed, Some(0.01)).unwrap();
-        let Some((what, _)) = run(&scenario, &Planted { fault, batches: Cell::new(0) }).broken else { continue };
+        let Some((what, _)) =
+            run(&scenario, &Planted { fault, batches: Cell::new(0), names: RefCell::default() }).broken
+        else {
+            continue;
+        };
         assert!(words.iter().any(|word| what.contains(word)), "{fault:?} by seed {seed}, but as: {what}");
         must_hold(seed, Some(0.01));
         println!("{fault:?}: seed {seed}: {what}");
@@ -265,4 +311,28 @@ fn a_held_value_with_a_new_time_is_found() {
 #[test]
 fn a_batch_that_goes_astray_is_found() {
     is_found(Fault::Astray, &["samples made"]);
+}
+
+#[test]
+fn a_change_that_drops_connections_is_found() {
+    is_found(Fault::Reconnects, &["dropped by a change"]);
+}
+
+#[test]
+fn an_answer_that_a_change_gives_to_another_request_is_found() {
+    let words = ["the device answered", "requests outstanding", "cycles of scan", "did not come back"];
+    is_found(Fault::Neighbour, &words);
+}
+
+#[test]
+fn samples_under_the_names_of_an_earlier_plan_are_found() {
+    is_found(
+        Fault::OldNames,
+        &["under a plan that ended", "names of a plan", "a sample of no tag", "told under another"],
+    );
+}
+
+#[test]
+fn ids_that_mean_something_else_at_once_are_found() {
+    is_found(Fault::IdsAtOnce, &["too soon after another", "too soon"]);
 }

@@ -9,8 +9,8 @@ use fastrand::Rng;
 use super::device::{Asked, Device, Meaning};
 use super::log::Log;
 use super::memory::Area;
+use super::views::Views;
 use crate::config::Table;
-use crate::plan::ModbusTcpPlan;
 use crate::rt::{Conn, Io, Ready, World};
 use crate::tag::{LinkId, Nanos};
 
@@ -18,14 +18,13 @@ use crate::tag::{LinkId, Nanos};
 const LOOK_AT_CLOCK: u64 = 40;
 const SYSTEM_CALL: u64 = 2_000;
 const WAKE_UP_MAX: u64 = 40_000;
-/// Connection numbers: the link's place is in the lowest bits.
-const PLACE_BITS: u32 = 8;
 
 /// A request and its right answer, as the wire saw them.
 #[derive(Debug, Clone, Copy)]
 pub struct Exchange {
-    pub place: usize,
-    pub request: u32,
+    pub link: LinkId,
+    pub host: u32,
+    pub area: Area,
     /// First byte tried; last byte of the answer taken, and seen on the clock.
     pub sent: u64,
     pub received: u64,
@@ -44,38 +43,31 @@ struct Piece {
 }
 
 /// One connection.
-#[derive(Default)]
 struct Line {
     conn: i32,
+    link: LinkId,
+    /// To which of the places that the link's device had.
+    target: u32,
+    host: u32,
     token: Option<u32>,
     inbound: Vec<u8>,
     first_try: Option<u64>,
     out: VecDeque<Piece>,
     closes_at: Option<u64>,
     mute: bool,
-    /// Transaction and time of the requests that wait for their answer.
+    /// Transaction of the requests that wait for their answer, and until when.
     open: Vec<(u16, u64)>,
-}
-
-/// One link's far end.
-pub struct Place {
-    pub link: LinkId,
-    pub device: Device,
-    plan: ModbusTcpPlan,
-    line: Option<Line>,
-    generation: i32,
-}
-
-impl Place {
-    pub fn new(link: LinkId, plan: ModbusTcpPlan, device: Device) -> Place {
-        Place { link, device, plan, line: None, generation: 0 }
-    }
 }
 
 /// One executor's machine and field; shared with whoever drives the run.
 pub struct Field {
     pub now: u64,
-    pub places: Vec<Place>,
+    /// By their hosts; each is there once someone connects to it.
+    devices: Vec<(u32, Device)>,
+    make_device: Box<dyn Fn(u32) -> Device>,
+    lines: Vec<Line>,
+    connections: i32,
+    pub views: Views,
     /// Since they were last taken away.
     pub exchanges: Vec<Exchange>,
     /// What no executor may do.
@@ -84,24 +76,36 @@ pub struct Field {
     /// When the CPU stalls next; never: `u64::MAX`.
     pub next_stall: u64,
     pub stall_max: u64,
+    /// All stalls so far together.
+    pub stalled: u64,
     pub well_from: u64,
     pub rng: Rng,
+    pub requests: u64,
+    /// What the clock said when it was asked for the first time since this was emptied.
+    pub first_look: Option<u64>,
     /// Exchanges that were completed by the last receive, whose time the executor still has to look at.
     unseen: usize,
 }
 
 impl Field {
-    pub fn new(places: Vec<Place>, log: Rc<RefCell<Log>>, rng: Rng) -> Field {
+    pub fn new(make_device: Box<dyn Fn(u32) -> Device>, views: Views, log: Rc<RefCell<Log>>, rng: Rng) -> Field {
         Field {
             now: 0,
-            places,
+            devices: Vec::new(),
+            make_device,
+            lines: Vec::new(),
+            connections: 0,
+            views,
             exchanges: Vec::new(),
             faults: Vec::new(),
             log,
             next_stall: u64::MAX,
             stall_max: 1,
+            stalled: 0,
             well_from: 0,
             rng,
+            requests: 0,
+            first_look: None,
             unseen: 0,
         }
     }
@@ -110,115 +114,138 @@ impl Field {
         self.log.borrow_mut().add(self.now, what, numbers);
     }
 
-    /// A new connection of the link at `place`.
-    pub fn connect(&mut self, place: usize) -> Conn {
-        let now = self.now;
-        let at = &mut self.places[place];
-        if at.line.is_some() {
-            let link = at.link.0;
-            self.faults.push(format!("link {link} gets a connection beside the one that it has"));
-        }
-        at.generation += 1;
-        let conn = at.generation << PLACE_BITS | place as i32;
-        let closes_at = at.device.ends_new_connection(now);
-        at.line = Some(Line { conn, closes_at, ..Line::default() });
-        self.note("connected: place {} as {}", [place as u64, conn as u64, 0, 0]);
-        Conn(conn)
+    /// The device at `host`.
+    pub fn device(&mut self, host: u32) -> &mut Device {
+        let place = self.devices.iter().position(|(at, _)| *at == host).unwrap_or_else(|| {
+            self.devices.push((host, (self.make_device)(host)));
+            self.devices.len() - 1
+        });
+        &mut self.devices[place].1
     }
 
-    /// Which place is `link`'s.
-    pub fn place_of(&self, link: LinkId) -> Option<usize> {
-        self.places.iter().position(|place| place.link == link)
+    /// A new connection of a link to the place that it had as number `target`.
+    pub fn connect(&mut self, link: LinkId, target: u32, host: u32) -> Conn {
+        let now = self.now;
+        self.connections += 1;
+        let conn = self.connections;
+        let closes_at = self.device(host).ends_new_connection(now);
+        self.lines.push(Line {
+            conn,
+            link,
+            target,
+            host,
+            token: None,
+            inbound: Vec::new(),
+            first_try: None,
+            out: VecDeque::new(),
+            closes_at,
+            mute: false,
+            open: Vec::new(),
+        });
+        self.note("connected: link {} as {} to host {}", [u64::from(link.0), conn as u64, u64::from(host), 0]);
+        Conn(conn)
     }
 
     /// How many connections there are.
     pub fn open(&self) -> usize {
-        self.places.iter().filter(|place| place.line.is_some()).count()
+        self.lines.len()
+    }
+
+    /// The executor gave a connection back because its link left or has another target.
+    pub fn removed(&mut self, conn: Conn) {
+        let Some(line) = self.lines.iter().find(|line| line.conn == conn.0) else { return };
+        if self.views.keeps(line.link, line.target) {
+            let text = format!("link {}: its connection was dropped by a change that leaves its target", line.link.0);
+            self.faults.push(text);
+        }
     }
 
     /// The connector closes it.
     pub fn close(&mut self, conn: Conn) {
         self.note("closed: connection {}", [conn.0 as u64, 0, 0, 0]);
-        let place = (conn.0 & ((1 << PLACE_BITS) - 1)) as usize;
-        let line = self.places.get_mut(place).and_then(|place| place.line.take_if(|line| line.conn == conn.0));
-        match line {
-            Some(line) if line.token.is_none() => {}
-            Some(_) => self.faults.push(format!("connection {} was given back while it was watched", conn.0)),
+        match self.lines.iter().position(|line| line.conn == conn.0) {
+            Some(at) => {
+                if self.lines.remove(at).token.is_some() {
+                    self.faults.push(format!("connection {} was given back while it was watched", conn.0));
+                }
+            }
             None => self.faults.push(format!("connection {} was given back twice", conn.0)),
         }
     }
 
     /// Every connection breaks at once.
     pub fn storm(&mut self) {
-        let now = self.now;
-        for line in self.places.iter_mut().filter_map(|place| place.line.as_mut()) {
-            line.closes_at = Some(now);
+        for line in &mut self.lines {
+            line.closes_at = Some(self.now);
             line.out.clear();
         }
         self.note("storm: every connection breaks", [0; 4]);
     }
 
-    fn line(&mut self, conn: Conn) -> Option<(usize, &mut Line)> {
-        let place = (conn.0 & ((1 << PLACE_BITS) - 1)) as usize;
-        let line = self.places.get_mut(place).and_then(|p| p.line.as_mut()).filter(|line| line.conn == conn.0);
-        if line.is_none() {
+    fn line(&mut self, conn: Conn) -> Option<usize> {
+        let at = self.lines.iter().position(|line| line.conn == conn.0);
+        if at.is_none() {
             self.faults.push(format!("connection {} was used after it was given back", conn.0));
         }
-        Some(place).zip(self.places.get_mut(place)?.line.as_mut().filter(|line| line.conn == conn.0))
+        at
     }
 
     /// Whole requests are understood, judged and answered.
-    fn take_requests(&mut self, place: usize) {
-        let now = self.now;
-        let Place { device, plan, line, link, .. } = &mut self.places[place];
-        let Some(line) = line else { return };
-        while line.inbound.len() >= 12 {
+    fn take_requests(&mut self, at: usize) {
+        while self.lines[at].inbound.len() >= 12 {
+            let line = &mut self.lines[at];
             let bytes: Vec<u8> = line.inbound.drain(..12).collect();
-            let sent = line.first_try.take().unwrap_or(now);
-            let word = |at: usize| u16::from_be_bytes([bytes[at], bytes[at + 1]]);
-            let (transaction, first, count) = (word(0), word(8), word(10));
-            let table = Table::from_read_function(bytes[7]);
-            let found = plan.requests.iter().position(|r| {
-                Some(r.table) == table
-                    && r.first == first
-                    && r.count == count
-                    && plan.units[usize::from(r.unit)].0 == bytes[6]
-            });
-            let (Some(table), Some(request)) = (table, found) else {
-                self.faults.push(format!("link {}: a request that is not in its plan: {bytes:?}", link.0));
-                continue;
-            };
-            let timeout = plan.config.timeout.0;
-            line.open.retain(|(_, sent)| sent + timeout > now);
-            line.open.push((transaction, sent));
-            if line.open.len() > usize::from(plan.config.pipeline) {
-                let text = format!("{} requests outstanding, allowed: {}", line.open.len(), plan.config.pipeline);
-                self.faults.push(format!("link {}: {text}", link.0));
-            }
-            self.log.borrow_mut().add(
-                now,
-                "request: link {} transaction {} request {}",
-                [u64::from(link.0), u64::from(transaction), request as u64, 0],
-            );
-            let area = Area { unit: bytes[6], table, first, count };
-            let asked = Asked { transaction, request: request as u32, area };
+            let sent = line.first_try.take().unwrap_or(self.now);
+            self.take_request(at, &bytes, sent);
+        }
+    }
+
+    fn take_request(&mut self, at: usize, bytes: &[u8], sent: u64) {
+        let now = self.now;
+        let line = &mut self.lines[at];
+        let (link, host) = (line.link, line.host);
+        let word = |at: usize| u16::from_be_bytes([bytes[at], bytes[at + 1]]);
+        let transaction = word(0);
+        let area = Table::from_read_function(bytes[7]).map(|table| Area {
+            unit: bytes[6],
+            table,
+            first: word(8),
+            count: word(10),
+        });
+        let Some((area, view)) = area.and_then(|a| Some((a, self.views.allows(link, line.target, a, sent)?))) else {
+            let text = format!("link {}: a request that is not in its plan, to host {host}: {bytes:?}", link.0);
+            self.faults.push(text);
+            return;
+        };
+        self.requests += 1;
+        line.open.retain(|(_, until)| *until > now);
+        line.open.push((transaction, sent + view.timeout));
+        if line.open.len() > view.pipeline {
+            let text = format!("{} requests outstanding, allowed: {}", line.open.len(), view.pipeline);
+            self.faults.push(format!("link {}: {text}", link.0));
+        }
+        self.log.borrow_mut().add(
+            now,
+            "request: link {} transaction {} from {} on {}",
+            [u64::from(link.0), u64::from(transaction), u64::from(area.first), u64::from(area.count)],
+        );
+        if line.mute {
+            return;
+        }
+        let asked = Asked { transaction, area, expected: view.expected, timeout: view.timeout };
+        let reaction = self.device(host).answer(now, &asked);
+        let line = &mut self.lines[at];
+        line.mute |= reaction.mute;
+        if let Some(at) = reaction.close_at {
+            line.closes_at = Some(line.closes_at.map_or(at, |old| old.min(at)));
+        }
+        for outgoing in reaction.send {
+            let exchange = Exchange { link, host, area, sent, received: 0, meaning: outgoing.meaning };
+            let ends = (outgoing.meaning != Meaning::Poison).then_some((transaction, exchange));
+            let end = enqueue(&mut line.out, outgoing.at, outgoing.bytes, outgoing.pieces, ends);
             if line.mute {
-                continue;
-            }
-            let reaction = device.answer(now, &asked);
-            line.mute |= reaction.mute;
-            if let Some(at) = reaction.close_at {
-                line.closes_at = Some(line.closes_at.map_or(at, |old| old.min(at)));
-            }
-            for outgoing in reaction.send {
-                let exchange =
-                    Exchange { place, request: request as u32, sent, received: 0, meaning: outgoing.meaning };
-                let ends = (outgoing.meaning != Meaning::Poison).then_some((transaction, exchange));
-                let end = enqueue(&mut line.out, outgoing.at, outgoing.bytes, outgoing.pieces, ends);
-                if line.mute {
-                    // What comes behind half a frame would be taken for its rest by anyone.
-                    line.out.truncate(end);
-                }
+                // What comes behind half a frame would be taken for its rest by anyone.
+                line.out.truncate(end);
             }
         }
     }
@@ -262,6 +289,7 @@ impl World for SimWorld {
             let length = field.rng.u64(..field.stall_max);
             field.note("stall: {} ns", [length, 0, 0, 0]);
             field.now += length;
+            field.stalled += length;
             field.next_stall = field.now + field.rng.u64(100_000_000..20_000_000_000);
             if field.next_stall >= field.well_from {
                 field.next_stall = u64::MAX;
@@ -271,6 +299,7 @@ impl World for SimWorld {
         for exchange in &mut field.exchanges[seen..] {
             exchange.received = field.now;
         }
+        field.first_look.get_or_insert(field.now);
         Nanos(field.now)
     }
 
@@ -284,13 +313,13 @@ impl World for SimWorld {
         ready.clear();
         let field = &mut *self.0.borrow_mut();
         field.now += SYSTEM_CALL / 2;
-        let watched = || field.places.iter().filter_map(|p| p.line.as_ref()).filter(|line| line.token.is_some());
+        let watched = || field.lines.iter().filter(|line| line.token.is_some());
         let next = watched().map(Field::readable_at).min().unwrap_or(u64::MAX);
         let target = next.min(until.0);
         if target > field.now {
             field.now = target + field.rng.u64(..WAKE_UP_MAX);
         }
-        for line in field.places.iter().filter_map(|p| p.line.as_ref()) {
+        for line in &field.lines {
             if let Some(token) = line.token
                 && Field::readable_at(line) <= field.now
             {
@@ -302,8 +331,12 @@ impl World for SimWorld {
     fn attach(&mut self, conn: Conn, token: u32) -> bool {
         let mut field = self.0.borrow_mut();
         match field.line(conn) {
-            Some((_, line)) => {
-                line.token = Some(token);
+            Some(at) => {
+                let link = field.lines[at].link;
+                if field.lines.iter().any(|line| line.link == link && line.token.is_some()) {
+                    field.faults.push(format!("link {} gets a connection beside the one that it has", link.0));
+                }
+                field.lines[at].token = Some(token);
                 true
             }
             None => false,
@@ -311,8 +344,9 @@ impl World for SimWorld {
     }
 
     fn detach(&mut self, conn: Conn) {
-        if let Some((_, line)) = self.0.borrow_mut().line(conn) {
-            line.token = None;
+        let mut field = self.0.borrow_mut();
+        if let Some(at) = field.line(conn) {
+            field.lines[at].token = None;
         }
     }
 
@@ -320,15 +354,16 @@ impl World for SimWorld {
         let field = &mut *self.0.borrow_mut();
         let now = field.now;
         field.now += SYSTEM_CALL;
-        let Some((place, line)) = field.line(conn) else { return Io::Closed };
+        let Some(at) = field.line(conn) else { return Io::Closed };
+        let line = &mut field.lines[at];
         if line.closes_at.is_some_and(|at| at <= now) {
             return Io::Closed;
         }
         line.first_try.get_or_insert(now);
-        let taken = field.places[place].device.takes(now, bytes.len());
-        let Some(line) = &mut field.places[place].line else { return Io::Closed };
-        line.inbound.extend_from_slice(&bytes[..taken]);
-        field.take_requests(place);
+        let host = line.host;
+        let taken = field.device(host).takes(now, bytes.len());
+        field.lines[at].inbound.extend_from_slice(&bytes[..taken]);
+        field.take_requests(at);
         if taken == 0 { Io::WouldBlock } else { Io::Done(taken) }
     }
 
@@ -336,7 +371,8 @@ impl World for SimWorld {
         let field = &mut *self.0.borrow_mut();
         field.now += SYSTEM_CALL;
         let now = field.now;
-        let Some((_, line)) = field.line(conn) else { return Io::Closed };
+        let Some(at) = field.line(conn) else { return Io::Closed };
+        let line = &mut field.lines[at];
         let mut filled = 0;
         let mut completed = Vec::new();
         while let Some(piece) = line.out.front_mut()

@@ -1,18 +1,13 @@
 //! Bringing a new plan to executors that run.
 
-use std::thread;
-use std::time::{Duration, Instant};
-
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::floor::{Floor, prefaulted_ring, ring_slots};
+use crate::link::connector::{Command, Target};
 use crate::link::modbus::ModbusTcp;
 use crate::plan::{self, Change, Plan};
 use crate::rt::{Adoption, Image, LinkChange, thread as rt_thread};
 use crate::tag::{ExecutorId, LinkId, Sample, Status};
-
-/// An executor that runs adopts within a quarter of a second; one that has not after this stands still.
-const ADOPTED_WITHIN: Duration = Duration::from_secs(5);
 
 type Message = Box<Adoption<ModbusTcp>>;
 
@@ -20,6 +15,7 @@ type Message = Box<Adoption<ModbusTcp>>;
 pub struct Ends {
     adoptions: Producer<Message>,
     adopted: Consumer<Message>,
+    is_waiting: bool,
 }
 
 impl Ends {
@@ -28,7 +24,7 @@ impl Ends {
         // One is under way at a time.
         let (adoptions, to_executor) = RingBuffer::new(1);
         let (from_executor, adopted) = RingBuffer::new(1);
-        (Ends { adoptions, adopted }, to_executor, from_executor)
+        (Ends { adoptions, adopted, is_waiting: false }, to_executor, from_executor)
     }
 }
 
@@ -40,25 +36,23 @@ pub fn prepare_image(image: &Image, plan: &Plan, old: &Plan) {
 }
 
 impl Floor {
-    /// Changes from `old` to `new`. Executors whose work stays as it is are not touched. Each of the others gets a
+    /// Begins to change from `old` to `new`; [`Floor::has_adopted`] tells the end. Executors whose work stays as it is are not touched. Each of the others gets a
     /// new ring; its reader goes to `next_ring` before the first sample can be in it. `target`: see [`LinkChange`].
-    ///
-    /// # Errors
-    /// When an executor does not adopt: it stands still, and only a new start helps.
+    /// The change before must have ended.
     pub fn adopt(
         &mut self,
         old: &Plan,
         new: &Plan,
         target: u32,
         mut next_ring: impl FnMut(ExecutorId, Consumer<Sample>),
-    ) -> Result<Vec<(LinkId, Change)>, String> {
+    ) -> Vec<(LinkId, Change)> {
         self.counters.prepare(new, old);
         prepare_image(&self.image, new, old);
         if self.memory_is_locked {
             self.image.regions().chain(self.counters.regions()).for_each(rt_thread::lock_region);
         }
         let changes = plan::changes(old, new);
-        let mut waiting = Vec::new();
+        self.tell_connector(&changes, new, target);
         for (at, executor) in new.executors.iter().enumerate() {
             let id = ExecutorId(at as u16);
             let of_executor = |link: &LinkId| {
@@ -76,21 +70,40 @@ impl Floor {
                 adoption.links().flat_map(ModbusTcp::regions).for_each(rt_thread::lock_region);
             }
             next_ring(id, samples);
-            if self.ends[at].adoptions.push(adoption).is_err() {
-                return Err(format!("executor {at} has not adopted the plan before"));
-            }
-            waiting.push(at);
+            let pushed = self.ends[at].adoptions.push(adoption);
+            debug_assert!(pushed.is_ok(), "the change before has not ended");
+            self.ends[at].is_waiting = true;
         }
-        let end = Instant::now() + ADOPTED_WITHIN;
-        while !waiting.is_empty() {
-            // What comes back is dropped here, with everything that it replaced.
-            waiting.retain(|at| self.ends[*at].adopted.pop().is_err());
-            if Instant::now() > end {
-                return Err(format!("executors {waiting:?} have not adopted the new plan within {ADOPTED_WITHIN:?}"));
-            }
-            thread::sleep(Duration::from_millis(1));
+        changes
+    }
+
+    /// Whether every executor has adopted what it was given; what that replaced is freed here. An executor that
+    /// runs adopts within [`crate::limits::ADOPTION_PATIENCE`] and a little.
+    pub fn has_adopted(&mut self) -> bool {
+        for end in &mut self.ends {
+            end.is_waiting &= end.adopted.pop().is_err();
         }
-        Ok(changes)
+        self.ends.iter().all(|end| !end.is_waiting)
+    }
+
+    /// Before the executors know: a connection that one of them gives back for it is then understood.
+    fn tell_connector(&self, changes: &[(LinkId, Change)], new: &Plan, target: u32) {
+        let Some(connector) = &self.connector else { return };
+        for (link, change) in changes {
+            let command = match change {
+                Change::Work => continue,
+                Change::New => Command::add(new, *link, target),
+                Change::Target => {
+                    Command::Retarget { link: *link, target: Target::of(&new.links[*link].protocol, target) }
+                }
+                Change::Gone => Command::Remove { link: *link },
+            };
+            // One that has ended shows as links that stay down; it does not end by itself.
+            if connector.tell(command).is_err() {
+                tracing::error!("the connector has ended: no link is connected any more; start the gateway again");
+                return;
+            }
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rtrb::{Consumer, Producer, RingBuffer};
@@ -26,14 +27,6 @@ use crate::tag::{ExecutorId, Nanos, Sample};
 
 /// Reports that may wait for the statistics: a second of a busy executor.
 const REPORT_SLOTS: usize = 1 << 14;
-/// Wake-ups measured to set the guard.
-const CALIBRATION_ROUNDS: usize = 200;
-/// The guard is at least and at most this.
-const GUARD_MIN: Nanos = Nanos::from_micros(5);
-const GUARD_MAX: Nanos = Nanos::from_micros(200);
-/// Share of a CPU that may be spent spinning before releases beyond what a wake-up usually takes, when the guard
-/// is "auto".
-const GUARD_CPU_SHARE: f64 = 0.002;
 /// From `start` to the first instant of the beat: every executor is back in its loop by then.
 const START_DELAY: Nanos = Nanos::from_millis(20);
 
@@ -75,7 +68,7 @@ pub struct Floor {
     /// What is added to the floor is to be locked, too.
     pub memory_is_locked: bool,
     threads: Vec<JoinHandle<()>>,
-    connector: Option<Connector>,
+    pub(super) connector: Option<Connector>,
     stop: Arc<AtomicBool>,
 }
 
@@ -161,16 +154,10 @@ fn run_executor(
     }
 }
 
-/// The guard covers what a wake-up is usually late, as long as the spinning stays cheap.
 fn calibrated(guard: Guard, releases_per_s: f64) -> Nanos {
     match guard {
         Guard::Fixed(guard) => guard,
-        Guard::Auto => {
-            let late = rt_thread::measure_wake_up(CALIBRATION_ROUNDS);
-            // What nearly every wake-up is late is not spun away: only what is left of the guard costs.
-            let spin = Nanos((GUARD_CPU_SHARE * 1e9 / releases_per_s.max(1.0)) as u64);
-            Nanos(late.p95.0 + late.p95.0 / 4).min(late.p10 + spin).clamp(GUARD_MIN, GUARD_MAX)
-        }
+        Guard::Auto => rt_thread::guard_for(rt_thread::measure_wake_up(rt_thread::CALIBRATION_ROUNDS), releases_per_s),
     }
 }
 
@@ -211,6 +198,18 @@ impl Floor {
     /// Whether an executor's thread has ended though nobody told it to.
     pub fn has_lost_an_executor(&self) -> bool {
         !self.stop.load(Ordering::Relaxed) && self.threads.iter().any(JoinHandle::is_finished)
+    }
+
+    /// Tells the executors to stop and waits up to `patience` for those that do. A thread that stands still is
+    /// left behind, and so is the connector, which waits for it.
+    pub fn abandon(&mut self, patience: Duration) {
+        self.stop.store(true, Ordering::Relaxed);
+        let end = Instant::now() + patience;
+        while !self.threads.iter().all(JoinHandle::is_finished) && Instant::now() < end {
+            thread::sleep(Duration::from_millis(2));
+        }
+        self.threads.clear();
+        self.connector = None;
     }
 
     /// Stops the executors, then closes every connection. The rings keep what they hold.

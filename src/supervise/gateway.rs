@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -11,7 +11,12 @@ use crossbeam_channel::{Sender, bounded};
 use rtrb::Consumer;
 
 use super::floor::{self, Floor, Scheduling};
+use super::hardware::HardwareWatchdog;
+use super::notify::ServiceManager;
 use super::outputs::Outputs;
+use super::reload::Reload;
+use super::watchdog::{Bounds, Part, Stall, Watchdog};
+use super::{leave, stack};
 use crate::config::Loaded;
 use crate::hub::stats::Statistics;
 use crate::hub::{self, Batch, NextRing, RingStats};
@@ -20,14 +25,16 @@ use crate::output::{OutputState, OutputStats};
 use crate::plan::{self, Admission, Plan, PlanError, Planned};
 use crate::rt::thread::{self as rt_thread, Missing};
 use crate::rt::{Report, calibrate, monotonic_now};
-use crate::serve::{self, Health, HttpServer, JournalView, Observed, OutputView, RingFill, RunReport, Severity};
+use crate::serve::{
+    self, Health, HttpServer, JournalView, Observed, OutputView, Reloads, RingFill, RunReport, Severity,
+};
 use crate::store::{BootId, Journal, JournalError, JournalReader, JournalState, JournalStats, WriterHandle};
 use crate::tag::{Dictionary, DictionaryTag, GroupId, Nanos, TagId};
 
 /// How often the statistics are taken from the executors' rings.
 const STATISTICS_PERIOD: Duration = Duration::from_millis(50);
-/// An executor whose loop stands still this long is stalled.
-const STALLED_AFTER: Duration = Duration::from_secs(2);
+/// A journal whose thread stands still this long is not well.
+const JOURNAL_SLOW: Duration = Duration::from_secs(2);
 
 /// Why a gateway did not start.
 #[derive(Debug, thiserror::Error)]
@@ -42,30 +49,37 @@ pub enum StartError {
 
 /// A running gateway.
 pub struct Gateway {
-    pub plan: Arc<Plan>,
     pub admission: Admission,
     pub observed: Arc<Observed>,
     /// What the machine does not give.
     pub missing: Vec<Missing>,
-    floor: Floor,
+    pub(super) floor: Floor,
+    pub(super) reload: Reload,
     hub: JoinHandle<()>,
     /// Takes the ring that an executor goes on with, before the executor gets its other end.
-    next_rings: Sender<NextRing>,
+    pub(super) next_rings: Sender<NextRing>,
     writer: WriterHandle,
     outputs: Outputs,
     statistics: JoinHandle<()>,
     statistics_stop: Arc<AtomicBool>,
+    statistics_rounds: Arc<AtomicU64>,
     http: Option<HttpServer>,
-    rings: Arc<[RingStats]>,
+    pub(super) rings: Arc<[RingStats]>,
     started: Nanos,
-    pulse: Pulse,
+    watchdog: Watchdog,
+    hardware: Option<HardwareWatchdog>,
+    manager: ServiceManager,
     _cpu_awake: Option<File>,
 }
 
-/// When each executor and the journal were last seen to move.
-struct Pulse {
-    executors: Vec<(u64, Instant)>,
-    journal: (u64, Instant),
+/// What cannot be mended from inside: the process must end, so that it is started again.
+#[derive(Debug, thiserror::Error)]
+pub enum Trouble {
+    #[error("{0} has ended by itself")]
+    Ended(&'static str),
+    /// Nobody may wait for these: [`Gateway::abandon`].
+    #[error("{}", leave::told(.0))]
+    Stalled(Vec<Stall>),
 }
 
 /// What is left of a gateway that was stopped.
@@ -92,7 +106,9 @@ impl Gateway {
         limit_malloc();
         let mut prepared = floor::prepare(plan.clone(), scheduling)?;
         let mut missing = std::mem::take(&mut prepared.floor_mut().missing);
-        missing.extend(rt_thread::lock_memory());
+        let unlocked = rt_thread::lock_memory();
+        prepared.floor_mut().memory_is_locked = unlocked.is_none();
+        missing.extend(unlocked);
         let cpu_awake = match rt_thread::hold_cpu_awake() {
             Ok(file) => Some(file),
             Err(what) => {
@@ -116,8 +132,13 @@ impl Gateway {
         let hub = hub::spawn(std::mem::take(&mut floor.rings), names_of_ids, nexts, to_journal, rings.clone())?;
         let statistics = Arc::new(Statistics::new(&plan));
         let statistics_stop = Arc::new(AtomicBool::new(false));
-        let statistics_thread =
-            spawn_statistics(std::mem::take(&mut floor.reports), statistics.clone(), statistics_stop.clone())?;
+        let statistics_rounds = Arc::new(AtomicU64::new(0));
+        let statistics_thread = spawn_statistics(
+            std::mem::take(&mut floor.reports),
+            statistics.clone(),
+            statistics_stop.clone(),
+            statistics_rounds.clone(),
+        )?;
 
         let health = Arc::new(Health::default());
         let outputs = Outputs::start(&config.gateway.id, &config.outputs, reader.clone(), health.clone());
@@ -130,6 +151,7 @@ impl Gateway {
             journal: journal_view(writer.stats(), config.journal.bytes_max),
             outputs: outputs.stats().into_iter().map(|(name, stats)| output_view(name, stats, &reader)).collect(),
             health: health.clone(),
+            reloads: Reloads::started_now(),
         });
         let http = config.metrics.listen.and_then(|listen| match HttpServer::start(listen, observed.clone()) {
             Ok(server) => Some(server),
@@ -139,10 +161,14 @@ impl Gateway {
                 None
             }
         });
-        let now = Instant::now();
-        let pulse = Pulse { executors: vec![(0, now); plan.executors.len()], journal: (0, now) };
+        if let Err(error) = stack::prepare() {
+            tracing::warn!("a thread that stands still will not show its stack: {error}");
+        }
+        let hardware = config.watchdog.hardware.as_ref().and_then(HardwareWatchdog::arm);
+        let mut manager = ServiceManager::of_environment();
+        manager.ready();
         Ok(Gateway {
-            plan,
+            reload: Reload::new(&config),
             admission,
             observed,
             missing,
@@ -153,10 +179,13 @@ impl Gateway {
             outputs,
             statistics: statistics_thread,
             statistics_stop,
+            statistics_rounds,
             http,
             rings,
             started: monotonic_now(),
-            pulse,
+            watchdog: Watchdog::new(Bounds::new(&config.watchdog)),
+            hardware,
+            manager,
             _cpu_awake: cpu_awake,
         })
     }
@@ -174,51 +203,52 @@ impl Gateway {
     /// Looks after everything; to be called a few times a second.
     ///
     /// # Errors
-    /// What cannot be mended from inside: the process must end, so that it is started again.
-    pub fn tend(&mut self) -> Result<(), String> {
+    /// What cannot be mended from inside.
+    pub fn tend(&mut self) -> Result<(), Trouble> {
+        self.look_for_life();
+        let stalled = self.watchdog.stalled();
+        if !stalled.is_empty() {
+            return Err(Trouble::Stalled(stalled));
+        }
         self.outputs.tend();
+        self.tend_reload();
         self.tell_journal();
-        self.tell_executors();
         if self.floor.has_lost_an_executor() {
-            return Err("an executor's thread has ended by itself".to_owned());
+            return Err(Trouble::Ended("an executor's thread"));
         }
         if self.hub.is_finished() {
-            return Err("the hub's thread has ended by itself".to_owned());
+            return Err(Trouble::Ended("the hub's thread"));
         }
         if self.writer.is_finished() {
-            return Err("the journal's thread has ended by itself".to_owned());
+            return Err(Trouble::Ended("the journal's thread"));
+        }
+        self.manager.status(&leave::status(&self.observed));
+        self.manager.alive();
+        if let Some(dog) = &mut self.hardware {
+            dog.feed();
         }
         Ok(())
     }
 
-    fn tell_journal(&mut self) {
+    /// Takes every sign of life.
+    fn look_for_life(&mut self) {
+        let executors = self.observed.counters.executors.iter().map(|e| e.loops.get());
+        let executors = executors.enumerate().map(|(id, loops)| (Part::Executor(id), loops));
+        let journal = (Part::Journal, self.writer.heartbeat());
+        let hub = (Part::Hub, self.rings.iter().map(|r| r.rounds.load(Relaxed)).sum());
+        let statistics = (Part::Statistics, self.statistics_rounds.load(Relaxed));
+        self.watchdog.look(Instant::now(), executors.chain([journal, hub, statistics]));
+    }
+
+    fn tell_journal(&self) {
         let stats = self.writer.stats();
         let health = &self.observed.health;
-        let heartbeat = self.writer.heartbeat();
-        if heartbeat != self.pulse.journal.0 {
-            self.pulse.journal = (heartbeat, Instant::now());
-        }
         match stats.state() {
-            JournalState::Ok if self.pulse.journal.1.elapsed() > STALLED_AFTER => {
+            JournalState::Ok if self.watchdog.still(Part::Journal) > JOURNAL_SLOW => {
                 health.set("journal", Severity::Failed, "its thread waits for the disk");
             }
             JournalState::Ok => health.clear("journal"),
             _ => health.set("journal", Severity::Failed, stats.error().unwrap_or_default()),
-        }
-    }
-
-    fn tell_executors(&mut self) {
-        for (id, (seen, at)) in self.pulse.executors.iter_mut().enumerate() {
-            let loops = self.observed.counters.executors[id].loops.get();
-            if loops != *seen {
-                (*seen, *at) = (loops, Instant::now());
-            }
-            let part = format!("executor {id}");
-            if at.elapsed() > STALLED_AFTER {
-                self.observed.health.set(&part, Severity::Failed, "its loop stands still");
-            } else {
-                self.observed.health.clear(&part);
-            }
         }
     }
 
@@ -230,6 +260,10 @@ impl Gateway {
     /// Stops: the executors first; what is in the rings reaches the journal; the outputs deliver what they can
     /// in a bounded time; their cursors are saved.
     pub fn stop(mut self) -> Ended {
+        self.manager.stopping();
+        if let Some(dog) = self.hardware.take() {
+            dog.disarm();
+        }
         self.floor.stop();
         // Before the hub is waited for: on a full disk it waits for the journal, which would try for ever.
         self.writer.close();
@@ -259,6 +293,23 @@ impl Gateway {
         let _ = self.statistics.join();
         Ended { report: RunReport::of(&self.observed, monotonic_now() - self.started), unsaved }
     }
+
+    /// Ends without waiting for what stands still: says all that is known of it, lets what is in the rings reach
+    /// the journal while that one lives, and leaves every thread behind. The process must end next; if it does
+    /// not within [`crate::limits::STALL_EXIT`], the kernel ends it. The hardware watchdog stays armed.
+    pub fn abandon(mut self, stalled: &[Stall]) -> Ended {
+        leave::set_alarm();
+        self.manager.status(&leave::told(stalled));
+        leave::describe(stalled, &self.observed);
+        self.floor.abandon(crate::limits::STALL_EXIT_EXECUTORS);
+        let hub_lives = stalled.iter().all(|stall| stall.part != Part::Hub && stall.part != Part::Journal);
+        let settled = || leave::settled(&self.writer.stats());
+        let unsaved = leave::let_settle(&self.observed, &self.rings, settled, hub_lives);
+        let ended = Ended { report: RunReport::of(&self.observed, monotonic_now() - self.started), unsaved };
+        // Nothing of it is dropped: that would wait for its threads.
+        std::mem::forget(self);
+        ended
+    }
 }
 
 /// Few arenas and no give-and-take with the kernel: the floor's pages stay where they are, and a gateway's
@@ -267,7 +318,7 @@ fn limit_malloc() {
     // SAFETY: mallopt only sets the allocator's own parameters; unknown ones are refused.
     #[cfg(target_env = "gnu")]
     unsafe {
-        libc::mallopt(libc::M_ARENA_MAX, 2);
+        libc::mallopt(libc::M_ARENA_MAX, rt_thread::MALLOC_ARENAS_MAX);
         libc::mallopt(libc::M_TRIM_THRESHOLD, i32::MAX);
     }
 }
@@ -278,7 +329,7 @@ fn new_boot() -> BootId {
     BootId(utc_ms << 16 | u64::from(fastrand::u16(..)))
 }
 
-fn dictionary(gateway: &str, plan: &Plan) -> Dictionary {
+pub(super) fn dictionary(gateway: &str, plan: &Plan) -> Dictionary {
     let tag = |tag: &plan::TagPlan| DictionaryTag {
         name: tag.name.to_string(),
         ty: tag.ty.code(),
@@ -297,10 +348,12 @@ fn spawn_statistics(
     mut reports: Vec<Consumer<Report>>,
     statistics: Arc<Statistics>,
     stop: Arc<AtomicBool>,
+    rounds: Arc<AtomicU64>,
 ) -> io::Result<JoinHandle<()>> {
     thread::Builder::new().name("fb-stats".to_owned()).stack_size(256 << 10).spawn(move || {
         loop {
             let last = stop.load(Relaxed);
+            rounds.fetch_add(1, Relaxed);
             for ring in &mut reports {
                 statistics.drain(ring);
             }

@@ -1,10 +1,26 @@
 //! Start and stop of a whole gateway: the one place that knows every part.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `gateway`, `floor`, `outputs`, `source` | everything, its real-time part, its outputs, the journal as they see it |
+//! | `watch`, `reload`, `adoption` | new files, the plan made of them, the executors' change to it |
+//! | `watchdog` | whether every thread that must advance does |
+//! | `leave`, `autopsy`, `stack` | the end when one does not: bounded, with its state and its stack told |
+//! | `notify`, `hardware` | who hears of it: systemd, a hardware watchdog |
 
 mod adoption;
+mod autopsy;
 pub mod floor;
 mod gateway;
+mod hardware;
+mod leave;
+mod notify;
 mod outputs;
+mod reload;
 mod source;
+mod stack;
+mod watch;
+mod watchdog;
 
-pub use gateway::{Ended, Gateway, StartError};
+pub use gateway::{Ended, Gateway, StartError, Trouble};
 pub use source::FollowJournal;

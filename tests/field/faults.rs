@@ -14,7 +14,7 @@ use fieldbeat::plant::{Fault, GatewaySettings, Plant, PlantConfig, Profile, Scan
 use fieldbeat::rt::monotonic_now;
 use fieldbeat::rt::thread::default_cpus;
 use fieldbeat::supervise::floor::{self, Floor, Scheduling};
-use fieldbeat::tag::{Nanos, Status};
+use fieldbeat::tag::{Nanos, Status, TagId};
 
 use crate::rig::Site;
 
@@ -51,8 +51,8 @@ impl Bench {
     /// Tags of a device, by the name of its link.
     fn tags_of(&self, device: usize) -> Vec<usize> {
         let name = format!("dev{device}");
-        let of = |tag: &plan::TagPlan| *self.plan.links[tag.link.index()].name == name;
-        (0..self.plan.tags.len()).filter(|at| of(&self.plan.tags[*at])).collect()
+        let of = |tag: &plan::TagPlan| *self.plan.links[tag.link].name == name;
+        self.plan.tags.iter().filter(|(_, tag)| of(tag)).map(|(id, _)| id.index()).collect()
     }
 
     fn reading(&self, tag: usize) -> (Status, u64) {
@@ -67,8 +67,9 @@ impl Bench {
     /// Releases (cycles and skipped ones) and misses of each device's scans.
     fn beat(&self) -> BTreeMap<String, (Vec<u64>, u64)> {
         let mut beat: BTreeMap<String, (Vec<u64>, u64)> = BTreeMap::new();
-        for (scan, counts) in self.plan.scans.iter().zip(&self.floor.counters.scans) {
-            let entry = beat.entry(self.plan.links[scan.link.index()].name.to_string()).or_default();
+        for (id, scan) in self.plan.scans.iter() {
+            let counts = self.floor.counters.scan(id);
+            let entry = beat.entry(self.plan.links[scan.link].name.to_string()).or_default();
             entry.0.push(counts.cycles.get() + counts.skipped.get());
             entry.1 += counts.deadline_misses.get();
         }
@@ -86,7 +87,8 @@ impl Bench {
         let counters = &self.floor.counters;
         assert_eq!(counters.produced(), delivered + counters.dropped());
         assert!(missing <= counters.dropped());
-        for (link, c) in self.plan.links.iter().zip(&counters.links) {
+        for (id, link) in self.plan.links.iter() {
+            let c = counters.link(id);
             let ended = c.replies.get() + c.exceptions.get() + c.timeouts.get() + c.aborted.get();
             assert_eq!(c.requests.get(), ended, "{}: every request ends in one way", link.name);
         }
@@ -130,7 +132,7 @@ fn a_device_that_misbehaves_costs_its_own_tags_and_nobody_elses() {
     .unwrap();
     let site = Site::of(&plant, &GatewaySettings { timeout: TIMEOUT, ..GatewaySettings::default() });
     let bench = Bench::start(&site);
-    let everyone: Vec<usize> = (0..bench.plan.tags.len()).collect();
+    let everyone: Vec<usize> = bench.plan.tags.ids().map(|id| id.index()).collect();
     crate::rig::wait_until("every tag is good", Duration::from_secs(5), || bench.all_good(&everyone));
     std::thread::sleep(Duration::from_millis(500));
 
@@ -147,7 +149,7 @@ fn a_device_that_misbehaves_costs_its_own_tags_and_nobody_elses() {
         for tag in &healthy_tags {
             let now = monotonic_now();
             let (status, t) = bench.reading(*tag);
-            assert_eq!(status, Status::GOOD, "{} of a healthy device", bench.plan.tags[*tag].name);
+            assert_eq!(status, Status::GOOD, "{} of a healthy device", bench.plan.tags[TagId(*tag as u32)].name);
             oldest = oldest.max(now.since(Nanos(t)));
         }
         std::thread::sleep(Duration::from_millis(3));
@@ -158,7 +160,7 @@ fn a_device_that_misbehaves_costs_its_own_tags_and_nobody_elses() {
         watched.assert_showed(&bench, *fault, *shows);
         let last = if *shows == Shows::Silence { Status::BAD_NO_COMMUNICATION } else { Status::BAD_DEVICE_FAILURE };
         for tag in &tags {
-            assert_eq!(bench.reading(*tag).0, last, "{fault}: {}", bench.plan.tags[*tag].name);
+            assert_eq!(bench.reading(*tag).0, last, "{fault}: {}", bench.plan.tags[TagId(*tag as u32)].name);
         }
         plant.set_fault(device, None);
     }
@@ -210,7 +212,7 @@ impl Watched {
                 && *last != Status::GOOD
                 && status != Status::GOOD
             {
-                assert_eq!(*held, time, "{}: a held value keeps its time", bench.plan.tags[*tag].name);
+                assert_eq!(*held, time, "{}: a held value keeps its time", bench.plan.tags[TagId(*tag as u32)].name);
             }
             if seen.last().is_none_or(|(last, _)| *last != status) {
                 seen.push((status, time));
@@ -220,7 +222,7 @@ impl Watched {
 
     fn assert_showed(&self, bench: &Bench, fault: Fault, shows: Shows) {
         for (tag, seen) in self.tags.iter().zip(&self.seen) {
-            let name = &bench.plan.tags[*tag].name;
+            let name = &bench.plan.tags[TagId(*tag as u32)].name;
             let told: Vec<Status> = seen.iter().map(|s| s.0).filter(|s| *s != Status::GOOD).collect();
             let allowed: &[&[Status]] = match shows {
                 // The request that is the third to go unanswered may be the first of its block.

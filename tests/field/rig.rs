@@ -195,7 +195,7 @@ impl Stored {
                 assert!(sequence.is_none_or(|last| item.sequence > last), "the order of one executor is kept");
                 sequence = Some(item.sequence);
                 stored.samples += 1;
-                let tag = &block.dictionary.tags[item.sample.tag().index()];
+                let tag = block.batch.names.tag(item.sample.tag()).unwrap();
                 let value = if item.sample.has_no_value() {
                     None
                 } else if item.sample.is_long() {

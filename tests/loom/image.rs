@@ -7,7 +7,7 @@
 #[path = "../../src/rt/image.rs"]
 mod image;
 
-#[allow(dead_code, reason = "a model uses a part of it")]
+#[allow(dead_code, unused_imports, reason = "a model uses a part of it")]
 #[path = "../../src/rt/pages.rs"]
 mod pages;
 

@@ -76,6 +76,42 @@ fn what_is_set_from_boot_on_is_what_the_script_sets() {
 }
 
 #[test]
+fn the_unit_restarts_what_stands_still() {
+    let unit = text("fieldbeat.service");
+    for line in ["Type=notify", "NotifyAccess=main", "WatchdogSec=10s", "Restart=always", "StartLimitIntervalSec=0"] {
+        assert!(unit.lines().any(|l| l == line), "fieldbeat.service lacks {line}");
+    }
+}
+
+#[test]
+fn the_tuned_profile_sets_what_the_script_sets() {
+    let (script, profile) = (text("fieldbeat-rt"), text("tuned/fieldbeat/tuned.conf"));
+    let value = |key: &str| profile.lines().find_map(|l| l.strip_prefix(key)?.strip_prefix('=')).map(str::to_owned);
+    let mut compared = 0;
+    for line in script.lines().filter_map(|l| l.trim().strip_prefix("set_to ")) {
+        let mut words = line.split_whitespace();
+        let (Some(path), Some(_), Some(wanted)) = (words.next(), words.next(), words.next()) else { panic!("{line}") };
+        if let Some(name) = path.strip_prefix("proc/sys/") {
+            let set = value(&name.replace('/', ".")).unwrap_or_else(|| panic!("tuned.conf lacks {name}"));
+            assert!(wanted.starts_with('"') || set == wanted, "{name}: {set}, the script has {wanted}");
+        } else if path.contains("scaling_governor") {
+            assert_eq!(value("governor").as_deref(), Some(wanted));
+        } else if path.contains("transparent_hugepage") {
+            assert_eq!(value("transparent_hugepages").as_deref(), Some(wanted));
+        } else if path.contains("workqueue") {
+            assert!(value("/sys/devices/virtual/workqueue/cpumask").is_some());
+        } else {
+            assert!(path.contains("proc/irq") || path == "\"$path\"", "tuned.conf has nothing for {path}");
+            continue;
+        }
+        compared += 1;
+    }
+    assert!(compared >= 6, "{compared}");
+    assert_eq!(value("irq_priority").as_deref(), Some("70"));
+    assert!(script.contains("FIELDBEAT_IRQ_PRIORITY:-70"));
+}
+
+#[test]
 fn the_readme_names_every_file() {
     let readme = text("README.md");
     for entry in fs::read_dir(rt_config("")).unwrap() {

@@ -194,3 +194,84 @@ fn a_setting_that_cannot_be_written_is_named_and_the_rest_is_done() {
     assert!(text.contains("proc/sys/kernel/timer_migration can't be written"), "{text}");
     assert_eq!(tree.get("proc/sys/vm/stat_interval"), "10");
 }
+
+/// A tree with two network interfaces, threaded interrupts, and a `chrt` that writes into it.
+fn with_irq_threads() -> Tree {
+    let tree = ordinary();
+    tree.set("sys/class/net/eth0/address", "0");
+    tree.set("sys/class/net/eth1/device/msi_irqs/41", "msi");
+    tree.set(
+        "proc/interrupts",
+        "           CPU0  CPU1\n  9:  1  2  IO-APIC  9-fasteoi  acpi\n 40: 1 2 PCI-MSI 1-edge eth0-rx-0\n 42: 1 2 GIC 7 eth1\nNMI: 0 0 Non-maskable interrupts",
+    );
+    for (pid, name) in [
+        (900, "irq/9-acpi"),
+        (940, "irq/40-eth0-rx-"),
+        (941, "irq/41-xyz"),
+        (942, "irq/42-eth1"),
+        (943, "irq/421-eth9"),
+    ] {
+        tree.set(&format!("proc/{pid}/comm"), name);
+        let zeros = "0 ".repeat(36);
+        // The fields from the state on: priority and policy are the 40th and 41st of the line.
+        tree.set(&format!("proc/{pid}/stat"), &format!("{pid} ({name}) S {zeros}50 1 0 0"));
+    }
+    let script = "#!/bin/sh\nf=$FIELDBEAT_ROOT/proc/$4/stat\nawk -v p=\"$3\" '{ $40 = p; print }' \"$f\" >\"$f.new\" && mv \"$f.new\" \"$f\"\n";
+    tree.set("bin/chrt", script);
+    let made = Command::new("chmod").arg("+x").arg(tree.root().join("bin/chrt")).status().unwrap();
+    assert!(made.success());
+    tree
+}
+
+fn run_with_chrt(tree: &Tree, args: &[&str]) -> Output {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/rt-config/fieldbeat-rt");
+    let path = format!("{}:{}", tree.root().join("bin").display(), std::env::var("PATH").unwrap());
+    Command::new("sh").arg(script).args(args).env("PATH", path).env("FIELDBEAT_ROOT", tree.root()).output().unwrap()
+}
+
+fn priority(tree: &Tree, pid: u32) -> String {
+    tree.get(&format!("proc/{pid}/stat")).split_whitespace().nth(39).unwrap().to_owned()
+}
+
+#[test]
+fn the_field_networks_interrupt_threads_are_raised_and_lowered_again() {
+    let tree = with_irq_threads();
+    let before = snapshot(&tree);
+    let output = run_with_chrt(&tree, &["apply", "--nics", "eth1", "--dry-run"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(snapshot(&tree), before);
+    let output = run_with_chrt(&tree, &["apply", "--nics", "eth1"]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("irq/42-eth1: priority 50 -> 70"), "{text}");
+    let priorities = |tree: &Tree| [900, 940, 941, 942, 943].map(|pid| priority(tree, pid));
+    assert_eq!(priorities(&tree), ["50", "50", "70", "70", "50"]);
+    let applied = snapshot(&tree);
+    assert_eq!(run_with_chrt(&tree, &["apply", "--nics", "eth1"]).stdout, b"");
+    assert_eq!(snapshot(&tree), applied);
+    let shown = run_with_chrt(&tree, &["show"]);
+    assert!(String::from_utf8_lossy(&shown.stdout).contains("irq/42-eth1: priority 70 (before: 50)"));
+    assert!(run_with_chrt(&tree, &["revert"]).status.success());
+    assert_eq!(snapshot(&tree), before);
+    // By the interrupt's own name, at another priority.
+    assert!(run_with_chrt(&tree, &["apply", "--nics", "eth0,eth1", "--irq-priority", "60"]).status.success());
+    assert_eq!(priorities(&tree), ["50", "60", "60", "60", "50"]);
+}
+
+#[test]
+fn wrong_interfaces_and_priorities_are_refused_before_anything_is_written() {
+    for (args, said) in [
+        (&["apply", "--nics", "eth7"][..], "no network interface eth7"),
+        (&["apply", "--nics", "../net/eth0"], "no network interface"),
+        (&["apply", "--nics", "eth0", "--irq-priority", "80"], "not between 51 and 79"),
+        (&["apply", "--irq-priority", "50"], "not between 51 and 79"),
+        (&["apply", "--irq-priority", "high"], "not between 51 and 79"),
+    ] {
+        let tree = with_irq_threads();
+        let before = snapshot(&tree);
+        let output = run_with_chrt(&tree, args);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(2) && text.contains(said), "{args:?}: {text}");
+        assert_eq!(snapshot(&tree), before);
+    }
+}

@@ -191,6 +191,7 @@ fn a_minimal_gateway_has_its_defaults() {
     assert_eq!(config.journal, journal);
     assert_eq!(config.metrics.listen, Some("127.0.0.1:9464".parse().unwrap()));
     assert_eq!(config.outputs, []);
+    assert_eq!(config.watchdog, WatchdogConfig::default());
 }
 
 /// A gateway file with every key.
@@ -207,6 +208,11 @@ max_bytes = "500MB"
 commit_ms = 50
 [metrics]
 listen = "off"
+[watchdog]
+executor_stall_s = 5
+journal_stall_s = 60
+device = "/dev/watchdog1"
+timeout_s = 30
 [outputs.local]
 type = "mqtt"
 url = "mqtt://[::1]"
@@ -236,6 +242,12 @@ fn a_gateway_file_is_read_with_everything_it_says() {
     assert_eq!(config.realtime, RealtimeConfig { cores: Some(vec![2, 3]), priority: 70, guard });
     assert_eq!((config.journal.bytes_max, config.journal.commit), (500_000_000, Nanos::from_millis(50)));
     assert_eq!(config.metrics.listen, None);
+    let watchdog = WatchdogConfig {
+        executor_stall: Nanos::from_millis(5_000),
+        journal_stall: Nanos::from_millis(60_000),
+        hardware: Some(HardwareWatchdogConfig { device: "/dev/watchdog1".into(), timeout_s: 30 }),
+    };
+    assert_eq!(config.watchdog, watchdog);
     let local = MqttConfig {
         host: "::1".into(),
         port: 1883,
@@ -274,5 +286,5 @@ fn a_gateway_file_is_read_with_everything_it_says() {
     };
     let outputs: Vec<(&str, u32, &OutputKind)> =
         config.outputs.iter().map(|output| (&*output.name, output.source.line, &output.kind)).collect();
-    assert_eq!(outputs, [("local", 14, &OutputKind::Mqtt(local)), ("cloud", 17, &OutputKind::Mqtt(cloud))]);
+    assert_eq!(outputs, [("local", 19, &OutputKind::Mqtt(local)), ("cloud", 22, &OutputKind::Mqtt(cloud))]);
 }

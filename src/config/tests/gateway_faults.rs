@@ -62,8 +62,25 @@ fn settings_outside_their_range_are_refused() {
         ),
         (
             "[metric]\nlisten = \"off\"",
-            "3:2: error: the key \"metric\" is unknown; allowed: gateway, realtime, journal, metrics, outputs (did you mean \"metrics\"?)",
+            "3:2: error: the key \"metric\" is unknown; allowed: gateway, realtime, journal, metrics, watchdog, outputs (did you mean \"metrics\"?)",
         ),
+        (
+            "[watchdog]\nexecutor_stall_s = 0",
+            "4:20: error: [watchdog]: executor_stall_s is 0; allowed: a whole number from 1 to 60 s",
+        ),
+        (
+            "[watchdog]\njournal_stall_s = 4",
+            "4:19: error: [watchdog]: journal_stall_s is 4; allowed: a whole number from 5 to 3600 s",
+        ),
+        (
+            "[watchdog]\ndevice = \"/dev/watchdog\"\ntimeout_s = 4",
+            "5:13: error: [watchdog]: timeout_s is 4; allowed: a whole number from 5 to 600 s",
+        ),
+        (
+            "[watchdog]\ntimeout_s = 10",
+            "4:13: error: [watchdog]: timeout_s without device; name the hardware watchdog: device = \"/dev/watchdog0\"",
+        ),
+        ("[watchdog]\ndevice = \"\"", "4:10: error: [watchdog]: device is \"\"; allowed: a path"),
         ("[journal]\npath = 1979-05-27", "4:8: error: [journal]: path is a date; allowed: a path"),
     ] {
         assert_eq!(toml_fault(&format!("{MINIMAL}{lines}\n")), format!("fieldbeat.toml:{told}"));

@@ -247,3 +247,21 @@ fn the_thread_ends_after_the_last_ring_while_reloads_race_it() {
     let got: Vec<_> = batches.iter().flat_map(|b| b.slots.iter().map(|s| s.tag).collect::<Vec<_>>()).collect();
     assert_eq!(got, (0..=changes).collect::<Vec<_>>());
 }
+
+#[test]
+fn a_hub_that_never_sleeps_takes_no_change_for_the_end() {
+    // Enough of them that some fall right between two looks of the hub.
+    let changes = 200_000u32;
+    let (Changing { mut hub, next, batches }, mut ring) = Changing::new(8, changes as usize);
+    let names = names("n");
+    let rounds = std::thread::spawn(move || while hub.round(Nanos::ZERO, clock_pair) {});
+    for change in 0..changes {
+        ring.push(sample(change)).unwrap();
+        let (producer, consumer) = RingBuffer::new(8);
+        next.send(NextRing { executor: ExecutorId(0), ring: consumer, names: names.clone() }).unwrap();
+        ring = producer;
+    }
+    drop(ring);
+    rounds.join().unwrap();
+    assert_eq!(batches.iter().map(|b| b.samples).sum::<u32>(), changes);
+}

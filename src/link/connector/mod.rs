@@ -55,8 +55,11 @@ pub struct Target {
 
 /// What is asked of a running connector.
 ///
-/// It is told *before* the executor takes up the plan that brings the change: a connection that the executor gives
-/// back for it is then understood.
+/// A connection knows nothing of plans: which target it leads to, only the order of things tells. So that no
+/// executor takes the old target's connection for the new one's, or the reverse, a link that changes while its
+/// executor runs is removed first; after [`Connector::flush`] nothing of it is on its way any more but what is in the
+/// ring; the executor empties that, gives back what it has of the link, and takes up the new plan; then the link is
+/// added with its new target. [`Command::Retarget`] alone is for a link whose plan is the same at either target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// A link to be kept connected. Its id may have been another link's, even one whose connection is still out:
@@ -77,7 +80,13 @@ pub struct Gone;
 /// A running connector. Stops and closes everything when told and joined.
 pub struct Connector {
     thread: JoinHandle<()>,
-    commands: Sender<Command>,
+    commands: Sender<Told>,
+}
+
+enum Told {
+    Do(Command),
+    /// Answered when all that was told before is done.
+    Flush(Sender<()>),
 }
 
 impl Target {
@@ -136,7 +145,17 @@ impl Connector {
     /// # Errors
     /// When its thread has ended.
     pub fn tell(&self, command: Command) -> Result<(), Gone> {
-        self.commands.send(command).map_err(|_| Gone)
+        self.commands.send(Told::Do(command)).map_err(|_| Gone)
+    }
+
+    /// Waits until all that was told so far is done: no connection that it forbids is handed out any more.
+    ///
+    /// # Errors
+    /// When its thread has ended, or stops.
+    pub fn flush(&self) -> Result<(), Gone> {
+        let (done, is_done) = bounded(1);
+        self.commands.send(Told::Flush(done)).map_err(|_| Gone)?;
+        is_done.recv().map_err(|_| Gone)
     }
 
     /// Waits for its end; the executors must have been told to stop. A name that is still being resolved, or a
@@ -146,9 +165,20 @@ impl Connector {
     }
 }
 
-fn run(mut steps: Steps<Crew>, commands: &Receiver<Command>, stop: &AtomicBool) {
+fn run(mut steps: Steps<Crew>, commands: &Receiver<Told>, stop: &AtomicBool) {
+    let mut flushed = Vec::new();
     while !stop.load(Ordering::Relaxed) {
-        let due = steps.step(monotonic_now(), commands.try_iter());
+        let told = commands.try_iter().filter_map(|told| match told {
+            Told::Do(command) => Some(command),
+            Told::Flush(done) => {
+                flushed.push(done);
+                None
+            }
+        });
+        let due = steps.step(monotonic_now(), told);
+        for done in flushed.drain(..) {
+            let _ = done.send(());
+        }
         let pause = due.since(monotonic_now()).min(CONNECT_POLL);
         let mut woken = Select::new();
         woken.recv(commands);
@@ -157,6 +187,8 @@ fn run(mut steps: Steps<Crew>, commands: &Receiver<Command>, stop: &AtomicBool) 
     }
     // The executors give back what they hold, then drop their ends.
     while !steps.end() {
+        // Whoever waits for a flush is let go.
+        commands.try_iter().for_each(drop);
         thread::sleep(Duration::from_millis(2));
     }
 }

@@ -210,10 +210,12 @@ impl<D: Dialer> Steps<D> {
             return;
         }
         entry.backoff.lived(now.since(since));
-        entry.state = State::Waiting { until: now + entry.backoff.next(&mut self.rng) };
-        if reason != CloseReason::Removed {
-            entry.teller.trouble(lost_text(reason));
+        if reason == CloseReason::Removed {
+            entry.state = State::Waiting { until: now + entry.backoff.same(&mut self.rng) };
+            return;
         }
+        entry.state = State::Waiting { until: now + entry.backoff.next(&mut self.rng) };
+        entry.teller.trouble(lost_text(reason));
     }
 
     fn settle(&mut self, now: Nanos, outcome: Outcome) {

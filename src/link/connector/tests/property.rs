@@ -77,12 +77,6 @@ impl Bench {
         let mut links: Vec<LinkId> = dialed.open.values().map(|(link, _)| *link).collect();
         links.sort_unstable();
         assert!(links.windows(2).all(|pair| pair[0] != pair[1]), "two connections of a link: {:?}", dialed.open);
-        let noted: Vec<LinkId> = self.notes.lock().unwrap().keys().copied().collect();
-        assert!(links.iter().all(|link| noted.contains(link) || self.is_removed(*link)));
-    }
-
-    fn is_removed(&self, link: LinkId) -> bool {
-        !self.notes.lock().unwrap().contains_key(&link)
     }
 
     /// As an executor does that has taken up the plan: it keeps only what the plan has.

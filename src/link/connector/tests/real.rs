@@ -71,7 +71,8 @@ fn a_running_connector_takes_links_moves_them_and_lets_them_go() {
     handed(&mut side, 3);
 
     connector.tell(Command::Remove { link }).unwrap();
-    until("the note is gone", || notes.lock().unwrap().is_empty().then_some(()));
+    connector.flush().unwrap();
+    assert!(notes.lock().unwrap().is_empty(), "what was told before the flush is done");
     assert!(!is_closed(&at_second));
     side.give_back(link, CloseReason::Removed);
     until("the last connection is closed", || is_closed(&at_second).then_some(()));
@@ -83,6 +84,8 @@ fn a_running_connector_takes_links_moves_them_and_lets_them_go() {
     let in_ring = accepted(&second);
     until("it is in the ring", || (side.connected.slots() == 1).then_some(()));
     stop.store(true, Ordering::Relaxed);
+    until("a connector that stops lets go of who waits", || connector.flush().err());
+    assert!(!is_closed(&in_ring), "the executor is still there");
     drop(side);
     connector.join();
     until("closed at the end", || is_closed(&in_ring).then_some(()));

@@ -135,28 +135,57 @@ fn notes_tell_the_trouble_and_count_until_it_is_mended() {
     bench.stop();
 }
 
-/// What a closure writes to the log of its thread, a line each.
-fn logged(body: impl FnOnce()) -> Vec<String> {
-    let lines = Arc::new(std::sync::Mutex::new(Vec::new()));
-    let writer = lines.clone();
-    let subscriber =
-        tracing_subscriber::fmt().without_time().with_ansi(false).with_writer(move || Lines(writer.clone()));
-    tracing::subscriber::with_default(subscriber.finish(), body);
-    let bytes = lines.lock().unwrap().clone();
-    String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
+thread_local! {
+    /// What this thread logged, a line each, while someone wants to know.
+    static LOGGED: std::cell::RefCell<Option<Vec<String>>> = const { std::cell::RefCell::new(None) };
 }
 
-struct Lines(Arc<std::sync::Mutex<Vec<u8>>>);
+/// One for the whole process: a subscriber of one thread only can lose lines that other threads log at its start.
+struct Logbook;
 
-impl std::io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
+struct Words(String);
+
+impl tracing::field::Visit for Words {
+    fn record_debug(&mut self, _: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+        self.0.push_str(&format!(" {value:?}"));
+    }
+}
+
+impl tracing::Subscriber for Logbook {
+    fn register_callsite(&self, _: &'static tracing::Metadata<'static>) -> tracing::subscriber::Interest {
+        tracing::subscriber::Interest::sometimes()
     }
 
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        LOGGED.with_borrow(Option::is_some)
     }
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut words = Words(event.metadata().level().to_string());
+        event.record(&mut words);
+        LOGGED.with_borrow_mut(|logged| logged.iter_mut().for_each(|lines| lines.push(words.0.clone())));
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+/// What a closure writes to the log, a line each.
+fn logged(body: impl FnOnce()) -> Vec<String> {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| tracing::subscriber::set_global_default(Logbook).expect("no other test sets one"));
+    LOGGED.set(Some(Vec::new()));
+    body();
+    LOGGED.take().unwrap_or_default()
 }
 
 #[test]

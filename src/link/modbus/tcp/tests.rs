@@ -170,6 +170,7 @@ fn bench(links: Vec<(Vec<u16>, Script)>, stall: Option<(u64, u64)>) -> Bench {
         realtime: RealtimeConfig { cores: None, priority: 80, guard: Guard::Auto },
         journal: JournalConfig { path: "journal".into(), bytes_max: 1 << 30, commit: Nanos::from_millis(100) },
         metrics: MetricsConfig { listen: None },
+        watchdog: crate::config::WatchdogConfig::default(),
         outputs: vec![],
         links: vec![],
         groups: vec![GroupConfig {

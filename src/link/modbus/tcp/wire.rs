@@ -10,7 +10,9 @@ use crate::tag::{Nanos, Status, ValueType};
 impl ModbusTcp {
     pub(super) fn free_slot(&self) -> Option<usize> {
         let pipeline = usize::from(self.plan.config.pipeline).min(MODBUS_PIPELINE_MAX);
-        self.in_flight[..pipeline].iter().position(Option::is_none)
+        // Counted in all slots: under an earlier plan more may have been allowed, and these are still out.
+        let out = self.in_flight.iter().flatten().count();
+        if out < pipeline { self.in_flight.iter().position(Option::is_none) } else { None }
     }
 
     /// Sends one queued request if a slot and the socket allow. False: nothing more to send now.

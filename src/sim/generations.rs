@@ -1,0 +1,107 @@
+//! The plans of a run, one after the other, and which tag each id stood for under each.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::device::Meaning;
+use super::model::host_number;
+use crate::config::{Config, FieldType, LinkProtocol, TagAddress, TagConfig};
+use crate::plan::{LinkProtocolPlan, Plan};
+use crate::tag::{Dictionary, DictionaryTag, GroupId, Id, LinkId, TagId};
+
+/// A tag as long as it is the same one: over plans, until it leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Life(pub usize);
+
+/// One plan.
+pub struct Generation {
+    pub config: Rc<Config>,
+    pub plan: Arc<Plan>,
+    pub names: Arc<Dictionary>,
+    /// By TagId: its life, and its place in the configuration.
+    tags: Vec<Option<(Life, usize)>>,
+    /// By LinkId: its place in the configuration, and its tags.
+    links: Vec<usize>,
+    by_link: Vec<Vec<TagId>>,
+}
+
+/// Not every bit pattern is a value of the tag's type.
+pub fn may_be_no_value(tag: &TagConfig) -> bool {
+    let TagAddress::Modbus(address) = &tag.address;
+    matches!(address.field, FieldType::Bcd { .. })
+}
+
+fn dictionary(plan: &Plan) -> Dictionary {
+    let tag = |id: usize| {
+        let tag = plan.tags.get(TagId::from_index(id));
+        tag.map_or_else(DictionaryTag::default, |tag| DictionaryTag {
+            name: tag.name.to_string(),
+            ty: tag.ty.code(),
+            unit: tag.unit.to_string(),
+        })
+    };
+    let group = |id: usize| plan.groups.get(GroupId::from_index(id)).map_or_else(String::new, |g| g.name.to_string());
+    Dictionary {
+        gateway: "sim".to_owned(),
+        tags: (0..plan.tags.end()).map(tag).collect(),
+        groups: (0..plan.groups.end()).map(group).collect(),
+    }
+}
+
+impl Generation {
+    /// `lives`: how many tags there were so far; those that are new are counted in.
+    pub fn new(config: Config, plan: Arc<Plan>, old: Option<&Generation>, lives: &mut usize) -> Generation {
+        let mut life = |id: TagId| {
+            let name = &plan.tags[id].name;
+            let at = config.tags.iter().position(|tag| tag.name == **name)?;
+            let kept = old.filter(|old| old.plan.tags.get(id).is_some_and(|tag| tag.name == *name));
+            let life = kept.and_then(|old| old.tag(id)).map(|(life, _)| life).unwrap_or_else(|| {
+                *lives += 1;
+                Life(*lives - 1)
+            });
+            Some((life, at))
+        };
+        let mut tags = vec![None; plan.tags.end()];
+        plan.tags.ids().for_each(|id| tags[id.index()] = life(id));
+        let mut links = vec![usize::MAX; plan.links.end()];
+        for (id, link) in plan.links.iter() {
+            links[id.index()] = config.links.iter().position(|l| l.name == *link.name).unwrap_or(usize::MAX);
+        }
+        let names = Arc::new(dictionary(&plan));
+        let mut by_link = vec![Vec::new(); plan.links.end()];
+        plan.tags.iter().for_each(|(id, tag)| by_link[tag.link.index()].push(id));
+        Generation { config: Rc::new(config), plan, names, tags, links, by_link }
+    }
+
+    pub fn tag(&self, id: TagId) -> Option<(Life, &TagConfig)> {
+        self.tags.get(id.index()).copied().flatten().map(|(life, at)| (life, &self.config.tags[at]))
+    }
+
+    /// The tags of a link that an answer of that meaning may concern: all, or those whose value may be none.
+    pub fn of_link(&self, link: LinkId, meaning: Meaning) -> impl Iterator<Item = (Life, &TagConfig)> {
+        let all = matches!(meaning, Meaning::Exception(_));
+        let of_link = self.by_link.get(link.index()).map_or(&[][..], |tags| &tags[..]);
+        let (life, config) = (&self.tags, &self.config);
+        let found = of_link.iter().filter_map(move |id| life[id.index()]).map(|(life, at)| (life, &config.tags[at]));
+        found.filter(move |(_, tag)| all || may_be_no_value(tag))
+    }
+
+    /// The host of a link's device.
+    pub fn host(&self, link: LinkId) -> u32 {
+        let at = self.links.get(link.index()).and_then(|at| self.config.links.get(*at));
+        let number = at.and_then(|link| {
+            let LinkProtocol::ModbusTcp(modbus) = &link.protocol;
+            host_number(&modbus.host)
+        });
+        number.unwrap_or(u32::MAX)
+    }
+
+    /// Whether all that a link may be asked in its shortest period fits into half of it.
+    pub fn has_room(&self, link: LinkId) -> bool {
+        let LinkProtocolPlan::ModbusTcp(modbus) = &self.plan.links[link].protocol;
+        let shortest = modbus.blocks().iter().map(|r| self.plan.groups[r.group].period.0).min().unwrap_or(0);
+        // The executor's own time: a wake-up, the calls, and other links' work in between.
+        let each = modbus.config.reply_expected.0 + 150_000 * self.plan.links.len() as u64;
+        modbus.blocks().len() as u64 * each <= shortest / 2
+    }
+}

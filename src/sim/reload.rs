@@ -1,0 +1,217 @@
+//! Reloads at any moment: the configuration is changed as people change it, and the new plan is brought to the
+//! executors as the gateway brings it.
+
+use std::sync::Arc;
+
+use fastrand::Rng;
+use rtrb::{Consumer, RingBuffer};
+
+use super::model::Model;
+use super::run::Parts;
+use super::scenario::{Scenario, load};
+use crate::config::Config;
+use crate::link::connector::{Command, Target};
+use crate::plan::{self, Base, Change, Plan, UsedIds};
+use crate::rt::{Adoption, Counters, Image, LinkChange};
+use crate::tag::{ExecutorId, LinkId, Sample, Status, TagId};
+
+/// A plan whose ids someone may still read is as old as this at most.
+const RECENT_NS: u64 = 10_000_000_000;
+/// Models that someone goes back to.
+const PAST_MAX: usize = 4;
+
+/// What comes of one reload for one executor.
+pub struct ForExecutor<L> {
+    pub executor: ExecutorId,
+    pub adoption: Box<Adoption<L>>,
+    pub ring: Consumer<Sample>,
+    pub commands: Vec<Command>,
+}
+
+/// One reload.
+pub struct Reload<L> {
+    pub config: Config,
+    pub plan: Arc<Plan>,
+    pub changes: Vec<(LinkId, Change)>,
+    pub target: u32,
+    pub executors: Vec<ForExecutor<L>>,
+}
+
+/// Whoever changes the configuration.
+pub struct Reloads {
+    model: Model,
+    past: Vec<Model>,
+    plan: Arc<Plan>,
+    /// Earlier plans, and when the next one took their place.
+    replaced: Vec<(u64, Arc<Plan>)>,
+    target: u32,
+    pause_ns: u64,
+    ring_slots: usize,
+    rng: Rng,
+    /// When the next reload begins.
+    pub next: u64,
+    /// Executors that have not taken up the newest plan.
+    pub waiting: usize,
+    pub count: u64,
+    pub refused: u64,
+}
+
+impl Reloads {
+    pub fn new(scenario: &Scenario, mut rng: Rng) -> Reloads {
+        let pause_ns = scenario.reload_pause_ns;
+        Reloads {
+            model: scenario.model.clone(),
+            past: vec![scenario.model.clone()],
+            plan: Arc::new(scenario.plan.clone()),
+            replaced: Vec::new(),
+            target: 0,
+            pause_ns,
+            ring_slots: scenario.ring_slots,
+            next: if pause_ns == 0 { u64::MAX } else { rng.u64(..pause_ns) },
+            rng,
+            waiting: 0,
+            count: 0,
+            refused: 0,
+        }
+    }
+
+    /// An executor has taken up the newest plan at `now`; after the last of them, the next reload may come.
+    pub fn adopted(&mut self, now: u64) {
+        self.waiting = self.waiting.saturating_sub(1);
+        if self.waiting == 0 {
+            self.pause(now);
+        }
+    }
+
+    fn pause(&mut self, now: u64) {
+        self.next = now + if self.rng.u8(..4) == 0 { 0 } else { self.rng.u64(..self.pause_ns) };
+    }
+
+    /// Begins a reload; `None`: the new configuration was refused, and the old plan runs on.
+    ///
+    /// # Errors
+    /// What a plan must not do.
+    pub fn begin<P: Parts>(
+        &mut self,
+        now: u64,
+        parts: &P,
+        image: &Image,
+        counters: &Counters,
+    ) -> Result<Option<Reload<P::Link>>, String> {
+        self.replaced.retain(|(at, _)| at + RECENT_NS > now);
+        let mut model = self.model.clone();
+        model.change(&self.past, &mut self.rng);
+        let config = load(&model.text())?;
+        let recent: Vec<Arc<Plan>> = self.replaced.iter().map(|(_, plan)| plan.clone()).collect();
+        let long_fits = |id: TagId, bytes| image.long_fits(id.index(), bytes);
+        let resting: Vec<UsedIds> = recent.iter().map(|plan| UsedIds::of(plan)).collect();
+        let base = Base { plan: &self.plan, resting: parts.resting(&resting), long_fits: &long_fits };
+        let new = match plan::rebuild(&config, &base) {
+            Ok(planned) => Arc::new(planned.plan),
+            Err(_) => {
+                self.refused += 1;
+                self.pause(now);
+                return Ok(None);
+            }
+        };
+        self.check_ids(&new, &recent)?;
+        if self.past.len() == PAST_MAX {
+            self.past.remove(self.rng.usize(..PAST_MAX));
+        }
+        self.past.push(std::mem::replace(&mut self.model, model));
+        let old = std::mem::replace(&mut self.plan, new.clone());
+        self.replaced.push((now, old.clone()));
+        self.target += 1;
+        self.count += 1;
+
+        counters.prepare(&new, &old);
+        for (id, tag) in new.tags.iter().filter(|(id, _)| !old.tags.contains(*id)) {
+            image.prepare(id.index(), tag.ty.long_bytes_max(), Status::BAD_WAITING_FOR_INITIAL_DATA.0);
+        }
+        let changes = plan::changes(&old, &new);
+        let mut executors = Vec::new();
+        for (at, executor) in new.executors.iter().enumerate() {
+            let id = ExecutorId(at as u16);
+            let of_executor = |link: LinkId| {
+                new.links.get(link).or_else(|| old.links.get(link)).is_some_and(|link| link.executor == id)
+            };
+            let own: Vec<(LinkId, Change)> = changes.iter().filter(|(link, _)| of_executor(*link)).copied().collect();
+            if own.is_empty() && executor.releases == old.executors[at].releases {
+                continue;
+            }
+            let commands = own.iter().filter_map(|(link, change)| self.command(*link, *change, &new)).collect();
+            let links = own.iter().map(|(link, change)| LinkChange {
+                id: *link,
+                link: match change {
+                    Change::Work => Some(Box::new(parts.following(*link, &new, &old))),
+                    Change::Target | Change::New => Some(Box::new(parts.link(*link, &new))),
+                    Change::Gone => None,
+                },
+                takes_over: *change == Change::Work,
+                target: self.target,
+            });
+            let (samples, ring) = RingBuffer::new(self.ring_slots);
+            let adoption = Box::new(Adoption::new(id, &old, &new, links.collect(), samples));
+            executors.push(ForExecutor { executor: id, adoption, ring, commands });
+        }
+        self.waiting = executors.len();
+        if self.waiting == 0 {
+            self.pause(now);
+        } else {
+            self.next = u64::MAX;
+        }
+        Ok(Some(Reload { config, plan: new, changes, target: self.target, executors }))
+    }
+
+    fn command(&self, link: LinkId, change: Change, new: &Plan) -> Option<Command> {
+        match change {
+            Change::New => Some(Command::add(new, link, self.target)),
+            Change::Target => {
+                Some(Command::Retarget { link, target: Target::of(&new.links[link].protocol, self.target) })
+            }
+            Change::Gone => Some(Command::Remove { link }),
+            Change::Work => None,
+        }
+    }
+
+    /// What stays keeps its id, and no id means two things within a short time.
+    fn check_ids(&self, new: &Plan, recent: &[Arc<Plan>]) -> Result<(), String> {
+        let old = &self.plan;
+        for (id, tag) in new.tags.iter() {
+            let same = |plan: &Plan| {
+                plan.tags.get(id).is_none_or(|was| {
+                    (&was.name, was.link, was.ty, &was.unit) == (&tag.name, tag.link, tag.ty, &tag.unit)
+                })
+            };
+            if !same(old) || !recent.iter().all(|plan| same(plan)) {
+                return Err(format!("tag \"{}\" gets the id {} too soon after another", tag.name, id.0));
+            }
+        }
+        for (id, link) in new.links.iter() {
+            let same = |plan: &Plan| plan.links.get(id).is_none_or(|was| was.name == link.name);
+            if !same(old) || !recent.iter().all(|plan| same(plan)) {
+                return Err(format!("link \"{}\" gets the id {} too soon after another", link.name, id.0));
+            }
+            let moved =
+                old.links.iter().any(|(was, o)| o.name == link.name && (was != id || o.executor != link.executor));
+            if moved {
+                return Err(format!("link \"{}\" stays and gets another id or executor", link.name));
+            }
+        }
+        for (id, tag) in old.tags.iter() {
+            let again = new.tags.iter().find(|(_, n)| n.name == tag.name);
+            let stays = again.filter(|(_, n)| (n.link, n.ty, &n.unit) == (tag.link, tag.ty, &tag.unit));
+            if stays.is_some_and(|(now, _)| now != id) {
+                return Err(format!("tag \"{}\" stays and gets another id", tag.name));
+            }
+        }
+        for (id, scan) in new.scans.iter() {
+            let same =
+                |plan: &Plan| plan.scans.get(id).is_none_or(|was| (was.group, was.link) == (scan.group, scan.link));
+            if !same(old) || !recent.iter().all(|plan| same(plan)) {
+                return Err(format!("scan {} means another group or link too soon", id.0));
+            }
+        }
+        Ok(())
+    }
+}

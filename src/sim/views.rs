@@ -1,0 +1,107 @@
+//! What each link may ask, of whom, and how often at once: by the plan that its executor has.
+
+use super::memory::Area;
+use super::model::host_number;
+use crate::plan::{Change, LinkProtocolPlan, Plan};
+use crate::tag::{ById, ExecutorId, LinkId};
+
+/// A connection that takes no bytes is given up within this.
+const REST_NS: u64 = 60_000_000_000;
+
+/// One link under one plan.
+#[derive(Debug, Clone)]
+pub struct View {
+    pub host: u32,
+    /// See [`crate::rt::LinkChange::target`].
+    pub target: u32,
+    pub pipeline: usize,
+    pub timeout: u64,
+    pub expected: u64,
+    areas: Vec<Area>,
+}
+
+/// Of one executor's links.
+#[derive(Debug, Clone, Default)]
+pub struct Views {
+    now: ById<LinkId, View>,
+    /// Under a plan that is on its way.
+    coming: Option<ById<LinkId, View>>,
+    /// Under earlier plans, and when they ended: the rest of a request that was begun may follow.
+    before: Vec<(u64, ById<LinkId, View>)>,
+}
+
+impl View {
+    fn of(plan: &Plan, link: LinkId, target: u32) -> View {
+        let LinkProtocolPlan::ModbusTcp(modbus) = &plan.links[link].protocol;
+        let area = |r: &crate::plan::ModbusRequest| Area {
+            unit: modbus.units[usize::from(r.unit)].0,
+            table: r.table,
+            first: r.first,
+            count: r.count,
+        };
+        View {
+            host: host_number(&modbus.config.host).unwrap_or(u32::MAX),
+            target,
+            pipeline: usize::from(modbus.config.pipeline),
+            timeout: modbus.config.timeout.0,
+            expected: modbus.config.reply_expected.0,
+            areas: modbus.requests.iter().map(area).collect(),
+        }
+    }
+}
+
+impl Views {
+    pub fn new(plan: &Plan, executor: ExecutorId) -> Views {
+        let own = plan.executors[executor.index()].links.iter();
+        Views { now: own.map(|link| (*link, View::of(plan, *link, 0))).collect(), ..Views::default() }
+    }
+
+    /// A plan is on its way to the executor.
+    pub fn announce(&mut self, plan: &Plan, executor: ExecutorId, changes: &[(LinkId, Change)], target: u32) {
+        let own = plan.executors[executor.index()].links.iter();
+        let view = |link: &LinkId| {
+            let change = changes.iter().find(|(id, _)| id == link).map(|(_, change)| *change);
+            let stays = self.now.get(*link).filter(|_| !matches!(change, Some(Change::New | Change::Target)));
+            (*link, View::of(plan, *link, stays.map_or(target, |view| view.target)))
+        };
+        self.coming = Some(own.map(view).collect());
+    }
+
+    /// The executor has it.
+    pub fn adopt(&mut self, at: u64) {
+        if let Some(coming) = self.coming.take() {
+            self.before.retain(|(end, _)| end + REST_NS > at);
+            self.before.push((at, std::mem::replace(&mut self.now, coming)));
+        }
+    }
+
+    fn both(&self, link: LinkId) -> impl Iterator<Item = &View> {
+        let coming = self.coming.as_ref().and_then(|coming| coming.get(link));
+        self.now.get(link).into_iter().chain(coming)
+    }
+
+    /// Whether a connection to this place of the link is one that it uses, now or soon.
+    pub fn wants(&self, link: LinkId, target: u32) -> bool {
+        self.both(link).any(|view| view.target == target)
+    }
+
+    /// The link uses a connection to this place, and a plan that is on its way does not change that.
+    pub fn keeps(&self, link: LinkId, target: u32) -> bool {
+        let kept = |views: &ById<LinkId, View>| views.get(link).is_some_and(|view| view.target == target);
+        kept(&self.now) && self.coming.as_ref().is_none_or(kept)
+    }
+
+    /// The view by which a request is right that was begun at `begun` on a connection to `target`.
+    pub fn allows(&self, link: LinkId, target: u32, area: Area, begun: u64) -> Option<View> {
+        let late = self.before.iter().filter(|(end, _)| begun <= *end).filter_map(|(_, views)| views.get(link));
+        let mut fitting =
+            self.both(link).chain(late).filter(|view| view.target == target && view.areas.contains(&area));
+        let mut found = fitting.next()?.clone();
+        // On the way from one plan to another either may hold already.
+        for other in self.both(link) {
+            found.pipeline = found.pipeline.max(other.pipeline);
+            found.timeout = found.timeout.min(other.timeout);
+        }
+        Some(found)
+    }
+}

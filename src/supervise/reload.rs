@@ -1,0 +1,217 @@
+//! Reload: what the files say now becomes the plan that runs, or the plan that runs stays.
+
+use std::fmt::Display;
+use std::path::Path;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use super::gateway::{Gateway, dictionary};
+use super::watch::Watch;
+use crate::config::{Config, Loaded};
+use crate::hub::{self, NextRing};
+use crate::limits::{IDS_REST, RELOAD_POLL};
+use crate::plan::{self, Admission, Base, Change, Plan, Planned, UsedIds};
+use crate::serve::Severity;
+use crate::tag::{ById, Id, LinkId, TagId};
+
+/// The name of the condition under which a refused configuration shows on `/health`.
+const PART: &str = "configuration";
+
+/// How long an executor's adoption is waited for before other work is looked after.
+const ADOPTION_LOOK: Duration = Duration::from_millis(50);
+
+/// What a gateway keeps to be able to reload.
+pub(super) struct Reload {
+    watch: Option<Watch>,
+    /// As it runs, but for what the tag files say.
+    config: Config,
+    /// Plans before the one that runs, whose ids rest.
+    resting: Vec<Rest>,
+    /// How many plans were adopted.
+    number: u32,
+    /// The gateway's own file has changed, which was told.
+    told_of_gateway_file: bool,
+    /// Found, and not yet begun.
+    waiting: Option<Loaded>,
+    changing: Option<Changing>,
+}
+
+/// The ids of a plan that ran before. They rest until nobody can read by it any more.
+struct Rest {
+    since: Instant,
+    plan: Weak<Plan>,
+    ids: UsedIds,
+}
+
+/// A change that executors have yet to adopt.
+struct Changing {
+    old: Arc<Plan>,
+    new: Arc<Plan>,
+    changes: Vec<(LinkId, Change)>,
+    admission: Admission,
+}
+
+impl Reload {
+    pub fn new(config: &Config) -> Reload {
+        let config = Config { links: Vec::new(), groups: Vec::new(), tags: Vec::new(), ..config.clone() };
+        Reload {
+            watch: None,
+            config,
+            resting: Vec::new(),
+            number: 0,
+            told_of_gateway_file: false,
+            waiting: None,
+            changing: None,
+        }
+    }
+}
+
+impl Gateway {
+    /// From now on, what changes in the tag files under `dir` is adopted.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn watch(&mut self, dir: &Path) -> std::io::Result<()> {
+        self.reload.watch = Some(Watch::start(dir.to_owned(), RELOAD_POLL)?);
+        Ok(())
+    }
+
+    /// Makes `loaded` the plan that runs, at once, and waits for the executors; as the files would be adopted.
+    pub fn adopt(&mut self, loaded: &Loaded) {
+        while !self.rings_are_followed() || self.reload.changing.is_some() && !self.end_change() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.begin_change(loaded);
+        while self.reload.changing.is_some() && !self.end_change() {}
+    }
+
+    /// Does what is to be done next for what was found in the files.
+    pub(super) fn tend_reload(&mut self) {
+        if self.reload.changing.is_some() && !self.end_change() {
+            return;
+        }
+        let found = self.reload.watch.as_ref().and_then(Watch::found);
+        match found.or_else(|| self.reload.waiting.take().map(Ok)) {
+            None => {}
+            Some(Err(diagnostics)) => self.refuse(diagnostics),
+            // While the journal takes nothing, every change would leave a ring of samples behind.
+            Some(Ok(loaded)) if !self.rings_are_followed() => self.reload.waiting = Some(loaded),
+            Some(Ok(loaded)) => self.begin_change(&loaded),
+        }
+    }
+
+    /// Whether the hub is at every executor's newest ring.
+    fn rings_are_followed(&self) -> bool {
+        self.next_rings.is_empty() && self.rings.iter().all(|ring| ring.next_rings.load(Relaxed) == 0)
+    }
+
+    /// Makes `loaded` the plan that runs, but for the gateway's own file, which is read at the start. What does not
+    /// fit is refused: the old plan runs on, and everyone is told why.
+    fn begin_change(&mut self, loaded: &Loaded) {
+        self.tell_of_gateway_file(&loaded.config);
+        let Reload { config: own, resting, .. } = &mut self.reload;
+        resting.retain(|rest| rest.since.elapsed() < IDS_REST || rest.plan.strong_count() > 0);
+        let Config { links, groups, tags, .. } = loaded.config.clone();
+        let config = Config { links, groups, tags, ..own.clone() };
+        let old = self.observed.plan();
+        let image = self.floor.image.clone();
+        let long_fits = move |tag: TagId, bytes| image.long_fits(tag.index(), bytes);
+        let resting: Vec<UsedIds> = resting.iter().map(|rest| rest.ids.clone()).collect();
+        let base = Base { plan: &old, resting: &resting, long_fits: &long_fits };
+        let Planned { plan: new, admission } = match plan::rebuild_with(&config, &base, &self.admission.costs) {
+            Ok(planned) => planned,
+            Err(error) => return self.refuse(error),
+        };
+        if same(&old, &new) {
+            return self.accept();
+        }
+        for warning in &loaded.warnings {
+            tracing::warn!("{warning}");
+        }
+        for warning in &admission.warnings {
+            tracing::warn!("{warning}");
+        }
+        let new = Arc::new(new);
+        self.reload.number += 1;
+        let names = Arc::new(dictionary(&self.observed.gateway, &new));
+        self.observed.statistics.adopt(&new);
+        let next_rings = &self.next_rings;
+        let changes = self.floor.adopt(&old, &new, self.reload.number, |executor, ring| {
+            // The hub takes them every few milliseconds; where it has ended, so will the gateway.
+            let _ = next_rings.send(NextRing { executor, ring, names: names.clone() });
+        });
+        self.reload.changing = Some(Changing { old, new, changes, admission });
+        self.end_change();
+    }
+
+    /// False: an executor has not yet adopted its part. One that stands still is the watchdog's.
+    fn end_change(&mut self) -> bool {
+        let end = Instant::now() + ADOPTION_LOOK;
+        while !self.floor.has_adopted() {
+            if Instant::now() > end {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let Some(Changing { old, new, changes, admission }) = self.reload.changing.take() else { return true };
+        tracing::info!("new configuration adopted: {}", summary(&old, &new, &changes));
+        self.observed.set_plan(new);
+        let (plan, ids) = (Arc::downgrade(&old), UsedIds::of(&old));
+        self.reload.resting.push(Rest { since: Instant::now(), plan, ids });
+        self.admission = admission;
+        self.observed.reloads.adopted.fetch_add(1, Relaxed);
+        self.accept();
+        true
+    }
+
+    fn accept(&self) {
+        let reloads = &self.observed.reloads;
+        reloads.last_refused.store(false, Relaxed);
+        reloads.last_success_utc_ns.store(hub::clock_pair().utc_ns, Relaxed);
+        self.observed.health.clear(PART);
+    }
+
+    /// The old plan runs on, and everyone is told why.
+    fn refuse(&self, why: impl Display) {
+        let reloads = &self.observed.reloads;
+        reloads.refused.fetch_add(1, Relaxed);
+        reloads.last_refused.store(true, Relaxed);
+        let why = why.to_string();
+        tracing::error!("the new configuration is refused, the old one runs on:\n{why}");
+        let text = format!("the files are not what runs; they are refused: {why}");
+        self.observed.health.set(PART, Severity::Degraded, text);
+    }
+
+    fn tell_of_gateway_file(&mut self, found: &Config) {
+        let Reload { config: own, told_of_gateway_file, .. } = &mut self.reload;
+        let found = Config { links: Vec::new(), groups: Vec::new(), tags: Vec::new(), ..found.clone() };
+        let differs = *own != found;
+        if differs && !*told_of_gateway_file {
+            tracing::warn!("fieldbeat.toml has changed: that takes effect when the gateway is started again");
+        }
+        *told_of_gateway_file = differs;
+    }
+}
+
+/// Whether a new plan is the old one.
+fn same(old: &Plan, new: &Plan) -> bool {
+    let releases = |plan: &Plan| plan.executors.iter().map(|e| e.releases.clone()).collect::<Vec<_>>();
+    old.tags == new.tags && old.groups == new.groups && old.links == new.links && releases(old) == releases(new)
+}
+
+fn summary(old: &Plan, new: &Plan, changes: &[(LinkId, Change)]) -> String {
+    fn counted<I: Id, T>(old: &ById<I, T>, new: &ById<I, T>) -> (usize, usize) {
+        let come = new.ids().filter(|id| !old.contains(*id)).count();
+        (come, old.ids().filter(|id| !new.contains(*id)).count())
+    }
+    let ((tags_new, tags_gone), (links_new, links_gone)) =
+        (counted(&old.tags, &new.tags), counted(&old.links, &new.links));
+    let other = changes.iter().filter(|(_, change)| matches!(change, Change::Work | Change::Target)).count();
+    format!(
+        "{} tags ({tags_new} new, {tags_gone} gone) on {} links ({links_new} new, {links_gone} gone, {other} with other \
+         work)",
+        new.tags.len(),
+        new.links.len()
+    )
+}

@@ -1,0 +1,126 @@
+//! The gateway on a PREEMPT_RT kernel with an isolated CPU, in an emulated machine: function, never times.
+//!
+//! One boot serves every test. What happens in the guest is in `scenario.sh`, how it is booted in `boot.sh`, what it
+//! needs in `prepare.sh` (`make test` runs it). Where that can't be had the tests show as ignored, with the reason;
+//! with `FIELDBEAT_GUEST=required` they fail instead, with `FIELDBEAT_GUEST=off` they are not tried. What the guest
+//! left, among it the latencies that nobody judges, lies in `target/guest`.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod gateway;
+mod guest;
+mod latency;
+mod machine;
+mod reload;
+mod stall;
+
+use std::panic::catch_unwind;
+use std::process::{Command, ExitCode};
+
+use guest::Guest;
+
+type Test = (&'static str, fn(&Guest));
+
+/// The name of a function as the name of a test.
+macro_rules! tests {
+    ($($module:ident::$test:ident),* $(,)?) => { [$((concat!(stringify!($module), "::", stringify!($test)), $module::$test as fn(&Guest))),*] };
+}
+
+const TESTS: &[Test] = &tests![
+    machine::the_doctor_sees_a_real_time_kernel_and_an_isolated_cpu,
+    machine::the_doctor_names_the_clock_that_the_kernel_uses,
+    machine::the_doctors_exit_code_says_whether_something_is_bad,
+    machine::apply_mends_what_the_doctor_found_and_nothing_else,
+    machine::apply_leaves_cpu_1_to_the_executor,
+    machine::apply_raises_the_interrupt_thread_of_the_field_network,
+    machine::a_second_apply_changes_nothing,
+    machine::show_tells_what_is_and_what_was,
+    machine::revert_brings_every_value_back,
+    gateway::the_executor_has_fifo_80_on_the_isolated_cpu_alone,
+    gateway::every_other_thread_is_ordinary_and_stays_away,
+    gateway::its_memory_is_locked,
+    gateway::the_running_executor_meets_no_page_fault,
+    gateway::it_misses_nothing_of_the_machine_and_is_well,
+    gateway::each_sample_is_stored_or_counted,
+    reload::a_tag_file_goes_and_comes_back_while_it_runs,
+    reload::the_others_keep_their_connections,
+    reload::the_executor_meets_no_page_fault_through_the_changes,
+    latency::the_harness_measures_on_the_isolated_cpu,
+    stall::a_starved_executor_ends_the_process,
+    stall::the_log_names_the_thread_and_who_holds_its_cpu,
+    stall::what_was_read_before_the_stall_is_stored,
+];
+
+/// Options of the usual test programs that take a value of their own.
+const WITH_VALUE: [&str; 5] = ["--test-threads", "--skip", "--format", "--color", "--logfile"];
+
+fn main() -> ExitCode {
+    let mut filters = Vec::new();
+    let mut arguments = std::env::args().skip(1);
+    let mut list = false;
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--list" => list = true,
+            option if WITH_VALUE.contains(&option) => drop(arguments.next()),
+            option if option.starts_with('-') => (),
+            _ => filters.push(argument),
+        }
+    }
+    let is_wanted = |test: &&Test| filters.is_empty() || filters.iter().any(|filter| test.0.contains(filter));
+    let wanted: Vec<&Test> = TESTS.iter().filter(is_wanted).collect();
+    if list {
+        wanted.iter().for_each(|test| println!("{}: test", test.0));
+        return ExitCode::SUCCESS;
+    }
+    println!("\nrunning {} tests", wanted.len());
+    if wanted.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    match can_be_had() {
+        Ok(()) => run(&wanted),
+        Err(why) if is_required() => {
+            println!("FIELDBEAT_GUEST=required, but the guest can't be had: {why}");
+            ExitCode::FAILURE
+        }
+        Err(why) => {
+            wanted.iter().for_each(|test| println!("test {} ... ignored", test.0));
+            println!("\nguest tests skipped: {why}");
+            println!("\ntest result: NOT RUN. 0 passed; 0 failed; {} ignored", wanted.len());
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+fn wish() -> String {
+    std::env::var("FIELDBEAT_GUEST").unwrap_or_default()
+}
+
+fn is_required() -> bool {
+    wish() == "required"
+}
+
+/// Whether all is there that the guest needs; if not, what to install.
+fn can_be_had() -> Result<(), String> {
+    match wish().as_str() {
+        "" | "required" => (),
+        "off" => return Err("FIELDBEAT_GUEST=off".into()),
+        other => panic!("FIELDBEAT_GUEST={other} is neither required nor off"),
+    }
+    let asked = Command::new("sh").arg(guest::file("prepare.sh")).arg("--offline").output().unwrap();
+    if asked.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&asked.stderr).trim().to_owned()) }
+}
+
+fn run(wanted: &[&Test]) -> ExitCode {
+    let guest = Guest::boot();
+    let mut failed = Vec::new();
+    for (name, test) in wanted {
+        let passed = catch_unwind(|| test(&guest)).is_ok();
+        println!("test {name} ... {}", if passed { "ok" } else { "FAILED" });
+        if !passed {
+            failed.push(name);
+        }
+    }
+    let result = if failed.is_empty() { "ok" } else { "FAILED" };
+    println!("\ntest result: {result}. {} passed; {} failed", wanted.len() - failed.len(), failed.len());
+    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
