@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::{Config, load_parts};
-use crate::tag::{Id, LinkId, TagId};
+use crate::tag::{Id, LinkId, Nanos, TagId};
 
 /// A configuration by (link, its group's period in ms, tags, host).
 type Drawn = Vec<(usize, u32, u16, u8)>;
