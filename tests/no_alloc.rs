@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Sender;
 use fieldbeat::config::{self, Config, Guard};
 use fieldbeat::hub::{self, Batch, NextRing, RingStats};
-use fieldbeat::plan::{self, Base, Costs, Plan, UsedIds};
+use fieldbeat::plan::{self, Base, Plan, UsedIds};
 use fieldbeat::plant::{Fault, GatewaySettings, Plant, PlantConfig, Profile, ScanRates};
 use fieldbeat::rt::thread::{default_cpus, lock_memory};
 use fieldbeat::supervise::floor::{self, Floor, Scheduling};
@@ -95,7 +95,7 @@ impl Reloading<'_> {
         let long_fits = move |tag: TagId, bytes| image.long_fits(tag.index(), bytes);
         let old = self.plans.last().unwrap().clone();
         let resting: Vec<UsedIds> = self.plans.iter().map(|plan| UsedIds::of(plan)).collect();
-        let base = Base { plan: &old, resting: &resting, long_fits: &long_fits, costs: Costs::default() };
+        let base = Base { plan: &old, resting: &resting, long_fits: &long_fits };
         let new = Arc::new(plan::rebuild(&config, &base).unwrap().plan);
         let next_rings = &self.next_rings;
         let next = |executor, ring| next_rings.send(NextRing { executor, ring, names: Arc::default() }).unwrap();

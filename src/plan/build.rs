@@ -49,9 +49,17 @@ pub fn build_with(config: &Config, cpus: &[u32], costs: &Costs) -> Result<Planne
 /// # Errors
 /// As [`build`]; also when no ids are left for what is new.
 pub fn rebuild(config: &Config, base: &Base<'_>) -> Result<Planned, PlanError> {
+    rebuild_with(config, base, &Costs::default())
+}
+
+/// Likewise, by what things cost on this machine.
+///
+/// # Errors
+/// As [`rebuild`].
+pub fn rebuild_with(config: &Config, base: &Base<'_>, costs: &Costs) -> Result<Planned, PlanError> {
     let cpus: Vec<u32> = base.plan.executors.iter().map(|executor| executor.cpu).collect();
-    compile(config, &cpus, Some(base), &base.costs).map_err(|mut error| {
-        if compile(config, &cpus, None, &base.costs).is_ok() {
+    compile(config, &cpus, Some(base), costs).map_err(|mut error| {
+        if compile(config, &cpus, None, costs).is_ok() {
             let why = "links stay on their executors while the gateway runs; dealt out anew they fit: restart it";
             error.refusals.push(why.to_owned());
         }

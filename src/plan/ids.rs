@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use super::admission::Costs;
 use super::model::*;
 use crate::config::Config;
 use crate::limits::{GROUPS_MAX, LINKS_MAX, TAGS_MAX};
@@ -16,8 +15,6 @@ pub struct Base<'a> {
     pub resting: &'a [UsedIds],
     /// Whether a long value of so many bytes can live at an id (see [`crate::rt::Image`]).
     pub long_fits: &'a dyn Fn(TagId, usize) -> bool,
-    /// What things cost the executors.
-    pub costs: Costs,
 }
 
 /// The ids of a configuration's things, each table in the configuration's order.

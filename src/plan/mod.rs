@@ -17,7 +17,7 @@ pub use crate::config::ReleaseMode;
 pub use admission::{
     Admission, Costs, ExecutorLoad, Finding, LOAD_MAX, LOAD_WARNING, LinkLoad, PlanError, Slot, wire_bytes,
 };
-pub use build::{Planned, build, build_with, rebuild};
+pub use build::{Planned, build, build_with, rebuild, rebuild_with};
 pub use change::{Change, changes};
 pub use ids::{Base, UsedIds};
 pub use model::*;

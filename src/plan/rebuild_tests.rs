@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::{Config, load_parts};
-use crate::tag::{Id, LinkId, TagId};
+use crate::tag::{Id, LinkId, Nanos, TagId};
 
 /// A configuration by (link, its group's period in ms, tags, host).
 type Drawn = Vec<(usize, u32, u16, u8)>;
@@ -72,7 +72,7 @@ proptest! {
         let mut rested: Vec<Plan> = Vec::new();
         for links in &series[1..] {
             let fits = long_room(&image);
-            let base = Base { plan: &old, resting: &resting, long_fits: &fits, costs: Costs::default() };
+            let base = Base { plan: &old, resting: &resting, long_fits: &fits };
             let new = rebuild(&config(links), &base).unwrap().plan;
             drop(fits);
             make_room(&mut image, &new);
@@ -127,7 +127,7 @@ proptest! {
 fn the_same_configuration_is_the_same_plan() {
     let config = config(&vec![(0, 10, 9, 1), (3, 10, 4, 1), (5, 100, 12, 2)]);
     let old = build(&config, &[0, 1]).unwrap().plan;
-    let new = rebuild(&config, &Base { plan: &old, resting: &[], long_fits: &|_, _| true, costs: Costs::default() }).unwrap().plan;
+    let new = rebuild(&config, &Base { plan: &old, resting: &[], long_fits: &|_, _| true }).unwrap().plan;
     assert_eq!(changes(&old, &new), []);
     assert_eq!((&old.tags, &old.groups, &old.links, &old.scans), (&new.tags, &new.groups, &new.links, &new.scans));
     for (before, after) in old.executors.iter().zip(&new.executors) {
@@ -139,7 +139,7 @@ fn the_same_configuration_is_the_same_plan() {
 fn each_kind_of_change_is_told_apart() {
     let old = build(&config(&vec![(0, 10, 9, 1), (1, 10, 4, 1), (2, 10, 4, 1), (3, 10, 4, 1)]), &[0]).unwrap().plan;
     let later = config(&vec![(0, 10, 10, 1), (1, 10, 4, 2), (3, 10, 4, 1), (7, 10, 1, 1)]);
-    let new = rebuild(&later, &Base { plan: &old, resting: &[], long_fits: &|_, _| true, costs: Costs::default() }).unwrap().plan;
+    let new = rebuild(&later, &Base { plan: &old, resting: &[], long_fits: &|_, _| true }).unwrap().plan;
     let expected =
         [(LinkId(0), Change::Work), (LinkId(1), Change::Target), (LinkId(2), Change::Gone), (LinkId(4), Change::New)];
     assert_eq!(changes(&old, &new), expected);
@@ -166,7 +166,8 @@ fn a_link_does_not_move_to_another_executor_and_what_then_does_not_fit_is_refuse
     };
     let load = |files: &[(String, String)]| {
         let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (&**name, &**text)).collect();
-        load_parts(("fieldbeat.toml", "[gateway]\nid = \"g\"\n"), &files).unwrap().config
+        let toml = "[gateway]\nid = \"g\"\n[realtime]\nguard_us = 0\n";
+        load_parts(("fieldbeat.toml", toml), &files).unwrap().config
     };
     let light: Vec<_> = (0..4).map(|link| tags(link, 2, 10)).collect();
     let old = build(&load(&light), &[0, 1]).unwrap().plan;
@@ -175,10 +176,12 @@ fn a_link_does_not_move_to_another_executor_and_what_then_does_not_fit_is_refuse
     assert_eq!(beside.len(), 2);
     // Both links of one executor become heavy: each fits a CPU, both do not.
     let heavy: Vec<_> =
-        (0..4).map(|link| tags(link, if beside.contains(&LinkId(link as u16)) { 30 } else { 2 }, 1)).collect();
+        (0..4).map(|link| tags(link, if beside.contains(&LinkId(link as u16)) { 22 } else { 2 }, 1)).collect();
     let config = load(&heavy);
-    assert!(build(&config, &[0, 1]).is_ok(), "from the start it would fit");
-    let error = rebuild(&config, &Base { plan: &old, resting: &[], long_fits: &|_, _| true, costs: Costs::default() }).unwrap_err();
+    let awake = Costs { wake_up: Nanos(0), ..Costs::default() };
+    build_with(&config, &[0, 1], &awake).unwrap_or_else(|error| panic!("from the start it would fit: {error}"));
+    let base = Base { plan: &old, resting: &[], long_fits: &|_, _| true };
+    let error = rebuild_with(&config, &base, &awake).unwrap_err();
     assert!(error.to_string().contains("executor"), "{error}");
     assert!(error.to_string().contains("restart"), "{error}");
 }
@@ -191,7 +194,7 @@ fn ids_that_are_used_up_are_an_error_that_says_what_to_do() {
         ..Plan::default()
     }];
     let resting: Vec<UsedIds> = everything.iter().map(UsedIds::of).collect();
-    let base = Base { plan: &old, resting: &resting, long_fits: &|_, _| true, costs: Costs::default() };
+    let base = Base { plan: &old, resting: &resting, long_fits: &|_, _| true };
     let error = rebuild(&config(&vec![(0, 10, 2, 1)]), &base).unwrap_err().to_string();
     assert!(error.contains("too many tags came and went") && error.contains("restart"), "{error}");
 }

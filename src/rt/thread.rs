@@ -210,8 +210,10 @@ mod tests {
     #[test]
     fn a_guard_covers_late_wake_ups_as_far_as_spinning_is_cheap() {
         let guard = |p10, p95, releases_per_s| {
-            let (p10, p95) = (Nanos::from_micros(p10), Nanos::from_micros(p95));
-            guard_for(WakeUp { p10, p50: p95, p95 }, releases_per_s)
+            guard_for(
+                WakeUp { p10: Nanos::from_micros(p10), p50: Nanos::from_micros(p10), p95: Nanos::from_micros(p95) },
+                releases_per_s,
+            )
         };
         assert_eq!(guard(10, 40, 10.0), Nanos::from_micros(50));
         assert_eq!(guard(10, 40, 1000.0), Nanos::from_micros(12));

@@ -82,6 +82,8 @@ pub struct Device {
     pub memory: Memory,
     /// Never in trouble.
     steady: bool,
+    /// Takes the expected time for each answer, not up to it.
+    exact: bool,
     /// Some addresses are refused until then.
     refuses_until: u64,
     /// No trouble from then on.
@@ -93,7 +95,7 @@ pub struct Device {
 
 impl Device {
     /// `of_host` is all that tells one device from another.
-    pub fn new(of_host: u64, steady: bool, well_from: u64) -> Device {
+    pub fn new(of_host: u64, steady: bool, exact: bool, well_from: u64) -> Device {
         let mut rng = Rng::with_seed(of_host);
         // Some refuse for ever, some never; the others get another program in between.
         let refuses_until = match rng.u8(..4) {
@@ -105,6 +107,7 @@ impl Device {
         Device {
             memory: Memory { seed: of_host },
             steady,
+            exact,
             refuses_until,
             well_from,
             rng,
@@ -164,7 +167,7 @@ impl Device {
     /// Answers a request.
     pub fn answer(&mut self, now: u64, asked: &Asked) -> Reaction {
         let mood = self.mood(now);
-        let at = now + self.rng.u64(asked.expected / 5..=asked.expected);
+        let at = now + if self.exact { asked.expected } else { self.rng.u64(asked.expected / 5..=asked.expected) };
         let mut reaction = Reaction::default();
         let right = self.right(at, asked);
         let well = |pieces| Outgoing { at, bytes: right.0.clone(), pieces, meaning: right.1 };

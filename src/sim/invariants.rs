@@ -280,7 +280,7 @@ impl<'s> Books<'s> {
             let excused = status == Status::BAD_DECODING_ERROR || self.parts[executor].is_fresh(generation, link);
             let has_room = |of: usize| {
                 let plan = &self.generations[of].plan;
-                plan.links.contains(link) && self.generations[of].has_room(link)
+                plan.links.contains(link) && self.has_room(&self.generations[of], link)
             };
             if !excused
                 && self.scenario.is_calm()
@@ -411,6 +411,11 @@ impl<'s> Books<'s> {
         Ok(())
     }
 
+    /// Whether a link may miss nothing as long as its device is steady.
+    fn has_room(&self, of: &Generation, link: LinkId) -> bool {
+        self.scenario.promised || of.has_room(link)
+    }
+
     /// A steady device's link misses nothing, whatever the others do.
     ///
     /// # Errors
@@ -428,10 +433,10 @@ impl<'s> Books<'s> {
         let before = part.adopted.iter().rev().nth(1).map(|(generation, _)| &self.generations[*generation]);
         for (id, scan) in under.plan.scans.iter() {
             let link = &under.plan.links[scan.link];
-            let had_room = before.is_none_or(|b| !b.plan.links.contains(scan.link) || b.has_room(scan.link));
+            let had_room = before.is_none_or(|b| !b.plan.links.contains(scan.link) || self.has_room(b, scan.link));
             if link.executor.index() != executor
                 || !self.scenario.hosts().is_steady(under.host(scan.link))
-                || !under.has_room(scan.link)
+                || !self.has_room(under, scan.link)
                 || !had_room
             {
                 continue;

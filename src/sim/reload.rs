@@ -11,7 +11,7 @@ use super::run::Parts;
 use super::scenario::{Scenario, load};
 use crate::config::Config;
 use crate::link::connector::{Command, Target};
-use crate::plan::{self, Base, Change, Costs, Plan, UsedIds};
+use crate::plan::{self, Base, Change, Plan, UsedIds};
 use crate::rt::{Adoption, Counters, Image, LinkChange};
 use crate::tag::{ExecutorId, LinkId, Sample, Status, TagId};
 
@@ -105,8 +105,7 @@ impl Reloads {
         let recent: Vec<Arc<Plan>> = self.replaced.iter().map(|(_, plan)| plan.clone()).collect();
         let long_fits = |id: TagId, bytes| image.long_fits(id.index(), bytes);
         let resting: Vec<UsedIds> = recent.iter().map(|plan| UsedIds::of(plan)).collect();
-        let base =
-            Base { plan: &self.plan, resting: parts.resting(&resting), long_fits: &long_fits, costs: Costs::default() };
+        let base = Base { plan: &self.plan, resting: parts.resting(&resting), long_fits: &long_fits };
         let new = match plan::rebuild(&config, &base) {
             Ok(planned) => Arc::new(planned.plan),
             Err(_) => {

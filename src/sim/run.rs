@@ -18,6 +18,7 @@ use super::reload::Reloads;
 use super::scenario::Scenario;
 use super::views::Views;
 use super::world::{Field, SimWorld};
+use crate::config::Guard;
 use crate::hub::{Batch, Hub, NextRing, RingStats};
 use crate::limits::{ADOPTION_PATIENCE, EXECUTOR_SLEEP_MAX};
 use crate::link::modbus::ModbusTcp;
@@ -30,8 +31,6 @@ const MS: u64 = 1_000_000;
 const CONNECTIONS: usize = 64;
 /// The beat's first instant.
 const START: Nanos = Nanos::from_millis(20);
-/// After the trouble: longer than every pause but that of refused addresses, so that all else must be well again.
-const RECOVERY_NS: u64 = 20_000 * MS;
 /// What an executor's own work may add to the time that a plan waits to be taken up.
 const ADOPTION_SLACK_NS: u64 = EXECUTOR_SLEEP_MAX.0 + 10 * MS;
 /// UTC at the start; any time does.
@@ -233,7 +232,7 @@ impl<'s, P: Parts> Run<'s, P> {
     }
 
     fn go_on(&mut self) -> Result<(), String> {
-        let end = self.scenario.trouble_ns + RECOVERY_NS;
+        let end = self.scenario.trouble_ns + self.scenario.recovery_ns;
         loop {
             // The executor that is behind goes on; they share nothing but the hub.
             let behind = self.cells.iter_mut().min_by_key(|cell| cell.field.borrow().now);
@@ -329,7 +328,7 @@ impl<'s, P: Parts> Run<'s, P> {
         self.collect(now);
         self.drain(now)?;
         self.books.image(&self.image, &self.counters)?;
-        self.books.recovered(&self.image, now - RECOVERY_NS / 3, now)?;
+        self.books.recovered(&self.image, now - self.scenario.recovery_ns / 3, now)?;
         self.books.steady(&self.counters)?;
         for mut cell in self.cells.drain(..) {
             cell.beat.close(&self.counters, cell.field.borrow().now)?;
@@ -392,8 +391,8 @@ fn cell<P: Parts>(
     rng: &mut Rng,
 ) -> Cell<P> {
     let links = &plan.executors[id.index()].links;
-    let (seed, trouble_ns) = (scenario.hosts(), scenario.trouble_ns);
-    let make_device = move |host| Device::new(seed.of(host), seed.is_steady(host), trouble_ns);
+    let (seed, exact, trouble_ns) = (scenario.hosts(), scenario.exact, scenario.trouble_ns);
+    let make_device = move |host| Device::new(seed.of(host), seed.is_steady(host), exact, trouble_ns);
     let mut field = Field::new(Box::new(make_device), Views::new(plan, id), log, rng.fork());
     field.well_from = trouble_ns;
     if scenario.stall_max_ns > 0 {
@@ -420,7 +419,12 @@ fn cell<P: Parts>(
     let parts_of_links = links.iter().map(|link| parts.link(*link, plan)).collect();
     let world = parts.world(SimWorld(field.clone()));
     let mut executor = Executor::new(id, plan, parts_of_links, world, wiring);
-    executor.start_at(Clock { start: START, guard: Nanos::from_micros(rng.u64(..60)) });
+    let any_guard = Nanos::from_micros(rng.u64(..60));
+    let guard = match scenario.config.realtime.guard {
+        Guard::Auto => any_guard,
+        Guard::Fixed(guard) => guard,
+    };
+    executor.start_at(Clock { start: START, guard });
     let connector = SimConnector::new((plan, links), connected_in, closed_out, field.clone(), rng.fork());
     let next_storm = if scenario.storms { rng.u64(..10_000 * MS) } else { u64::MAX };
     let beat = Beat::new(plan, id, START);

@@ -8,6 +8,8 @@ use crate::config::{Config, load_parts};
 use crate::plan::{self, Plan};
 
 const MS: u64 = 1_000_000;
+/// After the trouble: longer than every pause but that of refused addresses, so that all else must be well again.
+const RECOVERY_NS: u64 = 20_000 * MS;
 /// The configuration beside the tags.
 const GATEWAY: &str = "[gateway]\nid = \"sim\"\n";
 /// Periods are doubled so often at most, until the plan fits.
@@ -35,6 +37,12 @@ pub struct Scenario {
     pub hub_period_ns: u64,
     pub ring_slots: usize,
     pub journal_batches: usize,
+    /// Virtual time after the trouble, in which all becomes well again.
+    pub recovery_ns: u64,
+    /// No link may miss anything: the plan was admitted, and every device answers in its declared time, always.
+    pub promised: bool,
+    /// Each device takes the declared time for each answer, not up to it.
+    pub exact: bool,
 }
 
 /// Reads a tag file.
@@ -92,6 +100,9 @@ impl Scenario {
             hub_period_ns: if fast { [2, 5, 20][rng.usize(..3)] } else { [20, 50, 100][rng.usize(..3)] } * MS,
             ring_slots: rng.usize(192..4096),
             journal_batches: rng.usize(1..=32),
+            recovery_ns: RECOVERY_NS,
+            promised: false,
+            exact: false,
         })
     }
 
@@ -101,22 +112,25 @@ impl Scenario {
     }
 
     pub fn hosts(&self) -> Hosts {
-        Hosts(self.seed)
+        Hosts { seed: self.seed, all_steady: self.promised }
     }
 }
 
 /// What is drawn for each host of a run.
 #[derive(Debug, Clone, Copy)]
-pub struct Hosts(u64);
+pub struct Hosts {
+    seed: u64,
+    all_steady: bool,
+}
 
 impl Hosts {
     /// A number that belongs to a host and nothing else.
     pub fn of(self, host: u32) -> u64 {
-        mix(self.0 ^ mix(u64::from(host) + 0x10_0000))
+        mix(self.seed ^ mix(u64::from(host) + 0x10_0000))
     }
 
     /// Whether the device there is never in trouble.
     pub fn is_steady(self, host: u32) -> bool {
-        self.of(host).is_multiple_of(3)
+        self.all_steady || self.of(host).is_multiple_of(3)
     }
 }

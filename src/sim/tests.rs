@@ -320,7 +320,8 @@ fn a_change_that_drops_connections_is_found() {
 
 #[test]
 fn an_answer_that_a_change_gives_to_another_request_is_found() {
-    is_found(Fault::Neighbour, &["the device answered", "requests outstanding", "cycles of scan"]);
+    let words = ["the device answered", "requests outstanding", "cycles of scan", "did not come back"];
+    is_found(Fault::Neighbour, &words);
 }
 
 #[test]

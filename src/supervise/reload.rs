@@ -118,8 +118,8 @@ impl Gateway {
         let image = self.floor.image.clone();
         let long_fits = move |tag: TagId, bytes| image.long_fits(tag.index(), bytes);
         let resting: Vec<UsedIds> = resting.iter().map(|rest| rest.ids.clone()).collect();
-        let base = Base { plan: &old, resting: &resting, long_fits: &long_fits, costs: self.admission.costs };
-        let Planned { plan: new, admission } = match plan::rebuild(&config, &base) {
+        let base = Base { plan: &old, resting: &resting, long_fits: &long_fits };
+        let Planned { plan: new, admission } = match plan::rebuild_with(&config, &base, &self.admission.costs) {
             Ok(planned) => planned,
             Err(error) => return self.refuse(error),
         };

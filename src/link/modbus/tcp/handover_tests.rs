@@ -1,7 +1,7 @@
 //! Links and executors that change over to another plan while requests are under way.
 
 use super::*;
-use crate::plan::{Base, Change, Costs};
+use crate::plan::{Base, Change};
 
 impl Bench {
     /// Plans the bench's configuration anew and hands it to the executor; the samples that come after it go to the
@@ -9,7 +9,7 @@ impl Bench {
     fn change(&mut self, target: u32) -> Consumer<Sample> {
         let image = self.image.clone();
         let long_fits = |tag: TagId, bytes| image.long_fits(tag.index(), bytes);
-        let base = Base { plan: &self.plan, resting: &[], long_fits: &long_fits, costs: Costs::default() };
+        let base = Base { plan: &self.plan, resting: &[], long_fits: &long_fits };
         let new = Arc::new(plan::rebuild(&self.config, &base).unwrap().plan);
         self.counters.prepare(&new, &self.plan);
         for (id, _) in new.tags.iter().filter(|(id, _)| !self.plan.tags.contains(*id)) {
