@@ -13,6 +13,7 @@ use super::beat::Beat;
 use super::connector::SimConnector;
 use super::device::Device;
 use super::invariants::Books;
+use super::journal::SimJournal;
 use super::log::Log;
 use super::reload::Reloads;
 use super::scenario::Scenario;
@@ -23,6 +24,7 @@ use crate::limits::{ADOPTION_PATIENCE, EXECUTOR_SLEEP_MAX};
 use crate::link::modbus::ModbusTcp;
 use crate::plan::{Change, Plan};
 use crate::rt::{Adoption, Clock, Counters, Executor, Image, Link, Report, Sink, Wiring, World};
+use crate::store::Position;
 use crate::tag::{ClockPair, Dictionary, ExecutorId, LinkId, Nanos, Status};
 
 const MS: u64 = 1_000_000;
@@ -52,6 +54,11 @@ pub trait Parts {
     /// What the ids in the next ring mean.
     fn names(&self, new: Arc<Dictionary>) -> Arc<Dictionary> {
         new
+    }
+    /// How far an output's cursor may move: all up to there is acknowledged, and so much is sent.
+    fn cursor(&self, acknowledged: Position, sent: Position) -> Position {
+        let _ = sent;
+        acknowledged
     }
     /// What the consumer gets of a batch.
     fn consumed(&self, batch: Arc<Batch>) -> Option<Arc<Batch>>;
@@ -96,6 +103,9 @@ pub struct Outcome {
     /// Plans that came while others ran, and configurations that were refused.
     pub reloads: u64,
     pub refused: u64,
+    /// Whether the journal ran, and how often its process died.
+    pub journal: bool,
+    pub crashes: u64,
     /// The first invariant that broke, and the last events before.
     pub broken: Option<(String, Vec<String>)>,
 }
@@ -146,6 +156,7 @@ struct Run<'s, P: Parts> {
     next_rings: Sender<NextRing>,
     stats: Arc<[RingStats]>,
     reader: Reader,
+    journal: Option<SimJournal>,
     counters: Arc<Counters>,
     image: Arc<Image>,
     log: Rc<RefCell<Log>>,
@@ -174,6 +185,8 @@ pub fn run<P: Parts>(scenario: &Scenario, parts: &P) -> Outcome {
         dropped: run.counters.dropped(),
         reloads: run.reloads.count,
         refused: run.reloads.refused,
+        journal: run.journal.is_some(),
+        crashes: run.journal.as_ref().map_or(0, |journal| journal.crashes),
         broken,
     }
 }
@@ -215,6 +228,7 @@ impl<'s, P: Parts> Run<'s, P> {
             next_rings,
             stats,
             reader,
+            journal: None,
             counters,
             image,
             log,
@@ -234,6 +248,10 @@ impl<'s, P: Parts> Run<'s, P> {
 
     fn go_on(&mut self) -> Result<(), String> {
         let end = self.scenario.trouble_ns + RECOVERY_NS;
+        if self.scenario.commit_ns > 0 {
+            let Scenario { seed, commit_ns, trouble_ns, .. } = *self.scenario;
+            self.journal = Some(SimJournal::new(seed, commit_ns, trouble_ns, self.rng.fork())?);
+        }
         loop {
             // The executor that is behind goes on; they share nothing but the hub.
             let behind = self.cells.iter_mut().min_by_key(|cell| cell.field.borrow().now);
@@ -291,6 +309,9 @@ impl<'s, P: Parts> Run<'s, P> {
         self.collect(now);
         if !self.reader.stops(now, self.scenario) {
             self.drain(now)?;
+            if let Some(journal) = &mut self.journal {
+                journal.step(now, self.parts)?;
+            }
             // A look at every tag: at each round where they are few.
             if self.scenario.plan.tags.len() < 64 || self.rounds.is_multiple_of(8) {
                 self.books.image(&self.image, &self.counters)?;
@@ -318,6 +339,9 @@ impl<'s, P: Parts> Run<'s, P> {
                 }
             }
             if let Some(batch) = self.parts.consumed(batch) {
+                if let Some(journal) = &mut self.journal {
+                    journal.take(&batch);
+                }
                 self.books.batch(&batch)?;
             }
         }
@@ -348,7 +372,8 @@ impl<'s, P: Parts> Run<'s, P> {
         // The executors are gone, and have told their last gaps.
         self.collect(now);
         self.drain(now)?;
-        self.books.account(&self.counters, &self.stats, true)
+        self.books.account(&self.counters, &self.stats, true)?;
+        self.journal.as_mut().map_or(Ok(()), |journal| journal.finish(now, self.parts))
     }
 
     /// Until nothing is under way any more.

@@ -35,6 +35,8 @@ pub struct Scenario {
     pub hub_period_ns: u64,
     pub ring_slots: usize,
     pub journal_batches: usize,
+    /// Between two commits of the journal; 0: there is none.
+    pub commit_ns: u64,
 }
 
 /// Reads a tag file.
@@ -92,6 +94,11 @@ impl Scenario {
             hub_period_ns: if fast { [2, 5, 20][rng.usize(..3)] } else { [20, 50, 100][rng.usize(..3)] } * MS,
             ring_slots: rng.usize(192..4096),
             journal_batches: rng.usize(1..=32),
+            commit_ns: match (rng.u8(..4), fast) {
+                (0, true) => 100 * MS,
+                (0, false) => 500 * MS,
+                _ => 0,
+            },
         })
     }
 
