@@ -67,8 +67,7 @@ impl Beat {
                 Some(place) => (self.releases[place].first, self.releases[place].last),
                 None => fresh,
             };
-            let mut seen =
-                Seen { group: release.group.0, first, period: release.period.0, last, scans: Vec::new() };
+            let mut seen = Seen { group: release.group.0, first, period: release.period.0, last, scans: Vec::new() };
             let slots = i128::from(seen.slots());
             let beyond = |scan: &ScanId| (scan.index(), i128::from(counted(counters, scan.index())) - slots);
             seen.scans = release.scans.iter().map(beyond).collect();

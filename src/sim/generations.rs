@@ -3,8 +3,8 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::model::host_number;
 use super::device::Meaning;
+use super::model::host_number;
 use crate::config::{Config, FieldType, LinkProtocol, TagAddress, TagConfig};
 use crate::plan::{LinkProtocolPlan, Plan};
 use crate::tag::{Dictionary, DictionaryTag, GroupId, Id, LinkId, TagId};

@@ -157,7 +157,8 @@ impl<'s> Books<'s> {
         let those = |wanted: &dyn Fn(Change) -> bool| -> Vec<LinkId> {
             changes.iter().filter(|(_, change)| wanted(*change)).map(|(id, _)| *id).collect()
         };
-        part.fresh.extend(those(&|change| matches!(change, Change::New | Change::Target)).into_iter().map(|id| (id, now)));
+        part.fresh
+            .extend(those(&|change| matches!(change, Change::New | Change::Target)).into_iter().map(|id| (id, now)));
         let fresh = part.fresh.iter().filter(|(_, at)| **at + SETTLED_NS > now).map(|(link, _)| (newest, *link));
         part.fresh_under.extend(fresh);
         part.changed = those(&|change| change == Change::Work);
@@ -396,8 +397,10 @@ impl<'s> Books<'s> {
         for (id, tag) in newest.plan.tags.iter() {
             let Some((Life(life), config)) = newest.tag(id) else { continue };
             let known = &self.tags[life];
-            // One that was refused is asked again after a while.
-            if known.refused && known.refused_at + REFUSED_NS > now {
+            // What was refused is asked again after a while; and as long as all of a unit is refused, it does not
+            // show whether its connection still lives.
+            let of_link = newest.of_link(tag.link, Meaning::Exception(2)).map(|(Life(life), _)| &self.tags[life]);
+            if of_link.filter(|known| known.refused).any(|known| known.refused_at + REFUSED_NS > now) {
                 continue;
             }
             let shown = image.read(id.index()).ok_or("a slot of the image is locked though nobody writes")?;

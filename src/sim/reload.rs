@@ -191,7 +191,8 @@ impl Reloads {
             if !same(old) || !recent.iter().all(|plan| same(plan)) {
                 return Err(format!("link \"{}\" gets the id {} too soon after another", link.name, id.0));
             }
-            let moved = old.links.iter().any(|(was, o)| o.name == link.name && (was != id || o.executor != link.executor));
+            let moved =
+                old.links.iter().any(|(was, o)| o.name == link.name && (was != id || o.executor != link.executor));
             if moved {
                 return Err(format!("link \"{}\" stays and gets another id or executor", link.name));
             }
@@ -204,7 +205,8 @@ impl Reloads {
             }
         }
         for (id, scan) in new.scans.iter() {
-            let same = |plan: &Plan| plan.scans.get(id).is_none_or(|was| (was.group, was.link) == (scan.group, scan.link));
+            let same =
+                |plan: &Plan| plan.scans.get(id).is_none_or(|was| (was.group, was.link) == (scan.group, scan.link));
             if !same(old) || !recent.iter().all(|plan| same(plan)) {
                 return Err(format!("scan {} means another group or link too soon", id.0));
             }

@@ -25,7 +25,7 @@ use crate::link::modbus::ModbusTcp;
 use crate::plan::{Change, Plan};
 use crate::rt::{Adoption, Clock, Counters, Executor, Image, Link, Report, Sink, Wiring, World};
 use crate::store::Position;
-use crate::tag::{ClockPair, Dictionary, ExecutorId, LinkId, Nanos, Status};
+use crate::tag::{ClockPair, Dictionary, ExecutorId, LinkId, NANOS_PER_SEC, Nanos, Status};
 
 const MS: u64 = 1_000_000;
 /// Room in the rings to and from a connector: more than links ever are.
@@ -162,7 +162,8 @@ struct Run<'s, P: Parts> {
     log: Rc<RefCell<Log>>,
     next_hub: u64,
     rounds: u64,
-    utc_offset: i64,
+    /// UTC − monotonic, and since when.
+    utc_offsets: Vec<(u64, i64)>,
     next_step: u64,
     /// How far virtual time has come.
     reached: u64,
@@ -234,7 +235,7 @@ impl<'s, P: Parts> Run<'s, P> {
             log,
             next_hub: 0,
             rounds: 0,
-            utc_offset: UTC_START_NS,
+            utc_offsets: vec![(0, UTC_START_NS)],
             next_step: 0,
             reached: 0,
             requests: 0,
@@ -303,7 +304,8 @@ impl<'s, P: Parts> Run<'s, P> {
     fn hub_round(&mut self, now: u64) -> Result<(), String> {
         if self.scenario.clock_steps && now >= self.next_step {
             self.next_step = now + self.rng.u64(1_000 * MS..30_000 * MS);
-            self.utc_offset += self.rng.i64(-5_000_000_000..5_000_000_000);
+            let offset = self.utc_offset(now) + self.rng.i64(-5_000_000_000..5_000_000_000);
+            self.utc_offsets.push((now, offset));
         }
         self.rounds += 1;
         self.collect(now);
@@ -320,8 +322,23 @@ impl<'s, P: Parts> Run<'s, P> {
         Ok(())
     }
 
+    fn utc_offset(&self, at: u64) -> i64 {
+        let since = self.utc_offsets.partition_point(|(from, _)| *from <= at);
+        self.utc_offsets[since.saturating_sub(1)].1
+    }
+
+    /// A batch's clocks are both of one instant, and of one that is less than a second old.
+    fn check_clock(&self, batch: &Batch) -> Result<(), String> {
+        let ClockPair { mono, utc_ns } = batch.clock;
+        let age = batch.drained.since(mono);
+        if utc_ns - mono.0 as i64 != self.utc_offset(mono.0) || age.0 >= NANOS_PER_SEC {
+            return Err(format!("a batch of {} has the clocks {:?}, {} ns old", batch.drained.0, batch.clock, age.0));
+        }
+        Ok(())
+    }
+
     fn collect(&mut self, now: u64) {
-        let utc_ns = self.utc_offset + now as i64;
+        let utc_ns = self.utc_offset(now) + now as i64;
         self.hub.round(Nanos(now), || ClockPair { mono: Nanos(now), utc_ns });
     }
 
@@ -330,6 +347,7 @@ impl<'s, P: Parts> Run<'s, P> {
         let mut any = false;
         while let Ok(batch) = self.reader.batches.try_recv() {
             any = true;
+            self.check_clock(&batch)?;
             {
                 let mut log = self.log.borrow_mut();
                 for sample in batch.iter().map(|told| told.sample) {
@@ -401,9 +419,8 @@ impl Reader {
 
 /// The changes that concern an executor.
 fn of_executor(changes: &[(LinkId, Change)], id: ExecutorId, old: &Plan, new: &Plan) -> Vec<(LinkId, Change)> {
-    let concerns = |link: LinkId| {
-        new.links.get(link).or_else(|| old.links.get(link)).is_some_and(|link| link.executor == id)
-    };
+    let concerns =
+        |link: LinkId| new.links.get(link).or_else(|| old.links.get(link)).is_some_and(|link| link.executor == id);
     changes.iter().filter(|(link, _)| concerns(*link)).copied().collect()
 }
 

@@ -50,13 +50,13 @@ pub fn load(text: &str) -> Result<Config, String> {
 }
 
 impl Scenario {
-    /// Every sixth seed is fast and short, the others slow and long; `hours` overrules the length.
+    /// Every twelfth seed is fast and short, the others slow and long; `hours` overrules the length.
     ///
     /// # Errors
     /// When the configuration that was made is refused: a fault of this module, or of what reads it.
     pub fn of_seed(seed: u64, hours: Option<f64>) -> Result<Scenario, String> {
         let mut rng = Rng::with_seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5151);
-        let fast = seed.is_multiple_of(6);
+        let fast = seed.is_multiple_of(12);
         let shape = Shape {
             links: rng.usize(1..=if fast { 8 } else { 4 }),
             tags: rng.usize(1..=if fast { 200 } else { 40 }),
