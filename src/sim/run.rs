@@ -236,7 +236,7 @@ impl<'s, P: Parts> Run<'s, P> {
             next_hub: 0,
             rounds: 0,
             utc_offsets: vec![(0, UTC_START_NS)],
-            next_step: 0,
+            next_step: 1_000 * MS,
             reached: 0,
             requests: 0,
             rng,

@@ -126,8 +126,7 @@ mod tests {
 
     #[test]
     fn a_host_that_does_not_resolve_says_so() {
-        let target =
-            Target { host: "no-such-host.invalid".into(), port: 502, timeout: Nanos::from_millis(1_000), number: 0 };
+        let target = Target { host: "no-such-host.invalid".into(), port: 502, timeout: Nanos::from_millis(1_000), number: 0 };
         let error = connect(&target).unwrap_err();
         assert!(error.contains("no-such-host.invalid") && error.contains("does not resolve"), "{error}");
     }
