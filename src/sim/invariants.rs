@@ -435,6 +435,7 @@ impl<'s> Books<'s> {
                 || !self.scenario.hosts().is_steady(under.host(scan.link))
                 || !under.has_room(scan.link)
                 || !had_room
+                || part.is_fresh(part.generation, scan.link)
             {
                 continue;
             }
