@@ -21,7 +21,7 @@ const MAY_IMPORT: [(&str, &[&str]); 15] = [
     ("doctor", &["config", "limits", "rt", "tag"]),
     ("plant", &["config", "limits", "tag"]),
     ("supervise", &["config", "hub", "limits", "link", "output", "plan", "rt", "serve", "store", "tag"]),
-    ("sim", &["config", "hub", "limits", "link", "plan", "rt", "tag"]),
+    ("sim", &["config", "hub", "limits", "link", "output", "plan", "rt", "store", "tag"]),
     (
         "cli",
         &[

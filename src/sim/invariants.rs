@@ -397,8 +397,10 @@ impl<'s> Books<'s> {
         for (id, tag) in newest.plan.tags.iter() {
             let Some((Life(life), config)) = newest.tag(id) else { continue };
             let known = &self.tags[life];
-            // One that was refused is asked again after a while.
-            if known.refused && known.refused_at + REFUSED_NS > now {
+            // What was refused is asked again after a while; and as long as all of a unit is refused, it does not
+            // show whether its connection still lives.
+            let of_link = newest.of_link(tag.link, Meaning::Exception(2)).map(|(Life(life), _)| &self.tags[life]);
+            if of_link.filter(|known| known.refused).any(|known| known.refused_at + REFUSED_NS > now) {
                 continue;
             }
             let shown = image.read(id.index()).ok_or("a slot of the image is locked though nobody writes")?;
@@ -438,6 +440,7 @@ impl<'s> Books<'s> {
                 || !self.scenario.hosts().is_steady(under.host(scan.link))
                 || !self.has_room(under, scan.link)
                 || !had_room
+                || part.is_fresh(part.generation, scan.link)
             {
                 continue;
             }

@@ -13,6 +13,7 @@
 //! | `world`, `connector` | the executor's surroundings in virtual time |
 //! | `views`, `generations` | what each plan allows, and what ids stand for under it |
 //! | `beat`, `invariants` | what must hold |
+//! | `journal`, `outputs` | the real journal, crashes, and outputs that follow it |
 //! | `run`, `log` | the run, its hash and its last events |
 
 mod beat;
@@ -20,9 +21,11 @@ mod connector;
 mod device;
 mod generations;
 mod invariants;
+mod journal;
 mod log;
 mod memory;
 mod model;
+mod outputs;
 mod reload;
 mod run;
 mod scenario;

@@ -13,6 +13,7 @@ use super::beat::Beat;
 use super::connector::SimConnector;
 use super::device::Device;
 use super::invariants::Books;
+use super::journal::SimJournal;
 use super::log::Log;
 use super::reload::Reloads;
 use super::scenario::Scenario;
@@ -24,7 +25,8 @@ use crate::limits::{ADOPTION_PATIENCE, EXECUTOR_SLEEP_MAX};
 use crate::link::modbus::ModbusTcp;
 use crate::plan::{Change, Plan, UsedIds};
 use crate::rt::{Adoption, Clock, Counters, Executor, Image, Link, Report, Sink, Wiring, World};
-use crate::tag::{ClockPair, Dictionary, ExecutorId, LinkId, Nanos, Status};
+use crate::store::Position;
+use crate::tag::{ClockPair, Dictionary, ExecutorId, LinkId, NANOS_PER_SEC, Nanos, Status};
 
 const MS: u64 = 1_000_000;
 /// Room in the rings to and from a connector: more than links ever are.
@@ -51,6 +53,11 @@ pub trait Parts {
     /// What the ids in the next ring mean.
     fn names(&self, new: Arc<Dictionary>) -> Arc<Dictionary> {
         new
+    }
+    /// How far an output's cursor may move: all up to there is acknowledged, and so much is sent.
+    fn cursor(&self, acknowledged: Position, sent: Position) -> Position {
+        let _ = sent;
+        acknowledged
     }
     /// What the consumer gets of a batch.
     fn consumed(&self, batch: Arc<Batch>) -> Option<Arc<Batch>>;
@@ -95,6 +102,9 @@ pub struct Outcome {
     /// Plans that came while others ran, and configurations that were refused.
     pub reloads: u64,
     pub refused: u64,
+    /// Whether the journal ran, and how often its process died.
+    pub journal: bool,
+    pub crashes: u64,
     /// The first invariant that broke, and the last events before.
     pub broken: Option<(String, Vec<String>)>,
 }
@@ -145,12 +155,14 @@ struct Run<'s, P: Parts> {
     next_rings: Sender<NextRing>,
     stats: Arc<[RingStats]>,
     reader: Reader,
+    journal: Option<SimJournal>,
     counters: Arc<Counters>,
     image: Arc<Image>,
     log: Rc<RefCell<Log>>,
     next_hub: u64,
     rounds: u64,
-    utc_offset: i64,
+    /// UTC − monotonic, and since when.
+    utc_offsets: Vec<(u64, i64)>,
     next_step: u64,
     /// How far virtual time has come.
     reached: u64,
@@ -173,6 +185,8 @@ pub fn run<P: Parts>(scenario: &Scenario, parts: &P) -> Outcome {
         dropped: run.counters.dropped(),
         reloads: run.reloads.count,
         refused: run.reloads.refused,
+        journal: run.journal.is_some(),
+        crashes: run.journal.as_ref().map_or(0, |journal| journal.crashes),
         broken,
     }
 }
@@ -214,13 +228,14 @@ impl<'s, P: Parts> Run<'s, P> {
             next_rings,
             stats,
             reader,
+            journal: None,
             counters,
             image,
             log,
             next_hub: 0,
             rounds: 0,
-            utc_offset: UTC_START_NS,
-            next_step: 0,
+            utc_offsets: vec![(0, UTC_START_NS)],
+            next_step: 1_000 * MS,
             reached: 0,
             requests: 0,
             rng,
@@ -233,6 +248,10 @@ impl<'s, P: Parts> Run<'s, P> {
 
     fn go_on(&mut self) -> Result<(), String> {
         let end = self.scenario.trouble_ns + self.scenario.recovery_ns;
+        if self.scenario.commit_ns > 0 {
+            let Scenario { seed, commit_ns, trouble_ns, .. } = *self.scenario;
+            self.journal = Some(SimJournal::new(seed, commit_ns, trouble_ns, self.rng.fork())?);
+        }
         loop {
             // The executor that is behind goes on; they share nothing but the hub.
             let behind = self.cells.iter_mut().min_by_key(|cell| cell.field.borrow().now);
@@ -284,12 +303,16 @@ impl<'s, P: Parts> Run<'s, P> {
     fn hub_round(&mut self, now: u64) -> Result<(), String> {
         if self.scenario.clock_steps && now >= self.next_step {
             self.next_step = now + self.rng.u64(1_000 * MS..30_000 * MS);
-            self.utc_offset += self.rng.i64(-5_000_000_000..5_000_000_000);
+            let offset = self.utc_offset(now) + self.rng.i64(-5_000_000_000..5_000_000_000);
+            self.utc_offsets.push((now, offset));
         }
         self.rounds += 1;
         self.collect(now);
         if !self.reader.stops(now, self.scenario) {
             self.drain(now)?;
+            if let Some(journal) = &mut self.journal {
+                journal.step(now, self.parts)?;
+            }
             // A look at every tag: at each round where they are few.
             if self.scenario.plan.tags.len() < 64 || self.rounds.is_multiple_of(8) {
                 self.books.image(&self.image, &self.counters)?;
@@ -298,8 +321,23 @@ impl<'s, P: Parts> Run<'s, P> {
         Ok(())
     }
 
+    fn utc_offset(&self, at: u64) -> i64 {
+        let since = self.utc_offsets.partition_point(|(from, _)| *from <= at);
+        self.utc_offsets[since.saturating_sub(1)].1
+    }
+
+    /// A batch's clocks are both of one instant, and of one that is less than a second old.
+    fn check_clock(&self, batch: &Batch) -> Result<(), String> {
+        let ClockPair { mono, utc_ns } = batch.clock;
+        let age = batch.drained.since(mono);
+        if utc_ns - mono.0 as i64 != self.utc_offset(mono.0) || age.0 >= NANOS_PER_SEC {
+            return Err(format!("a batch of {} has the clocks {:?}, {} ns old", batch.drained.0, batch.clock, age.0));
+        }
+        Ok(())
+    }
+
     fn collect(&mut self, now: u64) {
-        let utc_ns = self.utc_offset + now as i64;
+        let utc_ns = self.utc_offset(now) + now as i64;
         self.hub.round(Nanos(now), || ClockPair { mono: Nanos(now), utc_ns });
     }
 
@@ -308,6 +346,7 @@ impl<'s, P: Parts> Run<'s, P> {
         let mut any = false;
         while let Ok(batch) = self.reader.batches.try_recv() {
             any = true;
+            self.check_clock(&batch)?;
             {
                 let mut log = self.log.borrow_mut();
                 for sample in batch.iter().map(|told| told.sample) {
@@ -317,6 +356,9 @@ impl<'s, P: Parts> Run<'s, P> {
                 }
             }
             if let Some(batch) = self.parts.consumed(batch) {
+                if let Some(journal) = &mut self.journal {
+                    journal.take(&batch);
+                }
                 self.books.batch(&batch)?;
             }
         }
@@ -347,7 +389,8 @@ impl<'s, P: Parts> Run<'s, P> {
         // The executors are gone, and have told their last gaps.
         self.collect(now);
         self.drain(now)?;
-        self.books.account(&self.counters, &self.stats, true)
+        self.books.account(&self.counters, &self.stats, true)?;
+        self.journal.as_mut().map_or(Ok(()), |journal| journal.finish(now, self.parts))
     }
 
     /// Until nothing is under way any more.

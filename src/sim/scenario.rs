@@ -43,6 +43,8 @@ pub struct Scenario {
     pub promised: bool,
     /// Each device takes the declared time for each answer, not up to it.
     pub exact: bool,
+    /// Between two commits of the journal; 0: there is none.
+    pub commit_ns: u64,
 }
 
 /// Reads a tag file.
@@ -56,13 +58,13 @@ pub fn load(text: &str) -> Result<Config, String> {
 }
 
 impl Scenario {
-    /// Every sixth seed is fast and short, the others slow and long; `hours` overrules the length.
+    /// Every twelfth seed is fast and short, the others slow and long; `hours` overrules the length.
     ///
     /// # Errors
     /// When the configuration that was made is refused: a fault of this module, or of what reads it.
     pub fn of_seed(seed: u64, hours: Option<f64>) -> Result<Scenario, String> {
         let mut rng = Rng::with_seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5151);
-        let fast = seed.is_multiple_of(6);
+        let fast = seed.is_multiple_of(12);
         let shape = Shape {
             links: rng.usize(1..=if fast { 8 } else { 4 }),
             tags: rng.usize(1..=if fast { 200 } else { 40 }),
@@ -103,6 +105,11 @@ impl Scenario {
             recovery_ns: RECOVERY_NS,
             promised: false,
             exact: false,
+            commit_ns: match (rng.u8(..4), fast) {
+                (0, true) => 100 * MS,
+                (0, false) => 500 * MS,
+                _ => 0,
+            },
         })
     }
 

@@ -18,17 +18,17 @@ struct Sent {
 
 /// What the oldest acknowledged messages in a row add up to.
 #[derive(Debug, Default, PartialEq, Eq, Clone, Copy)]
-pub(super) struct Progress {
+pub(crate) struct Progress {
     /// Data messages.
-    pub(super) messages: u64,
+    pub(crate) messages: u64,
     /// How far the cursor may move.
-    pub(super) covers: Position,
+    pub(crate) covers: Position,
 }
 
 /// A FIFO in the order of publishing. Acknowledgements may come in any order; only the contiguous
 /// acknowledged prefix counts.
 #[derive(Debug)]
-pub(super) struct Flight {
+pub(crate) struct Flight {
     sent: VecDeque<Sent>,
     /// How many of `sent` have been put on the wire.
     announced: usize,
@@ -37,25 +37,25 @@ pub(super) struct Flight {
 }
 
 impl Flight {
-    pub(super) fn new(now: Instant) -> Flight {
+    pub(crate) fn new(now: Instant) -> Flight {
         Flight { sent: VecDeque::new(), announced: 0, since: now }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.sent.len()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.sent.is_empty()
     }
 
     /// Whether more than status messages are in flight.
-    pub(super) fn holds_data(&self) -> bool {
+    pub(crate) fn holds_data(&self) -> bool {
         self.sent.iter().any(|s| s.data)
     }
 
     /// A message was given to the client: `data`, or a status message.
-    pub(super) fn push(&mut self, data: bool, covers: Position, now: Instant) {
+    pub(crate) fn push(&mut self, data: bool, covers: Position, now: Instant) {
         if self.sent.is_empty() {
             self.since = now;
         }
@@ -63,7 +63,7 @@ impl Flight {
     }
 
     /// The next message went on the wire as `packet`; 0 is QoS 0, which no one will acknowledge.
-    pub(super) fn announced(&mut self, packet: u16, now: Instant) -> Progress {
+    pub(crate) fn announced(&mut self, packet: u16, now: Instant) -> Progress {
         let Some(sent) = self.sent.get_mut(self.announced) else { return Progress::default() };
         sent.packet = Some(packet);
         sent.acknowledged = packet == 0;
@@ -72,14 +72,14 @@ impl Flight {
     }
 
     /// `packet` was acknowledged. `None`: no message on the wire has that number.
-    pub(super) fn acknowledged(&mut self, packet: u16, now: Instant) -> Option<Progress> {
+    pub(crate) fn acknowledged(&mut self, packet: u16, now: Instant) -> Option<Progress> {
         let sent = self.sent.iter_mut().take(self.announced).find(|s| s.packet == Some(packet) && !s.acknowledged)?;
         sent.acknowledged = true;
         Some(self.take(now))
     }
 
     /// Since when nothing was acknowledged although something is in flight.
-    pub(super) fn stalled_since(&self) -> Option<Instant> {
+    pub(crate) fn stalled_since(&self) -> Option<Instant> {
         (!self.sent.is_empty()).then_some(self.since)
     }
 

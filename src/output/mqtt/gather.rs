@@ -14,21 +14,21 @@ use crate::tag::{Dictionary, ExecutorId, GroupId, Nanos, flags};
 
 /// A finished message.
 #[derive(Debug)]
-pub(super) struct Message {
-    pub(super) topic: String,
-    pub(super) payload: Vec<u8>,
+pub(crate) struct Message {
+    pub(crate) topic: String,
+    pub(crate) payload: Vec<u8>,
     /// Everything before it is in this message and those finished before it.
-    pub(super) covers: Position,
+    pub(crate) covers: Position,
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct GatherSettings {
+pub(crate) struct GatherSettings {
     /// Stands in messages of blocks whose dictionary names no gateway.
-    pub(super) gateway: String,
-    pub(super) topic: Topic,
+    pub(crate) gateway: String,
+    pub(crate) topic: Topic,
     /// How long samples are gathered into one message.
-    pub(super) batch: Nanos,
-    pub(super) message_bytes_max: usize,
+    pub(crate) batch: Nanos,
+    pub(crate) message_bytes_max: usize,
 }
 
 /// A message that is being gathered.
@@ -86,13 +86,13 @@ struct Mark {
 
 /// What the journal dropped before it could be read.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Skipped {
-    pub(super) blocks: u64,
-    pub(super) samples: u64,
+pub(crate) struct Skipped {
+    pub(crate) blocks: u64,
+    pub(crate) samples: u64,
 }
 
 #[derive(Debug)]
-pub(super) struct Gather {
+pub(crate) struct Gather {
     settings: GatherSettings,
     /// By executor: on a reload each changes over when it comes to it. All of one boot.
     names: HashMap<ExecutorId, Names>,
@@ -121,7 +121,7 @@ pub(super) struct Gather {
 }
 
 impl Gather {
-    pub(super) fn new(settings: GatherSettings) -> Gather {
+    pub(crate) fn new(settings: GatherSettings) -> Gather {
         Gather {
             settings,
             names: HashMap::new(),
@@ -142,12 +142,12 @@ impl Gather {
         }
     }
 
-    pub(super) fn message_bytes_max(&self) -> usize {
+    pub(crate) fn message_bytes_max(&self) -> usize {
         self.settings.message_bytes_max
     }
 
     /// Forgets what was gathered and starts at `cursor`; `None`: at the oldest block there is.
-    pub(super) fn restart(&mut self, cursor: Option<Position>, message_bytes_max: usize) {
+    pub(crate) fn restart(&mut self, cursor: Option<Position>, message_bytes_max: usize) {
         self.settings.message_bytes_max = message_bytes_max.max(MQTT_MESSAGE_BYTES_MIN);
         self.cut = None;
         self.open.clear();
@@ -175,7 +175,7 @@ impl Gather {
     }
 
     /// The cursor has come to `cursor`. How many samples it passed: each counts once, however often it was sent.
-    pub(super) fn passed(&mut self, cursor: Position) -> u64 {
+    pub(crate) fn passed(&mut self, cursor: Position) -> u64 {
         let mut samples = 0;
         while let Some(mark) = self.marks.pop_front_if(|mark| mark.index < cursor.block) {
             samples += u64::from(mark.samples - self.done_of(&mark).min(mark.samples));
@@ -198,28 +198,28 @@ impl Gather {
     }
 
     /// The journal may hold more, and time has passed.
-    pub(super) fn wake(&mut self) {
+    pub(crate) fn wake(&mut self) {
         self.idle = false;
     }
 
     /// From now on the journal's end finishes every message.
-    pub(super) fn flush(&mut self) {
+    pub(crate) fn flush(&mut self) {
         self.flush = true;
         self.idle = false;
     }
 
     /// Whether the journal was at its end and every sample read is in a message handed out.
-    pub(super) fn is_exhausted(&self) -> bool {
+    pub(crate) fn is_exhausted(&self) -> bool {
         self.idle && self.open.is_empty() && self.ready.is_empty()
     }
 
     /// What the cursor has skipped since the last call.
-    pub(super) fn take_skipped(&mut self) -> Skipped {
+    pub(crate) fn take_skipped(&mut self) -> Skipped {
         std::mem::take(&mut self.skipped)
     }
 
     /// The next finished message; `None`: nothing more until [`Gather::wake`].
-    pub(super) fn next(&mut self, source: &dyn JournalSource, now: Instant) -> Result<Option<Message>, SourceError> {
+    pub(crate) fn next(&mut self, source: &dyn JournalSource, now: Instant) -> Result<Option<Message>, SourceError> {
         loop {
             if let Some(message) = self.ready.pop_front() {
                 return Ok(Some(message));

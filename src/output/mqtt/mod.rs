@@ -12,11 +12,11 @@
 mod backoff;
 mod client;
 mod failure;
-mod flight;
-mod gather;
+pub(crate) mod flight;
+pub(crate) mod gather;
 pub mod payload;
 mod tls;
-mod topic;
+pub(crate) mod topic;
 mod worker;
 
 use std::sync::Arc;

@@ -5,11 +5,11 @@ use crate::output::OutputError;
 
 /// A topic with `{gateway}` filled in and `{group}` still open.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Topic(String);
+pub(crate) struct Topic(String);
 
 impl Topic {
     /// Checks what a broker would refuse (MQTT 3.1.1, section 4.7): wildcards, NUL, nothing, too long.
-    pub(super) fn new(key: &'static str, template: &str, gateway: &str) -> Result<Topic, OutputError> {
+    pub(crate) fn new(key: &'static str, template: &str, gateway: &str) -> Result<Topic, OutputError> {
         let refuse = |reason: String| Err(OutputError::Setting { key, reason });
         if let Some(bad) = template.chars().find(|c| is_reserved(*c)) {
             return refuse(format!("{template:?} holds {bad:?}; a topic to publish to has no wildcards and no NUL"));
@@ -24,12 +24,12 @@ impl Topic {
         Ok(Topic(topic))
     }
 
-    pub(super) fn for_group(&self, group: &str) -> String {
+    pub(crate) fn for_group(&self, group: &str) -> String {
         self.0.replace("{group}", &clean(group))
     }
 
     /// The topic when it names no group.
-    pub(super) fn plain(&self) -> &str {
+    pub(crate) fn plain(&self) -> &str {
         &self.0
     }
 }
