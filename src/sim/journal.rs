@@ -173,14 +173,13 @@ impl SimJournal {
             next += 1;
             let key = (block.boot.0, u64::from(block.batch.executor.0));
             let given = self.given.get(&key).map_or(&[][..], |given| given);
-            let mut at = given.partition_point(|(sequence, _)| *sequence < block.batch.first_sequence);
+            let at = given.partition_point(|(sequence, _)| *sequence < block.batch.first_sequence);
             let mut all = 0u64;
-            for told in block.batch.iter() {
+            for (at, told) in (at..).zip(block.batch.iter()) {
                 let found = (told.sequence, hash(&block.batch, told.sample, told.payload));
                 if given.get(at) != Some(&found) {
                     return Err(format!("block {}: sample {} is not what was committed", block.index, told.sequence));
                 }
-                at += 1;
                 all = all.rotate_left(7) ^ found.1;
             }
             let samples = u64::from(block.batch.samples);

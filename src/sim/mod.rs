@@ -10,13 +10,14 @@
 //! | `model` | configurations as people write and change them |
 //! | `reload` | a changed configuration on its way to the executors |
 //! | `memory`, `device` | what devices hold and how they misbehave |
-//! | `world`, `connector` | the executor's surroundings in virtual time |
+//! | `cell`, `world`, `connector` | the executor's surroundings in virtual time |
 //! | `views`, `generations` | what each plan allows, and what ids stand for under it |
 //! | `beat`, `invariants` | what must hold |
 //! | `journal`, `outputs` | the real journal, crashes, and outputs that follow it |
 //! | `run`, `log` | the run, its hash and its last events |
 
 mod beat;
+mod cell;
 mod connector;
 mod device;
 mod generations;

@@ -236,3 +236,40 @@ fn an_address_that_was_refused_stays_apart_across_the_change() {
     assert_eq!(bench.status(bench.id_of("plc0.r6")), Status::GOOD);
     assert_eq!(bench.image.read(bench.id_of("far")).unwrap().value, 300);
 }
+
+#[test]
+fn a_pipeline_that_shrinks_counts_what_is_still_out() {
+    let slow: Script = Box::new(|request| vec![(29_990_000, honest(request))]);
+    let mut bench = bench(vec![(vec![1, 300, 600], slow)], None);
+    let pipeline = |bench: &mut Bench, n: u8| {
+        let LinkProtocol::ModbusTcp(modbus) = &mut bench.config.links[0].protocol;
+        modbus.pipeline = n;
+    };
+    pipeline(&mut bench, 3);
+    bench.change(1);
+    drop(bench.adopted());
+    bench.run_ms(100);
+    pipeline(&mut bench, 1);
+    bench.change(2);
+    drop(bench.adopted());
+    let adopted = bench.world_end;
+    bench.run_ms(300);
+    let sent: Vec<u64> = bench.requests.borrow().iter().map(|(t, _)| *t).collect();
+    let out = |at: u64| sent.iter().filter(|t| **t < at && at < **t + 29_900_000).count();
+    assert!(sent.iter().any(|t| *t < adopted && out(*t) == 2), "three were out before");
+    let after: Vec<usize> = sent.iter().filter(|t| **t > adopted).map(|t| out(*t)).collect();
+    assert!(after.len() > 5 && after.iter().all(|out| *out == 0), "{after:?}");
+}
+
+#[test]
+fn a_value_of_the_device_at_the_old_place_is_in_doubt_at_once() {
+    let mut bench = bench(vec![(vec![1], good())], None);
+    bench.run_ms(50);
+    assert_eq!(bench.status(0), Status::GOOD);
+    let LinkProtocol::ModbusTcp(modbus) = &mut bench.config.links[0].protocol;
+    modbus.host = "elsewhere".into();
+    bench.change(1);
+    drop(bench.adopted());
+    bench.run_ms(5);
+    assert_eq!(bench.status(0), Status::UNCERTAIN_LAST_USABLE);
+}

@@ -156,7 +156,8 @@ impl ModbusTcp {
             receive: Some(Box::new([0; RECEIVE_BYTES])),
             received: 0,
             long: vec![0; long_bytes_max].into_boxed_slice(),
-            sweep: None,
+            // What its tags had before, when its device was somewhere else, is in doubt until it is read.
+            sweep: Some(Sweep { status: Status::UNCERTAIN_LAST_USABLE, next: 0 }),
             lost_for_good_at: Nanos::ZERO,
             starting: true,
             handover: None,

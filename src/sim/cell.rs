@@ -1,0 +1,193 @@
+//! One executor with its machine, its field and its connector, step by step.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use fastrand::Rng;
+use rtrb::{Consumer, Producer, RingBuffer};
+
+use super::beat::Beat;
+use super::connector::SimConnector;
+use super::device::Device;
+use super::invariants::Books;
+use super::log::Log;
+use super::run::Parts;
+use super::scenario::Scenario;
+use super::views::Views;
+use super::world::{Field, SimWorld};
+use crate::config::Guard;
+use crate::limits::{ADOPTION_PATIENCE, EXECUTOR_SLEEP_MAX};
+use crate::plan::{Change, Plan};
+use crate::rt::{Adoption, Clock, Counters, Executor, Report, Sink, Wiring};
+use crate::tag::{ExecutorId, LinkId, Nanos};
+
+const MS: u64 = 1_000_000;
+/// Room in the rings to and from a connector: more than links ever are.
+const CONNECTIONS: usize = 64;
+/// The beat's first instant.
+const START: Nanos = Nanos::from_millis(20);
+/// What an executor's own work may add to the time that a plan waits to be taken up.
+const ADOPTION_SLACK_NS: u64 = EXECUTOR_SLEEP_MAX.0 + 10 * MS;
+
+pub type Message<P> = Box<Adoption<<P as Parts>::Link>>;
+
+/// A plan on its way to an executor.
+pub struct Pending {
+    pub old: Arc<Plan>,
+    pub new: Arc<Plan>,
+    pub changes: Vec<(LinkId, Change)>,
+    /// When it was handed over, and how long the CPU had stalled before.
+    pub since: u64,
+    pub stalled: u64,
+}
+
+pub struct Cell<P: Parts> {
+    pub id: ExecutorId,
+    pub adoptions: Producer<Message<P>>,
+    pub adopted: Consumer<Message<P>>,
+    pub plan: Arc<Plan>,
+    pub pending: Option<Pending>,
+    pub executor: Executor<P::World, P::Link>,
+    pub field: Rc<RefCell<Field>>,
+    pub reports: Consumer<Report>,
+    pub connector: SimConnector,
+    pub beat: Beat,
+    pub stop: Arc<AtomicBool>,
+    pub next_storm: u64,
+}
+
+/// The changes that concern an executor.
+pub fn of_executor(changes: &[(LinkId, Change)], id: ExecutorId, old: &Plan, new: &Plan) -> Vec<(LinkId, Change)> {
+    let concerns =
+        |link: LinkId| new.links.get(link).or_else(|| old.links.get(link)).is_some_and(|link| link.executor == id);
+    changes.iter().filter(|(link, _)| concerns(*link)).copied().collect()
+}
+
+/// An executor with its machine, its field and its connector.
+pub fn cell<P: Parts>(
+    id: ExecutorId,
+    plan: &Arc<Plan>,
+    (scenario, parts): (&Scenario, &P),
+    sink: Sink,
+    counters: Arc<Counters>,
+    log: Rc<RefCell<Log>>,
+    rng: &mut Rng,
+) -> Cell<P> {
+    let links = &plan.executors[id.index()].links;
+    let (seed, exact, trouble_ns) = (scenario.hosts(), scenario.exact, scenario.trouble_ns);
+    let make_device = move |host| Device::new(seed.of(host), seed.is_steady(host), exact, trouble_ns);
+    let mut field = Field::new(Box::new(make_device), Views::new(plan, id), log, rng.fork());
+    field.well_from = trouble_ns;
+    if scenario.stall_max_ns > 0 {
+        field.next_stall = rng.u64(..5_000 * MS);
+        field.stall_max = scenario.stall_max_ns;
+    }
+    let field = Rc::new(RefCell::new(field));
+    let (reports_in, reports) = RingBuffer::new(1 << 12);
+    let (connected_in, connected) = RingBuffer::new(CONNECTIONS);
+    let (closed, closed_out) = RingBuffer::new(CONNECTIONS);
+    let (adoptions, to_executor) = RingBuffer::new(1);
+    let (from_executor, adopted) = RingBuffer::new(1);
+    let stop = Arc::new(AtomicBool::new(false));
+    let wiring = Wiring {
+        sink,
+        reports: reports_in,
+        connected,
+        closed,
+        adoptions: to_executor,
+        adopted: from_executor,
+        counters,
+        stop: stop.clone(),
+    };
+    let parts_of_links = links.iter().map(|link| parts.link(*link, plan)).collect();
+    let world = parts.world(SimWorld(field.clone()));
+    let mut executor = Executor::new(id, plan, parts_of_links, world, wiring);
+    let any_guard = Nanos::from_micros(rng.u64(..60));
+    let guard = match scenario.config.realtime.guard {
+        Guard::Auto => any_guard,
+        Guard::Fixed(guard) => guard,
+    };
+    executor.start_at(Clock { start: START, guard });
+    let connector = SimConnector::new((plan, links), connected_in, closed_out, field.clone(), rng.fork());
+    let next_storm = if scenario.storms { rng.u64(..10_000 * MS) } else { u64::MAX };
+    let beat = Beat::new(plan, id, START);
+    let (plan, pending) = (plan.clone(), None);
+    Cell { id, adoptions, adopted, plan, pending, executor, field, reports, connector, beat, stop, next_storm }
+}
+
+/// One turn of one executor, and what its connector does beside it. True: it took up a new plan.
+pub fn step<P: Parts>(
+    cell: &mut Cell<P>,
+    scenario: &Scenario,
+    books: &mut Books<'_>,
+    counters: &Counters,
+) -> Result<bool, String> {
+    let now = cell.field.borrow().now;
+    if now >= cell.next_storm && now < scenario.trouble_ns {
+        let mut field = cell.field.borrow_mut();
+        field.storm();
+        cell.next_storm = now + field.rng.u64(100 * MS..30_000 * MS);
+    }
+    cell.connector.step();
+    cell.field.borrow_mut().first_look = None;
+    cell.executor.turn();
+    let adopted = change_over(cell, books, counters)?;
+    settle(cell, now, books)?;
+    Ok(adopted)
+}
+
+/// What came with a new plan, if the executor has taken one up in its last turn.
+pub fn change_over<P: Parts>(cell: &mut Cell<P>, books: &mut Books<'_>, counters: &Counters) -> Result<bool, String> {
+    let Some(pending) = &cell.pending else { return Ok(false) };
+    let mut field = cell.field.borrow_mut();
+    let Ok(back) = cell.adopted.pop() else {
+        let waited = field.now.saturating_sub(pending.since);
+        let stalled = field.stalled - pending.stalled;
+        if waited > ADOPTION_PATIENCE.0 + ADOPTION_SLACK_NS + stalled {
+            return Err(format!("executor {}: a new plan waits for {waited} ns, {stalled} of them stalled", cell.id.0));
+        }
+        return Ok(false);
+    };
+    drop(back);
+    let at = field.first_look.unwrap_or(field.now);
+    field.views.adopt(at);
+    field.log.borrow_mut().add(at, "adopted: executor {}", [u64::from(cell.id.0), 0, 0, 0]);
+    drop(field);
+    cell.beat.change(&pending.old, &pending.new, at, counters)?;
+    books.adopted(cell.id, &pending.changes, at, counters)?;
+    if let Some(pending) = cell.pending.take() {
+        cell.plan = pending.new;
+    }
+    Ok(true)
+}
+
+/// Looks at what a step left behind.
+pub fn settle<P: Parts>(cell: &mut Cell<P>, step: u64, books: &mut Books<'_>) -> Result<(), String> {
+    let field = &mut *cell.field.borrow_mut();
+    if let Some(fault) = field.faults.pop() {
+        return Err(fault);
+    }
+    for exchange in field.exchanges.drain(..) {
+        books.exchange(cell.id, exchange);
+    }
+    while let Ok(report) = cell.reports.pop() {
+        if let Report::Released { group, nominal, .. } = report {
+            let numbers = [u64::from(group.0), nominal.0, 0, 0];
+            field.log.borrow_mut().add(field.now, "released: group {} nominal {}", numbers);
+        }
+        if let Report::Finished { link, sent, result, .. } = report {
+            let result = match result {
+                crate::rt::RequestResult::Good => 0,
+                crate::rt::RequestResult::Exception(code) => u64::from(code),
+                crate::rt::RequestResult::Timeout => 1001,
+                crate::rt::RequestResult::Aborted => 1002,
+            };
+            let numbers = [u64::from(link.0), sent.0, result, 0];
+            field.log.borrow_mut().add(field.now, "finished: link {} sent {} result {}", numbers);
+        }
+        cell.beat.check(&report, step)?;
+    }
+    Ok(())
+}
