@@ -1,12 +1,12 @@
 #!/bin/sh
-# All benchmarks, one after the other; about eight minutes. Real-time priority needs root.
+# All benchmarks, one after the other; about ten minutes. Real-time priority needs root.
 set -eu
 cd "$(dirname "$0")/.."
 CARGO=${CARGO:-cargo}
 $CARGO build --release -p fieldbeat -p fieldbeat-peers
-$CARGO bench --no-run --bench floor --bench plan --bench journal --bench gateway --bench wake
+$CARGO bench --no-run --bench floor --bench plan --bench journal --bench gateway --bench wake --bench send
 echo "machine: $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(nproc) CPUs, $(uname -sr)"
-for bench in floor plan journal gateway wake; do
+for bench in floor plan journal gateway wake send; do
     echo
     echo "## $bench"
     $CARGO bench --quiet --bench "$bench"

@@ -85,7 +85,7 @@ fn run(plan: &Arc<Plan>, seconds: u64) -> Run {
         for report in floor.reports.iter_mut().flat_map(|ring| std::iter::from_fn(|| ring.pop().ok())) {
             match report {
                 _ if !is_settled => {}
-                Report::Released { nominal, actual, .. } => run.release.push(actual.since(nominal).0),
+                Report::Released { due, actual, .. } => run.release.push(actual.since(due).0),
                 Report::Issued { nominal, sent, .. } => {
                     let late = sent.since(nominal).0;
                     let all = issued.entry(nominal.0).or_insert(Issued { first: late, last: late, count: 0 });

@@ -46,7 +46,7 @@ pub fn run(cpus: &[u32], priority: u8, guard: Guard, seconds: u64, pause: &Pause
     let mut missing: Vec<String> = prepared.floor_mut().missing.iter().map(ToString::to_string).collect();
     missing.extend(lock_memory().map(|missing| missing.to_string()));
     let mut floor = prepared.start();
-    let mut beats: Vec<Beat> = cpus.iter().map(|_| Beat::new(Nanos::from_micros(PERIOD_US))).collect();
+    let mut latencies: Vec<Latencies> = cpus.iter().map(|_| Latencies::new(UNIT_NS)).collect();
     let end = Instant::now() + Duration::from_secs(seconds);
     loop {
         let left = end.saturating_duration_since(Instant::now());
@@ -59,9 +59,9 @@ pub fn run(cpus: &[u32], priority: u8, guard: Guard, seconds: u64, pause: &Pause
         } else if floor.has_lost_an_executor() {
             return Err(io::Error::other("the probe's executor ended by itself"));
         }
-        for (ring, beat) in floor.reports.iter_mut().zip(&mut beats) {
+        for (ring, latencies) in floor.reports.iter_mut().zip(&mut latencies) {
             while let Ok(report) = ring.pop() {
-                beat.take(report);
+                record(report, latencies);
             }
         }
         if is_over {
@@ -74,7 +74,7 @@ pub fn run(cpus: &[u32], priority: u8, guard: Guard, seconds: u64, pause: &Pause
     let cpu_time = floor.counters.executors.iter().map(|executor| Nanos(executor.cpu_ns.get()));
     Ok(Some(Measured {
         cpu_time: cpus.iter().copied().zip(cpu_time).collect(),
-        by_cpu: cpus.iter().copied().zip(beats.into_iter().map(|beat| beat.latencies)).collect(),
+        by_cpu: cpus.iter().copied().zip(latencies).collect(),
         guards: cpus.iter().copied().zip(floor.guards.iter().copied()).collect(),
         missing,
     }))
@@ -93,27 +93,11 @@ fn idle_plan(cpus: &[u32]) -> Plan {
     }
 }
 
-/// One executor's beat, as its reports tell it.
-struct Beat {
-    period: Nanos,
-    /// The instant of the last release.
-    last: Option<Nanos>,
-    latencies: Latencies,
-}
-
-impl Beat {
-    fn new(period: Nanos) -> Beat {
-        Beat { period, last: None, latencies: Latencies::new(UNIT_NS) }
-    }
-
-    /// An executor that is late by whole periods skips those and tells the latest; cyclictest counts from the
-    /// first that was missed. So is it here.
-    fn take(&mut self, report: Report) {
-        if let Report::Released { nominal, actual, .. } = report {
-            let due = self.last.map_or(nominal, |last| last + self.period).min(nominal);
-            self.latencies.record(actual.since(due).0);
-            self.last = Some(nominal);
-        }
+/// An executor that is late by whole periods skips those; cyclictest counts from the first that was missed. So is it
+/// here.
+fn record(report: Report, latencies: &mut Latencies) {
+    if let Report::Released { due, actual, .. } = report {
+        latencies.record(actual.since(due).0);
     }
 }
 
@@ -123,17 +107,17 @@ mod tests {
 
     #[test]
     fn a_release_that_came_three_beats_late_counts_from_the_first_missed() {
-        let mut beat = Beat::new(Nanos::from_millis(1));
-        let mut released = |nominal_us, actual_us| {
-            let (nominal, actual) = (Nanos::from_micros(nominal_us), Nanos::from_micros(actual_us));
-            beat.take(Report::Released { group: GroupId(0), nominal, actual });
+        let mut latencies = Latencies::new(UNIT_NS);
+        let mut released = |due_us, nominal_us, actual_us| {
+            let [due, nominal, actual] = [due_us, nominal_us, actual_us].map(Nanos::from_micros);
+            record(Report::Released { group: GroupId(0), due, nominal, actual }, &mut latencies);
         };
-        released(5_000, 5_002);
-        released(6_000, 6_003);
-        released(10_000, 10_040);
-        released(11_000, 11_001);
-        assert_eq!(beat.latencies.by_us().into_iter().collect::<Vec<_>>(), [(1, 1), (2, 1), (3, 1), (3_040, 1)]);
-        assert_eq!(beat.latencies.missed(1_000_000), 3);
+        released(5_000, 5_000, 5_002);
+        released(6_000, 6_000, 6_003);
+        released(7_000, 10_000, 10_040);
+        released(11_000, 11_000, 11_001);
+        assert_eq!(latencies.by_us().into_iter().collect::<Vec<_>>(), [(1, 1), (2, 1), (3, 1), (3_040, 1)]);
+        assert_eq!(latencies.missed(1_000_000), 3);
     }
 
     #[test]

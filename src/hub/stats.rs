@@ -56,7 +56,8 @@ pub struct Distribution {
 /// The timing of one group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct GroupTimes {
-    /// Actual − nominal start of a cycle.
+    /// Actual − nominal start of a cycle. One that comes late by whole periods counts once, from the first beat that
+    /// was missed, as cyclictest counts; the beats between are in the skipped cycles of its scans.
     pub release_jitter: Distribution,
     /// Request on the wire − nominal.
     pub issue_jitter: Distribution,
@@ -126,9 +127,9 @@ struct Recorders {
 impl Recorders {
     fn record(&mut self, report: &Report) {
         match *report {
-            Report::Released { group, nominal, actual } => {
+            Report::Released { group, due, actual, .. } => {
                 if let Some(group) = self.groups.get_mut(group) {
-                    group.release_jitter.record(actual.since(nominal));
+                    group.release_jitter.record(actual.since(due));
                 }
             }
             Report::Issued { group, nominal, sent, .. } => {
@@ -258,7 +259,8 @@ mod tests {
     #[test]
     fn a_later_plan_keeps_the_figures_of_what_stays() {
         let statistics = statistics();
-        let released = |group| Report::Released { group: GroupId(group), nominal: Nanos(0), actual: Nanos(9) };
+        let released =
+            |group| Report::Released { group: GroupId(group), due: Nanos(0), nominal: Nanos(0), actual: Nanos(9) };
         (0..2).for_each(|group| statistics.record(&released(group)));
         let group = GroupPlan { name: "b".into(), period: Nanos(5), release: ReleaseMode::Spread };
         let plan = Plan { groups: [(GroupId(1), group)].into_iter().collect(), ..Plan::default() };
@@ -280,7 +282,7 @@ mod tests {
         let statistics = statistics();
         for us in 1..=1000 {
             let (nominal, actual) = (Nanos(5_000_000), Nanos(5_000_000 + us * 1000));
-            statistics.record(&Report::Released { group: GroupId(0), nominal, actual });
+            statistics.record(&Report::Released { group: GroupId(0), due: nominal, nominal, actual });
         }
         let jitter = statistics.snapshot().groups[GroupId(0)].release_jitter;
         assert_eq!((jitter.count, jitter.max), (1000, Nanos(1_000_000)));
@@ -291,6 +293,16 @@ mod tests {
         // A value on a bound belongs to that bound's bucket.
         assert_eq!(jitter.buckets[..10], [1, 1, 3, 5, 10, 30, 50, 100, 300, 500]);
         assert_eq!(jitter.buckets.iter().sum::<u64>(), 1000);
+    }
+
+    #[test]
+    fn a_release_after_a_stall_of_five_beats_counts_once_from_the_first_missed() {
+        let statistics = statistics();
+        let (due, nominal) = (Nanos::from_millis(10), Nanos::from_millis(15));
+        let actual = nominal + Nanos::from_micros(300);
+        statistics.record(&Report::Released { group: GroupId(0), due, nominal, actual });
+        let jitter = statistics.snapshot().groups[GroupId(0)].release_jitter;
+        assert_eq!((jitter.count, jitter.max), (1, Nanos::from_micros(5_300)));
     }
 
     #[test]

@@ -144,8 +144,9 @@ impl<W: World, L: Link<W>> Executor<W, L> {
                 continue;
             }
             // Late by whole periods: those are skipped and counted, the phase is kept.
-            let skipped = (now - release.next).0 / release.period.0;
-            let nominal = release.next + Nanos(skipped * release.period.0);
+            let due = release.next;
+            let skipped = (now - due).0 / release.period.0;
+            let nominal = due + Nanos(skipped * release.period.0);
             release.next = nominal + release.period;
             release.cycle = release.cycle.wrapping_add(1 + skipped as u32);
             for (scan, link) in &release.scans {
@@ -157,7 +158,7 @@ impl<W: World, L: Link<W>> Executor<W, L> {
                 field_link.release(scan_release, &mut self.floor);
                 self.slots.to_send[*link as usize] = true;
             }
-            self.floor.report(Report::Released { group: release.group, nominal, actual: now });
+            self.floor.report(Report::Released { group: release.group, due, nominal, actual: now });
         }
         let Slots { links, deadlines, to_send, .. } = &mut self.slots;
         for (at, to_send) in to_send.iter_mut().enumerate() {

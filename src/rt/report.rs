@@ -6,8 +6,9 @@ use crate::tag::{GroupId, LinkId, Nanos};
 /// One event. 40 bytes, copied into the statistics ring; dropped and counted when that is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Report {
-    /// A group's release started.
-    Released { group: GroupId, nominal: Nanos, actual: Nanos },
+    /// A group's release started. `nominal` is the beat that it serves, `due` the first that it stands for: the same
+    /// one, unless the executor was late by whole periods and skipped the beats from `due` to before `nominal`.
+    Released { group: GroupId, due: Nanos, nominal: Nanos, actual: Nanos },
     /// A request was put on the wire.
     Issued { group: GroupId, link: LinkId, nominal: Nanos, sent: Nanos },
     /// A request came to its end. `received` is when: reply decoded, or given up.

@@ -182,7 +182,11 @@ impl Reader {
         let times = statistics.snapshot().groups;
         type Times = (&'static str, &'static str, fn(&crate::hub::stats::GroupTimes) -> &Distribution);
         let rows: [Times; 3] = [
-            ("fieldbeat_group_release_jitter", "Actual minus nominal start of a cycle", |t| &t.release_jitter),
+            (
+                "fieldbeat_group_release_jitter",
+                "Actual minus nominal start of a cycle; after skipped cycles, minus the first of them",
+                |t| &t.release_jitter,
+            ),
             ("fieldbeat_group_issue_jitter", "Request on the wire minus nominal start of its cycle", |t| {
                 &t.issue_jitter
             }),

@@ -72,7 +72,7 @@ fn observed() -> Arc<Observed> {
     counters.executors[0].dropped.add(7);
     let nominal = Nanos(1_000_000);
     let at = |us| nominal + Nanos::from_micros(us);
-    statistics.record(&Report::Released { group: GroupId(0), nominal, actual: at(3) });
+    statistics.record(&Report::Released { group: GroupId(0), due: nominal, nominal, actual: at(3) });
     statistics.record(&Report::Issued { group: GroupId(0), link: LinkId(0), nominal, sent: at(40) });
     let (sent, received) = (at(40), at(440));
     let result = RequestResult::Good;

@@ -83,7 +83,7 @@ impl Beat {
     /// What it breaks.
     pub fn check(&mut self, report: &Report, step: u64) -> Result<(), String> {
         match *report {
-            Report::Released { group, nominal, actual } => self.released(group.0, nominal.0, actual.0, step),
+            Report::Released { group, due, nominal, actual } => self.released(group.0, [due, nominal, actual], step),
             Report::Issued { nominal, sent, .. } if sent < nominal => {
                 Err(format!("a request of the release at {} was sent at {}, before it", nominal.0, sent.0))
             }
@@ -94,7 +94,8 @@ impl Beat {
         }
     }
 
-    fn released(&mut self, group: u16, nominal: u64, actual: u64, step: u64) -> Result<(), String> {
+    fn released(&mut self, group: u16, at: [Nanos; 3], step: u64) -> Result<(), String> {
+        let [due, nominal, actual] = at.map(|at| at.0);
         if actual < nominal {
             return Err(format!("group {group}: the release of {nominal} ran at {actual}, too early"));
         }
@@ -110,6 +111,12 @@ impl Beat {
                 return Err(format!(
                     "group {group}: the release of {nominal} ran {} ns late, whole periods: it was to be skipped",
                     step - nominal
+                ));
+            }
+            let first_missed = release.last.map_or(release.first, |last| last + release.period);
+            if due != first_missed {
+                return Err(format!(
+                    "group {group}: the release of {nominal} says that it was due at {due}, and was at {first_missed}"
                 ));
             }
             release.last = Some(nominal);

@@ -313,14 +313,18 @@ fn a_stall_is_skipped_and_counted_and_the_phase_is_kept() {
     let scan = &bench.counters.scans[0];
     assert_eq!(scan.cycles.get() + scan.skipped.get(), 100);
     assert_eq!(scan.skipped.get(), 5);
-    let nominals: Vec<u64> = std::iter::from_fn(|| bench.reports.pop().ok())
+    let beats: Vec<(u64, u64, u64)> = std::iter::from_fn(|| bench.reports.pop().ok())
         .filter_map(|r| match r {
-            Report::Released { nominal, .. } => Some(nominal.0),
+            Report::Released { due, nominal, actual, .. } => Some((due.0, nominal.0, actual.0)),
             _ => None,
         })
         .collect();
-    assert!(nominals.iter().all(|n| n % (PERIOD_MS * MS) == MS), "the phase is kept");
-    assert!(nominals.windows(2).all(|w| w[1] > w[0]), "no burst");
+    assert!(beats.iter().all(|(_, nominal, _)| nominal % (PERIOD_MS * MS) == MS), "the phase is kept");
+    assert!(beats.windows(2).all(|w| w[1].1 > w[0].1), "no burst");
+    let late: Vec<_> = beats.iter().filter(|(due, nominal, _)| due != nominal).collect();
+    let [(due, nominal, actual)] = late[..] else { panic!("one release stands for those that were skipped: {late:?}") };
+    assert_eq!((*due, nominal - due), (201 * MS, 5 * PERIOD_MS * MS));
+    assert!((55 * MS..56 * MS).contains(&(actual - due)), "it says how late it was for the first of them: {late:?}");
 }
 
 #[test]
