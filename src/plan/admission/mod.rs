@@ -111,7 +111,7 @@ pub struct ExecutorLoad {
 pub struct PlanError {
     pub refusals: Vec<String>,
     /// The whole reckoning, for the table.
-    pub admission: Admission,
+    pub admission: Box<Admission>,
 }
 
 impl fmt::Display for PlanError {
@@ -138,7 +138,7 @@ pub fn wire_bytes(request: &ModbusRequest) -> usize {
 impl PlanError {
     /// For what has nothing to do with time.
     pub(super) fn of_text(refusal: String) -> PlanError {
-        PlanError { refusals: vec![refusal], admission: Admission::default() }
+        PlanError { refusals: vec![refusal], admission: Box::default() }
     }
 }
 
@@ -181,7 +181,7 @@ pub fn admit(config: &Config, ids: &[LinkId], plan: &Plan, costs: &Costs) -> Res
         }
         admission.executors.push(load);
     }
-    if refusals.is_empty() { Ok(admission) } else { Err(PlanError { refusals, admission }) }
+    if refusals.is_empty() { Ok(admission) } else { Err(PlanError { refusals, admission: Box::new(admission) }) }
 }
 
 /// What each link is asked to do.
