@@ -67,7 +67,7 @@ fn print_plan(config: &Config, plan: &Plan, admission: &Admission) {
     println!("\n{:<20} {:>9} {:>6} {:>12} {:>12} {:>8}", "link", "executor", "units", "requests/s", "bytes/s", "load");
     for (id, link) in plan.links.iter() {
         let load = &admission.links[id];
-        let LinkProtocolPlan::ModbusTcp(modbus) = &link.protocol;
+        let LinkProtocolPlan::Modbus(modbus) = &link.protocol;
         println!(
             "{:<20} {:>9} {:>6} {:>12.0} {:>12.0} {:>8}",
             link.name,
@@ -94,7 +94,7 @@ fn print_plan(config: &Config, plan: &Plan, admission: &Admission) {
         "request: link", "group", "unit", "fc", "first", "count", "tags", "wire bytes"
     );
     for link in plan.links.values() {
-        let LinkProtocolPlan::ModbusTcp(modbus) = &link.protocol;
+        let LinkProtocolPlan::Modbus(modbus) = &link.protocol;
         for request in modbus.blocks() {
             println!(
                 "{:<20} {:<12} {:>4} {:>3} {:>6} {:>6} {:>5} {:>11}",

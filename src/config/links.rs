@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::address;
 use super::fields::{self, Addressing, keys};
 use super::host;
-use super::model::{LinkConfig, LinkProtocol, ModbusTcpConfig, Source, Table, UnreadableRange};
+use super::model::{LinkConfig, LinkProtocol, ModbusConfig, Source, Table, UnreadableRange};
 use super::names::{Letters, fault, quoted};
 use super::node::{Kind, Node};
 use super::reader::{Cx, Obj, found, subject};
@@ -53,7 +53,7 @@ impl Links {
                 let config = LinkConfig {
                     name: name.to_owned(),
                     source: cx.source(node.span),
-                    protocol: LinkProtocol::ModbusTcp(modbus_defaults()),
+                    protocol: LinkProtocol::Modbus(modbus_defaults()),
                 };
                 self.add(Link { config, addressing: Addressing::Modicon, broken: true, used: true });
             }
@@ -63,7 +63,7 @@ impl Links {
         let name = read_name(&link, Letters::Ascii);
         let known = link.required_choice("protocol", fields::PROTOCOLS).is_some();
         let addressing = link.choice("addressing", fields::ADDRESSING).unwrap_or(Addressing::Modicon);
-        let protocol = LinkProtocol::ModbusTcp(read_modbus_tcp(&link, addressing));
+        let protocol = LinkProtocol::Modbus(read_modbus_tcp(&link, addressing));
         let Some(name) = name else { return };
         if let Some(first) = self.find(&name).and_then(|at| self.list.get(at)) {
             already(&link, &first.config.source);
@@ -101,8 +101,8 @@ pub(super) fn already(object: &Obj<'_>, first: &Source) {
     object.error(object.span_of("name"), message, "rename or remove one of the two");
 }
 
-fn modbus_defaults() -> ModbusTcpConfig {
-    ModbusTcpConfig {
+fn modbus_defaults() -> ModbusConfig {
+    ModbusConfig {
         host: String::new(),
         port: fields::PORT.default as u16,
         timeout: Nanos::from_millis(fields::TIMEOUT_MS.default),
@@ -120,7 +120,7 @@ pub(super) fn nanos_of_millis(ms: f64) -> Nanos {
     Nanos((ms * 1e6).round() as u64)
 }
 
-fn read_modbus_tcp(link: &Obj<'_>, addressing: Addressing) -> ModbusTcpConfig {
+fn read_modbus_tcp(link: &Obj<'_>, addressing: Addressing) -> ModbusConfig {
     let host = link.required_text("host", "a host name or an IP address");
     if let Some(host) = host
         && let Some((wrong, help)) = host::fault(host.value)
@@ -134,7 +134,7 @@ fn read_modbus_tcp(link: &Obj<'_>, addressing: Addressing) -> ModbusTcpConfig {
         let message = format!("expected_reply_ms is longer than the timeout of {} ms", timeout.0 / 1_000_000);
         link.error(link.span_of("expected_reply_ms"), message, "allowed: at most timeout_ms");
     }
-    ModbusTcpConfig {
+    ModbusConfig {
         host: host.map(|host| host.value.to_owned()).unwrap_or_default(),
         port: link.int(&fields::PORT) as u16,
         timeout,

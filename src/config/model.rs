@@ -168,20 +168,20 @@ pub struct LinkConfig {
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum LinkProtocol {
-    ModbusTcp(ModbusTcpConfig),
+    Modbus(ModbusConfig),
 }
 
 impl LinkProtocol {
     /// As it is written in the tag files.
     pub fn name(&self) -> &'static str {
         match self {
-            LinkProtocol::ModbusTcp(_) => "modbus_tcp",
+            LinkProtocol::Modbus(_) => "modbus_tcp",
         }
     }
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub struct ModbusTcpConfig {
+pub struct ModbusConfig {
     pub host: String,
     pub port: u16,
     /// From request to reply.

@@ -128,12 +128,12 @@ fn rate_hz(plan: &Plan, request: &ModbusRequest) -> f64 {
     1.0 / plan.groups[request.group].period.as_secs_f64()
 }
 
-fn request_time_s(modbus: &ModbusTcpPlan) -> f64 {
+fn request_time_s(modbus: &ModbusPlan) -> f64 {
     modbus.config.reply_expected.as_secs_f64() / f64::from(modbus.config.pipeline.max(1))
 }
 
 fn link_load(plan: &Plan, link: &LinkPlan) -> LinkLoad {
-    let LinkProtocolPlan::ModbusTcp(modbus) = &link.protocol;
+    let LinkProtocolPlan::Modbus(modbus) = &link.protocol;
     let mut sum = LinkLoad::default();
     for request in modbus.blocks() {
         let rate = rate_hz(plan, request);
@@ -146,7 +146,7 @@ fn link_load(plan: &Plan, link: &LinkPlan) -> LinkLoad {
 
 /// Names the group that asks the most of the link, and the rate at which everything would fit.
 fn link_refusal(plan: &Plan, id: LinkId, link: &LinkPlan, load: LinkLoad, file: &str, line: u32) -> String {
-    let LinkProtocolPlan::ModbusTcp(modbus) = &link.protocol;
+    let LinkProtocolPlan::Modbus(modbus) = &link.protocol;
     let heaviest = plan
         .scans
         .values()
@@ -187,7 +187,7 @@ fn executor_load(plan: &Plan, executor: &ExecutorPlan, admission: &Admission) ->
         .links
         .iter()
         .map(|l| {
-            let LinkProtocolPlan::ModbusTcp(modbus) = &plan.links[*l].protocol;
+            let LinkProtocolPlan::Modbus(modbus) = &plan.links[*l].protocol;
             modbus.blocks().iter().map(|r| r.decodes.len() as f64 * rate_hz(plan, r)).sum::<f64>()
         })
         .sum();

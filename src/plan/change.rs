@@ -37,8 +37,8 @@ pub fn changes(old: &Plan, new: &Plan) -> Vec<(LinkId, Change)> {
 }
 
 fn same_target(before: &LinkPlan, after: &LinkPlan) -> bool {
-    let (LinkProtocolPlan::ModbusTcp(before), LinkProtocolPlan::ModbusTcp(after)) = (&before.protocol, &after.protocol);
-    let target = |plan: &ModbusTcpPlan| (plan.config.host.clone(), plan.config.port, plan.config.connect_timeout);
+    let (LinkProtocolPlan::Modbus(before), LinkProtocolPlan::Modbus(after)) = (&before.protocol, &after.protocol);
+    let target = |plan: &ModbusPlan| (plan.config.host.clone(), plan.config.port, plan.config.connect_timeout);
     target(before) == target(after)
 }
 

@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::config::{ModbusTcpConfig, ReleaseMode};
-use crate::plan::{ExecutorPlan, GroupPlan, LinkPlan, LinkProtocolPlan, ModbusTcpPlan, ScanId, ScanPlan};
+use crate::config::{ModbusConfig, ReleaseMode};
+use crate::plan::{ExecutorPlan, GroupPlan, LinkPlan, LinkProtocolPlan, ModbusPlan, ScanId, ScanPlan};
 use crate::rt::{LinkState, Report, RequestResult};
 use crate::tag::{ById, ExecutorId, GroupId, LinkId};
 
@@ -21,8 +21,8 @@ fn plan() -> Plan {
     let link = |name: &str| LinkPlan {
         name: Arc::from(name),
         executor: ExecutorId(0),
-        protocol: LinkProtocolPlan::ModbusTcp(ModbusTcpPlan {
-            config: ModbusTcpConfig {
+        protocol: LinkProtocolPlan::Modbus(ModbusPlan {
+            config: ModbusConfig {
                 host: "127.0.0.1".into(),
                 port: 502,
                 timeout: Nanos::from_millis(200),

@@ -49,7 +49,7 @@ impl<'s> Books<'s> {
         let waiting = Known { status: Status::BAD_WAITING_FOR_INITIAL_DATA.0, sure: true, ..Known::default() };
         let mut tags = vec![waiting; scenario.plan.tags.end()];
         for link in scenario.plan.links.values() {
-            let LinkProtocolPlan::ModbusTcp(modbus) = &link.protocol;
+            let LinkProtocolPlan::Modbus(modbus) = &link.protocol;
             for (at, decode) in modbus.decodes.iter().enumerate() {
                 tags[decode.tag.index()].decode = at as u32;
             }
@@ -69,14 +69,14 @@ impl<'s> Books<'s> {
     }
 
     fn decodes(&self, link: usize, request: u32) -> std::ops::Range<u32> {
-        let LinkProtocolPlan::ModbusTcp(modbus) = &self.scenario.plan.links[LinkId(link as u16)].protocol;
+        let LinkProtocolPlan::Modbus(modbus) = &self.scenario.plan.links[LinkId(link as u16)].protocol;
         modbus.requests[request as usize].decodes.clone()
     }
 
     /// The device answered.
     pub fn exchange(&mut self, link: usize, exchange: Exchange) {
         if let Meaning::Exception(code) = exchange.meaning {
-            let LinkProtocolPlan::ModbusTcp(modbus) = &self.scenario.plan.links[LinkId(link as u16)].protocol;
+            let LinkProtocolPlan::Modbus(modbus) = &self.scenario.plan.links[LinkId(link as u16)].protocol;
             for at in self.decodes(link, exchange.request) {
                 let known = &mut self.tags[modbus.decodes[at as usize].tag.index()];
                 known.refused |= code == 2;

@@ -17,7 +17,7 @@ use super::log::Log;
 use super::scenario::Scenario;
 use super::world::{Field, Place, SimWorld};
 use crate::hub::{Batch, Hub, RingStats};
-use crate::link::modbus::ModbusTcp;
+use crate::link::modbus::ModbusLink;
 use crate::plan::{LinkProtocolPlan, Plan};
 use crate::rt::{Clock, Counters, Executor, Image, Link, Report, Sink, Wiring, World};
 use crate::tag::{ClockPair, ExecutorId, LinkId, Nanos, Status};
@@ -45,14 +45,14 @@ pub struct RealParts;
 
 impl Parts for RealParts {
     type World = SimWorld;
-    type Link = ModbusTcp;
+    type Link = ModbusLink;
 
     fn world(&self, world: SimWorld) -> SimWorld {
         world
     }
 
-    fn link(&self, id: LinkId, plan: &Plan) -> ModbusTcp {
-        ModbusTcp::new(id, plan)
+    fn link(&self, id: LinkId, plan: &Plan) -> ModbusLink {
+        ModbusLink::new(id, plan)
     }
 
     fn consumed(&self, batch: Arc<Batch>) -> Option<Arc<Batch>> {
@@ -146,7 +146,7 @@ impl<'s, P: Parts> Run<'s, P> {
         for id in (0..plan.executors.len()).map(|id| ExecutorId(id as u16)) {
             let links = &plan.executors[id.index()].links;
             let place = |link: &LinkId| {
-                let LinkProtocolPlan::ModbusTcp(modbus) = &plan.links[*link].protocol;
+                let LinkProtocolPlan::Modbus(modbus) = &plan.links[*link].protocol;
                 let units = modbus.units.iter().map(|unit| unit.0).collect();
                 let (expected, timeout) = (modbus.config.reply_expected.0, modbus.config.timeout.0);
                 let steady = scenario.steady[link.index()];

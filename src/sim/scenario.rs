@@ -96,8 +96,8 @@ impl Scenario {
 
     /// Whether all that a link may be asked in its shortest period fits into half of it.
     pub fn has_room(&self, link: usize) -> bool {
-        let LinkProtocol::ModbusTcp(modbus) = &self.config.links[link].protocol;
-        let crate::plan::LinkProtocolPlan::ModbusTcp(planned) = &self.plan.links[LinkId(link as u16)].protocol;
+        let LinkProtocol::Modbus(modbus) = &self.config.links[link].protocol;
+        let crate::plan::LinkProtocolPlan::Modbus(planned) = &self.plan.links[LinkId(link as u16)].protocol;
         let shortest = planned.blocks().iter().map(|r| self.plan.groups[r.group].period.0).min().unwrap_or(0);
         // The executor's own time: a wake-up, the calls, and other links' work in between.
         let each = modbus.reply_expected.0 + 150_000 * self.plan.links.len() as u64;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::hub::Batch;
-use crate::link::modbus::ModbusTcp;
+use crate::link::modbus::ModbusLink;
 use crate::plan::{LinkProtocolPlan, Plan};
 use crate::rt::{CloseReason, Conn, Floor, Io, Link, Ready, ScanRelease, World};
 use crate::tag::{LinkId, Nanos, flags};
@@ -74,10 +74,10 @@ impl Parts for Planted {
     fn link(&self, id: LinkId, plan: &Plan) -> BentLink {
         let mut plan = plan.clone();
         if self.fault == Fault::Greedy {
-            let LinkProtocolPlan::ModbusTcp(modbus) = &mut plan.links[id].protocol;
+            let LinkProtocolPlan::Modbus(modbus) = &mut plan.links[id].protocol;
             modbus.config.pipeline += 1;
         }
-        BentLink { inner: ModbusTcp::new(id, &plan), fault: self.fault }
+        BentLink { inner: ModbusLink::new(id, &plan), fault: self.fault }
     }
 
     fn consumed(&self, batch: Arc<Batch>) -> Option<Arc<Batch>> {
@@ -160,12 +160,12 @@ impl World for BentWorld {
 }
 
 struct BentLink {
-    inner: ModbusTcp,
+    inner: ModbusLink,
     fault: Fault,
 }
 
 impl BentLink {
-    fn bent(&mut self, floor: &mut Floor<BentWorld>, step: impl FnOnce(&mut ModbusTcp, &mut Floor<BentWorld>)) {
+    fn bent(&mut self, floor: &mut Floor<BentWorld>, step: impl FnOnce(&mut ModbusLink, &mut Floor<BentWorld>)) {
         let before = floor.counters.dropped();
         step(&mut self.inner, floor);
         if self.fault == Fault::Uncounted && floor.counters.dropped() > before {

@@ -10,7 +10,7 @@ use super::device::{Asked, Device, Meaning};
 use super::log::Log;
 use super::memory::Area;
 use crate::config::Table;
-use crate::plan::ModbusTcpPlan;
+use crate::plan::ModbusPlan;
 use crate::rt::{Conn, Io, Ready, World};
 use crate::tag::{LinkId, Nanos};
 
@@ -61,13 +61,13 @@ struct Line {
 pub struct Place {
     pub link: LinkId,
     pub device: Device,
-    plan: ModbusTcpPlan,
+    plan: ModbusPlan,
     line: Option<Line>,
     generation: i32,
 }
 
 impl Place {
-    pub fn new(link: LinkId, plan: ModbusTcpPlan, device: Device) -> Place {
+    pub fn new(link: LinkId, plan: ModbusPlan, device: Device) -> Place {
         Place { link, device, plan, line: None, generation: 0 }
     }
 }

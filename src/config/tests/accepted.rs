@@ -118,10 +118,10 @@ fn the_last_register_can_be_read() {
 fn a_link_has_its_defaults_and_what_it_says() {
     let only = |text: &str| {
         let mut links = config(text).links;
-        let LinkProtocol::ModbusTcp(modbus) = links.remove(0).protocol;
+        let LinkProtocol::Modbus(modbus) = links.remove(0).protocol;
         modbus
     };
-    let defaults = ModbusTcpConfig {
+    let defaults = ModbusConfig {
         host: "10.0.0.1".into(),
         port: 502,
         timeout: Nanos::from_millis(200),
@@ -137,7 +137,7 @@ fn a_link_has_its_defaults_and_what_it_says() {
         "connect_timeout_ms": 1000, "pipeline": 16, "expected_reply_ms": 0.25, "max_registers": 10, "max_bits": 16,
         "addressing": "modicon", "unreadable": [{"function": 1, "from": "00001", "to": 16},
         {"unit": 3, "function": 3, "from": 40101, "to": 40110}], "description": "x"}], "tags": ["#;
-    let expected = ModbusTcpConfig {
+    let expected = ModbusConfig {
         host: "fe80::1".into(),
         port: 1502,
         timeout: Nanos::from_millis(50),

@@ -91,7 +91,7 @@ enum Told {
 
 impl Target {
     pub fn of(protocol: &LinkProtocolPlan, number: u32) -> Target {
-        let LinkProtocolPlan::ModbusTcp(modbus) = protocol;
+        let LinkProtocolPlan::Modbus(modbus) = protocol;
         let config = &modbus.config;
         Target { host: config.host.as_str().into(), port: config.port, timeout: config.connect_timeout, number }
     }

@@ -1,9 +1,9 @@
-//! Modbus TCP: frames, values, and the connection's state machine.
+//! Modbus: frames, values, and the state machine of a connection.
 
+mod connection;
 pub mod decode;
 pub mod frame;
 mod queue;
-mod tcp;
 mod unit;
 
-pub use tcp::ModbusTcp;
+pub use connection::ModbusLink;

@@ -2,12 +2,12 @@
 
 use super::super::decode::{self, BlockBytes};
 use super::super::frame::{self, Parsed, Reply};
-use super::{Connection, InFlight, ModbusTcp, RequestState, UNWANTED};
+use super::{Connection, InFlight, ModbusLink, RequestState, UNWANTED};
 use crate::limits::MODBUS_PIPELINE_MAX;
 use crate::rt::{CloseReason, Floor, Frame, Io, Report, RequestResult, World};
 use crate::tag::{Nanos, Status, ValueType};
 
-impl ModbusTcp {
+impl ModbusLink {
     pub(super) fn free_slot(&self) -> Option<usize> {
         let pipeline = usize::from(self.plan.config.pipeline).min(MODBUS_PIPELINE_MAX);
         self.in_flight[..pipeline].iter().position(Option::is_none)

@@ -18,8 +18,8 @@ impl Bench {
         let links = plan::changes(&self.plan, &new).into_iter().map(|(id, change)| LinkChange {
             id,
             link: match change {
-                Change::Work => Some(Box::new(ModbusTcp::following(id, &new, &self.plan))),
-                Change::Target | Change::New => Some(Box::new(ModbusTcp::new(id, &new))),
+                Change::Work => Some(Box::new(ModbusLink::following(id, &new, &self.plan))),
+                Change::Target | Change::New => Some(Box::new(ModbusLink::new(id, &new))),
                 Change::Gone => None,
             },
             takes_over: change == Change::Work,
@@ -33,7 +33,7 @@ impl Bench {
     }
 
     /// Runs on until the executor has given back what the new plan replaced.
-    fn adopted(&mut self) -> Box<Adoption<ModbusTcp>> {
+    fn adopted(&mut self) -> Box<Adoption<ModbusLink>> {
         for _ in 0..400 {
             self.run_ms(1);
             if let Ok(back) = self.adopted.pop() {
@@ -159,12 +159,12 @@ fn a_link_that_leaves_gives_its_connection_back_and_the_other_does_not_notice() 
 fn a_link_that_joins_finds_a_free_place_in_the_beat() {
     let mut bench = bench(vec![(vec![1], good())], None);
     bench.run_ms(50);
-    let LinkProtocol::ModbusTcp(mut modbus) = bench.config.links[0].protocol.clone();
+    let LinkProtocol::Modbus(mut modbus) = bench.config.links[0].protocol.clone();
     modbus.host = "other".into();
     bench.config.links.push(LinkConfig {
         name: "joins".into(),
         source: Source::default(),
-        protocol: LinkProtocol::ModbusTcp(modbus),
+        protocol: LinkProtocol::Modbus(modbus),
     });
     bench.config.tags.push(tag(1, 9));
     bench.change(3);
@@ -181,7 +181,7 @@ fn a_link_that_joins_finds_a_free_place_in_the_beat() {
 fn a_connection_to_where_the_device_was_is_not_taken_for_the_new_place() {
     let mut bench = bench(vec![(vec![1], good())], None);
     bench.run_ms(50);
-    let LinkProtocol::ModbusTcp(modbus) = &mut bench.config.links[0].protocol;
+    let LinkProtocol::Modbus(modbus) = &mut bench.config.links[0].protocol;
     modbus.host = "elsewhere".into();
     bench.change(1);
     // Made for the new place before the executor knows of it: it waits.

@@ -14,7 +14,7 @@ use super::frame;
 use super::queue::Queue;
 use super::unit::Unit;
 use crate::limits::{MODBUS_ADU_BYTES_MAX, MODBUS_PIPELINE_MAX, SILENT_AFTER_TIMEOUTS};
-use crate::plan::{LinkPlan, LinkProtocolPlan, ModbusTcpPlan, Plan, ScanId};
+use crate::plan::{LinkPlan, LinkProtocolPlan, ModbusPlan, Plan, ScanId};
 use crate::rt::{CloseReason, Conn, Floor, Io, Link, LinkState, ScanRelease, World};
 use crate::tag::{LinkId, Nanos, Status};
 
@@ -26,9 +26,9 @@ const HALVES_DEPTH_MAX: usize = 128;
 const REFUSED_PAUSE: Nanos = Nanos::from_millis(30_000);
 
 /// See the module.
-pub struct ModbusTcp {
+pub struct ModbusLink {
     id: LinkId,
-    plan: Box<ModbusTcpPlan>,
+    plan: Box<ModbusPlan>,
     frames: Box<[[u8; frame::READ_REQUEST_BYTES]]>,
     units: Box<[Unit]>,
     requests: Box<[Request]>,
@@ -113,10 +113,10 @@ struct Sweep {
     next: u32,
 }
 
-impl ModbusTcp {
+impl ModbusLink {
     /// `plan` must have a link `id`; scans are served in the order of their periods.
-    pub fn new(id: LinkId, plan: &Plan) -> ModbusTcp {
-        let LinkPlan { protocol: LinkProtocolPlan::ModbusTcp(modbus), .. } = &plan.links[id];
+    pub fn new(id: LinkId, plan: &Plan) -> ModbusLink {
+        let LinkPlan { protocol: LinkProtocolPlan::Modbus(modbus), .. } = &plan.links[id];
         let frames = modbus
             .requests
             .iter()
@@ -142,7 +142,7 @@ impl ModbusTcp {
         let queue = Queue::new(scans.iter().map(|s| modbus.requests.iter().filter(|r| r.scan == s.id).count()));
         let long_bytes_max = modbus.decodes.iter().map(|d| d.ty.long_bytes_max()).max().unwrap_or(0);
         let idle = Request { state: RequestState::Idle, refused_until: Nanos::ZERO, fell_apart: false };
-        ModbusTcp {
+        ModbusLink {
             id,
             units: vec![Unit::default(); modbus.units.len()].into_boxed_slice(),
             requests: vec![idle; modbus.requests.len()].into_boxed_slice(),
@@ -234,7 +234,7 @@ impl ModbusTcp {
     }
 }
 
-impl<W: World> Link<W> for ModbusTcp {
+impl<W: World> Link<W> for ModbusLink {
     fn id(&self) -> LinkId {
         self.id
     }
@@ -355,7 +355,7 @@ impl<W: World> Link<W> for ModbusTcp {
         self.in_flight.iter().all(Option::is_none) && self.scans.iter().all(|scan| scan.open == 0)
     }
 
-    fn take_over(&mut self, old: &mut ModbusTcp, now: Nanos, floor: &mut Floor<W>) {
+    fn take_over(&mut self, old: &mut ModbusLink, now: Nanos, floor: &mut Floor<W>) {
         self.continue_from(old, floor);
         self.send(now, floor);
     }

@@ -10,7 +10,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 mod handover;
 
 use super::super::frame;
-use super::ModbusTcp;
+use super::ModbusLink;
 use crate::config::*;
 use crate::plan::{self, Plan};
 use crate::rt::*;
@@ -121,7 +121,7 @@ impl World for ScriptedWorld {
 }
 
 struct Bench {
-    executor: Executor<ScriptedWorld, ModbusTcp>,
+    executor: Executor<ScriptedWorld, ModbusLink>,
     samples: Consumer<Sample>,
     reports: Consumer<Report>,
     connected: Producer<Connected>,
@@ -132,8 +132,8 @@ struct Bench {
     world_end: u64,
     config: Config,
     plan: Arc<Plan>,
-    adoptions: Producer<Box<Adoption<ModbusTcp>>>,
-    adopted: Consumer<Box<Adoption<ModbusTcp>>>,
+    adoptions: Producer<Box<Adoption<ModbusLink>>>,
+    adopted: Consumer<Box<Adoption<ModbusLink>>>,
 }
 
 const MS: u64 = 1_000_000;
@@ -186,7 +186,7 @@ fn bench(links: Vec<(Vec<u16>, Script)>, stall: Option<(u64, u64)>) -> Bench {
         config.links.push(LinkConfig {
             name: format!("plc{index}"),
             source: source.clone(),
-            protocol: LinkProtocol::ModbusTcp(ModbusTcpConfig {
+            protocol: LinkProtocol::Modbus(ModbusConfig {
                 host: "127.0.0.1".into(),
                 port: 502,
                 timeout: Nanos::from_millis(30),
@@ -210,7 +210,7 @@ fn bench(links: Vec<(Vec<u16>, Script)>, stall: Option<(u64, u64)>) -> Bench {
     let (closed_in, closed) = RingBuffer::new(16);
     let requests = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
     let world = ScriptedWorld { now: 0, devices, tokens: BTreeMap::new(), requests: requests.clone(), stall };
-    let links = (0..plan.links.len()).map(|i| ModbusTcp::new(LinkId(i as u16), &plan)).collect();
+    let links = (0..plan.links.len()).map(|i| ModbusLink::new(LinkId(i as u16), &plan)).collect();
     let (adoptions, to_executor) = RingBuffer::new(1);
     let (from_executor, adopted) = RingBuffer::new(1);
     let wiring = Wiring {

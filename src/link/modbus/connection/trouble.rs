@@ -1,12 +1,12 @@
 //! What goes wrong: timeouts, exceptions, lost connections, and what becomes of the tags.
 
 use super::super::unit::{AfterTimeout, Unit};
-use super::{InFlight, ModbusTcp, REFUSED_PAUSE, RequestState, Sweep, UNWANTED};
+use super::{InFlight, ModbusLink, REFUSED_PAUSE, RequestState, Sweep, UNWANTED};
 use crate::limits::SILENT_AFTER_TIMEOUTS;
 use crate::rt::{CloseReason, Floor, Frame, LinkState, RequestResult, World};
 use crate::tag::{Nanos, Status};
 
-impl ModbusTcp {
+impl ModbusLink {
     /// Gives a request's tags a status; a tag that has it already stays as it is.
     pub(super) fn hold<W: World>(&mut self, at: u32, cycle: u32, status: Status, now: Nanos, floor: &mut Floor<W>) {
         let request = &self.plan.requests[at as usize];
@@ -96,7 +96,7 @@ impl ModbusTcp {
 
     /// What is queued for a silent unit would hold the line of the others.
     pub(super) fn unqueue<W: World>(&mut self, unit_at: usize, floor: &mut Floor<W>) {
-        let ModbusTcp { queue, requests, scans, plan, .. } = self;
+        let ModbusLink { queue, requests, scans, plan, .. } = self;
         let suppressed = &floor.counters.links[self.id.index()].suppressed;
         queue.retain(|scan_at, at| {
             let keep = usize::from(plan.requests[at as usize].unit) != unit_at;
