@@ -105,7 +105,7 @@ fn print_plan(config: &Config, plan: &Plan, admission: &Admission) {
                 request.first,
                 request.count,
                 request.decodes.len(),
-                plan::wire_bytes(request)
+                plan::wire_bytes(modbus, request)
             );
         }
     }

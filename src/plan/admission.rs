@@ -1,13 +1,18 @@
 //! Will it fit? The time that one second of work takes, for each link and each executor.
 //!
 //! Over TCP a request takes its expected reply time, divided by the requests that may be outstanding at
-//! once. Over 100 % is refused with the highest possible rate; over 70 % is worth a warning.
+//! once; on a serial line, the exact time of its characters and silences. Over 100 % is refused with the highest possible rate; over 70 % is worth a warning.
 
+mod serial;
+
+use std::collections::BTreeMap;
 use std::fmt;
 
 use super::model::*;
-use crate::config::{Config, LinkConfig};
+use crate::config::{Config, LinkConfig, ModbusTransport};
 use crate::tag::{ById, LinkId, Nanos};
+
+pub use serial::SerialLine;
 
 /// A load above this is a warning.
 pub const LOAD_WARNING: f64 = 0.70;
@@ -35,9 +40,9 @@ pub struct Admission {
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct LinkLoad {
     pub requests_per_s: f64,
-    /// Requests and replies with their TCP, IP and Ethernet headers.
+    /// Requests and replies with their TCP, IP and Ethernet headers; on a serial line, characters.
     pub wire_bytes_per_s: f64,
-    /// Share of the time that the link is waiting for replies: 1.0 is full.
+    /// Share of the time that the link is busy with frames or waiting for replies: 1.0 is full.
     pub load: f64,
 }
 
@@ -71,12 +76,27 @@ impl std::error::Error for PlanError {}
 
 /// Ethernet, IP and TCP headers of one segment, without options.
 const SEGMENT_HEADER_BYTES: usize = 54;
-const REQUEST_BYTES: usize = SEGMENT_HEADER_BYTES + 12;
-const REPLY_HEADER_BYTES: usize = SEGMENT_HEADER_BYTES + 9;
+/// The MBAP header takes 7 bytes, the CRC of RTU 2 beside the unit.
+const MBAP_FRAME_BYTES: usize = 7;
+const RTU_FRAME_BYTES: usize = 3;
+/// Function, address and count; function and byte count.
+const READ_REQUEST_PDU_BYTES: usize = 5;
+const READ_REPLY_PDU_BYTES: usize = 2;
 
 /// Bytes on the wire for a request and its reply.
-pub fn wire_bytes(request: &ModbusRequest) -> usize {
-    REQUEST_BYTES + REPLY_HEADER_BYTES + request.value_bytes()
+pub fn wire_bytes(modbus: &ModbusPlan, request: &ModbusRequest) -> usize {
+    let frame = match &modbus.config.transport {
+        ModbusTransport::Tcp(_) => SEGMENT_HEADER_BYTES + MBAP_FRAME_BYTES,
+        ModbusTransport::RtuOverTcp(_) => SEGMENT_HEADER_BYTES + RTU_FRAME_BYTES,
+        ModbusTransport::Serial(_) => {
+            let line = SerialLine::of(&modbus.config);
+            let characters = |line: SerialLine| {
+                line.request_characters() + line.reply_characters(request.table, request.count)
+            };
+            return line.map_or(0, characters) as usize;
+        }
+    };
+    2 * frame + READ_REQUEST_PDU_BYTES + READ_REPLY_PDU_BYTES + request.value_bytes()
 }
 
 impl PlanError {
@@ -128,8 +148,30 @@ fn rate_hz(plan: &Plan, request: &ModbusRequest) -> f64 {
     1.0 / plan.groups[request.group].period.as_secs_f64()
 }
 
-fn request_time_s(modbus: &ModbusPlan) -> f64 {
-    modbus.config.reply_expected.as_secs_f64() / f64::from(modbus.config.pipeline.max(1))
+/// What a request takes of the link's time.
+fn request_time_s(modbus: &ModbusPlan, request: &ModbusRequest) -> f64 {
+    let config = &modbus.config;
+    match SerialLine::of(config) {
+        Some(line) => line.line_time(request.table, request.count).as_secs_f64(),
+        None => (config.reply_expected + config.turnaround).as_secs_f64() / f64::from(config.pipeline.max(1)),
+    }
+}
+
+/// The load of the busiest unit, where units are given a pause between their requests.
+fn busiest_unit(plan: &Plan, modbus: &ModbusPlan) -> f64 {
+    let pause = modbus.config.unit_pause;
+    if pause == Nanos::ZERO {
+        return 0.0;
+    }
+    let mut load_of_unit: BTreeMap<u16, f64> = BTreeMap::new();
+    for request in modbus.blocks() {
+        let exchange = match SerialLine::of(&modbus.config) {
+            Some(line) => line.exchange(request.table, request.count),
+            None => modbus.config.reply_expected,
+        };
+        *load_of_unit.entry(request.unit).or_default() += rate_hz(plan, request) * (exchange + pause).as_secs_f64();
+    }
+    load_of_unit.into_values().fold(0.0, f64::max)
 }
 
 fn link_load(plan: &Plan, link: &LinkPlan) -> LinkLoad {
@@ -138,46 +180,70 @@ fn link_load(plan: &Plan, link: &LinkPlan) -> LinkLoad {
     for request in modbus.blocks() {
         let rate = rate_hz(plan, request);
         sum.requests_per_s += rate;
-        sum.wire_bytes_per_s += rate * wire_bytes(request) as f64;
+        sum.wire_bytes_per_s += rate * wire_bytes(modbus, request) as f64;
+        sum.load += rate * request_time_s(modbus, request);
     }
-    sum.load = sum.requests_per_s * request_time_s(modbus);
+    sum.load = sum.load.max(busiest_unit(plan, modbus));
     sum
 }
 
 /// Names the group that asks the most of the link, and the rate at which everything would fit.
 fn link_refusal(plan: &Plan, id: LinkId, link: &LinkPlan, load: LinkLoad, file: &str, line: u32) -> String {
     let LinkProtocolPlan::Modbus(modbus) = &link.protocol;
+    let time_of = |scan: &ScanPlan| -> f64 {
+        let requests = &modbus.requests[scan.requests.start as usize..scan.requests.end as usize];
+        requests.iter().map(|request| request_time_s(modbus, request)).sum()
+    };
     let heaviest = plan
         .scans
         .values()
         .filter(|s| s.link == id)
         .map(|s| {
             let group = &plan.groups[s.group];
-            let requests = s.requests.len();
-            (requests as f64 / group.period.as_secs_f64(), requests, group)
+            let cycle_s = time_of(s);
+            (cycle_s / group.period.as_secs_f64(), cycle_s, s.requests.len(), group)
         })
         .max_by(|a, b| a.0.total_cmp(&b.0));
-    let Some((group_requests_per_s, requests, group)) = heaviest else {
+    let Some((share, cycle_s, requests, group)) = heaviest else {
         return format!("link \"{}\" does not fit", link.name);
     };
-    let others_s = (load.requests_per_s - group_requests_per_s) * request_time_s(modbus);
-    let possible_hz = (LOAD_MAX - others_s).max(0.0) / (requests as f64 * request_time_s(modbus));
+    // A unit's pauses are not the line's time: where they are what does not fit, all rates go down alike.
+    let lines = load.load - busiest_unit(plan, modbus) > f64::EPSILON;
     let asked_hz = 1.0 / group.period.as_secs_f64();
+    let possible_hz = match lines || modbus.config.unit_pause == Nanos::ZERO {
+        true => (LOAD_MAX - (load.load - share)).max(0.0) / cycle_s,
+        false => asked_hz / load.load,
+    };
     let advice = if possible_hz >= 1.0 {
         format!("at most {:.0} Hz is possible", possible_hz.floor())
     } else {
         "not even 1 Hz is possible beside the link's other groups".to_owned()
     };
-    format!(
-        "{file}:{line}: link \"{}\", group \"{}\": {requests} requests at {asked_hz:.0} Hz, {:.3} ms each and {} at \
-         once, need {:.0} % of the link's time; {advice}. Lower the rate, raise \"pipeline\" if the device takes \
-         several requests at once, or correct \"expected_reply_ms\" if it answers faster",
-        link.name,
-        group.name,
-        modbus.config.reply_expected.as_secs_f64() * 1e3,
-        modbus.config.pipeline,
-        load.load * 100.0,
-    )
+    let each_ms = cycle_s * 1e3 / requests as f64;
+    let percent = load.load * 100.0;
+    let asked = format!(
+        "{file}:{line}: link \"{}\", group \"{}\": {requests} requests at {asked_hz:.0} Hz",
+        link.name, group.name
+    );
+    match &modbus.config.transport {
+        ModbusTransport::Serial(serial) => format!(
+            "{asked}, {each_ms:.3} ms each on the line at {} baud, need {percent:.0} % of the link's time; {advice}. \
+             Lower the rate, raise \"baudrate\" if the devices can, split the units over two lines, or correct \
+             \"expected_reply_ms\" if they answer faster",
+            serial.baud_rate
+        ),
+        ModbusTransport::RtuOverTcp(_) => format!(
+            "{asked}, {each_ms:.3} ms each, need {percent:.0} % of the link's time; {advice}. Lower the rate, or correct \
+             \"expected_reply_ms\" if it answers faster"
+        ),
+        ModbusTransport::Tcp(_) => format!(
+            "{asked}, {:.3} ms each and {} at once, need {percent:.0} % of the link's time; {advice}. Lower the rate, \
+             raise \"pipeline\" if the device takes several requests at once, or correct \"expected_reply_ms\" if it \
+             answers faster",
+            modbus.config.reply_expected.as_secs_f64() * 1e3,
+            modbus.config.pipeline,
+        ),
+    }
 }
 
 fn executor_load(plan: &Plan, executor: &ExecutorPlan, admission: &Admission) -> ExecutorLoad {

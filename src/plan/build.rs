@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::admission::{self, Admission, PlanError};
+use super::admission::{self, Admission, PlanError, SerialLine};
 use super::blocks::{self, Block, BlockLimits, Span};
 use super::ids::{Allotted, Base, ScanIds};
 use super::model::*;
@@ -216,11 +216,21 @@ fn unreadable(config: &ModbusConfig, unit: UnitId, table: Table) -> Vec<Range<u3
 }
 
 fn block_limits(config: &ModbusConfig, table: Table) -> BlockLimits {
+    let request_bytes = request_bytes(config);
     if table.is_bits() {
-        BlockLimits { count_max: config.bits_max as u32, gap_max: MODBUS_TCP_REQUEST_BYTES * 8 }
+        BlockLimits { count_max: config.bits_max as u32, gap_max: request_bytes * 8 }
     } else {
-        BlockLimits { count_max: config.registers_max as u32, gap_max: MODBUS_TCP_REQUEST_BYTES / 2 }
+        BlockLimits { count_max: config.registers_max as u32, gap_max: request_bytes / 2 }
     }
+}
+
+/// What one more request costs, in bytes that could be read along instead.
+fn request_bytes(config: &ModbusConfig) -> u32 {
+    let Some(line) = SerialLine::of(config) else { return MODBUS_TCP_REQUEST_BYTES };
+    // All of a read but its values: characters, the device's time, silences.
+    let empty = line.line_time(Table::HoldingRegisters, 0);
+    let byte = line.characters(if line.ascii { 2 } else { 1 });
+    (empty.0 / byte.0.max(1)).min(u64::from(limits::MODBUS_REGISTERS_MAX) * 2) as u32
 }
 
 /// A link stays where it was. The others go, the heaviest first, to the executor with the least work so far.

@@ -13,7 +13,7 @@ mod phases;
 #[cfg(test)]
 mod rebuild_tests;
 
-pub use admission::{Admission, ExecutorLoad, LOAD_MAX, LOAD_WARNING, LinkLoad, PlanError, wire_bytes};
+pub use admission::{Admission, ExecutorLoad, LOAD_MAX, LOAD_WARNING, LinkLoad, PlanError, SerialLine, wire_bytes};
 pub use build::{Planned, build, rebuild};
 pub use change::{Change, changes};
 pub use ids::{Base, UsedIds};

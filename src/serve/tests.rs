@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::config::{ModbusConfig, ReleaseMode};
+use crate::config::{HostPort, ModbusConfig, ModbusTransport, ReleaseMode};
 use crate::plan::{ExecutorPlan, GroupPlan, LinkPlan, LinkProtocolPlan, ModbusPlan, ScanId, ScanPlan};
 use crate::rt::{LinkState, Report, RequestResult};
 use crate::tag::{ById, ExecutorId, GroupId, LinkId};
@@ -23,8 +23,8 @@ fn plan() -> Plan {
         executor: ExecutorId(0),
         protocol: LinkProtocolPlan::Modbus(ModbusPlan {
             config: ModbusConfig {
-                host: "127.0.0.1".into(),
-                port: 502,
+                transport: ModbusTransport::Tcp(HostPort { host: "127.0.0.1".into(), port: 502 }),
+ turnaround: Nanos::ZERO, unit_pause: Nanos::ZERO,
                 timeout: Nanos::from_millis(200),
                 connect_timeout: Nanos::from_millis(200),
                 pipeline: 1,

@@ -122,8 +122,8 @@ fn a_link_has_its_defaults_and_what_it_says() {
         modbus
     };
     let defaults = ModbusConfig {
-        host: "10.0.0.1".into(),
-        port: 502,
+        transport: ModbusTransport::Tcp(HostPort { host: "10.0.0.1".into(), port: 502 }),
+ turnaround: Nanos::ZERO, unit_pause: Nanos::ZERO,
         timeout: Nanos::from_millis(200),
         connect_timeout: Nanos::from_millis(3000),
         pipeline: 1,
@@ -138,8 +138,8 @@ fn a_link_has_its_defaults_and_what_it_says() {
         "addressing": "modicon", "unreadable": [{"function": 1, "from": "00001", "to": 16},
         {"unit": 3, "function": 3, "from": 40101, "to": 40110}], "description": "x"}], "tags": ["#;
     let expected = ModbusConfig {
-        host: "fe80::1".into(),
-        port: 1502,
+        transport: ModbusTransport::Tcp(HostPort { host: "fe80::1".into(), port: 1502 }),
+ turnaround: Nanos::ZERO, unit_pause: Nanos::ZERO,
         timeout: Nanos::from_millis(50),
         connect_timeout: Nanos::from_millis(1000),
         pipeline: 16,

@@ -358,8 +358,8 @@ fn wrong_links_are_refused() {
     for (from, to, told) in [
         (
             "modbus_tcp",
-            "modbus_rtu",
-            "1:41: error: link \"plc1\": protocol \"modbus_rtu\" is unknown; allowed: modbus_tcp",
+            "profibus",
+            "1:41: error: link \"plc1\": protocol \"profibus\" is unknown; allowed: modbus_tcp, modbus_rtu, modbus_rtu_tcp",
         ),
         (
             "10.0.0.1\"",

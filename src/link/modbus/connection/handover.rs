@@ -67,6 +67,9 @@ impl ModbusLink {
         self.received = std::mem::take(&mut old.received);
         self.lost_for_good_at = old.lost_for_good_at;
         self.starting = old.starting;
+        if let (Some(line), Some(before)) = (&mut self.line, &old.line) {
+            line.continue_from(before, &handover.units);
+        }
         for (new, before) in &handover.units {
             self.units[usize::from(*new)] = old.units[usize::from(*before)];
         }

@@ -6,7 +6,7 @@ use crate::plan::{Base, Change};
 impl Bench {
     /// Plans the bench's configuration anew and hands it to the executor; the samples that come after it go to the
     /// ring that is returned.
-    fn change(&mut self, target: u32) -> Consumer<Sample> {
+    pub(super) fn change(&mut self, target: u32) -> Consumer<Sample> {
         let image = self.image.clone();
         let long_fits = |tag: TagId, bytes| image.long_fits(tag.index(), bytes);
         let base = Base { plan: &self.plan, resting: &[], long_fits: &long_fits };
@@ -33,7 +33,7 @@ impl Bench {
     }
 
     /// Runs on until the executor has given back what the new plan replaced.
-    fn adopted(&mut self) -> Box<Adoption<ModbusLink>> {
+    pub(super) fn adopted(&mut self) -> Box<Adoption<ModbusLink>> {
         for _ in 0..400 {
             self.run_ms(1);
             if let Ok(back) = self.adopted.pop() {
@@ -49,7 +49,7 @@ impl Bench {
         self.connected.push(Connected { link: LinkId(link), conn: Conn(conn), target }).unwrap();
     }
 
-    fn id_of(&self, name: &str) -> usize {
+    pub(super) fn id_of(&self, name: &str) -> usize {
         self.plan.tags.iter().find(|(_, tag)| &*tag.name == name).unwrap().0.index()
     }
 
@@ -160,7 +160,7 @@ fn a_link_that_joins_finds_a_free_place_in_the_beat() {
     let mut bench = bench(vec![(vec![1], good())], None);
     bench.run_ms(50);
     let LinkProtocol::Modbus(mut modbus) = bench.config.links[0].protocol.clone();
-    modbus.host = "other".into();
+    modbus.transport = ModbusTransport::Tcp(HostPort { host: "other".into(), port: 502 });
     bench.config.links.push(LinkConfig {
         name: "joins".into(),
         source: Source::default(),
@@ -182,7 +182,7 @@ fn a_connection_to_where_the_device_was_is_not_taken_for_the_new_place() {
     let mut bench = bench(vec![(vec![1], good())], None);
     bench.run_ms(50);
     let LinkProtocol::Modbus(modbus) = &mut bench.config.links[0].protocol;
-    modbus.host = "elsewhere".into();
+    modbus.transport = ModbusTransport::Tcp(HostPort { host: "elsewhere".into(), port: 502 });
     bench.change(1);
     // Made for the new place before the executor knows of it: it waits.
     bench.connect(0, 9, good(), 1);

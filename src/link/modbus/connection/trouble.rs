@@ -2,6 +2,7 @@
 
 use super::super::unit::{AfterTimeout, Unit};
 use super::{InFlight, ModbusLink, REFUSED_PAUSE, RequestState, Sweep, UNWANTED};
+use crate::config::ModbusTransport;
 use crate::limits::SILENT_AFTER_TIMEOUTS;
 use crate::rt::{CloseReason, Floor, Frame, LinkState, RequestResult, World};
 use crate::tag::{Nanos, Status};
@@ -134,6 +135,9 @@ impl ModbusLink {
         counters.disconnects.add(1);
         counters.set_state(LinkState::Down);
         self.received = 0;
+        if let Some(line) = &mut self.line {
+            line.closed();
+        }
         for slot in 0..self.in_flight.len() {
             if let Some(flight) = self.in_flight[slot].take().filter(|flight| flight.request != UNWANTED) {
                 self.finish(flight, now, RequestResult::Aborted, floor);
@@ -160,10 +164,16 @@ impl ModbusLink {
         }
         self.finish(flight, now, RequestResult::Timeout, floor);
         let unit_at = usize::from(self.plan.requests[flight.request as usize].unit);
+        self.unanswered_on_line(unit_at, now, floor);
         self.unanswered(flight.request, unit_at, flight.cycle, now, floor);
         if let Some(connection) = &mut self.connection {
             connection.quiet_timeouts += 1;
-            if connection.quiet_timeouts >= SILENT_AFTER_TIMEOUTS && self.units.iter().all(Unit::is_silent) {
+            // A serial port can't be half open: a line on which all are silent stays as it is.
+            let may_be_half_open = !matches!(self.plan.config.transport, ModbusTransport::Serial(_));
+            if may_be_half_open
+                && connection.quiet_timeouts >= SILENT_AFTER_TIMEOUTS
+                && self.units.iter().all(Unit::is_silent)
+            {
                 self.drop_connection(CloseReason::Silent, now, floor);
             }
         }
