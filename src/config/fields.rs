@@ -175,8 +175,7 @@ pub(super) const EXPECTED_REPLY_SERIAL_MS: Real = Real { default: 5.0, ..EXPECTE
 pub(super) const EXPECTED_REPLY_RTU_TCP_MS: Real = Real { default: 20.0, ..EXPECTED_REPLY_MS };
 /// A serial server's line takes its time, too.
 pub(super) const TIMEOUT_RTU_TCP_MS: Int = int("timeout_ms", 1, 10_000, 500, " ms");
-pub(super) const TURNAROUND_MS: Real =
-    Real { key: "turnaround_ms", min: 0.0, max: 1_000.0, default: 0.0, unit: " ms" };
+pub(super) const TURNAROUND_MS: Real = Real { key: "turnaround_ms", min: 0.0, max: 1_000.0, default: 0.0, unit: " ms" };
 pub(super) const UNIT_PAUSE_MS: Real = Real { key: "unit_pause_ms", ..TURNAROUND_MS };
 /// 19200 is the specification's default (Modbus over Serial Line V1.02, 2.5.1).
 pub(super) const BAUDRATE: Int =

@@ -5,9 +5,7 @@ use std::collections::HashMap;
 use super::address;
 use super::fields::{self, Addressing, Protocol, keys};
 use super::host;
-use super::model::{
-    HostPort, LinkConfig, LinkProtocol, ModbusConfig, ModbusTransport, Source, Table, UnreadableRange,
-};
+use super::model::{HostPort, LinkConfig, LinkProtocol, ModbusConfig, ModbusTransport, Source, Table, UnreadableRange};
 use super::names::{Letters, fault, quoted};
 use super::node::{Kind, Node};
 use super::reader::{Cx, Obj, found, subject};
@@ -98,7 +96,11 @@ impl Links {
             }
         });
         if let Some(other) = same.filter(|_| !serial.port.as_os_str().is_empty()) {
-            let message = format!("port {} is that of link {}, too", quoted(&serial.port.to_string_lossy()), quoted(&other.config.name));
+            let message = format!(
+                "port {} is that of link {}, too",
+                quoted(&serial.port.to_string_lossy()),
+                quoted(&other.config.name)
+            );
             link.error(link.span_of("port"), message, "a line has one link; its units are told apart by the address");
         }
     }

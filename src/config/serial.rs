@@ -52,10 +52,12 @@ fn read_port(link: &Obj<'_>) -> PathBuf {
 fn read_rs485(link: &Obj<'_>) -> Option<Rs485Config> {
     let node = link.get("rs485")?;
     let rs485 = Obj::open(link.cx, node, format!("{}: rs485", link.subject), keys::RS485)?;
+    let switched_by = rs485.required_choice("rts", fields::RTS);
+    let (before, after) = (rs485.int(&fields::DELAY_BEFORE_MS), rs485.int(&fields::DELAY_AFTER_MS));
     Some(Rs485Config {
-        switched_by: rs485.required_choice("rts", fields::RTS)?,
+        switched_by: switched_by?,
         rts_on_send: rs485.opt_flag("rts_on_send").unwrap_or(true),
-        delay_before: Nanos::from_millis(rs485.int(&fields::DELAY_BEFORE_MS)),
-        delay_after: Nanos::from_millis(rs485.int(&fields::DELAY_AFTER_MS)),
+        delay_before: Nanos::from_millis(before),
+        delay_after: Nanos::from_millis(after),
     })
 }

@@ -90,9 +90,8 @@ pub fn wire_bytes(modbus: &ModbusPlan, request: &ModbusRequest) -> usize {
         ModbusTransport::RtuOverTcp(_) => SEGMENT_HEADER_BYTES + RTU_FRAME_BYTES,
         ModbusTransport::Serial(_) => {
             let line = SerialLine::of(&modbus.config);
-            let characters = |line: SerialLine| {
-                line.request_characters() + line.reply_characters(request.table, request.count)
-            };
+            let characters =
+                |line: SerialLine| line.request_characters() + line.reply_characters(request.table, request.count);
             return line.map_or(0, characters) as usize;
         }
     };

@@ -233,8 +233,7 @@ impl Reader {
             ("foreign", |c| c.foreign.get()),
             ("garbage", |c| c.garbage.get()),
         ];
-        let help =
-            "How requests ended (good, exception, timeout, aborted, broken) and what came unasked (late, foreign, garbage)";
+        let help = "How requests ended (good, exception, timeout, aborted, broken) and what came unasked (late, foreign, garbage)";
         let mut replies = family(e, COUNTER, "fieldbeat_link_replies", None, help)?;
         for (link, counters) in links() {
             for (result, count) in results {

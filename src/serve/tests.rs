@@ -24,7 +24,8 @@ fn plan() -> Plan {
         protocol: LinkProtocolPlan::Modbus(ModbusPlan {
             config: ModbusConfig {
                 transport: ModbusTransport::Tcp(HostPort { host: "127.0.0.1".into(), port: 502 }),
- turnaround: Nanos::ZERO, unit_pause: Nanos::ZERO,
+                turnaround: Nanos::ZERO,
+                unit_pause: Nanos::ZERO,
                 timeout: Nanos::from_millis(200),
                 connect_timeout: Nanos::from_millis(200),
                 pipeline: 1,

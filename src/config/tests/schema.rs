@@ -45,11 +45,7 @@ fn the_schema_requires_what_the_reader_requires() {
         ("ModbusTcpLink", r#"{"links": [{}]}"#, &["name", "protocol", "host"]),
         ("ModbusRtuLink", r#"{"links": [{"protocol": "modbus_rtu"}]}"#, &["name", "protocol", "port"]),
         ("ModbusRtuTcpLink", r#"{"links": [{"protocol": "modbus_rtu_tcp"}]}"#, &["name", "protocol", "host"]),
-        (
-            "Rs485",
-            r#"{"links": [{"protocol": "modbus_rtu", "rs485": {}}]}"#,
-            &["rts"],
-        ),
+        ("Rs485", r#"{"links": [{"protocol": "modbus_rtu", "rs485": {}}]}"#, &["rts"]),
         ("Group", r#"{"groups": [{}]}"#, &["name", "scan_rate_ms"]),
     ] {
         let required = &schema()["definitions"][definition]["required"];

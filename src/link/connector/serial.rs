@@ -205,9 +205,8 @@ fn set_idle_rts(fd: RawFd, config: &SerialConfig, rs485: &Rs485Config) -> Result
     let rts = libc::TIOCM_RTS;
     let request = if rs485.rts_on_send { libc::TIOCMBIC } else { libc::TIOCMBIS };
     // SAFETY: the flags live through the call.
-    check(unsafe { libc::ioctl(fd, request, &raw const rts) }).map_err(|error| {
-        format!("{} has no RTS to switch ({error}); leave \"rs485\" out", config.port.display())
-    })
+    check(unsafe { libc::ioctl(fd, request, &raw const rts) })
+        .map_err(|error| format!("{} has no RTS to switch ({error}); leave \"rs485\" out", config.port.display()))
 }
 
 /// Where the driver gathers bytes before it hands them over, it shall not. Few drivers know it.

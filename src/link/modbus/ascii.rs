@@ -48,7 +48,7 @@ pub fn find<'a>(bytes: &[u8], expected: &Expected, binary: &'a mut [u8; BINARY_B
             break;
         };
         at += end;
-        let found = if body[end] == b'\n' { frame(&body[..end], expected, binary) } else { Found::Broken };
+        let found = if body[end] == b'\n' { frame(&body[..end], expected, binary) } else { Found::Nothing };
         match found {
             Found::Reply(_) => {
                 let length = 2 + expected.reply_bytes(binary[1]);
@@ -62,20 +62,33 @@ pub fn find<'a>(bytes: &[u8], expected: &Expected, binary: &'a mut [u8; BINARY_B
     outcome
 }
 
+fn bytes_of(header: &[u8; 6]) -> Option<[u8; 3]> {
+    let byte = |at: usize| Some(digit(header[at])? << 4 | digit(header[at + 1])?);
+    Some([byte(0)?, byte(2)?, byte(4)?])
+}
+
 /// Reads what stands between the colon and LF into `binary`. Only the kind of the outcome counts.
 fn frame(body: &[u8], expected: &Expected, binary: &mut [u8; BINARY_BYTES_MAX]) -> Found<'static> {
-    let Some(characters) = body.strip_suffix(b"\r") else { return Found::Broken };
+    // What fails its check is the broken reply if it begins like it; else it is noise, and the reply may still come.
+    let begins = match body.first_chunk::<6>().and_then(|header| bytes_of(header)) {
+        Some([unit, function, count]) => {
+            unit == expected.unit && function == expected.function && usize::from(count) == expected.value_bytes
+        }
+        None => false,
+    };
+    let failed = if begins { Found::Broken } else { Found::Nothing };
+    let Some(characters) = body.strip_suffix(b"\r") else { return failed };
     let length = characters.len() / 2;
     if characters.len() % 2 == 1 || !(3..=BINARY_BYTES_MAX).contains(&length) {
-        return Found::Broken;
+        return failed;
     }
     for (byte, pair) in binary.iter_mut().zip(characters.chunks_exact(2)) {
-        let (Some(high), Some(low)) = (digit(pair[0]), digit(pair[1])) else { return Found::Broken };
+        let (Some(high), Some(low)) = (digit(pair[0]), digit(pair[1])) else { return failed };
         *byte = high << 4 | low;
     }
     let frame = &binary[..length];
     if lrc(frame) != 0 {
-        return Found::Broken;
+        return failed;
     }
     let ours = frame[0] == expected.unit
         && frame[1] & 0x7F == expected.function
@@ -142,7 +155,10 @@ mod tests {
             assert_eq!(found(&written(other)), Err(Found::Foreign), "{other:?}");
         }
         assert_eq!(found(b"noise without a colon\r\n"), Err(Found::Nothing));
-        for broken in [&b":1103\n"[..], b":110\r\n", b":11GG\r\n", b":\r\n", b":110304AE41565200\r\n"] {
+        for noise in [&b":1103\n"[..], b":110\r\n", b":11GG\r\n", b":\r\n"] {
+            assert_eq!(found(noise), Err(Found::Nothing), "{}", String::from_utf8_lossy(noise));
+        }
+        for broken in [&b":110304AE41565200\r\n"[..], b":110304AE4\r\n", b":110304\n", b":110304AExx\r\n"] {
             assert_eq!(found(broken), Err(Found::Broken), "{}", String::from_utf8_lossy(broken));
         }
         let endless = vec![b':'; 1].into_iter().chain(vec![b'0'; 600]).collect::<Vec<u8>>();

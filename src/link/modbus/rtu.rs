@@ -49,7 +49,9 @@ pub fn find<'a>(bytes: &'a [u8], expected: &Expected) -> Found<'a> {
             Some(frame) if crc16(frame) == 0 && rest.len() == length => {
                 return Found::Reply(&frame[1..length - 2]);
             }
-            Some(_) => broken = true,
+            // Of an exception's five bytes two are its own: noise has them too often to be taken for the reply, which
+            // may still be on its way.
+            Some(frame) => broken |= frame[1] == expected.function,
         }
     }
     match (broken, begun) {
@@ -149,7 +151,9 @@ mod tests {
 
     #[test]
     fn other_units_functions_and_lengths_are_foreign_and_flipped_bits_are_broken() {
-        for other in [&[18, 3, 6, 1, 2, 3, 4, 5, 6][..], &[17, 4, 6, 1, 2, 3, 4, 5, 6], &[17, 3, 2, 1, 2], &[17, 0x84, 2]] {
+        for other in
+            [&[18, 3, 6, 1, 2, 3, 4, 5, 6][..], &[17, 4, 6, 1, 2, 3, 4, 5, 6], &[17, 3, 2, 1, 2], &[17, 0x84, 2]]
+        {
             assert_eq!(find(&with_crc(other), &EXPECTED), Found::Foreign, "{other:?}");
         }
         let whole = reply();

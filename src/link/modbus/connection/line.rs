@@ -264,8 +264,7 @@ impl ModbusLink {
         }
         let request = &self.plan.requests[flight.request as usize];
         let (unit_at, function) = (usize::from(request.unit), request.table.read_function());
-        let expected =
-            Expected { unit: self.plan.units[unit_at].0, function, value_bytes: request.value_bytes() };
+        let expected = Expected { unit: self.plan.units[unit_at].0, function, value_bytes: request.value_bytes() };
         let mut room = [0; BINARY_BYTES_MAX];
         match line.framing.find(bytes, &expected, &mut room) {
             Found::Nothing => {

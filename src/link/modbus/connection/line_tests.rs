@@ -70,7 +70,8 @@ pub(super) fn honest_rtu(request: &[u8]) -> Vec<u8> {
 
 fn honest_ascii(request: &[u8]) -> Vec<u8> {
     let text = std::str::from_utf8(request).unwrap().strip_prefix(':').unwrap().strip_suffix("\r\n").unwrap();
-    let bytes: Vec<u8> = (0..text.len() / 2).map(|i| u8::from_str_radix(&text[i * 2..i * 2 + 2], 16).unwrap()).collect();
+    let bytes: Vec<u8> =
+        (0..text.len() / 2).map(|i| u8::from_str_radix(&text[i * 2..i * 2 + 2], 16).unwrap()).collect();
     assert_eq!(ascii::lrc(&bytes), 0);
     let mut reply = reply_bytes(&bytes);
     reply.push(ascii::lrc(&reply));
@@ -251,9 +252,11 @@ fn rts_is_on_from_before_the_request_until_after_its_last_bit() {
         delay_before: Nanos::from_millis(1),
         delay_after: Nanos::from_millis(2),
     };
-    let mut bench = one(&with(|serial| serial.rs485 = Some(rs485)), vec![unit_tag(1, 3)], Box::new(|request| {
-        vec![(8 * CHARACTER + 3 * MS, honest_rtu(request))]
-    }));
+    let mut bench = one(
+        &with(|serial| serial.rs485 = Some(rs485)),
+        vec![unit_tag(1, 3)],
+        Box::new(|request| vec![(8 * CHARACTER + 3 * MS, honest_rtu(request))]),
+    );
     bench.run_ms(500);
     let sent = sent(&bench);
     let rts = bench.executor.floor_for_test().world.rts.clone();
@@ -290,13 +293,17 @@ fn ascii_reads_the_same_and_keeps_no_silence() {
 #[test]
 fn a_unit_gets_its_pause_while_others_are_asked() {
     let config = ModbusConfig { unit_pause: Nanos::from_millis(8), ..rtu_config() };
+    // Not by two cycles of 10 ms each: one has to wait for its unit's pause.
+    let ModbusTransport::Serial(serial) = &config.transport else { panic!() };
+    let transport = ModbusTransport::Serial(SerialConfig { baud_rate: 1_000_000, ..serial.clone() });
+    let script: Script = Box::new(|request| vec![(100_000, honest_rtu(request))]);
     let tags = vec![unit_tag(1, 3), unit_tag(2, 4)];
-    let mut bench = bench_of(&config, vec![(tags, good_rtu())], None);
+    let mut bench = bench_of(&ModbusConfig { transport, ..config }, vec![(tags, script)], None);
     bench.run_ms(500);
     let requests = bench.requests.borrow();
     for unit in [1, 2] {
         let own: Vec<u64> = requests.iter().filter(|(_, bytes)| bytes[0] == unit).map(|(t, _)| *t).collect();
-        assert!(own.len() > 40 && own.windows(2).all(|w| w[1] - w[0] >= 8 * MS + wire(15)), "unit {unit}: {own:?}");
+        assert!(own.len() > 40 && own.windows(2).all(|w| w[1] - w[0] >= 8 * MS + 100_000), "unit {unit}: {own:?}");
     }
 }
 
@@ -337,15 +344,20 @@ fn a_tag_more_on_a_line_keeps_the_port_and_what_is_in_flight() {
 
 #[test]
 fn a_reply_that_nobody_wants_any_more_is_kept_from_the_next_request() {
-    let slow: Script = Box::new(|request| vec![(25 * MS, honest_rtu(request))]);
-    let mut bench = one(&rtu_config(), vec![unit_tag(1, 1)], slow);
+    // Never idle at a release, so the change does not wait for long.
+    let slow: Script = Box::new(|request| vec![(29 * MS, honest_rtu(request))]);
+    let mut bench = one(&rtu_config(), vec![unit_tag(1, 1), unit_tag(1, 300)], slow);
     bench.run_ms(20);
-    bench.config.tags[0] = unit_tag(1, 61);
+    bench.config.tags = vec![unit_tag(1, 61), unit_tag(1, 361)];
     let mut later = bench.change(1);
     drop(bench.adopted());
     bench.run_ms(400);
     let link = bench.counters.link(LinkId(0));
     assert_eq!((link.aborted.get(), link.late.get(), link.timeouts.get()), (1, 1, 0));
-    let values: Vec<u64> = std::iter::from_fn(|| later.pop().ok()).filter(|s| s.status().is_good()).map(|s| s.value).collect();
-    assert!(!values.is_empty() && values.iter().all(|value| *value == 61), "{values:?}");
+    let good: Vec<Sample> = std::iter::from_fn(|| later.pop().ok()).filter(|s| s.status().is_good()).collect();
+    let of =
+        |name: &str| good.iter().filter(|s| s.tag as usize == bench.id_of(name)).map(|s| s.value).collect::<Vec<_>>();
+    for (name, value) in [("u1.r61", 61), ("u1.r361", 361)] {
+        assert!(!of(name).is_empty() && of(name).iter().all(|found| *found == value), "{name}: {:?}", of(name));
+    }
 }

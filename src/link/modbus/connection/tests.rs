@@ -186,9 +186,10 @@ fn bench(links: Vec<(Vec<u16>, Script)>, stall: Option<(u64, u64)>) -> Bench {
         bits_max: 2000,
         unreadable: vec![],
     };
-    let links = links.into_iter().enumerate().map(|(at, (registers, script))| {
-        (registers.into_iter().map(|register| tag(at, register)).collect(), script)
-    });
+    let links = links
+        .into_iter()
+        .enumerate()
+        .map(|(at, (registers, script))| (registers.into_iter().map(|register| tag(at, register)).collect(), script));
     bench_of(&config, links.collect(), stall)
 }
 
@@ -229,7 +230,8 @@ fn bench_of(modbus: &ModbusConfig, links: Vec<(Vec<TagConfig>, Script)>, stall: 
     let (mut connected, connected_out) = RingBuffer::new(16);
     let (closed_in, closed) = RingBuffer::new(16);
     let requests = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
-    let world = ScriptedWorld { now: 0, devices, tokens: BTreeMap::new(), requests: requests.clone(), stall, rts: vec![] };
+    let world =
+        ScriptedWorld { now: 0, devices, tokens: BTreeMap::new(), requests: requests.clone(), stall, rts: vec![] };
     let links = (0..plan.links.len()).map(|i| ModbusLink::new(LinkId(i as u16), &plan)).collect();
     let (adoptions, to_executor) = RingBuffer::new(1);
     let (from_executor, adopted) = RingBuffer::new(1);
