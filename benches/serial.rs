@@ -49,7 +49,7 @@ fn run(baud_rate: u32, registers: usize) {
     let line = SerialLine { turnaround: Nanos::ZERO, ..SerialLine::of(&modbus.config).unwrap() };
     let [block] = modbus.blocks() else { panic!("one request") };
     let possible = 1.0 / line.line_time(block.table, block.count).as_secs_f64();
-    let floor = floor::prepare(Arc::new(plan), Scheduling::Ordinary).unwrap().start();
+    let mut floor = floor::prepare(Arc::new(plan), Scheduling::Ordinary).unwrap().start();
     std::thread::sleep(Duration::from_millis(500));
     let counters = floor.counters.clone();
     let replies = || counters.link(LinkId(0)).replies.get();

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::openpty;
 use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
@@ -98,6 +99,9 @@ impl SerialLines {
         let mut lines = Vec::with_capacity(config.devices);
         for number in 0..config.devices {
             let pty = openpty(None, None)?;
+            for end in [&pty.master, &pty.slave] {
+                fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+            }
             let mut raw = tcgetattr(&pty.slave)?;
             cfmakeraw(&mut raw);
             tcsetattr(&pty.slave, SetArg::TCSANOW, &raw)?;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::openpty;
 use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
@@ -83,6 +84,10 @@ impl Drop for Line {
 /// A pseudo terminal: our side, and the other held open so that it outlives who uses it.
 fn end(link: &Path) -> (File, OwnedFd) {
     let pty = openpty(None, None).unwrap();
+    for end in [&pty.master, &pty.slave] {
+        // Or the programs that the test starts would hold it open.
+        fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
+    }
     let mut raw = tcgetattr(&pty.slave).unwrap();
     cfmakeraw(&mut raw);
     tcsetattr(&pty.slave, SetArg::TCSANOW, &raw).unwrap();

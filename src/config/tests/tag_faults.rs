@@ -473,6 +473,7 @@ fn wrong_serial_links_are_refused_all_at_once() {
         "link \"b\": the key \"pipeline\" is unknown",
         "link \"c\": port \"/dev/ttyS0\" is that of link \"a\", too",
         "rs485: rts is missing; allowed: kernel, manual",
+        "rs485: delay_before_ms is 200; allowed: a whole number from 0 to 100 ms",
         "link \"c\": echo is 1; allowed: true or false",
         "link \"d\": the key \"baudrate\" is unknown",
         "link \"d\": turnaround_ms is -1; allowed: a number from 0 to 1000 ms",
@@ -480,5 +481,5 @@ fn wrong_serial_links_are_refused_all_at_once() {
     ] {
         assert!(found.iter().any(|line| line.contains(told)), "{told} in {found:#?}");
     }
-    assert_eq!(found.len(), 11, "{found:#?}");
+    assert_eq!(found.len(), 12, "{found:#?}");
 }
