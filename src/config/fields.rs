@@ -154,15 +154,12 @@ pub(super) const KEEP_ALIVE_S: Int = int("keep_alive_s", 5, 600, 30, " s");
 /// Protocols of links, as the tag files name them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Protocol {
-    ModbusTcp,
-    ModbusRtu,
-    ModbusRtuTcp,
+    Tcp,
+    Rtu,
+    RtuTcp,
 }
-pub(super) const PROTOCOLS: &[(&str, Protocol)] = &[
-    ("modbus_tcp", Protocol::ModbusTcp),
-    ("modbus_rtu", Protocol::ModbusRtu),
-    ("modbus_rtu_tcp", Protocol::ModbusRtuTcp),
-];
+pub(super) const PROTOCOLS: &[(&str, Protocol)] =
+    &[("modbus_tcp", Protocol::Tcp), ("modbus_rtu", Protocol::Rtu), ("modbus_rtu_tcp", Protocol::RtuTcp)];
 pub(super) const PORT: Int = int("port", 1, 65_535, 502, "");
 pub(super) const TIMEOUT_MS: Int = int("timeout_ms", 1, 10_000, 200, " ms");
 pub(super) const CONNECT_TIMEOUT_MS: Int = int("connect_timeout_ms", 50, 30_000, 3000, " ms");

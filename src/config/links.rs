@@ -63,15 +63,15 @@ impl Links {
         let written = node.member("protocol").and_then(Node::as_text);
         let protocol = fields::PROTOCOLS.iter().find(|(name, _)| written == Some(*name)).map(|(_, protocol)| *protocol);
         let keys = match protocol {
-            Some(Protocol::ModbusTcp) | None => keys::MODBUS_TCP_LINK,
-            Some(Protocol::ModbusRtu) => keys::MODBUS_RTU_LINK,
-            Some(Protocol::ModbusRtuTcp) => keys::MODBUS_RTU_TCP_LINK,
+            Some(Protocol::Tcp) | None => keys::MODBUS_TCP_LINK,
+            Some(Protocol::Rtu) => keys::MODBUS_RTU_LINK,
+            Some(Protocol::RtuTcp) => keys::MODBUS_RTU_TCP_LINK,
         };
         let Some(link) = Obj::open(cx, node, subject, keys) else { return };
         let name = read_name(&link, Letters::Ascii);
         let known = link.required_choice("protocol", fields::PROTOCOLS).is_some();
         let addressing = link.choice("addressing", fields::ADDRESSING).unwrap_or(Addressing::Modicon);
-        let modbus = read_modbus(&link, protocol.unwrap_or(Protocol::ModbusTcp), addressing);
+        let modbus = read_modbus(&link, protocol.unwrap_or(Protocol::Tcp), addressing);
         self.check_port(&link, &modbus);
         let protocol = LinkProtocol::Modbus(modbus);
         let Some(name) = name else { return };
@@ -152,9 +152,9 @@ pub(super) fn nanos_of_millis(ms: f64) -> Nanos {
 fn read_modbus(link: &Obj<'_>, protocol: Protocol, addressing: Addressing) -> ModbusConfig {
     link.words("description", fields::DESCRIPTION_BYTES_MAX);
     let (timeout, reply) = match protocol {
-        Protocol::ModbusTcp => (&fields::TIMEOUT_MS, &fields::EXPECTED_REPLY_MS),
-        Protocol::ModbusRtu => (&fields::TIMEOUT_MS, &fields::EXPECTED_REPLY_SERIAL_MS),
-        Protocol::ModbusRtuTcp => (&fields::TIMEOUT_RTU_TCP_MS, &fields::EXPECTED_REPLY_RTU_TCP_MS),
+        Protocol::Tcp => (&fields::TIMEOUT_MS, &fields::EXPECTED_REPLY_MS),
+        Protocol::Rtu => (&fields::TIMEOUT_MS, &fields::EXPECTED_REPLY_SERIAL_MS),
+        Protocol::RtuTcp => (&fields::TIMEOUT_RTU_TCP_MS, &fields::EXPECTED_REPLY_RTU_TCP_MS),
     };
     let timeout = Nanos::from_millis(link.int(timeout));
     let mut reply_expected = nanos_of_millis(link.real(reply));
@@ -165,17 +165,17 @@ fn read_modbus(link: &Obj<'_>, protocol: Protocol, addressing: Addressing) -> Mo
         let message = format!("expected_reply_ms is longer than the timeout of {} ms", timeout.0 / 1_000_000);
         link.error(link.span_of("expected_reply_ms"), message, "allowed: at most timeout_ms");
     }
-    let line = protocol != Protocol::ModbusTcp;
+    let line = protocol != Protocol::Tcp;
     let pause = |field| if line { nanos_of_millis(link.real(field)) } else { Nanos::ZERO };
     ModbusConfig {
         transport: match protocol {
-            Protocol::ModbusTcp => ModbusTransport::Tcp(read_host(link)),
-            Protocol::ModbusRtuTcp => ModbusTransport::RtuOverTcp(read_host(link)),
-            Protocol::ModbusRtu => ModbusTransport::Serial(serial::read(link)),
+            Protocol::Tcp => ModbusTransport::Tcp(read_host(link)),
+            Protocol::RtuTcp => ModbusTransport::RtuOverTcp(read_host(link)),
+            Protocol::Rtu => ModbusTransport::Serial(serial::read(link)),
         },
         timeout,
         connect_timeout: match protocol {
-            Protocol::ModbusRtu => SERIAL_OPEN_TIMEOUT,
+            Protocol::Rtu => SERIAL_OPEN_TIMEOUT,
             _ => Nanos::from_millis(link.int(&fields::CONNECT_TIMEOUT_MS)),
         },
         pipeline: if line { 1 } else { link.int(&fields::PIPELINE) as u8 },

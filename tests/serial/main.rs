@@ -80,7 +80,7 @@ fn pymodbus_and_libmodbus_are_read_right_in_every_type_order_and_table() {
         assert_eq!(status("nobody"), Status::BAD_NO_COMMUNICATION, "{name}: a unit that is not there is silent");
         let of = |key: &str| ended.report["links"][name][key].as_u64().unwrap();
         assert!(of("timeouts") >= 3, "{name}");
-        assert_eq!((of("crc_errors"), of("short_frames"), of("foreign")), (0, 0, 0), "{name}");
+        assert_eq!((of("crc_errors"), of("garbage")), (0, 0), "{name}");
     }
 }
 

@@ -85,7 +85,7 @@ impl Dialer for Crew {
     }
 
     fn close(&mut self, conn: Conn) {
-        serial::forget_output(conn.0);
+        serial::let_go(conn.0);
         // SAFETY: the descriptor came from `into_raw_fd` in `poll`, and whoever had it gave it back, so this is
         // its only owner again.
         drop(unsafe { OwnedFd::from_raw_fd(conn.0) });

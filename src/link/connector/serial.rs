@@ -60,6 +60,14 @@ pub(super) fn open(config: &SerialConfig) -> Result<OwnedFd, String> {
     take_for_oneself(fd).map_err(|error| busy(config, &error))?;
     let device = file.metadata().map_err(|error| format!("{port}: {error}"))?;
     let pseudo = PSEUDO_TERMINALS.contains(&libc::major(device.rdev()));
+    if let Err(error) = prepare(fd, config, pseudo) {
+        let_go(fd);
+        return Err(error);
+    }
+    Ok(file.into())
+}
+
+fn prepare(fd: RawFd, config: &SerialConfig, pseudo: bool) -> Result<(), String> {
     set_up(fd, config, pseudo)?;
     match &config.rs485 {
         Some(rs485) if rs485.switched_by == Rs485Switch::Kernel => set_rs485(fd, config, rs485)?,
@@ -69,13 +77,18 @@ pub(super) fn open(config: &SerialConfig) -> Result<OwnedFd, String> {
     ask_for_low_latency(fd);
     // SAFETY: no pointers; the descriptor is open.
     unsafe { libc::tcflush(fd, libc::TCIOFLUSH) };
-    Ok(file.into())
+    Ok(())
 }
 
-/// What a port would still send: closing it would wait for that, be it half a minute. Does nothing to a socket.
-pub(super) fn forget_output(fd: RawFd) {
+/// Before a port is closed: what it would still send is dropped, since closing would wait for that, be it half a
+/// minute; and others may have it again, which the terminal would forbid as long as anyone holds it open. Does nothing
+/// to a socket.
+pub(super) fn let_go(fd: RawFd) {
     // SAFETY: no pointers; a descriptor that is no terminal is an error, not undefined.
-    unsafe { libc::tcflush(fd, libc::TCOFLUSH) };
+    unsafe {
+        libc::tcflush(fd, libc::TCOFLUSH);
+        libc::ioctl(fd, libc::TIOCNXCL);
+    }
 }
 
 fn open_error(config: &SerialConfig, error: &io::Error) -> String {

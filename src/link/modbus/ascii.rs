@@ -70,7 +70,7 @@ fn bytes_of(header: &[u8; 6]) -> Option<[u8; 3]> {
 /// Reads what stands between the colon and LF into `binary`. Only the kind of the outcome counts.
 fn frame(body: &[u8], expected: &Expected, binary: &mut [u8; BINARY_BYTES_MAX]) -> Found<'static> {
     // What fails its check is the broken reply if it begins like it; else it is noise, and the reply may still come.
-    let begins = match body.first_chunk::<6>().and_then(|header| bytes_of(header)) {
+    let begins = match body.first_chunk::<6>().and_then(bytes_of) {
         Some([unit, function, count]) => {
             unit == expected.unit && function == expected.function && usize::from(count) == expected.value_bytes
         }
