@@ -1,7 +1,5 @@
 //! The program under test as a child, its configuration, and what it left behind.
 
-#![allow(dead_code, reason = "each test binary uses its own part")]
-
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

@@ -9,6 +9,7 @@ mod line;
 #[path = "../peers/mod.rs"]
 mod peers;
 #[path = "../field/rig.rs"]
+#[allow(dead_code, reason = "each test binary uses its own part")]
 mod rig;
 
 use std::time::Duration;
