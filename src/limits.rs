@@ -48,6 +48,21 @@ pub const MODBUS_PIPELINE_MAX: usize = 16;
 /// Elements of an array tag: the registers of one read.
 pub const ARRAY_ELEMENTS_MAX: u16 = MODBUS_REGISTERS_MAX;
 
+// --- serial lines (Modbus over Serial Line Specification and Implementation Guide V1.02) ---
+/// Slower lines can't carry one full frame in the longest timeout.
+pub const SERIAL_BAUD_MIN: u32 = 1_200;
+/// The fastest that common USB adapters have.
+pub const SERIAL_BAUD_MAX: u32 = 3_000_000;
+/// Unit, PDU of 253 bytes, CRC (2.5.1).
+pub const RTU_FRAME_BYTES_MAX: usize = 256;
+/// Colon, two characters for each byte of unit, PDU and LRC, CR, LF (2.5.2).
+pub const ASCII_FRAME_BYTES_MAX: usize = 513;
+/// Silence after which a disturbed line counts as quiet, beside its own: a USB adapter hands over what it has each
+/// 16 ms at the latest.
+pub const LINE_RESYNC: Nanos = Nanos::from_millis(20);
+/// Time for a serial port to be opened.
+pub const SERIAL_OPEN_TIMEOUT: Nanos = Nanos::from_millis(1_000);
+
 // --- floor ---
 /// Seconds of an executor's full rate that its ring must hold.
 pub const RING_SECONDS: u64 = 2;

@@ -9,6 +9,8 @@ mod bad_input;
 mod certs;
 #[path = "field/command_line.rs"]
 mod command_line;
+#[path = "field/contents.rs"]
+mod contents;
 #[path = "field/faults.rs"]
 mod faults;
 #[path = "field/interop.rs"]

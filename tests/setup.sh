@@ -50,8 +50,8 @@ if [ -n "$missing" ]; then
 fi
 
 # The Python peers, in an environment of their own.
-packages="pymodbus==3.11.4"
-if ! .venv/bin/python -c 'import pymodbus' >/dev/null 2>&1; then
+packages="pymodbus==3.11.4 pyserial==3.5"
+if ! .venv/bin/python -c 'import pymodbus, serial' >/dev/null 2>&1; then
 	echo "installing for Python: $packages"
 	python3 -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check $packages || {

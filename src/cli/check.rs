@@ -151,7 +151,7 @@ fn print_plan(config: &Config, plan: &Plan, admission: &Admission, origin: &str)
     );
     for (id, link) in plan.links.iter() {
         let load = &admission.links[id];
-        let LinkProtocolPlan::ModbusTcp(modbus) = &link.protocol;
+        let LinkProtocolPlan::Modbus(modbus) = &link.protocol;
         println!(
             "{:<20} {:>9} {:>6} {:>12.0} {:>12.0} {:>8}  {}",
             link.name,
@@ -179,7 +179,7 @@ fn print_plan(config: &Config, plan: &Plan, admission: &Admission, origin: &str)
         "request: link", "group", "unit", "fc", "first", "count", "tags", "wire bytes"
     );
     for link in plan.links.values() {
-        let LinkProtocolPlan::ModbusTcp(modbus) = &link.protocol;
+        let LinkProtocolPlan::Modbus(modbus) = &link.protocol;
         for request in modbus.blocks() {
             println!(
                 "{:<20} {:<12} {:>4} {:>3} {:>6} {:>6} {:>5} {:>11}",
@@ -190,7 +190,7 @@ fn print_plan(config: &Config, plan: &Plan, admission: &Admission, origin: &str)
                 request.first,
                 request.count,
                 request.decodes.len(),
-                plan::wire_bytes(request)
+                plan::wire_bytes(modbus, request)
             );
         }
     }

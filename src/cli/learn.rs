@@ -51,7 +51,7 @@ fn slowly(config: &Config) -> Config {
         group.period = group.period.max(PERIOD_MIN);
     }
     for link in &mut slow.links {
-        let LinkProtocol::ModbusTcp(modbus) = &mut link.protocol;
+        let LinkProtocol::Modbus(modbus) = &mut link.protocol;
         modbus.reply_expected = Nanos(1);
     }
     slow
@@ -63,7 +63,7 @@ fn nothing() -> Costs {
 }
 
 fn declared(link: &LinkConfig) -> Nanos {
-    let LinkProtocol::ModbusTcp(modbus) = &link.protocol;
+    let LinkProtocol::Modbus(modbus) = &link.protocol;
     modbus.reply_expected
 }
 
@@ -121,7 +121,7 @@ fn hint(plan: &Plan, id: LinkId, link: &LinkConfig, seen: &Distribution) -> Opti
         return None;
     }
     let mut with_measured = plan.clone();
-    let plan::LinkProtocolPlan::ModbusTcp(modbus) = &mut with_measured.links.get_mut(id)?.protocol;
+    let plan::LinkProtocolPlan::Modbus(modbus) = &mut with_measured.links.get_mut(id)?.protocol;
     modbus.config.reply_expected = expected;
     let found = admission::observed(&with_measured, id, seen.p99);
     let what = match found {

@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use super::signals::StopSignals;
 use crate::plant::broker::Broker;
-use crate::plant::{GatewaySettings, Plant, PlantConfig, Profile, ScanRates, ScheduledFault};
+use crate::plant::{
+    GatewaySettings, Plant, PlantConfig, Profile, ScanRates, ScheduledFault, SerialLines, SerialSettings,
+};
 use crate::tag::Nanos;
 
 #[derive(Args, Clone)]
@@ -25,6 +27,12 @@ pub struct PlantArgs {
     /// First port; devices take one each. Any free ports when left out.
     #[arg(long, value_name = "PORT")]
     base_port: Option<u16>,
+    /// Serial lines besides: Modbus RTU on pseudo terminals, with four units each.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=64))]
+    serial: u64,
+    /// Their speed; bytes take their time.
+    #[arg(long, value_name = "BAUD", default_value_t = 19_200, value_parser = clap::value_parser!(u32).range(1200..=3_000_000))]
+    serial_baud: u32,
     /// Do not start an MQTT broker.
     #[arg(long)]
     no_broker: bool,
@@ -90,7 +98,7 @@ pub fn plant(args: &PlantArgs) -> ExitCode {
         Err(code) => return code,
     };
     let started = start(args, faults);
-    let (plant, broker) = match started {
+    let (plant, lines, broker) = match started {
         Ok(started) => started,
         Err(error) => return super::fail(1, format!("error: the plant does not start: {error}")),
     };
@@ -102,6 +110,9 @@ pub fn plant(args: &PlantArgs) -> ExitCode {
             plant.addresses()[plant.addresses().len() - 1],
             args.config.display()
         );
+        for port in lines.iter().flat_map(SerialLines::ports) {
+            println!("serial line: {} at {} baud", port.display(), args.serial_baud);
+        }
         if let Some(broker) = &broker {
             println!(
                 "broker: mqtt://{}; watch it with: mosquitto_sub -p {} -t '#' -v",
@@ -114,7 +125,7 @@ pub fn plant(args: &PlantArgs) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn start(args: &PlantArgs, faults: Vec<ScheduledFault>) -> io::Result<(Plant, Option<Broker>)> {
+fn start(args: &PlantArgs, faults: Vec<ScheduledFault>) -> io::Result<(Plant, Option<SerialLines>, Option<Broker>)> {
     let shape = &args.shape;
     let devices = shape.devices.max(1);
     let tags_per_device = shape.tags.div_ceil(devices);
@@ -134,7 +145,27 @@ fn start(args: &PlantArgs, faults: Vec<ScheduledFault>) -> io::Result<(Plant, Op
         false => Some(Broker::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?),
     };
     write_config(&args.config, &plant, broker.as_ref())?;
-    Ok((plant, broker))
+    let lines = match args.serial {
+        0 => None,
+        lines => {
+            let lines = start_lines(lines as usize, args.serial_baud)?;
+            lines.write_tags(&args.config.join("tags"))?;
+            Some(lines)
+        }
+    };
+    Ok((plant, lines, broker))
+}
+
+/// Four units a line, each with eight tags, once a second: what the slowest line can carry.
+fn start_lines(lines: usize, baud_rate: u32) -> io::Result<SerialLines> {
+    let plant = PlantConfig {
+        devices: lines,
+        units_per_device: 4,
+        profile: Profile::Line { tags_per_device: 32 },
+        scan_rates: ScanRates::Uniform(Nanos::from_millis(1000)),
+        ..PlantConfig::default()
+    };
+    SerialLines::start(&SerialSettings { plant, baud_rate })
 }
 
 fn write_config(dir: &Path, plant: &Plant, broker: Option<&Broker>) -> io::Result<()> {

@@ -82,7 +82,7 @@ fn only(mut config: Config, names: &[String]) -> Result<Config, String> {
 /// Long enough for the slowest link to connect and to be asked until it counts as silent.
 fn patience(config: &Config) -> Duration {
     let longest = config.links.iter().map(|link| {
-        let LinkProtocol::ModbusTcp(modbus) = &link.protocol;
+        let LinkProtocol::Modbus(modbus) = &link.protocol;
         modbus.connect_timeout + Nanos(modbus.timeout.0 * 4)
     });
     let slowest_scan = config.groups.iter().map(|g| g.period).max().unwrap_or_default();

@@ -1,6 +1,6 @@
 //! The keys of both files with their ranges and defaults. The reader and the JSON Schema both take them from here.
 
-use super::model::{FieldType, ReleaseMode, WordOrder};
+use super::model::{FieldType, Parity, ReleaseMode, Rs485Switch, SerialFraming, WordOrder};
 use crate::limits;
 
 /// A whole number.
@@ -70,6 +70,44 @@ pub(super) mod keys {
         "unreadable",
         "description",
     ];
+    pub const MODBUS_RTU_LINK: &[&str] = &[
+        "name",
+        "protocol",
+        "port",
+        "baudrate",
+        "data_bits",
+        "parity",
+        "stop_bits",
+        "framing",
+        "rs485",
+        "echo",
+        "timeout_ms",
+        "expected_reply_ms",
+        "turnaround_ms",
+        "unit_pause_ms",
+        "max_registers",
+        "max_bits",
+        "addressing",
+        "unreadable",
+        "description",
+    ];
+    pub const MODBUS_RTU_TCP_LINK: &[&str] = &[
+        "name",
+        "protocol",
+        "host",
+        "port",
+        "timeout_ms",
+        "connect_timeout_ms",
+        "expected_reply_ms",
+        "turnaround_ms",
+        "unit_pause_ms",
+        "max_registers",
+        "max_bits",
+        "addressing",
+        "unreadable",
+        "description",
+    ];
+    pub const RS485: &[&str] = &["rts", "rts_on_send", "delay_before_ms", "delay_after_ms"];
     pub const UNREADABLE: &[&str] = &["unit", "function", "from", "to"];
     pub const TAG: &[&str] = &[
         "name",
@@ -114,13 +152,43 @@ pub(super) const KEEP_ALIVE_S: Int = int("keep_alive_s", 5, 600, 30, " s");
 
 // --- links ---
 /// Protocols of links, as the tag files name them.
-pub(super) const PROTOCOLS: &[(&str, ())] = &[("modbus_tcp", ())];
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Tcp,
+    Rtu,
+    RtuTcp,
+}
+pub(super) const PROTOCOLS: &[(&str, Protocol)] =
+    &[("modbus_tcp", Protocol::Tcp), ("modbus_rtu", Protocol::Rtu), ("modbus_rtu_tcp", Protocol::RtuTcp)];
 pub(super) const PORT: Int = int("port", 1, 65_535, 502, "");
 pub(super) const TIMEOUT_MS: Int = int("timeout_ms", 1, 10_000, 200, " ms");
 pub(super) const CONNECT_TIMEOUT_MS: Int = int("connect_timeout_ms", 50, 30_000, 3000, " ms");
 pub(super) const PIPELINE: Int = int("pipeline", 1, limits::MODBUS_PIPELINE_MAX as u64, 1, "");
 pub(super) const EXPECTED_REPLY_MS: Real =
     Real { key: "expected_reply_ms", min: 0.01, max: 10_000.0, default: 0.5, unit: " ms" };
+/// From the end of a request to the beginning of its reply.
+pub(super) const EXPECTED_REPLY_SERIAL_MS: Real = Real { default: 5.0, ..EXPECTED_REPLY_MS };
+/// The same with the serial server and the line behind it, of which nothing is known.
+pub(super) const EXPECTED_REPLY_RTU_TCP_MS: Real = Real { default: 20.0, ..EXPECTED_REPLY_MS };
+/// A serial server's line takes its time, too.
+pub(super) const TIMEOUT_RTU_TCP_MS: Int = int("timeout_ms", 1, 10_000, 500, " ms");
+pub(super) const TURNAROUND_MS: Real = Real { key: "turnaround_ms", min: 0.0, max: 1_000.0, default: 0.0, unit: " ms" };
+pub(super) const UNIT_PAUSE_MS: Real = Real { key: "unit_pause_ms", ..TURNAROUND_MS };
+/// 19200 is the specification's default (Modbus over Serial Line V1.02, 2.5.1).
+pub(super) const BAUDRATE: Int =
+    int("baudrate", limits::SERIAL_BAUD_MIN as u64, limits::SERIAL_BAUD_MAX as u64, 19_200, " baud");
+pub(super) const DATA_BITS: Int = int("data_bits", 7, 8, 8, "");
+/// Section 2.5.2: ASCII characters have 7.
+pub(super) const DATA_BITS_ASCII: Int = int("data_bits", 7, 8, 7, "");
+pub(super) const PARITY: &[(&str, Parity)] = &[("N", Parity::None), ("E", Parity::Even), ("O", Parity::Odd)];
+pub(super) const STOP_BITS: Int = int("stop_bits", 1, 2, 1, "");
+pub(super) const FRAMING: &[(&str, SerialFraming)] = &[("rtu", SerialFraming::Rtu), ("ascii", SerialFraming::Ascii)];
+pub(super) const RTS: &[(&str, Rs485Switch)] = &[("kernel", Rs485Switch::Kernel), ("manual", Rs485Switch::Manual)];
+/// What the kernel's interface takes, in its unit.
+pub(super) const DELAY_BEFORE_MS: Int = int("delay_before_ms", 0, 100, 0, " ms");
+pub(super) const DELAY_AFTER_MS: Int = int("delay_after_ms", 0, 100, 0, " ms");
+/// Bytes of a port's path; Linux allows no more.
+pub(super) const PORT_PATH_BYTES_MAX: usize = 4095;
 pub(super) const MAX_REGISTERS: Int =
     int("max_registers", 1, limits::MODBUS_REGISTERS_MAX as u64, limits::MODBUS_REGISTERS_MAX as u64, "");
 pub(super) const MAX_BITS: Int = int("max_bits", 1, limits::MODBUS_BITS_MAX as u64, limits::MODBUS_BITS_MAX as u64, "");

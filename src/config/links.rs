@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 
 use super::address;
-use super::fields::{self, Addressing, keys};
+use super::fields::{self, Addressing, Protocol, keys};
 use super::host;
-use super::model::{LinkConfig, LinkProtocol, ModbusTcpConfig, Source, Table, UnreadableRange};
+use super::model::{HostPort, LinkConfig, LinkProtocol, ModbusConfig, ModbusTransport, Source, Table, UnreadableRange};
 use super::names::{Letters, fault, quoted};
 use super::node::{Kind, Node};
 use super::reader::{Cx, Obj, found, subject};
-use crate::limits::LINKS_MAX;
+use super::serial;
+use crate::limits::{LINKS_MAX, SERIAL_OPEN_TIMEOUT};
 use crate::tag::{Nanos, UnitId};
 
 /// The links of all files.
@@ -42,9 +43,9 @@ impl Links {
         let subject = subject("link", node, index);
         // Of a protocol that is not known, no other key can be judged.
         if let Some(text) = node.member("protocol").and_then(Node::as_text)
-            && !fields::PROTOCOLS.iter().any(|(name, ())| *name == text)
+            && !fields::PROTOCOLS.iter().any(|(name, _)| *name == text)
         {
-            let known: Vec<&str> = fields::PROTOCOLS.iter().map(|(name, ())| *name).collect();
+            let known: Vec<&str> = fields::PROTOCOLS.iter().map(|(name, _)| *name).collect();
             let guess = super::names::guess(text, known.iter().copied());
             let span = node.member("protocol").map_or(node.span, |protocol| protocol.span);
             let help = format!("allowed: {}{guess}", known.join(", "));
@@ -53,17 +54,26 @@ impl Links {
                 let config = LinkConfig {
                     name: name.to_owned(),
                     source: cx.source(node.span),
-                    protocol: LinkProtocol::ModbusTcp(modbus_defaults()),
+                    protocol: LinkProtocol::Modbus(modbus_defaults()),
                 };
                 self.add(Link { config, addressing: Addressing::Modicon, broken: true, used: true });
             }
             return;
         }
-        let Some(link) = Obj::open(cx, node, subject, keys::MODBUS_TCP_LINK) else { return };
+        let written = node.member("protocol").and_then(Node::as_text);
+        let protocol = fields::PROTOCOLS.iter().find(|(name, _)| written == Some(*name)).map(|(_, protocol)| *protocol);
+        let keys = match protocol {
+            Some(Protocol::Tcp) | None => keys::MODBUS_TCP_LINK,
+            Some(Protocol::Rtu) => keys::MODBUS_RTU_LINK,
+            Some(Protocol::RtuTcp) => keys::MODBUS_RTU_TCP_LINK,
+        };
+        let Some(link) = Obj::open(cx, node, subject, keys) else { return };
         let name = read_name(&link, Letters::Ascii);
         let known = link.required_choice("protocol", fields::PROTOCOLS).is_some();
         let addressing = link.choice("addressing", fields::ADDRESSING).unwrap_or(Addressing::Modicon);
-        let protocol = LinkProtocol::ModbusTcp(read_modbus_tcp(&link, addressing));
+        let modbus = read_modbus(&link, protocol.unwrap_or(Protocol::Tcp), addressing);
+        self.check_port(&link, &modbus);
+        let protocol = LinkProtocol::Modbus(modbus);
         let Some(name) = name else { return };
         if let Some(first) = self.find(&name).and_then(|at| self.list.get(at)) {
             already(&link, &first.config.source);
@@ -75,6 +85,24 @@ impl Links {
         }
         let config = LinkConfig { name, source: cx.source(link.span), protocol };
         self.add(Link { config, addressing, broken: !known, used: false });
+    }
+
+    /// Two links on one serial port would talk over each other; the second would never get it.
+    fn check_port(&self, link: &Obj<'_>, modbus: &ModbusConfig) {
+        let ModbusTransport::Serial(serial) = &modbus.transport else { return };
+        let same = self.list.iter().find(|other| match &other.config.protocol {
+            LinkProtocol::Modbus(other) => {
+                matches!(&other.transport, ModbusTransport::Serial(other) if other.port == serial.port)
+            }
+        });
+        if let Some(other) = same.filter(|_| !serial.port.as_os_str().is_empty()) {
+            let message = format!(
+                "port {} is that of link {}, too",
+                quoted(&serial.port.to_string_lossy()),
+                quoted(&other.config.name)
+            );
+            link.error(link.span_of("port"), message, "a line has one link; its units are told apart by the address");
+        }
     }
 
     fn add(&mut self, link: Link) {
@@ -101,14 +129,15 @@ pub(super) fn already(object: &Obj<'_>, first: &Source) {
     object.error(object.span_of("name"), message, "rename or remove one of the two");
 }
 
-fn modbus_defaults() -> ModbusTcpConfig {
-    ModbusTcpConfig {
-        host: String::new(),
-        port: fields::PORT.default as u16,
+fn modbus_defaults() -> ModbusConfig {
+    ModbusConfig {
+        transport: ModbusTransport::Tcp(HostPort { host: String::new(), port: fields::PORT.default as u16 }),
         timeout: Nanos::from_millis(fields::TIMEOUT_MS.default),
         connect_timeout: Nanos::from_millis(fields::CONNECT_TIMEOUT_MS.default),
         pipeline: fields::PIPELINE.default as u8,
         reply_expected: nanos_of_millis(fields::EXPECTED_REPLY_MS.default),
+        turnaround: Nanos::ZERO,
+        unit_pause: Nanos::ZERO,
         registers_max: fields::MAX_REGISTERS.default as u16,
         bits_max: fields::MAX_BITS.default as u16,
         unreadable: Vec::new(),
@@ -120,31 +149,53 @@ pub(super) fn nanos_of_millis(ms: f64) -> Nanos {
     Nanos((ms * 1e6).round() as u64)
 }
 
-fn read_modbus_tcp(link: &Obj<'_>, addressing: Addressing) -> ModbusTcpConfig {
+fn read_modbus(link: &Obj<'_>, protocol: Protocol, addressing: Addressing) -> ModbusConfig {
+    link.words("description", fields::DESCRIPTION_BYTES_MAX);
+    let (timeout, reply) = match protocol {
+        Protocol::Tcp => (&fields::TIMEOUT_MS, &fields::EXPECTED_REPLY_MS),
+        Protocol::Rtu => (&fields::TIMEOUT_MS, &fields::EXPECTED_REPLY_SERIAL_MS),
+        Protocol::RtuTcp => (&fields::TIMEOUT_RTU_TCP_MS, &fields::EXPECTED_REPLY_RTU_TCP_MS),
+    };
+    let timeout = Nanos::from_millis(link.int(timeout));
+    let mut reply_expected = nanos_of_millis(link.real(reply));
+    if link.get("expected_reply_ms").is_none() {
+        reply_expected = reply_expected.min(timeout);
+    }
+    if reply_expected > timeout {
+        let message = format!("expected_reply_ms is longer than the timeout of {} ms", timeout.0 / 1_000_000);
+        link.error(link.span_of("expected_reply_ms"), message, "allowed: at most timeout_ms");
+    }
+    let line = protocol != Protocol::Tcp;
+    let pause = |field| if line { nanos_of_millis(link.real(field)) } else { Nanos::ZERO };
+    ModbusConfig {
+        transport: match protocol {
+            Protocol::Tcp => ModbusTransport::Tcp(read_host(link)),
+            Protocol::RtuTcp => ModbusTransport::RtuOverTcp(read_host(link)),
+            Protocol::Rtu => ModbusTransport::Serial(serial::read(link)),
+        },
+        timeout,
+        connect_timeout: match protocol {
+            Protocol::Rtu => SERIAL_OPEN_TIMEOUT,
+            _ => Nanos::from_millis(link.int(&fields::CONNECT_TIMEOUT_MS)),
+        },
+        pipeline: if line { 1 } else { link.int(&fields::PIPELINE) as u8 },
+        reply_expected,
+        turnaround: pause(&fields::TURNAROUND_MS),
+        unit_pause: pause(&fields::UNIT_PAUSE_MS),
+        registers_max: link.int(&fields::MAX_REGISTERS) as u16,
+        bits_max: link.int(&fields::MAX_BITS) as u16,
+        unreadable: read_unreadable(link, addressing),
+    }
+}
+
+fn read_host(link: &Obj<'_>) -> HostPort {
     let host = link.required_text("host", "a host name or an IP address");
     if let Some(host) = host
         && let Some((wrong, help)) = host::fault(host.value)
     {
         link.error(host.span, format!("host {} {wrong}", quoted(host.value)), help);
     }
-    link.words("description", fields::DESCRIPTION_BYTES_MAX);
-    let timeout = Nanos::from_millis(link.int(&fields::TIMEOUT_MS));
-    let reply_expected = nanos_of_millis(link.real(&fields::EXPECTED_REPLY_MS));
-    if reply_expected > timeout {
-        let message = format!("expected_reply_ms is longer than the timeout of {} ms", timeout.0 / 1_000_000);
-        link.error(link.span_of("expected_reply_ms"), message, "allowed: at most timeout_ms");
-    }
-    ModbusTcpConfig {
-        host: host.map(|host| host.value.to_owned()).unwrap_or_default(),
-        port: link.int(&fields::PORT) as u16,
-        timeout,
-        connect_timeout: Nanos::from_millis(link.int(&fields::CONNECT_TIMEOUT_MS)),
-        pipeline: link.int(&fields::PIPELINE) as u8,
-        reply_expected,
-        registers_max: link.int(&fields::MAX_REGISTERS) as u16,
-        bits_max: link.int(&fields::MAX_BITS) as u16,
-        unreadable: read_unreadable(link, addressing),
-    }
+    HostPort { host: host.map(|host| host.value.to_owned()).unwrap_or_default(), port: link.int(&fields::PORT) as u16 }
 }
 
 fn read_unreadable(link: &Obj<'_>, addressing: Addressing) -> Vec<UnreadableRange> {

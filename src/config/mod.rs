@@ -27,6 +27,7 @@ mod paths;
 mod reader;
 mod scan;
 mod schema;
+mod serial;
 mod tags;
 #[cfg(test)]
 mod tests;

@@ -168,34 +168,108 @@ pub struct LinkConfig {
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum LinkProtocol {
-    ModbusTcp(ModbusTcpConfig),
+    Modbus(ModbusConfig),
 }
 
 impl LinkProtocol {
     /// As it is written in the tag files.
     pub fn name(&self) -> &'static str {
-        match self {
-            LinkProtocol::ModbusTcp(_) => "modbus_tcp",
+        let LinkProtocol::Modbus(modbus) = self;
+        match modbus.transport {
+            ModbusTransport::Tcp(_) => "modbus_tcp",
+            ModbusTransport::Serial(_) => "modbus_rtu",
+            ModbusTransport::RtuOverTcp(_) => "modbus_rtu_tcp",
         }
     }
 }
 
+/// A connection over which Modbus is spoken.
 #[derive(Debug, Clone, PartialEq)]
-pub struct ModbusTcpConfig {
-    pub host: String,
-    pub port: u16,
-    /// From request to reply.
+pub struct ModbusConfig {
+    pub transport: ModbusTransport,
+    /// How long the device may take; on a serial line, the time on the wire comes on top.
     pub timeout: Nanos,
     pub connect_timeout: Nanos,
-    /// Outstanding requests on the connection.
+    /// Outstanding requests on the connection; 1 where frames carry no transaction id.
     pub pipeline: u8,
-    /// What one reply is expected to take; admission reckons with it.
+    /// What one reply is expected to take (on a serial line: what the device takes to begin it); admission reckons
+    /// with it.
     pub reply_expected: Nanos,
+    /// Silence between a reply and the next request at least, whatever the framing asks for. Zero with Modbus TCP.
+    pub turnaround: Nanos,
+    /// Between a reply of a unit and the next request to it at least. Zero with Modbus TCP.
+    pub unit_pause: Nanos,
     /// Registers and bits of one request at most.
     pub registers_max: u16,
     pub bits_max: u16,
     /// Never part of a request.
     pub unreadable: Vec<UnreadableRange>,
+}
+
+/// What carries the requests, and how they are framed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModbusTransport {
+    /// Modbus TCP: frames with an MBAP header.
+    Tcp(HostPort),
+    /// RTU frames through a serial server.
+    RtuOverTcp(HostPort),
+    Serial(SerialConfig),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostPort {
+    pub host: String,
+    pub port: u16,
+}
+
+/// A serial port, and what is spoken on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SerialConfig {
+    pub port: PathBuf,
+    /// Bits a second.
+    pub baud_rate: u32,
+    /// 8 with RTU, 7 or 8 with ASCII.
+    pub data_bits: u8,
+    pub parity: Parity,
+    /// 1 or 2.
+    pub stop_bits: u8,
+    pub framing: SerialFraming,
+    pub rs485: Option<Rs485Config>,
+    /// The port hears what it sends.
+    pub echo: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parity {
+    None,
+    Even,
+    Odd,
+}
+
+/// Modbus over Serial Line V1.02, sections 2.5.1 and 2.5.2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SerialFraming {
+    Rtu,
+    Ascii,
+}
+
+/// How the driver of an RS-485 line is switched on and off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rs485Config {
+    pub switched_by: Rs485Switch,
+    /// RTS is high while sending; else low.
+    pub rts_on_send: bool,
+    /// From the switch to the first bit, and from the last bit to the switch back.
+    pub delay_before: Nanos,
+    pub delay_after: Nanos,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rs485Switch {
+    /// The kernel's driver or the port itself (TIOCSRS485).
+    Kernel,
+    /// Fieldbeat sets RTS itself, by the computed time of the frame.
+    Manual,
 }
 
 /// Addresses (offsets, both included) that the device refuses to read.

@@ -211,6 +211,20 @@ impl<'c> Obj<'c> {
         number
     }
 
+    /// True or false; missing: false.
+    pub fn flag(&self, key: &str) -> bool {
+        self.opt_flag(key).unwrap_or(false)
+    }
+
+    pub fn opt_flag(&self, key: &str) -> Option<bool> {
+        let node = self.get(key)?;
+        if let Kind::Bool(value) = node.kind {
+            return Some(value);
+        }
+        self.wrong(key, node, "true or false");
+        None
+    }
+
     /// One of several words, if the key is there.
     pub fn choice<T: Copy>(&self, key: &str, choices: &'static [(&'static str, T)]) -> Option<T> {
         self.get(key).and_then(|node| self.as_choice(key, node, choices))

@@ -6,7 +6,7 @@ use super::address::{Fault, decimal, register, table_name};
 use super::fields::{self, Addressing, keys, type_name};
 use super::groups::{Groups, read_period};
 use super::links::{Link, Links, already, read_name};
-use super::model::{FieldType, LinkProtocol, ModbusAddress, ModbusTcpConfig, Table, TagAddress, TagConfig, WordOrder};
+use super::model::{FieldType, LinkProtocol, ModbusAddress, ModbusConfig, Table, TagAddress, TagConfig, WordOrder};
 use super::names::{Letters, guess, quoted};
 use super::node::Node;
 use super::reader::{Cx, Obj, Text, subject};
@@ -153,7 +153,7 @@ fn read_address(tag: &Obj<'_>, known: &mut Known<'_>) -> Option<(usize, TagAddre
         return None;
     }
     check_protocol(tag, link);
-    let LinkProtocol::ModbusTcp(modbus) = &link.config.protocol;
+    let LinkProtocol::Modbus(modbus) = &link.config.protocol;
 
     let unit = number(tag, text, unit_part, "the unit", 255);
     let function = number(tag, text, function_part, "the function", u32::from(u8::MAX));
@@ -298,7 +298,7 @@ struct Place<'p, 'c> {
     text: Text<'p>,
     table: Table,
     field: FieldType,
-    modbus: &'p ModbusTcpConfig,
+    modbus: &'p ModbusConfig,
 }
 
 impl Place<'_, '_> {

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::admission::{self, Admission, Costs, PlanError};
+use super::admission::{self, Admission, Costs, PlanError, SerialLine};
 use super::blocks::{self, Block, BlockLimits, Span};
 use super::ids::{Allotted, Base, ScanIds};
 use super::model::*;
 use super::phases;
 use crate::config::{
-    Config, GroupConfig, LinkConfig, LinkProtocol, ModbusAddress, ModbusTcpConfig, ReleaseMode, Table, TagAddress,
+    Config, GroupConfig, LinkConfig, LinkProtocol, ModbusAddress, ModbusConfig, ReleaseMode, Table, TagAddress,
     TagConfig,
 };
 use crate::limits;
@@ -120,11 +120,11 @@ struct Scanning<'a> {
 }
 
 fn link_plan(link: &LinkConfig, tags: &[(TagId, &TagConfig)], scanning: &mut Scanning<'_>) -> LinkPlan {
-    let LinkProtocol::ModbusTcp(config) = &link.protocol;
+    let LinkProtocol::Modbus(config) = &link.protocol;
     LinkPlan {
         name: Arc::from(link.name.as_str()),
         executor: ExecutorId(0),
-        protocol: LinkProtocolPlan::ModbusTcp(modbus_tcp_plan(config, tags, scanning)),
+        protocol: LinkProtocolPlan::Modbus(modbus_plan(config, tags, scanning)),
     }
 }
 
@@ -132,11 +132,7 @@ fn link_plan(link: &LinkConfig, tags: &[(TagId, &TagConfig)], scanning: &mut Sca
 /// is planned as it was, in whatever order files are read.
 type BlockKey = (GroupId, UnitId, Table);
 
-fn modbus_tcp_plan(
-    config: &ModbusTcpConfig,
-    tags: &[(TagId, &TagConfig)],
-    scanning: &mut Scanning<'_>,
-) -> ModbusTcpPlan {
+fn modbus_plan(config: &ModbusConfig, tags: &[(TagId, &TagConfig)], scanning: &mut Scanning<'_>) -> ModbusPlan {
     let mut areas: BTreeMap<BlockKey, Vec<(TagId, &TagConfig, &ModbusAddress)>> = BTreeMap::new();
     for &(tag_id, tag) in tags {
         let TagAddress::Modbus(address) = &tag.address;
@@ -150,7 +146,7 @@ fn modbus_tcp_plan(
     units.dedup();
 
     let mut out =
-        ModbusTcpPlan { config: config.clone(), units, requests: Vec::new(), block_count: 0, decodes: Vec::new() };
+        ModbusPlan { config: config.clone(), units, requests: Vec::new(), block_count: 0, decodes: Vec::new() };
     // Spans and the block each request was made from, to cut halves out of them afterwards.
     let mut origins: Vec<(Arc<[Span]>, Block, u32)> = Vec::new();
     for ((group_id, unit, table), mut members) in areas {
@@ -230,7 +226,7 @@ fn decode(tag_id: TagId, tag: &TagConfig, address: &ModbusAddress) -> Decode {
     }
 }
 
-fn unreadable(config: &ModbusTcpConfig, unit: UnitId, table: Table) -> Vec<Range<u32>> {
+fn unreadable(config: &ModbusConfig, unit: UnitId, table: Table) -> Vec<Range<u32>> {
     let mut ranges: Vec<Range<u32>> = config
         .unreadable
         .iter()
@@ -241,12 +237,22 @@ fn unreadable(config: &ModbusTcpConfig, unit: UnitId, table: Table) -> Vec<Range
     ranges
 }
 
-fn block_limits(config: &ModbusTcpConfig, table: Table) -> BlockLimits {
+fn block_limits(config: &ModbusConfig, table: Table) -> BlockLimits {
+    let request_bytes = request_bytes(config);
     if table.is_bits() {
-        BlockLimits { count_max: config.bits_max as u32, gap_max: MODBUS_TCP_REQUEST_BYTES * 8 }
+        BlockLimits { count_max: config.bits_max as u32, gap_max: request_bytes * 8 }
     } else {
-        BlockLimits { count_max: config.registers_max as u32, gap_max: MODBUS_TCP_REQUEST_BYTES / 2 }
+        BlockLimits { count_max: config.registers_max as u32, gap_max: request_bytes / 2 }
     }
+}
+
+/// What one more request costs, in bytes that could be read along instead.
+fn request_bytes(config: &ModbusConfig) -> u32 {
+    let Some(line) = SerialLine::of(config) else { return MODBUS_TCP_REQUEST_BYTES };
+    // All of a read but its values: characters, the device's time, silences.
+    let empty = line.line_time(Table::HoldingRegisters, 0);
+    let byte = line.characters(if line.ascii { 2 } else { 1 });
+    (empty.0 / byte.0.max(1)).min(u64::from(limits::MODBUS_REGISTERS_MAX) * 2) as u32
 }
 
 /// A link stays where it was. The others go, the heaviest first, to the executor with the least work so far.
@@ -309,7 +315,7 @@ fn executor_plan(
 }
 
 fn slots_per_s(link: &LinkPlan, groups: &ById<GroupId, GroupPlan>) -> u64 {
-    let LinkProtocolPlan::ModbusTcp(modbus) = &link.protocol;
+    let LinkProtocolPlan::Modbus(modbus) = &link.protocol;
     modbus
         .blocks()
         .iter()

@@ -24,8 +24,8 @@ fn file(links: &str, tags: &[String]) -> String {
     format!(r#"{{"links":[{links}],"tags":[{}]}}"#, tags.join(","))
 }
 
-fn modbus(plan: &Plan, link: usize) -> &ModbusTcpPlan {
-    let LinkProtocolPlan::ModbusTcp(modbus) = &plan.links[LinkId(link as u16)].protocol;
+fn modbus(plan: &Plan, link: usize) -> &ModbusPlan {
+    let LinkProtocolPlan::Modbus(modbus) = &plan.links[LinkId(link as u16)].protocol;
     modbus
 }
 

@@ -37,9 +37,8 @@ pub fn changes(old: &Plan, new: &Plan) -> Vec<(LinkId, Change)> {
 }
 
 fn same_target(before: &LinkPlan, after: &LinkPlan) -> bool {
-    let (LinkProtocolPlan::ModbusTcp(before), LinkProtocolPlan::ModbusTcp(after)) = (&before.protocol, &after.protocol);
-    let target = |plan: &ModbusTcpPlan| (plan.config.host.clone(), plan.config.port, plan.config.connect_timeout);
-    target(before) == target(after)
+    let (LinkProtocolPlan::Modbus(before), LinkProtocolPlan::Modbus(after)) = (&before.protocol, &after.protocol);
+    before.config.transport == after.config.transport && before.config.connect_timeout == after.config.connect_timeout
 }
 
 /// Each link's scans, with the periods by which they are served.

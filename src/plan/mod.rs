@@ -15,7 +15,7 @@ mod rebuild_tests;
 
 pub use crate::config::ReleaseMode;
 pub use admission::{
-    Admission, Costs, ExecutorLoad, Finding, LOAD_MAX, LOAD_WARNING, LinkLoad, PlanError, Slot, wire_bytes,
+    Admission, Costs, ExecutorLoad, Finding, LOAD_MAX, LOAD_WARNING, LinkLoad, PlanError, SerialLine, Slot, wire_bytes,
 };
 pub use build::{Planned, build, build_with, rebuild, rebuild_with};
 pub use change::{Change, changes};

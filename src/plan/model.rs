@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::config::{FieldType, ModbusTcpConfig, ReleaseMode, Table, WordOrder};
+use crate::config::{FieldType, ModbusConfig, ReleaseMode, Table, WordOrder};
 use crate::tag::{ById, ExecutorId, GroupId, Id, LinkId, Nanos, TagId, UnitId, ValueType};
 
 /// A gateway's whole work.
@@ -46,21 +46,21 @@ pub struct LinkPlan {
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum LinkProtocolPlan {
-    ModbusTcp(ModbusTcpPlan),
+    Modbus(ModbusPlan),
 }
 
 impl LinkProtocolPlan {
     /// How many requests it knows, halves of blocks counted.
     pub fn requests(&self) -> usize {
-        let LinkProtocolPlan::ModbusTcp(modbus) = self;
+        let LinkProtocolPlan::Modbus(modbus) = self;
         modbus.requests.len()
     }
 }
 
 /// The work of one Modbus TCP connection.
 #[derive(Debug, Clone, PartialEq)]
-pub struct ModbusTcpPlan {
-    pub config: ModbusTcpConfig,
+pub struct ModbusPlan {
+    pub config: ModbusConfig,
     /// Units in use; requests hold indices into it.
     pub units: Vec<UnitId>,
     /// First the blocks of all scans, then the halves they may fall into.
@@ -71,7 +71,7 @@ pub struct ModbusTcpPlan {
     pub decodes: Vec<Decode>,
 }
 
-impl ModbusTcpPlan {
+impl ModbusPlan {
     /// What is asked as long as the device refuses no address.
     pub fn blocks(&self) -> &[ModbusRequest] {
         &self.requests[..self.block_count as usize]
@@ -86,14 +86,14 @@ impl ModbusTcpPlan {
 pub struct ModbusRequest {
     pub scan: ScanId,
     pub group: GroupId,
-    /// Index into [`ModbusTcpPlan::units`].
+    /// Index into [`ModbusPlan::units`].
     pub unit: u16,
     pub table: Table,
     pub first: u16,
     pub count: u16,
-    /// Into [`ModbusTcpPlan::decodes`].
+    /// Into [`ModbusPlan::decodes`].
     pub decodes: Range<u32>,
-    /// Indices of the two halves in [`ModbusTcpPlan::requests`].
+    /// Indices of the two halves in [`ModbusPlan::requests`].
     pub halves: Option<[u32; 2]>,
 }
 

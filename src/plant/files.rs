@@ -69,7 +69,7 @@ struct Link<'a> {
 }
 
 #[derive(Serialize)]
-struct Tag<'a> {
+pub(super) struct Tag<'a> {
     name: &'a str,
     protocol: &'static str,
     address: String,
@@ -151,7 +151,7 @@ fn gateway_file(settings: &GatewaySettings) -> String {
     out
 }
 
-fn tag_entry<'a>(link: &str, tag: &'a PlantTag) -> Tag<'a> {
+pub(super) fn tag_entry<'a>(link: &str, tag: &'a PlantTag) -> Tag<'a> {
     let function = tag.table.read_function();
     Tag {
         name: &tag.name,

@@ -1,6 +1,7 @@
-//! Simulated field devices: real Modbus TCP servers on loopback, for the demo and for tests.
+//! Simulated field devices: real Modbus TCP servers on loopback and RTU lines on pseudo terminals, for the demo and
+//! for tests.
 //!
-//! One thread serves every device. Values are functions of time and address, computed when they are read, so
+//! One thread serves every device, and one each line. Values are functions of time and address, computed when they are read, so
 //! nothing runs between requests and [`Plant::expected`] can say what a reader should have seen.
 
 pub mod broker;
@@ -10,6 +11,7 @@ mod fault;
 mod files;
 mod layout;
 mod protocol;
+mod serial;
 mod server;
 mod signal;
 
@@ -28,6 +30,7 @@ pub use fault::{Fault, FaultError, ScheduledFault};
 pub use files::GatewaySettings;
 pub use layout::{PlantTag, Profile, ScanRates};
 pub use protocol::UnknownUnit;
+pub use serial::{LineCounts, SerialLines, SerialSettings};
 
 use device::DeviceMemory;
 use fault::ManualFault;

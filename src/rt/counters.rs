@@ -72,8 +72,14 @@ pub struct LinkCounters {
     pub late: Count,
     /// Replies that no request asked for; dropped.
     pub foreign: Count,
-    /// Replies that break the protocol; the connection is dropped.
+    /// Bytes that break the protocol: the connection is dropped, or the line waited for until it is quiet.
     pub garbage: Count,
+    /// Requests that ended with a reply that was broken, by whatever check.
+    pub broken: Count,
+    /// Of these, replies whose CRC or LRC does not fit their bytes.
+    pub crc_errors: Count,
+    /// Of the requests unanswered at their deadline, those of whose reply a part was there.
+    pub short_frames: Count,
     /// Requests not sent because their unit is silent and not due for a probe, or the link is down.
     pub suppressed: Count,
     /// Connections lost.
@@ -106,6 +112,9 @@ impl LinkCounters {
             late,
             foreign,
             garbage,
+            broken,
+            crc_errors,
+            short_frames,
             suppressed,
             disconnects,
             connects,
@@ -120,6 +129,9 @@ impl LinkCounters {
             late,
             foreign,
             garbage,
+            broken,
+            crc_errors,
+            short_frames,
             suppressed,
             disconnects,
             connects,

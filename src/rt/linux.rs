@@ -1,4 +1,4 @@
-//! Linux as an executor's world: CLOCK_MONOTONIC, epoll, non-blocking sockets.
+//! Linux as an executor's world: CLOCK_MONOTONIC, epoll, non-blocking sockets and serial ports.
 //!
 //! `epoll_pwait2` and not a timerfd: on PREEMPT_RT a timerfd's timer is served by a low-priority thread.
 
@@ -116,6 +116,11 @@ impl World for LinuxWorld {
         // SAFETY: pointer and length are those of a live slice.
         let n =
             unsafe { libc::send(conn.0, bytes.as_ptr().cast(), bytes.len(), libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) };
+        if n < 0 && is_no_socket() {
+            // A serial port, opened without blocking.
+            // SAFETY: pointer and length are those of a live slice.
+            return LinuxWorld::io(unsafe { libc::write(conn.0, bytes.as_ptr().cast(), bytes.len()) });
+        }
         LinuxWorld::io(n)
     }
 
@@ -123,6 +128,21 @@ impl World for LinuxWorld {
     fn receive(&mut self, conn: Conn, buffer: &mut [u8]) -> Io {
         // SAFETY: pointer and length are those of a live, writable slice.
         let n = unsafe { libc::recv(conn.0, buffer.as_mut_ptr().cast(), buffer.len(), libc::MSG_DONTWAIT) };
+        if n < 0 && is_no_socket() {
+            // SAFETY: pointer and length are those of a live, writable slice.
+            return LinuxWorld::io(unsafe { libc::read(conn.0, buffer.as_mut_ptr().cast(), buffer.len()) });
+        }
         LinuxWorld::io(n)
     }
+
+    fn set_rts(&mut self, conn: Conn, high: bool) {
+        let rts = libc::TIOCM_RTS;
+        let request = if high { libc::TIOCMBIS } else { libc::TIOCMBIC };
+        // SAFETY: the flags live through the call; a descriptor without RTS is an error, not undefined.
+        unsafe { libc::ioctl(conn.0, request, &raw const rts) };
+    }
+}
+
+fn is_no_socket() -> bool {
+    io::Error::last_os_error().raw_os_error() == Some(libc::ENOTSOCK)
 }

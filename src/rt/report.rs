@@ -25,4 +25,6 @@ pub enum RequestResult {
     Timeout,
     /// The connection broke.
     Aborted,
+    /// A reply came, and failed its check.
+    Broken,
 }

@@ -77,4 +77,7 @@ pub trait World {
     fn send(&mut self, conn: Conn, bytes: &[u8]) -> Io;
 
     fn receive(&mut self, conn: Conn, buffer: &mut [u8]) -> Io;
+
+    /// Sets RTS of a serial port. A world without such ports does nothing.
+    fn set_rts(&mut self, _conn: Conn, _high: bool) {}
 }

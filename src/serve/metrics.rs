@@ -208,13 +208,15 @@ impl Reader {
         let plan = self.0.plan();
         let links = || plan.links.iter().map(|(id, l)| (&*l.name, counters.link(id)));
         type Row = (&'static str, &'static str, fn(&LinkCounters) -> u64);
-        let rows: [Row; 4] = [
+        let rows: [Row; 6] = [
             ("fieldbeat_link_requests", "Requests put on the wire", |c| c.requests.get()),
             (
                 "fieldbeat_link_suppressed_requests",
                 "Requests not sent because their unit is silent or the link down",
                 { |c| c.suppressed.get() },
             ),
+            ("fieldbeat_link_crc_errors", "Replies whose CRC or LRC was wrong", |c| c.crc_errors.get()),
+            ("fieldbeat_link_short_frames", "Timeouts after a part of a reply", |c| c.short_frames.get()),
             ("fieldbeat_link_connects", "Connections made", |c| c.connects.get()),
             ("fieldbeat_link_disconnects", "Connections lost", |c| c.disconnects.get()),
         ];
@@ -225,17 +227,17 @@ impl Reader {
             }
         }
         type Result = (&'static str, fn(&LinkCounters) -> u64);
-        let results: [Result; 7] = [
+        let results: [Result; 8] = [
             ("good", |c| c.replies.get()),
             ("exception", |c| c.exceptions.get()),
             ("timeout", |c| c.timeouts.get()),
             ("aborted", |c| c.aborted.get()),
+            ("broken", |c| c.broken.get()),
             ("late", |c| c.late.get()),
             ("foreign", |c| c.foreign.get()),
             ("garbage", |c| c.garbage.get()),
         ];
-        let help =
-            "How requests ended (good, exception, timeout, aborted) and what came unasked (late, foreign, garbage)";
+        let help = "How requests ended (good, exception, timeout, aborted, broken) and what came unasked (late, foreign, garbage)";
         let mut replies = family(e, COUNTER, "fieldbeat_link_replies", None, help)?;
         for (link, counters) in links() {
             for (result, count) in results {

@@ -62,6 +62,11 @@ pub struct LinkReport {
     pub late: u64,
     pub foreign: u64,
     pub garbage: u64,
+    /// Requests whose reply failed its check; of these, by CRC or LRC.
+    pub broken: u64,
+    pub crc_errors: u64,
+    /// Of the timeouts, those with a part of a reply.
+    pub short_frames: u64,
     pub suppressed: u64,
     pub response_ns: Quantiles,
     pub scans: Vec<ScanReport>,
@@ -153,6 +158,9 @@ impl RunReport {
                 late: counts.late.get(),
                 foreign: counts.foreign.get(),
                 garbage: counts.garbage.get(),
+                broken: counts.broken.get(),
+                crc_errors: counts.crc_errors.get(),
+                short_frames: counts.short_frames.get(),
                 suppressed: counts.suppressed.get(),
                 response_ns: statistics.response.get(id).map(Quantiles::from).unwrap_or_default(),
                 scans: scans.iter().filter(|(_, link, _)| *link == id).map(|(.., scan)| scan.clone()).collect(),

@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::config::{ModbusTcpConfig, ReleaseMode};
-use crate::plan::{ExecutorPlan, GroupPlan, LinkPlan, LinkProtocolPlan, ModbusTcpPlan, ScanId, ScanPlan};
+use crate::config::{HostPort, ModbusConfig, ModbusTransport, ReleaseMode};
+use crate::plan::{ExecutorPlan, GroupPlan, LinkPlan, LinkProtocolPlan, ModbusPlan, ScanId, ScanPlan};
 use crate::rt::{LinkState, Report, RequestResult};
 use crate::tag::{ById, ExecutorId, GroupId, LinkId};
 
@@ -21,10 +21,11 @@ fn plan() -> Plan {
     let link = |name: &str| LinkPlan {
         name: Arc::from(name),
         executor: ExecutorId(0),
-        protocol: LinkProtocolPlan::ModbusTcp(ModbusTcpPlan {
-            config: ModbusTcpConfig {
-                host: "127.0.0.1".into(),
-                port: 502,
+        protocol: LinkProtocolPlan::Modbus(ModbusPlan {
+            config: ModbusConfig {
+                transport: ModbusTransport::Tcp(HostPort { host: "127.0.0.1".into(), port: 502 }),
+                turnaround: Nanos::ZERO,
+                unit_pause: Nanos::ZERO,
                 timeout: Nanos::from_millis(200),
                 connect_timeout: Nanos::from_millis(200),
                 pipeline: 1,

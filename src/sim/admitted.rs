@@ -112,15 +112,15 @@ fn drawn(seed: u64) -> Drawn {
 fn plan_of(config: &Config, cpus: &[u32]) -> Plan {
     let mut fast = config.clone();
     for link in &mut fast.links {
-        let LinkProtocol::ModbusTcp(modbus) = &mut link.protocol;
+        let LinkProtocol::Modbus(modbus) = &mut link.protocol;
         modbus.reply_expected = Nanos(1);
     }
     let free = Costs { request: Nanos(1), sample: Nanos(0), release: Nanos(1), wake_up: Nanos(0) };
     fast.realtime.guard = Guard::Fixed(Nanos(0));
     let mut plan = plan::build_with(&fast, cpus, &free).unwrap().plan;
     for ((_, link), declared) in plan.links.iter_mut().zip(&config.links) {
-        let LinkProtocolPlan::ModbusTcp(planned) = &mut link.protocol;
-        let LinkProtocol::ModbusTcp(modbus) = &declared.protocol;
+        let LinkProtocolPlan::Modbus(planned) = &mut link.protocol;
+        let LinkProtocol::Modbus(modbus) = &declared.protocol;
         planned.config = modbus.clone();
     }
     plan
@@ -128,7 +128,7 @@ fn plan_of(config: &Config, cpus: &[u32]) -> Plan {
 
 fn fullest(plan: &Plan) -> f64 {
     let load = |(id, link): (_, &plan::LinkPlan)| {
-        let LinkProtocolPlan::ModbusTcp(modbus) = &link.protocol;
+        let LinkProtocolPlan::Modbus(modbus) = &link.protocol;
         plan::admission::load_with(plan, id, modbus.config.reply_expected)
     };
     plan.links.iter().map(load).fold(0.0, f64::max)

@@ -183,6 +183,7 @@ pub fn settle<P: Parts>(cell: &mut Cell<P>, step: u64, books: &mut Books<'_>) ->
                 crate::rt::RequestResult::Exception(code) => u64::from(code),
                 crate::rt::RequestResult::Timeout => 1001,
                 crate::rt::RequestResult::Aborted => 1002,
+                crate::rt::RequestResult::Broken => 1003,
             };
             let numbers = [u64::from(link.0), sent.0, result, 0];
             field.log.borrow_mut().add(field.now, "finished: link {} sent {} result {}", numbers);

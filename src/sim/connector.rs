@@ -9,7 +9,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use super::model::host_number;
 use super::world::Field;
 use crate::limits::CONNECT_POLL;
-use crate::link::connector::{Attempt, Command, Dialer, ExecutorPort, LinkNotes, Outcome, Steps, Target};
+use crate::link::connector::{Attempt, Command, Dialer, ExecutorPort, LinkNotes, Outcome, Place, Steps, Target};
 use crate::plan::Plan;
 use crate::rt::{CloseReason, Closed, Connected};
 use crate::tag::{ExecutorId, LinkId, Nanos};
@@ -133,8 +133,12 @@ impl Dialer for SimDialer {
         }
         let field = &mut *self.field.borrow_mut();
         let now = field.now;
-        let Some(host) = host_number(&target.host) else {
-            field.faults.push(format!("link {} is to be connected to \"{}\"", attempt.link.0, target.host));
+        let host = match &target.place {
+            Place::Tcp { host, .. } => host_number(host),
+            Place::Serial(_) => None,
+        };
+        let Some(host) = host else {
+            field.faults.push(format!("link {} is to be connected to {:?}", attempt.link.0, target.place));
             return false;
         };
         let (after, trouble) = match field.device(host).connects(now) {

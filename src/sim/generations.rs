@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::device::Meaning;
-use super::model::host_number;
+use super::model::host_of;
 use crate::config::{Config, FieldType, LinkProtocol, TagAddress, TagConfig};
 use crate::plan::{LinkProtocolPlan, Plan};
 use crate::tag::{Dictionary, DictionaryTag, GroupId, Id, LinkId, TagId};
@@ -90,15 +90,15 @@ impl Generation {
     pub fn host(&self, link: LinkId) -> u32 {
         let at = self.links.get(link.index()).and_then(|at| self.config.links.get(*at));
         let number = at.and_then(|link| {
-            let LinkProtocol::ModbusTcp(modbus) = &link.protocol;
-            host_number(&modbus.host)
+            let LinkProtocol::Modbus(modbus) = &link.protocol;
+            host_of(&modbus.transport)
         });
         number.unwrap_or(u32::MAX)
     }
 
     /// Whether all that a link may be asked in its shortest period fits into half of it.
     pub fn has_room(&self, link: LinkId) -> bool {
-        let LinkProtocolPlan::ModbusTcp(modbus) = &self.plan.links[link].protocol;
+        let LinkProtocolPlan::Modbus(modbus) = &self.plan.links[link].protocol;
         let shortest = modbus.blocks().iter().map(|r| self.plan.groups[r.group].period.0).min().unwrap_or(0);
         // The executor's own time: a wake-up, the calls, and other links' work in between.
         let each = modbus.config.reply_expected.0 + 150_000 * self.plan.links.len() as u64;

@@ -1,5 +1,6 @@
 //! A configuration as people write it, and what they change in it while the gateway runs.
 
+use crate::config::ModbusTransport;
 use std::collections::BTreeMap;
 
 use fastrand::Rng;
@@ -71,7 +72,13 @@ pub fn host_name(host: u32) -> String {
     format!("10.0.{}.{}", host >> 8, host & 255)
 }
 
-/// The number of a host by its name.
+/// The number of the host that a link's device is at.
+pub fn host_of(transport: &ModbusTransport) -> Option<u32> {
+    let (ModbusTransport::Tcp(at) | ModbusTransport::RtuOverTcp(at)) = transport else { return None };
+    host_number(&at.host)
+}
+
+/// See [`host_of`].
 pub fn host_number(name: &str) -> Option<u32> {
     let (high, low) = name.strip_prefix("10.0.")?.split_once('.')?;
     Some(high.parse::<u32>().ok()? << 8 | low.parse::<u32>().ok()?)

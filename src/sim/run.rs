@@ -16,7 +16,7 @@ use super::reload::Reloads;
 use super::scenario::Scenario;
 use super::world::SimWorld;
 use crate::hub::{Batch, Hub, NextRing, RingStats};
-use crate::link::modbus::ModbusTcp;
+use crate::link::modbus::ModbusLink;
 use crate::plan::{Plan, UsedIds};
 use crate::rt::{Counters, Image, Link, Sink, World};
 use crate::store::Position;
@@ -56,18 +56,18 @@ pub struct RealParts;
 
 impl Parts for RealParts {
     type World = SimWorld;
-    type Link = ModbusTcp;
+    type Link = ModbusLink;
 
     fn world(&self, world: SimWorld) -> SimWorld {
         world
     }
 
-    fn link(&self, id: LinkId, plan: &Plan) -> ModbusTcp {
-        ModbusTcp::new(id, plan)
+    fn link(&self, id: LinkId, plan: &Plan) -> ModbusLink {
+        ModbusLink::new(id, plan)
     }
 
-    fn following(&self, id: LinkId, plan: &Plan, old: &Plan) -> ModbusTcp {
-        ModbusTcp::following(id, plan, old)
+    fn following(&self, id: LinkId, plan: &Plan, old: &Plan) -> ModbusLink {
+        ModbusLink::following(id, plan, old)
     }
 
     fn consumed(&self, batch: Arc<Batch>) -> Option<Arc<Batch>> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::hub::Batch;
-use crate::link::modbus::ModbusTcp;
+use crate::link::modbus::ModbusLink;
 use crate::plan::{LinkProtocolPlan, Plan, UsedIds};
 use crate::rt::{CloseReason, Conn, Floor, Io, Link, Ready, ScanRelease, World};
 use crate::store::Position;
@@ -112,19 +112,19 @@ impl Parts for Planted {
     fn link(&self, id: LinkId, plan: &Plan) -> BentLink {
         let mut plan = plan.clone();
         if self.fault == Fault::Greedy {
-            let LinkProtocolPlan::ModbusTcp(modbus) = &mut plan.links[id].protocol;
+            let LinkProtocolPlan::Modbus(modbus) = &mut plan.links[id].protocol;
             modbus.config.pipeline += 1;
         }
-        BentLink { inner: ModbusTcp::new(id, &plan), fault: self.fault }
+        BentLink { inner: ModbusLink::new(id, &plan), fault: self.fault }
     }
 
     fn following(&self, id: LinkId, plan: &Plan, old: &Plan) -> BentLink {
         let mut old = old.clone();
         if self.fault == Fault::Neighbour {
-            let LinkProtocolPlan::ModbusTcp(modbus) = &mut old.links[id].protocol;
+            let LinkProtocolPlan::Modbus(modbus) = &mut old.links[id].protocol;
             modbus.requests.rotate_left(1);
         }
-        BentLink { inner: ModbusTcp::following(id, plan, &old), fault: self.fault }
+        BentLink { inner: ModbusLink::following(id, plan, &old), fault: self.fault }
     }
 
     fn resting<'a>(&self, resting: &'a [UsedIds]) -> &'a [UsedIds] {
@@ -220,12 +220,12 @@ impl World for BentWorld {
 }
 
 struct BentLink {
-    inner: ModbusTcp,
+    inner: ModbusLink,
     fault: Fault,
 }
 
 impl BentLink {
-    fn bent(&mut self, floor: &mut Floor<BentWorld>, step: impl FnOnce(&mut ModbusTcp, &mut Floor<BentWorld>)) {
+    fn bent(&mut self, floor: &mut Floor<BentWorld>, step: impl FnOnce(&mut ModbusLink, &mut Floor<BentWorld>)) {
         let before = floor.counters.dropped();
         step(&mut self.inner, floor);
         if self.fault == Fault::Uncounted && floor.counters.dropped() > before {

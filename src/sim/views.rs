@@ -1,7 +1,7 @@
 //! What each link may ask, of whom, and how often at once: by the plan that its executor has.
 
 use super::memory::Area;
-use super::model::host_number;
+use super::model::host_of;
 use crate::plan::{Change, LinkProtocolPlan, Plan};
 use crate::tag::{ById, ExecutorId, LinkId};
 
@@ -32,7 +32,7 @@ pub struct Views {
 
 impl View {
     fn of(plan: &Plan, link: LinkId, target: u32) -> View {
-        let LinkProtocolPlan::ModbusTcp(modbus) = &plan.links[link].protocol;
+        let LinkProtocolPlan::Modbus(modbus) = &plan.links[link].protocol;
         let area = |r: &crate::plan::ModbusRequest| Area {
             unit: modbus.units[usize::from(r.unit)].0,
             table: r.table,
@@ -40,7 +40,7 @@ impl View {
             count: r.count,
         };
         View {
-            host: host_number(&modbus.config.host).unwrap_or(u32::MAX),
+            host: host_of(&modbus.config.transport).unwrap_or(u32::MAX),
             target,
             pipeline: usize::from(modbus.config.pipeline),
             timeout: modbus.config.timeout.0,

@@ -16,7 +16,7 @@ use super::adoption;
 use crate::config::Guard;
 use crate::limits;
 use crate::link::connector::{Connector, ExecutorPort, LinkNotes};
-use crate::link::modbus::ModbusTcp;
+use crate::link::modbus::ModbusLink;
 use crate::plan::{ExecutorPlan, Plan};
 use crate::rt::thread::{self as rt_thread, Missing};
 use crate::rt::{
@@ -39,7 +39,7 @@ pub enum Scheduling {
     Ordinary,
 }
 
-type LinuxExecutor = Executor<LinuxWorld, ModbusTcp>;
+type LinuxExecutor = Executor<LinuxWorld, ModbusLink>;
 
 /// The floor, parked.
 pub struct Prepared {
@@ -168,7 +168,7 @@ impl Floor {
         plan_of_executor: &ExecutorPlan,
         plan: &Plan,
     ) -> io::Result<(LinuxExecutor, ExecutorPort)> {
-        let links: Vec<ModbusTcp> = plan_of_executor.links.iter().map(|link| ModbusTcp::new(*link, plan)).collect();
+        let links: Vec<ModbusLink> = plan_of_executor.links.iter().map(|link| ModbusLink::new(*link, plan)).collect();
         let (samples, ring) = prefaulted_ring(ring_slots(plan_of_executor), false);
         let (reports, report_ring) = RingBuffer::new(REPORT_SLOTS);
         // A link has one connection at a time, and there are no more links than this, so it never fills.

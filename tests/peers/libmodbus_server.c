@@ -2,6 +2,8 @@
  *
  * One thread, several clients. Prints its port as one line when it accepts connections. Addresses beyond a table
  * are answered with exception 02, units that are not there with exception 0B. Usage: libmodbus_server contents.txt
+ *
+ * With a second argument: RTU on that serial port, as unit 1; libmodbus answers for one unit only.
  */
 
 #include <arpa/inet.h>
@@ -93,6 +95,24 @@ static int listen_anywhere(void)
     return fd;
 }
 
+static int serve_port(const char *path)
+{
+    uint8_t query[MODBUS_RTU_MAX_ADU_LENGTH];
+    modbus_t *ctx = modbus_new_rtu(path, 115200, 'N', 8, 1);
+
+    if (!ctx || modbus_set_slave(ctx, 1) || modbus_connect(ctx))
+        die(path);
+    puts("0");
+    fflush(stdout);
+    for (;;) {
+        int length = modbus_receive(ctx, query);
+        if (length > 0)
+            modbus_reply(ctx, query, length, units[1]);
+        else if (length < 0 && errno == EIO)
+            return 0;
+    }
+}
+
 int main(int argc, char **argv)
 {
     uint8_t query[MODBUS_TCP_MAX_ADU_LENGTH];
@@ -100,11 +120,13 @@ int main(int argc, char **argv)
     fd_set clients;
     int listener, highest;
 
-    if (argc != 2) {
-        fprintf(stderr, "usage: %s contents.txt\n", argv[0]);
+    if (argc != 2 && argc != 3) {
+        fprintf(stderr, "usage: %s contents.txt [port]\n", argv[0]);
         return 2;
     }
     load(argv[1]);
+    if (argc == 3)
+        return serve_port(argv[2]);
     ctx = modbus_new_tcp("127.0.0.1", 0);
     if (!ctx)
         die("context");

@@ -103,6 +103,18 @@ impl Server {
         Server::started(Peer::python("modbus_server.py", &["silent"]))
     }
 
+    /// pymodbus's server on a serial port; `framing` is rtu or ascii.
+    pub fn pymodbus_on(port: &Path, framing: &str) -> Server {
+        Server::started(Peer::python("modbus_server.py", &[framing, port.to_str().unwrap()]))
+    }
+
+    /// libmodbus's server on a serial port, as unit 1.
+    pub fn libmodbus_on(port: &Path) -> Server {
+        let mut command = Command::new(libmodbus_server());
+        command.arg(root().join("tests/peers/contents.txt")).arg(port);
+        Server::started(Peer::start(command))
+    }
+
     /// libmodbus's server, built on first use.
     pub fn libmodbus() -> Server {
         let mut command = Command::new(libmodbus_server());

@@ -2,6 +2,8 @@
 
 Prints its port as one line when it accepts connections. Addresses beyond a table are answered with exception 02,
 units that are not there with exception 0B, or not at all when the first argument is "silent".
+
+With the arguments "rtu" or "ascii" and a port's path: on that serial port; units that are not there stay silent.
 """
 
 import asyncio
@@ -12,9 +14,10 @@ import sys
 
 try:
     from pymodbus.datastore import ModbusDeviceContext, ModbusSequentialDataBlock, ModbusServerContext
-    from pymodbus.server import ModbusTcpServer
+    from pymodbus.framer import FramerType
+    from pymodbus.server import ModbusSerialServer, ModbusTcpServer
 except ImportError:
-    sys.exit("the Python package pymodbus is missing: make test installs it, or run pip install pymodbus")
+    sys.exit("the Python package pymodbus is missing: make test installs it, or run pip install pymodbus pyserial")
 
 
 def device(tables):
@@ -31,6 +34,18 @@ async def main():
     contents = json.loads((pathlib.Path(__file__).parent / "contents.json").read_text())
     devices = {int(unit): device(tables) for unit, tables in contents["units"].items()}
     context = ModbusServerContext(devices=devices, single=False)
+    if sys.argv[1:2] in (["rtu"], ["ascii"]):
+        framer = FramerType.RTU if sys.argv[1] == "rtu" else FramerType.ASCII
+        serving = ModbusSerialServer(
+            context, framer=framer, port=sys.argv[2], baudrate=115200, ignore_missing_devices=True
+        )
+        task = asyncio.ensure_future(serving.serve_forever())
+        while not serving.transport:
+            if task.done():
+                return task.result()
+            await asyncio.sleep(0.01)
+        print(0, flush=True)
+        return await task
     silent = sys.argv[1:] == ["silent"]
     server = ModbusTcpServer(context, address=("127.0.0.1", 0), ignore_missing_devices=silent)
     serving = asyncio.ensure_future(server.serve_forever())

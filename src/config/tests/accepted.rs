@@ -118,12 +118,13 @@ fn the_last_register_can_be_read() {
 fn a_link_has_its_defaults_and_what_it_says() {
     let only = |text: &str| {
         let mut links = config(text).links;
-        let LinkProtocol::ModbusTcp(modbus) = links.remove(0).protocol;
+        let LinkProtocol::Modbus(modbus) = links.remove(0).protocol;
         modbus
     };
-    let defaults = ModbusTcpConfig {
-        host: "10.0.0.1".into(),
-        port: 502,
+    let defaults = ModbusConfig {
+        transport: ModbusTransport::Tcp(HostPort { host: "10.0.0.1".into(), port: 502 }),
+        turnaround: Nanos::ZERO,
+        unit_pause: Nanos::ZERO,
         timeout: Nanos::from_millis(200),
         connect_timeout: Nanos::from_millis(3000),
         pipeline: 1,
@@ -137,9 +138,10 @@ fn a_link_has_its_defaults_and_what_it_says() {
         "connect_timeout_ms": 1000, "pipeline": 16, "expected_reply_ms": 0.25, "max_registers": 10, "max_bits": 16,
         "addressing": "modicon", "unreadable": [{"function": 1, "from": "00001", "to": 16},
         {"unit": 3, "function": 3, "from": 40101, "to": 40110}], "description": "x"}], "tags": ["#;
-    let expected = ModbusTcpConfig {
-        host: "fe80::1".into(),
-        port: 1502,
+    let expected = ModbusConfig {
+        transport: ModbusTransport::Tcp(HostPort { host: "fe80::1".into(), port: 1502 }),
+        turnaround: Nanos::ZERO,
+        unit_pause: Nanos::ZERO,
         timeout: Nanos::from_millis(50),
         connect_timeout: Nanos::from_millis(1000),
         pipeline: 16,
@@ -152,6 +154,74 @@ fn a_link_has_its_defaults_and_what_it_says() {
         ],
     };
     assert_eq!(only(&format!("{text}{TAG}]}}")), expected);
+}
+
+#[test]
+fn a_serial_link_has_its_defaults_and_what_it_says() {
+    let only = |link: &str| {
+        let tag = r#"{"name": "t", "protocol": "modbus_rtu", "address": "l:1:3:1", "data_type": "int16", "scan_rate_ms": 1000}"#;
+        let tag = if link.contains("rtu_tcp") { tag.replace("modbus_rtu", "modbus_rtu_tcp") } else { tag.to_owned() };
+        let LinkProtocol::Modbus(modbus) =
+            config(&format!(r#"{{"links": [{link}], "tags": [{tag}]}}"#)).links.remove(0).protocol;
+        modbus
+    };
+    let serial = SerialConfig {
+        port: "/dev/ttyS1".into(),
+        baud_rate: 19_200,
+        data_bits: 8,
+        parity: Parity::Even,
+        stop_bits: 1,
+        framing: SerialFraming::Rtu,
+        rs485: None,
+        echo: false,
+    };
+    let defaults = ModbusConfig {
+        transport: ModbusTransport::Serial(serial.clone()),
+        timeout: Nanos::from_millis(200),
+        connect_timeout: Nanos::from_millis(1000),
+        pipeline: 1,
+        reply_expected: Nanos::from_millis(5),
+        turnaround: Nanos::ZERO,
+        unit_pause: Nanos::ZERO,
+        registers_max: 125,
+        bits_max: 2000,
+        unreadable: vec![],
+    };
+    assert_eq!(only(r#"{"name": "l", "protocol": "modbus_rtu", "port": "/dev/ttyS1"}"#), defaults);
+    let text = r#"{"name": "l", "protocol": "modbus_rtu", "port": "/dev/ttyS1", "baudrate": 9600, "parity": "N",
+        "stop_bits": 2, "framing": "ascii", "echo": true, "turnaround_ms": 2.5, "unit_pause_ms": 10, "max_registers": 20,
+        "rs485": {"rts": "manual", "rts_on_send": false, "delay_before_ms": 1, "delay_after_ms": 2}}"#;
+    let rs485 = Rs485Config {
+        switched_by: Rs485Switch::Manual,
+        rts_on_send: false,
+        delay_before: Nanos::from_millis(1),
+        delay_after: Nanos::from_millis(2),
+    };
+    let expected = ModbusConfig {
+        transport: ModbusTransport::Serial(SerialConfig {
+            baud_rate: 9_600,
+            data_bits: 7,
+            parity: Parity::None,
+            stop_bits: 2,
+            framing: SerialFraming::Ascii,
+            rs485: Some(rs485),
+            echo: true,
+            ..serial
+        }),
+        turnaround: Nanos::from_micros(2_500),
+        unit_pause: Nanos::from_millis(10),
+        registers_max: 20,
+        ..defaults.clone()
+    };
+    assert_eq!(only(text), expected);
+    let over_tcp = ModbusConfig {
+        transport: ModbusTransport::RtuOverTcp(HostPort { host: "10.0.0.9".into(), port: 4001 }),
+        timeout: Nanos::from_millis(500),
+        connect_timeout: Nanos::from_millis(3000),
+        reply_expected: Nanos::from_millis(20),
+        ..defaults
+    };
+    assert_eq!(only(r#"{"name": "l", "protocol": "modbus_rtu_tcp", "host": "10.0.0.9", "port": 4001}"#), over_tcp);
 }
 
 #[test]

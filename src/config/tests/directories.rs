@@ -26,7 +26,7 @@ fn the_examples_load_without_findings() {
     }
     let loaded = load(dir.path()).unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!(loaded.warnings, []);
-    assert_eq!((loaded.config.links.len(), loaded.config.tags.len()), (2, 36));
+    assert_eq!((loaded.config.links.len(), loaded.config.tags.len()), (3, 39));
 }
 
 #[test]

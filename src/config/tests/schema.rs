@@ -29,23 +29,29 @@ fn the_schema_and_the_reader_know_the_same_keys() {
     let definitions = &schema["definitions"];
     assert_eq!(properties(&schema), set(keys::TAG_FILE));
     assert_eq!(properties(&definitions["Group"]), set(keys::GROUP));
-    assert_eq!(properties(&definitions["Link"]), set(keys::MODBUS_TCP_LINK));
+    assert_eq!(properties(&definitions["ModbusTcpLink"]), set(keys::MODBUS_TCP_LINK));
+    assert_eq!(properties(&definitions["ModbusRtuLink"]), set(keys::MODBUS_RTU_LINK));
+    assert_eq!(properties(&definitions["ModbusRtuTcpLink"]), set(keys::MODBUS_RTU_TCP_LINK));
+    assert_eq!(properties(&definitions["Rs485"]), set(keys::RS485));
     assert_eq!(properties(&definitions["Unreadable"]), set(keys::UNREADABLE));
     assert_eq!(properties(&definitions["Tag"]), set(keys::TAG));
-    assert_eq!(definitions.as_object().unwrap().len(), 4);
+    assert_eq!(definitions.as_object().unwrap().len(), 8);
 }
 
 #[test]
 fn the_schema_requires_what_the_reader_requires() {
     for (definition, node, missing_faults) in [
         ("Tag", r#"{"tags": [{}]}"#, ["name", "address", "data_type"].as_slice()),
-        ("Link", r#"{"links": [{}]}"#, &["name", "protocol", "host"]),
+        ("ModbusTcpLink", r#"{"links": [{}]}"#, &["name", "protocol", "host"]),
+        ("ModbusRtuLink", r#"{"links": [{"protocol": "modbus_rtu"}]}"#, &["name", "protocol", "port"]),
+        ("ModbusRtuTcpLink", r#"{"links": [{"protocol": "modbus_rtu_tcp"}]}"#, &["name", "protocol", "host"]),
+        ("Rs485", r#"{"links": [{"protocol": "modbus_rtu", "rs485": {}}]}"#, &["rts"]),
         ("Group", r#"{"groups": [{}]}"#, &["name", "scan_rate_ms"]),
     ] {
         let required = &schema()["definitions"][definition]["required"];
         assert_eq!(required, &serde_json::json!(missing_faults));
         let found = super::lines(&super::refused(super::MINIMAL, &[("tags/a.json", node)]));
-        for key in missing_faults {
+        for key in missing_faults.iter().filter(|key| **key != "protocol" || !node.contains("protocol")) {
             assert!(found.iter().any(|line| line.contains(&format!("{key} is missing"))), "{key} in {found:#?}");
         }
     }

@@ -358,8 +358,8 @@ fn wrong_links_are_refused() {
     for (from, to, told) in [
         (
             "modbus_tcp",
-            "modbus_rtu",
-            "1:41: error: link \"plc1\": protocol \"modbus_rtu\" is unknown; allowed: modbus_tcp",
+            "profibus",
+            "1:41: error: link \"plc1\": protocol \"profibus\" is unknown; allowed: modbus_tcp, modbus_rtu, modbus_rtu_tcp",
         ),
         (
             "10.0.0.1\"",
@@ -454,4 +454,32 @@ fn all_faults_of_all_files_are_told_at_once_in_order() {
          tags/b.json:1:11: error: not JSON: unexpected close brace\n\
          4 errors"
     );
+}
+
+#[test]
+fn wrong_serial_links_are_refused_all_at_once() {
+    let text = r#"{"links": [
+{"name": "a", "protocol": "modbus_rtu", "port": "/dev/ttyS0", "baudrate": 300, "data_bits": 7, "parity": "even"},
+{"name": "b", "protocol": "modbus_rtu", "port": "COM1", "pipeline": 2},
+{"name": "c", "protocol": "modbus_rtu", "port": "/dev/ttyS0", "rs485": {"delay_before_ms": 200}, "echo": 1},
+{"name": "d", "protocol": "modbus_rtu_tcp", "host": "x", "baudrate": 9600, "turnaround_ms": -1}
+], "tags": [{"name": "t", "protocol": "modbus_tcp", "address": "a:1:3:1", "data_type": "int16", "scan_rate_ms": 10}]}"#;
+    let found = lines(&refused(MINIMAL, &[("tags/a.json", text)]));
+    for told in [
+        "2:75: error: link \"a\": baudrate is 300; allowed: a whole number from 1200 to 3000000 baud",
+        "2:93: error: link \"a\": data_bits is 7, but RTU frames are made of whole bytes; allowed: 8, or 7 with \"framing\": \"ascii\"",
+        "2:106: error: link \"a\": parity \"even\" is unknown; allowed: N, E, O",
+        "link \"b\": port \"COM1\" is no absolute path; allowed: the path of a serial port",
+        "link \"b\": the key \"pipeline\" is unknown",
+        "link \"c\": port \"/dev/ttyS0\" is that of link \"a\", too",
+        "rs485: rts is missing; allowed: kernel, manual",
+        "rs485: delay_before_ms is 200; allowed: a whole number from 0 to 100 ms",
+        "link \"c\": echo is 1; allowed: true or false",
+        "link \"d\": the key \"baudrate\" is unknown",
+        "link \"d\": turnaround_ms is -1; allowed: a number from 0 to 1000 ms",
+        "tag \"t\": protocol is \"modbus_tcp\"; allowed: modbus_rtu, the protocol of link \"a\"",
+    ] {
+        assert!(found.iter().any(|line| line.contains(told)), "{told} in {found:#?}");
+    }
+    assert_eq!(found.len(), 12, "{found:#?}");
 }

@@ -1,21 +1,22 @@
 //! The crew that resolves and connects, each worker one attempt at a time.
 
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
-use std::os::fd::{FromRawFd, IntoRawFd};
+use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
 use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::Target;
 use super::steps::{Attempt, Dialer, Outcome};
+use super::{Place, Target, serial};
 use crate::limits::CONNECT_WORKERS_MAX;
 use crate::rt::Conn;
+use crate::tag::Nanos;
 
 /// What a worker brings back; closed by itself when nobody takes it.
 pub struct Done {
     attempt: Attempt,
-    result: Result<TcpStream, String>,
+    result: Result<OwnedFd, String>,
 }
 
 /// Attempts at real devices. Ends when dropped, without waiting for what is under way.
@@ -84,25 +85,28 @@ impl Dialer for Crew {
     }
 
     fn close(&mut self, conn: Conn) {
+        serial::let_go(conn.0);
         // SAFETY: the descriptor came from `into_raw_fd` in `poll`, and whoever had it gave it back, so this is
         // its only owner again.
-        drop(unsafe { TcpStream::from_raw_fd(conn.0) });
+        drop(unsafe { OwnedFd::from_raw_fd(conn.0) });
     }
 }
 
 fn work(jobs: &Receiver<(Attempt, Target)>, outcomes: &Sender<Done>) {
     while let Ok((attempt, target)) = jobs.recv() {
-        let result = connect(&target);
+        let result = match &target.place {
+            Place::Tcp { host, port } => connect(host, *port, target.timeout).map(OwnedFd::from),
+            Place::Serial(config) => serial::open(config),
+        };
         if outcomes.send(Done { attempt, result }).is_err() {
             return;
         }
     }
 }
 
-fn connect(target: &Target) -> Result<TcpStream, String> {
-    let Target { host, port, timeout, .. } = target;
+fn connect(host: &str, port: u16, timeout: Nanos) -> Result<TcpStream, String> {
     let place = format!("{host}:{port}");
-    let addresses: Vec<SocketAddr> = (&**host, *port)
+    let addresses: Vec<SocketAddr> = (host, port)
         .to_socket_addrs()
         .map_err(|error| format!("host \"{host}\" does not resolve ({error}); check the name or use an address"))?
         .collect();
@@ -122,13 +126,11 @@ fn connect(target: &Target) -> Result<TcpStream, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tag::{LinkId, Nanos};
+    use crate::tag::LinkId;
 
     #[test]
     fn a_host_that_does_not_resolve_says_so() {
-        let target =
-            Target { host: "no-such-host.invalid".into(), port: 502, timeout: Nanos::from_millis(1_000), number: 0 };
-        let error = connect(&target).unwrap_err();
+        let error = connect("no-such-host.invalid", 502, Nanos::from_millis(1_000)).unwrap_err();
         assert!(error.contains("no-such-host.invalid") && error.contains("does not resolve"), "{error}");
     }
 
@@ -137,7 +139,8 @@ mod tests {
         // Never accepts: the backlog fills, then attempts hang for their whole time.
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let target = Target { host: "127.0.0.1".into(), port, timeout: Nanos::from_millis(500), number: 0 };
+        let place = Place::Tcp { host: "127.0.0.1".into(), port };
+        let target = Target { place, timeout: Nanos::from_millis(500), number: 0 };
         let mut crew = Crew::new();
         for number in 1..=3 {
             assert!(crew.start(Attempt { link: LinkId(number as u16), number }, &target));

@@ -9,11 +9,13 @@
 //! | `steps` | what is done when: a state machine that is given the time, so that the simulator runs it too |
 //! | `backoff` | how long a link waits for its next attempt |
 //! | `dial` | the crew that resolves and connects |
+//! | `serial` | opening a serial port and setting it up |
 //! | `notes` | what people are told of a link, in the log and on request |
 
 mod backoff;
 mod dial;
 mod notes;
+mod serial;
 mod steps;
 #[cfg(test)]
 mod tests;
@@ -27,6 +29,7 @@ use crossbeam_channel::{Receiver, Select, Sender, bounded};
 use fastrand::Rng;
 use rtrb::{Consumer, Producer};
 
+use crate::config::{ModbusTransport, SerialConfig};
 use crate::limits::{CONNECT_POLL, LINKS_MAX};
 use crate::plan::{LinkProtocolPlan, Plan};
 use crate::rt::{Closed, Connected, monotonic_now};
@@ -45,12 +48,18 @@ pub struct ExecutorPort {
 /// Where a link's device is to be reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    pub host: Arc<str>,
-    pub port: u16,
+    pub place: Place,
     /// For each address that the host has.
     pub timeout: Nanos,
     /// See [`crate::rt::LinkChange::target`].
     pub number: u32,
+}
+
+/// A device's place in the world.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    Tcp { host: Arc<str>, port: u16 },
+    Serial(Arc<SerialConfig>),
 }
 
 /// What is asked of a running connector.
@@ -91,9 +100,14 @@ enum Told {
 
 impl Target {
     pub fn of(protocol: &LinkProtocolPlan, number: u32) -> Target {
-        let LinkProtocolPlan::ModbusTcp(modbus) = protocol;
-        let config = &modbus.config;
-        Target { host: config.host.as_str().into(), port: config.port, timeout: config.connect_timeout, number }
+        let LinkProtocolPlan::Modbus(modbus) = protocol;
+        let place = match &modbus.config.transport {
+            ModbusTransport::Tcp(at) | ModbusTransport::RtuOverTcp(at) => {
+                Place::Tcp { host: at.host.as_str().into(), port: at.port }
+            }
+            ModbusTransport::Serial(serial) => Place::Serial(Arc::new(serial.clone())),
+        };
+        Target { place, timeout: modbus.config.connect_timeout, number }
     }
 }
 

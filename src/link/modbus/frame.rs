@@ -8,6 +8,25 @@ pub const MBAP_BYTES: usize = 7;
 /// A read request: MBAP, function, address, count.
 pub const READ_REQUEST_BYTES: usize = 12;
 
+/// The longest read request of all framings: in ASCII.
+const REQUEST_BYTES_MAX: usize = 17;
+
+/// A request's bytes on the wire.
+#[derive(Debug, Clone, Copy)]
+pub struct Request {
+    pub bytes: [u8; REQUEST_BYTES_MAX],
+    pub len: u8,
+}
+
+impl Request {
+    pub fn of<const N: usize>(frame: &[u8; N]) -> Request {
+        const { assert!(N <= REQUEST_BYTES_MAX) }
+        let mut bytes = [0; REQUEST_BYTES_MAX];
+        bytes[..N].copy_from_slice(frame);
+        Request { bytes, len: N as u8 }
+    }
+}
+
 /// A read request; the transaction id (bytes 0 and 1) is filled in when it is sent.
 pub fn read_request(unit: u8, function: u8, first: u16, count: u16) -> [u8; READ_REQUEST_BYTES] {
     let [first_high, first_low] = first.to_be_bytes();

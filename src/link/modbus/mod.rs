@@ -1,9 +1,21 @@
-//! Modbus TCP: frames, values, and the connection's state machine.
+//! Modbus: frames, values, and the state machine of a connection.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `connection` | the state machine: scans, queue, units, timeouts, the line's silences |
+//! | `frame` | Modbus TCP frames, and what replies say |
+//! | `framing`, `rtu`, `ascii` | the frames of serial lines |
+//! | `decode` | registers and bits to values |
+//! | `queue`, `unit` | what waits for the wire; whether a unit answers |
 
+mod ascii;
+mod connection;
 pub mod decode;
 pub mod frame;
+mod framing;
 mod queue;
-mod tcp;
+mod rtu;
 mod unit;
 
-pub use tcp::ModbusTcp;
+pub use connection::ModbusLink;
+pub use rtu::crc16;

@@ -50,6 +50,28 @@ impl Queue {
         }
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.scans.iter().all(|ring| ring.len == 0)
+    }
+
+    /// Every request, in no order that counts.
+    pub fn iter(&self) -> impl Iterator<Item = u32> {
+        self.scans.iter().flat_map(|ring| (0..ring.len).map(|i| ring.items[(ring.head + i) % ring.items.len()]))
+    }
+
+    /// The next request, and its scan, of those that `may` go now; the others keep their order.
+    pub fn pop_first(&mut self, mut may: impl FnMut(u32) -> bool) -> Option<(usize, u32)> {
+        let mut taken = None;
+        self.retain(|scan, request| {
+            let take = taken.is_none() && may(request);
+            if take {
+                taken = Some((scan, request));
+            }
+            !take
+        });
+        taken
+    }
+
     /// The next request and its scan.
     pub fn pop(&mut self) -> Option<(usize, u32)> {
         let (scan, ring) = self.scans.iter_mut().enumerate().find(|(_, ring)| ring.len > 0)?;
@@ -76,6 +98,12 @@ mod tests {
         queue.push(1, 13);
         queue.push(0, 2);
         queue.retain(|_, request| request != 11);
+        assert_eq!(queue.iter().collect::<Vec<_>>(), [2, 12, 13]);
+        assert_eq!(queue.pop_first(|request| request > 11), Some((1, 12)));
+        assert_eq!(queue.pop_first(|_| false), None);
+        queue.push(1, 12);
+        queue.retain(|_, request| request != 13);
+        queue.push(1, 13);
         let rest: Vec<_> = std::iter::from_fn(|| queue.pop()).collect();
         assert_eq!(rest, [(0, 2), (1, 12), (1, 13)]);
     }

@@ -6,7 +6,7 @@ use crate::tag::Nanos;
 /// A unit that stays silent is probed with growing pauses, so that it does not hold the line.
 #[derive(Debug, Clone, Copy)]
 pub enum Unit {
-    /// Answering, or not yet known; so many timeouts in a row.
+    /// Answering, or not yet known; so many timeouts and broken replies in a row.
     Talking { timeouts: u32 },
     /// Asked once more at `probe_at`, by one request at a time.
     Silent { probe_at: Nanos, pause: Nanos },
@@ -59,10 +59,22 @@ impl Unit {
         was_silent
     }
 
+    /// It answered, but nothing that could be read. It goes on being asked as before. True when that, or silence, has
+    /// gone on for so long that it counts as away.
+    pub fn answered_badly(&mut self) -> bool {
+        match self {
+            Unit::Talking { timeouts } => {
+                *timeouts = timeouts.saturating_add(1);
+                *timeouts >= SILENT_AFTER_TIMEOUTS
+            }
+            Unit::Silent { .. } => true,
+        }
+    }
+
     pub fn timed_out(&mut self, now: Nanos) -> AfterTimeout {
         match self {
             Unit::Talking { timeouts } => {
-                *timeouts += 1;
+                *timeouts = timeouts.saturating_add(1);
                 if *timeouts < SILENT_AFTER_TIMEOUTS {
                     return AfterTimeout::StillTalking;
                 }

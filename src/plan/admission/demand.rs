@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Costs;
+use super::serial::SerialLine;
 use crate::config::Guard;
 use crate::plan::model::*;
 use crate::tag::{GroupId, LinkId, Nanos};
@@ -15,6 +16,9 @@ pub(super) struct ScanDemand {
     pub period: Nanos,
     pub phase: Nanos,
     pub requests: u64,
+    /// What a cycle takes of the link's time, and its longest request.
+    pub line: Nanos,
+    pub longest: Nanos,
     /// What a cycle costs the executor, without the release.
     pub work: Nanos,
 }
@@ -27,8 +31,11 @@ pub(super) struct LinkDemand {
     pub pipeline: u64,
     /// The same, and never more than there are requests.
     pub places: u64,
-    /// From request to reply, by the device.
+    /// What the longest request takes of the link's time: from request to reply by the device, and on a serial line
+    /// the exact time of all that is on the wire, silences included.
     pub reply: Nanos,
+    /// Share of its time that the busiest unit is asked for or has to be left alone; 0 where units need no pause.
+    pub busiest_unit: f64,
     /// What the costliest reply keeps the executor busy, with the request that follows it.
     pub handling: Nanos,
     pub samples_per_s: f64,
@@ -47,7 +54,8 @@ impl LinkDemand {
 
     /// Share of the time that the device is busy with it.
     pub fn load(&self) -> f64 {
-        self.requests_per_s() * self.reply.as_secs_f64() / self.pipeline as f64
+        let line: f64 = self.scans.iter().map(|s| s.line.as_secs_f64() / s.period.as_secs_f64()).sum();
+        (line / self.pipeline as f64).max(self.busiest_unit)
     }
 
     /// What a step of the link costs its executor at most: every reply that may be there at once.
@@ -60,16 +68,22 @@ impl LinkDemand {
     pub fn turn(&self, wake_up: Nanos) -> Nanos {
         self.reply + wake_up + self.pass()
     }
+
+    /// The same, of a scan's longest request.
+    pub fn turn_of(&self, at: usize, wake_up: Nanos) -> Nanos {
+        self.scans[at].longest + wake_up + self.pass()
+    }
 }
 
 /// What each link is asked, by the plan's order of links; `phases` by scan.
 pub(super) fn link_demand(plan: &Plan, id: LinkId, phases: &[Nanos], scans: &[ScanId], costs: &Costs) -> LinkDemand {
-    let LinkProtocolPlan::ModbusTcp(modbus) = &plan.links[id].protocol;
+    let LinkProtocolPlan::Modbus(modbus) = &plan.links[id].protocol;
     let mut demand = LinkDemand {
         scans: Vec::with_capacity(scans.len()),
         pipeline: u64::from(modbus.config.pipeline.max(1)),
         places: 0,
-        reply: modbus.config.reply_expected,
+        reply: Nanos::ZERO,
+        busiest_unit: busiest_unit(plan, modbus),
         handling: Nanos::ZERO,
         samples_per_s: 0.0,
         wire_bytes_per_s: 0.0,
@@ -78,22 +92,52 @@ pub(super) fn link_demand(plan: &Plan, id: LinkId, phases: &[Nanos], scans: &[Sc
         let scan = &plan.scans[*scan_id];
         let period = plan.groups[scan.group].period;
         let rate = 1.0 / period.as_secs_f64();
-        let mut work = Nanos::ZERO;
+        let (mut work, mut line, mut longest) = (Nanos::ZERO, Nanos::ZERO, Nanos::ZERO);
         for request in &modbus.requests[scan.requests.start as usize..scan.requests.end as usize] {
             let handling = costs.of_request(request.decodes.len());
             work += handling;
             demand.handling = demand.handling.max(handling);
             demand.samples_per_s += request.decodes.len() as f64 * rate;
-            demand.wire_bytes_per_s += super::wire_bytes(request) as f64 * rate;
+            demand.wire_bytes_per_s += super::wire_bytes(modbus, request) as f64 * rate;
+            let time = request_time(modbus, request);
+            line += time;
+            longest = longest.max(time);
         }
+        demand.reply = demand.reply.max(longest);
         let requests = scan.requests.len() as u64;
         let phase = phases.get(scan_id.index()).copied().unwrap_or_default();
-        demand.scans.push(ScanDemand { id: *scan_id, group: scan.group, period, phase, requests, work });
+        demand.scans.push(ScanDemand { id: *scan_id, group: scan.group, period, phase, requests, line, longest, work });
     }
     // As the link serves them; equal periods by their ids.
     demand.scans.sort_by_key(|scan| scan.period);
     demand.places = demand.pipeline.min(demand.requests()).max(1);
     demand
+}
+
+/// What a request takes of the link's time.
+pub(super) fn request_time(modbus: &ModbusPlan, request: &ModbusRequest) -> Nanos {
+    match SerialLine::of(&modbus.config) {
+        Some(line) => line.line_time(request.table, request.count),
+        None => modbus.config.reply_expected + modbus.config.turnaround,
+    }
+}
+
+/// The load of the busiest unit, where units are given a pause between their requests.
+fn busiest_unit(plan: &Plan, modbus: &ModbusPlan) -> f64 {
+    let pause = modbus.config.unit_pause;
+    if pause == Nanos::ZERO {
+        return 0.0;
+    }
+    let mut load_of_unit: BTreeMap<u16, f64> = BTreeMap::new();
+    for request in modbus.blocks() {
+        let exchange = match SerialLine::of(&modbus.config) {
+            Some(line) => line.exchange(request.table, request.count),
+            None => modbus.config.reply_expected,
+        };
+        let rate = 1.0 / plan.groups[request.group].period.as_secs_f64();
+        *load_of_unit.entry(request.unit).or_default() += rate * (exchange + pause).as_secs_f64();
+    }
+    load_of_unit.into_values().fold(0.0, f64::max)
 }
 
 /// What an executor does for all of its links together.

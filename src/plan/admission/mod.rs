@@ -18,7 +18,7 @@ mod demand;
 mod observed;
 mod refusal;
 mod response;
-pub mod serial;
+mod serial;
 mod slots;
 #[cfg(test)]
 mod tests;
@@ -27,10 +27,11 @@ use std::fmt;
 
 use self::demand::{ExecutorDemand, LinkDemand};
 use super::model::*;
-use crate::config::Config;
+use crate::config::{Config, ModbusTransport};
 use crate::tag::{ById, LinkId, Nanos};
 
 pub use self::observed::{Finding, load_with, observed};
+pub use self::serial::SerialLine;
 pub use self::slots::Slot;
 
 /// A load above this is a warning.
@@ -127,12 +128,26 @@ impl std::error::Error for PlanError {}
 
 /// Ethernet, IP and TCP headers of one segment, without options.
 const SEGMENT_HEADER_BYTES: usize = 54;
-const REQUEST_BYTES: usize = SEGMENT_HEADER_BYTES + 12;
-const REPLY_HEADER_BYTES: usize = SEGMENT_HEADER_BYTES + 9;
+/// The MBAP header takes 7 bytes, the CRC of RTU 2 beside the unit.
+const MBAP_FRAME_BYTES: usize = 7;
+const RTU_FRAME_BYTES: usize = 3;
+/// Function, address and count; function and byte count.
+const READ_REQUEST_PDU_BYTES: usize = 5;
+const READ_REPLY_PDU_BYTES: usize = 2;
 
 /// Bytes on the wire for a request and its reply.
-pub fn wire_bytes(request: &ModbusRequest) -> usize {
-    REQUEST_BYTES + REPLY_HEADER_BYTES + request.value_bytes()
+pub fn wire_bytes(modbus: &ModbusPlan, request: &ModbusRequest) -> usize {
+    let frame = match &modbus.config.transport {
+        ModbusTransport::Tcp(_) => SEGMENT_HEADER_BYTES + MBAP_FRAME_BYTES,
+        ModbusTransport::RtuOverTcp(_) => SEGMENT_HEADER_BYTES + RTU_FRAME_BYTES,
+        ModbusTransport::Serial(_) => {
+            let line = SerialLine::of(&modbus.config);
+            let characters =
+                |line: SerialLine| line.request_characters() + line.reply_characters(request.table, request.count);
+            return line.map_or(0, characters) as usize;
+        }
+    };
+    2 * frame + READ_REQUEST_PDU_BYTES + READ_REPLY_PDU_BYTES + request.value_bytes()
 }
 
 impl PlanError {

@@ -1,7 +1,7 @@
 //! How long a group waits for its last reply at worst, whatever the phases.
 //!
-//! A link is a queue with so many places (its pipeline) at which requests of equal length are served: the faster
-//! scan first, and none is interrupted. The worst comes about when a scan is due just after others have taken every
+//! A link is a queue with so many places (its pipeline) at which requests are served, of equal length where there is
+//! more than one place: the faster scan first, and none is interrupted. The worst comes about when a scan is due just after others have taken every
 //! place, together with all that goes before it. What the executor does for its other links comes on top. This is
 //! the response-time analysis for fixed priorities without preemption, as it is known from the CAN bus (Davis et
 //! al., "Controller Area Network schedulability analysis: refuted, revisited and revised", 2007), with several
@@ -43,42 +43,63 @@ struct Stretch<'a> {
     link: &'a LinkDemand,
     beside: &'a Beside,
     at: usize,
-    /// A request's time at its place.
+    /// A request's time at its place: of this scan, and of any.
     turn: Nanos,
+    any_turn: Nanos,
     /// Places that are taken when it begins.
     taken: u64,
     /// How late a release may be handled.
     late: Nanos,
 }
 
+/// What goes before a request: how many, and what they take of the link's time.
+#[derive(Debug, Clone, Copy)]
+struct Before {
+    requests: u64,
+    line: Nanos,
+}
+
 impl<'a> Stretch<'a> {
     fn new(link: &'a LinkDemand, at: usize, beside: &'a Beside) -> Stretch<'a> {
         let others: u64 = link.scans.iter().enumerate().filter(|(i, _)| *i != at).map(|(_, s)| s.requests).sum();
-        let turn = link.turn(beside.wake_up);
+        let (turn, any_turn) = (link.turn_of(at, beside.wake_up), link.turn(beside.wake_up));
         let late = beside.wake_up + beside.pass + link.pass();
-        Stretch { link, beside, at, turn, taken: others.min(link.places), late }
+        Stretch { link, beside, at, turn, any_turn, taken: others.min(link.places), late }
     }
 
-    /// Requests that go before the last one of the `cycle`th cycle, when that is sent `start` after the beginning.
-    fn before(&self, cycle: u64, start: Nanos) -> u64 {
-        let faster = &self.link.scans[..self.at];
-        let faster: u64 = faster.iter().map(|s| s.requests * ((start + self.late).0 / s.period.0 + 1)).sum();
-        self.taken + faster + self.link.scans[self.at].requests * cycle - 1
+    /// What goes before the last request of the `cycle`th cycle, when that is sent `start` after the beginning.
+    fn before(&self, cycle: u64, start: Nanos) -> Before {
+        let own = &self.link.scans[self.at];
+        let mut before = Before {
+            requests: self.taken + own.requests * cycle - 1,
+            line: Nanos(self.taken.saturating_mul(self.link.reply.0)) + Nanos(own.line.0.saturating_mul(cycle))
+                - own.longest,
+        };
+        for faster in &self.link.scans[..self.at] {
+            let cycles = (start + self.late).0 / faster.period.0 + 1;
+            before.requests += faster.requests * cycles;
+            before.line += Nanos(faster.line.0.saturating_mul(cycles));
+        }
+        before
     }
 
     /// From the beginning until a request that so many go before is sent, and until its reply is handled; `seen` is
     /// how far the stretch reaches by what was found so far. Meanwhile the executor works for its other links: no
     /// more than all that may be due at each turn, and no more than comes in the whole time.
-    fn times(&self, before: u64, seen: Nanos) -> (Nanos, Nanos) {
-        let Stretch { link, beside, turn, .. } = self;
-        // Turns of equal length at places that become free one after the other: the last request waits for so many.
-        // Where there is a place for each request, it waits for none.
-        let turns_before = if link.places == link.requests() { 0 } else { before / link.places };
-        let shared = |turn: Nanos| Nanos(turns_before.saturating_mul(turn.0));
+    fn times(&self, before: Before, seen: Nanos) -> (Nanos, Nanos) {
+        let Stretch { link, beside, turn, any_turn, .. } = self;
+        // Turns at places that become free one after the other: the last request waits for so many. Where there is a
+        // place for each request, it waits for none.
+        let turns_before = if link.places == link.requests() { 0 } else { before.requests / link.places };
+        // At a single place each takes its own time; at several all take the same.
+        let shared = match link.places {
+            1 if turns_before > 0 => before.line + Nanos(turns_before.saturating_mul((beside.wake_up + link.pass()).0)),
+            _ => Nanos(turns_before.saturating_mul(any_turn.0)),
+        };
         let released = beside.wake_up + link.pass() + beside.pass;
         let slow_turn = *turn + beside.pass;
-        let by_turns = released + shared(slow_turn);
-        let by_time = released + shared(*turn) + beside.within(seen + *turn);
+        let by_turns = released + shared + Nanos(turns_before.saturating_mul(beside.pass.0));
+        let by_time = released + shared + beside.within(seen + *turn);
         (by_turns.min(by_time), (by_turns + slow_turn).min(by_time + *turn))
     }
 
@@ -103,7 +124,10 @@ impl<'a> Stretch<'a> {
         let next = Nanos(self.link.scans[self.at].period.0 * cycle);
         let mut seen = Nanos::ZERO;
         loop {
-            let (start, _) = self.times(self.before(cycle, seen) + 1, seen);
+            let mut before = self.before(cycle, seen);
+            before.requests += 1;
+            before.line += self.link.scans[self.at].longest;
+            let (start, _) = self.times(before, seen);
             if start > next {
                 return false;
             }

@@ -5,7 +5,7 @@
 //! A request takes the line from its first bit until the next request may begin: its own characters, the device's
 //! time, the reply's characters, and the silences that part the frames.
 
-use crate::config::Table;
+use crate::config::{ModbusConfig, ModbusTransport, Parity, SerialFraming, Table};
 use crate::tag::{NANOS_PER_SEC, Nanos};
 
 /// How a line is set up, and how long its devices think.
@@ -26,13 +26,6 @@ pub struct SerialLine {
     pub ascii: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Parity {
-    None,
-    Even,
-    Odd,
-}
-
 /// Above this baud rate the silences of RTU are fixed (2.5.1.1).
 const FIXED_SILENCES_ABOVE_BAUD: u32 = 19_200;
 const T1_5_FIXED: Nanos = Nanos::from_micros(750);
@@ -49,6 +42,20 @@ const LRC_BYTES: u32 = 1;
 const ASCII_MARKS: u32 = 3;
 
 impl SerialLine {
+    /// The line of a link; `None` where frames go over TCP.
+    pub fn of(config: &ModbusConfig) -> Option<SerialLine> {
+        let ModbusTransport::Serial(serial) = &config.transport else { return None };
+        Some(SerialLine {
+            baud_rate: serial.baud_rate,
+            data_bits: serial.data_bits,
+            parity: serial.parity,
+            stop_bits: serial.stop_bits,
+            turnaround: config.reply_expected,
+            pause: config.turnaround,
+            ascii: serial.framing == SerialFraming::Ascii,
+        })
+    }
+
     /// Bits of one character: start, data, parity, stop. Eleven in RTU as the specification has it.
     pub fn character_bits(&self) -> u32 {
         1 + u32::from(self.data_bits) + u32::from(self.parity != Parity::None) + u32::from(self.stop_bits)

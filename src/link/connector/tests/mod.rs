@@ -90,8 +90,15 @@ struct Bench {
     due: Nanos,
 }
 
+fn host_of(target: &Target) -> Arc<str> {
+    match &target.place {
+        Place::Tcp { host, .. } => host.clone(),
+        Place::Serial(_) => unreachable!("none of these"),
+    }
+}
+
 fn target(host: &str) -> Target {
-    Target { host: host.into(), port: 502, timeout: Nanos::from_millis(1_000), number: 0 }
+    Target { place: Place::Tcp { host: host.into(), port: 502 }, timeout: Nanos::from_millis(1_000), number: 0 }
 }
 
 fn add(link: u16, executor: u16, host: &str) -> Command {
@@ -168,7 +175,7 @@ impl Bench {
     fn dialling(&self, link: u16) -> Vec<Arc<str>> {
         let dialed = self.dialed.borrow();
         let of = |(attempt, _): &&(Attempt, Target)| attempt.link == LinkId(link);
-        dialed.under_way.iter().filter(of).map(|(_, target)| target.host.clone()).collect()
+        dialed.under_way.iter().filter(of).map(|(_, target)| host_of(target)).collect()
     }
 
     /// Ends the oldest attempt of the link.
@@ -222,7 +229,7 @@ impl Bench {
     /// Of the connection that an executor has: where it leads.
     fn host(&self, link: u16) -> Option<Arc<str>> {
         let conn = self.conn(link)?;
-        self.dialed.borrow().open.get(&conn.0).map(|(_, target)| target.host.clone())
+        self.dialed.borrow().open.get(&conn.0).map(|(_, target)| host_of(target))
     }
 
     fn note(&self, link: u16) -> Option<LinkNote> {

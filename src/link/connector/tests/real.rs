@@ -13,7 +13,7 @@ fn listener() -> (TcpListener, Target) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let port = listener.local_addr().unwrap().port();
-    (listener, Target { host: "127.0.0.1".into(), port, timeout: ms(5_000), number: 0 })
+    (listener, Target { place: Place::Tcp { host: "127.0.0.1".into(), port }, timeout: ms(5_000), number: 0 })
 }
 
 fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {

@@ -2,12 +2,12 @@
 
 use super::super::decode::{self, BlockBytes};
 use super::super::frame::{self, Parsed, Reply};
-use super::{Connection, InFlight, ModbusTcp, RequestState, UNWANTED};
+use super::{Connection, InFlight, ModbusLink, RequestState, UNWANTED};
 use crate::limits::MODBUS_PIPELINE_MAX;
 use crate::rt::{CloseReason, Floor, Frame, Io, Report, RequestResult, World};
 use crate::tag::{Nanos, Status, ValueType};
 
-impl ModbusTcp {
+impl ModbusLink {
     pub(super) fn free_slot(&self) -> Option<usize> {
         let pipeline = usize::from(self.plan.config.pipeline).min(MODBUS_PIPELINE_MAX);
         // Counted in all slots: under an earlier plan more may have been allowed, and these are still out.
@@ -29,15 +29,23 @@ impl ModbusTcp {
             }
         }
         let Some(slot) = self.free_slot() else { return false };
-        let Some((scan_at, at)) = self.queue.pop() else { return false };
+        let next = if self.line.is_some() { self.next_on_line(now, floor) } else { self.queue.pop() };
+        let Some((scan_at, at)) = next else { return false };
         self.transaction = self.transaction.wrapping_add(1);
-        let mut bytes = self.frames[at as usize];
-        bytes[..2].copy_from_slice(&self.transaction.to_be_bytes());
+        let mut request = self.frames[at as usize];
+        if self.line.is_none() {
+            request.bytes[..2].copy_from_slice(&self.transaction.to_be_bytes());
+        }
         let Some(connection) = &mut self.connection else { return false };
-        connection.unsent = bytes;
-        connection.unsent_len = bytes.len();
+        connection.request = request;
+        connection.unsent_len = usize::from(request.len);
         let outcome = push_unsent(connection, floor);
         let sent = floor.world.now();
+        let mut deadline = sent + self.plan.config.timeout;
+        if let Some(line) = &mut self.line {
+            deadline += line.sent(sent, request, &self.plan.requests[at as usize]);
+            self.received = 0;
+        }
         let scan = &self.scans[scan_at];
         self.in_flight[slot] = Some(InFlight {
             request: at,
@@ -45,7 +53,7 @@ impl ModbusTcp {
             nominal: scan.nominal,
             cycle: scan.cycle,
             sent,
-            deadline: sent + self.plan.config.timeout,
+            deadline,
         });
         self.requests[at as usize].state = RequestState::InFlight;
         self.sent_on_connection = self.sent_on_connection.saturating_add(1);
@@ -82,6 +90,7 @@ impl ModbusTcp {
             RequestResult::Exception(_) => counters.exceptions.add(1),
             RequestResult::Timeout => counters.timeouts.add(1),
             RequestResult::Aborted => counters.aborted.add(1),
+            RequestResult::Broken => counters.broken.add(1),
         }
         let InFlight { nominal, sent, .. } = flight;
         floor.report(Report::Finished { scan: request.scan, link: self.id, nominal, sent, received, result });
@@ -135,6 +144,19 @@ impl ModbusTcp {
         } else {
             Reply::Mismatch
         };
+        self.take_reply(slot, flight, reply, now, floor);
+    }
+
+    /// What a request in flight was answered.
+    pub(super) fn take_reply<W: World>(
+        &mut self,
+        slot: usize,
+        flight: InFlight,
+        reply: Reply<'_>,
+        now: Nanos,
+        floor: &mut Floor<W>,
+    ) {
+        let unit_at = usize::from(self.plan.requests[flight.request as usize].unit);
         match reply {
             // Not ours after all: the request goes on waiting for its own reply.
             Reply::Mismatch => floor.counters.links[self.id.index()].foreign.add(1),
@@ -159,6 +181,10 @@ impl ModbusTcp {
         let Some(mut buffer) = self.receive.take() else { return true };
         let mut at = 0;
         let good = loop {
+            if self.line.is_some() {
+                at = self.take_from_line(&buffer[..self.received], now, floor);
+                break true;
+            }
             match frame::parse(&buffer[at..self.received]) {
                 Parsed::Incomplete => break true,
                 Parsed::Garbage => break false,
@@ -176,8 +202,9 @@ impl ModbusTcp {
 }
 
 fn push_unsent<W: World>(connection: &mut Connection, floor: &mut Floor<W>) -> Io {
-    let start = connection.unsent.len() - connection.unsent_len;
-    let outcome = floor.world.send(connection.conn, &connection.unsent[start..]);
+    let end = usize::from(connection.request.len);
+    let start = end - connection.unsent_len;
+    let outcome = floor.world.send(connection.conn, &connection.request.bytes[start..end]);
     if let Io::Done(n) = outcome {
         connection.unsent_len -= n.min(connection.unsent_len);
     }

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{ModbusTcp, RequestState, Sweep, UNWANTED};
+use super::{ModbusLink, RequestState, Sweep, UNWANTED};
 use crate::config::Table;
-use crate::plan::{LinkProtocolPlan, ModbusTcpPlan, Plan, ScanId};
+use crate::plan::{LinkProtocolPlan, ModbusPlan, Plan, ScanId};
 use crate::rt::{Floor, Report, RequestResult, World};
 use crate::tag::{LinkId, Status, UnitId};
 
@@ -20,7 +20,7 @@ pub(super) struct Handover {
 /// What a request asks for, whatever plan it stands in.
 type Asked = (ScanId, UnitId, Table, u16, u16);
 
-fn asked(plan: &ModbusTcpPlan) -> impl Iterator<Item = Asked> {
+fn asked(plan: &ModbusPlan) -> impl Iterator<Item = Asked> {
     plan.requests.iter().map(|r| (r.scan, plan.units[usize::from(r.unit)], r.table, r.first, r.count))
 }
 
@@ -32,7 +32,7 @@ impl Handover {
         ]
     }
 
-    fn new(old: &ModbusTcpPlan, new: &ModbusTcpPlan) -> Handover {
+    fn new(old: &ModbusPlan, new: &ModbusPlan) -> Handover {
         // Of equal requests the first: a block of one tag has no half that equals it.
         let mut places: BTreeMap<Asked, u32> = BTreeMap::new();
         for (at, asked) in asked(new).enumerate() {
@@ -48,17 +48,17 @@ impl Handover {
     }
 }
 
-impl ModbusTcp {
-    /// As [`ModbusTcp::new`], for a link that `old` has, too, and that will take it over.
-    pub fn following(id: LinkId, plan: &Plan, old: &Plan) -> ModbusTcp {
-        let mut link = ModbusTcp::new(id, plan);
-        let LinkProtocolPlan::ModbusTcp(before) = &old.links[id].protocol;
+impl ModbusLink {
+    /// As [`ModbusLink::new`], for a link that `old` has, too, and that will take it over.
+    pub fn following(id: LinkId, plan: &Plan, old: &Plan) -> ModbusLink {
+        let mut link = ModbusLink::new(id, plan);
+        let LinkProtocolPlan::Modbus(before) = &old.links[id].protocol;
         link.handover = Some(Handover::new(before, &link.plan));
         link
     }
 
     /// Takes everything that still counts out of `old`.
-    pub(super) fn continue_from<W: World>(&mut self, old: &mut ModbusTcp, floor: &mut Floor<W>) {
+    pub(super) fn continue_from<W: World>(&mut self, old: &mut ModbusLink, floor: &mut Floor<W>) {
         let Some(handover) = self.handover.take() else { return };
         self.connection = old.connection.take();
         self.transaction = old.transaction;
@@ -67,6 +67,9 @@ impl ModbusTcp {
         self.received = std::mem::take(&mut old.received);
         self.lost_for_good_at = old.lost_for_good_at;
         self.starting = old.starting;
+        if let (Some(line), Some(before)) = (&mut self.line, &old.line) {
+            line.continue_from(before, &handover.units);
+        }
         for (new, before) in &handover.units {
             self.units[usize::from(*new)] = old.units[usize::from(*before)];
         }
@@ -91,7 +94,7 @@ impl ModbusTcp {
         old.handover = Some(handover);
     }
 
-    fn take_flights<W: World>(&mut self, old: &mut ModbusTcp, handover: &Handover, floor: &mut Floor<W>) {
+    fn take_flights<W: World>(&mut self, old: &mut ModbusLink, handover: &Handover, floor: &mut Floor<W>) {
         for slot in 0..self.in_flight.len() {
             let Some(mut flight) = old.in_flight[slot].take() else { continue };
             let place = handover.requests.get(flight.request as usize).copied().unwrap_or(UNWANTED);
@@ -111,7 +114,7 @@ impl ModbusTcp {
         }
     }
 
-    fn take_queue(&mut self, old: &mut ModbusTcp, handover: &Handover) {
+    fn take_queue(&mut self, old: &mut ModbusLink, handover: &Handover) {
         while let Some((scan_at, at)) = old.queue.pop() {
             let place = handover.requests.get(at as usize).copied().unwrap_or(UNWANTED);
             if place == UNWANTED {

@@ -1,7 +1,11 @@
-//! A Modbus TCP connection as a non-blocking state machine: requests queued by scan, a bounded number in
-//! flight, replies matched by transaction id, units and refused addresses dealt with on their own.
+//! A Modbus connection as a non-blocking state machine: requests queued by scan, a bounded number in flight, units and
+//! refused addresses dealt with on their own.
+//!
+//! Over Modbus TCP, replies are matched by transaction id. On a serial line, and over TCP to a serial server, there is
+//! one request at a time and the line's silences are kept: see `line`.
 
 mod handover;
+mod line;
 mod trouble;
 mod wire;
 
@@ -9,12 +13,13 @@ mod wire;
 mod tests;
 
 use handover::Handover;
+use line::Line;
 
 use super::frame;
 use super::queue::Queue;
 use super::unit::Unit;
 use crate::limits::{MODBUS_ADU_BYTES_MAX, MODBUS_PIPELINE_MAX, SILENT_AFTER_TIMEOUTS};
-use crate::plan::{LinkPlan, LinkProtocolPlan, ModbusTcpPlan, Plan, ScanId};
+use crate::plan::{LinkPlan, LinkProtocolPlan, ModbusPlan, Plan, ScanId};
 use crate::rt::{CloseReason, Conn, Floor, Io, Link, LinkState, ScanRelease, World};
 use crate::tag::{LinkId, Nanos, Status};
 
@@ -26,15 +31,17 @@ const HALVES_DEPTH_MAX: usize = 128;
 const REFUSED_PAUSE: Nanos = Nanos::from_millis(30_000);
 
 /// See the module.
-pub struct ModbusTcp {
+pub struct ModbusLink {
     id: LinkId,
-    plan: Box<ModbusTcpPlan>,
-    frames: Box<[[u8; frame::READ_REQUEST_BYTES]]>,
+    plan: Box<ModbusPlan>,
+    frames: Box<[frame::Request]>,
     units: Box<[Unit]>,
     requests: Box<[Request]>,
     scans: Box<[Scan]>,
     queue: Queue,
     connection: Option<Connection>,
+    /// Where frames carry no transaction id.
+    line: Option<Line>,
     in_flight: [Option<InFlight>; MODBUS_PIPELINE_MAX],
     transaction: u16,
     /// Requests of this connection, to tell late replies from foreign ones; saturates.
@@ -54,10 +61,12 @@ pub struct ModbusTcp {
     handover: Option<Handover>,
 }
 
-/// An open connection, and what of a frame the socket would not take yet.
+/// An open connection, and its last request.
 struct Connection {
     conn: Conn,
-    unsent: [u8; frame::READ_REQUEST_BYTES],
+    /// The last request.
+    request: frame::Request,
+    /// So much of it, at its end, the socket or port would not take yet.
     unsent_len: usize,
     /// Timeouts in a row, of any unit.
     quiet_timeouts: u32,
@@ -113,16 +122,20 @@ struct Sweep {
     next: u32,
 }
 
-impl ModbusTcp {
+impl ModbusLink {
     /// `plan` must have a link `id`; scans are served in the order of their periods.
-    pub fn new(id: LinkId, plan: &Plan) -> ModbusTcp {
-        let LinkPlan { protocol: LinkProtocolPlan::ModbusTcp(modbus), .. } = &plan.links[id];
+    pub fn new(id: LinkId, plan: &Plan) -> ModbusLink {
+        let LinkPlan { protocol: LinkProtocolPlan::Modbus(modbus), .. } = &plan.links[id];
+        let line = Line::new(modbus);
         let frames = modbus
             .requests
             .iter()
             .map(|r| {
-                let unit = modbus.units[usize::from(r.unit)].0;
-                frame::read_request(unit, r.table.read_function(), r.first, r.count)
+                let (unit, function) = (modbus.units[usize::from(r.unit)].0, r.table.read_function());
+                match &line {
+                    Some(line) => line.framing().read_request(unit, function, r.first, r.count),
+                    None => frame::Request::of(&frame::read_request(unit, function, r.first, r.count)),
+                }
             })
             .collect();
         let mut scans: Vec<Scan> = plan
@@ -142,7 +155,7 @@ impl ModbusTcp {
         let queue = Queue::new(scans.iter().map(|s| modbus.requests.iter().filter(|r| r.scan == s.id).count()));
         let long_bytes_max = modbus.decodes.iter().map(|d| d.ty.long_bytes_max()).max().unwrap_or(0);
         let idle = Request { state: RequestState::Idle, refused_until: Nanos::ZERO, fell_apart: false };
-        ModbusTcp {
+        ModbusLink {
             id,
             units: vec![Unit::default(); modbus.units.len()].into_boxed_slice(),
             requests: vec![idle; modbus.requests.len()].into_boxed_slice(),
@@ -150,6 +163,7 @@ impl ModbusTcp {
             scans: scans.into_boxed_slice(),
             queue,
             connection: None,
+            line,
             in_flight: [None; MODBUS_PIPELINE_MAX],
             transaction: 0,
             sent_on_connection: 0,
@@ -185,6 +199,7 @@ impl ModbusTcp {
         ]
         .into_iter()
         .chain(receive)
+        .chain(self.line.iter().map(Line::region))
         .chain(self.queue.regions())
         .chain(self.handover.iter().flat_map(Handover::regions))
     }
@@ -235,7 +250,7 @@ impl ModbusTcp {
     }
 }
 
-impl<W: World> Link<W> for ModbusTcp {
+impl<W: World> Link<W> for ModbusLink {
     fn id(&self) -> LinkId {
         self.id
     }
@@ -295,13 +310,13 @@ impl<W: World> Link<W> for ModbusTcp {
         if self.sweep.is_some() {
             return Nanos::ZERO;
         }
-        let unsent = match &self.connection {
+        let other = match &self.connection {
             // The socket takes no more: look again when the reply is overdue, which ends the connection.
-            Some(_) => Nanos::NEVER,
+            Some(_) => self.line.as_ref().map_or(Nanos::NEVER, Line::deadline),
             None if self.lost_for_good_at == Nanos::ZERO => Nanos::NEVER,
             None => self.lost_for_good_at,
         };
-        self.in_flight.iter().flatten().map(|f| f.deadline).min().unwrap_or(Nanos::NEVER).min(unsent)
+        self.in_flight.iter().flatten().map(|f| f.deadline).min().unwrap_or(Nanos::NEVER).min(other)
     }
 
     fn expire(&mut self, now: Nanos, floor: &mut Floor<W>) {
@@ -315,6 +330,7 @@ impl<W: World> Link<W> for ModbusTcp {
             self.sweep = Some(Sweep { status: Status::BAD_NO_COMMUNICATION, next: 0 });
             return;
         }
+        self.release_line(now, floor);
         self.time_out_one(now, floor);
         self.send(now, floor);
     }
@@ -326,7 +342,7 @@ impl<W: World> Link<W> for ModbusTcp {
         }
         self.connection = Some(Connection {
             conn,
-            unsent: [0; frame::READ_REQUEST_BYTES],
+            request: frame::Request::of(&[]),
             unsent_len: 0,
             quiet_timeouts: 0,
             answered: false,
@@ -334,6 +350,9 @@ impl<W: World> Link<W> for ModbusTcp {
         self.sent_on_connection = 0;
         self.received = 0;
         self.starting = false;
+        if let Some(line) = &mut self.line {
+            line.opened(now);
+        }
         for unit in &mut self.units {
             unit.reconnected(now);
         }
@@ -356,7 +375,7 @@ impl<W: World> Link<W> for ModbusTcp {
         self.in_flight.iter().all(Option::is_none) && self.scans.iter().all(|scan| scan.open == 0)
     }
 
-    fn take_over(&mut self, old: &mut ModbusTcp, now: Nanos, floor: &mut Floor<W>) {
+    fn take_over(&mut self, old: &mut ModbusLink, now: Nanos, floor: &mut Floor<W>) {
         self.continue_from(old, floor);
         self.send(now, floor);
     }

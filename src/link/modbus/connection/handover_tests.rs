@@ -6,7 +6,7 @@ use crate::plan::{Base, Change};
 impl Bench {
     /// Plans the bench's configuration anew and hands it to the executor; the samples that come after it go to the
     /// ring that is returned.
-    fn change(&mut self, target: u32) -> Consumer<Sample> {
+    pub(super) fn change(&mut self, target: u32) -> Consumer<Sample> {
         let image = self.image.clone();
         let long_fits = |tag: TagId, bytes| image.long_fits(tag.index(), bytes);
         let base = Base { plan: &self.plan, resting: &[], long_fits: &long_fits };
@@ -18,8 +18,8 @@ impl Bench {
         let links = plan::changes(&self.plan, &new).into_iter().map(|(id, change)| LinkChange {
             id,
             link: match change {
-                Change::Work => Some(Box::new(ModbusTcp::following(id, &new, &self.plan))),
-                Change::Target | Change::New => Some(Box::new(ModbusTcp::new(id, &new))),
+                Change::Work => Some(Box::new(ModbusLink::following(id, &new, &self.plan))),
+                Change::Target | Change::New => Some(Box::new(ModbusLink::new(id, &new))),
                 Change::Gone => None,
             },
             takes_over: change == Change::Work,
@@ -33,7 +33,7 @@ impl Bench {
     }
 
     /// Runs on until the executor has given back what the new plan replaced.
-    fn adopted(&mut self) -> Box<Adoption<ModbusTcp>> {
+    pub(super) fn adopted(&mut self) -> Box<Adoption<ModbusLink>> {
         for _ in 0..400 {
             self.run_ms(1);
             if let Ok(back) = self.adopted.pop() {
@@ -49,7 +49,7 @@ impl Bench {
         self.connected.push(Connected { link: LinkId(link), conn: Conn(conn), target }).unwrap();
     }
 
-    fn id_of(&self, name: &str) -> usize {
+    pub(super) fn id_of(&self, name: &str) -> usize {
         self.plan.tags.iter().find(|(_, tag)| &*tag.name == name).unwrap().0.index()
     }
 
@@ -159,12 +159,12 @@ fn a_link_that_leaves_gives_its_connection_back_and_the_other_does_not_notice() 
 fn a_link_that_joins_finds_a_free_place_in_the_beat() {
     let mut bench = bench(vec![(vec![1], good())], None);
     bench.run_ms(50);
-    let LinkProtocol::ModbusTcp(mut modbus) = bench.config.links[0].protocol.clone();
-    modbus.host = "other".into();
+    let LinkProtocol::Modbus(mut modbus) = bench.config.links[0].protocol.clone();
+    modbus.transport = ModbusTransport::Tcp(HostPort { host: "other".into(), port: 502 });
     bench.config.links.push(LinkConfig {
         name: "joins".into(),
         source: Source::default(),
-        protocol: LinkProtocol::ModbusTcp(modbus),
+        protocol: LinkProtocol::Modbus(modbus),
     });
     bench.config.tags.push(tag(1, 9));
     bench.change(3);
@@ -181,8 +181,8 @@ fn a_link_that_joins_finds_a_free_place_in_the_beat() {
 fn a_connection_to_where_the_device_was_is_not_taken_for_the_new_place() {
     let mut bench = bench(vec![(vec![1], good())], None);
     bench.run_ms(50);
-    let LinkProtocol::ModbusTcp(modbus) = &mut bench.config.links[0].protocol;
-    modbus.host = "elsewhere".into();
+    let LinkProtocol::Modbus(modbus) = &mut bench.config.links[0].protocol;
+    modbus.transport = ModbusTransport::Tcp(HostPort { host: "elsewhere".into(), port: 502 });
     bench.change(1);
     // Made for the new place before the executor knows of it: it waits.
     bench.connect(0, 9, good(), 1);
@@ -242,7 +242,7 @@ fn a_pipeline_that_shrinks_counts_what_is_still_out() {
     let slow: Script = Box::new(|request| vec![(29_990_000, honest(request))]);
     let mut bench = bench(vec![(vec![1, 300, 600], slow)], None);
     let pipeline = |bench: &mut Bench, n: u8| {
-        let LinkProtocol::ModbusTcp(modbus) = &mut bench.config.links[0].protocol;
+        let LinkProtocol::Modbus(modbus) = &mut bench.config.links[0].protocol;
         modbus.pipeline = n;
     };
     pipeline(&mut bench, 3);
@@ -266,8 +266,8 @@ fn a_value_of_the_device_at_the_old_place_is_in_doubt_at_once() {
     let mut bench = bench(vec![(vec![1], good())], None);
     bench.run_ms(50);
     assert_eq!(bench.status(0), Status::GOOD);
-    let LinkProtocol::ModbusTcp(modbus) = &mut bench.config.links[0].protocol;
-    modbus.host = "elsewhere".into();
+    let LinkProtocol::Modbus(modbus) = &mut bench.config.links[0].protocol;
+    modbus.transport = ModbusTransport::Tcp(HostPort { host: "elsewhere".into(), port: 502 });
     bench.change(1);
     drop(bench.adopted());
     bench.run_ms(5);

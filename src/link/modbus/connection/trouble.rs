@@ -1,12 +1,13 @@
 //! What goes wrong: timeouts, exceptions, lost connections, and what becomes of the tags.
 
 use super::super::unit::{AfterTimeout, Unit};
-use super::{InFlight, ModbusTcp, REFUSED_PAUSE, RequestState, Sweep, UNWANTED};
+use super::{InFlight, ModbusLink, REFUSED_PAUSE, RequestState, Sweep, UNWANTED};
+use crate::config::ModbusTransport;
 use crate::limits::SILENT_AFTER_TIMEOUTS;
 use crate::rt::{CloseReason, Floor, Frame, LinkState, RequestResult, World};
 use crate::tag::{Nanos, Status};
 
-impl ModbusTcp {
+impl ModbusLink {
     /// Gives a request's tags a status; a tag that has it already stays as it is.
     pub(super) fn hold<W: World>(&mut self, at: u32, cycle: u32, status: Status, now: Nanos, floor: &mut Floor<W>) {
         let request = &self.plan.requests[at as usize];
@@ -96,7 +97,7 @@ impl ModbusTcp {
 
     /// What is queued for a silent unit would hold the line of the others.
     pub(super) fn unqueue<W: World>(&mut self, unit_at: usize, floor: &mut Floor<W>) {
-        let ModbusTcp { queue, requests, scans, plan, .. } = self;
+        let ModbusLink { queue, requests, scans, plan, .. } = self;
         let suppressed = &floor.counters.links[self.id.index()].suppressed;
         queue.retain(|scan_at, at| {
             let keep = usize::from(plan.requests[at as usize].unit) != unit_at;
@@ -134,6 +135,9 @@ impl ModbusTcp {
         counters.disconnects.add(1);
         counters.set_state(LinkState::Down);
         self.received = 0;
+        if let Some(line) = &mut self.line {
+            line.closed();
+        }
         for slot in 0..self.in_flight.len() {
             if let Some(flight) = self.in_flight[slot].take().filter(|flight| flight.request != UNWANTED) {
                 self.finish(flight, now, RequestResult::Aborted, floor);
@@ -160,10 +164,16 @@ impl ModbusTcp {
         }
         self.finish(flight, now, RequestResult::Timeout, floor);
         let unit_at = usize::from(self.plan.requests[flight.request as usize].unit);
+        self.unanswered_on_line(unit_at, now, floor);
         self.unanswered(flight.request, unit_at, flight.cycle, now, floor);
         if let Some(connection) = &mut self.connection {
             connection.quiet_timeouts += 1;
-            if connection.quiet_timeouts >= SILENT_AFTER_TIMEOUTS && self.units.iter().all(Unit::is_silent) {
+            // A serial port can't be half open: a line on which all are silent stays as it is.
+            let may_be_half_open = !matches!(self.plan.config.transport, ModbusTransport::Serial(_));
+            if may_be_half_open
+                && connection.quiet_timeouts >= SILENT_AFTER_TIMEOUTS
+                && self.units.iter().all(Unit::is_silent)
+            {
                 self.drop_connection(CloseReason::Silent, now, floor);
             }
         }

@@ -8,9 +8,13 @@ use rtrb::{Consumer, Producer, RingBuffer};
 
 #[path = "handover_tests.rs"]
 mod handover;
+#[path = "line_tests.rs"]
+mod line;
+#[path = "noise_tests.rs"]
+mod noise;
 
 use super::super::frame;
-use super::ModbusTcp;
+use super::ModbusLink;
 use crate::config::*;
 use crate::plan::{self, Plan};
 use crate::rt::*;
@@ -39,6 +43,8 @@ struct ScriptedWorld {
     requests: Sent,
     /// The machine stalls once: from when, for how long.
     stall: Option<(u64, u64)>,
+    /// When RTS was set, and how.
+    rts: Vec<(u64, bool)>,
 }
 
 impl ScriptedWorld {
@@ -108,6 +114,10 @@ impl World for ScriptedWorld {
         Io::Done(bytes.len())
     }
 
+    fn set_rts(&mut self, _conn: Conn, high: bool) {
+        self.rts.push((self.now, high));
+    }
+
     fn receive(&mut self, conn: Conn, buffer: &mut [u8]) -> Io {
         let Some(device) = self.devices.get_mut(&conn.0) else { return Io::Closed };
         if device.arrived.is_empty() {
@@ -121,7 +131,7 @@ impl World for ScriptedWorld {
 }
 
 struct Bench {
-    executor: Executor<ScriptedWorld, ModbusTcp>,
+    executor: Executor<ScriptedWorld, ModbusLink>,
     samples: Consumer<Sample>,
     reports: Consumer<Report>,
     connected: Producer<Connected>,
@@ -132,8 +142,8 @@ struct Bench {
     world_end: u64,
     config: Config,
     plan: Arc<Plan>,
-    adoptions: Producer<Box<Adoption<ModbusTcp>>>,
-    adopted: Consumer<Box<Adoption<ModbusTcp>>>,
+    adoptions: Producer<Box<Adoption<ModbusLink>>>,
+    adopted: Consumer<Box<Adoption<ModbusLink>>>,
 }
 
 const MS: u64 = 1_000_000;
@@ -164,6 +174,27 @@ fn tag(link: usize, register: u16) -> TagConfig {
 
 /// One link per script; each with the given registers (uint16 tags) of unit 1, scanned every 10 ms.
 fn bench(links: Vec<(Vec<u16>, Script)>, stall: Option<(u64, u64)>) -> Bench {
+    let config = ModbusConfig {
+        transport: ModbusTransport::Tcp(HostPort { host: "127.0.0.1".into(), port: 502 }),
+        timeout: Nanos::from_millis(30),
+        connect_timeout: Nanos::from_millis(100),
+        pipeline: 1,
+        reply_expected: Nanos::from_micros(100),
+        turnaround: Nanos::ZERO,
+        unit_pause: Nanos::ZERO,
+        registers_max: 125,
+        bits_max: 2000,
+        unreadable: vec![],
+    };
+    let links = links
+        .into_iter()
+        .enumerate()
+        .map(|(at, (registers, script))| (registers.into_iter().map(|register| tag(at, register)).collect(), script));
+    bench_of(&config, links.collect(), stall)
+}
+
+/// The same with links of any configuration.
+fn bench_of(modbus: &ModbusConfig, links: Vec<(Vec<TagConfig>, Script)>, stall: Option<(u64, u64)>) -> Bench {
     let source = Source::default();
     let mut config = Config {
         gateway: GatewayConfig { id: "test".into() },
@@ -182,23 +213,13 @@ fn bench(links: Vec<(Vec<u16>, Script)>, stall: Option<(u64, u64)>) -> Bench {
         tags: vec![],
     };
     let mut devices = BTreeMap::new();
-    for (index, (registers, script)) in links.into_iter().enumerate() {
+    for (index, (tags, script)) in links.into_iter().enumerate() {
         config.links.push(LinkConfig {
             name: format!("plc{index}"),
             source: source.clone(),
-            protocol: LinkProtocol::ModbusTcp(ModbusTcpConfig {
-                host: "127.0.0.1".into(),
-                port: 502,
-                timeout: Nanos::from_millis(30),
-                connect_timeout: Nanos::from_millis(100),
-                pipeline: 1,
-                reply_expected: Nanos::from_micros(100),
-                registers_max: 125,
-                bits_max: 2000,
-                unreadable: vec![],
-            }),
+            protocol: LinkProtocol::Modbus(modbus.clone()),
         });
-        config.tags.extend(registers.into_iter().map(|register| tag(index, register)));
+        config.tags.extend(tags);
         devices.insert(index as i32, Device { script: Some(script), ..Device::default() });
     }
     let plan = Arc::new(plan::build(&config, &[0]).unwrap().plan);
@@ -209,8 +230,9 @@ fn bench(links: Vec<(Vec<u16>, Script)>, stall: Option<(u64, u64)>) -> Bench {
     let (mut connected, connected_out) = RingBuffer::new(16);
     let (closed_in, closed) = RingBuffer::new(16);
     let requests = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
-    let world = ScriptedWorld { now: 0, devices, tokens: BTreeMap::new(), requests: requests.clone(), stall };
-    let links = (0..plan.links.len()).map(|i| ModbusTcp::new(LinkId(i as u16), &plan)).collect();
+    let world =
+        ScriptedWorld { now: 0, devices, tokens: BTreeMap::new(), requests: requests.clone(), stall, rts: vec![] };
+    let links = (0..plan.links.len()).map(|i| ModbusLink::new(LinkId(i as u16), &plan)).collect();
     let (adoptions, to_executor) = RingBuffer::new(1);
     let (from_executor, adopted) = RingBuffer::new(1);
     let wiring = Wiring {

@@ -1,0 +1,344 @@
+//! A line without transaction ids: one request at a time, silence before each, and what is done about noise.
+//!
+//! Modbus over Serial Line Specification and Implementation Guide V1.02: silences by 2.5.1.1, the master's states by
+//! 2.4.1. A reply is known by its unit, function and length alone, so nothing of an earlier exchange may be left on the
+//! line when a request goes out:
+//!
+//! - after noise, the line must have been quiet for a while before the next request;
+//! - a unit that gave no answer is left alone for as long again, so that an answer that is late meets no request that
+//!   it could be taken for; other units are asked meanwhile;
+//! - a line that is never quiet is not waited for longer than for a reply: the request goes out, and fails in its own
+//!   time, so that its tags show it.
+
+use super::super::ascii::BINARY_BYTES_MAX;
+use super::super::frame::{self, Request};
+use super::super::framing::{Expected, Found, Framing};
+use super::{InFlight, ModbusLink, UNWANTED};
+use crate::config::{ModbusTransport, Rs485Switch, SerialFraming};
+use crate::limits::LINE_RESYNC;
+use crate::plan::{ModbusPlan, ModbusRequest, SerialLine};
+use crate::rt::{Floor, RequestResult, World};
+use crate::tag::{Nanos, Status};
+
+/// See the module.
+pub(super) struct Line {
+    framing: Framing,
+    /// Of a serial port; over TCP, nothing is known of the time on the wire.
+    serial: Option<SerialLine>,
+    /// Silence before each request, and after noise.
+    gap: Nanos,
+    resync: Nanos,
+    /// The longest wait for a silence, and for a late answer.
+    patience: Nanos,
+    unit_pause: Nanos,
+    echo: bool,
+    rts: Option<Rts>,
+    /// When the line may be used again, and since when a request waits for that.
+    free_at: Nanos,
+    waits_since: Option<Nanos>,
+    /// When a request that waits may go out.
+    next_try: Nanos,
+    /// By the plan's units: when each may be asked again.
+    unit_free_at: Box<[Nanos]>,
+    /// Of the last request, so many bytes are still to be heard back.
+    echo_left: usize,
+    /// Noise was counted, and is not counted again until the next request.
+    noisy: bool,
+    /// The last request was not answered in time: what comes unasked may be its reply.
+    owed: bool,
+}
+
+/// RTS switched by hand.
+struct Rts {
+    on_send: bool,
+    before: Nanos,
+    after: Nanos,
+    /// Since when it is on; when it goes off.
+    on_since: Option<Nanos>,
+    off_at: Nanos,
+}
+
+impl Line {
+    /// `None` for Modbus TCP.
+    pub fn new(plan: &ModbusPlan) -> Option<Line> {
+        let config = &plan.config;
+        let (framing, echo, rts) = match &config.transport {
+            ModbusTransport::Tcp(_) => return None,
+            ModbusTransport::RtuOverTcp(_) => (Framing::Rtu, false, None),
+            ModbusTransport::Serial(serial) => {
+                let framing = match serial.framing {
+                    SerialFraming::Rtu => Framing::Rtu,
+                    SerialFraming::Ascii => Framing::Ascii,
+                };
+                let manual = serial.rs485.filter(|rs485| rs485.switched_by == Rs485Switch::Manual);
+                let rts = manual.map(|rs485| Rts {
+                    on_send: rs485.rts_on_send,
+                    before: rs485.delay_before,
+                    after: rs485.delay_after,
+                    on_since: None,
+                    off_at: Nanos::NEVER,
+                });
+                (framing, serial.echo, rts)
+            }
+        };
+        let serial = SerialLine::of(config);
+        let silence = serial.map_or(Nanos::ZERO, |line| line.silence());
+        let gap = silence.max(config.turnaround);
+        Some(Line {
+            framing,
+            serial,
+            gap,
+            resync: gap + LINE_RESYNC,
+            patience: config.timeout.max(Nanos((gap + LINE_RESYNC).0 * 2)),
+            unit_pause: config.unit_pause,
+            echo,
+            rts,
+            free_at: Nanos::ZERO,
+            waits_since: None,
+            next_try: Nanos::NEVER,
+            unit_free_at: vec![Nanos::ZERO; plan.units.len()].into_boxed_slice(),
+            echo_left: 0,
+            noisy: false,
+            owed: false,
+        })
+    }
+
+    pub fn framing(&self) -> Framing {
+        self.framing
+    }
+
+    pub fn region(&self) -> (*const u8, usize) {
+        (self.unit_free_at.as_ptr().cast(), size_of_val(&*self.unit_free_at))
+    }
+
+    pub fn deadline(&self) -> Nanos {
+        self.next_try.min(self.rts.as_ref().map_or(Nanos::NEVER, |rts| rts.off_at))
+    }
+
+    pub fn opened(&mut self, now: Nanos) {
+        self.closed();
+        self.free_at = now + self.gap;
+        self.unit_free_at.fill(Nanos::ZERO);
+        self.noisy = false;
+        self.owed = false;
+    }
+
+    pub fn closed(&mut self) {
+        self.waits_since = None;
+        self.next_try = Nanos::NEVER;
+        self.echo_left = 0;
+        if let Some(rts) = &mut self.rts {
+            (rts.on_since, rts.off_at) = (None, Nanos::NEVER);
+        }
+    }
+
+    fn characters(&self, count: u32) -> Nanos {
+        self.serial.map_or(Nanos::ZERO, |line| line.characters(count))
+    }
+
+    /// A request is on its way; returns what the frames of the exchange take on the wire.
+    pub fn sent(&mut self, sent: Nanos, request: Request, read: &ModbusRequest) -> Nanos {
+        let out = self.characters(u32::from(request.len));
+        let back = self.serial.map_or(0, |line| line.reply_characters(read.table, read.count));
+        self.free_at = sent + out + self.gap;
+        self.waits_since = None;
+        self.noisy = false;
+        self.owed = false;
+        self.echo_left = if self.echo { usize::from(request.len) } else { 0 };
+        if let Some(rts) = &mut self.rts {
+            rts.off_at = sent + out + rts.after;
+        }
+        out + self.characters(back)
+    }
+
+    /// Something that belongs to nothing is on the line. True when it was not yet counted.
+    fn noise(&mut self, now: Nanos) -> bool {
+        self.free_at = self.free_at.max(now + self.resync);
+        !std::mem::replace(&mut self.noisy, true)
+    }
+
+    /// A unit has said what it had to say.
+    fn heard(&mut self, unit_at: usize, now: Nanos) {
+        self.free_at = now + self.gap;
+        self.unit_free_at[unit_at] = now + self.unit_pause;
+    }
+
+    /// Goes on under a new plan of the same port; `units` are new and old places.
+    pub fn continue_from(&mut self, old: &Line, units: &[(u16, u16)]) {
+        (self.free_at, self.waits_since, self.next_try) = (old.free_at, old.waits_since, old.next_try);
+        (self.echo_left, self.noisy, self.owed) = (old.echo_left, old.noisy, old.owed);
+        if let (Some(rts), Some(before)) = (&mut self.rts, &old.rts) {
+            (rts.on_since, rts.off_at) = (before.on_since, before.off_at);
+        }
+        for (new, before) in units {
+            self.unit_free_at[usize::from(*new)] = old.unit_free_at[usize::from(*before)];
+        }
+    }
+}
+
+impl ModbusLink {
+    /// The next request, once the line and its unit are free for it.
+    pub(super) fn next_on_line<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) -> Option<(usize, u32)> {
+        let (Some(line), Some(connection)) = (&mut self.line, &self.connection) else { return None };
+        line.next_try = Nanos::NEVER;
+        if self.queue.is_empty() {
+            line.waits_since = None;
+            return None;
+        }
+        let since = *line.waits_since.get_or_insert(now);
+        let free_at = line.free_at.min(since + line.patience);
+        if now < free_at {
+            line.next_try = free_at;
+            return None;
+        }
+        let plan = &self.plan;
+        let unit_free_at = |at: u32| line.unit_free_at[usize::from(plan.requests[at as usize].unit)];
+        let soonest = self.queue.iter().map(unit_free_at).min().unwrap_or(Nanos::NEVER);
+        if now < soonest {
+            line.next_try = soonest;
+            // Waiting for a unit is not waiting for the line.
+            line.waits_since = None;
+            return None;
+        }
+        if let Some(rts) = &mut line.rts {
+            let on_since = *rts.on_since.get_or_insert_with(|| {
+                floor.world.set_rts(connection.conn, rts.on_send);
+                now
+            });
+            // Off again in any case, also when the request is taken back before it is sent.
+            rts.off_at = on_since + rts.before + line.patience;
+            if now < on_since + rts.before {
+                line.next_try = on_since + rts.before;
+                return None;
+            }
+        }
+        let unit_free_at = |at: u32| line.unit_free_at[usize::from(plan.requests[at as usize].unit)];
+        self.queue.pop_first(|at| unit_free_at(at) <= now)
+    }
+
+    /// RTS goes off after the last bit.
+    pub(super) fn release_line<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) {
+        let Some(Line { rts: Some(rts), .. }) = &mut self.line else { return };
+        if now < rts.off_at {
+            return;
+        }
+        (rts.on_since, rts.off_at) = (None, Nanos::NEVER);
+        if let Some(connection) = &self.connection {
+            floor.world.set_rts(connection.conn, !rts.on_send);
+        }
+    }
+
+    /// Looks at everything that came since the request, and was not yet dropped. Returns how much of it is done with.
+    pub(super) fn take_from_line<W: World>(&mut self, bytes: &[u8], now: Nanos, floor: &mut Floor<W>) -> usize {
+        let all = bytes.len();
+        let (Some(line), Some(connection)) = (&mut self.line, &self.connection) else { return all };
+        line.free_at = line.free_at.max(now + line.gap);
+        let echoed = line.echo_left.min(all);
+        if echoed > 0 {
+            let end = usize::from(connection.request.len);
+            let start = end - line.echo_left;
+            line.echo_left -= echoed;
+            if bytes[..echoed] != connection.request.bytes[start..start + echoed] {
+                // Someone else has spoken at the same time: the request is lost.
+                line.echo_left = 0;
+                self.count_noise(now, floor);
+                if let Some(flight) = self.in_flight[0].take() {
+                    self.end_broken(flight, now, floor);
+                }
+                return all;
+            }
+        }
+        let bytes = &bytes[echoed..];
+        if bytes.is_empty() {
+            return all;
+        }
+        let Some(flight) = self.in_flight[0] else {
+            self.unasked(now, floor);
+            return all;
+        };
+        if flight.request == UNWANTED {
+            self.in_flight[0] = None;
+            line.owed = true;
+            self.unasked(now, floor);
+            return all;
+        }
+        let request = &self.plan.requests[flight.request as usize];
+        let (unit_at, function) = (usize::from(request.unit), request.table.read_function());
+        let expected = Expected { unit: self.plan.units[unit_at].0, function, value_bytes: request.value_bytes() };
+        let mut room = [0; BINARY_BYTES_MAX];
+        match line.framing.find(bytes, &expected, &mut room) {
+            Found::Nothing => {
+                self.count_noise(now, floor);
+                all
+            }
+            Found::Begun { at } => {
+                if at > 0 {
+                    self.count_noise(now, floor);
+                }
+                echoed + at
+            }
+            Found::Foreign => {
+                floor.counters.links[self.id.index()].foreign.add(1);
+                all
+            }
+            Found::Broken => {
+                self.in_flight[0] = None;
+                line.noisy = true;
+                line.noise(now);
+                floor.counters.links[self.id.index()].crc_errors.add(1);
+                self.end_broken(flight, now, floor);
+                all
+            }
+            Found::Reply(pdu) => {
+                line.heard(unit_at, now);
+                let reply = frame::reply(pdu, function, expected.value_bytes);
+                self.take_reply(0, flight, reply, now, floor);
+                all
+            }
+        }
+    }
+
+    fn count_noise<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) {
+        if let Some(line) = &mut self.line
+            && line.noise(now)
+        {
+            floor.counters.links[self.id.index()].garbage.add(1);
+        }
+    }
+
+    /// Bytes for which no request waits: the late reply of one that has, or noise. Counted once until the next.
+    fn unasked<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) {
+        let Some(line) = &mut self.line else { return };
+        let owed = std::mem::take(&mut line.owed);
+        if line.noise(now) || owed {
+            let counters = &floor.counters.links[self.id.index()];
+            if owed { counters.late.add(1) } else { counters.garbage.add(1) }
+        }
+    }
+
+    /// The reply of a request can't be read.
+    fn end_broken<W: World>(&mut self, flight: InFlight, now: Nanos, floor: &mut Floor<W>) {
+        if flight.request == UNWANTED {
+            return;
+        }
+        self.finish(flight, now, RequestResult::Broken, floor);
+        let unit_at = usize::from(self.plan.requests[flight.request as usize].unit);
+        let away = self.units[unit_at].answered_badly();
+        let status = if away { Status::BAD_NO_COMMUNICATION } else { Status::UNCERTAIN_LAST_USABLE };
+        self.hold(flight.request, flight.cycle, status, now, floor);
+    }
+
+    /// A request got no whole reply in time.
+    pub(super) fn unanswered_on_line<W: World>(&mut self, unit_at: usize, now: Nanos, floor: &mut Floor<W>) {
+        let Some(line) = &mut self.line else { return };
+        line.owed = true;
+        line.unit_free_at[unit_at] = now + line.patience;
+        if std::mem::take(&mut self.received) > 0 {
+            // What came of it has been counted; what may still come is its rest.
+            floor.counters.links[self.id.index()].short_frames.add(1);
+            line.owed = false;
+            line.noise(now);
+        }
+        line.echo_left = 0;
+    }
+}

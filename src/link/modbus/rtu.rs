@@ -1,0 +1,194 @@
+//! RTU frames (Modbus over Serial Line Specification and Implementation Guide V1.02, section 2.5.1 and appendix B).
+//! No allocation, no panic on any bytes.
+
+use super::framing::{Expected, Found};
+
+/// Unit, byte count and CRC beside function and values.
+const READ_REPLY_OVERHEAD: usize = 5;
+/// Unit, function, exception code, CRC.
+const EXCEPTION_BYTES: usize = 5;
+
+/// The CRC of appendix B: polynomial 0xA001, reflected, from 0xFFFF. Over a frame with its CRC it is zero.
+pub fn crc16(bytes: &[u8]) -> u16 {
+    bytes.iter().fold(0xFFFF, |crc, byte| crc >> 8 ^ TABLE[usize::from((crc ^ u16::from(*byte)) as u8)])
+}
+
+const TABLE: [u16; 256] = {
+    let mut table = [0; 256];
+    let mut at = 0;
+    while at < 256 {
+        let mut crc = at as u16;
+        let mut bit = 0;
+        while bit < 8 {
+            crc = if crc & 1 == 1 { crc >> 1 ^ 0xA001 } else { crc >> 1 };
+            bit += 1;
+        }
+        table[at] = crc;
+        at += 1;
+    }
+    table
+};
+
+/// Unit, PDU and CRC, low byte first.
+pub fn read_request(unit: u8, pdu: [u8; 5]) -> [u8; 8] {
+    let [a, b, c, d, e] = pdu;
+    let [low, high] = crc16(&[unit, a, b, c, d, e]).to_le_bytes();
+    [unit, a, b, c, d, e, low, high]
+}
+
+/// Looks for the reply among what came since the request. Noise before it is skipped; what follows it at once makes it
+/// no frame, since a frame ends with a silence.
+pub fn find<'a>(bytes: &'a [u8], expected: &Expected) -> Found<'a> {
+    let mut begun = None;
+    let mut broken = false;
+    for at in 0..bytes.len() {
+        let rest = &bytes[at..];
+        let Some(length) = length(rest, expected) else { continue };
+        match rest.get(..length) {
+            None => begun = begun.or(Some(at)),
+            Some(frame) if crc16(frame) == 0 && rest.len() == length => {
+                return Found::Reply(&frame[1..length - 2]);
+            }
+            // Of an exception's five bytes two are its own: noise has them too often to be taken for the reply, which
+            // may still be on its way.
+            Some(frame) => broken |= frame[1] == expected.function,
+        }
+    }
+    match (broken, begun) {
+        (true, _) => Found::Broken,
+        (false, Some(at)) => Found::Begun { at },
+        (false, None) if bytes.len() >= 4 && crc16(bytes) == 0 => Found::Foreign,
+        (false, None) => Found::Nothing,
+    }
+}
+
+/// How long the frame is that begins like the reply; `None`: it does not. A beginning that is too short to tell counts
+/// as the shortest reply.
+fn length(bytes: &[u8], expected: &Expected) -> Option<usize> {
+    let wanted = READ_REPLY_OVERHEAD + expected.value_bytes;
+    match *bytes {
+        [unit, ..] if unit != expected.unit => None,
+        [_] => Some(EXCEPTION_BYTES),
+        [_, function, ..] if function == expected.function | 0x80 => Some(EXCEPTION_BYTES),
+        [_, function] if function == expected.function => Some(wanted),
+        [_, function, count, ..] if function == expected.function && usize::from(count) == expected.value_bytes => {
+            Some(wanted)
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use rmodbus::ModbusProto;
+    use rmodbus::client::ModbusRequest;
+
+    const EXPECTED: Expected = Expected { unit: 17, function: 3, value_bytes: 6 };
+
+    fn with_crc(bytes: &[u8]) -> Vec<u8> {
+        let mut frame = bytes.to_vec();
+        frame.extend(crc16(bytes).to_le_bytes());
+        frame
+    }
+
+    fn reply() -> Vec<u8> {
+        with_crc(&[17, 3, 6, 0xAE, 0x41, 0x56, 0x52, 0x43, 0x40])
+    }
+
+    #[test]
+    fn the_crc_is_that_of_the_specification() {
+        // Appendix B: unit 2, function 7 is 0x1241, sent as 41 12.
+        assert_eq!(crc16(&[0x02, 0x07]), 0x1241);
+        // The catalogue's check value of CRC-16/MODBUS.
+        assert_eq!(crc16(b"123456789"), 0x4B37);
+        assert_eq!(crc16(&with_crc(&[0x02, 0x07])), 0);
+        // The slow way, as the specification's flow chart has it.
+        let slow = |bytes: &[u8]| {
+            let mut crc = 0xFFFFu16;
+            for byte in bytes {
+                crc ^= u16::from(*byte);
+                for _ in 0..8 {
+                    crc = if crc & 1 == 1 { crc >> 1 ^ 0xA001 } else { crc >> 1 };
+                }
+            }
+            crc
+        };
+        for seed in 0..200 {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let bytes: Vec<u8> = (0..seed).map(|_| rng.u8(..)).collect();
+            assert_eq!(crc16(&bytes), slow(&bytes));
+        }
+    }
+
+    #[test]
+    fn a_reply_is_whole_with_its_last_byte_wherever_it_is_cut() {
+        let whole = reply();
+        assert!(matches!(find(&[], &EXPECTED), Found::Nothing));
+        for n in 1..whole.len() {
+            assert_eq!(find(&whole[..n], &EXPECTED), Found::Begun { at: 0 }, "{n} bytes");
+        }
+        assert_eq!(find(&whole, &EXPECTED), Found::Reply(&whole[1..9]));
+        let exception = with_crc(&[17, 0x83, 2]);
+        for n in 1..exception.len() {
+            assert_eq!(find(&exception[..n], &EXPECTED), Found::Begun { at: 0 }, "{n} bytes");
+        }
+        assert_eq!(find(&exception, &EXPECTED), Found::Reply(&[0x83, 2]));
+    }
+
+    #[test]
+    fn noise_before_it_is_skipped_and_noise_behind_it_makes_it_no_frame() {
+        for noise in [&[0u8][..], &[0xFF, 0xFF], &[17], &[17, 3], &[17, 3, 9, 1], &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]] {
+            let mut bytes = noise.to_vec();
+            bytes.extend(reply());
+            assert!(matches!(find(&bytes, &EXPECTED), Found::Reply(_)), "{noise:?}");
+            let mut bytes = reply();
+            bytes.extend(noise);
+            assert_eq!(find(&bytes, &EXPECTED), Found::Broken, "{noise:?}");
+        }
+    }
+
+    #[test]
+    fn other_units_functions_and_lengths_are_foreign_and_flipped_bits_are_broken() {
+        for other in
+            [&[18, 3, 6, 1, 2, 3, 4, 5, 6][..], &[17, 4, 6, 1, 2, 3, 4, 5, 6], &[17, 3, 2, 1, 2], &[17, 0x84, 2]]
+        {
+            assert_eq!(find(&with_crc(other), &EXPECTED), Found::Foreign, "{other:?}");
+        }
+        let whole = reply();
+        for bit in 0..whole.len() * 8 {
+            let mut bytes = whole.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let found = find(&bytes, &EXPECTED);
+            assert!(!matches!(found, Found::Reply(_) | Found::Foreign), "bit {bit}: {found:?}");
+            if bit >= 24 {
+                assert_eq!(found, Found::Broken, "bit {bit}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn requests_are_those_of_rmodbus(unit: u8, function in 1u8..=4, first: u16, count in 1u16..=125) {
+            let mut oracle = ModbusRequest::new(unit, ModbusProto::Rtu);
+            let mut expected = Vec::new();
+            match function {
+                1 => oracle.generate_get_coils(first, count, &mut expected),
+                2 => oracle.generate_get_discretes(first, count, &mut expected),
+                3 => oracle.generate_get_holdings(first, count, &mut expected),
+                _ => oracle.generate_get_inputs(first, count, &mut expected),
+            }.unwrap();
+            let ([a, b], [c, d]) = (first.to_be_bytes(), count.to_be_bytes());
+            prop_assert_eq!(&read_request(unit, [function, a, b, c, d])[..], &expected[..]);
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..1100), unit: u8, function: u8, n in 0usize..=250) {
+            let expected = Expected { unit, function, value_bytes: n };
+            if let Found::Begun { at } = find(&bytes, &expected) {
+                prop_assert!(bytes.len() - at < 256);
+            }
+        }
+    }
+}
