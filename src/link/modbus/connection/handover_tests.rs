@@ -10,7 +10,7 @@ impl Bench {
         let image = self.image.clone();
         let long_fits = |tag: TagId, bytes| image.long_fits(tag.index(), bytes);
         let base = Base { plan: &self.plan, resting: &[], long_fits: &long_fits };
-        let new = Arc::new(plan::rebuild(&self.config, &base).unwrap().plan);
+        let new = Arc::new(plan::rebuild_with(&self.config, &base, &COSTS).unwrap().plan);
         self.counters.prepare(&new, &self.plan);
         for (id, _) in new.tags.iter().filter(|(id, _)| !self.plan.tags.contains(*id)) {
             self.image.prepare(id.index(), 0, Status::BAD_WAITING_FOR_INITIAL_DATA.0);

@@ -148,6 +148,8 @@ struct Bench {
 
 const MS: u64 = 1_000_000;
 const PERIOD_MS: u64 = 10;
+/// Work takes no time here.
+const COSTS: plan::Costs = plan::Costs { request: Nanos(0), sample: Nanos(0), release: Nanos(0), wake_up: Nanos(0) };
 
 /// A uint16 tag of unit 1 at one register.
 fn tag(link: usize, register: u16) -> TagConfig {
@@ -222,7 +224,7 @@ fn bench_of(modbus: &ModbusConfig, links: Vec<(Vec<TagConfig>, Script)>, stall: 
         config.tags.extend(tags);
         devices.insert(index as i32, Device { script: Some(script), ..Device::default() });
     }
-    let plan = Arc::new(plan::build(&config, &[0]).unwrap().plan);
+    let plan = Arc::new(plan::build_with(&config, &[0], &COSTS).unwrap().plan);
     let counters = Arc::new(Counters::new(&plan));
     let image = Arc::new(Image::new(plan.tags.ids().map(|_| 0), Status::BAD_WAITING_FOR_INITIAL_DATA.0));
     let (ring, samples) = RingBuffer::new(1 << 16);
