@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Sender;
 use fieldbeat::config::{self, Config, Guard};
 use fieldbeat::hub::{self, Batch, NextRing, RingStats};
-use fieldbeat::plan::{self, Base, Plan, UsedIds};
+use fieldbeat::plan::{self, Base, Costs, Plan, UsedIds};
 use fieldbeat::plant::{Fault, GatewaySettings, Plant, PlantConfig, Profile, ScanRates};
 use fieldbeat::rt::thread::{default_cpus, lock_memory};
 use fieldbeat::supervise::floor::{self, Floor, Scheduling};
@@ -48,6 +48,8 @@ const FAULTS: [Fault; 9] = [
 ];
 /// The first devices misbehave, one in each way; these do not.
 const HEALTHY: usize = 3;
+/// Whether it fits is not the subject.
+const COSTS: Costs = Costs { request: Nanos(0), sample: Nanos(0), release: Nanos(0), wake_up: Nanos(0) };
 const PHASE: Duration = Duration::from_millis(700);
 const ROUNDS: u32 = 8;
 
@@ -96,7 +98,7 @@ impl Reloading<'_> {
         let old = self.plans.last().unwrap().clone();
         let resting: Vec<UsedIds> = self.plans.iter().map(|plan| UsedIds::of(plan)).collect();
         let base = Base { plan: &old, resting: &resting, long_fits: &long_fits };
-        let new = Arc::new(plan::rebuild(&config, &base).unwrap().plan);
+        let new = Arc::new(plan::rebuild_with(&config, &base, &COSTS).unwrap().plan);
         let next_rings = &self.next_rings;
         let next = |executor, ring| next_rings.send(NextRing { executor, ring, names: Arc::default() }).unwrap();
         self.floor.adopt(&old, &new, round as u32, next);
@@ -147,7 +149,7 @@ fn an_executor_neither_allocates_nor_frees_through_ten_thousand_cycles_of_faults
     plant.write_config(dir.path(), &settings).unwrap();
     slow_down_the_faulty(dir.path());
     let loaded = config::load(dir.path()).unwrap();
-    let plan = Arc::new(plan::build(&loaded.config, &default_cpus()).unwrap().plan);
+    let plan = Arc::new(plan::build_with(&loaded.config, &default_cpus(), &COSTS).unwrap().plan);
     let scheduling = Scheduling::RealTime { priority: 80, guard: Guard::Auto };
     let prepared = floor::prepare(plan.clone(), scheduling).unwrap();
     let unlocked = lock_memory();

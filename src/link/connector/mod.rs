@@ -64,11 +64,9 @@ pub enum Place {
 
 /// What is asked of a running connector.
 ///
-/// A connection knows nothing of plans: which target it leads to, only the order of things tells. So that no
-/// executor takes the old target's connection for the new one's, or the reverse, a link that changes while its
-/// executor runs is removed first; after [`Connector::flush`] nothing of it is on its way any more but what is in the
-/// ring; the executor empties that, gives back what it has of the link, and takes up the new plan; then the link is
-/// added with its new target. [`Command::Retarget`] alone is for a link whose plan is the same at either target.
+/// It is told before the executors get the plan that brings the change. Each connection carries the number of the
+/// target that it leads to ([`Target::number`]): an executor leaves one for a plan that is still on its way in the
+/// ring, and gives one back that was made for where a device was before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// A link to be kept connected. Its id may have been another link's, even one whose connection is still out:
