@@ -19,6 +19,8 @@ pub(super) struct ScanDemand {
     /// What a cycle takes of the link's time, and its longest request.
     pub line: Nanos,
     pub longest: Nanos,
+    /// Units that need a pause after each request: what a cycle takes of each one's time. Empty where none does.
+    pub units: Vec<(u16, Nanos)>,
     /// What a cycle costs the executor, without the release.
     pub work: Nanos,
 }
@@ -34,8 +36,6 @@ pub(super) struct LinkDemand {
     /// What the longest request takes of the link's time: from request to reply by the device, and on a serial line
     /// the exact time of all that is on the wire, silences included.
     pub reply: Nanos,
-    /// Share of its time that the busiest unit is asked for or has to be left alone; 0 where units need no pause.
-    pub busiest_unit: f64,
     /// What the costliest reply keeps the executor busy, with the request that follows it.
     pub handling: Nanos,
     pub samples_per_s: f64,
@@ -55,7 +55,18 @@ impl LinkDemand {
     /// Share of the time that the device is busy with it.
     pub fn load(&self) -> f64 {
         let line: f64 = self.scans.iter().map(|s| s.line.as_secs_f64() / s.period.as_secs_f64()).sum();
-        (line / self.pipeline as f64).max(self.busiest_unit)
+        (line / self.pipeline as f64).max(self.load_of_busiest_unit())
+    }
+
+    /// Where units are to be left alone after each request: the share of its time that the busiest is taken.
+    fn load_of_busiest_unit(&self) -> f64 {
+        let mut load_of_unit: BTreeMap<u16, f64> = BTreeMap::new();
+        for scan in &self.scans {
+            for (unit, time) in &scan.units {
+                *load_of_unit.entry(*unit).or_default() += time.as_secs_f64() / scan.period.as_secs_f64();
+            }
+        }
+        load_of_unit.into_values().fold(0.0, f64::max)
     }
 
     /// What a step of the link costs its executor at most: every reply that may be there at once.
@@ -83,7 +94,6 @@ pub(super) fn link_demand(plan: &Plan, id: LinkId, phases: &[Nanos], scans: &[Sc
         pipeline: u64::from(modbus.config.pipeline.max(1)),
         places: 0,
         reply: Nanos::ZERO,
-        busiest_unit: busiest_unit(plan, modbus),
         handling: Nanos::ZERO,
         samples_per_s: 0.0,
         wire_bytes_per_s: 0.0,
@@ -93,7 +103,8 @@ pub(super) fn link_demand(plan: &Plan, id: LinkId, phases: &[Nanos], scans: &[Sc
         let period = plan.groups[scan.group].period;
         let rate = 1.0 / period.as_secs_f64();
         let (mut work, mut line, mut longest) = (Nanos::ZERO, Nanos::ZERO, Nanos::ZERO);
-        for request in &modbus.requests[scan.requests.start as usize..scan.requests.end as usize] {
+        let requests = &modbus.requests[scan.requests.start as usize..scan.requests.end as usize];
+        for request in requests {
             let handling = costs.of_request(request.decodes.len());
             work += handling;
             demand.handling = demand.handling.max(handling);
@@ -104,9 +115,17 @@ pub(super) fn link_demand(plan: &Plan, id: LinkId, phases: &[Nanos], scans: &[Sc
             longest = longest.max(time);
         }
         demand.reply = demand.reply.max(longest);
-        let requests = scan.requests.len() as u64;
-        let phase = phases.get(scan_id.index()).copied().unwrap_or_default();
-        demand.scans.push(ScanDemand { id: *scan_id, group: scan.group, period, phase, requests, line, longest, work });
+        demand.scans.push(ScanDemand {
+            id: *scan_id,
+            group: scan.group,
+            period,
+            phase: phases.get(scan_id.index()).copied().unwrap_or_default(),
+            requests: requests.len() as u64,
+            line,
+            longest,
+            units: unit_times(modbus, requests),
+            work,
+        });
     }
     // As the link serves them; equal periods by their ids.
     demand.scans.sort_by_key(|scan| scan.period);
@@ -122,22 +141,20 @@ pub(super) fn request_time(modbus: &ModbusPlan, request: &ModbusRequest) -> Nano
     }
 }
 
-/// The load of the busiest unit, where units are given a pause between their requests.
-fn busiest_unit(plan: &Plan, modbus: &ModbusPlan) -> f64 {
+/// What a cycle of these requests takes of each unit's time, pauses included; empty where units need no pause.
+fn unit_times(modbus: &ModbusPlan, requests: &[ModbusRequest]) -> Vec<(u16, Nanos)> {
     let pause = modbus.config.unit_pause;
-    if pause == Nanos::ZERO {
-        return 0.0;
+    let mut time_of_unit: BTreeMap<u16, Nanos> = BTreeMap::new();
+    if pause > Nanos::ZERO {
+        for request in requests {
+            let exchange = match SerialLine::of(&modbus.config) {
+                Some(line) => line.exchange(request.table, request.count),
+                None => modbus.config.reply_expected,
+            };
+            *time_of_unit.entry(request.unit).or_default() += exchange + pause;
+        }
     }
-    let mut load_of_unit: BTreeMap<u16, f64> = BTreeMap::new();
-    for request in modbus.blocks() {
-        let exchange = match SerialLine::of(&modbus.config) {
-            Some(line) => line.exchange(request.table, request.count),
-            None => modbus.config.reply_expected,
-        };
-        let rate = 1.0 / plan.groups[request.group].period.as_secs_f64();
-        *load_of_unit.entry(request.unit).or_default() += rate * (exchange + pause).as_secs_f64();
-    }
-    load_of_unit.into_values().fold(0.0, f64::max)
+    time_of_unit.into_iter().collect()
 }
 
 /// What an executor does for all of its links together.

@@ -208,7 +208,7 @@ fn demands(plan: &Plan, costs: &Costs) -> ById<LinkId, LinkDemand> {
 }
 
 fn link_load(demand: &LinkDemand, responses: &[Nanos], beside: &demand::Beside) -> LinkLoad {
-    let slot = slots::of_link(demand, demand.turn(beside.wake_up));
+    let slot = slots::of_link(demand, beside.wake_up);
     let of_slot = slot.and_then(|slot| demand.scans.iter().position(|scan| scan.group == slot.group));
     LinkLoad {
         requests_per_s: demand.requests_per_s(),

@@ -2,7 +2,7 @@
 
 use super::demand::{Beside, LinkDemand};
 use super::{ExecutorLoad, response};
-use crate::config::Source;
+use crate::config::{ModbusTransport, Source};
 use crate::plan::model::*;
 use crate::tag::{LinkId, NANOS_PER_SEC, Nanos};
 
@@ -15,6 +15,7 @@ pub(super) fn of_link(
     responses: &[Nanos],
 ) -> String {
     let link = &plan.links[id];
+    let LinkProtocolPlan::Modbus(modbus) = &link.protocol;
     let load = demand.load();
     let rate = |at: usize| {
         let scan = &demand.scans[at];
@@ -54,18 +55,25 @@ pub(super) fn of_link(
     let else_helps = if response::fits(demand, &alone) {
         "give realtime.cores more CPUs, move links to another gateway,"
     } else {
-        "Lower the rate, raise \"pipeline\" if the device takes several requests at once,"
+        match &modbus.config.transport {
+            ModbusTransport::Tcp(_) => {
+                "Lower the rate, raise \"pipeline\" if the device takes several requests at once,"
+            }
+            ModbusTransport::RtuOverTcp(_) => "Lower the rate,",
+            ModbusTransport::Serial(_) => "Lower the rate, raise \"baudrate\", share the units among two lines,",
+        }
     };
     let (file, line) = (&source.file, source.line);
     let asked_hz = 1.0 / scan.period.as_secs_f64();
+    let each_ms = scan.line.as_secs_f64() * 1e3 / scan.requests.max(1) as f64;
+    let each = match &modbus.config.transport {
+        ModbusTransport::Serial(serial) => format!("{each_ms:.3} ms each on the line at {} baud", serial.baud_rate),
+        _ => format!("{each_ms:.3} ms each and {} at once", demand.pipeline),
+    };
     format!(
-        "{file}:{line}: link \"{}\", group \"{}\": {} requests at {asked_hz:.0} Hz, {:.3} ms each and {} at once, \
-         {why}; {advice}. {else_helps} or correct \"expected_reply_ms\" if it answers faster",
-        link.name,
-        plan.groups[scan.group].name,
-        scan.requests,
-        demand.reply.as_secs_f64() * 1e3,
-        demand.pipeline,
+        "{file}:{line}: link \"{}\", group \"{}\": {} requests at {asked_hz:.0} Hz, {each}, {why}; {advice}. \
+         {else_helps} or correct \"expected_reply_ms\" if it answers faster",
+        link.name, plan.groups[scan.group].name, scan.requests,
     )
 }
 

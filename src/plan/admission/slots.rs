@@ -95,9 +95,9 @@ pub(super) fn of_executor(executor: &ExecutorPlan, cost: impl Fn(&ReleasePlan) -
     worst
 }
 
-/// The release whose last reply comes nearest to its next release, by share of the period. `turn` is what a place
-/// is taken for by a request.
-pub(super) fn of_link(link: &LinkDemand, turn: Nanos) -> Option<Slot> {
+/// The release whose last reply comes nearest to its next release, by share of the period. `wake_up` is how
+/// late the executor may be for a reply.
+pub(super) fn of_link(link: &LinkDemand, wake_up: Nanos) -> Option<Slot> {
     let beats = Beats::new(link.scans.iter().map(|s| (s.period, s.phase)));
     let is_whole = beats.is_whole;
     let mut beats = beats.peekable();
@@ -105,6 +105,8 @@ pub(super) fn of_link(link: &LinkDemand, turn: Nanos) -> Option<Slot> {
     // Of each scan: requests not sent yet, and the release that they belong to.
     let mut waiting: Vec<(u64, u64)> = vec![(0, 0); link.scans.len()];
     let mut places = vec![0u64; link.places as usize];
+    // A scan's requests take their mean, so that a cycle takes what it takes.
+    let turn = |at: usize| link.scans[at].line.0.div_ceil(link.scans[at].requests.max(1)) + (wake_up + link.pass()).0;
     let mut now = 0;
     for _ in 0..REQUESTS_MAX {
         while let Some((at, due)) = beats.next_if(|(_, due)| *due <= now) {
@@ -120,12 +122,12 @@ pub(super) fn of_link(link: &LinkDemand, turn: Nanos) -> Option<Slot> {
             now = *place;
             continue;
         }
-        *place = now + turn.0;
+        *place = now + turn(at);
         let (requests, due) = &mut waiting[at];
         *requests -= 1;
         if *requests == 0 {
             let scan = &link.scans[at];
-            let (takes, of) = (Nanos(now + turn.0 - *due), scan.period);
+            let (takes, of) = (Nanos(now + turn(at) - *due), scan.period);
             let is_worse = |worst: Slot| takes.0 as f64 / of.0 as f64 > worst.takes.0 as f64 / worst.of.0 as f64;
             if worst.is_none_or(is_worse) {
                 worst = Some(Slot { group: scan.group, at: Nanos(*due), takes, of, is_whole: true });

@@ -179,3 +179,49 @@ fn five_thousand_tags_on_fifty_links_are_admitted_in_time() {
     println!("5000 tags on 50 links: {:.1} ms, median of 9", times[4]);
     assert!(times[4] < 200.0, "{times:?} ms; 20 is what it may take on a machine that does nothing else");
 }
+
+/// One serial line at 19200 baud, even parity: a character of 11 bits takes 573 µs, the silence 2.005 ms.
+fn on_a_line(more: &str, tags: &[(u8, u32, u32, u32)]) -> Result<Planned, PlanError> {
+    let tags: Vec<String> = tags
+        .iter()
+        .enumerate()
+        .map(|(i, (unit, first, count, ms))| {
+            format!(
+                r#"{{"name":"t{i}","protocol":"modbus_rtu","address":"l:{unit}:3:{first}:{count}","data_type":"uint16","array":{count},"scan_rate_ms":{ms}}}"#
+            )
+        })
+        .collect();
+    let text = format!(
+        r#"{{"links":[{{"name":"l","protocol":"modbus_rtu","port":"/dev/ttyS0","baudrate":19200,"parity":"E","addressing":"raw","expected_reply_ms":5{more}}}],"tags":[{}]}}"#,
+        tags.join(",")
+    );
+    let gateway = "[gateway]\nid = \"g\"\n";
+    let config = load_parts(("fieldbeat.toml", gateway), &[("tags/a.json", &text)]).unwrap_or_else(|e| panic!("{e}"));
+    build_with(
+        &config.config,
+        &[0],
+        &Costs { request: Nanos(0), sample: Nanos(0), release: Nanos(0), wake_up: Nanos(0) },
+    )
+}
+
+#[test]
+fn a_serial_line_is_reckoned_request_by_request() {
+    // Eight characters, 5 ms, 45 characters and a silence; the same with nine characters.
+    let character = 11.0 / 19_200.0;
+    let (long, short) = (53.0 * character + 0.005 + 3.5 * character, 17.0 * character + 0.005 + 3.5 * character);
+    let planned = on_a_line("", &[(1, 0, 20, 200), (2, 0, 2, 100)]).unwrap();
+    let load = planned.admission.links[LinkId(0)].load;
+    assert!((load - (long / 0.2 + short / 0.1)).abs() < 1e-4, "{load}");
+    // 71 % of the time, but the short request may have to wait for the long one: 54 ms.
+    let error = on_a_line("", &[(1, 0, 20, 100), (2, 0, 2, 50)]).unwrap_err().to_string();
+    assert!(error.contains("ms each on the line at 19200 baud") && error.contains("Hz is possible"), "{error}");
+}
+
+#[test]
+fn a_unit_that_needs_a_rest_bounds_its_own_rate_and_not_that_of_the_line() {
+    let rest = r#","unit_pause_ms":60"#;
+    assert!(on_a_line(rest, &[(1, 0, 2, 100), (2, 0, 2, 100)]).is_ok());
+    let error = on_a_line(rest, &[(1, 0, 2, 50)]).unwrap_err().to_string();
+    // 17 characters, 5 ms and 60 ms of rest: 74.7 ms.
+    assert!(error.contains("at most 13 Hz is possible"), "{error}");
+}
