@@ -124,10 +124,10 @@ fn connections_cut_at_any_moment_lose_nothing_and_the_will_is_seen() {
         subscriber.expect_all(&producer.made(), 60);
         wait("online at last", || output.stats.state() == OutputState::Online);
         expect_settled(&journal, &mut output, &producer.made());
-        let statuses: Vec<String> = subscriber.statuses().into_iter().map(|s| s.0).collect();
-        let wills = statuses.iter().filter(|s| *s == "offline").count();
-        assert!(wills > 5, "wills are published: {statuses:?}");
-        assert_eq!(statuses.last().map(String::as_str), Some("offline"));
+        let statuses = || -> Vec<String> { subscriber.statuses().into_iter().map(|s| s.0).collect() };
+        wait("the farewell", || statuses().last().is_some_and(|s| s == "offline"));
+        let wills = statuses().iter().filter(|s| *s == "offline").count();
+        assert!(wills > 5, "wills are published: {:?}", statuses());
     }
 }
 
