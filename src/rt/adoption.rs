@@ -4,6 +4,7 @@
 use rtrb::Producer;
 
 use super::link::{CloseReason, Floor, Link};
+use super::pages::region_of;
 use super::sink::Sink;
 use super::world::World;
 use crate::plan::{self, Plan, ScanId};
@@ -125,17 +126,14 @@ impl<L> Adoption<L> {
 
     /// Every stretch of memory that the executor will touch: address and bytes.
     pub fn regions(&self) -> impl Iterator<Item = (*const u8, usize)> {
-        fn bytes_of<T>(slice: &[T]) -> (*const u8, usize) {
-            (slice.as_ptr().cast(), size_of_val(slice))
-        }
         let slots = [
-            bytes_of(&self.slots.links),
-            bytes_of(&self.slots.deadlines),
-            bytes_of(&self.slots.to_send),
-            bytes_of(&self.slots.targets),
+            region_of(&self.slots.links),
+            region_of(&self.slots.deadlines),
+            region_of(&self.slots.to_send),
+            region_of(&self.slots.targets),
         ];
-        let releases = self.releases.iter().map(|release| bytes_of(&release.scans));
-        [bytes_of(&self.links), bytes_of(&self.releases), bytes_of(&self.scratch)]
+        let releases = self.releases.iter().map(|release| region_of(&release.scans));
+        [region_of(&self.links), region_of(&self.releases), region_of(&self.scratch)]
             .into_iter()
             .chain(slots)
             .chain(releases)

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
 use crossbeam_utils::CachePadded;
 
-use super::pages::Pages;
+use super::pages::{Pages, region_of};
 use crate::limits::{GROUPS_MAX, LINKS_MAX, TAGS_MAX};
 use crate::plan::{Plan, ScanId};
-use crate::tag::{GroupId, LinkId};
+use crate::tag::LinkId;
 
 /// A count with one writer.
 #[derive(Debug, Default)]
@@ -187,7 +187,7 @@ pub struct Counters {
     pub links: Table<LinkCounters>,
     /// By [`ScanId`].
     pub scans: Table<ScanCounters>,
-    /// By [`crate::tag::ExecutorId`], then by [`GroupId`].
+    /// By [`crate::tag::ExecutorId`], then by [`crate::tag::GroupId`].
     pub groups: Box<[Table<GroupCounters>]>,
     /// By [`crate::tag::ExecutorId`].
     pub executors: Box<[CachePadded<ExecutorCounters>]>,
@@ -233,19 +233,8 @@ impl Counters {
 
     /// Every stretch of memory that an executor may touch: address and bytes.
     pub fn regions(&self) -> impl Iterator<Item = (*const u8, usize)> {
-        fn bytes_of<T>(slice: &[T]) -> (*const u8, usize) {
-            (slice.as_ptr().cast(), size_of_val(slice))
-        }
-        let groups = self.groups.iter().flat_map(|groups| groups.regions().map(bytes_of));
-        self.links.regions().map(bytes_of).chain(self.scans.regions().map(bytes_of)).chain(groups)
-    }
-
-    /// What one group made and lost, on every executor: (produced, dropped).
-    pub fn group(&self, id: GroupId) -> (u64, u64) {
-        let of = |groups: &Table<GroupCounters>| {
-            groups.get(id.index()).map_or((0, 0), |group| (group.produced.get(), group.dropped.get()))
-        };
-        self.groups.iter().map(of).fold((0, 0), |(produced, dropped), (p, d)| (produced + p, dropped + d))
+        let groups = self.groups.iter().flat_map(|groups| groups.regions().map(region_of));
+        self.links.regions().map(region_of).chain(self.scans.regions().map(region_of)).chain(groups)
     }
 
     /// Samples made so far, of all executors.

@@ -10,7 +10,7 @@
 
 use std::sync::OnceLock;
 
-use super::pages::Pages;
+use super::pages::{Pages, region_of};
 use super::sync::{AtomicU64, IMAGE_PAGE_SLOTS, IMAGE_TAGS_MAX, Ordering, READ_TRIES_MAX, fence};
 
 /// The latest reading of one tag.
@@ -78,8 +78,8 @@ impl Image {
 
     /// Every stretch of memory that an executor may touch: address and bytes.
     pub fn regions(&self) -> impl Iterator<Item = (*const u8, usize)> {
-        let longs = self.slots.regions().flatten().filter_map(|slot| slot.long.get().map(|long| bytes_of(long)));
-        self.slots.regions().map(bytes_of).chain(longs)
+        let longs = self.slots.regions().flatten().filter_map(|slot| slot.long.get().map(|long| region_of(long)));
+        self.slots.regions().map(region_of).chain(longs)
     }
 
     /// Writes a reading. Only the tag's executor may call it.
@@ -153,10 +153,6 @@ impl Image {
 
 fn long_of(slot: &Slot) -> &[AtomicU64] {
     slot.long.get().map_or(&[], |long| &**long)
-}
-
-fn bytes_of<T>(slice: &[T]) -> (*const u8, usize) {
-    (slice.as_ptr().cast(), size_of_val(slice))
 }
 
 #[cfg(test)]

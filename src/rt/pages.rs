@@ -48,6 +48,11 @@ impl<T, const PAGE: usize> Index<usize> for Pages<T, PAGE> {
     }
 }
 
+/// Where a slice lies in memory: address and bytes.
+pub fn region_of<T>(slice: &[T]) -> (*const u8, usize) {
+    (slice.as_ptr().cast(), size_of_val(slice))
+}
+
 #[cold]
 fn missing(at: usize) -> ! {
     panic!("number {at} was not made")

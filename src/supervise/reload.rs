@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use super::gateway::{Gateway, dictionary};
-use super::watch::Watch;
+use super::watch::{Found, Watch};
 use crate::config::{Config, Loaded};
 use crate::hub::{self, NextRing};
 use crate::limits::{IDS_REST, RELOAD_POLL};
@@ -92,7 +92,7 @@ impl Gateway {
             return;
         }
         let found = self.reload.watch.as_ref().and_then(Watch::found);
-        match found.or_else(|| self.reload.waiting.take().map(Ok)) {
+        match newest(found, &mut self.reload.waiting) {
             None => {}
             Some(Err(diagnostics)) => self.refuse(diagnostics),
             // While the journal takes nothing, every change would leave a ring of samples behind.
@@ -194,6 +194,13 @@ impl Gateway {
     }
 }
 
+/// What is to be done next. What was found last stands in place of what still waits: that is no longer what the files
+/// say.
+fn newest(found: Option<Found>, waiting: &mut Option<Loaded>) -> Option<Found> {
+    let waited = waiting.take();
+    found.or(waited.map(Ok))
+}
+
 /// Whether a new plan is the old one.
 fn same(old: &Plan, new: &Plan) -> bool {
     let releases = |plan: &Plan| plan.executors.iter().map(|e| e.releases.clone()).collect::<Vec<_>>();
@@ -214,4 +221,30 @@ fn summary(old: &Plan, new: &Plan, changes: &[(LinkId, Change)]) -> String {
         new.tags.len(),
         new.links.len()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::load_parts;
+
+    fn gateway(id: &str) -> Found {
+        load_parts(("fieldbeat.toml", &format!("[gateway]\nid = \"{id}\"\n")), &[("tags/a.json", TAGS)])
+    }
+
+    const TAGS: &str = r#"{"links":[{"name":"l","protocol":"modbus_tcp","host":"127.0.0.1"}],
+        "tags":[{"name":"t","address":"l:1:3:40001:1","data_type":"uint16","scan_rate_ms":100}]}"#;
+
+    #[test]
+    fn what_waits_is_never_adopted_after_what_was_found_later() {
+        let mut waiting = gateway("old").ok();
+        let next = newest(Some(gateway("new")), &mut waiting).unwrap().unwrap();
+        assert_eq!((next.config.gateway.id.as_str(), &waiting), ("new", &None));
+        // Files that are wrong by now: what was right before them is not what they say, either.
+        waiting = gateway("old").ok();
+        let wrong = load_parts(("fieldbeat.toml", ""), &[]);
+        assert!(newest(Some(wrong), &mut waiting).unwrap().is_err() && waiting.is_none());
+        waiting = gateway("old").ok();
+        assert!(newest(None, &mut waiting).unwrap().is_ok() && newest(None, &mut waiting).is_none());
+    }
 }

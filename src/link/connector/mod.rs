@@ -87,13 +87,7 @@ pub struct Gone;
 /// A running connector. Stops and closes everything when told and joined.
 pub struct Connector {
     thread: JoinHandle<()>,
-    commands: Sender<Told>,
-}
-
-enum Told {
-    Do(Command),
-    /// Answered when all that was told before is done.
-    Flush(Sender<()>),
+    commands: Sender<Command>,
 }
 
 impl Target {
@@ -157,17 +151,7 @@ impl Connector {
     /// # Errors
     /// When its thread has ended.
     pub fn tell(&self, command: Command) -> Result<(), Gone> {
-        self.commands.send(Told::Do(command)).map_err(|_| Gone)
-    }
-
-    /// Waits until all that was told so far is done: no connection that it forbids is handed out any more.
-    ///
-    /// # Errors
-    /// When its thread has ended, or stops.
-    pub fn flush(&self) -> Result<(), Gone> {
-        let (done, is_done) = bounded(1);
-        self.commands.send(Told::Flush(done)).map_err(|_| Gone)?;
-        is_done.recv().map_err(|_| Gone)
+        self.commands.send(command).map_err(|_| Gone)
     }
 
     /// Waits for its end; the executors must have been told to stop. A name that is still being resolved, or a
@@ -177,20 +161,9 @@ impl Connector {
     }
 }
 
-fn run(mut steps: Steps<Crew>, commands: &Receiver<Told>, stop: &AtomicBool) {
-    let mut flushed = Vec::new();
+fn run(mut steps: Steps<Crew>, commands: &Receiver<Command>, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
-        let told = commands.try_iter().filter_map(|told| match told {
-            Told::Do(command) => Some(command),
-            Told::Flush(done) => {
-                flushed.push(done);
-                None
-            }
-        });
-        let due = steps.step(monotonic_now(), told);
-        for done in flushed.drain(..) {
-            let _ = done.send(());
-        }
+        let due = steps.step(monotonic_now(), commands.try_iter());
         let pause = due.since(monotonic_now()).min(CONNECT_POLL);
         let mut woken = Select::new();
         woken.recv(commands);
@@ -199,8 +172,6 @@ fn run(mut steps: Steps<Crew>, commands: &Receiver<Told>, stop: &AtomicBool) {
     }
     // The executors give back what they hold, then drop their ends.
     while !steps.end() {
-        // Whoever waits for a flush is let go.
-        commands.try_iter().for_each(drop);
         thread::sleep(Duration::from_millis(2));
     }
 }

@@ -1,5 +1,7 @@
 //! Requests waiting for the wire: first in, first out within a scan, and the faster scan first.
 
+use crate::rt::region_of;
+
 /// Fixed rings, one a scan. A request stands in it at most once, so it never overflows.
 pub struct Queue {
     scans: Box<[Ring]>,
@@ -21,9 +23,7 @@ impl Queue {
 
     /// Every stretch of memory it uses: address and bytes.
     pub fn regions(&self) -> impl Iterator<Item = (*const u8, usize)> {
-        let rings = (self.scans.as_ptr().cast(), size_of_val(&*self.scans));
-        let items = self.scans.iter().map(|ring| (ring.items.as_ptr().cast(), size_of_val(&*ring.items)));
-        std::iter::once(rings).chain(items)
+        std::iter::once(region_of(&self.scans)).chain(self.scans.iter().map(|ring| region_of(&ring.items)))
     }
 
     pub fn push(&mut self, scan: usize, request: u32) {

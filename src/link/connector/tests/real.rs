@@ -71,8 +71,7 @@ fn a_running_connector_takes_links_moves_them_and_lets_them_go() {
     handed(&mut side, 3);
 
     connector.tell(Command::Remove { link }).unwrap();
-    connector.flush().unwrap();
-    assert!(notes.lock().unwrap().is_empty(), "what was told before the flush is done");
+    until("what was told is done", || notes.lock().unwrap().is_empty().then_some(()));
     assert!(!is_closed(&at_second));
     side.give_back(link, CloseReason::Removed);
     until("the last connection is closed", || is_closed(&at_second).then_some(()));
@@ -84,7 +83,7 @@ fn a_running_connector_takes_links_moves_them_and_lets_them_go() {
     let in_ring = accepted(&second);
     until("it is in the ring", || (side.connected.slots() == 1).then_some(()));
     stop.store(true, Ordering::Relaxed);
-    until("a connector that stops lets go of who waits", || connector.flush().err());
+    thread::sleep(Duration::from_millis(100));
     assert!(!is_closed(&in_ring), "the executor is still there");
     drop(side);
     connector.join();

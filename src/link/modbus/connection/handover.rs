@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::{ModbusLink, RequestState, Sweep, UNWANTED};
 use crate::config::Table;
 use crate::plan::{LinkProtocolPlan, ModbusPlan, Plan, ScanId};
-use crate::rt::{Floor, Report, RequestResult, World};
+use crate::rt::{Floor, Report, RequestResult, World, region_of};
 use crate::tag::{LinkId, Status, UnitId};
 
 /// Which parts of two plans of one link are the same; made outside the floor.
@@ -26,10 +26,7 @@ fn asked(plan: &ModbusPlan) -> impl Iterator<Item = Asked> {
 
 impl Handover {
     pub fn regions(&self) -> [(*const u8, usize); 2] {
-        [
-            (self.units.as_ptr().cast(), size_of_val(&*self.units)),
-            (self.requests.as_ptr().cast(), size_of_val(&*self.requests)),
-        ]
+        [region_of(&self.units), region_of(&self.requests)]
     }
 
     fn new(old: &ModbusPlan, new: &ModbusPlan) -> Handover {

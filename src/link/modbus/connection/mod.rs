@@ -20,7 +20,7 @@ use super::queue::Queue;
 use super::unit::Unit;
 use crate::limits::{MODBUS_ADU_BYTES_MAX, MODBUS_PIPELINE_MAX, SILENT_AFTER_TIMEOUTS};
 use crate::plan::{LinkPlan, LinkProtocolPlan, ModbusPlan, Plan, ScanId};
-use crate::rt::{CloseReason, Conn, Floor, Io, Link, LinkState, ScanRelease, World};
+use crate::rt::{CloseReason, Conn, Floor, Io, Link, LinkState, ScanRelease, World, region_of};
 use crate::tag::{LinkId, Nanos, Status};
 
 /// Room for the replies to all that may be in flight.
@@ -181,21 +181,18 @@ impl ModbusLink {
 
     /// Every stretch of memory that its executor may touch: address and bytes.
     pub fn regions(&self) -> impl Iterator<Item = (*const u8, usize)> {
-        fn bytes_of<T>(slice: &[T]) -> (*const u8, usize) {
-            (slice.as_ptr().cast(), size_of_val(slice))
-        }
-        let receive = self.receive.as_deref().map(|buffer| bytes_of(buffer));
+        let receive = self.receive.as_deref().map(|buffer| region_of(buffer));
         [
-            bytes_of(std::slice::from_ref(self)),
-            bytes_of(std::slice::from_ref(&*self.plan)),
-            bytes_of(&self.plan.units),
-            bytes_of(&self.plan.requests),
-            bytes_of(&self.plan.decodes),
-            bytes_of(&self.frames),
-            bytes_of(&self.units),
-            bytes_of(&self.requests),
-            bytes_of(&self.scans),
-            bytes_of(&self.long),
+            region_of(std::slice::from_ref(self)),
+            region_of(std::slice::from_ref(&*self.plan)),
+            region_of(&self.plan.units),
+            region_of(&self.plan.requests),
+            region_of(&self.plan.decodes),
+            region_of(&self.frames),
+            region_of(&self.units),
+            region_of(&self.requests),
+            region_of(&self.scans),
+            region_of(&self.long),
         ]
         .into_iter()
         .chain(receive)
