@@ -2,3 +2,4 @@
 
 pub mod connector;
 pub mod modbus;
+pub mod write;

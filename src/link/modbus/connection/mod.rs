@@ -16,6 +16,7 @@ use handover::Handover;
 use line::Line;
 
 use super::frame;
+use super::pdu::Pdu;
 use super::queue::Queue;
 use super::unit::Unit;
 use crate::limits::{MODBUS_ADU_BYTES_MAX, MODBUS_PIPELINE_MAX, SILENT_AFTER_TIMEOUTS};
@@ -131,11 +132,12 @@ impl ModbusLink {
             .requests
             .iter()
             .map(|r| {
-                let (unit, function) = (modbus.units[usize::from(r.unit)].0, r.table.read_function());
-                match &line {
-                    Some(line) => line.framing().read_request(unit, function, r.first, r.count),
-                    None => frame::Request::of(&frame::read_request(unit, function, r.first, r.count)),
-                }
+                let unit = modbus.units[usize::from(r.unit)].0;
+                let pdu = Pdu::read(r.table, r.first, r.count);
+                frame::Request::new(|out| match &line {
+                    Some(line) => line.framing().request(unit, pdu.bytes(), out),
+                    None => frame::request(unit, pdu.bytes(), out),
+                })
             })
             .collect();
         let mut scans: Vec<Scan> = plan
