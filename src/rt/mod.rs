@@ -13,7 +13,6 @@ mod sink;
 mod sync;
 pub mod thread;
 mod world;
-pub mod write;
 
 pub use adoption::{Adoption, LinkChange};
 pub use counters::{Count, Counters, ExecutorCounters, GroupCounters, LinkCounters, LinkState, ScanCounters};
@@ -25,4 +24,3 @@ pub use pages::region_of;
 pub use report::{Report, RequestResult};
 pub use sink::{Frame, Sink};
 pub use world::{Conn, Io, Ready, World};
-pub use write::{WriteAnswer, WriteOrder, WriteOutcome, WritePayload};
