@@ -97,7 +97,19 @@ impl std::error::Error for WriteFault {}
 pub fn encode(plan: &Plan, tag: TagId, value: &Value) -> Result<Encoded, WriteFault> {
     let link = plan.tags.get(tag).ok_or(WriteFault::NotWritable)?.link;
     let protocol = &plan.links.get(link).ok_or(WriteFault::NotWritable)?.protocol;
-    let LinkProtocolPlan::Modbus(plan) = protocol;
-    let (slot, payload) = modbus::encode(plan, tag, value)?;
+    let (slot, payload) = match protocol {
+        LinkProtocolPlan::Modbus(plan) => modbus::encode(plan, tag, value)?,
+        LinkProtocolPlan::Can(_) | LinkProtocolPlan::CanOpen(_) | LinkProtocolPlan::Bus(_) => {
+            return Err(WriteFault::NotWritable);
+        }
+    };
     Ok(Encoded { link, slot, payload })
+}
+
+/// What was read back of `tag`, as an engineering value; `None`: it is no value of the tag's type.
+pub fn decode(plan: &Plan, tag: TagId, back: &WritePayload) -> Option<Value> {
+    match &plan.links.get(plan.tags.get(tag)?.link)?.protocol {
+        LinkProtocolPlan::Modbus(plan) => modbus::decode_back(plan, tag, back.bytes()),
+        LinkProtocolPlan::Can(_) | LinkProtocolPlan::CanOpen(_) | LinkProtocolPlan::Bus(_) => None,
+    }
 }

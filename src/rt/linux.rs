@@ -135,6 +135,15 @@ impl World for LinuxWorld {
         LinuxWorld::io(n)
     }
 
+    fn unsent(&mut self, conn: Conn) -> usize {
+        let mut bytes: libc::c_int = 0;
+        // Of TCP what the peer has not acknowledged (SIOCOUTQ, tcp(7)), of a serial port what has not left it
+        // (tty_ioctl(2)): the same number.
+        // SAFETY: the number lives through the call; a descriptor that has no such count is an error, not undefined.
+        let told = unsafe { libc::ioctl(conn.0, libc::TIOCOUTQ, &raw mut bytes) } == 0;
+        if told { bytes.max(0) as usize } else { 0 }
+    }
+
     fn set_rts(&mut self, conn: Conn, high: bool) {
         let rts = libc::TIOCM_RTS;
         let request = if high { libc::TIOCMBIS } else { libc::TIOCMBIC };

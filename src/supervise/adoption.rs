@@ -3,19 +3,22 @@
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::floor::{Floor, prefaulted_ring, ring_slots};
+use super::writes;
+use crate::link::FieldLink;
 use crate::link::connector::{Command, Target};
-use crate::link::modbus::ModbusLink;
 use crate::plan::{self, Change, Plan};
 use crate::rt::{Adoption, Image, LinkChange, thread as rt_thread};
 use crate::tag::{ExecutorId, LinkId, Sample, Status};
 
-type Message = Box<Adoption<ModbusLink>>;
+type Message = Box<Adoption<FieldLink>>;
 
 /// The ends of the rings through which plans go to one executor and come back.
 pub struct Ends {
     adoptions: Producer<Message>,
     adopted: Consumer<Message>,
     is_waiting: bool,
+    /// It has adopted a plan that others may still have to adopt.
+    has_changed: bool,
 }
 
 impl Ends {
@@ -24,7 +27,7 @@ impl Ends {
         // One is under way at a time.
         let (adoptions, to_executor) = RingBuffer::new(1);
         let (from_executor, adopted) = RingBuffer::new(1);
-        (Ends { adoptions, adopted, is_waiting: false }, to_executor, from_executor)
+        (Ends { adoptions, adopted, is_waiting: false, has_changed: false }, to_executor, from_executor)
     }
 }
 
@@ -67,23 +70,37 @@ impl Floor {
             let adoption = Box::new(Adoption::new(id, old, new, links, ring));
             if self.memory_is_locked {
                 adoption.regions().for_each(rt_thread::lock_region);
-                adoption.links().flat_map(ModbusLink::regions).for_each(rt_thread::lock_region);
+                adoption.links().flat_map(FieldLink::regions).for_each(rt_thread::lock_region);
             }
             next_ring(id, samples);
             let pushed = self.ends[at].adoptions.push(adoption);
             debug_assert!(pushed.is_ok(), "the change before has not ended");
             self.ends[at].is_waiting = true;
         }
+        self.next_executors_of_links = Some(writes::executors_of(new));
         changes
     }
 
     /// Whether every executor has adopted what it was given; what that replaced is freed here. An executor that
-    /// runs adopts within [`crate::limits::ADOPTION_PATIENCE`] and a little.
+    /// runs adopts within [`crate::limits::ADOPTION_PATIENCE`] and a little. From then on, writes are for the new plan.
     pub fn has_adopted(&mut self) -> bool {
         for end in &mut self.ends {
-            end.is_waiting &= end.adopted.pop().is_err();
+            if end.is_waiting && end.adopted.pop().is_ok() {
+                (end.is_waiting, end.has_changed) = (false, true);
+            }
         }
-        self.ends.iter().all(|end| !end.is_waiting)
+        if self.ends.iter().any(|end| end.is_waiting) {
+            return false;
+        }
+        for (end, writes) in self.ends.iter_mut().zip(&mut self.writes) {
+            if std::mem::take(&mut end.has_changed) {
+                writes.has_adopted();
+            }
+        }
+        if let Some(executors) = self.next_executors_of_links.take() {
+            self.executors_of_links = executors;
+        }
+        true
     }
 
     /// Before the executors know: a connection that one of them gives back for it is then understood.
@@ -107,10 +124,10 @@ impl Floor {
     }
 }
 
-fn link_change(id: LinkId, change: Change, target: u32, old: &Plan, new: &Plan) -> LinkChange<ModbusLink> {
+fn link_change(id: LinkId, change: Change, target: u32, old: &Plan, new: &Plan) -> LinkChange<FieldLink> {
     let link = match change {
-        Change::Work => Some(ModbusLink::following(id, new, old)),
-        Change::Target | Change::New => Some(ModbusLink::new(id, new)),
+        Change::Work => Some(FieldLink::following(id, new, old)),
+        Change::Target | Change::New => Some(FieldLink::new(id, new)),
         Change::Gone => None,
     };
     LinkChange { id, link: link.map(Box::new), takes_over: change == Change::Work, target }

@@ -12,18 +12,18 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rtrb::{Consumer, Producer, RingBuffer};
 
-use super::adoption;
+use super::{adoption, writes};
 use crate::config::Guard;
 use crate::limits;
+use crate::link::FieldLink;
 use crate::link::connector::{Connector, ExecutorPort, LinkNotes};
-use crate::link::modbus::ModbusLink;
 use crate::plan::{ExecutorPlan, Plan};
 use crate::rt::thread::{self as rt_thread, Missing};
 use crate::rt::{
     Clock, Closed, Connected, Counters, Executor, Image, LinuxWorld, Report, Sink, Wiring, monotonic_now,
     thread_cpu_time,
 };
-use crate::tag::{ExecutorId, Nanos, Sample};
+use crate::tag::{ById, ExecutorId, LinkId, Nanos, Sample};
 
 /// Reports that may wait for the statistics: a second of a busy executor.
 const REPORT_SLOTS: usize = 1 << 14;
@@ -39,7 +39,7 @@ pub enum Scheduling {
     Ordinary,
 }
 
-type LinuxExecutor = Executor<LinuxWorld, ModbusLink>;
+type LinuxExecutor = Executor<LinuxWorld, FieldLink>;
 
 /// The floor, parked.
 pub struct Prepared {
@@ -65,6 +65,11 @@ pub struct Floor {
     pub guards: Vec<Nanos>,
     /// By executor.
     pub(super) ends: Vec<adoption::Ends>,
+    /// By executor.
+    pub(super) writes: Vec<writes::Ends>,
+    pub(super) executors_of_links: ById<LinkId, ExecutorId>,
+    /// Of a plan that executors have yet to adopt.
+    pub(super) next_executors_of_links: Option<ById<LinkId, ExecutorId>>,
     /// What is added to the floor is to be locked, too.
     pub memory_is_locked: bool,
     threads: Vec<JoinHandle<()>>,
@@ -90,6 +95,9 @@ pub fn prepare(plan: Arc<Plan>, scheduling: Scheduling) -> io::Result<Prepared> 
         missing: Vec::new(),
         guards: Vec::new(),
         ends: Vec::new(),
+        writes: Vec::new(),
+        executors_of_links: writes::executors_of(&plan),
+        next_executors_of_links: None,
         memory_is_locked: false,
         threads: Vec::new(),
         connector: None,
@@ -168,7 +176,7 @@ impl Floor {
         plan_of_executor: &ExecutorPlan,
         plan: &Plan,
     ) -> io::Result<(LinuxExecutor, ExecutorPort)> {
-        let links: Vec<ModbusLink> = plan_of_executor.links.iter().map(|link| ModbusLink::new(*link, plan)).collect();
+        let links: Vec<FieldLink> = plan_of_executor.links.iter().map(|link| FieldLink::new(*link, plan)).collect();
         let (samples, ring) = prefaulted_ring(ring_slots(plan_of_executor), false);
         let (reports, report_ring) = RingBuffer::new(REPORT_SLOTS);
         // A link has one connection at a time, and there are no more links than this, so it never fills.
@@ -176,6 +184,8 @@ impl Floor {
         let (connected_in, connected) = RingBuffer::<Connected>::new(connections);
         let (closed, closed_out) = RingBuffer::<Closed>::new(connections);
         let (ends, adoptions, adopted) = adoption::Ends::new();
+        let (writes, orders, answers) = writes::Ends::new();
+        self.writes.push(writes);
         self.rings.push(ring);
         self.reports.push(report_ring);
         self.ends.push(ends);
@@ -188,6 +198,8 @@ impl Floor {
             closed,
             adoptions,
             adopted,
+            orders,
+            answers,
             counters: self.counters.clone(),
             stop: self.stop.clone(),
         };

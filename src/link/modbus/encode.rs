@@ -1,21 +1,52 @@
 //! Values → the bytes of a write: what `decode` reads, turned round. Done off the floor; every register and bit is
 //! decided here. A value that does not fit is refused, never cut or wrapped.
 
-use super::decode::reordered;
+use super::decode::{self, BlockBytes, reordered};
 use crate::config::FieldType;
-use crate::limits::WRITE_BYTES_MAX;
+use crate::limits::{ARRAY_ELEMENTS_MAX, MODBUS_WRITE_BITS_MAX, WRITE_BYTES_MAX};
 use crate::link::write::WriteFault;
-use crate::plan::Decode;
-use crate::tag::{ScalarType, Value, ValueType};
+use crate::plan::{Decode, ModbusPlan, ModbusWrite};
+use crate::rt::WritePayload;
+use crate::tag::{ScalarType, TagId, Value, ValueType};
+
+/// The place of a tag's write in the plan, and the value's bytes.
+///
+/// # Errors
+/// What is wrong with the value, or that the tag can't be written.
+pub fn encode(plan: &ModbusPlan, tag: TagId, value: &Value) -> Result<(u32, WritePayload), WriteFault> {
+    let (slot, write) = write_of(plan, tag).ok_or(WriteFault::NotWritable)?;
+    let mut bytes = [0; WRITE_BYTES_MAX];
+    let len = value_bytes(&write.place, value, &mut bytes)?;
+    let payload = WritePayload::new(&bytes[..len]).ok_or(WriteFault::NotWritable)?;
+    Ok((slot, payload))
+}
+
+/// What was read back of a tag, as an engineering value; `None`: it is no value of the tag's type.
+pub fn decode_back(plan: &ModbusPlan, tag: TagId, back: &[u8]) -> Option<Value> {
+    let (_, write) = write_of(plan, tag)?;
+    let block = BlockBytes { bytes: back, first: write.place.first };
+    if let ValueType::Scalar(ty) = write.place.ty {
+        return Some(Value::from_bits(ty, decode::scalar(&write.place, block).ok()?));
+    }
+    let mut out = [0; LONG_BYTES_MAX];
+    let len = decode::long(&write.place, block, &mut out).ok()?;
+    Value::from_long(write.place.ty.code(), out.get(..len)?)
+}
+
+/// Eight bytes an element.
+const LONG_BYTES_MAX: usize = 8 * MODBUS_WRITE_BITS_MAX as usize;
+const _: () = assert!(ARRAY_ELEMENTS_MAX <= MODBUS_WRITE_BITS_MAX);
+
+fn write_of(plan: &ModbusPlan, tag: TagId) -> Option<(u32, &ModbusWrite)> {
+    let at = plan.writes.binary_search_by_key(&tag, |write| write.place.tag).ok()?;
+    Some((at as u32, plan.writes.get(at)?))
+}
 
 /// The bytes that a write's payload has, in `out`; how many they are.
 ///
 /// Registers lie as on the wire, bits are packed from the least significant up. One bit of a register is a mask as
 /// function 22 has it: the AND mask, then the OR mask.
-///
-/// # Errors
-/// What is wrong with the value.
-pub fn encode(place: &Decode, value: &Value, out: &mut [u8; WRITE_BYTES_MAX]) -> Result<usize, WriteFault> {
+fn value_bytes(place: &Decode, value: &Value, out: &mut [u8; WRITE_BYTES_MAX]) -> Result<usize, WriteFault> {
     match (place.ty, value) {
         (ValueType::Text { .. }, Value::Text(text)) => write_text(place, text, out),
         (ValueType::Array { of, len }, Value::Array(values)) => {
@@ -136,11 +167,9 @@ impl Range {
             FieldType::Int64 => (i64::MIN.into(), i64::MAX.into()),
             FieldType::Uint64 => (0, u64::MAX.into()),
             FieldType::Bcd { registers } => (0, 10i128.pow(4 * u32::from(registers.min(4))) - 1),
-            FieldType::Bit
-            | FieldType::RegisterBit(_)
-            | FieldType::Float32
-            | FieldType::Float64
-            | FieldType::Text => return None,
+            FieldType::Bit | FieldType::RegisterBit(_) | FieldType::Float32 | FieldType::Float64 | FieldType::Text => {
+                return None;
+            }
         };
         Some(Range { min, max })
     }
@@ -162,7 +191,8 @@ impl Range {
             };
             return WriteFault::Range { min: value(self.min), max: value(self.max) };
         }
-        WriteFault::Range { min: engineering(place, self.min as f64), max: engineering(place, self.max as f64) }.in_order()
+        WriteFault::Range { min: engineering(place, self.min as f64), max: engineering(place, self.max as f64) }
+            .in_order()
     }
 }
 
@@ -206,8 +236,6 @@ fn write_text(place: &Decode, text: &str, out: &mut [u8; WRITE_BYTES_MAX]) -> Re
 mod tests {
     use super::*;
     use crate::config::WordOrder;
-    use crate::link::modbus::decode::{self, BlockBytes};
-    use crate::tag::TagId;
     use proptest::prelude::*;
 
     const ORDERS: [WordOrder; 4] = [WordOrder::Abcd, WordOrder::Dcba, WordOrder::Badc, WordOrder::Cdab];
@@ -229,7 +257,7 @@ mod tests {
 
     fn bytes(place: &Decode, value: &Value) -> Result<Vec<u8>, WriteFault> {
         let mut out = [0; WRITE_BYTES_MAX];
-        encode(place, value, &mut out).map(|n| out[..n].to_vec())
+        value_bytes(place, value, &mut out).map(|n| out[..n].to_vec())
     }
 
     /// What a device that took these bytes is read as.
@@ -271,7 +299,9 @@ mod tests {
         assert_eq!(masks(15, WordOrder::Abcd, false), [0x7F, 0xFF, 0x00, 0x00]);
         assert_eq!(masks(0, WordOrder::Badc, true), [0xFE, 0xFF, 0x01, 0x00]);
         // (Current AND mask) OR (OR mask AND NOT AND mask): the rest of the register stays.
-        for (order, bit, on) in ORDERS.into_iter().flat_map(|o| (0..16).flat_map(move |b| [(o, b, true), (o, b, false)])) {
+        for (order, bit, on) in
+            ORDERS.into_iter().flat_map(|o| (0..16).flat_map(move |b| [(o, b, true), (o, b, false)]))
+        {
             let masks = masks(bit, order, on);
             let [and, or] = [[masks[0], masks[1]], [masks[2], masks[3]]].map(u16::from_be_bytes);
             let before = 0xA53C_u16;
@@ -294,11 +324,23 @@ mod tests {
         for (field, too_little, min, max, too_much) in [
             (Int16, Value::Int(-32_769), Value::Int(-32_768), Value::Int(32_767), Value::Int(32_768)),
             (Uint16, Value::Int(-1), Value::Int(0), Value::Int(65_535), Value::Uint(65_536)),
-            (Int32, Value::Int(-2_147_483_649), Value::Int(-2_147_483_648), Value::Int(2_147_483_647), Value::Uint(1 << 31)),
+            (
+                Int32,
+                Value::Int(-2_147_483_649),
+                Value::Int(-2_147_483_648),
+                Value::Int(2_147_483_647),
+                Value::Uint(1 << 31),
+            ),
             (Uint32, Value::Int(-1), Value::Int(0), Value::Int(4_294_967_295), Value::Uint(1 << 32)),
             (Uint64, Value::Int(-1), Value::Int(0), Value::Uint(u64::MAX), Value::Int(i64::MIN)),
             (Bcd { registers: 1 }, Value::Int(-1), Value::Int(0), Value::Int(9_999), Value::Uint(10_000)),
-            (Bcd { registers: 4 }, Value::Int(-1), Value::Int(0), Value::Int(9_999_999_999_999_999), Value::Uint(u64::MAX)),
+            (
+                Bcd { registers: 4 },
+                Value::Int(-1),
+                Value::Int(0),
+                Value::Int(9_999_999_999_999_999),
+                Value::Uint(u64::MAX),
+            ),
         ] {
             refused(plain(field), too_little, min.clone(), max.clone());
             refused(plain(field), too_much, min.clone(), max.clone());
@@ -377,11 +419,13 @@ mod tests {
             FieldType::Uint32 => any::<u32>().prop_map(|v| Value::Uint(v.into())).boxed(),
             FieldType::Int64 => any::<i64>().prop_map(Value::Int).boxed(),
             FieldType::Uint64 => any::<u64>().prop_map(Value::Uint).boxed(),
-            FieldType::Float32 => any::<f32>().prop_map(|v| Value::Float32(if v.is_finite() { v } else { 0.5 })).boxed(),
-            FieldType::Float64 => any::<f64>().prop_map(|v| Value::Float64(if v.is_finite() { v } else { 0.5 })).boxed(),
-            FieldType::Bcd { registers } => {
-                (0..10u64.pow(4 * u32::from(registers))).prop_map(Value::Uint).boxed()
+            FieldType::Float32 => {
+                any::<f32>().prop_map(|v| Value::Float32(if v.is_finite() { v } else { 0.5 })).boxed()
             }
+            FieldType::Float64 => {
+                any::<f64>().prop_map(|v| Value::Float64(if v.is_finite() { v } else { 0.5 })).boxed()
+            }
+            FieldType::Bcd { registers } => (0..10u64.pow(4 * u32::from(registers))).prop_map(Value::Uint).boxed(),
             FieldType::Text => "[a-zäß ]{0,5}".prop_map(Value::Text).boxed(),
         }
     }

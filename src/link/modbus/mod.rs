@@ -21,4 +21,5 @@ mod rtu;
 mod unit;
 
 pub use connection::ModbusLink;
+pub use encode::{decode_back, encode};
 pub use rtu::crc16;

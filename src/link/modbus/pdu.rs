@@ -232,10 +232,10 @@ mod tests {
     fn served(pdu: &[u8], context: &mut ModbusStorageFull) -> Result<Vec<u8>, u8> {
         let mut request = vec![0, 1, 0, 0, 0, pdu.len() as u8 + 1, 1];
         request.extend_from_slice(pdu);
-        let mut buffer = [0; 256];
+        let mut buffer = [0; 260];
         buffer[..request.len()].copy_from_slice(&request);
         let mut reply = Vec::new();
-        let mut frame = ModbusFrame::new(1, &buffer, ModbusProto::TcpUdp, &mut reply);
+        let mut frame = ModbusFrame::new(1, &buffer[..request.len()], ModbusProto::TcpUdp, &mut reply);
         frame.parse().unwrap();
         if frame.processing_required {
             frame.process_write(context).unwrap();
@@ -243,6 +243,10 @@ mod tests {
         frame.finalize_response().unwrap();
         let reply = reply[7..].to_vec();
         if reply[0] & 0x80 != 0 { Err(reply[1]) } else { Ok(reply) }
+    }
+
+    fn is_taken(request: &Pdu, context: &mut ModbusStorageFull) -> bool {
+        reply(&served(request.bytes(), context).unwrap(), request) == Reply::Good(&[])
     }
 
     proptest! {
@@ -255,18 +259,18 @@ mod tests {
             let mut packed = vec![0; coils.len().div_ceil(8)];
             coils.iter().enumerate().for_each(|(i, on)| packed[i / 8] |= u8::from(*on) << (i % 8));
             let one = Pdu::write(Function::WriteRegister, first, 1, &bytes[..2]).unwrap();
-            prop_assert_eq!(reply(&served(one.bytes(), &mut context).unwrap(), &one), Reply::Good(&[]));
+            prop_assert!(is_taken(&one, &mut context));
             prop_assert_eq!(context.get_holding(first).unwrap(), registers[0]);
             let all = Pdu::write(Function::WriteRegisters, first, registers.len() as u16, &bytes).unwrap();
-            prop_assert_eq!(reply(&served(all.bytes(), &mut context).unwrap(), &all), Reply::Good(&[]));
+            prop_assert!(is_taken(&all, &mut context));
             for (at, register) in registers.iter().enumerate() {
                 prop_assert_eq!(context.get_holding(first + at as u16).unwrap(), *register);
             }
             let one = Pdu::write(Function::WriteCoil, first, 1, &[u8::from(coils[0])]).unwrap();
-            prop_assert_eq!(reply(&served(one.bytes(), &mut context).unwrap(), &one), Reply::Good(&[]));
+            prop_assert!(is_taken(&one, &mut context));
             prop_assert_eq!(context.get_coil(first).unwrap(), coils[0]);
             let all = Pdu::write(Function::WriteCoils, first % 8_000, coils.len() as u16, &packed).unwrap();
-            prop_assert_eq!(reply(&served(all.bytes(), &mut context).unwrap(), &all), Reply::Good(&[]));
+            prop_assert!(is_taken(&all, &mut context));
             for (at, on) in coils.iter().enumerate() {
                 prop_assert_eq!(context.get_coil(first % 8_000 + at as u16).unwrap(), *on);
             }

@@ -2,26 +2,28 @@
 //! refused addresses dealt with on their own.
 //!
 //! Over Modbus TCP, replies are matched by transaction id. On a serial line, and over TCP to a serial server, there is
-//! one request at a time and the line's silences are kept: see `line`.
+//! one request at a time and the line's silences are kept: see `line`. Writes go between the reads: see `write`.
 
 mod handover;
 mod line;
 mod trouble;
 mod wire;
+mod write;
 
 #[cfg(test)]
 mod tests;
 
 use handover::Handover;
 use line::Line;
+use write::Writes;
 
 use super::frame;
 use super::pdu::Pdu;
 use super::queue::Queue;
 use super::unit::Unit;
-use crate::limits::{MODBUS_ADU_BYTES_MAX, MODBUS_PIPELINE_MAX, SILENT_AFTER_TIMEOUTS};
-use crate::plan::{LinkPlan, LinkProtocolPlan, ModbusPlan, Plan, ScanId};
-use crate::rt::{CloseReason, Conn, Floor, Io, Link, LinkState, ScanRelease, World, region_of};
+use crate::limits::{ASCII_FRAME_BYTES_MAX, MODBUS_ADU_BYTES_MAX, MODBUS_PIPELINE_MAX, SILENT_AFTER_TIMEOUTS};
+use crate::plan::{LinkProtocolPlan, ModbusPlan, Plan, ScanId};
+use crate::rt::{CloseReason, Conn, Floor, Io, Link, LinkState, ScanRelease, World, WriteOrder, region_of};
 use crate::tag::{LinkId, Nanos, Status};
 
 /// Room for the replies to all that may be in flight.
@@ -40,6 +42,7 @@ pub struct ModbusLink {
     requests: Box<[Request]>,
     scans: Box<[Scan]>,
     queue: Queue,
+    writes: Writes,
     connection: Option<Connection>,
     /// Where frames carry no transaction id.
     line: Option<Line>,
@@ -65,23 +68,56 @@ pub struct ModbusLink {
 /// An open connection, and its last request.
 struct Connection {
     conn: Conn,
-    /// The last request.
-    request: frame::Request,
-    /// So much of it, at its end, the socket or port would not take yet.
-    unsent_len: usize,
+    out: Outgoing,
     /// Timeouts in a row, of any unit.
     quiet_timeouts: u32,
     /// Something was answered on it.
     answered: bool,
 }
 
-/// In place of a request: the plan has changed, and nobody wants the reply. The device still has the request.
-const UNWANTED: u32 = u32::MAX;
+/// The last request of a connection.
+struct Outgoing {
+    bytes: [u8; ASCII_FRAME_BYTES_MAX],
+    len: usize,
+    /// So much of it, at its end, the socket or port would not take yet.
+    unsent_len: usize,
+}
+
+impl Outgoing {
+    /// `fill` puts the bytes in their place and says how many they are.
+    fn fill(&mut self, fill: impl FnOnce(&mut [u8]) -> usize) {
+        self.len = fill(&mut self.bytes).min(ASCII_FRAME_BYTES_MAX);
+        self.unsent_len = self.len;
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+
+    /// Nothing of it has left.
+    fn is_untouched(&self) -> bool {
+        self.len > 0 && self.unsent_len == self.len
+    }
+
+    fn clear(&mut self) {
+        (self.len, self.unsent_len) = (0, 0);
+    }
+}
+
+/// Whose reply is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asks {
+    /// Of the plan's requests.
+    Read(u32),
+    /// The write whose turn it is.
+    Write,
+    /// Nobody wants it any more: the plan has changed, or a write's time is over. The device still has the request.
+    Nobody,
+}
 
 #[derive(Clone, Copy)]
 struct InFlight {
-    /// Or [`UNWANTED`].
-    request: u32,
+    asks: Asks,
     transaction: u16,
     nominal: Nanos,
     cycle: u32,
@@ -126,7 +162,9 @@ struct Sweep {
 impl ModbusLink {
     /// `plan` must have a link `id`; scans are served in the order of their periods.
     pub fn new(id: LinkId, plan: &Plan) -> ModbusLink {
-        let LinkPlan { protocol: LinkProtocolPlan::Modbus(modbus), .. } = &plan.links[id];
+        let LinkProtocolPlan::Modbus(modbus) = &plan.links[id].protocol else {
+            panic!("link {} is no Modbus link", id.0)
+        };
         let line = Line::new(modbus);
         let frames = modbus
             .requests
@@ -164,6 +202,7 @@ impl ModbusLink {
             frames,
             scans: scans.into_boxed_slice(),
             queue,
+            writes: Writes::new(modbus),
             connection: None,
             line,
             in_flight: [None; MODBUS_PIPELINE_MAX],
@@ -190,6 +229,7 @@ impl ModbusLink {
             region_of(&self.plan.units),
             region_of(&self.plan.requests),
             region_of(&self.plan.decodes),
+            region_of(&self.plan.writes),
             region_of(&self.frames),
             region_of(&self.units),
             region_of(&self.requests),
@@ -200,6 +240,7 @@ impl ModbusLink {
         .chain(receive)
         .chain(self.line.iter().map(Line::region))
         .chain(self.queue.regions())
+        .chain(self.writes.regions())
         .chain(self.handover.iter().flat_map(Handover::regions))
     }
 
@@ -315,7 +356,12 @@ impl<W: World> Link<W> for ModbusLink {
             None if self.lost_for_good_at == Nanos::ZERO => Nanos::NEVER,
             None => self.lost_for_good_at,
         };
-        self.in_flight.iter().flatten().map(|f| f.deadline).min().unwrap_or(Nanos::NEVER).min(other)
+        let overdue = self.in_flight.iter().flatten().map(|f| f.deadline).min().unwrap_or(Nanos::NEVER);
+        overdue.min(self.writes.deadline()).min(other)
+    }
+
+    fn is_punctual(&self) -> bool {
+        self.line.as_ref().is_some_and(Line::is_punctual)
     }
 
     fn expire(&mut self, now: Nanos, floor: &mut Floor<W>) {
@@ -331,6 +377,7 @@ impl<W: World> Link<W> for ModbusLink {
         }
         self.release_line(now, floor);
         self.time_out_one(now, floor);
+        self.expire_writes(now, floor);
         self.send(now, floor);
     }
 
@@ -341,8 +388,7 @@ impl<W: World> Link<W> for ModbusLink {
         }
         self.connection = Some(Connection {
             conn,
-            request: frame::Request::of(&[]),
-            unsent_len: 0,
+            out: Outgoing { bytes: [0; ASCII_FRAME_BYTES_MAX], len: 0, unsent_len: 0 },
             quiet_timeouts: 0,
             answered: false,
         });
@@ -355,6 +401,7 @@ impl<W: World> Link<W> for ModbusLink {
         for unit in &mut self.units {
             unit.reconnected(now);
         }
+        self.writes.opened();
         // It may be another device by now, or the same one with another program.
         for request in &mut self.requests {
             request.refused_until = Nanos::ZERO;
@@ -370,12 +417,19 @@ impl<W: World> Link<W> for ModbusLink {
         self.drop_connection(reason, now, floor);
     }
 
+    fn write(&mut self, order: &WriteOrder, now: Nanos, floor: &mut Floor<W>) {
+        self.take_order(order, now, floor);
+        self.send(now, floor);
+    }
+
     fn is_idle(&self) -> bool {
-        self.in_flight.iter().all(Option::is_none) && self.scans.iter().all(|scan| scan.open == 0)
+        self.in_flight.iter().all(Option::is_none)
+            && self.scans.iter().all(|scan| scan.open == 0)
+            && self.writes.is_idle()
     }
 
     fn take_over(&mut self, old: &mut ModbusLink, now: Nanos, floor: &mut Floor<W>) {
-        self.continue_from(old, floor);
+        self.continue_from(old, now, floor);
         self.send(now, floor);
     }
 }

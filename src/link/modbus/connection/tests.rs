@@ -13,7 +13,6 @@ mod line;
 #[path = "noise_tests.rs"]
 mod noise;
 
-use super::super::frame;
 use super::ModbusLink;
 use crate::config::*;
 use crate::plan::{self, Plan};
@@ -171,6 +170,7 @@ fn tag(link: usize, register: u16) -> TagConfig {
         offset: 0.0,
         unit: String::new(),
         description: String::new(),
+        write: None,
     }
 }
 
@@ -237,6 +237,8 @@ fn bench_of(modbus: &ModbusConfig, links: Vec<(Vec<TagConfig>, Script)>, stall: 
     let links = (0..plan.links.len()).map(|i| ModbusLink::new(LinkId(i as u16), &plan)).collect();
     let (adoptions, to_executor) = RingBuffer::new(1);
     let (from_executor, adopted) = RingBuffer::new(1);
+    let (_orders_in, orders) = RingBuffer::new(1);
+    let (answers_in, _answers) = RingBuffer::new(1);
     let wiring = Wiring {
         adoptions: to_executor,
         adopted: from_executor,
@@ -244,6 +246,8 @@ fn bench_of(modbus: &ModbusConfig, links: Vec<(Vec<TagConfig>, Script)>, stall: 
         reports: reports_in,
         connected: connected_out,
         closed: closed_in,
+        orders,
+        answers: answers_in,
         counters: counters.clone(),
         stop: Arc::new(AtomicBool::new(false)),
     };
@@ -498,7 +502,7 @@ fn what_was_given_up_is_not_usable_again_before_it_is_read() {
 fn a_request_is_twelve_bytes_and_its_account_closes() {
     let mut bench = bench(vec![(vec![5], good()), (vec![6], silent())], None);
     bench.run_ms(2_000);
-    assert!(bench.requests.borrow().iter().all(|(_, r)| r.len() == frame::READ_REQUEST_BYTES));
+    assert!(bench.requests.borrow().iter().all(|(_, r)| r.len() == 12));
     for link in [LinkId(0), LinkId(1)].map(|id| bench.counters.link(id)) {
         let ended = link.replies.get() + link.exceptions.get() + link.timeouts.get() + link.aborted.get();
         assert!(link.requests.get() - ended <= 1, "at most the one in flight is open");

@@ -9,8 +9,8 @@
 //! back, with nothing of this link in between: another master's change in that moment is lost. Likewise a unit that
 //! refuses function 5, 6 or 23 is asked by 15 or 16 from then on.
 
+use super::super::frame::{self, Shape};
 use super::super::pdu::{self, Function, Pdu, Reply};
-use super::super::unit::Unit;
 use super::{Asks, InFlight, ModbusLink};
 use crate::config::{FieldType, Table};
 use crate::limits::{BROADCAST_PAUSE, MODBUS_READ_WRITE_REGISTERS_MAX, MODBUS_WRITES_WAITING_MAX};
@@ -113,11 +113,6 @@ impl Writes {
         self.read_first = false;
     }
 
-    /// What is asked of whom by the write on the wire.
-    pub fn on_wire(&self) -> Option<(u32, &Pdu)> {
-        self.current.as_ref().filter(|current| current.on_wire).map(|current| (current.order.slot, &current.pdu))
-    }
-
     /// Nothing is looked for until the next look at what waits.
     pub fn rest(&mut self) {
         self.next_look = Nanos::NEVER;
@@ -188,7 +183,8 @@ fn is_written(write: &ModbusWrite, payload: &[u8], back: &[u8]) -> bool {
             u16::from_be_bytes([high, low]) & !and == or & !and
         }
         // Bits behind the last one mean nothing.
-        _ if write.table.is_bits() && !write.count.is_multiple_of(8) => match (payload.split_last(), back.split_last()) {
+        _ if write.table.is_bits() && !write.count.is_multiple_of(8) => match (payload.split_last(), back.split_last())
+        {
             (Some((last, rest)), Some((last_back, rest_back))) => {
                 rest == rest_back && (last ^ last_back) & ((1 << (write.count % 8)) - 1) == 0
             }
@@ -296,6 +292,7 @@ impl ModbusLink {
             return self.end_write(unwritten, &[], now, floor);
         }
         let slot = self.in_flight.iter().position(|f| f.is_some_and(|f| f.asks == Asks::Write));
+        let unit_at = self.unit_of_order(&current.order);
         let Some(connection) = &mut self.connection else { return };
         if connection.out.is_untouched() {
             // Nothing of it has left: it is taken back.
@@ -311,6 +308,9 @@ impl ModbusLink {
         // The device has it, and its reply is nobody's.
         if let Some(flight) = slot.and_then(|slot| self.in_flight[slot].as_mut()) {
             flight.asks = Asks::Nobody;
+            if let Some(line) = &mut self.line {
+                line.leave_alone(unit_at, flight.deadline);
+            }
         }
         self.end_write(outcome, &[], now, floor);
     }
@@ -373,7 +373,7 @@ impl ModbusLink {
         let framing = self.line.as_ref().map(|line| line.framing());
         connection.out.fill(|out| match framing {
             Some(framing) => framing.request(unit, current.pdu.bytes(), out),
-            None => super::frame::request(unit, current.pdu.bytes(), out),
+            None => frame::request(unit, current.pdu.bytes(), out),
         });
         let out = self.line.as_ref().map_or(Nanos::ZERO, |line| line.time_of(connection.out.len));
         if now + out > current.order.deadline {
@@ -400,26 +400,32 @@ impl ModbusLink {
         }
         if broadcast {
             if let Some(line) = &mut self.line {
-                line.pause(sent + out + BROADCAST_PAUSE);
+                line.hold(sent + out + BROADCAST_PAUSE);
             }
             self.end_write(WriteOutcome::Unconfirmed, &[], sent, floor);
         }
         true
     }
 
+    /// Unit, function and shape of the reply to the write on the wire.
+    pub(super) fn expected_of_write(&self) -> Option<(usize, u8, Shape)> {
+        let current = self.writes.current.as_ref().filter(|current| current.on_wire)?;
+        Some((self.unit_of_order(&current.order), current.pdu.function(), current.pdu.shape))
+    }
+
     /// What the write in flight in `slot` was answered.
     pub(super) fn take_write_reply<W: World>(
         &mut self,
         slot: usize,
+        unit: u8,
         pdu: &[u8],
-        of_unit: bool,
         now: Nanos,
         floor: &mut Floor<W>,
     ) {
         let Some(current) = &self.writes.current else { return };
         let Some(write) = self.write_of(&current.order) else { return };
         let unit_at = usize::from(write.unit);
-        let reply = if of_unit { pdu::reply(pdu, &current.pdu) } else { Reply::Mismatch };
+        let reply = if unit == self.plan.units[unit_at].0 { pdu::reply(pdu, &current.pdu) } else { Reply::Mismatch };
         if reply == Reply::Mismatch {
             // Not ours after all: the write goes on waiting for its own.
             floor.counters.links[self.id.index()].foreign.add(1);
@@ -430,7 +436,12 @@ impl ModbusLink {
         match reply {
             Reply::Exception(code @ (GATEWAY_PATH_UNAVAILABLE | GATEWAY_TARGET_SILENT)) => {
                 self.unit_timed_out(unit_at, now, floor);
-                self.end_write(step.outcome(WriteOutcome::Refused(code.into()), WriteOutcome::Refused(code.into())), &[], now, floor);
+                self.end_write(
+                    step.outcome(WriteOutcome::Refused(code.into()), WriteOutcome::Refused(code.into())),
+                    &[],
+                    now,
+                    floor,
+                );
             }
             Reply::Exception(code) => {
                 self.answered(unit_at, floor);
@@ -556,10 +567,5 @@ impl ModbusLink {
             let order = self.writes.take(0);
             answer(&order, unwritten, &[], now, floor);
         }
-    }
-
-    /// What a unit's silence changes beside the tags of the request that it did not answer.
-    pub(super) fn is_silent_link(&self) -> bool {
-        self.units.iter().all(Unit::is_silent)
     }
 }
