@@ -265,7 +265,12 @@ impl<W: World, L: Link<W>> Executor<W, L> {
     fn work_in_slack(&mut self, now: Nanos, slack_end: Nanos) {
         let nearest = self.slots.deadlines.iter().enumerate().min_by_key(|(_, deadline)| **deadline);
         let (at, deadline) = nearest.map_or((0, Nanos::NEVER), |(at, deadline)| (at, *deadline));
-        let until = slack_end.min(deadline).min(now + EXECUTOR_SLEEP_MAX);
+        let until = if !self.orders.is_empty() && slack_end.since(now) >= WRITE_COST {
+            // Another write waits: the next turn takes it.
+            now
+        } else {
+            slack_end.min(deadline).min(now + EXECUTOR_SLEEP_MAX)
+        };
         let punctual = until == deadline && matches!(self.slots.links.get(at), Some(Some(link)) if link.is_punctual());
         let early = if punctual { Nanos(until.0.saturating_sub(self.guard.0)) } else { until };
         self.floor.world.wait(early, &mut self.ready);

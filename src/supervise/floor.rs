@@ -184,7 +184,8 @@ impl Floor {
         let (connected_in, connected) = RingBuffer::<Connected>::new(connections);
         let (closed, closed_out) = RingBuffer::<Closed>::new(connections);
         let (ends, adoptions, adopted) = adoption::Ends::new();
-        let (writes, orders, answers) = writes::Ends::new();
+        let world = LinuxWorld::new()?;
+        let (writes, orders, answers) = writes::Ends::new(world.waker());
         self.writes.push(writes);
         self.rings.push(ring);
         self.reports.push(report_ring);
@@ -203,7 +204,7 @@ impl Floor {
             counters: self.counters.clone(),
             stop: self.stop.clone(),
         };
-        let executor = Executor::new(id, plan, links, LinuxWorld::new()?, wiring);
+        let executor = Executor::new(id, plan, links, world, wiring);
         Ok((executor, ExecutorPort { connected: connected_in, closed: closed_out }))
     }
 

@@ -5,7 +5,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use super::floor::Floor;
 use crate::limits::WRITES_PENDING_MAX;
 use crate::plan::Plan;
-use crate::rt::{WriteAnswer, WriteOrder, WriteOutcome, WritePayload, monotonic_now};
+use crate::rt::{Waker, WriteAnswer, WriteOrder, WriteOutcome, WritePayload, monotonic_now};
 use crate::tag::{ById, ExecutorId, LinkId};
 
 /// An executor has as many writes under way as it may.
@@ -15,6 +15,7 @@ pub struct Full;
 /// The ends of the rings through which writes go to one executor and their answers come back.
 pub struct Ends {
     orders: Producer<WriteOrder>,
+    waker: Waker,
     answers: Consumer<WriteAnswer>,
     /// Orders without an answer: never more than fit into the ring of answers.
     open: Vec<(u64, LinkId)>,
@@ -24,11 +25,11 @@ pub struct Ends {
 
 impl Ends {
     /// And the executor's ends.
-    pub fn new() -> (Ends, Consumer<WriteOrder>, Producer<WriteAnswer>) {
+    pub fn new(waker: Waker) -> (Ends, Consumer<WriteOrder>, Producer<WriteAnswer>) {
         let (orders, to_executor) = RingBuffer::new(WRITES_PENDING_MAX);
         let (from_executor, answers) = RingBuffer::new(WRITES_PENDING_MAX);
         let open = Vec::with_capacity(WRITES_PENDING_MAX);
-        (Ends { orders, answers, open, generation: 0 }, to_executor, from_executor)
+        (Ends { orders, waker, answers, open, generation: 0 }, to_executor, from_executor)
     }
 
     /// The executor has adopted a plan.
@@ -67,6 +68,7 @@ impl Floor {
         }
         ends.orders.push(order).map_err(|_| Full)?;
         ends.open.push((order.id, order.link));
+        ends.waker.wake();
         Ok(())
     }
 
