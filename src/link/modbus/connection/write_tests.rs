@@ -376,12 +376,9 @@ fn a_unit_without_a_function_is_asked_by_another_from_then_on() {
     bench.run_ms(20);
     let mut round = |bench: &mut Bench| -> Vec<u8> {
         memory.borrow_mut().asked.clear();
-        for (at, value) in [
-            (3, Value::Bool(true)),
-            (20, Value::Uint(4711)),
-            (50, Value::Bool(true)),
-            (60, Value::Array(values(2))),
-        ] {
+        for (at, value) in
+            [(3, Value::Bool(true)), (20, Value::Uint(4711)), (50, Value::Bool(true)), (60, Value::Array(values(2)))]
+        {
             assert_eq!(bench.outcome(at, value), WriteOutcome::Done, "{at}");
         }
         let memory = memory.borrow();
