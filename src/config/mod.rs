@@ -8,6 +8,7 @@
 //! | `fields` | each key with its range and default, for the reader and the schema |
 //! | `gateway`, `mqtt`, `host` | `fieldbeat.toml` |
 //! | `links`, `groups`, `tags`, `address`, `overlap` | the tag files |
+//! | `reporting` | report by exception, in groups and tags |
 //! | `schema` | the tag files for editors |
 
 mod address;
@@ -25,6 +26,7 @@ mod node;
 mod overlap;
 mod paths;
 mod reader;
+mod reporting;
 mod scan;
 mod schema;
 mod serial;
@@ -38,6 +40,7 @@ use std::path::Path;
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use files::Fingerprint;
 pub use model::*;
+pub use reporting::{Reporting, Suppress};
 pub use schema::schema;
 
 use crate::limits::{CONFIG_FILE_BYTES_MAX, CONFIG_VALUES_MAX};

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::reporting::Reporting;
 use crate::tag::{Nanos, ScalarType, UnitId, ValueType};
 
 /// A whole gateway. Every index in it is in range.
@@ -349,6 +350,8 @@ pub struct TagConfig {
     /// Engineering unit, may be empty.
     pub unit: String,
     pub description: String,
+    /// Which samples are told; `None`: every one.
+    pub reporting: Option<Reporting>,
 }
 
 impl TagConfig {

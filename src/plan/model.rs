@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::config::{FieldType, ModbusConfig, ReleaseMode, Table, WordOrder};
+use crate::config::{FieldType, ModbusConfig, ReleaseMode, Reporting, Table, WordOrder};
 use crate::tag::{ById, ExecutorId, GroupId, Id, LinkId, Nanos, TagId, UnitId, ValueType};
 
 /// A gateway's whole work.
@@ -26,6 +26,8 @@ pub struct TagPlan {
     pub ty: ValueType,
     pub unit: Arc<str>,
     pub description: Arc<str>,
+    /// Which samples are told; `None`: every one.
+    pub reporting: Option<Reporting>,
 }
 
 /// A group keeps its id as long as its name stays.

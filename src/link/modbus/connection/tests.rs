@@ -171,6 +171,7 @@ fn tag(link: usize, register: u16) -> TagConfig {
         offset: 0.0,
         unit: String::new(),
         description: String::new(),
+        reporting: None,
     }
 }
 
