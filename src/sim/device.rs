@@ -59,6 +59,16 @@ pub enum Meaning {
     OfWrite,
 }
 
+/// What a device says of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    Done,
+    /// By an exception: nothing has changed.
+    Refused,
+    /// Nothing, or something that fits nothing.
+    Nothing,
+}
+
 /// Bytes to be sent.
 #[derive(Debug)]
 pub struct Outgoing {
@@ -220,8 +230,8 @@ impl Device {
         reaction
     }
 
-    /// Answers a write, whose right answer is `confirmation`; whether that is what it sends.
-    pub fn answer_write(&mut self, now: u64, asked: &Asked, function: u8, confirmation: &[u8]) -> (Reaction, bool) {
+    /// Answers a write, whose right answer is `confirmation`; and whether it did what it was told, as far as it says.
+    pub fn answer_write(&mut self, now: u64, asked: &Asked, function: u8, confirmation: &[u8]) -> (Reaction, Told) {
         let mood = self.mood(now);
         let mut at = now + if self.exact { asked.expected } else { self.rng.u64(asked.expected / 5..=asked.expected) };
         let (mut reaction, mut pieces) = (Reaction::default(), 1);
@@ -264,7 +274,14 @@ impl Device {
             reaction.send.push(Outgoing { at, bytes, pieces, meaning: Meaning::OfWrite });
         }
         // With function 23 the answer's last byte is a value; that it differs is told, not that it was not done.
-        (reaction, answers && (pdu == confirmation || function == 23 && pdu[0] == 23))
+        let told = match pdu[0] {
+            _ if !answers => Told::Nothing,
+            code if code & 0x80 != 0 => Told::Refused,
+            23 => Told::Done,
+            _ if pdu == confirmation => Told::Done,
+            _ => Told::Nothing,
+        };
+        (reaction, told)
     }
 
     fn wrong(&mut self, at: u64, asked: &Asked, reaction: &mut Reaction, right: Outgoing) {

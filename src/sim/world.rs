@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use fastrand::Rng;
 
-use super::device::{Asked, Device, Meaning, Reaction};
+use super::device::{Asked, Device, Meaning, Reaction, Told};
 use super::log::Log;
 use super::memory::Area;
 use super::views::Views;
@@ -241,9 +241,9 @@ impl Field {
         let mute = line.mute;
         let reaction = match write {
             Some((_, payload, confirmation)) => {
-                let (reaction, confirmed) = self.device(host).answer_write(now, &asked, function, &confirmation);
-                let confirmed = confirmed && !mute;
-                self.written.push(Seen { at: now, link, function, area, payload, confirmed });
+                let (reaction, told) = self.device(host).answer_write(now, &asked, function, &confirmation);
+                let told = if mute { Told::Nothing } else { told };
+                self.written.push(Seen { at: now, link, function, area, payload, told });
                 reaction
             }
             None if mute => Reaction::default(),
