@@ -1,0 +1,5 @@
+pub mod message;
+pub mod sdo;
+pub mod nmt;
+pub mod emcy;
+pub mod pdo;
