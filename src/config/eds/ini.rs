@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use super::Fault;
-use crate::limits::{EDS_FAULTS_MAX, EDS_FILE_BYTES_MAX, EDS_LINES_MAX};
+use crate::limits::{EDS_FAULTS_MAX, SIDE_FILE_BYTES_MAX, EDS_LINES_MAX};
 
 /// A key's value, trimmed, and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,8 +36,8 @@ pub(super) type Sections = BTreeMap<String, Section>;
 /// Reads what can be read; every fault is told.
 pub(super) fn parse(bytes: &[u8], faults: &mut Vec<Fault>) -> Sections {
     let mut sections = Sections::new();
-    if bytes.len() as u64 > EDS_FILE_BYTES_MAX {
-        let message = format!("the file is larger than {} MiB", EDS_FILE_BYTES_MAX >> 20);
+    if bytes.len() as u64 > SIDE_FILE_BYTES_MAX {
+        let message = format!("the file is larger than {} MiB", SIDE_FILE_BYTES_MAX >> 20);
         faults.push(Fault::new(0, message, "an EDS file has some 100 KB"));
         return sections;
     }
