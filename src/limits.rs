@@ -269,3 +269,7 @@ pub const CAN_SEND_PAUSE: Nanos = Nanos::from_millis(5);
 /// An object that a node has not is asked for again after this: devices get new programs.
 pub const CANOPEN_REFUSED_PAUSE: Nanos = Nanos::from_millis(30_000);
 const _: () = assert!(HEARTBEAT_LATE_PERIODS < HEARTBEAT_LOST_PERIODS && PDO_LATE_PERIODS < PDO_LOST_PERIODS);
+/// Writes that may wait for one node: its server takes one at a time.
+pub const CANOPEN_NODE_WRITES_MAX: usize = 4;
+/// Items of a node that get a new status, or their place in its PDOs, in one step.
+pub const CANOPEN_ITEMS_PER_STEP: usize = 32;

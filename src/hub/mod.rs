@@ -2,6 +2,7 @@
 
 mod batch;
 mod drain;
+mod nodes;
 pub mod stats;
 
 pub use batch::{Batch, BatchSample};

@@ -13,7 +13,7 @@ mod connection;
 pub mod decode;
 pub mod frame;
 mod framing;
-mod queue;
+pub(in crate::link) mod queue;
 mod rtu;
 mod unit;
 

@@ -208,6 +208,19 @@ impl Client {
         }
     }
 
+    /// Begins nothing before `until`: answers to another client of the same node may still come.
+    pub fn rest(&mut self, until: Nanos) {
+        self.resting_until = until;
+    }
+
+    /// Ends the transfer as if its answer had not come in time.
+    pub fn abandon(&mut self, now: Nanos) {
+        if !self.is_idle() {
+            self.resting_until = now + self.timeout;
+            self.give_up(AbortCode::TIMED_OUT);
+        }
+    }
+
     /// Forgets everything: the node has started anew, or the bus is gone.
     pub fn reset(&mut self) {
         self.state = State::Idle;

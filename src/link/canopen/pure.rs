@@ -1,5 +1,0 @@
-pub mod message;
-pub mod sdo;
-pub mod nmt;
-pub mod emcy;
-pub mod pdo;
