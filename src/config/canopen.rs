@@ -71,9 +71,14 @@ fn read_heartbeat(link: &Obj<'_>, nodes: &[CanOpenNode]) -> Option<MasterHeartbe
         (Some(id), Some(period)) => Some(MasterHeartbeat { id, period }),
         (None, None) => None,
         _ => {
-            let (there, missing) = if id.is_some() { ("master_id", "heartbeat_ms") } else { ("heartbeat_ms", "master_id") };
+            let (there, missing) =
+                if id.is_some() { ("master_id", "heartbeat_ms") } else { ("heartbeat_ms", "master_id") };
             let message = format!("{there} without {missing}");
-            link.error(link.span_of(there), message, "the master's own heartbeat needs both; each node has its own heartbeat_ms");
+            link.error(
+                link.span_of(there),
+                message,
+                "the master's own heartbeat needs both; each node has its own heartbeat_ms",
+            );
             None
         }
     }
@@ -86,7 +91,10 @@ fn check_identifiers(link: &Obj<'_>, nodes: &[CanOpenNode]) {
         let Some(Ok(pdos)) = node.eds.as_ref().map(|eds| eds.pdos(PdoDirection::Transmit, node.id)) else { continue };
         for pdo in pdos {
             if let Some((_, other)) = taken.iter().find(|(cob_id, other)| *cob_id == pdo.cob_id && *other != node.id) {
-                let message = format!("TPDO {} of node {} has the identifier 0x{:03X}, as one of node {other}", pdo.number, node.id, pdo.cob_id);
+                let message = format!(
+                    "TPDO {} of node {} has the identifier 0x{:03X}, as one of node {other}",
+                    pdo.number, node.id, pdo.cob_id
+                );
                 link.error(link.span_of("nodes"), message, "correct it in the DCF of one of them");
             }
             taken.push((pdo.cob_id, node.id));
@@ -158,7 +166,11 @@ fn read_pdos(node: &Obj<'_>, has_sheet: bool) -> PdoSource {
     }
     match source {
         Some(PdoSource::Eds) if !has_sheet => {
-            node.error(node.span_of("pdos"), "pdos is eds, but eds is missing", "add \"eds\" with the name of a file, or take \"node\"");
+            node.error(
+                node.span_of("pdos"),
+                "pdos is eds, but eds is missing",
+                "add \"eds\" with the name of a file, or take \"node\"",
+            );
             PdoSource::None
         }
         Some(PdoSource::Node { tpdos: default }) => PdoSource::Node { tpdos: tpdos.unwrap_or(default) },
@@ -172,10 +184,16 @@ fn read_watching(node: &Obj<'_>) -> NodeWatching {
     let heartbeat = node.opt_int(&fields::NODE_HEARTBEAT_MS);
     if let Some(guarding) = node.get("guarding") {
         if heartbeat.is_some_and(|ms| ms > 0) {
-            node.error(node.span_of("guarding"), "guarding and heartbeat_ms", "a node has one of the two (CiA 301, 7.2.8.3.2)");
+            node.error(
+                node.span_of("guarding"),
+                "guarding and heartbeat_ms",
+                "a node has one of the two (CiA 301, 7.2.8.3.2)",
+            );
         }
         let subject = format!("{}: guarding", node.subject);
-        let Some(guarding) = Obj::open(node.cx, guarding, subject, keys::GUARDING) else { return NodeWatching::Nothing };
+        let Some(guarding) = Obj::open(node.cx, guarding, subject, keys::GUARDING) else {
+            return NodeWatching::Nothing;
+        };
         let period = guarding.required_int(&fields::GUARD_TIME_MS).map(Nanos::from_millis);
         let life = guarding.int(&fields::LIFE) as u8;
         return period.map_or(NodeWatching::Nothing, |period| NodeWatching::Guarding { period, life });

@@ -4,7 +4,9 @@
 use super::canopen_value::{field_of, object_number_of};
 use super::eds::{Eds, PdoDirection};
 use super::fields;
-use super::model::{CanOpenAccess, CanOpenAddress, CanOpenConfig, CanOpenField, CanOpenNode, CanOpenSource, Object, PdoSource};
+use super::model::{
+    CanOpenAccess, CanOpenAddress, CanOpenConfig, CanOpenField, CanOpenNode, CanOpenSource, Object, PdoSource,
+};
 use super::names::{guess, quoted};
 use super::reader::{Obj, Text};
 use super::tags::{Part, span};
@@ -42,7 +44,9 @@ pub(super) fn read(tag: &Obj<'_>, text: Text<'_>, parts: &[Part<'_>], link: &Can
         [Part { text: "emcy_register", .. }] => {
             return Some(own(CanOpenSource::EmergencyRegister, CanOpenField::Unsigned(1)));
         }
-        [Part { text: "emcy_count", .. }] => return Some(own(CanOpenSource::EmergencyCount, CanOpenField::Unsigned(4))),
+        [Part { text: "emcy_count", .. }] => {
+            return Some(own(CanOpenSource::EmergencyCount, CanOpenField::Unsigned(4)));
+        }
         [Part { text: "state", .. }] => return Some(own(CanOpenSource::State, CanOpenField::Unsigned(1))),
         _ => {}
     }
@@ -81,7 +85,11 @@ fn read_object(tag: &Obj<'_>, text: Text<'_>, parts: &[Part<'_>], node: &CanOpen
         Some(part) => {
             let bytes = number(part, "the length of a string", CANOPEN_VALUE_BYTES_MAX)?;
             if bytes == 0 {
-                tag.error(span(text, *part), "a string of no bytes", format!("allowed: 1 to {CANOPEN_VALUE_BYTES_MAX}"));
+                tag.error(
+                    span(text, *part),
+                    "a string of no bytes",
+                    format!("allowed: 1 to {CANOPEN_VALUE_BYTES_MAX}"),
+                );
                 return None;
             }
             Some(bytes)

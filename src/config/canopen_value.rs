@@ -59,7 +59,11 @@ pub(super) fn field_of(at: &Obj<'_>, object: Object, eds: Option<&Eds>, text_byt
                     Some(ty) => format!("data_type is missing, and the data sheet's {ty} is not read by itself"),
                     None => "data_type is missing".to_owned(),
                 };
-                at.error(at.span, why, "allowed: int8 to int64, uint8 to uint64, float32, float64, bool, string; or a node with \"eds\"");
+                at.error(
+                    at.span,
+                    why,
+                    "allowed: int8 to int64, uint8 to uint64, float32, float64, bool, string; or a node with \"eds\"",
+                );
             }
             None
         }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use super::Fault;
-use crate::limits::{EDS_FAULTS_MAX, SIDE_FILE_BYTES_MAX, EDS_LINES_MAX};
+use crate::limits::{EDS_FAULTS_MAX, EDS_LINES_MAX, SIDE_FILE_BYTES_MAX};
 
 /// A key's value, trimmed, and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +62,11 @@ pub(super) fn parse(bytes: &[u8], faults: &mut Vec<Fault>) -> Sections {
         }
         if let Some(c) = line.chars().find(|c| c.is_control() && *c != '\t') {
             let message = format!("the control character U+{:04X}", u32::from(c));
-            faults.push(Fault::new(number, message, "an EDS file is text; is it another file, or was it written half?"));
+            faults.push(Fault::new(
+                number,
+                message,
+                "an EDS file is text; is it another file, or was it written half?",
+            ));
             current = None;
             continue;
         }
@@ -96,7 +100,11 @@ fn open_section(sections: &mut Sections, rest: &str, line: u32, faults: &mut Vec
 
 fn read_key(sections: &mut Sections, current: &Option<String>, line: &str, number: u32, faults: &mut Vec<Fault>) {
     let Some((key, value)) = line.split_once('=') else {
-        faults.push(Fault::new(number, format!("{} is neither section nor key", shown(line)), "Key=Value, or [Section]"));
+        faults.push(Fault::new(
+            number,
+            format!("{} is neither section nor key", shown(line)),
+            "Key=Value, or [Section]",
+        ));
         return;
     };
     // Below a section that stands here twice, or before the first one.

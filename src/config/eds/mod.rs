@@ -115,7 +115,11 @@ impl Eds {
                     }
                     Some(index) if !sections.contains_key(&format!("{index:x}")) => {
                         let message = format!("the object 0x{index:04X} is listed, but its section is missing");
-                        faults.push(Fault::new(raw.line, message, format!("add [{index:04X}], or take it off the list")));
+                        faults.push(Fault::new(
+                            raw.line,
+                            message,
+                            format!("add [{index:04X}], or take it off the list"),
+                        ));
                     }
                     Some(_) => {}
                 }
@@ -169,7 +173,8 @@ impl Eds {
         self.entries.insert(Object { index, sub: 0 }, sub_zero);
         for sub in 1..=count {
             let key = sub.to_string();
-            let own = names.and_then(|names| names.get(&key)).map_or_else(|| format!("{name}{sub}"), |raw| raw.text.clone());
+            let own =
+                names.and_then(|names| names.get(&key)).map_or_else(|| format!("{name}{sub}"), |raw| raw.text.clone());
             let object = Object { index, sub };
             self.add(object, section, format!("{name}.{own}"), section, faults);
             if let Some(value) = values.and_then(|values| values.get(&key))
@@ -213,7 +218,9 @@ impl Eds {
             return;
         };
         let mut id = |key| match section.get(key) {
-            Some(raw) => number_or_fault(key, raw, u64::from(u32::MAX), faults).map(|id| id as u32).filter(|id| *id != 0),
+            Some(raw) => {
+                number_or_fault(key, raw, u64::from(u32::MAX), faults).map(|id| id as u32).filter(|id| *id != 0)
+            }
             None => None,
         };
         (self.vendor, self.product) = (id("vendornumber"), id("productnumber"));

@@ -111,7 +111,8 @@ impl CanOpenLink {
             let expected = planned.planned.as_ref().map(|pdo| pdo.cob_id);
             let id = usize::from(tpdo.map.cob_id);
             let free = self.owners.get(id).is_some_and(|owner| *owner == Owner::Nobody);
-            let heard = expected.map_or((0x181..0x580).contains(&tpdo.map.cob_id), |planned| planned == tpdo.map.cob_id);
+            let heard =
+                expected.map_or((0x181..0x580).contains(&tpdo.map.cob_id), |planned| planned == tpdo.map.cob_id);
             if tpdo.map.valid && free && heard {
                 self.owners[id] = own;
             } else {
@@ -148,7 +149,8 @@ impl CanOpenLink {
             return;
         }
         // A boolean may have one bit or eight; a bit of a number, whatever the number has.
-        let fits = |bits: u8| planned.bytes == 0 || u16::from(bits) == planned.bytes * 8 || planned.bytes == 1 && bits == 1;
+        let fits =
+            |bits: u8| planned.bytes == 0 || u16::from(bits) == planned.bytes * 8 || planned.bytes == 1 && bits == 1;
         let tpdos = self.nodes[at].tpdos.iter_mut().enumerate();
         let found = tpdos.filter(|(_, tpdo)| tpdo.map.valid).find_map(|(number, tpdo)| {
             let place = tpdo.map.place_of(object).filter(|place| fits(place.bits))?;

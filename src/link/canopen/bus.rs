@@ -7,9 +7,7 @@ use super::node::{Job, NONE, Phase, Sweep};
 use super::sdo::Taken;
 use super::{CanOpenLink, Owner, values};
 use crate::config::Object;
-use crate::limits::{
-    CAN_SEND_PAUSE, CANOPEN_FRAMES_PER_STEP, PDO_LATE_PERIODS, PDO_LOST_PERIODS, PROBE_PAUSE_MIN,
-};
+use crate::limits::{CAN_SEND_PAUSE, CANOPEN_FRAMES_PER_STEP, PDO_LATE_PERIODS, PDO_LOST_PERIODS, PROBE_PAUSE_MIN};
 use crate::rt::{CloseReason, Floor, Frame, Io, NodeEvent, World};
 use crate::tag::{Nanos, Status};
 

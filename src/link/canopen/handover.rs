@@ -21,7 +21,8 @@ impl Handover {
 
 /// Set up and watched in the same way, whatever is read of it.
 fn is_same(new: &CanOpenNodePlan, old: &CanOpenNodePlan) -> bool {
-    (new.id, new.watching, new.start, &new.steps, &new.tpdos) == (old.id, old.watching, old.start, &old.steps, &old.tpdos)
+    (new.id, new.watching, new.start, &new.steps, &new.tpdos)
+        == (old.id, old.watching, old.start, &old.steps, &old.tpdos)
 }
 
 impl CanOpenLink {

@@ -64,7 +64,8 @@ impl Message {
 
     /// Of what a socket read.
     pub fn from_can_frame(bytes: &[u8]) -> Received {
-        let (Some(&[a, b, c, d, len]), Some(data)) = (bytes.first_chunk::<5>(), bytes.get(DATA_AT..CAN_FRAME_BYTES)) else {
+        let (Some(&[a, b, c, d, len]), Some(data)) = (bytes.first_chunk::<5>(), bytes.get(DATA_AT..CAN_FRAME_BYTES))
+        else {
             return Received::Other;
         };
         let id = u32::from_ne_bytes([a, b, c, d]);

@@ -152,7 +152,8 @@ impl CanOpenLink {
             .nodes
             .iter()
             .map(|node| {
-                let of_scan = |at: usize| node.items.iter().filter(|i| usize::from(items[**i as usize].rank) == at).count();
+                let of_scan =
+                    |at: usize| node.items.iter().filter(|i| usize::from(items[**i as usize].rank) == at).count();
                 Node::new(node, (0..scans.len()).map(of_scan))
             })
             .collect();

@@ -20,14 +20,24 @@ pub(super) const NONE: u32 = u32::MAX;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     /// Nothing is heard of it: it is asked who it is at `probe_at`.
-    Away { probe_at: Nanos },
+    Away {
+        probe_at: Nanos,
+    },
     /// It is being set up: `part` of step `step`, after so many timeouts.
-    Boot { step: u16, part: u8, timeouts: u32 },
+    Boot {
+        step: u16,
+        part: u8,
+        timeouts: u32,
+    },
     /// Its items are being tied to its PDOs, `next` of its list.
-    Binding { next: u32 },
+    Binding {
+        next: u32,
+    },
     Running,
     /// It would not be set up; tried again at `retry_at`.
-    Refused { retry_at: Nanos },
+    Refused {
+        retry_at: Nanos,
+    },
 }
 
 /// What its SDO server is busy with.

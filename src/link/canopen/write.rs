@@ -33,7 +33,9 @@ impl CanOpenLink {
 
     /// Begins the write that came first. False: none waits.
     pub(super) fn next_write(&mut self, at: usize, now: Nanos) -> bool {
-        let Some(order) = self.nodes[at].first_order().and_then(|place| self.nodes[at].orders[place]) else { return false };
+        let Some(order) = self.nodes[at].first_order().and_then(|place| self.nodes[at].orders[place]) else {
+            return false;
+        };
         let Some(write) = self.write_of(&order).copied() else { return false };
         let node = &mut self.nodes[at];
         let timeout = self.plan.config.timeout.min(order.deadline.since(now));
@@ -86,7 +88,8 @@ impl CanOpenLink {
 
     /// Orders whose time is over. One that is under way is given up with its transfer.
     pub(super) fn expire_orders<W: World>(&mut self, at: usize, now: Nanos, floor: &mut Floor<W>) {
-        let under_way = self.nodes[at].first_order().filter(|_| matches!(self.nodes[at].job, Job::Write | Job::ReadBack));
+        let under_way =
+            self.nodes[at].first_order().filter(|_| matches!(self.nodes[at].job, Job::Write | Job::ReadBack));
         for place in 0..self.nodes[at].orders.len() {
             let node = &mut self.nodes[at];
             let Some(order) = node.orders[place].filter(|order| now >= order.deadline) else { continue };

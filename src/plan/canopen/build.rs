@@ -48,7 +48,8 @@ impl CanOpenPlan {
         for (at, node) in plan.nodes.iter_mut().enumerate() {
             let longest = plan.items.iter().filter(|item| usize::from(item.node) == at).map(|item| item.bytes).max();
             let writes = plan.writes.iter().any(|write| usize::from(write.node) == at);
-            let boot = node.steps.iter().map(|step| if let BootStep::Write { value, .. } = step { value.len() } else { 0 });
+            let boot =
+                node.steps.iter().map(|step| if let BootStep::Write { value, .. } = step { value.len() } else { 0 });
             node.value_bytes_max = boot
                 .chain([8, usize::from(longest.unwrap_or(0)), if writes { WRITE_BYTES_MAX } else { 0 }])
                 .max()

@@ -55,8 +55,14 @@ pub struct CanOpenNodePlan {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BootStep {
     /// It must have this value, or it is another device than was planned for.
-    Check { object: Object, expected: u32 },
-    Write { object: Object, value: Vec<u8> },
+    Check {
+        object: Object,
+        expected: u32,
+    },
+    Write {
+        object: Object,
+        value: Vec<u8>,
+    },
     /// Its own parameters of this PDO, by index into [`CanOpenNodePlan::tpdos`].
     ReadTpdo(u16),
 }

@@ -1,8 +1,8 @@
 //! Writing an object: expedited and segmented (CiA 301, 7.2.4.3.3 and 7.2.4.3.4), in blocks (7.2.4.3.9 to 7.2.4.3.11).
 
-use crate::config::Object;
 use super::crc::crc16;
 use super::{AbortCode, BLOCK_SEGMENTS_MAX, Client, Frame, SEGMENT_BYTES, STALLED_BLOCKS_MAX, State, Taken, object_of};
+use crate::config::Object;
 use crate::tag::Nanos;
 
 /// A block on its way to the node.

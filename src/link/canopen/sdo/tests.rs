@@ -169,10 +169,7 @@ fn an_abort_carries_its_code_and_its_name() {
     sent(&mut c);
     assert_eq!(c.take(&[0x80, 9, 0x10, 0, 0, 0, 2, 6], Nanos::ZERO), Taken::Foreign, "of another object");
     ends(&mut c, [0x80, 8, 0x10, 0, 0, 0, 2, 6], Outcome::Aborted(AbortCode::NO_SUCH_OBJECT));
-    assert_eq!(
-        AbortCode::NO_SUCH_OBJECT.to_string(),
-        "0x06020000 (object does not exist in the object dictionary)"
-    );
+    assert_eq!(AbortCode::NO_SUCH_OBJECT.to_string(), "0x06020000 (object does not exist in the object dictionary)");
     assert!(c.is_free(Nanos::ZERO) && c.next_frame(Nanos::ZERO).is_none());
 }
 
@@ -214,7 +211,8 @@ struct Server {
 impl Server {
     fn answer(&mut self, frame: &Frame) -> Vec<Frame> {
         let size = (self.value.len() as u32).to_le_bytes();
-        let named = |command: u8, rest: [u8; 4]| [command, frame[1], frame[2], frame[3], rest[0], rest[1], rest[2], rest[3]];
+        let named =
+            |command: u8, rest: [u8; 4]| [command, frame[1], frame[2], frame[3], rest[0], rest[1], rest[2], rest[3]];
         if let Some((length, _)) = self.block.filter(|_| self.expected > 0) {
             return self.take_segment(frame, length);
         }
@@ -231,7 +229,16 @@ impl Server {
             0x60 | 0x70 if (frame[0] & 0x10 != 0) == self.toggle => {
                 let rest = &self.value[self.at.min(self.value.len())..];
                 let n = rest.len().min(7);
-                let mut out = [u8::from(self.toggle) << 4 | ((7 - n) as u8) << 1 | u8::from(rest.len() <= 7), 0, 0, 0, 0, 0, 0, 0];
+                let mut out = [
+                    u8::from(self.toggle) << 4 | ((7 - n) as u8) << 1 | u8::from(rest.len() <= 7),
+                    0,
+                    0,
+                    0,
+                    0,
+                    0,
+                    0,
+                    0,
+                ];
                 out[1..=n].copy_from_slice(&rest[..n]);
                 self.at += n;
                 self.toggle = !self.toggle;
