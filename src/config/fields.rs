@@ -1,6 +1,8 @@
 //! The keys of both files with their ranges and defaults. The reader and the JSON Schema both take them from here.
 
-use super::model::{FieldType, Parity, ReleaseMode, Rs485Switch, SerialFraming, WordOrder};
+use super::model::{
+    CanOpenAccess, CanOpenField, FieldType, Parity, PdoSource, ReleaseMode, Rs485Switch, SerialFraming, WordOrder,
+};
 use super::reporting::{Report, Suppress};
 use crate::limits;
 
@@ -120,7 +122,35 @@ pub(super) mod keys {
         "description",
     ];
     pub const CAN_LINK: &[&str] = &["name", "protocol", "interface", "description"];
-    pub const CANOPEN_LINK: &[&str] = &["name", "protocol", "interface", "description"];
+    pub const CANOPEN_LINK: &[&str] = &[
+        "name",
+        "protocol",
+        "interface",
+        "bitrate",
+        "sync_ms",
+        "master_id",
+        "heartbeat_ms",
+        "timeout_ms",
+        "expected_reply_ms",
+        "nodes",
+        "description",
+    ];
+    pub const CANOPEN_NODE: &[&str] = &[
+        "id",
+        "eds",
+        "heartbeat_ms",
+        "guarding",
+        "start",
+        "reset",
+        "verify",
+        "pdos",
+        "tpdos",
+        "boot",
+        "block",
+        "description",
+    ];
+    pub const GUARDING: &[&str] = &["time_ms", "life"];
+    pub const BOOT: &[&str] = &["index", "sub", "value", "data_type"];
     pub const GPIO_LINK: &[&str] = &["name", "protocol", "chip", "description"];
     pub const I2C_LINK: &[&str] = &["name", "protocol", "bus", "description"];
     pub const SPI_LINK: &[&str] = &["name", "protocol", "device", "description"];
@@ -135,6 +165,7 @@ pub(super) mod keys {
         "bit",
         "array",
         "byte_order",
+        "access",
         "scan_rate_ms",
         "group",
         "scale",
@@ -198,6 +229,7 @@ pub(super) const PROTOCOLS: &[(&str, Protocol)] = &[
     ("modbus_tcp", Protocol::ModbusTcp),
     ("modbus_rtu", Protocol::ModbusRtu),
     ("modbus_rtu_tcp", Protocol::ModbusRtuTcp),
+    ("canopen", Protocol::CanOpen),
 ];
 pub(super) const PORT: Int = int("port", 1, 65_535, 502, "");
 pub(super) const TIMEOUT_MS: Int = int("timeout_ms", 1, 10_000, 200, " ms");
@@ -242,6 +274,51 @@ pub(super) const ADDRESSING: &[(&str, Addressing)] = &[("modicon", Addressing::M
 pub(super) const UNIT: Int = int("unit", 0, 255, 0, "");
 /// The read functions.
 pub(super) const FUNCTION: Int = int("function", 1, 4, 3, "");
+
+// --- CANopen ---
+/// CiA 301, table 1: 10 kbit/s to 1 Mbit/s.
+pub(super) const CAN_BITRATE: Int = int("bitrate", 10_000, 1_000_000, 500_000, " bit/s");
+pub(super) const SYNC_MS: Int = int("sync_ms", 1, 10_000, 0, " ms");
+pub(super) const NODE_ID: Int = int("id", 1, 127, 0, "");
+pub(super) const MASTER_ID: Int = int("master_id", 1, 127, 0, "");
+pub(super) const MASTER_HEARTBEAT_MS: Int = int("heartbeat_ms", 10, 65_535, 0, " ms");
+/// Object 0x1017; 0: the node is not watched by it.
+pub(super) const NODE_HEARTBEAT_MS: Int = int("heartbeat_ms", 0, 65_535, 1000, " ms");
+pub(super) const GUARD_TIME_MS: Int = int("time_ms", 10, 65_535, 0, " ms");
+pub(super) const LIFE: Int = int("life", 1, 255, 3, "");
+pub(super) const TPDOS: Int = int("tpdos", 1, 32, 4, "");
+pub(super) const SUB_INDEX: Int = int("sub", 0, 255, 0, "");
+/// CiA 301 leaves it open; half a second is what tools wait.
+pub(super) const SDO_TIMEOUT_MS: Int = int("timeout_ms", 1, 10_000, 500, " ms");
+/// What small controllers take for an answer.
+pub(super) const SDO_REPLY_MS: Real = Real { default: 2.0, ..EXPECTED_REPLY_MS };
+pub(super) const PDOS: &[(&str, PdoSource)] =
+    &[("eds", PdoSource::Eds), ("node", PdoSource::Node { tpdos: TPDOS.default as u8 }), ("none", PdoSource::None)];
+pub(super) const CANOPEN_ACCESS: &[(&str, CanOpenAccess)] = &[("pdo", CanOpenAccess::Pdo), ("sdo", CanOpenAccess::Sdo)];
+/// Which bit of an object's number a bool is.
+pub(super) const OBJECT_BIT: Int = int("bit", 0, 63, 0, "");
+pub(super) const CANOPEN_DATA_TYPE: &[(&str, CanOpenField)] = &[
+    ("bool", CanOpenField::Bool),
+    ("int8", CanOpenField::Signed(1)),
+    ("int16", CanOpenField::Signed(2)),
+    ("int24", CanOpenField::Signed(3)),
+    ("int32", CanOpenField::Signed(4)),
+    ("int40", CanOpenField::Signed(5)),
+    ("int48", CanOpenField::Signed(6)),
+    ("int56", CanOpenField::Signed(7)),
+    ("int64", CanOpenField::Signed(8)),
+    ("uint8", CanOpenField::Unsigned(1)),
+    ("uint16", CanOpenField::Unsigned(2)),
+    ("uint24", CanOpenField::Unsigned(3)),
+    ("uint32", CanOpenField::Unsigned(4)),
+    ("uint40", CanOpenField::Unsigned(5)),
+    ("uint48", CanOpenField::Unsigned(6)),
+    ("uint56", CanOpenField::Unsigned(7)),
+    ("uint64", CanOpenField::Unsigned(8)),
+    ("float32", CanOpenField::Real32),
+    ("float64", CanOpenField::Real64),
+    ("string", CanOpenField::Text(0)),
+];
 
 // --- groups and tags ---
 pub(super) const SCAN_RATE_MS: Real = Real {

@@ -24,7 +24,7 @@ pub use image::{Image, Reading};
 pub use link::{CloseReason, Closed, Floor, Link, ScanRelease};
 pub use linux::{LinuxWorld, Waker, monotonic_now, thread_cpu_time};
 pub use pages::region_of;
-pub use report::{Report, RequestResult};
+pub use report::{NodeEvent, Report, RequestResult};
 pub use sink::{Frame, Sink};
 pub use world::{Conn, Io, Ready, Stamped, World};
 pub use write::{WriteAnswer, WriteOrder, WriteOutcome, WritePayload};

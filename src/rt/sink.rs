@@ -84,6 +84,21 @@ impl Sink {
         });
     }
 
+    /// A scalar that came by itself, for the image alone: its sample follows with [`Sink::sample`].
+    #[inline]
+    pub fn show(&mut self, frame: Frame, tag: TagId, value: u64) {
+        let Frame { cycle, t, .. } = frame;
+        self.image.write(tag.index(), Reading { t_mono_ns: t.0, value, status: Status::GOOD.0, cycle });
+    }
+
+    /// The sample of a scalar that the image has already.
+    #[inline]
+    pub fn sample(&mut self, frame: Frame, tag: TagId, ty: u8, value: u64) {
+        let Frame { group, cycle, t } = frame;
+        let (status, flags) = (Status::GOOD.0, 0);
+        self.tell(Sample { t_mono_ns: t.0, value, tag: tag.0, status, cycle, group: group.0, ty, flags });
+    }
+
     /// A long value that was read.
     pub fn long(&mut self, frame: Frame, tag: TagId, ty: u8, bytes: &[u8]) {
         let Frame { group, cycle, t } = frame;
