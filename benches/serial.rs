@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fieldbeat::config;
-use fieldbeat::plan::{self, LinkProtocolPlan, SerialLine};
+use fieldbeat::plan::{self, SerialLine};
 use fieldbeat::plant::{GatewaySettings, PlantConfig, Profile, ScanRates, SerialLines, SerialSettings};
 use fieldbeat::supervise::floor::{self, Scheduling};
 use fieldbeat::tag::{LinkId, Nanos};
@@ -47,7 +47,7 @@ fn run(baud_rate: u32, registers: usize) {
     for release in plan.executors.iter_mut().flat_map(|executor| &mut executor.releases) {
         (release.period, release.phase) = (Nanos::from_millis(1), Nanos::ZERO);
     }
-    let LinkProtocolPlan::Modbus(modbus) = &plan.links[LinkId(0)].protocol;
+    let modbus = plan.links[LinkId(0)].protocol.modbus().expect("a Modbus link");
     let line = SerialLine { turnaround: Nanos::ZERO, ..SerialLine::of(&modbus.config).unwrap() };
     let [block] = modbus.blocks() else { panic!("one request") };
     let possible = 1.0 / line.line_time(block.table, block.count).as_secs_f64();

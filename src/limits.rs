@@ -62,14 +62,23 @@ pub const ASCII_FRAME_BYTES_MAX: usize = 513;
 pub const LINE_RESYNC: Nanos = Nanos::from_millis(20);
 /// Time for a serial port to be opened.
 pub const SERIAL_OPEN_TIMEOUT: Nanos = Nanos::from_millis(1_000);
+/// Time for the socket of a CAN interface to be opened.
+pub const CAN_OPEN_TIMEOUT: Nanos = Nanos::from_millis(1_000);
+/// Time for a device of the machine's own to be opened and set up.
+pub const BUS_OPEN_TIMEOUT: Nanos = Nanos::from_millis(1_000);
+/// Bytes of a file that a link names (DBC, EDS). The largest databases of vehicles have a few MiB.
+pub const SIDE_FILE_BYTES_MAX: u64 = 8 << 20;
+/// Bytes of one written value: 123 registers (Modbus function 16) have 246.
+pub const WRITE_BYTES_MAX: usize = 256;
+/// Writes of one executor that may wait for their answers: more than people and control loops above this one send in
+/// the time that one takes.
+pub const WRITES_PENDING_MAX: usize = 256;
 
 // --- local inputs and outputs ---
 /// Tags in one request to a device's thread: what an executor takes in one step.
 pub const BUS_REQUEST_ITEMS_MAX: usize = 128;
 /// Edges that are told at once.
 pub const BUS_EDGES_AT_ONCE_MAX: usize = 64;
-/// Bytes that one write carries: as many as an order of a write has.
-pub const BUS_WRITE_BYTES_MAX: usize = 256;
 /// A datagram between an executor and a device's thread: an entry of 24 bytes for each tag of a request.
 pub const BUS_DATAGRAM_BYTES_MAX: usize = 16 + 24 * BUS_REQUEST_ITEMS_MAX;
 /// Lines of one GPIO link: as many as the kernel hands out in one request (linux/gpio.h).
@@ -91,8 +100,6 @@ pub const SPI_SPEED_HZ_MIN: u32 = 1_000;
 pub const SPI_SPEED_HZ_MAX: u32 = 125_000_000;
 /// Bytes read of a file of sysfs that holds one number.
 pub const SYSFS_NUMBER_BYTES_MAX: usize = 64;
-/// Threads of devices start on time, or their link is tried again: opening waits for whoever had the device before.
-pub const BUS_OPEN_TIMEOUT: Nanos = Nanos::from_millis(1_000);
 /// SCHED_FIFO priority of a device's thread at most: below the executors, and below the threads of the kernel's
 /// interrupts (50), which it waits for.
 pub const BUS_PRIORITY_MAX: u8 = 45;

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::model::ScanId;
+use super::build::Scanning;
+use super::model::{GroupPlan, ScanId};
 use crate::config::{
     BusAddress, BusConfig, BusDevice, BusPoint, Formula, GpioLine, GpioSetting, Program, RegisterWrite, SensorConfig,
-    Step,
+    Step, TagAddress, TagConfig,
 };
-use crate::limits::{BUS_PRIORITY_MAX, BUS_REQUEST_ITEMS_MAX};
-use crate::tag::{GroupId, NANOS_PER_SEC, Nanos, ScalarType, TagId};
+use crate::limits::{BUS_PRIORITY_MAX, BUS_REQUEST_ITEMS_MAX, GPIO_EDGES_PER_S_MAX};
+use crate::tag::{ById, GroupId, NANOS_PER_SEC, Nanos, ScalarType, TagId, ValueType};
 
 /// The work of one device file.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,7 +46,7 @@ pub struct BusTag {
 }
 
 /// A device, and what is read from it and written to it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct BusSetup {
     pub device: BusDevice,
     pub timeout: Nanos,
@@ -91,27 +92,12 @@ pub enum BusWrite {
     Register { address: u8, write: RegisterWrite },
 }
 
-/// A tag to be planned.
-#[derive(Debug, Clone, Copy)]
-pub struct BusPart<'a> {
-    pub tag: TagId,
-    pub scan: ScanId,
-    pub group: GroupId,
-    pub address: &'a BusAddress,
-    /// Of the value as it travels.
-    pub ty: ScalarType,
-    pub scale: f64,
-    pub offset: f64,
-    pub writable: bool,
-}
-
 impl BusPlan {
-    /// Plans a link. `parts` of one scan lie side by side. `executor_priority` is that of the executors.
-    pub fn new(config: &BusConfig, parts: &[BusPart<'_>], executor_priority: u8) -> BusPlan {
+    pub(super) fn new(config: &BusConfig, tags: &[(TagId, &TagConfig)], scanning: &mut Scanning<'_>) -> BusPlan {
         let mut setup = BusSetup {
             device: config.device.clone(),
             timeout: config.timeout,
-            priority: executor_priority.saturating_sub(1).min(BUS_PRIORITY_MAX),
+            priority: scanning.priority.saturating_sub(1).min(BUS_PRIORITY_MAX),
             lines: Vec::new(),
             programs: Vec::new(),
             channels: Vec::new(),
@@ -120,46 +106,74 @@ impl BusPlan {
             writes: Vec::new(),
         };
         let mut places = Places::default();
-        let mut requests: Vec<BusRequest> = Vec::new();
-        let mut writes = Vec::new();
-        for part in parts {
+        let mut plan = BusPlan {
+            config: config.clone(),
+            setup: Arc::default(),
+            requests: Vec::new(),
+            tags: Vec::new(),
+            writes: Vec::new(),
+        };
+        // By ids, so that a link whose tags stay as they are is planned as it was, in whatever order files are read.
+        let mut parts: Vec<(GroupId, TagId, &TagConfig, &BusAddress)> = Vec::new();
+        for (id, tag) in tags {
+            let TagAddress::Bus(address) = &tag.address else { continue };
+            parts.push((scanning.groups[tag.group], *id, tag, address));
+        }
+        parts.sort_by_key(|(group, id, ..)| (*group, *id));
+        for (group, id, tag, address) in parts {
+            let scan = scanning.scan(group, plan.requests.len() as u32);
             let at = setup.items.len() as u32;
-            let source = places.source(part.address, &mut setup);
-            let BusPart { ty, scale, offset, .. } = *part;
-            setup.items.push(BusItem { source, ty, scale, offset, sensor: part.address.sensor });
-            if part.writable
-                && let Some(write) = write_of(part.address, source, &setup)
+            let source = places.source(address, &mut setup);
+            let ValueType::Scalar(ty) = tag.value_type() else { continue };
+            let (scale, offset) = (tag.scale, tag.offset);
+            setup.items.push(BusItem { source, ty, scale, offset, sensor: address.sensor });
+            plan.tags.push(BusTag { tag: id, ty });
+            if tag.write.is_some()
+                && let Some(write) = write_of(address, source, &setup)
             {
                 setup.writes.push(write);
-                writes.push(part.tag);
+                plan.writes.push(id);
             }
-            match requests.last_mut() {
-                Some(last) if last.scan == part.scan && last.items.len() < BUS_REQUEST_ITEMS_MAX => last.items.end += 1,
-                _ => requests.push(BusRequest {
-                    scan: part.scan,
-                    group: part.group,
+            match plan.requests.last_mut() {
+                Some(last) if last.scan == scan && last.items.len() < BUS_REQUEST_ITEMS_MAX => last.items.end += 1,
+                _ => plan.requests.push(BusRequest {
+                    scan,
+                    group,
                     items: at..at + 1,
                     time: Nanos::ZERO,
                     setup_time: Nanos::ZERO,
                 }),
             }
+            scanning.scans[scan].requests.end = plan.requests.len() as u32;
         }
-        for request in &mut requests {
+        for request in &mut plan.requests {
             (request.time, request.setup_time) = times(config, &setup, request.items.clone());
         }
-        setup.requests = requests.iter().map(|request| request.items.clone()).collect();
-        let tags = parts.iter().map(|part| BusTag { tag: part.tag, ty: part.ty }).collect();
-        BusPlan { config: config.clone(), setup: Arc::new(setup), requests, tags, writes }
+        setup.requests = plan.requests.iter().map(|request| request.items.clone()).collect();
+        plan.setup = Arc::new(setup);
+        plan
     }
 
-    /// Lines whose edges are told one by one.
-    pub fn lines_that_tell(&self) -> usize {
-        let tells = |item: &&BusItem| matches!(item.source, BusSource::Level { line } if self.has_edges(line));
+    /// The thread of a device knows all that is read and written: with another setup, it is another one.
+    pub(super) fn same_target(&self, other: &BusPlan) -> bool {
+        self.setup == other.setup
+    }
+
+    pub(super) fn slots_per_s(&self, groups: &ById<GroupId, GroupPlan>) -> u64 {
+        let of_request = |request: &BusRequest| {
+            (request.items.len() as f64 / groups[request.group].period.as_secs_f64()).ceil() as u64
+        };
+        let edges = self.items_that_tell() as u64 * GPIO_EDGES_PER_S_MAX;
+        self.requests.iter().map(of_request).sum::<u64>() + edges
+    }
+
+    /// Items whose edges are told one by one.
+    fn items_that_tell(&self) -> usize {
+        let has_edges = |line: u16| {
+            self.setup.lines.get(usize::from(line)).is_some_and(|(_, setting)| setting.edge.is_some())
+        };
+        let tells = |item: &&BusItem| matches!(item.source, BusSource::Level { line } if has_edges(line));
         self.setup.items.iter().filter(tells).count()
-    }
-
-    fn has_edges(&self, line: u16) -> bool {
-        self.setup.lines.get(usize::from(line)).is_some_and(|(_, setting)| setting.edge.is_some())
     }
 }
 

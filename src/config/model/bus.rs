@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::tag::{Nanos, ScalarType};
+use crate::tag::{Nanos, ValueType};
 
 /// A device file of this machine, read by a thread of its own.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +28,12 @@ pub enum BusDevice {
     Iio { device: String },
 }
 
+impl Default for BusDevice {
+    fn default() -> BusDevice {
+        BusDevice::Iio { device: String::new() }
+    }
+}
+
 impl BusDevice {
     /// As it is written in the tag files.
     pub fn protocol(&self) -> &'static str {
@@ -44,8 +50,8 @@ impl BusDevice {
 #[derive(Debug, Clone, PartialEq)]
 pub struct BusAddress {
     pub point: BusPoint,
-    /// Of the value before it is scaled.
-    pub ty: ScalarType,
+    /// Of the value before the tag's own scale and offset.
+    pub ty: ValueType,
     pub sensor: Option<SensorConfig>,
 }
 

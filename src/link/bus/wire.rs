@@ -3,7 +3,7 @@
 //! Both are of one process: numbers are in the machine's own order. What does not fit is no datagram of ours, and
 //! ends the connection.
 
-use crate::limits::{BUS_DATAGRAM_BYTES_MAX, BUS_EDGES_AT_ONCE_MAX, BUS_REQUEST_ITEMS_MAX, BUS_WRITE_BYTES_MAX};
+use crate::limits::{BUS_DATAGRAM_BYTES_MAX, BUS_EDGES_AT_ONCE_MAX, BUS_REQUEST_ITEMS_MAX, WRITE_BYTES_MAX};
 use crate::tag::{Nanos, Status};
 
 const SCAN: u32 = 1;
@@ -18,7 +18,7 @@ const WRITE_EXTRA_BYTES: usize = 16;
 
 const _: () = assert!(HEADER_BYTES + ENTRY_BYTES * BUS_REQUEST_ITEMS_MAX <= BUS_DATAGRAM_BYTES_MAX);
 const _: () = assert!(HEADER_BYTES + ENTRY_BYTES * BUS_EDGES_AT_ONCE_MAX <= BUS_DATAGRAM_BYTES_MAX);
-const _: () = assert!(HEADER_BYTES + WRITE_EXTRA_BYTES + BUS_WRITE_BYTES_MAX <= BUS_DATAGRAM_BYTES_MAX);
+const _: () = assert!(HEADER_BYTES + WRITE_EXTRA_BYTES + WRITE_BYTES_MAX <= BUS_DATAGRAM_BYTES_MAX);
 
 /// What an executor asks of a device's thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,7 +118,7 @@ impl Datagram {
         match asked {
             Asked::Scan { request, sequence } => self.start([SCAN, request, sequence, 0]),
             Asked::Write { slot, id, read_back, payload } => {
-                let payload = payload.get(..BUS_WRITE_BYTES_MAX).unwrap_or(payload);
+                let payload = payload.get(..WRITE_BYTES_MAX).unwrap_or(payload);
                 self.start([WRITE, slot, u32::from(read_back), payload.len() as u32]);
                 self.put(&id.to_ne_bytes());
                 self.put(&0u64.to_ne_bytes());
@@ -145,7 +145,7 @@ impl Datagram {
     }
 
     pub fn written(&mut self, id: u64, done: bool, at: Nanos, back: &[u8]) {
-        let back = back.get(..BUS_WRITE_BYTES_MAX).unwrap_or(back);
+        let back = back.get(..WRITE_BYTES_MAX).unwrap_or(back);
         self.start([WRITE, u32::from(done), 0, back.len() as u32]);
         self.put(&id.to_ne_bytes());
         self.put(&at.0.to_ne_bytes());

@@ -97,6 +97,8 @@ fn work(jobs: &Receiver<(Attempt, Target)>, outcomes: &Sender<Done>) {
         let result = match &target.place {
             Place::Tcp { host, port } => connect(host, *port, target.timeout).map(OwnedFd::from),
             Place::Serial(config) => serial::open(config),
+            Place::Can(interface) => Err(format!("CAN interface {interface} cannot be opened")),
+            Place::Bus(setup) => Err(format!("{} cannot be opened", setup.device.protocol())),
         };
         if outcomes.send(Done { attempt, result }).is_err() {
             return;
