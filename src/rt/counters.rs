@@ -82,6 +82,8 @@ pub struct LinkCounters {
     pub short_frames: Count,
     /// Requests not sent because their unit is silent and not due for a probe, or the link is down.
     pub suppressed: Count,
+    /// What the device told unasked and nobody could take: edges that came too fast.
+    pub lost: Count,
     /// Connections lost.
     pub disconnects: Count,
     /// Connections made.
@@ -116,6 +118,7 @@ impl LinkCounters {
             crc_errors,
             short_frames,
             suppressed,
+            lost,
             disconnects,
             connects,
             state,
@@ -133,6 +136,7 @@ impl LinkCounters {
             crc_errors,
             short_frames,
             suppressed,
+            lost,
             disconnects,
             connects,
         ];

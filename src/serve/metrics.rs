@@ -208,7 +208,7 @@ impl Reader {
         let plan = self.0.plan();
         let links = || plan.links.iter().map(|(id, l)| (&*l.name, counters.link(id)));
         type Row = (&'static str, &'static str, fn(&LinkCounters) -> u64);
-        let rows: [Row; 6] = [
+        let rows: [Row; 7] = [
             ("fieldbeat_link_requests", "Requests put on the wire", |c| c.requests.get()),
             (
                 "fieldbeat_link_suppressed_requests",
@@ -217,6 +217,7 @@ impl Reader {
             ),
             ("fieldbeat_link_crc_errors", "Replies whose CRC or LRC was wrong", |c| c.crc_errors.get()),
             ("fieldbeat_link_short_frames", "Timeouts after a part of a reply", |c| c.short_frames.get()),
+            ("fieldbeat_link_lost_events", "Edges that came too fast to be told one by one", |c| c.lost.get()),
             ("fieldbeat_link_connects", "Connections made", |c| c.connects.get()),
             ("fieldbeat_link_disconnects", "Connections lost", |c| c.disconnects.get()),
         ];

@@ -9,6 +9,10 @@ use crate::tag::{Nanos, Status};
 const SCAN: u32 = 1;
 const WRITE: u32 = 2;
 const EDGES: u32 = 3;
+const DONE: u32 = 0;
+const NOT_READ_BACK: u32 = 1;
+const TOO_LATE: u32 = 2;
+const REFUSED: u32 = 3;
 /// Kind, and three words of its own.
 const HEADER_BYTES: usize = 16;
 /// Time, value, status or item, unused.
@@ -25,8 +29,8 @@ const _: () = assert!(HEADER_BYTES + WRITE_EXTRA_BYTES + WRITE_BYTES_MAX <= BUS_
 pub enum Asked<'a> {
     /// Read the items of a request.
     Scan { request: u32, sequence: u32 },
-    /// Write to a slot; with `read_back`, read it afterwards.
-    Write { slot: u32, id: u64, read_back: bool, payload: &'a [u8] },
+    /// Write to a slot, unless the deadline has passed; with `read_back`, read it afterwards.
+    Write { slot: u32, id: u64, read_back: bool, deadline: Nanos, payload: &'a [u8] },
 }
 
 /// What the thread answers or tells.
@@ -36,7 +40,19 @@ pub enum Told<'a> {
     Scanned { request: u32, sequence: u32, entries: Entries<'a> },
     /// Edges in the order of time; `lost` others were too many.
     Edges { lost: u32, entries: Entries<'a> },
-    Written { id: u64, done: bool, at: Nanos, back: &'a [u8] },
+    Written { id: u64, end: WriteEnd, at: Nanos, back: &'a [u8] },
+}
+
+/// What became of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriteEnd {
+    Done,
+    /// Done, but it could not be read afterwards.
+    NotReadBack,
+    /// Not done: its deadline had passed.
+    TooLate,
+    /// The system's error number.
+    Refused(u32),
 }
 
 /// One item's value, or an edge's.
@@ -117,11 +133,11 @@ impl Datagram {
     pub fn ask(&mut self, asked: Asked<'_>) {
         match asked {
             Asked::Scan { request, sequence } => self.start([SCAN, request, sequence, 0]),
-            Asked::Write { slot, id, read_back, payload } => {
+            Asked::Write { slot, id, read_back, deadline, payload } => {
                 let payload = payload.get(..WRITE_BYTES_MAX).unwrap_or(payload);
                 self.start([WRITE, slot, u32::from(read_back), payload.len() as u32]);
                 self.put(&id.to_ne_bytes());
-                self.put(&0u64.to_ne_bytes());
+                self.put(&deadline.0.to_ne_bytes());
                 self.put(payload);
             }
         }
@@ -144,9 +160,15 @@ impl Datagram {
         self.put(&entry.item.to_ne_bytes());
     }
 
-    pub fn written(&mut self, id: u64, done: bool, at: Nanos, back: &[u8]) {
+    pub fn written(&mut self, id: u64, end: WriteEnd, at: Nanos, back: &[u8]) {
+        let (end, code) = match end {
+            WriteEnd::Done => (DONE, 0),
+            WriteEnd::NotReadBack => (NOT_READ_BACK, 0),
+            WriteEnd::TooLate => (TOO_LATE, 0),
+            WriteEnd::Refused(code) => (REFUSED, code),
+        };
         let back = back.get(..WRITE_BYTES_MAX).unwrap_or(back);
-        self.start([WRITE, u32::from(done), 0, back.len() as u32]);
+        self.start([WRITE, end, code, back.len() as u32]);
         self.put(&id.to_ne_bytes());
         self.put(&at.0.to_ne_bytes());
         self.put(back);
@@ -168,8 +190,8 @@ pub fn asked(bytes: &[u8]) -> Option<Asked<'_>> {
     match kind {
         SCAN if bytes.len() == HEADER_BYTES => Some(Asked::Scan { request: one, sequence: two }),
         WRITE => {
-            let (id, _, payload) = write_parts(bytes, three)?;
-            Some(Asked::Write { slot: one, id, read_back: two != 0, payload })
+            let (id, deadline, payload) = write_parts(bytes, three)?;
+            Some(Asked::Write { slot: one, id, read_back: two != 0, deadline: Nanos(deadline), payload })
         }
         _ => None,
     }
@@ -184,7 +206,14 @@ pub fn told(bytes: &[u8]) -> Option<Told<'_>> {
         EDGES => Some(Told::Edges { lost: one, entries: entries()? }),
         WRITE => {
             let (id, at, back) = write_parts(bytes, three)?;
-            Some(Told::Written { id, done: one != 0, at: Nanos(at), back })
+            let end = match one {
+                DONE => WriteEnd::Done,
+                NOT_READ_BACK => WriteEnd::NotReadBack,
+                TOO_LATE => WriteEnd::TooLate,
+                REFUSED => WriteEnd::Refused(two),
+                _ => return None,
+            };
+            Some(Told::Written { id, end, at: Nanos(at), back })
         }
         _ => None,
     }
@@ -200,11 +229,14 @@ mod tests {
         let scan = Asked::Scan { request: 3, sequence: 77 };
         datagram.ask(scan);
         assert_eq!(asked(datagram.bytes()), Some(scan));
-        let write = Asked::Write { slot: 2, id: u64::MAX - 1, read_back: true, payload: &[1, 2, 3] };
+        let write =
+            Asked::Write { slot: 2, id: u64::MAX - 1, read_back: true, deadline: Nanos(8), payload: &[1, 2, 3] };
         datagram.ask(write);
         assert_eq!(asked(datagram.bytes()), Some(write));
-        datagram.written(9, true, Nanos(5), &[4, 5]);
-        assert_eq!(told(datagram.bytes()), Some(Told::Written { id: 9, done: true, at: Nanos(5), back: &[4, 5] }));
+        for end in [WriteEnd::Done, WriteEnd::NotReadBack, WriteEnd::TooLate, WriteEnd::Refused(22)] {
+            datagram.written(9, end, Nanos(5), &[4, 5]);
+            assert_eq!(told(datagram.bytes()), Some(Told::Written { id: 9, end, at: Nanos(5), back: &[4, 5] }));
+        }
         datagram.scanned(3, 77);
         let entry = |n: u32| Entry { t: Nanos(u64::from(n)), value: 1 << n, status: Status(n), item: n };
         (0..BUS_REQUEST_ITEMS_MAX as u32).for_each(|n| datagram.entry(entry(n % 64)));

@@ -69,16 +69,10 @@ impl Lines {
         }
     }
 
-    fn wants_edges(&self, request: usize) -> bool {
-        let items = self.setup.requests.get(request).cloned().unwrap_or_default();
-        let items = self.setup.items.get(items.start as usize..items.end as usize).unwrap_or_default();
-        items.iter().any(|item| matches!(item.source, BusSource::Count { .. } | BusSource::Level { .. }))
-    }
 }
 
 impl Reader for Lines {
     fn scan(&mut self, request: usize, answers: &mut Vec<Answer>) -> Result<(), Fault> {
-        debug_assert!(self.wants_edges(request));
         let setup = self.setup.clone();
         let Some(items) = setup.requests.get(request).cloned() else { return Ok(()) };
         let items = setup.items.get(items.start as usize..items.end as usize).unwrap_or_default();
@@ -121,20 +115,23 @@ impl Reader for Lines {
         Ok(())
     }
 
-    fn write(&mut self, slot: usize, payload: &[u8], back: &mut Vec<u8>, read_back: bool) -> Result<(), Fault> {
+    fn write(&mut self, slot: usize, payload: &[u8]) -> Result<(), Fault> {
         let (Some(BusWrite::Line(line)), [level]) = (self.setup.writes.get(slot), payload) else {
             return Err(Fault::Failed(libc::EINVAL));
         };
-        let line = usize::from(*line);
-        self.hardware.set(line, *level != 0)?;
-        if read_back {
-            self.wanted.fill(false);
-            if let Some(wanted) = self.wanted.get_mut(line) {
-                *wanted = true;
-            }
-            self.hardware.levels(&self.wanted, &mut self.levels)?;
-            back.push(u8::from(self.levels.get(line).copied().unwrap_or_default()));
+        self.hardware.set(usize::from(*line), *level != 0)
+    }
+
+    fn read_back(&mut self, slot: usize, back: &mut Vec<u8>) -> Result<(), Fault> {
+        let Some(BusWrite::Line(line)) = self.setup.writes.get(slot) else {
+            return Err(Fault::Failed(libc::EINVAL));
+        };
+        self.wanted.fill(false);
+        if let Some(wanted) = self.wanted.get_mut(usize::from(*line)) {
+            *wanted = true;
         }
+        self.hardware.levels(&self.wanted, &mut self.levels)?;
+        back.push(u8::from(self.levels.get(usize::from(*line)).copied().unwrap_or_default()));
         Ok(())
     }
 

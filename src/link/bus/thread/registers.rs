@@ -18,7 +18,6 @@ pub struct Registers {
     states: Vec<State>,
 }
 
-#[derive(Default)]
 struct State {
     /// Its device is set up and its calibration read.
     is_ready: bool,
@@ -26,15 +25,21 @@ struct State {
     /// The number of the request that read it last, and what came of it.
     read_in: u64,
     t: Nanos,
-    result: Result<(), Option<Fault>>,
+    result: Result<(), Fault>,
     bytes: Vec<u8>,
-    /// Counts requests.
-    round: u64,
 }
 
 impl Registers {
     pub fn new(bus: Box<dyn RegisterBus>, clock: Box<dyn Clock>, setup: Arc<BusSetup>) -> Registers {
-        let states = setup.programs.iter().map(|_| State { result: Err(None), ..State::default() }).collect();
+        let state = |_| State {
+            is_ready: false,
+            calibration: Vec::new(),
+            read_in: 0,
+            t: Nanos::ZERO,
+            result: Err(Fault::Silent),
+            bytes: Vec::new(),
+        };
+        let states = setup.programs.iter().map(state).collect();
         Registers { bus, clock, setup, states }
     }
 
@@ -47,10 +52,9 @@ impl Registers {
         }
         state.read_in = round;
         let before = clock.now();
-        state.result = if *stuck { Err(Fault::Stuck) } else { state.measure(program, &mut **bus, &mut **clock) }
-            .map_err(Some);
+        state.result = if *stuck { Err(Fault::Stuck) } else { state.measure(program, &mut **bus, &mut **clock) };
         state.t = Nanos(before.0 + clock.now().since(before).0 / 2);
-        if let Err(Some(fault)) = state.result {
+        if let Err(fault) = state.result {
             state.is_ready = false;
             *stuck |= fault == Fault::Stuck;
         }
@@ -117,8 +121,8 @@ impl Reader for Registers {
             let result = match state.result {
                 Ok(()) => formula::value(formula, &state.calibration, &state.bytes)
                     .and_then(|(number, status)| formula::convert(number, status, &convert_of(item))),
-                Err(Some(Fault::Gone)) => return Err(Fault::Gone),
-                Err(fault) => Err(fault.unwrap_or(Fault::Silent).status()),
+                Err(Fault::Gone) => return Err(Fault::Gone),
+                Err(fault) => Err(fault.status()),
             };
             // A chip that lost its settings answers, but not with what was measured: it is set up again.
             if state.result.is_ok() && result == Err(crate::tag::Status::BAD_DEVICE_FAILURE) {
@@ -129,18 +133,21 @@ impl Reader for Registers {
         Ok(())
     }
 
-    fn write(&mut self, slot: usize, payload: &[u8], back: &mut Vec<u8>, read_back: bool) -> Result<(), Fault> {
+    fn write(&mut self, slot: usize, payload: &[u8]) -> Result<(), Fault> {
         let refused = Fault::Failed(libc::EINVAL);
         let Some(BusWrite::Register { address, write }) = self.setup.writes.get(slot) else { return Err(refused) };
         if payload.len() != usize::from(write.width) {
             return Err(refused);
         }
-        self.bus.write(*address, &[&write.command, payload].concat())?;
-        if read_back {
-            back.resize(payload.len(), 0);
-            self.bus.read(*address, &write.command, back)?;
-        }
-        Ok(())
+        self.bus.write(*address, &[&write.command, payload].concat())
+    }
+
+    fn read_back(&mut self, slot: usize, back: &mut Vec<u8>) -> Result<(), Fault> {
+        let Some(BusWrite::Register { address, write }) = self.setup.writes.get(slot) else {
+            return Err(Fault::Failed(libc::EINVAL));
+        };
+        back.resize(usize::from(write.width), 0);
+        self.bus.read(*address, &write.command, back)
     }
 }
 
