@@ -85,6 +85,36 @@ pub const WRITE_BYTES_MAX: usize = 256;
 /// the time that one takes.
 pub const WRITES_PENDING_MAX: usize = 256;
 
+// --- local inputs and outputs ---
+/// Tags in one request to a device's thread: what an executor takes in one step.
+pub const BUS_REQUEST_ITEMS_MAX: usize = 128;
+/// Edges that are told at once.
+pub const BUS_EDGES_AT_ONCE_MAX: usize = 64;
+/// A datagram between an executor and a device's thread: an entry of 24 bytes for each tag of a request.
+pub const BUS_DATAGRAM_BYTES_MAX: usize = 16 + 24 * BUS_REQUEST_ITEMS_MAX;
+/// Lines of one GPIO link: as many as the kernel hands out in one request (linux/gpio.h).
+pub const GPIO_LINES_MAX: usize = 64;
+/// Edges of one line that are told one by one in a second; all are counted. Contacts bounce, inputs float: without a
+/// bound one of them would fill the ring.
+pub const GPIO_EDGES_PER_S_MAX: u64 = 1_000;
+/// Bytes that one access to a device reads.
+pub const BUS_READ_BYTES_MAX: u8 = 32;
+/// Bytes that are sent before a read.
+pub const BUS_COMMAND_BYTES_MAX: usize = 16;
+/// The longest pause within an access: slow converters take a third of a second.
+pub const BUS_WAIT_MAX: Nanos = Nanos::from_millis(500);
+/// Clock of an I2C bus: from the slowest that SMBus allows to high-speed mode.
+pub const I2C_CLOCK_HZ_MIN: u32 = 10_000;
+pub const I2C_CLOCK_HZ_MAX: u32 = 3_400_000;
+/// Clock of SPI.
+pub const SPI_SPEED_HZ_MIN: u32 = 1_000;
+pub const SPI_SPEED_HZ_MAX: u32 = 125_000_000;
+/// Bytes read of a file of sysfs that holds one number.
+pub const SYSFS_NUMBER_BYTES_MAX: usize = 64;
+/// SCHED_FIFO priority of a device's thread at most: below the executors, and below the threads of the kernel's
+/// interrupts (50), which it waits for.
+pub const BUS_PRIORITY_MAX: u8 = 45;
+
 // --- floor ---
 /// Seconds of an executor's full rate that its ring must hold.
 pub const RING_SECONDS: u64 = 2;

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-pub use super::bus::BusPlan;
+pub use super::bus::{BusItem, BusPlan, BusRequest, BusSetup, BusSource, BusTag, BusWrite};
 pub use super::can::CanPlan;
 pub use super::canopen::{
     BootStep, CanOpenDecode, CanOpenItem, CanOpenNodePlan, CanOpenPlan, CanOpenScan, CanOpenWrite, CobFilter, TpdoPlan,
@@ -68,7 +68,7 @@ impl LinkProtocolPlan {
             LinkProtocolPlan::Modbus(modbus) => modbus.requests.len(),
             LinkProtocolPlan::Can(can) => can.scans.len(),
             LinkProtocolPlan::CanOpen(canopen) => canopen.items.len() + canopen.nodes.len(),
-            LinkProtocolPlan::Bus(bus) => bus.scans.len(),
+            LinkProtocolPlan::Bus(bus) => bus.tags.len(),
         }
     }
 

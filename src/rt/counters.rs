@@ -82,6 +82,8 @@ pub struct LinkCounters {
     pub short_frames: Count,
     /// Requests not sent because their unit is silent and not due for a probe, or the link is down.
     pub suppressed: Count,
+    /// What the device told unasked and nobody could take: edges that came too fast.
+    pub lost: Count,
     /// Connections lost.
     pub disconnects: Count,
     /// Connections made.
@@ -121,6 +123,7 @@ impl LinkCounters {
             crc_errors,
             short_frames,
             suppressed,
+            lost,
             disconnects,
             connects,
             writes_sent,
@@ -141,6 +144,7 @@ impl LinkCounters {
             crc_errors,
             short_frames,
             suppressed,
+            lost,
             disconnects,
             connects,
             writes_sent,

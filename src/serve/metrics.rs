@@ -217,6 +217,7 @@ impl Reader {
             ),
             ("fieldbeat_link_crc_errors", "Replies whose CRC or LRC was wrong", |c| c.crc_errors.get()),
             ("fieldbeat_link_short_frames", "Timeouts after a part of a reply", |c| c.short_frames.get()),
+            ("fieldbeat_link_lost_events", "Edges that came too fast to be told one by one", |c| c.lost.get()),
             ("fieldbeat_link_connects", "Connections made", |c| c.connects.get()),
             ("fieldbeat_link_disconnects", "Connections lost", |c| c.disconnects.get()),
             ("fieldbeat_link_writes_sent", "Writes of which a request was put on the wire", |c| c.writes_sent.get()),
