@@ -11,13 +11,17 @@
 //! | `links`, `groups`, `tags` | the tag files: what all kinds of links share |
 //! | `modbus`, `modbus_address`, `address`, `serial`, `overlap` | Modbus links and their tags |
 //! | `can`, `canopen`, `bus` | the other kinds of links and their tags |
+//! | `can`, `can_address`, `can_transmit`, `dbc` | CAN links, their tags, DBC files |
 //! | `schema` | the tag files for editors |
 
 mod address;
 mod beside;
 mod bus;
 mod can;
+mod can_address;
+mod can_transmit;
 mod canopen;
+mod dbc;
 mod diagnostic;
 mod fields;
 mod files;
@@ -136,6 +140,7 @@ fn read(inputs: Inputs, base: Base<'_>, beside: Beside<'_>, report: Report) -> R
         let whole = Source { file: files::TAGS_DIR.into(), line: 0, column: 0 };
         report.error(whole, "", "no tags: nothing to scan", "declare a link and its tags in a file tags/*.json");
     }
+    can_transmit::check(&tags.list, &mut links, &report);
     overlap::check(&tags.list, &links.list, &report);
     if !report.has_errors() {
         warn_of_unused(&links, &groups, &report);

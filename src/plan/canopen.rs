@@ -1,6 +1,7 @@
 //! The work of a CANopen link.
 
 use super::build::Scanning;
+use super::can::{CanFilter, CanSocket};
 use super::model::{GroupPlan, ScanId, ring_slots};
 use crate::config::{CanOpenConfig, TagConfig};
 use crate::tag::{ById, GroupId, TagId, ValueType};
@@ -29,6 +30,17 @@ impl CanOpenPlan {
             }
         }
         plan
+    }
+
+    /// The socket that it needs.
+    pub fn socket(&self) -> CanSocket {
+        CanSocket {
+            interface: self.config.interface.clone(),
+            filters: vec![CanFilter { id: 0, mask: 0 }],
+            fd: false,
+            hardware_time: false,
+            hears_itself: false,
+        }
     }
 
     pub(super) fn same_target(&self, other: &CanOpenPlan) -> bool {

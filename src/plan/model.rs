@@ -61,7 +61,7 @@ impl LinkProtocolPlan {
     pub fn parts(&self) -> usize {
         match self {
             LinkProtocolPlan::Modbus(modbus) => modbus.requests.len(),
-            LinkProtocolPlan::Can(can) => can.scans.len(),
+            LinkProtocolPlan::Can(can) => can.decodes.len() + can.cases.len(),
             LinkProtocolPlan::CanOpen(canopen) => canopen.scans.len(),
             LinkProtocolPlan::Bus(bus) => bus.scans.len(),
         }

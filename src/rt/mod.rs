@@ -16,7 +16,7 @@ mod world;
 pub mod write;
 
 pub use adoption::{Adoption, LinkChange};
-pub use counters::{Count, Counters, ExecutorCounters, GroupCounters, LinkCounters, LinkState, ScanCounters};
+pub use counters::{CanCounters, Count, Counters, ExecutorCounters, GroupCounters, LinkCounters, LinkState, ScanCounters};
 pub use executor::{Clock, Connected, Executor, Wiring};
 pub use image::{Image, Reading};
 pub use link::{CloseReason, Closed, Floor, Link, ScanRelease};

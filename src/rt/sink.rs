@@ -58,8 +58,21 @@ impl Sink {
     /// A scalar that was read. Call [`Sink::flush`] after the last one of a reply.
     #[inline]
     pub fn scalar(&mut self, frame: Frame, tag: TagId, ty: u8, value: u64) {
-        let Frame { group, cycle, t } = frame;
+        self.show_scalar(frame, tag, value);
+        self.tell_scalar(frame, tag, ty, value);
+    }
+
+    /// As [`Sink::scalar`], into the image only: the ring gets it on a beat, if nothing newer comes until then.
+    #[inline]
+    pub fn show_scalar(&mut self, frame: Frame, tag: TagId, value: u64) {
+        let Frame { cycle, t, .. } = frame;
         self.image.write(tag.index(), Reading { t_mono_ns: t.0, value, status: Status::GOOD.0, cycle });
+    }
+
+    /// As [`Sink::scalar`], into the ring only: the image has it already.
+    #[inline]
+    pub fn tell_scalar(&mut self, frame: Frame, tag: TagId, ty: u8, value: u64) {
+        let Frame { group, cycle, t } = frame;
         self.stage(Sample {
             t_mono_ns: t.0,
             value,
@@ -74,9 +87,20 @@ impl Sink {
 
     /// A long value that was read.
     pub fn long(&mut self, frame: Frame, tag: TagId, ty: u8, bytes: &[u8]) {
-        let Frame { group, cycle, t } = frame;
+        self.show_long(frame, tag, bytes);
+        self.tell_long(frame, tag, ty, bytes);
+    }
+
+    /// As [`Sink::long`], into the image only.
+    pub fn show_long(&mut self, frame: Frame, tag: TagId, bytes: &[u8]) {
+        let Frame { cycle, t, .. } = frame;
         let reading = Reading { t_mono_ns: t.0, value: bytes.len() as u64, status: Status::GOOD.0, cycle };
         self.image.write_long(tag.index(), reading, bytes);
+    }
+
+    /// As [`Sink::long`], into the ring only.
+    pub fn tell_long(&mut self, frame: Frame, tag: TagId, ty: u8, bytes: &[u8]) {
+        let Frame { group, cycle, t } = frame;
         let header = Sample {
             t_mono_ns: t.0,
             value: bytes.len() as u64,

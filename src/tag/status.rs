@@ -23,6 +23,10 @@ impl Status {
     pub const BAD_CONFIGURATION_ERROR: Status = Status(0x8089_0000);
     /// The bytes are no value of the type (BCD digit above 9, text that is not UTF-8).
     pub const BAD_DECODING_ERROR: Status = Status(0x8007_0000);
+    /// The sensor behind an input has failed, or its wire is broken.
+    pub const BAD_SENSOR_FAILURE: Status = Status(0x808C_0000);
+    /// The device says that it has no value.
+    pub const BAD_DATA_UNAVAILABLE: Status = Status(0x809E_0000);
 
     #[inline]
     pub fn is_good(self) -> bool {
@@ -50,6 +54,8 @@ impl Status {
             Status::BAD_OUT_OF_SERVICE => "BadOutOfService",
             Status::BAD_CONFIGURATION_ERROR => "BadConfigurationError",
             Status::BAD_DECODING_ERROR => "BadDecodingError",
+            Status::BAD_SENSOR_FAILURE => "BadSensorFailure",
+            Status::BAD_DATA_UNAVAILABLE => "BadDataUnavailable",
             other if other.is_good() => "Good",
             other if other.is_uncertain() => "Uncertain",
             _ => "Bad",

@@ -15,6 +15,9 @@ pub(super) fn of_link(
     responses: &[Nanos],
 ) -> String {
     let link = &plan.links[id];
+    if let LinkProtocolPlan::Can(can) = &link.protocol {
+        return of_can_link(link, can, source, demand);
+    }
     let transport = link.protocol.modbus().map(|modbus| &modbus.config.transport);
     let load = demand.load();
     let rate = |at: usize| {
@@ -76,6 +79,18 @@ pub(super) fn of_link(
         "{file}:{line}: link \"{}\", group \"{}\": {} requests at {asked_hz:.0} Hz, {each}, {why}; {advice}. \
          {else_helps} or correct \"expected_reply_ms\" if it answers faster",
         link.name, plan.groups[scan.group].name, scan.requests,
+    )
+}
+
+/// A bus that its messages fill.
+fn of_can_link(link: &LinkPlan, can: &CanPlan, source: &Source, demand: &LinkDemand) -> String {
+    let (file, line) = (&source.file, source.line);
+    format!(
+        "{file}:{line}: link \"{}\": its messages need {:.0} % of the bus at {} bit/s, with all stuff bits that there may \
+         be; send less often, or correct \"bitrate\"",
+        link.name,
+        demand.load() * 100.0,
+        can.config.bitrate
     )
 }
 
