@@ -86,6 +86,10 @@ impl<W: World> Link<W> for FieldLink {
         of_any_kind!(self, link => Link::<W>::deadline(link))
     }
 
+    fn is_punctual(&self) -> bool {
+        of_any_kind!(self, link => Link::<W>::is_punctual(link))
+    }
+
     fn expire(&mut self, now: Nanos, floor: &mut Floor<W>) {
         of_any_kind!(self, link => link.expire(now, floor));
     }

@@ -257,9 +257,16 @@ impl<W: World, L: Link<W>> Executor<W, L> {
     /// Waits for replies and deadlines, and handles what came, until the guard begins. What is left when it
     /// does is reported by the world again.
     fn work_in_slack(&mut self, now: Nanos, slack_end: Nanos) {
-        let deadline = self.slots.deadlines.iter().copied().min().unwrap_or(Nanos::NEVER);
+        let nearest = self.slots.deadlines.iter().enumerate().min_by_key(|(_, deadline)| **deadline);
+        let (at, deadline) = nearest.map_or((0, Nanos::NEVER), |(at, deadline)| (at, *deadline));
         let until = slack_end.min(deadline).min(now + EXECUTOR_SLEEP_MAX);
-        self.floor.world.wait(until, &mut self.ready);
+        let punctual = until == deadline && matches!(self.slots.links.get(at), Some(Some(link)) if link.is_punctual());
+        let early = if punctual { Nanos(until.0.saturating_sub(self.guard.0)) } else { until };
+        self.floor.world.wait(early, &mut self.ready);
+        // The rest of the guard is not slept away, but replies are not kept waiting by it.
+        while punctual && self.ready.is_empty() && self.floor.world.now() < until {
+            self.floor.world.wait(Nanos::ZERO, &mut self.ready);
+        }
         let Slots { links, deadlines, .. } = &mut self.slots;
         for i in 0..self.ready.len() {
             let at = self.ready.get(i) as usize;

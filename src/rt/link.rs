@@ -101,6 +101,11 @@ pub trait Link<W: World> {
     /// the past: there is work left over from the last step.
     fn deadline(&self) -> Nanos;
 
+    /// Whether its deadline is met like a release, without the lateness of a wake-up: for lines whose time is dear.
+    fn is_punctual(&self) -> bool {
+        false
+    }
+
     /// The deadline has passed.
     fn expire(&mut self, now: Nanos, floor: &mut Floor<W>);
 

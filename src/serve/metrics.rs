@@ -11,8 +11,8 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::hub::stats::{BUCKET_BOUNDS, Distribution};
-use crate::plan::ScanPlan;
-use crate::rt::{LinkCounters, LinkState, ScanCounters};
+use crate::plan::{LinkProtocolPlan, ScanPlan};
+use crate::rt::{GroupCounters, LinkCounters, LinkState, ScanCounters};
 
 use super::{JournalView, Observed, OutputState, OutputView, ProcessUsage};
 
@@ -244,11 +244,18 @@ impl Reader {
                 replies.counter([("link", link), ("result", result)], count(counters))?;
             }
         }
+        let help = "Frames received and sent, and what the controller and the kernel tell of the bus";
+        let mut can = family(e, COUNTER, "fieldbeat_can_frames", None, help)?;
+        for (id, link) in plan.links.iter().filter(|(_, link)| matches!(link.protocol, LinkProtocolPlan::Can(_))) {
+            for (event, count) in counters.link(id).can.all() {
+                can.counter([("link", &*link.name), ("event", event)], count.get())?;
+            }
+        }
         let help = "1 for the state that the link is in, 0 for the others";
         let mut state = family(e, GAUGE, "fieldbeat_link_state", None, help)?;
         for (link, counters) in links() {
             let now = counters.state();
-            for one in [LinkState::Up, LinkState::Silent, LinkState::Down] {
+            for one in [LinkState::Up, LinkState::Silent, LinkState::Down, LinkState::BusOff] {
                 state.gauge([("link", link), ("state", one.name())], f64::from(u8::from(one == now)))?;
             }
         }
@@ -276,16 +283,22 @@ impl Reader {
         for (name, executor) in names.iter().zip(&counters.executors) {
             dropped.counter([("executor", name)], executor.reports_dropped.get())?;
         }
-        for (metric, help, produced) in [
-            ("fieldbeat_samples_produced", "Samples that an executor made", true),
-            ("fieldbeat_samples_dropped", "Samples that an executor made and its full ring did not take", false),
-        ] {
+        type Row = (&'static str, &'static str, fn(&GroupCounters) -> u64);
+        let rows: [Row; 3] = [
+            ("fieldbeat_samples_produced", "Samples that an executor made", |c| c.produced.get()),
+            ("fieldbeat_samples_dropped", "Samples that an executor made and its full ring did not take", |c| {
+                c.dropped.get()
+            }),
+            ("fieldbeat_samples_suppressed", "Samples held back by the rules of report by exception", |c| {
+                c.suppressed_at_ring.get() + c.suppressed_at_journal.get()
+            }),
+        ];
+        for (metric, help, value) in rows {
             let mut family = family(e, COUNTER, metric, None, help)?;
             for (name, groups) in names.iter().zip(&counters.groups) {
                 for (id, group) in plan.groups.iter() {
-                    let counts = &groups[id.index()];
-                    let value = if produced { counts.produced.get() } else { counts.dropped.get() };
-                    family.counter([("executor", name), ("group", &*group.name)], value)?;
+                    let labels = [("executor", name.as_str()), ("group", &*group.name)];
+                    family.counter(labels, value(&groups[id.index()]))?;
                 }
             }
         }

@@ -21,10 +21,10 @@ mod watch;
 
 use crate::config::CanSampling;
 use crate::limits::{CAN_FRAMES_PER_STEP, CAN_OUTAGE_GRACE, CAN_WRITES_MAX};
-use crate::plan::can::{CanDecode, CanPlan};
+use crate::plan::can::CanPlan;
 use crate::plan::{Plan, ScanId};
 use crate::rt::{
-    CloseReason, Conn, Floor, Frame, Io, Link, LinkState, ScanRelease, World, WriteOrder, WriteOutcome, region_of,
+    CloseReason, Conn, Floor, Io, Link, LinkState, ScanRelease, World, WriteOrder, WriteOutcome, region_of,
 };
 use crate::tag::{LinkId, Nanos, Status};
 
@@ -150,11 +150,6 @@ impl CanLink {
         .into_iter()
         .chain(buffer)
         .chain(self.handover.iter().flat_map(Handover::regions))
-    }
-
-    fn frame_of(&self, decode: &CanDecode, t: Nanos) -> Frame {
-        let cycle = self.scans.get(usize::from(decode.scan_at)).map_or(0, |scan| scan.cycle);
-        Frame { group: decode.group, cycle, t }
     }
 
     /// Nothing can come, or be sent: no interface, or a controller that is off the bus.

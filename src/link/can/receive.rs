@@ -168,9 +168,9 @@ pub(super) fn text_of(plan: &CanPlan, text: u32) -> &[u8] {
 /// Hands the ring a value that the image has.
 fn tell<W: World>(plan: &CanPlan, decode: &CanDecode, frame: Frame, value: u64, floor: &mut Floor<W>) {
     if decode.ty.is_long() {
-        floor.sink.tell_long(frame, decode.tag, decode.code, text_of(plan, value as u32));
+        floor.sink.ring_long(frame, decode.tag, decode.code, text_of(plan, value as u32));
     } else {
-        floor.sink.tell_scalar(frame, decode.tag, decode.code, value);
+        floor.sink.ring_scalar(frame, decode.tag, decode.code, value);
     }
 }
 

@@ -6,7 +6,7 @@
 use std::ffi::CString;
 use std::io;
 use std::mem::size_of_val;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 use crate::limits::CAN_RECEIVE_BUFFER_BYTES;
 use crate::plan::CanSocket;

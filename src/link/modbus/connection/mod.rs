@@ -321,6 +321,10 @@ impl<W: World> Link<W> for ModbusLink {
         self.in_flight.iter().flatten().map(|f| f.deadline).min().unwrap_or(Nanos::NEVER).min(other)
     }
 
+    fn is_punctual(&self) -> bool {
+        self.line.as_ref().is_some_and(Line::is_punctual)
+    }
+
     fn expire(&mut self, now: Nanos, floor: &mut Floor<W>) {
         if self.sweep.is_some() {
             self.sweep_step(now, floor);
