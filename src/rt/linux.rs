@@ -198,6 +198,19 @@ impl World for LinuxWorld {
         stamped(LinuxWorld::io(n), &message)
     }
 
+    fn abort(&mut self, conn: Conn) {
+        // SAFETY: all zero is a valid address of no family.
+        let mut nobody: libc::sockaddr = unsafe { std::mem::zeroed() };
+        nobody.sa_family = libc::AF_UNSPEC as libc::sa_family_t;
+        let bytes = size_of::<libc::sockaddr>() as libc::socklen_t;
+        // A TCP socket is reset and its queue is dropped at once (connect(2)); to close it would deliver the queue.
+        // SAFETY: the address lives through the call; a descriptor that can't is an error, not undefined.
+        if unsafe { libc::connect(conn.0, &raw const nobody, bytes) } != 0 && is_no_socket() {
+            // SAFETY: no pointers.
+            unsafe { libc::tcflush(conn.0, libc::TCOFLUSH) };
+        }
+    }
+
     fn set_rts(&mut self, conn: Conn, high: bool) {
         let rts = libc::TIOCM_RTS;
         let request = if high { libc::TIOCMBIS } else { libc::TIOCMBIC };
@@ -264,7 +277,10 @@ fn is_no_socket() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{ErrorKind, Read};
+    use std::net::{TcpListener, TcpStream};
     use std::os::fd::OwnedFd;
+    use std::time::{Duration, Instant};
 
     /// A pair of sockets that keep the frames apart, as a CAN socket does.
     fn pair(options: &[(libc::c_int, libc::c_int)]) -> (OwnedFd, OwnedFd) {
@@ -305,5 +321,61 @@ mod tests {
         let now = Nanos(5 * NANOS_PER_SEC);
         assert_eq!(on_monotonic(Nanos::ZERO, now), now);
         assert_eq!(on_monotonic(Nanos(NANOS_PER_SEC), now), now, "decades ago");
+    }
+
+    #[test]
+    fn what_an_aborted_connection_has_not_delivered_never_comes() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut peer, _) = listener.accept().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let (mut world, conn) = (LinuxWorld::new().unwrap(), Conn(stream.as_raw_fd()));
+        assert_eq!(world.unsent(conn), 0);
+        let mut sent = 0;
+        // The peer reads nothing: its buffer fills, then ours.
+        while let Io::Done(n) = world.send(conn, &[7; 65_536]) {
+            sent += n;
+        }
+        let unsent = world.unsent(conn);
+        assert!(unsent > 0 && unsent < sent, "{unsent} of {sent}");
+        world.abort(conn);
+        drop(stream);
+        let (mut arrived, mut buffer) = (0, [0; 65_536]);
+        peer.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let end = loop {
+            match peer.read(&mut buffer) {
+                Ok(0) => break None,
+                Ok(n) => arrived += n,
+                Err(error) => break Some(error.kind()),
+            }
+        };
+        assert_eq!(end, Some(ErrorKind::ConnectionReset));
+        assert!(arrived < sent, "{arrived} of {sent} arrived");
+    }
+
+    #[test]
+    fn a_wait_ends_when_it_is_woken_and_each_waking_counts_once() {
+        let mut world = LinuxWorld::new().unwrap();
+        let (waker, mut ready) = (world.waker(), Ready::with_capacity(4));
+        let (second, long) = (Duration::from_secs(1), Nanos::from_millis(10_000));
+        for _ in 0..3 {
+            let start = Instant::now();
+            let waking = std::thread::spawn({
+                let waker = waker.clone();
+                move || {
+                    std::thread::sleep(Duration::from_millis(20));
+                    waker.wake();
+                }
+            });
+            world.wait(monotonic_now() + long, &mut ready);
+            assert!(start.elapsed() < second && ready.is_empty());
+            waking.join().unwrap();
+        }
+        // Before the wait: it returns at once, and the next one does not.
+        waker.wake();
+        world.wait(monotonic_now() + long, &mut ready);
+        let start = Instant::now();
+        world.wait(monotonic_now() + Nanos::from_millis(50), &mut ready);
+        assert!(start.elapsed() >= Duration::from_millis(50));
     }
 }
