@@ -150,6 +150,3 @@ impl Reader for Registers {
         self.bus.read(*address, &write.command, back)
     }
 }
-
-#[cfg(test)]
-mod tests;
