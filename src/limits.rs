@@ -43,6 +43,15 @@ pub const MODBUS_REGISTERS_MAX: u16 = 125;
 pub const MODBUS_BITS_MAX: u16 = 2000;
 /// MBAP header (7) and the longest PDU (253).
 pub const MODBUS_ADU_BYTES_MAX: usize = 260;
+/// Function code and data of one message (Application Protocol Specification V1.1b3, section 4.1).
+pub const MODBUS_PDU_BYTES_MAX: usize = 253;
+/// Registers in one write (function 16), and in one that reads back as well (function 23).
+pub const MODBUS_WRITE_REGISTERS_MAX: u16 = 123;
+pub const MODBUS_READ_WRITE_REGISTERS_MAX: u16 = 121;
+/// Coils in one write (function 15).
+pub const MODBUS_WRITE_BITS_MAX: u16 = 1968;
+/// Writes that wait for one connection; each may take an exchange or two, and people notice more than that.
+pub const MODBUS_WRITES_WAITING_MAX: usize = 16;
 /// Outstanding transactions on one connection: what the specification recommends as a server's most (1 to 16).
 pub const MODBUS_PIPELINE_MAX: usize = 16;
 /// Elements of an array tag: the registers of one read.
@@ -60,6 +69,8 @@ pub const ASCII_FRAME_BYTES_MAX: usize = 513;
 /// Silence after which a disturbed line counts as quiet, beside its own: a USB adapter hands over what it has each
 /// 16 ms at the latest.
 pub const LINE_RESYNC: Nanos = Nanos::from_millis(20);
+/// After a broadcast, until the devices have done it (2.1: typically 100 to 200 ms).
+pub const BROADCAST_PAUSE: Nanos = Nanos::from_millis(100);
 /// Time for a serial port to be opened.
 pub const SERIAL_OPEN_TIMEOUT: Nanos = Nanos::from_millis(1_000);
 /// Time for the socket of a CAN interface to be opened.
@@ -266,3 +277,40 @@ const _: () = assert!(RING_SLOTS_MIN < RING_SLOTS_MAX);
 const _: () = assert!(CONNECT_PAUSE_MIN.0 < CONNECT_PAUSE_MAX.0 && CONNECT_MENDED_AFTER.0 < CONNECT_STABLE_AFTER.0);
 const _: () = assert!(TAGS_MAX < crate::tag::GAP_TAG as usize);
 const _: () = assert!(BATCH_SAMPLES_MAX <= BLOCK_SAMPLES_MAX);
+
+// --- CANopen (CiA 301, EDS by CiA 306) ---
+/// Lines of a data sheet; those of large drives have 60,000.
+pub const EDS_LINES_MAX: usize = 500_000;
+/// Faults of one data sheet that are told.
+pub const EDS_FAULTS_MAX: usize = 50;
+/// Objects and sub-objects of a data sheet.
+pub const EDS_OBJECTS_MAX: usize = 65_536;
+/// PDOs each way that a data sheet may have (CiA 301, section 7.4.1).
+pub const CANOPEN_PDOS_MAX: u16 = 512;
+/// PDOs of a node that are read, each way: a table of its own for each, and their parameters are read at each start.
+pub const CANOPEN_NODE_PDOS_MAX: usize = 32;
+/// Objects in one PDO: one for each bit (section 7.5.2.36).
+pub const CANOPEN_MAPPED_MAX: u8 = 64;
+/// Nodes of a network (section 7.2.8.3).
+pub const CANOPEN_NODES_MAX: usize = 127;
+/// Bytes of a value that is read by SDO: room for the longest is kept for each node.
+pub const CANOPEN_VALUE_BYTES_MAX: u16 = 4096;
+/// Heartbeats that may be missing before a node is in doubt, and before it counts as lost, in their periods.
+pub const HEARTBEAT_LATE_PERIODS: u64 = 2;
+pub const HEARTBEAT_LOST_PERIODS: u64 = 4;
+/// Periods of a cyclic PDO without one before its values are in doubt, and before they are bad.
+pub const PDO_LATE_PERIODS: u64 = 3;
+pub const PDO_LOST_PERIODS: u64 = 10;
+/// After a node was started: how long its PDOs have to bring their first values before these are read by SDO.
+pub const PDO_FIRST: Nanos = Nanos::from_millis(500);
+/// Frames that one step of a link takes in, and sends: so long may a full bus hold its executor.
+pub const CANOPEN_FRAMES_PER_STEP: usize = 16;
+/// Pause before a frame is offered again that the interface had no room for: some 25 frames of 500 kbit/s.
+pub const CAN_SEND_PAUSE: Nanos = Nanos::from_millis(5);
+/// An object that a node has not is asked for again after this: devices get new programs.
+pub const CANOPEN_REFUSED_PAUSE: Nanos = Nanos::from_millis(30_000);
+const _: () = assert!(HEARTBEAT_LATE_PERIODS < HEARTBEAT_LOST_PERIODS && PDO_LATE_PERIODS < PDO_LOST_PERIODS);
+/// Writes that may wait for one node: its server takes one at a time.
+pub const CANOPEN_NODE_WRITES_MAX: usize = 4;
+/// Items of a node that get a new status, or their place in its PDOs, in one step.
+pub const CANOPEN_ITEMS_PER_STEP: usize = 32;

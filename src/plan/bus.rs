@@ -78,10 +78,17 @@ pub struct BusItem {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum BusSource {
     /// Of a line; its edges are told, too, where it has them.
-    Level { line: u16 },
+    Level {
+        line: u16,
+    },
     /// Edges of a line so far.
-    Count { line: u16 },
-    Register { program: u16, formula: Formula },
+    Count {
+        line: u16,
+    },
+    Register {
+        program: u16,
+        formula: Formula,
+    },
     Channel(u16),
 }
 
@@ -169,9 +176,8 @@ impl BusPlan {
 
     /// Items whose edges are told one by one.
     fn items_that_tell(&self) -> usize {
-        let has_edges = |line: u16| {
-            self.setup.lines.get(usize::from(line)).is_some_and(|(_, setting)| setting.edge.is_some())
-        };
+        let has_edges =
+            |line: u16| self.setup.lines.get(usize::from(line)).is_some_and(|(_, setting)| setting.edge.is_some());
         let tells = |item: &&BusItem| matches!(item.source, BusSource::Level { line } if has_edges(line));
         self.setup.items.iter().filter(tells).count()
     }
@@ -212,10 +218,12 @@ impl Places {
                 });
                 BusSource::Register { program: at, formula: *formula }
             }
-            BusPoint::Iio { channel } => BusSource::Channel(*self.channels.entry(channel.clone()).or_insert_with(|| {
-                setup.channels.push(channel.clone());
-                (setup.channels.len() - 1) as u16
-            })),
+            BusPoint::Iio { channel } => {
+                BusSource::Channel(*self.channels.entry(channel.clone()).or_insert_with(|| {
+                    setup.channels.push(channel.clone());
+                    (setup.channels.len() - 1) as u16
+                }))
+            }
         }
     }
 }

@@ -61,8 +61,7 @@ pub(super) fn read(
 }
 
 fn check_direction(tag: &Obj<'_>, setting: &GpioSetting) {
-    let wrong: &[&str] =
-        if setting.is_output { &["edge", "debounce_us"] } else { &["initial", "drive"] };
+    let wrong: &[&str] = if setting.is_output { &["edge", "debounce_us"] } else { &["initial", "drive"] };
     let direction = if setting.is_output { "an output" } else { "an input" };
     for key in wrong.iter().filter(|key| tag.get(key).is_some()) {
         let help = if setting.is_output { "remove it" } else { "remove it, or set \"direction\": \"out\"" };

@@ -247,7 +247,11 @@ fn cut(tag: &Obj<'_>, field: Field, ty: ScalarType) -> Option<Field> {
     let mut mask = read_mask(tag)?;
     if let Some(bit) = tag.opt_int(&fields::BIT) {
         if ty != ScalarType::Bool {
-            tag.error(tag.span_of("bit"), format!("bit with data_type {}", ty.name()), "remove it, or set data_type to bool");
+            tag.error(
+                tag.span_of("bit"),
+                format!("bit with data_type {}", ty.name()),
+                "remove it, or set data_type to bool",
+            );
             return None;
         }
         if bit >= u64::from(left) {
@@ -266,7 +270,11 @@ fn cut(tag: &Obj<'_>, field: Field, ty: ScalarType) -> Option<Field> {
     let bits = if mask == u64::MAX { left } else { used };
     let kind = match ty {
         ScalarType::Bool if tag.get("bit").is_none() && tag.get("mask").is_none() => {
-            tag.error(tag.span_of("data_type"), "a bool without bit", "allowed: \"bit\" or \"mask\", which of the bits");
+            tag.error(
+                tag.span_of("data_type"),
+                "a bool without bit",
+                "allowed: \"bit\" or \"mask\", which of the bits",
+            );
             return None;
         }
         ScalarType::Bool => FieldKind::Bool,
@@ -355,7 +363,8 @@ fn read_settings(tag: &Obj<'_>, chip: &Chip) -> Option<Settings> {
         object.error(object.span_of(key), format!("{} has no {key}", chip.name), format!("allowed: {allowed}"));
         return None;
     }
-    settings.shunt_ohm = if object.get("shunt_ohm").is_some() { object.real(&fields::SHUNT_OHM) } else { settings.shunt_ohm };
+    settings.shunt_ohm =
+        if object.get("shunt_ohm").is_some() { object.real(&fields::SHUNT_OHM) } else { settings.shunt_ohm };
     if object.get("reference_v").is_some() {
         settings.reference_v = object.real(&fields::REFERENCE_V);
     }

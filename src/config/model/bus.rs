@@ -59,9 +59,15 @@ pub struct BusAddress {
 pub enum BusPoint {
     Gpio(GpioPoint),
     /// A register of a device on I2C or SPI, or a channel of a chip that is known.
-    Register { program: Arc<Program>, formula: Formula, write: Option<RegisterWrite> },
+    Register {
+        program: Arc<Program>,
+        formula: Formula,
+        write: Option<RegisterWrite>,
+    },
     /// A channel of an IIO device, such as `in_voltage0`.
-    Iio { channel: String },
+    Iio {
+        channel: String,
+    },
 }
 
 /// One line of a GPIO chip.
@@ -143,11 +149,17 @@ pub enum Step {
     Write(Vec<u8>),
     Wait(Nanos),
     /// Writes the command, may be empty, and reads so many bytes without letting go of the bus in between.
-    Read { command: Vec<u8>, bytes: u8 },
+    Read {
+        command: Vec<u8>,
+        bytes: u8,
+    },
     /// SPI: sends these bytes and receives as many at the same time.
     Exchange(Vec<u8>),
     /// Reads a byte that says which chip it is.
-    Identify { command: u8, expected: u8 },
+    Identify {
+        command: u8,
+        expected: u8,
+    },
 }
 
 impl Step {
@@ -174,9 +186,17 @@ pub struct RegisterWrite {
 pub enum Formula {
     Field(Field),
     /// The field times a factor. At `clip` the converter is at its end.
-    Linear { field: Field, factor: f64, clip: Option<(i64, i64)> },
+    Linear {
+        field: Field,
+        factor: f64,
+        clip: Option<(i64, i64)>,
+    },
     /// Two fields and a factor, multiplied.
-    Product { one: Field, other: Field, factor: f64 },
+    Product {
+        one: Field,
+        other: Field,
+        factor: f64,
+    },
     /// Bosch BME280 data sheet, section 4.2.3 and appendix 8.1.
     Bme280(Bme280Value),
     /// A thermocouple converter: degrees, unless its fault bit is set (Maxim MAX31855 data sheet, memory map).
@@ -211,7 +231,9 @@ pub struct Field {
 pub enum FieldKind {
     Unsigned,
     /// Two's complement of so many bits.
-    Signed { bits: u8 },
+    Signed {
+        bits: u8,
+    },
     Float32,
     Float64,
     /// Any bit of the mask is set.

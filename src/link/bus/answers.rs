@@ -60,7 +60,8 @@ impl BusLink {
         }
         let Some(planned) = self.plan.requests.get(request as usize) else { return false };
         let mut good = 0;
-        for (tag, entry) in self.plan.tags[planned.items.start as usize..planned.items.end as usize].iter().zip(entries) {
+        for (tag, entry) in self.plan.tags[planned.items.start as usize..planned.items.end as usize].iter().zip(entries)
+        {
             let frame = Frame { group: planned.group, cycle: out.cycle, t: entry.t };
             if entry.status.is_bad() {
                 floor.sink.hold(frame, tag.tag, tag.ty as u8, false, entry.status);

@@ -37,10 +37,22 @@ pub enum Asked<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Told<'a> {
     /// An entry for each item of the request.
-    Scanned { request: u32, sequence: u32, entries: Entries<'a> },
+    Scanned {
+        request: u32,
+        sequence: u32,
+        entries: Entries<'a>,
+    },
     /// Edges in the order of time; `lost` others were too many.
-    Edges { lost: u32, entries: Entries<'a> },
-    Written { id: u64, end: WriteEnd, at: Nanos, back: &'a [u8] },
+    Edges {
+        lost: u32,
+        entries: Entries<'a>,
+    },
+    Written {
+        id: u64,
+        end: WriteEnd,
+        at: Nanos,
+        back: &'a [u8],
+    },
 }
 
 /// What became of a write.

@@ -9,8 +9,8 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::steps::{Attempt, Dialer, Outcome};
 use super::{Place, Target, serial};
-use crate::link::bus;
 use crate::limits::CONNECT_WORKERS_MAX;
+use crate::link::bus;
 use crate::rt::Conn;
 use crate::tag::Nanos;
 

@@ -38,8 +38,7 @@ pub struct Convert {
 fn bits(field: &Field, result: &[u8]) -> Option<u64> {
     let bytes = result.get(usize::from(field.at)..)?.get(..usize::from(field.width))?;
     let fold = |sum: u64, byte: &u8| sum << 8 | u64::from(*byte);
-    let whole =
-        if field.little_endian { bytes.iter().rev().fold(0, fold) } else { bytes.iter().fold(0, fold) };
+    let whole = if field.little_endian { bytes.iter().rev().fold(0, fold) } else { bytes.iter().fold(0, fold) };
     Some(whole.checked_shr(u32::from(field.shift)).unwrap_or(0) & field.mask)
 }
 
@@ -81,7 +80,8 @@ pub fn value(formula: &Formula, calibration: &[u8], result: &[u8]) -> Result<(Nu
             None => Err(Status::BAD_DEVICE_FAILURE),
         },
         Formula::Max31855 => {
-            let word = result.first_chunk().map(|bytes| u32::from_be_bytes(*bytes)).ok_or(Status::BAD_DECODING_ERROR)?;
+            let word =
+                result.first_chunk().map(|bytes| u32::from_be_bytes(*bytes)).ok_or(Status::BAD_DECODING_ERROR)?;
             // All ones or all zeros: nobody drives the line.
             match word {
                 0 | u32::MAX => Err(Status::BAD_DEVICE_FAILURE),
@@ -156,7 +156,10 @@ mod tests {
         assert_eq!(number(&WORD, &bytes), Some(Number::Uint(0x1234)));
         assert_eq!(number(&Field { little_endian: true, ..WORD }, &bytes), Some(Number::Uint(0x3412)));
         assert_eq!(number(&Field { shift: 4, mask: 0xFF, ..WORD }, &bytes), Some(Number::Uint(0x23)));
-        assert_eq!(number(&Field { at: 1, kind: FieldKind::Signed { bits: 16 }, ..WORD }, &bytes), Some(Number::Int(0x34FF)));
+        assert_eq!(
+            number(&Field { at: 1, kind: FieldKind::Signed { bits: 16 }, ..WORD }, &bytes),
+            Some(Number::Int(0x34FF))
+        );
         let nibble = Field { mask: 0xF, shift: 4, kind: FieldKind::Signed { bits: 4 }, at: 2, width: 1, ..WORD };
         assert_eq!(number(&nibble, &bytes), Some(Number::Int(-1)));
         assert_eq!(number(&Field { at: 2, ..WORD }, &bytes), None, "it leaves the result");
@@ -183,7 +186,8 @@ mod tests {
     #[test]
     fn the_tmp102_reads_as_in_its_data_sheet() {
         let field = Field { shift: 4, kind: FieldKind::Signed { bits: 12 }, ..WORD };
-        for (word, celsius) in [(0x7FF0u16, 127.9375), (0x4B00, 75.0), (0x0040, 0.25), (0xFFC0, -0.25), (0xE700, -25.0)] {
+        for (word, celsius) in [(0x7FF0u16, 127.9375), (0x4B00, 75.0), (0x0040, 0.25), (0xFFC0, -0.25), (0xE700, -25.0)]
+        {
             assert_eq!(float(&linear(field, 0.0625), &word.to_be_bytes()), celsius, "{word:04X}");
         }
     }

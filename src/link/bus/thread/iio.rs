@@ -66,7 +66,10 @@ impl Channel {
             _ => format!("cannot open {}: {error}", path.display()),
         })?;
         let (scale, offset) = if is_raw {
-            (shared_number(folder, name, "scale")?.unwrap_or(1.0), shared_number(folder, name, "offset")?.unwrap_or(0.0))
+            (
+                shared_number(folder, name, "scale")?.unwrap_or(1.0),
+                shared_number(folder, name, "offset")?.unwrap_or(0.0),
+            )
         } else {
             (1.0, 0.0)
         };

@@ -68,7 +68,6 @@ impl Lines {
             setup,
         }
     }
-
 }
 
 impl Reader for Lines {
@@ -156,7 +155,8 @@ impl Reader for Lines {
                 if matches!(item.source, BusSource::Level { line } if usize::from(line) == event.line) {
                     tells = true;
                     if told
-                        && let Ok((value, _)) = formula::convert(Number::Bool(event.rising), Status::GOOD, &convert_of(item))
+                        && let Ok((value, _)) =
+                            formula::convert(Number::Bool(event.rising), Status::GOOD, &convert_of(item))
                     {
                         edges.push(Edge { t: event.t, item: at as u32, value });
                     }

@@ -50,11 +50,12 @@ fn reader(setup: &Arc<BusSetup>) -> Result<Box<dyn Reader>, Trouble> {
     Ok(match &setup.device {
         BusDevice::Gpio { chip } => {
             let file = open_file(chip, Kind::Gpio)?;
-            let lines = GpioChip::new(&file, &chip.display().to_string(), &setup.lines).map_err(|fault| match fault {
-                // A thread of ours that was told to end.
-                LineFault::Busy(text) if text.contains(&format!("\"{CONSUMER}\"")) => Trouble::Busy(text),
-                LineFault::Busy(text) | LineFault::Other(text) => Trouble::Other(text),
-            })?;
+            let lines =
+                GpioChip::new(&file, &chip.display().to_string(), &setup.lines).map_err(|fault| match fault {
+                    // A thread of ours that was told to end.
+                    LineFault::Busy(text) if text.contains(&format!("\"{CONSUMER}\"")) => Trouble::Busy(text),
+                    LineFault::Busy(text) | LineFault::Other(text) => Trouble::Other(text),
+                })?;
             Box::new(Lines::new(Box::new(lines), clock, setup.clone()))
         }
         BusDevice::I2c { bus, .. } => {

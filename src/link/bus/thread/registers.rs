@@ -62,12 +62,7 @@ impl Registers {
 }
 
 impl State {
-    fn measure(
-        &mut self,
-        program: &Program,
-        bus: &mut dyn RegisterBus,
-        clock: &mut dyn Clock,
-    ) -> Result<(), Fault> {
+    fn measure(&mut self, program: &Program, bus: &mut dyn RegisterBus, clock: &mut dyn Clock) -> Result<(), Fault> {
         if !self.is_ready {
             steps(program.address, &program.setup, bus, clock, &mut Vec::new())?;
             steps(program.address, &program.calibration, bus, clock, &mut self.calibration)?;
