@@ -43,6 +43,15 @@ pub const MODBUS_REGISTERS_MAX: u16 = 125;
 pub const MODBUS_BITS_MAX: u16 = 2000;
 /// MBAP header (7) and the longest PDU (253).
 pub const MODBUS_ADU_BYTES_MAX: usize = 260;
+/// Function code and data of one message (Application Protocol Specification V1.1b3, section 4.1).
+pub const MODBUS_PDU_BYTES_MAX: usize = 253;
+/// Registers in one write (function 16), and in one that reads back as well (function 23).
+pub const MODBUS_WRITE_REGISTERS_MAX: u16 = 123;
+pub const MODBUS_READ_WRITE_REGISTERS_MAX: u16 = 121;
+/// Coils in one write (function 15).
+pub const MODBUS_WRITE_BITS_MAX: u16 = 1968;
+/// Writes that wait for one connection; each may take an exchange or two, and people notice more than that.
+pub const MODBUS_WRITES_WAITING_MAX: usize = 16;
 /// Outstanding transactions on one connection: what the specification recommends as a server's most (1 to 16).
 pub const MODBUS_PIPELINE_MAX: usize = 16;
 /// Elements of an array tag: the registers of one read.
@@ -60,6 +69,8 @@ pub const ASCII_FRAME_BYTES_MAX: usize = 513;
 /// Silence after which a disturbed line counts as quiet, beside its own: a USB adapter hands over what it has each
 /// 16 ms at the latest.
 pub const LINE_RESYNC: Nanos = Nanos::from_millis(20);
+/// After a broadcast, until the devices have done it (2.1: typically 100 to 200 ms).
+pub const BROADCAST_PAUSE: Nanos = Nanos::from_millis(100);
 /// Time for a serial port to be opened.
 pub const SERIAL_OPEN_TIMEOUT: Nanos = Nanos::from_millis(1_000);
 /// Time for the socket of a CAN interface to be opened.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 pub use super::bus::BusPlan;
 pub use super::can::CanPlan;
 pub use super::canopen::CanOpenPlan;
-pub use super::modbus::{Decode, ModbusPlan, ModbusRequest};
+pub use super::modbus::{Decode, ModbusPlan, ModbusRequest, ModbusWrite};
 use crate::config::{ReleaseMode, Reporting};
 use crate::tag::{ById, ExecutorId, GroupId, Id, LinkId, Nanos, Sample, TagId, ValueType};
 

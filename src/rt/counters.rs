@@ -86,6 +86,11 @@ pub struct LinkCounters {
     pub disconnects: Count,
     /// Connections made.
     pub connects: Count,
+    /// Writes for which a request went out; those that were done; and those that were not, sent or not. Counted by
+    /// whoever takes the answers.
+    pub writes_sent: Count,
+    pub writes_done: Count,
+    pub writes_failed: Count,
     state: AtomicU8,
 }
 
@@ -118,6 +123,9 @@ impl LinkCounters {
             suppressed,
             disconnects,
             connects,
+            writes_sent,
+            writes_done,
+            writes_failed,
             state,
         } = self;
         let counts = [
@@ -135,6 +143,9 @@ impl LinkCounters {
             suppressed,
             disconnects,
             connects,
+            writes_sent,
+            writes_done,
+            writes_failed,
         ];
         counts.into_iter().for_each(Count::reset);
         state.store(LinkState::Down as u8, Relaxed);

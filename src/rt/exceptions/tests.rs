@@ -25,8 +25,9 @@ fn plan(tags: &[(ValueType, Option<Reporting>)]) -> Plan {
                 "tags": [{"name": "t", "address": "l:1:3:1", "data_type": "int16", "scan_rate_ms": 10}]}"#,
         )],
     );
-    let crate::config::LinkProtocol::Modbus(config) = config.unwrap().config.links.remove(0).protocol;
-    let modbus = ModbusPlan { config, units: vec![], requests: vec![], block_count: 0, decodes: vec![] };
+    let config = config.unwrap().config.links.remove(0).protocol.modbus().unwrap().clone();
+    let modbus =
+        ModbusPlan { config, units: vec![], requests: vec![], block_count: 0, decodes: vec![], writes: vec![] };
     let protocol = LinkProtocolPlan::Modbus(modbus);
     let tag = |(at, (ty, reporting)): (usize, &(ValueType, Option<Reporting>))| TagPlan {
         name: format!("t{at}").into(),
