@@ -46,7 +46,7 @@ const OF_SENDERS: &str = "silence, short, stuck, garbage, flood[=FRAMES/S], erro
 const OF_PUMP: &str = "silence, short, stuck, no-heartbeat, emergency[=CODE], sdo-abort, sdo-silence, restart";
 const FLOOD_DEFAULT: u32 = 2_000;
 const FLOOD_MAX: u32 = 100_000;
-/// "Supply voltage too high" would be a guess; this is "generic error".
+/// "Generic error" (CiA 301, table 26).
 const EMERGENCY_DEFAULT: u16 = 0x1000;
 
 /// A fault of one node or all, for a while. Written `NODE:KIND[=ARG][@FROM..TO]`: the node by name or `*`, the times
@@ -112,9 +112,7 @@ impl FromStr for ScheduledBusFault {
         })?;
         let (from, until) = match span {
             None => (Nanos::ZERO, Nanos::NEVER),
-            Some(span) => {
-                parse_span(span).ok_or_else(|| BusFaultError::Span { text: owned(), found: span.into() })?
-            }
+            Some(span) => parse_span(span).ok_or_else(|| BusFaultError::Span { text: owned(), found: span.into() })?,
         };
         Ok(ScheduledBusFault { node, fault, from, until })
     }

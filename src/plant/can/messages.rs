@@ -42,7 +42,14 @@ pub(super) struct Commands {
     pub count: u64,
 }
 
-const fn number(name: &'static str, start: u16, bits: u16, scale: f64, unit: &'static str, source: Source) -> SignalSpec {
+const fn number(
+    name: &'static str,
+    start: u16,
+    bits: u16,
+    scale: f64,
+    unit: &'static str,
+    source: Source,
+) -> SignalSpec {
     SignalSpec {
         name,
         start,
@@ -96,13 +103,27 @@ pub(super) const MESSAGES: [Message; 7] = [
         cycle_ms: 10,
         node: Some(0),
         signals: &[
-            signed(number("Speed", 0, 16, 0.1, "rpm", Source::Line(Signal::DriveSpeed { rpm: 1480.0, period_ms: MIXER_MS }, 1))),
+            signed(number(
+                "Speed",
+                0,
+                16,
+                0.1,
+                "rpm",
+                Source::Line(Signal::DriveSpeed { rpm: 1480.0, period_ms: MIXER_MS }, 1),
+            )),
             signed(number("Torque", 16, 12, 0.1, "%", Source::Line(Signal::DriveTorque { period_ms: MIXER_MS }, 1))),
             SignalSpec {
                 texts: &["Stopped", "Accelerating", "Running", "Braking"],
                 ..number("State", 28, 3, 1.0, "", Source::State { period_ms: MIXER_MS, group: 1 })
             },
-            number("Current", 32, 16, 0.01, "A", Source::Line(Signal::DriveCurrent { rated: 12.5, period_ms: MIXER_MS }, 1)),
+            number(
+                "Current",
+                32,
+                16,
+                0.01,
+                "A",
+                Source::Line(Signal::DriveCurrent { rated: 12.5, period_ms: MIXER_MS }, 1),
+            ),
             number("Alive", 60, 4, 1.0, "", Source::Alive),
         ],
     },
@@ -150,8 +171,22 @@ pub(super) const MESSAGES: [Message; 7] = [
         signals: &[
             motorola(number("Level", 7, 16, 0.01, "%", temperature(55.0, 2))),
             motorola(SignalSpec { offset: -40.0, ..number("Temperature", 23, 12, 0.05, "°C", temperature(62.0, 3)) }),
-            motorola(number("Pressure", 27, 12, 0.005, "bar", Source::Line(Signal::Pressure { base: 3.0, ripple: 0.03 }, 4))),
-            motorola(signed(number("Drift", 47, 16, 0.001, "°C", Source::Line(Signal::Temperature { base: 0.0, swing: 5.0, period_ms: 30_000 }, 5)))),
+            motorola(number(
+                "Pressure",
+                27,
+                12,
+                0.005,
+                "bar",
+                Source::Line(Signal::Pressure { base: 3.0, ripple: 0.03 }, 4),
+            )),
+            motorola(signed(number(
+                "Drift",
+                47,
+                16,
+                0.001,
+                "°C",
+                Source::Line(Signal::Temperature { base: 0.0, swing: 5.0, period_ms: 30_000 }, 5),
+            ))),
         ],
     },
     Message {
@@ -166,8 +201,28 @@ pub(super) const MESSAGES: [Message; 7] = [
         node: Some(2),
         signals: &[
             number("Page", 0, 8, 1.0, "", Source::Page),
-            on_page(0, number("Current", 8, 16, 0.01, "A", Source::Line(Signal::DriveCurrent { rated: 32.0, period_ms: DRIVE_MS }, 6))),
-            on_page(0, signed(number("Torque", 24, 16, 0.1, "%", Source::Line(Signal::DriveTorque { period_ms: DRIVE_MS }, 6)))),
+            on_page(
+                0,
+                number(
+                    "Current",
+                    8,
+                    16,
+                    0.01,
+                    "A",
+                    Source::Line(Signal::DriveCurrent { rated: 32.0, period_ms: DRIVE_MS }, 6),
+                ),
+            ),
+            on_page(
+                0,
+                signed(number(
+                    "Torque",
+                    24,
+                    16,
+                    0.1,
+                    "%",
+                    Source::Line(Signal::DriveTorque { period_ms: DRIVE_MS }, 6),
+                )),
+            ),
             on_page(1, signed(number("WindingTemperature", 8, 16, 0.1, "°C", temperature(85.0, 7)))),
             on_page(1, motorola(signed(number("BearingTemperature", 31, 16, 0.1, "°C", temperature(48.0, 8))))),
             on_page(2, number("Revolutions", 16, 32, 1.0, "", Source::Line(Signal::Counter { per_hour: 88_000 }, 9))),
@@ -184,8 +239,25 @@ pub(super) const MESSAGES: [Message; 7] = [
         cycle_ms: 20,
         node: Some(3),
         signals: &[
-            SignalSpec { offset: -125.0, ..number("ActualTorque", 16, 8, 1.0, "%", Source::Line(Signal::DriveTorque { period_ms: ENGINE_MS }, 10)) },
-            number("EngineSpeed", 24, 16, 0.125, "rpm", Source::Line(Signal::DriveSpeed { rpm: 1800.0, period_ms: ENGINE_MS }, 10)),
+            SignalSpec {
+                offset: -125.0,
+                ..number(
+                    "ActualTorque",
+                    16,
+                    8,
+                    1.0,
+                    "%",
+                    Source::Line(Signal::DriveTorque { period_ms: ENGINE_MS }, 10),
+                )
+            },
+            number(
+                "EngineSpeed",
+                24,
+                16,
+                0.125,
+                "rpm",
+                Source::Line(Signal::DriveSpeed { rpm: 1800.0, period_ms: ENGINE_MS }, 10),
+            ),
         ],
     },
     Message {
@@ -322,7 +394,9 @@ mod tests {
         let seen = |message: &Message, name: &str| -> Vec<f64> {
             let ticks = (0..120_000).step_by(100);
             let at = |tick| message.values(Moment { tick, ..Moment::default() });
-            ticks.flat_map(|tick| at(tick).filter(|(s, _)| s.name == name).map(|(_, v)| v).collect::<Vec<_>>()).collect()
+            ticks
+                .flat_map(|tick| at(tick).filter(|(s, _)| s.name == name).map(|(_, v)| v).collect::<Vec<_>>())
+                .collect()
         };
         for (message, name) in [(0, "Torque"), (3, "Drift")] {
             let values = seen(&MESSAGES[message], name);

@@ -8,7 +8,10 @@ pub(super) enum Source {
     /// The plant's line; signals with the same group move together.
     Line(Signal, u64),
     /// The state that follows a drive's status word: an index into the signal's texts.
-    State { period_ms: u64, group: u64 },
+    State {
+        period_ms: u64,
+        group: u64,
+    },
     /// Counts the message's frames.
     Alive,
     /// The page that a multiplexed message shows.
@@ -129,7 +132,19 @@ mod tests {
 
     fn spec(start: u16, bits: u16, order: Order, kind: Bits) -> SignalSpec {
         let (scale, offset) = (0.5, -10.0);
-        SignalSpec { name: "s", start, bits, order, kind, scale, offset, unit: "", page: None, texts: &[], source: Source::Alive }
+        SignalSpec {
+            name: "s",
+            start,
+            bits,
+            order,
+            kind,
+            scale,
+            offset,
+            unit: "",
+            page: None,
+            texts: &[],
+            source: Source::Alive,
+        }
     }
 
     #[test]

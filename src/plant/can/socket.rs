@@ -21,6 +21,8 @@ pub enum NoCan {
     Kind(String),
     /// It takes no frames of CAN FD.
     Classic(String),
+    /// What is made up for an interface without hardware.
+    Hardware(String),
     System(io::Error),
 }
 
@@ -39,6 +41,11 @@ impl fmt::Display for NoCan {
             NoCan::Classic(name) => {
                 write!(f, "the interface {name:?} takes no frames of CAN FD: ip link set {name} mtu 72")
             }
+            NoCan::Hardware(name) => write!(
+                f,
+                "the interface {name:?} has hardware: faults of the controller (error-frames, bus-off) are made up on \
+                 virtual interfaces only"
+            ),
             NoCan::System(error) => write!(f, "CAN: {error}"),
         }
     }
@@ -87,9 +94,8 @@ impl CanSocket {
         address.can_family = libc::AF_CAN as libc::sa_family_t;
         address.can_ifindex = index as i32;
         // SAFETY: the address is of the length that is told, and lives through the call.
-        let bound = unsafe {
-            libc::bind(fd, (&raw const address).cast(), size_of::<libc::sockaddr_can>() as libc::socklen_t)
-        };
+        let bound =
+            unsafe { libc::bind(fd, (&raw const address).cast(), size_of::<libc::sockaddr_can>() as libc::socklen_t) };
         if bound < 0 { Err(io::Error::last_os_error().into()) } else { Ok(socket) }
     }
 
@@ -134,7 +140,8 @@ fn mtu(interface: &str) -> Option<u32> {
 
 /// Whether an interface has no hardware: then nobody is hurt by errors that are made up.
 pub(in crate::plant) fn is_virtual(interface: &str) -> bool {
-    std::fs::canonicalize(Path::new("/sys/class/net").join(interface)).is_ok_and(|path| path.starts_with("/sys/devices/virtual"))
+    std::fs::canonicalize(Path::new("/sys/class/net").join(interface))
+        .is_ok_and(|path| path.starts_with("/sys/devices/virtual"))
 }
 
 #[cfg(test)]

@@ -88,7 +88,8 @@ impl CanOpenNode {
         let tick = self.tick(now);
         self.objects.set_stuck((fault == Some(BusFault::Stuck)).then_some(tick));
         let is_restart = fault == Some(BusFault::Restart);
-        if std::mem::replace(&mut self.restarted, is_restart) != is_restart || (is_restart && now >= self.heartbeat_due) {
+        if std::mem::replace(&mut self.restarted, is_restart) != is_restart || (is_restart && now >= self.heartbeat_due)
+        {
             self.boot(now, is_restart, out);
         }
         let emergency = if let Some(BusFault::Emergency(code)) = fault { Some(code) } else { None };

@@ -120,7 +120,8 @@ const fn cob_id(sub: u8, name: &'static str, base: u32) -> Entry {
 }
 
 const fn map(sub: u8, index: u32, of: u32, bits: u32) -> Entry {
-    setting(sub, "Mapped object", Kind::Unsigned32, index << 16 | of << 8 | bits)
+    let names = ["", "Mapped object 1", "Mapped object 2", "Mapped object 3", "Mapped object 4"];
+    setting(sub, names[sub as usize], Kind::Unsigned32, index << 16 | of << 8 | bits)
 }
 
 const fn line(sub: u8, name: &'static str, kind: Kind, signal: Signal, scale: f64) -> Entry {
@@ -147,60 +148,106 @@ pub(super) const OBJECTS: &[Object] = &[
         shape: Shape::Array,
         entries: &[
             setting(0, "Number of errors", Kind::Unsigned8, 0),
-            entry(1, "Standard error field", Kind::Unsigned32, Access::Read, Holds::Number(0)),
-            entry(2, "Standard error field", Kind::Unsigned32, Access::Read, Holds::Number(0)),
+            entry(1, "Standard error field 1", Kind::Unsigned32, Access::Read, Holds::Number(0)),
+            entry(2, "Standard error field 2", Kind::Unsigned32, Access::Read, Holds::Number(0)),
         ],
     },
     variable(0x1005, "COB-ID SYNC message", &[setting(0, "", Kind::Unsigned32, 0x80)]),
-    variable(0x1008, "Manufacturer device name", &[entry(0, "", Kind::VisibleString, Access::Const, Holds::Text("Fieldbeat dosing pump"))]),
-    variable(0x1009, "Manufacturer hardware version", &[entry(0, "", Kind::VisibleString, Access::Const, Holds::Text("A1"))]),
+    variable(
+        0x1008,
+        "Manufacturer device name",
+        &[entry(0, "", Kind::VisibleString, Access::Const, Holds::Text("Fieldbeat dosing pump"))],
+    ),
+    variable(
+        0x1009,
+        "Manufacturer hardware version",
+        &[entry(0, "", Kind::VisibleString, Access::Const, Holds::Text("A1"))],
+    ),
     variable(0x100C, "Guard time", &[setting(0, "", Kind::Unsigned16, 0)]),
     variable(0x100D, "Life time factor", &[setting(0, "", Kind::Unsigned8, 0)]),
     variable(0x1014, "COB-ID EMCY", &[cob_id(0, "", 0x80)]),
     variable(0x1017, "Producer heartbeat time", &[setting(0, "", Kind::Unsigned16, 200)]),
-    record(0x1018, "Identity object", &[
-        highest(4),
-        entry(1, "Vendor-ID", Kind::Unsigned32, Access::Const, Holds::Number(0x0000_0FBE)),
-        entry(2, "Product code", Kind::Unsigned32, Access::Const, Holds::Number(1)),
-        entry(3, "Revision number", Kind::Unsigned32, Access::Const, Holds::Number(0x0001_0000)),
-        entry(4, "Serial number", Kind::Unsigned32, Access::Const, Holds::Number(7)),
-    ]),
-    record(0x1200, "SDO server parameter", &[
-        highest(2),
-        entry(1, "COB-ID client to server", Kind::Unsigned32, Access::Const, Holds::NodeId(0x600)),
-        entry(2, "COB-ID server to client", Kind::Unsigned32, Access::Const, Holds::NodeId(0x580)),
-    ]),
-    record(0x1400, "RPDO communication parameter", &[
-        highest(2),
-        cob_id(1, "COB-ID used by RPDO", 0x200),
-        setting(2, "Transmission type", Kind::Unsigned8, 255),
-    ]),
-    record(0x1600, "RPDO mapping parameter", &[count(2), map(1, 0x2100, 0, 16), map(2, 0x2101, 0, 8), map(3, 0, 0, 0), map(4, 0, 0, 0)]),
-    record(0x1800, "TPDO communication parameter", &[
-        highest(5),
-        cob_id(1, "COB-ID used by TPDO", 0x180),
-        setting(2, "Transmission type", Kind::Unsigned8, 255),
-        setting(3, "Inhibit time", Kind::Unsigned16, 0),
-        setting(5, "Event timer", Kind::Unsigned16, 100),
-    ]),
-    record(0x1801, "TPDO communication parameter", &[
-        highest(5),
-        cob_id(1, "COB-ID used by TPDO", 0x280),
-        setting(2, "Transmission type", Kind::Unsigned8, 1),
-        setting(3, "Inhibit time", Kind::Unsigned16, 0),
-        setting(5, "Event timer", Kind::Unsigned16, 0),
-    ]),
-    record(0x1A00, "TPDO mapping parameter", &[count(3), map(1, 0x2000, 1, 32), map(2, 0x2000, 2, 16), map(3, 0x2000, 3, 16), map(4, 0, 0, 0)]),
-    record(0x1A01, "TPDO mapping parameter", &[count(2), map(1, 0x2000, 4, 32), map(2, 0x2000, 5, 8), map(3, 0, 0, 0), map(4, 0, 0, 0)]),
-    record(0x2000, "Process", &[
-        highest(6),
-        line(1, "Flow", Kind::Real32, Signal::Pressure { base: 14.0, ripple: 0.2 }, 1.0),
-        line(2, "Temperature", Kind::Integer16, Signal::Temperature { base: -4.0, swing: 6.0, period_ms: 40_000 }, 0.1),
-        line(3, "Pressure", Kind::Unsigned16, Signal::Pressure { base: 6.0, ripple: 0.03 }, 0.01),
-        line(4, "Strokes", Kind::Unsigned32, Signal::Counter { per_hour: 54_000 }, 1.0),
-        line(5, "Status", Kind::Unsigned8, Signal::DriveStatus { period_ms: PUMP_MS }, 1.0),
-        entry(6, "Recipe", Kind::VisibleString, Access::Read, Holds::Recipe),
-    ]),
+    record(
+        0x1018,
+        "Identity object",
+        &[
+            highest(4),
+            entry(1, "Vendor-ID", Kind::Unsigned32, Access::Const, Holds::Number(0x0000_0FBE)),
+            entry(2, "Product code", Kind::Unsigned32, Access::Const, Holds::Number(1)),
+            entry(3, "Revision number", Kind::Unsigned32, Access::Const, Holds::Number(0x0001_0000)),
+            entry(4, "Serial number", Kind::Unsigned32, Access::Const, Holds::Number(7)),
+        ],
+    ),
+    record(
+        0x1200,
+        "SDO server parameter",
+        &[
+            highest(2),
+            entry(1, "COB-ID client to server", Kind::Unsigned32, Access::Const, Holds::NodeId(0x600)),
+            entry(2, "COB-ID server to client", Kind::Unsigned32, Access::Const, Holds::NodeId(0x580)),
+        ],
+    ),
+    record(
+        0x1400,
+        "RPDO1 communication parameter",
+        &[highest(2), cob_id(1, "COB-ID used by RPDO", 0x200), setting(2, "Transmission type", Kind::Unsigned8, 255)],
+    ),
+    record(
+        0x1600,
+        "RPDO1 mapping parameter",
+        &[count(2), map(1, 0x2100, 0, 16), map(2, 0x2101, 0, 8), map(3, 0, 0, 0), map(4, 0, 0, 0)],
+    ),
+    record(
+        0x1800,
+        "TPDO1 communication parameter",
+        &[
+            highest(5),
+            cob_id(1, "COB-ID used by TPDO", 0x180),
+            setting(2, "Transmission type", Kind::Unsigned8, 255),
+            setting(3, "Inhibit time", Kind::Unsigned16, 0),
+            setting(5, "Event timer", Kind::Unsigned16, 100),
+        ],
+    ),
+    record(
+        0x1801,
+        "TPDO2 communication parameter",
+        &[
+            highest(5),
+            cob_id(1, "COB-ID used by TPDO", 0x280),
+            setting(2, "Transmission type", Kind::Unsigned8, 1),
+            setting(3, "Inhibit time", Kind::Unsigned16, 0),
+            setting(5, "Event timer", Kind::Unsigned16, 0),
+        ],
+    ),
+    record(
+        0x1A00,
+        "TPDO1 mapping parameter",
+        &[count(3), map(1, 0x2000, 1, 32), map(2, 0x2000, 2, 16), map(3, 0x2000, 3, 16), map(4, 0, 0, 0)],
+    ),
+    record(
+        0x1A01,
+        "TPDO2 mapping parameter",
+        &[count(2), map(1, 0x2000, 4, 32), map(2, 0x2000, 5, 8), map(3, 0, 0, 0), map(4, 0, 0, 0)],
+    ),
+    record(
+        0x2000,
+        "Process",
+        &[
+            highest(6),
+            line(1, "Flow", Kind::Real32, Signal::Pressure { base: 14.0, ripple: 0.2 }, 1.0),
+            line(
+                2,
+                "Temperature",
+                Kind::Integer16,
+                Signal::Temperature { base: -4.0, swing: 6.0, period_ms: 40_000 },
+                0.1,
+            ),
+            line(3, "Pressure", Kind::Unsigned16, Signal::Pressure { base: 6.0, ripple: 0.03 }, 0.01),
+            line(4, "Strokes", Kind::Unsigned32, Signal::Counter { per_hour: 54_000 }, 1.0),
+            line(5, "Status", Kind::Unsigned8, Signal::DriveStatus { period_ms: PUMP_MS }, 1.0),
+            entry(6, "Recipe", Kind::VisibleString, Access::Read, Holds::Recipe),
+        ],
+    ),
     variable(0x2100, "Setpoint", &[mapped(setting(0, "", Kind::Integer16, 0))]),
     variable(0x2101, "Enable", &[mapped(setting(0, "", Kind::Unsigned8, 0))]),
     variable(0x2200, "Note", &[entry(0, "", Kind::VisibleString, Access::ReadWrite, Holds::Text(""))]),
@@ -309,8 +356,11 @@ impl Objects {
             return if word == 0 { Ok(()) } else { Mapped::of(word).map(drop) };
         }
         let mut bits = 0;
+        let entries = OBJECTS.iter().find(|object| object.index == index).map_or(0, |object| object.entries.len());
+        if bytes.first().is_some_and(|count| usize::from(*count) >= entries) {
+            return Err(abort::NO_SUB_INDEX);
+        }
         for sub in 1..=bytes.first().copied().unwrap_or(0) {
-            Objects::entry(index, sub)?;
             bits += Mapped::of(self.number(index, sub))?.bytes * 8;
         }
         if bits > 64 { Err(abort::PDO_TOO_LONG) } else { Ok(()) }
@@ -371,7 +421,8 @@ mod tests {
             (0x2100, 0, &[0], abort::LENGTH),
             (0x2200, 0, &[0; BYTES_MAX + 1], abort::MEMORY),
             (0x1A00, 1, &[16, 4, 0, 0x20], abort::DEVICE_STATE),
-            (0x1A00, 0, &[9], abort::NO_SUB_INDEX),
+            (0x1A00, 0, &[4], abort::NO_OBJECT),
+            (0x1A00, 0, &[5], abort::NO_SUB_INDEX),
             (0x1003, 0, &[3], abort::READ_ONLY),
         ] {
             assert_eq!(objects.write(index, sub, bytes), Err(why), "{index:04X}:{sub}");

@@ -32,12 +32,32 @@ impl Place {
 enum State {
     #[default]
     Idle,
-    Upload { data: Vec<u8>, at: usize, toggle: u8 },
-    Download { size: Option<usize>, data: Vec<u8>, toggle: u8 },
+    Upload {
+        data: Vec<u8>,
+        at: usize,
+        toggle: u8,
+    },
+    Download {
+        size: Option<usize>,
+        data: Vec<u8>,
+        toggle: u8,
+    },
     /// `at`: the first byte of the block that is under way.
-    BlockUpload { data: Vec<u8>, at: usize, segments: u8, with_crc: bool, phase: Phase },
+    BlockUpload {
+        data: Vec<u8>,
+        at: usize,
+        segments: u8,
+        with_crc: bool,
+        phase: Phase,
+    },
     /// `last`: the last segment that came in its turn.
-    BlockDownload { size: Option<usize>, data: Vec<u8>, last: u8, with_crc: bool, is_whole: bool },
+    BlockDownload {
+        size: Option<usize>,
+        data: Vec<u8>,
+        last: u8,
+        with_crc: bool,
+        is_whole: bool,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -342,7 +362,8 @@ mod tests {
     #[test]
     fn a_block_with_a_wrong_crc_is_not_kept() {
         let mut client = Client::new();
-        for (sum, answer) in [([0, 0], [0x80, 0x02, 0x22, 0, 4, 0, 4, 5]), ([0xC3, 0x31], [0xA1, 0, 0, 0, 0, 0, 0, 0])] {
+        for (sum, answer) in [([0, 0], [0x80, 0x02, 0x22, 0, 4, 0, 4, 5]), ([0xC3, 0x31], [0xA1, 0, 0, 0, 0, 0, 0, 0])]
+        {
             client.ask([0xC6, 0x02, 0x22, 0, 9, 0, 0, 0]);
             assert!(client.ask([1, b'1', b'2', b'3', b'4', b'5', b'6', b'7']).is_empty());
             assert_eq!(client.ask([0x82, b'8', b'9', 0, 0, 0, 0, 0]), [[0xA2, 2, 64, 0, 0, 0, 0, 0]]);
