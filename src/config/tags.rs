@@ -9,6 +9,7 @@ use super::model::{LinkProtocol, TagAddress, TagConfig};
 use super::names::{Letters, guess, quoted};
 use super::node::Node;
 use super::reader::{Cx, Obj, Text, subject};
+use super::reporting::{self, Said};
 use super::text::{File, Span};
 use super::{bus, can, canopen, modbus_address};
 use crate::limits::TAGS_MAX;
@@ -57,10 +58,14 @@ impl<'c> Tags<'c> {
         let offset = read_factor(&tag, "offset", 0.0, numeric);
         let unit = tag.words("unit", fields::UNIT_TEXT_BYTES_MAX);
         let description = tag.words("description", fields::DESCRIPTION_BYTES_MAX);
-        let write = None;
+        let said = Said::read(&tag);
         if let (Some(name), Some((link, address)), Some(group)) = (name, located, group) {
             let source = cx.source(tag.span);
-            self.list.push(TagConfig { name, source, link, group, address, scale, offset, unit, description, write });
+            let (write, reporting) = (None, None);
+            let config =
+                TagConfig { name, source, link, group, address, scale, offset, unit, description, write, reporting };
+            let reporting = reporting::of_tag(&tag, said, &config, known.groups);
+            self.list.push(TagConfig { reporting, ..config });
         }
     }
 }

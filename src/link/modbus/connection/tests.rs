@@ -178,6 +178,7 @@ fn tag(link: usize, register: u16) -> TagConfig {
         unit: String::new(),
         description: String::new(),
         write: None,
+        reporting: None,
     }
 }
 
