@@ -47,7 +47,7 @@ struct Workplace {
 pub fn demo(args: &DemoArgs) -> ExitCode {
     let signals = StopSignals::block();
     // The plant's process would say it too, but later.
-    if let Err(code) = args.shape.faults() {
+    if let Err(code) = args.shape.faults().and_then(|_| args.shape.can_nodes()) {
         return code;
     }
     let place = match Workplace::new(args.dir.as_deref()) {
@@ -112,6 +112,13 @@ impl PlantProcess {
         for fault in &shape.faults {
             command.args(["--fault", fault]);
         }
+        for fault in &shape.can_faults {
+            command.args(["--can-fault", fault]);
+        }
+        for (option, interface) in [("--can", &shape.can), ("--canopen", &shape.canopen)] {
+            command.args(interface.iter().flat_map(|name| [option, name.as_str()]));
+        }
+        command.args(["--canopen-node", &shape.canopen_node.to_string()]);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let input = child.stdin.take();
         let output = child.stdout.take().ok_or_else(|| std::io::Error::other("it has no output"))?;

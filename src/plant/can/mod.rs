@@ -124,13 +124,24 @@ pub fn dbc_file() -> Vec<u8> {
     dbc::text().chars().map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?')).collect()
 }
 
-/// Frames that the senders would send at a moment after their start, with the values that are in them: name of the
-/// message, frame, names of signals and values. For tests without a bus.
-pub fn frames_at(elapsed: Nanos, sent: u64) -> Vec<(&'static str, Frame, Vec<(&'static str, f64)>)> {
+/// A frame, and what is in it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sent {
+    /// The message's name.
+    pub message: &'static str,
+    pub frame: Frame,
+    /// Signals and their physical values, as the frame's bits can hold them.
+    pub values: Vec<(&'static str, f64)>,
+}
+
+/// What the senders would send at a moment after their start, had each message been sent so often before. For tests
+/// without a bus.
+pub fn frames_at(elapsed: Nanos, sent: u64) -> Vec<Sent> {
     let at = Moment { tick: elapsed.0 / 1_000_000, sent, ..Moment::default() };
-    let one = |message: &messages::Message| {
-        let values = message.values(at).map(|(signal, value)| (signal.name, value)).collect();
-        (message.name, message.frame(at), values)
+    let one = |message: &messages::Message| Sent {
+        message: message.name,
+        frame: message.frame(at),
+        values: message.values(at).map(|(signal, value)| (signal.name, value)).collect(),
     };
     MESSAGES.iter().map(one).collect()
 }

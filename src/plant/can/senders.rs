@@ -117,7 +117,7 @@ impl Senders {
             let tick = now.since(self.start).0 / MILLI;
             let mut frame = message.frame(Moment { tick, sent: cycle.sent, commands: self.commands });
             match fault {
-                Some(BusFault::Stuck) => frame = cycle.last.clone().unwrap_or(frame),
+                Some(BusFault::Stuck) => frame = cycle.last.get_or_insert(frame).clone(),
                 Some(BusFault::Short) => frame.data.truncate(frame.data.len() / 2),
                 Some(BusFault::Garbage) => frame.data.iter_mut().for_each(|byte| {
                     self.noise = hash(self.noise);

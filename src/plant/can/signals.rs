@@ -107,11 +107,6 @@ impl SignalSpec {
         })
     }
 
-    /// Bytes that the data must have.
-    pub(super) fn bytes_needed(&self) -> usize {
-        self.places().map(|(byte, _)| byte + 1).max().unwrap_or(0)
-    }
-
     pub(super) fn put(&self, raw: u64, data: &mut [u8]) {
         for (i, (byte, bit)) in self.places().enumerate() {
             let is_set = raw >> (usize::from(self.bits) - 1 - i) & 1;
@@ -147,6 +142,10 @@ mod tests {
         }
     }
 
+    fn bytes_needed(signal: &SignalSpec) -> usize {
+        signal.places().map(|(byte, _)| byte + 1).max().unwrap()
+    }
+
     #[test]
     fn bits_lie_where_a_dbc_file_says() {
         let mut data = [0; 4];
@@ -155,8 +154,8 @@ mod tests {
         let mut data = [0; 4];
         spec(3, 12, Order::Motorola, Bits::Unsigned).put(0xABC, &mut data);
         assert_eq!(data, [0x0A, 0xBC, 0, 0]);
-        assert_eq!(spec(3, 12, Order::Motorola, Bits::Unsigned).bytes_needed(), 2);
-        assert_eq!(spec(4, 13, Order::Intel, Bits::Unsigned).bytes_needed(), 3);
+        assert_eq!(bytes_needed(&spec(3, 12, Order::Motorola, Bits::Unsigned)), 2);
+        assert_eq!(bytes_needed(&spec(4, 13, Order::Intel, Bits::Unsigned)), 3);
     }
 
     #[test]
