@@ -167,7 +167,7 @@ mod tests {
         let mut out = Vec::new();
         senders.turn(Nanos::from_millis(9000), |_| None, &mut out);
         assert_eq!(out.len(), 6);
-        assert_eq!(senders.due(), Nanos::from_millis(9010));
+        assert_eq!(senders.due(), Nanos::from_micros(9_000_700));
     }
 
     #[test]
