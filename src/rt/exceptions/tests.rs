@@ -25,7 +25,7 @@ fn plan(tags: &[(ValueType, Option<Reporting>)]) -> Plan {
                 "tags": [{"name": "t", "address": "l:1:3:1", "data_type": "int16", "scan_rate_ms": 10}]}"#,
         )],
     );
-    let crate::config::LinkProtocol::Modbus(config) = config.unwrap().config.links.remove(0).protocol;
+    let config = config.unwrap().config.links.remove(0).protocol.modbus().unwrap().clone();
     let modbus = ModbusPlan { config, units: vec![], requests: vec![], block_count: 0, decodes: vec![] };
     let protocol = LinkProtocolPlan::Modbus(modbus);
     let tag = |(at, (ty, reporting)): (usize, &(ValueType, Option<Reporting>))| TagPlan {
