@@ -149,7 +149,8 @@ pub fn plant(args: &PlantArgs) -> ExitCode {
             );
         }
     }
-    serve(args.child, &signals, &plant, broker.as_ref());
+    let spoiled = || nodes.as_ref().map_or(0, |nodes| nodes.counts().spoiled);
+    serve(args.child, &signals, (&plant, &spoiled), broker.as_ref());
     ExitCode::SUCCESS
 }
 
@@ -222,7 +223,7 @@ fn write_config(dir: &Path, plant: &Plant, broker: Option<&Broker>) -> io::Resul
     plant.write_config(dir, &settings)
 }
 
-fn serve(child: bool, signals: &StopSignals, plant: &Plant, broker: Option<&Broker>) {
+fn serve(child: bool, signals: &StopSignals, (plant, spoiled): (&Plant, &dyn Fn() -> u64), broker: Option<&Broker>) {
     let parent_gone = child.then(watch_stdin);
     let mut next_line = Instant::now();
     loop {
@@ -232,7 +233,7 @@ fn serve(child: bool, signals: &StopSignals, plant: &Plant, broker: Option<&Brok
             let line = PlantLine {
                 broker: broker.map(Broker::addr),
                 requests: totals.requests,
-                faults: totals.faults,
+                faults: totals.faults + spoiled(),
                 messages: broker.map_or(0, |b| b.stats().messages.load(Relaxed)),
                 message_bytes: broker.map_or(0, |b| b.stats().bytes.load(Relaxed)),
             };

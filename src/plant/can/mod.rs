@@ -118,6 +118,14 @@ impl Drop for CanNodes {
     }
 }
 
+/// Whether nodes could live on an interface.
+///
+/// # Errors
+/// What is missing, for a person.
+pub fn check(interface: &str) -> Result<(), NoCan> {
+    CanSocket::open(interface).map(drop)
+}
+
 /// The DBC file of the senders' messages, in the code page 1252 that such files have.
 pub fn dbc_file() -> Vec<u8> {
     // Of its characters beyond ASCII, Latin-1 has the same.
