@@ -190,6 +190,12 @@ pub const CURSOR_NAME_BYTES_MAX: usize = 256;
 /// Decoded names that the journal's writer keeps, beside those in use, and that its readers keep: for outputs that
 /// catch up and outputs that follow, each in the middle of a reload.
 pub const NAMES_KEPT: usize = 4;
+/// Bytes of the audit's records at most, and a sixteenth of the journal's bound: some 100,000 writes.
+pub const AUDIT_BYTES_MAX: u64 = 32 << 20;
+/// Bytes of one text in a record of the audit: the largest array that one request writes, as JSON.
+pub const AUDIT_TEXT_BYTES_MAX: usize = 16 << 10;
+/// Records that one commit removes at most, so that it stays short: more than it adds.
+pub const AUDIT_TRIM_MAX: u64 = 256;
 /// Batches a live reader may lag behind before it loses the oldest.
 pub const LIVE_QUEUE_BATCHES: usize = 64;
 
