@@ -38,6 +38,7 @@ use std::path::Path;
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use files::Fingerprint;
 pub use model::*;
+pub(crate) use names::{guess, quoted};
 pub use schema::schema;
 
 use crate::limits::{CONFIG_FILE_BYTES_MAX, CONFIG_VALUES_MAX};

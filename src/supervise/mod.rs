@@ -6,6 +6,7 @@
 //! | `watch`, `reload`, `adoption` | new files, the plan made of them, the executors' change to it |
 //! | `learned` | reply times as they are seen, against what was declared |
 //! | `watchdog` | whether every thread that must advance does |
+//! | `writes` | writes to tags, from the request to the answer |
 //! | `leave`, `autopsy`, `stack` | the end when one does not: bounded, with its state and its stack told |
 //! | `notify`, `hardware` | who hears of it: systemd, a hardware watchdog |
 
@@ -23,6 +24,7 @@ mod source;
 mod stack;
 mod watch;
 mod watchdog;
+pub mod writes;
 
 pub use gateway::{Ended, Gateway, StartError, Trouble};
 pub use source::FollowJournal;

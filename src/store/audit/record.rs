@@ -11,7 +11,7 @@ use crate::tag::Status;
 const VERSION: u8 = 1;
 /// Stands in a record for "no status": the tag was never looked at.
 const NO_STATUS: u32 = u32::MAX;
-const TEXTS: usize = 9;
+const TEXTS: usize = 10;
 
 /// What became of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -30,13 +30,8 @@ pub enum AuditOutcome {
 }
 
 impl AuditOutcome {
-    pub const ALL: [AuditOutcome; 5] = [
-        AuditOutcome::Open,
-        AuditOutcome::Done,
-        AuditOutcome::Refused,
-        AuditOutcome::Failed,
-        AuditOutcome::Summary,
-    ];
+    pub const ALL: [AuditOutcome; 5] =
+        [AuditOutcome::Open, AuditOutcome::Done, AuditOutcome::Refused, AuditOutcome::Failed, AuditOutcome::Summary];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -59,8 +54,10 @@ pub struct AuditRecord {
     pub ended_utc_ns: i64,
     /// How it came: `socket`, `mqtt`.
     pub way: String,
-    /// Who asked: the user and process, or the output and topic.
+    /// Who asked: the user, or the output; ids of requests are unique among one's.
     pub who: String,
+    /// More of that: the process, or the topic.
+    pub from: String,
     /// The id that the requester gave it.
     pub request: String,
     pub tag: String,
@@ -78,8 +75,8 @@ pub struct AuditRecord {
 
 impl AuditRecord {
     fn texts(&self) -> [&String; TEXTS] {
-        let AuditRecord { way, who, request, tag, old, new, back, reason, message, .. } = self;
-        [way, who, request, tag, old, new, back, reason, message]
+        let AuditRecord { way, who, from, request, tag, old, new, back, reason, message, .. } = self;
+        [way, who, from, request, tag, old, new, back, reason, message]
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
@@ -120,6 +117,7 @@ impl AuditRecord {
             old_status: (status != NO_STATUS).then_some(Status(status)),
             way: text()?,
             who: text()?,
+            from: text()?,
             request: text()?,
             tag: text()?,
             old: text()?,
@@ -151,6 +149,7 @@ mod tests {
             old_status: status.filter(|status| *status != NO_STATUS).map(Status),
             way: text(0),
             who: text(1),
+            from: text(9),
             request: text(2),
             tag: text(3),
             old: text(4),

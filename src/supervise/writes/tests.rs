@@ -1,0 +1,1 @@
+//! The service against a field that does as it is told.
