@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use fieldbeat::config;
 use fieldbeat::link::modbus::{decode, frame};
-use fieldbeat::plan::{self, LinkProtocolPlan, Plan};
+use fieldbeat::plan::{self, Plan};
 use fieldbeat::rt::{Counters, Frame, Image, Sink};
 use fieldbeat::tag::{ExecutorId, GroupId, LinkId, Nanos, Status, ValueType};
 use rmodbus::client::ModbusRequest;
@@ -71,7 +71,7 @@ fn store(case: &Case) -> (f64, f64) {
     let image = Arc::new(Image::new(case.plan.tags.values().map(|t| t.ty.long_bytes_max()), Status::GOOD.0));
     let counters = Arc::new(Counters::new(&case.plan));
     let mut sink = Sink::new(producer, image, counters.clone(), ExecutorId(0), 0);
-    let LinkProtocolPlan::Modbus(modbus) = &case.plan.links[LinkId(0)].protocol;
+    let modbus = case.plan.links[LinkId(0)].protocol.modbus().expect("a Modbus link");
     let request = &modbus.requests[0];
     let decodes = &modbus.decodes[request.decodes.start as usize..request.decodes.end as usize];
     let mut cycle = 0;
@@ -107,7 +107,7 @@ fn store(case: &Case) -> (f64, f64) {
 
 /// Our own decoding alone: values summed, nothing stored.
 fn decode_only(case: &Case) -> (f64, f64) {
-    let LinkProtocolPlan::Modbus(modbus) = &case.plan.links[LinkId(0)].protocol;
+    let modbus = case.plan.links[LinkId(0)].protocol.modbus().expect("a Modbus link");
     let request = &modbus.requests[0];
     let decodes = &modbus.decodes[request.decodes.start as usize..request.decodes.end as usize];
     rounds(|| {

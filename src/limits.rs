@@ -62,6 +62,17 @@ pub const ASCII_FRAME_BYTES_MAX: usize = 513;
 pub const LINE_RESYNC: Nanos = Nanos::from_millis(20);
 /// Time for a serial port to be opened.
 pub const SERIAL_OPEN_TIMEOUT: Nanos = Nanos::from_millis(1_000);
+/// Time for the socket of a CAN interface to be opened.
+pub const CAN_OPEN_TIMEOUT: Nanos = Nanos::from_millis(1_000);
+/// Time for a device of the machine's own to be opened and set up.
+pub const BUS_OPEN_TIMEOUT: Nanos = Nanos::from_millis(1_000);
+/// Bytes of a file that a link names (DBC, EDS). The largest databases of vehicles have a few MiB.
+pub const SIDE_FILE_BYTES_MAX: u64 = 8 << 20;
+/// Bytes of one written value: 123 registers (Modbus function 16) have 246.
+pub const WRITE_BYTES_MAX: usize = 256;
+/// Writes of one executor that may wait for their answers: more than people and control loops above this one send in
+/// the time that one takes.
+pub const WRITES_PENDING_MAX: usize = 256;
 
 // --- floor ---
 /// Seconds of an executor's full rate that its ring must hold.

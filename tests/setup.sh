@@ -4,6 +4,8 @@
 set -eu
 cd "$(dirname "$0")/.."
 
+# Where Debian keeps what only an administrator needs.
+PATH=$PATH:/sbin:/usr/sbin
 missing=
 need() { # command, Debian package
 	command -v "$1" >/dev/null 2>&1 || missing="$missing $2"
@@ -21,6 +23,9 @@ find_missing() {
 	need systemd-analyze systemd
 	need cyclictest rt-tests
 	need stress-ng stress-ng
+	need candump can-utils
+	need i2cset i2c-tools
+	need ip iproute2
 	if command -v pkg-config >/dev/null 2>&1; then
 		pkg-config --exists libmodbus || missing="$missing libmodbus-dev"
 	else
@@ -50,8 +55,8 @@ if [ -n "$missing" ]; then
 fi
 
 # The Python peers, in an environment of their own.
-packages="pymodbus==3.11.4 pyserial==3.5"
-if ! .venv/bin/python -c 'import pymodbus, serial' >/dev/null 2>&1; then
+packages="pymodbus==3.11.4 pyserial==3.5 python-can==4.6.1 cantools==45.1.0 canopen==2.4.1"
+if ! .venv/bin/python -c 'import pymodbus, serial, can, cantools, canopen' >/dev/null 2>&1; then
 	echo "installing for Python: $packages"
 	python3 -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check $packages || {
@@ -61,7 +66,7 @@ if ! .venv/bin/python -c 'import pymodbus, serial' >/dev/null 2>&1; then
 fi
 
 # The emulated machine of tests/guest. Without it those tests are skipped, and say so.
-if [ "${FIELDBEAT_GUEST:-}" != off ] && ! sh tests/guest/prepare.sh >/dev/null; then
+if [ "${FIELDBEAT_GUEST:-}" != off ] && ! { sh tests/guest/prepare.sh && sh tests/guest/peers.sh; } >/dev/null; then
 	echo "the guest tests will be skipped (see above); FIELDBEAT_GUEST=required makes that an error" >&2
 	[ "${FIELDBEAT_GUEST:-}" != required ] || exit 1
 fi

@@ -25,7 +25,7 @@ use clap::Args;
 use super::{files, learn};
 use crate::config::{Config, OutputKind, ReleaseMode};
 use crate::output::mqtt;
-use crate::plan::{self, Admission, Costs, LinkProtocolPlan, Plan, Planned, Slot};
+use crate::plan::{self, Admission, Costs, Plan, Planned, Slot};
 use crate::rt::calibrate;
 use crate::rt::thread::default_cpus;
 use crate::tag::{LinkId, Nanos};
@@ -151,12 +151,11 @@ fn print_plan(config: &Config, plan: &Plan, admission: &Admission, origin: &str)
     );
     for (id, link) in plan.links.iter() {
         let load = &admission.links[id];
-        let LinkProtocolPlan::Modbus(modbus) = &link.protocol;
         println!(
             "{:<20} {:>9} {:>6} {:>12.0} {:>12.0} {:>8}  {}",
             link.name,
             link.executor.0,
-            modbus.units.len(),
+            link.protocol.modbus().map_or(1, |modbus| modbus.units.len()),
             load.requests_per_s,
             load.wire_bytes_per_s,
             percent(load.load),
@@ -179,7 +178,7 @@ fn print_plan(config: &Config, plan: &Plan, admission: &Admission, origin: &str)
         "request: link", "group", "unit", "fc", "first", "count", "tags", "wire bytes"
     );
     for link in plan.links.values() {
-        let LinkProtocolPlan::Modbus(modbus) = &link.protocol;
+        let Some(modbus) = link.protocol.modbus() else { continue };
         for request in modbus.blocks() {
             println!(
                 "{:<20} {:<12} {:>4} {:>3} {:>6} {:>6} {:>5} {:>11}",

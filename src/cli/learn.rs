@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::config::{Config, Guard, LinkConfig, LinkProtocol};
+use crate::config::{Config, Guard, LinkConfig};
 use crate::hub::stats::{Distribution, Statistics};
 use crate::plan::{self, Costs, Plan, admission};
 use crate::supervise::floor::{self, Floor, Scheduling};
@@ -51,8 +51,9 @@ fn slowly(config: &Config) -> Config {
         group.period = group.period.max(PERIOD_MIN);
     }
     for link in &mut slow.links {
-        let LinkProtocol::Modbus(modbus) = &mut link.protocol;
-        modbus.reply_expected = Nanos(1);
+        if let Some(modbus) = link.protocol.modbus_mut() {
+            modbus.reply_expected = Nanos(1);
+        }
     }
     slow
 }
@@ -63,8 +64,7 @@ fn nothing() -> Costs {
 }
 
 fn declared(link: &LinkConfig) -> Nanos {
-    let LinkProtocol::Modbus(modbus) = &link.protocol;
-    modbus.reply_expected
+    link.protocol.modbus().map_or(Nanos::ZERO, |modbus| modbus.reply_expected)
 }
 
 fn print(config: &Config, slow: &Plan, statistics: &Statistics, floor: &Floor) -> bool {
@@ -114,6 +114,7 @@ fn print(config: &Config, slow: &Plan, statistics: &Statistics, floor: &Floor) -
 
 /// What to write into the tag file where the declared time is none that the device keeps, or far from it.
 fn hint(plan: &Plan, id: LinkId, link: &LinkConfig, seen: &Distribution) -> Option<String> {
+    link.protocol.modbus()?;
     let expected = declared(link);
     let too_short = seen.p99 > expected;
     let too_long = expected.0 as f64 > seen.p99.0 as f64 * TOO_LONG;
@@ -121,8 +122,7 @@ fn hint(plan: &Plan, id: LinkId, link: &LinkConfig, seen: &Distribution) -> Opti
         return None;
     }
     let mut with_measured = plan.clone();
-    let plan::LinkProtocolPlan::Modbus(modbus) = &mut with_measured.links.get_mut(id)?.protocol;
-    modbus.config.reply_expected = expected;
+    with_measured.links.get_mut(id)?.protocol.modbus_mut()?.config.reply_expected = expected;
     let found = admission::observed(&with_measured, id, seen.p99);
     let what = match found {
         Some(found) if found.is_over => "warning: does not fit with the replies that were measured",

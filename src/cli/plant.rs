@@ -165,7 +165,7 @@ fn start_lines(lines: usize, baud_rate: u32) -> io::Result<SerialLines> {
         scan_rates: ScanRates::Uniform(Nanos::from_millis(1000)),
         ..PlantConfig::default()
     };
-    SerialLines::start(&SerialSettings { plant, baud_rate })
+    SerialLines::start(&SerialSettings { plant, baud_rate, exact: None })
 }
 
 fn write_config(dir: &Path, plant: &Plant, broker: Option<&Broker>) -> io::Result<()> {

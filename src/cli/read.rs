@@ -82,8 +82,13 @@ fn only(mut config: Config, names: &[String]) -> Result<Config, String> {
 /// Long enough for the slowest link to connect and to be asked until it counts as silent.
 fn patience(config: &Config) -> Duration {
     let longest = config.links.iter().map(|link| {
-        let LinkProtocol::Modbus(modbus) = &link.protocol;
-        modbus.connect_timeout + Nanos(modbus.timeout.0 * 4)
+        let tries = |timeout: Nanos| Nanos(timeout.0 * 4);
+        match &link.protocol {
+            LinkProtocol::Modbus(modbus) => modbus.connect_timeout + tries(modbus.timeout),
+            LinkProtocol::Can(can) => can.connect_timeout,
+            LinkProtocol::CanOpen(canopen) => canopen.connect_timeout,
+            LinkProtocol::Bus(bus) => bus.connect_timeout,
+        }
     });
     let slowest_scan = config.groups.iter().map(|g| g.period).max().unwrap_or_default();
     Duration::from_nanos((longest.max().unwrap_or_default() + slowest_scan + slowest_scan).0)

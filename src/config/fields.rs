@@ -107,6 +107,12 @@ pub(super) mod keys {
         "unreadable",
         "description",
     ];
+    pub const CAN_LINK: &[&str] = &["name", "protocol", "interface", "description"];
+    pub const CANOPEN_LINK: &[&str] = &["name", "protocol", "interface", "description"];
+    pub const GPIO_LINK: &[&str] = &["name", "protocol", "chip", "description"];
+    pub const I2C_LINK: &[&str] = &["name", "protocol", "bus", "description"];
+    pub const SPI_LINK: &[&str] = &["name", "protocol", "device", "description"];
+    pub const IIO_LINK: &[&str] = &["name", "protocol", "device", "description"];
     pub const RS485: &[&str] = &["rts", "rts_on_send", "delay_before_ms", "delay_after_ms"];
     pub const UNREADABLE: &[&str] = &["unit", "function", "from", "to"];
     pub const TAG: &[&str] = &[
@@ -154,12 +160,26 @@ pub(super) const KEEP_ALIVE_S: Int = int("keep_alive_s", 5, 600, 30, " s");
 /// Protocols of links, as the tag files name them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Protocol {
-    Tcp,
-    Rtu,
-    RtuTcp,
+    ModbusTcp,
+    ModbusRtu,
+    ModbusRtuTcp,
+    Can,
+    CanOpen,
+    Gpio,
+    I2c,
+    Spi,
+    Iio,
 }
-pub(super) const PROTOCOLS: &[(&str, Protocol)] =
-    &[("modbus_tcp", Protocol::Tcp), ("modbus_rtu", Protocol::Rtu), ("modbus_rtu_tcp", Protocol::RtuTcp)];
+impl Protocol {
+    pub fn is_modbus(self) -> bool {
+        matches!(self, Protocol::ModbusTcp | Protocol::ModbusRtu | Protocol::ModbusRtuTcp)
+    }
+}
+pub(super) const PROTOCOLS: &[(&str, Protocol)] = &[
+    ("modbus_tcp", Protocol::ModbusTcp),
+    ("modbus_rtu", Protocol::ModbusRtu),
+    ("modbus_rtu_tcp", Protocol::ModbusRtuTcp),
+];
 pub(super) const PORT: Int = int("port", 1, 65_535, 502, "");
 pub(super) const TIMEOUT_MS: Int = int("timeout_ms", 1, 10_000, 200, " ms");
 pub(super) const CONNECT_TIMEOUT_MS: Int = int("connect_timeout_ms", 50, 30_000, 3000, " ms");

@@ -6,9 +6,12 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use super::beside;
 use super::diagnostic::Report;
 use super::model::Source;
-use crate::limits::{CONFIG_BYTES_MAX, CONFIG_FILE_BYTES_MAX, GATEWAY_FILE_BYTES_MAX, TAG_FILES_MAX};
+use crate::limits::{
+    CONFIG_BYTES_MAX, CONFIG_FILE_BYTES_MAX, GATEWAY_FILE_BYTES_MAX, SIDE_FILE_BYTES_MAX, TAG_FILES_MAX,
+};
 
 /// The gateway's file.
 pub(super) const GATEWAY_FILE: &str = "fieldbeat.toml";
@@ -118,7 +121,7 @@ struct FileState {
 }
 
 impl Fingerprint {
-    /// Of `dir/fieldbeat.toml` and `dir/tags/*.json` as they are now.
+    /// Of `dir/fieldbeat.toml`, `dir/tags/*.json` and the files beside them that links may name, as they are now.
     pub fn of(dir: &Path) -> Fingerprint {
         let tags = dir.join(TAGS_DIR);
         let mut files = vec![(GATEWAY_FILE.into(), file_state(&dir.join(GATEWAY_FILE)))];
@@ -129,8 +132,30 @@ impl Fingerprint {
             })),
             Err(error) => files.push((TAGS_DIR.into(), Err(error.kind()))),
         }
+        files.extend(side_file_names(&tags).into_iter().map(|name| {
+            let state = file_state(&tags.join(&name));
+            (name, state)
+        }));
         Fingerprint(files)
     }
+}
+
+/// Names of the files that links may name, sorted.
+fn side_file_names(dir: &Path) -> Vec<OsString> {
+    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
+    let names = entries.flatten().map(|entry| entry.file_name());
+    let mut names: Vec<OsString> = names.filter(|name| beside::is_one(&name.to_string_lossy())).collect();
+    names.sort();
+    names.truncate(TAG_FILES_MAX);
+    names
+}
+
+/// Reads a file that a link names.
+pub(super) fn read_side_file(path: &Path) -> Result<Vec<u8>, String> {
+    read_file(path, SIDE_FILE_BYTES_MAX).map_err(|unread| match unread {
+        Unread::Missing => "there is no such file".to_owned(),
+        Unread::Other(message) => message,
+    })
 }
 
 fn file_state(path: &Path) -> Result<FileState, io::ErrorKind> {

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use super::fields::{self, keys};
-use super::links::{already, nanos_of_millis, read_name};
+use super::links::{already, read_name};
+use super::modbus::nanos_of_millis;
 use super::model::{GroupConfig, ReleaseMode};
 use super::names::Letters;
 use super::node::{Kind, Node};

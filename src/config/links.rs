@@ -2,16 +2,14 @@
 
 use std::collections::HashMap;
 
-use super::address;
 use super::fields::{self, Addressing, Protocol, keys};
-use super::host;
-use super::model::{HostPort, LinkConfig, LinkProtocol, ModbusConfig, ModbusTransport, Source, Table, UnreadableRange};
+use super::modbus::{self, Transport};
+use super::model::{BusKind, LinkConfig, LinkProtocol, ModbusConfig, ModbusTransport, Source};
 use super::names::{Letters, fault, quoted};
-use super::node::{Kind, Node};
-use super::reader::{Cx, Obj, found, subject};
-use super::serial;
-use crate::limits::{LINKS_MAX, SERIAL_OPEN_TIMEOUT};
-use crate::tag::{Nanos, UnitId};
+use super::node::Node;
+use super::reader::{Cx, Obj, subject};
+use super::{bus, can, canopen};
+use crate::limits::LINKS_MAX;
 
 /// The links of all files.
 #[derive(Default)]
@@ -54,7 +52,7 @@ impl Links {
                 let config = LinkConfig {
                     name: name.to_owned(),
                     source: cx.source(node.span),
-                    protocol: LinkProtocol::Modbus(modbus_defaults()),
+                    protocol: LinkProtocol::Modbus(modbus::defaults()),
                 };
                 self.add(Link { config, addressing: Addressing::Modicon, broken: true, used: true });
             }
@@ -63,17 +61,38 @@ impl Links {
         let written = node.member("protocol").and_then(Node::as_text);
         let protocol = fields::PROTOCOLS.iter().find(|(name, _)| written == Some(*name)).map(|(_, protocol)| *protocol);
         let keys = match protocol {
-            Some(Protocol::Tcp) | None => keys::MODBUS_TCP_LINK,
-            Some(Protocol::Rtu) => keys::MODBUS_RTU_LINK,
-            Some(Protocol::RtuTcp) => keys::MODBUS_RTU_TCP_LINK,
+            Some(Protocol::ModbusTcp) | None => keys::MODBUS_TCP_LINK,
+            Some(Protocol::ModbusRtu) => keys::MODBUS_RTU_LINK,
+            Some(Protocol::ModbusRtuTcp) => keys::MODBUS_RTU_TCP_LINK,
+            Some(Protocol::Can) => keys::CAN_LINK,
+            Some(Protocol::CanOpen) => keys::CANOPEN_LINK,
+            Some(Protocol::Gpio) => keys::GPIO_LINK,
+            Some(Protocol::I2c) => keys::I2C_LINK,
+            Some(Protocol::Spi) => keys::SPI_LINK,
+            Some(Protocol::Iio) => keys::IIO_LINK,
         };
         let Some(link) = Obj::open(cx, node, subject, keys) else { return };
         let name = read_name(&link, Letters::Ascii);
         let known = link.required_choice("protocol", fields::PROTOCOLS).is_some();
-        let addressing = link.choice("addressing", fields::ADDRESSING).unwrap_or(Addressing::Modicon);
-        let modbus = read_modbus(&link, protocol.unwrap_or(Protocol::Tcp), addressing);
-        self.check_port(&link, &modbus);
-        let protocol = LinkProtocol::Modbus(modbus);
+        let addressing = match protocol {
+            Some(protocol) if !protocol.is_modbus() => Addressing::Raw,
+            _ => link.choice("addressing", fields::ADDRESSING).unwrap_or(Addressing::Modicon),
+        };
+        link.words("description", fields::DESCRIPTION_BYTES_MAX);
+        let protocol = match protocol.unwrap_or(Protocol::ModbusTcp) {
+            Protocol::ModbusTcp => LinkProtocol::Modbus(modbus::read_link(&link, Transport::Tcp, addressing)),
+            Protocol::ModbusRtu => LinkProtocol::Modbus(modbus::read_link(&link, Transport::Serial, addressing)),
+            Protocol::ModbusRtuTcp => LinkProtocol::Modbus(modbus::read_link(&link, Transport::RtuTcp, addressing)),
+            Protocol::Can => LinkProtocol::Can(can::read_link(&link)),
+            Protocol::CanOpen => LinkProtocol::CanOpen(canopen::read_link(&link)),
+            Protocol::Gpio => LinkProtocol::Bus(bus::read_link(&link, BusKind::Gpio)),
+            Protocol::I2c => LinkProtocol::Bus(bus::read_link(&link, BusKind::I2c)),
+            Protocol::Spi => LinkProtocol::Bus(bus::read_link(&link, BusKind::Spi)),
+            Protocol::Iio => LinkProtocol::Bus(bus::read_link(&link, BusKind::Iio)),
+        };
+        if let LinkProtocol::Modbus(modbus) = &protocol {
+            self.check_port(&link, modbus);
+        }
         let Some(name) = name else { return };
         if let Some(first) = self.find(&name).and_then(|at| self.list.get(at)) {
             already(&link, &first.config.source);
@@ -90,10 +109,9 @@ impl Links {
     /// Two links on one serial port would talk over each other; the second would never get it.
     fn check_port(&self, link: &Obj<'_>, modbus: &ModbusConfig) {
         let ModbusTransport::Serial(serial) = &modbus.transport else { return };
-        let same = self.list.iter().find(|other| match &other.config.protocol {
-            LinkProtocol::Modbus(other) => {
-                matches!(&other.transport, ModbusTransport::Serial(other) if other.port == serial.port)
-            }
+        let same = self.list.iter().find(|other| {
+            let other = other.config.protocol.modbus().map(|other| &other.transport);
+            matches!(other, Some(ModbusTransport::Serial(other)) if other.port == serial.port)
         });
         if let Some(other) = same.filter(|_| !serial.port.as_os_str().is_empty()) {
             let message = format!(
@@ -127,110 +145,4 @@ pub(super) fn read_name(object: &Obj<'_>, letters: Letters) -> Option<String> {
 pub(super) fn already(object: &Obj<'_>, first: &Source) {
     let message = format!("declared twice; the first stands at {}:{}:{}", first.file, first.line, first.column);
     object.error(object.span_of("name"), message, "rename or remove one of the two");
-}
-
-fn modbus_defaults() -> ModbusConfig {
-    ModbusConfig {
-        transport: ModbusTransport::Tcp(HostPort { host: String::new(), port: fields::PORT.default as u16 }),
-        timeout: Nanos::from_millis(fields::TIMEOUT_MS.default),
-        connect_timeout: Nanos::from_millis(fields::CONNECT_TIMEOUT_MS.default),
-        pipeline: fields::PIPELINE.default as u8,
-        reply_expected: nanos_of_millis(fields::EXPECTED_REPLY_MS.default),
-        turnaround: Nanos::ZERO,
-        unit_pause: Nanos::ZERO,
-        registers_max: fields::MAX_REGISTERS.default as u16,
-        bits_max: fields::MAX_BITS.default as u16,
-        unreadable: Vec::new(),
-    }
-}
-
-/// Milliseconds with a fraction, rounded to nanoseconds.
-pub(super) fn nanos_of_millis(ms: f64) -> Nanos {
-    Nanos((ms * 1e6).round() as u64)
-}
-
-fn read_modbus(link: &Obj<'_>, protocol: Protocol, addressing: Addressing) -> ModbusConfig {
-    link.words("description", fields::DESCRIPTION_BYTES_MAX);
-    let (timeout, reply) = match protocol {
-        Protocol::Tcp => (&fields::TIMEOUT_MS, &fields::EXPECTED_REPLY_MS),
-        Protocol::Rtu => (&fields::TIMEOUT_MS, &fields::EXPECTED_REPLY_SERIAL_MS),
-        Protocol::RtuTcp => (&fields::TIMEOUT_RTU_TCP_MS, &fields::EXPECTED_REPLY_RTU_TCP_MS),
-    };
-    let timeout = Nanos::from_millis(link.int(timeout));
-    let mut reply_expected = nanos_of_millis(link.real(reply));
-    if link.get("expected_reply_ms").is_none() {
-        reply_expected = reply_expected.min(timeout);
-    }
-    if reply_expected > timeout {
-        let message = format!("expected_reply_ms is longer than the timeout of {} ms", timeout.0 / 1_000_000);
-        link.error(link.span_of("expected_reply_ms"), message, "allowed: at most timeout_ms");
-    }
-    let line = protocol != Protocol::Tcp;
-    let pause = |field| if line { nanos_of_millis(link.real(field)) } else { Nanos::ZERO };
-    ModbusConfig {
-        transport: match protocol {
-            Protocol::Tcp => ModbusTransport::Tcp(read_host(link)),
-            Protocol::RtuTcp => ModbusTransport::RtuOverTcp(read_host(link)),
-            Protocol::Rtu => ModbusTransport::Serial(serial::read(link)),
-        },
-        timeout,
-        connect_timeout: match protocol {
-            Protocol::Rtu => SERIAL_OPEN_TIMEOUT,
-            _ => Nanos::from_millis(link.int(&fields::CONNECT_TIMEOUT_MS)),
-        },
-        pipeline: if line { 1 } else { link.int(&fields::PIPELINE) as u8 },
-        reply_expected,
-        turnaround: pause(&fields::TURNAROUND_MS),
-        unit_pause: pause(&fields::UNIT_PAUSE_MS),
-        registers_max: link.int(&fields::MAX_REGISTERS) as u16,
-        bits_max: link.int(&fields::MAX_BITS) as u16,
-        unreadable: read_unreadable(link, addressing),
-    }
-}
-
-fn read_host(link: &Obj<'_>) -> HostPort {
-    let host = link.required_text("host", "a host name or an IP address");
-    if let Some(host) = host
-        && let Some((wrong, help)) = host::fault(host.value)
-    {
-        link.error(host.span, format!("host {} {wrong}", quoted(host.value)), help);
-    }
-    HostPort { host: host.map(|host| host.value.to_owned()).unwrap_or_default(), port: link.int(&fields::PORT) as u16 }
-}
-
-fn read_unreadable(link: &Obj<'_>, addressing: Addressing) -> Vec<UnreadableRange> {
-    let mut ranges = Vec::new();
-    for (index, node) in link.list("unreadable", "ranges").iter().enumerate() {
-        let subject = format!("{}: unreadable #{}", link.subject, index + 1);
-        let Some(range) = Obj::open(link.cx, node, subject, keys::UNREADABLE) else { continue };
-        let unit = range.opt_int(&fields::UNIT).map(|unit| UnitId(unit as u8));
-        let table = range.required_int(&fields::FUNCTION).and_then(|f| Table::from_read_function(f as u8));
-        let end = |key: &str| {
-            let node = range.required(key, "a register number")?;
-            let table = table?;
-            let text = match &node.kind {
-                Kind::Int(number) => number.to_string(),
-                // Leading zeros, which references to coils have, survive only in a text.
-                Kind::Text(text) => text.to_string(),
-                _ => {
-                    range.error(node.span, format!("{key} is {}", found(node)), "allowed: a register number");
-                    return None;
-                }
-            };
-            match address::register(&text, table, addressing) {
-                Ok(register) => Some(register.offset),
-                Err(fault) => {
-                    range.error(node.span, format!("{key}: {}", fault.message), fault.help);
-                    None
-                }
-            }
-        };
-        let (first, last) = (end("from"), end("to"));
-        let (Some(table), Some(first), Some(last)) = (table, first, last) else { continue };
-        if first > last {
-            range.error(range.span_of("from"), "from lies behind to", "allowed: from at most to, both are included");
-        }
-        ranges.push(UnreadableRange { unit, table, first, last });
-    }
-    ranges
 }

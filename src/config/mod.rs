@@ -6,11 +6,18 @@
 //! | `files`, `text`, `scan`, `node` | bytes to text to one tree for TOML and JSON, with places |
 //! | `reader`, `diagnostic`, `names` | typed reading of that tree; findings, all at once |
 //! | `fields` | each key with its range and default, for the reader and the schema |
+//! | `beside` | files that links name: DBC, EDS |
 //! | `gateway`, `mqtt`, `host` | `fieldbeat.toml` |
-//! | `links`, `groups`, `tags`, `address`, `overlap` | the tag files |
+//! | `links`, `groups`, `tags` | the tag files: what all kinds of links share |
+//! | `modbus`, `modbus_address`, `address`, `serial`, `overlap` | Modbus links and their tags |
+//! | `can`, `canopen`, `bus` | the other kinds of links and their tags |
 //! | `schema` | the tag files for editors |
 
 mod address;
+mod beside;
+mod bus;
+mod can;
+mod canopen;
 mod diagnostic;
 mod fields;
 mod files;
@@ -18,6 +25,8 @@ mod gateway;
 mod groups;
 mod host;
 mod links;
+mod modbus;
+mod modbus_address;
 mod model;
 mod mqtt;
 mod names;
@@ -42,6 +51,7 @@ pub(crate) use names::{guess, quoted};
 pub use schema::schema;
 
 use crate::limits::{CONFIG_FILE_BYTES_MAX, CONFIG_VALUES_MAX};
+use beside::Beside;
 use diagnostic::Report;
 use files::{Input, Inputs};
 use gateway::GatewayFile;
@@ -67,24 +77,25 @@ pub struct Loaded {
 pub fn load(dir: &Path) -> Result<Loaded, Diagnostics> {
     let report = Report::default();
     let inputs = files::collect(dir, &report);
-    read(inputs, Base { dir, look_at_files: true }, report)
+    read(inputs, Base { dir, look_at_files: true }, Beside::Dir(dir), report)
 }
 
-/// Reads a configuration from memory, each file as its name and its text. Relative paths stay relative.
+/// Reads a configuration from memory, each file as its name and its text; files that links name (DBC, EDS) are among
+/// them by their names' ends. Relative paths stay relative.
 ///
 /// # Errors
 /// All that is wrong in all files.
 pub fn load_parts(toml: (&str, &str), tags: &[(&str, &str)]) -> Result<Loaded, Diagnostics> {
     let input = |(name, text): (&str, &str)| Input { name: name.into(), bytes: text.into() };
-    let inputs =
-        Inputs { gateway: Some(input(toml)), tags: tags.iter().map(|file| input(*file)).collect(), incomplete: false };
-    read(inputs, Base { dir: Path::new(""), look_at_files: false }, Report::default())
+    let tag_files = tags.iter().filter(|(name, _)| !beside::is_one(name)).map(|file| input(*file)).collect();
+    let inputs = Inputs { gateway: Some(input(toml)), tags: tag_files, incomplete: false };
+    read(inputs, Base { dir: Path::new(""), look_at_files: false }, Beside::Parts(tags), Report::default())
 }
 
-fn read(inputs: Inputs, base: Base<'_>, report: Report) -> Result<Loaded, Diagnostics> {
+fn read(inputs: Inputs, base: Base<'_>, beside: Beside<'_>, report: Report) -> Result<Loaded, Diagnostics> {
     let gateway = inputs.gateway.and_then(|input| to_file(input, &report));
     let gateway = gateway.and_then(|file| {
-        let cx = Cx { file: &file, report: &report };
+        let cx = Cx { file: &file, report: &report, beside };
         let root = check(cx, parse_toml(&file.text))?;
         gateway::read(cx, &root, base)
     });
@@ -93,7 +104,7 @@ fn read(inputs: Inputs, base: Base<'_>, report: Report) -> Result<Loaded, Diagno
     let trees: Vec<Option<(Cx<'_>, Node<'_>)>> = tag_files
         .iter()
         .map(|file| {
-            let cx = Cx { file: file.as_ref()?, report: &report };
+            let cx = Cx { file: file.as_ref()?, report: &report, beside };
             check(cx, parse_json(&cx.file.text, &mut values_left)).map(|root| (cx, root))
         })
         .collect();

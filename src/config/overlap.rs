@@ -4,18 +4,12 @@ use super::address::table_name;
 use super::diagnostic::Report;
 use super::fields::{order_name, type_name};
 use super::links::Link;
-use super::model::{FieldType, ModbusAddress, TagAddress, TagConfig, WordOrder};
+use super::model::{FieldType, ModbusAddress, TagConfig, WordOrder};
 
 /// Warns of each tag that disagrees with a tag before it about registers they share.
 pub(super) fn check(tags: &[TagConfig], links: &[Link], report: &Report) {
-    let mut sorted: Vec<(usize, &TagConfig, &ModbusAddress)> = tags
-        .iter()
-        .enumerate()
-        .map(|(index, tag)| {
-            let TagAddress::Modbus(address) = &tag.address;
-            (index, tag, address)
-        })
-        .collect();
+    let mut sorted: Vec<(usize, &TagConfig, &ModbusAddress)> =
+        tags.iter().enumerate().filter_map(|(index, tag)| Some((index, tag, tag.address.modbus()?))).collect();
     let key = |tag: &TagConfig, a: &ModbusAddress| (tag.link, a.unit, a.table);
     sorted.sort_by_key(|(index, tag, a)| (key(tag, a), a.first, *index));
     // Tags that reach to or beyond the one being looked at, each reading once.

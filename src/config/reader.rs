@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+use super::beside::Beside;
 use super::diagnostic::Report;
 use super::fields::{Int, Real};
 use super::model::Source;
@@ -15,6 +16,7 @@ use super::text::{File, Span};
 pub(super) struct Cx<'c> {
     pub file: &'c File,
     pub report: &'c Report,
+    pub beside: Beside<'c>,
 }
 
 impl<'c> Cx<'c> {

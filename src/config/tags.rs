@@ -2,17 +2,16 @@
 
 use std::collections::HashMap;
 
-use super::address::{Fault, decimal, register, table_name};
-use super::fields::{self, Addressing, keys, type_name};
+use super::fields::{self, keys};
 use super::groups::{Groups, read_period};
 use super::links::{Link, Links, already, read_name};
-use super::model::{FieldType, LinkProtocol, ModbusAddress, ModbusConfig, Table, TagAddress, TagConfig, WordOrder};
+use super::model::{LinkProtocol, TagAddress, TagConfig};
 use super::names::{Letters, guess, quoted};
 use super::node::Node;
 use super::reader::{Cx, Obj, Text, subject};
 use super::text::{File, Span};
+use super::{bus, can, canopen, modbus_address};
 use crate::limits::TAGS_MAX;
-use crate::tag::UnitId;
 
 /// The tags of all files.
 #[derive(Default)]
@@ -58,9 +57,10 @@ impl<'c> Tags<'c> {
         let offset = read_factor(&tag, "offset", 0.0, numeric);
         let unit = tag.words("unit", fields::UNIT_TEXT_BYTES_MAX);
         let description = tag.words("description", fields::DESCRIPTION_BYTES_MAX);
+        let write = None;
         if let (Some(name), Some((link, address)), Some(group)) = (name, located, group) {
             let source = cx.source(tag.span);
-            self.list.push(TagConfig { name, source, link, group, address, scale, offset, unit, description });
+            self.list.push(TagConfig { name, source, link, group, address, scale, offset, unit, description, write });
         }
     }
 }
@@ -111,83 +111,64 @@ fn read_group(tag: &Obj<'_>, known: &mut Known<'_>) -> Option<usize> {
     Some(index)
 }
 
-const ADDRESS_ALLOWED: &str = "link:unit:function:register:count, such as \"plc1:1:3:40001:2\"";
-
 /// A part of an address and the bytes it has in the address.
 #[derive(Clone, Copy)]
-struct Part<'c> {
-    text: &'c str,
-    start: usize,
+pub(super) struct Part<'c> {
+    pub text: &'c str,
+    pub start: usize,
 }
 
-/// Reads the address with everything that says what lies there. `None`: reported.
+/// Reads the address with everything that says what lies there: the link's name, and behind a colon what its kind of
+/// link has there. `None`: reported.
 fn read_address(tag: &Obj<'_>, known: &mut Known<'_>) -> Option<(usize, TagAddress)> {
-    let data_type = tag.required_choice("data_type", fields::DATA_TYPE);
-    let order = tag.choice("byte_order", fields::BYTE_ORDER);
-    let bit = tag.opt_int(&fields::BIT);
-    let array = tag.opt_int(&fields::ARRAY);
-    let text = tag.required_text("address", ADDRESS_ALLOWED)?;
-    let mut start = 0;
+    let text = tag.required_text("address", ADDRESS_ALLOWED);
+    let name = text.and_then(|text| text.value.split(':').next()).unwrap_or_default();
+    let found = text.and_then(|text| find_link(tag, text, Part { text: name, start: 0 }, known));
+    let link = found.and_then(|at| known.links.list.get_mut(at));
+    let (Some(text), Some(link_index), Some(link)) = (text, found, link) else {
+        check_type(tag);
+        return None;
+    };
+    link.used = true;
+    if link.broken {
+        check_type(tag);
+        return None;
+    }
+    check_protocol(tag, link);
+    let mut start = name.len() + 1;
     let parts: Vec<Part<'_>> = text
         .value
         .split(':')
+        .skip(1)
         .map(|part| {
             let at = start;
             start += part.len() + 1;
             Part { text: part, start: at }
         })
         .collect();
-    let (link_part, unit_part, function_part, register_part, count_part) = match parts[..] {
-        [link, unit, function, register] => (link, unit, function, register, None),
-        [link, unit, function, register, count] => (link, unit, function, register, Some(count)),
-        _ => {
-            let message = format!("address {} has {} parts", quoted(text.value), parts.len());
-            tag.error(text.span, message, format!("allowed: {ADDRESS_ALLOWED}"));
-            return None;
+    let address = match &link.config.protocol {
+        LinkProtocol::Modbus(modbus) => {
+            TagAddress::Modbus(modbus_address::read(tag, text, &parts, modbus, link.addressing)?)
         }
+        LinkProtocol::Can(config) => TagAddress::Can(can::read_address(tag, text, &parts, config)?),
+        LinkProtocol::CanOpen(config) => TagAddress::CanOpen(canopen::read_address(tag, text, &parts, config)?),
+        LinkProtocol::Bus(config) => TagAddress::Bus(bus::read_address(tag, text, &parts, config)?),
     };
-    let link_index = find_link(tag, text, link_part, known)?;
-    let link = known.links.list.get_mut(link_index)?;
-    link.used = true;
-    if link.broken {
-        return None;
-    }
-    check_protocol(tag, link);
-    let LinkProtocol::Modbus(modbus) = &link.config.protocol;
-
-    let unit = number(tag, text, unit_part, "the unit", 255);
-    let function = number(tag, text, function_part, "the function", u32::from(u8::MAX));
-    let table = function.and_then(|function| {
-        let table = Table::from_read_function(function as u8);
-        if table.is_none() {
-            let help = "allowed: 1 coils, 2 discrete inputs, 3 holding registers, 4 input registers";
-            tag.error(span(text, function_part), format!("the function {function} does not read"), help);
-        }
-        table
-    });
-    let count = match count_part {
-        Some(part) => Some(number(tag, text, part, "the count", 65_536)?),
-        None => None,
-    };
-    let first = read_register(tag, text, register_part, table?, link.addressing);
-    let field = field_of(tag, data_type?, table?, bit, order)?;
-    let place = Place { tag, text, table: table?, field, modbus };
-    let count = place.check_count(count, count_part.map_or(text.span, |part| span(text, part)), array)?;
-    let (unit, first) = (UnitId(unit? as u8), first?);
-    place.check_range(unit, first, count, span(text, register_part))?;
-    let address = ModbusAddress {
-        unit,
-        table: table?,
-        first,
-        count,
-        field,
-        array: array.map(|array| array as u16),
-        order: order.unwrap_or_default(),
-    };
-    Some((link_index, TagAddress::Modbus(address)))
+    Some((link_index, address))
 }
 
-fn span(text: Text<'_>, part: Part<'_>) -> Span {
+const ADDRESS_ALLOWED: &str = "link:… as its kind of link has it, such as \"plc1:1:3:40001:2\"";
+
+/// What can be said of a tag's type while its link is not known: that of a Modbus tag has to be there.
+fn check_type(tag: &Obj<'_>) {
+    match tag.get("protocol").and_then(Node::as_text) {
+        Some(other) if !other.starts_with("modbus") => tag.choice("data_type", fields::DATA_TYPE),
+        _ => tag.required_choice("data_type", fields::DATA_TYPE),
+    };
+}
+
+/// Where a part stands in the file.
+pub(super) fn span(text: Text<'_>, part: Part<'_>) -> Span {
     text.part(part.start, part.start + part.text.len())
 }
 
@@ -208,166 +189,5 @@ fn check_protocol(tag: &Obj<'_>, link: &Link) {
         let message = format!("protocol is {}", quoted(protocol.value));
         let help = format!("allowed: {expected}, the protocol of link {}", quoted(&link.config.name));
         tag.error(protocol.span, message, help);
-    }
-}
-
-fn number(tag: &Obj<'_>, text: Text<'_>, part: Part<'_>, what: &str, max: u32) -> Option<u32> {
-    let number = decimal(part.text).filter(|number| *number <= max);
-    if number.is_none() {
-        let message = format!("{what} in the address is {}", quoted(part.text));
-        tag.error(span(text, part), message, format!("allowed: a number from 0 to {max}; {ADDRESS_ALLOWED}"));
-    }
-    number
-}
-
-fn read_register(tag: &Obj<'_>, text: Text<'_>, part: Part<'_>, table: Table, addressing: Addressing) -> Option<u16> {
-    let span = span(text, part);
-    match register(part.text, table, addressing) {
-        Ok(register) => {
-            if let Some(other) = register.reads_like {
-                let message = format!(
-                    "{} reads like a reference to {}, but the function is {}: taken as the offset {}",
-                    part.text,
-                    table_name(other),
-                    table.read_function(),
-                    register.offset
-                );
-                tag.warning(span, message, "set \"addressing\": \"raw\" on the link if offsets are meant");
-            }
-            Some(register.offset)
-        }
-        Err(Fault { message, help }) => {
-            tag.error(span, message, help);
-            None
-        }
-    }
-}
-
-/// What the table's entries hold, from the data type, the bit and the order.
-fn field_of(
-    tag: &Obj<'_>,
-    data_type: FieldType,
-    table: Table,
-    bit: Option<u64>,
-    order: Option<WordOrder>,
-) -> Option<FieldType> {
-    let function = table.read_function();
-    let entries = table_name(table);
-    if table.is_bits() {
-        if data_type != FieldType::Bit {
-            let message = format!("data_type {} cannot be read with function {function}", type_name(data_type));
-            tag.error(tag.span_of("data_type"), message, format!("allowed: bool, as {entries} are single bits"));
-            return None;
-        }
-        if bit.is_some() {
-            let message = format!("bit with function {function}");
-            tag.error(tag.span_of("bit"), message, format!("remove it: {entries} are single bits"));
-        }
-        if order.is_some_and(|order| order != WordOrder::Abcd) {
-            let message = format!("byte_order with function {function}");
-            tag.error(tag.span_of("byte_order"), message, format!("remove it: {entries} are single bits"));
-        }
-        return Some(FieldType::Bit);
-    }
-    if data_type != FieldType::Bit {
-        if tag.get("bit").is_some() {
-            let message = format!("bit with data_type {}", type_name(data_type));
-            tag.error(tag.span_of("bit"), message, "remove it, or set data_type to bool");
-        }
-        return Some(data_type);
-    }
-    if tag.get("array").is_some() {
-        let message = format!("array of bool with function {function}");
-        tag.error(tag.span_of("array"), message, "allowed: arrays of coils, discrete inputs or numbers");
-    }
-    match bit {
-        Some(bit) => Some(FieldType::RegisterBit(bit as u8)),
-        None => {
-            if tag.get("bit").is_none() {
-                let message = format!("bit is missing: function {function} reads registers of 16 bits");
-                tag.error(tag.span_of("data_type"), message, "allowed: \"bit\" from 0 (least significant) to 15");
-            }
-            None
-        }
-    }
-}
-
-/// A tag whose place is being checked.
-struct Place<'p, 'c> {
-    tag: &'p Obj<'c>,
-    text: Text<'p>,
-    table: Table,
-    field: FieldType,
-    modbus: &'p ModbusConfig,
-}
-
-impl Place<'_, '_> {
-    fn entries(&self) -> &'static str {
-        if self.table.is_bits() { "bits" } else { "registers" }
-    }
-
-    /// The registers or bits of the whole tag: as the type and the array say, or as written for strings.
-    fn check_count(&self, written: Option<u32>, at: Span, array: Option<u64>) -> Option<u16> {
-        let tag = self.tag;
-        let name = type_name(self.field);
-        let entries = self.entries();
-        let count = if self.field == FieldType::Text {
-            if tag.get("array").is_some() {
-                tag.error(tag.span_of("array"), "array of string", "allowed: arrays of numbers, coils or inputs");
-                return None;
-            }
-            let Some(count) = written else {
-                let help = format!("add it to the address: {ADDRESS_ALLOWED}; a register holds two characters");
-                tag.error(self.text.span, "the count is missing: the length of a string in registers", help);
-                return None;
-            };
-            count
-        } else {
-            let elements = array.unwrap_or(1) as u32;
-            let needed = elements * u32::from(self.field.registers());
-            if let Some(written) = written.filter(|written| *written != needed) {
-                let of = match array {
-                    Some(elements) => format!("an array of {elements} {name}"),
-                    None => name.to_owned(),
-                };
-                let message = format!("the count is {written}, but {of} has {needed} {entries}");
-                tag.error(at, message, format!("allowed: {needed}, or no count"));
-                return None;
-            }
-            needed
-        };
-        let most = if self.table.is_bits() { self.modbus.bits_max } else { self.modbus.registers_max };
-        if count == 0 || count > u32::from(most) {
-            let at = if tag.get("array").is_some() { tag.span_of("array") } else { at };
-            let message = format!("{count} {entries} do not fit one read");
-            tag.error(at, message, format!("allowed: 1 to {most} {entries} on this link"));
-            return None;
-        }
-        Some(count as u16)
-    }
-
-    fn check_range(&self, unit: UnitId, first: u16, count: u16, at: Span) -> Option<()> {
-        let last = u32::from(first) + u32::from(count) - 1;
-        let entries = self.entries();
-        if last > u32::from(u16::MAX) {
-            let message = format!("{count} {entries} from offset {first} end at {last}, outside 0 to 65535");
-            self.tag.error(at, message, format!("allowed: a first offset of at most {}", 65_536 - u32::from(count)));
-            return None;
-        }
-        let refused = self.modbus.unreadable.iter().find(|range| {
-            range.table == self.table
-                && range.unit.is_none_or(|only| only == unit)
-                && range.first as u32 <= last
-                && first <= range.last
-        });
-        if let Some(range) = refused {
-            let message = format!(
-                "offsets {first} to {last} touch the unreadable range {} to {} of its link",
-                range.first, range.last
-            );
-            self.tag.error(at, message, "move the tag, or narrow the range in \"unreadable\"");
-            return None;
-        }
-        Some(())
     }
 }

@@ -1,4 +1,10 @@
 //! Field links: each a non-blocking state machine behind [`crate::rt::Link`].
 
+pub mod bus;
+pub mod can;
+pub mod canopen;
 pub mod connector;
+mod field;
 pub mod modbus;
+
+pub use field::FieldLink;

@@ -1,24 +1,15 @@
 //! Config → Plan: executors get links, links get block reads, groups get phases.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::Arc;
 
-use super::admission::{self, Admission, Costs, PlanError, SerialLine};
-use super::blocks::{self, Block, BlockLimits, Span};
+use super::admission::{self, Admission, Costs, PlanError};
 use super::ids::{Allotted, Base, ScanIds};
 use super::model::*;
 use super::phases;
-use crate::config::{
-    Config, GroupConfig, LinkConfig, LinkProtocol, ModbusAddress, ModbusConfig, ReleaseMode, Table, TagAddress,
-    TagConfig,
-};
+use crate::config::{Config, GroupConfig, LinkConfig, LinkProtocol, ReleaseMode, TagConfig};
 use crate::limits;
-use crate::tag::{ById, ExecutorId, GroupId, LinkId, Nanos, Sample, TagId, UnitId};
-
-/// Bytes that one more request costs on a Modbus TCP wire: two Ethernet, IP and TCP headers (54 each), the
-/// request (12) and the reply's header (9). A gap that is cheaper than this is read along.
-const MODBUS_TCP_REQUEST_BYTES: u32 = 2 * 54 + 12 + 9;
+use crate::tag::{ById, ExecutorId, GroupId, LinkId, Nanos, TagId};
 
 /// A plan, and what it will cost.
 #[derive(Debug, Clone)]
@@ -111,148 +102,33 @@ fn tag_plan(tag: &TagConfig, ids: &Allotted) -> TagPlan {
 }
 
 /// What the planning of one link needs to make its scans.
-struct Scanning<'a> {
-    link: LinkId,
+pub(super) struct Scanning<'a> {
+    pub link: LinkId,
     /// By the configuration's order.
-    groups: &'a [GroupId],
+    pub groups: &'a [GroupId],
     ids: &'a mut ScanIds,
-    scans: &'a mut ById<ScanId, ScanPlan>,
+    pub scans: &'a mut ById<ScanId, ScanPlan>,
+}
+
+impl Scanning<'_> {
+    /// The scan of a group on this link; with its first request at `request` if it is a new one.
+    pub fn scan(&mut self, group: GroupId, request: u32) -> ScanId {
+        let scan = self.ids.of(group, self.link);
+        if !self.scans.contains(scan) {
+            self.scans.insert(scan, ScanPlan { group, link: self.link, requests: request..request });
+        }
+        scan
+    }
 }
 
 fn link_plan(link: &LinkConfig, tags: &[(TagId, &TagConfig)], scanning: &mut Scanning<'_>) -> LinkPlan {
-    let LinkProtocol::Modbus(config) = &link.protocol;
-    LinkPlan {
-        name: Arc::from(link.name.as_str()),
-        executor: ExecutorId(0),
-        protocol: LinkProtocolPlan::Modbus(modbus_plan(config, tags, scanning)),
-    }
-}
-
-/// One (unit, table) of one group: what can share a request. By ids, so that a link whose tags stay as they are
-/// is planned as it was, in whatever order files are read.
-type BlockKey = (GroupId, UnitId, Table);
-
-fn modbus_plan(config: &ModbusConfig, tags: &[(TagId, &TagConfig)], scanning: &mut Scanning<'_>) -> ModbusPlan {
-    let mut areas: BTreeMap<BlockKey, Vec<(TagId, &TagConfig, &ModbusAddress)>> = BTreeMap::new();
-    for &(tag_id, tag) in tags {
-        let TagAddress::Modbus(address) = &tag.address;
-        areas
-            .entry((scanning.groups[tag.group], address.unit, address.table))
-            .or_default()
-            .push((tag_id, tag, address));
-    }
-    let mut units: Vec<UnitId> = areas.keys().map(|key| key.1).collect();
-    units.sort();
-    units.dedup();
-
-    let mut out =
-        ModbusPlan { config: config.clone(), units, requests: Vec::new(), block_count: 0, decodes: Vec::new() };
-    // Spans and the block each request was made from, to cut halves out of them afterwards.
-    let mut origins: Vec<(Arc<[Span]>, Block, u32)> = Vec::new();
-    for ((group_id, unit, table), mut members) in areas {
-        members.sort_by_key(|(tag_id, _, address)| (address.first, address.count, *tag_id));
-        let scan = scanning.ids.of(group_id, scanning.link);
-        if !scanning.scans.contains(scan) {
-            let start = out.requests.len() as u32;
-            scanning.scans.insert(scan, ScanPlan { group: group_id, link: scanning.link, requests: start..start });
-        }
-        let spans: Arc<[Span]> =
-            members.iter().map(|(_, _, a)| Span { first: a.first as u32, count: a.count as u32 }).collect();
-        let decodes_start = out.decodes.len() as u32;
-        out.decodes.extend(members.iter().map(|(tag_id, tag, address)| decode(*tag_id, tag, address)));
-        let unit_index = out.units.iter().position(|u| *u == unit).unwrap_or(0) as u16;
-        for block in blocks::merge(&spans, &unreadable(config, unit, table), block_limits(config, table)) {
-            out.requests.push(ModbusRequest {
-                scan,
-                group: group_id,
-                unit: unit_index,
-                table,
-                first: block.first as u16,
-                count: block.count as u16,
-                decodes: decode_range(decodes_start, &block),
-                halves: None,
-            });
-            origins.push((spans.clone(), block, decodes_start));
-        }
-        scanning.scans[scan].requests.end = out.requests.len() as u32;
-    }
-    out.block_count = out.requests.len() as u32;
-    add_halves(&mut out.requests, origins);
-    out
-}
-
-/// Appends the halves of every block, and theirs, down to single tags.
-fn add_halves(requests: &mut Vec<ModbusRequest>, mut origins: Vec<(Arc<[Span]>, Block, u32)>) {
-    let mut at = 0;
-    while at < requests.len() {
-        let (spans, block, decodes_start) = origins[at].clone();
-        if let Some((left, right)) = blocks::split(&spans, &block) {
-            let next = requests.len() as u32;
-            requests[at].halves = Some([next, next + 1]);
-            for half in [left, right] {
-                requests.push(ModbusRequest {
-                    first: half.first as u16,
-                    count: half.count as u16,
-                    decodes: decode_range(decodes_start, &half),
-                    halves: None,
-                    ..requests[at].clone()
-                });
-                origins.push((spans.clone(), half, decodes_start));
-            }
-        }
-        at += 1;
-    }
-}
-
-fn decode_range(start: u32, block: &Block) -> Range<u32> {
-    start + block.spans.start as u32..start + block.spans.end as u32
-}
-
-fn decode(tag_id: TagId, tag: &TagConfig, address: &ModbusAddress) -> Decode {
-    let len = match address.array {
-        Some(len) => len,
-        None if address.field.registers() == 0 => address.count,
-        None => 1,
+    let protocol = match &link.protocol {
+        LinkProtocol::Modbus(config) => LinkProtocolPlan::Modbus(ModbusPlan::new(config, tags, scanning)),
+        LinkProtocol::Can(config) => LinkProtocolPlan::Can(CanPlan::new(config, tags, scanning)),
+        LinkProtocol::CanOpen(config) => LinkProtocolPlan::CanOpen(CanOpenPlan::new(config, tags, scanning)),
+        LinkProtocol::Bus(config) => LinkProtocolPlan::Bus(BusPlan::new(config, tags, scanning)),
     };
-    Decode {
-        tag: tag_id,
-        first: address.first,
-        len,
-        field: address.field,
-        order: address.order,
-        ty: tag.value_type(),
-        scale: tag.scale,
-        offset: tag.offset,
-    }
-}
-
-fn unreadable(config: &ModbusConfig, unit: UnitId, table: Table) -> Vec<Range<u32>> {
-    let mut ranges: Vec<Range<u32>> = config
-        .unreadable
-        .iter()
-        .filter(|r| r.table == table && r.unit.is_none_or(|u| u == unit))
-        .map(|r| r.first as u32..r.last as u32 + 1)
-        .collect();
-    ranges.sort_by_key(|r| r.start);
-    ranges
-}
-
-fn block_limits(config: &ModbusConfig, table: Table) -> BlockLimits {
-    let request_bytes = request_bytes(config);
-    if table.is_bits() {
-        BlockLimits { count_max: config.bits_max as u32, gap_max: request_bytes * 8 }
-    } else {
-        BlockLimits { count_max: config.registers_max as u32, gap_max: request_bytes / 2 }
-    }
-}
-
-/// What one more request costs, in bytes that could be read along instead.
-fn request_bytes(config: &ModbusConfig) -> u32 {
-    let Some(line) = SerialLine::of(config) else { return MODBUS_TCP_REQUEST_BYTES };
-    // All of a read but its values: characters, the device's time, silences.
-    let empty = line.line_time(Table::HoldingRegisters, 0);
-    let byte = line.characters(if line.ascii { 2 } else { 1 });
-    (empty.0 / byte.0.max(1)).min(u64::from(limits::MODBUS_REGISTERS_MAX) * 2) as u32
+    LinkPlan { name: Arc::from(link.name.as_str()), executor: ExecutorId(0), protocol }
 }
 
 /// A link stays where it was. The others go, the heaviest first, to the executor with the least work so far.
@@ -310,20 +186,6 @@ fn executor_plan(
     }
     releases.sort_by_key(|r| r.period);
     phases::spread(&mut releases, old.map_or(&[], |old| &old.releases));
-    let slots_per_s = own.iter().map(|l| slots_per_s(&links[*l], groups)).sum();
+    let slots_per_s = own.iter().map(|l| links[*l].protocol.slots_per_s(groups)).sum();
     ExecutorPlan { cpu, links: own, releases, slots_per_s }
-}
-
-fn slots_per_s(link: &LinkPlan, groups: &ById<GroupId, GroupPlan>) -> u64 {
-    let LinkProtocolPlan::Modbus(modbus) = &link.protocol;
-    modbus
-        .blocks()
-        .iter()
-        .map(|request| {
-            let decodes = &modbus.decodes[request.decodes.start as usize..request.decodes.end as usize];
-            let slots: u64 =
-                decodes.iter().map(|d| 1 + d.ty.long_bytes_max().div_ceil(Sample::PAYLOAD_BYTES) as u64).sum();
-            (slots as f64 / groups[request.group].period.as_secs_f64()).ceil() as u64
-        })
-        .sum()
 }

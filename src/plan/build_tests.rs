@@ -25,7 +25,7 @@ fn file(links: &str, tags: &[String]) -> String {
 }
 
 fn modbus(plan: &Plan, link: usize) -> &ModbusPlan {
-    let LinkProtocolPlan::Modbus(modbus) = &plan.links[LinkId(link as u16)].protocol;
+    let modbus = plan.links[LinkId(link as u16)].protocol.modbus().unwrap();
     modbus
 }
 

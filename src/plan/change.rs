@@ -37,8 +37,7 @@ pub fn changes(old: &Plan, new: &Plan) -> Vec<(LinkId, Change)> {
 }
 
 fn same_target(before: &LinkPlan, after: &LinkPlan) -> bool {
-    let (LinkProtocolPlan::Modbus(before), LinkProtocolPlan::Modbus(after)) = (&before.protocol, &after.protocol);
-    before.config.transport == after.config.transport && before.config.connect_timeout == after.config.connect_timeout
+    before.protocol.same_target(&after.protocol)
 }
 
 /// Each link's scans, with the periods by which they are served.

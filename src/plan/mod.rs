@@ -6,8 +6,12 @@ mod blocks;
 mod build;
 #[cfg(test)]
 mod build_tests;
+mod bus;
+mod can;
+mod canopen;
 mod change;
 mod ids;
+mod modbus;
 mod model;
 mod phases;
 #[cfg(test)]

@@ -3,8 +3,12 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::config::{FieldType, ModbusConfig, ReleaseMode, Table, WordOrder};
-use crate::tag::{ById, ExecutorId, GroupId, Id, LinkId, Nanos, TagId, UnitId, ValueType};
+pub use super::bus::BusPlan;
+pub use super::can::CanPlan;
+pub use super::canopen::CanOpenPlan;
+pub use super::modbus::{Decode, ModbusPlan, ModbusRequest};
+use crate::config::ReleaseMode;
+use crate::tag::{ById, ExecutorId, GroupId, Id, LinkId, Nanos, Sample, TagId, ValueType};
 
 /// A gateway's whole work.
 #[derive(Debug, Clone, Default)]
@@ -47,76 +51,55 @@ pub struct LinkPlan {
 #[derive(Debug, Clone, PartialEq)]
 pub enum LinkProtocolPlan {
     Modbus(ModbusPlan),
+    Can(CanPlan),
+    CanOpen(CanOpenPlan),
+    Bus(BusPlan),
 }
 
 impl LinkProtocolPlan {
-    /// How many requests it knows, halves of blocks counted.
-    pub fn requests(&self) -> usize {
-        let LinkProtocolPlan::Modbus(modbus) = self;
-        modbus.requests.len()
+    /// How many things its link keeps a state of: a measure of what a change of plan takes.
+    pub fn parts(&self) -> usize {
+        match self {
+            LinkProtocolPlan::Modbus(modbus) => modbus.requests.len(),
+            LinkProtocolPlan::Can(can) => can.scans.len(),
+            LinkProtocolPlan::CanOpen(canopen) => canopen.scans.len(),
+            LinkProtocolPlan::Bus(bus) => bus.scans.len(),
+        }
+    }
+
+    pub fn modbus(&self) -> Option<&ModbusPlan> {
+        if let LinkProtocolPlan::Modbus(modbus) = self { Some(modbus) } else { None }
+    }
+
+    pub fn modbus_mut(&mut self) -> Option<&mut ModbusPlan> {
+        if let LinkProtocolPlan::Modbus(modbus) = self { Some(modbus) } else { None }
+    }
+
+    /// Whether the same connection serves both.
+    pub(super) fn same_target(&self, other: &LinkProtocolPlan) -> bool {
+        match (self, other) {
+            (LinkProtocolPlan::Modbus(a), LinkProtocolPlan::Modbus(b)) => a.same_target(b),
+            (LinkProtocolPlan::Can(a), LinkProtocolPlan::Can(b)) => a.same_target(b),
+            (LinkProtocolPlan::CanOpen(a), LinkProtocolPlan::CanOpen(b)) => a.same_target(b),
+            (LinkProtocolPlan::Bus(a), LinkProtocolPlan::Bus(b)) => a.same_target(b),
+            _ => false,
+        }
+    }
+
+    /// Slots of the ring that it fills in a second when all goes well.
+    pub(super) fn slots_per_s(&self, groups: &ById<GroupId, GroupPlan>) -> u64 {
+        match self {
+            LinkProtocolPlan::Modbus(modbus) => modbus.slots_per_s(groups),
+            LinkProtocolPlan::Can(can) => can.slots_per_s(groups),
+            LinkProtocolPlan::CanOpen(canopen) => canopen.slots_per_s(groups),
+            LinkProtocolPlan::Bus(bus) => bus.slots_per_s(groups),
+        }
     }
 }
 
-/// The work of one Modbus TCP connection.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ModbusPlan {
-    pub config: ModbusConfig,
-    /// Units in use; requests hold indices into it.
-    pub units: Vec<UnitId>,
-    /// First the blocks of all scans, then the halves they may fall into.
-    pub requests: Vec<ModbusRequest>,
-    /// How many of the requests are blocks; the rest are halves.
-    pub block_count: u32,
-    /// Sorted by scan and address; a request and its halves share theirs.
-    pub decodes: Vec<Decode>,
-}
-
-impl ModbusPlan {
-    /// What is asked as long as the device refuses no address.
-    pub fn blocks(&self) -> &[ModbusRequest] {
-        &self.requests[..self.block_count as usize]
-    }
-}
-
-/// One read of a block.
-///
-/// A block of several tags carries its two halves: when the device refuses the block's addresses (exception
-/// 02), the link goes on with the halves, down to the single tag that is at fault.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ModbusRequest {
-    pub scan: ScanId,
-    pub group: GroupId,
-    /// Index into [`ModbusPlan::units`].
-    pub unit: u16,
-    pub table: Table,
-    pub first: u16,
-    pub count: u16,
-    /// Into [`ModbusPlan::decodes`].
-    pub decodes: Range<u32>,
-    /// Indices of the two halves in [`ModbusPlan::requests`].
-    pub halves: Option<[u32; 2]>,
-}
-
-impl ModbusRequest {
-    /// Bytes of values in the reply.
-    pub fn value_bytes(&self) -> usize {
-        if self.table.is_bits() { (self.count as usize).div_ceil(8) } else { self.count as usize * 2 }
-    }
-}
-
-/// How one tag is cut out of a reply's value bytes.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Decode {
-    pub tag: TagId,
-    /// Offset from 0 of its first register (or bit); a block's own first is subtracted when it is read.
-    pub first: u16,
-    /// Registers of text; else elements (1 for a scalar).
-    pub len: u16,
-    pub field: FieldType,
-    pub order: WordOrder,
-    pub ty: ValueType,
-    pub scale: f64,
-    pub offset: f64,
+/// Slots of the ring that values of these types fill, each once.
+pub(super) fn ring_slots(types: impl Iterator<Item = ValueType>) -> u64 {
+    types.map(|ty| 1 + ty.long_bytes_max().div_ceil(Sample::PAYLOAD_BYTES) as u64).sum()
 }
 
 /// A scan: one group's requests on one link; it keeps its id as long as both do.

@@ -25,6 +25,7 @@ use super::layout::{self, PlantTag};
 use super::protocol::{self, HEADER_BYTES, UnknownUnit};
 use super::{PlantConfig, files, now, signal};
 use crate::limits::MODBUS_ADU_BYTES_MAX;
+use crate::rt::thread;
 use crate::tag::{NANOS_PER_SEC, Nanos};
 
 /// Start, 8 data bits, even parity, one stop bit.
@@ -33,6 +34,8 @@ const REQUEST_BYTES: usize = 8;
 const UART_BYTES: usize = 16;
 /// How often a line looks whether it shall end.
 const PATIENCE_MS: u8 = 50;
+/// More than a real-time thread's wake-up is usually late, also on a virtual machine.
+const SPIN_MARGIN: Nanos = Nanos::from_micros(200);
 
 /// What the lines are made of.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,6 +43,10 @@ pub struct SerialSettings {
     /// Devices are lines here.
     pub plant: PlantConfig,
     pub baud_rate: u32,
+    /// Where the lines are measured against: each thread runs at this SCHED_FIFO priority, on the plant's CPU, and
+    /// spins for the last moment before a byte is due in either direction. `None`: it sleeps, and bytes are late by
+    /// what an ordinary thread's wake-ups are.
+    pub exact: Option<u8>,
 }
 
 /// What one line has counted.
@@ -53,6 +60,10 @@ pub struct LineCounts {
     pub too_soon: u64,
     /// Nanoseconds that frames and the silences between them took.
     pub busy_ns: u64,
+    /// Nanoseconds that the line stood idle beyond the silence before requests.
+    pub idle_ns: u64,
+    /// Nanoseconds from when the last bytes of replies were due until they were on their way.
+    pub late_ns: u64,
 }
 
 #[derive(Debug, Default)]
@@ -64,6 +75,8 @@ struct Shared {
     faults: AtomicU64,
     too_soon: AtomicU64,
     busy_ns: AtomicU64,
+    idle_ns: AtomicU64,
+    late_ns: AtomicU64,
 }
 
 /// Running lines. They end when dropped.
@@ -86,6 +99,8 @@ struct Line {
     /// Since when the line is silent.
     silent_since: Nanos,
     noise: u64,
+    /// It spins instead of sleeping so long before something is due.
+    margin: Nanos,
 }
 
 impl SerialLines {
@@ -117,8 +132,15 @@ impl SerialLines {
                 shared: shared.clone(),
                 silent_since: Nanos::ZERO,
                 noise: 1,
+                margin: settings.exact.map_or(Nanos::ZERO, |_| SPIN_MARGIN),
             };
-            let thread = std::thread::Builder::new().name("plant-line".into()).spawn(move || line.run())?;
+            let (cpu, priority) = (config.cpu, settings.exact);
+            let thread = std::thread::Builder::new().name("plant-line".into()).spawn(move || {
+                if let Some(priority) = priority {
+                    thread::enter(cpu.unwrap_or(0) as u32, priority);
+                }
+                line.run();
+            })?;
             lines.push((path, shared, Some(thread)));
         }
         Ok(SerialLines { lines, tags, baud_rate: settings.baud_rate })
@@ -149,6 +171,8 @@ impl SerialLines {
             faults: shared.faults.load(Relaxed),
             too_soon: shared.too_soon.load(Relaxed),
             busy_ns: shared.busy_ns.load(Relaxed),
+            idle_ns: shared.idle_ns.load(Relaxed),
+            late_ns: shared.late_ns.load(Relaxed),
         })
     }
 
@@ -191,9 +215,7 @@ impl Line {
         let mut buffer = [0u8; 256];
         let mut began = Nanos::ZERO;
         while !self.shared.stop.load(Relaxed) {
-            let mut ends = [PollFd::new(self.master.as_fd(), PollFlags::POLLIN)];
-            let ready = poll(&mut ends, PollTimeout::from(PATIENCE_MS)).is_ok_and(|ready| ready > 0);
-            if !ready {
+            if !self.readable() {
                 // A part of a request that does not go on is none.
                 received.clear();
                 continue;
@@ -210,6 +232,33 @@ impl Line {
                 self.answer(&received, began);
             }
             received.clear();
+        }
+    }
+
+    /// Waits for a request; false: none came for a while.
+    fn readable(&self) -> bool {
+        let ready = |patience: PollTimeout| {
+            let mut ends = [PollFd::new(self.master.as_fd(), PollFlags::POLLIN)];
+            poll(&mut ends, patience).is_ok_and(|ready| ready > 0)
+        };
+        if self.margin > Nanos::ZERO && self.silent_since > Nanos::ZERO {
+            // The next may be there as soon as the silence is over.
+            let due = self.silent_since + self.silence();
+            sleep_until(Nanos(due.0.saturating_sub(self.margin.0)));
+            while now() < due + self.margin {
+                if ready(PollTimeout::ZERO) {
+                    return true;
+                }
+            }
+        }
+        ready(PollTimeout::from(PATIENCE_MS))
+    }
+
+    /// Sleeps, and spins where the line is exact.
+    fn until(&self, at: Nanos) {
+        sleep_until(Nanos(at.0.saturating_sub(self.margin.0)));
+        while now() < at {
+            std::hint::spin_loop();
         }
     }
 
@@ -230,6 +279,10 @@ impl Line {
             shared.too_soon.fetch_add(1, Relaxed);
             self.silent_since = arrived;
             return;
+        }
+        if self.silent_since != Nanos::ZERO {
+            let idle = began.since(self.silent_since + self.silence());
+            shared.idle_ns.fetch_add(idle.0, Relaxed);
         }
         let seen = arrived + self.silence();
         let Some(mut reply) = self.reply(request) else {
@@ -260,13 +313,14 @@ impl Line {
         while sent < reply.len() {
             let end = reply.len().min(sent + piece);
             at += self.characters((end - sent) as u64) + gap;
-            sleep_until(at);
+            self.until(at);
             if self.master.write_all(&reply[sent..end]).is_err() || self.shared.stop.load(Relaxed) {
                 return;
             }
             sent = end;
         }
         self.silent_since = at;
+        shared.late_ns.fetch_add(now().since(at).0, Relaxed);
         let busy = at.since(began) + self.silence();
         shared.busy_ns.fetch_add(busy.0, Relaxed);
         shared.replies.fetch_add(1, Relaxed);
@@ -325,7 +379,7 @@ mod tests {
             scan_rates: ScanRates::Uniform(Nanos::from_millis(1000)),
             ..PlantConfig::default()
         };
-        let lines = SerialLines::start(&SerialSettings { plant, baud_rate: 19_200 }).unwrap();
+        let lines = SerialLines::start(&SerialSettings { plant, baud_rate: 19_200, exact: None }).unwrap();
         let mut port = File::options().read(true).write(true).open(lines.ports().next().unwrap()).unwrap();
         let mut ask = |unit: u8, reply_bytes: usize| {
             let mut request = vec![unit, 3, 0, 0, 0, 2];

@@ -94,7 +94,7 @@ pub struct Adoption<L> {
 /// Estimates of what parts of an adoption take.
 const COST_BASE: Nanos = Nanos::from_micros(20);
 const COST_OF_A_LINK: Nanos = Nanos::from_micros(3);
-const COST_OF_A_REQUEST: Nanos = Nanos(50);
+const COST_OF_A_PART: Nanos = Nanos(50);
 
 impl<L> Adoption<L> {
     /// For `executor`, from `old` to `new`, with the links that change, and the ring that its samples go to from
@@ -106,9 +106,9 @@ impl<L> Adoption<L> {
         links: Vec<LinkChange<L>>,
         ring: Producer<Sample>,
     ) -> Adoption<L> {
-        let requests: usize = links.iter().filter_map(|c| new.links.get(c.id)).map(|l| l.protocol.requests()).sum();
+        let parts: usize = links.iter().filter_map(|c| new.links.get(c.id)).map(|l| l.protocol.parts()).sum();
         let long_bytes_max = new.tags.values().map(|tag| tag.ty.long_bytes_max()).max().unwrap_or(0);
-        let cost = COST_BASE.0 + COST_OF_A_LINK.0 * links.len() as u64 + COST_OF_A_REQUEST.0 * requests as u64;
+        let cost = COST_BASE.0 + COST_OF_A_LINK.0 * links.len() as u64 + COST_OF_A_PART.0 * parts as u64;
         Adoption {
             slots: Slots::new(new.links.end().max(old.links.end())),
             releases: Release::of_plan(new, executor, Some(old)),

@@ -11,6 +11,7 @@ use super::link::{CloseReason, Closed, Floor, Link, ScanRelease};
 use super::report::Report;
 use super::sink::Sink;
 use super::world::{Conn, Ready, World};
+use super::write::{WriteAnswer, WriteOrder, WriteOutcome, WritePayload};
 use crate::limits::{ADOPTION_PATIENCE, EXECUTOR_SLEEP_MAX};
 use crate::plan::Plan;
 use crate::tag::{ExecutorId, LinkId, Nanos};
@@ -33,12 +34,18 @@ pub struct Wiring<L> {
     /// New plans, one at a time, and back again with what they replaced.
     pub adoptions: Consumer<Box<Adoption<L>>>,
     pub adopted: Producer<Box<Adoption<L>>>,
+    /// Writes, and their answers: the second has room for as many as the first and what links hold.
+    pub orders: Consumer<WriteOrder>,
+    pub answers: Producer<WriteAnswer>,
     pub counters: Arc<Counters>,
     pub stop: Arc<AtomicBool>,
 }
 
 /// Links that one look at the world may report as readable; the others are reported by the next.
 const READY_MAX: usize = 64;
+
+/// What a write may take of the slack before a release: framing and one system call, generously.
+const WRITE_COST: Nanos = Nanos::from_micros(40);
 
 /// When an executor's beat begins, and how early it stops sleeping before a release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +69,9 @@ pub struct Executor<W, L> {
     connected: Consumer<Connected>,
     adoptions: Consumer<Box<Adoption<L>>>,
     adopted: Producer<Box<Adoption<L>>>,
+    orders: Consumer<WriteOrder>,
+    /// Plans adopted so far.
+    generation: u32,
     /// Since when a new plan waits for a good moment.
     adoption_waits: Option<Nanos>,
     stop: Arc<AtomicBool>,
@@ -71,14 +81,14 @@ impl<W: World, L: Link<W>> Executor<W, L> {
     /// `links` are those of the plan's executor `id`, with their ids. Nothing is released before
     /// [`Executor::start_at`].
     pub fn new(id: ExecutorId, plan: &Plan, links: Vec<L>, world: W, wiring: Wiring<L>) -> Executor<W, L> {
-        let Wiring { sink, reports, connected, closed, adoptions, adopted, counters, stop } = wiring;
+        let Wiring { sink, reports, connected, closed, adoptions, adopted, orders, answers, counters, stop } = wiring;
         let mut slots = Slots::new(plan.links.end());
         for link in links {
             let at = link.id().index();
             slots.links[at] = Some(Box::new(link));
         }
         Executor {
-            floor: Floor { world, sink, counters, reports, executor: id.index(), closed },
+            floor: Floor { world, sink, counters, reports, executor: id.index(), answers, closed },
             id: id.index(),
             slots,
             releases: Release::of_plan(plan, id, None),
@@ -89,6 +99,8 @@ impl<W: World, L: Link<W>> Executor<W, L> {
             connected,
             adoptions,
             adopted,
+            orders,
+            generation: 0,
             adoption_waits: None,
             stop,
         }
@@ -134,6 +146,7 @@ impl<W: World, L: Link<W>> Executor<W, L> {
         self.released = false;
         self.adopt_connections(now);
         self.adopt_plan(now, slack_end);
+        self.take_order(now, slack_end);
         self.work_in_slack(now, slack_end);
     }
 
@@ -207,18 +220,53 @@ impl<W: World, L: Link<W>> Executor<W, L> {
         }
         let Ok(mut adoption) = self.adoptions.pop() else { return };
         self.adoption_waits = None;
+        self.generation = self.generation.wrapping_add(1);
         adoption.apply(&mut self.slots, &mut self.releases, self.start, now, &mut self.floor);
         // There is room: one is under way at a time.
         let pushed = self.adopted.push(adoption);
         debug_assert!(pushed.is_ok());
     }
 
+    /// Takes one write, when the slack is long enough for it.
+    fn take_order(&mut self, now: Nanos, slack_end: Nanos) {
+        if slack_end.since(now) < WRITE_COST {
+            return;
+        }
+        let Ok(order) = self.orders.pop() else { return };
+        let at = order.link.index();
+        let refuse = if order.generation != self.generation {
+            Some(WriteOutcome::PlanChanged)
+        } else if now >= order.deadline {
+            Some(WriteOutcome::NotSent)
+        } else {
+            None
+        };
+        match self.slots.links.get_mut(at).and_then(Option::as_mut) {
+            Some(link) if refuse.is_none() => {
+                link.write(&order, now, &mut self.floor);
+                self.slots.deadlines[at] = link.deadline();
+            }
+            _ => {
+                let outcome = refuse.unwrap_or(WriteOutcome::PlanChanged);
+                let back = WritePayload::default();
+                self.floor.answer(WriteAnswer { id: order.id, outcome, at: now, back });
+            }
+        }
+    }
+
     /// Waits for replies and deadlines, and handles what came, until the guard begins. What is left when it
     /// does is reported by the world again.
     fn work_in_slack(&mut self, now: Nanos, slack_end: Nanos) {
-        let deadline = self.slots.deadlines.iter().copied().min().unwrap_or(Nanos::NEVER);
+        let nearest = self.slots.deadlines.iter().enumerate().min_by_key(|(_, deadline)| **deadline);
+        let (at, deadline) = nearest.map_or((0, Nanos::NEVER), |(at, deadline)| (at, *deadline));
         let until = slack_end.min(deadline).min(now + EXECUTOR_SLEEP_MAX);
-        self.floor.world.wait(until, &mut self.ready);
+        let punctual = until == deadline && matches!(self.slots.links.get(at), Some(Some(link)) if link.is_punctual());
+        let early = if punctual { Nanos(until.0.saturating_sub(self.guard.0)) } else { until };
+        self.floor.world.wait(early, &mut self.ready);
+        // The rest of the guard is not slept away, but replies are not kept waiting by it.
+        while punctual && self.ready.is_empty() && self.floor.world.now() < until {
+            self.floor.world.wait(Nanos::ZERO, &mut self.ready);
+        }
         let Slots { links, deadlines, .. } = &mut self.slots;
         for i in 0..self.ready.len() {
             let at = self.ready.get(i) as usize;

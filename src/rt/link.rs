@@ -4,6 +4,7 @@ use super::counters::Counters;
 use super::report::Report;
 use super::sink::Sink;
 use super::world::{Conn, World};
+use super::write::{WriteAnswer, WriteOrder};
 use crate::plan::ScanId;
 use crate::tag::{LinkId, Nanos};
 use std::sync::Arc;
@@ -15,6 +16,8 @@ pub struct Floor<W> {
     pub counters: Arc<Counters>,
     pub(super) reports: rtrb::Producer<Report>,
     pub(super) executor: usize,
+    /// Answers to writes.
+    pub(super) answers: rtrb::Producer<WriteAnswer>,
     /// Connections given up in this step, on their way to the connector.
     pub(super) closed: rtrb::Producer<Closed>,
 }
@@ -50,6 +53,12 @@ impl<W: World> Floor<W> {
         if self.reports.push(report).is_err() {
             self.counters.executors[self.executor].reports_dropped.add(1);
         }
+    }
+
+    /// Answers a write. There is room: as many orders are under way as fit into the ring, and each is answered once.
+    pub fn answer(&mut self, answer: WriteAnswer) {
+        let pushed = self.answers.push(answer);
+        debug_assert!(pushed.is_ok(), "more answers than orders");
     }
 
     /// Gives a connection back to the connector.
@@ -92,6 +101,11 @@ pub trait Link<W: World> {
     /// the past: there is work left over from the last step.
     fn deadline(&self) -> Nanos;
 
+    /// Whether its deadline is met like a release, without the lateness of a wake-up: for lines whose time is dear.
+    fn is_punctual(&self) -> bool {
+        false
+    }
+
     /// The deadline has passed.
     fn expire(&mut self, now: Nanos, floor: &mut Floor<W>);
 
@@ -100,6 +114,9 @@ pub trait Link<W: World> {
 
     /// The end: give the connection back.
     fn retire(&mut self, reason: CloseReason, floor: &mut Floor<W>);
+
+    /// A write for one of its tags: sends it, keeps it for its turn, or answers at once. See [`super::write`].
+    fn write(&mut self, order: &WriteOrder, now: Nanos, floor: &mut Floor<W>);
 
     /// Whether it waits for no reply and has nothing to send.
     fn is_idle(&self) -> bool;

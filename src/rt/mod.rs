@@ -13,6 +13,7 @@ mod sink;
 mod sync;
 pub mod thread;
 mod world;
+pub mod write;
 
 pub use adoption::{Adoption, LinkChange};
 pub use counters::{Count, Counters, ExecutorCounters, GroupCounters, LinkCounters, LinkState, ScanCounters};
@@ -23,4 +24,5 @@ pub use linux::{LinuxWorld, monotonic_now, thread_cpu_time};
 pub use pages::region_of;
 pub use report::{Report, RequestResult};
 pub use sink::{Frame, Sink};
-pub use world::{Conn, Io, Ready, World};
+pub use world::{Conn, Io, Ready, Stamped, World};
+pub use write::{WriteAnswer, WriteOrder, WriteOutcome, WritePayload};

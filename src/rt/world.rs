@@ -17,6 +17,18 @@ pub enum Io {
     Closed,
 }
 
+/// A frame, and when it came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamped {
+    pub io: Io,
+    /// CLOCK_MONOTONIC.
+    pub at: Nanos,
+    /// The device's own time, from whatever instant it counts.
+    pub hardware: Option<Nanos>,
+    /// Frames that the kernel dropped since the connection was opened, because nobody took them in time.
+    pub dropped: u32,
+}
+
 /// The links whose connections have something to read; capacity fixed at start.
 #[derive(Debug)]
 pub struct Ready {
@@ -77,6 +89,13 @@ pub trait World {
     fn send(&mut self, conn: Conn, bytes: &[u8]) -> Io;
 
     fn receive(&mut self, conn: Conn, buffer: &mut [u8]) -> Io;
+
+    /// Receives one frame with the time at which the kernel, or the device where it can, received it. A world without
+    /// such times takes that of the call.
+    fn receive_stamped(&mut self, conn: Conn, buffer: &mut [u8]) -> Stamped {
+        let io = self.receive(conn, buffer);
+        Stamped { io, at: self.now(), hardware: None, dropped: 0 }
+    }
 
     /// Sets RTS of a serial port. A world without such ports does nothing.
     fn set_rts(&mut self, _conn: Conn, _high: bool) {}

@@ -112,23 +112,22 @@ fn drawn(seed: u64) -> Drawn {
 fn plan_of(config: &Config, cpus: &[u32]) -> Plan {
     let mut fast = config.clone();
     for link in &mut fast.links {
-        let LinkProtocol::Modbus(modbus) = &mut link.protocol;
+        let modbus = link.protocol.modbus_mut().unwrap();
         modbus.reply_expected = Nanos(1);
     }
     let free = Costs { request: Nanos(1), sample: Nanos(0), release: Nanos(1), wake_up: Nanos(0) };
     fast.realtime.guard = Guard::Fixed(Nanos(0));
     let mut plan = plan::build_with(&fast, cpus, &free).unwrap().plan;
     for ((_, link), declared) in plan.links.iter_mut().zip(&config.links) {
-        let LinkProtocolPlan::Modbus(planned) = &mut link.protocol;
-        let LinkProtocol::Modbus(modbus) = &declared.protocol;
-        planned.config = modbus.clone();
+        let modbus = declared.protocol.modbus().unwrap();
+        link.protocol.modbus_mut().unwrap().config = modbus.clone();
     }
     plan
 }
 
 fn fullest(plan: &Plan) -> f64 {
     let load = |(id, link): (_, &plan::LinkPlan)| {
-        let LinkProtocolPlan::Modbus(modbus) = &link.protocol;
+        let modbus = link.protocol.modbus().unwrap();
         plan::admission::load_with(plan, id, modbus.config.reply_expected)
     };
     plan.links.iter().map(load).fold(0.0, f64::max)

@@ -90,6 +90,8 @@ pub fn cell<P: Parts>(
     let (closed, closed_out) = RingBuffer::new(CONNECTIONS);
     let (adoptions, to_executor) = RingBuffer::new(1);
     let (from_executor, adopted) = RingBuffer::new(1);
+    let (_orders_in, orders) = RingBuffer::new(1);
+    let (answers_in, _answers) = RingBuffer::new(1);
     let stop = Arc::new(AtomicBool::new(false));
     let wiring = Wiring {
         sink,
@@ -98,6 +100,8 @@ pub fn cell<P: Parts>(
         closed,
         adoptions: to_executor,
         adopted: from_executor,
+        orders,
+        answers: answers_in,
         counters,
         stop: stop.clone(),
     };

@@ -135,7 +135,7 @@ impl Dialer for SimDialer {
         let now = field.now;
         let host = match &target.place {
             Place::Tcp { host, .. } => host_number(host),
-            Place::Serial(_) => None,
+            Place::Serial(_) | Place::Can(_) | Place::Bus(_) => None,
         };
         let Some(host) = host else {
             field.faults.push(format!("link {} is to be connected to {:?}", attempt.link.0, target.place));

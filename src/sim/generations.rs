@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::device::Meaning;
 use super::model::host_of;
-use crate::config::{Config, FieldType, LinkProtocol, TagAddress, TagConfig};
-use crate::plan::{LinkProtocolPlan, Plan};
+use crate::config::{Config, FieldType, TagConfig};
+use crate::plan::Plan;
 use crate::tag::{Dictionary, DictionaryTag, GroupId, Id, LinkId, TagId};
 
 /// A tag as long as it is the same one: over plans, until it leaves.
@@ -27,8 +27,7 @@ pub struct Generation {
 
 /// Not every bit pattern is a value of the tag's type.
 pub fn may_be_no_value(tag: &TagConfig) -> bool {
-    let TagAddress::Modbus(address) = &tag.address;
-    matches!(address.field, FieldType::Bcd { .. })
+    tag.address.modbus().is_some_and(|address| matches!(address.field, FieldType::Bcd { .. }))
 }
 
 fn dictionary(plan: &Plan) -> Dictionary {
@@ -89,16 +88,13 @@ impl Generation {
     /// The host of a link's device.
     pub fn host(&self, link: LinkId) -> u32 {
         let at = self.links.get(link.index()).and_then(|at| self.config.links.get(*at));
-        let number = at.and_then(|link| {
-            let LinkProtocol::Modbus(modbus) = &link.protocol;
-            host_of(&modbus.transport)
-        });
+        let number = at.and_then(|link| host_of(&link.protocol.modbus()?.transport));
         number.unwrap_or(u32::MAX)
     }
 
     /// Whether all that a link may be asked in its shortest period fits into half of it.
     pub fn has_room(&self, link: LinkId) -> bool {
-        let LinkProtocolPlan::Modbus(modbus) = &self.plan.links[link].protocol;
+        let Some(modbus) = self.plan.links[link].protocol.modbus() else { return false };
         let shortest = modbus.blocks().iter().map(|r| self.plan.groups[r.group].period.0).min().unwrap_or(0);
         // The executor's own time: a wake-up, the calls, and other links' work in between.
         let each = modbus.config.reply_expected.0 + 150_000 * self.plan.links.len() as u64;

@@ -9,7 +9,7 @@ use super::generations::{Generation, Life, may_be_no_value};
 use super::memory::{Expected, Memory};
 use super::scenario::Scenario;
 use super::world::Exchange;
-use crate::config::{TagAddress, TagConfig};
+use crate::config::TagConfig;
 use crate::hub::{Batch, BatchSample, RingStats};
 use crate::plan::{Change, ScanId};
 use crate::rt::{Counters, Image};
@@ -460,7 +460,7 @@ impl<'s> Books<'s> {
 
 fn overlap(one: &TagConfig, other: Option<(Life, &TagConfig)>) -> bool {
     let Some((_, other)) = other else { return false };
-    let (TagAddress::Modbus(a), TagAddress::Modbus(b)) = (&one.address, &other.address);
+    let (Some(a), Some(b)) = (one.address.modbus(), other.address.modbus()) else { return false };
     let end = |address: &crate::config::ModbusAddress| u32::from(address.first) + u32::from(address.count);
     (a.unit, a.table) == (b.unit, b.table) && u32::from(a.first) < end(b) && u32::from(b.first) < end(a)
 }

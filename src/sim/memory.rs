@@ -3,7 +3,7 @@
 //! Every value depends on its place and on when the device answered, so that bytes of another unit, another
 //! address, another link or another time show. The reading here shares no code with the gateway's decoder.
 
-use crate::config::{FieldType, ModbusAddress, Table, TagAddress, TagConfig, WordOrder};
+use crate::config::{FieldType, ModbusAddress, Table, TagConfig, WordOrder};
 use crate::tag::ScalarType;
 
 /// The memory changes after so many nanoseconds.
@@ -27,7 +27,7 @@ pub struct Area {
 impl Area {
     /// Whether all of `tag` lies in it.
     pub fn holds(&self, tag: &TagConfig) -> bool {
-        let TagAddress::Modbus(address) = &tag.address;
+        let Some(address) = tag.address.modbus() else { return false };
         let end = |first: u16, count: u16| u32::from(first) + u32::from(count);
         address.unit.0 == self.unit
             && address.table == self.table
@@ -85,7 +85,7 @@ impl Memory {
 
     /// What `tag` must read from an answer of that epoch; `None`: what is there is no value of its type.
     pub fn expected(self, tag: &TagConfig, epoch: u64) -> Option<Expected> {
-        let TagAddress::Modbus(address) = &tag.address;
+        let address = tag.address.modbus()?;
         let unit = address.unit.0;
         if address.field == FieldType::Text {
             let mut bytes = self.read(area(address, unit), epoch);

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::*;
 use crate::hub::Batch;
 use crate::link::modbus::ModbusLink;
-use crate::plan::{LinkProtocolPlan, Plan, UsedIds};
-use crate::rt::{CloseReason, Conn, Floor, Io, Link, Ready, ScanRelease, World};
+use crate::plan::{Plan, UsedIds};
+use crate::rt::{CloseReason, Conn, Floor, Io, Link, Ready, ScanRelease, World, WriteOrder};
 use crate::store::Position;
 use crate::tag::{Dictionary, LinkId, Nanos, flags};
 
@@ -112,7 +112,7 @@ impl Parts for Planted {
     fn link(&self, id: LinkId, plan: &Plan) -> BentLink {
         let mut plan = plan.clone();
         if self.fault == Fault::Greedy {
-            let LinkProtocolPlan::Modbus(modbus) = &mut plan.links[id].protocol;
+            let modbus = plan.links[id].protocol.modbus_mut().unwrap();
             modbus.config.pipeline += 1;
         }
         BentLink { inner: ModbusLink::new(id, &plan), fault: self.fault }
@@ -121,7 +121,7 @@ impl Parts for Planted {
     fn following(&self, id: LinkId, plan: &Plan, old: &Plan) -> BentLink {
         let mut old = old.clone();
         if self.fault == Fault::Neighbour {
-            let LinkProtocolPlan::Modbus(modbus) = &mut old.links[id].protocol;
+            let modbus = old.links[id].protocol.modbus_mut().unwrap();
             modbus.requests.rotate_left(1);
         }
         BentLink { inner: ModbusLink::following(id, plan, &old), fault: self.fault }
@@ -268,6 +268,10 @@ impl Link<BentWorld> for BentLink {
 
     fn retire(&mut self, reason: CloseReason, floor: &mut Floor<BentWorld>) {
         self.inner.retire(reason, floor);
+    }
+
+    fn write(&mut self, order: &WriteOrder, now: Nanos, floor: &mut Floor<BentWorld>) {
+        self.inner.write(order, now, floor);
     }
 
     fn is_idle(&self) -> bool {

@@ -32,7 +32,9 @@ pub struct Views {
 
 impl View {
     fn of(plan: &Plan, link: LinkId, target: u32) -> View {
-        let LinkProtocolPlan::Modbus(modbus) = &plan.links[link].protocol;
+        let LinkProtocolPlan::Modbus(modbus) = &plan.links[link].protocol else {
+            unreachable!("scenarios have Modbus links only")
+        };
         let area = |r: &crate::plan::ModbusRequest| Area {
             unit: modbus.units[usize::from(r.unit)].0,
             table: r.table,

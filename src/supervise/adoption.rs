@@ -3,13 +3,13 @@
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::floor::{Floor, prefaulted_ring, ring_slots};
+use crate::link::FieldLink;
 use crate::link::connector::{Command, Target};
-use crate::link::modbus::ModbusLink;
 use crate::plan::{self, Change, Plan};
 use crate::rt::{Adoption, Image, LinkChange, thread as rt_thread};
 use crate::tag::{ExecutorId, LinkId, Sample, Status};
 
-type Message = Box<Adoption<ModbusLink>>;
+type Message = Box<Adoption<FieldLink>>;
 
 /// The ends of the rings through which plans go to one executor and come back.
 pub struct Ends {
@@ -67,7 +67,7 @@ impl Floor {
             let adoption = Box::new(Adoption::new(id, old, new, links, ring));
             if self.memory_is_locked {
                 adoption.regions().for_each(rt_thread::lock_region);
-                adoption.links().flat_map(ModbusLink::regions).for_each(rt_thread::lock_region);
+                adoption.links().flat_map(FieldLink::regions).for_each(rt_thread::lock_region);
             }
             next_ring(id, samples);
             let pushed = self.ends[at].adoptions.push(adoption);
@@ -107,10 +107,10 @@ impl Floor {
     }
 }
 
-fn link_change(id: LinkId, change: Change, target: u32, old: &Plan, new: &Plan) -> LinkChange<ModbusLink> {
+fn link_change(id: LinkId, change: Change, target: u32, old: &Plan, new: &Plan) -> LinkChange<FieldLink> {
     let link = match change {
-        Change::Work => Some(ModbusLink::following(id, new, old)),
-        Change::Target | Change::New => Some(ModbusLink::new(id, new)),
+        Change::Work => Some(FieldLink::following(id, new, old)),
+        Change::Target | Change::New => Some(FieldLink::new(id, new)),
         Change::Gone => None,
     };
     LinkChange { id, link: link.map(Box::new), takes_over: change == Change::Work, target }

@@ -15,13 +15,13 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use super::adoption;
 use crate::config::Guard;
 use crate::limits;
+use crate::link::FieldLink;
 use crate::link::connector::{Connector, ExecutorPort, LinkNotes};
-use crate::link::modbus::ModbusLink;
 use crate::plan::{ExecutorPlan, Plan};
 use crate::rt::thread::{self as rt_thread, Missing};
 use crate::rt::{
-    Clock, Closed, Connected, Counters, Executor, Image, LinuxWorld, Report, Sink, Wiring, monotonic_now,
-    thread_cpu_time,
+    Clock, Closed, Connected, Counters, Executor, Image, LinuxWorld, Report, Sink, Wiring, WriteAnswer, WriteOrder,
+    monotonic_now, thread_cpu_time,
 };
 use crate::tag::{ExecutorId, Nanos, Sample};
 
@@ -39,7 +39,13 @@ pub enum Scheduling {
     Ordinary,
 }
 
-type LinuxExecutor = Executor<LinuxWorld, ModbusLink>;
+/// The ends of the rings through which writes go to one executor and their answers come back.
+pub(super) struct WriteEnds {
+    pub orders: Producer<WriteOrder>,
+    pub answers: Consumer<WriteAnswer>,
+}
+
+type LinuxExecutor = Executor<LinuxWorld, FieldLink>;
 
 /// The floor, parked.
 pub struct Prepared {
@@ -65,6 +71,8 @@ pub struct Floor {
     pub guards: Vec<Nanos>,
     /// By executor.
     pub(super) ends: Vec<adoption::Ends>,
+    /// By executor.
+    pub(super) writes: Vec<WriteEnds>,
     /// What is added to the floor is to be locked, too.
     pub memory_is_locked: bool,
     threads: Vec<JoinHandle<()>>,
@@ -90,6 +98,7 @@ pub fn prepare(plan: Arc<Plan>, scheduling: Scheduling) -> io::Result<Prepared> 
         missing: Vec::new(),
         guards: Vec::new(),
         ends: Vec::new(),
+        writes: Vec::new(),
         memory_is_locked: false,
         threads: Vec::new(),
         connector: None,
@@ -168,7 +177,7 @@ impl Floor {
         plan_of_executor: &ExecutorPlan,
         plan: &Plan,
     ) -> io::Result<(LinuxExecutor, ExecutorPort)> {
-        let links: Vec<ModbusLink> = plan_of_executor.links.iter().map(|link| ModbusLink::new(*link, plan)).collect();
+        let links: Vec<FieldLink> = plan_of_executor.links.iter().map(|link| FieldLink::new(*link, plan)).collect();
         let (samples, ring) = prefaulted_ring(ring_slots(plan_of_executor), false);
         let (reports, report_ring) = RingBuffer::new(REPORT_SLOTS);
         // A link has one connection at a time, and there are no more links than this, so it never fills.
@@ -176,6 +185,9 @@ impl Floor {
         let (connected_in, connected) = RingBuffer::<Connected>::new(connections);
         let (closed, closed_out) = RingBuffer::<Closed>::new(connections);
         let (ends, adoptions, adopted) = adoption::Ends::new();
+        let (orders_in, orders) = RingBuffer::<WriteOrder>::new(limits::WRITES_PENDING_MAX);
+        let (answers, answers_out) = RingBuffer::<WriteAnswer>::new(limits::WRITES_PENDING_MAX);
+        self.writes.push(WriteEnds { orders: orders_in, answers: answers_out });
         self.rings.push(ring);
         self.reports.push(report_ring);
         self.ends.push(ends);
@@ -188,6 +200,8 @@ impl Floor {
             closed,
             adoptions,
             adopted,
+            orders,
+            answers,
             counters: self.counters.clone(),
             stop: self.stop.clone(),
         };

@@ -2,11 +2,12 @@
 # Boots a PREEMPT_RT kernel in an emulator with CPU 1 isolated, runs one command there as root, passes its output and
 # its exit code on.
 #
-#   tests/guest/boot.sh [-o DIR] [-t SECONDS] [-f FILE[:/GUEST/PATH]]... [-a "KERNEL ARGUMENTS"] -- COMMAND...
+#   tests/guest/boot.sh [-o DIR] [-t SECONDS] [-f FILE[:/GUEST/PATH]]... [-i ARCHIVE] [-a "KERNEL ARGUMENTS"] -- COMMAND...
 #
 #   -o  where results come back (/out in the guest), target/guest by default; stdout, stderr, rc and console lie there
 #   -t  end it by force after so many seconds, 300 by default
-#   -f  a file of this machine, into /bin of the guest unless a path is given; libraries of programs come along
+#   -f  a file of this machine, into /bin of the guest unless a path is given; libraries of programs come along; or a directory
+#   -i  more of the guest's root, as peers.sh makes it
 #
 # For example, by hand: tests/guest/boot.sh -f target/debug/fieldbeat -- 'uname -a; fieldbeat doctor'
 # The guest is emulated: what works there works, but its times mean nothing. Never give the emulator a real-time
@@ -15,12 +16,13 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 
 usage() {
-	sed -n '5,12s/^# \{0,1\}//p' "$0" >&2
+	sed -n '5,13s/^# \{0,1\}//p' "$0" >&2
 	exit 2
 }
 
 out=$here/../../target/guest
 seconds=300
+archive=
 arguments=
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
@@ -30,13 +32,14 @@ mkdir "$root/bin"
 # Copies a file, and the libraries it is linked with to where its loader looks for them.
 add() { # file, path in the guest
 	mkdir -p "$root$(dirname "$2")"
+	[ ! -d "$1" ] || { cp -R "$1" "$root$2" && return; }
 	cp -L "$1" "$root$2"
 	{ ldd "$1" 2>/dev/null || true; } | grep -oE '/[^ ]+' | while read -r library; do
 		[ -e "$root$library" ] || { mkdir -p "$root$(dirname "$library")" && cp -L "$library" "$root$library"; }
 	done
 }
 
-while getopts o:t:f:a: option; do
+while getopts o:t:f:i:a: option; do
 	case $option in
 	o) out=$OPTARG ;;
 	t) seconds=$OPTARG ;;
@@ -44,6 +47,7 @@ while getopts o:t:f:a: option; do
 		*:/*) add "${OPTARG%%:/*}" "/${OPTARG#*:/}" ;;
 		*) add "$OPTARG" "/bin/$(basename "$OPTARG")" ;;
 		esac ;;
+	i) archive=$OPTARG ;;
 	a) arguments=$OPTARG ;;
 	*) usage ;;
 	esac
@@ -65,6 +69,8 @@ printf '%s\n' "$*" >"$root/command"
 initrd=$(mktemp)
 trap 'rm -rf "$root" "$initrd"' EXIT
 (cd "$root" && find . | cpio -o -H newc -R 0:0 --quiet) >"$initrd"
+# The kernel unpacks one archive after the other.
+[ -z "$archive" ] || cat "$archive" >>"$initrd"
 
 for old in rc stdout stderr console dmesg up; do
 	rm -f "$out/$old"

@@ -8,8 +8,11 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-/// It takes 40 s on an idle machine with two CPUs.
+/// It takes 80 s on an idle machine with two CPUs.
 const SECONDS_MAX: &str = "500";
+
+/// The part of the scenario that needs no peers.
+pub const MACHINE: &str = "machine";
 
 /// A file beside this one.
 pub fn file(name: &str) -> PathBuf {
@@ -22,12 +25,16 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// Boots, runs, and says how long it took. A guest that does not come to its end fails every test.
-    pub fn boot() -> Guest {
+    /// Boots, runs the parts of the scenario, and says how long it took. A guest that does not come to its end fails
+    /// every test.
+    pub fn boot(parts: &[&str]) -> Guest {
         let out = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("guest");
         let _ = fs::remove_dir_all(&out);
-        let mut programs = vec![PathBuf::from(env!("CARGO_BIN_EXE_fieldbeat")), latency_harness()];
-        programs.extend(on_path("cyclictest"));
+        let mut programs = vec![PathBuf::from(env!("CARGO_BIN_EXE_fieldbeat"))];
+        if parts.contains(&MACHINE) {
+            programs.push(latency_harness());
+            programs.extend(on_path("cyclictest"));
+        }
         programs.push(Path::new(env!("CARGO_MANIFEST_DIR")).join("rt-config/fieldbeat-rt"));
         let started = Instant::now();
         let status = Command::new("sh")
@@ -36,8 +43,9 @@ impl Guest {
             .arg(&out)
             .args(["-t", SECONDS_MAX])
             .args(programs.iter().flat_map(|program| [Path::new("-f"), program]))
-            .args(["-f", &format!("{}:/scenario.sh", file("scenario.sh").display())])
-            .args(["--", "sh /scenario.sh"])
+            .args(["scenario.sh", "parts", "peers"].iter().flat_map(|name| ["-f".to_owned(), into_guest(name)]))
+            .args(peers(parts).unwrap().iter().flat_map(|archive| ["-i", archive]))
+            .args(["--", &format!("sh /scenario.sh {}", parts.join(" "))])
             .status()
             .unwrap();
         let guest = Guest { out };
@@ -62,6 +70,12 @@ impl Guest {
         self.text(&format!("{step}.code")).trim().parse().unwrap()
     }
 
+    /// A command that was kept has ended well.
+    pub fn assert_done(&self, name: &str) {
+        let code = self.code(name);
+        assert_eq!(code, 0, "{name}: exit code {code}\n{}{}", self.text(name), self.text(&format!("{name}.err")));
+    }
+
     /// A file of lines "path value".
     pub fn settings(&self, when: &str) -> BTreeMap<String, String> {
         let text = self.text(&format!("settings.{when}"));
@@ -75,6 +89,23 @@ impl Guest {
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("no {name} in {page}")).parse().unwrap()
     }
+}
+
+/// A file or directory beside this file goes to the guest's root.
+fn into_guest(name: &str) -> String {
+    format!("{}:/{name}", file(name).display())
+}
+
+/// The archive of the peers, for parts that have some.
+pub fn peers(parts: &[&str]) -> Result<Option<String>, String> {
+    parts.iter().any(|part| *part != MACHINE).then(|| ask("peers.sh", &[])).transpose()
+}
+
+/// What a script beside this file prints; if it fails, why.
+pub fn ask(script: &str, arguments: &[&str]) -> Result<String, String> {
+    let asked = Command::new("sh").arg(file(script)).args(arguments).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    if asked.status.success() { Ok(text(&asked.stdout)) } else { Err(text(&asked.stderr)) }
 }
 
 /// Builds the member crate `cyclictest`, as its own tests need it built too.

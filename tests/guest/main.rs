@@ -1,21 +1,38 @@
 //! The gateway on a PREEMPT_RT kernel with an isolated CPU, in an emulated machine: function, never times.
 //!
-//! One boot serves every test. What happens in the guest is in `scenario.sh`, how it is booted in `boot.sh`, what it
-//! needs in `prepare.sh` (`make test` runs it). Where that can't be had the tests show as ignored, with the reason;
-//! with `FIELDBEAT_GUEST=required` they fail instead, with `FIELDBEAT_GUEST=off` they are not tried. What the guest
-//! left, among it the latencies that nobody judges, lies in `target/guest`.
+//! One boot serves every test. What happens in the guest is in `scenario.sh` and the parts it runs, how it is booted in
+//! `boot.sh`, what it needs in `prepare.sh` and `peers.sh` (`make test` runs them). Where that can't be had the tests
+//! show as ignored, with the reason; with `FIELDBEAT_GUEST=required` they fail instead, with `FIELDBEAT_GUEST=off` they
+//! are not tried. What the guest left, among it the latencies that nobody judges, lies in `target/guest`.
+//!
+//! # Another test
+//!
+//! 1. What shall happen goes into `parts/PART.sh`, a shell script of busybox; `keep NAME COMMAND...` runs a command there
+//!    and keeps its output, errors and exit code as `NAME`, `NAME.err` and `NAME.code`. The head of the file lists the
+//!    names. A part has its own interfaces (`can_up vcan0`), ends what it starts, and judges nothing.
+//! 2. Who talks to Fieldbeat there are independent peers: `candump`, `cansend`, `cangen`, `i2cget` and so on, and Python
+//!    with python-can, cantools and canopen: `python3 /peers/NAME.py` runs `peers/NAME.py`. Python takes 3 s to import
+//!    all of them, so one script does much. Wait for a state (`until_done is_said 'ready' /out/NAME`, `until_done hears
+//!    vcan0 2`), never for a time.
+//! 3. The test is a function of `PART.rs` with an entry in [`TESTS`], and reads the files: `guest.assert_done(NAME)`,
+//!    `guest.text(NAME)`, `guest.json(NAME)`.
+//! 4. A new part has its name in [`WITH_PART`]. Only the parts that the wanted tests look at are run: `cargo test --test
+//!    guest -- canopen::` takes some 15 s.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod can;
+mod canopen;
 mod gateway;
 mod guest;
+mod i2c;
 mod latency;
 mod machine;
 mod reload;
 mod stall;
 
 use std::panic::catch_unwind;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use guest::Guest;
 
@@ -49,7 +66,15 @@ const TESTS: &[Test] = &tests![
     stall::a_starved_executor_ends_the_process,
     stall::the_log_names_the_thread_and_who_holds_its_cpu,
     stall::what_was_read_before_the_stall_is_stored,
+    can::python_can_hears_what_cansend_sends,
+    can::candump_hears_them_and_what_python_can_sends,
+    canopen::a_master_of_the_package_reads_writes_and_supervises_its_node,
+    i2c::i2cget_reads_what_i2cset_wrote,
+    i2c::an_address_without_a_chip_does_not_answer,
 ];
+
+/// Modules with a part of the scenario of their own name; the tests of the others look at the machine's.
+const WITH_PART: [&str; 3] = ["can", "canopen", "i2c"];
 
 /// Options of the usual test programs that take a value of their own.
 const WITH_VALUE: [&str; 5] = ["--test-threads", "--skip", "--format", "--color", "--logfile"];
@@ -76,8 +101,9 @@ fn main() -> ExitCode {
     if wanted.is_empty() {
         return ExitCode::SUCCESS;
     }
-    match can_be_had() {
-        Ok(()) => run(&wanted),
+    let parts = parts_of(&wanted);
+    match can_be_had(&parts) {
+        Ok(()) => run(&wanted, &parts),
         Err(why) if is_required() => {
             println!("FIELDBEAT_GUEST=required, but the guest can't be had: {why}");
             ExitCode::FAILURE
@@ -99,19 +125,33 @@ fn is_required() -> bool {
     wish() == "required"
 }
 
-/// Whether all is there that the guest needs; if not, what to install.
-fn can_be_had() -> Result<(), String> {
+/// The parts of the scenario that tests look at, in the order of the tests.
+fn parts_of(wanted: &[&Test]) -> Vec<&'static str> {
+    let mut parts = Vec::new();
+    for (name, _) in wanted {
+        let module = name.split("::").next().unwrap();
+        let part = if WITH_PART.contains(&module) { module } else { guest::MACHINE };
+        if !parts.contains(&part) {
+            parts.push(part);
+        }
+    }
+    parts
+}
+
+/// Whether all is there that the parts need; if not, what to install.
+fn can_be_had(parts: &[&str]) -> Result<(), String> {
     match wish().as_str() {
         "" | "required" => (),
         "off" => return Err("FIELDBEAT_GUEST=off".into()),
         other => panic!("FIELDBEAT_GUEST={other} is neither required nor off"),
     }
-    let asked = Command::new("sh").arg(guest::file("prepare.sh")).arg("--offline").output().unwrap();
-    if asked.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&asked.stderr).trim().to_owned()) }
+    guest::ask("prepare.sh", &["--offline"])?;
+    guest::peers(parts)?;
+    Ok(())
 }
 
-fn run(wanted: &[&Test]) -> ExitCode {
-    let guest = Guest::boot();
+fn run(wanted: &[&Test], parts: &[&str]) -> ExitCode {
+    let guest = Guest::boot(parts);
     let mut failed = Vec::new();
     for (name, test) in wanted {
         let passed = catch_unwind(|| test(&guest)).is_ok();

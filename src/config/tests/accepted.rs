@@ -7,7 +7,7 @@ use super::{LINK, MINIMAL, config, loaded, tag_file};
 use crate::tag::{Nanos, UnitId};
 
 fn modbus(config: &Config, tag: usize) -> &ModbusAddress {
-    let TagAddress::Modbus(address) = &config.tags[tag].address;
+    let address = config.tags[tag].address.modbus().unwrap();
     address
 }
 
@@ -36,6 +36,7 @@ fn a_tag_is_read_with_everything_it_says() {
         offset: -40.0,
         unit: "°C".into(),
         description: "Füllstand".into(),
+        write: None,
     };
     assert_eq!(config.tags, [expected]);
     assert_eq!((config.groups[0].name.as_str(), config.groups[0].period), ("2.5ms", Nanos(2_500_000)));
@@ -118,8 +119,7 @@ fn the_last_register_can_be_read() {
 fn a_link_has_its_defaults_and_what_it_says() {
     let only = |text: &str| {
         let mut links = config(text).links;
-        let LinkProtocol::Modbus(modbus) = links.remove(0).protocol;
-        modbus
+        links.remove(0).protocol.modbus().unwrap().clone()
     };
     let defaults = ModbusConfig {
         transport: ModbusTransport::Tcp(HostPort { host: "10.0.0.1".into(), port: 502 }),
@@ -161,9 +161,8 @@ fn a_serial_link_has_its_defaults_and_what_it_says() {
     let only = |link: &str| {
         let tag = r#"{"name": "t", "protocol": "modbus_rtu", "address": "l:1:3:1", "data_type": "int16", "scan_rate_ms": 1000}"#;
         let tag = if link.contains("rtu_tcp") { tag.replace("modbus_rtu", "modbus_rtu_tcp") } else { tag.to_owned() };
-        let LinkProtocol::Modbus(modbus) =
-            config(&format!(r#"{{"links": [{link}], "tags": [{tag}]}}"#)).links.remove(0).protocol;
-        modbus
+        let mut links = config(&format!(r#"{{"links": [{link}], "tags": [{tag}]}}"#)).links;
+        links.remove(0).protocol.modbus().unwrap().clone()
     };
     let serial = SerialConfig {
         port: "/dev/ttyS1".into(),

@@ -75,7 +75,7 @@ proptest! {
         let input = |name: &str, bytes| files::Input { name: name.into(), bytes };
         let inputs = files::Inputs { gateway: Some(input("f", toml)), tags: vec![input("t", tags)], incomplete: false };
         let base = paths::Base { dir: std::path::Path::new(""), look_at_files: false };
-        holds(read(inputs, base, super::super::diagnostic::Report::default()));
+        holds(read(inputs, base, super::super::Beside::Parts(&[]), super::super::diagnostic::Report::default()));
     }
 
     /// One change to a right file: a byte replaced, a piece put in, an end cut off.
@@ -115,7 +115,7 @@ proptest! {
         );
         let result = load_parts(("fieldbeat.toml", MINIMAL), &[("tags/a.json", &tag_file(&[&tag]))]);
         if let Ok(loaded) = &result {
-            let super::super::TagAddress::Modbus(a) = &loaded.config.tags[0].address;
+            let a = loaded.config.tags[0].address.modbus().unwrap();
             prop_assert!(u32::from(a.first) + u32::from(a.count) <= 65_536);
             let most = if a.table.is_bits() { 2000 } else { 125 };
             prop_assert!(a.count >= 1 && a.count <= most);

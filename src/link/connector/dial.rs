@@ -97,6 +97,8 @@ fn work(jobs: &Receiver<(Attempt, Target)>, outcomes: &Sender<Done>) {
         let result = match &target.place {
             Place::Tcp { host, port } => connect(host, *port, target.timeout).map(OwnedFd::from),
             Place::Serial(config) => serial::open(config),
+            Place::Can(interface) => Err(format!("CAN interface {interface} cannot be opened")),
+            Place::Bus(plan) => Err(format!("{} cannot be opened", plan.config.device.display())),
         };
         if outcomes.send(Done { attempt, result }).is_err() {
             return;

@@ -31,7 +31,7 @@ use rtrb::{Consumer, Producer};
 
 use crate::config::{ModbusTransport, SerialConfig};
 use crate::limits::{CONNECT_POLL, LINKS_MAX};
-use crate::plan::{LinkProtocolPlan, Plan};
+use crate::plan::{BusPlan, LinkProtocolPlan, Plan};
 use crate::rt::{Closed, Connected, monotonic_now};
 use crate::tag::{ExecutorId, LinkId, Nanos};
 
@@ -46,7 +46,7 @@ pub struct ExecutorPort {
 }
 
 /// Where a link's device is to be reached.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Target {
     pub place: Place,
     /// For each address that the host has.
@@ -56,10 +56,17 @@ pub struct Target {
 }
 
 /// A device's place in the world.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Place {
-    Tcp { host: Arc<str>, port: u16 },
+    Tcp {
+        host: Arc<str>,
+        port: u16,
+    },
     Serial(Arc<SerialConfig>),
+    /// A CAN interface.
+    Can(Arc<str>),
+    /// A device of the machine's own.
+    Bus(Arc<BusPlan>),
 }
 
 /// What is asked of a running connector.
@@ -67,7 +74,7 @@ pub enum Place {
 /// It is told before the executors get the plan that brings the change. Each connection carries the number of the
 /// target that it leads to ([`Target::number`]): an executor leaves one for a plan that is still on its way in the
 /// ring, and gives one back that was made for where a device was before.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Command {
     /// A link to be kept connected. Its id may have been another link's, even one whose connection is still out:
     /// the new one is then dialled once that has come back. A link that is there with this id is removed first.
@@ -92,14 +99,23 @@ pub struct Connector {
 
 impl Target {
     pub fn of(protocol: &LinkProtocolPlan, number: u32) -> Target {
-        let LinkProtocolPlan::Modbus(modbus) = protocol;
-        let place = match &modbus.config.transport {
-            ModbusTransport::Tcp(at) | ModbusTransport::RtuOverTcp(at) => {
-                Place::Tcp { host: at.host.as_str().into(), port: at.port }
+        let (place, timeout) = match protocol {
+            LinkProtocolPlan::Modbus(modbus) => {
+                let place = match &modbus.config.transport {
+                    ModbusTransport::Tcp(at) | ModbusTransport::RtuOverTcp(at) => {
+                        Place::Tcp { host: at.host.as_str().into(), port: at.port }
+                    }
+                    ModbusTransport::Serial(serial) => Place::Serial(Arc::new(serial.clone())),
+                };
+                (place, modbus.config.connect_timeout)
             }
-            ModbusTransport::Serial(serial) => Place::Serial(Arc::new(serial.clone())),
+            LinkProtocolPlan::Can(can) => (Place::Can(can.config.interface.clone()), can.config.connect_timeout),
+            LinkProtocolPlan::CanOpen(canopen) => {
+                (Place::Can(canopen.config.interface.clone()), canopen.config.connect_timeout)
+            }
+            LinkProtocolPlan::Bus(bus) => (Place::Bus(Arc::new(bus.clone())), bus.config.connect_timeout),
         };
-        Target { place, timeout: modbus.config.connect_timeout, number }
+        Target { place, timeout, number }
     }
 }
 

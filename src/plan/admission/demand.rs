@@ -6,7 +6,7 @@ use super::Costs;
 use super::serial::SerialLine;
 use crate::config::Guard;
 use crate::plan::model::*;
-use crate::tag::{GroupId, LinkId, Nanos};
+use crate::tag::{GroupId, LinkId, Nanos, TagId, ValueType};
 
 /// One group's requests on a link.
 #[derive(Debug, Clone)]
@@ -43,6 +43,18 @@ pub(super) struct LinkDemand {
 }
 
 impl LinkDemand {
+    fn nothing(pipeline: u64) -> LinkDemand {
+        LinkDemand {
+            scans: Vec::new(),
+            pipeline,
+            places: 1,
+            reply: Nanos::ZERO,
+            handling: Nanos::ZERO,
+            samples_per_s: 0.0,
+            wire_bytes_per_s: 0.0,
+        }
+    }
+
     /// Of one cycle of every scan.
     pub fn requests(&self) -> u64 {
         self.scans.iter().map(|s| s.requests).sum()
@@ -88,16 +100,43 @@ impl LinkDemand {
 
 /// What each link is asked, by the plan's order of links; `phases` by scan.
 pub(super) fn link_demand(plan: &Plan, id: LinkId, phases: &[Nanos], scans: &[ScanId], costs: &Costs) -> LinkDemand {
-    let LinkProtocolPlan::Modbus(modbus) = &plan.links[id].protocol;
-    let mut demand = LinkDemand {
-        scans: Vec::with_capacity(scans.len()),
-        pipeline: u64::from(modbus.config.pipeline.max(1)),
-        places: 0,
-        reply: Nanos::ZERO,
-        handling: Nanos::ZERO,
-        samples_per_s: 0.0,
-        wire_bytes_per_s: 0.0,
+    let phase = |scan: ScanId| phases.get(scan.index()).copied().unwrap_or_default();
+    let mut demand = match &plan.links[id].protocol {
+        LinkProtocolPlan::Modbus(modbus) => modbus_demand(plan, modbus, scans, costs),
+        LinkProtocolPlan::Can(can) => sampled_demand(plan, &can.scans, costs),
+        LinkProtocolPlan::CanOpen(canopen) => sampled_demand(plan, &canopen.scans, costs),
+        LinkProtocolPlan::Bus(bus) => sampled_demand(plan, &bus.scans, costs),
     };
+    demand.scans.iter_mut().for_each(|scan| scan.phase = phase(scan.id));
+    // As the link serves them; equal periods by their ids.
+    demand.scans.sort_by_key(|scan| scan.period);
+    demand.places = demand.pipeline.min(demand.requests()).max(1);
+    demand
+}
+
+/// Of a link that asks nothing: its device sends by itself, and a release takes what came.
+fn sampled_demand(plan: &Plan, scans: &[(ScanId, GroupId, Vec<(TagId, ValueType)>)], costs: &Costs) -> LinkDemand {
+    let mut demand = LinkDemand::nothing(1);
+    for (id, group, tags) in scans {
+        let period = plan.groups[*group].period;
+        demand.samples_per_s += tags.len() as f64 / period.as_secs_f64();
+        demand.scans.push(ScanDemand {
+            id: *id,
+            group: *group,
+            period,
+            phase: Nanos::ZERO,
+            requests: 0,
+            line: Nanos::ZERO,
+            longest: Nanos::ZERO,
+            units: Vec::new(),
+            work: Nanos(costs.sample.0 * tags.len() as u64),
+        });
+    }
+    demand
+}
+
+fn modbus_demand(plan: &Plan, modbus: &ModbusPlan, scans: &[ScanId], costs: &Costs) -> LinkDemand {
+    let mut demand = LinkDemand::nothing(u64::from(modbus.config.pipeline.max(1)));
     for scan_id in scans {
         let scan = &plan.scans[*scan_id];
         let period = plan.groups[scan.group].period;
@@ -119,7 +158,7 @@ pub(super) fn link_demand(plan: &Plan, id: LinkId, phases: &[Nanos], scans: &[Sc
             id: *scan_id,
             group: scan.group,
             period,
-            phase: phases.get(scan_id.index()).copied().unwrap_or_default(),
+            phase: Nanos::ZERO,
             requests: requests.len() as u64,
             line,
             longest,
@@ -127,9 +166,6 @@ pub(super) fn link_demand(plan: &Plan, id: LinkId, phases: &[Nanos], scans: &[Sc
             work,
         });
     }
-    // As the link serves them; equal periods by their ids.
-    demand.scans.sort_by_key(|scan| scan.period);
-    demand.places = demand.pipeline.min(demand.requests()).max(1);
     demand
 }
 

@@ -18,9 +18,7 @@ pub struct Finding {
 
 /// A link's load when each of its requests takes `reply`.
 pub fn load_with(plan: &Plan, link: LinkId, reply: Nanos) -> f64 {
-    let Some(LinkPlan { protocol: LinkProtocolPlan::Modbus(modbus), .. }) = plan.links.get(link) else {
-        return 0.0;
-    };
+    let Some(modbus) = plan.links.get(link).and_then(|link| link.protocol.modbus()) else { return 0.0 };
     let rate = |request: &ModbusRequest| 1.0 / plan.groups[request.group].period.as_secs_f64();
     let requests_per_s: f64 = modbus.blocks().iter().map(rate).sum();
     requests_per_s * reply.as_secs_f64() / f64::from(modbus.config.pipeline.max(1))
@@ -29,7 +27,7 @@ pub fn load_with(plan: &Plan, link: LinkId, reply: Nanos) -> f64 {
 /// What the replies that were seen say against the declared time: `None` while it holds, or while the link has room
 /// all the same. `p99`: the 99th percentile of received − sent.
 pub fn observed(plan: &Plan, link: LinkId, p99: Nanos) -> Option<Finding> {
-    let LinkProtocolPlan::Modbus(modbus) = &plan.links.get(link)?.protocol;
+    let modbus = plan.links.get(link)?.protocol.modbus()?;
     let declared = modbus.config.reply_expected;
     let load = load_with(plan, link, p99);
     (p99 > declared && load > LOAD_WARNING).then_some(Finding { declared, seen: p99, load, is_over: load > LOAD_MAX })

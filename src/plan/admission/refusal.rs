@@ -15,7 +15,7 @@ pub(super) fn of_link(
     responses: &[Nanos],
 ) -> String {
     let link = &plan.links[id];
-    let LinkProtocolPlan::Modbus(modbus) = &link.protocol;
+    let transport = link.protocol.modbus().map(|modbus| &modbus.config.transport);
     let load = demand.load();
     let rate = |at: usize| {
         let scan = &demand.scans[at];
@@ -55,19 +55,21 @@ pub(super) fn of_link(
     let else_helps = if response::fits(demand, &alone) {
         "give realtime.cores more CPUs, move links to another gateway,"
     } else {
-        match &modbus.config.transport {
-            ModbusTransport::Tcp(_) => {
+        match transport {
+            Some(ModbusTransport::Tcp(_)) => {
                 "Lower the rate, raise \"pipeline\" if the device takes several requests at once,"
             }
-            ModbusTransport::RtuOverTcp(_) => "Lower the rate,",
-            ModbusTransport::Serial(_) => "Lower the rate, raise \"baudrate\", share the units among two lines,",
+            None | Some(ModbusTransport::RtuOverTcp(_)) => "Lower the rate,",
+            Some(ModbusTransport::Serial(_)) => "Lower the rate, raise \"baudrate\", share the units among two lines,",
         }
     };
     let (file, line) = (&source.file, source.line);
     let asked_hz = 1.0 / scan.period.as_secs_f64();
     let each_ms = scan.line.as_secs_f64() * 1e3 / scan.requests.max(1) as f64;
-    let each = match &modbus.config.transport {
-        ModbusTransport::Serial(serial) => format!("{each_ms:.3} ms each on the line at {} baud", serial.baud_rate),
+    let each = match transport {
+        Some(ModbusTransport::Serial(serial)) => {
+            format!("{each_ms:.3} ms each on the line at {} baud", serial.baud_rate)
+        }
         _ => format!("{each_ms:.3} ms each and {} at once", demand.pipeline),
     };
     format!(

@@ -25,6 +25,10 @@ pub(super) fn fits(link: &LinkDemand, beside: &Beside) -> bool {
 }
 
 fn worst_response(link: &LinkDemand, at: usize, beside: &Beside) -> Nanos {
+    if link.scans[at].requests == 0 {
+        // It asks nothing, so nothing is waited for.
+        return Nanos::ZERO;
+    }
     let stretch = Stretch::new(link, at, beside);
     let period = link.scans[at].period;
     let mut worst = Nanos::ZERO;

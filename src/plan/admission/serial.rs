@@ -143,17 +143,88 @@ mod tests {
         assert_eq!(SerialLine { data_bits: 7, ascii: true, ..LINE }.character_bits(), 10);
     }
 
+    /// Section 2.5.1.1 by hand, in nanoseconds, rounded up: 1.5 and 3.5 times the bits of a character over the baud
+    /// rate, for characters of 9 to 12 bits. Above 19200 baud 750 µs and 1.750 ms, whatever the character.
+    const SILENCES: [(u32, [(u64, u64); 4]); 15] = [
+        (
+            1_200,
+            [(11_250_000, 26_250_000), (12_500_000, 29_166_667), (13_750_000, 32_083_334), (15_000_000, 35_000_000)],
+        ),
+        (1_800, [(7_500_000, 17_500_000), (8_333_334, 19_444_445), (9_166_667, 21_388_889), (10_000_000, 23_333_334)]),
+        (2_400, [(5_625_000, 13_125_000), (6_250_000, 14_583_334), (6_875_000, 16_041_667), (7_500_000, 17_500_000)]),
+        (4_800, [(2_812_500, 6_562_500), (3_125_000, 7_291_667), (3_437_500, 8_020_834), (3_750_000, 8_750_000)]),
+        (9_600, [(1_406_250, 3_281_250), (1_562_500, 3_645_834), (1_718_750, 4_010_417), (1_875_000, 4_375_000)]),
+        (14_400, [(937_500, 2_187_500), (1_041_667, 2_430_556), (1_145_834, 2_673_612), (1_250_000, 2_916_667)]),
+        (19_200, [(703_125, 1_640_625), (781_250, 1_822_917), (859_375, 2_005_209), (937_500, 2_187_500)]),
+        (19_201, FIXED),
+        (28_800, FIXED),
+        (38_400, FIXED),
+        (57_600, FIXED),
+        (115_200, FIXED),
+        (460_800, FIXED),
+        (921_600, FIXED),
+        (3_000_000, FIXED),
+    ];
+    const FIXED: [(u64, u64); 4] = [(750_000, 1_750_000); 4];
+
+    /// Every way to set up a character, and its bits.
+    fn characters() -> impl Iterator<Item = (u8, Parity, u8, u32)> {
+        [
+            (7, Parity::None, 1, 9),
+            (7, Parity::None, 2, 10),
+            (7, Parity::Even, 1, 10),
+            (7, Parity::Odd, 1, 10),
+            (7, Parity::Even, 2, 11),
+            (7, Parity::Odd, 2, 11),
+            (8, Parity::None, 1, 10),
+            (8, Parity::None, 2, 11),
+            (8, Parity::Even, 1, 11),
+            (8, Parity::Odd, 1, 11),
+            (8, Parity::Even, 2, 12),
+            (8, Parity::Odd, 2, 12),
+        ]
+        .into_iter()
+    }
+
     #[test]
-    fn silences_follow_the_characters_up_to_19200_and_are_fixed_above() {
-        // 11 bits / 9600 = 1.145833 ms a character.
-        assert_eq!((LINE.t1_5(), LINE.t3_5()), (Nanos(1_718_750), Nanos(4_010_417)));
-        let fast = SerialLine { baud_rate: 19_200, ..LINE };
-        assert_eq!((fast.t1_5(), fast.t3_5()), (Nanos(859_375), Nanos(2_005_209)));
-        let slow = SerialLine { baud_rate: 1200, ..LINE };
-        assert_eq!((slow.t1_5(), slow.t3_5()), (Nanos(13_750_000), Nanos(32_083_334)));
-        for baud_rate in [19_201, 38_400, 115_200, 3_000_000] {
-            let line = SerialLine { baud_rate, ..LINE };
-            assert_eq!((line.t1_5(), line.t3_5()), (Nanos(750_000), Nanos(1_750_000)), "{baud_rate}");
+    fn silences_follow_the_characters_up_to_19200_baud_and_are_fixed_above() {
+        for (baud_rate, figures) in SILENCES {
+            for (data_bits, parity, stop_bits, bits) in characters() {
+                let line = SerialLine { baud_rate, data_bits, parity, stop_bits, ..LINE };
+                let (t1_5, t3_5) = figures[bits as usize - 9];
+                let told = (line.character_bits(), line.t1_5(), line.t3_5(), line.silence());
+                let silence = Nanos(t3_5);
+                assert_eq!(told, (bits, Nanos(t1_5), silence, silence), "{baud_rate} {data_bits}{parity:?}{stop_bits}");
+                let ascii = SerialLine { ascii: true, ..line };
+                assert_eq!(ascii.silence(), Nanos::ZERO, "ASCII marks its frames");
+            }
+        }
+    }
+
+    /// A read takes request, silence, reply, silence. In bits over the baud rate, no part of it by the code under test.
+    #[test]
+    fn a_read_takes_its_bits_over_the_baud_rate_and_two_silences_at_every_speed_and_character() {
+        // Registers or bits asked for, and the bytes of request and reply: 8, and 5 with the values.
+        let reads = [
+            (Table::HoldingRegisters, 1, 8 + 7),
+            (Table::HoldingRegisters, 2, 8 + 9),
+            (Table::InputRegisters, 20, 8 + 45),
+            (Table::InputRegisters, 125, 8 + 255),
+            (Table::Coils, 1, 8 + 6),
+            (Table::DiscreteInputs, 2000, 8 + 255),
+        ];
+        for (baud_rate, figures) in SILENCES {
+            for (data_bits, parity, stop_bits, bits) in characters() {
+                let line = SerialLine { baud_rate, data_bits, parity, stop_bits, ..LINE };
+                let (_, t3_5) = figures[bits as usize - 9];
+                for (table, count, bytes) in reads {
+                    let frames = f64::from(bytes * bits) / f64::from(baud_rate) * 1e9;
+                    let by_hand = frames + 2.0 * t3_5 as f64;
+                    let told = line.line_time(table, count).0 as f64;
+                    // Two frames are rounded up to a nanosecond each.
+                    assert!((0.0..=2.0).contains(&(told - by_hand)), "{line:?} {count}: {told} and {by_hand}");
+                }
+            }
         }
     }
 

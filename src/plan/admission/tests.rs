@@ -225,3 +225,23 @@ fn a_unit_that_needs_a_rest_bounds_its_own_rate_and_not_that_of_the_line() {
     // 17 characters, 5 ms and 60 ms of rest: 74.7 ms.
     assert!(error.contains("at most 13 Hz is possible"), "{error}");
 }
+
+/// By hand: a line of ten registers at 8E1 takes (8 + 25) × 11 bits and two silences of 3.5 × 11 bits, or of 1.75 ms.
+#[test]
+fn a_line_is_given_what_its_bits_allow_and_not_one_request_more() {
+    for (baud_rate, possible) in [(1_200, 2), (9_600, 21), (19_200, 43), (38_400, 77), (115_200, 150), (3_000_000, 276)]
+    {
+        let with = |hz: u32| {
+            let period = 1000.0 / f64::from(hz);
+            let text = format!(
+                r#"{{"links":[{{"name":"l","protocol":"modbus_rtu","port":"/dev/ttyS0","baudrate":{baud_rate},"parity":"E","addressing":"raw","expected_reply_ms":0.01,"timeout_ms":1000}}],
+                "tags":[{{"name":"t","address":"l:1:3:0:10","data_type":"uint16","array":10,"scan_rate_ms":{period:.3}}}]}}"#,
+            );
+            let config = load_parts(("fieldbeat.toml", "[gateway]\nid = \"g\"\n"), &[("tags/a.json", &text)]);
+            build_with(&config.unwrap_or_else(|e| panic!("{e}")).config, &[0], &NOTHING)
+        };
+        assert!(with(possible).is_ok(), "{baud_rate} baud, {possible} Hz");
+        let error = with(possible + 1).unwrap_err().to_string();
+        assert!(error.contains(&format!("at most {possible} Hz is possible")), "{baud_rate} baud: {error}");
+    }
+}

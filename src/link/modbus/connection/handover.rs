@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::{ModbusLink, RequestState, Sweep, UNWANTED};
 use crate::config::Table;
-use crate::plan::{LinkProtocolPlan, ModbusPlan, Plan, ScanId};
+use crate::plan::{ModbusPlan, Plan, ScanId};
 use crate::rt::{Floor, Report, RequestResult, World, region_of};
 use crate::tag::{LinkId, Status, UnitId};
 
@@ -49,8 +49,7 @@ impl ModbusLink {
     /// As [`ModbusLink::new`], for a link that `old` has, too, and that will take it over.
     pub fn following(id: LinkId, plan: &Plan, old: &Plan) -> ModbusLink {
         let mut link = ModbusLink::new(id, plan);
-        let LinkProtocolPlan::Modbus(before) = &old.links[id].protocol;
-        link.handover = Some(Handover::new(before, &link.plan));
+        link.handover = old.links[id].protocol.modbus().map(|before| Handover::new(before, &link.plan));
         link
     }
 

@@ -115,6 +115,11 @@ impl Line {
         self.next_try.min(self.rts.as_ref().map_or(Nanos::NEVER, |rts| rts.off_at))
     }
 
+    /// A request waits for the line alone: what its executor wakes late, the line stands idle.
+    pub fn is_punctual(&self) -> bool {
+        self.serial.is_some() && self.next_try != Nanos::NEVER
+    }
+
     pub fn opened(&mut self, now: Nanos) {
         self.closed();
         self.free_at = now + self.gap;

@@ -44,7 +44,7 @@ const SILENCE: u64 = 1_750_000;
 pub(super) fn unit_tag(unit: u8, register: u16) -> TagConfig {
     let mut tag = tag(0, register);
     tag.name = format!("u{unit}.r{register}");
-    let TagAddress::Modbus(address) = &mut tag.address;
+    let TagAddress::Modbus(address) = &mut tag.address else { unreachable!() };
     address.unit = UnitId(unit);
     tag
 }

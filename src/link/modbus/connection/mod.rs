@@ -19,8 +19,11 @@ use super::frame;
 use super::queue::Queue;
 use super::unit::Unit;
 use crate::limits::{MODBUS_ADU_BYTES_MAX, MODBUS_PIPELINE_MAX, SILENT_AFTER_TIMEOUTS};
-use crate::plan::{LinkPlan, LinkProtocolPlan, ModbusPlan, Plan, ScanId};
-use crate::rt::{CloseReason, Conn, Floor, Io, Link, LinkState, ScanRelease, World, region_of};
+use crate::plan::{LinkProtocolPlan, ModbusPlan, Plan, ScanId};
+use crate::rt::{
+    CloseReason, Conn, Floor, Io, Link, LinkState, ScanRelease, World, WriteAnswer, WriteOrder, WriteOutcome,
+    WritePayload, region_of,
+};
 use crate::tag::{LinkId, Nanos, Status};
 
 /// Room for the replies to all that may be in flight.
@@ -125,7 +128,9 @@ struct Sweep {
 impl ModbusLink {
     /// `plan` must have a link `id`; scans are served in the order of their periods.
     pub fn new(id: LinkId, plan: &Plan) -> ModbusLink {
-        let LinkPlan { protocol: LinkProtocolPlan::Modbus(modbus), .. } = &plan.links[id];
+        let LinkProtocolPlan::Modbus(modbus) = &plan.links[id].protocol else {
+            panic!("link {} is no Modbus link", id.0)
+        };
         let line = Line::new(modbus);
         let frames = modbus
             .requests
@@ -316,6 +321,10 @@ impl<W: World> Link<W> for ModbusLink {
         self.in_flight.iter().flatten().map(|f| f.deadline).min().unwrap_or(Nanos::NEVER).min(other)
     }
 
+    fn is_punctual(&self) -> bool {
+        self.line.as_ref().is_some_and(Line::is_punctual)
+    }
+
     fn expire(&mut self, now: Nanos, floor: &mut Floor<W>) {
         if self.sweep.is_some() {
             self.sweep_step(now, floor);
@@ -366,6 +375,11 @@ impl<W: World> Link<W> for ModbusLink {
     fn retire(&mut self, reason: CloseReason, floor: &mut Floor<W>) {
         let now = floor.world.now();
         self.drop_connection(reason, now, floor);
+    }
+
+    fn write(&mut self, order: &WriteOrder, now: Nanos, floor: &mut Floor<W>) {
+        let (outcome, back) = (WriteOutcome::NotWritable, WritePayload::default());
+        floor.answer(WriteAnswer { id: order.id, outcome, at: now, back });
     }
 
     fn is_idle(&self) -> bool {

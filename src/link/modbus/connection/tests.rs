@@ -171,6 +171,7 @@ fn tag(link: usize, register: u16) -> TagConfig {
         offset: 0.0,
         unit: String::new(),
         description: String::new(),
+        write: None,
     }
 }
 
@@ -237,6 +238,8 @@ fn bench_of(modbus: &ModbusConfig, links: Vec<(Vec<TagConfig>, Script)>, stall: 
     let links = (0..plan.links.len()).map(|i| ModbusLink::new(LinkId(i as u16), &plan)).collect();
     let (adoptions, to_executor) = RingBuffer::new(1);
     let (from_executor, adopted) = RingBuffer::new(1);
+    let (_orders_in, orders) = RingBuffer::new(1);
+    let (answers_in, _answers) = RingBuffer::new(1);
     let wiring = Wiring {
         adoptions: to_executor,
         adopted: from_executor,
@@ -244,6 +247,8 @@ fn bench_of(modbus: &ModbusConfig, links: Vec<(Vec<TagConfig>, Script)>, stall: 
         reports: reports_in,
         connected: connected_out,
         closed: closed_in,
+        orders,
+        answers: answers_in,
         counters: counters.clone(),
         stop: Arc::new(AtomicBool::new(false)),
     };

@@ -1,187 +1,8 @@
-//! The configuration after validation: every default filled in, every reference resolved to an index.
+//! Modbus connections, and where tags lie in Modbus devices.
 
-use std::fmt;
-use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use crate::tag::{Nanos, ScalarType, UnitId, ValueType};
-
-/// A whole gateway. Every index in it is in range.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Config {
-    pub gateway: GatewayConfig,
-    pub realtime: RealtimeConfig,
-    pub journal: JournalConfig,
-    pub metrics: MetricsConfig,
-    pub watchdog: WatchdogConfig,
-    pub outputs: Vec<OutputConfig>,
-    pub links: Vec<LinkConfig>,
-    pub groups: Vec<GroupConfig>,
-    pub tags: Vec<TagConfig>,
-}
-
-/// Where something was written, for messages: `tags/boiler.json:12:5`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Source {
-    pub file: Arc<str>,
-    pub line: u32,
-    pub column: u32,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct GatewayConfig {
-    pub id: String,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct RealtimeConfig {
-    /// CPUs of the executors, one each; `None`: the isolated CPUs, else the last one.
-    pub cores: Option<Vec<u32>>,
-    /// SCHED_FIFO priority, 1–99.
-    pub priority: u8,
-    pub guard: Guard,
-}
-
-/// How long before a release an executor stops sleeping and spins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Guard {
-    /// Calibrated at start from the measured wake-up latency.
-    Auto,
-    Fixed(Nanos),
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct JournalConfig {
-    pub path: PathBuf,
-    pub bytes_max: u64,
-    /// Time between commits.
-    pub commit: Nanos,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct MetricsConfig {
-    /// `None`: switched off.
-    pub listen: Option<SocketAddr>,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct WatchdogConfig {
-    /// How long an executor and the journal's thread may stand still before the process ends.
-    pub executor_stall: Nanos,
-    pub journal_stall: Nanos,
-    pub hardware: Option<HardwareWatchdogConfig>,
-}
-
-/// A device that resets the machine when it is not fed.
-#[derive(Debug, Clone, PartialEq)]
-pub struct HardwareWatchdogConfig {
-    pub device: PathBuf,
-    pub timeout_s: u32,
-}
-
-impl Default for WatchdogConfig {
-    fn default() -> WatchdogConfig {
-        let nanos = |bound: std::time::Duration| Nanos(bound.as_nanos() as u64);
-        WatchdogConfig {
-            executor_stall: nanos(crate::limits::EXECUTOR_STALL),
-            journal_stall: nanos(crate::limits::JOURNAL_STALL),
-            hardware: None,
-        }
-    }
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct OutputConfig {
-    pub name: String,
-    pub source: Source,
-    pub kind: OutputKind,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub enum OutputKind {
-    Mqtt(MqttConfig),
-}
-
-#[derive(Clone, PartialEq)]
-pub struct MqttConfig {
-    pub host: String,
-    pub port: u16,
-    pub version: MqttVersion,
-    pub tls: Option<TlsConfig>,
-    pub user: Option<String>,
-    pub password: Option<String>,
-    /// Default: `fieldbeat-{gateway}-{output}`.
-    pub client_id: String,
-    /// 0 or 1.
-    pub qos: u8,
-    /// With `{gateway}` and `{group}` still in it.
-    pub topic: String,
-    /// Birth and last will, retained: `online`, `offline`. With `{gateway}` still in it.
-    pub status_topic: String,
-    /// How long samples of one group are gathered into one message.
-    pub batch: Nanos,
-    /// A message is closed when it reaches this.
-    pub message_bytes_max: usize,
-    /// Messages sent and not yet acknowledged.
-    pub in_flight_max: u16,
-    pub keep_alive: Nanos,
-}
-
-/// Without the password: configurations end up in logs and in failed tests.
-impl fmt::Debug for MqttConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MqttConfig")
-            .field("host", &self.host)
-            .field("port", &self.port)
-            .field("version", &self.version)
-            .field("tls", &self.tls)
-            .field("user", &self.user)
-            .field("client_id", &self.client_id)
-            .field("qos", &self.qos)
-            .field("topic", &self.topic)
-            .finish_non_exhaustive()
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MqttVersion {
-    V311,
-    V5,
-}
-
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct TlsConfig {
-    /// `None`: the system's roots.
-    pub ca: Option<PathBuf>,
-    /// Client certificate (chain) and its key, both or none.
-    pub cert: Option<PathBuf>,
-    pub key: Option<PathBuf>,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct LinkConfig {
-    pub name: String,
-    pub source: Source,
-    pub protocol: LinkProtocol,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub enum LinkProtocol {
-    Modbus(ModbusConfig),
-}
-
-impl LinkProtocol {
-    /// As it is written in the tag files.
-    pub fn name(&self) -> &'static str {
-        let LinkProtocol::Modbus(modbus) = self;
-        match modbus.transport {
-            ModbusTransport::Tcp(_) => "modbus_tcp",
-            ModbusTransport::Serial(_) => "modbus_rtu",
-            ModbusTransport::RtuOverTcp(_) => "modbus_rtu_tcp",
-        }
-    }
-}
 
 /// A connection over which Modbus is spoken.
 #[derive(Debug, Clone, PartialEq)]
@@ -318,60 +139,6 @@ impl Table {
     }
 }
 
-#[derive(Debug, Clone, PartialEq)]
-pub struct GroupConfig {
-    pub name: String,
-    pub source: Source,
-    pub period: Nanos,
-    pub release: ReleaseMode,
-}
-
-/// How a group's links start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReleaseMode {
-    /// Each link at a phase of its own: less contention.
-    Spread,
-    /// All links of an executor at one instant: a coherent snapshot.
-    Together,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct TagConfig {
-    pub name: String,
-    pub source: Source,
-    /// Index into [`Config::links`].
-    pub link: usize,
-    /// Index into [`Config::groups`].
-    pub group: usize,
-    pub address: TagAddress,
-    pub scale: f64,
-    pub offset: f64,
-    /// Engineering unit, may be empty.
-    pub unit: String,
-    pub description: String,
-}
-
-impl TagConfig {
-    /// The type of the tag's samples: the field's own type, or float64 once it is scaled.
-    pub fn value_type(&self) -> ValueType {
-        let TagAddress::Modbus(address) = &self.address;
-        let scaled = self.scale != 1.0 || self.offset != 0.0;
-        let scalar = |ty: ScalarType| if scaled && ty != ScalarType::Bool { ScalarType::Float64 } else { ty };
-        match address.field {
-            FieldType::Text => ValueType::Text { bytes_max: address.count * 2 },
-            field => match address.array {
-                Some(len) => ValueType::Array { of: scalar(field.scalar()), len },
-                None => ValueType::Scalar(scalar(field.scalar())),
-            },
-        }
-    }
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub enum TagAddress {
-    Modbus(ModbusAddress),
-}
-
 /// Where a tag lies in a Modbus device.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModbusAddress {
@@ -385,6 +152,19 @@ pub struct ModbusAddress {
     /// Elements; `None` for a scalar.
     pub array: Option<u16>,
     pub order: WordOrder,
+}
+
+impl ModbusAddress {
+    /// The type of what lies there, before it is scaled.
+    pub fn value_type(&self) -> ValueType {
+        match self.field {
+            FieldType::Text => ValueType::Text { bytes_max: self.count * 2 },
+            field => match self.array {
+                Some(len) => ValueType::Array { of: field.scalar(), len },
+                None => ValueType::Scalar(field.scalar()),
+            },
+        }
+    }
 }
 
 /// What the registers hold.

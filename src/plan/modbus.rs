@@ -1,0 +1,220 @@
+//! The work of a Modbus link: tags merged into block reads, and how each is cut out of a reply.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::admission::SerialLine;
+use super::blocks::{self, Block, BlockLimits, Span};
+use super::build::Scanning;
+use super::model::{GroupPlan, ScanId, ring_slots};
+use crate::config::{FieldType, ModbusAddress, ModbusConfig, Table, TagConfig, WordOrder};
+use crate::limits;
+use crate::tag::{ById, GroupId, TagId, UnitId, ValueType};
+
+/// Bytes that one more request costs on a Modbus TCP wire: two Ethernet, IP and TCP headers (54 each), the
+/// request (12) and the reply's header (9). A gap that is cheaper than this is read along.
+const MODBUS_TCP_REQUEST_BYTES: u32 = 2 * 54 + 12 + 9;
+
+/// The work of one Modbus connection.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModbusPlan {
+    pub config: ModbusConfig,
+    /// Units in use; requests hold indices into it.
+    pub units: Vec<UnitId>,
+    /// First the blocks of all scans, then the halves they may fall into.
+    pub requests: Vec<ModbusRequest>,
+    /// How many of the requests are blocks; the rest are halves.
+    pub block_count: u32,
+    /// Sorted by scan and address; a request and its halves share theirs.
+    pub decodes: Vec<Decode>,
+}
+
+impl ModbusPlan {
+    /// Block reads for the tags of one link.
+    pub(super) fn new(config: &ModbusConfig, tags: &[(TagId, &TagConfig)], scanning: &mut Scanning<'_>) -> ModbusPlan {
+        plan(config, tags, scanning)
+    }
+
+    pub(super) fn same_target(&self, other: &ModbusPlan) -> bool {
+        self.config.transport == other.config.transport && self.config.connect_timeout == other.config.connect_timeout
+    }
+
+    pub(super) fn slots_per_s(&self, groups: &ById<GroupId, GroupPlan>) -> u64 {
+        let of_request = |request: &ModbusRequest| {
+            let decodes = &self.decodes[request.decodes.start as usize..request.decodes.end as usize];
+            let slots = ring_slots(decodes.iter().map(|d| d.ty));
+            (slots as f64 / groups[request.group].period.as_secs_f64()).ceil() as u64
+        };
+        self.blocks().iter().map(of_request).sum()
+    }
+
+    /// What is asked as long as the device refuses no address.
+    pub fn blocks(&self) -> &[ModbusRequest] {
+        &self.requests[..self.block_count as usize]
+    }
+}
+
+/// One read of a block.
+///
+/// A block of several tags carries its two halves: when the device refuses the block's addresses (exception
+/// 02), the link goes on with the halves, down to the single tag that is at fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModbusRequest {
+    pub scan: ScanId,
+    pub group: GroupId,
+    /// Index into [`ModbusPlan::units`].
+    pub unit: u16,
+    pub table: Table,
+    pub first: u16,
+    pub count: u16,
+    /// Into [`ModbusPlan::decodes`].
+    pub decodes: Range<u32>,
+    /// Indices of the two halves in [`ModbusPlan::requests`].
+    pub halves: Option<[u32; 2]>,
+}
+
+impl ModbusRequest {
+    /// Bytes of values in the reply.
+    pub fn value_bytes(&self) -> usize {
+        if self.table.is_bits() { (self.count as usize).div_ceil(8) } else { self.count as usize * 2 }
+    }
+}
+
+/// How one tag is cut out of a reply's value bytes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Decode {
+    pub tag: TagId,
+    /// Offset from 0 of its first register (or bit); a block's own first is subtracted when it is read.
+    pub first: u16,
+    /// Registers of text; else elements (1 for a scalar).
+    pub len: u16,
+    pub field: FieldType,
+    pub order: WordOrder,
+    pub ty: ValueType,
+    pub scale: f64,
+    pub offset: f64,
+}
+
+/// One (unit, table) of one group: what can share a request. By ids, so that a link whose tags stay as they are
+/// is planned as it was, in whatever order files are read.
+type BlockKey = (GroupId, UnitId, Table);
+
+fn plan(config: &ModbusConfig, tags: &[(TagId, &TagConfig)], scanning: &mut Scanning<'_>) -> ModbusPlan {
+    let mut areas: BTreeMap<BlockKey, Vec<(TagId, &TagConfig, &ModbusAddress)>> = BTreeMap::new();
+    for &(tag_id, tag) in tags {
+        let Some(address) = tag.address.modbus() else { continue };
+        areas
+            .entry((scanning.groups[tag.group], address.unit, address.table))
+            .or_default()
+            .push((tag_id, tag, address));
+    }
+    let mut units: Vec<UnitId> = areas.keys().map(|key| key.1).collect();
+    units.sort();
+    units.dedup();
+
+    let mut out =
+        ModbusPlan { config: config.clone(), units, requests: Vec::new(), block_count: 0, decodes: Vec::new() };
+    // Spans and the block each request was made from, to cut halves out of them afterwards.
+    let mut origins: Vec<(Arc<[Span]>, Block, u32)> = Vec::new();
+    for ((group_id, unit, table), mut members) in areas {
+        members.sort_by_key(|(tag_id, _, address)| (address.first, address.count, *tag_id));
+        let scan = scanning.scan(group_id, out.requests.len() as u32);
+        let spans: Arc<[Span]> =
+            members.iter().map(|(_, _, a)| Span { first: a.first as u32, count: a.count as u32 }).collect();
+        let decodes_start = out.decodes.len() as u32;
+        out.decodes.extend(members.iter().map(|(tag_id, tag, address)| decode(*tag_id, tag, address)));
+        let unit_index = out.units.iter().position(|u| *u == unit).unwrap_or(0) as u16;
+        for block in blocks::merge(&spans, &unreadable(config, unit, table), block_limits(config, table)) {
+            out.requests.push(ModbusRequest {
+                scan,
+                group: group_id,
+                unit: unit_index,
+                table,
+                first: block.first as u16,
+                count: block.count as u16,
+                decodes: decode_range(decodes_start, &block),
+                halves: None,
+            });
+            origins.push((spans.clone(), block, decodes_start));
+        }
+        scanning.scans[scan].requests.end = out.requests.len() as u32;
+    }
+    out.block_count = out.requests.len() as u32;
+    add_halves(&mut out.requests, origins);
+    out
+}
+
+/// Appends the halves of every block, and theirs, down to single tags.
+fn add_halves(requests: &mut Vec<ModbusRequest>, mut origins: Vec<(Arc<[Span]>, Block, u32)>) {
+    let mut at = 0;
+    while at < requests.len() {
+        let (spans, block, decodes_start) = origins[at].clone();
+        if let Some((left, right)) = blocks::split(&spans, &block) {
+            let next = requests.len() as u32;
+            requests[at].halves = Some([next, next + 1]);
+            for half in [left, right] {
+                requests.push(ModbusRequest {
+                    first: half.first as u16,
+                    count: half.count as u16,
+                    decodes: decode_range(decodes_start, &half),
+                    halves: None,
+                    ..requests[at].clone()
+                });
+                origins.push((spans.clone(), half, decodes_start));
+            }
+        }
+        at += 1;
+    }
+}
+
+fn decode_range(start: u32, block: &Block) -> Range<u32> {
+    start + block.spans.start as u32..start + block.spans.end as u32
+}
+
+fn decode(tag_id: TagId, tag: &TagConfig, address: &ModbusAddress) -> Decode {
+    let len = match address.array {
+        Some(len) => len,
+        None if address.field.registers() == 0 => address.count,
+        None => 1,
+    };
+    Decode {
+        tag: tag_id,
+        first: address.first,
+        len,
+        field: address.field,
+        order: address.order,
+        ty: tag.value_type(),
+        scale: tag.scale,
+        offset: tag.offset,
+    }
+}
+
+fn unreadable(config: &ModbusConfig, unit: UnitId, table: Table) -> Vec<Range<u32>> {
+    let mut ranges: Vec<Range<u32>> = config
+        .unreadable
+        .iter()
+        .filter(|r| r.table == table && r.unit.is_none_or(|u| u == unit))
+        .map(|r| r.first as u32..r.last as u32 + 1)
+        .collect();
+    ranges.sort_by_key(|r| r.start);
+    ranges
+}
+
+fn block_limits(config: &ModbusConfig, table: Table) -> BlockLimits {
+    let request_bytes = request_bytes(config);
+    if table.is_bits() {
+        BlockLimits { count_max: config.bits_max as u32, gap_max: request_bytes * 8 }
+    } else {
+        BlockLimits { count_max: config.registers_max as u32, gap_max: request_bytes / 2 }
+    }
+}
+
+/// What one more request costs, in bytes that could be read along instead.
+fn request_bytes(config: &ModbusConfig) -> u32 {
+    let Some(line) = SerialLine::of(config) else { return MODBUS_TCP_REQUEST_BYTES };
+    // All of a read but its values: characters, the device's time, silences.
+    let empty = line.line_time(Table::HoldingRegisters, 0);
+    let byte = line.characters(if line.ascii { 2 } else { 1 });
+    (empty.0 / byte.0.max(1)).min(u64::from(limits::MODBUS_REGISTERS_MAX) * 2) as u32
+}
