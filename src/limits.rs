@@ -43,6 +43,11 @@ pub const MODBUS_REGISTERS_MAX: u16 = 125;
 pub const MODBUS_BITS_MAX: u16 = 2000;
 /// MBAP header (7) and the longest PDU (253).
 pub const MODBUS_ADU_BYTES_MAX: usize = 260;
+/// Registers in one write (function 16), and in one that reads back as well (function 23).
+pub const MODBUS_WRITE_REGISTERS_MAX: u16 = 123;
+pub const MODBUS_READ_WRITE_REGISTERS_MAX: u16 = 121;
+/// Coils in one write (function 15).
+pub const MODBUS_WRITE_BITS_MAX: u16 = 1968;
 /// Outstanding transactions on one connection: what the specification recommends as a server's most (1 to 16).
 pub const MODBUS_PIPELINE_MAX: usize = 16;
 /// Elements of an array tag: the registers of one read.
@@ -129,8 +134,6 @@ pub const COMMAND_ID_BYTES_MAX: usize = 64;
 pub const COMMAND_EXPIRES_MAX: Duration = Duration::from_secs(600);
 /// Requests that wait to be judged; one more is refused as busy.
 pub const WRITES_WAITING_MAX: usize = 256;
-/// Orders under way to executors; one more request is refused as busy.
-pub const WRITES_PENDING_MAX: usize = 256;
 /// Requests that are judged together, and share a commit of the audit.
 pub const WRITES_COMMIT_MAX: usize = 64;
 /// Ids of writes that were sent, with their answers: longer than requests live, at the rate that is allowed by default.

@@ -10,7 +10,7 @@ use super::names::{Letters, guess, quoted};
 use super::node::Node;
 use super::reader::{Cx, Obj, Text, subject};
 use super::text::{File, Span};
-use super::{bus, can, canopen, modbus_address};
+use super::{bus, can, canopen, modbus_address, write};
 use crate::limits::TAGS_MAX;
 
 /// The tags of all files.
@@ -57,7 +57,8 @@ impl<'c> Tags<'c> {
         let offset = read_factor(&tag, "offset", 0.0, numeric);
         let unit = tag.words("unit", fields::UNIT_TEXT_BYTES_MAX);
         let description = tag.words("description", fields::DESCRIPTION_BYTES_MAX);
-        let write = None;
+        let place = located.as_ref().map(|(_, address)| write::Place { address, scale, offset });
+        let write = write::read(&tag, place);
         if let (Some(name), Some((link, address)), Some(group)) = (name, located, group) {
             let source = cx.source(tag.span);
             self.list.push(TagConfig { name, source, link, group, address, scale, offset, unit, description, write });

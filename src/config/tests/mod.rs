@@ -6,6 +6,7 @@ mod gateway_faults;
 mod random;
 mod schema;
 mod tag_faults;
+mod writes;
 
 use super::{Config, Diagnostics, Loaded, load_parts};
 

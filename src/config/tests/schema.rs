@@ -35,7 +35,8 @@ fn the_schema_and_the_reader_know_the_same_keys() {
     assert_eq!(properties(&definitions["Rs485"]), set(keys::RS485));
     assert_eq!(properties(&definitions["Unreadable"]), set(keys::UNREADABLE));
     assert_eq!(properties(&definitions["Tag"]), set(keys::TAG));
-    assert_eq!(definitions.as_object().unwrap().len(), 8);
+    assert_eq!(properties(&definitions["WriteLimits"]), set(keys::WRITE));
+    assert_eq!(definitions.as_object().unwrap().len(), 9);
 }
 
 #[test]

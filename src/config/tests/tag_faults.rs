@@ -14,7 +14,7 @@ fn an_unknown_key_is_named_with_the_nearest_one() {
     assert_eq!(
         fault(&changed("\"data_type\"", "\"scael\": 2, \"data_type\"")),
         "tags/a.json:2:46: error: tag \"t\": the key \"scael\" is unknown; allowed: name, protocol, address, data_type, \
-         bit, array, byte_order, scan_rate_ms, group, scale, offset, unit, description (did you mean \"scale\"?)"
+         bit, array, byte_order, scan_rate_ms, group, scale, offset, unit, description, write (did you mean \"scale\"?)"
     );
     let all = lines(&refused(MINIMAL, &[("tags/a.json", "{\"tgas\": []}")]));
     assert_eq!(
@@ -281,7 +281,7 @@ fn what_does_not_go_together_is_refused() {
         ),
         (
             fault("7"),
-            "2:1: error: tag #1: 7, not an object; allowed: an object with name, protocol, address, data_type, bit, array, byte_order, scan_rate_ms, group, scale, offset, unit, description",
+            "2:1: error: tag #1: 7, not an object; allowed: an object with name, protocol, address, data_type, bit, array, byte_order, scan_rate_ms, group, scale, offset, unit, description, write",
         ),
     ] {
         assert_eq!(found, format!("tags/a.json:{told}"));
