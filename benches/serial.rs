@@ -68,8 +68,9 @@ fn run(of: Line, real_time: bool) {
         ..PlantConfig::default()
     };
     let exact = real_time.then_some(LINE_PRIORITY);
-    let lines = SerialLines::start(&SerialSettings { plant, baud_rate, exact }).unwrap();
     let dir = tempfile::TempDir::new().unwrap();
+    let lines =
+        SerialLines::start(&SerialSettings { plant, baud_rate, ports: dir.path().join("ports"), exact }).unwrap();
     let settings = GatewaySettings::default();
     std::fs::write(dir.path().join("fieldbeat.toml"), format!("[gateway]\nid = {:?}\n", settings.id)).unwrap();
     std::fs::create_dir(dir.path().join("tags")).unwrap();

@@ -256,12 +256,13 @@ fn summary(report: &RunReport, executors: usize) {
         );
     }
     let samples = &report.samples;
-    let closes = samples.produced == samples.stored + samples.dropped;
+    let closes = samples.produced == samples.stored + samples.dropped + samples.suppressed;
     println!(
-        "\nsamples: {} produced = {} stored + {} dropped: {}",
+        "\nsamples: {} produced = {} stored + {} dropped + {} suppressed: {}",
         samples.produced,
         samples.stored,
         samples.dropped,
+        samples.suppressed,
         if closes { "the account closes" } else { "THE ACCOUNT DOES NOT CLOSE" }
     );
     for (name, output) in &report.outputs {

@@ -27,12 +27,6 @@ pub struct PlantArgs {
     /// First port; devices take one each. Any free ports when left out.
     #[arg(long, value_name = "PORT")]
     base_port: Option<u16>,
-    /// Serial lines besides: Modbus RTU on pseudo terminals, with four units each.
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=64))]
-    serial: u64,
-    /// Their speed; bytes take their time.
-    #[arg(long, value_name = "BAUD", default_value_t = 19_200, value_parser = clap::value_parser!(u32).range(1200..=3_000_000))]
-    serial_baud: u32,
     /// Do not start an MQTT broker.
     #[arg(long)]
     no_broker: bool,
@@ -56,8 +50,15 @@ pub struct PlantShape {
     /// Only float32 values, instead of the mixture of a real line.
     #[arg(long)]
     pub float32: bool,
-    /// Misbehave: DEVICE:KIND[=ARG][@FROM..TO], seconds from the start; DEVICE a number or *. Kinds: delay=MS,
-    /// silence, exceptions=CODE, garbage, wrong-transaction, half-frame, drop, refuse, trickle.
+    /// Serial lines besides: Modbus RTU on pseudo terminals, with four units each.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=64))]
+    pub serial: u64,
+    /// Their speed; bytes take their time.
+    #[arg(long, value_name = "BAUD", default_value_t = 19_200, value_parser = clap::value_parser!(u32).range(1200..=3_000_000))]
+    pub serial_baud: u32,
+    /// Misbehave: DEVICE:KIND[=ARG][@FROM..TO], seconds from the start; DEVICE a number, *, lineN or line*. Kinds:
+    /// delay=MS, silence, exceptions=CODE, garbage, wrong-unit, half-frame, trickle; on TCP wrong-transaction, drop,
+    /// refuse; on lines wrong-crc, noise, unplug.
     #[arg(long = "fault", value_name = "FAULT")]
     pub faults: Vec<String>,
 }
@@ -67,12 +68,8 @@ impl PlantShape {
     pub fn faults(&self) -> Result<Vec<ScheduledFault>, ExitCode> {
         let faults: Result<Vec<ScheduledFault>, _> = self.faults.iter().map(|text| text.parse()).collect();
         let faults = faults.map_err(|error| super::fail(super::EXIT_CONFIG, format!("error: {error}")))?;
-        let last = self.devices.max(1) - 1;
-        match faults.iter().filter_map(|fault| fault.device).find(|device| *device > last) {
-            Some(device) => {
-                let message = format!("error: there is no device {device} for a fault; allowed: 0 to {last}, or *");
-                Err(super::fail(super::EXIT_CONFIG, message))
-            }
+        match ScheduledFault::astray(&faults, self.devices.max(1), self.serial as usize) {
+            Some(why) => Err(super::fail(super::EXIT_CONFIG, format!("error: {why}"))),
             None => Ok(faults),
         }
     }
@@ -111,7 +108,7 @@ pub fn plant(args: &PlantArgs) -> ExitCode {
             args.config.display()
         );
         for port in lines.iter().flat_map(SerialLines::ports) {
-            println!("serial line: {} at {} baud", port.display(), args.serial_baud);
+            println!("serial line: {} at {} baud", port.display(), args.shape.serial_baud);
         }
         if let Some(broker) = &broker {
             println!(
@@ -135,7 +132,7 @@ fn start(args: &PlantArgs, faults: Vec<ScheduledFault>) -> io::Result<(Plant, Op
         profile: if shape.float32 { Profile::Float32 { tags_per_device } } else { Profile::Line { tags_per_device } },
         scan_rates: shape.rate.map_or(ScanRates::Mixed, |hz| ScanRates::Uniform(Nanos(1_000_000_000 / hz))),
         base_port: args.base_port,
-        faults,
+        faults: faults.clone(),
         // The gateway's executors take the last CPU: the plant keeps to the first.
         cpu: (cpus > 1).then_some(0),
         ..PlantConfig::default()
@@ -145,10 +142,10 @@ fn start(args: &PlantArgs, faults: Vec<ScheduledFault>) -> io::Result<(Plant, Op
         false => Some(Broker::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?),
     };
     write_config(&args.config, &plant, broker.as_ref())?;
-    let lines = match args.serial {
+    let lines = match shape.serial {
         0 => None,
-        lines => {
-            let lines = start_lines(lines as usize, args.serial_baud)?;
+        _ => {
+            let lines = start_lines(shape, faults, args.config.join("ports"))?;
             lines.write_tags(&args.config.join("tags"))?;
             Some(lines)
         }
@@ -157,15 +154,16 @@ fn start(args: &PlantArgs, faults: Vec<ScheduledFault>) -> io::Result<(Plant, Op
 }
 
 /// Four units a line, each with eight tags, once a second: what the slowest line can carry.
-fn start_lines(lines: usize, baud_rate: u32) -> io::Result<SerialLines> {
+fn start_lines(shape: &PlantShape, faults: Vec<ScheduledFault>, ports: PathBuf) -> io::Result<SerialLines> {
     let plant = PlantConfig {
-        devices: lines,
+        devices: shape.serial as usize,
         units_per_device: 4,
         profile: Profile::Line { tags_per_device: 32 },
         scan_rates: ScanRates::Uniform(Nanos::from_millis(1000)),
+        faults,
         ..PlantConfig::default()
     };
-    SerialLines::start(&SerialSettings { plant, baud_rate, exact: None })
+    SerialLines::start(&SerialSettings { plant, baud_rate: shape.serial_baud, ports, exact: None })
 }
 
 fn write_config(dir: &Path, plant: &Plant, broker: Option<&Broker>) -> io::Result<()> {

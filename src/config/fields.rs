@@ -1,6 +1,7 @@
 //! The keys of both files with their ranges and defaults. The reader and the JSON Schema both take them from here.
 
 use super::model::{FieldType, Parity, ReleaseMode, Rs485Switch, SerialFraming, WordOrder};
+use super::reporting::{Report, Suppress};
 use crate::limits;
 
 /// A whole number.
@@ -58,7 +59,18 @@ pub(super) mod keys {
         "answer_topic",
     ];
     pub const TAG_FILE: &[&str] = &["$schema", "groups", "links", "tags"];
-    pub const GROUP: &[&str] = &["name", "scan_rate_ms", "release", "description"];
+    pub const GROUP: &[&str] = &[
+        "name",
+        "scan_rate_ms",
+        "release",
+        "report",
+        "deadband",
+        "deadband_percent",
+        "max_silence_ms",
+        "suppress",
+        "keep_last",
+        "description",
+    ];
     pub const MODBUS_TCP_LINK: &[&str] = &[
         "name",
         "protocol",
@@ -132,6 +144,13 @@ pub(super) mod keys {
         "scale",
         "offset",
         "unit",
+        "range",
+        "report",
+        "deadband",
+        "deadband_percent",
+        "max_silence_ms",
+        "suppress",
+        "keep_last",
         "description",
         "write",
     ];
@@ -243,6 +262,17 @@ pub(super) const SCAN_RATE_MS: Real = Real {
 };
 pub(super) const RELEASE: &[(&str, ReleaseMode)] =
     &[("spread", ReleaseMode::Spread), ("together", ReleaseMode::Together)];
+/// Which samples are told.
+pub(super) const REPORT: &[(&str, Report)] = &[("every", Report::Every), ("change", Report::Change)];
+/// In the tag's engineering unit.
+pub(super) const DEADBAND: Real = Real { key: "deadband", min: 0.0, max: 1e300, default: 0.0, unit: "" };
+/// OPC 10000-8, section 6.2.
+pub(super) const DEADBAND_PERCENT: Real =
+    Real { key: "deadband_percent", min: 0.0, max: 100.0, default: 0.0, unit: " %" };
+/// A consumer must not wait longer than a day to learn that a value still is what it was.
+pub(super) const MAX_SILENCE_MS: Int = int("max_silence_ms", 10, 86_400_000, 60_000, " ms");
+/// Where samples are held back.
+pub(super) const SUPPRESS: &[(&str, Suppress)] = &[("ring", Suppress::Ring), ("journal", Suppress::Journal)];
 /// Which register bit a bool is, 0 the least significant.
 pub(super) const BIT: Int = int("bit", 0, 15, 0, "");
 pub(super) const ARRAY: Int = int("array", 1, limits::MODBUS_BITS_MAX as u64, 1, " elements");

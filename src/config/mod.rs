@@ -9,6 +9,7 @@
 //! | `beside` | files that links name: DBC, EDS |
 //! | `gateway`, `mqtt`, `control`, `host` | `fieldbeat.toml` |
 //! | `links`, `groups`, `tags` | the tag files: what all kinds of links share |
+//! | `reporting` | report by exception, in groups and tags |
 //! | `modbus`, `modbus_address`, `address`, `serial`, `overlap` | Modbus links and their tags |
 //! | `can`, `canopen`, `bus` | the other kinds of links and their tags |
 //! | `schema` | the tag files for editors |
@@ -35,6 +36,7 @@ mod node;
 mod overlap;
 mod paths;
 mod reader;
+mod reporting;
 mod scan;
 mod schema;
 mod serial;
@@ -50,6 +52,7 @@ pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use files::Fingerprint;
 pub use model::*;
 pub(crate) use names::{guess, quoted};
+pub use reporting::{Reporting, Suppress};
 pub use schema::schema;
 
 use crate::limits::{CONFIG_FILE_BYTES_MAX, CONFIG_VALUES_MAX};

@@ -34,23 +34,61 @@ struct TagFile {
     tags: Option<Vec<Tag>>,
 }
 
-/// Tags that are read together. Tags without a group fall into one for each scan rate.
-#[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
-#[expect(dead_code, reason = "read by the derive only")]
-struct Group {
-    /// Unique among all files; it becomes a topic level and a metric label.
-    #[schemars(length(min = 1, max = NAME_BYTES_MAX), regex(pattern = NAME_PATTERN))]
-    name: String,
-    /// Time between two scans in milliseconds: 1 is 1000 Hz, 1000 is 1 Hz.
-    #[schemars(range(min = fields::SCAN_RATE_MS.min, max = fields::SCAN_RATE_MS.max))]
-    scan_rate_ms: f64,
-    /// How the group's links start: each at a phase of its own, or all at one instant (a coherent snapshot).
-    #[schemars(extend("enum" = words(fields::RELEASE), "default" = "spread"))]
-    release: Option<String>,
-    /// For people.
-    #[schemars(length(max = fields::DESCRIPTION_BYTES_MAX))]
-    description: Option<String>,
+/// An object that may say which samples are told: what it has, and after it those keys.
+macro_rules! told {
+    ($(#[$about:meta])* $name:ident { $($own:tt)* }) => {
+        #[derive(JsonSchema)]
+        $(#[$about])*
+        #[expect(dead_code, reason = "read by the derive only")]
+        struct $name {
+            $($own)*
+            /// Which samples are told: each one, or those with another value or status than the last one that was
+            /// told. One of report, deadband and deadband_percent; a tag's own goes before its group's.
+            #[schemars(extend("enum" = words(fields::REPORT), "default" = "every"))]
+            report: Option<String>,
+            /// Report by exception: told is a value that is further than this from the last one that was told, in the
+            /// tag's unit. Another status is always told.
+            #[schemars(range(min = fields::DEADBAND.min))]
+            deadband: Option<f64>,
+            /// Report by exception: the deadband in percent of the tag's range.
+            #[schemars(range(min = fields::DEADBAND_PERCENT.min, max = fields::DEADBAND_PERCENT.max))]
+            deadband_percent: Option<f64>,
+            /// With report by exception: a sample is told at least this often, in milliseconds, whatever its value. At
+            /// least two scans.
+            #[schemars(
+                range(min = fields::MAX_SILENCE_MS.min, max = fields::MAX_SILENCE_MS.max),
+                extend("default" = fields::MAX_SILENCE_MS.default)
+            )]
+            max_silence_ms: Option<u32>,
+            /// Where samples are held back: before the executor's ring, which saves the most; or before the journal and
+            /// the outputs.
+            #[schemars(extend("enum" = words(fields::SUPPRESS), "default" = "ring"))]
+            suppress: Option<String>,
+            /// The last sample that was held back is told, with its own time, before one that is told for its value or
+            /// status: trends then show a jump as a jump. Single values only.
+            #[schemars(extend("default" = false))]
+            keep_last: Option<bool>,
+            /// For people.
+            #[schemars(length(max = fields::DESCRIPTION_BYTES_MAX))]
+            description: Option<String>,
+        }
+    };
+}
+
+told! {
+    /// Tags that are read together. Tags without a group fall into one for each scan rate.
+    #[schemars(deny_unknown_fields)]
+    Group {
+        /// Unique among all files; it becomes a topic level and a metric label.
+        #[schemars(length(min = 1, max = NAME_BYTES_MAX), regex(pattern = NAME_PATTERN))]
+        name: String,
+        /// Time between two scans in milliseconds: 1 is 1000 Hz, 1000 is 1 Hz.
+        #[schemars(range(min = fields::SCAN_RATE_MS.min, max = fields::SCAN_RATE_MS.max))]
+        scan_rate_ms: f64,
+        /// How the group's links start: each at a phase of its own, or all at one instant (a coherent snapshot).
+        #[schemars(extend("enum" = words(fields::RELEASE), "default" = "spread"))]
+        release: Option<String>,
+    }
 }
 
 /// A connection to a field device, or to several units behind a gateway or on a line.
@@ -262,53 +300,53 @@ enum RegisterNumber {
     Text(#[schemars(regex(pattern = "^[0-9]{1,6}$"))] String),
 }
 
-/// One value that is read.
-#[derive(JsonSchema)]
-#[schemars(deny_unknown_fields, extend("anyOf" = json!([{"required": ["scan_rate_ms"]}, {"required": ["group"]}])))]
-#[expect(dead_code, reason = "read by the derive only")]
-struct Tag {
-    /// Unique among all files.
-    #[schemars(length(min = 1, max = NAME_BYTES_MAX), regex(pattern = TAG_NAME_PATTERN))]
-    name: String,
-    /// Its link's protocol; may be left out.
-    #[schemars(extend("enum" = words(fields::PROTOCOLS)))]
-    protocol: Option<String>,
-    /// link:unit:function:register:count, such as plc1:1:3:40001:2. The count may be left out where the data type
-    /// fixes it.
-    #[schemars(regex(pattern = ADDRESS_PATTERN))]
-    address: String,
-    /// What the registers hold.
-    #[schemars(extend("enum" = words(fields::DATA_TYPE)))]
-    data_type: String,
-    /// For a bool in a register: which bit, 0 the least significant.
-    #[schemars(range(min = fields::BIT.min, max = fields::BIT.max))]
-    bit: Option<u8>,
-    /// Elements, for an array.
-    #[schemars(range(min = fields::ARRAY.min, max = fields::ARRAY.max))]
-    array: Option<u16>,
-    /// How the bytes lie on the wire, A being the most significant.
-    #[schemars(extend("enum" = words(fields::BYTE_ORDER), "default" = "ABCD"))]
-    byte_order: Option<String>,
-    /// Time between two scans in milliseconds: 1 is 1000 Hz, 1000 is 1 Hz. With a group: the group's, or left out.
-    #[schemars(range(min = fields::SCAN_RATE_MS.min, max = fields::SCAN_RATE_MS.max))]
-    scan_rate_ms: Option<f64>,
-    /// Name of a group.
-    #[schemars(length(min = 1, max = NAME_BYTES_MAX), regex(pattern = NAME_PATTERN))]
-    group: Option<String>,
-    /// The value is raw × scale + offset.
-    #[schemars(extend("default" = 1, "not" = json!({"const": 0})))]
-    scale: Option<f64>,
-    /// The value is raw × scale + offset.
-    #[schemars(extend("default" = 0))]
-    offset: Option<f64>,
-    /// Engineering unit, such as °C.
-    #[schemars(length(max = fields::UNIT_TEXT_BYTES_MAX))]
-    unit: Option<String>,
-    /// For people.
-    #[schemars(length(max = fields::DESCRIPTION_BYTES_MAX))]
-    description: Option<String>,
-    /// That it may be written, and within which limits. Without it, the tag is only read.
-    write: Option<Write>,
+told! {
+    /// One value that is read.
+    #[schemars(deny_unknown_fields, extend("anyOf" = json!([{"required": ["scan_rate_ms"]}, {"required": ["group"]}])))]
+    Tag {
+        /// Unique among all files.
+        #[schemars(length(min = 1, max = NAME_BYTES_MAX), regex(pattern = TAG_NAME_PATTERN))]
+        name: String,
+        /// Its link's protocol; may be left out.
+        #[schemars(extend("enum" = words(fields::PROTOCOLS)))]
+        protocol: Option<String>,
+        /// link:unit:function:register:count, such as plc1:1:3:40001:2. The count may be left out where the data type
+        /// fixes it.
+        #[schemars(regex(pattern = ADDRESS_PATTERN))]
+        address: String,
+        /// What the registers hold.
+        #[schemars(extend("enum" = words(fields::DATA_TYPE)))]
+        data_type: String,
+        /// For a bool in a register: which bit, 0 the least significant.
+        #[schemars(range(min = fields::BIT.min, max = fields::BIT.max))]
+        bit: Option<u8>,
+        /// Elements, for an array.
+        #[schemars(range(min = fields::ARRAY.min, max = fields::ARRAY.max))]
+        array: Option<u16>,
+        /// How the bytes lie on the wire, A being the most significant.
+        #[schemars(extend("enum" = words(fields::BYTE_ORDER), "default" = "ABCD"))]
+        byte_order: Option<String>,
+        /// Time between two scans in milliseconds: 1 is 1000 Hz, 1000 is 1 Hz. With a group: the group's, or left out.
+        #[schemars(range(min = fields::SCAN_RATE_MS.min, max = fields::SCAN_RATE_MS.max))]
+        scan_rate_ms: Option<f64>,
+        /// Name of a group.
+        #[schemars(length(min = 1, max = NAME_BYTES_MAX), regex(pattern = NAME_PATTERN))]
+        group: Option<String>,
+        /// The value is raw × scale + offset.
+        #[schemars(extend("default" = 1, "not" = json!({"const": 0})))]
+        scale: Option<f64>,
+        /// The value is raw × scale + offset.
+        #[schemars(extend("default" = 0))]
+        offset: Option<f64>,
+        /// Engineering unit, such as °C.
+        #[schemars(length(max = fields::UNIT_TEXT_BYTES_MAX))]
+        unit: Option<String>,
+        /// The lowest and the highest value that are usual, in the tag's unit.
+        #[schemars(length(equal = 2))]
+        range: Option<Vec<f64>>,
+        /// That it may be written, and within which limits. Without it, the tag is only read.
+        write: Option<Write>,
+    }
 }
 
 /// Whether a tag may be written, or its limits.

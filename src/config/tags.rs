@@ -9,6 +9,7 @@ use super::model::{LinkProtocol, TagAddress, TagConfig};
 use super::names::{Letters, guess, quoted};
 use super::node::Node;
 use super::reader::{Cx, Obj, Text, subject};
+use super::reporting::{self, Said};
 use super::text::{File, Span};
 use super::{bus, can, canopen, modbus_address, write};
 use crate::limits::TAGS_MAX;
@@ -59,9 +60,14 @@ impl<'c> Tags<'c> {
         let description = tag.words("description", fields::DESCRIPTION_BYTES_MAX);
         let place = located.as_ref().map(|(_, address)| write::Place { address, scale, offset });
         let write = write::read(&tag, place);
+        let said = Said::read(&tag);
         if let (Some(name), Some((link, address)), Some(group)) = (name, located, group) {
             let source = cx.source(tag.span);
-            self.list.push(TagConfig { name, source, link, group, address, scale, offset, unit, description, write });
+            let reporting = None;
+            let config =
+                TagConfig { name, source, link, group, address, scale, offset, unit, description, write, reporting };
+            let reporting = reporting::of_tag(&tag, said, &config, known.groups);
+            self.list.push(TagConfig { reporting, ..config });
         }
     }
 }

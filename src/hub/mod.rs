@@ -2,7 +2,9 @@
 
 mod batch;
 mod drain;
+mod filter;
 pub mod stats;
 
 pub use batch::{Batch, BatchSample};
-pub use drain::{Hub, NextRing, RingStats, clock_pair, spawn};
+pub use drain::{Hub, NextRing, RingEnd, RingStats, clock_pair, spawn};
+pub use filter::Filter;

@@ -98,6 +98,8 @@ fn tag_plan(tag: &TagConfig, ids: &Allotted) -> TagPlan {
         ty: tag.value_type(),
         unit: tag.unit.as_str().into(),
         description: tag.description.as_str().into(),
+        reporting: tag.reporting,
+        write: tag.write.clone(),
     }
 }
 

@@ -7,7 +7,7 @@ pub use super::bus::BusPlan;
 pub use super::can::CanPlan;
 pub use super::canopen::CanOpenPlan;
 pub use super::modbus::{Decode, ModbusPlan, ModbusRequest};
-use crate::config::ReleaseMode;
+use crate::config::{ReleaseMode, Reporting, WriteConfig};
 use crate::tag::{ById, ExecutorId, GroupId, Id, LinkId, Nanos, Sample, TagId, ValueType};
 
 /// A gateway's whole work.
@@ -30,6 +30,10 @@ pub struct TagPlan {
     pub ty: ValueType,
     pub unit: Arc<str>,
     pub description: Arc<str>,
+    /// Which samples are told; `None`: every one.
+    pub reporting: Option<Reporting>,
+    /// Within which limits it may be written; `None`: it is only read.
+    pub write: Option<WriteConfig>,
 }
 
 /// A group keeps its id as long as its name stays.

@@ -151,12 +151,18 @@ impl Connection {
                 frame[1] ^= 0x55;
                 length
             }
+            Some(Fault::WrongUnit) => {
+                let length = honest(frame);
+                frame[HEADER_BYTES] ^= 0x55;
+                length
+            }
             Some(Fault::HalfFrame) => honest(frame).map(|length| length / 2),
             Some(Fault::Delay(ms)) => {
                 delay += Nanos::from_millis(ms.into());
                 honest(frame)
             }
-            Some(Fault::Trickle(_)) | None => honest(frame),
+            // Those of serial lines do not happen here.
+            Some(Fault::Trickle(_) | Fault::WrongCrc | Fault::Noise | Fault::Unplug) | None => honest(frame),
         };
         self.served += 1;
         if let Some(length) = length {

@@ -19,6 +19,10 @@ pub enum Fault {
     Garbage,
     /// Replies carry another transaction id.
     WrongTransaction,
+    /// Replies carry another unit.
+    WrongUnit,
+    /// Replies fail their check.
+    WrongCrc,
     /// Replies end in their middle.
     HalfFrame,
     /// A request is answered by closing the connection.
@@ -27,11 +31,47 @@ pub enum Fault {
     Refuse,
     /// Replies come a byte at a time, this many milliseconds apart.
     Trickle(u32),
+    /// Bytes that belong to nothing come between the frames.
+    Noise,
+    /// The port is pulled out.
+    Unplug,
 }
 
 /// What may be written, for messages.
-const ALLOWED: &str = "delay=MS, silence, exceptions[=CODE], garbage, wrong-transaction, half-frame, drop, refuse, \
-                       trickle[=MS]";
+const ALLOWED: &str = "delay=MS, silence, exceptions[=CODE], garbage, wrong-unit, half-frame, trickle[=MS], for \
+                       devices wrong-transaction, drop, refuse, for lines wrong-crc, noise, unplug";
+
+/// Whom a fault is for: all of a kind, or one by its number from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Faulty {
+    /// Modbus TCP servers: a number, or `*`.
+    Device(Option<usize>),
+    /// Serial lines: `line` and a number, or `line*`.
+    Line(Option<usize>),
+}
+
+impl Faulty {
+    fn from_text(text: &str) -> Option<Faulty> {
+        let (kind, number): (fn(Option<usize>) -> Faulty, &str) = match text.strip_prefix("line") {
+            Some(number) => (Faulty::Line, number),
+            None => (Faulty::Device, text),
+        };
+        Some(kind(if number == "*" { None } else { Some(number.parse().ok()?) }))
+    }
+}
+
+impl fmt::Display for Faulty {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, number) = match self {
+            Faulty::Device(number) => ("", number),
+            Faulty::Line(number) => ("line", number),
+        };
+        match number {
+            Some(number) => write!(f, "{kind}{number}"),
+            None => write!(f, "{kind}*"),
+        }
+    }
+}
 
 impl Fault {
     /// Slave device failure.
@@ -66,10 +106,23 @@ impl Fault {
             "silence" => plain(Fault::Silence),
             "garbage" => plain(Fault::Garbage),
             "wrong-transaction" => plain(Fault::WrongTransaction),
+            "wrong-unit" => plain(Fault::WrongUnit),
+            "wrong-crc" => plain(Fault::WrongCrc),
+            "noise" => plain(Fault::Noise),
+            "unplug" => plain(Fault::Unplug),
             "half-frame" => plain(Fault::HalfFrame),
             "drop" => plain(Fault::DropConnection),
             "refuse" => plain(Fault::Refuse),
             _ => Err(FaultError::Kind { text: text.into(), found: kind.into() }),
+        }
+    }
+
+    /// Whether this can happen there.
+    fn fits(self, on: Faulty) -> bool {
+        match self {
+            Fault::WrongTransaction | Fault::DropConnection | Fault::Refuse => matches!(on, Faulty::Device(_)),
+            Fault::WrongCrc | Fault::Noise | Fault::Unplug => matches!(on, Faulty::Line(_)),
+            _ => true,
         }
     }
 
@@ -84,6 +137,10 @@ impl Fault {
             Fault::DropConnection => (7, 0),
             Fault::Refuse => (8, 0),
             Fault::Trickle(ms) => (9, ms),
+            Fault::WrongUnit => (10, 0),
+            Fault::WrongCrc => (11, 0),
+            Fault::Noise => (12, 0),
+            Fault::Unplug => (13, 0),
         };
         (kind << 32) | u64::from(argument)
     }
@@ -100,6 +157,10 @@ impl Fault {
             7 => Fault::DropConnection,
             8 => Fault::Refuse,
             9 => Fault::Trickle(argument),
+            10 => Fault::WrongUnit,
+            11 => Fault::WrongCrc,
+            12 => Fault::Noise,
+            13 => Fault::Unplug,
             _ => return None,
         })
     }
@@ -117,17 +178,20 @@ impl fmt::Display for Fault {
             Fault::DropConnection => f.write_str("drop"),
             Fault::Refuse => f.write_str("refuse"),
             Fault::Trickle(ms) => write!(f, "trickle={ms}"),
+            Fault::WrongUnit => f.write_str("wrong-unit"),
+            Fault::WrongCrc => f.write_str("wrong-crc"),
+            Fault::Noise => f.write_str("noise"),
+            Fault::Unplug => f.write_str("unplug"),
         }
     }
 }
 
-/// A fault for one device or all, for a while. Written `DEVICE:KIND[=ARG][@FROM..TO]`: the device a number
-/// from 0 or `*`, the times seconds from the plant's start, either of them left out for "from the start" and
+/// A fault for one device or line or all, for a while. Written `DEVICE:KIND[=ARG][@FROM..TO]`: the device as
+/// [`Faulty`] has it, the times seconds from the plant's start, either of them left out for "from the start" and
 /// "for ever". Of several that hold at one moment, the last in the list counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScheduledFault {
-    /// `None`: every device.
-    pub device: Option<usize>,
+    pub on: Faulty,
     pub fault: Fault,
     /// From the plant's start, included.
     pub from: Nanos,
@@ -136,8 +200,34 @@ pub struct ScheduledFault {
 }
 
 impl ScheduledFault {
-    pub(super) fn holds(&self, device: usize, elapsed: Nanos) -> bool {
-        self.device.is_none_or(|d| d == device) && (self.from..self.until).contains(&elapsed)
+    /// For one by its number.
+    fn holds(&self, on: Faulty, elapsed: Nanos) -> bool {
+        let all = match on {
+            Faulty::Device(_) => Faulty::Device(None),
+            Faulty::Line(_) => Faulty::Line(None),
+        };
+        (self.on == on || self.on == all) && (self.from..self.until).contains(&elapsed)
+    }
+
+    /// What holds for one of them now.
+    pub(super) fn now(faults: &[ScheduledFault], on: Faulty, elapsed: Nanos) -> Option<Fault> {
+        faults.iter().rev().find(|fault| fault.holds(on, elapsed)).map(|fault| fault.fault)
+    }
+
+    /// The first that is for a device or line that a plant does not have.
+    pub(crate) fn astray(faults: &[ScheduledFault], devices: usize, lines: usize) -> Option<String> {
+        faults.iter().find_map(|fault| {
+            let (number, count, what, before) = match fault.on {
+                Faulty::Device(number) => (number?, devices, "device", ""),
+                Faulty::Line(number) => (number?, lines, "line", "line"),
+            };
+            (number >= count).then(|| match count.checked_sub(1) {
+                Some(last) => format!(
+                    "there is no {what} {number} for a fault; allowed: {before}0 to {before}{last}, or {before}*"
+                ),
+                None => format!("there is no {what} {number} for a fault: the plant has no {what}s"),
+            })
+        })
     }
 }
 
@@ -146,10 +236,14 @@ impl ScheduledFault {
 pub enum FaultError {
     #[error("fault {text:?}: write DEVICE:KIND[=ARG][@FROM..TO], for example 3:silence@5..10 or *:delay=50")]
     Form { text: String },
-    #[error("fault {text:?}: {found:?} is no device: give its number from 0, or * for all")]
+    #[error(
+        "fault {text:?}: {found:?} is no device: give its number from 0, or * for all; line0 or line* for serial lines"
+    )]
     Device { text: String, found: String },
     #[error("fault {text:?}: {found:?} is not known; allowed are {ALLOWED}")]
     Kind { text: String, found: String },
+    #[error("fault {text:?}: {found} does not happen there; known are {ALLOWED}")]
+    Place { text: String, found: Fault },
     #[error("fault {text:?}: {kind} was given {found}; allowed is {allowed}")]
     Argument { text: String, kind: String, found: String, allowed: &'static str },
     #[error(
@@ -173,16 +267,17 @@ impl FromStr for ScheduledFault {
             Some((kind, argument)) => (kind, Some(argument)),
             None => (what, None),
         };
-        let device = match device {
-            "*" => None,
-            number => Some(number.parse().map_err(|_| FaultError::Device { text: text.into(), found: number.into() })?),
-        };
+        let on =
+            Faulty::from_text(device).ok_or_else(|| FaultError::Device { text: text.into(), found: device.into() })?;
         let fault = Fault::from_words(kind, argument, text)?;
+        if !fault.fits(on) {
+            return Err(FaultError::Place { text: text.into(), found: fault });
+        }
         let (from, until) = match span {
             None => (Nanos::ZERO, Nanos::NEVER),
             Some(span) => parse_span(span).ok_or_else(|| FaultError::Span { text: text.into(), found: span.into() })?,
         };
-        Ok(ScheduledFault { device, fault, from, until })
+        Ok(ScheduledFault { on, fault, from, until })
     }
 }
 
@@ -201,10 +296,7 @@ fn parse_span(span: &str) -> Option<(Nanos, Nanos)> {
 
 impl fmt::Display for ScheduledFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.device {
-            Some(device) => write!(f, "{device}:{}", self.fault)?,
-            None => write!(f, "*:{}", self.fault)?,
-        }
+        write!(f, "{}:{}", self.on, self.fault)?;
         if (self.from, self.until) != (Nanos::ZERO, Nanos::NEVER) {
             write!(f, "@{}..", self.from.as_secs_f64())?;
             if self.until != Nanos::NEVER {
@@ -249,6 +341,11 @@ mod tests {
             "1:drop",
             "9:refuse@1..2.5",
             "4:trickle=1000",
+            "2:wrong-unit",
+            "line0:silence@5..10",
+            "line*:wrong-crc",
+            "line3:noise@1..",
+            "line1:unplug@4..6",
         ] {
             assert_eq!(parse(text).unwrap().to_string(), text);
         }
@@ -264,6 +361,10 @@ mod tests {
             ("x:silence", "no device"),
             ("-1:silence", "no device"),
             ("1:explode", "half-frame"),
+            ("line:silence", "no device"),
+            ("line-1:silence", "no device"),
+            ("line0:refuse", "refuse does not happen there"),
+            ("0:unplug", "unplug does not happen there"),
             ("1:delay", "milliseconds"),
             ("1:delay=0", "milliseconds"),
             ("1:exceptions=256", "1 to 255"),
@@ -283,7 +384,7 @@ mod tests {
     fn a_fault_set_by_hand_is_read_back() {
         let manual = ManualFault::default();
         assert_eq!(manual.get(), None);
-        for fault in [Fault::Delay(7), Fault::Exceptions(2), Fault::Refuse, Fault::Trickle(5), Fault::Silence] {
+        for fault in [Fault::Delay(7), Fault::Exceptions(2), Fault::Refuse, Fault::Trickle(5), Fault::Noise] {
             manual.set(Some(fault));
             assert_eq!(manual.get(), Some(fault));
         }
@@ -294,9 +395,23 @@ mod tests {
     #[test]
     fn a_schedule_holds_from_its_start_until_before_its_end() {
         let fault = parse("3:silence@5..10").unwrap();
-        assert!(!fault.holds(3, Nanos::from_millis(4999)));
-        assert!(fault.holds(3, Nanos::from_millis(5000)));
-        assert!(!fault.holds(2, Nanos::from_millis(5000)));
-        assert!(!fault.holds(3, Nanos::from_millis(10_000)));
+        let now = |on, ms| ScheduledFault::now(&[fault], on, Nanos::from_millis(ms));
+        assert_eq!(now(Faulty::Device(Some(3)), 4999), None);
+        assert_eq!(now(Faulty::Device(Some(3)), 5000), Some(Fault::Silence));
+        assert_eq!(now(Faulty::Device(Some(2)), 5000), None);
+        assert_eq!(now(Faulty::Line(Some(3)), 5000), None);
+        assert_eq!(now(Faulty::Device(Some(3)), 10_000), None);
+    }
+
+    #[test]
+    fn of_several_faults_the_last_counts_and_all_of_a_kind_are_meant_by_a_star() {
+        let faults = ["line*:noise", "*:silence", "line1:unplug@2..3"].map(|text| parse(text).unwrap());
+        let now = |on, ms| ScheduledFault::now(&faults, on, Nanos::from_millis(ms));
+        assert_eq!(now(Faulty::Line(Some(1)), 2500), Some(Fault::Unplug));
+        assert_eq!(now(Faulty::Line(Some(1)), 3500), Some(Fault::Noise));
+        assert_eq!(now(Faulty::Device(Some(1)), 2500), Some(Fault::Silence));
+        assert_eq!(ScheduledFault::astray(&faults, 1, 2), None);
+        assert!(ScheduledFault::astray(&faults, 1, 1).unwrap().contains("allowed: line0 to line0, or line*"));
+        assert!(ScheduledFault::astray(&faults, 1, 0).unwrap().contains("the plant has no lines"));
     }
 }

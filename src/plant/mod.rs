@@ -26,7 +26,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use crate::config::Table;
 use crate::tag::{Nanos, UnitId, Value};
 
-pub use fault::{Fault, FaultError, ScheduledFault};
+pub use fault::{Fault, FaultError, Faulty, ScheduledFault};
 pub use files::GatewaySettings;
 pub use layout::{PlantTag, Profile, ScanRates};
 pub use protocol::UnknownUnit;
@@ -128,11 +128,9 @@ impl Plant {
     /// cannot be pinned or started.
     pub fn start(config: PlantConfig) -> io::Result<Plant> {
         let tags = layout::tags(&config).map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why))?;
-        for fault in &config.faults {
-            if let Some(device) = fault.device.filter(|d| *d >= config.devices) {
-                let why = format!("fault for device {device}: the plant has devices 0 to {}", config.devices - 1);
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
-            }
+        // Those of lines are for others.
+        if let Some(why) = ScheduledFault::astray(&config.faults, config.devices, usize::MAX) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
         let memories = Arc::new(device::memories(&config, &tags));
         let shared = Arc::new(Shared {

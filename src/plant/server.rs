@@ -15,7 +15,7 @@ use crate::tag::{NANOS_PER_SEC, Nanos};
 
 use super::connection::{Closed, Connection, Device};
 use super::device::DeviceMemory;
-use super::fault::{Fault, ScheduledFault};
+use super::fault::{Fault, Faulty, ScheduledFault};
 use super::protocol::UnknownUnit;
 use super::{PlantConfig, Shared};
 
@@ -260,7 +260,7 @@ impl Server {
         let now = super::now();
         let elapsed = now.since(self.start);
         for device in 0..self.devices.len() {
-            let scheduled = self.faults.iter().rev().find(|f| f.holds(device, elapsed)).map(|f| f.fault);
+            let scheduled = ScheduledFault::now(&self.faults, Faulty::Device(Some(device)), elapsed);
             let fault = self.shared.manual[device].get().or(scheduled);
             let before = std::mem::replace(&mut self.devices[device].fault, fault);
             if before == fault {

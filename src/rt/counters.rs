@@ -1,4 +1,4 @@
-//! Exact counts, written by the executor that owns the thing counted, read by anyone.
+//! Exact counts, each written by one thread, nearly always the executor that owns the thing counted; read by anyone.
 //!
 //! All orderings are relaxed: each count is a total of its own, and no other memory is read through it.
 
@@ -159,6 +159,10 @@ pub struct GroupCounters {
     pub produced: Count,
     /// Of these, dropped because the ring was full.
     pub dropped: Count,
+    /// Of these, held back before the ring, by the rules of report by exception.
+    pub suppressed_at_ring: Count,
+    /// Of these, held back before the journal; written by the hub.
+    pub suppressed_at_journal: Count,
 }
 
 /// Of one executor.
@@ -166,9 +170,12 @@ pub struct GroupCounters {
 pub struct ExecutorCounters {
     /// Times round the loop: the sign of life.
     pub loops: Count,
-    /// Samples made, and of these dropped because the ring was full; of all groups, also those that have left.
+    /// Samples made, and of these dropped because the ring was full, held back before the ring, and, by the hub, before
+    /// the journal; of all groups, also those that have left.
     pub produced: Count,
     pub dropped: Count,
+    pub suppressed_at_ring: Count,
+    pub suppressed_at_journal: Count,
     /// Reports dropped because the statistics ring was full.
     pub reports_dropped: Count,
     /// Nanoseconds of CPU that the thread has used; written when it ends.
@@ -217,8 +224,10 @@ impl Counters {
         }
         for id in plan.groups.ids().filter(|id| !old.groups.contains(*id)) {
             for groups in &self.groups {
-                let GroupCounters { produced, dropped } = &*groups[id.index()];
-                [produced, dropped].into_iter().for_each(Count::reset);
+                let GroupCounters { produced, dropped, suppressed_at_ring, suppressed_at_journal } =
+                    &*groups[id.index()];
+                let counts = [produced, dropped, suppressed_at_ring, suppressed_at_journal];
+                counts.into_iter().for_each(Count::reset);
             }
         }
     }
@@ -240,6 +249,11 @@ impl Counters {
     /// Samples made so far, of all executors.
     pub fn produced(&self) -> u64 {
         self.executors.iter().map(|e| e.produced.get()).sum()
+    }
+
+    /// Samples held back so far, of all executors, wherever.
+    pub fn suppressed(&self) -> u64 {
+        self.executors.iter().map(|e| e.suppressed_at_ring.get() + e.suppressed_at_journal.get()).sum()
     }
 
     /// Samples dropped at the rings so far, of all executors.

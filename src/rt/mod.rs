@@ -3,6 +3,7 @@
 mod adoption;
 pub mod calibrate;
 mod counters;
+mod exceptions;
 mod executor;
 mod image;
 mod link;
@@ -17,6 +18,7 @@ pub mod write;
 
 pub use adoption::{Adoption, LinkChange};
 pub use counters::{Count, Counters, ExecutorCounters, GroupCounters, LinkCounters, LinkState, ScanCounters};
+pub use exceptions::{Exceptions, Verdict};
 pub use executor::{Clock, Connected, Executor, Wiring};
 pub use image::{Image, Reading};
 pub use link::{CloseReason, Closed, Floor, Link, ScanRelease};

@@ -12,7 +12,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::hub::stats::{BUCKET_BOUNDS, Distribution};
 use crate::plan::ScanPlan;
-use crate::rt::{LinkCounters, LinkState, ScanCounters};
+use crate::rt::{GroupCounters, LinkCounters, LinkState, ScanCounters};
 
 use super::{JournalView, Observed, OutputState, OutputView, ProcessUsage};
 
@@ -276,16 +276,22 @@ impl Reader {
         for (name, executor) in names.iter().zip(&counters.executors) {
             dropped.counter([("executor", name)], executor.reports_dropped.get())?;
         }
-        for (metric, help, produced) in [
-            ("fieldbeat_samples_produced", "Samples that an executor made", true),
-            ("fieldbeat_samples_dropped", "Samples that an executor made and its full ring did not take", false),
-        ] {
+        type Row = (&'static str, &'static str, fn(&GroupCounters) -> u64);
+        let rows: [Row; 3] = [
+            ("fieldbeat_samples_produced", "Samples that an executor made", |c| c.produced.get()),
+            ("fieldbeat_samples_dropped", "Samples that an executor made and its full ring did not take", |c| {
+                c.dropped.get()
+            }),
+            ("fieldbeat_samples_suppressed", "Samples held back by the rules of report by exception", |c| {
+                c.suppressed_at_ring.get() + c.suppressed_at_journal.get()
+            }),
+        ];
+        for (metric, help, value) in rows {
             let mut family = family(e, COUNTER, metric, None, help)?;
             for (name, groups) in names.iter().zip(&counters.groups) {
                 for (id, group) in plan.groups.iter() {
-                    let counts = &groups[id.index()];
-                    let value = if produced { counts.produced.get() } else { counts.dropped.get() };
-                    family.counter([("executor", name), ("group", &*group.name)], value)?;
+                    let labels = [("executor", name.as_str()), ("group", &*group.name)];
+                    family.counter(labels, value(&groups[id.index()]))?;
                 }
             }
         }

@@ -77,8 +77,10 @@ pub struct SamplesReport {
     pub produced: u64,
     /// Durable in the journal.
     pub stored: u64,
-    /// At the rings or by the journal. After a clean stop, produced = stored + dropped.
+    /// At the rings or by the journal. After a clean stop, produced = stored + dropped + suppressed.
     pub dropped: u64,
+    /// Held back, at the rings or before the journal, by the rules of report by exception.
+    pub suppressed: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -183,6 +185,7 @@ impl RunReport {
                 produced: counters.produced(),
                 stored: journal.stored,
                 dropped: counters.dropped() + journal.dropped,
+                suppressed: counters.suppressed(),
             },
             outputs: outputs.collect(),
             process: ProcessReport {

@@ -59,7 +59,7 @@ impl Floor {
                 new.links.get(*link).or_else(|| old.links.get(*link)).is_some_and(|link| link.executor == id)
             };
             let own: Vec<(LinkId, Change)> = changes.iter().filter(|(link, _)| of_executor(link)).copied().collect();
-            if own.is_empty() && executor.releases == old.executors[at].releases {
+            if plan::executor_stays(id, &own, old, new) {
                 continue;
             }
             let links = own.into_iter().map(|(link, change)| link_change(link, change, target, old, new)).collect();

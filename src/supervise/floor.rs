@@ -17,11 +17,11 @@ use crate::config::Guard;
 use crate::limits;
 use crate::link::FieldLink;
 use crate::link::connector::{Connector, ExecutorPort, LinkNotes};
-use crate::plan::{ExecutorPlan, Plan};
+use crate::plan::{ExecutorPlan, Plan, Suppress};
 use crate::rt::thread::{self as rt_thread, Missing};
 use crate::rt::{
-    Clock, Closed, Connected, Counters, Executor, Image, LinuxWorld, Report, Sink, Wiring, WriteAnswer, WriteOrder,
-    monotonic_now, thread_cpu_time,
+    Clock, Closed, Connected, Counters, Exceptions, Executor, Image, LinuxWorld, Report, Sink, Wiring, WriteAnswer,
+    WriteOrder, monotonic_now, thread_cpu_time,
 };
 use crate::tag::{ExecutorId, Nanos, Sample};
 
@@ -192,7 +192,8 @@ impl Floor {
         self.reports.push(report_ring);
         self.ends.push(ends);
         let long_bytes_max = plan.tags.values().map(|tag| tag.ty.long_bytes_max()).max().unwrap_or(0);
-        let sink = Sink::new(samples, self.image.clone(), self.counters.clone(), id, long_bytes_max);
+        let sink = Sink::new(samples, self.image.clone(), self.counters.clone(), id, long_bytes_max)
+            .with_exceptions(Exceptions::new(id, Suppress::Ring, plan));
         let wiring = Wiring {
             sink,
             reports,

@@ -17,6 +17,7 @@ pub use canopen::*;
 pub use modbus::*;
 pub use write::*;
 
+use super::reporting::Reporting;
 use crate::tag::{Nanos, ScalarType, ValueType};
 
 /// A whole gateway. Every index in it is in range.
@@ -271,6 +272,8 @@ pub struct TagConfig {
     pub description: String,
     /// `None`: it is only read.
     pub write: Option<WriteConfig>,
+    /// Which samples are told; `None`: every one.
+    pub reporting: Option<Reporting>,
 }
 
 impl TagConfig {

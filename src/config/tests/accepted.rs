@@ -37,6 +37,7 @@ fn a_tag_is_read_with_everything_it_says() {
         unit: "°C".into(),
         description: "Füllstand".into(),
         write: None,
+        reporting: None,
     };
     assert_eq!(config.tags, [expected]);
     assert_eq!((config.groups[0].name.as_str(), config.groups[0].period), ("2.5ms", Nanos(2_500_000)));

@@ -4,6 +4,7 @@ mod accepted;
 mod directories;
 mod gateway_faults;
 mod random;
+mod reporting;
 mod schema;
 mod tag_faults;
 mod writes;

@@ -145,7 +145,7 @@ fn modbus_demand(plan: &Plan, modbus: &ModbusPlan, scans: &[ScanId], costs: &Cos
         let requests = &modbus.requests[scan.requests.start as usize..scan.requests.end as usize];
         for request in requests {
             let handling = costs.of_request(request.decodes.len());
-            work += handling;
+            work += handling + early_work(modbus, request, costs);
             demand.handling = demand.handling.max(handling);
             demand.samples_per_s += request.decodes.len() as f64 * rate;
             demand.wire_bytes_per_s += super::wire_bytes(modbus, request) as f64 * rate;
@@ -167,6 +167,13 @@ fn modbus_demand(plan: &Plan, modbus: &ModbusPlan, scans: &[ScanId], costs: &Cos
         });
     }
     demand
+}
+
+/// What an executor does while a reply comes in piece by piece: each wakes it to a wait and a receive, two of a
+/// request's three calls.
+fn early_work(modbus: &ModbusPlan, request: &ModbusRequest, costs: &Costs) -> Nanos {
+    let wake_ups = SerialLine::of(&modbus.config).map_or(0, |line| line.early_wake_ups(request.table, request.count));
+    Nanos(costs.request.0 * 2 / 3 * u64::from(wake_ups))
 }
 
 /// What a request takes of the link's time.

@@ -229,11 +229,11 @@ fn executor_load(
     let requests_per_s: f64 = links().map(LinkDemand::requests_per_s).sum();
     let samples_per_s = links().map(|link| link.samples_per_s).sum();
     let releases_per_s: f64 = executor.releases.iter().map(|r| 1.0 / r.period.as_secs_f64()).sum();
-    let load = requests_per_s * costs.request.as_secs_f64()
-        + releases_per_s * costs.release.as_secs_f64()
-        + samples_per_s * costs.sample.as_secs_f64();
+    let scans = || links().flat_map(|link| &link.scans);
+    let load = scans().map(|scan| scan.work.as_secs_f64() / scan.period.as_secs_f64()).sum::<f64>()
+        + releases_per_s * costs.release.as_secs_f64();
     let mut work = vec![Nanos::ZERO; plan.scans.end()];
-    links().flat_map(|link| &link.scans).for_each(|scan| work[scan.id.index()] = scan.work);
+    scans().for_each(|scan| work[scan.id.index()] = scan.work);
     let cost = |release: &ReleasePlan| release.scans.iter().fold(costs.release, |sum, scan| sum + work[scan.index()]);
     ExecutorLoad { requests_per_s, samples_per_s, load, slot: slots::of_executor(executor, cost) }
 }

@@ -38,6 +38,8 @@ const RTU_READ_REPLY_BYTES: u32 = 5;
 /// Bytes of an RTU frame that ASCII does not send as they are: the CRC gives way to an LRC of one byte.
 const CRC_BYTES: u32 = 2;
 const LRC_BYTES: u32 = 1;
+/// Drivers hand received bytes over in pieces: a 16550A interrupts at 8 by default, and none sooner.
+const UART_BYTES: u32 = 8;
 /// The colon before and CR LF behind a frame in ASCII.
 const ASCII_MARKS: u32 = 3;
 
@@ -103,6 +105,11 @@ impl SerialLine {
     pub fn reply_characters(&self, table: Table, count: u16) -> u32 {
         let value_bytes = if table.is_bits() { u32::from(count).div_ceil(8) } else { u32::from(count) * 2 };
         self.frame_characters(RTU_READ_REPLY_BYTES + value_bytes)
+    }
+
+    /// How often an executor is woken by a reply before it is whole.
+    pub fn early_wake_ups(&self, table: Table, count: u16) -> u32 {
+        self.reply_characters(table, count).div_ceil(UART_BYTES) - 1
     }
 
     /// From the first bit of a read request to the last of its reply. The device may begin when it has seen the

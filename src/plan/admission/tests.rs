@@ -245,3 +245,16 @@ fn a_line_is_given_what_its_bits_allow_and_not_one_request_more() {
         assert!(error.contains(&format!("at most {possible} Hz is possible")), "{baud_rate} baud: {error}");
     }
 }
+
+#[test]
+fn every_piece_of_a_reply_on_a_line_costs_its_executor_a_wake_up() {
+    let of = |costs: &Costs| {
+        let text = r#"{"links":[{"name":"l","protocol":"modbus_rtu","port":"/dev/ttyS0","baudrate":115200,"parity":"E","addressing":"raw"}],
+            "tags":[{"name":"t","address":"l:1:3:0:120","data_type":"uint16","array":120,"scan_rate_ms":100}]}"#;
+        let config = load_parts(("fieldbeat.toml", "[gateway]\nid = \"g\"\n"), &[("tags/a.json", text)]).unwrap();
+        build_with(&config.config, &[0], costs).unwrap().admission.executors[0].load
+    };
+    // 245 bytes come as 31 pieces of 8; the last of them is the request's own. Ten times a second.
+    let load = of(&Costs { request: Nanos::from_micros(30), ..NOTHING });
+    assert!((load - 10.0 * (30e-6 + 30.0 * 20e-6)).abs() < 1e-9, "{load}");
+}

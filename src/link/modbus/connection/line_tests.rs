@@ -114,6 +114,24 @@ fn every_cycle_is_read_with_the_silence_before_each_request() {
     assert!(sent.windows(2).step_by(2).all(|w| w[1] - w[0] < exchange + 100_000), "and no longer than that");
 }
 
+/// As often as the line allows: what is lost is a wake-up at the reply, and none at the end of the silence.
+#[test]
+fn the_next_request_goes_out_when_the_silence_ends_though_sleeps_are_late() {
+    let late = 60_000;
+    for (guard, lost) in [(0, 2 * late), (100_000, late)] {
+        let mut bench = one(&rtu_config(), vec![unit_tag(1, 3), unit_tag(2, 9)], good_rtu());
+        bench.executor.floor_for_test().world.oversleeps = late;
+        bench.executor.start_at(Clock { start: Nanos::from_millis(1), guard: Nanos(guard) });
+        bench.run_ms(1_000);
+        let sent = sent(&bench);
+        assert_eq!(sent.len(), 200);
+        let exchange = wire(8 + 7) + SILENCE + lost;
+        // Of the two requests of a cycle the second waits for the first.
+        let found: Vec<u64> = sent.windows(2).step_by(2).map(|w| w[1] - w[0]).collect();
+        assert!(found.iter().all(|gap| (exchange..exchange + 1_000).contains(gap)), "{exchange}: {found:?}");
+    }
+}
+
 #[test]
 fn a_broken_reply_ends_its_request_and_the_next_is_good() {
     let mut count = 0;

@@ -45,6 +45,8 @@ struct ScriptedWorld {
     stall: Option<(u64, u64)>,
     /// When RTS was set, and how.
     rts: Vec<(u64, bool)>,
+    /// Sleeps end so much late.
+    oversleeps: u64,
 }
 
 impl ScriptedWorld {
@@ -81,7 +83,9 @@ impl World for ScriptedWorld {
         let watched = |conn: &i32| self.tokens.contains_key(conn);
         if self.devices.iter().all(|(conn, d)| d.arrived.is_empty() || !watched(conn)) {
             let next = self.devices.values().flat_map(|d| d.under_way.iter().map(|(t, _)| *t)).min();
-            self.now = self.now.max(until.0.min(next.unwrap_or(u64::MAX)));
+            let wakes = until.0.min(next.unwrap_or(u64::MAX));
+            // A look without a sleep takes its time, too.
+            self.now = if wakes > self.now { wakes + self.oversleeps } else { self.now + LOOK };
             self.deliver();
         }
         for (conn, device) in &self.devices {
@@ -148,6 +152,8 @@ struct Bench {
 
 const MS: u64 = 1_000_000;
 const PERIOD_MS: u64 = 10;
+/// What a look at the world takes that does not sleep.
+const LOOK: u64 = 100;
 /// Work takes no time here.
 const COSTS: plan::Costs = plan::Costs { request: Nanos(0), sample: Nanos(0), release: Nanos(0), wake_up: Nanos(0) };
 
@@ -172,6 +178,7 @@ fn tag(link: usize, register: u16) -> TagConfig {
         unit: String::new(),
         description: String::new(),
         write: None,
+        reporting: None,
     }
 }
 
@@ -234,8 +241,15 @@ fn bench_of(modbus: &ModbusConfig, links: Vec<(Vec<TagConfig>, Script)>, stall: 
     let (mut connected, connected_out) = RingBuffer::new(16);
     let (closed_in, closed) = RingBuffer::new(16);
     let requests = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
-    let world =
-        ScriptedWorld { now: 0, devices, tokens: BTreeMap::new(), requests: requests.clone(), stall, rts: vec![] };
+    let world = ScriptedWorld {
+        now: 0,
+        devices,
+        tokens: BTreeMap::new(),
+        requests: requests.clone(),
+        stall,
+        rts: vec![],
+        oversleeps: 0,
+    };
     let links = (0..plan.links.len()).map(|i| ModbusLink::new(LinkId(i as u16), &plan)).collect();
     let (adoptions, to_executor) = RingBuffer::new(1);
     let (from_executor, adopted) = RingBuffer::new(1);
