@@ -6,6 +6,7 @@ mod peers;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use fieldbeat::config::Table;
@@ -373,6 +374,27 @@ fn the_written_configuration_names_every_link_and_tag() {
         }
     }
     assert!(names.iter().eq(plant.tags().iter().map(|t| &t.name)));
+}
+
+#[test]
+fn the_gateway_takes_the_files_of_the_nodes_on_can() {
+    let plant = Plant::start(config(1)).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    plant.write_config(dir.path(), &GatewaySettings::default()).unwrap();
+    let nodes = can::CanSettings {
+        senders: Some("vcan0".into()),
+        canopen: Some("vcan1".into()),
+        node_id: 9,
+        faults: Vec::new(),
+    };
+    nodes.write_tags(&dir.path().join("tags")).unwrap();
+    let checked = Command::new(env!("CARGO_BIN_EXE_fieldbeat")).arg("check").arg("--config").arg(dir.path()).output();
+    let checked = checked.unwrap();
+    let said = String::from_utf8_lossy(&checked.stdout).into_owned() + &String::from_utf8_lossy(&checked.stderr);
+    assert!(checked.status.success(), "{said}");
+    for link in ["can", "canopen"] {
+        assert!(said.contains(link), "{link}: {said}");
+    }
 }
 
 /// What the gateway's tests lean on: both servers hold what the table says, and refuse what it does not.
