@@ -6,9 +6,7 @@ use super::address::Fault;
 use super::can::{CanDbc, LinkDbc};
 use super::dbc::{self, Message, Signal};
 use super::fields::{self, keys, type_name};
-use super::model::{
-    CanAddress, CanBits, CanBitsKind, CanCondition, CanConfig, CanFrames, CanId, CanSwitch, FieldType,
-};
+use super::model::{CanAddress, CanBits, CanBitsKind, CanCondition, CanConfig, CanFrames, CanId, CanSwitch, FieldType};
 use super::names::{guess, quoted};
 use super::reader::{Obj, Text};
 use super::tags::{Part, span};
@@ -108,7 +106,8 @@ fn frames_of_group(tag: &Obj<'_>, text: Text<'_>, part: Part<'_>, source: Option
     // J1939-21, 5.2: of groups that are sent to a destination, the lowest byte is that.
     let pgn = pgn.filter(|pgn| pgn >> 8 & 0xFF >= 0xF0 || pgn & 0xFF == 0);
     if pgn.is_none() {
-        let help = "allowed: 0 to 0x3FFFF, such as 0xF004; with the lowest byte 0 where the byte above it is below 0xF0";
+        let help =
+            "allowed: 0 to 0x3FFFF, such as 0xF004; with the lowest byte 0 where the byte above it is below 0xF0";
         tag.error(span(text, part), format!("the parameter group is {}", quoted(part.text)), help);
     }
     let source = match source {
@@ -375,11 +374,7 @@ fn cases(message: &Message, signal: &Signal) -> u64 {
 
 type Texts = Arc<[(u64, Arc<str>)]>;
 
-fn type_of_signal(
-    file: &CanDbc,
-    signal: &Signal,
-    data_type: Option<FieldType>,
-) -> Result<(ValueType, Texts), Fault> {
+fn type_of_signal(file: &CanDbc, signal: &Signal, data_type: Option<FieldType>) -> Result<(ValueType, Texts), Fault> {
     let of_file = format!("the signal {} ({}:{})", signal.name, file.name, signal.line);
     let fault = |help: String| {
         let given = data_type.map_or("none", type_name);
@@ -394,10 +389,10 @@ fn type_of_signal(
     };
     let ty = match data_type {
         None => own,
-        Some(FieldType::Text) => return texts_of(signal).map_or_else(
-            || fault("allowed: string for a signal with a value table (VAL_)".into()),
-            Ok,
-        ),
+        Some(FieldType::Text) => {
+            return texts_of(signal)
+                .map_or_else(|| fault("allowed: string for a signal with a value table (VAL_)".into()), Ok);
+        }
         Some(FieldType::Float64) => ScalarType::Float64,
         Some(ty) if ty.scalar() == own && !matches!(ty, FieldType::Bcd { .. }) => own,
         Some(ty) => match whole(ty) {

@@ -246,9 +246,14 @@ pub(super) fn check(tags: &[TagConfig], links: &mut Links, report: &Report) {
             if nobody > 0 || nothing_known {
                 let subject = format!("link {}", quoted(&link.config.name));
                 let id = transmit.id.id;
-                let what = if nothing_known { "it has no values".into() } else { format!("{nobody} of its signals have no value") };
+                let what = if nothing_known {
+                    "it has no values".into()
+                } else {
+                    format!("{nobody} of its signals have no value")
+                };
                 let message = format!("the message {id:#x} would never be sent: {what}, and no tag writes them");
-                let help = "give them one in \"initial\" (\"initial_bytes\" without a DBC file), or a tag with \"write\"";
+                let help =
+                    "give them one in \"initial\" (\"initial_bytes\" without a DBC file), or a tag with \"write\"";
                 report.error(link.config.source.clone(), &subject, message, help);
             }
         }

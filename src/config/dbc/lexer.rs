@@ -40,9 +40,8 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Placed<'_>>, Fault> {
                 at += bytes[at..].iter().position(|b| *b == b'\n').unwrap_or(bytes.len() - at);
             }
             b'"' => {
-                let end = text_end(bytes, at).ok_or_else(|| {
-                    Fault::new(line, "this text has no end".into(), "end it with \"".into())
-                })?;
+                let end = text_end(bytes, at)
+                    .ok_or_else(|| Fault::new(line, "this text has no end".into(), "end it with \"".into()))?;
                 let inner = text.get(start + 1..end).unwrap_or_default();
                 out.push(placed(Token::Text(inner)));
                 line += inner.bytes().filter(|b| *b == b'\n').count() as u32;

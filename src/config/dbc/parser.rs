@@ -19,12 +19,42 @@ const CYCLE_MS_MAX: f64 = 3_600_000.0;
 
 /// Keywords whose statements end with a semicolon and say nothing about values.
 const PASSED_OVER: &[&str] = &[
-    "CM_", "BA_DEF_REL_", "BA_REL_", "BA_DEF_DEF_REL_", "BA_DEF_SGTYPE_", "BA_SGTYPE_", "SGTYPE_", "SGTYPE_VAL_",
-    "SIG_GROUP_", "SIGTYPE_VALTYPE_", "SIG_TYPE_REF_", "BU_SG_REL_", "BU_EV_REL_", "BU_BO_REL_", "BO_TX_BU_", "EV_",
-    "EV_DATA_", "ENVVAR_DATA_", "VAL_TABLE_", "CAT_DEF_", "CAT_", "FILTER", "NS_DESC_",
+    "CM_",
+    "BA_DEF_REL_",
+    "BA_REL_",
+    "BA_DEF_DEF_REL_",
+    "BA_DEF_SGTYPE_",
+    "BA_SGTYPE_",
+    "SGTYPE_",
+    "SGTYPE_VAL_",
+    "SIG_GROUP_",
+    "SIGTYPE_VALTYPE_",
+    "SIG_TYPE_REF_",
+    "BU_SG_REL_",
+    "BU_EV_REL_",
+    "BU_BO_REL_",
+    "BO_TX_BU_",
+    "EV_",
+    "EV_DATA_",
+    "ENVVAR_DATA_",
+    "VAL_TABLE_",
+    "CAT_DEF_",
+    "CAT_",
+    "FILTER",
+    "NS_DESC_",
 ];
 const READ: &[&str] = &[
-    "VERSION", "NS_", "BS_", "BU_", "BO_", "SG_", "BA_DEF_", "BA_DEF_DEF_", "BA_", "VAL_", "SIG_VALTYPE_",
+    "VERSION",
+    "NS_",
+    "BS_",
+    "BU_",
+    "BO_",
+    "SG_",
+    "BA_DEF_",
+    "BA_DEF_DEF_",
+    "BA_",
+    "VAL_",
+    "SIG_VALTYPE_",
     "SG_MUL_VAL_",
 ];
 
@@ -34,8 +64,7 @@ fn is_keyword(word: &str) -> bool {
 
 pub(super) fn parse(text: &str) -> Result<Dbc, Vec<Fault>> {
     let tokens = tokens(text).map_err(|fault| vec![fault])?;
-    let mut parser =
-        Parser { tokens: &tokens, at: 0, out: Out::default(), faults: Vec::new(), incomplete: false };
+    let mut parser = Parser { tokens: &tokens, at: 0, out: Out::default(), faults: Vec::new(), incomplete: false };
     while let Some(placed) = parser.peek().filter(|_| parser.faults.len() < FAULTS_MAX) {
         if let Err(fault) = parser.statement() {
             parser.incomplete |= placed.token == Token::Word("BO_");
@@ -218,7 +247,8 @@ impl<'t> Parser<'_, 't> {
 
     /// Goes to the next keyword that begins a line, after the statement that began with `failed`.
     fn recover(&mut self, failed: Placed<'t>) {
-        let mut line = self.tokens.get(self.at.wrapping_sub(1)).map_or(failed.line, |placed| placed.line).max(failed.line);
+        let mut line =
+            self.tokens.get(self.at.wrapping_sub(1)).map_or(failed.line, |placed| placed.line).max(failed.line);
         while let Some(placed) = self.peek() {
             if placed.line > line && matches!(placed.token, Token::Word(word) if is_keyword(word)) {
                 return;

@@ -92,7 +92,8 @@ fn switches_that_are_missing_ambiguous_or_circular_are_faults() {
 
 #[test]
 fn faults_name_their_lines_and_reading_goes_on_behind_them() {
-    let text = VEHICLE.replace("31|16@0-", "31|1z6@0-").replace("SIG_VALTYPE_ 500 Deep : 1", "SIG_VALTYPE_ 500 Sub : 1");
+    let text =
+        VEHICLE.replace("31|16@0-", "31|1z6@0-").replace("SIG_VALTYPE_ 500 Deep : 1", "SIG_VALTYPE_ 500 Sub : 1");
     let faults = Dbc::read(text.as_bytes()).unwrap_err();
     let lines: Vec<u32> = faults.iter().map(|fault| fault.line).collect();
     // The value type of Sub is wrong, too; what speaks of the broken signal is not blamed.

@@ -54,7 +54,10 @@ pub struct CanId {
 pub enum CanFrames {
     Id(CanId),
     /// A parameter group of J1939, whatever its priority, from one source address or any.
-    Group { pgn: u32, source: Option<u8> },
+    Group {
+        pgn: u32,
+        source: Option<u8>,
+    },
 }
 
 /// A stretch of bits in a frame's data.

@@ -20,7 +20,11 @@ pub struct Buffer(pub [u8; HEAD_BYTES + CAN_DATA_ROOM]);
 /// A frame's head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Head {
-    Data { id: u32, extended: bool, len: u8 },
+    Data {
+        id: u32,
+        extended: bool,
+        len: u8,
+    },
     Remote,
     /// The controller tells of itself: its classes.
     Error(u32),
@@ -172,7 +176,11 @@ mod tests {
         assert_eq!(trouble(0x100, 0), Trouble { restarted: true, ..Trouble::default() });
         assert_eq!(trouble(0x04, 0x20), Trouble { passive: true, ..Trouble::default() });
         assert_eq!(trouble(0x04, 0x01), Trouble { overflow: true, ..Trouble::default() });
-        assert_eq!(trouble(0x02, 0x20), Trouble { lost_arbitration: true, ..Trouble::default() }, "data of another class");
+        assert_eq!(
+            trouble(0x02, 0x20),
+            Trouble { lost_arbitration: true, ..Trouble::default() },
+            "data of another class"
+        );
     }
 
     proptest! {

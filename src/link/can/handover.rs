@@ -24,10 +24,7 @@ impl Handover {
             let Some(old) = before.messages.iter().find(|old| old.frames == message.frames) else { continue };
             for at in message.cases.clone() {
                 let same = |old_at: &u32| {
-                    same_conditions(
-                        (before, &before.cases[*old_at as usize]),
-                        (after, &after.cases[at as usize]),
-                    )
+                    same_conditions((before, &before.cases[*old_at as usize]), (after, &after.cases[at as usize]))
                 };
                 cases[at as usize] = old.cases.clone().find(same).unwrap_or(NEW);
             }
@@ -60,9 +57,8 @@ impl Handover {
 fn same_conditions((a, a_case): (&CanPlan, &CanCase), (b, b_case): (&CanPlan, &CanCase)) -> bool {
     let of = |plan: &CanPlan, case: &CanCase| {
         let conditions = &plan.conditions[case.conditions.start as usize..case.conditions.end as usize];
-        let ranges = |c: &crate::plan::can::Condition| {
-            plan.ranges[c.ranges.start as usize..c.ranges.end as usize].to_vec()
-        };
+        let ranges =
+            |c: &crate::plan::can::Condition| plan.ranges[c.ranges.start as usize..c.ranges.end as usize].to_vec();
         conditions.iter().map(|condition| (condition.place, ranges(condition))).collect::<Box<[_]>>()
     };
     of(a, a_case) == of(b, b_case)

@@ -37,7 +37,8 @@ struct HardwareTimeConfig {
 pub(super) fn open(wanted: &CanSocket) -> Result<OwnedFd, String> {
     let name = &*wanted.interface;
     // SAFETY: no pointers; the result is checked below.
-    let fd = unsafe { libc::socket(libc::PF_CAN, libc::SOCK_RAW | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC, libc::CAN_RAW) };
+    let fd =
+        unsafe { libc::socket(libc::PF_CAN, libc::SOCK_RAW | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC, libc::CAN_RAW) };
     if fd < 0 {
         return Err(no_socket(name, &io::Error::last_os_error()));
     }
@@ -66,7 +67,9 @@ fn no_socket(name: &str, error: &io::Error) -> String {
             format!("CAN interface {name}: this kernel has no CAN; load its modules (modprobe can-raw), or build them")
         }
         Some(libc::EPERM | libc::EACCES) => {
-            format!("CAN interface {name}: no permission for a raw CAN socket ({error}); see RestrictAddressFamilies of the unit")
+            format!(
+                "CAN interface {name}: no permission for a raw CAN socket ({error}); see RestrictAddressFamilies of the unit"
+            )
         }
         _ => format!("CAN interface {name}: {error}"),
     }
@@ -91,7 +94,9 @@ fn interface_index(fd: RawFd, wanted: &CanSocket) -> Result<libc::c_int, String>
     let name = &*wanted.interface;
     let missing = |error: io::Error| match error.raw_os_error() {
         Some(libc::ENODEV | libc::ENXIO) => {
-            format!("CAN interface {name} does not exist; is the adapter plugged in? ip -details link show type can lists what is there")
+            format!(
+                "CAN interface {name} does not exist; is the adapter plugged in? ip -details link show type can lists what is there"
+            )
         }
         _ => format!("CAN interface {name}: {error}"),
     };
@@ -175,7 +180,13 @@ mod tests {
 
     fn socket(interface: &str) -> CanSocket {
         let pass_all = vec![crate::plan::CanFilter { id: 0, mask: 0 }];
-        CanSocket { interface: interface.into(), filters: pass_all, fd: false, hardware_time: false, hears_itself: false }
+        CanSocket {
+            interface: interface.into(),
+            filters: pass_all,
+            fd: false,
+            hardware_time: false,
+            hears_itself: false,
+        }
     }
 
     #[test]

@@ -94,7 +94,9 @@ impl BitPlace {
         let (eight, ninth) = (self.eight(data), self.ninth(data));
         let merged = |old: u64, mask: u64, new: u64| old & !mask | new & mask;
         let (eight, ninth) = match self.order {
-            Order::Little => (merged(u64::from_le_bytes(eight), self.mask() << shift, raw << shift).to_le_bytes(), ninth),
+            Order::Little => {
+                (merged(u64::from_le_bytes(eight), self.mask() << shift, raw << shift).to_le_bytes(), ninth)
+            }
             Order::Big => (merged(u64::from_be_bytes(eight), self.mask() << shift, raw << shift).to_be_bytes(), ninth),
             Order::LittleWide => (
                 merged(u64::from_le_bytes(eight), self.mask() << shift, raw << shift).to_le_bytes(),

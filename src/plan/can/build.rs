@@ -6,11 +6,11 @@ use std::sync::Arc;
 use super::bits::BitPlace;
 use super::filters;
 use super::model::*;
-use crate::plan::build::Scanning;
 use crate::config::{
     CanAddress, CanBits, CanBitsKind, CanCondition, CanConfig, CanFrames, CanSwitch, CanTransmit, TagAddress, TagConfig,
 };
 use crate::limits::{CAN_SILENT_CYCLES, CAN_UNSET_MAX};
+use crate::plan::build::Scanning;
 use crate::tag::{GroupId, Nanos, TagId, ValueType};
 
 /// A tag of the link.

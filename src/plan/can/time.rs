@@ -32,9 +32,10 @@ fn stuffed(bits: u64) -> u64 {
 
 /// What a length code of CAN FD stands for (ISO 11898-1:2015, table 5).
 pub fn fd_bytes(bytes: u8) -> u8 {
-    [8u8, 12, 16, 20, 24, 32, 48, 64].into_iter().find(|length| bytes <= *length).map_or(64, |length| {
-        if bytes <= 8 { bytes } else { length }
-    })
+    [8u8, 12, 16, 20, 24, 32, 48, 64]
+        .into_iter()
+        .find(|length| bytes <= *length)
+        .map_or(64, |length| if bytes <= 8 { bytes } else { length })
 }
 
 impl FrameShape {
@@ -63,10 +64,7 @@ impl FrameShape {
         let fixed = check / 4 + 1;
         // A run of equal bits may go on from one part into the other.
         let dynamic = stuffed(head + body) - stuffed(head);
-        FrameBits {
-            nominal: head + stuffed(head) + TAIL_BITS + ack_late,
-            data: body + dynamic + check + fixed,
-        }
+        FrameBits { nominal: head + stuffed(head) + TAIL_BITS + ack_late, data: body + dynamic + check + fixed }
     }
 
     /// The longest that it can take, the pause behind it included, rounded up.
