@@ -11,8 +11,9 @@
 //! | `links`, `groups`, `tags` | the tag files: what all kinds of links share |
 //! | `reporting` | report by exception, in groups and tags |
 //! | `modbus`, `modbus_address`, `address`, `serial`, `overlap` | Modbus links and their tags |
-//! | `can`, `canopen`, `bus` | the other kinds of links and their tags |
 //! | `can`, `can_address`, `can_transmit`, `dbc` | CAN links, their tags, DBC files |
+//! | `canopen`, `canopen_address`, `canopen_value`, `eds` | CANopen links, their tags, data sheets of devices |
+//! | `bus` | links to the machine's own inputs and outputs, and their tags |
 //! | `schema` | the tag files for editors |
 
 mod address;
@@ -22,8 +23,11 @@ mod can;
 mod can_address;
 mod can_transmit;
 mod canopen;
+mod canopen_address;
+mod canopen_value;
 mod dbc;
 mod diagnostic;
+pub mod eds;
 mod fields;
 mod files;
 mod gateway;
@@ -145,6 +149,7 @@ fn read(inputs: Inputs, base: Base<'_>, beside: Beside<'_>, report: Report) -> R
     }
     can_transmit::check(&tags.list, &mut links, &report);
     overlap::check(&tags.list, &links.list, &report);
+    bus::check_lines(&tags.list, &links.list, &report);
     if !report.has_errors() {
         warn_of_unused(&links, &groups, &report);
     }

@@ -4,15 +4,19 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::Arc;
 
 use super::world::{Conn, Io, Ready, Stamped, World};
 use crate::tag::{NANOS_PER_SEC, Nanos};
 
 /// Events taken from the kernel at once.
 const EVENTS_MAX: usize = 64;
+/// In place of a connection's token: someone wakes the executor.
+const WOKEN: u64 = u64::MAX;
 
 pub struct LinuxWorld {
     epoll: OwnedFd,
+    wake: Arc<OwnedFd>,
     events: [libc::epoll_event; EVENTS_MAX],
 }
 
@@ -42,7 +46,26 @@ impl LinuxWorld {
         }
         // SAFETY: `fd` was just made and nobody else owns it.
         let epoll = unsafe { OwnedFd::from_raw_fd(fd) };
-        Ok(LinuxWorld { epoll, events: [libc::epoll_event { events: 0, u64: 0 }; EVENTS_MAX] })
+        // SAFETY: no pointers; the result is checked below.
+        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: `fd` was just made and nobody else owns it.
+        let wake = unsafe { OwnedFd::from_raw_fd(fd) };
+        // By its edge: each write wakes once, and nobody has to read it.
+        let mut event = libc::epoll_event { events: (libc::EPOLLIN | libc::EPOLLET) as u32, u64: WOKEN };
+        // SAFETY: `event` lives through the call.
+        if unsafe { libc::epoll_ctl(epoll.as_raw_fd(), libc::EPOLL_CTL_ADD, wake.as_raw_fd(), &mut event) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let events = [libc::epoll_event { events: 0, u64: 0 }; EVENTS_MAX];
+        Ok(LinuxWorld { epoll, wake: Arc::new(wake), events })
+    }
+
+    /// Wakes whoever waits in this world.
+    pub fn waker(&self) -> Waker {
+        Waker(self.wake.clone())
     }
 
     fn io(n: isize) -> Io {
@@ -55,6 +78,19 @@ impl LinuxWorld {
                 _ => Io::Closed,
             },
         }
+    }
+}
+
+/// Ends a wait in a [`LinuxWorld`] from another thread.
+#[derive(Debug, Clone)]
+pub struct Waker(Arc<OwnedFd>);
+
+impl Waker {
+    /// The wait that is under way, or else the next, returns at once.
+    pub fn wake(&self) {
+        let one = 1u64.to_ne_bytes();
+        // SAFETY: pointer and length are those of a live array. It can't fail but by a count that nobody reaches.
+        let _ = unsafe { libc::write(self.0.as_raw_fd(), one.as_ptr().cast(), one.len()) };
     }
 }
 
@@ -96,7 +132,7 @@ impl World for LinuxWorld {
                 0usize,
             )
         };
-        for event in &self.events[..n.max(0) as usize] {
+        for event in self.events[..n.max(0) as usize].iter().filter(|event| { event.u64 } != WOKEN) {
             ready.push(event.u64 as u32);
         }
     }
@@ -136,6 +172,15 @@ impl World for LinuxWorld {
         LinuxWorld::io(n)
     }
 
+    fn unsent(&mut self, conn: Conn) -> usize {
+        let mut bytes: libc::c_int = 0;
+        // Of TCP what the peer has not acknowledged (SIOCOUTQ, tcp(7)), of a serial port what has not left it
+        // (tty_ioctl(2)): the same number.
+        // SAFETY: the number lives through the call; a descriptor that has no such count is an error, not undefined.
+        let told = unsafe { libc::ioctl(conn.0, libc::TIOCOUTQ, &raw mut bytes) } == 0;
+        if told { bytes.max(0) as usize } else { 0 }
+    }
+
     fn receive_stamped(&mut self, conn: Conn, buffer: &mut [u8]) -> Stamped {
         let mut control = Control([0; CONTROL_BYTES]);
         let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
@@ -151,6 +196,19 @@ impl World for LinuxWorld {
             return Stamped { io: LinuxWorld::io(n), at: monotonic_now(), hardware: None, dropped: 0 };
         }
         stamped(LinuxWorld::io(n), &message)
+    }
+
+    fn abort(&mut self, conn: Conn) {
+        // SAFETY: all zero is a valid address of no family.
+        let mut nobody: libc::sockaddr = unsafe { std::mem::zeroed() };
+        nobody.sa_family = libc::AF_UNSPEC as libc::sa_family_t;
+        let bytes = size_of::<libc::sockaddr>() as libc::socklen_t;
+        // A TCP socket is reset and its queue is dropped at once (connect(2)); to close it would deliver the queue.
+        // SAFETY: the address lives through the call; a descriptor that can't is an error, not undefined.
+        if unsafe { libc::connect(conn.0, &raw const nobody, bytes) } != 0 && is_no_socket() {
+            // SAFETY: no pointers.
+            unsafe { libc::tcflush(conn.0, libc::TCOFLUSH) };
+        }
     }
 
     fn set_rts(&mut self, conn: Conn, high: bool) {
@@ -219,7 +277,10 @@ fn is_no_socket() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{ErrorKind, Read};
+    use std::net::{TcpListener, TcpStream};
     use std::os::fd::OwnedFd;
+    use std::time::{Duration, Instant};
 
     /// A pair of sockets that keep the frames apart, as a CAN socket does.
     fn pair(options: &[(libc::c_int, libc::c_int)]) -> (OwnedFd, OwnedFd) {
@@ -260,5 +321,61 @@ mod tests {
         let now = Nanos(5 * NANOS_PER_SEC);
         assert_eq!(on_monotonic(Nanos::ZERO, now), now);
         assert_eq!(on_monotonic(Nanos(NANOS_PER_SEC), now), now, "decades ago");
+    }
+
+    #[test]
+    fn what_an_aborted_connection_has_not_delivered_never_comes() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut peer, _) = listener.accept().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let (mut world, conn) = (LinuxWorld::new().unwrap(), Conn(stream.as_raw_fd()));
+        assert_eq!(world.unsent(conn), 0);
+        let mut sent = 0;
+        // The peer reads nothing: its buffer fills, then ours.
+        while let Io::Done(n) = world.send(conn, &[7; 65_536]) {
+            sent += n;
+        }
+        let unsent = world.unsent(conn);
+        assert!(unsent > 0 && unsent < sent, "{unsent} of {sent}");
+        world.abort(conn);
+        drop(stream);
+        let (mut arrived, mut buffer) = (0, [0; 65_536]);
+        peer.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let end = loop {
+            match peer.read(&mut buffer) {
+                Ok(0) => break None,
+                Ok(n) => arrived += n,
+                Err(error) => break Some(error.kind()),
+            }
+        };
+        assert_eq!(end, Some(ErrorKind::ConnectionReset));
+        assert!(arrived < sent, "{arrived} of {sent} arrived");
+    }
+
+    #[test]
+    fn a_wait_ends_when_it_is_woken_and_each_waking_counts_once() {
+        let mut world = LinuxWorld::new().unwrap();
+        let (waker, mut ready) = (world.waker(), Ready::with_capacity(4));
+        let (second, long) = (Duration::from_secs(1), Nanos::from_millis(10_000));
+        for _ in 0..3 {
+            let start = Instant::now();
+            let waking = std::thread::spawn({
+                let waker = waker.clone();
+                move || {
+                    std::thread::sleep(Duration::from_millis(20));
+                    waker.wake();
+                }
+            });
+            world.wait(monotonic_now() + long, &mut ready);
+            assert!(start.elapsed() < second && ready.is_empty());
+            waking.join().unwrap();
+        }
+        // Before the wait: it returns at once, and the next one does not.
+        waker.wake();
+        world.wait(monotonic_now() + long, &mut ready);
+        let start = Instant::now();
+        world.wait(monotonic_now() + Nanos::from_millis(50), &mut ready);
+        assert!(start.elapsed() >= Duration::from_millis(50));
     }
 }

@@ -70,31 +70,30 @@ impl Sink {
     /// A scalar that was read. Call [`Sink::flush`] after the last one of a reply.
     #[inline]
     pub fn scalar(&mut self, frame: Frame, tag: TagId, ty: u8, value: u64) {
-        self.show_scalar(frame, tag, value);
-        self.ring_scalar(frame, tag, ty, value);
+        self.scalar_with_status(frame, tag, ty, value, Status::GOOD);
     }
 
-    /// As [`Sink::scalar`], into the image only: the ring gets it on a beat, if nothing newer comes until then.
+    /// A scalar that was read, good or uncertain.
     #[inline]
-    pub fn show_scalar(&mut self, frame: Frame, tag: TagId, value: u64) {
+    pub fn scalar_with_status(&mut self, frame: Frame, tag: TagId, ty: u8, value: u64, status: Status) {
+        let Frame { group, cycle, t } = frame;
+        self.image.write(tag.index(), Reading { t_mono_ns: t.0, value, status: status.0, cycle });
+        self.tell(Sample { t_mono_ns: t.0, value, tag: tag.0, status: status.0, cycle, group: group.0, ty, flags: 0 });
+    }
+
+    /// A scalar that came by itself, for the image alone: its sample follows with [`Sink::sample`].
+    #[inline]
+    pub fn show(&mut self, frame: Frame, tag: TagId, value: u64) {
         let Frame { cycle, t, .. } = frame;
         self.image.write(tag.index(), Reading { t_mono_ns: t.0, value, status: Status::GOOD.0, cycle });
     }
 
-    /// As [`Sink::scalar`], into the ring only: the image has it already.
+    /// The sample of a scalar that the image has already.
     #[inline]
-    pub fn ring_scalar(&mut self, frame: Frame, tag: TagId, ty: u8, value: u64) {
+    pub fn sample(&mut self, frame: Frame, tag: TagId, ty: u8, value: u64) {
         let Frame { group, cycle, t } = frame;
-        self.tell(Sample {
-            t_mono_ns: t.0,
-            value,
-            tag: tag.0,
-            status: Status::GOOD.0,
-            cycle,
-            group: group.0,
-            ty,
-            flags: 0,
-        });
+        let (status, flags) = (Status::GOOD.0, 0);
+        self.tell(Sample { t_mono_ns: t.0, value, tag: tag.0, status, cycle, group: group.0, ty, flags });
     }
 
     /// A long value that was read.

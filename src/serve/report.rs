@@ -69,6 +69,10 @@ pub struct LinkReport {
     /// Of the timeouts, those with a part of a reply.
     pub short_frames: u64,
     pub suppressed: u64,
+    /// Writes of which a request went out, those that were done, and those that were not, sent or not.
+    pub writes_sent: u64,
+    pub writes_done: u64,
+    pub writes_failed: u64,
     /// Of a CAN interface: frames received and sent, and what the controller and the kernel tell of the bus.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub can: Option<BTreeMap<&'static str, u64>>,
@@ -168,6 +172,9 @@ impl RunReport {
                 crc_errors: counts.crc_errors.get(),
                 short_frames: counts.short_frames.get(),
                 suppressed: counts.suppressed.get(),
+                writes_sent: counts.writes_sent.get(),
+                writes_done: counts.writes_done.get(),
+                writes_failed: counts.writes_failed.get(),
                 can: matches!(link.protocol, LinkProtocolPlan::Can(_))
                     .then(|| counts.can.all().into_iter().map(|(event, count)| (event, count.get())).collect()),
                 response_ns: statistics.response.get(id).map(Quantiles::from).unwrap_or_default(),

@@ -87,7 +87,7 @@ impl CanLink {
                 }
                 let value = match decode::value(plan, decode, data) {
                     Decoded::Bits(bits) => {
-                        floor.sink.show_scalar(frame, decode.tag, bits);
+                        floor.sink.show(frame, decode.tag, bits);
                         bits
                     }
                     Decoded::Text(text) => {
@@ -170,7 +170,7 @@ fn tell<W: World>(plan: &CanPlan, decode: &CanDecode, frame: Frame, value: u64, 
     if decode.ty.is_long() {
         floor.sink.ring_long(frame, decode.tag, decode.code, text_of(plan, value as u32));
     } else {
-        floor.sink.ring_scalar(frame, decode.tag, decode.code, value);
+        floor.sink.sample(frame, decode.tag, decode.code, value);
     }
 }
 

@@ -32,8 +32,8 @@ use fastrand::Rng;
 use rtrb::{Consumer, Producer};
 
 use crate::config::{ModbusTransport, SerialConfig};
-use crate::limits::{CONNECT_POLL, LINKS_MAX};
-use crate::plan::{BusPlan, CanSocket, LinkProtocolPlan, Plan};
+use crate::limits::{BUS_OPEN_TIMEOUT, CONNECT_POLL, LINKS_MAX};
+use crate::plan::{BusSetup, CanSocket, LinkProtocolPlan, Plan};
 use crate::rt::{Closed, Connected, monotonic_now};
 use crate::tag::{ExecutorId, LinkId, Nanos};
 
@@ -68,7 +68,7 @@ pub enum Place {
     /// A CAN interface, and what is to be heard on it.
     Can(Arc<CanSocket>),
     /// A device of the machine's own.
-    Bus(Arc<BusPlan>),
+    Bus(Arc<BusSetup>),
 }
 
 /// What is asked of a running connector.
@@ -115,7 +115,7 @@ impl Target {
             LinkProtocolPlan::CanOpen(canopen) => {
                 (Place::Can(Arc::new(canopen.socket())), canopen.config.connect_timeout)
             }
-            LinkProtocolPlan::Bus(bus) => (Place::Bus(Arc::new(bus.clone())), bus.config.connect_timeout),
+            LinkProtocolPlan::Bus(bus) => (Place::Bus(bus.setup.clone()), BUS_OPEN_TIMEOUT),
         };
         Target { place, timeout, number }
     }
