@@ -11,6 +11,7 @@
 
 mod clock;
 mod decode;
+mod encode;
 mod frame;
 mod handover;
 mod receive;
@@ -29,6 +30,7 @@ use crate::rt::{
 use crate::tag::{LinkId, Nanos, Status};
 
 use clock::HardwareClock;
+pub use encode::{decode_back, encode};
 use handover::Handover;
 use transmit::{Pending, Sent};
 use watch::{Case, Sweep, Watch};
