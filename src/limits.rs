@@ -43,6 +43,15 @@ pub const MODBUS_REGISTERS_MAX: u16 = 125;
 pub const MODBUS_BITS_MAX: u16 = 2000;
 /// MBAP header (7) and the longest PDU (253).
 pub const MODBUS_ADU_BYTES_MAX: usize = 260;
+/// Function code and data of one message (Application Protocol Specification V1.1b3, section 4.1).
+pub const MODBUS_PDU_BYTES_MAX: usize = 253;
+/// Registers in one write (function 16), and in one that reads back as well (function 23).
+pub const MODBUS_WRITE_REGISTERS_MAX: u16 = 123;
+pub const MODBUS_READ_WRITE_REGISTERS_MAX: u16 = 121;
+/// Coils in one write (function 15).
+pub const MODBUS_WRITE_BITS_MAX: u16 = 1968;
+/// Writes that wait for one connection; each may take an exchange or two, and people notice more than that.
+pub const MODBUS_WRITES_WAITING_MAX: usize = 16;
 /// Outstanding transactions on one connection: what the specification recommends as a server's most (1 to 16).
 pub const MODBUS_PIPELINE_MAX: usize = 16;
 /// Elements of an array tag: the registers of one read.
@@ -60,6 +69,8 @@ pub const ASCII_FRAME_BYTES_MAX: usize = 513;
 /// Silence after which a disturbed line counts as quiet, beside its own: a USB adapter hands over what it has each
 /// 16 ms at the latest.
 pub const LINE_RESYNC: Nanos = Nanos::from_millis(20);
+/// After a broadcast, until the devices have done it (2.1: typically 100 to 200 ms).
+pub const BROADCAST_PAUSE: Nanos = Nanos::from_millis(100);
 /// Time for a serial port to be opened.
 pub const SERIAL_OPEN_TIMEOUT: Nanos = Nanos::from_millis(1_000);
 /// Time for the socket of a CAN interface to be opened.
@@ -73,6 +84,36 @@ pub const WRITE_BYTES_MAX: usize = 256;
 /// Writes of one executor that may wait for their answers: more than people and control loops above this one send in
 /// the time that one takes.
 pub const WRITES_PENDING_MAX: usize = 256;
+
+// --- local inputs and outputs ---
+/// Tags in one request to a device's thread: what an executor takes in one step.
+pub const BUS_REQUEST_ITEMS_MAX: usize = 128;
+/// Edges that are told at once.
+pub const BUS_EDGES_AT_ONCE_MAX: usize = 64;
+/// A datagram between an executor and a device's thread: an entry of 24 bytes for each tag of a request.
+pub const BUS_DATAGRAM_BYTES_MAX: usize = 16 + 24 * BUS_REQUEST_ITEMS_MAX;
+/// Lines of one GPIO link: as many as the kernel hands out in one request (linux/gpio.h).
+pub const GPIO_LINES_MAX: usize = 64;
+/// Edges of one line that are told one by one in a second; all are counted. Contacts bounce, inputs float: without a
+/// bound one of them would fill the ring.
+pub const GPIO_EDGES_PER_S_MAX: u64 = 1_000;
+/// Bytes that one access to a device reads.
+pub const BUS_READ_BYTES_MAX: u8 = 32;
+/// Bytes that are sent before a read.
+pub const BUS_COMMAND_BYTES_MAX: usize = 16;
+/// The longest pause within an access: slow converters take a third of a second.
+pub const BUS_WAIT_MAX: Nanos = Nanos::from_millis(500);
+/// Clock of an I2C bus: from the slowest that SMBus allows to high-speed mode.
+pub const I2C_CLOCK_HZ_MIN: u32 = 10_000;
+pub const I2C_CLOCK_HZ_MAX: u32 = 3_400_000;
+/// Clock of SPI.
+pub const SPI_SPEED_HZ_MIN: u32 = 1_000;
+pub const SPI_SPEED_HZ_MAX: u32 = 125_000_000;
+/// Bytes read of a file of sysfs that holds one number.
+pub const SYSFS_NUMBER_BYTES_MAX: usize = 64;
+/// SCHED_FIFO priority of a device's thread at most: below the executors, and below the threads of the kernel's
+/// interrupts (50), which it waits for.
+pub const BUS_PRIORITY_MAX: u8 = 45;
 
 // --- floor ---
 /// Seconds of an executor's full rate that its ring must hold.

@@ -1,7 +1,8 @@
 //! The keys of both files with their ranges and defaults. The reader and the JSON Schema both take them from here.
 
 use super::model::{
-    CanOpenAccess, CanOpenField, FieldType, Parity, PdoSource, ReleaseMode, Rs485Switch, SerialFraming, WordOrder,
+    CanOpenAccess, CanOpenField, FieldType, GpioBias, GpioDrive, GpioEdge, Parity, PdoSource, ReleaseMode, Rs485Switch,
+    SerialFraming, Signal, WordOrder,
 };
 use super::reporting::{Report, Suppress};
 use crate::limits;
@@ -151,10 +152,23 @@ pub(super) mod keys {
     ];
     pub const GUARDING: &[&str] = &["time_ms", "life"];
     pub const BOOT: &[&str] = &["index", "sub", "value", "data_type"];
-    pub const GPIO_LINK: &[&str] = &["name", "protocol", "chip", "description"];
-    pub const I2C_LINK: &[&str] = &["name", "protocol", "bus", "description"];
-    pub const SPI_LINK: &[&str] = &["name", "protocol", "device", "description"];
-    pub const IIO_LINK: &[&str] = &["name", "protocol", "device", "description"];
+    pub const GPIO_LINK: &[&str] = &["name", "protocol", "chip", "timeout_ms", "overhead_ms", "description"];
+    pub const I2C_LINK: &[&str] = &["name", "protocol", "bus", "clock_hz", "timeout_ms", "overhead_ms", "description"];
+    pub const SPI_LINK: &[&str] = &[
+        "name",
+        "protocol",
+        "device",
+        "mode",
+        "speed_hz",
+        "bits",
+        "lsb_first",
+        "timeout_ms",
+        "overhead_ms",
+        "description",
+    ];
+    pub const IIO_LINK: &[&str] = &["name", "protocol", "device", "timeout_ms", "overhead_ms", "description"];
+    pub const CHIP: &[&str] = &["full_scale_v", "rate_sps", "shunt_ohm", "reference_v"];
+    pub const SENSOR: &[&str] = &["type", "raw_min", "raw_max", "range"];
     pub const RS485: &[&str] = &["rts", "rts_on_send", "delay_before_ms", "delay_after_ms"];
     pub const UNREADABLE: &[&str] = &["unit", "function", "from", "to"];
     pub const TAG: &[&str] = &[
@@ -179,6 +193,21 @@ pub(super) mod keys {
         "suppress",
         "keep_last",
         "description",
+        "direction",
+        "bias",
+        "drive",
+        "active_low",
+        "edge",
+        "debounce_us",
+        "initial",
+        "command",
+        "delay_us",
+        "at",
+        "width",
+        "shift",
+        "mask",
+        "chip",
+        "sensor",
     ];
 }
 
@@ -230,6 +259,10 @@ pub(super) const PROTOCOLS: &[(&str, Protocol)] = &[
     ("modbus_rtu", Protocol::ModbusRtu),
     ("modbus_rtu_tcp", Protocol::ModbusRtuTcp),
     ("canopen", Protocol::CanOpen),
+    ("gpio", Protocol::Gpio),
+    ("i2c", Protocol::I2c),
+    ("spi", Protocol::Spi),
+    ("iio", Protocol::Iio),
 ];
 pub(super) const PORT: Int = int("port", 1, 65_535, 502, "");
 pub(super) const TIMEOUT_MS: Int = int("timeout_ms", 1, 10_000, 200, " ms");
@@ -318,6 +351,52 @@ pub(super) const CANOPEN_DATA_TYPE: &[(&str, CanOpenField)] = &[
     ("float32", CanOpenField::Real32),
     ("float64", CanOpenField::Real64),
     ("string", CanOpenField::Text(0)),
+];
+
+// --- local inputs and outputs ---
+pub(super) const BUS_TIMEOUT_MS: Int = int("timeout_ms", 1, 10_000, 100, " ms");
+/// What an access costs beside its bits, until the thread that made it runs again: measured in the tens of
+/// microseconds on small machines, with room for a driver that works by interrupts.
+pub(super) const I2C_OVERHEAD_MS: Real = Real { key: "overhead_ms", min: 0.0, max: 1_000.0, default: 0.1, unit: " ms" };
+pub(super) const SPI_OVERHEAD_MS: Real = Real { default: 0.06, ..I2C_OVERHEAD_MS };
+/// One call for all lines of a setting.
+pub(super) const GPIO_OVERHEAD_MS: Real = Real { default: 0.02, ..I2C_OVERHEAD_MS };
+/// Reading a channel starts a conversion and waits for it.
+pub(super) const IIO_OVERHEAD_MS: Real = Real { default: 0.5, ..I2C_OVERHEAD_MS };
+/// Standard mode (NXP UM10204).
+pub(super) const I2C_CLOCK_HZ: Int =
+    int("clock_hz", limits::I2C_CLOCK_HZ_MIN as u64, limits::I2C_CLOCK_HZ_MAX as u64, 100_000, " Hz");
+pub(super) const SPI_MODE: Int = int("mode", 0, 3, 0, "");
+pub(super) const SPI_SPEED_HZ: Int =
+    int("speed_hz", limits::SPI_SPEED_HZ_MIN as u64, limits::SPI_SPEED_HZ_MAX as u64, 1_000_000, " Hz");
+pub(super) const SPI_BITS: Int = int("bits", 8, 8, 8, "");
+pub(super) const GPIO_DIRECTION: &[(&str, bool)] = &[("in", false), ("out", true)];
+pub(super) const GPIO_BIAS: &[(&str, GpioBias)] = &[
+    ("as-is", GpioBias::AsIs),
+    ("disabled", GpioBias::Disabled),
+    ("pull-up", GpioBias::PullUp),
+    ("pull-down", GpioBias::PullDown),
+];
+pub(super) const GPIO_DRIVE: &[(&str, GpioDrive)] =
+    &[("push-pull", GpioDrive::PushPull), ("open-drain", GpioDrive::OpenDrain), ("open-source", GpioDrive::OpenSource)];
+pub(super) const GPIO_EDGE: &[(&str, GpioEdge)] =
+    &[("rising", GpioEdge::Rising), ("falling", GpioEdge::Falling), ("both", GpioEdge::Both)];
+pub(super) const DEBOUNCE_US: Int = int("debounce_us", 0, 1_000_000, 0, " µs");
+pub(super) const DELAY_US: Int = int("delay_us", 0, limits::BUS_WAIT_MAX.0 / 1_000, 0, " µs");
+/// Bytes of what was read.
+pub(super) const AT: Int = int("at", 0, limits::BUS_READ_BYTES_MAX as u64 - 1, 0, "");
+pub(super) const WIDTH: Int = int("width", 1, 8, 2, " bytes");
+pub(super) const SHIFT: Int = int("shift", 0, 63, 0, " bits");
+pub(super) const SHUNT_OHM: Real = Real { key: "shunt_ohm", min: 1e-6, max: 1e6, default: 0.1, unit: " Ω" };
+pub(super) const REFERENCE_V: Real = Real { key: "reference_v", min: 0.1, max: 100.0, default: 3.3, unit: " V" };
+pub(super) const RATE_SPS: Int = int("rate_sps", 1, 100_000, 128, "");
+pub(super) const SIGNAL: &[(&str, Signal)] = &[
+    ("4-20mA", Signal::Current4To20),
+    ("0-20mA", Signal::Current0To20),
+    ("0-10V", Signal::Voltage0To10),
+    ("2-10V", Signal::Voltage2To10),
+    ("0-5V", Signal::Voltage0To5),
+    ("1-5V", Signal::Voltage1To5),
 ];
 
 // --- groups and tags ---

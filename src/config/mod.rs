@@ -144,6 +144,7 @@ fn read(inputs: Inputs, base: Base<'_>, beside: Beside<'_>, report: Report) -> R
         report.error(whole, "", "no tags: nothing to scan", "declare a link and its tags in a file tags/*.json");
     }
     overlap::check(&tags.list, &links.list, &report);
+    bus::check_lines(&tags.list, &links.list, &report);
     if !report.has_errors() {
         warn_of_unused(&links, &groups, &report);
     }

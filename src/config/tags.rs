@@ -151,6 +151,9 @@ fn read_address(tag: &Obj<'_>, known: &mut Known<'_>) -> Option<(usize, TagAddre
             Part { text: part, start: at }
         })
         .collect();
+    if !matches!(link.config.protocol, LinkProtocol::Bus(_)) {
+        bus::refuse_own_keys(tag, link.config.protocol.name());
+    }
     let address = match &link.config.protocol {
         LinkProtocol::Modbus(modbus) => {
             TagAddress::Modbus(modbus_address::read(tag, text, &parts, modbus, link.addressing)?)

@@ -22,7 +22,7 @@ pub use exceptions::{Exceptions, Verdict};
 pub use executor::{Clock, Connected, Executor, Wiring};
 pub use image::{Image, Reading};
 pub use link::{CloseReason, Closed, Floor, Link, ScanRelease};
-pub use linux::{LinuxWorld, monotonic_now, thread_cpu_time};
+pub use linux::{LinuxWorld, Waker, monotonic_now, thread_cpu_time};
 pub use pages::region_of;
 pub use report::{NodeEvent, Report, RequestResult};
 pub use sink::{Frame, Sink};

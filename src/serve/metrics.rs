@@ -208,7 +208,7 @@ impl Reader {
         let plan = self.0.plan();
         let links = || plan.links.iter().map(|(id, l)| (&*l.name, counters.link(id)));
         type Row = (&'static str, &'static str, fn(&LinkCounters) -> u64);
-        let rows: [Row; 6] = [
+        let rows: [Row; 7] = [
             ("fieldbeat_link_requests", "Requests put on the wire", |c| c.requests.get()),
             (
                 "fieldbeat_link_suppressed_requests",
@@ -217,8 +217,10 @@ impl Reader {
             ),
             ("fieldbeat_link_crc_errors", "Replies whose CRC or LRC was wrong", |c| c.crc_errors.get()),
             ("fieldbeat_link_short_frames", "Timeouts after a part of a reply", |c| c.short_frames.get()),
+            ("fieldbeat_link_lost_events", "Edges that came too fast to be told one by one", |c| c.lost.get()),
             ("fieldbeat_link_connects", "Connections made", |c| c.connects.get()),
             ("fieldbeat_link_disconnects", "Connections lost", |c| c.disconnects.get()),
+            ("fieldbeat_link_writes_sent", "Writes of which a request was put on the wire", |c| c.writes_sent.get()),
         ];
         for (name, help, count) in rows {
             let mut family = family(e, COUNTER, name, None, help)?;
@@ -242,6 +244,13 @@ impl Reader {
         for (link, counters) in links() {
             for (result, count) in results {
                 replies.counter([("link", link), ("result", result)], count(counters))?;
+            }
+        }
+        let help = "How writes ended; failed are also those that were never sent";
+        let mut writes = family(e, COUNTER, "fieldbeat_link_writes", None, help)?;
+        for (link, counters) in links() {
+            for (result, count) in [("done", &counters.writes_done), ("failed", &counters.writes_failed)] {
+                writes.counter([("link", link), ("result", result)], count.get())?;
             }
         }
         let help = "1 for the state that the link is in, 0 for the others";

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `gateway`, `floor`, `outputs`, `source` | everything, its real-time part, its outputs, the journal as they see it |
 //! | `watch`, `reload`, `adoption` | new files, the plan made of them, the executors' change to it |
+//! | `writes` | orders to the executors, answers back |
 //! | `learned` | reply times as they are seen, against what was declared |
 //! | `watchdog` | whether every thread that must advance does |
 //! | `leave`, `autopsy`, `stack` | the end when one does not: bounded, with its state and its stack told |
@@ -23,6 +24,7 @@ mod source;
 mod stack;
 mod watch;
 mod watchdog;
+pub mod writes;
 
 pub use gateway::{Ended, Gateway, StartError, Trouble};
 pub use source::FollowJournal;

@@ -109,7 +109,7 @@ pub(super) fn link_demand(plan: &Plan, id: LinkId, phases: &[Nanos], scans: &[Sc
         LinkProtocolPlan::Modbus(modbus) => modbus_demand(plan, modbus, scans, costs),
         LinkProtocolPlan::Can(can) => sampled_demand(plan, &can.scans, costs),
         LinkProtocolPlan::CanOpen(canopen) => canopen_demand(plan, canopen, costs),
-        LinkProtocolPlan::Bus(bus) => sampled_demand(plan, &bus.scans, costs),
+        LinkProtocolPlan::Bus(bus) => bus_demand(plan, bus, scans, costs),
     };
     demand.scans.iter_mut().for_each(|scan| scan.phase = phase(scan.id));
     // As the link serves them; equal periods by their ids.
@@ -213,6 +213,38 @@ fn canopen_demand(plan: &Plan, canopen: &CanOpenPlan, costs: &Costs) -> LinkDema
             longest: scan.longest,
             units: scan.units,
             work: Nanos(costs.request.0 * (scan.frames / 2 + by_themselves) + costs.sample.0 * scan.tags),
+        });
+    }
+    demand
+}
+
+/// Of a device with a thread of its own: one request at a time, each as long as its accesses take.
+fn bus_demand(plan: &Plan, bus: &BusPlan, scans: &[ScanId], costs: &Costs) -> LinkDemand {
+    let mut demand = LinkDemand::nothing(1);
+    for id in scans {
+        let scan = &plan.scans[*id];
+        let period = plan.groups[scan.group].period;
+        let requests = &bus.requests[scan.requests.start as usize..scan.requests.end as usize];
+        let (mut work, mut line, mut longest) = (Nanos::ZERO, Nanos::ZERO, Nanos::ZERO);
+        for request in requests {
+            let handling = costs.of_request(request.items.len());
+            work += handling;
+            demand.handling = demand.handling.max(handling);
+            demand.samples_per_s += request.items.len() as f64 / period.as_secs_f64();
+            line += request.time;
+            longest = longest.max(request.time);
+        }
+        demand.reply = demand.reply.max(longest);
+        demand.scans.push(ScanDemand {
+            id: *id,
+            group: scan.group,
+            period,
+            phase: Nanos::ZERO,
+            requests: requests.len() as u64,
+            line,
+            longest,
+            units: Vec::new(),
+            work,
         });
     }
     demand
