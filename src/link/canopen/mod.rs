@@ -8,12 +8,13 @@
 //! | `node`, `boot` | one node: where it stands; its way from nothing to values |
 //! | `bus` | what goes over the socket, to whom |
 //! | `scan` | releases, what SDOs bring, statuses |
-//! | `write` | writes by SDO |
+//! | `write`, `encode` | writes by SDO; their values |
 //! | `handover` | going on under a new plan |
 
 mod boot;
 mod bus;
 pub mod emcy;
+mod encode;
 mod handover;
 pub mod message;
 mod nmt;
@@ -26,12 +27,12 @@ mod tests;
 mod values;
 mod write;
 
+pub use encode::{decode_back, encode};
 use handover::Handover;
 use message::Message;
 use node::{Node, Sweep};
 use pdo::Place;
 pub use sdo::AbortCode;
-pub use write::encode;
 
 use crate::limits::{CANOPEN_FRAMES_PER_STEP, SILENT_AFTER_TIMEOUTS};
 use crate::plan::{CanOpenPlan, Plan, ScanId};

@@ -4,9 +4,9 @@ use super::CanOpenLink;
 use super::node::Job;
 use super::sdo::Outcome;
 use crate::config::CanOpenField;
-use crate::plan::{CanOpenPlan, CanOpenWrite};
+use crate::plan::CanOpenWrite;
 use crate::rt::{Floor, World, WriteAnswer, WriteOrder, WriteOutcome, WritePayload};
-use crate::tag::{Nanos, TagId};
+use crate::tag::Nanos;
 
 impl CanOpenLink {
     /// Keeps an order for its turn.
@@ -138,9 +138,4 @@ fn is_same(back: &[u8], written: &[u8], write: Option<CanOpenWrite>) -> bool {
     let text = write.is_some_and(|write| matches!(write.decode.field, CanOpenField::Text(_)));
     let end = |bytes: &[u8]| bytes.iter().position(|byte| *byte == 0).filter(|_| text).unwrap_or(bytes.len());
     back.get(..end(back)) == written.get(..end(written))
-}
-
-/// The place of a tag in the table of writes.
-pub fn encode(plan: &CanOpenPlan, tag: TagId) -> Option<u32> {
-    plan.writes.iter().position(|write| write.decode.tag == tag).map(|at| at as u32)
 }

@@ -77,10 +77,10 @@ fn a_lost_heartbeat_is_uncertain_then_bad_and_a_boot_up_sets_the_node_up_again()
     let mut bench = drive_bench();
     bench.run_ms(1_000);
     bench.network().device(5).dead = true;
-    let read_at = bench.reading("pos").t_mono_ns;
+    let read_at = bench.reading("state").t_mono_ns;
     bench.run_ms(250);
-    assert_eq!(bench.status("pos"), Status::UNCERTAIN_LAST_USABLE);
-    assert!(bench.reading("pos").t_mono_ns <= read_at + 20 * MS, "the old value with its old time");
+    assert_eq!(bench.status("state"), Status::UNCERTAIN_LAST_USABLE);
+    assert!(bench.reading("state").t_mono_ns <= read_at + 200 * MS, "the old value with its old time");
     bench.run_ms(300);
     for tag in ["pos", "enabled", "torque", "state", "emcy"] {
         assert_eq!(bench.status(tag), Status::BAD_NO_COMMUNICATION, "{tag}");
@@ -357,4 +357,81 @@ fn the_master_has_a_heartbeat_of_its_own_when_asked() {
     bench.run_ms(1_000);
     let own = bench.sent(0x701);
     assert!((5..=6).contains(&own.len()) && own.iter().all(|(_, m)| m.bytes() == [5]), "{own:?}");
+}
+
+const WRITABLE: &str = r#""timeout_ms": 50, "nodes": [{"id": 5, "heartbeat_ms": 0}]"#;
+
+/// A node of which two objects may be written: 0x6040, and 0x2222, which refuses everything.
+fn writable() -> Bench {
+    let tags = r#"{"name": "control", "address": "co0:5:0x6040:0", "data_type": "uint16", "scan_rate_ms": 100},
+        {"name": "refusing", "address": "co0:5:0x2222:0", "data_type": "uint8", "scan_rate_ms": 100},
+        {"name": "text", "address": "co0:5:0x2100:0:40", "data_type": "string", "scan_rate_ms": 100}"#;
+    let mut config = config(WRITABLE, tags, &[]);
+    for tag in &mut config.tags {
+        tag.write = Some(crate::config::WriteConfig::default());
+    }
+    let device = drive().with(0x6040, 0, &[0, 0]).with(0x2222, 0, &[0]).with(0x2100, 0, b"before");
+    bench(&config, vec![device])
+}
+
+impl Bench {
+    fn order(&mut self, id: u64, tag: &str, value: &Value, read_back: bool) {
+        let encoded = crate::link::write::encode(&self.plan, self.id(tag), value).unwrap();
+        let deadline = Nanos(self.network().now) + Nanos::from_millis(200);
+        let (link, slot, payload) = (encoded.link, encoded.slot, encoded.payload);
+        let order = WriteOrder { id, link, slot, generation: 0, deadline, read_back, payload };
+        self.orders.push(order).unwrap();
+    }
+
+    fn outcomes(&mut self) -> Vec<(u64, WriteOutcome)> {
+        std::iter::from_fn(|| self.answers.pop().ok()).map(|answer| (answer.id, answer.outcome)).collect()
+    }
+}
+
+#[test]
+fn writes_go_by_sdo_and_are_answered_with_what_the_node_says() {
+    let mut bench = writable();
+    bench.run_ms(500);
+    bench.order(1, "control", &Value::Uint(0x000F), true);
+    bench.order(2, "refusing", &Value::Uint(1), false);
+    bench.order(3, "text", &Value::Text("a text of several segments".into()), true);
+    bench.run_ms(100);
+    assert_eq!(bench.outcomes(), [(1, WriteOutcome::Done), (2, WriteOutcome::Refused(0x0609_0031)), (3, WriteOutcome::Done)]);
+    let written = bench.network().device(5).written.clone();
+    assert_eq!(written[0], ((0x6040, 0), vec![0x0F, 0]));
+    assert_eq!(written[1].1, b"a text of several segments");
+    bench.assert_good("control", 0x0F);
+}
+
+#[test]
+fn a_write_to_a_silent_node_is_answered_in_time_and_never_sent_later() {
+    let mut bench = writable();
+    bench.run_ms(500);
+    bench.network().device(5).mute = true;
+    for id in 1..=6 {
+        bench.order(id, "control", &Value::Uint(id), false);
+    }
+    bench.run_ms(250);
+    let outcomes = bench.outcomes();
+    assert_eq!(outcomes.len(), 6);
+    assert!(outcomes.contains(&(1, WriteOutcome::NoReply)), "{outcomes:?}");
+    assert!(outcomes.contains(&(6, WriteOutcome::Busy)), "{outcomes:?}");
+    bench.network().device(5).mute = false;
+    let before = bench.network().device(5).written.len();
+    bench.run_ms(3_000);
+    assert_eq!(bench.network().device(5).written.len(), before, "nothing is sent later");
+    bench.order(7, "control", &Value::Uint(7), false);
+    bench.run_ms(100);
+    assert_eq!(bench.outcomes(), [(7, WriteOutcome::Done)]);
+}
+
+#[test]
+fn a_write_while_the_interface_is_down_is_refused_at_once() {
+    let mut bench = writable();
+    bench.run_ms(500);
+    bench.network().down = true;
+    bench.run_ms(20);
+    bench.order(1, "control", &Value::Uint(1), false);
+    bench.run_ms(20);
+    assert_eq!(bench.outcomes(), [(1, WriteOutcome::NoConnection)]);
 }

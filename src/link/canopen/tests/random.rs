@@ -6,9 +6,9 @@ use proptest::prelude::*;
 const LINK: &str = r#""sync_ms": 10, "timeout_ms": 20, "nodes": [
     {"id": 5, "pdos": "node", "heartbeat_ms": 50}, {"id": 6, "guarding": {"time_ms": 50}}]"#;
 const TAGS: &str = r#"
-    {"name": "pos", "address": "co0:5:0x6064:0", "data_type": "int32", "scan_rate_ms": 10},
+    {"name": "pos", "address": "co0:5:0x6064:0", "data_type": "int32", "scan_rate_ms": 50},
     {"name": "text", "address": "co0:5:0x1008:0", "data_type": "string", "scan_rate_ms": 100},
-    {"name": "b", "address": "co0:6:0x6077:0", "data_type": "int16", "scan_rate_ms": 10}"#;
+    {"name": "b", "address": "co0:6:0x6077:0", "data_type": "int16", "scan_rate_ms": 50}"#;
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
