@@ -2,7 +2,7 @@
 
 use super::CanOpenLink;
 use super::node::Job;
-use super::sdo::Outcome;
+use super::sdo::{AbortCode, Outcome};
 use crate::config::CanOpenField;
 use crate::plan::CanOpenWrite;
 use crate::rt::{Floor, World, WriteAnswer, WriteOrder, WriteOutcome, WritePayload};
@@ -60,6 +60,13 @@ impl CanOpenLink {
         let write = self.write_of(&order).copied();
         let node = &mut self.nodes[at];
         let end = match (job, outcome) {
+            // It has no blocks, and has taken nothing of the value: once more in segments.
+            (Job::Write, Outcome::Aborted(AbortCode::UNKNOWN_COMMAND))
+                if !node.no_blocks && write.is_some_and(|write| write.block) =>
+            {
+                node.no_blocks = true;
+                return;
+            }
             (Job::Write, Outcome::Done) if order.read_back && now < order.deadline => {
                 let Some(write) = write else { return };
                 let timeout = self.plan.config.timeout.min(order.deadline.since(now));
