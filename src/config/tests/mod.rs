@@ -1,6 +1,7 @@
 //! Whole configurations, right and wrong.
 
 mod accepted;
+mod bus;
 mod directories;
 mod gateway_faults;
 mod random;
