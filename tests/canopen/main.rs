@@ -9,10 +9,11 @@
 #[path = "../peers/mod.rs"]
 mod peers;
 
+use std::alloc::{GlobalAlloc, Layout, System};
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,33 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use serde_json::json;
 
 const SHEET: &str = include_str!("drive.eds");
+
+/// Counts what executors allocate: nothing is allowed.
+struct Counting;
+
+thread_local! {
+    static IS_FLOOR: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+static FLOOR_ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: all is done by the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if IS_FLOOR.with(std::cell::Cell::get) {
+            FLOOR_ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        }
+        // SAFETY: the caller keeps the contract.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps the contract.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 /// Two ends of a socket that keeps frames apart, as CAN_RAW does.
 fn socket_pair() -> (OwnedFd, OwnedFd) {
@@ -126,7 +154,9 @@ fn rig_with(node: &str, sheet: &str) -> Rig {
         let world = LinuxWorld::new().unwrap();
         let mut executor = Executor::new(ExecutorId(0), &of_thread, links, world, wiring);
         executor.start_at(Clock { start: monotonic_now() + Nanos::from_millis(5), guard: Nanos::ZERO });
+        IS_FLOOR.set(true);
         executor.run();
+        IS_FLOOR.set(false);
     });
     let others: Vec<Box<dyn std::any::Any>> =
         vec![Box::new(connected), Box::new(closed), Box::new(adoptions), Box::new(adopted)];
@@ -152,6 +182,8 @@ impl Drop for Rig {
         if let Some(executor) = self.executor.take() {
             let ended = executor.join();
             assert!(ended.is_ok() || std::thread::panicking());
+            let allocated = FLOOR_ALLOCATIONS.load(Ordering::Relaxed);
+            assert!(allocated == 0 || std::thread::panicking(), "{allocated} allocations on an executor");
         }
     }
 }

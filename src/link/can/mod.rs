@@ -11,7 +11,7 @@
 
 mod clock;
 mod decode;
-mod frame;
+pub(in crate::link) mod frame;
 mod handover;
 mod receive;
 #[cfg(test)]

@@ -73,7 +73,9 @@ fn element(decode: &CanOpenDecode, ty: ScalarType, value: &Value) -> Result<Vec<
             _ => return Err(wrong()),
         },
         CanOpenField::Bit(_) | CanOpenField::Text(_) => return Err(WriteFault::NotWritable),
-        CanOpenField::Real32 | CanOpenField::Real64 => return real(decode, value, is_scaled).map_err(|e| e.unwrap_or_else(wrong)),
+        CanOpenField::Real32 | CanOpenField::Real64 => {
+            return real(decode, value, is_scaled).map_err(|e| e.unwrap_or_else(wrong));
+        }
         CanOpenField::Signed(bytes) => {
             let half = 1i128 << (8 * u32::from(bytes.clamp(1, 8)) - 1);
             (bytes, -half, half - 1)

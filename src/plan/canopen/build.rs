@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::config::eds::{Eds, PdoDirection};
-use crate::config::{CanOpenAccess, CanOpenField, CanOpenAddress, CanOpenNode, PdoSource, TagAddress, TagConfig};
+use crate::config::{CanOpenAccess, CanOpenAddress, CanOpenField, CanOpenNode, PdoSource, TagAddress, TagConfig};
 use crate::limits::{CANOPEN_NODE_PDOS_MAX, WRITE_BYTES_MAX};
 use crate::plan::build::Scanning;
 

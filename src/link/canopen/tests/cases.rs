@@ -396,7 +396,10 @@ fn writes_go_by_sdo_and_are_answered_with_what_the_node_says() {
     bench.order(2, "refusing", &Value::Uint(1), false);
     bench.order(3, "text", &Value::Text("a text of several segments".into()), true);
     bench.run_ms(100);
-    assert_eq!(bench.outcomes(), [(1, WriteOutcome::Done), (2, WriteOutcome::Refused(0x0609_0031)), (3, WriteOutcome::Done)]);
+    assert_eq!(
+        bench.outcomes(),
+        [(1, WriteOutcome::Done), (2, WriteOutcome::Refused(0x0609_0031)), (3, WriteOutcome::Done)]
+    );
     let written = bench.network().device(5).written.clone();
     assert_eq!(written[0], ((0x6040, 0), vec![0x0F, 0]));
     assert_eq!(written[1].1, b"a text of several segments");
@@ -434,4 +437,35 @@ fn a_write_while_the_interface_is_down_is_refused_at_once() {
     bench.order(1, "control", &Value::Uint(1), false);
     bench.run_ms(20);
     assert_eq!(bench.outcomes(), [(1, WriteOutcome::NoConnection)]);
+}
+
+#[test]
+fn a_node_whose_cable_was_out_for_long_is_set_up_with_its_first_heartbeat() {
+    let mut bench = drive_bench();
+    bench.run_ms(1_000);
+    bench.network().device(5).dead = true;
+    bench.run_ms(60_000);
+    assert_eq!(bench.status("pos"), Status::BAD_NO_COMMUNICATION);
+    bench.network().device(5).dead = false;
+    bench.run_ms(250);
+    bench.assert_good("pos", (-1000i64) as u64);
+}
+
+#[test]
+fn a_node_that_speaks_and_answers_no_sdo_does_not_take_the_bus() {
+    let mut bench = drive_bench();
+    bench.run_ms(1_000);
+    let boot_up = {
+        let mut network = bench.network();
+        let now = network.now;
+        network.device(5).mute = true;
+        network.device(5).power_on(now)
+    };
+    bench.network().post(vec![boot_up]);
+    let before = bench.sent(0x605).len();
+    bench.network().device(5).objects.insert((0x1017, 0), vec![10, 0]);
+    bench.run_ms(30_000);
+    let asked = bench.sent(0x605).len() - before;
+    assert!(asked < 100, "{asked} requests in 30 s");
+    assert_eq!(bench.status("pos"), Status::BAD_NO_COMMUNICATION);
 }

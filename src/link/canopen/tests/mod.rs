@@ -11,7 +11,6 @@ use std::sync::atomic::AtomicBool;
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
-use super::CanOpenLink;
 use super::message::{Message, Received};
 use crate::config::load_parts;
 use crate::link::FieldLink;
