@@ -208,7 +208,7 @@ impl Reader {
         let plan = self.0.plan();
         let links = || plan.links.iter().map(|(id, l)| (&*l.name, counters.link(id)));
         type Row = (&'static str, &'static str, fn(&LinkCounters) -> u64);
-        let rows: [Row; 7] = [
+        let rows: [Row; 8] = [
             ("fieldbeat_link_requests", "Requests put on the wire", |c| c.requests.get()),
             (
                 "fieldbeat_link_suppressed_requests",

@@ -71,6 +71,11 @@ const TESTS: &[Test] = &tests![
     canopen::a_master_of_the_package_reads_writes_and_supervises_its_node,
     i2c::i2cget_reads_what_i2cset_wrote,
     i2c::an_address_without_a_chip_does_not_answer,
+    i2c::fieldbeat_reads_the_registers_that_i2cset_wrote,
+    i2c::fieldbeat_makes_volts_and_degrees_of_chips_that_i2cset_filled,
+    i2c::a_chip_that_is_not_there_costs_its_own_tag_alone,
+    i2c::a_bus_that_is_not_there_is_told_with_what_to_do,
+    i2c::a_bus_that_comes_later_is_read_by_a_thread_below_the_executor,
 ];
 
 /// Modules with a part of the scenario of their own name; the tests of the others look at the machine's.
