@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{can, canopen, modbus};
+use super::{bus, can, canopen, modbus};
 use crate::plan::{LinkProtocolPlan, Plan};
 use crate::rt::WritePayload;
 use crate::tag::{LinkId, TagId, Value, ValueType};
@@ -101,7 +101,7 @@ pub fn encode(plan: &Plan, tag: TagId, value: &Value) -> Result<Encoded, WriteFa
         LinkProtocolPlan::Modbus(plan) => modbus::encode(plan, tag, value)?,
         LinkProtocolPlan::Can(plan) => can::encode(plan, tag, value)?,
         LinkProtocolPlan::CanOpen(plan) => canopen::encode(plan, tag, value)?,
-        LinkProtocolPlan::Bus(_) => return Err(WriteFault::NotWritable),
+        LinkProtocolPlan::Bus(plan) => bus::encode(plan, tag, value)?,
     };
     Ok(Encoded { link, slot, payload })
 }
@@ -112,6 +112,6 @@ pub fn decode(plan: &Plan, tag: TagId, back: &WritePayload) -> Option<Value> {
         LinkProtocolPlan::Modbus(plan) => modbus::decode_back(plan, tag, back.bytes()),
         LinkProtocolPlan::Can(plan) => can::decode_back(plan, tag, back.bytes()),
         LinkProtocolPlan::CanOpen(plan) => canopen::decode_back(plan, tag, back.bytes()),
-        LinkProtocolPlan::Bus(_) => None,
+        LinkProtocolPlan::Bus(plan) => bus::decode_back(plan, tag, back.bytes()),
     }
 }
