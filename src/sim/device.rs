@@ -55,6 +55,8 @@ pub enum Meaning {
     Exception(u8),
     /// Nothing: taking it for an answer is a fault.
     Poison,
+    /// Of a write, be it the right answer or not.
+    OfWrite,
 }
 
 /// Bytes to be sent.
@@ -216,6 +218,53 @@ impl Device {
             Mood::Wrong => self.wrong(at, asked, &mut reaction, well(1)),
         }
         reaction
+    }
+
+    /// Answers a write, whose right answer is `confirmation`; whether that is what it sends.
+    pub fn answer_write(&mut self, now: u64, asked: &Asked, function: u8, confirmation: &[u8]) -> (Reaction, bool) {
+        let mood = self.mood(now);
+        let mut at = now + if self.exact { asked.expected } else { self.rng.u64(asked.expected / 5..=asked.expected) };
+        let (mut reaction, mut pieces) = (Reaction::default(), 1);
+        let mut pdu = confirmation.to_vec();
+        let answers = match mood {
+            Mood::Well | Mood::Choked => true,
+            Mood::Dead => false,
+            Mood::DeadUnit(unit) => unit != asked.area.unit,
+            Mood::Lossy => self.rng.bool(),
+            Mood::Away => {
+                reaction.close_at = Some(at);
+                false
+            }
+            Mood::Dropping => {
+                if self.rng.u8(..3) == 0 {
+                    reaction.close_at = Some(at);
+                }
+                self.rng.bool()
+            }
+            Mood::Late => {
+                at = now + self.rng.u64(asked.timeout / 2..asked.timeout * 5 / 2);
+                true
+            }
+            Mood::Pieces => {
+                pieces = self.rng.usize(2..=6);
+                true
+            }
+            Mood::Broken => {
+                pdu = vec![function | 0x80, [1, 2, 3, 4, 6, 0x0A, 0x0B][self.rng.usize(..7)]];
+                true
+            }
+            Mood::Wrong => {
+                let last = pdu.len() - 1;
+                pdu[last] ^= 1 << self.rng.u8(..8);
+                true
+            }
+        };
+        if answers {
+            let bytes = frame(asked.transaction, asked.area.unit, &pdu);
+            reaction.send.push(Outgoing { at, bytes, pieces, meaning: Meaning::OfWrite });
+        }
+        // With function 23 the answer's last byte is a value; that it differs is told, not that it was not done.
+        (reaction, answers && (pdu == confirmation || function == 23 && pdu[0] == 23))
     }
 
     fn wrong(&mut self, at: u64, asked: &Asked, reaction: &mut Reaction, right: Outgoing) {

@@ -42,6 +42,9 @@ fn seeds_hold(seeds: impl Iterator<Item = u64>) {
         count(&|o| o.crashes),
     );
     assert!(hours(&|_| true) > 12.5, "two of these are more than a virtual day");
+    let (done, failed) = (count(&|o| o.writes_done), count(&|o| o.writes_failed));
+    println!("{done} writes done, {failed} not");
+    assert!(done > 10_000 && failed > 10_000, "{done} writes done, {failed} not");
     assert!(reloads > 3_000 && count(&|o| o.crashes) > 50, "{reloads} reloads");
 }
 
@@ -93,6 +96,16 @@ enum Fault {
     IdsAtOnce,
     /// An output's cursor moves with what is sent.
     CursorAhead,
+    /// Some writes are done twice, some never, and some for longer than their time.
+    TwiceWritten,
+    Unwritten,
+    Overdue,
+}
+
+impl Fault {
+    fn is_of_writes(self) -> bool {
+        matches!(self, Fault::TwiceWritten | Fault::Unwritten | Fault::Overdue)
+    }
 }
 
 struct Planted {
@@ -271,7 +284,14 @@ impl Link<BentWorld> for BentLink {
     }
 
     fn write(&mut self, order: &WriteOrder, now: Nanos, floor: &mut Floor<BentWorld>) {
-        self.inner.write(order, now, floor);
+        let mut order = *order;
+        match self.fault {
+            Fault::TwiceWritten if order.id.is_multiple_of(8) => self.inner.write(&order, now, floor),
+            Fault::Unwritten if order.id.is_multiple_of(8) => return,
+            Fault::Overdue => order.deadline += Nanos::from_millis(3_000),
+            _ => {}
+        }
+        self.inner.write(&order, now, floor);
     }
 
     fn is_idle(&self) -> bool {
@@ -290,7 +310,8 @@ impl Link<BentWorld> for BentLink {
 /// The first seed that finds the fault must hold without it, and say what is wrong.
 fn is_found(fault: Fault, words: &[&str]) {
     for seed in 0..300 {
-        let scenario = Scenario::of_seed(seed, None).unwrap();
+        let mut scenario = Scenario::of_seed(seed, None).unwrap();
+        scenario.writes = fault.is_of_writes();
         let Some((what, _)) =
             run(&scenario, &Planted { fault, batches: Cell::new(0), names: RefCell::default() }).broken
         else {
@@ -312,6 +333,13 @@ fn a_burst_after_a_stall_is_found() {
 #[test]
 fn a_link_that_takes_any_transaction_id_is_found() {
     is_found(Fault::AnyTransaction, &["the device answered", "requests outstanding"]);
+}
+
+#[test]
+fn writes_that_are_done_twice_never_or_too_late_are_found() {
+    is_found(Fault::TwiceWritten, &["answered twice"]);
+    is_found(Fault::Unwritten, &["has no answer"]);
+    is_found(Fault::Overdue, &["has no answer", "too late"]);
 }
 
 #[test]

@@ -18,6 +18,13 @@ pub struct View {
     pub timeout: u64,
     pub expected: u64,
     areas: Vec<Area>,
+    /// What may be written, and read around that.
+    writes: Vec<Area>,
+}
+
+/// The host of a link's device.
+pub fn host_of_link(plan: &Plan, link: LinkId) -> u32 {
+    plan.links[link].protocol.modbus().and_then(|modbus| host_of(&modbus.config.transport)).unwrap_or(u32::MAX)
 }
 
 /// Of one executor's links.
@@ -41,6 +48,12 @@ impl View {
             first: r.first,
             count: r.count,
         };
+        let written = |w: &crate::plan::ModbusWrite| Area {
+            unit: modbus.units[usize::from(w.unit)].0,
+            table: w.table,
+            first: w.place.first,
+            count: w.count,
+        };
         View {
             host: host_of(&modbus.config.transport).unwrap_or(u32::MAX),
             target,
@@ -48,6 +61,7 @@ impl View {
             timeout: modbus.config.timeout.0,
             expected: modbus.config.reply_expected.0,
             areas: modbus.requests.iter().map(area).collect(),
+            writes: modbus.writes.iter().map(written).collect(),
         }
     }
 }
@@ -94,10 +108,12 @@ impl Views {
     }
 
     /// The view by which a request is right that was begun at `begun` on a connection to `target`.
-    pub fn allows(&self, link: LinkId, target: u32, area: Area, begun: u64) -> Option<View> {
+    pub fn allows(&self, link: LinkId, target: u32, area: Area, begun: u64, is_write: bool) -> Option<View> {
         let late = self.before.iter().filter(|(end, _)| begun <= *end).filter_map(|(_, views)| views.get(link));
-        let mut fitting =
-            self.both(link).chain(late).filter(|view| view.target == target && view.areas.contains(&area));
+        let mut fitting = self.both(link).chain(late).filter(|view| {
+            let known = view.writes.contains(&area) || !is_write && view.areas.contains(&area);
+            view.target == target && known
+        });
         let mut found = fitting.next()?.clone();
         // On the way from one plan to another either may hold already.
         for other in self.both(link) {
