@@ -43,11 +43,15 @@ pub const MODBUS_REGISTERS_MAX: u16 = 125;
 pub const MODBUS_BITS_MAX: u16 = 2000;
 /// MBAP header (7) and the longest PDU (253).
 pub const MODBUS_ADU_BYTES_MAX: usize = 260;
+/// Function code and data of one message (Application Protocol Specification V1.1b3, section 4.1).
+pub const MODBUS_PDU_BYTES_MAX: usize = 253;
 /// Registers in one write (function 16), and in one that reads back as well (function 23).
 pub const MODBUS_WRITE_REGISTERS_MAX: u16 = 123;
 pub const MODBUS_READ_WRITE_REGISTERS_MAX: u16 = 121;
 /// Coils in one write (function 15).
 pub const MODBUS_WRITE_BITS_MAX: u16 = 1968;
+/// Writes that wait for one connection; each may take an exchange or two, and people notice more than that.
+pub const MODBUS_WRITES_WAITING_MAX: usize = 16;
 /// Outstanding transactions on one connection: what the specification recommends as a server's most (1 to 16).
 pub const MODBUS_PIPELINE_MAX: usize = 16;
 /// Elements of an array tag: the registers of one read.
@@ -65,6 +69,8 @@ pub const ASCII_FRAME_BYTES_MAX: usize = 513;
 /// Silence after which a disturbed line counts as quiet, beside its own: a USB adapter hands over what it has each
 /// 16 ms at the latest.
 pub const LINE_RESYNC: Nanos = Nanos::from_millis(20);
+/// After a broadcast, until the devices have done it (2.1: typically 100 to 200 ms).
+pub const BROADCAST_PAUSE: Nanos = Nanos::from_millis(100);
 /// Time for a serial port to be opened.
 pub const SERIAL_OPEN_TIMEOUT: Nanos = Nanos::from_millis(1_000);
 /// Time for the socket of a CAN interface to be opened.
@@ -78,6 +84,36 @@ pub const WRITE_BYTES_MAX: usize = 256;
 /// Writes of one executor that may wait for their answers: more than people and control loops above this one send in
 /// the time that one takes.
 pub const WRITES_PENDING_MAX: usize = 256;
+
+// --- local inputs and outputs ---
+/// Tags in one request to a device's thread: what an executor takes in one step.
+pub const BUS_REQUEST_ITEMS_MAX: usize = 128;
+/// Edges that are told at once.
+pub const BUS_EDGES_AT_ONCE_MAX: usize = 64;
+/// A datagram between an executor and a device's thread: an entry of 24 bytes for each tag of a request.
+pub const BUS_DATAGRAM_BYTES_MAX: usize = 16 + 24 * BUS_REQUEST_ITEMS_MAX;
+/// Lines of one GPIO link: as many as the kernel hands out in one request (linux/gpio.h).
+pub const GPIO_LINES_MAX: usize = 64;
+/// Edges of one line that are told one by one in a second; all are counted. Contacts bounce, inputs float: without a
+/// bound one of them would fill the ring.
+pub const GPIO_EDGES_PER_S_MAX: u64 = 1_000;
+/// Bytes that one access to a device reads.
+pub const BUS_READ_BYTES_MAX: u8 = 32;
+/// Bytes that are sent before a read.
+pub const BUS_COMMAND_BYTES_MAX: usize = 16;
+/// The longest pause within an access: slow converters take a third of a second.
+pub const BUS_WAIT_MAX: Nanos = Nanos::from_millis(500);
+/// Clock of an I2C bus: from the slowest that SMBus allows to high-speed mode.
+pub const I2C_CLOCK_HZ_MIN: u32 = 10_000;
+pub const I2C_CLOCK_HZ_MAX: u32 = 3_400_000;
+/// Clock of SPI.
+pub const SPI_SPEED_HZ_MIN: u32 = 1_000;
+pub const SPI_SPEED_HZ_MAX: u32 = 125_000_000;
+/// Bytes read of a file of sysfs that holds one number.
+pub const SYSFS_NUMBER_BYTES_MAX: usize = 64;
+/// SCHED_FIFO priority of a device's thread at most: below the executors, and below the threads of the kernel's
+/// interrupts (50), which it waits for.
+pub const BUS_PRIORITY_MAX: u8 = 45;
 
 // --- floor ---
 /// Seconds of an executor's full rate that its ring must hold.
@@ -151,6 +187,15 @@ pub const WRITE_ANSWER_GRACE: Duration = Duration::from_millis(500);
 pub const WRITE_POLL: Duration = Duration::from_micros(500);
 /// Refused requests a second that are recorded one by one; more are counted in one record.
 pub const REFUSALS_RECORDED_PER_S: u32 = 10;
+
+// --- commands over MQTT ---
+/// Answers that wait for the broker: those of all requests that may be under way, and as many refusals.
+pub const COMMAND_ANSWERS_MAX: usize = 2 * WRITES_WAITING_MAX;
+/// Answers sent and not acknowledged.
+pub const COMMAND_IN_FLIGHT_MAX: usize = 32;
+/// Bytes of the topic that a requester wants its answer on, and of what is sent back with it.
+pub const COMMAND_TOPIC_BYTES_MAX: usize = 1024;
+pub const COMMAND_CORRELATION_BYTES_MAX: usize = 1024;
 
 // --- control socket ---
 /// Clients at once; one more pushes out the one that was idle longest.
@@ -282,3 +327,40 @@ const _: () = assert!(RING_SLOTS_MIN < RING_SLOTS_MAX);
 const _: () = assert!(CONNECT_PAUSE_MIN.0 < CONNECT_PAUSE_MAX.0 && CONNECT_MENDED_AFTER.0 < CONNECT_STABLE_AFTER.0);
 const _: () = assert!(TAGS_MAX < crate::tag::GAP_TAG as usize);
 const _: () = assert!(BATCH_SAMPLES_MAX <= BLOCK_SAMPLES_MAX);
+
+// --- CANopen (CiA 301, EDS by CiA 306) ---
+/// Lines of a data sheet; those of large drives have 60,000.
+pub const EDS_LINES_MAX: usize = 500_000;
+/// Faults of one data sheet that are told.
+pub const EDS_FAULTS_MAX: usize = 50;
+/// Objects and sub-objects of a data sheet.
+pub const EDS_OBJECTS_MAX: usize = 65_536;
+/// PDOs each way that a data sheet may have (CiA 301, section 7.4.1).
+pub const CANOPEN_PDOS_MAX: u16 = 512;
+/// PDOs of a node that are read, each way: a table of its own for each, and their parameters are read at each start.
+pub const CANOPEN_NODE_PDOS_MAX: usize = 32;
+/// Objects in one PDO: one for each bit (section 7.5.2.36).
+pub const CANOPEN_MAPPED_MAX: u8 = 64;
+/// Nodes of a network (section 7.2.8.3).
+pub const CANOPEN_NODES_MAX: usize = 127;
+/// Bytes of a value that is read by SDO: room for the longest is kept for each node.
+pub const CANOPEN_VALUE_BYTES_MAX: u16 = 4096;
+/// Heartbeats that may be missing before a node is in doubt, and before it counts as lost, in their periods.
+pub const HEARTBEAT_LATE_PERIODS: u64 = 2;
+pub const HEARTBEAT_LOST_PERIODS: u64 = 4;
+/// Periods of a cyclic PDO without one before its values are in doubt, and before they are bad.
+pub const PDO_LATE_PERIODS: u64 = 3;
+pub const PDO_LOST_PERIODS: u64 = 10;
+/// After a node was started: how long its PDOs have to bring their first values before these are read by SDO.
+pub const PDO_FIRST: Nanos = Nanos::from_millis(500);
+/// Frames that one step of a link takes in, and sends: so long may a full bus hold its executor.
+pub const CANOPEN_FRAMES_PER_STEP: usize = 16;
+/// Pause before a frame is offered again that the interface had no room for: some 25 frames of 500 kbit/s.
+pub const CAN_SEND_PAUSE: Nanos = Nanos::from_millis(5);
+/// An object that a node has not is asked for again after this: devices get new programs.
+pub const CANOPEN_REFUSED_PAUSE: Nanos = Nanos::from_millis(30_000);
+const _: () = assert!(HEARTBEAT_LATE_PERIODS < HEARTBEAT_LOST_PERIODS && PDO_LATE_PERIODS < PDO_LOST_PERIODS);
+/// Writes that may wait for one node: its server takes one at a time.
+pub const CANOPEN_NODE_WRITES_MAX: usize = 4;
+/// Items of a node that get a new status, or their place in its PDOs, in one step.
+pub const CANOPEN_ITEMS_PER_STEP: usize = 32;

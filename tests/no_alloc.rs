@@ -11,10 +11,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
-use fieldbeat::config::{self, Config, Guard};
+use fieldbeat::config::{self, Config, Guard, LinkConfig};
 use fieldbeat::hub::{self, Batch, Filter, NextRing, RingEnd, RingStats};
 use fieldbeat::plan::{self, Base, Costs, Plan, UsedIds};
-use fieldbeat::plant::{Fault, GatewaySettings, Plant, PlantConfig, Profile, ScanRates};
+use fieldbeat::plant::{Fault, GatewaySettings, Plant, PlantConfig, Profile, ScanRates, SerialLines, SerialSettings};
 use fieldbeat::rt::thread::{default_cpus, lock_memory};
 use fieldbeat::supervise::floor::{self, Floor, Scheduling};
 use fieldbeat::tag::{Nanos, TagId};
@@ -57,14 +57,45 @@ const COSTS: Costs = Costs { request: Nanos(0), sample: Nanos(0), release: Nanos
 const PHASE: Duration = Duration::from_millis(700);
 const ROUNDS: u32 = 8;
 
+/// Serial lines on the same executor: the first ones misbehave in every way by turns, the last does not.
+const LINES: usize = 4;
+const LINE_FAULTS: [Fault; 10] = [
+    Fault::Silence,
+    Fault::WrongCrc,
+    Fault::Garbage,
+    Fault::HalfFrame,
+    Fault::WrongUnit,
+    Fault::Exceptions(2),
+    Fault::Noise,
+    Fault::Unplug,
+    Fault::Trickle(3),
+    Fault::Exceptions(4),
+];
+
 /// The faults come and go.
-fn misbehave(plant: &Plant) {
-    for _ in 0..ROUNDS {
+fn misbehave(plant: &Plant, lines: &SerialLines) {
+    for round in 0..ROUNDS as usize {
         FAULTS.iter().enumerate().for_each(|(device, fault)| plant.set_fault(device, Some(*fault)));
+        for line in 0..LINES - 1 {
+            lines.set_fault(line, Some(LINE_FAULTS[(round * (LINES - 1) + line) % LINE_FAULTS.len()]));
+        }
         std::thread::sleep(PHASE);
         (0..FAULTS.len()).for_each(|device| plant.set_fault(device, None));
+        (0..LINES).for_each(|line| lines.set_fault(line, None));
         std::thread::sleep(PHASE);
     }
+}
+
+/// Two units each, at a speed at which several exchanges fit into a fault's time.
+fn start_lines(ports: &Path) -> SerialLines {
+    let plant = PlantConfig {
+        devices: LINES,
+        units_per_device: 2,
+        profile: Profile::Line { tags_per_device: 8 },
+        scan_rates: ScanRates::Uniform(Nanos::from_millis(100)),
+        ..PlantConfig::default()
+    };
+    SerialLines::start(&SerialSettings { plant, baud_rate: 115_200, ports: ports.to_owned(), exact: None }).unwrap()
 }
 
 /// The healthy devices are scanned at 1000 Hz; nine more of those would be the plant's work, not the gateway's.
@@ -77,7 +108,8 @@ fn slow_down_the_faulty(dir: &Path) {
     }
 }
 
-/// Changes the configuration while everything runs: a link comes and goes, another one's tags change.
+/// Changes the configuration while everything runs: a link comes and goes, another one's tags change, by turns on TCP
+/// and on a serial line.
 struct Reloading<'a> {
     floor: &'a mut Floor,
     plans: Vec<Arc<Plan>>,
@@ -88,14 +120,18 @@ struct Reloading<'a> {
 impl Reloading<'_> {
     fn adopt_another(&mut self) {
         let round = self.plans.len();
-        let last = self.config.links.len() - 1;
         let mut config = self.config.clone();
-        config.tags.retain(|tag| tag.link != last || round.is_multiple_of(2));
-        let mut changing = config.tags.iter().enumerate().filter(|(_, tag)| tag.link == last - 1);
+        let name = if round % 4 < 2 { "dev" } else { "line" };
+        let of_kind = |(at, link): (usize, &LinkConfig)| link.name.starts_with(name).then_some(at);
+        let links: Vec<usize> = config.links.iter().enumerate().filter_map(of_kind).collect();
+        let [.., other, gone] = links[..] else { panic!("{links:?}") };
+        let mut changing = config.tags.iter().enumerate().filter(|(_, tag)| tag.link == other);
         let changing = changing.nth(round % 4).unwrap().0;
         config.tags.remove(changing);
         if !round.is_multiple_of(2) {
-            config.links.pop();
+            config.tags.retain(|tag| tag.link != gone);
+            config.links.remove(gone);
+            config.tags.iter_mut().filter(|tag| tag.link > gone).for_each(|tag| tag.link -= 1);
         }
         let image = self.floor.image.clone();
         let long_fits = move |tag: TagId, bytes| image.long_fits(tag.index(), bytes);
@@ -124,11 +160,23 @@ fn assert_all_was_met(floor: &Floor, plan: &Plan) {
         ("garbage", sum(|c| c.garbage.get())),
         ("late or foreign", sum(|c| c.late.get() + c.foreign.get())),
         ("suppressed", sum(|c| c.suppressed.get())),
+        ("wrong checks", sum(|c| c.crc_errors.get())),
+        ("short frames", sum(|c| c.short_frames.get())),
         ("disconnects", sum(|c| c.disconnects.get())),
         ("second connections", sum(|c| c.connects.get().saturating_sub(1))),
     ] {
         println!("{what}: {count}");
         assert!(count > 0, "no {what} happened: nothing was shown about them");
+    }
+}
+
+/// Each line was read, and all but the last misbehaved.
+fn assert_lines_were_used(lines: &SerialLines) {
+    for line in 0..LINES {
+        let counts = lines.counts(line);
+        println!("line{line}: {counts:?}");
+        assert!(counts.replies > 50, "line{line}");
+        assert_eq!(counts.faults > 0, line < LINES - 1, "line{line}");
     }
 }
 
@@ -152,6 +200,8 @@ fn an_executor_neither_allocates_nor_frees_through_ten_thousand_cycles_of_faults
     let settings = GatewaySettings { timeout: Nanos::from_millis(20), ..GatewaySettings::default() };
     plant.write_config(dir.path(), &settings).unwrap();
     slow_down_the_faulty(dir.path());
+    let lines = start_lines(&dir.path().join("ports"));
+    lines.write_tags(&dir.path().join("tags")).unwrap();
     let loaded = config::load(dir.path()).unwrap();
     let plan = Arc::new(plan::build_with(&loaded.config, &default_cpus(), &COSTS).unwrap().plan);
     let scheduling = Scheduling::RealTime { priority: 80, guard: Guard::Auto };
@@ -178,7 +228,7 @@ fn an_executor_neither_allocates_nor_frees_through_ten_thousand_cycles_of_faults
     // Nobody takes what the hub brings in the end: the ring runs full, and samples are dropped.
     let taken = end - PHASE * 6;
     std::thread::scope(|scope| {
-        scope.spawn(|| misbehave(&plant));
+        scope.spawn(|| misbehave(&plant, &lines));
         scope.spawn(|| {
             while Instant::now() < taken {
                 reloading.adopt_another();
@@ -194,6 +244,7 @@ fn an_executor_neither_allocates_nor_frees_through_ten_thousand_cycles_of_faults
     });
     ARMED.store(false, Relaxed);
     let (after, cycles) = (page_faults(), scans() - cycles);
+    assert_lines_were_used(&lines);
     let reloads = reloading.plans.len() - 1;
     drop(reloading);
     println!("{cycles} cycles of the fastest of {} scans, {reloads} reloads", plan.scans.len());

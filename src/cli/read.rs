@@ -87,7 +87,7 @@ fn patience(config: &Config) -> Duration {
             LinkProtocol::Modbus(modbus) => modbus.connect_timeout + tries(modbus.timeout),
             LinkProtocol::Can(can) => can.connect_timeout,
             LinkProtocol::CanOpen(canopen) => canopen.connect_timeout,
-            LinkProtocol::Bus(bus) => bus.connect_timeout,
+            LinkProtocol::Bus(_) => crate::limits::BUS_OPEN_TIMEOUT,
         }
     });
     let slowest_scan = config.groups.iter().map(|g| g.period).max().unwrap_or_default();

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
+use super::bus::BusKind;
 use super::fields::{self, Addressing, Protocol, keys};
 use super::modbus::{self, Transport};
-use super::model::{BusKind, LinkConfig, LinkProtocol, ModbusConfig, ModbusTransport, Source};
+use super::model::{LinkConfig, LinkProtocol, ModbusConfig, ModbusTransport, Source};
 use super::names::{Letters, fault, quoted};
 use super::node::Node;
 use super::reader::{Cx, Obj, subject};

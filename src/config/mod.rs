@@ -11,7 +11,8 @@
 //! | `links`, `groups`, `tags` | the tag files: what all kinds of links share |
 //! | `reporting` | report by exception, in groups and tags |
 //! | `modbus`, `modbus_address`, `address`, `serial`, `overlap` | Modbus links and their tags |
-//! | `can`, `canopen`, `bus` | the other kinds of links and their tags |
+//! | `can`, `bus` | other kinds of links and their tags |
+//! | `canopen`, `canopen_address`, `canopen_value`, `eds` | CANopen links, their tags, data sheets of devices |
 //! | `schema` | the tag files for editors |
 
 mod address;
@@ -19,8 +20,11 @@ mod beside;
 mod bus;
 mod can;
 mod canopen;
+mod canopen_address;
+mod canopen_value;
 mod control;
 mod diagnostic;
+pub mod eds;
 mod fields;
 mod files;
 mod gateway;
@@ -143,6 +147,7 @@ fn read(inputs: Inputs, base: Base<'_>, beside: Beside<'_>, report: Report) -> R
         report.error(whole, "", "no tags: nothing to scan", "declare a link and its tags in a file tags/*.json");
     }
     overlap::check(&tags.list, &links.list, &report);
+    bus::check_lines(&tags.list, &links.list, &report);
     if !report.has_errors() {
         warn_of_unused(&links, &groups, &report);
     }

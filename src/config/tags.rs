@@ -11,7 +11,7 @@ use super::node::Node;
 use super::reader::{Cx, Obj, Text, subject};
 use super::reporting::{self, Said};
 use super::text::{File, Span};
-use super::{bus, can, canopen, modbus_address, write};
+use super::{bus, can, canopen_address, modbus_address, write};
 use crate::limits::TAGS_MAX;
 
 /// The tags of all files.
@@ -153,12 +153,15 @@ fn read_address(tag: &Obj<'_>, known: &mut Known<'_>) -> Option<(usize, TagAddre
             Part { text: part, start: at }
         })
         .collect();
+    if !matches!(link.config.protocol, LinkProtocol::Bus(_)) {
+        bus::refuse_own_keys(tag, link.config.protocol.name());
+    }
     let address = match &link.config.protocol {
         LinkProtocol::Modbus(modbus) => {
             TagAddress::Modbus(modbus_address::read(tag, text, &parts, modbus, link.addressing)?)
         }
         LinkProtocol::Can(config) => TagAddress::Can(can::read_address(tag, text, &parts, config)?),
-        LinkProtocol::CanOpen(config) => TagAddress::CanOpen(canopen::read_address(tag, text, &parts, config)?),
+        LinkProtocol::CanOpen(config) => TagAddress::CanOpen(canopen_address::read(tag, text, &parts, config)?),
         LinkProtocol::Bus(config) => TagAddress::Bus(bus::read_address(tag, text, &parts, config)?),
     };
     Some((link_index, address))

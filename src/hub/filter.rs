@@ -134,3 +134,6 @@ impl Rules {
         self.exceptions.judge_long(sample, &self.bytes)
     }
 }
+
+#[cfg(test)]
+mod tests;

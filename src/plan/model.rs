@@ -3,10 +3,13 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-pub use super::bus::BusPlan;
+pub use super::bus::{BusItem, BusPlan, BusRequest, BusSetup, BusSource, BusTag, BusWrite};
 pub use super::can::CanPlan;
-pub use super::canopen::CanOpenPlan;
-pub use super::modbus::{Decode, ModbusPlan, ModbusRequest};
+pub use super::canopen::{
+    BootStep, CanOpenDecode, CanOpenItem, CanOpenNodePlan, CanOpenPlan, CanOpenScan, CanOpenWrite, CobFilter, TpdoPlan,
+    Way,
+};
+pub use super::modbus::{Decode, ModbusPlan, ModbusRequest, ModbusWrite};
 use crate::config::{ReleaseMode, Reporting, WriteConfig};
 use crate::tag::{ById, ExecutorId, GroupId, Id, LinkId, Nanos, Sample, TagId, ValueType};
 
@@ -66,8 +69,8 @@ impl LinkProtocolPlan {
         match self {
             LinkProtocolPlan::Modbus(modbus) => modbus.requests.len(),
             LinkProtocolPlan::Can(can) => can.scans.len(),
-            LinkProtocolPlan::CanOpen(canopen) => canopen.scans.len(),
-            LinkProtocolPlan::Bus(bus) => bus.scans.len(),
+            LinkProtocolPlan::CanOpen(canopen) => canopen.items.len() + canopen.nodes.len(),
+            LinkProtocolPlan::Bus(bus) => bus.tags.len(),
         }
     }
 

@@ -82,10 +82,17 @@ pub struct LinkCounters {
     pub short_frames: Count,
     /// Requests not sent because their unit is silent and not due for a probe, or the link is down.
     pub suppressed: Count,
+    /// What the device told unasked and nobody could take: edges that came too fast.
+    pub lost: Count,
     /// Connections lost.
     pub disconnects: Count,
     /// Connections made.
     pub connects: Count,
+    /// Writes for which a request went out; those that were done; and those that were not, sent or not. Counted by
+    /// whoever takes the answers.
+    pub writes_sent: Count,
+    pub writes_done: Count,
+    pub writes_failed: Count,
     state: AtomicU8,
 }
 
@@ -116,8 +123,12 @@ impl LinkCounters {
             crc_errors,
             short_frames,
             suppressed,
+            lost,
             disconnects,
             connects,
+            writes_sent,
+            writes_done,
+            writes_failed,
             state,
         } = self;
         let counts = [
@@ -133,8 +144,12 @@ impl LinkCounters {
             crc_errors,
             short_frames,
             suppressed,
+            lost,
             disconnects,
             connects,
+            writes_sent,
+            writes_done,
+            writes_failed,
         ];
         counts.into_iter().for_each(Count::reset);
         state.store(LinkState::Down as u8, Relaxed);

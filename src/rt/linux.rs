@@ -4,15 +4,19 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::Arc;
 
 use super::world::{Conn, Io, Ready, World};
 use crate::tag::{NANOS_PER_SEC, Nanos};
 
 /// Events taken from the kernel at once.
 const EVENTS_MAX: usize = 64;
+/// In place of a connection's token: someone wakes the executor.
+const WOKEN: u64 = u64::MAX;
 
 pub struct LinuxWorld {
     epoll: OwnedFd,
+    wake: Arc<OwnedFd>,
     events: [libc::epoll_event; EVENTS_MAX],
 }
 
@@ -42,7 +46,26 @@ impl LinuxWorld {
         }
         // SAFETY: `fd` was just made and nobody else owns it.
         let epoll = unsafe { OwnedFd::from_raw_fd(fd) };
-        Ok(LinuxWorld { epoll, events: [libc::epoll_event { events: 0, u64: 0 }; EVENTS_MAX] })
+        // SAFETY: no pointers; the result is checked below.
+        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: `fd` was just made and nobody else owns it.
+        let wake = unsafe { OwnedFd::from_raw_fd(fd) };
+        // By its edge: each write wakes once, and nobody has to read it.
+        let mut event = libc::epoll_event { events: (libc::EPOLLIN | libc::EPOLLET) as u32, u64: WOKEN };
+        // SAFETY: `event` lives through the call.
+        if unsafe { libc::epoll_ctl(epoll.as_raw_fd(), libc::EPOLL_CTL_ADD, wake.as_raw_fd(), &mut event) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let events = [libc::epoll_event { events: 0, u64: 0 }; EVENTS_MAX];
+        Ok(LinuxWorld { epoll, wake: Arc::new(wake), events })
+    }
+
+    /// Wakes whoever waits in this world.
+    pub fn waker(&self) -> Waker {
+        Waker(self.wake.clone())
     }
 
     fn io(n: isize) -> Io {
@@ -54,6 +77,19 @@ impl LinuxWorld {
                 _ => Io::Closed,
             },
         }
+    }
+}
+
+/// Ends a wait in a [`LinuxWorld`] from another thread.
+#[derive(Debug, Clone)]
+pub struct Waker(Arc<OwnedFd>);
+
+impl Waker {
+    /// The wait that is under way, or else the next, returns at once.
+    pub fn wake(&self) {
+        let one = 1u64.to_ne_bytes();
+        // SAFETY: pointer and length are those of a live array. It can't fail but by a count that nobody reaches.
+        let _ = unsafe { libc::write(self.0.as_raw_fd(), one.as_ptr().cast(), one.len()) };
     }
 }
 
@@ -95,7 +131,7 @@ impl World for LinuxWorld {
                 0usize,
             )
         };
-        for event in &self.events[..n.max(0) as usize] {
+        for event in self.events[..n.max(0) as usize].iter().filter(|event| { event.u64 } != WOKEN) {
             ready.push(event.u64 as u32);
         }
     }
@@ -133,6 +169,15 @@ impl World for LinuxWorld {
             return LinuxWorld::io(unsafe { libc::read(conn.0, buffer.as_mut_ptr().cast(), buffer.len()) });
         }
         LinuxWorld::io(n)
+    }
+
+    fn unsent(&mut self, conn: Conn) -> usize {
+        let mut bytes: libc::c_int = 0;
+        // Of TCP what the peer has not acknowledged (SIOCOUTQ, tcp(7)), of a serial port what has not left it
+        // (tty_ioctl(2)): the same number.
+        // SAFETY: the number lives through the call; a descriptor that has no such count is an error, not undefined.
+        let told = unsafe { libc::ioctl(conn.0, libc::TIOCOUTQ, &raw mut bytes) } == 0;
+        if told { bytes.max(0) as usize } else { 0 }
     }
 
     fn set_rts(&mut self, conn: Conn, high: bool) {

@@ -97,6 +97,11 @@ pub trait World {
         Stamped { io, at: self.now(), hardware: None, dropped: 0 }
     }
 
+    /// Bytes that were sent and have not left this machine or were not taken by the peer's, as far as the world can tell.
+    fn unsent(&mut self, _conn: Conn) -> usize {
+        0
+    }
+
     /// Sets RTS of a serial port. A world without such ports does nothing.
     fn set_rts(&mut self, _conn: Conn, _high: bool) {}
 }

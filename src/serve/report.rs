@@ -68,6 +68,10 @@ pub struct LinkReport {
     /// Of the timeouts, those with a part of a reply.
     pub short_frames: u64,
     pub suppressed: u64,
+    /// Writes of which a request went out, those that were done, and those that were not, sent or not.
+    pub writes_sent: u64,
+    pub writes_done: u64,
+    pub writes_failed: u64,
     pub response_ns: Quantiles,
     pub scans: Vec<ScanReport>,
 }
@@ -164,6 +168,9 @@ impl RunReport {
                 crc_errors: counts.crc_errors.get(),
                 short_frames: counts.short_frames.get(),
                 suppressed: counts.suppressed.get(),
+                writes_sent: counts.writes_sent.get(),
+                writes_done: counts.writes_done.get(),
+                writes_failed: counts.writes_failed.get(),
                 response_ns: statistics.response.get(id).map(Quantiles::from).unwrap_or_default(),
                 scans: scans.iter().filter(|(_, link, _)| *link == id).map(|(.., scan)| scan.clone()).collect(),
             };

@@ -38,6 +38,7 @@ fn plan() -> Plan {
             requests: vec![],
             block_count: 0,
             decodes: vec![],
+            writes: vec![],
         }),
     };
     let scan = |group, link| ScanPlan { group: GroupId(group), link: LinkId(link), requests: 0..0 };
@@ -64,6 +65,9 @@ fn observed() -> Arc<Observed> {
     counters.links[0].replies.add(95);
     counters.links[0].timeouts.add(6);
     counters.links[0].connects.add(3);
+    counters.links[0].writes_sent.add(5);
+    counters.links[0].writes_done.add(4);
+    counters.links[0].writes_failed.add(7);
     for link in plan.links.ids() {
         counters.link(link).set_state(LinkState::Up);
     }
@@ -86,6 +90,7 @@ fn observed() -> Arc<Observed> {
         gateway: "line-4".into(),
         current: Mutex::new(plan),
         reloads: Reloads::started_now(),
+        writes: Arc::default(),
         counters,
         statistics,
         rings: vec![Box::new(|| RingFill { used: 1024, capacity: 4096 })],
@@ -182,6 +187,9 @@ fn the_metrics_say_what_was_counted() {
         "fieldbeat_link_requests_total{link=\"plc1\"} 101",
         "fieldbeat_link_replies_total{link=\"plc1\",result=\"good\"} 95",
         "fieldbeat_link_replies_total{link=\"plc1\",result=\"timeout\"} 6",
+        "fieldbeat_link_writes_sent_total{link=\"plc1\"} 5",
+        "fieldbeat_link_writes_total{link=\"plc1\",result=\"done\"} 4",
+        "fieldbeat_link_writes_total{link=\"plc1\",result=\"failed\"} 7",
         "fieldbeat_link_state{link=\"plc1\",state=\"up\"} 1.0",
         "fieldbeat_link_state{link=\"plc1\",state=\"down\"} 0.0",
         "fieldbeat_link_response_time_seconds_sum{link=\"plc1\"} 0.0004",

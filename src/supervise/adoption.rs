@@ -3,6 +3,7 @@
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::floor::{Floor, prefaulted_ring, ring_slots};
+use super::orders;
 use crate::link::FieldLink;
 use crate::link::connector::{Command, Target};
 use crate::plan::{self, Change, Plan};
@@ -16,6 +17,8 @@ pub struct Ends {
     adoptions: Producer<Message>,
     adopted: Consumer<Message>,
     is_waiting: bool,
+    /// It has adopted a plan that others may still have to adopt.
+    has_changed: bool,
 }
 
 impl Ends {
@@ -24,7 +27,7 @@ impl Ends {
         // One is under way at a time.
         let (adoptions, to_executor) = RingBuffer::new(1);
         let (from_executor, adopted) = RingBuffer::new(1);
-        (Ends { adoptions, adopted, is_waiting: false }, to_executor, from_executor)
+        (Ends { adoptions, adopted, is_waiting: false, has_changed: false }, to_executor, from_executor)
     }
 }
 
@@ -74,16 +77,24 @@ impl Floor {
             debug_assert!(pushed.is_ok(), "the change before has not ended");
             self.ends[at].is_waiting = true;
         }
+        orders::lock(&self.orders).will_adopt(new);
         changes
     }
 
     /// Whether every executor has adopted what it was given; what that replaced is freed here. An executor that
-    /// runs adopts within [`crate::limits::ADOPTION_PATIENCE`] and a little.
+    /// runs adopts within [`crate::limits::ADOPTION_PATIENCE`] and a little. From then on, writes are for the new plan.
     pub fn has_adopted(&mut self) -> bool {
         for end in &mut self.ends {
-            end.is_waiting &= end.adopted.pop().is_err();
+            if end.is_waiting && end.adopted.pop().is_ok() {
+                (end.is_waiting, end.has_changed) = (false, true);
+            }
         }
-        self.ends.iter().all(|end| !end.is_waiting)
+        if self.ends.iter().any(|end| end.is_waiting) {
+            return false;
+        }
+        let changed = self.ends.iter_mut().map(|end| std::mem::take(&mut end.has_changed));
+        orders::lock(&self.orders).have_adopted(changed);
+        true
     }
 
     /// Before the executors know: a connection that one of them gives back for it is then understood.

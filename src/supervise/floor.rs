@@ -4,8 +4,8 @@
 //! opened: `prepare` makes everything and parks the threads, `start` sets the beat going.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::adoption;
+use super::orders::{self, Orders, SharedOrders};
 use crate::config::Guard;
 use crate::limits;
 use crate::link::FieldLink;
@@ -20,8 +21,8 @@ use crate::link::connector::{Connector, ExecutorPort, LinkNotes};
 use crate::plan::{ExecutorPlan, Plan, Suppress};
 use crate::rt::thread::{self as rt_thread, Missing};
 use crate::rt::{
-    Clock, Closed, Connected, Counters, Exceptions, Executor, Image, LinuxWorld, Report, Sink, Wiring, WriteAnswer,
-    WriteOrder, monotonic_now, thread_cpu_time,
+    Clock, Closed, Connected, Counters, Exceptions, Executor, Image, LinuxWorld, Report, Sink, Wiring, monotonic_now,
+    thread_cpu_time,
 };
 use crate::tag::{ExecutorId, Nanos, Sample};
 
@@ -37,12 +38,6 @@ pub enum Scheduling {
     RealTime { priority: u8, guard: Guard },
     /// As any other thread: for one-shot work.
     Ordinary,
-}
-
-/// The ends of the rings through which writes go to one executor and their answers come back.
-pub(super) struct WriteEnds {
-    pub orders: Producer<WriteOrder>,
-    pub answers: Consumer<WriteAnswer>,
 }
 
 type LinuxExecutor = Executor<LinuxWorld, FieldLink>;
@@ -71,8 +66,8 @@ pub struct Floor {
     pub guards: Vec<Nanos>,
     /// By executor.
     pub(super) ends: Vec<adoption::Ends>,
-    /// By executor.
-    pub(super) writes: Vec<WriteEnds>,
+    /// Writes on their way to the executors.
+    pub orders: SharedOrders,
     /// What is added to the floor is to be locked, too.
     pub memory_is_locked: bool,
     threads: Vec<JoinHandle<()>>,
@@ -89,6 +84,7 @@ pub fn prepare(plan: Arc<Plan>, scheduling: Scheduling) -> io::Result<Prepared> 
     let image = Arc::new(Image::default());
     adoption::prepare_image(&image, &plan, &Plan::default());
     let stop = Arc::new(AtomicBool::new(false));
+    let orders = Arc::new(Mutex::new(Orders::new(&plan, counters.clone())));
     let mut floor = Floor {
         image,
         counters,
@@ -98,7 +94,7 @@ pub fn prepare(plan: Arc<Plan>, scheduling: Scheduling) -> io::Result<Prepared> 
         missing: Vec::new(),
         guards: Vec::new(),
         ends: Vec::new(),
-        writes: Vec::new(),
+        orders,
         memory_is_locked: false,
         threads: Vec::new(),
         connector: None,
@@ -185,9 +181,9 @@ impl Floor {
         let (connected_in, connected) = RingBuffer::<Connected>::new(connections);
         let (closed, closed_out) = RingBuffer::<Closed>::new(connections);
         let (ends, adoptions, adopted) = adoption::Ends::new();
-        let (orders_in, orders) = RingBuffer::<WriteOrder>::new(limits::WRITES_PENDING_MAX);
-        let (answers, answers_out) = RingBuffer::<WriteAnswer>::new(limits::WRITES_PENDING_MAX);
-        self.writes.push(WriteEnds { orders: orders_in, answers: answers_out });
+        let world = LinuxWorld::new()?;
+        let (writes, orders, answers) = orders::Ends::new(world.waker());
+        orders::lock(&self.orders).add(writes);
         self.rings.push(ring);
         self.reports.push(report_ring);
         self.ends.push(ends);
@@ -206,7 +202,7 @@ impl Floor {
             counters: self.counters.clone(),
             stop: self.stop.clone(),
         };
-        let executor = Executor::new(id, plan, links, LinuxWorld::new()?, wiring);
+        let executor = Executor::new(id, plan, links, world, wiring);
         Ok((executor, ExecutorPort { connected: connected_in, closed: closed_out }))
     }
 

@@ -226,7 +226,7 @@ impl LinkProtocol {
             },
             LinkProtocol::Can(_) => "can",
             LinkProtocol::CanOpen(_) => "canopen",
-            LinkProtocol::Bus(bus) => bus.kind.name(),
+            LinkProtocol::Bus(bus) => bus.device.protocol(),
         }
     }
 

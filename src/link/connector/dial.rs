@@ -10,6 +10,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::steps::{Attempt, Dialer, Outcome};
 use super::{Place, Target, serial};
 use crate::limits::CONNECT_WORKERS_MAX;
+use crate::link::bus;
 use crate::rt::Conn;
 use crate::tag::Nanos;
 
@@ -98,7 +99,7 @@ fn work(jobs: &Receiver<(Attempt, Target)>, outcomes: &Sender<Done>) {
             Place::Tcp { host, port } => connect(host, *port, target.timeout).map(OwnedFd::from),
             Place::Serial(config) => serial::open(config),
             Place::Can(interface) => Err(format!("CAN interface {interface} cannot be opened")),
-            Place::Bus(plan) => Err(format!("{} cannot be opened", plan.config.device.display())),
+            Place::Bus(setup) => bus::thread::open(setup),
         };
         if outcomes.send(Done { attempt, result }).is_err() {
             return;

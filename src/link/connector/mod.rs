@@ -30,8 +30,8 @@ use fastrand::Rng;
 use rtrb::{Consumer, Producer};
 
 use crate::config::{ModbusTransport, SerialConfig};
-use crate::limits::{CONNECT_POLL, LINKS_MAX};
-use crate::plan::{BusPlan, LinkProtocolPlan, Plan};
+use crate::limits::{BUS_OPEN_TIMEOUT, CONNECT_POLL, LINKS_MAX};
+use crate::plan::{BusSetup, LinkProtocolPlan, Plan};
 use crate::rt::{Closed, Connected, monotonic_now};
 use crate::tag::{ExecutorId, LinkId, Nanos};
 
@@ -66,7 +66,7 @@ pub enum Place {
     /// A CAN interface.
     Can(Arc<str>),
     /// A device of the machine's own.
-    Bus(Arc<BusPlan>),
+    Bus(Arc<BusSetup>),
 }
 
 /// What is asked of a running connector.
@@ -113,7 +113,7 @@ impl Target {
             LinkProtocolPlan::CanOpen(canopen) => {
                 (Place::Can(canopen.config.interface.clone()), canopen.config.connect_timeout)
             }
-            LinkProtocolPlan::Bus(bus) => (Place::Bus(Arc::new(bus.clone())), bus.config.connect_timeout),
+            LinkProtocolPlan::Bus(bus) => (Place::Bus(bus.setup.clone()), BUS_OPEN_TIMEOUT),
         };
         Target { place, timeout, number }
     }

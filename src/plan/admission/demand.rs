@@ -5,8 +5,12 @@ use std::collections::BTreeMap;
 use super::Costs;
 use super::serial::SerialLine;
 use crate::config::Guard;
+use crate::plan::canopen::{BUS as CANOPEN_BUS, frame_time};
 use crate::plan::model::*;
-use crate::tag::{GroupId, LinkId, Nanos, TagId, ValueType};
+use crate::tag::{GroupId, LinkId, NANOS_PER_SEC, Nanos, TagId, ValueType};
+
+/// Bytes on the bus of a frame with eight bytes of data, about: 135 bits.
+const CAN_FRAME_BYTES: f64 = 17.0;
 
 /// One group's requests on a link.
 #[derive(Debug, Clone)]
@@ -104,8 +108,8 @@ pub(super) fn link_demand(plan: &Plan, id: LinkId, phases: &[Nanos], scans: &[Sc
     let mut demand = match &plan.links[id].protocol {
         LinkProtocolPlan::Modbus(modbus) => modbus_demand(plan, modbus, scans, costs),
         LinkProtocolPlan::Can(can) => sampled_demand(plan, &can.scans, costs),
-        LinkProtocolPlan::CanOpen(canopen) => sampled_demand(plan, &canopen.scans, costs),
-        LinkProtocolPlan::Bus(bus) => sampled_demand(plan, &bus.scans, costs),
+        LinkProtocolPlan::CanOpen(canopen) => canopen_demand(plan, canopen, costs),
+        LinkProtocolPlan::Bus(bus) => bus_demand(plan, bus, scans, costs),
     };
     demand.scans.iter_mut().for_each(|scan| scan.phase = phase(scan.id));
     // As the link serves them; equal periods by their ids.
@@ -163,6 +167,83 @@ fn modbus_demand(plan: &Plan, modbus: &ModbusPlan, scans: &[ScanId], costs: &Cos
             line,
             longest,
             units: unit_times(modbus, requests),
+            work,
+        });
+    }
+    demand
+}
+
+/// Of a CANopen network: reads by SDO, of each node one after the other; and what its PDOs bring.
+fn canopen_demand(plan: &Plan, canopen: &CanOpenPlan, costs: &Costs) -> LinkDemand {
+    let period = |group: GroupId| plan.groups[group].period;
+    let fastest = canopen.scans.iter().map(|scan| period(scan.group)).min().unwrap_or(Nanos(NANOS_PER_SEC));
+    let frames_per_s = canopen.frames_by_themselves(fastest);
+    let busy = frames_per_s * frame_time(canopen.config.bit_rate, 8).as_secs_f64();
+    // What waits for the bus waits the longer the busier it is.
+    let mut scans = canopen.scan_costs(1.0 / (1.0 - busy).clamp(0.05, 1.0));
+    let mut of_node: BTreeMap<u16, f64> = BTreeMap::new();
+    for (unit, time, period) in scans.iter().flat_map(|s| s.units.iter().map(|u| (u.0, u.1, period(s.group)))) {
+        if unit != CANOPEN_BUS {
+            *of_node.entry(unit).or_default() += time.as_secs_f64() / period.as_secs_f64();
+        }
+    }
+    // Nodes answer side by side; as many count as have as much to do as the busiest.
+    let busiest = of_node.values().copied().fold(0.0, f64::max);
+    let abreast = if busiest > 0.0 { (of_node.values().sum::<f64>() / busiest) as u64 } else { 1 };
+    let mut demand = LinkDemand::nothing(abreast.max(1));
+    if let Some(first) = scans.first_mut() {
+        let period = period(first.group);
+        first.units[0].1 += Nanos((busy * period.0 as f64) as u64);
+    }
+    demand.handling = costs.of_request(1);
+    demand.wire_bytes_per_s = frames_per_s * CAN_FRAME_BYTES;
+    for (at, scan) in scans.into_iter().enumerate() {
+        let period = period(scan.group);
+        let by_themselves = if at == 0 { (frames_per_s * period.as_secs_f64()).ceil() as u64 } else { 0 };
+        demand.samples_per_s += scan.tags as f64 / period.as_secs_f64();
+        demand.wire_bytes_per_s += scan.frames as f64 * CAN_FRAME_BYTES / period.as_secs_f64();
+        demand.reply = demand.reply.max(scan.longest);
+        demand.scans.push(ScanDemand {
+            id: scan.id,
+            group: scan.group,
+            period,
+            phase: Nanos::ZERO,
+            requests: scan.requests,
+            line: scan.time,
+            longest: scan.longest,
+            units: scan.units,
+            work: Nanos(costs.request.0 * (scan.frames / 2 + by_themselves) + costs.sample.0 * scan.tags),
+        });
+    }
+    demand
+}
+
+/// Of a device with a thread of its own: one request at a time, each as long as its accesses take.
+fn bus_demand(plan: &Plan, bus: &BusPlan, scans: &[ScanId], costs: &Costs) -> LinkDemand {
+    let mut demand = LinkDemand::nothing(1);
+    for id in scans {
+        let scan = &plan.scans[*id];
+        let period = plan.groups[scan.group].period;
+        let requests = &bus.requests[scan.requests.start as usize..scan.requests.end as usize];
+        let (mut work, mut line, mut longest) = (Nanos::ZERO, Nanos::ZERO, Nanos::ZERO);
+        for request in requests {
+            let handling = costs.of_request(request.items.len());
+            work += handling;
+            demand.handling = demand.handling.max(handling);
+            demand.samples_per_s += request.items.len() as f64 / period.as_secs_f64();
+            line += request.time;
+            longest = longest.max(request.time);
+        }
+        demand.reply = demand.reply.max(longest);
+        demand.scans.push(ScanDemand {
+            id: *id,
+            group: scan.group,
+            period,
+            phase: Nanos::ZERO,
+            requests: requests.len() as u64,
+            line,
+            longest,
+            units: Vec::new(),
             work,
         });
     }

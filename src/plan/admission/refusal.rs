@@ -2,7 +2,7 @@
 
 use super::demand::{Beside, LinkDemand};
 use super::{ExecutorLoad, response};
-use crate::config::{ModbusTransport, Source};
+use crate::config::{BusDevice, ModbusTransport, Source};
 use crate::plan::model::*;
 use crate::tag::{LinkId, NANOS_PER_SEC, Nanos};
 
@@ -16,6 +16,10 @@ pub(super) fn of_link(
 ) -> String {
     let link = &plan.links[id];
     let transport = link.protocol.modbus().map(|modbus| &modbus.config.transport);
+    let bus = match &link.protocol {
+        LinkProtocolPlan::Bus(bus) => Some(&bus.config.device),
+        _ => None,
+    };
     let load = demand.load();
     let rate = |at: usize| {
         let scan = &demand.scans[at];
@@ -56,6 +60,7 @@ pub(super) fn of_link(
         "give realtime.cores more CPUs, move links to another gateway,"
     } else {
         match transport {
+            None if bus.is_some() => "Lower the rate, read fewer tags of it, use a faster clock where all chips can,",
             Some(ModbusTransport::Tcp(_)) => {
                 "Lower the rate, raise \"pipeline\" if the device takes several requests at once,"
             }
@@ -70,13 +75,29 @@ pub(super) fn of_link(
         Some(ModbusTransport::Serial(serial)) => {
             format!("{each_ms:.3} ms each on the line at {} baud", serial.baud_rate)
         }
+        None if bus.is_some() => format!("{each_ms:.3} ms each on {}", bus.map(on_what).unwrap_or_default()),
         _ => format!("{each_ms:.3} ms each and {} at once", demand.pipeline),
+    };
+    let or_correct = if bus.is_some() {
+        "or correct \"overhead_ms\" if an access costs less"
+    } else {
+        "or correct \"expected_reply_ms\" if it answers faster"
     };
     format!(
         "{file}:{line}: link \"{}\", group \"{}\": {} requests at {asked_hz:.0} Hz, {each}, {why}; {advice}. \
-         {else_helps} or correct \"expected_reply_ms\" if it answers faster",
+         {else_helps} {or_correct}",
         link.name, plan.groups[scan.group].name, scan.requests,
     )
+}
+
+/// A local bus, with its clock.
+fn on_what(device: &BusDevice) -> String {
+    match device {
+        BusDevice::I2c { clock_hz, .. } => format!("the bus at {clock_hz} Hz"),
+        BusDevice::Spi { speed_hz, .. } => format!("SPI at {speed_hz} Hz"),
+        BusDevice::Gpio { .. } => "the GPIO chip".to_owned(),
+        BusDevice::Iio { .. } => "the device".to_owned(),
+    }
 }
 
 /// The highest whole rate of a scan, up to the asked one, at which everything on its link fits.

@@ -112,6 +112,12 @@ impl SerialLine {
         self.reply_characters(table, count).div_ceil(UART_BYTES) - 1
     }
 
+    /// Characters of a frame with so many bytes from the function code on; 0: there is no frame.
+    pub fn pdu_characters(&self, pdu_bytes: u32) -> u32 {
+        // The unit before it, the CRC behind.
+        if pdu_bytes == 0 { 0 } else { self.frame_characters(1 + pdu_bytes + CRC_BYTES) }
+    }
+
     /// From the first bit of a read request to the last of its reply. The device may begin when it has seen the
     /// request end, which in RTU takes a silence; a turnaround that is longer contains it.
     pub fn exchange(&self, table: Table, count: u16) -> Nanos {
