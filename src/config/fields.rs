@@ -32,11 +32,12 @@ const fn int(key: &'static str, min: u64, max: u64, default: u64, unit: &'static
 
 /// Which keys each object has.
 pub(super) mod keys {
-    pub const ROOT: &[&str] = &["gateway", "realtime", "journal", "metrics", "watchdog", "outputs"];
+    pub const ROOT: &[&str] = &["gateway", "realtime", "journal", "metrics", "control", "watchdog", "outputs"];
     pub const GATEWAY: &[&str] = &["id"];
     pub const REALTIME: &[&str] = &["cores", "priority", "guard_us"];
     pub const JOURNAL: &[&str] = &["path", "max_bytes", "commit_ms"];
     pub const METRICS: &[&str] = &["listen"];
+    pub const CONTROL: &[&str] = &["socket", "group", "max_writes_per_s"];
     pub const WATCHDOG: &[&str] = &["executor_stall_s", "journal_stall_s", "device", "timeout_s"];
     pub const MQTT: &[&str] = &[
         "type",
@@ -56,6 +57,9 @@ pub(super) mod keys {
         "max_message_bytes",
         "max_in_flight",
         "keep_alive_s",
+        "commands",
+        "command_topic",
+        "answer_topic",
     ];
     pub const TAG_FILE: &[&str] = &["$schema", "groups", "links", "tags"];
     pub const GROUP: &[&str] = &[
@@ -235,7 +239,9 @@ pub(super) mod keys {
         "mask",
         "chip",
         "sensor",
+        "write",
     ];
+    pub const WRITE: &[&str] = &["min", "max", "max_step", "min_interval_ms", "read_back", "timeout_ms", "function"];
 }
 
 // --- fieldbeat.toml ---
@@ -248,6 +254,7 @@ pub(super) const JOURNAL_PATH: &str = "/var/lib/fieldbeat/journal";
 pub(super) const MAX_BYTES: Int = int("max_bytes", limits::JOURNAL_BYTES_MIN, 16 << 40, 8 << 30, " bytes");
 pub(super) const COMMIT_MS: Int = int("commit_ms", 10, 5000, 100, " ms");
 pub(super) const METRICS_LISTEN: &str = "127.0.0.1:9464";
+pub(super) const MAX_WRITES_PER_S: Int = int("max_writes_per_s", 1, 1000, 20, "");
 pub(super) const EXECUTOR_STALL_S: Int = int("executor_stall_s", 1, 60, limits::EXECUTOR_STALL.as_secs(), " s");
 pub(super) const JOURNAL_STALL_S: Int = int("journal_stall_s", 5, 3600, limits::JOURNAL_STALL.as_secs(), " s");
 /// Shorter than 5 s, a restart of the gateway would not be over in time.
@@ -257,6 +264,8 @@ pub(super) const MQTTS_PORT: u16 = 8883;
 pub(super) const QOS: Int = int("qos", 0, 1, 1, "");
 pub(super) const TOPIC: &str = "fieldbeat/{gateway}/{group}";
 pub(super) const STATUS_TOPIC: &str = "fieldbeat/{gateway}/status";
+pub(super) const COMMAND_TOPIC: &str = "fieldbeat/{gateway}/command";
+pub(super) const ANSWER_TOPIC: &str = "fieldbeat/{gateway}/answer";
 pub(super) const BATCH_MS: Int = int("batch_ms", 1, 60_000, 100, " ms");
 pub(super) const MAX_MESSAGE_BYTES: Int = int("max_message_bytes", 1 << 10, 1 << 20, 128 << 10, " bytes");
 pub(super) const MAX_IN_FLIGHT: Int = int("max_in_flight", 1, 1000, 100, "");
@@ -489,6 +498,12 @@ pub(super) const DATA_TYPE: &[(&str, FieldType)] = &[
 ];
 pub(super) const BYTE_ORDER: &[(&str, WordOrder)] =
     &[("ABCD", WordOrder::Abcd), ("DCBA", WordOrder::Dcba), ("BADC", WordOrder::Badc), ("CDAB", WordOrder::Cdab)];
+/// Between two writes of one tag: slower than a device that stores each in its EEPROM would like, faster than a person.
+pub(super) const MIN_INTERVAL_MS: Int = int("min_interval_ms", 0, 3_600_000, 100, " ms");
+pub(super) const WRITE_TIMEOUT_MS: Int =
+    int("timeout_ms", limits::WRITE_TIMEOUT_MIN.0 / 1_000_000, limits::WRITE_TIMEOUT_MAX.0 / 1_000_000, 1000, " ms");
+/// Of Modbus: 23, or left out.
+pub(super) const WRITE_FUNCTION: Int = int("function", 1, 255, 23, "");
 /// Bytes of an engineering unit.
 pub(super) const UNIT_TEXT_BYTES_MAX: usize = 64;
 /// Bytes of a description.

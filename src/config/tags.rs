@@ -11,7 +11,7 @@ use super::node::Node;
 use super::reader::{Cx, Obj, Text, subject};
 use super::reporting::{self, Said};
 use super::text::{File, Span};
-use super::{bus, can_address, canopen_address, modbus_address};
+use super::{bus, can_address, canopen_address, modbus_address, write};
 use crate::limits::TAGS_MAX;
 
 /// The tags of all files.
@@ -63,10 +63,12 @@ impl<'c> Tags<'c> {
             unit = unit_of_file(&address.unit);
         }
         let description = tag.words("description", fields::DESCRIPTION_BYTES_MAX);
+        let place = located.as_ref().map(|(_, address)| write::Place { address, scale, offset });
+        let write = write::read(&tag, place);
         let said = Said::read(&tag);
         if let (Some(name), Some((link, address)), Some(group)) = (name, located, group) {
             let source = cx.source(tag.span);
-            let (write, reporting) = (None, None);
+            let reporting = None;
             let config =
                 TagConfig { name, source, link, group, address, scale, offset, unit, description, write, reporting };
             let reporting = reporting::of_tag(&tag, said, &config, known.groups);

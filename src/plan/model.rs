@@ -9,7 +9,7 @@ pub use super::canopen::{
     BootStep, CanOpenDecode, CanOpenItem, CanOpenNodePlan, CanOpenPlan, CanOpenScan, CanOpenWrite, TpdoPlan, Way,
 };
 pub use super::modbus::{Decode, ModbusPlan, ModbusRequest, ModbusWrite};
-use crate::config::{ReleaseMode, Reporting};
+use crate::config::{ReleaseMode, Reporting, WriteConfig};
 use crate::tag::{ById, ExecutorId, GroupId, Id, LinkId, Nanos, Sample, TagId, ValueType};
 
 /// A gateway's whole work.
@@ -34,6 +34,8 @@ pub struct TagPlan {
     pub description: Arc<str>,
     /// Which samples are told; `None`: every one.
     pub reporting: Option<Reporting>,
+    /// Within which limits it may be written; `None`: it is only read.
+    pub write: Option<WriteConfig>,
 }
 
 /// A group keeps its id as long as its name stays.

@@ -2,12 +2,14 @@
 
 mod accepted;
 mod bus;
+mod canopen;
 mod directories;
 mod gateway_faults;
 mod random;
 mod reporting;
 mod schema;
 mod tag_faults;
+mod writes;
 
 use super::{Config, Diagnostics, Loaded, load_parts};
 

@@ -12,7 +12,7 @@
 mod clock;
 mod decode;
 mod encode;
-mod frame;
+pub(in crate::link) mod frame;
 mod handover;
 mod receive;
 #[cfg(test)]
