@@ -23,6 +23,7 @@ mod device;
 mod generations;
 mod invariants;
 mod journal;
+mod line;
 mod log;
 mod memory;
 mod model;

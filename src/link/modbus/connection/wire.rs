@@ -18,6 +18,11 @@ impl ModbusLink {
     /// Sends one queued request if a slot and the socket allow. False: nothing more to send now.
     pub(super) fn send_one<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) -> bool {
         let Some(connection) = &mut self.connection else { return false };
+        if connection.unsent_len > 0 && self.line.is_some() && self.in_flight[0].is_none() {
+            // The rest of a request whose time is over would be taken for the beginning of the next.
+            self.drop_connection(CloseReason::Silent, now, floor);
+            return false;
+        }
         if connection.unsent_len > 0 {
             match push_unsent(connection, floor) {
                 Io::Done(_) if connection.unsent_len == 0 => {}
@@ -44,6 +49,9 @@ impl ModbusLink {
         let mut deadline = sent + self.plan.config.timeout;
         if let Some(line) = &mut self.line {
             deadline += line.sent(sent, request, &self.plan.requests[at as usize]);
+            if connection.unsent_len > 0 && line.cut_off(sent) {
+                connection.unsent_len = 0;
+            }
             self.received = 0;
         }
         let scan = &self.scans[scan_at];
