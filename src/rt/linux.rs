@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 
-use super::world::{Conn, Io, Ready, World};
+use super::world::{Conn, Io, Ready, Stamped, World};
 use crate::tag::{NANOS_PER_SEC, Nanos};
 
 /// Events taken from the kernel at once.
@@ -73,7 +73,8 @@ impl LinuxWorld {
             0 => Io::Closed,
             1.. => Io::Done(n as usize),
             _ => match io::Error::last_os_error().raw_os_error() {
-                Some(libc::EAGAIN | libc::EINTR) => Io::WouldBlock,
+                // A CAN interface whose queue is full says ENOBUFS: it takes more once it has sent some.
+                Some(libc::EAGAIN | libc::EINTR | libc::ENOBUFS) => Io::WouldBlock,
                 _ => Io::Closed,
             },
         }
@@ -180,6 +181,23 @@ impl World for LinuxWorld {
         if told { bytes.max(0) as usize } else { 0 }
     }
 
+    fn receive_stamped(&mut self, conn: Conn, buffer: &mut [u8]) -> Stamped {
+        let mut control = Control([0; CONTROL_BYTES]);
+        let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+        // SAFETY: msghdr is a plain structure for which zeroes are a value.
+        let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+        message.msg_iov = &raw mut part;
+        message.msg_iovlen = 1;
+        message.msg_control = (&raw mut control).cast();
+        message.msg_controllen = CONTROL_BYTES;
+        // SAFETY: the message points to a live, writable slice and to live control bytes, each with its length.
+        let n = unsafe { libc::recvmsg(conn.0, &raw mut message, libc::MSG_DONTWAIT) };
+        if n <= 0 {
+            return Stamped { io: LinuxWorld::io(n), at: monotonic_now(), hardware: None, dropped: 0 };
+        }
+        stamped(LinuxWorld::io(n), &message)
+    }
+
     fn abort(&mut self, conn: Conn) {
         // SAFETY: all zero is a valid address of no family.
         let mut nobody: libc::sockaddr = unsafe { std::mem::zeroed() };
@@ -201,6 +219,57 @@ impl World for LinuxWorld {
     }
 }
 
+/// Room for the control messages of one frame: three times (SCM_TIMESTAMPING) and a count (SO_RXQ_OVFL).
+const CONTROL_BYTES: usize = 128;
+
+/// Aligned as control messages have to be.
+#[repr(C, align(8))]
+struct Control([u8; CONTROL_BYTES]);
+
+/// What the kernel says beside a frame.
+fn stamped(io: Io, message: &libc::msghdr) -> Stamped {
+    let mut stamped = Stamped { io, at: monotonic_now(), hardware: None, dropped: 0 };
+    // SAFETY: the kernel has filled the control bytes that the message points to, and their length; the macros walk
+    // within it.
+    let mut header = unsafe { libc::CMSG_FIRSTHDR(message) };
+    while !header.is_null() {
+        // SAFETY: not null, so it lies within the control bytes, of which nobody else has a reference.
+        let (kind, data) = unsafe { ((*header).cmsg_type, libc::CMSG_DATA(header)) };
+        match kind {
+            libc::SO_TIMESTAMPING => {
+                // SAFETY: SCM_TIMESTAMPING carries three timespecs; read without asking for their alignment.
+                let times: [libc::timespec; 3] = unsafe { data.cast::<[libc::timespec; 3]>().read_unaligned() };
+                stamped.at = on_monotonic(nanos_of(&times[0]), stamped.at);
+                stamped.hardware = Some(nanos_of(&times[2])).filter(|time| *time > Nanos::ZERO);
+            }
+            libc::SO_RXQ_OVFL => {
+                // SAFETY: SO_RXQ_OVFL carries 32 bits; read without asking for their alignment.
+                stamped.dropped = unsafe { data.cast::<u32>().read_unaligned() };
+            }
+            _ => {}
+        }
+        // SAFETY: as above.
+        header = unsafe { libc::CMSG_NXTHDR(message, header) };
+    }
+    stamped
+}
+
+fn nanos_of(time: &libc::timespec) -> Nanos {
+    let (seconds, nanos) = (u64::try_from(time.tv_sec).unwrap_or(0), u64::try_from(time.tv_nsec).unwrap_or(0));
+    Nanos(seconds.saturating_mul(NANOS_PER_SEC).saturating_add(nanos))
+}
+
+/// A time of CLOCK_REALTIME as one of CLOCK_MONOTONIC: so long ago on both. `now` where that cannot be, since the
+/// clock was set meanwhile.
+fn on_monotonic(real: Nanos, now: Nanos) -> Nanos {
+    const AGE_MAX: Nanos = Nanos(10 * NANOS_PER_SEC);
+    let mut ts = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `ts` is a valid timespec to write to; CLOCK_REALTIME always exists.
+    unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &mut ts) };
+    let age = nanos_of(&ts).since(real);
+    if real == Nanos::ZERO || age > AGE_MAX { now } else { now - age }
+}
+
 fn is_no_socket() -> bool {
     io::Error::last_os_error().raw_os_error() == Some(libc::ENOTSOCK)
 }
@@ -210,7 +279,49 @@ mod tests {
     use super::*;
     use std::io::{ErrorKind, Read};
     use std::net::{TcpListener, TcpStream};
+    use std::os::fd::OwnedFd;
     use std::time::{Duration, Instant};
+
+    /// A pair of sockets that keep the frames apart, as a CAN socket does.
+    fn pair(options: &[(libc::c_int, libc::c_int)]) -> (OwnedFd, OwnedFd) {
+        let socket = std::os::unix::net::UnixDatagram::pair().unwrap();
+        for (option, value) in options {
+            let size = std::mem::size_of_val(value) as libc::socklen_t;
+            // SAFETY: pointer and length are those of a live value.
+            let set = unsafe {
+                libc::setsockopt(socket.1.as_raw_fd(), libc::SOL_SOCKET, *option, (&raw const *value).cast(), size)
+            };
+            assert_eq!(set, 0);
+        }
+        (socket.0.into(), socket.1.into())
+    }
+
+    #[test]
+    fn a_frame_has_the_time_at_which_the_kernel_took_it() {
+        let (near, far) = pair(&[(libc::SO_TIMESTAMPING, (1 << 3) | (1 << 4)), (libc::SO_RXQ_OVFL, 1)]);
+        let mut world = LinuxWorld::new().unwrap();
+        let before = monotonic_now();
+        assert_eq!(world.send(Conn(near.as_raw_fd()), b"frame"), Io::Done(5));
+        let sent = monotonic_now();
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        let mut buffer = [0; 16];
+        let frame = world.receive_stamped(Conn(far.as_raw_fd()), &mut buffer);
+        assert_eq!((frame.io, &buffer[..5]), (Io::Done(5), &b"frame"[..]));
+        // The two clocks are read one after the other: what lies between goes into the time.
+        let slack = Nanos::from_millis(20);
+        assert!(frame.at + slack >= before && frame.at <= sent + slack, "{before:?} {:?} {sent:?}", frame.at);
+        assert_eq!((frame.hardware, frame.dropped), (None, 0));
+        let nothing = world.receive_stamped(Conn(far.as_raw_fd()), &mut buffer);
+        assert_eq!(nothing.io, Io::WouldBlock);
+        drop(near);
+    }
+
+    #[test]
+    fn a_time_that_cannot_be_is_that_of_the_call() {
+        let now = Nanos(5 * NANOS_PER_SEC);
+        assert_eq!(on_monotonic(Nanos::ZERO, now), now);
+        assert_eq!(on_monotonic(Nanos(NANOS_PER_SEC), now), now, "decades ago");
+    }
 
     #[test]
     fn what_an_aborted_connection_has_not_delivered_never_comes() {

@@ -24,6 +24,7 @@ mod device;
 mod generations;
 mod invariants;
 mod journal;
+mod line;
 mod log;
 mod memory;
 mod model;

@@ -1,5 +1,6 @@
 //! What each link may ask, of whom, and how often at once: by the plan that its executor has.
 
+use super::line::LineView;
 use super::memory::Area;
 use super::model::host_of;
 use crate::plan::{Change, LinkProtocolPlan, Plan};
@@ -17,6 +18,8 @@ pub struct View {
     pub pipeline: usize,
     pub timeout: u64,
     pub expected: u64,
+    /// Where frames carry no transaction id.
+    pub line: Option<LineView>,
     areas: Vec<Area>,
     /// What may be written, and read around that.
     writes: Vec<Area>,
@@ -60,6 +63,7 @@ impl View {
             pipeline: usize::from(modbus.config.pipeline),
             timeout: modbus.config.timeout.0,
             expected: modbus.config.reply_expected.0,
+            line: LineView::of(&modbus.config),
             areas: modbus.requests.iter().map(area).collect(),
             writes: modbus.writes.iter().map(written).collect(),
         }
@@ -94,6 +98,11 @@ impl Views {
     fn both(&self, link: LinkId) -> impl Iterator<Item = &View> {
         let coming = self.coming.as_ref().and_then(|coming| coming.get(link));
         self.now.get(link).into_iter().chain(coming)
+    }
+
+    /// How the line is set up to which this place of the link is connected.
+    pub fn line(&self, link: LinkId, target: u32) -> Option<LineView> {
+        self.both(link).find(|view| view.target == target)?.line
     }
 
     /// Whether a connection to this place of the link is one that it uses, now or soon.

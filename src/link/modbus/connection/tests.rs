@@ -239,6 +239,7 @@ fn bench_of(modbus: &ModbusConfig, links: Vec<(Vec<TagConfig>, Script)>, stall: 
         realtime: RealtimeConfig { cores: None, priority: 80, guard: Guard::Auto },
         journal: JournalConfig { path: "journal".into(), bytes_max: 1 << 30, commit: Nanos::from_millis(100) },
         metrics: MetricsConfig { listen: None },
+        control: crate::config::ControlConfig::default(),
         watchdog: crate::config::WatchdogConfig::default(),
         outputs: vec![],
         links: vec![],
