@@ -23,16 +23,6 @@ fn must_hold(seed: u64, hours: Option<f64>) -> Outcome {
     outcome
 }
 
-#[test]
-fn tmp69() {
-    for writes in [false, true] {
-        let mut scenario = Scenario::of_seed(69, None).unwrap();
-        scenario.writes = writes;
-        let outcome = run(&scenario, &RealParts);
-        println!("TMP69 writes {writes}: {:?}", outcome.broken.map(|b| b.0));
-    }
-}
-
 /// Together they run for more than a virtual day.
 const SEEDS: u64 = 300;
 
