@@ -151,6 +151,31 @@ pub const RELOAD_POLL: Duration = Duration::from_millis(400);
 /// old meaning has long been counted by then.
 pub const IDS_REST: Duration = Duration::from_secs(10);
 
+// --- CAN ---
+/// A DBC file; the largest of a car maker have a few MiB.
+pub const DBC_FILE_BYTES_MAX: u64 = 16 << 20;
+/// Filters of one socket (CAN_RAW_FILTER_MAX of linux/can/raw.h).
+pub const CAN_FILTERS_MAX: usize = 512;
+/// Cycle times without a message after which its values count as old.
+pub const CAN_SILENT_CYCLES: u64 = 3;
+/// Fields of a sent message that have no value at the start: bits of a mask.
+pub const CAN_UNSET_MAX: usize = 64;
+/// Messages that one link sends.
+pub const CAN_TRANSMITS_MAX: usize = 256;
+/// Writes that one link keeps for their turn.
+pub const CAN_WRITES_MAX: usize = 16;
+/// After a full send queue it is tried again: a frame of classical CAN takes some 0.2 ms.
+pub const CAN_SEND_RETRY: Nanos = Nanos::from_millis(1);
+/// From the loss of an interface, or of the bus, until its values are given up.
+pub const CAN_OUTAGE_GRACE: Nanos = Nanos::from_millis(1_000);
+/// Values that one step puts into the ring on a beat, or gives a status.
+pub const CAN_VALUES_PER_STEP: usize = 128;
+/// Frames that one step of a link takes: so long may a flooded bus keep the executor from its next release.
+pub const CAN_FRAMES_PER_STEP: usize = 16;
+/// Bytes that a CAN socket may hold for a link that is late, as far as the system allows: a kernel counts some 800 for a
+/// frame, so that a full bus of 1 Mbit/s (20,000 short frames a second) finds room for 60 ms.
+pub const CAN_RECEIVE_BUFFER_BYTES: i32 = 1 << 20;
+
 // --- hub, journal, outputs ---
 /// How often the hub looks into the rings.
 pub const HUB_PERIOD: Nanos = Nanos::from_millis(2);

@@ -1,8 +1,8 @@
 //! The keys of both files with their ranges and defaults. The reader and the JSON Schema both take them from here.
 
 use super::model::{
-    CanOpenAccess, CanOpenField, FieldType, GpioBias, GpioDrive, GpioEdge, Parity, PdoSource, ReleaseMode, Rs485Switch,
-    SerialFraming, Signal, WordOrder,
+    CanOpenAccess, CanOpenField, CanSampling, CanTimestamps, FieldType, GpioBias, GpioDrive, GpioEdge, Parity,
+    PdoSource, ReleaseMode, Rs485Switch, SerialFraming, Signal, WordOrder,
 };
 use super::reporting::{Report, Suppress};
 use crate::limits;
@@ -126,7 +126,33 @@ pub(super) mod keys {
         "unreadable",
         "description",
     ];
-    pub const CAN_LINK: &[&str] = &["name", "protocol", "interface", "description"];
+    pub const CAN_LINK: &[&str] = &[
+        "name",
+        "protocol",
+        "interface",
+        "fd",
+        "bitrate",
+        "data_bitrate",
+        "dbc",
+        "timestamps",
+        "sampling",
+        "silent_after_ms",
+        "transmit",
+        "description",
+    ];
+    pub const CAN_TRANSMIT: &[&str] = &[
+        "message",
+        "id",
+        "bytes",
+        "fd",
+        "period_ms",
+        "on_change",
+        "min_distance_ms",
+        "initial",
+        "initial_bytes",
+        "start_values",
+    ];
+    pub const CAN_MULTIPLEXOR: &[&str] = &["start", "length", "value"];
     pub const CANOPEN_LINK: &[&str] = &[
         "name",
         "protocol",
@@ -184,6 +210,7 @@ pub(super) mod keys {
         "array",
         "byte_order",
         "access",
+        "multiplexor",
         "scan_rate_ms",
         "group",
         "scale",
@@ -197,7 +224,6 @@ pub(super) mod keys {
         "suppress",
         "keep_last",
         "description",
-        "write",
         "direction",
         "bias",
         "drive",
@@ -213,6 +239,7 @@ pub(super) mod keys {
         "mask",
         "chip",
         "sensor",
+        "write",
     ];
     pub const WRITE: &[&str] = &["min", "max", "max_step", "min_interval_ms", "read_back", "timeout_ms", "function"];
 }
@@ -267,6 +294,7 @@ pub(super) const PROTOCOLS: &[(&str, Protocol)] = &[
     ("modbus_tcp", Protocol::ModbusTcp),
     ("modbus_rtu", Protocol::ModbusRtu),
     ("modbus_rtu_tcp", Protocol::ModbusRtuTcp),
+    ("can", Protocol::Can),
     ("canopen", Protocol::CanOpen),
     ("gpio", Protocol::Gpio),
     ("i2c", Protocol::I2c),
@@ -316,6 +344,26 @@ pub(super) const ADDRESSING: &[(&str, Addressing)] = &[("modicon", Addressing::M
 pub(super) const UNIT: Int = int("unit", 0, 255, 0, "");
 /// The read functions.
 pub(super) const FUNCTION: Int = int("function", 1, 4, 3, "");
+
+// --- CAN ---
+/// Bytes of an interface's name: linux/if.h has room for 15.
+pub(super) const INTERFACE_BYTES_MAX: usize = 15;
+/// ISO 11898-1: classical frames and the arbitration of FD frames go at 1 Mbit/s at most.
+pub(super) const BITRATE: Int = int("bitrate", 5_000, 1_000_000, 500_000, " bit/s");
+/// CiA 601: 8 Mbit/s are the most of today's transceivers.
+pub(super) const DATA_BITRATE: Int = int("data_bitrate", 100_000, 8_000_000, 2_000_000, " bit/s");
+pub(super) const TIMESTAMPS: &[(&str, CanTimestamps)] =
+    &[("software", CanTimestamps::Software), ("hardware", CanTimestamps::Hardware)];
+pub(super) const SAMPLING: &[(&str, CanSampling)] = &[("latest", CanSampling::Latest), ("every", CanSampling::Every)];
+pub(super) const SILENT_AFTER_MS: Int = int("silent_after_ms", 1, 3_600_000, 0, " ms");
+pub(super) const CAN_BYTES: Int = int("bytes", 0, 64, 8, " bytes");
+pub(super) const PERIOD_MS: Int = int("period_ms", 1, 3_600_000, 0, " ms");
+pub(super) const MIN_DISTANCE_MS: Int = int("min_distance_ms", 1, 60_000, 10, " ms");
+/// Of bits, in the words of CAN: Intel and Motorola.
+pub(super) const CAN_BYTE_ORDER: &[(&str, bool)] = &[("little", false), ("big", true)];
+pub(super) const MULTIPLEXOR_START: Int = int("start", 0, 511, 0, "");
+pub(super) const MULTIPLEXOR_LENGTH: Int = int("length", 1, 64, 8, " bits");
+pub(super) const MULTIPLEXOR_VALUE: Int = int("value", 0, u64::MAX, 0, "");
 
 // --- CANopen ---
 /// CiA 301, table 1: 10 kbit/s to 1 Mbit/s.

@@ -11,18 +11,23 @@
 //! | `links`, `groups`, `tags` | the tag files: what all kinds of links share |
 //! | `reporting` | report by exception, in groups and tags |
 //! | `modbus`, `modbus_address`, `address`, `serial`, `overlap` | Modbus links and their tags |
-//! | `can`, `bus` | other kinds of links and their tags |
+//! | `can`, `can_address`, `can_transmit`, `dbc` | CAN links, their tags, DBC files |
 //! | `canopen`, `canopen_address`, `canopen_value`, `eds` | CANopen links, their tags, data sheets of devices |
+//! | `bus` | links to the machine's own inputs and outputs, and their tags |
 //! | `schema` | the tag files for editors |
 
 mod address;
 mod beside;
 mod bus;
 mod can;
+mod can_address;
+mod can_transmit;
 mod canopen;
 mod canopen_address;
+mod canopen_schema;
 mod canopen_value;
 mod control;
+mod dbc;
 mod diagnostic;
 pub mod eds;
 mod fields;
@@ -146,6 +151,7 @@ fn read(inputs: Inputs, base: Base<'_>, beside: Beside<'_>, report: Report) -> R
         let whole = Source { file: files::TAGS_DIR.into(), line: 0, column: 0 };
         report.error(whole, "", "no tags: nothing to scan", "declare a link and its tags in a file tags/*.json");
     }
+    can_transmit::check(&tags.list, &mut links, &report);
     overlap::check(&tags.list, &links.list, &report);
     bus::check_lines(&tags.list, &links.list, &report);
     if !report.has_errors() {

@@ -6,8 +6,7 @@ use std::sync::Arc;
 pub use super::bus::{BusItem, BusPlan, BusRequest, BusSetup, BusSource, BusTag, BusWrite};
 pub use super::can::CanPlan;
 pub use super::canopen::{
-    BootStep, CanOpenDecode, CanOpenItem, CanOpenNodePlan, CanOpenPlan, CanOpenScan, CanOpenWrite, CobFilter, TpdoPlan,
-    Way,
+    BootStep, CanOpenDecode, CanOpenItem, CanOpenNodePlan, CanOpenPlan, CanOpenScan, CanOpenWrite, TpdoPlan, Way,
 };
 pub use super::modbus::{Decode, ModbusPlan, ModbusRequest, ModbusWrite};
 use crate::config::{ReleaseMode, Reporting, WriteConfig};
@@ -68,7 +67,7 @@ impl LinkProtocolPlan {
     pub fn parts(&self) -> usize {
         match self {
             LinkProtocolPlan::Modbus(modbus) => modbus.requests.len(),
-            LinkProtocolPlan::Can(can) => can.scans.len(),
+            LinkProtocolPlan::Can(can) => can.decodes.len() + can.cases.len(),
             LinkProtocolPlan::CanOpen(canopen) => canopen.items.len() + canopen.nodes.len(),
             LinkProtocolPlan::Bus(bus) => bus.tags.len(),
         }

@@ -1,6 +1,8 @@
 //! Whole configurations, right and wrong.
 
 mod accepted;
+mod bus;
+mod canopen;
 mod directories;
 mod gateway_faults;
 mod random;

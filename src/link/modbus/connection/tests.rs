@@ -40,6 +40,7 @@ struct Device {
     takes: Option<usize>,
     /// Bytes that were sent and have not arrived, as the kernel would tell.
     unsent: usize,
+    aborted: bool,
 }
 
 /// Virtual time; one device a connection.
@@ -132,6 +133,10 @@ impl World for ScriptedWorld {
 
     fn unsent(&mut self, conn: Conn) -> usize {
         self.devices.get(&conn.0).map_or(0, |device| device.unsent)
+    }
+
+    fn abort(&mut self, conn: Conn) {
+        self.devices.entry(conn.0).and_modify(|device| device.aborted = true);
     }
 
     fn set_rts(&mut self, _conn: Conn, high: bool) {
