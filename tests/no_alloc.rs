@@ -12,13 +12,17 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 use fieldbeat::config::{self, Config, Guard, LinkConfig};
-use fieldbeat::hub::{self, Batch, NextRing, RingStats};
+use fieldbeat::hub::{self, Batch, Filter, NextRing, RingEnd, RingStats};
 use fieldbeat::plan::{self, Base, Costs, Plan, UsedIds};
 use fieldbeat::plant::{Fault, GatewaySettings, Plant, PlantConfig, Profile, ScanRates, SerialLines, SerialSettings};
 use fieldbeat::rt::thread::{default_cpus, lock_memory};
 use fieldbeat::supervise::floor::{self, Floor, Scheduling};
 use fieldbeat::tag::{Nanos, TagId};
 use floor_memory::{ALLOCATIONS, ARMED, FREES, the_detector_bites};
+
+fn end(ring: rtrb::Consumer<fieldbeat::tag::Sample>) -> RingEnd {
+    RingEnd { ring, names: Arc::default(), filter: Filter::default() }
+}
 
 /// Minor and major page faults of this process's executors (proc(5), /proc/pid/stat).
 fn page_faults() -> (u64, u64) {
@@ -136,7 +140,7 @@ impl Reloading<'_> {
         let base = Base { plan: &old, resting: &resting, long_fits: &long_fits };
         let new = Arc::new(plan::rebuild_with(&config, &base, &COSTS).unwrap().plan);
         let next_rings = &self.next_rings;
-        let next = |executor, ring| next_rings.send(NextRing { executor, ring, names: Arc::default() }).unwrap();
+        let next = |executor, ring| next_rings.send(NextRing { executor, end: end(ring) }).unwrap();
         self.floor.adopt(&old, &new, round as u32, next);
         while !self.floor.has_adopted() {
             std::thread::sleep(Duration::from_millis(1));
@@ -211,7 +215,8 @@ fn an_executor_neither_allocates_nor_frees_through_ten_thousand_cycles_of_faults
     let rings: Arc<[RingStats]> = plan.executors.iter().map(|_| RingStats::default()).collect();
     let (sender, batches) = crossbeam_channel::bounded::<Arc<Batch>>(16);
     let (next_rings, nexts) = crossbeam_channel::bounded(16);
-    let hub = hub::spawn(std::mem::take(&mut floor.rings), Arc::default(), nexts, sender, rings.clone()).unwrap();
+    let hub = hub::spawn(std::mem::take(&mut floor.rings).into_iter().map(end).collect(), nexts, sender, rings.clone())
+        .unwrap();
     let mut reloading = Reloading { plans: vec![plan.clone()], config: loaded.config, next_rings, floor: &mut floor };
     floor_has_settled();
     let counters = reloading.floor.counters.clone();

@@ -143,10 +143,11 @@ pub fn finish(ended: &Ended, report: Option<&Path>, trouble: Option<Trouble>) ->
     }
     let RunReport { samples, .. } = &ended.report;
     tracing::info!(
-        "stopped: {} samples produced, {} stored, {} dropped",
+        "stopped: {} samples produced, {} stored, {} dropped, {} suppressed",
         samples.produced,
         samples.stored,
-        samples.dropped
+        samples.dropped,
+        samples.suppressed
     );
     code
 }

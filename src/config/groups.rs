@@ -9,6 +9,7 @@ use super::model::{GroupConfig, ReleaseMode};
 use super::names::Letters;
 use super::node::{Kind, Node};
 use super::reader::{Cx, Obj, found, subject};
+use super::reporting::Said;
 use crate::limits::{GROUPS_MAX, PERIOD_MAX, PERIOD_MIN};
 use crate::tag::Nanos;
 
@@ -16,6 +17,8 @@ use crate::tag::Nanos;
 #[derive(Default)]
 pub(super) struct Groups {
     pub list: Vec<GroupConfig>,
+    /// What each says of its tags' samples.
+    said: Vec<Said>,
     used: Vec<bool>,
     by_name: HashMap<String, usize>,
     /// Groups of tags that name none, by period.
@@ -36,6 +39,10 @@ impl Groups {
         self.list.iter().zip(&self.used).filter(|(_, used)| !**used).map(|(group, _)| group)
     }
 
+    pub fn said(&self, index: usize) -> Said {
+        self.said.get(index).copied().unwrap_or_default()
+    }
+
     pub fn mark_used(&mut self, index: usize) {
         if let Some(used) = self.used.get_mut(index) {
             *used = true;
@@ -52,6 +59,8 @@ impl Groups {
         }
         let release = group.choice("release", fields::RELEASE).unwrap_or(ReleaseMode::Spread);
         group.words("description", fields::DESCRIPTION_BYTES_MAX);
+        let said = Said::read(&group);
+        said.check_silence(&group, period.unwrap_or(Nanos::ZERO));
         let Some(name) = name else { return };
         if let Some(first) = self.find(&name).and_then(|at| self.list.get(at)) {
             already(&group, &first.source);
@@ -60,18 +69,19 @@ impl Groups {
         // After a fault the name still counts, so that the group's tags are not reported as well.
         let period = period.unwrap_or(Nanos::ZERO);
         let config = GroupConfig { name, source: cx.source(group.span), period, release };
-        if self.push(config).is_none() {
+        if self.push(config, said).is_none() {
             group.error(group.span, format!("more than {GROUPS_MAX} groups"), "");
         }
     }
 
-    fn push(&mut self, group: GroupConfig) -> Option<usize> {
+    fn push(&mut self, group: GroupConfig, said: Said) -> Option<usize> {
         let index = self.list.len();
         if index == GROUPS_MAX {
             return None;
         }
         self.by_name.insert(group.name.clone(), index);
         self.list.push(group);
+        self.said.push(said);
         self.used.push(false);
         Some(index)
     }
@@ -100,7 +110,8 @@ impl Groups {
             }
             None => {
                 let source = tag.cx.source(span);
-                let pushed = self.push(GroupConfig { name, source, period, release: ReleaseMode::Spread });
+                let group = GroupConfig { name, source, period, release: ReleaseMode::Spread };
+                let pushed = self.push(group, Said::default());
                 if pushed.is_none() {
                     let message = format!("more than {GROUPS_MAX} groups: each scan rate is one");
                     tag.error(span, message, "use fewer different scan rates");

@@ -16,6 +16,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 use rtrb::Consumer;
 
 use super::batch::Batch;
+use super::filter::Filter;
 use crate::limits::{BATCH_SAMPLES_MAX, HUB_PERIOD};
 use crate::rt::monotonic_now;
 use crate::tag::{ClockPair, Dictionary, ExecutorId, NANOS_PER_SEC, Nanos, Sample};
@@ -30,22 +31,30 @@ pub struct RingStats {
     pub fill_max: AtomicU64,
     /// Rings that wait for the present one to end: more than none for long only while the journal takes nothing.
     pub next_rings: AtomicU64,
-    /// Samples taken out.
+    /// Samples taken out and handed on; those that were held back before the journal are not among them.
     pub delivered: AtomicU64,
+    /// Taken out, and not yet either handed on or counted as suppressed.
+    pub kept: AtomicU64,
     /// Samples that gap records told to be missing.
     pub missing: AtomicU64,
     /// Times that the hub looked: its sign of life.
     pub rounds: AtomicU64,
 }
 
-/// The ring that an executor goes on with when it adopts another plan.
-#[derive(Debug)]
-pub struct NextRing {
-    /// One of those that the hub was started with.
-    pub executor: ExecutorId,
+/// The hub's end of an executor's ring.
+pub struct RingEnd {
     pub ring: Consumer<Sample>,
     /// What the ids in this ring mean.
     pub names: Arc<Dictionary>,
+    /// What of it the journal is told.
+    pub filter: Filter,
+}
+
+/// The ring that an executor goes on with when it adopts another plan.
+pub struct NextRing {
+    /// One of those that the hub was started with.
+    pub executor: ExecutorId,
+    pub end: RingEnd,
 }
 
 /// Starts the hub. It ends, and drops its end of `journal`, when every executor is gone and its last ring empty.
@@ -53,14 +62,13 @@ pub struct NextRing {
 /// # Errors
 /// The system gives no thread.
 pub fn spawn(
-    rings: Vec<Consumer<Sample>>,
-    names: Arc<Dictionary>,
+    rings: Vec<RingEnd>,
     next: Receiver<NextRing>,
     journal: Sender<Arc<Batch>>,
     stats: Arc<[RingStats]>,
 ) -> std::io::Result<JoinHandle<()>> {
     thread::Builder::new().name("fb-hub".to_owned()).stack_size(256 << 10).spawn(move || {
-        let mut hub = Hub::new(rings, names, next, journal, stats, clock_pair());
+        let mut hub = Hub::new(rings, next, journal, stats, clock_pair());
         while hub.round(monotonic_now(), clock_pair) {
             thread::sleep(Duration::from_nanos(HUB_PERIOD.0));
         }
@@ -78,10 +86,9 @@ pub struct Hub {
 
 struct Drain {
     executor: ExecutorId,
-    ring: Consumer<Sample>,
-    names: Arc<Dictionary>,
+    end: RingEnd,
     /// The rings that come after it, in order.
-    next: VecDeque<NextRing>,
+    next: VecDeque<RingEnd>,
     /// Whether the ring's producer was gone when it was last looked at.
     abandoned: bool,
     next_sequence: u64,
@@ -109,12 +116,11 @@ pub fn clock_pair() -> ClockPair {
 }
 
 impl Hub {
-    /// `rings` by executor, `names` of all of them; `stats` has one entry a ring. Whoever hands an executor the
+    /// `rings` by executor; `stats` has one entry a ring. Whoever hands an executor the
     /// producer of another ring sends the consumer to `next` before, so that the end of a ring that has a successor
     /// is never taken for the last.
     pub fn new(
-        rings: Vec<Consumer<Sample>>,
-        names: Arc<Dictionary>,
+        rings: Vec<RingEnd>,
         next: Receiver<NextRing>,
         journal: Sender<Arc<Batch>>,
         stats: Arc<[RingStats]>,
@@ -123,12 +129,11 @@ impl Hub {
         let drains = rings
             .into_iter()
             .enumerate()
-            .map(|(id, ring)| {
-                stats[id].capacity.store(ring.buffer().capacity() as u64, Relaxed);
+            .map(|(id, end)| {
+                stats[id].capacity.store(end.ring.buffer().capacity() as u64, Relaxed);
                 Drain {
                     executor: ExecutorId(id as u16),
-                    ring,
-                    names: names.clone(),
+                    end,
                     next: VecDeque::new(),
                     abandoned: false,
                     next_sequence: 0,
@@ -147,7 +152,7 @@ impl Hub {
         }
         // The order matters. First whether the producers are gone, then the next rings: one that has a successor
         // shows it now. Then what is in the rings: what was pushed before the end is seen.
-        self.drains.iter_mut().for_each(|drain| drain.abandoned = drain.ring.is_abandoned());
+        self.drains.iter_mut().for_each(|drain| drain.abandoned = drain.end.ring.is_abandoned());
         self.take_next_rings();
         let mut more = false;
         for (drain, stats) in self.drains.iter_mut().zip(self.stats.iter()) {
@@ -160,7 +165,7 @@ impl Hub {
     fn take_next_rings(&mut self) {
         while let Ok(next) = self.next.try_recv() {
             match self.drains.get_mut(next.executor.index()) {
-                Some(drain) => drain.next.push_back(next),
+                Some(drain) => drain.next.push_back(next.end),
                 None => tracing::error!("a ring for executor {}, of which the hub knows nothing", next.executor.0),
             }
         }
@@ -173,7 +178,7 @@ impl Drain {
     fn round(&mut self, journal: &Sender<Arc<Batch>>, stats: &RingStats, clock: ClockPair, now: Nanos) -> bool {
         let mut more = false;
         loop {
-            let fill = self.ring.slots() as u64;
+            let fill = self.end.ring.slots() as u64;
             stats.fill.store(fill, Relaxed);
             stats.fill_max.fetch_max(fill, Relaxed);
             stats.next_rings.store(self.next.len() as u64, Relaxed);
@@ -181,10 +186,16 @@ impl Drain {
             if !(self.abandoned && emptied) {
                 return true;
             }
-            let Some(next) = self.next.pop_front() else { return more };
+            let Some(mut next) = self.next.pop_front() else {
+                self.end.filter.close();
+                stats.kept.store(0, Relaxed);
+                return more;
+            };
             stats.capacity.store(next.ring.buffer().capacity() as u64, Relaxed);
             self.abandoned = next.ring.is_abandoned();
-            (self.ring, self.names) = (next.ring, next.names);
+            next.filter.take_over(&mut self.end.filter);
+            stats.kept.store(next.filter.kept(), Relaxed);
+            self.end = next;
             // Its own successor may have come since they were looked for: only the next round can tell the end.
             more = true;
         }
@@ -212,15 +223,27 @@ impl Drain {
         }
     }
 
-    /// The next run of samples without a gap; `None` when the ring has no whole sample.
+    /// The next run of samples without a gap; `None` when the ring has none that is whole and told.
     fn take(&mut self, stats: &RingStats, clock: ClockPair, now: Nanos) -> Option<Batch> {
-        let available = self.ring.slots().min(BATCH_SAMPLES_MAX);
-        let chunk = self.ring.read_chunk(available).ok()?;
+        loop {
+            let (taken, batch) = self.take_run(stats, clock, now);
+            if batch.is_some() || taken == 0 {
+                return batch;
+            }
+        }
+    }
+
+    /// Takes slots out of the ring, so many, and makes a batch of those that are told, if there are any.
+    fn take_run(&mut self, stats: &RingStats, clock: ClockPair, now: Nanos) -> (usize, Option<Batch>) {
+        let RingEnd { ring, names, filter } = &mut self.end;
+        let available = ring.slots().min(BATCH_SAMPLES_MAX);
+        let Ok(chunk) = ring.read_chunk(available) else { return (0, None) };
         let (first, second) = chunk.as_slices();
         let slot = |i: usize| if i < first.len() { &first[i] } else { &second[i - first.len()] };
         let mut at = 0;
         let mut samples = 0u32;
         let mut skipped = 0;
+        let mut slots = Vec::new();
         while at < available {
             let sample = slot(at);
             if sample.is_gap() {
@@ -229,6 +252,7 @@ impl Drain {
                 }
                 self.next_sequence += sample.value;
                 stats.missing.fetch_add(sample.value, Relaxed);
+                filter.gap();
                 at += 1;
                 skipped = at;
                 continue;
@@ -237,22 +261,29 @@ impl Drain {
             if end > available {
                 break;
             }
+            samples += match filter.is_open() {
+                true => 1,
+                false => filter.pass(*sample, (at + 1..end).map(slot), &mut slots),
+            };
             at = end;
-            samples += 1;
         }
-        let mut slots = Vec::with_capacity(at - skipped);
-        let cut = first.len();
-        slots.extend_from_slice(&first[skipped.min(cut)..at.min(cut)]);
-        slots.extend_from_slice(&second[skipped.max(cut) - cut..at.max(cut) - cut]);
+        if filter.is_open() {
+            let cut = first.len();
+            slots.reserve_exact(at - skipped);
+            slots.extend_from_slice(&first[skipped.min(cut)..at.min(cut)]);
+            slots.extend_from_slice(&second[skipped.max(cut) - cut..at.max(cut) - cut]);
+        }
+        stats.kept.store(filter.kept(), Relaxed);
+        let names = names.clone();
         chunk.commit(at);
         if samples == 0 {
-            return None;
+            return (at, None);
         }
         let first_sequence = self.next_sequence;
         self.next_sequence += u64::from(samples);
         stats.delivered.fetch_add(u64::from(samples), Relaxed);
-        let names = self.names.clone();
-        Some(Batch { executor: self.executor, first_sequence, samples, slots, clock, drained: now, names })
+        let executor = self.executor;
+        (at, Some(Batch { executor, first_sequence, samples, slots, clock, drained: now, names }))
     }
 }
 

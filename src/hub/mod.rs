@@ -2,7 +2,10 @@
 
 mod batch;
 mod drain;
+mod filter;
+mod nodes;
 pub mod stats;
 
 pub use batch::{Batch, BatchSample};
-pub use drain::{Hub, NextRing, RingStats, clock_pair, spawn};
+pub use drain::{Hub, NextRing, RingEnd, RingStats, clock_pair, spawn};
+pub use filter::Filter;

@@ -6,5 +6,6 @@ pub mod canopen;
 pub mod connector;
 mod field;
 pub mod modbus;
+pub mod write;
 
 pub use field::FieldLink;

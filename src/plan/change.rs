@@ -1,7 +1,8 @@
 //! What a new plan changes for a link.
 
 use super::model::*;
-use crate::tag::{ById, LinkId, Nanos};
+use crate::config::Reporting;
+use crate::tag::{ById, ExecutorId, LinkId, Nanos, TagId};
 
 /// What becomes of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +39,20 @@ pub fn changes(old: &Plan, new: &Plan) -> Vec<(LinkId, Change)> {
 
 fn same_target(before: &LinkPlan, after: &LinkPlan) -> bool {
     before.protocol.same_target(&after.protocol)
+}
+
+/// Whether an executor has the same to do under both plans; `changes` are its links'.
+pub fn executor_stays(executor: ExecutorId, changes: &[(LinkId, Change)], old: &Plan, new: &Plan) -> bool {
+    let at = executor.index();
+    changes.is_empty()
+        && old.executors[at].releases == new.executors[at].releases
+        && reporting(executor, old).eq(reporting(executor, new))
+}
+
+/// Which samples of its tags an executor tells, as far as not all.
+fn reporting(executor: ExecutorId, plan: &Plan) -> impl Iterator<Item = (TagId, Reporting)> {
+    let own = move |tag: &TagPlan| plan.links[tag.link].executor == executor;
+    plan.tags.iter().filter(move |(_, tag)| own(tag)).filter_map(|(id, tag)| Some((id, tag.reporting?)))
 }
 
 /// Each link's scans, with the periods by which they are served.

@@ -8,7 +8,7 @@ use super::admission::SerialLine;
 use super::blocks::{self, Block, BlockLimits, Span};
 use super::build::Scanning;
 use super::model::{GroupPlan, ScanId, ring_slots};
-use crate::config::{FieldType, ModbusAddress, ModbusConfig, Table, TagConfig, WordOrder};
+use crate::config::{FieldType, ModbusAddress, ModbusConfig, ModbusTransport, Table, TagConfig, WordOrder};
 use crate::limits;
 use crate::tag::{ById, GroupId, TagId, UnitId, ValueType};
 
@@ -28,6 +28,8 @@ pub struct ModbusPlan {
     pub block_count: u32,
     /// Sorted by scan and address; a request and its halves share theirs.
     pub decodes: Vec<Decode>,
+    /// By tag, ascending: what may be written. An order says which by its place.
+    pub writes: Vec<ModbusWrite>,
 }
 
 impl ModbusPlan {
@@ -81,6 +83,24 @@ impl ModbusRequest {
     }
 }
 
+/// How one tag is written.
+///
+/// Which function does it follows from this: 5 or 15 for coils, 6 or 16 for registers, 22 for one bit of a register,
+/// 23 with `in_one`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ModbusWrite {
+    /// Index into [`ModbusPlan::units`].
+    pub unit: u16,
+    /// Coils or holding registers: the others are only read.
+    pub table: Table,
+    /// Registers or coils, from `place.first` on.
+    pub count: u16,
+    /// Where the value lies, and how: as it is read.
+    pub place: Decode,
+    /// Written and read back by one request.
+    pub in_one: bool,
+}
+
 /// How one tag is cut out of a reply's value bytes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Decode {
@@ -104,17 +124,26 @@ fn plan(config: &ModbusConfig, tags: &[(TagId, &TagConfig)], scanning: &mut Scan
     let mut areas: BTreeMap<BlockKey, Vec<(TagId, &TagConfig, &ModbusAddress)>> = BTreeMap::new();
     for &(tag_id, tag) in tags {
         let Some(address) = tag.address.modbus() else { continue };
+        if is_broadcast(config, address.unit) {
+            continue;
+        }
         areas
             .entry((scanning.groups[tag.group], address.unit, address.table))
             .or_default()
             .push((tag_id, tag, address));
     }
-    let mut units: Vec<UnitId> = areas.keys().map(|key| key.1).collect();
+    let mut units: Vec<UnitId> = tags.iter().filter_map(|(_, tag)| tag.address.modbus()).map(|a| a.unit).collect();
     units.sort();
     units.dedup();
 
-    let mut out =
-        ModbusPlan { config: config.clone(), units, requests: Vec::new(), block_count: 0, decodes: Vec::new() };
+    let mut out = ModbusPlan {
+        config: config.clone(),
+        writes: writes(tags, &units),
+        units,
+        requests: Vec::new(),
+        block_count: 0,
+        decodes: Vec::new(),
+    };
     // Spans and the block each request was made from, to cut halves out of them afterwards.
     let mut origins: Vec<(Arc<[Span]>, Block, u32)> = Vec::new();
     for ((group_id, unit, table), mut members) in areas {
@@ -143,6 +172,33 @@ fn plan(config: &ModbusConfig, tags: &[(TagId, &TagConfig)], scanning: &mut Scan
     out.block_count = out.requests.len() as u32;
     add_halves(&mut out.requests, origins);
     out
+}
+
+/// Unit 0 of a serial line is all of its devices: they can be written to, and none may answer a read (Modbus over
+/// Serial Line V1.02, section 2.1).
+fn is_broadcast(config: &ModbusConfig, unit: UnitId) -> bool {
+    unit.0 == 0 && !matches!(config.transport, ModbusTransport::Tcp(_))
+}
+
+fn writes(tags: &[(TagId, &TagConfig)], units: &[UnitId]) -> Vec<ModbusWrite> {
+    let write = |(id, tag): &(TagId, &TagConfig)| {
+        let (address, write) = (tag.address.modbus()?, tag.write.as_ref()?);
+        let most = match address.table {
+            Table::Coils => limits::MODBUS_WRITE_BITS_MAX,
+            Table::HoldingRegisters => limits::MODBUS_WRITE_REGISTERS_MAX,
+            Table::DiscreteInputs | Table::InputRegisters => return None,
+        };
+        (address.count <= most).then_some(ModbusWrite {
+            unit: units.binary_search(&address.unit).ok()? as u16,
+            table: address.table,
+            count: address.count,
+            place: decode(*id, tag, address),
+            in_one: write.read_write_in_one,
+        })
+    };
+    let mut writes: Vec<ModbusWrite> = tags.iter().filter_map(write).collect();
+    writes.sort_by_key(|write| write.place.tag);
+    writes
 }
 
 /// Appends the halves of every block, and theirs, down to single tags.

@@ -3,11 +3,12 @@
 
 use rtrb::Producer;
 
+use super::exceptions::Exceptions;
 use super::link::{CloseReason, Floor, Link};
 use super::pages::region_of;
 use super::sink::Sink;
 use super::world::World;
-use crate::plan::{self, Plan, ScanId};
+use crate::plan::{self, Plan, ScanId, Suppress};
 use crate::tag::{ExecutorId, GroupId, LinkId, Nanos, Sample};
 
 /// One release of the plan, with its clock.
@@ -87,6 +88,7 @@ pub struct Adoption<L> {
     releases: Box<[Release]>,
     ring: Producer<Sample>,
     scratch: Box<[u8]>,
+    exceptions: Exceptions,
     /// What it takes, at a generous estimate: an executor looks for so much time between two releases.
     pub(super) cost: Nanos,
 }
@@ -95,6 +97,7 @@ pub struct Adoption<L> {
 const COST_BASE: Nanos = Nanos::from_micros(20);
 const COST_OF_A_LINK: Nanos = Nanos::from_micros(3);
 const COST_OF_A_PART: Nanos = Nanos(50);
+const COST_OF_AN_EXCEPTION: Nanos = Nanos(20);
 
 impl<L> Adoption<L> {
     /// For `executor`, from `old` to `new`, with the links that change, and the ring that its samples go to from
@@ -108,7 +111,11 @@ impl<L> Adoption<L> {
     ) -> Adoption<L> {
         let parts: usize = links.iter().filter_map(|c| new.links.get(c.id)).map(|l| l.protocol.parts()).sum();
         let long_bytes_max = new.tags.values().map(|tag| tag.ty.long_bytes_max()).max().unwrap_or(0);
-        let cost = COST_BASE.0 + COST_OF_A_LINK.0 * links.len() as u64 + COST_OF_A_PART.0 * parts as u64;
+        let exceptions = Exceptions::following(executor, Suppress::Ring, old, new);
+        let cost = COST_BASE.0
+            + COST_OF_A_LINK.0 * links.len() as u64
+            + COST_OF_A_PART.0 * parts as u64
+            + COST_OF_AN_EXCEPTION.0 * exceptions.len() as u64;
         Adoption {
             slots: Slots::new(new.links.end().max(old.links.end())),
             releases: Release::of_plan(new, executor, Some(old)),
@@ -116,6 +123,7 @@ impl<L> Adoption<L> {
             cost: Nanos(cost),
             links,
             ring,
+            exceptions,
         }
     }
 
@@ -137,6 +145,7 @@ impl<L> Adoption<L> {
             .into_iter()
             .chain(slots)
             .chain(releases)
+            .chain(self.exceptions.regions())
     }
 
     /// The links that came with it, or, once adopted, those that it replaced.
@@ -156,7 +165,7 @@ impl<L> Adoption<L> {
         L: Link<W>,
     {
         // What was read under the old names goes into the old ring.
-        floor.sink.change_ring(&mut self.ring, &mut self.scratch);
+        floor.sink.change_ring(&mut self.ring, &mut self.scratch, &mut self.exceptions);
         let bigger = &mut self.slots;
         if bigger.links.len() > slots.links.len() {
             for at in 0..slots.links.len() {

@@ -1,4 +1,4 @@
-//! Exact counts, written by the executor that owns the thing counted, read by anyone.
+//! Exact counts, each written by one thread, nearly always the executor that owns the thing counted; read by anyone.
 //!
 //! All orderings are relaxed: each count is a total of its own, and no other memory is read through it.
 
@@ -43,6 +43,8 @@ pub enum LinkState {
     Up = 1,
     /// Connected, and none of its units answers.
     Silent = 2,
+    /// Connected, and the CAN controller has left the bus.
+    BusOff = 3,
 }
 
 impl LinkState {
@@ -51,6 +53,7 @@ impl LinkState {
             LinkState::Down => "down",
             LinkState::Up => "up",
             LinkState::Silent => "silent",
+            LinkState::BusOff => "bus_off",
         }
     }
 }
@@ -82,11 +85,81 @@ pub struct LinkCounters {
     pub short_frames: Count,
     /// Requests not sent because their unit is silent and not due for a probe, or the link is down.
     pub suppressed: Count,
+    /// What the device told unasked and nobody could take: edges that came too fast.
+    pub lost: Count,
     /// Connections lost.
     pub disconnects: Count,
     /// Connections made.
     pub connects: Count,
+    /// Writes for which a request went out; those that were done; and those that were not, sent or not. Counted by
+    /// whoever takes the answers.
+    pub writes_sent: Count,
+    pub writes_done: Count,
+    pub writes_failed: Count,
+    /// Of CAN frames; zero elsewhere.
+    pub can: CanCounters,
     state: AtomicU8,
+}
+
+/// Of one CAN interface.
+#[derive(Debug, Default)]
+pub struct CanCounters {
+    /// Frames taken from the kernel that carry data.
+    pub received: Count,
+    /// Frames that the kernel took.
+    pub sent: Count,
+    /// Remote frames; ignored.
+    pub remote: Count,
+    /// Frames that the kernel dropped because nobody took them in time.
+    pub dropped: Count,
+    /// Times that the controller lost frames for want of room.
+    pub overflows: Count,
+    /// Error frames that tell of errors on the bus.
+    pub bus_errors: Count,
+    /// Frames that nobody acknowledged.
+    pub unacknowledged: Count,
+    pub lost_arbitrations: Count,
+    /// Times that the controller became error-passive, and that it left the bus.
+    pub passives: Count,
+    pub bus_offs: Count,
+    /// Attempts to send for which the kernel had no room.
+    pub send_retries: Count,
+    /// Cyclic sends that did not come to pass within their period.
+    pub unsent: Count,
+}
+
+impl CanCounters {
+    /// All, each with its name.
+    pub fn all(&self) -> [(&'static str, &Count); 12] {
+        let CanCounters {
+            received,
+            sent,
+            remote,
+            dropped,
+            overflows,
+            bus_errors,
+            unacknowledged,
+            lost_arbitrations,
+            passives,
+            bus_offs,
+            send_retries,
+            unsent,
+        } = self;
+        [
+            ("received", received),
+            ("sent", sent),
+            ("remote", remote),
+            ("dropped", dropped),
+            ("overflows", overflows),
+            ("bus_errors", bus_errors),
+            ("unacknowledged", unacknowledged),
+            ("lost_arbitrations", lost_arbitrations),
+            ("passives", passives),
+            ("bus_offs", bus_offs),
+            ("send_retries", send_retries),
+            ("unsent", unsent),
+        ]
+    }
 }
 
 impl LinkCounters {
@@ -94,6 +167,7 @@ impl LinkCounters {
         match self.state.load(Relaxed) {
             1 => LinkState::Up,
             2 => LinkState::Silent,
+            3 => LinkState::BusOff,
             _ => LinkState::Down,
         }
     }
@@ -116,8 +190,13 @@ impl LinkCounters {
             crc_errors,
             short_frames,
             suppressed,
+            lost,
             disconnects,
             connects,
+            writes_sent,
+            writes_done,
+            writes_failed,
+            can,
             state,
         } = self;
         let counts = [
@@ -133,10 +212,15 @@ impl LinkCounters {
             crc_errors,
             short_frames,
             suppressed,
+            lost,
             disconnects,
             connects,
+            writes_sent,
+            writes_done,
+            writes_failed,
         ];
         counts.into_iter().for_each(Count::reset);
+        can.all().into_iter().for_each(|(_, count)| count.reset());
         state.store(LinkState::Down as u8, Relaxed);
     }
 }
@@ -159,6 +243,10 @@ pub struct GroupCounters {
     pub produced: Count,
     /// Of these, dropped because the ring was full.
     pub dropped: Count,
+    /// Of these, held back before the ring, by the rules of report by exception.
+    pub suppressed_at_ring: Count,
+    /// Of these, held back before the journal; written by the hub.
+    pub suppressed_at_journal: Count,
 }
 
 /// Of one executor.
@@ -166,9 +254,12 @@ pub struct GroupCounters {
 pub struct ExecutorCounters {
     /// Times round the loop: the sign of life.
     pub loops: Count,
-    /// Samples made, and of these dropped because the ring was full; of all groups, also those that have left.
+    /// Samples made, and of these dropped because the ring was full, held back before the ring, and, by the hub, before
+    /// the journal; of all groups, also those that have left.
     pub produced: Count,
     pub dropped: Count,
+    pub suppressed_at_ring: Count,
+    pub suppressed_at_journal: Count,
     /// Reports dropped because the statistics ring was full.
     pub reports_dropped: Count,
     /// Nanoseconds of CPU that the thread has used; written when it ends.
@@ -217,8 +308,10 @@ impl Counters {
         }
         for id in plan.groups.ids().filter(|id| !old.groups.contains(*id)) {
             for groups in &self.groups {
-                let GroupCounters { produced, dropped } = &*groups[id.index()];
-                [produced, dropped].into_iter().for_each(Count::reset);
+                let GroupCounters { produced, dropped, suppressed_at_ring, suppressed_at_journal } =
+                    &*groups[id.index()];
+                let counts = [produced, dropped, suppressed_at_ring, suppressed_at_journal];
+                counts.into_iter().for_each(Count::reset);
             }
         }
     }
@@ -240,6 +333,11 @@ impl Counters {
     /// Samples made so far, of all executors.
     pub fn produced(&self) -> u64 {
         self.executors.iter().map(|e| e.produced.get()).sum()
+    }
+
+    /// Samples held back so far, of all executors, wherever.
+    pub fn suppressed(&self) -> u64 {
+        self.executors.iter().map(|e| e.suppressed_at_ring.get() + e.suppressed_at_journal.get()).sum()
     }
 
     /// Samples dropped at the rings so far, of all executors.

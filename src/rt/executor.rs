@@ -128,6 +128,11 @@ impl<W: World, L: Link<W>> Executor<W, L> {
         for link in self.slots.links.iter_mut().flatten() {
             link.retire(CloseReason::Stopped, &mut self.floor);
         }
+        let at = self.floor.world.now();
+        while let Ok(order) = self.orders.pop() {
+            let back = WritePayload::default();
+            self.floor.answer(WriteAnswer { id: order.id, outcome: WriteOutcome::NotSent, at, back });
+        }
         self.floor.sink.flush();
     }
 
@@ -227,9 +232,10 @@ impl<W: World, L: Link<W>> Executor<W, L> {
         debug_assert!(pushed.is_ok());
     }
 
-    /// Takes one write, when the slack is long enough for it.
+    /// Takes one write, when the slack is long enough for it. One whose time is over costs nothing but its answer.
     fn take_order(&mut self, now: Nanos, slack_end: Nanos) {
-        if slack_end.since(now) < WRITE_COST {
+        let Ok(next) = self.orders.peek() else { return };
+        if slack_end.since(now) < WRITE_COST && now < next.deadline {
             return;
         }
         let Ok(order) = self.orders.pop() else { return };
@@ -259,7 +265,12 @@ impl<W: World, L: Link<W>> Executor<W, L> {
     fn work_in_slack(&mut self, now: Nanos, slack_end: Nanos) {
         let nearest = self.slots.deadlines.iter().enumerate().min_by_key(|(_, deadline)| **deadline);
         let (at, deadline) = nearest.map_or((0, Nanos::NEVER), |(at, deadline)| (at, *deadline));
-        let until = slack_end.min(deadline).min(now + EXECUTOR_SLEEP_MAX);
+        let until = if !self.orders.is_empty() && slack_end.since(now) >= WRITE_COST {
+            // Another write waits: the next turn takes it.
+            now
+        } else {
+            slack_end.min(deadline).min(now + EXECUTOR_SLEEP_MAX)
+        };
         let punctual = until == deadline && matches!(self.slots.links.get(at), Some(Some(link)) if link.is_punctual());
         let early = if punctual { Nanos(until.0.saturating_sub(self.guard.0)) } else { until };
         self.floor.world.wait(early, &mut self.ready);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rtrb::Producer;
 
 use super::counters::Counters;
+use super::exceptions::{Exceptions, Verdict};
 use super::image::{Image, Reading};
 use crate::tag::{ExecutorId, GroupId, Nanos, Sample, Status, TagId, flags};
 
@@ -23,6 +24,9 @@ pub struct Sink {
     gap: u64,
     /// For long values on their way from the image to the ring.
     scratch: Box<[u8]>,
+    exceptions: Exceptions,
+    /// Held back and not yet counted: group and how many.
+    suppressed: (u16, u64),
 }
 
 /// What the samples of one reply share.
@@ -52,31 +56,62 @@ impl Sink {
             staged: 0,
             gap: 0,
             scratch: Sink::scratch(long_bytes_max),
+            exceptions: Exceptions::default(),
+            suppressed: (0, 0),
         }
+    }
+
+    /// With tags that are told by exception.
+    pub fn with_exceptions(mut self, exceptions: Exceptions) -> Sink {
+        self.exceptions = exceptions;
+        self
     }
 
     /// A scalar that was read. Call [`Sink::flush`] after the last one of a reply.
     #[inline]
     pub fn scalar(&mut self, frame: Frame, tag: TagId, ty: u8, value: u64) {
+        self.scalar_with_status(frame, tag, ty, value, Status::GOOD);
+    }
+
+    /// A scalar that was read, good or uncertain.
+    #[inline]
+    pub fn scalar_with_status(&mut self, frame: Frame, tag: TagId, ty: u8, value: u64, status: Status) {
         let Frame { group, cycle, t } = frame;
+        self.image.write(tag.index(), Reading { t_mono_ns: t.0, value, status: status.0, cycle });
+        self.tell(Sample { t_mono_ns: t.0, value, tag: tag.0, status: status.0, cycle, group: group.0, ty, flags: 0 });
+    }
+
+    /// A scalar that came by itself, for the image alone: its sample follows with [`Sink::sample`].
+    #[inline]
+    pub fn show(&mut self, frame: Frame, tag: TagId, value: u64) {
+        let Frame { cycle, t, .. } = frame;
         self.image.write(tag.index(), Reading { t_mono_ns: t.0, value, status: Status::GOOD.0, cycle });
-        self.stage(Sample {
-            t_mono_ns: t.0,
-            value,
-            tag: tag.0,
-            status: Status::GOOD.0,
-            cycle,
-            group: group.0,
-            ty,
-            flags: 0,
-        });
+    }
+
+    /// The sample of a scalar that the image has already.
+    #[inline]
+    pub fn sample(&mut self, frame: Frame, tag: TagId, ty: u8, value: u64) {
+        let Frame { group, cycle, t } = frame;
+        let (status, flags) = (Status::GOOD.0, 0);
+        self.tell(Sample { t_mono_ns: t.0, value, tag: tag.0, status, cycle, group: group.0, ty, flags });
     }
 
     /// A long value that was read.
     pub fn long(&mut self, frame: Frame, tag: TagId, ty: u8, bytes: &[u8]) {
-        let Frame { group, cycle, t } = frame;
+        self.show_long(frame, tag, bytes);
+        self.ring_long(frame, tag, ty, bytes);
+    }
+
+    /// As [`Sink::long`], into the image only.
+    pub fn show_long(&mut self, frame: Frame, tag: TagId, bytes: &[u8]) {
+        let Frame { cycle, t, .. } = frame;
         let reading = Reading { t_mono_ns: t.0, value: bytes.len() as u64, status: Status::GOOD.0, cycle };
         self.image.write_long(tag.index(), reading, bytes);
+    }
+
+    /// As [`Sink::long`], into the ring only.
+    pub fn ring_long(&mut self, frame: Frame, tag: TagId, ty: u8, bytes: &[u8]) {
+        let Frame { group, cycle, t } = frame;
         let header = Sample {
             t_mono_ns: t.0,
             value: bytes.len() as u64,
@@ -87,8 +122,7 @@ impl Sink {
             ty,
             flags: flags::LONG,
         };
-        self.flush();
-        self.push_long(header, bytes);
+        self.tell_long(header, bytes);
     }
 
     /// A new status for a tag whose value could not be read: the old value is held, with its old time. A tag
@@ -131,11 +165,65 @@ impl Sink {
             flags: flags::HELD | if never_read { flags::NO_VALUE } else { 0 },
         };
         if is_long && !never_read {
-            self.flush();
-            self.push_long(Sample { flags: header.flags | flags::LONG, ..header }, bytes);
+            self.tell_long(Sample { flags: header.flags | flags::LONG, ..header }, bytes);
         } else {
-            self.stage(header);
+            self.tell(header);
         }
+    }
+
+    #[inline]
+    fn tell(&mut self, sample: Sample) {
+        if self.exceptions.is_empty() {
+            return self.stage(sample);
+        }
+        match self.exceptions.judge(&sample) {
+            Verdict::Tell => self.stage(sample),
+            Verdict::Suppress => self.suppress(sample.group),
+            Verdict::Keep => {}
+            Verdict::TellAfter(kept) => {
+                self.stage(kept);
+                self.stage(sample);
+            }
+            Verdict::TellInstead => {
+                self.suppress(sample.group);
+                self.stage(sample);
+            }
+        }
+    }
+
+    fn tell_long(&mut self, header: Sample, bytes: &[u8]) {
+        if !self.exceptions.is_empty() && self.exceptions.judge_long(&header, bytes) == Verdict::Suppress {
+            return self.suppress(header.group);
+        }
+        self.flush();
+        self.push_long(header, bytes);
+    }
+
+    /// Counted with the next flush, or with the next group.
+    #[inline]
+    fn suppress(&mut self, group: u16) {
+        if self.suppressed.0 != group {
+            self.count_suppressed();
+            self.suppressed.0 = group;
+        }
+        self.suppressed.1 += 1;
+    }
+
+    fn count_suppressed(&mut self) {
+        let (group, n) = (self.suppressed.0, std::mem::take(&mut self.suppressed.1));
+        if n > 0 {
+            self.count_produced((group, n));
+            self.counters.groups[self.executor][usize::from(group)].suppressed_at_ring.add(n);
+            self.counters.executors[self.executor].suppressed_at_ring.add(n);
+        }
+    }
+
+    /// Nothing will come of what is kept.
+    fn give_up_kept(&mut self) {
+        let mut exceptions = std::mem::take(&mut self.exceptions);
+        exceptions.give_up(|group| self.suppress(group));
+        self.exceptions = exceptions;
+        self.count_suppressed();
     }
 
     #[inline]
@@ -147,11 +235,14 @@ impl Sink {
         self.staged += 1;
     }
 
-    /// Goes on with another ring, and with room for the long values of another plan; gives back the old ones. A
-    /// gap that the old ring had no room to tell is told in the new one.
-    pub fn change_ring(&mut self, ring: &mut Producer<Sample>, scratch: &mut Box<[u8]>) {
+    /// Goes on with another ring, with room for the long values of another plan, and with its rules of report by
+    /// exception; gives back the old ones. A gap that the old ring had no room to tell is told in the new one.
+    pub fn change_ring(&mut self, ring: &mut Producer<Sample>, scratch: &mut Box<[u8]>, exceptions: &mut Exceptions) {
         self.flush();
         self.close_gap();
+        exceptions.take_over(&mut self.exceptions);
+        self.give_up_kept();
+        std::mem::swap(&mut self.exceptions, exceptions);
         std::mem::swap(&mut self.ring, ring);
         std::mem::swap(&mut self.scratch, scratch);
     }
@@ -164,6 +255,7 @@ impl Sink {
     /// Hands over what was gathered. What does not fit is dropped and counted; the next that fits is
     /// preceded by a gap record.
     pub fn flush(&mut self) {
+        self.count_suppressed();
         let staged = std::mem::take(&mut self.staged);
         if staged == 0 {
             return;
@@ -191,7 +283,7 @@ impl Sink {
             chunk.commit_all();
         }
         for i in fits..staged {
-            self.count_dropped(self.stage[i].group);
+            self.count_dropped(self.stage[i]);
         }
     }
 
@@ -200,7 +292,7 @@ impl Sink {
         self.count_produced((header.group, 1));
         let slots = 1 + header.payload_slots();
         if !self.close_gap() || self.ring.slots() < slots {
-            self.count_dropped(header.group);
+            self.count_dropped(header);
             return;
         }
         // Room for all of them was seen above, and only this side fills the ring.
@@ -228,10 +320,11 @@ impl Sink {
         self.counters.executors[self.executor].produced.add(n);
     }
 
-    fn count_dropped(&mut self, group: u16) {
+    fn count_dropped(&mut self, sample: Sample) {
         self.gap += 1;
-        self.counters.groups[self.executor][usize::from(group)].dropped.add(1);
+        self.counters.groups[self.executor][usize::from(sample.group)].dropped.add(1);
         self.counters.executors[self.executor].dropped.add(1);
+        self.exceptions.forget(sample.tag);
     }
 }
 
@@ -239,6 +332,7 @@ impl Drop for Sink {
     /// The last gap is told too, so that the account closes.
     fn drop(&mut self) {
         self.flush();
+        self.give_up_kept();
         if self.gap > 0 && self.ring.push(Sample::gap(self.gap)).is_ok() {
             self.gap = 0;
         }

@@ -97,6 +97,15 @@ pub trait World {
         Stamped { io, at: self.now(), hardware: None, dropped: 0 }
     }
 
+    /// Bytes that were sent and have not left this machine or were not taken by the peer's, as far as the world can tell.
+    fn unsent(&mut self, _conn: Conn) -> usize {
+        0
+    }
+
+    /// Ends the connection without delivering what was sent and has not arrived, so far as that can be taken back. It is
+    /// still to be given up.
+    fn abort(&mut self, _conn: Conn) {}
+
     /// Sets RTS of a serial port. A world without such ports does nothing.
     fn set_rts(&mut self, _conn: Conn, _high: bool) {}
 }

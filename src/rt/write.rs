@@ -73,6 +73,8 @@ pub enum WriteOutcome {
     Refused(u32),
     /// Its answer does not fit the request.
     WrongReply,
+    /// Sent to all devices of a line, which confirm nothing.
+    Unconfirmed,
     /// Sent, and not answered: the device may or may not have taken it.
     NoReply,
     /// The connection was lost after it was sent: likewise.
@@ -90,8 +92,35 @@ pub enum WriteOutcome {
 }
 
 impl WriteOutcome {
+    /// Whether the device, as far as it tells, did what it was told to.
+    pub fn is_done(self) -> bool {
+        matches!(self, WriteOutcome::Done | WriteOutcome::Unconfirmed)
+    }
+
+    /// Whether a request for it went over the wire.
+    pub fn was_sent(self) -> bool {
+        match self {
+            WriteOutcome::Done
+            | WriteOutcome::ReadBackDiffers
+            | WriteOutcome::NotReadBack
+            | WriteOutcome::Refused(_)
+            | WriteOutcome::WrongReply
+            | WriteOutcome::Unconfirmed
+            | WriteOutcome::NoReply
+            | WriteOutcome::Lost => true,
+            WriteOutcome::NoConnection
+            | WriteOutcome::NotSent
+            | WriteOutcome::Busy
+            | WriteOutcome::PlanChanged
+            | WriteOutcome::NotWritable => false,
+        }
+    }
+
     /// Whether the device may have taken the value though it is not known that it did.
     pub fn is_unknown(self) -> bool {
-        matches!(self, WriteOutcome::WrongReply | WriteOutcome::NoReply | WriteOutcome::Lost)
+        matches!(
+            self,
+            WriteOutcome::WrongReply | WriteOutcome::Unconfirmed | WriteOutcome::NoReply | WriteOutcome::Lost
+        )
     }
 }

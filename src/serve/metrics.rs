@@ -11,8 +11,8 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::hub::stats::{BUCKET_BOUNDS, Distribution};
-use crate::plan::ScanPlan;
-use crate::rt::{LinkCounters, LinkState, ScanCounters};
+use crate::plan::{LinkProtocolPlan, ScanPlan};
+use crate::rt::{GroupCounters, LinkCounters, LinkState, ScanCounters};
 
 use super::{JournalView, Observed, OutputState, OutputView, ProcessUsage};
 
@@ -208,7 +208,7 @@ impl Reader {
         let plan = self.0.plan();
         let links = || plan.links.iter().map(|(id, l)| (&*l.name, counters.link(id)));
         type Row = (&'static str, &'static str, fn(&LinkCounters) -> u64);
-        let rows: [Row; 6] = [
+        let rows: [Row; 8] = [
             ("fieldbeat_link_requests", "Requests put on the wire", |c| c.requests.get()),
             (
                 "fieldbeat_link_suppressed_requests",
@@ -217,8 +217,10 @@ impl Reader {
             ),
             ("fieldbeat_link_crc_errors", "Replies whose CRC or LRC was wrong", |c| c.crc_errors.get()),
             ("fieldbeat_link_short_frames", "Timeouts after a part of a reply", |c| c.short_frames.get()),
+            ("fieldbeat_link_lost_events", "Edges that came too fast to be told one by one", |c| c.lost.get()),
             ("fieldbeat_link_connects", "Connections made", |c| c.connects.get()),
             ("fieldbeat_link_disconnects", "Connections lost", |c| c.disconnects.get()),
+            ("fieldbeat_link_writes_sent", "Writes of which a request was put on the wire", |c| c.writes_sent.get()),
         ];
         for (name, help, count) in rows {
             let mut family = family(e, COUNTER, name, None, help)?;
@@ -244,11 +246,25 @@ impl Reader {
                 replies.counter([("link", link), ("result", result)], count(counters))?;
             }
         }
+        let help = "How writes ended; failed are also those that were never sent";
+        let mut writes = family(e, COUNTER, "fieldbeat_link_writes", None, help)?;
+        for (link, counters) in links() {
+            for (result, count) in [("done", &counters.writes_done), ("failed", &counters.writes_failed)] {
+                writes.counter([("link", link), ("result", result)], count.get())?;
+            }
+        }
+        let help = "Frames received and sent, and what the controller and the kernel tell of the bus";
+        let mut can = family(e, COUNTER, "fieldbeat_can_frames", None, help)?;
+        for (id, link) in plan.links.iter().filter(|(_, link)| matches!(link.protocol, LinkProtocolPlan::Can(_))) {
+            for (event, count) in counters.link(id).can.all() {
+                can.counter([("link", &*link.name), ("event", event)], count.get())?;
+            }
+        }
         let help = "1 for the state that the link is in, 0 for the others";
         let mut state = family(e, GAUGE, "fieldbeat_link_state", None, help)?;
         for (link, counters) in links() {
             let now = counters.state();
-            for one in [LinkState::Up, LinkState::Silent, LinkState::Down] {
+            for one in [LinkState::Up, LinkState::Silent, LinkState::Down, LinkState::BusOff] {
                 state.gauge([("link", link), ("state", one.name())], f64::from(u8::from(one == now)))?;
             }
         }
@@ -276,16 +292,22 @@ impl Reader {
         for (name, executor) in names.iter().zip(&counters.executors) {
             dropped.counter([("executor", name)], executor.reports_dropped.get())?;
         }
-        for (metric, help, produced) in [
-            ("fieldbeat_samples_produced", "Samples that an executor made", true),
-            ("fieldbeat_samples_dropped", "Samples that an executor made and its full ring did not take", false),
-        ] {
+        type Row = (&'static str, &'static str, fn(&GroupCounters) -> u64);
+        let rows: [Row; 3] = [
+            ("fieldbeat_samples_produced", "Samples that an executor made", |c| c.produced.get()),
+            ("fieldbeat_samples_dropped", "Samples that an executor made and its full ring did not take", |c| {
+                c.dropped.get()
+            }),
+            ("fieldbeat_samples_suppressed", "Samples held back by the rules of report by exception", |c| {
+                c.suppressed_at_ring.get() + c.suppressed_at_journal.get()
+            }),
+        ];
+        for (metric, help, value) in rows {
             let mut family = family(e, COUNTER, metric, None, help)?;
             for (name, groups) in names.iter().zip(&counters.groups) {
                 for (id, group) in plan.groups.iter() {
-                    let counts = &groups[id.index()];
-                    let value = if produced { counts.produced.get() } else { counts.dropped.get() };
-                    family.counter([("executor", name), ("group", &*group.name)], value)?;
+                    let labels = [("executor", name.as_str()), ("group", &*group.name)];
+                    family.counter(labels, value(&groups[id.index()]))?;
                 }
             }
         }

@@ -8,6 +8,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::hub::stats::Distribution;
+use crate::plan::LinkProtocolPlan;
 use crate::tag::{GroupId, LinkId, Nanos};
 
 use super::{Observed, ProcessUsage};
@@ -68,6 +69,13 @@ pub struct LinkReport {
     /// Of the timeouts, those with a part of a reply.
     pub short_frames: u64,
     pub suppressed: u64,
+    /// Writes of which a request went out, those that were done, and those that were not, sent or not.
+    pub writes_sent: u64,
+    pub writes_done: u64,
+    pub writes_failed: u64,
+    /// Of a CAN interface: frames received and sent, and what the controller and the kernel tell of the bus.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub can: Option<BTreeMap<&'static str, u64>>,
     pub response_ns: Quantiles,
     pub scans: Vec<ScanReport>,
 }
@@ -77,8 +85,10 @@ pub struct SamplesReport {
     pub produced: u64,
     /// Durable in the journal.
     pub stored: u64,
-    /// At the rings or by the journal. After a clean stop, produced = stored + dropped.
+    /// At the rings or by the journal. After a clean stop, produced = stored + dropped + suppressed.
     pub dropped: u64,
+    /// Held back, at the rings or before the journal, by the rules of report by exception.
+    pub suppressed: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -162,6 +172,11 @@ impl RunReport {
                 crc_errors: counts.crc_errors.get(),
                 short_frames: counts.short_frames.get(),
                 suppressed: counts.suppressed.get(),
+                writes_sent: counts.writes_sent.get(),
+                writes_done: counts.writes_done.get(),
+                writes_failed: counts.writes_failed.get(),
+                can: matches!(link.protocol, LinkProtocolPlan::Can(_))
+                    .then(|| counts.can.all().into_iter().map(|(event, count)| (event, count.get())).collect()),
                 response_ns: statistics.response.get(id).map(Quantiles::from).unwrap_or_default(),
                 scans: scans.iter().filter(|(_, link, _)| *link == id).map(|(.., scan)| scan.clone()).collect(),
             };
@@ -183,6 +198,7 @@ impl RunReport {
                 produced: counters.produced(),
                 stored: journal.stored,
                 dropped: counters.dropped() + journal.dropped,
+                suppressed: counters.suppressed(),
             },
             outputs: outputs.collect(),
             process: ProcessReport {

@@ -38,6 +38,7 @@ fn plan() -> Plan {
             requests: vec![],
             block_count: 0,
             decodes: vec![],
+            writes: vec![],
         }),
     };
     let scan = |group, link| ScanPlan { group: GroupId(group), link: LinkId(link), requests: 0..0 };
@@ -64,11 +65,18 @@ fn observed() -> Arc<Observed> {
     counters.links[0].replies.add(95);
     counters.links[0].timeouts.add(6);
     counters.links[0].connects.add(3);
+    counters.links[0].writes_sent.add(5);
+    counters.links[0].writes_done.add(4);
+    counters.links[0].writes_failed.add(7);
     for link in plan.links.ids() {
         counters.link(link).set_state(LinkState::Up);
     }
     counters.groups[0][0].produced.add(1000);
     counters.groups[0][0].dropped.add(7);
+    counters.groups[0][0].suppressed_at_ring.add(20);
+    counters.groups[0][0].suppressed_at_journal.add(30);
+    counters.executors[0].suppressed_at_ring.add(20);
+    counters.executors[0].suppressed_at_journal.add(30);
     counters.executors[0].produced.add(1000);
     counters.executors[0].dropped.add(7);
     let nominal = Nanos(1_000_000);
@@ -178,6 +186,9 @@ fn the_metrics_say_what_was_counted() {
         "fieldbeat_link_requests_total{link=\"plc1\"} 101",
         "fieldbeat_link_replies_total{link=\"plc1\",result=\"good\"} 95",
         "fieldbeat_link_replies_total{link=\"plc1\",result=\"timeout\"} 6",
+        "fieldbeat_link_writes_sent_total{link=\"plc1\"} 5",
+        "fieldbeat_link_writes_total{link=\"plc1\",result=\"done\"} 4",
+        "fieldbeat_link_writes_total{link=\"plc1\",result=\"failed\"} 7",
         "fieldbeat_link_state{link=\"plc1\",state=\"up\"} 1.0",
         "fieldbeat_link_state{link=\"plc1\",state=\"down\"} 0.0",
         "fieldbeat_link_response_time_seconds_sum{link=\"plc1\"} 0.0004",
@@ -185,6 +196,7 @@ fn the_metrics_say_what_was_counted() {
         "fieldbeat_ring_capacity_slots{executor=\"0\"} 4096.0",
         "fieldbeat_samples_produced_total{executor=\"0\",group=\"10ms\"} 1000",
         "fieldbeat_samples_dropped_total{executor=\"0\",group=\"10ms\"} 7",
+        "fieldbeat_samples_suppressed_total{executor=\"0\",group=\"10ms\"} 50",
         "fieldbeat_journal_size_bytes 1048576.0",
         "fieldbeat_journal_oldest_age_seconds 2.5",
         "fieldbeat_journal_stored_samples_total 990",
@@ -348,7 +360,10 @@ fn the_report_has_every_figure_of_the_run() {
             "group": "with \"quotes\" and \\", "cycles": 1, "skipped": 0, "deadline_misses": 0,
         })
     );
-    assert_eq!(report["samples"], serde_json::json!({ "produced": 1000, "stored": 990, "dropped": 10 }));
+    assert_eq!(
+        report["samples"],
+        serde_json::json!({ "produced": 1000, "stored": 990, "dropped": 10, "suppressed": 50 })
+    );
     assert_eq!(report["outputs"]["cloud"], serde_json::json!({ "acked": 950, "pending": 40, "lost": 0 }));
     assert_eq!(report["duration_seconds"], 30.5);
     assert!(report["process"]["anonymous_bytes"].as_u64().unwrap() > 0);

@@ -375,10 +375,12 @@ impl<'s> Books<'s> {
             let (produced, dropped) = (counts.produced.get(), counts.dropped.get());
             let Part { delivered, missing, .. } = self.parts[executor];
             let told = stats[executor].delivered.load(Relaxed);
-            if produced != delivered + dropped || told != delivered {
+            let suppressed = counts.suppressed_at_ring.get() + counts.suppressed_at_journal.get();
+            let kept = stats[executor].kept.load(Relaxed);
+            if produced != delivered + dropped + suppressed + kept || told != delivered || closed && kept > 0 {
                 return Err(format!(
                     "executor {executor}: {produced} samples made, {delivered} delivered (the hub says {told}), \
-                     {dropped} dropped"
+                     {dropped} dropped, {suppressed} suppressed, {kept} kept"
                 ));
             }
             if missing > dropped || closed && stats[executor].missing.load(Relaxed) != dropped {

@@ -130,13 +130,12 @@ impl Reloads {
         }
         let changes = plan::changes(&old, &new);
         let mut executors = Vec::new();
-        for (at, executor) in new.executors.iter().enumerate() {
-            let id = ExecutorId(at as u16);
+        for id in (0..new.executors.len()).map(|at| ExecutorId(at as u16)) {
             let of_executor = |link: LinkId| {
                 new.links.get(link).or_else(|| old.links.get(link)).is_some_and(|link| link.executor == id)
             };
             let own: Vec<(LinkId, Change)> = changes.iter().filter(|(link, _)| of_executor(*link)).copied().collect();
-            if own.is_empty() && executor.releases == old.executors[at].releases {
+            if plan::executor_stays(id, &own, &old, &new) {
                 continue;
             }
             let commands = own.iter().filter_map(|(link, change)| self.command(*link, *change, &new)).collect();

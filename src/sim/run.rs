@@ -15,10 +15,10 @@ use super::log::Log;
 use super::reload::Reloads;
 use super::scenario::Scenario;
 use super::world::SimWorld;
-use crate::hub::{Batch, Hub, NextRing, RingStats};
+use crate::hub::{Batch, Filter, Hub, NextRing, RingEnd, RingStats};
 use crate::link::modbus::ModbusLink;
-use crate::plan::{Plan, UsedIds};
-use crate::rt::{Counters, Image, Link, Sink, World};
+use crate::plan::{Plan, Suppress, UsedIds};
+use crate::rt::{Counters, Exceptions, Image, Link, Sink, World};
 use crate::store::Position;
 use crate::tag::{ClockPair, Dictionary, ExecutorId, LinkId, NANOS_PER_SEC, Nanos, Status};
 
@@ -162,22 +162,24 @@ impl<'s, P: Parts> Run<'s, P> {
         for (id, tag) in plan.tags.iter() {
             image.prepare(id.index(), tag.ty.long_bytes_max(), Status::BAD_WAITING_FOR_INITIAL_DATA.0);
         }
+        let books = Books::new(scenario);
+        let names = books.generations[0].names.clone();
         let mut rings = Vec::new();
         let mut cells = Vec::new();
         for id in (0..plan.executors.len()).map(|id| ExecutorId(id as u16)) {
             let (samples, ring) = RingBuffer::new(scenario.ring_slots);
-            rings.push(ring);
+            let filter = Filter::new(id, &plan, counters.clone());
+            rings.push(RingEnd { ring, names: names.clone(), filter });
             let long_bytes_max = plan.tags.values().map(|tag| tag.ty.long_bytes_max()).max().unwrap_or(0);
-            let sink = Sink::new(samples, image.clone(), counters.clone(), id, long_bytes_max);
+            let sink = Sink::new(samples, image.clone(), counters.clone(), id, long_bytes_max)
+                .with_exceptions(Exceptions::new(id, Suppress::Ring, &plan));
             cells.push(cell(id, &plan, (scenario, parts), sink, counters.clone(), log.clone(), &mut rng));
         }
         let (sender, batches) = bounded(scenario.journal_batches);
         let (next_rings, nexts) = unbounded();
         let stats: Arc<[RingStats]> = rings.iter().map(|_| RingStats::default()).collect();
         let clock = ClockPair { mono: Nanos::ZERO, utc_ns: UTC_START_NS };
-        let books = Books::new(scenario);
-        let names = books.generations[0].names.clone();
-        let hub = Hub::new(rings, names, nexts, sender, stats.clone(), clock);
+        let hub = Hub::new(rings, nexts, sender, stats.clone(), clock);
         let reader = Reader { batches, rng: rng.fork(), until: 0, stopped: false };
         Run {
             scenario,
@@ -247,7 +249,8 @@ impl<'s, P: Parts> Run<'s, P> {
             let cell = &mut self.cells[executor.index()];
             cell.connector.tell(part.commands);
             let names = self.parts.names(names.clone());
-            let next = NextRing { executor, ring: part.ring, names };
+            let filter = Filter::following(executor, &cell.plan, &reload.plan, self.counters.clone());
+            let next = NextRing { executor, end: RingEnd { ring: part.ring, names, filter } };
             self.next_rings.send(next).map_err(|_| "the hub is gone")?;
             let mut field = cell.field.borrow_mut();
             field.views.announce(&reload.plan, executor, &reload.changes, reload.target);

@@ -3,6 +3,7 @@
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::floor::{Floor, prefaulted_ring, ring_slots};
+use super::orders;
 use crate::link::FieldLink;
 use crate::link::connector::{Command, Target};
 use crate::plan::{self, Change, Plan};
@@ -16,6 +17,8 @@ pub struct Ends {
     adoptions: Producer<Message>,
     adopted: Consumer<Message>,
     is_waiting: bool,
+    /// It has adopted a plan that others may still have to adopt.
+    has_changed: bool,
 }
 
 impl Ends {
@@ -24,7 +27,7 @@ impl Ends {
         // One is under way at a time.
         let (adoptions, to_executor) = RingBuffer::new(1);
         let (from_executor, adopted) = RingBuffer::new(1);
-        (Ends { adoptions, adopted, is_waiting: false }, to_executor, from_executor)
+        (Ends { adoptions, adopted, is_waiting: false, has_changed: false }, to_executor, from_executor)
     }
 }
 
@@ -59,7 +62,7 @@ impl Floor {
                 new.links.get(*link).or_else(|| old.links.get(*link)).is_some_and(|link| link.executor == id)
             };
             let own: Vec<(LinkId, Change)> = changes.iter().filter(|(link, _)| of_executor(link)).copied().collect();
-            if own.is_empty() && executor.releases == old.executors[at].releases {
+            if plan::executor_stays(id, &own, old, new) {
                 continue;
             }
             let links = own.into_iter().map(|(link, change)| link_change(link, change, target, old, new)).collect();
@@ -74,16 +77,30 @@ impl Floor {
             debug_assert!(pushed.is_ok(), "the change before has not ended");
             self.ends[at].is_waiting = true;
         }
+        self.next_executors_of_links = Some(orders::executors_of(new));
         changes
     }
 
     /// Whether every executor has adopted what it was given; what that replaced is freed here. An executor that
-    /// runs adopts within [`crate::limits::ADOPTION_PATIENCE`] and a little.
+    /// runs adopts within [`crate::limits::ADOPTION_PATIENCE`] and a little. From then on, writes are for the new plan.
     pub fn has_adopted(&mut self) -> bool {
         for end in &mut self.ends {
-            end.is_waiting &= end.adopted.pop().is_err();
+            if end.is_waiting && end.adopted.pop().is_ok() {
+                (end.is_waiting, end.has_changed) = (false, true);
+            }
         }
-        self.ends.iter().all(|end| !end.is_waiting)
+        if self.ends.iter().any(|end| end.is_waiting) {
+            return false;
+        }
+        for (end, writes) in self.ends.iter_mut().zip(&mut self.writes) {
+            if std::mem::take(&mut end.has_changed) {
+                writes.has_adopted();
+            }
+        }
+        if let Some(executors) = self.next_executors_of_links.take() {
+            self.executors_of_links = executors;
+        }
+        true
     }
 
     /// Before the executors know: a connection that one of them gives back for it is then understood.

@@ -12,18 +12,18 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rtrb::{Consumer, Producer, RingBuffer};
 
-use super::adoption;
+use super::{adoption, orders};
 use crate::config::Guard;
 use crate::limits;
 use crate::link::FieldLink;
 use crate::link::connector::{Connector, ExecutorPort, LinkNotes};
-use crate::plan::{ExecutorPlan, Plan};
+use crate::plan::{ExecutorPlan, Plan, Suppress};
 use crate::rt::thread::{self as rt_thread, Missing};
 use crate::rt::{
-    Clock, Closed, Connected, Counters, Executor, Image, LinuxWorld, Report, Sink, Wiring, WriteAnswer, WriteOrder,
-    monotonic_now, thread_cpu_time,
+    Clock, Closed, Connected, Counters, Exceptions, Executor, Image, LinuxWorld, Report, Sink, Wiring, monotonic_now,
+    thread_cpu_time,
 };
-use crate::tag::{ExecutorId, Nanos, Sample};
+use crate::tag::{ById, ExecutorId, LinkId, Nanos, Sample};
 
 /// Reports that may wait for the statistics: a second of a busy executor.
 const REPORT_SLOTS: usize = 1 << 14;
@@ -37,12 +37,6 @@ pub enum Scheduling {
     RealTime { priority: u8, guard: Guard },
     /// As any other thread: for one-shot work.
     Ordinary,
-}
-
-/// The ends of the rings through which writes go to one executor and their answers come back.
-pub(super) struct WriteEnds {
-    pub orders: Producer<WriteOrder>,
-    pub answers: Consumer<WriteAnswer>,
 }
 
 type LinuxExecutor = Executor<LinuxWorld, FieldLink>;
@@ -72,7 +66,10 @@ pub struct Floor {
     /// By executor.
     pub(super) ends: Vec<adoption::Ends>,
     /// By executor.
-    pub(super) writes: Vec<WriteEnds>,
+    pub(super) writes: Vec<orders::Ends>,
+    pub(super) executors_of_links: ById<LinkId, ExecutorId>,
+    /// Of a plan that executors have yet to adopt.
+    pub(super) next_executors_of_links: Option<ById<LinkId, ExecutorId>>,
     /// What is added to the floor is to be locked, too.
     pub memory_is_locked: bool,
     threads: Vec<JoinHandle<()>>,
@@ -99,6 +96,8 @@ pub fn prepare(plan: Arc<Plan>, scheduling: Scheduling) -> io::Result<Prepared> 
         guards: Vec::new(),
         ends: Vec::new(),
         writes: Vec::new(),
+        executors_of_links: orders::executors_of(&plan),
+        next_executors_of_links: None,
         memory_is_locked: false,
         threads: Vec::new(),
         connector: None,
@@ -185,14 +184,15 @@ impl Floor {
         let (connected_in, connected) = RingBuffer::<Connected>::new(connections);
         let (closed, closed_out) = RingBuffer::<Closed>::new(connections);
         let (ends, adoptions, adopted) = adoption::Ends::new();
-        let (orders_in, orders) = RingBuffer::<WriteOrder>::new(limits::WRITES_PENDING_MAX);
-        let (answers, answers_out) = RingBuffer::<WriteAnswer>::new(limits::WRITES_PENDING_MAX);
-        self.writes.push(WriteEnds { orders: orders_in, answers: answers_out });
+        let world = LinuxWorld::new()?;
+        let (writes, orders, answers) = orders::Ends::new(world.waker());
+        self.writes.push(writes);
         self.rings.push(ring);
         self.reports.push(report_ring);
         self.ends.push(ends);
         let long_bytes_max = plan.tags.values().map(|tag| tag.ty.long_bytes_max()).max().unwrap_or(0);
-        let sink = Sink::new(samples, self.image.clone(), self.counters.clone(), id, long_bytes_max);
+        let sink = Sink::new(samples, self.image.clone(), self.counters.clone(), id, long_bytes_max)
+            .with_exceptions(Exceptions::new(id, Suppress::Ring, plan));
         let wiring = Wiring {
             sink,
             reports,
@@ -205,7 +205,7 @@ impl Floor {
             counters: self.counters.clone(),
             stop: self.stop.clone(),
         };
-        let executor = Executor::new(id, plan, links, LinuxWorld::new()?, wiring);
+        let executor = Executor::new(id, plan, links, world, wiring);
         Ok((executor, ExecutorPort { connected: connected_in, closed: closed_out }))
     }
 

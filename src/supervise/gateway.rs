@@ -20,7 +20,7 @@ use super::watchdog::{Bounds, Part, Stall, Watchdog};
 use super::{leave, stack};
 use crate::config::Loaded;
 use crate::hub::stats::Statistics;
-use crate::hub::{self, Batch, NextRing, RingStats};
+use crate::hub::{self, Batch, Filter, NextRing, RingEnd, RingStats};
 use crate::limits::{EXECUTORS_MAX, JOURNAL_QUEUE_BATCHES};
 use crate::output::{OutputState, OutputStats};
 use crate::plan::{self, Admission, Costs, Plan, PlanError, Planned};
@@ -30,7 +30,7 @@ use crate::serve::{
     self, Health, HttpServer, JournalView, Observed, OutputView, Reloads, RingFill, RunReport, Severity,
 };
 use crate::store::{BootId, Journal, JournalError, JournalReader, JournalState, JournalStats, WriterHandle};
-use crate::tag::{Dictionary, DictionaryTag, GroupId, Nanos, TagId};
+use crate::tag::{Dictionary, DictionaryTag, ExecutorId, GroupId, Nanos, TagId};
 
 /// How often the statistics are taken from the executors' rings.
 const STATISTICS_PERIOD: Duration = Duration::from_millis(50);
@@ -134,7 +134,12 @@ impl Gateway {
         let names_of_ids = Arc::new(dictionary(&config.gateway.id, &plan));
         // One for each executor is a reload; the hub takes them every few milliseconds.
         let (next_rings, nexts) = bounded(EXECUTORS_MAX);
-        let hub = hub::spawn(std::mem::take(&mut floor.rings), names_of_ids, nexts, to_journal, rings.clone())?;
+        let ends = std::mem::take(&mut floor.rings).into_iter().enumerate().map(|(id, ring)| RingEnd {
+            ring,
+            names: names_of_ids.clone(),
+            filter: Filter::new(ExecutorId(id as u16), &plan, floor.counters.clone()),
+        });
+        let hub = hub::spawn(ends.collect(), nexts, to_journal, rings.clone())?;
         let statistics = Arc::new(Statistics::new(&plan));
         let statistics_stop = Arc::new(AtomicBool::new(false));
         let statistics_rounds = Arc::new(AtomicU64::new(0));

@@ -112,7 +112,8 @@ pub fn let_settle(observed: &Observed, rings: &[RingStats], settled: impl Fn() -
         let delivered: u64 = rings.iter().map(|ring| ring.delivered.load(Relaxed)).sum();
         quiet = if empty && delivered == settled() { quiet + 1 } else { 0 };
     }
-    let made = observed.counters.produced().saturating_sub(observed.counters.dropped());
+    let made =
+        observed.counters.produced().saturating_sub(observed.counters.dropped() + observed.counters.suppressed());
     let lost = made.saturating_sub(settled());
     (lost > 0).then(|| format!("{lost} samples have not reached the journal and are lost"))
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::gateway::{Gateway, dictionary};
 use super::watch::{Found, Watch};
 use crate::config::{Config, Loaded};
-use crate::hub::{self, NextRing};
+use crate::hub::{self, Filter, NextRing, RingEnd};
 use crate::limits::{IDS_REST, RELOAD_POLL};
 use crate::plan::{self, Admission, Base, Change, Plan, Planned, UsedIds};
 use crate::serve::Severity;
@@ -137,9 +137,11 @@ impl Gateway {
         let names = Arc::new(dictionary(&self.observed.gateway, &new));
         self.observed.statistics.adopt(&new);
         let next_rings = &self.next_rings;
+        let counters = self.floor.counters.clone();
         let changes = self.floor.adopt(&old, &new, self.reload.number, |executor, ring| {
+            let filter = Filter::following(executor, &old, &new, counters.clone());
             // The hub takes them every few milliseconds; where it has ended, so will the gateway.
-            let _ = next_rings.send(NextRing { executor, ring, names: names.clone() });
+            let _ = next_rings.send(NextRing { executor, end: RingEnd { ring, names: names.clone(), filter } });
         });
         self.reload.changing = Some(Changing { old, new, changes, admission });
         self.end_change();

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use fieldbeat::config::{self, Guard};
-use fieldbeat::hub::{self, Batch, RingStats};
+use fieldbeat::hub::{self, Batch, Filter, RingEnd, RingStats};
 use fieldbeat::plan::{self, Plan};
 use fieldbeat::plant::{Fault, GatewaySettings, Plant, PlantConfig, Profile, ScanRates};
 use fieldbeat::rt::monotonic_now;
@@ -36,14 +36,9 @@ impl Bench {
         let mut floor = floor::prepare(plan.clone(), scheduling).unwrap().start();
         let rings: Arc<[RingStats]> = plan.executors.iter().map(|_| RingStats::default()).collect();
         let (sender, batches) = crossbeam_channel::bounded::<Arc<Batch>>(64);
-        let hub = hub::spawn(
-            std::mem::take(&mut floor.rings),
-            Arc::default(),
-            crossbeam_channel::never(),
-            sender,
-            rings.clone(),
-        )
-        .unwrap();
+        let ends = std::mem::take(&mut floor.rings).into_iter();
+        let ends = ends.map(|ring| RingEnd { ring, names: Arc::default(), filter: Filter::default() }).collect();
+        let hub = hub::spawn(ends, crossbeam_channel::never(), sender, rings.clone()).unwrap();
         let counted = std::thread::spawn(move || batches.iter().map(|b| u64::from(b.samples)).sum());
         Bench { plan, floor, rings, hub, counted }
     }

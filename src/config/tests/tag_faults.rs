@@ -1,5 +1,6 @@
 //! Wrong tag files: each fault with its place and its own words.
 
+use super::super::fields::keys;
 use super::{LINK, MINIMAL, fault, faults, lines, loaded, refused, tag_file};
 
 /// A right tag with some of its text replaced.
@@ -13,8 +14,10 @@ fn changed(from: &str, to: &str) -> String {
 fn an_unknown_key_is_named_with_the_nearest_one() {
     assert_eq!(
         fault(&changed("\"data_type\"", "\"scael\": 2, \"data_type\"")),
-        "tags/a.json:2:46: error: tag \"t\": the key \"scael\" is unknown; allowed: name, protocol, address, data_type, \
-         bit, array, byte_order, scan_rate_ms, group, scale, offset, unit, description (did you mean \"scale\"?)"
+        format!(
+            "tags/a.json:2:46: error: tag \"t\": the key \"scael\" is unknown; allowed: {} (did you mean \"scale\"?)",
+            keys::TAG.join(", ")
+        )
     );
     let all = lines(&refused(MINIMAL, &[("tags/a.json", "{\"tgas\": []}")]));
     assert_eq!(
@@ -279,13 +282,13 @@ fn what_does_not_go_together_is_refused() {
             fault(&changed("10}", "10, \"group\": \"fast\"}")),
             "2:99: error: tag \"t\": the group \"fast\" is not declared; allowed: a group of \"groups\" in one of the files",
         ),
-        (
-            fault("7"),
-            "2:1: error: tag #1: 7, not an object; allowed: an object with name, protocol, address, data_type, bit, array, byte_order, scan_rate_ms, group, scale, offset, unit, description",
-        ),
     ] {
         assert_eq!(found, format!("tags/a.json:{told}"));
     }
+    assert_eq!(
+        fault("7"),
+        format!("tags/a.json:2:1: error: tag #1: 7, not an object; allowed: an object with {}", keys::TAG.join(", "))
+    );
 }
 
 #[test]
@@ -359,7 +362,8 @@ fn wrong_links_are_refused() {
         (
             "modbus_tcp",
             "profibus",
-            "1:41: error: link \"plc1\": protocol \"profibus\" is unknown; allowed: modbus_tcp, modbus_rtu, modbus_rtu_tcp",
+            "1:41: error: link \"plc1\": protocol \"profibus\" is unknown; allowed: modbus_tcp, modbus_rtu, modbus_rtu_tcp, \
+             gpio, i2c, spi, iio",
         ),
         (
             "10.0.0.1\"",

@@ -9,12 +9,16 @@ fn sample(tag: u32) -> Sample {
     Sample { tag, ..Sample::default() }
 }
 
+fn end(ring: Consumer<Sample>, names: Arc<Dictionary>) -> RingEnd {
+    RingEnd { ring, names, filter: Filter::default() }
+}
+
 fn hub(capacity: usize, queue: usize) -> (rtrb::Producer<Sample>, Hub, crossbeam_channel::Receiver<Arc<Batch>>) {
     let (producer, consumer) = RingBuffer::new(capacity);
     let (sender, receiver) = bounded(queue);
     let stats: Arc<[RingStats]> = Arc::new([RingStats::default()]);
     let none = crossbeam_channel::never();
-    (producer, Hub::new(vec![consumer], Arc::default(), none, sender, stats, clock_pair()), receiver)
+    (producer, Hub::new(vec![end(consumer, Arc::default())], none, sender, stats, clock_pair()), receiver)
 }
 
 #[test]
@@ -83,14 +87,14 @@ impl Changing {
         let (sender, batches) = bounded(queue);
         let (next, nexts) = crossbeam_channel::unbounded();
         let stats: Arc<[RingStats]> = Arc::new([RingStats::default()]);
-        let hub = Hub::new(vec![consumer], names("0"), nexts, sender, stats, clock_pair());
+        let hub = Hub::new(vec![end(consumer, names("0"))], nexts, sender, stats, clock_pair());
         (Changing { hub, next, batches }, producer)
     }
 
     /// Hands the hub another ring, as it is done before the executor gets the producer.
     fn next_ring(&self, capacity: usize, gateway: &str) -> rtrb::Producer<Sample> {
         let (producer, ring) = RingBuffer::new(capacity);
-        self.next.send(NextRing { executor: ExecutorId(0), ring, names: names(gateway) }).unwrap();
+        self.next.send(NextRing { executor: ExecutorId(0), end: end(ring, names(gateway)) }).unwrap();
         producer
     }
 
@@ -230,12 +234,12 @@ fn the_thread_ends_after_the_last_ring_while_reloads_race_it() {
     let (sender, batches) = bounded(1 << 14);
     let (next, nexts) = crossbeam_channel::unbounded();
     let stats: Arc<[RingStats]> = Arc::new([RingStats::default()]);
-    let hub = spawn(vec![consumer], names("0"), nexts, sender, stats.clone()).unwrap();
+    let hub = spawn(vec![end(consumer, names("0"))], nexts, sender, stats.clone()).unwrap();
     let changes = 2_000u32;
     for change in 0..changes {
         ring.push(sample(change)).unwrap();
         let (producer, consumer) = RingBuffer::new(64);
-        next.send(NextRing { executor: ExecutorId(0), ring: consumer, names: names("n") }).unwrap();
+        next.send(NextRing { executor: ExecutorId(0), end: end(consumer, names("n")) }).unwrap();
         ring = producer;
         if change % 64 == 0 {
             std::thread::yield_now();
@@ -258,7 +262,7 @@ fn a_hub_that_never_sleeps_takes_no_change_for_the_end() {
     for change in 0..changes {
         ring.push(sample(change)).unwrap();
         let (producer, consumer) = RingBuffer::new(8);
-        next.send(NextRing { executor: ExecutorId(0), ring: consumer, names: names.clone() }).unwrap();
+        next.send(NextRing { executor: ExecutorId(0), end: end(consumer, names.clone()) }).unwrap();
         ring = producer;
     }
     drop(ring);

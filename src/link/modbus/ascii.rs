@@ -12,17 +12,16 @@ pub fn lrc(bytes: &[u8]) -> u8 {
     bytes.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte)).wrapping_neg()
 }
 
-pub fn read_request(unit: u8, pdu: [u8; 5]) -> [u8; 17] {
-    let [a, b, c, d, e] = pdu;
-    let bytes = [unit, a, b, c, d, e, lrc(&[unit, a, b, c, d, e])];
-    let mut out = [b':'; 17];
-    for (at, byte) in bytes.into_iter().enumerate() {
-        out[1 + at * 2] = character(byte >> 4);
-        out[2 + at * 2] = character(byte & 15);
-    }
-    out[15] = b'\r';
-    out[16] = b'\n';
-    out
+/// Puts a frame into `out`. Returns its characters; 0: there is no room.
+pub fn request(unit: u8, pdu: &[u8], out: &mut [u8]) -> usize {
+    let length = 1 + 2 * (1 + pdu.len() + 1) + 2;
+    let Some(out) = out.get_mut(..length) else { return 0 };
+    let check = lrc(pdu).wrapping_sub(unit);
+    let bytes = std::iter::once(unit).chain(pdu.iter().copied()).chain([check]);
+    let digits = bytes.flat_map(|byte| [character(byte >> 4), character(byte & 15)]);
+    let characters = std::iter::once(b':').chain(digits).chain(*b"\r\n");
+    out.iter_mut().zip(characters).for_each(|(slot, character)| *slot = character);
+    length
 }
 
 fn character(digit: u8) -> u8 {
@@ -72,7 +71,7 @@ fn frame(body: &[u8], expected: &Expected, binary: &mut [u8; BINARY_BYTES_MAX]) 
     // What fails its check is the broken reply if it begins like it; else it is noise, and the reply may still come.
     let begins = match body.first_chunk::<6>().and_then(bytes_of) {
         Some([unit, function, count]) => {
-            unit == expected.unit && function == expected.function && usize::from(count) == expected.value_bytes
+            unit == expected.unit && function == expected.function && expected.allows_count(count)
         }
         None => false,
     };
@@ -93,17 +92,18 @@ fn frame(body: &[u8], expected: &Expected, binary: &mut [u8; BINARY_BYTES_MAX]) 
     let ours = frame[0] == expected.unit
         && frame[1] & 0x7F == expected.function
         && length == 3 + expected.reply_bytes(frame[1])
-        && (frame[1] & 0x80 != 0 || usize::from(frame[2]) == expected.value_bytes);
+        && (frame[1] & 0x80 != 0 || expected.allows_count(frame[2]));
     // The frame is ours or someone else's; its bytes are in `binary`.
     if ours { Found::Reply(&[]) } else { Found::Foreign }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::frame::Shape;
     use super::*;
     use proptest::prelude::*;
 
-    const EXPECTED: Expected = Expected { unit: 17, function: 3, value_bytes: 4 };
+    const EXPECTED: Expected = Expected { unit: 17, function: 3, shape: Shape::Values(4) };
 
     fn written(bytes: &[u8]) -> Vec<u8> {
         let mut all = bytes.to_vec();
@@ -130,7 +130,10 @@ mod tests {
     #[test]
     fn a_request_is_written_as_the_specification_shows() {
         // Modicon's guide PI-MBUS-300: unit 17, registers 40108 to 40110.
-        assert_eq!(&read_request(17, [3, 0, 0x6B, 0, 3]), b":1103006B00037E\r\n");
+        let mut frame = [0; 40];
+        let length = request(17, &[3, 0, 0x6B, 0, 3], &mut frame);
+        assert_eq!(&frame[..length], b":1103006B00037E\r\n");
+        assert_eq!(request(17, &[3, 0, 0x6B, 0, 3], &mut frame[..16]), 0);
         assert_eq!(lrc(&[0x02, 0x07]), 0xF7);
     }
 
@@ -144,6 +147,19 @@ mod tests {
         assert_eq!(found(&written(&[17, 0x83, 2])), Ok(vec![0x83, 2]));
         let small: Vec<u8> = whole.iter().map(u8::to_ascii_lowercase).collect();
         assert!(found(&small).is_ok());
+    }
+
+    #[test]
+    fn a_confirmation_is_found_by_its_length() {
+        let expected = Expected { unit: 17, function: 6, shape: Shape::Echo(4) };
+        let mut binary = [0; BINARY_BYTES_MAX];
+        let whole = written(&[17, 6, 0, 1, 0, 3]);
+        assert_eq!(find(&whole, &expected, &mut binary), Found::Reply(&[6, 0, 1, 0, 3]));
+        let mut broken = whole.clone();
+        broken[10] = b'7';
+        assert_eq!(find(&broken, &expected, &mut binary), Found::Broken);
+        assert_eq!(find(&written(&[17, 6, 0, 1, 0]), &expected, &mut binary), Found::Foreign);
+        assert_eq!(find(&written(&[17, 0x86, 3]), &expected, &mut binary), Found::Reply(&[0x86, 3]));
     }
 
     #[test]

@@ -69,19 +69,25 @@ fn element(field: FieldType, order: WordOrder, bytes: &[u8], at: usize) -> Resul
 fn registers<const N: usize>(bytes: &[u8], at: usize, order: WordOrder) -> Result<u64, NotAValue> {
     let bytes = bytes.get(at * 2..at * 2 + N * 2).ok_or(NotAValue)?;
     // One load of the whole width; the usual order is then done, the others are a swap away.
-    let mut value = match *bytes {
+    let value = match *bytes {
         [a, b] => u64::from(u16::from_be_bytes([a, b])),
         [a, b, c, d] => u64::from(u32::from_be_bytes([a, b, c, d])),
         [a, b, c, d, e, f, g, h] => u64::from_be_bytes([a, b, c, d, e, f, g, h]),
         _ => return Err(NotAValue),
     };
+    Ok(reordered::<N>(value, order))
+}
+
+/// A number of `N` registers from the wire's order to the usual one, or back.
+#[inline(always)]
+pub(super) fn reordered<const N: usize>(mut value: u64, order: WordOrder) -> u64 {
     if order.swaps_words() {
         value = words_reversed::<N>(value);
     }
     if order.swaps_bytes() {
         value = (value & 0xFF00_FF00_FF00_FF00) >> 8 | (value & 0x00FF_00FF_00FF_00FF) << 8;
     }
-    Ok(value)
+    value
 }
 
 /// The lowest `N` 16-bit words in the opposite order.

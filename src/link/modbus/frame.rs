@@ -5,33 +5,59 @@ use crate::limits::MODBUS_ADU_BYTES_MAX;
 
 /// Transaction id, protocol id, length, unit id.
 pub const MBAP_BYTES: usize = 7;
-/// A read request: MBAP, function, address, count.
-pub const READ_REQUEST_BYTES: usize = 12;
 
 /// The longest read request of all framings: in ASCII.
-const REQUEST_BYTES_MAX: usize = 17;
+const READ_REQUEST_BYTES_MAX: usize = 17;
 
-/// A request's bytes on the wire.
+/// A read request's bytes on the wire.
 #[derive(Debug, Clone, Copy)]
 pub struct Request {
-    pub bytes: [u8; REQUEST_BYTES_MAX],
-    pub len: u8,
+    bytes: [u8; READ_REQUEST_BYTES_MAX],
+    len: u8,
 }
 
 impl Request {
-    pub fn of<const N: usize>(frame: &[u8; N]) -> Request {
-        const { assert!(N <= REQUEST_BYTES_MAX) }
-        let mut bytes = [0; REQUEST_BYTES_MAX];
-        bytes[..N].copy_from_slice(frame);
-        Request { bytes, len: N as u8 }
+    /// `fill` puts the bytes in their place and says how many they are.
+    pub fn new(fill: impl FnOnce(&mut [u8]) -> usize) -> Request {
+        let mut bytes = [0; READ_REQUEST_BYTES_MAX];
+        let len = fill(&mut bytes).min(READ_REQUEST_BYTES_MAX);
+        Request { bytes, len: len as u8 }
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
     }
 }
 
-/// A read request; the transaction id (bytes 0 and 1) is filled in when it is sent.
-pub fn read_request(unit: u8, function: u8, first: u16, count: u16) -> [u8; READ_REQUEST_BYTES] {
-    let [first_high, first_low] = first.to_be_bytes();
-    let [count_high, count_low] = count.to_be_bytes();
-    [0, 0, 0, 0, 0, 6, unit, function, first_high, first_low, count_high, count_low]
+/// How the reply to a request looks behind its function code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// A byte count, and so many bytes of values.
+    Values(usize),
+    /// So many bytes, which stand in the request in the same place.
+    Echo(usize),
+}
+
+impl Shape {
+    /// Bytes behind the function code.
+    pub fn bytes(self) -> usize {
+        match self {
+            Shape::Values(bytes) => 1 + bytes,
+            Shape::Echo(bytes) => bytes,
+        }
+    }
+}
+
+/// Puts a frame into `out`; the transaction id (bytes 0 and 1) is filled in when it is sent. Returns its bytes; 0: there
+/// is no room.
+pub fn request(unit: u8, pdu: &[u8], out: &mut [u8]) -> usize {
+    let bytes = MBAP_BYTES + pdu.len();
+    let Some(out) = out.get_mut(..bytes) else { return 0 };
+    let [high, low] = (pdu.len() as u16 + 1).to_be_bytes();
+    let (header, rest) = out.split_at_mut(MBAP_BYTES);
+    header.copy_from_slice(&[0, 0, 0, 0, high, low, unit]);
+    rest.copy_from_slice(pdu);
+    bytes
 }
 
 /// What stands at the start of a receive buffer.
@@ -163,9 +189,11 @@ mod tests {
                 3 => oracle.generate_get_holdings(first, count, &mut expected),
                 _ => oracle.generate_get_inputs(first, count, &mut expected),
             }.unwrap();
-            let mut ours = read_request(unit, function, first, count);
+            let ([a, b], [c, d]) = (first.to_be_bytes(), count.to_be_bytes());
+            let mut ours = [0; 20];
+            let bytes = request(unit, &[function, a, b, c, d], &mut ours);
             ours[..2].copy_from_slice(&transaction.to_be_bytes());
-            prop_assert_eq!(&ours[..], &expected[..]);
+            prop_assert_eq!(&ours[..bytes], &expected[..]);
         }
 
         #[test]

@@ -1,7 +1,7 @@
 //! How a request is put into bytes, and how its reply is found among what comes back, where frames carry no
 //! transaction id: the reply is known by unit, function and length.
 
-use super::frame::Request;
+use super::frame::Shape;
 use super::{ascii, rtu};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,18 +10,23 @@ pub enum Framing {
     Ascii,
 }
 
-/// What the reply to a read must look like.
+/// What a reply must look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Expected {
     pub unit: u8,
     pub function: u8,
-    pub value_bytes: usize,
+    pub shape: Shape,
 }
 
 impl Expected {
-    /// Bytes of the reply's PDU less one, by its function: with the exception bit, or without.
+    /// Whether the byte behind the function code may be this one.
+    pub fn allows_count(&self, byte: u8) -> bool {
+        !matches!(self.shape, Shape::Values(bytes) if usize::from(byte) != bytes)
+    }
+
+    /// Bytes behind the function code, by that code: with the exception bit, or without.
     pub fn reply_bytes(&self, function: u8) -> usize {
-        if function & 0x80 != 0 { 1 } else { 1 + self.value_bytes }
+        if function & 0x80 != 0 { 1 } else { self.shape.bytes() }
     }
 }
 
@@ -44,12 +49,11 @@ pub enum Found<'a> {
 pub const LINE_BYTES_MAX: usize = 2 * crate::limits::ASCII_FRAME_BYTES_MAX;
 
 impl Framing {
-    pub fn read_request(self, unit: u8, function: u8, first: u16, count: u16) -> Request {
-        let ([a, b], [c, d]) = (first.to_be_bytes(), count.to_be_bytes());
-        let pdu = [function, a, b, c, d];
+    /// Puts a frame into `out`. Returns its bytes; 0: there is no room.
+    pub fn request(self, unit: u8, pdu: &[u8], out: &mut [u8]) -> usize {
         match self {
-            Framing::Rtu => Request::of(&rtu::read_request(unit, pdu)),
-            Framing::Ascii => Request::of(&ascii::read_request(unit, pdu)),
+            Framing::Rtu => rtu::request(unit, pdu, out),
+            Framing::Ascii => ascii::request(unit, pdu, out),
         }
     }
 

@@ -5,17 +5,21 @@
 //! | `connection` | the state machine: scans, queue, units, timeouts, the line's silences |
 //! | `frame` | Modbus TCP frames, and what replies say |
 //! | `framing`, `rtu`, `ascii` | the frames of serial lines |
-//! | `decode` | registers and bits to values |
+//! | `pdu` | the requests of writes, and what replies say of them |
+//! | `decode`, `encode` | registers and bits to values, and back |
 //! | `queue`, `unit` | what waits for the wire; whether a unit answers |
 
 mod ascii;
 mod connection;
 pub mod decode;
+mod encode;
 pub mod frame;
 mod framing;
-mod queue;
+mod pdu;
+pub(in crate::link) mod queue;
 mod rtu;
 mod unit;
 
 pub use connection::ModbusLink;
+pub use encode::{decode_back, encode};
 pub use rtu::crc16;

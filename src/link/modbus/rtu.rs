@@ -3,8 +3,8 @@
 
 use super::framing::{Expected, Found};
 
-/// Unit, byte count and CRC beside function and values.
-const READ_REPLY_OVERHEAD: usize = 5;
+/// Unit, function and CRC.
+const FRAME_OVERHEAD: usize = 4;
 /// Unit, function, exception code, CRC.
 const EXCEPTION_BYTES: usize = 5;
 
@@ -29,11 +29,15 @@ const TABLE: [u16; 256] = {
     table
 };
 
-/// Unit, PDU and CRC, low byte first.
-pub fn read_request(unit: u8, pdu: [u8; 5]) -> [u8; 8] {
-    let [a, b, c, d, e] = pdu;
-    let [low, high] = crc16(&[unit, a, b, c, d, e]).to_le_bytes();
-    [unit, a, b, c, d, e, low, high]
+/// Puts unit, PDU and CRC, low byte first, into `out`. Returns their bytes; 0: there is no room.
+pub fn request(unit: u8, pdu: &[u8], out: &mut [u8]) -> usize {
+    let bytes = 1 + pdu.len() + 2;
+    let Some(out) = out.get_mut(..bytes) else { return 0 };
+    let (frame, check) = out.split_at_mut(1 + pdu.len());
+    frame[0] = unit;
+    frame[1..].copy_from_slice(pdu);
+    check.copy_from_slice(&crc16(frame).to_le_bytes());
+    bytes
 }
 
 /// Looks for the reply among what came since the request. Noise before it is skipped; what follows it at once makes it
@@ -65,27 +69,26 @@ pub fn find<'a>(bytes: &'a [u8], expected: &Expected) -> Found<'a> {
 /// How long the frame is that begins like the reply; `None`: it does not. A beginning that is too short to tell counts
 /// as the shortest reply.
 fn length(bytes: &[u8], expected: &Expected) -> Option<usize> {
-    let wanted = READ_REPLY_OVERHEAD + expected.value_bytes;
+    let wanted = FRAME_OVERHEAD + expected.shape.bytes();
     match *bytes {
         [unit, ..] if unit != expected.unit => None,
         [_] => Some(EXCEPTION_BYTES),
         [_, function, ..] if function == expected.function | 0x80 => Some(EXCEPTION_BYTES),
-        [_, function] if function == expected.function => Some(wanted),
-        [_, function, count, ..] if function == expected.function && usize::from(count) == expected.value_bytes => {
-            Some(wanted)
-        }
-        _ => None,
+        [_, function, ..] if function != expected.function => None,
+        [_, _, count, ..] if !expected.allows_count(count) => None,
+        _ => Some(wanted),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::frame::Shape;
     use super::*;
     use proptest::prelude::*;
     use rmodbus::ModbusProto;
     use rmodbus::client::ModbusRequest;
 
-    const EXPECTED: Expected = Expected { unit: 17, function: 3, value_bytes: 6 };
+    const EXPECTED: Expected = Expected { unit: 17, function: 3, shape: Shape::Values(6) };
 
     fn with_crc(bytes: &[u8]) -> Vec<u8> {
         let mut frame = bytes.to_vec();
@@ -138,6 +141,22 @@ mod tests {
     }
 
     #[test]
+    fn a_confirmation_is_whole_with_its_last_byte_and_known_by_its_length() {
+        let expected = Expected { unit: 17, function: 16, shape: Shape::Echo(4) };
+        let whole = with_crc(&[17, 16, 0, 1, 0, 2]);
+        for n in 1..whole.len() {
+            assert_eq!(find(&whole[..n], &expected), Found::Begun { at: 0 }, "{n} bytes");
+        }
+        assert_eq!(find(&whole, &expected), Found::Reply(&whole[1..6]));
+        assert_eq!(find(&with_crc(&[17, 0x90, 1]), &expected), Found::Reply(&[0x90, 1]));
+        assert_eq!(find(&with_crc(&[17, 16, 0, 1, 0, 2, 9]), &expected), Found::Broken);
+        let mut broken = whole.clone();
+        broken[4] ^= 1;
+        assert_eq!(find(&broken, &expected), Found::Broken);
+        assert_eq!(find(&with_crc(&[17, 6, 0, 1, 0, 2]), &expected), Found::Foreign);
+    }
+
+    #[test]
     fn noise_before_it_is_skipped_and_noise_behind_it_makes_it_no_frame() {
         for noise in [&[0u8][..], &[0xFF, 0xFF], &[17], &[17, 3], &[17, 3, 9, 1], &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]] {
             let mut bytes = noise.to_vec();
@@ -180,12 +199,14 @@ mod tests {
                 _ => oracle.generate_get_inputs(first, count, &mut expected),
             }.unwrap();
             let ([a, b], [c, d]) = (first.to_be_bytes(), count.to_be_bytes());
-            prop_assert_eq!(&read_request(unit, [function, a, b, c, d])[..], &expected[..]);
+            let mut ours = [0; 20];
+            let bytes = request(unit, &[function, a, b, c, d], &mut ours);
+            prop_assert_eq!(&ours[..bytes], &expected[..]);
         }
 
         #[test]
-        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..1100), unit: u8, function: u8, n in 0usize..=250) {
-            let expected = Expected { unit, function, value_bytes: n };
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..1100), unit: u8, function: u8, n in 0usize..=250, echo: bool) {
+            let expected = Expected { unit, function, shape: if echo { Shape::Echo(n) } else { Shape::Values(n) } };
             if let Found::Begun { at } = find(&bytes, &expected) {
                 prop_assert!(bytes.len() - at < 256);
             }

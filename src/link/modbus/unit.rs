@@ -31,6 +31,14 @@ impl Unit {
         matches!(self, Unit::Silent { .. })
     }
 
+    /// When a silent unit is asked next.
+    pub fn probe_at(&self) -> Option<Nanos> {
+        match self {
+            Unit::Talking { .. } => None,
+            Unit::Silent { probe_at, .. } => Some(*probe_at),
+        }
+    }
+
     /// Whether a request may go out now. Asking for a silent unit's probe takes it: the next is a pause away.
     pub fn may_ask(&mut self, now: Nanos) -> bool {
         match self {

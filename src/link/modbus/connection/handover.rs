@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{ModbusLink, RequestState, Sweep, UNWANTED};
+use super::{Asks, ModbusLink, RequestState, Sweep};
 use crate::config::Table;
 use crate::plan::{ModbusPlan, Plan, ScanId};
-use crate::rt::{Floor, Report, RequestResult, World, region_of};
-use crate::tag::{LinkId, Status, UnitId};
+use crate::rt::{Floor, Report, RequestResult, World, WriteOutcome, region_of};
+use crate::tag::{LinkId, Nanos, Status, UnitId};
 
 /// Which parts of two plans of one link are the same; made outside the floor.
 pub(super) struct Handover {
@@ -16,6 +16,9 @@ pub(super) struct Handover {
     /// By the old request's place: the new one's, or [`UNWANTED`].
     requests: Box<[u32]>,
 }
+
+/// The new plan has no such request.
+const UNWANTED: u32 = u32::MAX;
 
 /// What a request asks for, whatever plan it stands in.
 type Asked = (ScanId, UnitId, Table, u16, u16);
@@ -54,8 +57,11 @@ impl ModbusLink {
     }
 
     /// Takes everything that still counts out of `old`.
-    pub(super) fn continue_from<W: World>(&mut self, old: &mut ModbusLink, floor: &mut Floor<W>) {
+    pub(super) fn continue_from<W: World>(&mut self, old: &mut ModbusLink, now: Nanos, floor: &mut Floor<W>) {
+        // Orders name places of the old plan.
+        old.end_writes(WriteOutcome::NoReply, WriteOutcome::PlanChanged, now, floor);
         let Some(handover) = self.handover.take() else { return };
+        self.writes.continue_from(&old.writes, &handover.units);
         self.connection = old.connection.take();
         self.transaction = old.transaction;
         self.sent_on_connection = old.sent_on_connection;
@@ -93,11 +99,16 @@ impl ModbusLink {
     fn take_flights<W: World>(&mut self, old: &mut ModbusLink, handover: &Handover, floor: &mut Floor<W>) {
         for slot in 0..self.in_flight.len() {
             let Some(mut flight) = old.in_flight[slot].take() else { continue };
-            let place = handover.requests.get(flight.request as usize).copied().unwrap_or(UNWANTED);
+            let Asks::Read(at) = flight.asks else {
+                flight.asks = Asks::Nobody;
+                self.in_flight[slot] = Some(flight);
+                continue;
+            };
+            let place = handover.requests.get(at as usize).copied().unwrap_or(UNWANTED);
             if place != UNWANTED {
                 self.reopen(place, RequestState::InFlight);
-            } else if flight.request != UNWANTED {
-                let before = &old.plan.requests[flight.request as usize];
+            } else {
+                let before = &old.plan.requests[at as usize];
                 let link = self.id;
                 floor.counters.links[link.index()].aborted.add(1);
                 let (nominal, sent, received) = (flight.nominal, flight.sent, floor.world.now());
@@ -110,7 +121,7 @@ impl ModbusLink {
                     line.leave_alone(usize::from(*unit), flight.deadline);
                 }
             }
-            flight.request = place;
+            flight.asks = if place == UNWANTED { Asks::Nobody } else { Asks::Read(place) };
             self.in_flight[slot] = Some(flight);
         }
     }

@@ -11,12 +11,15 @@
 //!   time, so that its tags show it.
 
 use super::super::ascii::BINARY_BYTES_MAX;
-use super::super::frame::{self, Request};
+use super::super::frame;
+use super::super::frame::Shape;
 use super::super::framing::{Expected, Found, Framing};
-use super::{InFlight, ModbusLink, UNWANTED};
+use super::wire::Next;
+use super::write::Turn;
+use super::{Asks, InFlight, ModbusLink};
 use crate::config::{ModbusTransport, Rs485Switch, SerialFraming};
 use crate::limits::LINE_RESYNC;
-use crate::plan::{ModbusPlan, ModbusRequest, SerialLine};
+use crate::plan::{ModbusPlan, SerialLine};
 use crate::rt::{Floor, RequestResult, World};
 use crate::tag::{Nanos, Status};
 
@@ -35,6 +38,8 @@ pub(super) struct Line {
     rts: Option<Rts>,
     /// When the line may be used again, and since when a request waits for that.
     free_at: Nanos,
+    /// Before this nothing goes out, whoever waits: devices do what they were told by a broadcast.
+    hold_until: Nanos,
     waits_since: Option<Nanos>,
     /// When a request that waits may go out.
     next_try: Nanos,
@@ -94,6 +99,7 @@ impl Line {
             echo,
             rts,
             free_at: Nanos::ZERO,
+            hold_until: Nanos::ZERO,
             waits_since: None,
             next_try: Nanos::NEVER,
             unit_free_at: vec![Nanos::ZERO; plan.units.len()].into_boxed_slice(),
@@ -129,6 +135,7 @@ impl Line {
     }
 
     pub fn closed(&mut self) {
+        self.hold_until = Nanos::ZERO;
         self.waits_since = None;
         self.next_try = Nanos::NEVER;
         self.echo_left = 0;
@@ -141,15 +148,26 @@ impl Line {
         self.serial.map_or(Nanos::ZERO, |line| line.characters(count))
     }
 
-    /// A request is on its way; returns what the frames of the exchange take on the wire.
-    pub fn sent(&mut self, sent: Nanos, request: Request, read: &ModbusRequest) -> Nanos {
-        let out = self.characters(u32::from(request.len));
-        let back = self.serial.map_or(0, |line| line.reply_characters(read.table, read.count));
+    /// What a frame of so many characters takes on the wire.
+    pub fn time_of(&self, characters: usize) -> Nanos {
+        self.characters(characters as u32)
+    }
+
+    /// Nothing goes out before `until`.
+    pub fn hold(&mut self, until: Nanos) {
+        self.hold_until = until;
+    }
+
+    /// A request of so many characters is on its way, and its reply's PDU has so many bytes; returns what the frames of
+    /// the exchange take on the wire.
+    pub fn sent(&mut self, sent: Nanos, characters: usize, reply_bytes: usize) -> Nanos {
+        let out = self.time_of(characters);
+        let back = self.serial.map_or(0, |line| line.pdu_characters(reply_bytes as u32));
         self.free_at = sent + out + self.gap;
         self.waits_since = None;
         self.noisy = false;
         self.owed = false;
-        self.echo_left = if self.echo { usize::from(request.len) } else { 0 };
+        self.echo_left = if self.echo { characters } else { 0 };
         if let Some(rts) = &mut self.rts {
             rts.off_at = sent + out + rts.after;
         }
@@ -184,6 +202,7 @@ impl Line {
     /// Goes on under a new plan of the same port; `units` are new and old places.
     pub fn continue_from(&mut self, old: &Line, units: &[(u16, u16)]) {
         (self.free_at, self.waits_since, self.next_try) = (old.free_at, old.waits_since, old.next_try);
+        self.hold_until = old.hold_until;
         (self.echo_left, self.noisy, self.owed) = (old.echo_left, old.noisy, old.owed);
         if let (Some(rts), Some(before)) = (&mut self.rts, &old.rts) {
             (rts.on_since, rts.off_at) = (before.on_since, before.off_at);
@@ -195,23 +214,31 @@ impl Line {
 }
 
 impl ModbusLink {
-    /// The next request, once the line and its unit are free for it.
-    pub(super) fn next_on_line<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) -> Option<(usize, u32)> {
+    /// The next request, once the line and its unit are free for it. `write` may go as far as all but the line is
+    /// concerned.
+    pub(super) fn next_on_line<W: World>(
+        &mut self,
+        write: Option<Turn>,
+        now: Nanos,
+        floor: &mut Floor<W>,
+    ) -> Option<Next> {
         let (Some(line), Some(connection)) = (&mut self.line, &self.connection) else { return None };
         line.next_try = Nanos::NEVER;
-        if self.queue.is_empty() {
+        if self.queue.is_empty() && write.is_none() {
             line.waits_since = None;
             return None;
         }
         let since = *line.waits_since.get_or_insert(now);
-        let free_at = line.free_at.min(since + line.patience);
+        let free_at = line.free_at.min(since + line.patience).max(line.hold_until);
         if now < free_at {
             line.next_try = free_at;
             return None;
         }
         let plan = &self.plan;
         let unit_free_at = |at: u32| line.unit_free_at[usize::from(plan.requests[at as usize].unit)];
-        let soonest = self.queue.iter().map(unit_free_at).min().unwrap_or(Nanos::NEVER);
+        let write_at = write.map_or(Nanos::NEVER, |turn| line.unit_free_at[turn.unit_at]);
+        let read_at = self.queue.iter().map(unit_free_at).min().unwrap_or(Nanos::NEVER);
+        let soonest = if write.is_some_and(|turn| turn.at_once) { write_at } else { write_at.min(read_at) };
         if now < soonest {
             line.next_try = soonest;
             // Waiting for a unit is not waiting for the line.
@@ -230,8 +257,15 @@ impl ModbusLink {
                 return None;
             }
         }
+        if let Some(turn) = write
+            && write_at <= now
+            && (turn.at_once || !self.writes.lets_read_first() || now < read_at)
+        {
+            return Some(Next::Write(turn));
+        }
         let unit_free_at = |at: u32| line.unit_free_at[usize::from(plan.requests[at as usize].unit)];
-        self.queue.pop_first(|at| unit_free_at(at) <= now)
+        let (scan_at, at) = self.queue.pop_first(|at| unit_free_at(at) <= now)?;
+        Some(Next::Read(scan_at, at))
     }
 
     /// RTS goes off after the last bit.
@@ -253,10 +287,10 @@ impl ModbusLink {
         line.free_at = line.free_at.max(now + line.gap);
         let echoed = line.echo_left.min(all);
         if echoed > 0 {
-            let end = usize::from(connection.request.len);
-            let start = end - line.echo_left;
+            let sent = connection.out.bytes();
+            let start = sent.len().saturating_sub(line.echo_left);
             line.echo_left -= echoed;
-            if bytes[..echoed] != connection.request.bytes[start..start + echoed] {
+            if sent.get(start..start + echoed) != Some(&bytes[..echoed]) {
                 // Someone else has spoken at the same time: the request is lost.
                 line.echo_left = 0;
                 self.count_noise(now, floor);
@@ -274,19 +308,20 @@ impl ModbusLink {
             self.unasked(now, floor);
             return all;
         };
-        if flight.request == UNWANTED {
+        let Some((unit_at, function, shape)) = self.expected(flight.asks) else {
             self.in_flight[0] = None;
-            line.owed = true;
-            // That was what its unit had to say: see `leave_alone`.
-            let left_alone = flight.deadline + line.patience;
-            let own = |free_at: &&mut Nanos| **free_at == left_alone;
-            line.unit_free_at.iter_mut().filter(own).for_each(|free_at| *free_at = now + line.unit_pause);
+            if let Some(line) = &mut self.line {
+                line.owed = true;
+                // That was what its unit had to say: see `leave_alone`.
+                let left_alone = flight.deadline + line.patience;
+                let own = |free_at: &&mut Nanos| **free_at == left_alone;
+                line.unit_free_at.iter_mut().filter(own).for_each(|free_at| *free_at = now + line.unit_pause);
+            }
             self.unasked(now, floor);
             return all;
-        }
-        let request = &self.plan.requests[flight.request as usize];
-        let (unit_at, function) = (usize::from(request.unit), request.table.read_function());
-        let expected = Expected { unit: self.plan.units[unit_at].0, function, value_bytes: request.value_bytes() };
+        };
+        let Some(line) = &mut self.line else { return all };
+        let expected = Expected { unit: self.plan.units[unit_at].0, function, shape };
         let mut room = [0; BINARY_BYTES_MAX];
         match line.framing.find(bytes, &expected, &mut room) {
             Found::Nothing => {
@@ -313,10 +348,27 @@ impl ModbusLink {
             }
             Found::Reply(pdu) => {
                 line.heard(unit_at, now);
-                let reply = frame::reply(pdu, function, expected.value_bytes);
-                self.take_reply(0, flight, reply, now, floor);
+                match (flight.asks, shape) {
+                    (Asks::Read(at), Shape::Values(bytes)) => {
+                        self.take_reply(0, (at, flight), frame::reply(pdu, function, bytes), now, floor);
+                    }
+                    _ => self.take_write_reply(0, expected.unit, pdu, now, floor),
+                }
                 all
             }
+        }
+    }
+
+    /// Unit, function and shape of the reply that is waited for; `None`: nobody waits for one.
+    fn expected(&self, asks: Asks) -> Option<(usize, u8, Shape)> {
+        match asks {
+            Asks::Read(at) => {
+                let request = &self.plan.requests[at as usize];
+                let shape = Shape::Values(request.value_bytes());
+                Some((usize::from(request.unit), request.table.read_function(), shape))
+            }
+            Asks::Write => self.expected_of_write(),
+            Asks::Nobody => None,
         }
     }
 
@@ -340,14 +392,16 @@ impl ModbusLink {
 
     /// The reply of a request can't be read.
     fn end_broken<W: World>(&mut self, flight: InFlight, now: Nanos, floor: &mut Floor<W>) {
-        if flight.request == UNWANTED {
-            return;
-        }
-        self.finish(flight, now, RequestResult::Broken, floor);
-        let unit_at = usize::from(self.plan.requests[flight.request as usize].unit);
+        let at = match flight.asks {
+            Asks::Read(at) => at,
+            Asks::Write => return self.write_reply_broken(now, floor),
+            Asks::Nobody => return,
+        };
+        self.finish(at, flight, now, RequestResult::Broken, floor);
+        let unit_at = usize::from(self.plan.requests[at as usize].unit);
         let away = self.units[unit_at].answered_badly();
         let status = if away { Status::BAD_NO_COMMUNICATION } else { Status::UNCERTAIN_LAST_USABLE };
-        self.hold(flight.request, flight.cycle, status, now, floor);
+        self.hold(at, flight.cycle, status, now, floor);
     }
 
     /// A request got no whole reply in time.

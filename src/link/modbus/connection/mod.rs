@@ -2,28 +2,28 @@
 //! refused addresses dealt with on their own.
 //!
 //! Over Modbus TCP, replies are matched by transaction id. On a serial line, and over TCP to a serial server, there is
-//! one request at a time and the line's silences are kept: see `line`.
+//! one request at a time and the line's silences are kept: see `line`. Writes go between the reads: see `write`.
 
 mod handover;
 mod line;
 mod trouble;
 mod wire;
+mod write;
 
 #[cfg(test)]
 mod tests;
 
 use handover::Handover;
 use line::Line;
+use write::Writes;
 
 use super::frame;
+use super::pdu::Pdu;
 use super::queue::Queue;
 use super::unit::Unit;
-use crate::limits::{MODBUS_ADU_BYTES_MAX, MODBUS_PIPELINE_MAX, SILENT_AFTER_TIMEOUTS};
+use crate::limits::{ASCII_FRAME_BYTES_MAX, MODBUS_ADU_BYTES_MAX, MODBUS_PIPELINE_MAX, SILENT_AFTER_TIMEOUTS};
 use crate::plan::{LinkProtocolPlan, ModbusPlan, Plan, ScanId};
-use crate::rt::{
-    CloseReason, Conn, Floor, Io, Link, LinkState, ScanRelease, World, WriteAnswer, WriteOrder, WriteOutcome,
-    WritePayload, region_of,
-};
+use crate::rt::{CloseReason, Conn, Floor, Io, Link, LinkState, ScanRelease, World, WriteOrder, region_of};
 use crate::tag::{LinkId, Nanos, Status};
 
 /// Room for the replies to all that may be in flight.
@@ -42,6 +42,7 @@ pub struct ModbusLink {
     requests: Box<[Request]>,
     scans: Box<[Scan]>,
     queue: Queue,
+    writes: Writes,
     connection: Option<Connection>,
     /// Where frames carry no transaction id.
     line: Option<Line>,
@@ -67,23 +68,56 @@ pub struct ModbusLink {
 /// An open connection, and its last request.
 struct Connection {
     conn: Conn,
-    /// The last request.
-    request: frame::Request,
-    /// So much of it, at its end, the socket or port would not take yet.
-    unsent_len: usize,
+    out: Outgoing,
     /// Timeouts in a row, of any unit.
     quiet_timeouts: u32,
     /// Something was answered on it.
     answered: bool,
 }
 
-/// In place of a request: the plan has changed, and nobody wants the reply. The device still has the request.
-const UNWANTED: u32 = u32::MAX;
+/// The last request of a connection.
+struct Outgoing {
+    bytes: [u8; ASCII_FRAME_BYTES_MAX],
+    len: usize,
+    /// So much of it, at its end, the socket or port would not take yet.
+    unsent_len: usize,
+}
+
+impl Outgoing {
+    /// `fill` puts the bytes in their place and says how many they are.
+    fn fill(&mut self, fill: impl FnOnce(&mut [u8]) -> usize) {
+        self.len = fill(&mut self.bytes).min(ASCII_FRAME_BYTES_MAX);
+        self.unsent_len = self.len;
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+
+    /// Nothing of it has left.
+    fn is_untouched(&self) -> bool {
+        self.len > 0 && self.unsent_len == self.len
+    }
+
+    fn clear(&mut self) {
+        (self.len, self.unsent_len) = (0, 0);
+    }
+}
+
+/// Whose reply is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asks {
+    /// Of the plan's requests.
+    Read(u32),
+    /// The write whose turn it is.
+    Write,
+    /// Nobody wants it any more: the plan has changed, or a write's time is over. The device still has the request.
+    Nobody,
+}
 
 #[derive(Clone, Copy)]
 struct InFlight {
-    /// Or [`UNWANTED`].
-    request: u32,
+    asks: Asks,
     transaction: u16,
     nominal: Nanos,
     cycle: u32,
@@ -136,11 +170,12 @@ impl ModbusLink {
             .requests
             .iter()
             .map(|r| {
-                let (unit, function) = (modbus.units[usize::from(r.unit)].0, r.table.read_function());
-                match &line {
-                    Some(line) => line.framing().read_request(unit, function, r.first, r.count),
-                    None => frame::Request::of(&frame::read_request(unit, function, r.first, r.count)),
-                }
+                let unit = modbus.units[usize::from(r.unit)].0;
+                let pdu = Pdu::read(r.table, r.first, r.count);
+                frame::Request::new(|out| match &line {
+                    Some(line) => line.framing().request(unit, pdu.bytes(), out),
+                    None => frame::request(unit, pdu.bytes(), out),
+                })
             })
             .collect();
         let mut scans: Vec<Scan> = plan
@@ -167,6 +202,7 @@ impl ModbusLink {
             frames,
             scans: scans.into_boxed_slice(),
             queue,
+            writes: Writes::new(modbus),
             connection: None,
             line,
             in_flight: [None; MODBUS_PIPELINE_MAX],
@@ -193,6 +229,7 @@ impl ModbusLink {
             region_of(&self.plan.units),
             region_of(&self.plan.requests),
             region_of(&self.plan.decodes),
+            region_of(&self.plan.writes),
             region_of(&self.frames),
             region_of(&self.units),
             region_of(&self.requests),
@@ -203,6 +240,7 @@ impl ModbusLink {
         .chain(receive)
         .chain(self.line.iter().map(Line::region))
         .chain(self.queue.regions())
+        .chain(self.writes.regions())
         .chain(self.handover.iter().flat_map(Handover::regions))
     }
 
@@ -318,7 +356,8 @@ impl<W: World> Link<W> for ModbusLink {
             None if self.lost_for_good_at == Nanos::ZERO => Nanos::NEVER,
             None => self.lost_for_good_at,
         };
-        self.in_flight.iter().flatten().map(|f| f.deadline).min().unwrap_or(Nanos::NEVER).min(other)
+        let overdue = self.in_flight.iter().flatten().map(|f| f.deadline).min().unwrap_or(Nanos::NEVER);
+        overdue.min(self.writes.deadline()).min(other)
     }
 
     fn is_punctual(&self) -> bool {
@@ -338,6 +377,7 @@ impl<W: World> Link<W> for ModbusLink {
         }
         self.release_line(now, floor);
         self.time_out_one(now, floor);
+        self.expire_writes(now, floor);
         self.send(now, floor);
     }
 
@@ -348,8 +388,7 @@ impl<W: World> Link<W> for ModbusLink {
         }
         self.connection = Some(Connection {
             conn,
-            request: frame::Request::of(&[]),
-            unsent_len: 0,
+            out: Outgoing { bytes: [0; ASCII_FRAME_BYTES_MAX], len: 0, unsent_len: 0 },
             quiet_timeouts: 0,
             answered: false,
         });
@@ -362,6 +401,7 @@ impl<W: World> Link<W> for ModbusLink {
         for unit in &mut self.units {
             unit.reconnected(now);
         }
+        self.writes.opened();
         // It may be another device by now, or the same one with another program.
         for request in &mut self.requests {
             request.refused_until = Nanos::ZERO;
@@ -378,16 +418,18 @@ impl<W: World> Link<W> for ModbusLink {
     }
 
     fn write(&mut self, order: &WriteOrder, now: Nanos, floor: &mut Floor<W>) {
-        let (outcome, back) = (WriteOutcome::NotWritable, WritePayload::default());
-        floor.answer(WriteAnswer { id: order.id, outcome, at: now, back });
+        self.take_order(order, now, floor);
+        self.send(now, floor);
     }
 
     fn is_idle(&self) -> bool {
-        self.in_flight.iter().all(Option::is_none) && self.scans.iter().all(|scan| scan.open == 0)
+        self.in_flight.iter().all(Option::is_none)
+            && self.scans.iter().all(|scan| scan.open == 0)
+            && self.writes.is_idle()
     }
 
     fn take_over(&mut self, old: &mut ModbusLink, now: Nanos, floor: &mut Floor<W>) {
-        self.continue_from(old, floor);
+        self.continue_from(old, now, floor);
         self.send(now, floor);
     }
 }

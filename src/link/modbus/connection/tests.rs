@@ -12,8 +12,11 @@ mod handover;
 mod line;
 #[path = "noise_tests.rs"]
 mod noise;
+#[path = "write_tests.rs"]
+mod write;
+#[path = "write_trouble_tests.rs"]
+mod write_trouble;
 
-use super::super::frame;
 use super::ModbusLink;
 use crate::config::*;
 use crate::plan::{self, Plan};
@@ -33,6 +36,11 @@ struct Device {
     under_way: Vec<(u64, Vec<u8>)>,
     arrived: Vec<u8>,
     closed: bool,
+    /// So many bytes it still takes; `None`: all.
+    takes: Option<usize>,
+    /// Bytes that were sent and have not arrived, as the kernel would tell.
+    unsent: usize,
+    aborted: bool,
 }
 
 /// Virtual time; one device a connection.
@@ -111,11 +119,24 @@ impl World for ScriptedWorld {
         if device.closed {
             return Io::Closed;
         }
+        if let Some(room) = &mut device.takes {
+            let taken = bytes.len().min(*room);
+            *room -= taken;
+            return if taken == 0 { Io::WouldBlock } else { Io::Done(taken) };
+        }
         if let Some(script) = &mut device.script {
             let replies = script(bytes);
             device.under_way.extend(replies.into_iter().map(|(after, bytes)| (now + after, bytes)));
         }
         Io::Done(bytes.len())
+    }
+
+    fn unsent(&mut self, conn: Conn) -> usize {
+        self.devices.get(&conn.0).map_or(0, |device| device.unsent)
+    }
+
+    fn abort(&mut self, conn: Conn) {
+        self.devices.entry(conn.0).and_modify(|device| device.aborted = true);
     }
 
     fn set_rts(&mut self, _conn: Conn, high: bool) {
@@ -148,6 +169,13 @@ struct Bench {
     plan: Arc<Plan>,
     adoptions: Producer<Box<Adoption<ModbusLink>>>,
     adopted: Consumer<Box<Adoption<ModbusLink>>>,
+    orders: Producer<WriteOrder>,
+    answers: Consumer<WriteAnswer>,
+    stop: Arc<AtomicBool>,
+    /// Of the plan by which orders are made.
+    generation: u32,
+    /// Of the next order, if it is to have a certain one.
+    next_id: Option<u64>,
 }
 
 const MS: u64 = 1_000_000;
@@ -178,6 +206,7 @@ fn tag(link: usize, register: u16) -> TagConfig {
         unit: String::new(),
         description: String::new(),
         write: None,
+        reporting: None,
     }
 }
 
@@ -210,6 +239,7 @@ fn bench_of(modbus: &ModbusConfig, links: Vec<(Vec<TagConfig>, Script)>, stall: 
         realtime: RealtimeConfig { cores: None, priority: 80, guard: Guard::Auto },
         journal: JournalConfig { path: "journal".into(), bytes_max: 1 << 30, commit: Nanos::from_millis(100) },
         metrics: MetricsConfig { listen: None },
+        control: crate::config::ControlConfig::default(),
         watchdog: crate::config::WatchdogConfig::default(),
         outputs: vec![],
         links: vec![],
@@ -233,7 +263,8 @@ fn bench_of(modbus: &ModbusConfig, links: Vec<(Vec<TagConfig>, Script)>, stall: 
     }
     let plan = Arc::new(plan::build_with(&config, &[0], &COSTS).unwrap().plan);
     let counters = Arc::new(Counters::new(&plan));
-    let image = Arc::new(Image::new(plan.tags.ids().map(|_| 0), Status::BAD_WAITING_FOR_INITIAL_DATA.0));
+    let long_bytes = || plan.tags.values().map(|tag| tag.ty.long_bytes_max());
+    let image = Arc::new(Image::new(long_bytes(), Status::BAD_WAITING_FOR_INITIAL_DATA.0));
     let (ring, samples) = RingBuffer::new(1 << 16);
     let (reports_in, reports) = RingBuffer::new(1 << 16);
     let (mut connected, connected_out) = RingBuffer::new(16);
@@ -251,19 +282,21 @@ fn bench_of(modbus: &ModbusConfig, links: Vec<(Vec<TagConfig>, Script)>, stall: 
     let links = (0..plan.links.len()).map(|i| ModbusLink::new(LinkId(i as u16), &plan)).collect();
     let (adoptions, to_executor) = RingBuffer::new(1);
     let (from_executor, adopted) = RingBuffer::new(1);
-    let (_orders_in, orders) = RingBuffer::new(1);
-    let (answers_in, _answers) = RingBuffer::new(1);
+    let (orders, orders_out) = RingBuffer::new(crate::limits::WRITES_PENDING_MAX);
+    let (answers_in, answers) = RingBuffer::new(crate::limits::WRITES_PENDING_MAX);
+    let stop = Arc::new(AtomicBool::new(false));
+    let long_bytes_max = long_bytes().max().unwrap_or(0);
     let wiring = Wiring {
         adoptions: to_executor,
         adopted: from_executor,
-        sink: Sink::new(ring, image.clone(), counters.clone(), ExecutorId(0), 0),
+        sink: Sink::new(ring, image.clone(), counters.clone(), ExecutorId(0), long_bytes_max),
         reports: reports_in,
         connected: connected_out,
         closed: closed_in,
-        orders,
+        orders: orders_out,
         answers: answers_in,
         counters: counters.clone(),
-        stop: Arc::new(AtomicBool::new(false)),
+        stop: stop.clone(),
     };
     let mut executor = Executor::new(ExecutorId(0), &plan, links, world, wiring);
     executor.start_at(Clock { start: Nanos::from_millis(1), guard: Nanos::ZERO });
@@ -284,6 +317,11 @@ fn bench_of(modbus: &ModbusConfig, links: Vec<(Vec<TagConfig>, Script)>, stall: 
         plan,
         adoptions,
         adopted,
+        orders,
+        answers,
+        stop,
+        generation: 0,
+        next_id: None,
     }
 }
 
@@ -516,7 +554,7 @@ fn what_was_given_up_is_not_usable_again_before_it_is_read() {
 fn a_request_is_twelve_bytes_and_its_account_closes() {
     let mut bench = bench(vec![(vec![5], good()), (vec![6], silent())], None);
     bench.run_ms(2_000);
-    assert!(bench.requests.borrow().iter().all(|(_, r)| r.len() == frame::READ_REQUEST_BYTES));
+    assert!(bench.requests.borrow().iter().all(|(_, r)| r.len() == 12));
     for link in [LinkId(0), LinkId(1)].map(|id| bench.counters.link(id)) {
         let ended = link.replies.get() + link.exceptions.get() + link.timeouts.get() + link.aborted.get();
         assert!(link.requests.get() - ended <= 1, "at most the one in flight is open");

@@ -1,10 +1,10 @@
 //! What goes wrong: timeouts, exceptions, lost connections, and what becomes of the tags.
 
 use super::super::unit::{AfterTimeout, Unit};
-use super::{InFlight, ModbusLink, REFUSED_PAUSE, RequestState, Sweep, UNWANTED};
+use super::{Asks, ModbusLink, REFUSED_PAUSE, RequestState, Sweep};
 use crate::config::ModbusTransport;
 use crate::limits::SILENT_AFTER_TIMEOUTS;
-use crate::rt::{CloseReason, Floor, Frame, LinkState, RequestResult, World};
+use crate::rt::{CloseReason, Floor, Frame, LinkState, RequestResult, World, WriteOutcome};
 use crate::tag::{Nanos, Status};
 
 impl ModbusLink {
@@ -22,20 +22,19 @@ impl ModbusLink {
     /// whose unit is silent; everything else is the device's own trouble.
     pub(super) fn refused<W: World>(
         &mut self,
-        flight: InFlight,
+        (at, cycle): (u32, u32),
         unit_at: usize,
         code: u8,
         now: Nanos,
         floor: &mut Floor<W>,
     ) {
-        let at = flight.request;
         if matches!(code, 0x0A | 0x0B) {
-            self.unanswered(at, unit_at, flight.cycle, now, floor);
+            self.unanswered(at, unit_at, cycle, now, floor);
             return;
         }
         self.answered(unit_at, floor);
         if code != 0x02 {
-            self.hold(at, flight.cycle, Status::BAD_DEVICE_FAILURE, now, floor);
+            self.hold(at, cycle, Status::BAD_DEVICE_FAILURE, now, floor);
         } else if self.plan.requests[at as usize].halves.is_some() {
             self.requests[at as usize].fell_apart = true;
             // Its halves are asked in the same cycle, so that slow groups need not wait for the next.
@@ -44,7 +43,7 @@ impl ModbusLink {
             }
         } else {
             self.requests[at as usize].refused_until = now + REFUSED_PAUSE;
-            self.hold(at, flight.cycle, Status::BAD_CONFIGURATION_ERROR, now, floor);
+            self.hold(at, cycle, Status::BAD_CONFIGURATION_ERROR, now, floor);
         }
     }
 
@@ -81,18 +80,29 @@ impl ModbusLink {
         now: Nanos,
         floor: &mut Floor<W>,
     ) {
-        match self.units[unit_at].timed_out(now) {
-            AfterTimeout::StillTalking => self.hold(at, cycle, Status::UNCERTAIN_LAST_USABLE, now, floor),
-            AfterTimeout::StillSilent => self.hold(at, cycle, Status::BAD_NO_COMMUNICATION, now, floor),
-            AfterTimeout::BecameSilent => {
-                self.hold(at, cycle, Status::BAD_NO_COMMUNICATION, now, floor);
-                self.sweep = Some(Sweep { status: Status::BAD_NO_COMMUNICATION, next: 0 });
-                self.unqueue(unit_at, floor);
-                if self.units.iter().all(Unit::is_silent) {
-                    floor.counters.links[self.id.index()].set_state(LinkState::Silent);
-                }
+        let status = match self.unit_timed_out(unit_at, now, floor) {
+            AfterTimeout::StillTalking => Status::UNCERTAIN_LAST_USABLE,
+            AfterTimeout::StillSilent | AfterTimeout::BecameSilent => Status::BAD_NO_COMMUNICATION,
+        };
+        self.hold(at, cycle, status, now, floor);
+    }
+
+    /// What that makes of the unit.
+    pub(super) fn unit_timed_out<W: World>(
+        &mut self,
+        unit_at: usize,
+        now: Nanos,
+        floor: &mut Floor<W>,
+    ) -> AfterTimeout {
+        let after = self.units[unit_at].timed_out(now);
+        if after == AfterTimeout::BecameSilent {
+            self.sweep = Some(Sweep { status: Status::BAD_NO_COMMUNICATION, next: 0 });
+            self.unqueue(unit_at, floor);
+            if self.units.iter().all(Unit::is_silent) {
+                floor.counters.links[self.id.index()].set_state(LinkState::Silent);
             }
         }
+        after
     }
 
     /// What is queued for a silent unit would hold the line of the others.
@@ -130,6 +140,10 @@ impl ModbusLink {
 
     pub(super) fn drop_connection<W: World>(&mut self, reason: CloseReason, now: Nanos, floor: &mut Floor<W>) {
         let Some(connection) = self.connection.take() else { return };
+        if self.writes.is_on_wire() {
+            // Or it might be done after it was told as lost.
+            floor.world.abort(connection.conn);
+        }
         floor.give_up(self.id, connection.conn, reason);
         let counters = &floor.counters.links[self.id.index()];
         counters.disconnects.add(1);
@@ -138,9 +152,16 @@ impl ModbusLink {
         if let Some(line) = &mut self.line {
             line.closed();
         }
+        let unwritten = match reason {
+            CloseReason::Removed => WriteOutcome::PlanChanged,
+            _ => WriteOutcome::NoConnection,
+        };
+        self.end_writes(WriteOutcome::Lost, unwritten, now, floor);
         for slot in 0..self.in_flight.len() {
-            if let Some(flight) = self.in_flight[slot].take().filter(|flight| flight.request != UNWANTED) {
-                self.finish(flight, now, RequestResult::Aborted, floor);
+            if let Some(flight) = self.in_flight[slot].take()
+                && let Asks::Read(at) = flight.asks
+            {
+                self.finish(at, flight, now, RequestResult::Aborted, floor);
             }
         }
         while let Some((scan_at, at)) = self.queue.pop() {
@@ -159,13 +180,16 @@ impl ModbusLink {
     pub(super) fn time_out_one<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) {
         let overdue = self.in_flight.iter().position(|f| f.is_some_and(|f| f.deadline <= now));
         let Some(flight) = overdue.and_then(|slot| self.in_flight[slot].take()) else { return };
-        if flight.request == UNWANTED {
-            return;
+        match flight.asks {
+            Asks::Nobody => return,
+            Asks::Write => self.write_timed_out(now, floor),
+            Asks::Read(at) => {
+                self.finish(at, flight, now, RequestResult::Timeout, floor);
+                let unit_at = usize::from(self.plan.requests[at as usize].unit);
+                self.unanswered_on_line(unit_at, now, floor);
+                self.unanswered(at, unit_at, flight.cycle, now, floor);
+            }
         }
-        self.finish(flight, now, RequestResult::Timeout, floor);
-        let unit_at = usize::from(self.plan.requests[flight.request as usize].unit);
-        self.unanswered_on_line(unit_at, now, floor);
-        self.unanswered(flight.request, unit_at, flight.cycle, now, floor);
         if let Some(connection) = &mut self.connection {
             connection.quiet_timeouts += 1;
             // A serial port can't be half open: a line on which all are silent stays as it is.

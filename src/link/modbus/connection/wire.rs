@@ -2,10 +2,18 @@
 
 use super::super::decode::{self, BlockBytes};
 use super::super::frame::{self, Parsed, Reply};
-use super::{Connection, InFlight, ModbusLink, RequestState, UNWANTED};
+use super::write::Turn;
+use super::{Asks, Connection, InFlight, ModbusLink, RequestState};
 use crate::limits::MODBUS_PIPELINE_MAX;
 use crate::rt::{CloseReason, Floor, Frame, Io, Report, RequestResult, World};
 use crate::tag::{Nanos, Status, ValueType};
+
+/// What goes out next.
+pub(super) enum Next {
+    /// A scan's place, and one of its requests.
+    Read(usize, u32),
+    Write(Turn),
+}
 
 impl ModbusLink {
     pub(super) fn free_slot(&self) -> Option<usize> {
@@ -17,15 +25,16 @@ impl ModbusLink {
 
     /// Sends one queued request if a slot and the socket allow. False: nothing more to send now.
     pub(super) fn send_one<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) -> bool {
+        self.writes.rest();
         let Some(connection) = &mut self.connection else { return false };
-        if connection.unsent_len > 0 && self.line.is_some() && self.in_flight[0].is_none() {
+        if connection.out.unsent_len > 0 && self.line.is_some() && self.in_flight[0].is_none() {
             // The rest of a request whose time is over would be taken for the beginning of the next.
             self.drop_connection(CloseReason::Silent, now, floor);
             return false;
         }
-        if connection.unsent_len > 0 {
+        if connection.out.unsent_len > 0 {
             match push_unsent(connection, floor) {
-                Io::Done(_) if connection.unsent_len == 0 => {}
+                Io::Done(_) if connection.out.unsent_len == 0 => {}
                 Io::Closed => {
                     self.drop_connection(CloseReason::Lost, now, floor);
                     return false;
@@ -34,29 +43,62 @@ impl ModbusLink {
             }
         }
         let Some(slot) = self.free_slot() else { return false };
-        let next = if self.line.is_some() { self.next_on_line(now, floor) } else { self.queue.pop() };
-        let Some((scan_at, at)) = next else { return false };
-        self.transaction = self.transaction.wrapping_add(1);
-        let mut request = self.frames[at as usize];
-        if self.line.is_none() {
-            request.bytes[..2].copy_from_slice(&self.transaction.to_be_bytes());
+        match self.next(now, floor) {
+            None => false,
+            Some(Next::Read(scan_at, at)) => self.send_read(scan_at, at, slot, floor),
+            Some(Next::Write(turn)) => self.send_write(turn, slot, now, floor),
         }
-        let Some(connection) = &mut self.connection else { return false };
-        connection.request = request;
-        connection.unsent_len = usize::from(request.len);
+    }
+
+    fn next<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) -> Option<Next> {
+        let write = self.next_write(now, floor);
+        if self.line.is_some() {
+            return self.next_on_line(write, now, floor);
+        }
+        match write {
+            Some(turn) if turn.at_once || !self.writes.lets_read_first() || self.queue.is_empty() => {
+                Some(Next::Write(turn))
+            }
+            _ => self.queue.pop().map(|(scan_at, at)| Next::Read(scan_at, at)),
+        }
+    }
+
+    /// Puts the frame that was made ready on the wire. When that was, when its reply is overdue, and what came of it;
+    /// the reply's PDU has so many bytes.
+    pub(super) fn transmit<W: World>(&mut self, reply_bytes: usize, floor: &mut Floor<W>) -> (Nanos, Nanos, Io) {
+        self.transaction = self.transaction.wrapping_add(1);
+        let Some(connection) = &mut self.connection else { return (Nanos::ZERO, Nanos::ZERO, Io::Closed) };
+        if self.line.is_none() {
+            connection.out.bytes[..2].copy_from_slice(&self.transaction.to_be_bytes());
+        }
         let outcome = push_unsent(connection, floor);
         let sent = floor.world.now();
         let mut deadline = sent + self.plan.config.timeout;
         if let Some(line) = &mut self.line {
-            deadline += line.sent(sent, request, &self.plan.requests[at as usize]);
-            if connection.unsent_len > 0 && line.cut_off(sent) {
-                connection.unsent_len = 0;
+            deadline += line.sent(sent, connection.out.len, reply_bytes);
+            if connection.out.unsent_len > 0 && line.cut_off(sent) {
+                connection.out.unsent_len = 0;
             }
             self.received = 0;
         }
+        self.sent_on_connection = self.sent_on_connection.saturating_add(1);
+        (sent, deadline, outcome)
+    }
+
+    fn send_read<W: World>(&mut self, scan_at: usize, at: u32, slot: usize, floor: &mut Floor<W>) -> bool {
+        self.writes.read_went();
+        let frame = self.frames[at as usize];
+        let Some(connection) = &mut self.connection else { return false };
+        connection.out.fill(|out| {
+            let bytes = frame.bytes();
+            out[..bytes.len()].copy_from_slice(bytes);
+            bytes.len()
+        });
+        // Function and byte count.
+        let (sent, deadline, outcome) = self.transmit(2 + self.plan.requests[at as usize].value_bytes(), floor);
         let scan = &self.scans[scan_at];
         self.in_flight[slot] = Some(InFlight {
-            request: at,
+            asks: Asks::Read(at),
             transaction: self.transaction,
             nominal: scan.nominal,
             cycle: scan.cycle,
@@ -64,7 +106,6 @@ impl ModbusLink {
             deadline,
         });
         self.requests[at as usize].state = RequestState::InFlight;
-        self.sent_on_connection = self.sent_on_connection.saturating_add(1);
         floor.counters.links[self.id.index()].requests.add(1);
         let group = self.plan.requests[at as usize].group;
         floor.report(Report::Issued { group, link: self.id, nominal: scan.nominal, sent });
@@ -78,13 +119,14 @@ impl ModbusLink {
     /// Takes a request out of flight and closes its account.
     pub(super) fn finish<W: World>(
         &mut self,
+        at: u32,
         flight: InFlight,
         received: Nanos,
         result: RequestResult,
         floor: &mut Floor<W>,
     ) {
-        let request = &self.plan.requests[flight.request as usize];
-        self.requests[flight.request as usize].state = RequestState::Idle;
+        let request = &self.plan.requests[at as usize];
+        self.requests[at as usize].state = RequestState::Idle;
         if let Some(at) = self.scan_at(request.scan) {
             let scan = &mut self.scans[at];
             scan.open -= 1;
@@ -105,8 +147,8 @@ impl ModbusLink {
     }
 
     /// Puts a reply's values into image and ring.
-    pub(super) fn store<W: World>(&mut self, flight: InFlight, values: &[u8], received: Nanos, floor: &mut Floor<W>) {
-        let request = &self.plan.requests[flight.request as usize];
+    fn store<W: World>(&mut self, at: u32, flight: InFlight, values: &[u8], received: Nanos, floor: &mut Floor<W>) {
+        let request = &self.plan.requests[at as usize];
         let middle = Nanos(flight.sent.0 + (received - flight.sent).0 / 2);
         let frame = Frame { group: request.group, cycle: flight.cycle, t: middle };
         let block = BlockBytes { bytes: values, first: request.first };
@@ -140,45 +182,49 @@ impl ModbusLink {
             }
             return;
         };
-        if flight.request == UNWANTED {
-            self.in_flight[slot] = None;
-            floor.counters.links[self.id.index()].late.add(1);
-            return;
-        }
-        let request = &self.plan.requests[flight.request as usize];
+        let at = match flight.asks {
+            Asks::Read(at) => at,
+            Asks::Write => return self.take_write_reply(slot, frame.unit, frame.pdu, now, floor),
+            Asks::Nobody => {
+                self.in_flight[slot] = None;
+                floor.counters.links[self.id.index()].late.add(1);
+                return;
+            }
+        };
+        let request = &self.plan.requests[at as usize];
         let unit_at = usize::from(request.unit);
         let reply = if frame.unit == self.plan.units[unit_at].0 {
             frame::reply(frame.pdu, request.table.read_function(), request.value_bytes())
         } else {
             Reply::Mismatch
         };
-        self.take_reply(slot, flight, reply, now, floor);
+        self.take_reply(slot, (at, flight), reply, now, floor);
     }
 
-    /// What a request in flight was answered.
+    /// What a read in flight was answered.
     pub(super) fn take_reply<W: World>(
         &mut self,
         slot: usize,
-        flight: InFlight,
+        (at, flight): (u32, InFlight),
         reply: Reply<'_>,
         now: Nanos,
         floor: &mut Floor<W>,
     ) {
-        let unit_at = usize::from(self.plan.requests[flight.request as usize].unit);
+        let unit_at = usize::from(self.plan.requests[at as usize].unit);
         match reply {
             // Not ours after all: the request goes on waiting for its own reply.
             Reply::Mismatch => floor.counters.links[self.id.index()].foreign.add(1),
             Reply::Values(values) => {
                 self.in_flight[slot] = None;
                 self.answered(unit_at, floor);
-                self.store(flight, values, now, floor);
-                self.finish(flight, now, RequestResult::Good, floor);
-                self.accepted_again(flight.request);
+                self.store(at, flight, values, now, floor);
+                self.finish(at, flight, now, RequestResult::Good, floor);
+                self.accepted_again(at);
             }
             Reply::Exception(code) => {
                 self.in_flight[slot] = None;
-                self.finish(flight, now, RequestResult::Exception(code), floor);
-                self.refused(flight, unit_at, code, now, floor);
+                self.finish(at, flight, now, RequestResult::Exception(code), floor);
+                self.refused((at, flight.cycle), unit_at, code, now, floor);
             }
         }
     }
@@ -210,11 +256,10 @@ impl ModbusLink {
 }
 
 fn push_unsent<W: World>(connection: &mut Connection, floor: &mut Floor<W>) -> Io {
-    let end = usize::from(connection.request.len);
-    let start = end - connection.unsent_len;
-    let outcome = floor.world.send(connection.conn, &connection.request.bytes[start..end]);
+    let Connection { conn, out, .. } = connection;
+    let outcome = floor.world.send(*conn, &out.bytes[out.len - out.unsent_len..out.len]);
     if let Io::Done(n) = outcome {
-        connection.unsent_len -= n.min(connection.unsent_len);
+        out.unsent_len -= n.min(out.unsent_len);
     }
     outcome
 }
