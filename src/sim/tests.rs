@@ -41,6 +41,9 @@ fn seeds_hold(seeds: impl Iterator<Item = u64>) {
         hours(&|o| o.journal),
         count(&|o| o.crashes),
     );
+    let (suppressed, besides) = (count(&|o| o.suppressed), count(&|o| o.besides));
+    println!("{suppressed} of {} samples suppressed; {besides} looks beside a dead unit", count(&|o| o.samples));
+    assert!(suppressed > 100_000 && besides > 5_000);
     assert!(hours(&|_| true) > 12.5, "two of these are more than a virtual day");
     assert!(reloads > 3_000 && count(&|o| o.crashes) > 50, "{reloads} reloads");
 }
