@@ -85,6 +85,36 @@ pub const WRITE_BYTES_MAX: usize = 256;
 /// the time that one takes.
 pub const WRITES_PENDING_MAX: usize = 256;
 
+// --- local inputs and outputs ---
+/// Tags in one request to a device's thread: what an executor takes in one step.
+pub const BUS_REQUEST_ITEMS_MAX: usize = 128;
+/// Edges that are told at once.
+pub const BUS_EDGES_AT_ONCE_MAX: usize = 64;
+/// A datagram between an executor and a device's thread: an entry of 24 bytes for each tag of a request.
+pub const BUS_DATAGRAM_BYTES_MAX: usize = 16 + 24 * BUS_REQUEST_ITEMS_MAX;
+/// Lines of one GPIO link: as many as the kernel hands out in one request (linux/gpio.h).
+pub const GPIO_LINES_MAX: usize = 64;
+/// Edges of one line that are told one by one in a second; all are counted. Contacts bounce, inputs float: without a
+/// bound one of them would fill the ring.
+pub const GPIO_EDGES_PER_S_MAX: u64 = 1_000;
+/// Bytes that one access to a device reads.
+pub const BUS_READ_BYTES_MAX: u8 = 32;
+/// Bytes that are sent before a read.
+pub const BUS_COMMAND_BYTES_MAX: usize = 16;
+/// The longest pause within an access: slow converters take a third of a second.
+pub const BUS_WAIT_MAX: Nanos = Nanos::from_millis(500);
+/// Clock of an I2C bus: from the slowest that SMBus allows to high-speed mode.
+pub const I2C_CLOCK_HZ_MIN: u32 = 10_000;
+pub const I2C_CLOCK_HZ_MAX: u32 = 3_400_000;
+/// Clock of SPI.
+pub const SPI_SPEED_HZ_MIN: u32 = 1_000;
+pub const SPI_SPEED_HZ_MAX: u32 = 125_000_000;
+/// Bytes read of a file of sysfs that holds one number.
+pub const SYSFS_NUMBER_BYTES_MAX: usize = 64;
+/// SCHED_FIFO priority of a device's thread at most: below the executors, and below the threads of the kernel's
+/// interrupts (50), which it waits for.
+pub const BUS_PRIORITY_MAX: u8 = 45;
+
 // --- floor ---
 /// Seconds of an executor's full rate that its ring must hold.
 pub const RING_SECONDS: u64 = 2;
@@ -121,6 +151,31 @@ pub const RELOAD_POLL: Duration = Duration::from_millis(400);
 /// old meaning has long been counted by then.
 pub const IDS_REST: Duration = Duration::from_secs(10);
 
+// --- CAN ---
+/// A DBC file; the largest of a car maker have a few MiB.
+pub const DBC_FILE_BYTES_MAX: u64 = 16 << 20;
+/// Filters of one socket (CAN_RAW_FILTER_MAX of linux/can/raw.h).
+pub const CAN_FILTERS_MAX: usize = 512;
+/// Cycle times without a message after which its values count as old.
+pub const CAN_SILENT_CYCLES: u64 = 3;
+/// Fields of a sent message that have no value at the start: bits of a mask.
+pub const CAN_UNSET_MAX: usize = 64;
+/// Messages that one link sends.
+pub const CAN_TRANSMITS_MAX: usize = 256;
+/// Writes that one link keeps for their turn.
+pub const CAN_WRITES_MAX: usize = 16;
+/// After a full send queue it is tried again: a frame of classical CAN takes some 0.2 ms.
+pub const CAN_SEND_RETRY: Nanos = Nanos::from_millis(1);
+/// From the loss of an interface, or of the bus, until its values are given up.
+pub const CAN_OUTAGE_GRACE: Nanos = Nanos::from_millis(1_000);
+/// Values that one step puts into the ring on a beat, or gives a status.
+pub const CAN_VALUES_PER_STEP: usize = 128;
+/// Frames that one step of a link takes: so long may a flooded bus keep the executor from its next release.
+pub const CAN_FRAMES_PER_STEP: usize = 16;
+/// Bytes that a CAN socket may hold for a link that is late, as far as the system allows: a kernel counts some 800 for a
+/// frame, so that a full bus of 1 Mbit/s (20,000 short frames a second) finds room for 60 ms.
+pub const CAN_RECEIVE_BUFFER_BYTES: i32 = 1 << 20;
+
 // --- hub, journal, outputs ---
 /// How often the hub looks into the rings.
 pub const HUB_PERIOD: Nanos = Nanos::from_millis(2);
@@ -130,6 +185,50 @@ pub const BATCH_SAMPLES_MAX: usize = 8_192;
 pub const JOURNAL_QUEUE_BATCHES: usize = 128;
 /// The smallest bound of the journal: below it one second of full rate does not fit.
 pub const JOURNAL_BYTES_MIN: u64 = 16 << 20;
+
+// --- writes ---
+/// Bytes of one request: the largest array that one order writes, as JSON, and as much again.
+pub const COMMAND_BYTES_MAX: usize = 32 << 10;
+/// Bytes of the id that a requester gives: a UUID has 36.
+pub const COMMAND_ID_BYTES_MAX: usize = 64;
+/// How far ahead of now a request may expire. What expires later would have to be remembered longer.
+pub const COMMAND_EXPIRES_MAX: Duration = Duration::from_secs(600);
+/// Requests that wait to be judged; one more is refused as busy.
+pub const WRITES_WAITING_MAX: usize = 256;
+/// Requests that are judged together, and share a commit of the audit.
+pub const WRITES_COMMIT_MAX: usize = 64;
+/// Ids of writes that were sent, with their answers: longer than requests live, at the rate that is allowed by default.
+pub const WRITES_SEEN_MAX: usize = 8_192;
+/// Ids of requests that were refused, with their answers.
+pub const REFUSALS_SEEN_MAX: usize = 1_024;
+/// Bytes of the answers that are remembered, both kinds together: a second write of one id is refused all the same.
+pub const WRITES_SEEN_BYTES_MAX: usize = 8 << 20;
+/// The longest time that a write may take, and the shortest.
+pub const WRITE_TIMEOUT_MAX: Nanos = Nanos::from_millis(60_000);
+pub const WRITE_TIMEOUT_MIN: Nanos = Nanos::from_millis(10);
+/// How long after its deadline an executor's answer is waited for.
+pub const WRITE_ANSWER_GRACE: Duration = Duration::from_millis(500);
+/// How often answers of executors are looked for while there are orders under way.
+pub const WRITE_POLL: Duration = Duration::from_micros(500);
+/// Refused requests a second that are recorded one by one; more are counted in one record.
+pub const REFUSALS_RECORDED_PER_S: u32 = 10;
+
+// --- commands over MQTT ---
+/// Answers that wait for the broker: those of all requests that may be under way, and as many refusals.
+pub const COMMAND_ANSWERS_MAX: usize = 2 * WRITES_WAITING_MAX;
+/// Answers sent and not acknowledged.
+pub const COMMAND_IN_FLIGHT_MAX: usize = 32;
+/// Bytes of the topic that a requester wants its answer on, and of what is sent back with it.
+pub const COMMAND_TOPIC_BYTES_MAX: usize = 1024;
+pub const COMMAND_CORRELATION_BYTES_MAX: usize = 1024;
+
+// --- control socket ---
+/// Clients at once; one more pushes out the one that was idle longest.
+pub const CONTROL_CLIENTS_MAX: usize = 32;
+/// From the first byte of a request to its end, and for a client to take its answer.
+pub const CONTROL_PATIENCE: Duration = Duration::from_secs(5);
+/// Bytes of a socket's path: what the kernel's address holds (unix(7)).
+pub const CONTROL_PATH_BYTES_MAX: usize = 107;
 
 // --- MQTT output ---
 /// Bytes of one PEM file; above this it is no certificate or key.
@@ -212,6 +311,12 @@ pub const CURSOR_NAME_BYTES_MAX: usize = 256;
 /// Decoded names that the journal's writer keeps, beside those in use, and that its readers keep: for outputs that
 /// catch up and outputs that follow, each in the middle of a reload.
 pub const NAMES_KEPT: usize = 4;
+/// Bytes of the audit's records at most, and a sixteenth of the journal's bound: some 100,000 writes.
+pub const AUDIT_BYTES_MAX: u64 = 32 << 20;
+/// Bytes of one text in a record of the audit: the largest array that one request writes, as JSON.
+pub const AUDIT_TEXT_BYTES_MAX: usize = 16 << 10;
+/// Records that one commit removes at most, so that it stays short: more than it adds.
+pub const AUDIT_TRIM_MAX: u64 = 256;
 /// Batches a live reader may lag behind before it loses the oldest.
 pub const LIVE_QUEUE_BATCHES: usize = 64;
 
@@ -247,3 +352,40 @@ const _: () = assert!(RING_SLOTS_MIN < RING_SLOTS_MAX);
 const _: () = assert!(CONNECT_PAUSE_MIN.0 < CONNECT_PAUSE_MAX.0 && CONNECT_MENDED_AFTER.0 < CONNECT_STABLE_AFTER.0);
 const _: () = assert!(TAGS_MAX < crate::tag::GAP_TAG as usize);
 const _: () = assert!(BATCH_SAMPLES_MAX <= BLOCK_SAMPLES_MAX);
+
+// --- CANopen (CiA 301, EDS by CiA 306) ---
+/// Lines of a data sheet; those of large drives have 60,000.
+pub const EDS_LINES_MAX: usize = 500_000;
+/// Faults of one data sheet that are told.
+pub const EDS_FAULTS_MAX: usize = 50;
+/// Objects and sub-objects of a data sheet.
+pub const EDS_OBJECTS_MAX: usize = 65_536;
+/// PDOs each way that a data sheet may have (CiA 301, section 7.4.1).
+pub const CANOPEN_PDOS_MAX: u16 = 512;
+/// PDOs of a node that are read, each way: a table of its own for each, and their parameters are read at each start.
+pub const CANOPEN_NODE_PDOS_MAX: usize = 32;
+/// Objects in one PDO: one for each bit (section 7.5.2.36).
+pub const CANOPEN_MAPPED_MAX: u8 = 64;
+/// Nodes of a network (section 7.2.8.3).
+pub const CANOPEN_NODES_MAX: usize = 127;
+/// Bytes of a value that is read by SDO: room for the longest is kept for each node.
+pub const CANOPEN_VALUE_BYTES_MAX: u16 = 4096;
+/// Heartbeats that may be missing before a node is in doubt, and before it counts as lost, in their periods.
+pub const HEARTBEAT_LATE_PERIODS: u64 = 2;
+pub const HEARTBEAT_LOST_PERIODS: u64 = 4;
+/// Periods of a cyclic PDO without one before its values are in doubt, and before they are bad.
+pub const PDO_LATE_PERIODS: u64 = 3;
+pub const PDO_LOST_PERIODS: u64 = 10;
+/// After a node was started: how long its PDOs have to bring their first values before these are read by SDO.
+pub const PDO_FIRST: Nanos = Nanos::from_millis(500);
+/// Frames that one step of a link takes in, and sends: so long may a full bus hold its executor.
+pub const CANOPEN_FRAMES_PER_STEP: usize = 16;
+/// Pause before a frame is offered again that the interface had no room for: some 25 frames of 500 kbit/s.
+pub const CAN_SEND_PAUSE: Nanos = Nanos::from_millis(5);
+/// An object that a node has not is asked for again after this: devices get new programs.
+pub const CANOPEN_REFUSED_PAUSE: Nanos = Nanos::from_millis(30_000);
+const _: () = assert!(HEARTBEAT_LATE_PERIODS < HEARTBEAT_LOST_PERIODS && PDO_LATE_PERIODS < PDO_LOST_PERIODS);
+/// Writes that may wait for one node: its server takes one at a time.
+pub const CANOPEN_NODE_WRITES_MAX: usize = 4;
+/// Items of a node that get a new status, or their place in its PDOs, in one step.
+pub const CANOPEN_ITEMS_PER_STEP: usize = 32;

@@ -6,9 +6,11 @@ mod peers;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use fieldbeat::config::Table;
+use fieldbeat::plant::can;
 use fieldbeat::plant::{Fault, GatewaySettings, Plant, PlantConfig, Profile, ScanRates, UnknownUnit};
 use fieldbeat::tag::{Nanos, UnitId};
 use peers::Peer;
@@ -374,6 +376,27 @@ fn the_written_configuration_names_every_link_and_tag() {
     assert!(names.iter().eq(plant.tags().iter().map(|t| &t.name)));
 }
 
+#[test]
+fn the_gateway_takes_the_files_of_the_nodes_on_can() {
+    let plant = Plant::start(config(1)).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    plant.write_config(dir.path(), &GatewaySettings::default()).unwrap();
+    let nodes = can::CanSettings {
+        senders: Some("vcan0".into()),
+        canopen: Some("vcan1".into()),
+        node_id: 9,
+        faults: Vec::new(),
+    };
+    nodes.write_tags(&dir.path().join("tags")).unwrap();
+    let checked = Command::new(env!("CARGO_BIN_EXE_fieldbeat")).arg("check").arg("--config").arg(dir.path()).output();
+    let checked = checked.unwrap();
+    let said = String::from_utf8_lossy(&checked.stdout).into_owned() + &String::from_utf8_lossy(&checked.stderr);
+    assert!(checked.status.success(), "{said}");
+    for link in ["can", "canopen"] {
+        assert!(said.contains(link), "{link}: {said}");
+    }
+}
+
 /// What the gateway's tests lean on: both servers hold what the table says, and refuse what it does not.
 #[test]
 fn the_peers_servers_hold_the_table_of_contents() {
@@ -408,4 +431,32 @@ fn the_peers_servers_hold_the_table_of_contents() {
     frame[6] = 9;
     socket.write_all(&frame).unwrap();
     assert_eq!(drain(&mut socket, Duration::from_millis(200)), (vec![], false));
+}
+
+#[test]
+fn cantools_decodes_the_plants_frames_to_the_values_meant() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("plant.dbc");
+    std::fs::write(&file, can::dbc_file()).unwrap();
+    let mut cantools = Peer::python("dbc_decoder.py", &[file.to_str().unwrap()]);
+    let mut values = 0;
+    for moment in 0..200 {
+        for sent in can::frames_at(Nanos::from_millis(moment * 173), moment) {
+            let data: String = sent.frame.data.iter().map(|byte| format!("{byte:02x}")).collect();
+            let seen = cantools.ask(&json!({ "id": sent.frame.id, "data": data }));
+            assert_eq!(seen["message"], sent.message);
+            let seen = &seen["values"];
+            assert_eq!(seen.as_object().unwrap().len(), sent.values.len(), "{sent:?}: {seen}");
+            for (name, value) in &sent.values {
+                let read = seen[*name].as_f64().unwrap();
+                assert!(
+                    (read - value).abs() <= 1e-9 * value.abs().max(1.0),
+                    "{}.{name}: {read}, {value}",
+                    sent.message
+                );
+                values += 1;
+            }
+        }
+    }
+    assert_eq!(values, 200 * (5 + 3 + 2 + 4 + 2 + 5) + 67 * 3 + 67 * 3 + 66 * 2);
 }

@@ -29,10 +29,12 @@ pub fn read(args: &ReadArgs) -> ExitCode {
         Ok(loaded) => loaded,
         Err(code) => return code,
     };
-    let config = match only(loaded.config, &args.tags) {
+    let mut config = match only(loaded.config, &args.tags) {
         Ok(config) => config,
         Err(message) => return super::fail(super::EXIT_CONFIG, message),
     };
+    // Ordinary threads read, those of local buses among them: they stay below this.
+    config.realtime.priority = 1;
     let patience = patience(&config);
     let plan = match plan::build(&config, &[0]) {
         Ok(planned) => Arc::new(planned.plan),
@@ -87,7 +89,7 @@ fn patience(config: &Config) -> Duration {
             LinkProtocol::Modbus(modbus) => modbus.connect_timeout + tries(modbus.timeout),
             LinkProtocol::Can(can) => can.connect_timeout,
             LinkProtocol::CanOpen(canopen) => canopen.connect_timeout,
-            LinkProtocol::Bus(bus) => bus.connect_timeout,
+            LinkProtocol::Bus(_) => crate::limits::BUS_OPEN_TIMEOUT,
         }
     });
     let slowest_scan = config.groups.iter().map(|g| g.period).max().unwrap_or_default();

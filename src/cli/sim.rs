@@ -42,7 +42,11 @@ pub fn sim(args: &SimArgs) -> ExitCode {
         virtual_ns += outcome.virtual_ns;
         println!(
             "seed {seed}: hash {:016x}, {:.0} s, {} executors, {} links, {} tags: {} requests, {} samples ({} good, \
+<<<<<<< HEAD
              {} dropped and {} suppressed, all counted), {} reloads, {} events",
+=======
+             {} dropped and counted), {} writes ({} done), {} reloads, {} events",
+>>>>>>> main
             outcome.hash,
             outcome.virtual_ns as f64 / 1e9,
             scenario.plan.executors.len(),
@@ -52,7 +56,12 @@ pub fn sim(args: &SimArgs) -> ExitCode {
             outcome.samples,
             outcome.good,
             outcome.dropped,
+<<<<<<< HEAD
             outcome.suppressed,
+=======
+            outcome.writes_done + outcome.writes_failed,
+            outcome.writes_done,
+>>>>>>> main
             outcome.reloads,
             outcome.events,
         );

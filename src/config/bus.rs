@@ -1,31 +1,206 @@
 //! Links to the machine's own inputs and outputs, and the addresses of their tags.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `gpio` | lines of a GPIO chip |
+//! | `registers` | registers and known chips on I2C and SPI |
+//! | `chips` | what is known of those chips |
+//! | `sensor` | transmitters behind an input |
 
-use super::model::{BusAddress, BusConfig, BusKind};
+pub(super) mod chips;
+mod gpio;
+mod registers;
+pub(super) mod schema;
+mod sensor;
+
+pub(super) use gpio::check_lines;
+
+use std::path::PathBuf;
+
+use super::fields;
+use super::modbus::nanos_of_millis;
+use super::model::{BusAddress, BusConfig, BusDevice, BusPoint, FieldType, GpioPoint};
+use super::names::{guess, quoted};
 use super::reader::{Obj, Text};
-use super::tags::Part;
-use crate::limits::BUS_OPEN_TIMEOUT;
+use super::tags::{Part, span};
+use crate::tag::{Nanos, ScalarType, ValueType};
+
+/// Which of these links.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BusKind {
+    Gpio,
+    I2c,
+    Spi,
+    Iio,
+}
+
+/// Keys of tags that only such a link heeds, by its kind.
+const GPIO_KEYS: &[&str] = &["direction", "bias", "drive", "active_low", "edge", "debounce_us", "initial"];
+const REGISTER_KEYS: &[&str] = &["command", "delay_us", "at", "width", "shift", "mask", "chip"];
 
 pub(super) fn read_link(link: &Obj<'_>, kind: BusKind) -> BusConfig {
-    let key = match kind {
-        BusKind::Gpio => "chip",
-        BusKind::I2c => "bus",
-        BusKind::Spi | BusKind::Iio => "device",
+    let device = match kind {
+        BusKind::Gpio => BusDevice::Gpio { chip: read_path(link, "chip", "/dev/gpiochip0") },
+        BusKind::I2c => BusDevice::I2c {
+            bus: read_path(link, "bus", "/dev/i2c-1"),
+            clock_hz: link.int(&fields::I2C_CLOCK_HZ) as u32,
+        },
+        BusKind::Spi => {
+            // Read for its range: words of another length than a byte are made of bytes.
+            link.int(&fields::SPI_BITS);
+            BusDevice::Spi {
+                device: read_path(link, "device", "/dev/spidev0.0"),
+                mode: link.int(&fields::SPI_MODE) as u8,
+                speed_hz: link.int(&fields::SPI_SPEED_HZ) as u32,
+                lsb_first: link.flag("lsb_first"),
+            }
+        }
+        BusKind::Iio => BusDevice::Iio { device: read_iio_device(link) },
     };
-    let device = link.required_text(key, "the path of a device");
-    BusConfig {
-        kind,
-        device: device.map(|text| text.value).unwrap_or_default().into(),
-        connect_timeout: BUS_OPEN_TIMEOUT,
+    let overhead = match kind {
+        BusKind::Gpio => &fields::GPIO_OVERHEAD_MS,
+        BusKind::I2c => &fields::I2C_OVERHEAD_MS,
+        BusKind::Spi => &fields::SPI_OVERHEAD_MS,
+        BusKind::Iio => &fields::IIO_OVERHEAD_MS,
+    };
+    let timeout = Nanos::from_millis(link.int(&fields::BUS_TIMEOUT_MS));
+    BusConfig { device, timeout, overhead: nanos_of_millis(link.real(overhead)) }
+}
+
+fn read_path(link: &Obj<'_>, key: &str, example: &str) -> PathBuf {
+    let allowed = format!("the path of a device, such as \"{example}\"");
+    let Some(path) = link.required_text(key, &allowed) else { return PathBuf::new() };
+    let fault = if !path.value.starts_with('/') {
+        Some("is no absolute path")
+    } else if path.value.len() > fields::PORT_PATH_BYTES_MAX || path.value.contains('\0') {
+        Some("is no path")
+    } else {
+        None
+    };
+    if let Some(fault) = fault {
+        link.error(path.span, format!("{key} {} {fault}", quoted(path.value)), format!("allowed: {allowed}"));
     }
+    PathBuf::from(path.value)
+}
+
+fn read_iio_device(link: &Obj<'_>) -> String {
+    let allowed = "the name of an IIO device or its folder, such as \"ads1015\" or \"iio:device0\"";
+    let Some(device) = link.required_text("device", allowed) else { return String::new() };
+    if device.value.is_empty() || device.value.contains(['/', '\0']) || device.value.len() > 64 {
+        let message = format!("device is {}", quoted(device.value));
+        link.error(device.span, message, format!("allowed: {allowed}; cat /sys/bus/iio/devices/*/name shows them"));
+    }
+    device.value.to_owned()
 }
 
 /// Reads what follows the link's name. `None`: reported.
-pub(super) fn read_address(
+pub(super) fn read_address(tag: &Obj<'_>, text: Text<'_>, parts: &[Part<'_>], link: &BusConfig) -> Option<BusAddress> {
+    let foreign: &[&[&str]] = match link.device {
+        BusDevice::Gpio { .. } => &[REGISTER_KEYS],
+        BusDevice::I2c { .. } | BusDevice::Spi { .. } => &[GPIO_KEYS],
+        BusDevice::Iio { .. } => &[GPIO_KEYS, REGISTER_KEYS],
+    };
+    let protocol = link.device.protocol();
+    refuse_keys(tag, foreign.iter().copied().flatten().copied(), protocol);
+    refuse_keys(tag, ["array"].into_iter(), protocol);
+    if !matches!(link.device, BusDevice::I2c { .. } | BusDevice::Spi { .. }) {
+        refuse_keys(tag, ["bit", "byte_order"].into_iter(), protocol);
+    }
+    let written = read_type(tag);
+    let (point, ty) = match &link.device {
+        BusDevice::Gpio { .. } => gpio::read(tag, text, parts, written)?,
+        BusDevice::I2c { .. } => registers::read_i2c(tag, text, parts, written)?,
+        BusDevice::Spi { .. } => registers::read_spi(tag, text, parts, written)?,
+        BusDevice::Iio { .. } => read_iio(tag, text, parts, written)?,
+    };
+    let sensor = if tag.get("sensor").is_some() { Some(sensor::read(tag, ty)?) } else { None };
+    if ty == ScalarType::Bool {
+        for key in ["scale", "offset"].into_iter().filter(|key| tag.get(key).is_some()) {
+            tag.error(tag.span_of(key), format!("{key} on a bool"), "remove it: only numbers are scaled");
+        }
+    }
+    let ty = if sensor.is_some() { ScalarType::Float64 } else { ty };
+    Some(BusAddress { point, ty: ValueType::Scalar(ty), sensor })
+}
+
+/// Keys that mean nothing on this kind of link are no slip of the pen to be passed over.
+fn refuse_keys<'k>(tag: &Obj<'_>, keys: impl Iterator<Item = &'k str>, protocol: &str) {
+    for key in keys.filter(|key| tag.get(key).is_some()) {
+        tag.error(tag.span_of(key), format!("{key} on a link of protocol {protocol}"), "remove it");
+    }
+}
+
+/// The same, for tags of other links.
+pub(super) fn refuse_own_keys(tag: &Obj<'_>, protocol: &str) {
+    refuse_keys(tag, GPIO_KEYS.iter().chain(REGISTER_KEYS).chain(&["sensor"]).copied(), protocol);
+}
+
+/// The written type; one that no such link has is reported.
+fn read_type(tag: &Obj<'_>) -> Option<ScalarType> {
+    let written = tag.choice("data_type", fields::DATA_TYPE)?;
+    let scalar = match written {
+        FieldType::Bcd { .. } | FieldType::Text => None,
+        FieldType::Bit => Some(ScalarType::Bool),
+        number => Some(number.scalar()),
+    };
+    if scalar.is_none() {
+        let message = format!("data_type {} on a link of local inputs", fields::type_name(written));
+        tag.error(tag.span_of("data_type"), message, "allowed: bool, or a type of integers or floats");
+    }
+    scalar
+}
+
+const IIO_ALLOWED: &str = "link:channel, a channel as its files in /sys/bus/iio/devices are named without _raw or _input, \
+                           such as \"adc:in_voltage0\"";
+
+fn read_iio(
     tag: &Obj<'_>,
     text: Text<'_>,
-    _parts: &[Part<'_>],
-    _link: &BusConfig,
-) -> Option<BusAddress> {
-    tag.error(text.span, "no such address", "");
-    None
+    parts: &[Part<'_>],
+    written: Option<ScalarType>,
+) -> Option<(BusPoint, ScalarType)> {
+    let [part] = parts else {
+        tag.error(text.span, format!("address {}", quoted(text.value)), format!("allowed: {IIO_ALLOWED}"));
+        return None;
+    };
+    let letters = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-';
+    let fault = if !part.text.starts_with("in_") || part.text.len() > 64 || !part.text.bytes().all(letters) {
+        Some("is no input channel")
+    } else if part.text.ends_with("_raw") || part.text.ends_with("_input") {
+        Some("has the end of a file's name")
+    } else {
+        None
+    };
+    if let Some(fault) = fault {
+        let message = format!("the channel {} {fault}", quoted(part.text));
+        tag.error(span(text, *part), message, format!("allowed: {IIO_ALLOWED}"));
+        return None;
+    }
+    let ty = written.unwrap_or(ScalarType::Float64);
+    if ty == ScalarType::Bool {
+        tag.error(tag.span_of("data_type"), "data_type bool with an analogue input", "allowed: a type of numbers");
+        return None;
+    }
+    Some((BusPoint::Iio { channel: part.text.to_owned() }, ty))
+}
+
+/// A number as people write it, decimal or with 0x.
+fn number(text: &str) -> Option<u64> {
+    match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(hex) if !hex.is_empty() && hex.bytes().all(|b| b.is_ascii_hexdigit()) => u64::from_str_radix(hex, 16).ok(),
+        Some(_) => None,
+        None if text.bytes().all(|b| b.is_ascii_digit()) => text.parse().ok(),
+        None => None,
+    }
+}
+
+impl BusAddress {
+    /// Whether a value can be written there.
+    pub fn is_writable(&self) -> bool {
+        match &self.point {
+            BusPoint::Gpio(GpioPoint { setting, counts, .. }) => setting.is_output && !counts,
+            BusPoint::Register { write, .. } => write.is_some() && self.sensor.is_none(),
+            BusPoint::Iio { .. } => false,
+        }
+    }
 }

@@ -1,25 +1,229 @@
-//! CANopen links and the addresses of their tags.
+//! CANopen links.
 
-use super::model::{CanOpenAddress, CanOpenConfig};
-use super::reader::{Obj, Text};
-use super::tags::Part;
-use crate::limits::CAN_OPEN_TIMEOUT;
+use std::sync::Arc;
+
+use super::beside;
+use super::canopen_value::{self, object_number};
+use super::diagnostic::{Diagnostic, Severity};
+use super::eds::{Eds, PdoDirection};
+use super::fields::{self, keys};
+use super::model::{CanOpenConfig, CanOpenNode, MasterHeartbeat, NodeWatching, Object, PdoSource, Source};
+use super::names::quoted;
+use super::node::Node;
+use super::reader::{Obj, found};
+use crate::limits::{CAN_OPEN_TIMEOUT, CANOPEN_NODE_PDOS_MAX};
+use crate::tag::Nanos;
+
+const INTERFACE_ALLOWED: &str = "the name of a CAN interface, such as \"can0\"";
+/// IFNAMSIZ of the kernel, without the NUL.
+pub(super) const INTERFACE_BYTES_MAX: usize = 15;
 
 pub(super) fn read_link(link: &Obj<'_>) -> CanOpenConfig {
-    let interface = link.required_text("interface", "the name of a CAN interface, such as \"can0\"");
+    let interface = link.required_text("interface", INTERFACE_ALLOWED);
+    if let Some(text) = interface
+        && (text.value.is_empty()
+            || text.value.len() > INTERFACE_BYTES_MAX
+            || text.value.chars().any(|c| c == '/' || c.is_whitespace() || c.is_control()))
+    {
+        link.error(text.span, format!("interface is {}", quoted(text.value)), format!("allowed: {INTERFACE_ALLOWED}"));
+    }
+    let timeout = Nanos::from_millis(link.int(&fields::SDO_TIMEOUT_MS));
+    let reply_expected = Nanos((link.real(&fields::SDO_REPLY_MS) * 1e6) as u64);
+    if reply_expected > timeout {
+        let message = format!("expected_reply_ms is longer than the timeout of {} ms", timeout.0 / 1_000_000);
+        link.error(link.span_of("expected_reply_ms"), message, "allowed: at most timeout_ms");
+    }
+    let mut nodes: Vec<CanOpenNode> = Vec::new();
+    let list = link.list("nodes", "nodes");
+    if list.is_empty() {
+        link.error(link.span_of("nodes"), "no nodes", "allowed: a list of nodes, such as \"nodes\": [{\"id\": 5}]");
+    }
+    for (index, node) in list.iter().enumerate() {
+        let Some(read) = read_node(link, node, index) else { continue };
+        if nodes.iter().any(|other| other.id == read.id) {
+            link.error(node.span, format!("node {} is declared twice", read.id), "");
+            continue;
+        }
+        nodes.push(read);
+    }
+    nodes.sort_by_key(|node| node.id);
+    check_identifiers(link, &nodes);
+    let sync = link.opt_int(&fields::SYNC_MS).map(Nanos::from_millis);
     CanOpenConfig {
         interface: interface.map(|text| text.value).unwrap_or_default().into(),
         connect_timeout: CAN_OPEN_TIMEOUT,
+        bit_rate: link.int(&fields::CAN_BITRATE) as u32,
+        sync,
+        heartbeat: read_heartbeat(link, &nodes),
+        timeout,
+        reply_expected,
+        nodes,
     }
 }
 
-/// Reads what follows the link's name. `None`: reported.
-pub(super) fn read_address(
-    tag: &Obj<'_>,
-    text: Text<'_>,
-    _parts: &[Part<'_>],
-    _link: &CanOpenConfig,
-) -> Option<CanOpenAddress> {
-    tag.error(text.span, "no such address", "");
-    None
+fn read_heartbeat(link: &Obj<'_>, nodes: &[CanOpenNode]) -> Option<MasterHeartbeat> {
+    let id = link.opt_int(&fields::MASTER_ID).map(|id| id as u8);
+    let period = link.opt_int(&fields::MASTER_HEARTBEAT_MS).map(Nanos::from_millis);
+    if let Some(id) = id.filter(|id| nodes.iter().any(|node| node.id == *id)) {
+        link.error(link.span_of("master_id"), format!("master_id {id} is that of a node, too"), "");
+    }
+    match (id, period) {
+        (Some(id), Some(period)) => Some(MasterHeartbeat { id, period }),
+        (None, None) => None,
+        _ => {
+            let (there, missing) =
+                if id.is_some() { ("master_id", "heartbeat_ms") } else { ("heartbeat_ms", "master_id") };
+            let message = format!("{there} without {missing}");
+            link.error(
+                link.span_of(there),
+                message,
+                "the master's own heartbeat needs both; each node has its own heartbeat_ms",
+            );
+            None
+        }
+    }
 }
+
+/// What two nodes would both send could not be told apart.
+fn check_identifiers(link: &Obj<'_>, nodes: &[CanOpenNode]) {
+    let mut taken: Vec<(u16, u8)> = Vec::new();
+    for node in nodes.iter().filter(|node| node.pdos == PdoSource::Eds) {
+        let Some(Ok(pdos)) = node.eds.as_ref().map(|eds| eds.pdos(PdoDirection::Transmit, node.id)) else { continue };
+        for pdo in pdos {
+            if let Some((_, other)) = taken.iter().find(|(cob_id, other)| *cob_id == pdo.cob_id && *other != node.id) {
+                let message = format!(
+                    "TPDO {} of node {} has the identifier 0x{:03X}, as one of node {other}",
+                    pdo.number, node.id, pdo.cob_id
+                );
+                link.error(link.span_of("nodes"), message, "correct it in the DCF of one of them");
+            }
+            taken.push((pdo.cob_id, node.id));
+        }
+    }
+}
+
+fn read_node(link: &Obj<'_>, node: &Node<'_>, index: usize) -> Option<CanOpenNode> {
+    let subject = format!("{}: node #{}", link.subject, index + 1);
+    let node = Obj::open(link.cx, node, subject, keys::CANOPEN_NODE)?;
+    node.words("description", fields::DESCRIPTION_BYTES_MAX);
+    let id = node.required_int(&fields::NODE_ID).map(|id| id as u8);
+    let (eds, sheet) = match node.text("eds", "the name of an EDS or DCF file") {
+        Some(text) => match beside::read(&node, "eds", text, &[".eds", ".dcf"]) {
+            Some(file) => (read_eds(&node, &file), true),
+            None => (None, true),
+        },
+        None => (None, false),
+    };
+    let pdos = read_pdos(&node, sheet);
+    let read = CanOpenNode {
+        id: id?,
+        watching: read_watching(&node),
+        start: node.opt_flag("start").unwrap_or(true),
+        reset: node.flag("reset"),
+        verify: node.opt_flag("verify").unwrap_or(true),
+        pdos,
+        boot: read_boot(&node, eds.as_deref()),
+        block: node.opt_flag("block").unwrap_or(true),
+        eds,
+    };
+    if read.pdos == PdoSource::Eds
+        && let Some(eds) = &read.eds
+    {
+        for direction in [PdoDirection::Transmit, PdoDirection::Receive] {
+            if let Err(fault) = eds.pdos(direction, read.id) {
+                let text = node.span_of("eds");
+                node.error(text, format!("line {} of its data sheet: {}", fault.line, fault.message), fault.help);
+            }
+        }
+    }
+    Some(read)
+}
+
+fn read_eds(node: &Obj<'_>, file: &beside::SideFile) -> Option<Arc<Eds>> {
+    match Eds::read(&file.bytes) {
+        Ok(eds) => Some(Arc::new(eds)),
+        Err(faults) => {
+            for fault in faults {
+                let column = u32::from(fault.line > 0);
+                node.cx.report.push(Diagnostic {
+                    severity: Severity::Error,
+                    source: Source { file: file.name.as_str().into(), line: fault.line, column },
+                    subject: String::new(),
+                    message: fault.message,
+                    help: fault.help,
+                });
+            }
+            None
+        }
+    }
+}
+
+fn read_pdos(node: &Obj<'_>, has_sheet: bool) -> PdoSource {
+    let tpdos = node.opt_int(&fields::TPDOS).map(|n| n as u8);
+    let source = node.choice("pdos", fields::PDOS);
+    if tpdos.is_some() && !matches!(source, Some(PdoSource::Node { .. })) {
+        node.error(node.span_of("tpdos"), "tpdos without \"pdos\": \"node\"", "remove it");
+    }
+    match source {
+        Some(PdoSource::Eds) if !has_sheet => {
+            node.error(
+                node.span_of("pdos"),
+                "pdos is eds, but eds is missing",
+                "add \"eds\" with the name of a file, or take \"node\"",
+            );
+            PdoSource::None
+        }
+        Some(PdoSource::Node { tpdos: default }) => PdoSource::Node { tpdos: tpdos.unwrap_or(default) },
+        Some(source) => source,
+        None if has_sheet => PdoSource::Eds,
+        None => PdoSource::None,
+    }
+}
+
+fn read_watching(node: &Obj<'_>) -> NodeWatching {
+    let heartbeat = node.opt_int(&fields::NODE_HEARTBEAT_MS);
+    if let Some(guarding) = node.get("guarding") {
+        if heartbeat.is_some_and(|ms| ms > 0) {
+            node.error(
+                node.span_of("guarding"),
+                "guarding and heartbeat_ms",
+                "a node has one of the two (CiA 301, 7.2.8.3.2)",
+            );
+        }
+        let subject = format!("{}: guarding", node.subject);
+        let Some(guarding) = Obj::open(node.cx, guarding, subject, keys::GUARDING) else {
+            return NodeWatching::Nothing;
+        };
+        let period = guarding.required_int(&fields::GUARD_TIME_MS).map(Nanos::from_millis);
+        let life = guarding.int(&fields::LIFE) as u8;
+        return period.map_or(NodeWatching::Nothing, |period| NodeWatching::Guarding { period, life });
+    }
+    match heartbeat.unwrap_or(fields::NODE_HEARTBEAT_MS.default) {
+        0 => NodeWatching::Nothing,
+        ms => NodeWatching::Heartbeat(Nanos::from_millis(ms)),
+    }
+}
+
+fn read_boot(node: &Obj<'_>, eds: Option<&Eds>) -> Vec<(Object, Vec<u8>)> {
+    let mut boot = Vec::new();
+    for (at, entry) in node.list("boot", "objects to write").iter().enumerate() {
+        let subject = format!("{}: boot #{}", node.subject, at + 1);
+        let Some(entry) = Obj::open(node.cx, entry, subject, keys::BOOT) else { continue };
+        let index = entry.required("index", "an index such as \"0x6040\"").and_then(|value| {
+            let index = object_number(value, 0xFFFF);
+            if index.is_none() {
+                entry.error(value.span, format!("index is {}", found(value)), "allowed: \"0x0001\" to \"0xFFFF\"");
+            }
+            index
+        });
+        let sub = entry.int(&fields::SUB_INDEX) as u8;
+        let (Some(index), Some(value)) = (index, entry.required("value", "what is written")) else { continue };
+        let object = Object { index, sub };
+        if let Some(bytes) = canopen_value::encode(&entry, object, value, eds) {
+            boot.push((object, bytes));
+        }
+    }
+    boot
+}
+
+const _: () = assert!(fields::TPDOS.max as usize <= CANOPEN_NODE_PDOS_MAX);

@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 
+use super::bus::BusKind;
+use super::can::LinkDbc;
 use super::fields::{self, Addressing, Protocol, keys};
 use super::modbus::{self, Transport};
-use super::model::{BusKind, LinkConfig, LinkProtocol, ModbusConfig, ModbusTransport, Source};
+use super::model::{LinkConfig, LinkProtocol, ModbusConfig, ModbusTransport, Source};
 use super::names::{Letters, fault, quoted};
 use super::node::Node;
 use super::reader::{Cx, Obj, subject};
@@ -22,6 +24,8 @@ pub(super) struct Links {
 pub(super) struct Link {
     pub config: LinkConfig,
     pub addressing: Addressing,
+    /// Of a CAN link.
+    pub dbc: LinkDbc,
     /// Its protocol could not be read, so nothing is known about its tags' addresses.
     pub broken: bool,
     pub used: bool,
@@ -54,7 +58,8 @@ impl Links {
                     source: cx.source(node.span),
                     protocol: LinkProtocol::Modbus(modbus::defaults()),
                 };
-                self.add(Link { config, addressing: Addressing::Modicon, broken: true, used: true });
+                let dbc = LinkDbc::None;
+                self.add(Link { config, addressing: Addressing::Modicon, dbc, broken: true, used: true });
             }
             return;
         }
@@ -79,11 +84,16 @@ impl Links {
             _ => link.choice("addressing", fields::ADDRESSING).unwrap_or(Addressing::Modicon),
         };
         link.words("description", fields::DESCRIPTION_BYTES_MAX);
+        let mut dbc = LinkDbc::None;
         let protocol = match protocol.unwrap_or(Protocol::ModbusTcp) {
             Protocol::ModbusTcp => LinkProtocol::Modbus(modbus::read_link(&link, Transport::Tcp, addressing)),
             Protocol::ModbusRtu => LinkProtocol::Modbus(modbus::read_link(&link, Transport::Serial, addressing)),
             Protocol::ModbusRtuTcp => LinkProtocol::Modbus(modbus::read_link(&link, Transport::RtuTcp, addressing)),
-            Protocol::Can => LinkProtocol::Can(can::read_link(&link)),
+            Protocol::Can => {
+                let (config, read) = can::read_link(&link);
+                dbc = read;
+                LinkProtocol::Can(config)
+            }
             Protocol::CanOpen => LinkProtocol::CanOpen(canopen::read_link(&link)),
             Protocol::Gpio => LinkProtocol::Bus(bus::read_link(&link, BusKind::Gpio)),
             Protocol::I2c => LinkProtocol::Bus(bus::read_link(&link, BusKind::I2c)),
@@ -92,6 +102,9 @@ impl Links {
         };
         if let LinkProtocol::Modbus(modbus) = &protocol {
             self.check_port(&link, modbus);
+        }
+        if let LinkProtocol::CanOpen(own) = &protocol {
+            self.check_network(&link, &own.interface);
         }
         let Some(name) = name else { return };
         if let Some(first) = self.find(&name).and_then(|at| self.list.get(at)) {
@@ -103,7 +116,7 @@ impl Links {
             return;
         }
         let config = LinkConfig { name, source: cx.source(link.span), protocol };
-        self.add(Link { config, addressing, broken: !known, used: false });
+        self.add(Link { config, addressing, dbc, broken: !known, used: false });
     }
 
     /// Two links on one serial port would talk over each other; the second would never get it.
@@ -120,6 +133,18 @@ impl Links {
                 quoted(&other.config.name)
             );
             link.error(link.span_of("port"), message, "a line has one link; its units are told apart by the address");
+        }
+    }
+
+    /// Two masters on one network would undo each other's work.
+    fn check_network(&self, link: &Obj<'_>, interface: &str) {
+        let same = self.list.iter().find(
+            |other| matches!(&other.config.protocol, LinkProtocol::CanOpen(other) if &*other.interface == interface),
+        );
+        if let Some(other) = same.filter(|_| !interface.is_empty()) {
+            let message =
+                format!("interface {} is that of link {}, too", quoted(interface), quoted(&other.config.name));
+            link.error(link.span_of("interface"), message, "a CANopen network has one link; its nodes are in its list");
         }
     }
 

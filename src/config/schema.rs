@@ -7,15 +7,19 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 use serde_json::{Value, json};
 
+use super::bus::schema as bus;
+use super::canopen_schema::CanOpenLink;
 use super::fields;
+use super::write::schema as write;
 use crate::limits::{NAME_BYTES_MAX, TAGS_MAX};
 
 /// Names of links and groups.
-const NAME_PATTERN: &str = "^[A-Za-z0-9._-]+$";
+pub(super) const NAME_PATTERN: &str = "^[A-Za-z0-9._-]+$";
 /// Names of tags may have letters of every script. Told by the ASCII characters that are not allowed, since not every
 /// editor knows classes of Unicode.
 const TAG_NAME_PATTERN: &str = r"^[^\x00-,/:-@\[-^`{-\x7f]+$";
-const ADDRESS_PATTERN: &str = "^[A-Za-z0-9._-]+:[0-9]{1,3}:[1-4]:[0-9]{1,6}(:[0-9]{1,4})?$";
+/// What follows the link's name is its kind's.
+const ADDRESS_PATTERN: &str = "^[A-Za-z0-9._-]+:.+$";
 
 /// Links and tags of one machine. Files may refer to links and groups of each other.
 #[derive(JsonSchema)]
@@ -99,6 +103,11 @@ enum Link {
     Tcp(ModbusTcpLink),
     Rtu(ModbusRtuLink),
     RtuTcp(ModbusRtuTcpLink),
+    CanOpen(CanOpenLink),
+    Gpio(bus::GpioLink),
+    I2c(bus::I2cLink),
+    Spi(bus::SpiLink),
+    Iio(bus::IioLink),
 }
 
 /// A kind of link: what all have, and what is its own.
@@ -314,11 +323,11 @@ told! {
         /// fixes it.
         #[schemars(regex(pattern = ADDRESS_PATTERN))]
         address: String,
-        /// What the registers hold.
-        #[schemars(extend("enum" = words(fields::DATA_TYPE)))]
-        data_type: String,
-        /// For a bool in a register: which bit, 0 the least significant.
-        #[schemars(range(min = fields::BIT.min, max = fields::BIT.max))]
+        /// What lies there. Which types there are depends on the kind of link.
+        #[schemars(extend("enum" = data_types()))]
+        data_type: Option<String>,
+        /// For a bool in a register or a CANopen object: which bit, 0 the least significant.
+        #[schemars(range(min = fields::OBJECT_BIT.min, max = fields::OBJECT_BIT.max))]
         bit: Option<u8>,
         /// Elements, for an array.
         #[schemars(range(min = fields::ARRAY.min, max = fields::ARRAY.max))]
@@ -326,6 +335,9 @@ told! {
         /// How the bytes lie on the wire, A being the most significant.
         #[schemars(extend("enum" = words(fields::BYTE_ORDER), "default" = "ABCD"))]
         byte_order: Option<String>,
+        /// Of a CANopen object: read by PDO or by SDO, whatever is mapped.
+        #[schemars(extend("enum" = words(fields::CANOPEN_ACCESS)))]
+        access: Option<String>,
         /// Time between two scans in milliseconds: 1 is 1000 Hz, 1000 is 1 Hz. With a group: the group's, or left out.
         #[schemars(range(min = fields::SCAN_RATE_MS.min, max = fields::SCAN_RATE_MS.max))]
         scan_rate_ms: Option<f64>,
@@ -344,11 +356,107 @@ told! {
         /// The lowest and the highest value that are usual, in the tag's unit.
         #[schemars(length(equal = 2))]
         range: Option<Vec<f64>>,
+        /// Of a GPIO line.
+        #[schemars(extend("enum" = words(fields::GPIO_DIRECTION), "default" = "in"))]
+        direction: Option<String>,
+        /// Of a GPIO line: the resistor that the chip switches to it.
+        #[schemars(extend("enum" = words(fields::GPIO_BIAS), "default" = "as-is"))]
+        bias: Option<String>,
+        /// Of a GPIO output.
+        #[schemars(extend("enum" = words(fields::GPIO_DRIVE), "default" = "push-pull"))]
+        drive: Option<String>,
+        /// Of a GPIO line: true when it is low.
+        active_low: Option<bool>,
+        /// Of a GPIO input: edges that are told at once, or counted where the data type is a number.
+        #[schemars(extend("enum" = words(fields::GPIO_EDGE)))]
+        edge: Option<String>,
+        /// Of a GPIO input: how long a level lasts before it counts, in microseconds.
+        #[schemars(
+            range(min = fields::DEBOUNCE_US.min, max = fields::DEBOUNCE_US.max),
+            extend("default" = fields::DEBOUNCE_US.default)
+        )]
+        debounce_us: Option<u32>,
+        /// Of a GPIO output: what it is set to when the device is opened; left out, it stays as it is.
+        initial: Option<bool>,
+        /// Of a register on I2C or SPI: bytes that are sent before the read.
+        #[schemars(length(min = 1, max = crate::limits::BUS_COMMAND_BYTES_MAX))]
+        command: Option<Vec<bus::Byte>>,
+        /// Of a register on I2C or SPI: the pause between command and read, in microseconds.
+        #[schemars(
+            range(min = fields::DELAY_US.min, max = fields::DELAY_US.max),
+            extend("default" = fields::DELAY_US.default)
+        )]
+        delay_us: Option<u32>,
+        /// Of a register on I2C or SPI: the first byte of the value among those that are read.
+        #[schemars(range(min = fields::AT.min, max = fields::AT.max), extend("default" = fields::AT.default))]
+        at: Option<u8>,
+        /// Of a register on I2C or SPI: bytes of the value.
+        #[schemars(range(min = fields::WIDTH.min, max = fields::WIDTH.max))]
+        width: Option<u8>,
+        /// Of a register on I2C or SPI: so many bits to the right.
+        #[schemars(range(min = fields::SHIFT.min, max = fields::SHIFT.max), extend("default" = fields::SHIFT.default))]
+        shift: Option<u8>,
+        /// Of a register on I2C or SPI: the bits that are kept, after the shift.
+        mask: Option<bus::Mask>,
+        /// Of a known chip on I2C or SPI: how it is set.
+        chip: Option<bus::ChipSettings>,
+        /// A transmitter behind an analogue input.
+        sensor: Option<bus::Sensor>,
+        /// That it may be written, and within which limits. Without it, the tag is only read.
+        write: Option<write::Write>,
     }
 }
 
-fn words<T>(choices: &[(&'static str, T)]) -> Vec<&'static str> {
+/// Whether a tag may be written, or its limits.
+#[derive(JsonSchema)]
+#[schemars(untagged, inline)]
+#[expect(dead_code, reason = "read by the derive only")]
+enum Write {
+    Whether(bool),
+    Limits(WriteLimits),
+}
+
+/// Limits of what is written, in the tag's own unit, after scale and offset.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "read by the derive only")]
+struct WriteLimits {
+    /// The smallest value.
+    min: Option<f64>,
+    /// The largest value.
+    max: Option<f64>,
+    /// The largest change in one write, measured from the newest good value.
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    max_step: Option<f64>,
+    /// Between two writes at least, in milliseconds.
+    #[schemars(
+        range(min = fields::MIN_INTERVAL_MS.min, max = fields::MIN_INTERVAL_MS.max),
+        extend("default" = fields::MIN_INTERVAL_MS.default)
+    )]
+    min_interval_ms: Option<u32>,
+    /// Each write is confirmed by reading, whether that was asked for or not.
+    #[schemars(extend("default" = false))]
+    read_back: Option<bool>,
+    /// From the request to its answer at most, in milliseconds.
+    #[schemars(
+        range(min = fields::WRITE_TIMEOUT_MS.min, max = fields::WRITE_TIMEOUT_MS.max),
+        extend("default" = fields::WRITE_TIMEOUT_MS.default)
+    )]
+    timeout_ms: Option<u16>,
+    /// Modbus: 23 writes and reads back in one request.
+    #[schemars(extend("const" = 23))]
+    function: Option<u8>,
+}
+
+pub(super) fn words<T>(choices: &[(&'static str, T)]) -> Vec<&'static str> {
     choices.iter().map(|(word, _)| *word).collect()
+}
+
+/// Of all kinds of links.
+fn data_types() -> Vec<&'static str> {
+    let mut types = words(fields::DATA_TYPE);
+    types.extend(words(fields::CANOPEN_DATA_TYPE).into_iter().filter(|ty| !words(fields::DATA_TYPE).contains(ty)));
+    types
 }
 
 /// The JSON Schema (draft 7, which most editors know) of `tags/*.json`.

@@ -3,6 +3,7 @@
 mod batch;
 mod drain;
 mod filter;
+mod nodes;
 pub mod stats;
 
 pub use batch::{Batch, BatchSample};

@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use hdrhistogram::Histogram;
 use rtrb::Consumer;
 
+use super::nodes::NodeLog;
 use crate::plan::{Plan, ScanId};
 use crate::rt::{Report, RequestResult};
 use crate::tag::{ById, GroupId, LinkId, Nanos};
@@ -122,6 +123,7 @@ struct Recorders {
     groups: ById<GroupId, GroupRecorder>,
     response: ById<LinkId, Recorder>,
     group_of_scan: ById<ScanId, GroupId>,
+    nodes: NodeLog,
 }
 
 impl Recorders {
@@ -149,6 +151,7 @@ impl Recorders {
                     group.sample_age.record(received.since(nominal));
                 }
             }
+            Report::Node { link, node, event } => self.nodes.tell(link, node, event),
         }
     }
 }
@@ -169,7 +172,8 @@ impl Statistics {
     /// them along.
     pub fn adopt(&self, plan: &Plan) {
         let mut recorders = self.lock();
-        let Recorders { groups, response, group_of_scan } = &mut *recorders;
+        let Recorders { groups, response, group_of_scan, nodes } = &mut *recorders;
+        nodes.adopt(plan);
         groups.retain(|id, _| plan.groups.contains(id));
         for id in plan.groups.ids().filter(|id| !groups.contains(*id)).collect::<Vec<_>>() {
             let recorder = GroupRecorder {

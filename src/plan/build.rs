@@ -73,7 +73,8 @@ fn compile(config: &Config, cpus: &[u32], base: Option<&Base<'_>>, costs: &Costs
     let mut links = ById::new();
     for (at, link) in config.links.iter().enumerate() {
         let id = ids.links[at];
-        let mut scanning = Scanning { link: id, groups: &ids.groups, ids: &mut scan_ids, scans: &mut scans };
+        let priority = config.realtime.priority;
+        let mut scanning = Scanning { link: id, groups: &ids.groups, ids: &mut scan_ids, scans: &mut scans, priority };
         links.insert(id, link_plan(link, &tags_of_link[at], &mut scanning));
     }
     assign_executors(&mut links, &scans, &groups, cpus.len(), base.map(|b| b.plan));
@@ -99,6 +100,7 @@ fn tag_plan(tag: &TagConfig, ids: &Allotted) -> TagPlan {
         unit: tag.unit.as_str().into(),
         description: tag.description.as_str().into(),
         reporting: tag.reporting,
+        write: tag.write.clone(),
     }
 }
 
@@ -109,6 +111,8 @@ pub(super) struct Scanning<'a> {
     pub groups: &'a [GroupId],
     ids: &'a mut ScanIds,
     pub scans: &'a mut ById<ScanId, ScanPlan>,
+    /// Of the executors.
+    pub priority: u8,
 }
 
 impl Scanning<'_> {

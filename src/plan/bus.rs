@@ -1,41 +1,287 @@
-//! The work of a link to the machine's own inputs and outputs.
+//! The work of one device file of the machine: what its thread reads for each scan, and how long that takes.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
 
 use super::build::Scanning;
-use super::model::{GroupPlan, ScanId, ring_slots};
-use crate::config::{BusConfig, TagConfig};
-use crate::tag::{ById, GroupId, TagId, ValueType};
+use super::model::{GroupPlan, ScanId};
+use crate::config::{
+    BusAddress, BusConfig, BusDevice, BusPoint, Formula, GpioLine, GpioSetting, Program, RegisterWrite, SensorConfig,
+    Step, TagAddress, TagConfig,
+};
+use crate::limits::{BUS_PRIORITY_MAX, BUS_REQUEST_ITEMS_MAX, GPIO_EDGES_PER_S_MAX};
+use crate::tag::{ById, GroupId, NANOS_PER_SEC, Nanos, ScalarType, TagId, ValueType};
 
-/// The work of a link to the machine's own inputs and outputs.
+/// The work of one device file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BusPlan {
     pub config: BusConfig,
-    /// The scans of its groups, each with the tags that its release samples.
-    pub scans: Vec<(ScanId, GroupId, Vec<(TagId, ValueType)>)>,
+    /// What its thread needs to know; with another one, the device is opened anew.
+    pub setup: Arc<BusSetup>,
+    pub requests: Vec<BusRequest>,
+    /// By the setup's items.
+    pub tags: Vec<BusTag>,
+    /// By the setup's writes.
+    pub writes: Vec<TagId>,
+}
+
+/// Tags of one scan that are read together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BusRequest {
+    pub scan: ScanId,
+    pub group: GroupId,
+    /// Of the items and the tags.
+    pub items: Range<u32>,
+    /// On the bus, by its clock, with what the accesses cost besides.
+    pub time: Nanos,
+    /// What comes on top the first time, and after a failure: chips are set up.
+    pub setup_time: Nanos,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BusTag {
+    pub tag: TagId,
+    pub ty: ScalarType,
+}
+
+/// A device, and what is read from it and written to it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct BusSetup {
+    pub device: BusDevice,
+    pub timeout: Nanos,
+    /// SCHED_FIFO priority of its thread; 0: an ordinary thread.
+    pub priority: u8,
+    pub lines: Vec<(GpioLine, GpioSetting)>,
+    pub programs: Vec<Arc<Program>>,
+    pub channels: Vec<String>,
+    pub items: Vec<BusItem>,
+    /// Of the items, by request.
+    pub requests: Vec<Range<u32>>,
+    pub writes: Vec<BusWrite>,
+}
+
+/// No number in it is NaN: the configuration has none.
+impl Eq for BusSetup {}
+
+/// Where one value comes from, and how it travels.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BusItem {
+    pub source: BusSource,
+    pub ty: ScalarType,
+    pub scale: f64,
+    pub offset: f64,
+    pub sensor: Option<SensorConfig>,
+}
+
+/// Indices are into the setup.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum BusSource {
+    /// Of a line; its edges are told, too, where it has them.
+    Level {
+        line: u16,
+    },
+    /// Edges of a line so far.
+    Count {
+        line: u16,
+    },
+    Register {
+        program: u16,
+        formula: Formula,
+    },
+    Channel(u16),
+}
+
+/// Where a write goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BusWrite {
+    Line(u16),
+    Register { address: u8, write: RegisterWrite },
 }
 
 impl BusPlan {
     pub(super) fn new(config: &BusConfig, tags: &[(TagId, &TagConfig)], scanning: &mut Scanning<'_>) -> BusPlan {
-        let mut plan = BusPlan { config: config.clone(), scans: Vec::new() };
+        let mut setup = BusSetup {
+            device: config.device.clone(),
+            timeout: config.timeout,
+            priority: scanning.priority.saturating_sub(1).min(BUS_PRIORITY_MAX),
+            lines: Vec::new(),
+            programs: Vec::new(),
+            channels: Vec::new(),
+            items: Vec::new(),
+            requests: Vec::new(),
+            writes: Vec::new(),
+        };
+        let mut places = Places::default();
+        let mut plan = BusPlan {
+            config: config.clone(),
+            setup: Arc::default(),
+            requests: Vec::new(),
+            tags: Vec::new(),
+            writes: Vec::new(),
+        };
+        // By ids, so that a link whose tags stay as they are is planned as it was, in whatever order files are read.
+        let mut parts: Vec<(GroupId, TagId, &TagConfig, &BusAddress)> = Vec::new();
         for (id, tag) in tags {
-            let group = scanning.groups[tag.group];
-            let scan = scanning.scan(group, 0);
-            match plan.scans.iter_mut().find(|(known, ..)| *known == scan) {
-                Some((_, _, tags)) => tags.push((*id, tag.value_type())),
-                None => plan.scans.push((scan, group, vec![(*id, tag.value_type())])),
-            }
+            let TagAddress::Bus(address) = &tag.address else { continue };
+            parts.push((scanning.groups[tag.group], *id, tag, address));
         }
+        parts.sort_by_key(|(group, id, ..)| (*group, *id));
+        for (group, id, tag, address) in parts {
+            let scan = scanning.scan(group, plan.requests.len() as u32);
+            let at = setup.items.len() as u32;
+            let source = places.source(address, &mut setup);
+            let ValueType::Scalar(ty) = tag.value_type() else { continue };
+            let (scale, offset) = (tag.scale, tag.offset);
+            setup.items.push(BusItem { source, ty, scale, offset, sensor: address.sensor });
+            plan.tags.push(BusTag { tag: id, ty });
+            if tag.write.is_some()
+                && let Some(write) = write_of(address, source, &setup)
+            {
+                setup.writes.push(write);
+                plan.writes.push(id);
+            }
+            match plan.requests.last_mut() {
+                Some(last) if last.scan == scan && last.items.len() < BUS_REQUEST_ITEMS_MAX => last.items.end += 1,
+                _ => plan.requests.push(BusRequest {
+                    scan,
+                    group,
+                    items: at..at + 1,
+                    time: Nanos::ZERO,
+                    setup_time: Nanos::ZERO,
+                }),
+            }
+            scanning.scans[scan].requests.end = plan.requests.len() as u32;
+        }
+        for request in &mut plan.requests {
+            (request.time, request.setup_time) = times(config, &setup, request.items.clone());
+        }
+        setup.requests = plan.requests.iter().map(|request| request.items.clone()).collect();
+        plan.setup = Arc::new(setup);
         plan
     }
 
+    /// The thread of a device knows all that is read and written: with another setup, it is another one.
     pub(super) fn same_target(&self, other: &BusPlan) -> bool {
-        self.config.device == other.config.device && self.config.kind == other.config.kind
+        self.setup == other.setup
     }
 
     pub(super) fn slots_per_s(&self, groups: &ById<GroupId, GroupPlan>) -> u64 {
-        let of_scan = |(_, group, tags): &(ScanId, GroupId, Vec<(TagId, ValueType)>)| {
-            let slots = ring_slots(tags.iter().map(|(_, ty)| *ty));
-            (slots as f64 / groups[*group].period.as_secs_f64()).ceil() as u64
+        let of_request = |request: &BusRequest| {
+            (request.items.len() as f64 / groups[request.group].period.as_secs_f64()).ceil() as u64
         };
-        self.scans.iter().map(of_scan).sum()
+        let edges = self.items_that_tell() as u64 * GPIO_EDGES_PER_S_MAX;
+        self.requests.iter().map(of_request).sum::<u64>() + edges
     }
+
+    /// Items whose edges are told one by one.
+    fn items_that_tell(&self) -> usize {
+        let has_edges =
+            |line: u16| self.setup.lines.get(usize::from(line)).is_some_and(|(_, setting)| setting.edge.is_some());
+        let tells = |item: &&BusItem| matches!(item.source, BusSource::Level { line } if has_edges(line));
+        self.setup.items.iter().filter(tells).count()
+    }
+}
+
+/// Places of what several tags share.
+#[derive(Default)]
+struct Places {
+    lines: BTreeMap<GpioLine, u16>,
+    /// By address; few programs have the same.
+    programs: BTreeMap<u8, Vec<u16>>,
+    channels: BTreeMap<String, u16>,
+}
+
+impl Places {
+    fn source(&mut self, address: &BusAddress, setup: &mut BusSetup) -> BusSource {
+        match &address.point {
+            BusPoint::Gpio(point) => {
+                let line = *self.lines.entry(point.line.clone()).or_insert_with(|| {
+                    setup.lines.push((point.line.clone(), GpioSetting::default()));
+                    (setup.lines.len() - 1) as u16
+                });
+                // Tags of one line have one setting, but for the edges that some of them want.
+                if let Some((_, setting)) = setup.lines.get_mut(usize::from(line)) {
+                    let edge = setting.edge.or(point.setting.edge);
+                    *setting = GpioSetting { edge, ..point.setting };
+                }
+                if point.counts { BusSource::Count { line } } else { BusSource::Level { line } }
+            }
+            BusPoint::Register { program, formula, .. } => {
+                let of_address = self.programs.entry(program.address).or_default();
+                let known = of_address.iter().copied().find(|at| setup.programs.get(usize::from(*at)) == Some(program));
+                let at = known.unwrap_or_else(|| {
+                    setup.programs.push(program.clone());
+                    let at = (setup.programs.len() - 1) as u16;
+                    of_address.push(at);
+                    at
+                });
+                BusSource::Register { program: at, formula: *formula }
+            }
+            BusPoint::Iio { channel } => {
+                BusSource::Channel(*self.channels.entry(channel.clone()).or_insert_with(|| {
+                    setup.channels.push(channel.clone());
+                    (setup.channels.len() - 1) as u16
+                }))
+            }
+        }
+    }
+}
+
+fn write_of(address: &BusAddress, source: BusSource, setup: &BusSetup) -> Option<BusWrite> {
+    match (&address.point, source) {
+        (BusPoint::Gpio(point), BusSource::Level { line }) if point.setting.is_output => Some(BusWrite::Line(line)),
+        (BusPoint::Register { write: Some(write), .. }, BusSource::Register { program, .. }) => {
+            let address = setup.programs.get(usize::from(program))?.address;
+            Some(BusWrite::Register { address, write: write.clone() })
+        }
+        _ => None,
+    }
+}
+
+/// What a request takes, and what setting up its chips takes.
+fn times(config: &BusConfig, setup: &BusSetup, items: Range<u32>) -> (Nanos, Nanos) {
+    let items = setup.items.get(items.start as usize..items.end as usize).unwrap_or_default();
+    let mut programs = std::collections::BTreeSet::new();
+    let mut settings = std::collections::BTreeSet::new();
+    let mut channels = 0;
+    for item in items {
+        match item.source {
+            BusSource::Level { line } | BusSource::Count { line } => {
+                settings.extend(setup.lines.get(usize::from(line)).map(|(_, setting)| *setting));
+            }
+            BusSource::Register { program, .. } => {
+                programs.insert(program);
+            }
+            BusSource::Channel(_) => channels += 1,
+        }
+    }
+    let (mut time, mut setup_time) = (Nanos(config.overhead.0 * (settings.len() as u64 + channels)), Nanos::ZERO);
+    for program in programs.iter().filter_map(|at| setup.programs.get(usize::from(*at))) {
+        let of = |steps: &[Step]| steps.iter().fold(Nanos::ZERO, |sum, step| sum + step_time(config, step));
+        time += of(&program.measure);
+        setup_time += of(&program.setup) + of(&program.calibration);
+    }
+    (time, setup_time)
+}
+
+/// What one access takes: its bits by the bus's clock, and what it costs besides.
+pub fn step_time(config: &BusConfig, step: &Step) -> Nanos {
+    let (written, read) = match step {
+        Step::Wait(pause) => return *pause,
+        Step::Write(bytes) | Step::Exchange(bytes) => (bytes.len() as u64, 0),
+        Step::Read { command, bytes } => (command.len() as u64, u64::from(*bytes)),
+        Step::Identify { .. } => (1, 1),
+    };
+    let (bits, hz) = match &config.device {
+        // Nine bits a byte with its acknowledge (NXP UM10204, 3.1.5), the address before each direction, start and
+        // stop, and half a byte's time for a repeated start.
+        BusDevice::I2c { clock_hz, .. } => {
+            let part = |bytes: u64| if bytes > 0 { 9 * (bytes + 1) + 1 } else { 0 };
+            (part(written) + part(read) + 1, *clock_hz)
+        }
+        BusDevice::Spi { speed_hz, .. } => (8 * (written + read), *speed_hz),
+        BusDevice::Gpio { .. } | BusDevice::Iio { .. } => (0, 1),
+    };
+    Nanos((bits * NANOS_PER_SEC).div_ceil(u64::from(hz.max(1)))) + config.overhead
 }

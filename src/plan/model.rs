@@ -3,11 +3,13 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-pub use super::bus::BusPlan;
+pub use super::bus::{BusItem, BusPlan, BusRequest, BusSetup, BusSource, BusTag, BusWrite};
 pub use super::can::CanPlan;
-pub use super::canopen::CanOpenPlan;
+pub use super::canopen::{
+    BootStep, CanOpenDecode, CanOpenItem, CanOpenNodePlan, CanOpenPlan, CanOpenScan, CanOpenWrite, TpdoPlan, Way,
+};
 pub use super::modbus::{Decode, ModbusPlan, ModbusRequest, ModbusWrite};
-use crate::config::{ReleaseMode, Reporting};
+use crate::config::{ReleaseMode, Reporting, WriteConfig};
 use crate::tag::{ById, ExecutorId, GroupId, Id, LinkId, Nanos, Sample, TagId, ValueType};
 
 /// A gateway's whole work.
@@ -32,6 +34,8 @@ pub struct TagPlan {
     pub description: Arc<str>,
     /// Which samples are told; `None`: every one.
     pub reporting: Option<Reporting>,
+    /// Within which limits it may be written; `None`: it is only read.
+    pub write: Option<WriteConfig>,
 }
 
 /// A group keeps its id as long as its name stays.
@@ -63,9 +67,9 @@ impl LinkProtocolPlan {
     pub fn parts(&self) -> usize {
         match self {
             LinkProtocolPlan::Modbus(modbus) => modbus.requests.len(),
-            LinkProtocolPlan::Can(can) => can.scans.len(),
-            LinkProtocolPlan::CanOpen(canopen) => canopen.scans.len(),
-            LinkProtocolPlan::Bus(bus) => bus.scans.len(),
+            LinkProtocolPlan::Can(can) => can.decodes.len() + can.cases.len(),
+            LinkProtocolPlan::CanOpen(canopen) => canopen.items.len() + canopen.nodes.len(),
+            LinkProtocolPlan::Bus(bus) => bus.tags.len(),
         }
     }
 

@@ -17,14 +17,16 @@ mod world;
 pub mod write;
 
 pub use adoption::{Adoption, LinkChange};
-pub use counters::{Count, Counters, ExecutorCounters, GroupCounters, LinkCounters, LinkState, ScanCounters};
+pub use counters::{
+    CanCounters, Count, Counters, ExecutorCounters, GroupCounters, LinkCounters, LinkState, ScanCounters,
+};
 pub use exceptions::{Exceptions, Verdict};
 pub use executor::{Clock, Connected, Executor, Wiring};
 pub use image::{Image, Reading};
 pub use link::{CloseReason, Closed, Floor, Link, ScanRelease};
 pub use linux::{LinuxWorld, Waker, monotonic_now, thread_cpu_time};
 pub use pages::region_of;
-pub use report::{Report, RequestResult};
+pub use report::{NodeEvent, Report, RequestResult};
 pub use sink::{Frame, Sink};
 pub use world::{Conn, Io, Ready, Stamped, World};
 pub use write::{WriteAnswer, WriteOrder, WriteOutcome, WritePayload};

@@ -1,5 +1,6 @@
 //! What an executor tells of its own timing, through a ring of its own; histograms are made outside the floor.
 
+use crate::config::Object;
 use crate::plan::ScanId;
 use crate::tag::{GroupId, LinkId, Nanos};
 
@@ -13,6 +14,29 @@ pub enum Report {
     Issued { group: GroupId, link: LinkId, nominal: Nanos, sent: Nanos },
     /// A request came to its end. `received` is when: reply decoded, or given up.
     Finished { scan: ScanId, link: LinkId, nominal: Nanos, sent: Nanos, received: Nanos, result: RequestResult },
+    /// Something happened to a node of a CANopen network.
+    Node { link: LinkId, node: u8, event: NodeEvent },
+}
+
+/// What happened to a CANopen node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeEvent {
+    /// It is set up, and started if it is to be.
+    Ready,
+    /// It has started anew by itself.
+    BootUp,
+    /// Its heartbeat or its answer to guarding is overdue.
+    Late,
+    /// It is gone.
+    Lost,
+    /// It could not be set up: what it said when this object was read or written.
+    Refused { object: Object, code: u32 },
+    /// It is another device than its data sheet's: this object has this value.
+    OtherDevice { object: Object, found: u32 },
+    /// No PDO that the link receives carries this object, which is to come by PDO.
+    NotMapped { object: Object },
+    /// An emergency; code 0: the error is gone.
+    Emergency { code: u16, register: u8, manufacturer: [u8; 5] },
 }
 
 /// How a request ended.

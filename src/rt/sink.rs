@@ -70,25 +70,48 @@ impl Sink {
     /// A scalar that was read. Call [`Sink::flush`] after the last one of a reply.
     #[inline]
     pub fn scalar(&mut self, frame: Frame, tag: TagId, ty: u8, value: u64) {
+        self.scalar_with_status(frame, tag, ty, value, Status::GOOD);
+    }
+
+    /// A scalar that was read, good or uncertain.
+    #[inline]
+    pub fn scalar_with_status(&mut self, frame: Frame, tag: TagId, ty: u8, value: u64, status: Status) {
         let Frame { group, cycle, t } = frame;
+        self.image.write(tag.index(), Reading { t_mono_ns: t.0, value, status: status.0, cycle });
+        self.tell(Sample { t_mono_ns: t.0, value, tag: tag.0, status: status.0, cycle, group: group.0, ty, flags: 0 });
+    }
+
+    /// A scalar that came by itself, for the image alone: its sample follows with [`Sink::sample`].
+    #[inline]
+    pub fn show(&mut self, frame: Frame, tag: TagId, value: u64) {
+        let Frame { cycle, t, .. } = frame;
         self.image.write(tag.index(), Reading { t_mono_ns: t.0, value, status: Status::GOOD.0, cycle });
-        self.tell(Sample {
-            t_mono_ns: t.0,
-            value,
-            tag: tag.0,
-            status: Status::GOOD.0,
-            cycle,
-            group: group.0,
-            ty,
-            flags: 0,
-        });
+    }
+
+    /// The sample of a scalar that the image has already.
+    #[inline]
+    pub fn sample(&mut self, frame: Frame, tag: TagId, ty: u8, value: u64) {
+        let Frame { group, cycle, t } = frame;
+        let (status, flags) = (Status::GOOD.0, 0);
+        self.tell(Sample { t_mono_ns: t.0, value, tag: tag.0, status, cycle, group: group.0, ty, flags });
     }
 
     /// A long value that was read.
     pub fn long(&mut self, frame: Frame, tag: TagId, ty: u8, bytes: &[u8]) {
-        let Frame { group, cycle, t } = frame;
+        self.show_long(frame, tag, bytes);
+        self.ring_long(frame, tag, ty, bytes);
+    }
+
+    /// As [`Sink::long`], into the image only.
+    pub fn show_long(&mut self, frame: Frame, tag: TagId, bytes: &[u8]) {
+        let Frame { cycle, t, .. } = frame;
         let reading = Reading { t_mono_ns: t.0, value: bytes.len() as u64, status: Status::GOOD.0, cycle };
         self.image.write_long(tag.index(), reading, bytes);
+    }
+
+    /// As [`Sink::long`], into the ring only.
+    pub fn ring_long(&mut self, frame: Frame, tag: TagId, ty: u8, bytes: &[u8]) {
+        let Frame { group, cycle, t } = frame;
         let header = Sample {
             t_mono_ns: t.0,
             value: bytes.len() as u64,

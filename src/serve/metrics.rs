@@ -10,8 +10,9 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::command::{Outcome, Way};
 use crate::hub::stats::{BUCKET_BOUNDS, Distribution};
-use crate::plan::ScanPlan;
+use crate::plan::{LinkProtocolPlan, ScanPlan};
 use crate::rt::{GroupCounters, LinkCounters, LinkState, ScanCounters};
 
 use super::{JournalView, Observed, OutputState, OutputView, ProcessUsage};
@@ -135,6 +136,7 @@ impl Collector for Reader {
         self.executors(e)?;
         self.journal(e)?;
         self.outputs(e)?;
+        self.writes(e)?;
         self.configuration(e)?;
         self.process(e)
     }
@@ -208,7 +210,7 @@ impl Reader {
         let plan = self.0.plan();
         let links = || plan.links.iter().map(|(id, l)| (&*l.name, counters.link(id)));
         type Row = (&'static str, &'static str, fn(&LinkCounters) -> u64);
-        let rows: [Row; 7] = [
+        let rows: [Row; 8] = [
             ("fieldbeat_link_requests", "Requests put on the wire", |c| c.requests.get()),
             (
                 "fieldbeat_link_suppressed_requests",
@@ -217,6 +219,7 @@ impl Reader {
             ),
             ("fieldbeat_link_crc_errors", "Replies whose CRC or LRC was wrong", |c| c.crc_errors.get()),
             ("fieldbeat_link_short_frames", "Timeouts after a part of a reply", |c| c.short_frames.get()),
+            ("fieldbeat_link_lost_events", "Edges that came too fast to be told one by one", |c| c.lost.get()),
             ("fieldbeat_link_connects", "Connections made", |c| c.connects.get()),
             ("fieldbeat_link_disconnects", "Connections lost", |c| c.disconnects.get()),
             ("fieldbeat_link_writes_sent", "Writes of which a request was put on the wire", |c| c.writes_sent.get()),
@@ -252,11 +255,18 @@ impl Reader {
                 writes.counter([("link", link), ("result", result)], count.get())?;
             }
         }
+        let help = "Frames received and sent, and what the controller and the kernel tell of the bus";
+        let mut can = family(e, COUNTER, "fieldbeat_can_frames", None, help)?;
+        for (id, link) in plan.links.iter().filter(|(_, link)| matches!(link.protocol, LinkProtocolPlan::Can(_))) {
+            for (event, count) in counters.link(id).can.all() {
+                can.counter([("link", &*link.name), ("event", event)], count.get())?;
+            }
+        }
         let help = "1 for the state that the link is in, 0 for the others";
         let mut state = family(e, GAUGE, "fieldbeat_link_state", None, help)?;
         for (link, counters) in links() {
             let now = counters.state();
-            for one in [LinkState::Up, LinkState::Silent, LinkState::Down] {
+            for one in [LinkState::Up, LinkState::Silent, LinkState::Down, LinkState::BusOff] {
                 state.gauge([("link", link), ("state", one.name())], f64::from(u8::from(one == now)))?;
             }
         }
@@ -389,6 +399,18 @@ impl Reader {
             for one in OutputState::ALL {
                 let now = f64::from(u8::from(one == view.state));
                 state.gauge([("output", output), ("state", one.name())], now)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn writes(&self, e: &mut DescriptorEncoder) -> fmt::Result {
+        let help = "Writes that were asked for, by the way they came and how they ended";
+        let mut family = family(e, COUNTER, "fieldbeat_writes", None, help)?;
+        for way in Way::ALL {
+            for outcome in Outcome::ALL {
+                let count = self.0.writes.get(way, outcome);
+                family.counter([("way", way.name()), ("outcome", outcome.name())], count)?;
             }
         }
         Ok(())

@@ -1,5 +1,6 @@
-//! What others read from us: metrics and health over HTTP, the report of a run.
+//! What others read from us and ask of us: metrics and health over HTTP, the control socket, the report of a run.
 
+mod control;
 mod health;
 mod http;
 mod metrics;
@@ -9,11 +10,13 @@ mod report;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::command::WriteStats;
 use crate::hub::stats::Statistics;
 use crate::plan::Plan;
 use crate::rt::Counters;
 use crate::tag::Nanos;
 
+pub use control::{ControlError, ControlSocket};
 pub use health::{Condition, Health, HealthReport, Severity};
 pub use http::{HttpServer, ServeError};
 pub use process::ProcessUsage;
@@ -103,6 +106,7 @@ pub struct Observed {
     pub outputs: Vec<(String, View<OutputView>)>,
     pub health: Arc<Health>,
     pub reloads: Reloads,
+    pub writes: Arc<WriteStats>,
 }
 
 /// What became of the configurations that were found while the gateway ran.

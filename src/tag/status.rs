@@ -23,6 +23,12 @@ impl Status {
     pub const BAD_CONFIGURATION_ERROR: Status = Status(0x8089_0000);
     /// The bytes are no value of the type (BCD digit above 9, text that is not UTF-8).
     pub const BAD_DECODING_ERROR: Status = Status(0x8007_0000);
+    /// The sensor behind an input has failed, or its wire is broken.
+    pub const BAD_SENSOR_FAILURE: Status = Status(0x808C_0000);
+    /// The value lies outside of the range that the sensor or its input is made for.
+    pub const UNCERTAIN_UNITS_EXCEEDED: Status = Status(0x4094_0000);
+    /// The device says that it has no value.
+    pub const BAD_DATA_UNAVAILABLE: Status = Status(0x809E_0000);
 
     #[inline]
     pub fn is_good(self) -> bool {
@@ -50,6 +56,9 @@ impl Status {
             Status::BAD_OUT_OF_SERVICE => "BadOutOfService",
             Status::BAD_CONFIGURATION_ERROR => "BadConfigurationError",
             Status::BAD_DECODING_ERROR => "BadDecodingError",
+            Status::BAD_SENSOR_FAILURE => "BadSensorFailure",
+            Status::UNCERTAIN_UNITS_EXCEEDED => "UncertainEngineeringUnitsExceeded",
+            Status::BAD_DATA_UNAVAILABLE => "BadDataUnavailable",
             other if other.is_good() => "Good",
             other if other.is_uncertain() => "Uncertain",
             _ => "Bad",

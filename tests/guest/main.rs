@@ -28,8 +28,12 @@ mod guest;
 mod i2c;
 mod latency;
 mod machine;
+#[path = "../peers/mod.rs"]
+mod peers;
+mod plant;
 mod reload;
 mod stall;
+mod whole;
 
 use std::panic::catch_unwind;
 use std::process::ExitCode;
@@ -71,10 +75,25 @@ const TESTS: &[Test] = &tests![
     canopen::a_master_of_the_package_reads_writes_and_supervises_its_node,
     i2c::i2cget_reads_what_i2cset_wrote,
     i2c::an_address_without_a_chip_does_not_answer,
+    i2c::fieldbeat_reads_the_registers_that_i2cset_wrote,
+    i2c::fieldbeat_makes_volts_and_degrees_of_chips_that_i2cset_filled,
+    i2c::a_chip_that_is_not_there_costs_its_own_tag_alone,
+    i2c::a_bus_that_is_not_there_is_told_with_what_to_do,
+    i2c::a_bus_that_comes_later_is_read_by_a_thread_below_the_executor,
+    plant::cantools_decodes_every_message_that_the_plant_sends,
+    plant::values_are_those_of_a_line_with_pages_and_signs,
+    plant::the_mixer_follows_a_command,
+    plant::faults_of_the_senders_show_on_the_bus,
+    plant::a_canopen_master_gets_all_from_the_node,
+    whole::every_kind_of_link_runs_beside_the_others,
+    whole::each_sample_is_stored_or_counted,
+    whole::values_of_can_are_those_that_cantools_decodes,
+    whole::values_of_canopen_are_those_in_the_nodes_frames,
+    whole::a_message_that_the_gateway_sends_is_heard,
 ];
 
 /// Modules with a part of the scenario of their own name; the tests of the others look at the machine's.
-const WITH_PART: [&str; 3] = ["can", "canopen", "i2c"];
+const WITH_PART: [&str; 5] = ["can", "canopen", "i2c", "plant", "whole"];
 
 /// Options of the usual test programs that take a value of their own.
 const WITH_VALUE: [&str; 5] = ["--test-threads", "--skip", "--format", "--color", "--logfile"];

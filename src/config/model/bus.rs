@@ -1,40 +1,276 @@
-//! The machine's own inputs and outputs: GPIO, I2C, SPI, analogue inputs (IIO).
+//! Local inputs and outputs: GPIO lines, chips on I2C and SPI, analogue inputs of the kernel's IIO.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::tag::{Nanos, ValueType};
 
-/// A device of the machine's own that is read by a thread of its own.
+/// A device file of this machine, read by a thread of its own.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BusConfig {
-    pub kind: BusKind,
-    pub device: PathBuf,
-    pub connect_timeout: Nanos,
+    pub device: BusDevice,
+    /// How long an answer may take on top of the time on the bus.
+    pub timeout: Nanos,
+    /// What one access costs beside its bits: the system call, the driver, its interrupts.
+    pub overhead: Nanos,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BusKind {
-    Gpio,
-    I2c,
-    Spi,
-    Iio,
+/// What the device file stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BusDevice {
+    /// A chip of the GPIO character device, such as `/dev/gpiochip0`.
+    Gpio { chip: PathBuf },
+    /// A bus of i2c-dev, such as `/dev/i2c-1`.
+    I2c { bus: PathBuf, clock_hz: u32 },
+    /// A device of spidev, such as `/dev/spidev0.0`; words have 8 bits.
+    Spi { device: PathBuf, mode: u8, speed_hz: u32, lsb_first: bool },
+    /// A device of the kernel's IIO, by its folder (`iio:device0`) or by its name.
+    Iio { device: String },
 }
 
-impl BusKind {
+impl Default for BusDevice {
+    fn default() -> BusDevice {
+        BusDevice::Iio { device: String::new() }
+    }
+}
+
+impl BusDevice {
     /// As it is written in the tag files.
-    pub fn name(self) -> &'static str {
+    pub fn protocol(&self) -> &'static str {
         match self {
-            BusKind::Gpio => "gpio",
-            BusKind::I2c => "i2c",
-            BusKind::Spi => "spi",
-            BusKind::Iio => "iio",
+            BusDevice::Gpio { .. } => "gpio",
+            BusDevice::I2c { .. } => "i2c",
+            BusDevice::Spi { .. } => "spi",
+            BusDevice::Iio { .. } => "iio",
         }
     }
 }
 
-/// Where a tag lies on such a device.
+/// Where a tag's value comes from, and what it is made into.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BusAddress {
+    pub point: BusPoint,
     /// Of the value before the tag's own scale and offset.
     pub ty: ValueType,
+    pub sensor: Option<SensorConfig>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum BusPoint {
+    Gpio(GpioPoint),
+    /// A register of a device on I2C or SPI, or a channel of a chip that is known.
+    Register {
+        program: Arc<Program>,
+        formula: Formula,
+        write: Option<RegisterWrite>,
+    },
+    /// A channel of an IIO device, such as `in_voltage0`.
+    Iio {
+        channel: String,
+    },
+}
+
+/// One line of a GPIO chip.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GpioPoint {
+    pub line: GpioLine,
+    pub setting: GpioSetting,
+    /// The value is the number of edges since the device was opened, not the level.
+    pub counts: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum GpioLine {
+    Offset(u32),
+    Name(String),
+}
+
+/// How a line is set up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct GpioSetting {
+    pub is_output: bool,
+    /// Of an output: what it is set to when the device is opened; `None`: it stays as it is.
+    pub initial: Option<bool>,
+    pub active_low: bool,
+    pub bias: GpioBias,
+    pub drive: GpioDrive,
+    /// Edges that are told, or counted.
+    pub edge: Option<GpioEdge>,
+    /// Microseconds; 0: none.
+    pub debounce_us: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum GpioBias {
+    #[default]
+    AsIs,
+    Disabled,
+    PullUp,
+    PullDown,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum GpioDrive {
+    #[default]
+    PushPull,
+    OpenDrain,
+    OpenSource,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum GpioEdge {
+    Rising,
+    Falling,
+    Both,
+}
+
+/// What is done on the bus to read something once; the bytes of its reads, one after the other, are the result.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Program {
+    /// Of the device on I2C, 7 bits; 0 on SPI.
+    pub address: u8,
+    /// Done once after the device was opened, and again after it failed.
+    pub setup: Vec<Step>,
+    /// Likewise: what it reads is kept, for the formula.
+    pub calibration: Vec<Step>,
+    pub measure: Vec<Step>,
+}
+
+impl Program {
+    /// Bytes of the result of some steps.
+    pub fn bytes(steps: &[Step]) -> usize {
+        steps.iter().map(Step::result_bytes).sum()
+    }
+}
+
+/// One access to a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    Write(Vec<u8>),
+    Wait(Nanos),
+    /// Writes the command, may be empty, and reads so many bytes without letting go of the bus in between.
+    Read {
+        command: Vec<u8>,
+        bytes: u8,
+    },
+    /// SPI: sends these bytes and receives as many at the same time.
+    Exchange(Vec<u8>),
+    /// Reads a byte that says which chip it is.
+    Identify {
+        command: u8,
+        expected: u8,
+    },
+}
+
+impl Step {
+    pub fn result_bytes(&self) -> usize {
+        match self {
+            Step::Write(_) | Step::Wait(_) | Step::Identify { .. } => 0,
+            Step::Read { bytes, .. } => usize::from(*bytes),
+            Step::Exchange(bytes) => bytes.len(),
+        }
+    }
+}
+
+/// How a register is written: these bytes, then the value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegisterWrite {
+    pub command: Vec<u8>,
+    /// Bytes of the value, 1 to 8.
+    pub width: u8,
+    pub little_endian: bool,
+}
+
+/// How a value is made of a program's result.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Formula {
+    Field(Field),
+    /// The field times a factor. At `clip` the converter is at its end.
+    Linear {
+        field: Field,
+        factor: f64,
+        clip: Option<(i64, i64)>,
+    },
+    /// Two fields and a factor, multiplied.
+    Product {
+        one: Field,
+        other: Field,
+        factor: f64,
+    },
+    /// Bosch BME280 data sheet, section 4.2.3 and appendix 8.1.
+    Bme280(Bme280Value),
+    /// A thermocouple converter: degrees, unless its fault bit is set (Maxim MAX31855 data sheet, memory map).
+    Max31855,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bme280Value {
+    /// °C.
+    Temperature,
+    /// Pa.
+    Pressure,
+    /// % of relative humidity.
+    Humidity,
+}
+
+/// Bits of a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Field {
+    /// The first byte.
+    pub at: u8,
+    /// Bytes, 1 to 8.
+    pub width: u8,
+    pub little_endian: bool,
+    /// To the right, before the mask.
+    pub shift: u8,
+    pub mask: u64,
+    pub kind: FieldKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FieldKind {
+    Unsigned,
+    /// Two's complement of so many bits.
+    Signed {
+        bits: u8,
+    },
+    Float32,
+    Float64,
+    /// Any bit of the mask is set.
+    Bool,
+}
+
+/// A transmitter behind an analogue input: which raw values are the ends of its signal, and what they mean.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SensorConfig {
+    pub signal: Signal,
+    /// Raw values at the lower and the upper end of the signal.
+    pub raw: [f64; 2],
+    /// Engineering values there.
+    pub range: [f64; 2],
+}
+
+/// Standard signals of transmitters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    Current4To20,
+    Current0To20,
+    Voltage0To10,
+    Voltage2To10,
+    Voltage0To5,
+    Voltage1To5,
+}
+
+impl Signal {
+    /// Its ends, in mA or V.
+    pub fn ends(self) -> [f64; 2] {
+        match self {
+            Signal::Current4To20 => [4.0, 20.0],
+            Signal::Current0To20 => [0.0, 20.0],
+            Signal::Voltage0To10 => [0.0, 10.0],
+            Signal::Voltage2To10 => [2.0, 10.0],
+            Signal::Voltage0To5 => [0.0, 5.0],
+            Signal::Voltage1To5 => [1.0, 5.0],
+        }
+    }
 }

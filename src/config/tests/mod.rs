@@ -1,12 +1,15 @@
 //! Whole configurations, right and wrong.
 
 mod accepted;
+mod bus;
+mod canopen;
 mod directories;
 mod gateway_faults;
 mod random;
 mod reporting;
 mod schema;
 mod tag_faults;
+mod writes;
 
 use super::{Config, Diagnostics, Loaded, load_parts};
 

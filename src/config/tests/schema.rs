@@ -35,13 +35,24 @@ fn the_schema_and_the_reader_know_the_same_keys() {
     assert_eq!(properties(&definitions["Rs485"]), set(keys::RS485));
     assert_eq!(properties(&definitions["Unreadable"]), set(keys::UNREADABLE));
     assert_eq!(properties(&definitions["Tag"]), set(keys::TAG));
-    assert_eq!(definitions.as_object().unwrap().len(), 8);
+    assert_eq!(properties(&definitions["GpioLink"]), set(keys::GPIO_LINK));
+    assert_eq!(properties(&definitions["I2cLink"]), set(keys::I2C_LINK));
+    assert_eq!(properties(&definitions["SpiLink"]), set(keys::SPI_LINK));
+    assert_eq!(properties(&definitions["IioLink"]), set(keys::IIO_LINK));
+    assert_eq!(properties(&definitions["ChipSettings"]), set(keys::CHIP));
+    assert_eq!(properties(&definitions["Sensor"]), set(keys::SENSOR));
+    assert_eq!(properties(&definitions["WriteLimits"]), set(keys::WRITE));
+    assert_eq!(properties(&definitions["CanOpenLink"]), set(keys::CANOPEN_LINK));
+    assert_eq!(properties(&definitions["CanOpenNode"]), set(keys::CANOPEN_NODE));
+    assert_eq!(properties(&definitions["Guarding"]), set(keys::GUARDING));
+    assert_eq!(properties(&definitions["BootWrite"]), set(keys::BOOT));
+    assert_eq!(definitions.as_object().unwrap().len(), 19);
 }
 
 #[test]
 fn the_schema_requires_what_the_reader_requires() {
     for (definition, node, missing_faults) in [
-        ("Tag", r#"{"tags": [{}]}"#, ["name", "address", "data_type"].as_slice()),
+        ("Tag", r#"{"tags": [{}]}"#, ["name", "address"].as_slice()),
         ("ModbusTcpLink", r#"{"links": [{}]}"#, &["name", "protocol", "host"]),
         ("ModbusRtuLink", r#"{"links": [{"protocol": "modbus_rtu"}]}"#, &["name", "protocol", "port"]),
         ("ModbusRtuTcpLink", r#"{"links": [{"protocol": "modbus_rtu_tcp"}]}"#, &["name", "protocol", "host"]),

@@ -1,32 +1,261 @@
-//! A CANopen network as a link, with this gateway as its master.
+//! A CANopen network as a link, with this gateway as its master (CiA 301): nodes are found, set up, started and
+//! watched; their objects come by PDO as they are sent, or are asked for by SDO on the group's beat.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `message`, `sdo`, `nmt`, `pdo`, `emcy` | the protocols, each a machine of its own: frames and time in, frames out |
+//! | `values` | bytes of objects to values |
+//! | `node`, `boot` | one node: where it stands; its way from nothing to values |
+//! | `bus` | what goes over the socket, to whom |
+//! | `scan` | releases, what SDOs bring, statuses |
+//! | `write`, `encode` | writes by SDO; their values |
+//! | `handover` | going on under a new plan |
 
-use crate::plan::{CanOpenPlan, Plan};
+mod boot;
+mod bus;
+pub mod emcy;
+mod encode;
+mod handover;
+pub mod message;
+mod nmt;
+mod node;
+mod pdo;
+mod scan;
+mod sdo;
+#[cfg(test)]
+mod tests;
+mod values;
+mod write;
+
+pub use encode::{decode_back, encode};
+use handover::Handover;
+use message::Message;
+use node::{Node, Sweep};
+use pdo::Place;
+pub use sdo::AbortCode;
+
+use crate::limits::{CANOPEN_FRAMES_PER_STEP, SILENT_AFTER_TIMEOUTS};
+use crate::plan::{CanOpenPlan, Plan, ScanId};
 use crate::rt::{
-    CloseReason, Conn, Floor, Link, ScanRelease, World, WriteAnswer, WriteOrder, WriteOutcome, WritePayload, region_of,
+    CloseReason, Conn, Floor, Io, Link, LinkState, ScanRelease, World, WriteAnswer, WriteOrder, WriteOutcome,
+    WritePayload, region_of,
 };
-use crate::tag::{LinkId, Nanos};
+use crate::tag::{LinkId, Nanos, Status};
+
+/// Identifiers of 11 bits.
+const COB_IDS: usize = 1 << 11;
 
 /// See the module.
 pub struct CanOpenLink {
     id: LinkId,
     plan: Box<CanOpenPlan>,
+    nodes: Box<[Node]>,
+    items: Box<[Item]>,
+    /// The fastest first.
+    scans: Box<[Scan]>,
+    /// Whose messages these are, by identifier.
+    owners: Box<[Owner]>,
     connection: Option<Conn>,
+    /// Frames of this connection that the kernel dropped.
+    dropped: u32,
+    /// What the interface had no room for, and when it is offered again.
+    unsent: Option<Message>,
+    send_again_at: Nanos,
+    sync_at: Nanos,
+    heartbeat_at: Nanos,
+    /// The node whose server is asked next, so that all have their turn.
+    turn: usize,
+    long: Box<[u8]>,
+    /// When a lost connection turns UncertainLastUsable into BadNoCommunication; zero before the first release, never
+    /// once it is done.
+    lost_for_good_at: Nanos,
+    /// No connection yet, and its first attempt still has time.
+    starting: bool,
+    handover: Option<Handover>,
+}
+
+/// Whose message it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    Nobody,
+    Sdo(u8),
+    ErrorControl(u8),
+    Emergency(u8),
+    Tpdo(u8, u8),
+}
+
+/// An object's life from cycle to cycle.
+#[derive(Debug, Clone, Copy)]
+struct Item {
+    state: ItemState,
+    /// Its place among the scans.
+    rank: u16,
+    /// Where it lies in one of its node's PDOs.
+    bound: Option<(u8, Place)>,
+    /// The next item of the same PDO.
+    next: u32,
+    /// What its PDO brought last, and when; not sampled yet if it is fresh.
+    raw: u64,
+    at: Nanos,
+    fresh: bool,
+    /// Its first value, or the first after its node was in doubt, is read by SDO unless its PDO comes.
+    wanted: bool,
+    /// The node has no such object: not asked before this.
+    refused_until: Nanos,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ItemState {
+    Idle,
+    Queued,
+    InFlight,
+}
+
+/// A scan's current cycle.
+struct Scan {
+    id: ScanId,
+    items: std::ops::Range<u32>,
+    nominal: Nanos,
+    cycle: u32,
+    /// Its reads that are queued or in flight.
+    open: u32,
+    missed: bool,
 }
 
 impl CanOpenLink {
     /// `id` must be the link of `own` in `plan`.
-    pub fn new(id: LinkId, own: &CanOpenPlan, _plan: &Plan) -> CanOpenLink {
-        CanOpenLink { id, plan: Box::new(own.clone()), connection: None }
-    }
-
-    /// As [`CanOpenLink::new`], for a link that goes on with the connection of `_before`.
-    pub fn following(id: LinkId, own: &CanOpenPlan, plan: &Plan, _before: &CanOpenPlan) -> CanOpenLink {
-        CanOpenLink::new(id, own, plan)
+    pub fn new(id: LinkId, own: &CanOpenPlan, plan: &Plan) -> CanOpenLink {
+        let mut scans: Vec<Scan> = own
+            .scans
+            .iter()
+            .map(|scan| Scan {
+                id: scan.id,
+                items: scan.items.clone(),
+                nominal: Nanos::ZERO,
+                cycle: 0,
+                open: 0,
+                missed: false,
+            })
+            .collect();
+        scans.sort_by_key(|scan| plan.groups[plan.scans[scan.id].group].period);
+        let rank = |scan: ScanId| scans.iter().position(|known| known.id == scan).unwrap_or(0);
+        let item = |scan| Item {
+            state: ItemState::Idle,
+            rank: rank(scan) as u16,
+            bound: None,
+            next: node::NONE,
+            raw: 0,
+            at: Nanos::ZERO,
+            fresh: false,
+            wanted: false,
+            refused_until: Nanos::ZERO,
+        };
+        let items: Box<[Item]> = own.items.iter().map(|planned| item(planned.scan)).collect();
+        let nodes: Box<[Node]> = own
+            .nodes
+            .iter()
+            .map(|node| {
+                let of_scan =
+                    |at: usize| node.items.iter().filter(|i| usize::from(items[**i as usize].rank) == at).count();
+                Node::new(node, (0..scans.len()).map(of_scan))
+            })
+            .collect();
+        let mut owners = vec![Owner::Nobody; COB_IDS].into_boxed_slice();
+        for (at, node) in own.nodes.iter().enumerate() {
+            let (at, id) = (at as u8, usize::from(node.id));
+            owners[0x080 + id] = Owner::Emergency(at);
+            owners[0x580 + id] = Owner::Sdo(at);
+            owners[0x700 + id] = Owner::ErrorControl(at);
+        }
+        let long_bytes_max = own.decodes.iter().map(|decode| decode.ty.long_bytes_max()).max().unwrap_or(0);
+        let mut link = CanOpenLink {
+            id,
+            nodes,
+            items,
+            scans: scans.into_boxed_slice(),
+            owners,
+            connection: None,
+            dropped: 0,
+            unsent: None,
+            send_again_at: Nanos::ZERO,
+            sync_at: Nanos::NEVER,
+            heartbeat_at: Nanos::NEVER,
+            turn: 0,
+            long: vec![0; long_bytes_max].into_boxed_slice(),
+            lost_for_good_at: Nanos::ZERO,
+            starting: true,
+            handover: None,
+            plan: Box::new(own.clone()),
+        };
+        // What its tags had before, when the network was somewhere else, is in doubt until it is read.
+        link.sweep_all(Status::UNCERTAIN_LAST_USABLE);
+        link
     }
 
     /// Every stretch of memory that its executor may touch: address and bytes.
     pub fn regions(&self) -> impl Iterator<Item = (*const u8, usize)> {
-        [region_of(std::slice::from_ref(self)), region_of(std::slice::from_ref(&*self.plan))].into_iter()
+        let of_plan = self.plan.nodes.iter().flat_map(|node| [region_of(&node.steps), region_of(&node.items)]);
+        [
+            region_of(std::slice::from_ref(self)),
+            region_of(std::slice::from_ref(&*self.plan)),
+            region_of(&self.plan.nodes),
+            region_of(&self.plan.items),
+            region_of(&self.plan.decodes),
+            region_of(&self.plan.writes),
+            region_of(&self.nodes),
+            region_of(&self.items),
+            region_of(&self.scans),
+            region_of(&self.owners),
+            region_of(&self.long),
+        ]
+        .into_iter()
+        .chain(of_plan)
+        .chain(self.nodes.iter().flat_map(Node::regions))
+        .chain(self.handover.iter().map(Handover::region))
+    }
+
+    fn scan_at(&self, scan: ScanId) -> Option<usize> {
+        self.scans.iter().position(|known| known.id == scan)
+    }
+
+    fn grace(&self) -> Nanos {
+        Nanos(self.plan.config.timeout.0 * u64::from(SILENT_AFTER_TIMEOUTS))
+    }
+
+    fn sweep_all(&mut self, status: Status) {
+        for node in &mut self.nodes {
+            node.sweep = Some(Sweep { status, next: 0, bound_only: false });
+        }
+    }
+
+    fn drop_connection<W: World>(&mut self, reason: CloseReason, now: Nanos, floor: &mut Floor<W>) {
+        let Some(conn) = self.connection.take() else { return };
+        floor.give_up(self.id, conn, reason);
+        let counters = &floor.counters.links[self.id.index()];
+        counters.disconnects.add(1);
+        counters.set_state(LinkState::Down);
+        (self.unsent, self.sync_at, self.heartbeat_at) = (None, Nanos::NEVER, Nanos::NEVER);
+        for at in 0..self.nodes.len() {
+            self.end_job(at, now, crate::rt::RequestResult::Aborted, floor);
+            self.end_orders(at, WriteOutcome::Lost, WriteOutcome::NoConnection, now, floor);
+            self.unqueue(at, floor);
+            let node = &mut self.nodes[at];
+            node.forget();
+            node.phase = node::Phase::Away { probe_at: Nanos::NEVER };
+        }
+        self.sweep_all(Status::UNCERTAIN_LAST_USABLE);
+        if self.nodes.iter().any(|node| node.heard) || self.lost_for_good_at == Nanos::ZERO {
+            self.lost_for_good_at = now + self.grace();
+        }
+    }
+
+    /// Up while a node is there, silent while none is.
+    fn tell_state<W: World>(&self, floor: &mut Floor<W>) {
+        if self.connection.is_some() {
+            let silent = self.nodes.iter().all(Node::is_away);
+            let state = if silent { LinkState::Silent } else { LinkState::Up };
+            floor.counters.links[self.id.index()].set_state(state);
+        }
     }
 }
 
@@ -35,38 +264,94 @@ impl<W: World> Link<W> for CanOpenLink {
         self.id
     }
 
-    fn release(&mut self, _release: ScanRelease, _floor: &mut Floor<W>) {}
-
-    fn send(&mut self, _now: Nanos, _floor: &mut Floor<W>) {}
-
-    fn receive(&mut self, _floor: &mut Floor<W>) {}
-
-    fn deadline(&self) -> Nanos {
-        Nanos::NEVER
+    fn release(&mut self, release: ScanRelease, floor: &mut Floor<W>) {
+        self.release_scan(release, floor);
     }
 
-    fn expire(&mut self, _now: Nanos, _floor: &mut Floor<W>) {}
-
-    fn adopt(&mut self, conn: Conn, _now: Nanos, _floor: &mut Floor<W>) {
-        self.connection = Some(conn);
+    fn send(&mut self, now: Nanos, floor: &mut Floor<W>) {
+        self.pump(now, floor);
     }
 
-    fn retire(&mut self, reason: CloseReason, floor: &mut Floor<W>) {
-        if let Some(conn) = self.connection.take() {
-            floor.give_up(self.id, conn, reason);
+    fn receive(&mut self, floor: &mut Floor<W>) {
+        let mut buffer = [0; message::CAN_FRAME_BYTES];
+        let mut now = Nanos::ZERO;
+        for _ in 0..CANOPEN_FRAMES_PER_STEP {
+            let Some(conn) = self.connection else { return };
+            let received = floor.world.receive_stamped(conn, &mut buffer);
+            now = now.max(received.at);
+            if received.dropped != self.dropped {
+                let more = received.dropped.wrapping_sub(self.dropped);
+                floor.counters.links[self.id.index()].can.dropped.add(u64::from(more));
+                self.dropped = received.dropped;
+            }
+            match received.io {
+                Io::WouldBlock => break,
+                Io::Closed => {
+                    let now = floor.world.now();
+                    self.drop_connection(CloseReason::Lost, now, floor);
+                    floor.sink.flush();
+                    return;
+                }
+                Io::Done(n) => self.take_frame(buffer.get(..n).unwrap_or_default(), received.at, floor),
+            }
+        }
+        floor.sink.flush();
+        if now > Nanos::ZERO {
+            self.pump(now, floor);
         }
     }
 
+    fn deadline(&self) -> Nanos {
+        self.next_deadline()
+    }
+
+    fn expire(&mut self, now: Nanos, floor: &mut Floor<W>) {
+        if self.connection.is_none() && self.lost_for_good_at != Nanos::ZERO && now >= self.lost_for_good_at {
+            self.lost_for_good_at = Nanos::NEVER;
+            self.starting = false;
+            self.sweep_all(Status::BAD_NO_COMMUNICATION);
+        }
+        self.expire_nodes(now, floor);
+        self.pump(now, floor);
+    }
+
+    fn adopt(&mut self, conn: Conn, now: Nanos, floor: &mut Floor<W>) {
+        if self.connection.is_some() {
+            floor.give_up(self.id, conn, CloseReason::Refused);
+            return;
+        }
+        self.connection = Some(conn);
+        (self.starting, self.dropped) = (false, 0);
+        self.send_again_at = Nanos::ZERO;
+        self.start_clocks(now);
+        for (node, plan) in self.nodes.iter_mut().zip(&self.plan.nodes) {
+            node.connected(plan, now);
+        }
+        floor.counters.links[self.id.index()].connects.add(1);
+        self.tell_state(floor);
+        self.pump(now, floor);
+    }
+
+    fn retire(&mut self, reason: CloseReason, floor: &mut Floor<W>) {
+        let now = floor.world.now();
+        self.drop_connection(reason, now, floor);
+    }
+
     fn write(&mut self, order: &WriteOrder, now: Nanos, floor: &mut Floor<W>) {
-        let (outcome, back) = (WriteOutcome::NotWritable, WritePayload::default());
-        floor.answer(WriteAnswer { id: order.id, outcome, at: now, back });
+        match self.take_order(order, now) {
+            Ok(()) => self.pump(now, floor),
+            Err(outcome) => {
+                floor.answer(WriteAnswer { id: order.id, outcome, at: now, back: WritePayload::default() });
+            }
+        }
     }
 
     fn is_idle(&self) -> bool {
-        true
+        self.nodes.iter().all(|node| node.job == node::Job::None && node.queue.is_empty())
     }
 
-    fn take_over(&mut self, old: &mut CanOpenLink, _now: Nanos, _floor: &mut Floor<W>) {
-        self.connection = old.connection.take();
+    fn take_over(&mut self, old: &mut CanOpenLink, now: Nanos, floor: &mut Floor<W>) {
+        self.continue_from(old, now, floor);
+        self.pump(now, floor);
     }
 }

@@ -10,9 +10,11 @@
 //! | `backoff` | how long a link waits for its next attempt |
 //! | `dial` | the crew that resolves and connects |
 //! | `serial` | opening a serial port and setting it up |
+//! | `can` | opening a CAN interface |
 //! | `notes` | what people are told of a link, in the log and on request |
 
 mod backoff;
+mod can;
 mod dial;
 mod notes;
 mod serial;
@@ -30,8 +32,8 @@ use fastrand::Rng;
 use rtrb::{Consumer, Producer};
 
 use crate::config::{ModbusTransport, SerialConfig};
-use crate::limits::{CONNECT_POLL, LINKS_MAX};
-use crate::plan::{BusPlan, LinkProtocolPlan, Plan};
+use crate::limits::{BUS_OPEN_TIMEOUT, CONNECT_POLL, LINKS_MAX};
+use crate::plan::{BusSetup, CanSocket, LinkProtocolPlan, Plan};
 use crate::rt::{Closed, Connected, monotonic_now};
 use crate::tag::{ExecutorId, LinkId, Nanos};
 
@@ -63,10 +65,10 @@ pub enum Place {
         port: u16,
     },
     Serial(Arc<SerialConfig>),
-    /// A CAN interface.
-    Can(Arc<str>),
+    /// A CAN interface, and what is to be heard on it.
+    Can(Arc<CanSocket>),
     /// A device of the machine's own.
-    Bus(Arc<BusPlan>),
+    Bus(Arc<BusSetup>),
 }
 
 /// What is asked of a running connector.
@@ -109,11 +111,11 @@ impl Target {
                 };
                 (place, modbus.config.connect_timeout)
             }
-            LinkProtocolPlan::Can(can) => (Place::Can(can.config.interface.clone()), can.config.connect_timeout),
+            LinkProtocolPlan::Can(can) => (Place::Can(Arc::new(can.socket())), can.config.connect_timeout),
             LinkProtocolPlan::CanOpen(canopen) => {
-                (Place::Can(canopen.config.interface.clone()), canopen.config.connect_timeout)
+                (Place::Can(Arc::new(canopen.socket())), canopen.config.connect_timeout)
             }
-            LinkProtocolPlan::Bus(bus) => (Place::Bus(Arc::new(bus.clone())), bus.config.connect_timeout),
+            LinkProtocolPlan::Bus(bus) => (Place::Bus(bus.setup.clone()), BUS_OPEN_TIMEOUT),
         };
         Target { place, timeout, number }
     }

@@ -16,7 +16,7 @@ mod encode;
 pub mod frame;
 mod framing;
 mod pdu;
-mod queue;
+pub(in crate::link) mod queue;
 mod rtu;
 mod unit;
 

@@ -2,7 +2,7 @@
 
 use super::demand::{Beside, LinkDemand};
 use super::{ExecutorLoad, response};
-use crate::config::{ModbusTransport, Source};
+use crate::config::{BusDevice, ModbusTransport, Source};
 use crate::plan::model::*;
 use crate::tag::{LinkId, NANOS_PER_SEC, Nanos};
 
@@ -15,7 +15,14 @@ pub(super) fn of_link(
     responses: &[Nanos],
 ) -> String {
     let link = &plan.links[id];
+    if let LinkProtocolPlan::Can(can) = &link.protocol {
+        return of_can_link(link, can, source, demand);
+    }
     let transport = link.protocol.modbus().map(|modbus| &modbus.config.transport);
+    let bus = match &link.protocol {
+        LinkProtocolPlan::Bus(bus) => Some(&bus.config.device),
+        _ => None,
+    };
     let load = demand.load();
     let rate = |at: usize| {
         let scan = &demand.scans[at];
@@ -56,6 +63,7 @@ pub(super) fn of_link(
         "give realtime.cores more CPUs, move links to another gateway,"
     } else {
         match transport {
+            None if bus.is_some() => "Lower the rate, read fewer tags of it, use a faster clock where all chips can,",
             Some(ModbusTransport::Tcp(_)) => {
                 "Lower the rate, raise \"pipeline\" if the device takes several requests at once,"
             }
@@ -70,12 +78,40 @@ pub(super) fn of_link(
         Some(ModbusTransport::Serial(serial)) => {
             format!("{each_ms:.3} ms each on the line at {} baud", serial.baud_rate)
         }
+        None if bus.is_some() => format!("{each_ms:.3} ms each on {}", bus.map(on_what).unwrap_or_default()),
         _ => format!("{each_ms:.3} ms each and {} at once", demand.pipeline),
+    };
+    let or_correct = if bus.is_some() {
+        "or correct \"overhead_ms\" if an access costs less"
+    } else {
+        "or correct \"expected_reply_ms\" if it answers faster"
     };
     format!(
         "{file}:{line}: link \"{}\", group \"{}\": {} requests at {asked_hz:.0} Hz, {each}, {why}; {advice}. \
-         {else_helps} or correct \"expected_reply_ms\" if it answers faster",
+         {else_helps} {or_correct}",
         link.name, plan.groups[scan.group].name, scan.requests,
+    )
+}
+
+/// A local bus, with its clock.
+fn on_what(device: &BusDevice) -> String {
+    match device {
+        BusDevice::I2c { clock_hz, .. } => format!("the bus at {clock_hz} Hz"),
+        BusDevice::Spi { speed_hz, .. } => format!("SPI at {speed_hz} Hz"),
+        BusDevice::Gpio { .. } => "the GPIO chip".to_owned(),
+        BusDevice::Iio { .. } => "the device".to_owned(),
+    }
+}
+
+/// A bus that its messages fill.
+fn of_can_link(link: &LinkPlan, can: &CanPlan, source: &Source, demand: &LinkDemand) -> String {
+    let (file, line) = (&source.file, source.line);
+    format!(
+        "{file}:{line}: link \"{}\": its messages need {:.0} % of the bus at {} bit/s, with all stuff bits that there may \
+         be; send less often, or correct \"bitrate\"",
+        link.name,
+        demand.load() * 100.0,
+        can.config.bitrate
     )
 }
 

@@ -1,0 +1,392 @@
+//! Tags on devices on I2C and SPI: registers as they are, and channels of chips that are known.
+
+use std::sync::Arc;
+
+use super::super::fields::{self, keys};
+use super::super::model::{BusPoint, Field, FieldKind, Formula, Program, RegisterWrite, Step, WordOrder};
+use super::super::names::quoted;
+use super::super::node::{Kind, Node};
+use super::super::reader::{Obj, Text, found, list};
+use super::super::tags::{Part, span};
+use super::chips::{self, Chip, FULL_SCALES_V, Settings};
+use super::{guess, number};
+use crate::limits::{BUS_COMMAND_BYTES_MAX, BUS_READ_BYTES_MAX};
+use crate::tag::{Nanos, ScalarType};
+
+const I2C_ALLOWED: &str = "link:address:register:bytes or link:address:chip.channel, such as \"i2c:0x48:0x02:2\" or \
+                           \"i2c:0x48:ads1115.ain0\"";
+const SPI_ALLOWED: &str = "link:bytes-to-send:bytes-to-read or link:chip.channel, such as \"spi:0x8A:3\" or \
+                           \"spi:mcp3208.ch3\"";
+/// Addresses that no device has for itself (NXP UM10204, table 4).
+const I2C_ADDRESSES: std::ops::RangeInclusive<u64> = 0x08..=0x77;
+
+type Point = (BusPoint, ScalarType);
+
+pub(super) fn read_i2c(
+    tag: &Obj<'_>,
+    text: Text<'_>,
+    parts: &[Part<'_>],
+    written: Option<ScalarType>,
+) -> Option<Point> {
+    let wrong = || {
+        tag.error(text.span, format!("address {}", quoted(text.value)), format!("allowed: {I2C_ALLOWED}"));
+        None
+    };
+    let (Some(at), 2..=3) = (parts.first(), parts.len()) else { return wrong() };
+    let Some(address) = number(at.text).filter(|address| I2C_ADDRESSES.contains(address)) else {
+        let message = format!("the device's address is {}", quoted(at.text));
+        tag.error(span(text, *at), message, format!("allowed: 0x08 to 0x77, of 7 bits; {I2C_ALLOWED}"));
+        return None;
+    };
+    let address = address as u8;
+    match parts {
+        [_, chip] => read_chip(tag, text, *chip, Some(address), written),
+        [_, register, bytes] => {
+            let command = read_register(tag, text, *register)?;
+            let bytes = read_count(tag, text, *bytes)?;
+            let field = read_field(tag, bytes, written)?;
+            let mut measure = read_command(tag)?;
+            let write = (!command.is_empty() && measure.is_empty()).then(|| command.clone());
+            measure.push(Step::Read { command, bytes });
+            Some(point(address, measure, field, write))
+        }
+        _ => wrong(),
+    }
+}
+
+pub(super) fn read_spi(
+    tag: &Obj<'_>,
+    text: Text<'_>,
+    parts: &[Part<'_>],
+    written: Option<ScalarType>,
+) -> Option<Point> {
+    match parts {
+        [chip] if chip.text.contains('.') => read_chip(tag, text, *chip, None, written),
+        [sent] => {
+            let sent = read_bytes(tag, text, *sent)?;
+            let field = read_field(tag, sent.len() as u8, written)?;
+            let mut measure = read_command(tag)?;
+            measure.push(Step::Exchange(sent));
+            Some(point(0, measure, field, None))
+        }
+        [sent, bytes] => {
+            let command = read_bytes(tag, text, *sent)?;
+            let bytes = read_count(tag, text, *bytes)?;
+            let field = read_field(tag, bytes, written)?;
+            let mut measure = read_command(tag)?;
+            measure.push(Step::Read { command, bytes });
+            Some(point(0, measure, field, None))
+        }
+        _ => {
+            tag.error(text.span, format!("address {}", quoted(text.value)), format!("allowed: {SPI_ALLOWED}"));
+            None
+        }
+    }
+}
+
+/// A register that is one field and nothing else can be written as it is read.
+fn point(address: u8, measure: Vec<Step>, (field, ty): (Field, ScalarType), register: Option<Vec<u8>>) -> Point {
+    let whole = field.at == 0 && field.shift == 0 && usize::from(field.width) == Program::bytes(&measure);
+    let is_plain = whole && field.mask == u64::MAX && field.kind != FieldKind::Bool;
+    let write = register.filter(|_| is_plain).map(|command| RegisterWrite {
+        command,
+        width: field.width,
+        little_endian: field.little_endian,
+    });
+    let program = Arc::new(Program { address, measure, ..Program::default() });
+    (BusPoint::Register { program, formula: Formula::Field(field), write }, ty)
+}
+
+/// A register's number: one byte, or two where it is written with four digits; `-`: none.
+fn read_register(tag: &Obj<'_>, text: Text<'_>, part: Part<'_>) -> Option<Vec<u8>> {
+    if part.text == "-" {
+        return Some(Vec::new());
+    }
+    let wide = part.text.len() == 6 && part.text.starts_with("0x");
+    match number(part.text) {
+        Some(register) if wide && register <= 0xFFFF => Some((register as u16).to_be_bytes().to_vec()),
+        Some(register) if register <= 0xFF => Some(vec![register as u8]),
+        _ => {
+            let help = "allowed: 0x00 to 0xFF, with four digits (0x0000) where registers have two bytes, - for none";
+            tag.error(span(text, part), format!("the register is {}", quoted(part.text)), help);
+            None
+        }
+    }
+}
+
+fn read_count(tag: &Obj<'_>, text: Text<'_>, part: Part<'_>) -> Option<u8> {
+    let count = number(part.text).filter(|count| (1..=u64::from(BUS_READ_BYTES_MAX)).contains(count));
+    if count.is_none() {
+        let message = format!("the number of bytes is {}", quoted(part.text));
+        tag.error(span(text, part), message, format!("allowed: 1 to {BUS_READ_BYTES_MAX}"));
+    }
+    count.map(|count| count as u8)
+}
+
+/// Bytes as hexadecimal digits, two each.
+fn read_bytes(tag: &Obj<'_>, text: Text<'_>, part: Part<'_>) -> Option<Vec<u8>> {
+    let digits = part.text.strip_prefix("0x").unwrap_or_default();
+    let pairs = digits.as_bytes().chunks(2).map(|pair| {
+        let pair = std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2)?;
+        u8::from_str_radix(pair, 16).ok()
+    });
+    let bytes: Option<Vec<u8>> = pairs.collect();
+    let bytes = bytes.filter(|bytes| (1..=BUS_COMMAND_BYTES_MAX).contains(&bytes.len()));
+    if bytes.is_none() {
+        let message = format!("the bytes to send are {}", quoted(part.text));
+        let help = format!("allowed: 0x and two digits for each of 1 to {BUS_COMMAND_BYTES_MAX} bytes; {SPI_ALLOWED}");
+        tag.error(span(text, part), message, help);
+    }
+    bytes
+}
+
+/// "command" and "delay_us": what is sent before the read, and the pause after it.
+fn read_command(tag: &Obj<'_>) -> Option<Vec<Step>> {
+    let mut steps = Vec::new();
+    if let Some(node) = tag.get("command") {
+        let byte = |node: &Node<'_>| match &node.kind {
+            Kind::Int(byte) => u8::try_from(*byte).ok(),
+            Kind::Text(text) => number(text).and_then(|byte| u8::try_from(byte).ok()),
+            _ => None,
+        };
+        let bytes: Option<Vec<u8>> = match &node.kind {
+            Kind::Array(bytes) => bytes.iter().map(byte).collect(),
+            _ => None,
+        };
+        let Some(bytes) = bytes.filter(|bytes| (1..=BUS_COMMAND_BYTES_MAX).contains(&bytes.len())) else {
+            let help = format!("allowed: a list of 1 to {BUS_COMMAND_BYTES_MAX} bytes, such as [\"0x2C\", \"0x06\"]");
+            tag.error(node.span, format!("command is {}", found(node)), help);
+            return None;
+        };
+        steps.push(Step::Write(bytes));
+    }
+    let delay = tag.int(&fields::DELAY_US);
+    if tag.get("delay_us").is_some() && steps.is_empty() {
+        tag.error(tag.span_of("delay_us"), "delay_us without command", "it is the pause between command and read");
+        return None;
+    }
+    if delay > 0 {
+        steps.push(Step::Wait(Nanos::from_micros(delay)));
+    }
+    Some(steps)
+}
+
+/// Bits of an unsigned number, or bytes of a float.
+fn bits_of(ty: ScalarType) -> u8 {
+    match ty {
+        ScalarType::Bool => 1,
+        ScalarType::Int16 | ScalarType::Uint16 => 16,
+        ScalarType::Int32 | ScalarType::Uint32 | ScalarType::Float32 => 32,
+        ScalarType::Int64 | ScalarType::Uint64 | ScalarType::Float64 => 64,
+    }
+}
+
+/// Which bits of the `bytes` that are read, and as what.
+fn read_field(tag: &Obj<'_>, bytes: u8, written: Option<ScalarType>) -> Option<(Field, ScalarType)> {
+    let at = tag.int(&fields::AT) as u8;
+    if at >= bytes {
+        let message = format!("at is {at}, but {bytes} bytes are read");
+        tag.error(tag.span_of("at"), message, format!("allowed: 0 to {}", bytes.saturating_sub(1)));
+        return None;
+    }
+    let rest = bytes - at;
+    let by_type = written.filter(|_| tag.get("at").is_some()).map(|ty| bits_of(ty).div_ceil(8));
+    let width = tag.opt_int(&fields::WIDTH).map(|width| width as u8).or(by_type).unwrap_or(rest);
+    if width > rest {
+        let message = format!("{width} bytes from byte {at} leave the {bytes} bytes that are read");
+        tag.error(tag.span_of("at"), message, format!("allowed: \"width\" up to {rest}, or more bytes in the address"));
+        return None;
+    }
+    if width > 8 {
+        let help = "allowed: \"at\" and \"width\" (1 to 8), which of the bytes are the value";
+        tag.error(tag.span_of("address"), format!("a value of {width} bytes"), help);
+        return None;
+    }
+    let ty = written.unwrap_or(match width {
+        1 | 2 => ScalarType::Uint16,
+        3 | 4 => ScalarType::Uint32,
+        _ => ScalarType::Uint64,
+    });
+    let little_endian = match tag.choice("byte_order", fields::BYTE_ORDER) {
+        None | Some(WordOrder::Abcd) => false,
+        Some(WordOrder::Dcba) => true,
+        Some(_) => {
+            let help = "allowed: ABCD, the most significant byte first, or DCBA, the least significant first";
+            tag.error(tag.span_of("byte_order"), "this byte_order swaps words, and there are none", help);
+            return None;
+        }
+    };
+    let field = Field { at, width, little_endian, shift: 0, mask: u64::MAX, kind: FieldKind::Unsigned };
+    let field = cut(tag, field, ty)?;
+    Some((field, ty))
+}
+
+/// Shift, mask and bit: they must not leave the field, nor its value the type.
+fn cut(tag: &Obj<'_>, field: Field, ty: ScalarType) -> Option<Field> {
+    let whole = field.width * 8;
+    let is_float = matches!(ty, ScalarType::Float32 | ScalarType::Float64);
+    if is_float {
+        if whole != bits_of(ty) {
+            let message = format!("a {} of {} bytes", ty.name(), field.width);
+            tag.error(tag.span_of("data_type"), message, format!("allowed: {} bytes", bits_of(ty) / 8));
+            return None;
+        }
+        for key in ["shift", "mask", "bit"].into_iter().filter(|key| tag.get(key).is_some()) {
+            tag.error(tag.span_of(key), format!("{key} on a {}", ty.name()), "remove it");
+        }
+        let kind = if ty == ScalarType::Float32 { FieldKind::Float32 } else { FieldKind::Float64 };
+        return Some(Field { kind, ..field });
+    }
+    let shift = tag.int(&fields::SHIFT) as u8;
+    if shift >= whole {
+        let message = format!("a shift of {shift} leaves nothing of {whole} bits");
+        tag.error(tag.span_of("shift"), message, format!("allowed: 0 to {}", whole - 1));
+        return None;
+    }
+    let left = whole - shift;
+    let mut mask = read_mask(tag)?;
+    if let Some(bit) = tag.opt_int(&fields::BIT) {
+        if ty != ScalarType::Bool {
+            tag.error(
+                tag.span_of("bit"),
+                format!("bit with data_type {}", ty.name()),
+                "remove it, or set data_type to bool",
+            );
+            return None;
+        }
+        if bit >= u64::from(left) {
+            let message = format!("bit {bit} leaves the {left} bits that are read");
+            tag.error(tag.span_of("bit"), message, format!("allowed: 0 to {}", left - 1));
+            return None;
+        }
+        mask = 1 << bit;
+    }
+    let used = (64 - mask.leading_zeros()) as u8;
+    if mask != u64::MAX && used > left {
+        let message = format!("mask {mask:#X} leaves the {left} bits that are read");
+        tag.error(tag.span_of("mask"), message, format!("allowed: up to {:#X}", u64::MAX >> (64 - left)));
+        return None;
+    }
+    let bits = if mask == u64::MAX { left } else { used };
+    let kind = match ty {
+        ScalarType::Bool if tag.get("bit").is_none() && tag.get("mask").is_none() => {
+            tag.error(
+                tag.span_of("data_type"),
+                "a bool without bit",
+                "allowed: \"bit\" or \"mask\", which of the bits",
+            );
+            return None;
+        }
+        ScalarType::Bool => FieldKind::Bool,
+        ScalarType::Int16 | ScalarType::Int32 | ScalarType::Int64 => FieldKind::Signed { bits },
+        _ => FieldKind::Unsigned,
+    };
+    if kind != FieldKind::Bool && bits > bits_of(ty) {
+        let message = format!("{bits} bits do not fit {}", ty.name());
+        tag.error(tag.span_of("data_type"), message, "allowed: a wider type, or \"width\", \"shift\" and \"mask\"");
+        return None;
+    }
+    Some(Field { shift, mask, kind, ..field })
+}
+
+fn read_mask(tag: &Obj<'_>) -> Option<u64> {
+    let Some(node) = tag.get("mask") else { return Some(u64::MAX) };
+    let mask = match &node.kind {
+        Kind::Int(mask) => u64::try_from(*mask).ok(),
+        Kind::Text(text) => number(text),
+        _ => None,
+    };
+    let mask = mask.filter(|mask| *mask != 0);
+    if mask.is_none() {
+        let help = "allowed: a number that is not 0, or a text such as \"0x0FFF\"";
+        tag.error(node.span, format!("mask is {}", found(node)), help);
+    }
+    mask
+}
+
+/// `chip.channel`.
+fn read_chip(
+    tag: &Obj<'_>,
+    text: Text<'_>,
+    part: Part<'_>,
+    address: Option<u8>,
+    written: Option<ScalarType>,
+) -> Option<Point> {
+    let (name, channel) = part.text.split_once('.').unwrap_or((part.text, ""));
+    let on_i2c = address.is_some();
+    let at = span(text, part);
+    let Some(chip) = chips::find(name, on_i2c) else {
+        let known: Vec<&str> = chips::names(on_i2c).collect();
+        let guess = guess(name, known.iter().copied());
+        let form = if on_i2c { I2C_ALLOWED } else { SPI_ALLOWED };
+        let help = format!("allowed: {}{guess}; or a register, {form}", known.join(", "));
+        tag.error(at, format!("the chip {} is unknown", quoted(name)), help);
+        return None;
+    };
+    let Some(which) = chip.channel(channel) else {
+        let channels: Vec<&str> = chip.channels.iter().map(|(name, _)| *name).collect();
+        let guess = guess(channel, channels.iter().copied());
+        let help = format!("allowed: {}{guess}", list(&channels));
+        tag.error(at, format!("{name} has no channel {}", quoted(channel)), help);
+        return None;
+    };
+    if let (Some(address), Some(range)) = (address, &chip.addresses)
+        && !range.contains(&address)
+    {
+        let message = format!("no {name} has the address {address:#04x}");
+        tag.error(at, message, format!("allowed: {:#04x} to {:#04x}", range.start(), range.end()));
+        return None;
+    }
+    for key in ["command", "delay_us", "at", "width", "shift", "mask", "bit", "byte_order"] {
+        if tag.get(key).is_some() {
+            tag.error(tag.span_of(key), format!("{key} with a known chip"), "remove it: the chip's map says it");
+        }
+    }
+    let settings = read_settings(tag, chip)?;
+    let (program, formula) = chip.program(address.unwrap_or(0), which, &settings);
+    let ty = written.unwrap_or(chip.scalar());
+    if (ty == ScalarType::Bool) != (chip.scalar() == ScalarType::Bool) {
+        let message = format!("{name}.{channel} is no {}", ty.name());
+        tag.error(tag.span_of("data_type"), message, format!("allowed: {}, or none", chip.scalar().name()));
+        return None;
+    }
+    Some((BusPoint::Register { program: Arc::new(program), formula, write: None }, ty))
+}
+
+/// "chip": what can be set of it.
+fn read_settings(tag: &Obj<'_>, chip: &Chip) -> Option<Settings> {
+    let mut settings = chip.defaults();
+    let Some(node) = tag.get("chip") else { return Some(settings) };
+    let object = Obj::open(tag.cx, node, format!("{}: chip", tag.subject), keys::CHIP)?;
+    for key in keys::CHIP.iter().filter(|key| object.get(key).is_some() && !chip.settings.contains(key)) {
+        let allowed = if chip.settings.is_empty() { "nothing".to_owned() } else { list(chip.settings) };
+        object.error(object.span_of(key), format!("{} has no {key}", chip.name), format!("allowed: {allowed}"));
+        return None;
+    }
+    settings.shunt_ohm =
+        if object.get("shunt_ohm").is_some() { object.real(&fields::SHUNT_OHM) } else { settings.shunt_ohm };
+    if object.get("reference_v").is_some() {
+        settings.reference_v = object.real(&fields::REFERENCE_V);
+    }
+    if object.get("full_scale_v").is_some() {
+        let volts = object.finite("full_scale_v")?;
+        if !FULL_SCALES_V.contains(&volts) {
+            let allowed: Vec<String> = FULL_SCALES_V.iter().map(f64::to_string).collect();
+            let message = format!("full_scale_v is {volts}");
+            object.error(object.span_of("full_scale_v"), message, format!("allowed: {}", allowed.join(", ")));
+            return None;
+        }
+        settings.full_scale_v = volts;
+    }
+    if object.get("rate_sps").is_some() {
+        let rate = object.opt_int(&fields::RATE_SPS)?;
+        if !chip.rates().contains(&rate) {
+            let allowed: Vec<String> = chip.rates().iter().map(u64::to_string).collect();
+            let message = format!("rate_sps is {rate}");
+            object.error(object.span_of("rate_sps"), message, format!("allowed: {}", allowed.join(", ")));
+            return None;
+        }
+        settings.rate_sps = rate;
+    }
+    Some(settings)
+}

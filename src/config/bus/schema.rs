@@ -1,0 +1,156 @@
+//! The links to local inputs and outputs in the schema of the tag files; see [`super::super::schema`].
+
+use schemars::JsonSchema;
+
+use super::super::fields::{self};
+use super::super::schema::{NAME_PATTERN, words};
+use crate::limits::NAME_BYTES_MAX;
+
+/// A kind of link: what all have, and what is its own.
+macro_rules! bus_link {
+    ($(#[$about:meta])* $name:ident, $protocol:literal, $overhead:path, { $($own:tt)* }) => {
+        $(#[$about])*
+        #[derive(JsonSchema)]
+        #[schemars(deny_unknown_fields)]
+        #[expect(dead_code, reason = "read by the derive only")]
+        pub struct $name {
+            /// Unique among all files; the first part of its tags' addresses.
+            #[schemars(length(min = 1, max = NAME_BYTES_MAX), regex(pattern = NAME_PATTERN))]
+            name: String,
+            /// What is spoken on the link.
+            #[schemars(extend("const" = $protocol))]
+            protocol: String,
+            $($own)*
+            /// What an answer may take on top of the time on the bus, in milliseconds.
+            #[schemars(
+                range(min = fields::BUS_TIMEOUT_MS.min, max = fields::BUS_TIMEOUT_MS.max),
+                extend("default" = fields::BUS_TIMEOUT_MS.default)
+            )]
+            timeout_ms: Option<u16>,
+            /// What one access costs beside its bits, in milliseconds; the load of the link is reckoned with it.
+            #[schemars(range(min = $overhead.min, max = $overhead.max), extend("default" = $overhead.default))]
+            overhead_ms: Option<f64>,
+            /// For people.
+            #[schemars(length(max = fields::DESCRIPTION_BYTES_MAX))]
+            description: Option<String>,
+        }
+    };
+}
+
+bus_link! {
+    /// Lines of a GPIO chip.
+    GpioLink, "gpio", fields::GPIO_OVERHEAD_MS, {
+        /// Path of the chip, such as /dev/gpiochip0.
+        #[schemars(length(min = 2, max = fields::PORT_PATH_BYTES_MAX), regex(pattern = "^/"))]
+        chip: String,
+    }
+}
+
+bus_link! {
+    /// Chips on an I2C bus.
+    I2cLink, "i2c", fields::I2C_OVERHEAD_MS, {
+        /// Path of the bus, such as /dev/i2c-1.
+        #[schemars(length(min = 2, max = fields::PORT_PATH_BYTES_MAX), regex(pattern = "^/"))]
+        bus: String,
+        /// The bus's clock as the system has set it; the load of the link is reckoned with it.
+        #[schemars(
+            range(min = fields::I2C_CLOCK_HZ.min, max = fields::I2C_CLOCK_HZ.max),
+            extend("default" = fields::I2C_CLOCK_HZ.default)
+        )]
+        clock_hz: Option<u32>,
+    }
+}
+
+bus_link! {
+    /// A device on SPI.
+    SpiLink, "spi", fields::SPI_OVERHEAD_MS, {
+        /// Path of the device, such as /dev/spidev0.0.
+        #[schemars(length(min = 2, max = fields::PORT_PATH_BYTES_MAX), regex(pattern = "^/"))]
+        device: String,
+        /// Polarity and phase of the clock.
+        #[schemars(
+            range(min = fields::SPI_MODE.min, max = fields::SPI_MODE.max),
+            extend("default" = fields::SPI_MODE.default)
+        )]
+        mode: Option<u8>,
+        /// The clock at most.
+        #[schemars(
+            range(min = fields::SPI_SPEED_HZ.min, max = fields::SPI_SPEED_HZ.max),
+            extend("default" = fields::SPI_SPEED_HZ.default)
+        )]
+        speed_hz: Option<u32>,
+        /// Of a word.
+        #[schemars(extend("const" = fields::SPI_BITS.default))]
+        bits: Option<u8>,
+        /// The least significant bit goes first.
+        lsb_first: Option<bool>,
+    }
+}
+
+bus_link! {
+    /// Analogue inputs of the kernel's IIO.
+    IioLink, "iio", fields::IIO_OVERHEAD_MS, {
+        /// The device's name, or its folder in /sys/bus/iio/devices, such as iio:device0.
+        #[schemars(length(min = 1, max = 64), regex(pattern = "^[^/]+$"))]
+        device: String,
+    }
+}
+
+/// A transmitter behind an analogue input.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "read by the derive only")]
+pub struct Sensor {
+    /// Its signal.
+    #[schemars(rename = "type", extend("enum" = words(fields::SIGNAL)))]
+    kind: String,
+    /// The raw value at the lower end of the signal; without it, raw values are in mA or V.
+    raw_min: Option<f64>,
+    /// The raw value at the upper end.
+    raw_max: Option<f64>,
+    /// The values at the signal's ends.
+    range: [f64; 2],
+}
+
+/// What is set of a known chip.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "read by the derive only")]
+pub struct ChipSettings {
+    /// Of ADS1115 and ADS1015: the range, ± so many volts.
+    #[schemars(extend("enum" = super::chips::FULL_SCALES_V))]
+    full_scale_v: Option<f64>,
+    /// Of the same: conversions a second.
+    #[schemars(range(min = fields::RATE_SPS.min, max = fields::RATE_SPS.max))]
+    rate_sps: Option<u32>,
+    /// Of INA219: the shunt.
+    #[schemars(
+        range(min = fields::SHUNT_OHM.min, max = fields::SHUNT_OHM.max),
+        extend("default" = fields::SHUNT_OHM.default)
+    )]
+    shunt_ohm: Option<f64>,
+    /// Of MCP3208, MCP3204 and MCP3008: the reference voltage.
+    #[schemars(
+        range(min = fields::REFERENCE_V.min, max = fields::REFERENCE_V.max),
+        extend("default" = fields::REFERENCE_V.default)
+    )]
+    reference_v: Option<f64>,
+}
+
+/// A byte, as a number or a text such as "0x2C".
+#[derive(JsonSchema)]
+#[schemars(untagged, inline)]
+#[expect(dead_code, reason = "read by the derive only")]
+pub enum Byte {
+    Number(u8),
+    Text(#[schemars(regex(pattern = "^(0x[0-9A-Fa-f]{1,2}|[0-9]{1,3})$"))] String),
+}
+
+/// Bits that are kept, as a number or a text such as "0x0FFF".
+#[derive(JsonSchema)]
+#[schemars(untagged, inline)]
+#[expect(dead_code, reason = "read by the derive only")]
+pub enum Mask {
+    Number(#[schemars(range(min = 1))] u64),
+    Text(#[schemars(regex(pattern = "^(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"))] String),
+}

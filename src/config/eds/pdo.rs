@@ -1,0 +1,108 @@
+//! What a PDO carries by the data sheet (CiA 301, sections 7.5.2.35 to 7.5.2.38).
+
+use super::super::model::Object;
+use super::{Eds, Fault};
+use crate::limits::{CANOPEN_MAPPED_MAX, CANOPEN_PDOS_MAX};
+
+/// As the device sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PdoDirection {
+    /// The device receives it: we write.
+    Receive,
+    /// The device sends it: we read.
+    Transmit,
+}
+
+impl PdoDirection {
+    /// The index of the communication parameters of PDO 1.
+    pub fn communication(self) -> u16 {
+        match self {
+            PdoDirection::Receive => 0x1400,
+            PdoDirection::Transmit => 0x1800,
+        }
+    }
+
+    /// The index of the mapping parameters of PDO 1.
+    pub fn mapping(self) -> u16 {
+        self.communication() + 0x200
+    }
+}
+
+/// One PDO, numbered from 1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pdo {
+    pub number: u16,
+    pub cob_id: u16,
+    /// Transmission type: 0 to 240 with SYNC, 254 and 255 by event.
+    pub kind: u8,
+    /// Sub-index 5; 0: none.
+    pub event_timer_ms: u16,
+    pub fields: Vec<MappedField>,
+}
+
+/// What stands in a PDO, bit 0 being the least significant of its first byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MappedField {
+    pub object: Object,
+    pub first_bit: u8,
+    pub bits: u8,
+}
+
+impl Eds {
+    /// The PDOs that are valid by the file, ascending.
+    ///
+    /// # Errors
+    /// A parameter that is no number, or a mapping that does not fit a frame.
+    pub fn pdos(&self, direction: PdoDirection, node: u8) -> Result<Vec<Pdo>, Fault> {
+        let mut pdos = Vec::new();
+        for number in 1..=CANOPEN_PDOS_MAX {
+            pdos.extend(self.pdo(direction, number, node)?);
+        }
+        Ok(pdos)
+    }
+
+    fn pdo(&self, direction: PdoDirection, number: u16, node: u8) -> Result<Option<Pdo>, Fault> {
+        let communication = direction.communication() + number - 1;
+        let mapping = direction.mapping() + number - 1;
+        let at = |index, sub| self.number(Object { index, sub }, node);
+        if self.get(Object { index: communication, sub: 1 }).is_none() {
+            return Ok(None);
+        }
+        // Without a value, the predefined connection set's (table 39): four PDOs each way.
+        let predefined = (number <= 4).then(|| {
+            let base = if direction == PdoDirection::Transmit { 0x180 } else { 0x200 };
+            u64::from(base + 0x100 * (number - 1)) + u64::from(node)
+        });
+        let Some(cob_id) = at(communication, 1)?.or(predefined) else { return Ok(None) };
+        // Bit 31: it does not exist. Bit 29: an identifier of 29 bits, which this master does not speak.
+        if cob_id & 0xA000_0000 != 0 || cob_id & 0x7FF == 0 {
+            return Ok(None);
+        }
+        let kind = at(communication, 2)?.unwrap_or(255).min(255) as u8;
+        let event_timer_ms = at(communication, 5)?.unwrap_or(0).min(u64::from(u16::MAX)) as u16;
+        let count = at(mapping, 0)?.unwrap_or(0);
+        let line = self.get(Object { index: mapping, sub: 0 }).map_or(0, |entry| entry.line);
+        if count > u64::from(CANOPEN_MAPPED_MAX) {
+            let message = format!("the object {:04X} maps {count} objects", mapping);
+            return Err(Fault::new(line, message, format!("allowed: at most {CANOPEN_MAPPED_MAX}")));
+        }
+        let mut fields = Vec::new();
+        let mut first_bit = 0u16;
+        for sub in 1..=count as u8 {
+            let Some(entry) = at(mapping, sub)? else { continue };
+            let field = MappedField {
+                object: Object { index: (entry >> 16) as u16, sub: (entry >> 8) as u8 },
+                first_bit: first_bit.min(64) as u8,
+                bits: entry as u8,
+            };
+            first_bit += u16::from(field.bits);
+            if first_bit > 64 {
+                let line = self.get(Object { index: mapping, sub }).map_or(line, |entry| entry.line);
+                let message = format!("what the object {mapping:04X} maps has more than 64 bits");
+                return Err(Fault::new(line, message, "a PDO has 8 bytes"));
+            }
+            fields.push(field);
+        }
+        Ok(Some(Pdo { number, cob_id: (cob_id & 0x7FF) as u16, kind, event_timer_ms, fields }))
+    }
+}

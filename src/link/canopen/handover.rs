@@ -1,0 +1,117 @@
+//! A link under a new plan goes on where it stood under the old one: same socket, and nodes that stay as they are keep
+//! running; the others are set up anew.
+
+use super::CanOpenLink;
+use super::node::{Phase, Sweep};
+use crate::plan::{CanOpenNodePlan, CanOpenPlan, Plan};
+use crate::rt::{Floor, RequestResult, World, WriteOutcome, region_of};
+use crate::tag::{LinkId, Nanos, Status};
+
+/// Which nodes of two plans are the same; made outside the floor.
+pub(super) struct Handover {
+    /// New and old place of each.
+    nodes: Box<[(u8, u8)]>,
+}
+
+impl Handover {
+    pub fn region(&self) -> (*const u8, usize) {
+        region_of(&self.nodes)
+    }
+}
+
+/// Set up and watched in the same way, whatever is read of it.
+fn is_same(new: &CanOpenNodePlan, old: &CanOpenNodePlan) -> bool {
+    (new.id, new.watching, new.start, &new.steps, &new.tpdos)
+        == (old.id, old.watching, old.start, &old.steps, &old.tpdos)
+}
+
+impl CanOpenLink {
+    /// As [`CanOpenLink::new`], for a link that goes on with the connection of `before`.
+    pub fn following(id: LinkId, own: &CanOpenPlan, plan: &Plan, before: &CanOpenPlan) -> CanOpenLink {
+        let mut link = CanOpenLink::new(id, own, plan);
+        let place = |(at, node): (usize, &CanOpenNodePlan)| {
+            let old = before.nodes.iter().position(|old| is_same(node, old))?;
+            Some((at as u8, old as u8))
+        };
+        link.handover = Some(Handover { nodes: own.nodes.iter().enumerate().filter_map(place).collect() });
+        link
+    }
+
+    pub(super) fn continue_from<W: World>(&mut self, old: &mut CanOpenLink, now: Nanos, floor: &mut Floor<W>) {
+        let Some(handover) = self.handover.take() else { return };
+        for at in 0..old.nodes.len() {
+            old.end_job(at, now, RequestResult::Aborted, floor);
+            old.end_orders(at, WriteOutcome::Lost, WriteOutcome::PlanChanged, now, floor);
+            old.unqueue(at, floor);
+        }
+        self.connection = old.connection.take();
+        self.dropped = old.dropped;
+        self.unsent = old.unsent.take();
+        self.send_again_at = old.send_again_at;
+        self.lost_for_good_at = old.lost_for_good_at;
+        self.starting = old.starting;
+        if self.plan.config.sync == old.plan.config.sync {
+            self.sync_at = old.sync_at;
+        } else if self.connection.is_some() {
+            self.sync_at = self.plan.config.sync.map_or(Nanos::NEVER, |_| now);
+        }
+        if self.plan.config.heartbeat == old.plan.config.heartbeat {
+            self.heartbeat_at = old.heartbeat_at;
+        } else if self.connection.is_some() {
+            self.heartbeat_at = self.plan.config.heartbeat.map_or(Nanos::NEVER, |_| now);
+        }
+        for scan in &mut self.scans {
+            if let Some(before) = old.scans.iter().find(|before| before.id == scan.id) {
+                (scan.nominal, scan.cycle, scan.missed) = (before.nominal, before.cycle, before.missed);
+            }
+        }
+        if self.connection.is_some() {
+            for (node, plan) in self.nodes.iter_mut().zip(&self.plan.nodes) {
+                node.connected(plan, now);
+            }
+        }
+        for (new, before) in &handover.nodes {
+            self.continue_node(usize::from(*new), &mut old.nodes[usize::from(*before)]);
+        }
+        // A transfer that was cut short may still be answered.
+        for node in &mut self.nodes {
+            if old.nodes.iter().any(|before| before.id == node.id && !before.client.is_idle()) {
+                node.client.rest(now + self.plan.config.timeout);
+            }
+        }
+        let for_good = self.lost_for_good_at == Nanos::NEVER;
+        if self.connection.is_none() {
+            self.sweep_all(if for_good { Status::BAD_NO_COMMUNICATION } else { Status::UNCERTAIN_LAST_USABLE });
+        }
+        self.tell_state(floor);
+        old.handover = Some(handover);
+    }
+
+    fn continue_node(&mut self, at: usize, old: &mut super::node::Node) {
+        let node = &mut self.nodes[at];
+        node.command = old.command.take();
+        (node.pause, node.failed_boot) = (old.pause, old.failed_boot);
+        (node.heard, node.no_blocks) = (old.heard, old.no_blocks);
+        (node.emergency, node.emergencies, node.state) = (old.emergency, old.emergencies, old.state);
+        if self.connection.is_none() {
+            return;
+        }
+        match old.phase {
+            // Its PDOs stay as they are; what is read of them may be other objects.
+            Phase::Running | Phase::Binding { .. } => {
+                std::mem::swap(&mut node.tpdos, &mut old.tpdos);
+                node.phase = Phase::Boot { step: u16::MAX, part: 0, timeouts: 0 };
+                node.sweep = None;
+            }
+            Phase::Away { .. } => {
+                node.phase = old.phase;
+                node.sweep = Some(Sweep { status: Status::BAD_NO_COMMUNICATION, next: 0, bound_only: false });
+            }
+            Phase::Refused { .. } => {
+                node.phase = old.phase;
+                node.sweep = Some(Sweep { status: Status::BAD_CONFIGURATION_ERROR, next: 0, bound_only: false });
+            }
+            Phase::Boot { .. } => {}
+        }
+    }
+}

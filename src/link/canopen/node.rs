@@ -1,0 +1,283 @@
+//! One node of the network, as its master knows it: where it stands, how it is set up, what it is asked.
+
+use super::super::modbus::queue::Queue;
+use super::emcy::Emergency;
+use super::nmt::{Command, NodeState, Watch, Watching};
+use super::pdo::Mapping;
+use super::sdo::Client;
+use crate::config::{NodeWatching, Object};
+use crate::limits::{CANOPEN_NODE_WRITES_MAX, PROBE_PAUSE_MAX, PROBE_PAUSE_MIN};
+use crate::plan::{BootStep, CanOpenNodePlan};
+use crate::rt::{WriteOrder, region_of};
+use crate::tag::{Nanos, Status};
+
+/// No item: the end of a list.
+pub(super) const NONE: u32 = u32::MAX;
+
+/// Where a node stands on its way from nothing to values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Nothing is heard of it: it is asked who it is at `probe_at`.
+    Away {
+        probe_at: Nanos,
+    },
+    /// It is being set up: `part` of step `step`, after so many timeouts.
+    Boot {
+        step: u16,
+        part: u8,
+        timeouts: u32,
+    },
+    /// Its items are being tied to its PDOs, `next` of its list.
+    Binding {
+        next: u32,
+    },
+    Running,
+    /// It would not be set up; tried again at `retry_at`.
+    Refused {
+        retry_at: Nanos,
+    },
+}
+
+/// What its SDO server is busy with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Job {
+    None,
+    Probe,
+    Boot,
+    Item(u32),
+    Write,
+    ReadBack,
+}
+
+/// A PDO that it sends.
+pub(super) struct Tpdo {
+    pub number: u16,
+    pub map: Mapping,
+    /// The first of the items that it carries.
+    pub head: u32,
+    /// Between two of its frames; zero: by event.
+    pub period: Nanos,
+    /// When the next silence is to be told; never: none is.
+    pub due: Nanos,
+    pub late: bool,
+}
+
+/// Statuses still to be given to its items, some a step.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sweep {
+    pub status: Status,
+    pub next: usize,
+    /// Only what comes by PDO.
+    pub bound_only: bool,
+}
+
+pub(super) struct Node {
+    pub id: u8,
+    pub phase: Phase,
+    /// Before it is tried again: grows as long as it is not running.
+    pub pause: Nanos,
+    /// It was lost while it was being set up: it speaks, and answers no SDO.
+    pub failed_boot: bool,
+    pub client: Client,
+    pub job: Job,
+    pub job_sent: Nanos,
+    pub watch: Watch,
+    /// Its heartbeat is overdue: what it said is in doubt.
+    pub late: bool,
+    pub state: Option<NodeState>,
+    /// The next command, and when a node that left the operational state is started again.
+    pub command: Option<Command>,
+    pub restart_at: Nanos,
+    pub tpdos: Box<[Tpdo]>,
+    /// Items that wait for its server.
+    pub queue: Queue,
+    /// SDO timeouts in a row.
+    pub timeouts: u32,
+    /// It refused to transfer in blocks.
+    pub no_blocks: bool,
+    pub ready_at: Nanos,
+    pub emergency: Emergency,
+    pub emergencies: u32,
+    pub sweep: Option<Sweep>,
+    pub orders: [Option<WriteOrder>; CANOPEN_NODE_WRITES_MAX],
+    /// Something was heard of it since the link came up.
+    pub heard: bool,
+}
+
+impl Node {
+    /// `capacities`: its items in each of the link's scans, the fastest first.
+    pub fn new(plan: &CanOpenNodePlan, capacities: impl Iterator<Item = usize>) -> Node {
+        let how = match plan.watching {
+            NodeWatching::Nothing => Watching::Nothing,
+            NodeWatching::Heartbeat(period) => Watching::Heartbeat { period },
+            NodeWatching::Guarding { period, life } => Watching::Guarding { period, life },
+        };
+        let tpdo = |number| Tpdo {
+            number,
+            map: Mapping::default(),
+            head: NONE,
+            period: Nanos::ZERO,
+            due: Nanos::NEVER,
+            late: false,
+        };
+        Node {
+            id: plan.id,
+            phase: Phase::Away { probe_at: Nanos::NEVER },
+            pause: PROBE_PAUSE_MIN,
+            failed_boot: false,
+            client: Client::new(plan.value_bytes_max),
+            job: Job::None,
+            job_sent: Nanos::ZERO,
+            watch: Watch::new(how),
+            late: false,
+            state: None,
+            command: None,
+            restart_at: Nanos::NEVER,
+            tpdos: plan.tpdos.iter().map(|pdo| tpdo(pdo.number)).collect(),
+            queue: Queue::new(capacities),
+            timeouts: 0,
+            no_blocks: false,
+            ready_at: Nanos::ZERO,
+            emergency: Emergency::default(),
+            emergencies: 0,
+            sweep: None,
+            orders: [None; CANOPEN_NODE_WRITES_MAX],
+            heard: false,
+        }
+    }
+
+    pub fn regions(&self) -> impl Iterator<Item = (*const u8, usize)> {
+        [region_of(&self.tpdos), region_of(self.client.buffer())].into_iter().chain(self.queue.regions())
+    }
+
+    /// The bus is there: it is asked who it is at once.
+    pub fn connected(&mut self, plan: &CanOpenNodePlan, now: Nanos) {
+        self.forget();
+        self.heard = false;
+        self.command = plan.reset.then_some(Command::ResetCommunication);
+        // After a reset it says itself when it is there; the question is for the one that does not.
+        let wait = if plan.reset { PROBE_PAUSE_MIN } else { Nanos::ZERO };
+        self.phase = Phase::Away { probe_at: now + wait };
+        (self.pause, self.failed_boot) = (PROBE_PAUSE_MIN, false);
+    }
+
+    /// Nothing that was under way counts any more.
+    pub fn forget(&mut self) {
+        self.client.reset();
+        self.stop_watching();
+    }
+
+    fn stop_watching(&mut self) {
+        self.job = Job::None;
+        self.watch.stop();
+        self.late = false;
+        self.timeouts = 0;
+        self.restart_at = Nanos::NEVER;
+        self.state = None;
+        for tpdo in &mut self.tpdos {
+            (tpdo.due, tpdo.late) = (Nanos::NEVER, false);
+        }
+    }
+
+    pub fn is_away(&self) -> bool {
+        matches!(self.phase, Phase::Away { .. })
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.phase == Phase::Running
+    }
+
+    /// It is gone. The next question comes after a pause that grows as long as it does not run.
+    pub fn lose(&mut self, now: Nanos) {
+        self.failed_boot = matches!(self.phase, Phase::Boot { .. });
+        self.client.cancel();
+        self.stop_watching();
+        self.phase = Phase::Away { probe_at: now + self.grown_pause() };
+    }
+
+    fn grown_pause(&mut self) -> Nanos {
+        let pause = self.pause;
+        self.pause = Nanos(pause.0 * 2).min(PROBE_PAUSE_MAX);
+        pause
+    }
+
+    /// It was heard of while it was away. Whether it is set up now: one that has just failed at that waits for its turn.
+    pub fn may_boot(&self) -> bool {
+        self.is_away() && !self.failed_boot && matches!(self.job, Job::None | Job::Probe)
+    }
+
+    /// It is there: it is set up from the first step on.
+    pub fn begin_boot(&mut self) {
+        self.phase = Phase::Boot { step: 0, part: 0, timeouts: 0 };
+    }
+
+    /// It would not be set up.
+    pub fn refuse(&mut self, now: Nanos) {
+        self.phase = Phase::Refused { retry_at: now + self.grown_pause() };
+    }
+
+    /// When its phase has something to do by itself.
+    pub fn phase_deadline(&self) -> Nanos {
+        match self.phase {
+            Phase::Away { probe_at } if self.job == Job::None => probe_at.max(self.client.resting_until()),
+            Phase::Refused { retry_at } => retry_at,
+            Phase::Binding { .. } => Nanos::ZERO,
+            Phase::Boot { .. } if self.job == Job::None => self.client.resting_until(),
+            Phase::Running if self.job == Job::None && self.has_work() => self.client.resting_until(),
+            _ => Nanos::NEVER,
+        }
+    }
+
+    fn has_work(&self) -> bool {
+        !self.queue.is_empty() || self.orders.iter().any(Option::is_some)
+    }
+
+    /// The order that came first.
+    pub fn first_order(&self) -> Option<usize> {
+        let waiting = self.orders.iter().enumerate().filter_map(|(at, order)| Some((order.as_ref()?.id, at)));
+        waiting.min().map(|(_, at)| at)
+    }
+
+    /// The object of a part of a step; `None`: the step has no such part. With it what is written, if it is not read.
+    pub fn boot_object<'p>(
+        &self,
+        plan: &'p CanOpenNodePlan,
+        step: u16,
+        part: u8,
+    ) -> Option<(Object, Option<&'p [u8]>)> {
+        match plan.steps.get(usize::from(step))? {
+            BootStep::Check { object, .. } => (part == 0).then_some((*object, None)),
+            BootStep::Write { object, value } => (part == 0).then_some((*object, Some(value.as_slice()))),
+            BootStep::ReadTpdo(at) => {
+                let tpdo = self.tpdos.get(usize::from(*at))?;
+                if part > 0 && !tpdo.map.valid {
+                    return None;
+                }
+                let communication = 0x1800 + (tpdo.number - 1);
+                let (index, sub) = match part {
+                    0 => (communication, 1),
+                    1 => (communication, 2),
+                    2 => (communication, 5),
+                    _ if part - 3 > tpdo.map.count => return None,
+                    _ => (communication + 0x200, part - 3),
+                };
+                Some((Object { index, sub }, None))
+            }
+        }
+    }
+
+    /// What it has of the parameters of one of its PDOs. `value`: `None`, it has no such object.
+    pub fn learn(&mut self, at: u16, part: u8, value: Option<u64>) {
+        let Some(tpdo) = self.tpdos.get_mut(usize::from(at)) else { return };
+        let map = &mut tpdo.map;
+        match (part, value) {
+            (0, Some(cob_id)) => map.set_cob_id(cob_id),
+            (0, None) => map.valid = false,
+            (1, kind) => map.kind = kind.map_or(255, |kind| kind.min(255) as u8),
+            (2, timer) => map.event_timer_ms = timer.map_or(0, |timer| timer.min(u64::from(u16::MAX)) as u16),
+            (3, count) => map.begin(count.unwrap_or(0)),
+            (_, Some(entry)) => map.add(entry),
+            (_, None) => map.valid = false,
+        }
+    }
+}
