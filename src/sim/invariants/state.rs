@@ -217,9 +217,9 @@ fn is_near(ty: ValueType, told: u64, read: u64, deadband: f64) -> bool {
 }
 
 /// How old a value may become while another unit takes its timeouts: three until it counts as silent, a probe at a
-/// time from then on.
+/// time from then on, and writes. On a line, silences come on top.
 fn longest_age(under: &Generation, id: TagId) -> u64 {
     let tag = &under.plan.tags[id];
     let timeout = under.plan.links[tag.link].protocol.modbus().map_or(0, |modbus| modbus.config.timeout.0);
-    under.plan.groups[tag.group].period.0 * 2 + timeout * 4 + 200_000_000
+    under.plan.groups[tag.group].period.0 * 2 + timeout * 8 + 1_000_000_000
 }
