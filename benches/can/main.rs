@@ -86,7 +86,8 @@ fn rig(conn: i32, sampling: &str) -> Rig {
     let world = LinuxWorld::new().expect("epoll");
     let mut executor = Executor::new(ExecutorId(0), &plan, links, world, wiring);
     executor.start_at(Clock { start: monotonic_now(), guard: Nanos::ZERO });
-    let ends = Ends(Box::new((reports_out, connected_in, closed_out, adoptions_in, adopted_out, orders_in, answers_out)));
+    let ends =
+        Ends(Box::new((reports_out, connected_in, closed_out, adoptions_in, adopted_out, orders_in, answers_out)));
     Rig { executor, image, counters, samples, stop, _ends: ends }
 }
 
@@ -152,8 +153,7 @@ fn turns(sampling: &str) {
         fill(&stamped_sender, &mut n);
         let start = Instant::now();
         for _ in 0..FRAMES {
-            let frame =
-                fieldbeat::rt::World::receive_stamped(&mut world, Conn(stamped.as_raw_fd()), &mut buffer);
+            let frame = fieldbeat::rt::World::receive_stamped(&mut world, Conn(stamped.as_raw_fd()), &mut buffer);
             std::hint::black_box(frame);
         }
         of_stamped.push(start.elapsed().as_nanos() as f64 / FRAMES as f64);

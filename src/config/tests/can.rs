@@ -219,7 +219,10 @@ fn messages_to_send_have_their_initial_values() {
     let config = read(link, &[r#""address": "c:Motor.Speed""#]);
     let [command, bytes] = &can(&config).transmit[..] else { panic!("two messages") };
     // 201 and, from bit 12 on, 1.
-    assert_eq!((&command.initial[..], command.period, command.on_change), (&[0xC9, 0x10][..], Some(Nanos::from_millis(50)), None));
+    assert_eq!(
+        (&command.initial[..], command.period, command.on_change),
+        (&[0xC9, 0x10][..], Some(Nanos::from_millis(50)), None)
+    );
     assert_eq!((bytes.id, &bytes.initial[..]), (CanId { id: 0x300, extended: true }, &[1, 2, 0xFF][..]));
     assert_eq!(bytes.on_change, Some(Nanos::from_millis(5)));
     let start = r#", "transmit": [{ "message": "Command", "period_ms": 50, "start_values": true, "initial": { "Target": 0 } }]"#;

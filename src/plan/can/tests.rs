@@ -29,7 +29,10 @@ fn can(planned: &Planned) -> &CanPlan {
 
 #[test]
 fn frames_are_found_by_their_identifier_and_by_their_group() {
-    let planned = planned("", &["0x123:0:8", "0x123:8:8", "0x123x:0:8", "0x1ABCDEF:0:8", "pgn:0xF004:0:8", "pgn:0xF004:0x21:0:8"]);
+    let planned = planned(
+        "",
+        &["0x123:0:8", "0x123:8:8", "0x123x:0:8", "0x1ABCDEF:0:8", "pgn:0xF004:0:8", "pgn:0xF004:0x21:0:8"],
+    );
     let plan = can(&planned);
     let tags = |message: Option<u16>| {
         message.map(|at| plan.decodes_of(&plan.messages[usize::from(at)]).iter().map(|d| d.tag.0).collect::<Vec<_>>())
@@ -90,7 +93,11 @@ fn messages_that_fill_the_bus_are_refused() {
     let load = planned(&send(10), &["0x1:0:8"]).admission.links[LinkId(0)].load;
     assert!((load - 0.27).abs() < 1e-9, "{load}");
     let full = planned(&send(3), &["0x1:0:8"]);
-    assert!(full.admission.warnings.iter().any(|w| w.contains("link \"c\" is at 90 %")), "{:?}", full.admission.warnings);
+    assert!(
+        full.admission.warnings.iter().any(|w| w.contains("link \"c\" is at 90 %")),
+        "{:?}",
+        full.admission.warnings
+    );
     let refused = build(&config(&send(2), &["0x1:0:8"]), &[0]).unwrap_err().to_string();
     assert!(refused.contains("need 135 % of the bus at 500000 bit/s"), "{refused}");
 }
@@ -105,10 +112,7 @@ fn the_ring_has_room_for_each_frame_where_each_is_a_sample() {
 
 #[test]
 fn another_set_of_filters_is_another_socket() {
-    let [a, b, c] = [
-        planned("", &["0x1:0:8"]),
-        planned("", &["0x1:0:8", "0x1:8:8"]),
-        planned("", &["0x1:0:8", "0x2:0:8"]),
-    ];
+    let [a, b, c] =
+        [planned("", &["0x1:0:8"]), planned("", &["0x1:0:8", "0x1:8:8"]), planned("", &["0x1:0:8", "0x2:0:8"])];
     assert!(can(&a).same_target(can(&b)) && !can(&a).same_target(can(&c)));
 }
