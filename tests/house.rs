@@ -58,7 +58,8 @@ const NOT_ON_THE_FLOOR: [&str; 9] = [
     ".collect::<Vec",
 ];
 /// Files and folders beside the floor's loop: they run before it or in other threads.
-const BESIDE_THE_FLOOR: [&str; 3] = ["src/rt/calibrate.rs", "src/rt/thread.rs", "src/link/connector/"];
+const BESIDE_THE_FLOOR: [&str; 4] =
+    ["src/rt/calibrate.rs", "src/rt/thread.rs", "src/link/connector/", "src/link/bus/thread/"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

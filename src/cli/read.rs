@@ -29,10 +29,12 @@ pub fn read(args: &ReadArgs) -> ExitCode {
         Ok(loaded) => loaded,
         Err(code) => return code,
     };
-    let config = match only(loaded.config, &args.tags) {
+    let mut config = match only(loaded.config, &args.tags) {
         Ok(config) => config,
         Err(message) => return super::fail(super::EXIT_CONFIG, message),
     };
+    // Ordinary threads read, those of local buses among them: they stay below this.
+    config.realtime.priority = 1;
     let patience = patience(&config);
     let plan = match plan::build(&config, &[0]) {
         Ok(planned) => Arc::new(planned.plan),

@@ -10,16 +10,20 @@
 //! | `answers` | what comes from the thread, into image and ring |
 //! | `trouble` | timeouts, a lost thread, and what becomes of the tags |
 //! | `writes` | orders on their way to the thread |
+//! | `encode` | values to the bytes of an order; off the floor |
 //! | `wire` | the datagrams |
 //! | `thread` | the thread: devices, registers, formulas; beside the floor |
 
 mod answers;
+mod encode;
 #[cfg(test)]
 mod tests;
 pub mod thread;
 mod trouble;
 mod wire;
 mod writes;
+
+pub use encode::{decode_back, encode};
 
 use std::ops::Range;
 

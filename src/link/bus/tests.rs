@@ -502,3 +502,41 @@ fn a_link_of_the_same_work_goes_on_with_its_thread_and_another_one_does_not() {
     assert!(follower(&plan));
     assert!(!follower(&other), "its thread would read something else");
 }
+
+#[test]
+fn a_value_is_encoded_as_it_is_read_and_refused_when_it_does_not_fit() {
+    use crate::link::write::{WriteFault, decode, encode};
+    let tags = [
+        r#""address": "l:0x30:0x10:2", "data_type": "int16""#,
+        r#""address": "l:0x30:0x12:2", "byte_order": "DCBA""#,
+        r#""address": "l:0x30:0x14:2", "data_type": "int16", "scale": 0.1, "offset": 5"#,
+        r#""address": "l:0x30:0x16:4", "data_type": "float32""#,
+        r#""address": "l:0x30:0x1A:1""#,
+        r#""address": "l:0x30:0x1B:2", "shift": 4"#,
+    ];
+    let plan = planned_for_test(LINK, &tags);
+    for (tag, value, bytes) in [
+        (0, Value::Int(-2), &[0xFF, 0xFE][..]),
+        (1, Value::Uint(0x1234), &[0x34, 0x12]),
+        (2, Value::Float64(25.0), &[0, 200]),
+        (3, Value::Float32(1.5), &[0x3F, 0xC0, 0, 0]),
+        (4, Value::Uint(255), &[255]),
+    ] {
+        let tag = TagId(tag);
+        let encoded = encode(&plan, tag, &value).unwrap();
+        assert_eq!((encoded.slot, encoded.payload.bytes()), (tag.0, bytes));
+        assert_eq!(decode(&plan, tag, &encoded.payload), Some(value));
+    }
+    let range = |min, max| Err(WriteFault::Range { min: Value::Float64(min), max: Value::Float64(max) });
+    assert_eq!(encode(&plan, TagId(0), &Value::Int(40_000)), range(-32_768.0, 32_767.0));
+    assert_eq!(encode(&plan, TagId(2), &Value::Float64(1e9)), range(-3271.8, 3281.7));
+    assert_eq!(encode(&plan, TagId(4), &Value::Int(-1)), range(0.0, 255.0));
+    assert_eq!(encode(&plan, TagId(3), &Value::Float64(f64::NAN)), Err(WriteFault::NotFinite));
+    let wrong = |tag, value: &Value| matches!(encode(&plan, TagId(tag), value), Err(WriteFault::WrongType { .. }));
+    assert!(wrong(0, &Value::Bool(true)) && wrong(0, &Value::Float64(1.5)) && wrong(0, &Value::Text("1".into())));
+    assert_eq!(encode(&plan, TagId(5), &Value::Uint(1)), Err(WriteFault::NotWritable), "a part of a register");
+    let gpio = r#""protocol": "gpio", "chip": "/dev/gpiochip0""#;
+    let lines = planned_for_test(gpio, &[r#""address": "l:4", "direction": "out""#, r#""address": "l:5""#]);
+    assert_eq!(encode(&lines, TagId(0), &Value::Bool(true)).unwrap().payload.bytes(), [1]);
+    assert_eq!(encode(&lines, TagId(1), &Value::Bool(true)), Err(WriteFault::NotWritable), "an input");
+}

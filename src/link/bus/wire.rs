@@ -87,10 +87,6 @@ impl Entries<'_> {
     pub fn len(&self) -> usize {
         self.0.len() / ENTRY_BYTES
     }
-
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 impl Iterator for Entries<'_> {

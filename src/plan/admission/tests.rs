@@ -258,3 +258,73 @@ fn every_piece_of_a_reply_on_a_line_costs_its_executor_a_wake_up() {
     let load = of(&Costs { request: Nanos::from_micros(30), ..NOTHING });
     assert!((load - 10.0 * (30e-6 + 30.0 * 20e-6)).abs() < 1e-9, "{load}");
 }
+
+fn on_a_bus(link: &str, tags: &[String]) -> Result<Planned, PlanError> {
+    let text = format!(r#"{{"links":[{{"name":"l",{link}}}],"tags":[{}]}}"#, tags.join(","));
+    let config = load_parts(("fieldbeat.toml", "[gateway]\nid = \"g\"\n"), &[("tags/a.json", &text)]);
+    build_with(&config.unwrap_or_else(|e| panic!("{e}")).config, &[0], &NOTHING)
+}
+
+fn each(period_ms: f64, addresses: &[&str]) -> Vec<String> {
+    let tag = |(at, address): (usize, &&str)| {
+        format!(r#"{{"name":"t{period_ms}.{at}","address":"l:{address}","scan_rate_ms":{period_ms}}}"#)
+    };
+    addresses.iter().enumerate().map(tag).collect()
+}
+
+/// By hand: start, address and register (2 × 9 bits), repeated start, address and two bytes (3 × 9 bits), stop.
+#[test]
+fn an_i2c_bus_is_given_what_its_bits_allow_and_not_one_request_more() {
+    let bits = 1.0 + 18.0 + 1.0 + 27.0 + 1.0;
+    for (clock_hz, overhead_ms) in [(100_000, 0.0), (400_000, 0.0), (100_000, 0.1), (400_000, 0.1)] {
+        let link = format!(r#""protocol":"i2c","bus":"/dev/i2c-1","clock_hz":{clock_hz},"overhead_ms":{overhead_ms}"#);
+        let takes = bits / f64::from(clock_hz) + overhead_ms / 1e3;
+        let addresses: Vec<String> = (0..8).map(|n| format!("{:#04x}:0x00:2", 0x48 + n)).collect();
+        let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+        let planned = on_a_bus(&link, &each(100.0, &addresses)).unwrap();
+        let load = planned.admission.links[LinkId(0)].load;
+        assert!((load - 8.0 * takes / 0.1).abs() < 1e-6, "{clock_hz} Hz: {load}");
+        let possible = (1.0 / (8.0 * takes)) as u32;
+        if possible < 999 {
+            let error = on_a_bus(&link, &each(1.0, &addresses)).unwrap_err().to_string();
+            let hz =
+                error.split("at most ").nth(1).and_then(|rest| rest.split(' ').next()?.parse::<u32>().ok()).unwrap();
+            assert!(hz.abs_diff(possible) <= 1, "{possible} Hz by hand: {error}");
+            assert!(
+                error.contains(&format!("on the bus at {clock_hz} Hz")) && error.contains("overhead_ms"),
+                "{error}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_converter_that_waits_counts_with_its_wait_and_shared_accesses_count_once() {
+    let link = r#""protocol":"i2c","bus":"/dev/i2c-1","clock_hz":400000,"overhead_ms":0"#;
+    // 128 conversions a second, 10 % slow: 8.64 ms each and four of them.
+    let inputs = ["0x48:ads1115.ain0", "0x48:ads1115.ain1", "0x48:ads1115.ain2", "0x48:ads1115.ain3"];
+    let load = on_a_bus(link, &each(100.0, &inputs)).unwrap().admission.links[LinkId(0)].load;
+    assert!((0.34..0.37).contains(&load), "{load}");
+    assert!(on_a_bus(link, &each(20.0, &inputs)).is_err());
+    let of = |addresses: &[&str]| on_a_bus(link, &each(100.0, addresses)).unwrap().admission.links[LinkId(0)].load;
+    let one = of(&["0x76:bme280.temperature"]);
+    let three = of(&["0x76:bme280.temperature", "0x76:bme280.pressure", "0x76:bme280.humidity"]);
+    assert_eq!(one, three, "one burst");
+}
+
+#[test]
+fn a_faster_spi_carries_more_and_lines_that_are_set_up_alike_cost_one_call() {
+    let spi = |hz: u32| {
+        let link = format!(r#""protocol":"spi","device":"/dev/spidev0.0","speed_hz":{hz},"overhead_ms":0"#);
+        on_a_bus(&link, &each(10.0, &["mcp3208.ch0", "mcp3208.ch1"])).map(|p| p.admission.links[LinkId(0)].load)
+    };
+    // Two exchanges of 24 bits each 10 ms.
+    assert!((spi(1_000_000).unwrap() - 0.0048).abs() < 1e-6);
+    assert!((spi(50_000).unwrap() - 0.096).abs() < 1e-6);
+    assert!(spi(4_000).is_err());
+    let link = r#""protocol":"gpio","chip":"/dev/gpiochip0","overhead_ms":1"#;
+    let lines: Vec<String> = (0..20).map(|n| n.to_string()).collect();
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let load = on_a_bus(link, &each(100.0, &lines)).unwrap().admission.links[LinkId(0)].load;
+    assert!((load - 0.01).abs() < 1e-6, "{load}");
+}

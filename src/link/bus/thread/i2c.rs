@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
 
 use super::device::{Fault, RegisterBus};
 use super::uapi::{self, I2cMessage, I2cRdwrData, SmbusBlock, SmbusData};
@@ -14,6 +15,7 @@ const TIMEOUT_UNIT: Nanos = Nanos::from_millis(10);
 /// An open bus.
 pub struct I2cBus {
     file: File,
+    path: PathBuf,
     /// The adapter does plain I2C, not only SMBus.
     is_plain: bool,
     /// The device that SMBus calls go to.
@@ -22,20 +24,30 @@ pub struct I2cBus {
 
 impl I2cBus {
     /// Takes the bus; a transfer ends after `timeout` at the latest, by the driver's own clock.
-    pub fn new(file: File, timeout: Nanos) -> io::Result<I2cBus> {
+    pub fn new(file: File, path: &Path, timeout: Nanos) -> io::Result<I2cBus> {
         let fd = file.as_raw_fd();
         let mut functions: libc::c_ulong = 0;
         // SAFETY: I2C_FUNCS writes one unsigned long.
         unsafe { uapi::ioctl(fd, uapi::I2C_FUNCS, &mut functions)? };
         uapi::ioctl_number(fd, uapi::I2C_TIMEOUT, timeout.0.div_ceil(TIMEOUT_UNIT.0).max(1) as libc::c_ulong)?;
         uapi::ioctl_number(fd, uapi::I2C_RETRIES, 0)?;
-        Ok(I2cBus { file, is_plain: functions as u64 & uapi::I2C_FUNC_I2C != 0, selected: None })
+        let is_plain = functions as u64 & uapi::I2C_FUNC_I2C != 0;
+        Ok(I2cBus { file, path: path.to_owned(), is_plain, selected: None })
+    }
+
+    /// Some drivers say ENODEV of an address that nobody acknowledges; a bus that is gone has no file any more.
+    fn fault(&self, error: &io::Error) -> Fault {
+        match Fault::of(error) {
+            Fault::Gone | Fault::Failed(_) if !self.path.exists() => Fault::Gone,
+            Fault::Gone => Fault::Silent,
+            fault => fault,
+        }
     }
 
     fn transfer(&mut self, messages: &mut [I2cMessage]) -> Result<(), Fault> {
         let mut data = I2cRdwrData { msgs: messages.as_mut_ptr(), nmsgs: messages.len() as u32 };
         // SAFETY: the messages and the buffers that they point to live through the call, and have the lengths they say.
-        unsafe { uapi::ioctl(self.file.as_raw_fd(), uapi::I2C_RDWR, &mut data) }.map_err(|error| Fault::of(&error))?;
+        unsafe { uapi::ioctl(self.file.as_raw_fd(), uapi::I2C_RDWR, &mut data) }.map_err(|error| self.fault(&error))?;
         Ok(())
     }
 
@@ -47,12 +59,12 @@ impl I2cBus {
     ) -> Result<(), Fault> {
         let fd = self.file.as_raw_fd();
         if self.selected != Some(address) {
-            uapi::ioctl_number(fd, uapi::I2C_SLAVE, address.into()).map_err(|error| Fault::of(&error))?;
+            uapi::ioctl_number(fd, uapi::I2C_SLAVE, address.into()).map_err(|error| self.fault(&error))?;
             self.selected = Some(address);
         }
         let mut data = SmbusData { read_write, command, size, data: block };
         // SAFETY: the block lives through the call and is as large as the kernel's.
-        unsafe { uapi::ioctl(fd, uapi::I2C_SMBUS, &mut data) }.map_err(|error| Fault::of(&error))?;
+        unsafe { uapi::ioctl(fd, uapi::I2C_SMBUS, &mut data) }.map_err(|error| self.fault(&error))?;
         Ok(())
     }
 

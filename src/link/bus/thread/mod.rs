@@ -15,7 +15,7 @@
 mod bme280;
 mod channels;
 mod device;
-mod formula;
+pub(super) mod formula;
 mod gpio;
 mod i2c;
 mod iio;
