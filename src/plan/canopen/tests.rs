@@ -128,7 +128,7 @@ fn a_bus_that_is_full_of_pdos_is_refused() {
 #[test]
 fn more_nodes_than_the_kernel_has_filters_for_are_heard_all_the_same() {
     let nodes: Vec<String> = (1..=127).map(|id| format!(r#"{{"id": {id}, "pdos": "node"}}"#)).collect();
-    let mut plan = canopen(&format!(r#""nodes": [{}]"#, nodes.join(",")), &tag("e", "5:emcy", ""));
+    let mut plan = canopen(&format!(r#""bitrate": 1000000, "nodes": [{}]"#, nodes.join(",")), &tag("e", "5:emcy", ""));
     for node in &mut plan.nodes {
         for (at, tpdo) in node.tpdos.iter_mut().enumerate() {
             let cob_id = 0x180 + 0x100 * at as u16 + u16::from(node.id);
