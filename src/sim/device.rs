@@ -280,7 +280,7 @@ impl Device {
         };
         if answers {
             let bytes = frame(asked.transaction, asked.area.unit, &pdu);
-            reaction.send.push(Outgoing { at, bytes, pieces, meaning: Meaning::OfWrite });
+            reaction.send.push(Outgoing { at, bytes, pieces, meaning: Meaning::OfWrite, bent: Bent::No });
         }
         // With function 23 the answer's last byte is a value; that it differs is told, not that it was not done.
         (reaction, answers && (pdu == confirmation || function == 23 && pdu[0] == 23))

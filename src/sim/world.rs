@@ -296,7 +296,7 @@ impl Field {
         let word = |at: usize| u16::from_be_bytes([body[at], body[at + 1]]);
         let table = Table::from_read_function(body[1]);
         let area = table.map(|table| Area { unit: body[0], table, first: word(2), count: word(4) });
-        let view = |area: Area| Some((area, self.views.allows(link, line.target, area, heard.began)?));
+        let view = |area: Area| Some((area, self.views.allows(link, line.target, area, heard.began, false)?));
         let Some((area, view)) = area.and_then(view) else {
             let text = format!("link {}: a request that is not in its plan, to host {host}: {body:?}", link.0);
             return self.faults.push(text);

@@ -158,11 +158,6 @@ impl Line {
         self.hold_until = until;
     }
 
-    /// A unit's reply is not waited for any longer, and may come until `until` and a while after.
-    pub fn leave_alone(&mut self, unit_at: usize, until: Nanos) {
-        self.unit_free_at[unit_at] = until + self.patience;
-    }
-
     /// A request of so many characters is on its way, and its reply's PDU has so many bytes; returns what the frames of
     /// the exchange take on the wire.
     pub fn sent(&mut self, sent: Nanos, characters: usize, reply_bytes: usize) -> Nanos {
