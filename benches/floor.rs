@@ -1,5 +1,6 @@
 //! From the bytes of a reply to image and ring: nanoseconds per sample, on the code that the executors run.
-//! Beside it, what rmodbus takes to decode the same reply into a `Vec`.
+//! Beside it, the same with report by exception: all samples held back, and all told; and what rmodbus takes to decode
+//! the same reply into a `Vec`.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -7,8 +8,8 @@ use std::time::Instant;
 
 use fieldbeat::config;
 use fieldbeat::link::modbus::{decode, frame};
-use fieldbeat::plan::{self, Plan};
-use fieldbeat::rt::{Counters, Frame, Image, Sink};
+use fieldbeat::plan::{self, Plan, Suppress};
+use fieldbeat::rt::{Counters, Exceptions, Frame, Image, Sink};
 use fieldbeat::tag::{ExecutorId, GroupId, LinkId, Nanos, Status, ValueType};
 use rmodbus::client::ModbusRequest;
 
@@ -19,17 +20,16 @@ const RING_SLOTS: usize = 200_000;
 
 /// A reply and the plan that asks for it.
 struct Case {
-    name: &'static str,
     plan: Plan,
     reply: Vec<u8>,
 }
 
 impl Case {
-    fn new(name: &'static str, data_type: &str, registers_each: usize, count: usize) -> Case {
+    fn new(data_type: &str, registers_each: usize, count: usize, keys: &str) -> Case {
         let tags: Vec<String> = (0..count)
             .map(|i| {
                 format!(
-                    r#"{{"name":"t{i}","protocol":"modbus_tcp","address":"d:1:3:{}:{registers_each}","data_type":"{data_type}","scan_rate_ms":10}}"#,
+                    r#"{{"name":"t{i}","protocol":"modbus_tcp","address":"d:1:3:{}:{registers_each}","data_type":"{data_type}","scan_rate_ms":10{keys}}}"#,
                     i * registers_each
                 )
             })
@@ -45,7 +45,7 @@ impl Case {
         let values = count * registers_each * 2;
         let mut reply = vec![0, 1, 0, 0, 0, (values + 3) as u8, 1, 3, values as u8];
         reply.extend((0..values).map(|i| (i * 37 % 251) as u8 & 0x7F));
-        Case { name, plan, reply }
+        Case { plan, reply }
     }
 
     fn samples(&self) -> usize {
@@ -66,11 +66,19 @@ fn rounds(mut round: impl FnMut()) -> (f64, f64) {
     (times[0], times[ROUNDS / 2])
 }
 
-fn store(case: &Case) -> (f64, f64) {
+/// With `changing`, every value is another one in each reply.
+fn store(case: &Case, changing: bool) -> (f64, f64) {
     let (producer, mut consumer) = rtrb::RingBuffer::new(RING_SLOTS);
     let image = Arc::new(Image::new(case.plan.tags.values().map(|t| t.ty.long_bytes_max()), Status::GOOD.0));
     let counters = Arc::new(Counters::new(&case.plan));
-    let mut sink = Sink::new(producer, image, counters.clone(), ExecutorId(0), 0);
+    let mut sink = Sink::new(producer, image, counters.clone(), ExecutorId(0), 0).with_exceptions(Exceptions::new(
+        ExecutorId(0),
+        Suppress::Ring,
+        &case.plan,
+    ));
+    let mut other = case.reply.clone();
+    other[9..].iter_mut().for_each(|byte| *byte ^= 0x40);
+    let replies = [&case.reply, if changing { &other } else { &case.reply }];
     let modbus = case.plan.links[LinkId(0)].protocol.modbus().expect("a Modbus link");
     let request = &modbus.requests[0];
     let decodes = &modbus.decodes[request.decodes.start as usize..request.decodes.end as usize];
@@ -80,7 +88,9 @@ fn store(case: &Case) -> (f64, f64) {
     let times = rounds(|| {
         for _ in 0..REPLIES {
             cycle += 1;
-            let frame::Parsed::Frame { frame, .. } = frame::parse(black_box(&case.reply)) else { unreachable!() };
+            let frame::Parsed::Frame { frame, .. } = frame::parse(black_box(replies[cycle as usize % 2])) else {
+                unreachable!()
+            };
             let frame::Reply::Values(bytes) = frame::reply(frame.pdu, 3, request.value_bytes()) else { unreachable!() };
             let shared = Frame { group: GroupId(0), cycle, t: Nanos(u64::from(cycle)) };
             let block = decode::BlockBytes { bytes, first: request.first };
@@ -100,7 +110,10 @@ fn store(case: &Case) -> (f64, f64) {
             }
         }
     });
-    assert_eq!(counters.produced(), (ROUNDS * REPLIES * decodes.len()) as u64);
+    // The last ones that are kept are not counted yet.
+    let kept = case.plan.tags.values().filter(|tag| tag.reporting.is_some_and(|rule| rule.keep_last)).count() as u64;
+    assert_eq!(counters.suppressed() > 0, !changing && case.plan.tags.values().any(|tag| tag.reporting.is_some()));
+    assert_eq!(counters.produced() + kept, (ROUNDS * REPLIES * decodes.len()) as u64);
     assert_eq!(counters.dropped(), 0, "the ring was drained in time");
     times
 }
@@ -145,19 +158,24 @@ fn rmodbus(case: &Case, floats: bool) -> (f64, f64) {
 fn main() {
     println!("| reply | what | ns a reply (best, median) | ns a sample (median) |");
     println!("|---|---|---|---|");
-    let cases = [
-        Case::new("62 float32 in 124 registers", "float32", 2, 62),
-        Case::new("125 uint16 in 125 registers", "uint16", 1, 125),
-    ];
-    for case in &cases {
-        let floats = case.samples() == 62;
+    let deadband = r#","deadband":0.5"#;
+    for (name, data_type, registers_each, count) in
+        [("62 float32 in 124 registers", "float32", 2, 62), ("125 uint16 in 125 registers", "uint16", 1, 125)]
+    {
+        let case = Case::new(data_type, registers_each, count, "");
+        let by_exception = Case::new(data_type, registers_each, count, deadband);
+        let kept = Case::new(data_type, registers_each, count, &format!(r#"{deadband},"keep_last":true"#));
         for (what, (best, median)) in [
-            ("decode, image and ring", store(case)),
-            ("decode alone", decode_only(case)),
-            ("rmodbus: decode alone, into a Vec", rmodbus(case, floats)),
+            ("decode, image and ring", store(&case, false)),
+            ("the same, each value another one", store(&case, true)),
+            ("by exception: all held back", store(&by_exception, false)),
+            ("by exception: all told", store(&by_exception, true)),
+            ("by exception: all held back, the last kept", store(&kept, false)),
+            ("decode alone", decode_only(&case)),
+            ("rmodbus: decode alone, into a Vec", rmodbus(&case, data_type == "float32")),
         ] {
             let each = median / case.samples() as f64;
-            println!("| {} | {what} | {best:.0}, {median:.0} | {each:.1} |", case.name);
+            println!("| {name} | {what} | {best:.0}, {median:.0} | {each:.1} |");
         }
     }
 }

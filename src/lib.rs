@@ -7,6 +7,7 @@
 //! | [`tag`] | samples, values, status codes: pure data that everyone shares |
 //! | [`limits`] | every hard limit, with its reason |
 //! | [`config`] | what people write, read and validated |
+//! | [`command`] | writes to tags as they are asked for: requests, answers, what is allowed |
 //! | [`plan`] | configuration compiled into what the executors walk |
 //! | [`rt`] | the real-time floor: thread, world, executor, ring, image |
 //! | [`link`] | field links, each a non-blocking state machine |
@@ -21,6 +22,7 @@
 //! | [`cli`] | the commands that people type |
 
 pub mod cli;
+pub mod command;
 pub mod config;
 pub mod doctor;
 pub mod hub;

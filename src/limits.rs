@@ -151,6 +151,31 @@ pub const RELOAD_POLL: Duration = Duration::from_millis(400);
 /// old meaning has long been counted by then.
 pub const IDS_REST: Duration = Duration::from_secs(10);
 
+// --- CAN ---
+/// A DBC file; the largest of a car maker have a few MiB.
+pub const DBC_FILE_BYTES_MAX: u64 = 16 << 20;
+/// Filters of one socket (CAN_RAW_FILTER_MAX of linux/can/raw.h).
+pub const CAN_FILTERS_MAX: usize = 512;
+/// Cycle times without a message after which its values count as old.
+pub const CAN_SILENT_CYCLES: u64 = 3;
+/// Fields of a sent message that have no value at the start: bits of a mask.
+pub const CAN_UNSET_MAX: usize = 64;
+/// Messages that one link sends.
+pub const CAN_TRANSMITS_MAX: usize = 256;
+/// Writes that one link keeps for their turn.
+pub const CAN_WRITES_MAX: usize = 16;
+/// After a full send queue it is tried again: a frame of classical CAN takes some 0.2 ms.
+pub const CAN_SEND_RETRY: Nanos = Nanos::from_millis(1);
+/// From the loss of an interface, or of the bus, until its values are given up.
+pub const CAN_OUTAGE_GRACE: Nanos = Nanos::from_millis(1_000);
+/// Values that one step puts into the ring on a beat, or gives a status.
+pub const CAN_VALUES_PER_STEP: usize = 128;
+/// Frames that one step of a link takes: so long may a flooded bus keep the executor from its next release.
+pub const CAN_FRAMES_PER_STEP: usize = 16;
+/// Bytes that a CAN socket may hold for a link that is late, as far as the system allows: a kernel counts some 800 for a
+/// frame, so that a full bus of 1 Mbit/s (20,000 short frames a second) finds room for 60 ms.
+pub const CAN_RECEIVE_BUFFER_BYTES: i32 = 1 << 20;
+
 // --- hub, journal, outputs ---
 /// How often the hub looks into the rings.
 pub const HUB_PERIOD: Nanos = Nanos::from_millis(2);
@@ -160,6 +185,41 @@ pub const BATCH_SAMPLES_MAX: usize = 8_192;
 pub const JOURNAL_QUEUE_BATCHES: usize = 128;
 /// The smallest bound of the journal: below it one second of full rate does not fit.
 pub const JOURNAL_BYTES_MIN: u64 = 16 << 20;
+
+// --- writes ---
+/// Bytes of one request: the largest array that one order writes, as JSON, and as much again.
+pub const COMMAND_BYTES_MAX: usize = 32 << 10;
+/// Bytes of the id that a requester gives: a UUID has 36.
+pub const COMMAND_ID_BYTES_MAX: usize = 64;
+/// How far ahead of now a request may expire. What expires later would have to be remembered longer.
+pub const COMMAND_EXPIRES_MAX: Duration = Duration::from_secs(600);
+/// Requests that wait to be judged; one more is refused as busy.
+pub const WRITES_WAITING_MAX: usize = 256;
+/// Requests that are judged together, and share a commit of the audit.
+pub const WRITES_COMMIT_MAX: usize = 64;
+/// Ids of writes that were sent, with their answers: longer than requests live, at the rate that is allowed by default.
+pub const WRITES_SEEN_MAX: usize = 8_192;
+/// Ids of requests that were refused, with their answers.
+pub const REFUSALS_SEEN_MAX: usize = 1_024;
+/// Bytes of the answers that are remembered, both kinds together: a second write of one id is refused all the same.
+pub const WRITES_SEEN_BYTES_MAX: usize = 8 << 20;
+/// The longest time that a write may take, and the shortest.
+pub const WRITE_TIMEOUT_MAX: Nanos = Nanos::from_millis(60_000);
+pub const WRITE_TIMEOUT_MIN: Nanos = Nanos::from_millis(10);
+/// How long after its deadline an executor's answer is waited for.
+pub const WRITE_ANSWER_GRACE: Duration = Duration::from_millis(500);
+/// How often answers of executors are looked for while there are orders under way.
+pub const WRITE_POLL: Duration = Duration::from_micros(500);
+/// Refused requests a second that are recorded one by one; more are counted in one record.
+pub const REFUSALS_RECORDED_PER_S: u32 = 10;
+
+// --- control socket ---
+/// Clients at once; one more pushes out the one that was idle longest.
+pub const CONTROL_CLIENTS_MAX: usize = 32;
+/// From the first byte of a request to its end, and for a client to take its answer.
+pub const CONTROL_PATIENCE: Duration = Duration::from_secs(5);
+/// Bytes of a socket's path: what the kernel's address holds (unix(7)).
+pub const CONTROL_PATH_BYTES_MAX: usize = 107;
 
 // --- MQTT output ---
 /// Bytes of one PEM file; above this it is no certificate or key.
@@ -242,6 +302,12 @@ pub const CURSOR_NAME_BYTES_MAX: usize = 256;
 /// Decoded names that the journal's writer keeps, beside those in use, and that its readers keep: for outputs that
 /// catch up and outputs that follow, each in the middle of a reload.
 pub const NAMES_KEPT: usize = 4;
+/// Bytes of the audit's records at most, and a sixteenth of the journal's bound: some 100,000 writes.
+pub const AUDIT_BYTES_MAX: u64 = 32 << 20;
+/// Bytes of one text in a record of the audit: the largest array that one request writes, as JSON.
+pub const AUDIT_TEXT_BYTES_MAX: usize = 16 << 10;
+/// Records that one commit removes at most, so that it stays short: more than it adds.
+pub const AUDIT_TRIM_MAX: u64 = 256;
 /// Batches a live reader may lag behind before it loses the oldest.
 pub const LIVE_QUEUE_BATCHES: usize = 64;
 

@@ -7,24 +7,26 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which modules each module may import. Nobody else's business is nobody's import.
-const MAY_IMPORT: [(&str, &[&str]); 15] = [
+const MAY_IMPORT: [(&str, &[&str]); 16] = [
     ("tag", &[]),
     ("limits", &["tag"]),
     ("config", &["limits", "tag"]),
+    ("command", &["config", "limits", "tag"]),
     ("plan", &["config", "limits", "tag"]),
     ("rt", &["limits", "plan", "tag"]),
     ("link", &["config", "limits", "plan", "rt", "tag"]),
     ("hub", &["limits", "plan", "rt", "tag"]),
     ("store", &["config", "hub", "limits", "tag"]),
-    ("output", &["config", "hub", "limits", "store", "tag"]),
-    ("serve", &["config", "hub", "limits", "plan", "rt", "tag"]),
+    ("output", &["command", "config", "hub", "limits", "store", "tag"]),
+    ("serve", &["command", "config", "hub", "limits", "plan", "rt", "tag"]),
     ("doctor", &["config", "limits", "rt", "tag"]),
     ("plant", &["config", "limits", "tag"]),
-    ("supervise", &["config", "hub", "limits", "link", "output", "plan", "rt", "serve", "store", "tag"]),
+    ("supervise", &["command", "config", "hub", "limits", "link", "output", "plan", "rt", "serve", "store", "tag"]),
     ("sim", &["config", "hub", "limits", "link", "output", "plan", "rt", "store", "tag"]),
     (
         "cli",
         &[
+            "command",
             "config",
             "doctor",
             "hub",

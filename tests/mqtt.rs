@@ -49,6 +49,7 @@ fn config(port: u16) -> MqttConfig {
         message_bytes_max: 128 << 10,
         in_flight_max: 100,
         keep_alive: Nanos::from_millis(5_000),
+        commands: None,
     }
 }
 

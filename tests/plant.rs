@@ -9,6 +9,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use fieldbeat::config::Table;
+use fieldbeat::plant::can;
 use fieldbeat::plant::{Fault, GatewaySettings, Plant, PlantConfig, Profile, ScanRates, UnknownUnit};
 use fieldbeat::tag::{Nanos, UnitId};
 use peers::Peer;
@@ -408,4 +409,30 @@ fn the_peers_servers_hold_the_table_of_contents() {
     frame[6] = 9;
     socket.write_all(&frame).unwrap();
     assert_eq!(drain(&mut socket, Duration::from_millis(200)), (vec![], false));
+}
+
+#[test]
+fn cantools_decodes_the_plants_frames_to_the_values_meant() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("plant.dbc");
+    std::fs::write(&file, can::dbc_file()).unwrap();
+    let mut cantools = Peer::python("dbc_decoder.py", &[file.to_str().unwrap()]);
+    let mut values = 0;
+    for moment in 0..200 {
+        for sent in can::frames_at(Nanos::from_millis(moment * 173), moment) {
+            let data: String = sent.frame.data.iter().map(|byte| format!("{byte:02x}")).collect();
+            let seen = cantools.ask(&json!({ "message": sent.message, "id": sent.frame.id, "data": data }));
+            assert_eq!(seen.as_object().unwrap().len(), sent.values.len(), "{sent:?}: {seen}");
+            for (name, value) in &sent.values {
+                let read = seen[*name].as_f64().unwrap();
+                assert!(
+                    (read - value).abs() <= 1e-9 * value.abs().max(1.0),
+                    "{}.{name}: {read}, {value}",
+                    sent.message
+                );
+                values += 1;
+            }
+        }
+    }
+    assert_eq!(values, 200 * (5 + 3 + 2 + 4 + 2 + 5) + 67 * 3 + 67 * 3 + 66 * 2);
 }

@@ -12,6 +12,7 @@ use clap::Args;
 use super::plant::{PlantLine, PlantShape};
 use super::run;
 use super::signals::StopSignals;
+use crate::plant::can;
 use crate::rt::LinkState;
 use crate::serve::RunReport;
 use crate::supervise::Gateway;
@@ -27,8 +28,39 @@ pub struct DemoArgs {
     /// Keep configuration and journal here; else they are gone when it ends.
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
+    /// What the plant is made of. Full: a serial line besides, and nodes on vcan0 where this machine has it.
+    #[arg(long, value_enum, default_value_t = PlantKind::Modbus)]
+    plant: PlantKind,
     #[command(flatten)]
     shape: PlantShape,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum PlantKind {
+    /// Modbus TCP devices.
+    Modbus,
+    /// Every kind of device that this machine can simulate.
+    Full,
+}
+
+/// Where the full plant's CAN and CANopen nodes live. Never on hardware that nobody named.
+const CAN_INTERFACE: &str = "vcan0";
+
+impl DemoArgs {
+    /// The plant that is asked for; says what of it can't be had.
+    fn whole_shape(&self) -> PlantShape {
+        let mut shape = self.shape.clone();
+        if self.plant == PlantKind::Full {
+            shape.serial = shape.serial.max(1);
+            if shape.can.is_none() && shape.canopen.is_none() {
+                match can::check(CAN_INTERFACE) {
+                    Ok(()) => (shape.can, shape.canopen) = (Some(CAN_INTERFACE.into()), Some(CAN_INTERFACE.into())),
+                    Err(why) => println!("the plant is without CAN and CANopen: {why}"),
+                }
+            }
+        }
+        shape
+    }
 }
 
 /// The plant's process; it ends when its input is closed.
@@ -47,14 +79,14 @@ struct Workplace {
 pub fn demo(args: &DemoArgs) -> ExitCode {
     let signals = StopSignals::block();
     // The plant's process would say it too, but later.
-    if let Err(code) = args.shape.faults() {
+    if let Err(code) = args.shape.faults().and_then(|_| args.shape.can_nodes()) {
         return code;
     }
     let place = match Workplace::new(args.dir.as_deref()) {
         Ok(place) => place,
         Err(error) => return super::fail(1, format!("error: no directory for the demo: {error}")),
     };
-    let plant = match PlantProcess::start(&place.dir, &args.shape) {
+    let plant = match PlantProcess::start(&place.dir, &args.whole_shape()) {
         Ok(plant) => plant,
         Err(error) => return super::fail(1, format!("error: the plant does not start: {error}")),
     };
@@ -109,9 +141,17 @@ impl PlantProcess {
         if shape.float32 {
             command.arg("--float32");
         }
+        command.args(["--serial", &shape.serial.to_string(), "--serial-baud", &shape.serial_baud.to_string()]);
         for fault in &shape.faults {
             command.args(["--fault", fault]);
         }
+        for fault in &shape.can_faults {
+            command.args(["--can-fault", fault]);
+        }
+        for (option, interface) in [("--can", &shape.can), ("--canopen", &shape.canopen)] {
+            command.args(interface.iter().flat_map(|name| [option, name.as_str()]));
+        }
+        command.args(["--canopen-node", &shape.canopen_node.to_string()]);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let input = child.stdin.take();
         let output = child.stdout.take().ok_or_else(|| std::io::Error::other("it has no output"))?;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::signals::StopSignals;
 use crate::plant::broker::Broker;
+use crate::plant::can::{BusFaultError, CanNodes, CanSettings};
 use crate::plant::{
     GatewaySettings, Plant, PlantConfig, Profile, ScanRates, ScheduledFault, SerialLines, SerialSettings,
 };
@@ -56,6 +57,20 @@ pub struct PlantShape {
     /// Their speed; bytes take their time.
     #[arg(long, value_name = "BAUD", default_value_t = 19_200, value_parser = clap::value_parser!(u32).range(1200..=3_000_000))]
     pub serial_baud: u32,
+    /// CAN besides: five nodes that send messages on this interface, such as vcan0. Their DBC file lies with the tags.
+    #[arg(long, value_name = "INTERFACE")]
+    pub can: Option<String>,
+    /// A CANopen node on this interface, which may be the same. Its EDS lies with the tags.
+    #[arg(long, value_name = "INTERFACE")]
+    pub canopen: Option<String>,
+    /// The CANopen node's id.
+    #[arg(long, value_name = "ID", default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=127))]
+    pub canopen_node: u8,
+    /// Misbehave on CAN: NODE:KIND[=ARG][@FROM..TO]; NODE mixer, tank, drive, engine, batch, pump (CANopen) or *. Kinds:
+    /// silence, short, stuck; of senders garbage, flood=FRAMES/S, error-frames, bus-off; of pump no-heartbeat,
+    /// emergency=CODE, sdo-abort, sdo-silence, restart.
+    #[arg(long = "can-fault", value_name = "FAULT")]
+    pub can_faults: Vec<String>,
     /// Misbehave: DEVICE:KIND[=ARG][@FROM..TO], seconds from the start; DEVICE a number, *, lineN or line*. Kinds:
     /// delay=MS, silence, exceptions=CODE, garbage, wrong-unit, half-frame, trickle; on TCP wrong-transaction, drop,
     /// refuse; on lines wrong-crc, noise, unplug.
@@ -72,6 +87,15 @@ impl PlantShape {
             Some(why) => Err(super::fail(super::EXIT_CONFIG, format!("error: {why}"))),
             None => Ok(faults),
         }
+    }
+
+    /// The nodes on CAN, if any are asked for; says what is wrong with their faults.
+    pub fn can_nodes(&self) -> Result<Option<CanSettings>, ExitCode> {
+        let faults: Result<_, BusFaultError> = self.can_faults.iter().map(|text| text.parse()).collect();
+        let faults = faults.map_err(|error| super::fail(super::EXIT_CONFIG, format!("error: {error}")))?;
+        let (senders, canopen) = (self.can.clone(), self.canopen.clone());
+        let is_wanted = senders.is_some() || canopen.is_some();
+        Ok(is_wanted.then_some(CanSettings { senders, canopen, node_id: self.canopen_node, faults }))
     }
 }
 
@@ -94,9 +118,12 @@ pub fn plant(args: &PlantArgs) -> ExitCode {
         Ok(faults) => faults,
         Err(code) => return code,
     };
-    let started = start(args, faults);
-    let (plant, lines, broker) = match started {
-        Ok(started) => started,
+    let can = match args.shape.can_nodes() {
+        Ok(can) => can,
+        Err(code) => return code,
+    };
+    let Running { plant, lines, nodes, broker } = match start(args, faults, can.as_ref()) {
+        Ok(running) => running,
         Err(error) => return super::fail(1, format!("error: the plant does not start: {error}")),
     };
     if !args.child {
@@ -110,6 +137,10 @@ pub fn plant(args: &PlantArgs) -> ExitCode {
         for port in lines.iter().flat_map(SerialLines::ports) {
             println!("serial line: {} at {} baud", port.display(), args.shape.serial_baud);
         }
+        if nodes.is_some() {
+            let [can, canopen] = [&args.shape.can, &args.shape.canopen].map(|name| name.as_deref().unwrap_or("none"));
+            println!("CAN: senders on {can}, CANopen node on {canopen}");
+        }
         if let Some(broker) = &broker {
             println!(
                 "broker: mqtt://{}; watch it with: mosquitto_sub -p {} -t '#' -v",
@@ -118,11 +149,20 @@ pub fn plant(args: &PlantArgs) -> ExitCode {
             );
         }
     }
-    serve(args.child, &signals, &plant, broker.as_ref());
+    let spoiled = || nodes.as_ref().map_or(0, |nodes| nodes.counts().spoiled);
+    serve(args.child, &signals, (&plant, &spoiled), broker.as_ref());
     ExitCode::SUCCESS
 }
 
-fn start(args: &PlantArgs, faults: Vec<ScheduledFault>) -> io::Result<(Plant, Option<SerialLines>, Option<Broker>)> {
+/// All that the plant is made of.
+struct Running {
+    plant: Plant,
+    lines: Option<SerialLines>,
+    nodes: Option<CanNodes>,
+    broker: Option<Broker>,
+}
+
+fn start(args: &PlantArgs, faults: Vec<ScheduledFault>, can: Option<&CanSettings>) -> io::Result<Running> {
     let shape = &args.shape;
     let devices = shape.devices.max(1);
     let tags_per_device = shape.tags.div_ceil(devices);
@@ -150,7 +190,11 @@ fn start(args: &PlantArgs, faults: Vec<ScheduledFault>) -> io::Result<(Plant, Op
             Some(lines)
         }
     };
-    Ok((plant, lines, broker))
+    let nodes = can.map(CanNodes::start).transpose().map_err(io::Error::other)?;
+    if let Some(nodes) = &nodes {
+        nodes.write_tags(&args.config.join("tags"))?;
+    }
+    Ok(Running { plant, lines, nodes, broker })
 }
 
 /// Four units a line, each with eight tags, once a second: what the slowest line can carry.
@@ -179,7 +223,7 @@ fn write_config(dir: &Path, plant: &Plant, broker: Option<&Broker>) -> io::Resul
     plant.write_config(dir, &settings)
 }
 
-fn serve(child: bool, signals: &StopSignals, plant: &Plant, broker: Option<&Broker>) {
+fn serve(child: bool, signals: &StopSignals, (plant, spoiled): (&Plant, &dyn Fn() -> u64), broker: Option<&Broker>) {
     let parent_gone = child.then(watch_stdin);
     let mut next_line = Instant::now();
     loop {
@@ -189,7 +233,7 @@ fn serve(child: bool, signals: &StopSignals, plant: &Plant, broker: Option<&Brok
             let line = PlantLine {
                 broker: broker.map(Broker::addr),
                 requests: totals.requests,
-                faults: totals.faults,
+                faults: totals.faults + spoiled(),
                 messages: broker.map_or(0, |b| b.stats().messages.load(Relaxed)),
                 message_bytes: broker.map_or(0, |b| b.stats().bytes.load(Relaxed)),
             };

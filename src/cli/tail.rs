@@ -10,7 +10,7 @@ use clap::Args;
 
 use super::files;
 use crate::store::{Block, JournalReader};
-use crate::tag::{ScalarType, Status, Value};
+use crate::tag::{ScalarType, Status, Value, utc_text};
 
 /// A silence that is worth a word.
 const QUIET: Duration = Duration::from_secs(3);
@@ -97,7 +97,7 @@ fn print(out: &mut impl Write, block: &Block, wanted: &[String], left: &mut u64)
             ScalarType::from_code(tag.ty).map(|ty| Value::from_bits(ty, item.sample.value))
         };
         let value = value.map_or("-".to_owned(), |v| v.to_string());
-        let time = utc(block.batch.clock.utc_ns_of(crate::tag::Nanos(item.sample.t_mono_ns)));
+        let time = utc_text(block.batch.clock.utc_ns_of(crate::tag::Nanos(item.sample.t_mono_ns)));
         let space = if tag.unit.is_empty() { "" } else { " " };
         writeln!(out, "{time} {} {value}{space}{} {}", tag.name, tag.unit, Status(item.sample.status))?;
     }
@@ -112,40 +112,9 @@ fn is_wanted(name: &str, wanted: &[String]) -> bool {
         })
 }
 
-/// RFC 3339 with microseconds. Days to civil date: proleptic Gregorian calendar, eras of 400 years.
-fn utc(utc_ns: i64) -> String {
-    let micros = utc_ns.div_euclid(1000);
-    let seconds = micros.div_euclid(1_000_000);
-    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_index = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_index + 2) / 5 + 1;
-    let month = if month_index < 10 { month_index + 3 } else { month_index - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    format!(
-        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:06}Z",
-        second / 3600,
-        second / 60 % 60,
-        second % 60,
-        micros.rem_euclid(1_000_000)
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_read_as_people_write_them() {
-        assert_eq!(utc(0), "1970-01-01T00:00:00.000000Z");
-        assert_eq!(utc(951_782_400_123_456_789), "2000-02-29T00:00:00.123456Z");
-        assert_eq!(utc(-1_000), "1969-12-31T23:59:59.999999Z");
-        assert_eq!(utc(1_767_225_599_000_000_000), "2025-12-31T23:59:59.000000Z");
-    }
 
     #[test]
     fn a_star_stands_for_all_that_begin_so() {

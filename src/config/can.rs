@@ -1,25 +1,107 @@
-//! CAN links and the addresses of their tags.
+//! CAN links.
 
-use super::model::{CanAddress, CanConfig};
+use std::sync::Arc;
+
+use super::beside;
+use super::can_transmit;
+use super::dbc::Dbc;
+use super::fields::{self, keys};
+use super::model::{CanConfig, CanSampling, CanTimestamps};
+use super::names::quoted;
 use super::reader::{Obj, Text};
-use super::tags::Part;
-use crate::limits::CAN_OPEN_TIMEOUT;
+use crate::limits::{CAN_OPEN_TIMEOUT, CAN_TRANSMITS_MAX, DBC_FILE_BYTES_MAX};
+use crate::tag::Nanos;
 
-pub(super) fn read_link(link: &Obj<'_>) -> CanConfig {
+/// A DBC file, under the name that messages give it.
+#[derive(Debug, Clone)]
+pub(super) struct CanDbc {
+    pub name: Arc<str>,
+    pub dbc: Arc<Dbc>,
+}
+
+/// What a link's "dbc" came to.
+#[derive(Debug, Clone)]
+pub(super) enum LinkDbc {
+    None,
+    /// It has faults, which are reported: nothing can be said of names.
+    Broken,
+    Read(CanDbc),
+}
+
+pub(super) fn read_link(link: &Obj<'_>) -> (CanConfig, LinkDbc) {
     let interface = link.required_text("interface", "the name of a CAN interface, such as \"can0\"");
-    CanConfig {
+    if let Some(interface) = interface {
+        check_interface(link, interface);
+    }
+    let fd = link.flag("fd");
+    let data_bitrate = link.opt_int(&fields::DATA_BITRATE);
+    let bitrate = link.int(&fields::BITRATE);
+    if data_bitrate.is_some() && !fd {
+        link.error(link.span_of("data_bitrate"), "data_bitrate without fd", "set \"fd\": true, or remove it");
+    }
+    if data_bitrate.is_some_and(|data| data < bitrate) {
+        let message = format!("data_bitrate is below the bitrate of {bitrate}");
+        link.error(link.span_of("data_bitrate"), message, "allowed: at least bitrate");
+    }
+    let dbc = match link.text("dbc", "the name of a DBC file") {
+        Some(text) => read_dbc(link, text),
+        None => LinkDbc::None,
+    };
+    let mut config = CanConfig {
         interface: interface.map(|text| text.value).unwrap_or_default().into(),
         connect_timeout: CAN_OPEN_TIMEOUT,
+        fd,
+        bitrate: bitrate as u32,
+        data_bitrate: data_bitrate.unwrap_or(fields::DATA_BITRATE.default.max(bitrate)) as u32,
+        timestamps: link.choice("timestamps", fields::TIMESTAMPS).unwrap_or(CanTimestamps::Software),
+        sampling: link.choice("sampling", fields::SAMPLING).unwrap_or(CanSampling::Latest),
+        silent_after: link.opt_int(&fields::SILENT_AFTER_MS).map(Nanos::from_millis),
+        transmit: Vec::new(),
+    };
+    let nodes = link.list("transmit", "messages");
+    if nodes.len() > CAN_TRANSMITS_MAX {
+        let message = format!("{} messages to send", nodes.len());
+        link.error(link.span_of("transmit"), message, format!("allowed: {CAN_TRANSMITS_MAX}"));
+    }
+    for (index, node) in nodes.iter().enumerate().take(CAN_TRANSMITS_MAX) {
+        let subject = format!("{}: transmit #{}", link.subject, index + 1);
+        let Some(object) = Obj::open(link.cx, node, subject, keys::CAN_TRANSMIT) else { continue };
+        let Some(transmit) = can_transmit::read(&object, &config, &dbc) else { continue };
+        if config.transmit.iter().any(|other| other.id == transmit.id) {
+            object.error(object.span, "this message is sent by another entry already", "remove one of the two");
+            continue;
+        }
+        config.transmit.push(transmit);
+    }
+    (config, dbc)
+}
+
+fn check_interface(link: &Obj<'_>, interface: Text<'_>) {
+    let name = interface.value;
+    let usable = |c: char| c.is_ascii_graphic() && c != '/' && c != ':';
+    if name.is_empty() || name.len() > fields::INTERFACE_BYTES_MAX || !name.chars().all(usable) || name.starts_with('.')
+    {
+        let help = format!("allowed: a network interface's name of 1 to {} characters", fields::INTERFACE_BYTES_MAX);
+        link.error(interface.span, format!("interface is {}", quoted(name)), help);
     }
 }
 
-/// Reads what follows the link's name. `None`: reported.
-pub(super) fn read_address(
-    tag: &Obj<'_>,
-    text: Text<'_>,
-    _parts: &[Part<'_>],
-    _link: &CanConfig,
-) -> Option<CanAddress> {
-    tag.error(text.span, "no such address", "");
-    None
+fn read_dbc(link: &Obj<'_>, text: Text<'_>) -> LinkDbc {
+    let Some(file) = beside::read(link, "dbc", text, &[".dbc"]) else { return LinkDbc::Broken };
+    if file.bytes.len() as u64 > DBC_FILE_BYTES_MAX {
+        let message = format!("{} is larger than {} MiB", file.name, DBC_FILE_BYTES_MAX >> 20);
+        link.error(text.span, message, "");
+        return LinkDbc::Broken;
+    }
+    let name: Arc<str> = file.name.as_str().into();
+    match Dbc::read(&file.bytes) {
+        Ok(dbc) => LinkDbc::Read(CanDbc { name, dbc: Arc::new(dbc) }),
+        Err(faults) => {
+            for fault in faults {
+                let source = super::model::Source { file: name.clone(), line: fault.line, column: 1 };
+                link.cx.report.error(source, &link.subject, fault.message, fault.help);
+            }
+            LinkDbc::Broken
+        }
+    }
 }

@@ -1,8 +1,8 @@
 //! The keys of both files with their ranges and defaults. The reader and the JSON Schema both take them from here.
 
 use super::model::{
-    CanOpenAccess, CanOpenField, FieldType, GpioBias, GpioDrive, GpioEdge, Parity, PdoSource, ReleaseMode, Rs485Switch,
-    SerialFraming, Signal, WordOrder,
+    CanOpenAccess, CanOpenField, CanSampling, CanTimestamps, FieldType, GpioBias, GpioDrive, GpioEdge, Parity,
+    PdoSource, ReleaseMode, Rs485Switch, SerialFraming, Signal, WordOrder,
 };
 use super::reporting::{Report, Suppress};
 use crate::limits;
@@ -32,11 +32,12 @@ const fn int(key: &'static str, min: u64, max: u64, default: u64, unit: &'static
 
 /// Which keys each object has.
 pub(super) mod keys {
-    pub const ROOT: &[&str] = &["gateway", "realtime", "journal", "metrics", "watchdog", "outputs"];
+    pub const ROOT: &[&str] = &["gateway", "realtime", "journal", "metrics", "control", "watchdog", "outputs"];
     pub const GATEWAY: &[&str] = &["id"];
     pub const REALTIME: &[&str] = &["cores", "priority", "guard_us"];
     pub const JOURNAL: &[&str] = &["path", "max_bytes", "commit_ms"];
     pub const METRICS: &[&str] = &["listen"];
+    pub const CONTROL: &[&str] = &["socket", "group", "max_writes_per_s"];
     pub const WATCHDOG: &[&str] = &["executor_stall_s", "journal_stall_s", "device", "timeout_s"];
     pub const MQTT: &[&str] = &[
         "type",
@@ -56,6 +57,9 @@ pub(super) mod keys {
         "max_message_bytes",
         "max_in_flight",
         "keep_alive_s",
+        "commands",
+        "command_topic",
+        "answer_topic",
     ];
     pub const TAG_FILE: &[&str] = &["$schema", "groups", "links", "tags"];
     pub const GROUP: &[&str] = &[
@@ -122,7 +126,33 @@ pub(super) mod keys {
         "unreadable",
         "description",
     ];
-    pub const CAN_LINK: &[&str] = &["name", "protocol", "interface", "description"];
+    pub const CAN_LINK: &[&str] = &[
+        "name",
+        "protocol",
+        "interface",
+        "fd",
+        "bitrate",
+        "data_bitrate",
+        "dbc",
+        "timestamps",
+        "sampling",
+        "silent_after_ms",
+        "transmit",
+        "description",
+    ];
+    pub const CAN_TRANSMIT: &[&str] = &[
+        "message",
+        "id",
+        "bytes",
+        "fd",
+        "period_ms",
+        "on_change",
+        "min_distance_ms",
+        "initial",
+        "initial_bytes",
+        "start_values",
+    ];
+    pub const CAN_MULTIPLEXOR: &[&str] = &["start", "length", "value"];
     pub const CANOPEN_LINK: &[&str] = &[
         "name",
         "protocol",
@@ -180,6 +210,7 @@ pub(super) mod keys {
         "array",
         "byte_order",
         "access",
+        "multiplexor",
         "scan_rate_ms",
         "group",
         "scale",
@@ -208,7 +239,9 @@ pub(super) mod keys {
         "mask",
         "chip",
         "sensor",
+        "write",
     ];
+    pub const WRITE: &[&str] = &["min", "max", "max_step", "min_interval_ms", "read_back", "timeout_ms", "function"];
 }
 
 // --- fieldbeat.toml ---
@@ -221,6 +254,7 @@ pub(super) const JOURNAL_PATH: &str = "/var/lib/fieldbeat/journal";
 pub(super) const MAX_BYTES: Int = int("max_bytes", limits::JOURNAL_BYTES_MIN, 16 << 40, 8 << 30, " bytes");
 pub(super) const COMMIT_MS: Int = int("commit_ms", 10, 5000, 100, " ms");
 pub(super) const METRICS_LISTEN: &str = "127.0.0.1:9464";
+pub(super) const MAX_WRITES_PER_S: Int = int("max_writes_per_s", 1, 1000, 20, "");
 pub(super) const EXECUTOR_STALL_S: Int = int("executor_stall_s", 1, 60, limits::EXECUTOR_STALL.as_secs(), " s");
 pub(super) const JOURNAL_STALL_S: Int = int("journal_stall_s", 5, 3600, limits::JOURNAL_STALL.as_secs(), " s");
 /// Shorter than 5 s, a restart of the gateway would not be over in time.
@@ -230,6 +264,8 @@ pub(super) const MQTTS_PORT: u16 = 8883;
 pub(super) const QOS: Int = int("qos", 0, 1, 1, "");
 pub(super) const TOPIC: &str = "fieldbeat/{gateway}/{group}";
 pub(super) const STATUS_TOPIC: &str = "fieldbeat/{gateway}/status";
+pub(super) const COMMAND_TOPIC: &str = "fieldbeat/{gateway}/command";
+pub(super) const ANSWER_TOPIC: &str = "fieldbeat/{gateway}/answer";
 pub(super) const BATCH_MS: Int = int("batch_ms", 1, 60_000, 100, " ms");
 pub(super) const MAX_MESSAGE_BYTES: Int = int("max_message_bytes", 1 << 10, 1 << 20, 128 << 10, " bytes");
 pub(super) const MAX_IN_FLIGHT: Int = int("max_in_flight", 1, 1000, 100, "");
@@ -258,6 +294,7 @@ pub(super) const PROTOCOLS: &[(&str, Protocol)] = &[
     ("modbus_tcp", Protocol::ModbusTcp),
     ("modbus_rtu", Protocol::ModbusRtu),
     ("modbus_rtu_tcp", Protocol::ModbusRtuTcp),
+    ("can", Protocol::Can),
     ("canopen", Protocol::CanOpen),
     ("gpio", Protocol::Gpio),
     ("i2c", Protocol::I2c),
@@ -307,6 +344,26 @@ pub(super) const ADDRESSING: &[(&str, Addressing)] = &[("modicon", Addressing::M
 pub(super) const UNIT: Int = int("unit", 0, 255, 0, "");
 /// The read functions.
 pub(super) const FUNCTION: Int = int("function", 1, 4, 3, "");
+
+// --- CAN ---
+/// Bytes of an interface's name: linux/if.h has room for 15.
+pub(super) const INTERFACE_BYTES_MAX: usize = 15;
+/// ISO 11898-1: classical frames and the arbitration of FD frames go at 1 Mbit/s at most.
+pub(super) const BITRATE: Int = int("bitrate", 5_000, 1_000_000, 500_000, " bit/s");
+/// CiA 601: 8 Mbit/s are the most of today's transceivers.
+pub(super) const DATA_BITRATE: Int = int("data_bitrate", 100_000, 8_000_000, 2_000_000, " bit/s");
+pub(super) const TIMESTAMPS: &[(&str, CanTimestamps)] =
+    &[("software", CanTimestamps::Software), ("hardware", CanTimestamps::Hardware)];
+pub(super) const SAMPLING: &[(&str, CanSampling)] = &[("latest", CanSampling::Latest), ("every", CanSampling::Every)];
+pub(super) const SILENT_AFTER_MS: Int = int("silent_after_ms", 1, 3_600_000, 0, " ms");
+pub(super) const CAN_BYTES: Int = int("bytes", 0, 64, 8, " bytes");
+pub(super) const PERIOD_MS: Int = int("period_ms", 1, 3_600_000, 0, " ms");
+pub(super) const MIN_DISTANCE_MS: Int = int("min_distance_ms", 1, 60_000, 10, " ms");
+/// Of bits, in the words of CAN: Intel and Motorola.
+pub(super) const CAN_BYTE_ORDER: &[(&str, bool)] = &[("little", false), ("big", true)];
+pub(super) const MULTIPLEXOR_START: Int = int("start", 0, 511, 0, "");
+pub(super) const MULTIPLEXOR_LENGTH: Int = int("length", 1, 64, 8, " bits");
+pub(super) const MULTIPLEXOR_VALUE: Int = int("value", 0, u64::MAX, 0, "");
 
 // --- CANopen ---
 /// CiA 301, table 1: 10 kbit/s to 1 Mbit/s.
@@ -441,6 +498,12 @@ pub(super) const DATA_TYPE: &[(&str, FieldType)] = &[
 ];
 pub(super) const BYTE_ORDER: &[(&str, WordOrder)] =
     &[("ABCD", WordOrder::Abcd), ("DCBA", WordOrder::Dcba), ("BADC", WordOrder::Badc), ("CDAB", WordOrder::Cdab)];
+/// Between two writes of one tag: slower than a device that stores each in its EEPROM would like, faster than a person.
+pub(super) const MIN_INTERVAL_MS: Int = int("min_interval_ms", 0, 3_600_000, 100, " ms");
+pub(super) const WRITE_TIMEOUT_MS: Int =
+    int("timeout_ms", limits::WRITE_TIMEOUT_MIN.0 / 1_000_000, limits::WRITE_TIMEOUT_MAX.0 / 1_000_000, 1000, " ms");
+/// Of Modbus: 23, or left out.
+pub(super) const WRITE_FUNCTION: Int = int("function", 1, 255, 23, "");
 /// Bytes of an engineering unit.
 pub(super) const UNIT_TEXT_BYTES_MAX: usize = 64;
 /// Bytes of a description.

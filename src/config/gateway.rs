@@ -1,9 +1,10 @@
 //! `fieldbeat.toml`: the gateway itself, its executors, journal and metrics.
 
+use super::control;
 use super::fields::{self, keys};
 use super::model::{
-    GatewayConfig, Guard, HardwareWatchdogConfig, JournalConfig, MetricsConfig, OutputConfig, RealtimeConfig,
-    WatchdogConfig,
+    ControlConfig, GatewayConfig, Guard, HardwareWatchdogConfig, JournalConfig, MetricsConfig, OutputConfig,
+    RealtimeConfig, WatchdogConfig,
 };
 use super::mqtt;
 use super::names::{Letters, fault, quoted};
@@ -20,6 +21,7 @@ pub(super) struct GatewayFile {
     pub realtime: RealtimeConfig,
     pub journal: JournalConfig,
     pub metrics: MetricsConfig,
+    pub control: ControlConfig,
     pub watchdog: WatchdogConfig,
     pub outputs: Vec<OutputConfig>,
 }
@@ -31,10 +33,11 @@ pub(super) fn read<'c>(cx: Cx<'c>, root: &'c Node<'c>, base: Base<'_>) -> Option
     let realtime = read_realtime(section(&root, "realtime", keys::REALTIME).as_ref());
     let journal = read_journal(section(&root, "journal", keys::JOURNAL).as_ref(), base);
     let metrics = read_metrics(section(&root, "metrics", keys::METRICS).as_ref());
+    let control = control::read(section(&root, "control", keys::CONTROL).as_ref(), &journal.path, base);
     let watchdog = read_watchdog(section(&root, "watchdog", keys::WATCHDOG).as_ref());
     let id = gateway.as_ref().map_or("gateway", |gateway| &gateway.id);
     let outputs = read_outputs(&root, id, base);
-    Some(GatewayFile { gateway: gateway?, realtime, journal, metrics, watchdog, outputs })
+    Some(GatewayFile { gateway: gateway?, realtime, journal, metrics, control, watchdog, outputs })
 }
 
 fn section<'c>(root: &Obj<'c>, name: &'static str, keys: &'static [&'static str]) -> Option<Obj<'c>> {
@@ -190,6 +193,7 @@ fn read_outputs(root: &Obj<'_>, gateway_id: &str, base: Base<'_>) -> Vec<OutputC
         let Some(kind) = mqtt::read(&output, &member.name, gateway_id, base) else { continue };
         let output_config = OutputConfig { name: member.name.to_string(), source: root.cx.source(at), kind };
         mqtt::check_client_ids(&output, &output_config, &outputs);
+        mqtt::check_commands(&output, &output_config, &outputs);
         outputs.push(output_config);
     }
     outputs

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::bus::BusKind;
+use super::can::LinkDbc;
 use super::fields::{self, Addressing, Protocol, keys};
 use super::modbus::{self, Transport};
 use super::model::{LinkConfig, LinkProtocol, ModbusConfig, ModbusTransport, Source};
@@ -23,6 +24,8 @@ pub(super) struct Links {
 pub(super) struct Link {
     pub config: LinkConfig,
     pub addressing: Addressing,
+    /// Of a CAN link.
+    pub dbc: LinkDbc,
     /// Its protocol could not be read, so nothing is known about its tags' addresses.
     pub broken: bool,
     pub used: bool,
@@ -55,7 +58,8 @@ impl Links {
                     source: cx.source(node.span),
                     protocol: LinkProtocol::Modbus(modbus::defaults()),
                 };
-                self.add(Link { config, addressing: Addressing::Modicon, broken: true, used: true });
+                let dbc = LinkDbc::None;
+                self.add(Link { config, addressing: Addressing::Modicon, dbc, broken: true, used: true });
             }
             return;
         }
@@ -80,11 +84,16 @@ impl Links {
             _ => link.choice("addressing", fields::ADDRESSING).unwrap_or(Addressing::Modicon),
         };
         link.words("description", fields::DESCRIPTION_BYTES_MAX);
+        let mut dbc = LinkDbc::None;
         let protocol = match protocol.unwrap_or(Protocol::ModbusTcp) {
             Protocol::ModbusTcp => LinkProtocol::Modbus(modbus::read_link(&link, Transport::Tcp, addressing)),
             Protocol::ModbusRtu => LinkProtocol::Modbus(modbus::read_link(&link, Transport::Serial, addressing)),
             Protocol::ModbusRtuTcp => LinkProtocol::Modbus(modbus::read_link(&link, Transport::RtuTcp, addressing)),
-            Protocol::Can => LinkProtocol::Can(can::read_link(&link)),
+            Protocol::Can => {
+                let (config, read) = can::read_link(&link);
+                dbc = read;
+                LinkProtocol::Can(config)
+            }
             Protocol::CanOpen => LinkProtocol::CanOpen(canopen::read_link(&link)),
             Protocol::Gpio => LinkProtocol::Bus(bus::read_link(&link, BusKind::Gpio)),
             Protocol::I2c => LinkProtocol::Bus(bus::read_link(&link, BusKind::I2c)),
@@ -104,7 +113,7 @@ impl Links {
             return;
         }
         let config = LinkConfig { name, source: cx.source(link.span), protocol };
-        self.add(Link { config, addressing, broken: !known, used: false });
+        self.add(Link { config, addressing, dbc, broken: !known, used: false });
     }
 
     /// Two links on one serial port would talk over each other; the second would never get it.

@@ -7,21 +7,26 @@
 //! | `reader`, `diagnostic`, `names` | typed reading of that tree; findings, all at once |
 //! | `fields` | each key with its range and default, for the reader and the schema |
 //! | `beside` | files that links name: DBC, EDS |
-//! | `gateway`, `mqtt`, `host` | `fieldbeat.toml` |
+//! | `gateway`, `mqtt`, `control`, `host` | `fieldbeat.toml` |
 //! | `links`, `groups`, `tags` | the tag files: what all kinds of links share |
 //! | `reporting` | report by exception, in groups and tags |
 //! | `modbus`, `modbus_address`, `address`, `serial`, `overlap` | Modbus links and their tags |
-//! | `can`, `bus` | other kinds of links and their tags |
+//! | `can`, `can_address`, `can_transmit`, `dbc` | CAN links, their tags, DBC files |
 //! | `canopen`, `canopen_address`, `canopen_value`, `eds` | CANopen links, their tags, data sheets of devices |
+//! | `bus` | links to the machine's own inputs and outputs, and their tags |
 //! | `schema` | the tag files for editors |
 
 mod address;
 mod beside;
 mod bus;
 mod can;
+mod can_address;
+mod can_transmit;
 mod canopen;
 mod canopen_address;
 mod canopen_value;
+mod control;
+mod dbc;
 mod diagnostic;
 pub mod eds;
 mod fields;
@@ -47,12 +52,14 @@ mod tags;
 #[cfg(test)]
 mod tests;
 mod text;
+mod write;
 
 use std::path::Path;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use files::Fingerprint;
 pub use model::*;
+pub(crate) use names::{guess, quoted};
 pub use reporting::{Reporting, Suppress};
 pub use schema::schema;
 
@@ -143,20 +150,22 @@ fn read(inputs: Inputs, base: Base<'_>, beside: Beside<'_>, report: Report) -> R
         let whole = Source { file: files::TAGS_DIR.into(), line: 0, column: 0 };
         report.error(whole, "", "no tags: nothing to scan", "declare a link and its tags in a file tags/*.json");
     }
+    can_transmit::check(&tags.list, &mut links, &report);
     overlap::check(&tags.list, &links.list, &report);
     bus::check_lines(&tags.list, &links.list, &report);
     if !report.has_errors() {
         warn_of_unused(&links, &groups, &report);
     }
     if let Some(gateway) = &gateway {
-        check_status_topics(gateway, &groups, &report);
+        check_topics(gateway, &groups, &report);
     }
     match gateway {
         Some(gateway) if !report.has_errors() => {
-            let GatewayFile { gateway, realtime, journal, metrics, watchdog, outputs } = gateway;
+            let GatewayFile { gateway, realtime, journal, metrics, control, watchdog, outputs } = gateway;
             let links = links.list.into_iter().map(|link| link.config).collect();
             let (groups, tags) = (groups.list, tags.list);
-            let config = Config { gateway, realtime, journal, metrics, watchdog, outputs, links, groups, tags };
+            let config =
+                Config { gateway, realtime, journal, metrics, control, watchdog, outputs, links, groups, tags };
             Ok(Loaded { config, warnings: report.into_warnings() })
         }
         _ => Err(report.into_diagnostics()),
@@ -222,14 +231,28 @@ fn warn_of_unused(links: &links::Links, groups: &groups::Groups, report: &Report
     }
 }
 
-/// A status among the samples would look like one to who subscribes, and the other way round.
-fn check_status_topics(gateway: &GatewayFile, groups: &groups::Groups, report: &Report) {
+/// A status, a request or an answer among the samples would look like one to who subscribes, and the other way round.
+fn check_topics(gateway: &GatewayFile, groups: &groups::Groups, report: &Report) {
     for output in &gateway.outputs {
         let OutputKind::Mqtt(mqtt) = &output.kind;
-        if let Some(group) = mqtt::group_on_status_topic(mqtt, &gateway.gateway.id, &groups.list) {
-            let subject = format!("output {}", names::quoted(&output.name));
-            let message = format!("the topic of group {} is the status_topic", names::quoted(&group.name));
-            report.error(output.source.clone(), &subject, message, "rename the group, or set topic or status_topic");
+        let commands = mqtt.commands.as_ref();
+        let topics = [
+            ("status_topic", Some(&mqtt.status_topic)),
+            ("command_topic", commands.map(|topics| &topics.command_topic)),
+            ("answer_topic", commands.map(|topics| &topics.answer_topic)),
+        ];
+        for (key, topic) in topics {
+            let Some(topic) = topic else { continue };
+            if let Some(group) = mqtt::group_on_topic(mqtt, topic, &gateway.gateway.id, &groups.list) {
+                let subject = format!("output {}", names::quoted(&output.name));
+                let message = format!("the topic of group {} is the {key}", names::quoted(&group.name));
+                report.error(
+                    output.source.clone(),
+                    &subject,
+                    message,
+                    format!("rename the group, or set topic or {key}"),
+                );
+            }
         }
     }
 }

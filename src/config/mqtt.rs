@@ -8,7 +8,7 @@ use url::{Host, Url};
 
 use super::fields::{self, keys};
 use super::host;
-use super::model::{GroupConfig, MqttConfig, MqttVersion, OutputConfig, OutputKind, TlsConfig};
+use super::model::{CommandTopics, GroupConfig, MqttConfig, MqttVersion, OutputConfig, OutputKind, TlsConfig};
 use super::names::quoted;
 use super::paths::{Base, path};
 use super::reader::{Obj, Text};
@@ -52,10 +52,17 @@ pub(super) fn read(output: &Obj<'_>, name: &str, gateway_id: &str, base: Base<'_
         message_bytes_max: output.int(&fields::MAX_MESSAGE_BYTES) as usize,
         in_flight_max: output.int(&fields::MAX_IN_FLIGHT) as u16,
         keep_alive: Nanos::from_millis(output.int(&fields::KEEP_ALIVE_S) * 1000),
+        commands: read_commands(output),
         host: String::new(),
         port: 0,
     };
+    check_command_topics(output, &config);
     let broker = broker?;
+    let local = matches!(broker.host.as_str(), "localhost" | "127.0.0.1" | "::1");
+    if config.commands.is_some() && config.tls.is_none() && !local {
+        let help = "anyone on the way can write to this plant; write the url with mqtts://, with cert and key";
+        output.warning(output.span_of("commands"), "commands without TLS", help);
+    }
     Some(OutputKind::Mqtt(MqttConfig { host: broker.host, port: broker.port, ..config }))
 }
 
@@ -227,6 +234,38 @@ fn check_placeholders(topic: &str, placeholders: &[&str]) -> Result<(), (usize, 
     Ok(())
 }
 
+fn read_commands(output: &Obj<'_>) -> Option<CommandTopics> {
+    let command_topic = read_topic(output, "command_topic", fields::COMMAND_TOPIC, &["gateway"]);
+    let answer_topic = read_topic(output, "answer_topic", fields::ANSWER_TOPIC, &["gateway"]);
+    output.flag("commands").then_some(CommandTopics { command_topic, answer_topic })
+}
+
+/// An answer that came back as a request would be answered, and so on.
+fn check_command_topics(output: &Obj<'_>, mqtt: &MqttConfig) {
+    let Some(CommandTopics { command_topic, answer_topic }) = &mqtt.commands else { return };
+    for (key, other) in [("answer_topic", answer_topic), ("status_topic", &mqtt.status_topic)] {
+        if command_topic == other {
+            let message = format!("command_topic is the {key}, {}", quoted(other));
+            output.error(output.span_of("command_topic"), message, "allowed: a topic of its own");
+        }
+    }
+}
+
+/// Two outputs that heard the same request would both write.
+pub(super) fn check_commands(output: &Obj<'_>, config: &OutputConfig, others: &[OutputConfig]) {
+    let OutputKind::Mqtt(mqtt) = &config.kind;
+    let Some(commands) = &mqtt.commands else { return };
+    for other in others {
+        let OutputKind::Mqtt(theirs) = &other.kind;
+        let same_topic = theirs.commands.as_ref().is_some_and(|theirs| theirs.command_topic == commands.command_topic);
+        if same_topic && (&mqtt.host, mqtt.port) == (&theirs.host, theirs.port) {
+            let topic = quoted(&commands.command_topic);
+            let message = format!("command_topic {topic} is output {}'s too: both would write", quoted(&other.name));
+            output.error(output.span_of("commands"), message, "allowed: commands by one of the two");
+        }
+    }
+}
+
 /// Two clients with one id throw each other off their broker for ever.
 pub(super) fn check_client_ids(output: &Obj<'_>, config: &OutputConfig, others: &[OutputConfig]) {
     let OutputKind::Mqtt(mqtt) = &config.kind;
@@ -239,15 +278,16 @@ pub(super) fn check_client_ids(output: &Obj<'_>, config: &OutputConfig, others: 
     }
 }
 
-/// The group whose samples would be published on the topic of the output's status, if there is one.
-pub(super) fn group_on_status_topic<'g>(
+/// The group whose samples would be published on a topic with another use, if there is one.
+pub(super) fn group_on_topic<'g>(
     mqtt: &MqttConfig,
+    other_topic: &str,
     gateway_id: &str,
     groups: &'g [GroupConfig],
 ) -> Option<&'g GroupConfig> {
-    let status = mqtt.status_topic.replace("{gateway}", gateway_id);
+    let other = other_topic.replace("{gateway}", gateway_id);
     let topic = mqtt.topic.replace("{gateway}", gateway_id);
-    groups.iter().find(|group| topic.replace("{group}", &group.name) == status)
+    groups.iter().find(|group| topic.replace("{group}", &group.name) == other)
 }
 
 #[cfg(test)]

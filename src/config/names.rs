@@ -45,7 +45,7 @@ pub(super) fn fault(name: &str, letters: Letters) -> Option<String> {
 const QUOTED_CHARS_MAX: usize = 60;
 
 /// A text as messages repeat it: in quotes, control characters escaped, cut when it is long.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let mut out = String::from("\"");
     for (index, c) in text.chars().enumerate() {
         if index == QUOTED_CHARS_MAX {
@@ -78,7 +78,7 @@ pub(super) fn nearest<'a>(text: &str, candidates: impl Iterator<Item = &'a str>)
 }
 
 /// ` (did you mean "…"?)`, or nothing.
-pub(super) fn guess<'a>(text: &str, candidates: impl Iterator<Item = &'a str>) -> String {
+pub(crate) fn guess<'a>(text: &str, candidates: impl Iterator<Item = &'a str>) -> String {
     match nearest(text, candidates) {
         Some(candidate) => format!(" (did you mean {}?)", quoted(candidate)),
         None => String::new(),

@@ -11,7 +11,7 @@ use super::node::Node;
 use super::reader::{Cx, Obj, Text, subject};
 use super::reporting::{self, Said};
 use super::text::{File, Span};
-use super::{bus, can, canopen_address, modbus_address};
+use super::{bus, can_address, canopen_address, modbus_address, write};
 use crate::limits::TAGS_MAX;
 
 /// The tags of all files.
@@ -56,18 +56,34 @@ impl<'c> Tags<'c> {
         let numeric = !matches!(tag.get("data_type").and_then(Node::as_text), Some("bool" | "string"));
         let scale = read_factor(&tag, "scale", 1.0, numeric);
         let offset = read_factor(&tag, "offset", 0.0, numeric);
-        let unit = tag.words("unit", fields::UNIT_TEXT_BYTES_MAX);
+        let mut unit = tag.words("unit", fields::UNIT_TEXT_BYTES_MAX);
+        if let Some((_, TagAddress::Can(address))) = &located
+            && tag.get("unit").is_none()
+        {
+            unit = unit_of_file(&address.unit);
+        }
         let description = tag.words("description", fields::DESCRIPTION_BYTES_MAX);
+        let place = located.as_ref().map(|(_, address)| write::Place { address, scale, offset });
+        let write = write::read(&tag, place);
         let said = Said::read(&tag);
         if let (Some(name), Some((link, address)), Some(group)) = (name, located, group) {
             let source = cx.source(tag.span);
-            let (write, reporting) = (None, None);
+            let reporting = None;
             let config =
                 TagConfig { name, source, link, group, address, scale, offset, unit, description, write, reporting };
             let reporting = reporting::of_tag(&tag, said, &config, known.groups);
             self.list.push(TagConfig { reporting, ..config });
         }
     }
+}
+
+/// A unit that people did not write here: cut to what one may be.
+fn unit_of_file(unit: &str) -> String {
+    let mut text: String = unit.chars().filter(|c| !c.is_control()).collect();
+    while text.len() > fields::UNIT_TEXT_BYTES_MAX {
+        text.pop();
+    }
+    text
 }
 
 fn read_factor(tag: &Obj<'_>, key: &str, default: f64, numeric: bool) -> f64 {
@@ -158,7 +174,7 @@ fn read_address(tag: &Obj<'_>, known: &mut Known<'_>) -> Option<(usize, TagAddre
         LinkProtocol::Modbus(modbus) => {
             TagAddress::Modbus(modbus_address::read(tag, text, &parts, modbus, link.addressing)?)
         }
-        LinkProtocol::Can(config) => TagAddress::Can(can::read_address(tag, text, &parts, config)?),
+        LinkProtocol::Can(config) => TagAddress::Can(can_address::read(tag, text, &parts, config, &link.dbc)?),
         LinkProtocol::CanOpen(config) => TagAddress::CanOpen(canopen_address::read(tag, text, &parts, config)?),
         LinkProtocol::Bus(config) => TagAddress::Bus(bus::read_address(tag, text, &parts, config)?),
     };

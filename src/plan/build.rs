@@ -100,6 +100,7 @@ fn tag_plan(tag: &TagConfig, ids: &Allotted) -> TagPlan {
         unit: tag.unit.as_str().into(),
         description: tag.description.as_str().into(),
         reporting: tag.reporting,
+        write: tag.write.clone(),
     }
 }
 

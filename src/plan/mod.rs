@@ -7,7 +7,7 @@ mod build;
 #[cfg(test)]
 mod build_tests;
 mod bus;
-mod can;
+pub mod can;
 mod canopen;
 mod change;
 mod ids;
@@ -22,6 +22,7 @@ pub use admission::{
     Admission, Costs, ExecutorLoad, Finding, LOAD_MAX, LOAD_WARNING, LinkLoad, PlanError, SerialLine, Slot, wire_bytes,
 };
 pub use build::{Planned, build, build_with, rebuild, rebuild_with};
+pub use can::{CanFilter, CanSocket};
 pub use change::{Change, changes, executor_stays};
 pub use ids::{Base, UsedIds};
 pub use model::*;

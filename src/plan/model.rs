@@ -6,11 +6,10 @@ use std::sync::Arc;
 pub use super::bus::{BusItem, BusPlan, BusRequest, BusSetup, BusSource, BusTag, BusWrite};
 pub use super::can::CanPlan;
 pub use super::canopen::{
-    BootStep, CanOpenDecode, CanOpenItem, CanOpenNodePlan, CanOpenPlan, CanOpenScan, CanOpenWrite, CobFilter, TpdoPlan,
-    Way,
+    BootStep, CanOpenDecode, CanOpenItem, CanOpenNodePlan, CanOpenPlan, CanOpenScan, CanOpenWrite, TpdoPlan, Way,
 };
 pub use super::modbus::{Decode, ModbusPlan, ModbusRequest, ModbusWrite};
-use crate::config::{ReleaseMode, Reporting};
+use crate::config::{ReleaseMode, Reporting, WriteConfig};
 use crate::tag::{ById, ExecutorId, GroupId, Id, LinkId, Nanos, Sample, TagId, ValueType};
 
 /// A gateway's whole work.
@@ -35,6 +34,8 @@ pub struct TagPlan {
     pub description: Arc<str>,
     /// Which samples are told; `None`: every one.
     pub reporting: Option<Reporting>,
+    /// Within which limits it may be written; `None`: it is only read.
+    pub write: Option<WriteConfig>,
 }
 
 /// A group keeps its id as long as its name stays.
@@ -66,7 +67,7 @@ impl LinkProtocolPlan {
     pub fn parts(&self) -> usize {
         match self {
             LinkProtocolPlan::Modbus(modbus) => modbus.requests.len(),
-            LinkProtocolPlan::Can(can) => can.scans.len(),
+            LinkProtocolPlan::Can(can) => can.decodes.len() + can.cases.len(),
             LinkProtocolPlan::CanOpen(canopen) => canopen.items.len() + canopen.nodes.len(),
             LinkProtocolPlan::Bus(bus) => bus.tags.len(),
         }

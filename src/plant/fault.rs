@@ -281,7 +281,7 @@ impl FromStr for ScheduledFault {
     }
 }
 
-fn parse_span(span: &str) -> Option<(Nanos, Nanos)> {
+pub(super) fn parse_span(span: &str) -> Option<(Nanos, Nanos)> {
     let (from, until) = span.split_once("..")?;
     let time = |text: &str, open: Nanos| {
         if text.is_empty() {

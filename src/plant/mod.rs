@@ -1,10 +1,12 @@
-//! Simulated field devices: real Modbus TCP servers on loopback and RTU lines on pseudo terminals, for the demo and
-//! for tests.
+//! Simulated field devices: real Modbus TCP servers on loopback, RTU lines on pseudo terminals, and nodes on CAN
+//! interfaces of the kernel, for the demo and for tests.
 //!
 //! One thread serves every device, and one each line. Values are functions of time and address, computed when they are read, so
 //! nothing runs between requests and [`Plant::expected`] can say what a reader should have seen.
 
 pub mod broker;
+pub mod can;
+mod canopen;
 mod connection;
 mod device;
 mod fault;

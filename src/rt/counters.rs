@@ -43,6 +43,8 @@ pub enum LinkState {
     Up = 1,
     /// Connected, and none of its units answers.
     Silent = 2,
+    /// Connected, and the CAN controller has left the bus.
+    BusOff = 3,
 }
 
 impl LinkState {
@@ -51,6 +53,7 @@ impl LinkState {
             LinkState::Down => "down",
             LinkState::Up => "up",
             LinkState::Silent => "silent",
+            LinkState::BusOff => "bus_off",
         }
     }
 }
@@ -93,7 +96,70 @@ pub struct LinkCounters {
     pub writes_sent: Count,
     pub writes_done: Count,
     pub writes_failed: Count,
+    /// Of CAN frames; zero elsewhere.
+    pub can: CanCounters,
     state: AtomicU8,
+}
+
+/// Of one CAN interface.
+#[derive(Debug, Default)]
+pub struct CanCounters {
+    /// Frames taken from the kernel that carry data.
+    pub received: Count,
+    /// Frames that the kernel took.
+    pub sent: Count,
+    /// Remote frames; ignored.
+    pub remote: Count,
+    /// Frames that the kernel dropped because nobody took them in time.
+    pub dropped: Count,
+    /// Times that the controller lost frames for want of room.
+    pub overflows: Count,
+    /// Error frames that tell of errors on the bus.
+    pub bus_errors: Count,
+    /// Frames that nobody acknowledged.
+    pub unacknowledged: Count,
+    pub lost_arbitrations: Count,
+    /// Times that the controller became error-passive, and that it left the bus.
+    pub passives: Count,
+    pub bus_offs: Count,
+    /// Attempts to send for which the kernel had no room.
+    pub send_retries: Count,
+    /// Cyclic sends that did not come to pass within their period.
+    pub unsent: Count,
+}
+
+impl CanCounters {
+    /// All, each with its name.
+    pub fn all(&self) -> [(&'static str, &Count); 12] {
+        let CanCounters {
+            received,
+            sent,
+            remote,
+            dropped,
+            overflows,
+            bus_errors,
+            unacknowledged,
+            lost_arbitrations,
+            passives,
+            bus_offs,
+            send_retries,
+            unsent,
+        } = self;
+        [
+            ("received", received),
+            ("sent", sent),
+            ("remote", remote),
+            ("dropped", dropped),
+            ("overflows", overflows),
+            ("bus_errors", bus_errors),
+            ("unacknowledged", unacknowledged),
+            ("lost_arbitrations", lost_arbitrations),
+            ("passives", passives),
+            ("bus_offs", bus_offs),
+            ("send_retries", send_retries),
+            ("unsent", unsent),
+        ]
+    }
 }
 
 impl LinkCounters {
@@ -101,6 +167,7 @@ impl LinkCounters {
         match self.state.load(Relaxed) {
             1 => LinkState::Up,
             2 => LinkState::Silent,
+            3 => LinkState::BusOff,
             _ => LinkState::Down,
         }
     }
@@ -129,6 +196,7 @@ impl LinkCounters {
             writes_sent,
             writes_done,
             writes_failed,
+            can,
             state,
         } = self;
         let counts = [
@@ -152,6 +220,7 @@ impl LinkCounters {
             writes_failed,
         ];
         counts.into_iter().for_each(Count::reset);
+        can.all().into_iter().for_each(|(_, count)| count.reset());
         state.store(LinkState::Down as u8, Relaxed);
     }
 }

@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 
-use super::world::{Conn, Io, Ready, World};
+use super::world::{Conn, Io, Ready, Stamped, World};
 use crate::tag::{NANOS_PER_SEC, Nanos};
 
 /// Events taken from the kernel at once.
@@ -73,7 +73,8 @@ impl LinuxWorld {
             0 => Io::Closed,
             1.. => Io::Done(n as usize),
             _ => match io::Error::last_os_error().raw_os_error() {
-                Some(libc::EAGAIN | libc::EINTR) => Io::WouldBlock,
+                // A CAN interface whose queue is full says ENOBUFS: it takes more once it has sent some.
+                Some(libc::EAGAIN | libc::EINTR | libc::ENOBUFS) => Io::WouldBlock,
                 _ => Io::Closed,
             },
         }
@@ -180,6 +181,36 @@ impl World for LinuxWorld {
         if told { bytes.max(0) as usize } else { 0 }
     }
 
+    fn receive_stamped(&mut self, conn: Conn, buffer: &mut [u8]) -> Stamped {
+        let mut control = Control([0; CONTROL_BYTES]);
+        let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+        // SAFETY: msghdr is a plain structure for which zeroes are a value.
+        let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+        message.msg_iov = &raw mut part;
+        message.msg_iovlen = 1;
+        message.msg_control = (&raw mut control).cast();
+        message.msg_controllen = CONTROL_BYTES;
+        // SAFETY: the message points to a live, writable slice and to live control bytes, each with its length.
+        let n = unsafe { libc::recvmsg(conn.0, &raw mut message, libc::MSG_DONTWAIT) };
+        if n <= 0 {
+            return Stamped { io: LinuxWorld::io(n), at: monotonic_now(), hardware: None, dropped: 0 };
+        }
+        stamped(LinuxWorld::io(n), &message)
+    }
+
+    fn abort(&mut self, conn: Conn) {
+        // SAFETY: all zero is a valid address of no family.
+        let mut nobody: libc::sockaddr = unsafe { std::mem::zeroed() };
+        nobody.sa_family = libc::AF_UNSPEC as libc::sa_family_t;
+        let bytes = size_of::<libc::sockaddr>() as libc::socklen_t;
+        // A TCP socket is reset and its queue is dropped at once (connect(2)); to close it would deliver the queue.
+        // SAFETY: the address lives through the call; a descriptor that can't is an error, not undefined.
+        if unsafe { libc::connect(conn.0, &raw const nobody, bytes) } != 0 && is_no_socket() {
+            // SAFETY: no pointers.
+            unsafe { libc::tcflush(conn.0, libc::TCOFLUSH) };
+        }
+    }
+
     fn set_rts(&mut self, conn: Conn, high: bool) {
         let rts = libc::TIOCM_RTS;
         let request = if high { libc::TIOCMBIS } else { libc::TIOCMBIC };
@@ -188,6 +219,163 @@ impl World for LinuxWorld {
     }
 }
 
+/// Room for the control messages of one frame: three times (SCM_TIMESTAMPING) and a count (SO_RXQ_OVFL).
+const CONTROL_BYTES: usize = 128;
+
+/// Aligned as control messages have to be.
+#[repr(C, align(8))]
+struct Control([u8; CONTROL_BYTES]);
+
+/// What the kernel says beside a frame.
+fn stamped(io: Io, message: &libc::msghdr) -> Stamped {
+    let mut stamped = Stamped { io, at: monotonic_now(), hardware: None, dropped: 0 };
+    // SAFETY: the kernel has filled the control bytes that the message points to, and their length; the macros walk
+    // within it.
+    let mut header = unsafe { libc::CMSG_FIRSTHDR(message) };
+    while !header.is_null() {
+        // SAFETY: not null, so it lies within the control bytes, of which nobody else has a reference.
+        let (kind, data) = unsafe { ((*header).cmsg_type, libc::CMSG_DATA(header)) };
+        match kind {
+            libc::SO_TIMESTAMPING => {
+                // SAFETY: SCM_TIMESTAMPING carries three timespecs; read without asking for their alignment.
+                let times: [libc::timespec; 3] = unsafe { data.cast::<[libc::timespec; 3]>().read_unaligned() };
+                stamped.at = on_monotonic(nanos_of(&times[0]), stamped.at);
+                stamped.hardware = Some(nanos_of(&times[2])).filter(|time| *time > Nanos::ZERO);
+            }
+            libc::SO_RXQ_OVFL => {
+                // SAFETY: SO_RXQ_OVFL carries 32 bits; read without asking for their alignment.
+                stamped.dropped = unsafe { data.cast::<u32>().read_unaligned() };
+            }
+            _ => {}
+        }
+        // SAFETY: as above.
+        header = unsafe { libc::CMSG_NXTHDR(message, header) };
+    }
+    stamped
+}
+
+fn nanos_of(time: &libc::timespec) -> Nanos {
+    let (seconds, nanos) = (u64::try_from(time.tv_sec).unwrap_or(0), u64::try_from(time.tv_nsec).unwrap_or(0));
+    Nanos(seconds.saturating_mul(NANOS_PER_SEC).saturating_add(nanos))
+}
+
+/// A time of CLOCK_REALTIME as one of CLOCK_MONOTONIC: so long ago on both. `now` where that cannot be, since the
+/// clock was set meanwhile.
+fn on_monotonic(real: Nanos, now: Nanos) -> Nanos {
+    const AGE_MAX: Nanos = Nanos(10 * NANOS_PER_SEC);
+    let mut ts = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `ts` is a valid timespec to write to; CLOCK_REALTIME always exists.
+    unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &mut ts) };
+    let age = nanos_of(&ts).since(real);
+    if real == Nanos::ZERO || age > AGE_MAX { now } else { now - age }
+}
+
 fn is_no_socket() -> bool {
     io::Error::last_os_error().raw_os_error() == Some(libc::ENOTSOCK)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{ErrorKind, Read};
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::OwnedFd;
+    use std::time::{Duration, Instant};
+
+    /// A pair of sockets that keep the frames apart, as a CAN socket does.
+    fn pair(options: &[(libc::c_int, libc::c_int)]) -> (OwnedFd, OwnedFd) {
+        let socket = std::os::unix::net::UnixDatagram::pair().unwrap();
+        for (option, value) in options {
+            let size = std::mem::size_of_val(value) as libc::socklen_t;
+            // SAFETY: pointer and length are those of a live value.
+            let set = unsafe {
+                libc::setsockopt(socket.1.as_raw_fd(), libc::SOL_SOCKET, *option, (&raw const *value).cast(), size)
+            };
+            assert_eq!(set, 0);
+        }
+        (socket.0.into(), socket.1.into())
+    }
+
+    #[test]
+    fn a_frame_has_the_time_at_which_the_kernel_took_it() {
+        let (near, far) = pair(&[(libc::SO_TIMESTAMPING, (1 << 3) | (1 << 4)), (libc::SO_RXQ_OVFL, 1)]);
+        let mut world = LinuxWorld::new().unwrap();
+        let before = monotonic_now();
+        assert_eq!(world.send(Conn(near.as_raw_fd()), b"frame"), Io::Done(5));
+        let sent = monotonic_now();
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        let mut buffer = [0; 16];
+        let frame = world.receive_stamped(Conn(far.as_raw_fd()), &mut buffer);
+        assert_eq!((frame.io, &buffer[..5]), (Io::Done(5), &b"frame"[..]));
+        // The two clocks are read one after the other: what lies between goes into the time.
+        let slack = Nanos::from_millis(20);
+        assert!(frame.at + slack >= before && frame.at <= sent + slack, "{before:?} {:?} {sent:?}", frame.at);
+        assert_eq!((frame.hardware, frame.dropped), (None, 0));
+        let nothing = world.receive_stamped(Conn(far.as_raw_fd()), &mut buffer);
+        assert_eq!(nothing.io, Io::WouldBlock);
+        drop(near);
+    }
+
+    #[test]
+    fn a_time_that_cannot_be_is_that_of_the_call() {
+        let now = Nanos(5 * NANOS_PER_SEC);
+        assert_eq!(on_monotonic(Nanos::ZERO, now), now);
+        assert_eq!(on_monotonic(Nanos(NANOS_PER_SEC), now), now, "decades ago");
+    }
+
+    #[test]
+    fn what_an_aborted_connection_has_not_delivered_never_comes() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut peer, _) = listener.accept().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let (mut world, conn) = (LinuxWorld::new().unwrap(), Conn(stream.as_raw_fd()));
+        assert_eq!(world.unsent(conn), 0);
+        let mut sent = 0;
+        // The peer reads nothing: its buffer fills, then ours.
+        while let Io::Done(n) = world.send(conn, &[7; 65_536]) {
+            sent += n;
+        }
+        let unsent = world.unsent(conn);
+        assert!(unsent > 0 && unsent < sent, "{unsent} of {sent}");
+        world.abort(conn);
+        drop(stream);
+        let (mut arrived, mut buffer) = (0, [0; 65_536]);
+        peer.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let end = loop {
+            match peer.read(&mut buffer) {
+                Ok(0) => break None,
+                Ok(n) => arrived += n,
+                Err(error) => break Some(error.kind()),
+            }
+        };
+        assert_eq!(end, Some(ErrorKind::ConnectionReset));
+        assert!(arrived < sent, "{arrived} of {sent} arrived");
+    }
+
+    #[test]
+    fn a_wait_ends_when_it_is_woken_and_each_waking_counts_once() {
+        let mut world = LinuxWorld::new().unwrap();
+        let (waker, mut ready) = (world.waker(), Ready::with_capacity(4));
+        let (second, long) = (Duration::from_secs(1), Nanos::from_millis(10_000));
+        for _ in 0..3 {
+            let start = Instant::now();
+            let waking = std::thread::spawn({
+                let waker = waker.clone();
+                move || {
+                    std::thread::sleep(Duration::from_millis(20));
+                    waker.wake();
+                }
+            });
+            world.wait(monotonic_now() + long, &mut ready);
+            assert!(start.elapsed() < second && ready.is_empty());
+            waking.join().unwrap();
+        }
+        // Before the wait: it returns at once, and the next one does not.
+        waker.wake();
+        world.wait(monotonic_now() + long, &mut ready);
+        let start = Instant::now();
+        world.wait(monotonic_now() + Nanos::from_millis(50), &mut ready);
+        assert!(start.elapsed() >= Duration::from_millis(50));
+    }
 }

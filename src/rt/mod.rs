@@ -17,7 +17,9 @@ mod world;
 pub mod write;
 
 pub use adoption::{Adoption, LinkChange};
-pub use counters::{Count, Counters, ExecutorCounters, GroupCounters, LinkCounters, LinkState, ScanCounters};
+pub use counters::{
+    CanCounters, Count, Counters, ExecutorCounters, GroupCounters, LinkCounters, LinkState, ScanCounters,
+};
 pub use exceptions::{Exceptions, Verdict};
 pub use executor::{Clock, Connected, Executor, Wiring};
 pub use image::{Image, Reading};

@@ -98,9 +98,20 @@ impl Sink {
 
     /// A long value that was read.
     pub fn long(&mut self, frame: Frame, tag: TagId, ty: u8, bytes: &[u8]) {
-        let Frame { group, cycle, t } = frame;
+        self.show_long(frame, tag, bytes);
+        self.ring_long(frame, tag, ty, bytes);
+    }
+
+    /// As [`Sink::long`], into the image only.
+    pub fn show_long(&mut self, frame: Frame, tag: TagId, bytes: &[u8]) {
+        let Frame { cycle, t, .. } = frame;
         let reading = Reading { t_mono_ns: t.0, value: bytes.len() as u64, status: Status::GOOD.0, cycle };
         self.image.write_long(tag.index(), reading, bytes);
+    }
+
+    /// As [`Sink::long`], into the ring only.
+    pub fn ring_long(&mut self, frame: Frame, tag: TagId, ty: u8, bytes: &[u8]) {
+        let Frame { group, cycle, t } = frame;
         let header = Sample {
             t_mono_ns: t.0,
             value: bytes.len() as u64,

@@ -102,6 +102,10 @@ pub trait World {
         0
     }
 
+    /// Ends the connection without delivering what was sent and has not arrived, so far as that can be taken back. It is
+    /// still to be given up.
+    fn abort(&mut self, _conn: Conn) {}
+
     /// Sets RTS of a serial port. A world without such ports does nothing.
     fn set_rts(&mut self, _conn: Conn, _high: bool) {}
 }

@@ -74,7 +74,7 @@ impl LinksSummary {
             match counters.link(link).state() {
                 LinkState::Up => summary.up += 1,
                 LinkState::Down => summary.down += 1,
-                LinkState::Silent => summary.silent += 1,
+                LinkState::Silent | LinkState::BusOff => summary.silent += 1,
             }
         }
         summary

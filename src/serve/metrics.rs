@@ -11,7 +11,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::hub::stats::{BUCKET_BOUNDS, Distribution};
-use crate::plan::ScanPlan;
+use crate::plan::{LinkProtocolPlan, ScanPlan};
 use crate::rt::{GroupCounters, LinkCounters, LinkState, ScanCounters};
 
 use super::{JournalView, Observed, OutputState, OutputView, ProcessUsage};
@@ -253,11 +253,18 @@ impl Reader {
                 writes.counter([("link", link), ("result", result)], count.get())?;
             }
         }
+        let help = "Frames received and sent, and what the controller and the kernel tell of the bus";
+        let mut can = family(e, COUNTER, "fieldbeat_can_frames", None, help)?;
+        for (id, link) in plan.links.iter().filter(|(_, link)| matches!(link.protocol, LinkProtocolPlan::Can(_))) {
+            for (event, count) in counters.link(id).can.all() {
+                can.counter([("link", &*link.name), ("event", event)], count.get())?;
+            }
+        }
         let help = "1 for the state that the link is in, 0 for the others";
         let mut state = family(e, GAUGE, "fieldbeat_link_state", None, help)?;
         for (link, counters) in links() {
             let now = counters.state();
-            for one in [LinkState::Up, LinkState::Silent, LinkState::Down] {
+            for one in [LinkState::Up, LinkState::Silent, LinkState::Down, LinkState::BusOff] {
                 state.gauge([("link", link), ("state", one.name())], f64::from(u8::from(one == now)))?;
             }
         }

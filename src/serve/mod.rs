@@ -1,5 +1,6 @@
-//! What others read from us: metrics and health over HTTP, the report of a run.
+//! What others read from us and ask of us: metrics and health over HTTP, the control socket, the report of a run.
 
+mod control;
 mod health;
 mod http;
 mod metrics;
@@ -14,6 +15,7 @@ use crate::plan::Plan;
 use crate::rt::Counters;
 use crate::tag::Nanos;
 
+pub use control::{ControlError, ControlSocket};
 pub use health::{Condition, Health, HealthReport, Severity};
 pub use http::{HttpServer, ServeError};
 pub use process::ProcessUsage;

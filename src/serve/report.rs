@@ -8,6 +8,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::hub::stats::Distribution;
+use crate::plan::LinkProtocolPlan;
 use crate::tag::{GroupId, LinkId, Nanos};
 
 use super::{Observed, ProcessUsage};
@@ -72,6 +73,9 @@ pub struct LinkReport {
     pub writes_sent: u64,
     pub writes_done: u64,
     pub writes_failed: u64,
+    /// Of a CAN interface: frames received and sent, and what the controller and the kernel tell of the bus.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub can: Option<BTreeMap<&'static str, u64>>,
     pub response_ns: Quantiles,
     pub scans: Vec<ScanReport>,
 }
@@ -171,6 +175,8 @@ impl RunReport {
                 writes_sent: counts.writes_sent.get(),
                 writes_done: counts.writes_done.get(),
                 writes_failed: counts.writes_failed.get(),
+                can: matches!(link.protocol, LinkProtocolPlan::Can(_))
+                    .then(|| counts.can.all().into_iter().map(|(event, count)| (event, count.get())).collect()),
                 response_ns: statistics.response.get(id).map(Quantiles::from).unwrap_or_default(),
                 scans: scans.iter().filter(|(_, link, _)| *link == id).map(|(.., scan)| scan.clone()).collect(),
             };

@@ -26,7 +26,7 @@ const MAP_ROOM_BYTES: u64 = 64 << 20;
 /// The tables of a journal.
 pub struct Tables {
     pub env: Env<WithoutTls>,
-    meta: Table<'static, Str, Bytes>,
+    pub meta: Table<'static, Str, Bytes>,
     /// Blocks by index.
     pub blocks: Table<'static, U64<BigEndian>, Bytes>,
     /// Names by [`super::names::NamesId`].
@@ -35,9 +35,23 @@ pub struct Tables {
     pub names_last: Table<'static, U64<BigEndian>, U64<BigEndian>>,
     /// Cursors by name.
     pub cursors: Table<'static, Str, Bytes>,
+    /// Audit records by number; `None` in a journal that is only read and never had one.
+    audit: Option<Table<'static, U64<BigEndian>, Bytes>>,
 }
 
 impl Tables {
+    /// # Errors
+    /// The journal has no audit: it was made by an earlier version, and is only read.
+    pub fn audit(&self) -> heed::Result<&Table<'static, U64<BigEndian>, Bytes>> {
+        self.audit.as_ref().ok_or(heed::Error::Mdb(MdbError::NotFound))
+    }
+
+    /// Bytes of the pages that the audit uses.
+    pub fn audit_bytes(&self, txn: &RoTxn<'_>) -> heed::Result<u64> {
+        let stat = self.audit()?.stat(txn)?;
+        Ok((stat.branch_pages + stat.leaf_pages + stat.overflow_pages) as u64 * u64::from(stat.page_size))
+    }
+
     /// Pages in use, and the end of the file. A transaction sees its own changes.
     pub fn fill(&self, txn: &RoTxn<'_>) -> heed::Result<Fill> {
         let stats = [
@@ -53,7 +67,8 @@ impl Tables {
         // Two pages hold the roots.
         let used = 2 + stats.iter().map(pages).sum::<usize>() as u64;
         let end = self.env.info().last_page_number as u64 + 1;
-        Ok(Fill { used: used * page_size, end: end * page_size })
+        let audit = self.audit.as_ref().map_or(Ok(0), |_| self.audit_bytes(txn))?;
+        Ok(Fill { used: used * page_size + audit, end: end * page_size })
     }
 }
 
@@ -146,7 +161,8 @@ impl Database {
             let failed = |error| self.failed("opening the tables", error);
             // First the mark alone: another format may have other tables.
             self.check_format(&env, open_meta(&env).map_err(failed)?.ok_or_else(other)?)?;
-            open_tables(env).map_err(failed)?.ok_or_else(other)?
+            let tables = open_tables(env).map_err(failed)?.ok_or_else(other)?;
+            if tables.audit.is_some() || self.read_only { tables } else { add_audit(tables).map_err(failed)? }
         };
         *guard = Some(tables);
         Ok(())
@@ -284,7 +300,7 @@ impl Database {
 
 fn open_env(path: &Path, read_only: bool, map_bytes: usize) -> heed::Result<Env<WithoutTls>> {
     let mut options = EnvOpenOptions::new().read_txn_without_tls();
-    options.max_dbs(5);
+    options.max_dbs(6);
     if map_bytes > 0 {
         options.map_size(map_bytes);
     }
@@ -306,7 +322,7 @@ fn is_new(env: &Env<WithoutTls>) -> heed::Result<bool> {
 
 fn create_tables(env: Env<WithoutTls>) -> heed::Result<Tables> {
     let txn = env.write_txn()?;
-    let (meta, blocks, dictionaries, names_last, cursors) = env
+    let (meta, blocks, dictionaries, names_last, cursors, audit) = env
         .create_databases_and_commit(txn, |make, txn| {
             let meta: Table<'_, Str, Bytes> = make.create_database(txn, Some("meta"))?;
             meta.put(txn, FORMAT_KEY, &[FORMAT_MARK, &FORMAT.to_le_bytes()].concat())?;
@@ -314,11 +330,26 @@ fn create_tables(env: Env<WithoutTls>) -> heed::Result<Tables> {
             let dictionaries = make.create_database(txn, Some("dictionaries"))?;
             let names_last = make.create_database(txn, Some("names_last"))?;
             let cursors = make.create_database(txn, Some("cursors"))?;
-            Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit((meta, blocks, dictionaries, names_last, cursors)))
+            let audit = make.create_database(txn, Some("audit"))?;
+            let tables = (meta, blocks, dictionaries, names_last, cursors, audit);
+            Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit(tables))
         })?
         .commit()
         .ok_or(heed::Error::Mdb(MdbError::BadTxn))?;
-    Ok(Tables { env, meta, blocks, dictionaries, names_last, cursors })
+    Ok(Tables { env, meta, blocks, dictionaries, names_last, cursors, audit: Some(audit) })
+}
+
+/// To a journal that was made before there was one.
+fn add_audit(tables: Tables) -> heed::Result<Tables> {
+    let txn = tables.env.write_txn()?;
+    let audit = tables
+        .env
+        .create_databases_and_commit(txn, |make, txn| {
+            let audit = make.create_database(txn, Some("audit"))?;
+            Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit(audit))
+        })?
+        .commit();
+    Ok(Tables { audit, ..tables })
 }
 
 fn open_meta(env: &Env<WithoutTls>) -> heed::Result<Option<Table<'static, Str, Bytes>>> {
@@ -341,11 +372,13 @@ fn open_tables(env: Env<WithoutTls>) -> heed::Result<Option<Tables>> {
             let dictionaries = open.open_database(txn, Some("dictionaries"))?;
             let names_last = open.open_database(txn, Some("names_last"))?;
             let cursors = open.open_database(txn, Some("cursors"))?;
-            Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit((meta, blocks, dictionaries, names_last, cursors)))
+            let audit = open.open_database(txn, Some("audit"))?;
+            let tables = (meta, blocks, dictionaries, names_last, cursors, audit);
+            Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit(tables))
         })?
         .commit();
-    let Some((Some(meta), Some(blocks), Some(dictionaries), Some(names_last), Some(cursors))) = tables else {
+    let Some((Some(meta), Some(blocks), Some(dictionaries), Some(names_last), Some(cursors), audit)) = tables else {
         return Ok(None);
     };
-    Ok(Some(Tables { env, meta, blocks, dictionaries, names_last, cursors }))
+    Ok(Some(Tables { env, meta, blocks, dictionaries, names_last, cursors, audit }))
 }

@@ -7,6 +7,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use heed::PutFlags;
 
+use super::audit::AuditLog;
 use super::block::{BootId, Position};
 use super::codec::{Encoder, Header, cut};
 use super::cursors::{self, Cursors};
@@ -47,6 +48,7 @@ pub struct Journal {
     boot: BootId,
     commit: Nanos,
     commit_slots_max: usize,
+    bytes_max: u64,
     retention: Retention,
     space: Space,
     encoder: Encoder,
@@ -93,6 +95,7 @@ impl Journal {
             boot,
             commit: config.commit,
             commit_slots_max: commit_slots_max(config.bytes_max),
+            bytes_max: config.bytes_max,
             retention: Retention { used_bytes_max: used_bytes_max(config.bytes_max), keep: JOURNAL_KEEP },
             space,
             encoder: Encoder::default(),
@@ -275,6 +278,14 @@ impl Journal {
 
     pub fn reader(&self) -> JournalReader {
         JournalReader::new(self.shared.clone())
+    }
+
+    /// Where writes to tags are recorded, beside the samples.
+    ///
+    /// # Errors
+    /// The data file cannot be opened.
+    pub fn audit(&self) -> Result<AuditLog, JournalError> {
+        AuditLog::new(self.shared.clone(), self.bytes_max)
     }
 
     pub fn stats(&self) -> Arc<JournalStats> {

@@ -7,6 +7,7 @@
 //! process).
 
 mod account;
+mod audit;
 mod block;
 mod checksum;
 pub mod codec;
@@ -27,6 +28,7 @@ mod wire;
 mod writer;
 
 pub use account::Account;
+pub use audit::{AuditLog, AuditOutcome, AuditRecord, AuditTail};
 pub use block::{Block, BootId, Position};
 pub use cursors::CursorState;
 pub use error::JournalError;

@@ -27,7 +27,7 @@ enum Names {
 /// A view of the log. Clones are cheap and share everything.
 #[derive(Clone)]
 pub struct JournalReader {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 impl JournalReader {

@@ -3,7 +3,7 @@
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::floor::{Floor, prefaulted_ring, ring_slots};
-use super::writes;
+use super::orders;
 use crate::link::FieldLink;
 use crate::link::connector::{Command, Target};
 use crate::plan::{self, Change, Plan};
@@ -77,7 +77,7 @@ impl Floor {
             debug_assert!(pushed.is_ok(), "the change before has not ended");
             self.ends[at].is_waiting = true;
         }
-        self.next_executors_of_links = Some(writes::executors_of(new));
+        self.next_executors_of_links = Some(orders::executors_of(new));
         changes
     }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rtrb::{Consumer, Producer, RingBuffer};
 
-use super::{adoption, writes};
+use super::{adoption, orders};
 use crate::config::Guard;
 use crate::limits;
 use crate::link::FieldLink;
@@ -66,7 +66,7 @@ pub struct Floor {
     /// By executor.
     pub(super) ends: Vec<adoption::Ends>,
     /// By executor.
-    pub(super) writes: Vec<writes::Ends>,
+    pub(super) writes: Vec<orders::Ends>,
     pub(super) executors_of_links: ById<LinkId, ExecutorId>,
     /// Of a plan that executors have yet to adopt.
     pub(super) next_executors_of_links: Option<ById<LinkId, ExecutorId>>,
@@ -96,7 +96,7 @@ pub fn prepare(plan: Arc<Plan>, scheduling: Scheduling) -> io::Result<Prepared> 
         guards: Vec::new(),
         ends: Vec::new(),
         writes: Vec::new(),
-        executors_of_links: writes::executors_of(&plan),
+        executors_of_links: orders::executors_of(&plan),
         next_executors_of_links: None,
         memory_is_locked: false,
         threads: Vec::new(),
@@ -185,7 +185,7 @@ impl Floor {
         let (closed, closed_out) = RingBuffer::<Closed>::new(connections);
         let (ends, adoptions, adopted) = adoption::Ends::new();
         let world = LinuxWorld::new()?;
-        let (writes, orders, answers) = writes::Ends::new(world.waker());
+        let (writes, orders, answers) = orders::Ends::new(world.waker());
         self.writes.push(writes);
         self.rings.push(ring);
         self.reports.push(report_ring);

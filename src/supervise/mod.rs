@@ -4,9 +4,10 @@
 //! |---|---|
 //! | `gateway`, `floor`, `outputs`, `source` | everything, its real-time part, its outputs, the journal as they see it |
 //! | `watch`, `reload`, `adoption` | new files, the plan made of them, the executors' change to it |
-//! | `writes` | orders to the executors, answers back |
+//! | `orders` | writes on their way to the executors, answers back |
 //! | `learned` | reply times as they are seen, against what was declared |
 //! | `watchdog` | whether every thread that must advance does |
+//! | `writes` | writes to tags, from the request to the answer |
 //! | `leave`, `autopsy`, `stack` | the end when one does not: bounded, with its state and its stack told |
 //! | `notify`, `hardware` | who hears of it: systemd, a hardware watchdog |
 
@@ -18,6 +19,7 @@ mod hardware;
 mod learned;
 mod leave;
 mod notify;
+mod orders;
 mod outputs;
 mod reload;
 mod source;

@@ -6,6 +6,7 @@ mod id;
 mod sample;
 mod status;
 mod time;
+mod utc;
 mod value;
 
 pub use by_id::{ById, Id};
@@ -14,4 +15,5 @@ pub use id::{ExecutorId, GroupId, LinkId, TagId, UnitId};
 pub use sample::{GAP_TAG, Sample, flags};
 pub use status::Status;
 pub use time::{ClockPair, NANOS_PER_SEC, Nanos};
+pub use utc::{utc_of_text, utc_text};
 pub use value::{ScalarType, Value, ValueType};

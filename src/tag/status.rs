@@ -27,6 +27,8 @@ impl Status {
     pub const BAD_SENSOR_FAILURE: Status = Status(0x808C_0000);
     /// The value lies outside of the range that the sensor or its input is made for.
     pub const UNCERTAIN_UNITS_EXCEEDED: Status = Status(0x4094_0000);
+    /// The device says that it has no value.
+    pub const BAD_DATA_UNAVAILABLE: Status = Status(0x809E_0000);
 
     #[inline]
     pub fn is_good(self) -> bool {
@@ -56,6 +58,7 @@ impl Status {
             Status::BAD_DECODING_ERROR => "BadDecodingError",
             Status::BAD_SENSOR_FAILURE => "BadSensorFailure",
             Status::UNCERTAIN_UNITS_EXCEEDED => "UncertainEngineeringUnitsExceeded",
+            Status::BAD_DATA_UNAVAILABLE => "BadDataUnavailable",
             other if other.is_good() => "Good",
             other if other.is_uncertain() => "Uncertain",
             _ => "Bad",

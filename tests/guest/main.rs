@@ -28,6 +28,7 @@ mod guest;
 mod i2c;
 mod latency;
 mod machine;
+mod plant;
 mod reload;
 mod stall;
 
@@ -76,10 +77,15 @@ const TESTS: &[Test] = &tests![
     i2c::a_chip_that_is_not_there_costs_its_own_tag_alone,
     i2c::a_bus_that_is_not_there_is_told_with_what_to_do,
     i2c::a_bus_that_comes_later_is_read_by_a_thread_below_the_executor,
+    plant::cantools_decodes_every_message_that_the_plant_sends,
+    plant::values_are_those_of_a_line_with_pages_and_signs,
+    plant::the_mixer_follows_a_command,
+    plant::faults_of_the_senders_show_on_the_bus,
+    plant::a_canopen_master_gets_all_from_the_node,
 ];
 
 /// Modules with a part of the scenario of their own name; the tests of the others look at the machine's.
-const WITH_PART: [&str; 3] = ["can", "canopen", "i2c"];
+const WITH_PART: [&str; 4] = ["can", "canopen", "i2c", "plant"];
 
 /// Options of the usual test programs that take a value of their own.
 const WITH_VALUE: [&str; 5] = ["--test-threads", "--skip", "--format", "--color", "--logfile"];

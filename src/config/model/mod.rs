@@ -27,6 +27,7 @@ pub struct Config {
     pub realtime: RealtimeConfig,
     pub journal: JournalConfig,
     pub metrics: MetricsConfig,
+    pub control: ControlConfig,
     pub watchdog: WatchdogConfig,
     pub outputs: Vec<OutputConfig>,
     pub links: Vec<LinkConfig>,
@@ -78,6 +79,17 @@ pub struct MetricsConfig {
     pub listen: Option<SocketAddr>,
 }
 
+/// How writes are asked for on this machine, and how many there may be, whatever the way.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ControlConfig {
+    /// `None`: switched off.
+    pub socket: Option<PathBuf>,
+    /// Users of this group may ask, too; else the gateway's own user alone.
+    pub group: Option<String>,
+    /// Writes to the whole gateway.
+    pub writes_per_s: u32,
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub struct WatchdogConfig {
     /// How long an executor and the journal's thread may stand still before the process ends.
@@ -91,6 +103,12 @@ pub struct WatchdogConfig {
 pub struct HardwareWatchdogConfig {
     pub device: PathBuf,
     pub timeout_s: u32,
+}
+
+impl Default for ControlConfig {
+    fn default() -> ControlConfig {
+        ControlConfig { socket: None, group: None, writes_per_s: 20 }
+    }
 }
 
 impl Default for WatchdogConfig {
@@ -139,6 +157,15 @@ pub struct MqttConfig {
     /// Messages sent and not yet acknowledged.
     pub in_flight_max: u16,
     pub keep_alive: Nanos,
+    /// `None`: nothing is written for whoever publishes there.
+    pub commands: Option<CommandTopics>,
+}
+
+/// Where requests to write come from, and where their answers go; with `{gateway}` still in them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandTopics {
+    pub command_topic: String,
+    pub answer_topic: String,
 }
 
 /// Without the password: configurations end up in logs and in failed tests.
@@ -153,6 +180,7 @@ impl fmt::Debug for MqttConfig {
             .field("client_id", &self.client_id)
             .field("qos", &self.qos)
             .field("topic", &self.topic)
+            .field("commands", &self.commands)
             .finish_non_exhaustive()
     }
 }

@@ -283,6 +283,10 @@ executor_stall_s = 5
 journal_stall_s = 60
 device = "/dev/watchdog1"
 timeout_s = 30
+[control]
+socket = "/run/fieldbeat/control.sock"
+group = "plant"
+max_writes_per_s = 50
 [outputs.local]
 type = "mqtt"
 url = "mqtt://[::1]"
@@ -303,6 +307,8 @@ batch_ms = 250
 max_message_bytes = 65536
 max_in_flight = 10
 keep_alive_s = 60
+commands = true
+command_topic = "plant/{gateway}/write"
 "#;
 
 #[test]
@@ -318,6 +324,12 @@ fn a_gateway_file_is_read_with_everything_it_says() {
         hardware: Some(HardwareWatchdogConfig { device: "/dev/watchdog1".into(), timeout_s: 30 }),
     };
     assert_eq!(config.watchdog, watchdog);
+    let control = ControlConfig {
+        socket: Some("/run/fieldbeat/control.sock".into()),
+        group: Some("plant".into()),
+        writes_per_s: 50,
+    };
+    assert_eq!(config.control, control);
     let local = MqttConfig {
         host: "::1".into(),
         port: 1883,
@@ -333,6 +345,7 @@ fn a_gateway_file_is_read_with_everything_it_says() {
         message_bytes_max: 128 << 10,
         in_flight_max: 100,
         keep_alive: Nanos::from_millis(30_000),
+        commands: None,
     };
     let cloud = MqttConfig {
         host: "broker.example".into(),
@@ -353,8 +366,12 @@ fn a_gateway_file_is_read_with_everything_it_says() {
         message_bytes_max: 65_536,
         in_flight_max: 10,
         keep_alive: Nanos::from_millis(60_000),
+        commands: Some(CommandTopics {
+            command_topic: "plant/{gateway}/write".into(),
+            answer_topic: "fieldbeat/{gateway}/answer".into(),
+        }),
     };
     let outputs: Vec<(&str, u32, &OutputKind)> =
         config.outputs.iter().map(|output| (&*output.name, output.source.line, &output.kind)).collect();
-    assert_eq!(outputs, [("local", 19, &OutputKind::Mqtt(local)), ("cloud", 22, &OutputKind::Mqtt(cloud))]);
+    assert_eq!(outputs, [("local", 23, &OutputKind::Mqtt(local)), ("cloud", 26, &OutputKind::Mqtt(cloud))]);
 }

@@ -123,8 +123,7 @@ fn a_transmitter_makes_a_float_of_any_input() {
     let (address, ty) = accepted(&format!(r#""address": "i2c:0x48:0x00:2", {sensor}"#));
     let wanted = SensorConfig { signal: Signal::Current4To20, raw: [819.0, 4095.0], range: [0.0, 150.0] };
     assert_eq!((address.sensor, ty), (Some(wanted), ValueType::Scalar(ScalarType::Float64)));
-    let (address, _) =
-        accepted(r#""address": "adc:in_voltage0", "sensor": {"type": "0-10V", "range": [-1.5, 8]}"#);
+    let (address, _) = accepted(r#""address": "adc:in_voltage0", "sensor": {"type": "0-10V", "range": [-1.5, 8]}"#);
     assert_eq!(address.sensor.unwrap().raw, [0.0, 10.0], "in the signal's own unit");
 }
 
@@ -136,7 +135,10 @@ fn what_is_wrong_is_told_with_what_is_allowed() {
         (r#""address": "gpio:17", "edge": "up""#, "edge \"up\" is unknown; allowed: rising, falling, both"),
         (r#""address": "gpio:17", "direction": "out", "edge": "both""#, "edge on an output; remove it"),
         (r#""address": "gpio:17", "initial": true"#, "initial on an input; remove it, or set \"direction\": \"out\""),
-        (r#""address": "gpio:17", "debounce_us": 9999999"#, "debounce_us is 9999999; allowed: a whole number from 0 to"),
+        (
+            r#""address": "gpio:17", "debounce_us": 9999999"#,
+            "debounce_us is 9999999; allowed: a whole number from 0 to",
+        ),
         (r#""address": "gpio:17", "scale": 2"#, "scale on a bool; remove it"),
         (r#""address": "gpio:", "edge": "both""#, "the line \"\"; allowed: link:line"),
         (r#""address": "i2c:0x78:0:2""#, "the device's address is \"0x78\"; allowed: 0x08 to 0x77"),
@@ -146,13 +148,22 @@ fn what_is_wrong_is_told_with_what_is_allowed() {
         (r#""address": "i2c:0x48:0:0""#, "the number of bytes is \"0\"; allowed: 1 to 32"),
         (r#""address": "i2c:0x48""#, "address \"i2c:0x48\"; allowed: link:address:register:bytes"),
         (r#""address": "i2c:0x48:0:2", "at": 2"#, "at is 2, but 2 bytes are read; allowed: 0 to 1"),
-        (r#""address": "i2c:0x48:0:2", "at": 1, "data_type": "int16""#, "2 bytes from byte 1 leave the 2 bytes that are read"),
+        (
+            r#""address": "i2c:0x48:0:2", "at": 1, "data_type": "int16""#,
+            "2 bytes from byte 1 leave the 2 bytes that are read",
+        ),
         (r#""address": "i2c:0x48:0:2", "width": 3"#, "3 bytes from byte 0 leave the 2 bytes that are read"),
         (r#""address": "i2c:0x48:0:12""#, "a value of 12 bytes; allowed: \"at\" and \"width\""),
         (r#""address": "i2c:0x48:0:2", "shift": 16"#, "a shift of 16 leaves nothing of 16 bits; allowed: 0 to 15"),
-        (r#""address": "i2c:0x48:0:2", "shift": 8, "mask": "0x1FF""#, "mask 0x1FF leaves the 8 bits that are read; allowed: up to 0xFF"),
+        (
+            r#""address": "i2c:0x48:0:2", "shift": 8, "mask": "0x1FF""#,
+            "mask 0x1FF leaves the 8 bits that are read; allowed: up to 0xFF",
+        ),
         (r#""address": "i2c:0x48:0:2", "mask": 0"#, "mask is 0; allowed: a number that is not 0"),
-        (r#""address": "i2c:0x48:0:1", "data_type": "bool", "bit": 8"#, "bit 8 leaves the 8 bits that are read; allowed: 0 to 7"),
+        (
+            r#""address": "i2c:0x48:0:1", "data_type": "bool", "bit": 8"#,
+            "bit 8 leaves the 8 bits that are read; allowed: 0 to 7",
+        ),
         (r#""address": "i2c:0x48:0:1", "data_type": "bool""#, "a bool without bit; allowed: \"bit\" or \"mask\""),
         (r#""address": "i2c:0x48:0:4", "data_type": "int16""#, "32 bits do not fit int16; allowed: a wider type"),
         (r#""address": "i2c:0x48:0:2", "data_type": "float32""#, "a float32 of 2 bytes; allowed: 4 bytes"),
@@ -167,21 +178,45 @@ fn what_is_wrong_is_told_with_what_is_allowed() {
         (r#""address": "i2c:0x48:bme280.temperature""#, "no bme280 has the address 0x48; allowed: 0x76 to 0x77"),
         (r#""address": "i2c:0x48:mcp3208.ch0""#, "the chip \"mcp3208\" is unknown"),
         (r#""address": "i2c:0x48:ads1115.ain0", "shift": 1"#, "shift with a known chip; remove it"),
-        (r#""address": "i2c:0x48:ads1115.ain0", "chip": {"full_scale_v": 3}"#, "full_scale_v is 3; allowed: 6.144, 4.096"),
+        (
+            r#""address": "i2c:0x48:ads1115.ain0", "chip": {"full_scale_v": 3}"#,
+            "full_scale_v is 3; allowed: 6.144, 4.096",
+        ),
         (r#""address": "i2c:0x48:ads1115.ain0", "chip": {"rate_sps": 1000}"#, "rate_sps is 1000; allowed: 8, 16, 32"),
-        (r#""address": "i2c:0x48:ads1115.ain0", "chip": {"shunt_ohm": 1}"#, "ads1115 has no shunt_ohm; allowed: full_scale_v, rate_sps"),
+        (
+            r#""address": "i2c:0x48:ads1115.ain0", "chip": {"shunt_ohm": 1}"#,
+            "ads1115 has no shunt_ohm; allowed: full_scale_v, rate_sps",
+        ),
         (r#""address": "i2c:0x48:ads1115.ain0", "data_type": "bool""#, "ads1115.ain0 is no bool; allowed: float64"),
         (r#""address": "spi:0x8:3""#, "the bytes to send are \"0x8\"; allowed: 0x and two digits"),
         (r#""address": "adc:voltage0""#, "the channel \"voltage0\" is no input channel"),
         (r#""address": "adc:in_voltage0_raw""#, "the channel \"in_voltage0_raw\" has the end of a file's name"),
         (r#""address": "adc:in_../../x""#, "the channel \"in_../../x\" is no input channel"),
-        (r#""address": "adc:in_voltage0", "sensor": {"type": "4-20 mA", "range": [0, 1]}"#, "type \"4-20 mA\" is unknown; allowed: 4-20mA"),
-        (r#""address": "adc:in_voltage0", "sensor": {"type": "4-20mA", "range": [1, 1]}"#, "range has 2 entries that are no two different numbers"),
-        (r#""address": "adc:in_voltage0", "sensor": {"type": "4-20mA", "raw_min": 1, "range": [0, 1]}"#, "only one of raw_min and raw_max"),
-        (r#""address": "adc:in_voltage0", "sensor": {"type": "4-20mA", "raw_min": 1, "raw_max": 1, "range": [0, 1]}"#, "raw_min and raw_max are the same"),
-        (r#""address": "adc:in_voltage0", "scale": 2, "sensor": {"type": "4-20mA", "range": [0, 1]}"#, "scale beside sensor; remove it"),
+        (
+            r#""address": "adc:in_voltage0", "sensor": {"type": "4-20 mA", "range": [0, 1]}"#,
+            "type \"4-20 mA\" is unknown; allowed: 4-20mA",
+        ),
+        (
+            r#""address": "adc:in_voltage0", "sensor": {"type": "4-20mA", "range": [1, 1]}"#,
+            "range has 2 entries that are no two different numbers",
+        ),
+        (
+            r#""address": "adc:in_voltage0", "sensor": {"type": "4-20mA", "raw_min": 1, "range": [0, 1]}"#,
+            "only one of raw_min and raw_max",
+        ),
+        (
+            r#""address": "adc:in_voltage0", "sensor": {"type": "4-20mA", "raw_min": 1, "raw_max": 1, "range": [0, 1]}"#,
+            "raw_min and raw_max are the same",
+        ),
+        (
+            r#""address": "adc:in_voltage0", "scale": 2, "sensor": {"type": "4-20mA", "range": [0, 1]}"#,
+            "scale beside sensor; remove it",
+        ),
         (r#""address": "gpio:3", "sensor": {"type": "4-20mA", "range": [0, 1]}"#, "sensor on a bool; remove it"),
-        (r#""address": "plc:1:3:40001", "data_type": "uint16", "debounce_us": 5"#, "debounce_us on a link of protocol modbus_tcp; remove it"),
+        (
+            r#""address": "plc:1:3:40001", "data_type": "uint16", "debounce_us": 5"#,
+            "debounce_us on a link of protocol modbus_tcp; remove it",
+        ),
     ] {
         let found = fault(rest);
         assert!(found.contains(said), "{rest}\nfound:  {found}\nwanted: {said}");
@@ -191,13 +226,28 @@ fn what_is_wrong_is_told_with_what_is_allowed() {
 #[test]
 fn impossible_links_are_refused() {
     for (link, said) in [
-        (r#""protocol": "i2c", "bus": "/dev/i2c-1", "clock_hz": 5000"#, "clock_hz is 5000; allowed: a whole number from 10000 to 3400000 Hz"),
+        (
+            r#""protocol": "i2c", "bus": "/dev/i2c-1", "clock_hz": 5000"#,
+            "clock_hz is 5000; allowed: a whole number from 10000 to 3400000 Hz",
+        ),
         (r#""protocol": "i2c", "bus": "i2c-1""#, "bus \"i2c-1\" is no absolute path"),
         (r#""protocol": "i2c""#, "bus is missing; allowed: the path of a device"),
-        (r#""protocol": "spi", "device": "/dev/spidev0.0", "mode": 4"#, "mode is 4; allowed: a whole number from 0 to 3"),
-        (r#""protocol": "spi", "device": "/dev/spidev0.0", "speed_hz": 900000000"#, "speed_hz is 900000000; allowed: a whole number from 1000"),
-        (r#""protocol": "spi", "device": "/dev/spidev0.0", "bits": 12"#, "bits is 12; allowed: a whole number from 8 to 8"),
-        (r#""protocol": "iio", "device": "/sys/bus/iio""#, "device is \"/sys/bus/iio\"; allowed: the name of an IIO device"),
+        (
+            r#""protocol": "spi", "device": "/dev/spidev0.0", "mode": 4"#,
+            "mode is 4; allowed: a whole number from 0 to 3",
+        ),
+        (
+            r#""protocol": "spi", "device": "/dev/spidev0.0", "speed_hz": 900000000"#,
+            "speed_hz is 900000000; allowed: a whole number from 1000",
+        ),
+        (
+            r#""protocol": "spi", "device": "/dev/spidev0.0", "bits": 12"#,
+            "bits is 12; allowed: a whole number from 8 to 8",
+        ),
+        (
+            r#""protocol": "iio", "device": "/sys/bus/iio""#,
+            "device is \"/sys/bus/iio\"; allowed: the name of an IIO device",
+        ),
         (r#""protocol": "gpoi", "chip": "/dev/gpiochip0""#, "(did you mean \"gpio\"?)"),
     ] {
         let text = format!(r#"{{"links": [{{"name": "l", {link}}}]}}"#);
@@ -212,7 +262,9 @@ fn two_tags_of_one_line_want_the_same_of_it() {
         let first = r#"{"name": "a", "address": "gpio:5", "edge": "both", "scan_rate_ms": 10}"#;
         file(&[first, second])
     };
-    config_of(&tags(r#"{"name": "b", "address": "gpio:5", "edge": "both", "data_type": "uint32", "scan_rate_ms": 50}"#));
+    config_of(&tags(
+        r#"{"name": "b", "address": "gpio:5", "edge": "both", "data_type": "uint32", "scan_rate_ms": 50}"#,
+    ));
     let text = tags(r#"{"name": "b", "address": "gpio:5", "bias": "pull-up", "scan_rate_ms": 50}"#);
     let all = lines(&refused(MINIMAL, &[("tags/a.json", &text)]));
     assert!(all.iter().any(|l| l.contains("its line is that of tag \"a\" (line 7)")), "{all:#?}");

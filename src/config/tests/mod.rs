@@ -8,6 +8,7 @@ mod random;
 mod reporting;
 mod schema;
 mod tag_faults;
+mod writes;
 
 use super::{Config, Diagnostics, Loaded, load_parts};
 

@@ -41,7 +41,8 @@ fn the_schema_and_the_reader_know_the_same_keys() {
     assert_eq!(properties(&definitions["IioLink"]), set(keys::IIO_LINK));
     assert_eq!(properties(&definitions["ChipSettings"]), set(keys::CHIP));
     assert_eq!(properties(&definitions["Sensor"]), set(keys::SENSOR));
-    assert_eq!(definitions.as_object().unwrap().len(), 14);
+    assert_eq!(properties(&definitions["WriteLimits"]), set(keys::WRITE));
+    assert_eq!(definitions.as_object().unwrap().len(), 15);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::steps::{Attempt, Dialer, Outcome};
-use super::{Place, Target, serial};
+use super::{Place, Target, can, serial};
 use crate::limits::CONNECT_WORKERS_MAX;
 use crate::link::bus;
 use crate::rt::Conn;
@@ -98,7 +98,7 @@ fn work(jobs: &Receiver<(Attempt, Target)>, outcomes: &Sender<Done>) {
         let result = match &target.place {
             Place::Tcp { host, port } => connect(host, *port, target.timeout).map(OwnedFd::from),
             Place::Serial(config) => serial::open(config),
-            Place::Can(interface) => Err(format!("CAN interface {interface} cannot be opened")),
+            Place::Can(socket) => can::open(socket),
             Place::Bus(setup) => bus::thread::open(setup),
         };
         if outcomes.send(Done { attempt, result }).is_err() {

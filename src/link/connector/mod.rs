@@ -10,9 +10,11 @@
 //! | `backoff` | how long a link waits for its next attempt |
 //! | `dial` | the crew that resolves and connects |
 //! | `serial` | opening a serial port and setting it up |
+//! | `can` | opening a CAN interface |
 //! | `notes` | what people are told of a link, in the log and on request |
 
 mod backoff;
+mod can;
 mod dial;
 mod notes;
 mod serial;
@@ -31,7 +33,7 @@ use rtrb::{Consumer, Producer};
 
 use crate::config::{ModbusTransport, SerialConfig};
 use crate::limits::{BUS_OPEN_TIMEOUT, CONNECT_POLL, LINKS_MAX};
-use crate::plan::{BusSetup, LinkProtocolPlan, Plan};
+use crate::plan::{BusSetup, CanSocket, LinkProtocolPlan, Plan};
 use crate::rt::{Closed, Connected, monotonic_now};
 use crate::tag::{ExecutorId, LinkId, Nanos};
 
@@ -63,8 +65,8 @@ pub enum Place {
         port: u16,
     },
     Serial(Arc<SerialConfig>),
-    /// A CAN interface.
-    Can(Arc<str>),
+    /// A CAN interface, and what is to be heard on it.
+    Can(Arc<CanSocket>),
     /// A device of the machine's own.
     Bus(Arc<BusSetup>),
 }
@@ -109,9 +111,9 @@ impl Target {
                 };
                 (place, modbus.config.connect_timeout)
             }
-            LinkProtocolPlan::Can(can) => (Place::Can(can.config.interface.clone()), can.config.connect_timeout),
+            LinkProtocolPlan::Can(can) => (Place::Can(Arc::new(can.socket())), can.config.connect_timeout),
             LinkProtocolPlan::CanOpen(canopen) => {
-                (Place::Can(canopen.config.interface.clone()), canopen.config.connect_timeout)
+                (Place::Can(Arc::new(canopen.socket())), canopen.config.connect_timeout)
             }
             LinkProtocolPlan::Bus(bus) => (Place::Bus(bus.setup.clone()), BUS_OPEN_TIMEOUT),
         };

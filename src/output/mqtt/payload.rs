@@ -17,6 +17,10 @@
 //!   its device does not answer keeps the time at which it was read.
 //! - `cycle`: the cycle of the scan that read it, from the gateway's start; wraps at 2³².
 //! - `q`: OPC UA StatusCode as a number (OPC 10000-4, section 7.39); 0 is good. Always there.
+//! - A tag that is told by exception is told at least every `max_silence_ms` of its configuration (60 s unless it says
+//!   otherwise) as long as its status is good; any other status is told once, and lasts until the tag is told again. A
+//!   tag that is silent for longer, its status being good, has a gateway that does not scan or does not reach the
+//!   broker; the latter shows on the status topic, too. Samples that are held back use up no sequence numbers.
 //! - `values`: by tag name. Integers with all their digits (64 bits: read them as such), float32 and float64 in
 //!   the shortest form that reads back to the same bits, NaN and infinities as `null` (JSON has none), booleans,
 //!   strings (bytes that are no UTF-8 as U+FFFD), arrays of these; `null` while a tag was never read. A tag stands at most once in a frame.

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use super::Costs;
 use super::serial::SerialLine;
-use crate::config::Guard;
+use crate::config::{CanConfig, Guard};
+use crate::limits::CAN_FRAMES_PER_STEP;
+use crate::plan::can::FrameShape;
 use crate::plan::canopen::{BUS as CANOPEN_BUS, frame_time};
 use crate::plan::model::*;
 use crate::tag::{GroupId, LinkId, NANOS_PER_SEC, Nanos, TagId, ValueType};
@@ -44,6 +46,17 @@ pub(super) struct LinkDemand {
     pub handling: Nanos,
     pub samples_per_s: f64,
     pub wire_bytes_per_s: f64,
+    /// Share of the wire's time that is taken whatever the scans ask.
+    pub wire_load: f64,
+    /// What comes without being asked for, at worst: one such thing each interval, which costs so much.
+    pub stream: Option<Stream>,
+}
+
+/// Things that come by themselves.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Stream {
+    pub interval: Nanos,
+    pub work: Nanos,
 }
 
 impl LinkDemand {
@@ -56,6 +69,8 @@ impl LinkDemand {
             handling: Nanos::ZERO,
             samples_per_s: 0.0,
             wire_bytes_per_s: 0.0,
+            wire_load: 0.0,
+            stream: None,
         }
     }
 
@@ -71,7 +86,7 @@ impl LinkDemand {
     /// Share of the time that the device is busy with it.
     pub fn load(&self) -> f64 {
         let line: f64 = self.scans.iter().map(|s| s.line.as_secs_f64() / s.period.as_secs_f64()).sum();
-        (line / self.pipeline as f64).max(self.load_of_busiest_unit())
+        (line / self.pipeline as f64).max(self.load_of_busiest_unit()) + self.wire_load
     }
 
     /// Where units are to be left alone after each request: the share of its time that the busiest is taken.
@@ -107,7 +122,7 @@ pub(super) fn link_demand(plan: &Plan, id: LinkId, phases: &[Nanos], scans: &[Sc
     let phase = |scan: ScanId| phases.get(scan.index()).copied().unwrap_or_default();
     let mut demand = match &plan.links[id].protocol {
         LinkProtocolPlan::Modbus(modbus) => modbus_demand(plan, modbus, scans, costs),
-        LinkProtocolPlan::Can(can) => sampled_demand(plan, &can.scans, costs),
+        LinkProtocolPlan::Can(can) => can_demand(plan, can, costs),
         LinkProtocolPlan::CanOpen(canopen) => canopen_demand(plan, canopen, costs),
         LinkProtocolPlan::Bus(bus) => bus_demand(plan, bus, scans, costs),
     };
@@ -135,6 +150,46 @@ fn sampled_demand(plan: &Plan, scans: &[(ScanId, GroupId, Vec<(TagId, ValueType)
             units: Vec::new(),
             work: Nanos(costs.sample.0 * tags.len() as u64),
         });
+    }
+    demand
+}
+
+/// A bus that is full of the frames that cost most is the worst that can come; what is sent itself takes exact times.
+fn can_demand(plan: &Plan, can: &CanPlan, costs: &Costs) -> LinkDemand {
+    // One system call of the three that a request has.
+    let receive = Nanos(costs.request.0 / 3);
+    let scans: Vec<(ScanId, GroupId, Vec<(TagId, ValueType)>)> = can
+        .scans
+        .iter()
+        .map(|scan| {
+            let beats = &can.beats[scan.beats.start as usize..scan.beats.end as usize];
+            let tags = beats.iter().map(|at| &can.decodes[*at as usize]).map(|decode| (decode.tag, decode.ty));
+            (scan.id, scan.group, tags.collect())
+        })
+        .collect();
+    let mut demand = sampled_demand(plan, &scans, costs);
+    let streams = can.messages.iter().map(|message| Stream {
+        interval: can.interval_min(message),
+        work: receive + Nanos(costs.sample.0 * can.decodes_of(message).len() as u64),
+    });
+    let share = |stream: &Stream| stream.work.0 as f64 / stream.interval.0.max(1) as f64;
+    demand.stream = streams.max_by(|a, b| share(a).total_cmp(&share(b)));
+    if let Some(Stream { work, .. }) = demand.stream {
+        demand.handling = Nanos(work.0 * CAN_FRAMES_PER_STEP as u64);
+    }
+    let CanConfig { bitrate, data_bitrate, .. } = can.config;
+    for message in can.messages.iter().filter(|message| !message.is_sent) {
+        let Some(cycle) = message.cycle else { continue };
+        let shape = FrameShape { extended: message.extended, fd: message.bytes > 8, bytes: message.bytes };
+        demand.wire_bytes_per_s += f64::from(message.bytes) / cycle.as_secs_f64();
+        demand.wire_load += shape.time_max(bitrate, data_bitrate).as_secs_f64() / cycle.as_secs_f64();
+    }
+    for transmit in &can.transmits {
+        let Some(interval) = transmit.period.into_iter().chain(transmit.on_change).min() else { continue };
+        let shape = FrameShape { extended: transmit.id.extended, fd: transmit.fd, bytes: transmit.bytes };
+        let interval = interval.as_secs_f64().max(1e-9);
+        demand.wire_bytes_per_s += f64::from(transmit.bytes) / interval;
+        demand.wire_load += shape.time_max(bitrate, data_bitrate).as_secs_f64() / interval;
     }
     demand
 }
@@ -317,6 +372,9 @@ impl ExecutorDemand {
         }
         for link in links {
             demand.pass += link.pass();
+            if let Some(Stream { interval, work }) = link.stream {
+                *demand.by_period.entry(interval).or_default() += work;
+            }
             for scan in &link.scans {
                 *demand.by_period.entry(scan.period).or_default() += scan.work;
             }
@@ -326,6 +384,11 @@ impl ExecutorDemand {
 
     pub fn beside(&self, link: &LinkDemand) -> Beside {
         let mut by_period = self.by_period.clone();
+        if let Some(Stream { interval, work }) = link.stream
+            && let Some(all) = by_period.get_mut(&interval)
+        {
+            *all = *all - work;
+        }
         for scan in &link.scans {
             if let Some(work) = by_period.get_mut(&scan.period) {
                 *work = *work - scan.work;

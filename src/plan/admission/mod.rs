@@ -231,7 +231,8 @@ fn executor_load(
     let releases_per_s: f64 = executor.releases.iter().map(|r| 1.0 / r.period.as_secs_f64()).sum();
     let scans = || links().flat_map(|link| &link.scans);
     let load = scans().map(|scan| scan.work.as_secs_f64() / scan.period.as_secs_f64()).sum::<f64>()
-        + releases_per_s * costs.release.as_secs_f64();
+        + releases_per_s * costs.release.as_secs_f64()
+        + links().filter_map(|link| link.stream).map(|s| s.work.as_secs_f64() / s.interval.as_secs_f64()).sum::<f64>();
     let mut work = vec![Nanos::ZERO; plan.scans.end()];
     scans().for_each(|scan| work[scan.id.index()] = scan.work);
     let cost = |release: &ReleasePlan| release.scans.iter().fold(costs.release, |sum, scan| sum + work[scan.index()]);

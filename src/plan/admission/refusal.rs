@@ -15,6 +15,9 @@ pub(super) fn of_link(
     responses: &[Nanos],
 ) -> String {
     let link = &plan.links[id];
+    if let LinkProtocolPlan::Can(can) = &link.protocol {
+        return of_can_link(link, can, source, demand);
+    }
     let transport = link.protocol.modbus().map(|modbus| &modbus.config.transport);
     let bus = match &link.protocol {
         LinkProtocolPlan::Bus(bus) => Some(&bus.config.device),
@@ -98,6 +101,18 @@ fn on_what(device: &BusDevice) -> String {
         BusDevice::Gpio { .. } => "the GPIO chip".to_owned(),
         BusDevice::Iio { .. } => "the device".to_owned(),
     }
+}
+
+/// A bus that its messages fill.
+fn of_can_link(link: &LinkPlan, can: &CanPlan, source: &Source, demand: &LinkDemand) -> String {
+    let (file, line) = (&source.file, source.line);
+    format!(
+        "{file}:{line}: link \"{}\": its messages need {:.0} % of the bus at {} bit/s, with all stuff bits that there may \
+         be; send less often, or correct \"bitrate\"",
+        link.name,
+        demand.load() * 100.0,
+        can.config.bitrate
+    )
 }
 
 /// The highest whole rate of a scan, up to the asked one, at which everything on its link fits.

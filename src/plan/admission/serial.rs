@@ -107,15 +107,15 @@ impl SerialLine {
         self.frame_characters(RTU_READ_REPLY_BYTES + value_bytes)
     }
 
-    /// How often an executor is woken by a reply before it is whole.
-    pub fn early_wake_ups(&self, table: Table, count: u16) -> u32 {
-        self.reply_characters(table, count).div_ceil(UART_BYTES) - 1
-    }
-
     /// Characters of a frame with so many bytes from the function code on; 0: there is no frame.
     pub fn pdu_characters(&self, pdu_bytes: u32) -> u32 {
         // The unit before it, the CRC behind.
         if pdu_bytes == 0 { 0 } else { self.frame_characters(1 + pdu_bytes + CRC_BYTES) }
+    }
+
+    /// How often an executor is woken by a reply before it is whole.
+    pub fn early_wake_ups(&self, table: Table, count: u16) -> u32 {
+        self.reply_characters(table, count).div_ceil(UART_BYTES) - 1
     }
 
     /// From the first bit of a read request to the last of its reply. The device may begin when it has seen the

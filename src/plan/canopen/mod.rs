@@ -10,6 +10,7 @@ use std::ops::Range;
 pub(super) use cost::BUS;
 pub use cost::frame_time;
 
+use super::can::{CAN_EXTENDED, CAN_REMOTE, CanFilter, CanSocket};
 use super::model::{GroupPlan, ScanId, ring_slots};
 use crate::config::eds::Pdo;
 use crate::config::{CanOpenConfig, CanOpenField, CanOpenSource, NodeWatching, Object};
@@ -126,12 +127,8 @@ pub struct CanOpenWrite {
     pub decode: CanOpenDecode,
 }
 
-/// What the kernel lets through: a frame whose identifier, masked, is `id`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CobFilter {
-    pub id: u16,
-    pub mask: u16,
-}
+/// Bits of a filter's mask: frames with extended identifiers and requests for frames are none of CANopen's answers.
+const NO_EXTENDED_NO_REMOTE: u32 = CAN_EXTENDED | CAN_REMOTE;
 
 impl CanOpenPlan {
     pub(super) fn same_target(&self, other: &CanOpenPlan) -> bool {
@@ -151,10 +148,22 @@ impl CanOpenPlan {
         &self.decodes[item.decodes.start as usize..item.decodes.end as usize]
     }
 
+    /// The socket that it needs.
+    pub fn socket(&self) -> CanSocket {
+        CanSocket {
+            interface: self.config.interface.clone(),
+            filters: self.filters(),
+            fd: false,
+            hardware_time: false,
+            hears_itself: false,
+        }
+    }
+
     /// What the socket is to receive, and nothing else.
-    pub fn filters(&self) -> Vec<CobFilter> {
+    fn filters(&self) -> Vec<CanFilter> {
         let mut filters = Vec::new();
-        let exactly = |id| CobFilter { id, mask: 0x7FF };
+        let filter = |id: u16, mask: u32| CanFilter { id: u32::from(id), mask: mask | NO_EXTENDED_NO_REMOTE };
+        let exactly = |id| filter(id, 0x7FF);
         for node in &self.nodes {
             let id = u16::from(node.id);
             filters.extend([exactly(0x080 + id), exactly(0x580 + id), exactly(0x700 + id)]);
@@ -162,7 +171,7 @@ impl CanOpenPlan {
                 match &tpdo.planned {
                     Some(pdo) => filters.push(exactly(pdo.cob_id)),
                     // Wherever the node has put them: all that PDOs may have, 0x181 to 0x57F (CiA 301, table 39).
-                    None => filters.extend((3..11).map(|upper| CobFilter { id: upper << 7, mask: 0x780 })),
+                    None => filters.extend((3..11).map(|upper| filter(upper << 7, 0x780))),
                 }
             }
         }

@@ -37,6 +37,7 @@ fn plan(tags: &[(ValueType, Option<Reporting>)]) -> Plan {
         unit: "".into(),
         description: "".into(),
         reporting: *reporting,
+        write: None,
     };
     Plan {
         tags: tags.iter().enumerate().map(tag).collect(),

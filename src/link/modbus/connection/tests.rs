@@ -40,6 +40,7 @@ struct Device {
     takes: Option<usize>,
     /// Bytes that were sent and have not arrived, as the kernel would tell.
     unsent: usize,
+    aborted: bool,
 }
 
 /// Virtual time; one device a connection.
@@ -132,6 +133,10 @@ impl World for ScriptedWorld {
 
     fn unsent(&mut self, conn: Conn) -> usize {
         self.devices.get(&conn.0).map_or(0, |device| device.unsent)
+    }
+
+    fn abort(&mut self, conn: Conn) {
+        self.devices.entry(conn.0).and_modify(|device| device.aborted = true);
     }
 
     fn set_rts(&mut self, _conn: Conn, high: bool) {
@@ -234,6 +239,7 @@ fn bench_of(modbus: &ModbusConfig, links: Vec<(Vec<TagConfig>, Script)>, stall: 
         realtime: RealtimeConfig { cores: None, priority: 80, guard: Guard::Auto },
         journal: JournalConfig { path: "journal".into(), bytes_max: 1 << 30, commit: Nanos::from_millis(100) },
         metrics: MetricsConfig { listen: None },
+        control: crate::config::ControlConfig::default(),
         watchdog: crate::config::WatchdogConfig::default(),
         outputs: vec![],
         links: vec![],

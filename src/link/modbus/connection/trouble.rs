@@ -140,6 +140,10 @@ impl ModbusLink {
 
     pub(super) fn drop_connection<W: World>(&mut self, reason: CloseReason, now: Nanos, floor: &mut Floor<W>) {
         let Some(connection) = self.connection.take() else { return };
+        if self.writes.is_on_wire() {
+            // Or it might be done after it was told as lost.
+            floor.world.abort(connection.conn);
+        }
         floor.give_up(self.id, connection.conn, reason);
         let counters = &floor.counters.links[self.id.index()];
         counters.disconnects.add(1);

@@ -113,6 +113,11 @@ impl Writes {
         self.read_first = false;
     }
 
+    /// A write went out, and is not yet answered.
+    pub fn is_on_wire(&self) -> bool {
+        self.current.as_ref().is_some_and(|current| current.on_wire)
+    }
+
     /// Nothing is looked for until the next look at what waits.
     pub fn rest(&mut self) {
         self.next_look = Nanos::NEVER;

@@ -223,7 +223,8 @@ fn half_a_write_at_its_deadline_ends_the_connection() {
         let answers = bench.answered();
         assert_eq!((answers.len(), answers[0].outcome), (1, WriteOutcome::Lost), "{takes:?}");
         let closed = bench.closed.pop().unwrap();
-        assert_eq!(closed.reason, CloseReason::Silent, "so that the rest is not delivered later");
+        assert_eq!(closed.reason, CloseReason::Silent);
+        assert!(bench.device(0).aborted, "so that the rest is not delivered later");
     }
     // But not a reply that is merely late.
     let memory = Shared::default();

@@ -73,7 +73,10 @@ fn in_a_fake_sysfs_what_is_missing_is_told_with_what_is_there() {
     let said = open(devices.path(), "ads1115", &[]).err().unwrap();
     assert!(said.ends_with("iio:device0 (bmp280), iio:device1 (ads1015)"), "{said}");
     let said = open(devices.path(), "iio:device1", &["in_voltage9"]).err().unwrap();
-    assert!(said.contains("no channel \"in_voltage9\"; it has in_accel_x, in_voltage0, in_voltage0-voltage1"), "{said}");
+    assert!(
+        said.contains("no channel \"in_voltage9\"; it has in_accel_x, in_voltage0, in_voltage0-voltage1"),
+        "{said}"
+    );
     assert!(open(devices.path(), "bmp280", &["in_temp"]).is_ok(), "the driver reckons itself");
     let said = open(&devices.path().join("nothing"), "ads1115", &[]).err().unwrap();
     assert!(said.contains("there is none; is its driver loaded?"), "{said}");

@@ -28,7 +28,11 @@ pub enum Chip {
     Registers(Box<[u8; 256]>),
     /// What each setting of the multiplexer reads, the result of the last conversion, and the one under way with its
     /// end.
-    Ads1115 { inputs: [i16; 8], result: i16, under_way: Option<(u64, i16)> },
+    Ads1115 {
+        inputs: [i16; 8],
+        result: i16,
+        under_way: Option<(u64, i16)>,
+    },
     /// What an exchange of so many bytes brings.
     Exchanges(fn(&[u8]) -> Vec<u8>),
     Broken(Fault),

@@ -61,10 +61,8 @@ fn edges_of_a_fake_line_are_counted_though_the_kernel_had_no_room_for_them() {
 
 #[test]
 fn a_fake_line_that_flutters_is_told_at_a_bounded_rate_and_counted_whole() {
-    let (fake, setup, mut lines) = lines(&[
-        r#""address": "l:3", "edge": "both""#,
-        r#""address": "l:3", "edge": "both", "data_type": "uint64""#,
-    ]);
+    let (fake, setup, mut lines) =
+        lines(&[r#""address": "l:3", "edge": "both""#, r#""address": "l:3", "edge": "both", "data_type": "uint64""#]);
     const EDGES: u32 = 20_000;
     let step = 2 * NANOS_PER_SEC / u64::from(EDGES);
     fake.state().events.extend((1..=EDGES).map(|n| event(0, n % 2 == 1, u64::from(n) * step, n)));

@@ -64,7 +64,8 @@ impl Thread {
     }
 
     fn send(&self, bytes: &[u8]) {
-        let sent = unsafe { libc::send(self.socket.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL) };
+        let sent =
+            unsafe { libc::send(self.socket.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL) };
         assert_eq!(sent, bytes.len() as isize, "{}", io::Error::last_os_error());
     }
 

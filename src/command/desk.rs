@@ -1,0 +1,120 @@
+//! Where requests are handed in: never waits, holds a bounded number, answers by itself when it holds that many.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+
+use super::answer::{Answer, Outcome, Reason};
+use super::request::{Malformed, Request, Requester, Way};
+use crate::limits::WRITES_WAITING_MAX;
+
+/// Called once with the answer, from any thread; it must not wait.
+pub type Reply = Box<dyn FnOnce(Answer) + Send>;
+
+/// What whoever judges requests gets.
+pub enum Asked {
+    Write {
+        requester: Requester,
+        request: Request,
+        reply: Reply,
+        came: Instant,
+    },
+    /// Refused already, for the record.
+    Refused {
+        requester: Requester,
+        answer: Answer,
+    },
+}
+
+/// How many writes ended how, by the way they came.
+#[derive(Debug, Default)]
+pub struct WriteStats {
+    counts: [[AtomicU64; Outcome::ALL.len()]; Way::ALL.len()],
+}
+
+impl WriteStats {
+    pub fn count(&self, way: Way, outcome: Outcome) {
+        self.counts[way as usize][outcome as usize].fetch_add(1, Relaxed);
+    }
+
+    pub fn get(&self, way: Way, outcome: Outcome) -> u64 {
+        self.counts[way as usize][outcome as usize].load(Relaxed)
+    }
+}
+
+/// Clones lead to the same one.
+#[derive(Clone)]
+pub struct Desk {
+    to: Sender<Asked>,
+    stats: Arc<WriteStats>,
+}
+
+impl Desk {
+    /// A desk, and what is handed in there.
+    pub fn new(stats: Arc<WriteStats>) -> (Desk, Receiver<Asked>) {
+        let (to, asked) = bounded(WRITES_WAITING_MAX);
+        (Desk { to, stats }, asked)
+    }
+
+    /// Hands a request in; `reply` is called once, here and now when too many wait.
+    pub fn ask(&self, requester: Requester, request: Request, reply: Reply) {
+        let asked = Asked::Write { requester, request, reply, came: Instant::now() };
+        let (asked, reason, message) = match self.to.try_send(asked) {
+            Ok(()) => return,
+            Err(TrySendError::Full(asked)) => {
+                (asked, Reason::Busy, format!("{WRITES_WAITING_MAX} requests wait already; allowed: try again later"))
+            }
+            Err(TrySendError::Disconnected(asked)) => (asked, Reason::Stopping, "the gateway stops".to_owned()),
+        };
+        if let Asked::Write { requester, request, reply, .. } = asked {
+            self.stats.count(requester.way, Outcome::Refused);
+            reply(Answer::refused(request.id, Some(request.tag), reason, message));
+        }
+    }
+
+    /// Refuses what came, and has it recorded if there is room for that.
+    pub fn refuse(&self, requester: Requester, malformed: Malformed, reason: Reason) -> Answer {
+        let Malformed { id, tag, message } = malformed;
+        let answer = Answer::refused(id, tag, reason, message);
+        self.stats.count(requester.way, Outcome::Refused);
+        let _ = self.to.try_send(Asked::Refused { requester, answer: answer.clone() });
+        answer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn one_request_too_many_is_answered_at_once() {
+        let stats = Arc::<WriteStats>::default();
+        let (desk, asked) = Desk::new(stats.clone());
+        let requester = Requester { way: Way::Mqtt, who: "x".into(), from: "y".into() };
+        let request = || Request {
+            id: None,
+            tag: "t".into(),
+            value: json!(1),
+            read_back: false,
+            timeout: None,
+            expires_utc_ns: None,
+        };
+        let (tell, told) = bounded(1000);
+        let ask = || {
+            let tell = tell.clone();
+            desk.ask(requester.clone(), request(), Box::new(move |answer| tell.send(answer).unwrap()));
+        };
+        (0..WRITES_WAITING_MAX).for_each(|_| ask());
+        assert!(told.is_empty());
+        ask();
+        assert_eq!(told.try_recv().unwrap().reason, Some("busy"));
+        drop(asked);
+        ask();
+        assert_eq!(told.try_recv().unwrap().reason, Some("stopping"));
+        assert_eq!(stats.get(Way::Mqtt, Outcome::Refused), 2);
+        assert_eq!(stats.get(Way::Socket, Outcome::Refused), 0);
+    }
+}

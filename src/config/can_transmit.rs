@@ -1,0 +1,261 @@
+//! `"transmit"` of CAN links: what is sent, when, and with which values at first.
+
+use super::address::Fault;
+use super::can::{CanDbc, LinkDbc};
+use super::can_address::{bits_of, identifier};
+use super::dbc::{Message, Signal};
+use super::fields;
+use super::links::Links;
+use super::model::{
+    CanBits, CanConfig, CanFrames, CanId, CanRawFault, CanTransmit, LinkProtocol, TagAddress, TagConfig,
+};
+use super::names::{guess, quoted};
+use super::node::Kind;
+use super::reader::{Obj, found};
+use crate::config::diagnostic::Report;
+use crate::limits::CAN_UNSET_MAX;
+use crate::tag::Nanos;
+
+/// Data bytes that the length code of CAN FD can say, beside 0 to 8.
+const FD_LENGTHS: [u64; 7] = [12, 16, 20, 24, 32, 48, 64];
+
+/// Reads one entry. `None`: reported.
+pub(super) fn read(object: &Obj<'_>, link: &CanConfig, dbc: &LinkDbc) -> Option<CanTransmit> {
+    let period = object.opt_int(&fields::PERIOD_MS).map(Nanos::from_millis);
+    let distance = Nanos::from_millis(object.int(&fields::MIN_DISTANCE_MS));
+    let on_change = object.flag("on_change").then_some(distance);
+    if period.is_none() && on_change.is_none() {
+        object.error(object.span, "neither period_ms nor on_change", "allowed: one of them, or both");
+    }
+    if on_change.is_none() && object.get("min_distance_ms").is_some() {
+        object.error(object.span_of("min_distance_ms"), "min_distance_ms without on_change", "remove it");
+    }
+    let mut transmit = match (object.get("message"), object.get("id")) {
+        (Some(_), None) => by_name(object, dbc)?,
+        (None, Some(_)) => by_id(object, link)?,
+        (Some(_), Some(_)) => {
+            object.error(object.span_of("id"), "both message and id", "allowed: one of them");
+            return None;
+        }
+        (None, None) => {
+            let help = "allowed: \"message\" with a name of the DBC file, or \"id\" such as \"0x200\" with \"bytes\"";
+            object.error(object.span, "message is missing", help);
+            return None;
+        }
+    };
+    transmit.fd = object.opt_flag("fd").unwrap_or(transmit.bytes > 8);
+    if transmit.fd && !link.fd {
+        object.error(object.span, "a frame of CAN FD on a link without it", "set \"fd\": true on the link");
+    }
+    if transmit.bytes > 8 && !transmit.fd {
+        object.error(object.span, format!("{} bytes without fd", transmit.bytes), "allowed: at most 8");
+    }
+    if transmit.bytes > 8 && !FD_LENGTHS.contains(&u64::from(transmit.bytes)) {
+        let message = format!("no frame has {} bytes", transmit.bytes);
+        object.error(object.span, message, "allowed: 0 to 8, 12, 16, 20, 24, 32, 48, 64");
+    }
+    if transmit.unset.len() > CAN_UNSET_MAX {
+        let message = format!("{} signals without an initial value", transmit.unset.len());
+        object.error(object.span, message, format!("allowed: {CAN_UNSET_MAX}; give them one in \"initial\""));
+    }
+    Some(CanTransmit { period, on_change, ..transmit })
+}
+
+fn empty(id: CanId, bytes: u8) -> CanTransmit {
+    CanTransmit {
+        id,
+        bytes,
+        fd: false,
+        initial: vec![0; usize::from(bytes)],
+        unset: Vec::new(),
+        period: None,
+        on_change: None,
+        fields_known: false,
+    }
+}
+
+/// A message whose fields are those of the tags that write it.
+fn by_id(object: &Obj<'_>, link: &CanConfig) -> Option<CanTransmit> {
+    for key in ["initial", "start_values"] {
+        if object.get(key).is_some() {
+            let help = "allowed with \"message\"; here \"initial_bytes\", such as \"00 FF\"";
+            object.error(object.span_of(key), format!("{key} without a DBC file's message"), help);
+        }
+    }
+    let text = object.required_text("id", "an identifier, such as \"0x200\"")?;
+    let id = identifier(text.value).map_err(|Fault { message, help }| object.error(text.span, message, help)).ok()?;
+    let bytes = object.int(&fields::CAN_BYTES);
+    if bytes > 8 && !link.fd {
+        object.error(object.span_of("bytes"), format!("{bytes} bytes"), "allowed: 0 to 8; more with \"fd\"");
+        return None;
+    }
+    let mut transmit = empty(id, bytes as u8);
+    if let Some(text) = object.text("initial_bytes", "bytes in hexadecimal, such as \"00 FF\"") {
+        match hexadecimal(text.value).filter(|initial| initial.len() as u64 == bytes) {
+            Some(initial) => {
+                transmit.initial = initial;
+                transmit.fields_known = true;
+            }
+            None => {
+                let help = format!("allowed: {bytes} bytes in hexadecimal, such as \"00 FF\"");
+                object.error(text.span, format!("initial_bytes is {}", quoted(text.value)), help);
+            }
+        }
+    }
+    Some(transmit)
+}
+
+fn hexadecimal(text: &str) -> Option<Vec<u8>> {
+    let digits: Vec<u8> = text.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
+    let pairs = digits.chunks(2).map(|pair| match pair {
+        [high, low] => Some((char::from(*high).to_digit(16)? << 4 | char::from(*low).to_digit(16)?) as u8),
+        _ => None,
+    });
+    pairs.collect()
+}
+
+/// A message of the DBC file.
+fn by_name(object: &Obj<'_>, dbc: &LinkDbc) -> Option<CanTransmit> {
+    for key in ["bytes", "initial_bytes"] {
+        if object.get(key).is_some() {
+            let help = "remove it: the DBC file says the bytes, \"initial\" the values";
+            object.error(object.span_of(key), format!("{key} with a message's name"), help);
+        }
+    }
+    let text = object.required_text("message", "a name of the DBC file")?;
+    let file = match dbc {
+        LinkDbc::Broken => return None,
+        LinkDbc::None => {
+            object.error(text.span, "a message's name, and the link has no DBC file", "add \"dbc\", or give \"id\"");
+            return None;
+        }
+        LinkDbc::Read(file) => file,
+    };
+    let Some(message) = file.dbc.message(text.value) else {
+        let help = format!("allowed: a message of {}{}", file.name, guess(text.value, file.dbc.message_names()));
+        object.error(text.span, format!("the message {} is not known", quoted(text.value)), help);
+        return None;
+    };
+    if let Some(signal) = message.signals.iter().find(|signal| signal.multiplexed.is_some()) {
+        let message = format!("the signal {} ({}:{}) is multiplexed", signal.name, file.name, signal.line);
+        object.error(text.span, message, "only messages whose frames carry all of their signals can be sent");
+        return None;
+    }
+    let bytes = message.bytes.min(64) as u8;
+    let mut transmit = empty(CanId { id: message.id, extended: message.extended }, bytes);
+    transmit.fields_known = true;
+    let from_file = object.flag("start_values");
+    check_names(object, file, message);
+    for signal in &message.signals {
+        let bits = bits_of(file, message, signal)
+            .map_err(|Fault { message, help }| object.error(text.span, message, help))
+            .ok()?;
+        match initial_of(object, signal, &bits, from_file) {
+            Ok(Some(raw)) => bits.put(&mut transmit.initial, raw),
+            Ok(None) => transmit.unset.push(bits),
+            Err(()) => return None,
+        }
+    }
+    Some(transmit)
+}
+
+fn check_names(object: &Obj<'_>, file: &CanDbc, message: &Message) {
+    for member in object.entries("initial", "signals and their values") {
+        if message.signal(&member.name).is_none() {
+            let guess = guess(&member.name, message.signals.iter().map(|signal| &*signal.name));
+            let help = format!("allowed: signals of message {} ({}:{}){guess}", message.name, file.name, message.line);
+            object.error(member.name_span, format!("the signal {} is not known", quoted(&member.name)), help);
+        }
+    }
+}
+
+/// The raw initial value; `None`: it has none. An error is reported.
+fn initial_of(object: &Obj<'_>, signal: &Signal, bits: &CanBits, from_file: bool) -> Result<Option<u64>, ()> {
+    let members = object.entries("initial", "signals and their values");
+    let Some(member) = members.iter().find(|member| member.name == signal.name) else {
+        let start = signal.start_value.filter(|_| from_file);
+        // A raw value, as attributes have it.
+        return Ok(start.and_then(|raw| bits.raw_of(raw, 1.0, 0.0).ok()));
+    };
+    let node = &member.value;
+    let value = match &node.kind {
+        Kind::Int(number) => *number as f64,
+        Kind::Float(number) => *number,
+        Kind::Bool(value) => f64::from(u8::from(*value)),
+        Kind::Text(text) => {
+            if let Some((raw, _)) = signal.texts.iter().find(|(_, known)| known == text) {
+                return Ok(Some(*raw as u64 & (u64::MAX >> (64 - u32::from(bits.len)))));
+            }
+            let guess = guess(text, signal.texts.iter().map(|(_, text)| &**text));
+            let message = format!("{} has no value {}", signal.name, quoted(text));
+            object.error(node.span, message, format!("allowed: a text of its value table, or a number{guess}"));
+            return Err(());
+        }
+        _ => {
+            object.error(node.span, format!("{} is {}", signal.name, found(node)), "allowed: a number or a text");
+            return Err(());
+        }
+    };
+    bits.raw_of(value, signal.scale, signal.offset).map(Some).map_err(|fault| {
+        let help = match fault {
+            CanRawFault::NotFinite => "allowed: a finite number".to_owned(),
+            CanRawFault::Range(min, max) => format!("allowed: {min} to {max}"),
+        };
+        object.error(node.span, format!("{} is {value}", signal.name), help);
+    })
+}
+
+/// Once all tags are known: every tag that is written lies in a message that is sent, and every message gets values.
+pub(super) fn check(tags: &[TagConfig], links: &mut Links, report: &Report) {
+    for tag in tags.iter().filter(|tag| tag.write.is_some()) {
+        let TagAddress::Can(address) = &tag.address else { continue };
+        let Some(link) = links.list.get_mut(tag.link) else { continue };
+        let LinkProtocol::Can(config) = &mut link.config.protocol else { continue };
+        let subject = format!("tag {}", quoted(&tag.name));
+        let sent = config.transmit.iter_mut().find(|transmit| address.frames == CanFrames::Id(transmit.id));
+        let Some(transmit) = sent else {
+            let help = "add its message to \"transmit\" of the link, or remove \"write\"";
+            report.error(tag.source.clone(), &subject, "is written, and its message is not sent", help);
+            continue;
+        };
+        if !address.conditions.is_empty() || address.bits.bytes_needed() > usize::from(transmit.bytes) {
+            let message = format!("its bits are not in every frame of {} bytes that is sent", transmit.bytes);
+            report.error(tag.source.clone(), &subject, message, "");
+        }
+        if !transmit.fields_known && !transmit.unset.contains(&address.bits) {
+            transmit.unset.push(address.bits);
+            if transmit.unset.len() == CAN_UNSET_MAX + 1 {
+                let message = format!("more than {CAN_UNSET_MAX} tags without an initial value write its message");
+                report.error(tag.source.clone(), &subject, message, "add \"initial_bytes\" to the message");
+            }
+        }
+    }
+    for (at, link) in links.list.iter().enumerate() {
+        let LinkProtocol::Can(config) = &link.config.protocol else { continue };
+        for transmit in &config.transmit {
+            let writes = |bits: &CanBits| {
+                tags.iter().any(|tag| {
+                    tag.link == at
+                        && tag.write.is_some()
+                        && matches!(&tag.address, TagAddress::Can(a) if a.bits == *bits
+                            && a.frames == CanFrames::Id(transmit.id))
+                })
+            };
+            let nobody = transmit.unset.iter().filter(|bits| !writes(bits)).count();
+            let nothing_known = !transmit.fields_known && transmit.unset.is_empty();
+            if nobody > 0 || nothing_known {
+                let subject = format!("link {}", quoted(&link.config.name));
+                let id = transmit.id.id;
+                let what = if nothing_known {
+                    "it has no values".into()
+                } else {
+                    format!("{nobody} of its signals have no value")
+                };
+                let message = format!("the message {id:#x} would never be sent: {what}, and no tag writes them");
+                let help =
+                    "give them one in \"initial\" (\"initial_bytes\" without a DBC file), or a tag with \"write\"";
+                report.error(link.config.source.clone(), &subject, message, help);
+            }
+        }
+    }
+}

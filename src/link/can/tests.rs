@@ -1,0 +1,1 @@
+//! The link in virtual time.

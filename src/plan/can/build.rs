@@ -1,0 +1,230 @@
+//! Addresses → messages, cases and places.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::bits::BitPlace;
+use super::filters;
+use super::model::*;
+use crate::config::{
+    CanAddress, CanBits, CanBitsKind, CanCondition, CanConfig, CanFrames, CanSwitch, CanTransmit, TagAddress, TagConfig,
+};
+use crate::limits::{CAN_SILENT_CYCLES, CAN_UNSET_MAX};
+use crate::plan::build::Scanning;
+use crate::tag::{GroupId, Nanos, TagId, ValueType};
+
+/// A tag of the link.
+#[derive(Clone, Copy)]
+struct Tag<'a> {
+    id: TagId,
+    group: GroupId,
+    scan_at: u16,
+    address: &'a CanAddress,
+    scale: f64,
+    offset: f64,
+    ty: ValueType,
+    writable: bool,
+}
+
+/// Plans a link.
+pub fn plan(config: &CanConfig, tags: &[(TagId, &TagConfig)], scanning: &mut Scanning<'_>) -> CanPlan {
+    let mut scans: Vec<CanScan> = Vec::new();
+    for (_, tag) in tags {
+        let group = scanning.groups[tag.group];
+        let id = scanning.scan(group, 0);
+        if !scans.iter().any(|scan| scan.id == id) {
+            scans.push(CanScan { id, group, beats: 0..0 });
+        }
+    }
+    scans.sort_by_key(|scan| scan.id);
+    let mut own = Vec::with_capacity(tags.len());
+    for (id, tag) in tags {
+        let TagAddress::Can(address) = &tag.address else { continue };
+        let group = scanning.groups[tag.group];
+        let scan_at = scans.iter().position(|scan| scan.group == group).unwrap_or(0) as u16;
+        let (scale, offset, ty, writable) = (tag.scale, tag.offset, tag.value_type(), tag.write.is_some());
+        own.push(Tag { id: *id, group, scan_at, address, scale, offset, ty, writable });
+    }
+    let mut out = CanPlan {
+        config: config.clone(),
+        lookup: Lookup::default(),
+        messages: Vec::new(),
+        cases: Vec::new(),
+        conditions: Vec::new(),
+        ranges: Vec::new(),
+        decodes: Vec::new(),
+        texts: Vec::new(),
+        text_bytes: Vec::new(),
+        scans,
+        beats: Vec::new(),
+        filters: Vec::new(),
+        transmits: config.transmit.iter().map(transmit_plan).collect(),
+        writes: Vec::new(),
+    };
+    add_messages(&mut out, &own);
+    let sent = config.transmit.iter().map(|transmit| CanFrames::Id(transmit.id));
+    let heard = own.iter().map(|tag| tag.address.frames);
+    out.filters = filters::of(heard.chain(sent));
+    out.writes = own.iter().filter(|tag| tag.writable).filter_map(|tag| write_of(config, tag)).collect();
+    add_beats(&mut out);
+    out
+}
+
+fn add_messages(out: &mut CanPlan, tags: &[Tag<'_>]) {
+    let mut frames: BTreeMap<CanFrames, BTreeMap<&[CanCondition], Vec<Tag<'_>>>> = BTreeMap::new();
+    for tag in tags {
+        let cases = frames.entry(tag.address.frames).or_default();
+        cases.entry(&tag.address.conditions).or_default().push(*tag);
+    }
+    let mut tables = TextTables::default();
+    for (frames, cases) in &frames {
+        let start = out.cases.len() as u32;
+        let mut cycle: Option<Nanos> = None;
+        let mut bytes = 0;
+        for (conditions, tags) in cases {
+            let cycles = tags.iter().filter_map(|tag| tag.address.cycle);
+            cycle = cycle.into_iter().chain(cycles).min();
+            bytes = tags.iter().map(|tag| tag.address.frame_bytes).fold(bytes, u8::max);
+            add_case(out, conditions, tags, &mut tables);
+        }
+        let message = out.messages.len() as u16;
+        let extended = !matches!(frames, CanFrames::Id(id) if !id.extended);
+        let is_sent = matches!(frames, CanFrames::Id(id) if out.transmits.iter().any(|sent| sent.id == *id));
+        let cases = start..out.cases.len() as u32;
+        out.messages.push(CanMessage { frames: *frames, cases, cycle, bytes, extended, is_sent });
+        out.lookup.add(*frames, message);
+    }
+    out.lookup.extended.sort_unstable();
+    out.lookup.groups.sort_unstable();
+}
+
+impl Lookup {
+    fn add(&mut self, frames: CanFrames, message: u16) {
+        match frames {
+            CanFrames::Id(id) if id.extended => self.extended.push((id.id, message)),
+            CanFrames::Id(id) => {
+                if self.standard.is_empty() {
+                    self.standard = vec![0; 1 << 11];
+                }
+                if let Some(slot) = self.standard.get_mut(id.id as usize) {
+                    *slot = message + 1;
+                }
+            }
+            CanFrames::Group { pgn, source } => {
+                let source = source.map_or(GroupKey::ANY_SOURCE, u16::from);
+                self.groups.push((GroupKey { pgn, source }, message));
+            }
+        }
+    }
+}
+
+/// Where the texts of each value table lie: many tags share one.
+type TextTables = std::collections::HashMap<Arc<[(u64, Arc<str>)]>, std::ops::Range<u32>>;
+
+fn add_case(out: &mut CanPlan, conditions: &[CanCondition], tags: &[Tag<'_>], tables: &mut TextTables) {
+    let first_condition = out.conditions.len() as u32;
+    for condition in conditions {
+        let CanSwitch { start, len, big_endian } = condition.switch;
+        let bits = CanBits { start, len, big_endian, kind: CanBitsKind::Unsigned };
+        // Places are checked where they are read.
+        let Some(place) = BitPlace::of(&bits) else { continue };
+        let ranges = out.ranges.len() as u32;
+        out.ranges.extend(&condition.values);
+        out.conditions.push(Condition { place, ranges: ranges..out.ranges.len() as u32 });
+    }
+    let first_decode = out.decodes.len() as u32;
+    let mut cycle: Option<Nanos> = None;
+    for tag in tags {
+        let Some(place) = BitPlace::of(&tag.address.bits) else { continue };
+        cycle = cycle.into_iter().chain(tag.address.cycle).max();
+        let (scale, offset) = total_scale(tag);
+        let texts = match tag.ty {
+            ValueType::Text { .. } => text_range(out, &tag.address.texts, tables),
+            _ => 0..0,
+        };
+        let scaled = tag.ty == ValueType::Scalar(crate::tag::ScalarType::Float64)
+            && !(scale == 1.0 && offset == 0.0 && tag.address.bits.kind == CanBitsKind::Float && place.len() == 64);
+        out.decodes.push(CanDecode {
+            tag: tag.id,
+            group: tag.group,
+            place,
+            ty: tag.ty,
+            code: tag.ty.code(),
+            scaled,
+            scale,
+            offset,
+            special: tag.address.special,
+            texts,
+            scan_at: tag.scan_at,
+        });
+    }
+    let by_cycle = cycle.map(|cycle| Nanos(cycle.0.saturating_mul(CAN_SILENT_CYCLES)));
+    out.cases.push(CanCase {
+        conditions: first_condition..out.conditions.len() as u32,
+        decodes: first_decode..out.decodes.len() as u32,
+        silent_after: out.config.silent_after.or(by_cycle).unwrap_or(Nanos::NEVER),
+    });
+}
+
+/// What the address scales, and the tag on top of it.
+fn total_scale(tag: &Tag<'_>) -> (f64, f64) {
+    (tag.address.scale * tag.scale, tag.address.offset * tag.scale + tag.offset)
+}
+
+fn text_range(out: &mut CanPlan, table: &Arc<[(u64, Arc<str>)]>, tables: &mut TextTables) -> std::ops::Range<u32> {
+    if let Some(range) = tables.get(table) {
+        return range.clone();
+    }
+    let start = out.texts.len() as u32;
+    for (raw, text) in table.iter() {
+        let at = out.text_bytes.len() as u32;
+        out.text_bytes.extend(text.as_bytes());
+        out.texts.push(CanText { raw: *raw, start: at, len: text.len() as u32 });
+    }
+    let range = start..out.texts.len() as u32;
+    tables.insert(table.clone(), range.clone());
+    range
+}
+
+fn transmit_plan(transmit: &CanTransmit) -> CanTransmitPlan {
+    let unset = transmit.unset.len().min(CAN_UNSET_MAX);
+    CanTransmitPlan {
+        id: transmit.id,
+        bytes: transmit.bytes,
+        fd: transmit.fd,
+        initial: transmit.initial.clone(),
+        unset: if unset == 0 { 0 } else { u64::MAX >> (64 - unset) },
+        period: transmit.period,
+        on_change: transmit.on_change,
+    }
+}
+
+/// `None`: the tag lies in no message that is sent, which has been refused before.
+fn write_of(config: &CanConfig, tag: &Tag<'_>) -> Option<CanWrite> {
+    let CanFrames::Id(id) = tag.address.frames else { return None };
+    let at = config.transmit.iter().position(|transmit| transmit.id == id)?;
+    let unset = config.transmit.get(at)?.unset.iter().position(|bits| *bits == tag.address.bits);
+    let (scale, offset) = total_scale(tag);
+    let place = BitPlace::of(&tag.address.bits)?;
+    let unset = unset.map_or(0, |at| 1u64.checked_shl(at as u32).unwrap_or(0));
+    Some(CanWrite {
+        tag: tag.id,
+        transmit: at as u16,
+        place,
+        unset,
+        bits: tag.address.bits,
+        scale,
+        offset,
+        ty: tag.ty,
+        texts: tag.address.texts.clone(),
+    })
+}
+
+fn add_beats(out: &mut CanPlan) {
+    for (at, scan) in out.scans.iter_mut().enumerate() {
+        let start = out.beats.len() as u32;
+        let of_scan = |(_, decode): &(usize, &CanDecode)| usize::from(decode.scan_at) == at;
+        out.beats.extend(out.decodes.iter().enumerate().filter(of_scan).map(|(at, _)| at as u32));
+        scan.beats = start..out.beats.len() as u32;
+    }
+}

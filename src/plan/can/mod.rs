@@ -1,0 +1,87 @@
+//! A CAN link's plan: from the addresses of its tags to tables that are walked frame by frame.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `model` | the tables |
+//! | `bits` | a field's place in the data of a frame |
+//! | `build` | addresses to tables |
+//! | `filters` | what the kernel lets through |
+//! | `time` | how long a frame takes on the wire |
+
+mod bits;
+mod build;
+mod filters;
+mod model;
+#[cfg(test)]
+mod tests;
+mod time;
+
+use super::build::Scanning;
+use super::model::{GroupPlan, ring_slots};
+use crate::config::{CanConfig, CanSampling, CanTimestamps, TagConfig};
+use crate::tag::{ById, GroupId, Nanos, TagId};
+
+pub use bits::{BitPlace, CAN_DATA_BYTES_MAX, CAN_DATA_ROOM, CanData};
+pub use filters::{CAN_ERROR, CAN_EXTENDED, CAN_EXTENDED_MASK, CAN_REMOTE, CAN_STANDARD_MASK};
+pub use model::*;
+pub use time::{FrameShape, fd_bytes};
+
+impl CanPlan {
+    pub(super) fn new(config: &CanConfig, tags: &[(TagId, &TagConfig)], scanning: &mut Scanning<'_>) -> CanPlan {
+        build::plan(config, tags, scanning)
+    }
+
+    /// The socket that it needs.
+    pub fn socket(&self) -> CanSocket {
+        CanSocket {
+            interface: self.config.interface.clone(),
+            filters: self.filters.clone(),
+            fd: self.config.fd,
+            hardware_time: self.config.timestamps == CanTimestamps::Hardware,
+            // Writes are confirmed by what comes back from the bus.
+            hears_itself: !self.transmits.is_empty(),
+        }
+    }
+
+    pub(super) fn same_target(&self, other: &CanPlan) -> bool {
+        self.socket() == other.socket() && self.config.connect_timeout == other.config.connect_timeout
+    }
+
+    /// The fields of a message, whatever its switches say.
+    pub fn decodes_of(&self, message: &CanMessage) -> &[CanDecode] {
+        let cases = &self.cases[message.cases.start as usize..message.cases.end as usize];
+        match (cases.first(), cases.last()) {
+            (Some(first), Some(last)) => &self.decodes[first.decodes.start as usize..last.decodes.end as usize],
+            _ => &[],
+        }
+    }
+
+    /// The shortest time between two frames of a message on a bus that carries nothing else.
+    pub fn interval_min(&self, message: &CanMessage) -> Nanos {
+        let fd = self.config.fd && message.bytes > 8;
+        // The declared length: shorter frames give no values.
+        let shape = FrameShape { extended: message.extended, fd, bytes: message.bytes };
+        shape.time_min(self.config.bitrate, self.config.data_bitrate)
+    }
+
+    pub(super) fn slots_per_s(&self, groups: &ById<GroupId, GroupPlan>) -> u64 {
+        let per_s = |slots: u64, period: Nanos| (slots as f64 / period.as_secs_f64().max(1e-9)).ceil() as u64;
+        match self.config.sampling {
+            CanSampling::Latest => {
+                let of_scan = |scan: &CanScan| {
+                    let beats = &self.beats[scan.beats.start as usize..scan.beats.end as usize];
+                    let slots = ring_slots(beats.iter().map(|at| self.decodes[*at as usize].ty));
+                    per_s(slots, groups[scan.group].period)
+                };
+                self.scans.iter().map(of_scan).sum()
+            }
+            CanSampling::Every => {
+                let slots = |message: &CanMessage| ring_slots(self.decodes_of(message).iter().map(|d| d.ty));
+                let known = self.messages.iter().filter_map(|m| Some(per_s(slots(m), m.cycle?))).sum::<u64>();
+                // Of messages that come when they like, one may fill the bus.
+                let unknown = self.messages.iter().filter(|message| message.cycle.is_none());
+                known + unknown.map(|message| per_s(slots(message), self.interval_min(message))).max().unwrap_or(0)
+            }
+        }
+    }
+}

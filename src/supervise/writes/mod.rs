@@ -1,0 +1,22 @@
+//! Writes to tags: the one way that every request takes, whoever asks.
+//!
+//! One thread. It judges what was handed in at the desk, records what will be done in the journal's audit, gives the
+//! order to the field, waits for its answer, records the outcome, and tells the requester. Nothing of that waits for a
+//! device: orders are under way side by side, and one commit of the audit serves all that came together.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `field` | what the service needs of tags and executors |
+//! | `judge` | whether a request is allowed, now |
+//! | `book` | the audit: records, floods, ids that were used before the start |
+//! | `service` | the thread |
+
+mod book;
+mod field;
+mod judge;
+mod service;
+#[cfg(test)]
+mod tests;
+
+pub use field::{Field, FieldAnswer, Reading, Target};
+pub use service::Writes;
