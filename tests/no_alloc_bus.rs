@@ -30,7 +30,10 @@ const RUN: Duration = Duration::from_secs(6);
 
 fn planned() -> Plan {
     let tag = |n: u32| {
-        format!(r#"{{"name": "t{n}", "address": "io:{n}", "edge": "both", "scan_rate_ms": {}}}"#, if n < 4 { 1 } else { 5 })
+        format!(
+            r#"{{"name": "t{n}", "address": "io:{n}", "edge": "both", "scan_rate_ms": {}}}"#,
+            if n < 4 { 1 } else { 5 }
+        )
     };
     let tags: Vec<String> = (0..TAGS).map(tag).collect();
     let text = format!(
@@ -221,7 +224,9 @@ fn an_executor_with_a_local_bus_neither_allocates_nor_frees_whatever_its_fake_th
         c.lost.get()
     );
     assert_eq!((ALLOCATIONS.load(Relaxed), FREES.load(Relaxed)), (0, 0), "allocations and frees of the executor");
-    for (what, count) in [("exceptions", &c.exceptions), ("timeouts", &c.timeouts), ("late", &c.late), ("lost", &c.lost)] {
+    for (what, count) in
+        [("exceptions", &c.exceptions), ("timeouts", &c.timeouts), ("late", &c.late), ("lost", &c.lost)]
+    {
         assert!(count.get() > 0, "no {what} happened: nothing was shown about them");
     }
     for reason in [CloseReason::Silent, CloseReason::Garbage, CloseReason::Lost] {

@@ -6,6 +6,7 @@ mod peers;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use fieldbeat::config::Table;
@@ -375,6 +376,27 @@ fn the_written_configuration_names_every_link_and_tag() {
     assert!(names.iter().eq(plant.tags().iter().map(|t| &t.name)));
 }
 
+#[test]
+fn the_gateway_takes_the_files_of_the_nodes_on_can() {
+    let plant = Plant::start(config(1)).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    plant.write_config(dir.path(), &GatewaySettings::default()).unwrap();
+    let nodes = can::CanSettings {
+        senders: Some("vcan0".into()),
+        canopen: Some("vcan1".into()),
+        node_id: 9,
+        faults: Vec::new(),
+    };
+    nodes.write_tags(&dir.path().join("tags")).unwrap();
+    let checked = Command::new(env!("CARGO_BIN_EXE_fieldbeat")).arg("check").arg("--config").arg(dir.path()).output();
+    let checked = checked.unwrap();
+    let said = String::from_utf8_lossy(&checked.stdout).into_owned() + &String::from_utf8_lossy(&checked.stderr);
+    assert!(checked.status.success(), "{said}");
+    for link in ["can", "canopen"] {
+        assert!(said.contains(link), "{link}: {said}");
+    }
+}
+
 /// What the gateway's tests lean on: both servers hold what the table says, and refuse what it does not.
 #[test]
 fn the_peers_servers_hold_the_table_of_contents() {
@@ -421,7 +443,9 @@ fn cantools_decodes_the_plants_frames_to_the_values_meant() {
     for moment in 0..200 {
         for sent in can::frames_at(Nanos::from_millis(moment * 173), moment) {
             let data: String = sent.frame.data.iter().map(|byte| format!("{byte:02x}")).collect();
-            let seen = cantools.ask(&json!({ "message": sent.message, "id": sent.frame.id, "data": data }));
+            let seen = cantools.ask(&json!({ "id": sent.frame.id, "data": data }));
+            assert_eq!(seen["message"], sent.message);
+            let seen = &seen["values"];
             assert_eq!(seen.as_object().unwrap().len(), sent.values.len(), "{sent:?}: {seen}");
             for (name, value) in &sent.values {
                 let read = seen[*name].as_f64().unwrap();

@@ -191,8 +191,8 @@ fn start(args: &PlantArgs, faults: Vec<ScheduledFault>, can: Option<&CanSettings
         }
     };
     let nodes = can.map(CanNodes::start).transpose().map_err(io::Error::other)?;
-    if let Some(nodes) = &nodes {
-        nodes.write_tags(&args.config.join("tags"))?;
+    if let Some(can) = can {
+        can.write_tags(&args.config.join("tags"))?;
     }
     Ok(Running { plant, lines, nodes, broker })
 }

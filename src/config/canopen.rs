@@ -16,7 +16,7 @@ use crate::tag::Nanos;
 
 const INTERFACE_ALLOWED: &str = "the name of a CAN interface, such as \"can0\"";
 /// IFNAMSIZ of the kernel, without the NUL.
-const INTERFACE_BYTES_MAX: usize = 15;
+pub(super) const INTERFACE_BYTES_MAX: usize = 15;
 
 pub(super) fn read_link(link: &Obj<'_>) -> CanOpenConfig {
     let interface = link.required_text("interface", INTERFACE_ALLOWED);

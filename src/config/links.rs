@@ -103,6 +103,9 @@ impl Links {
         if let LinkProtocol::Modbus(modbus) = &protocol {
             self.check_port(&link, modbus);
         }
+        if let LinkProtocol::CanOpen(own) = &protocol {
+            self.check_network(&link, &own.interface);
+        }
         let Some(name) = name else { return };
         if let Some(first) = self.find(&name).and_then(|at| self.list.get(at)) {
             already(&link, &first.config.source);
@@ -130,6 +133,18 @@ impl Links {
                 quoted(&other.config.name)
             );
             link.error(link.span_of("port"), message, "a line has one link; its units are told apart by the address");
+        }
+    }
+
+    /// Two masters on one network would undo each other's work.
+    fn check_network(&self, link: &Obj<'_>, interface: &str) {
+        let same = self.list.iter().find(
+            |other| matches!(&other.config.protocol, LinkProtocol::CanOpen(other) if &*other.interface == interface),
+        );
+        if let Some(other) = same.filter(|_| !interface.is_empty()) {
+            let message =
+                format!("interface {} is that of link {}, too", quoted(interface), quoted(&other.config.name));
+            link.error(link.span_of("interface"), message, "a CANopen network has one link; its nodes are in its list");
         }
     }
 

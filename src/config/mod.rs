@@ -24,6 +24,7 @@ mod can_address;
 mod can_transmit;
 mod canopen;
 mod canopen_address;
+mod canopen_schema;
 mod canopen_value;
 mod control;
 mod dbc;

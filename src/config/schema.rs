@@ -8,6 +8,7 @@ use schemars::{JsonSchema, Schema};
 use serde_json::{Value, json};
 
 use super::bus::schema as bus;
+use super::canopen_schema::CanOpenLink;
 use super::fields;
 use crate::limits::{NAME_BYTES_MAX, TAGS_MAX};
 
@@ -101,6 +102,7 @@ enum Link {
     Tcp(ModbusTcpLink),
     Rtu(ModbusRtuLink),
     RtuTcp(ModbusRtuTcpLink),
+    CanOpen(CanOpenLink),
     Gpio(bus::GpioLink),
     I2c(bus::I2cLink),
     Spi(bus::SpiLink),
@@ -320,11 +322,11 @@ told! {
         /// fixes it.
         #[schemars(regex(pattern = ADDRESS_PATTERN))]
         address: String,
-        /// What the registers hold.
-        #[schemars(extend("enum" = words(fields::DATA_TYPE)))]
+        /// What lies there. Which types there are depends on the kind of link.
+        #[schemars(extend("enum" = data_types()))]
         data_type: Option<String>,
-        /// For a bool in a register: which bit, 0 the least significant.
-        #[schemars(range(min = fields::BIT.min, max = fields::BIT.max))]
+        /// For a bool in a register or a CANopen object: which bit, 0 the least significant.
+        #[schemars(range(min = fields::OBJECT_BIT.min, max = fields::OBJECT_BIT.max))]
         bit: Option<u8>,
         /// Elements, for an array.
         #[schemars(range(min = fields::ARRAY.min, max = fields::ARRAY.max))]
@@ -332,6 +334,9 @@ told! {
         /// How the bytes lie on the wire, A being the most significant.
         #[schemars(extend("enum" = words(fields::BYTE_ORDER), "default" = "ABCD"))]
         byte_order: Option<String>,
+        /// Of a CANopen object: read by PDO or by SDO, whatever is mapped.
+        #[schemars(extend("enum" = words(fields::CANOPEN_ACCESS)))]
+        access: Option<String>,
         /// Time between two scans in milliseconds: 1 is 1000 Hz, 1000 is 1 Hz. With a group: the group's, or left out.
         #[schemars(range(min = fields::SCAN_RATE_MS.min, max = fields::SCAN_RATE_MS.max))]
         scan_rate_ms: Option<f64>,
@@ -444,6 +449,13 @@ struct WriteLimits {
 
 pub(super) fn words<T>(choices: &[(&'static str, T)]) -> Vec<&'static str> {
     choices.iter().map(|(word, _)| *word).collect()
+}
+
+/// Of all kinds of links.
+fn data_types() -> Vec<&'static str> {
+    let mut types = words(fields::DATA_TYPE);
+    types.extend(words(fields::CANOPEN_DATA_TYPE).into_iter().filter(|ty| !words(fields::DATA_TYPE).contains(ty)));
+    types
 }
 
 /// The JSON Schema (draft 7, which most editors know) of `tags/*.json`.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{bus, modbus};
+use super::{bus, can, canopen, modbus};
 use crate::plan::{LinkProtocolPlan, Plan};
 use crate::rt::WritePayload;
 use crate::tag::{LinkId, TagId, Value, ValueType};
@@ -99,10 +99,9 @@ pub fn encode(plan: &Plan, tag: TagId, value: &Value) -> Result<Encoded, WriteFa
     let protocol = &plan.links.get(link).ok_or(WriteFault::NotWritable)?.protocol;
     let (slot, payload) = match protocol {
         LinkProtocolPlan::Modbus(plan) => modbus::encode(plan, tag, value)?,
+        LinkProtocolPlan::Can(plan) => can::encode(plan, tag, value)?,
+        LinkProtocolPlan::CanOpen(plan) => canopen::encode(plan, tag, value)?,
         LinkProtocolPlan::Bus(plan) => bus::encode(plan, tag, value)?,
-        LinkProtocolPlan::Can(_) | LinkProtocolPlan::CanOpen(_) => {
-            return Err(WriteFault::NotWritable);
-        }
     };
     Ok(Encoded { link, slot, payload })
 }
@@ -111,7 +110,8 @@ pub fn encode(plan: &Plan, tag: TagId, value: &Value) -> Result<Encoded, WriteFa
 pub fn decode(plan: &Plan, tag: TagId, back: &WritePayload) -> Option<Value> {
     match &plan.links.get(plan.tags.get(tag)?.link)?.protocol {
         LinkProtocolPlan::Modbus(plan) => modbus::decode_back(plan, tag, back.bytes()),
+        LinkProtocolPlan::Can(plan) => can::decode_back(plan, tag, back.bytes()),
+        LinkProtocolPlan::CanOpen(plan) => canopen::decode_back(plan, tag, back.bytes()),
         LinkProtocolPlan::Bus(plan) => bus::decode_back(plan, tag, back.bytes()),
-        LinkProtocolPlan::Can(_) | LinkProtocolPlan::CanOpen(_) => None,
     }
 }

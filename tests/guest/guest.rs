@@ -55,9 +55,14 @@ impl Guest {
         guest
     }
 
+    /// Where a file of the guest's /out lies.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.out.join(name)
+    }
+
     /// A file of the guest's /out.
     pub fn text(&self, name: &str) -> String {
-        let path = self.out.join(name);
+        let path = self.path(name);
         String::from_utf8_lossy(&fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))).into_owned()
     }
 

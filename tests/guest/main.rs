@@ -28,9 +28,12 @@ mod guest;
 mod i2c;
 mod latency;
 mod machine;
+#[path = "../peers/mod.rs"]
+mod peers;
 mod plant;
 mod reload;
 mod stall;
+mod whole;
 
 use std::panic::catch_unwind;
 use std::process::ExitCode;
@@ -82,10 +85,15 @@ const TESTS: &[Test] = &tests![
     plant::the_mixer_follows_a_command,
     plant::faults_of_the_senders_show_on_the_bus,
     plant::a_canopen_master_gets_all_from_the_node,
+    whole::every_kind_of_link_runs_beside_the_others,
+    whole::each_sample_is_stored_or_counted,
+    whole::values_of_can_are_those_that_cantools_decodes,
+    whole::values_of_canopen_are_those_in_the_nodes_frames,
+    whole::a_message_that_the_gateway_sends_is_heard,
 ];
 
 /// Modules with a part of the scenario of their own name; the tests of the others look at the machine's.
-const WITH_PART: [&str; 4] = ["can", "canopen", "i2c", "plant"];
+const WITH_PART: [&str; 5] = ["can", "canopen", "i2c", "plant", "whole"];
 
 /// Options of the usual test programs that take a value of their own.
 const WITH_VALUE: [&str; 5] = ["--test-threads", "--skip", "--format", "--color", "--logfile"];

@@ -64,7 +64,7 @@ stop_gateway() { # name
 can_up() { # interface...
 	modprobe -a vcan can-raw can-bcm
 	for interface in "$@"; do
-		ip link add "$interface" type vcan
+		[ -e "/sys/class/net/$interface" ] || ip link add "$interface" type vcan
 		ip link set "$interface" mtu 72 up
 	done
 }

@@ -42,7 +42,11 @@ fn the_schema_and_the_reader_know_the_same_keys() {
     assert_eq!(properties(&definitions["ChipSettings"]), set(keys::CHIP));
     assert_eq!(properties(&definitions["Sensor"]), set(keys::SENSOR));
     assert_eq!(properties(&definitions["WriteLimits"]), set(keys::WRITE));
-    assert_eq!(definitions.as_object().unwrap().len(), 15);
+    assert_eq!(properties(&definitions["CanOpenLink"]), set(keys::CANOPEN_LINK));
+    assert_eq!(properties(&definitions["CanOpenNode"]), set(keys::CANOPEN_NODE));
+    assert_eq!(properties(&definitions["Guarding"]), set(keys::GUARDING));
+    assert_eq!(properties(&definitions["BootWrite"]), set(keys::BOOT));
+    assert_eq!(definitions.as_object().unwrap().len(), 19);
 }
 
 #[test]

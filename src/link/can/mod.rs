@@ -11,7 +11,8 @@
 
 mod clock;
 mod decode;
-mod frame;
+mod encode;
+pub(in crate::link) mod frame;
 mod handover;
 mod receive;
 #[cfg(test)]
@@ -29,6 +30,7 @@ use crate::rt::{
 use crate::tag::{LinkId, Nanos, Status};
 
 use clock::HardwareClock;
+pub use encode::{decode_back, encode};
 use handover::Handover;
 use transmit::{Pending, Sent};
 use watch::{Case, Sweep, Watch};

@@ -118,7 +118,7 @@ impl CanLink {
             // Until all of its fields are written; what waits is answered at its deadline.
             sent.change_due = Nanos::NEVER;
             if beat {
-                sent.due = next_beat(sent.due, period, now);
+                sent.due += Nanos(period.0 * (missed_beats(sent.due, period, now) + 1));
             }
             return;
         }
@@ -130,10 +130,11 @@ impl CanLink {
             Io::WouldBlock => {
                 can.send_retries.add(1);
                 sent.retry = now + CAN_SEND_RETRY;
-                if beat && now.since(sent.due) >= period {
-                    // Its period is over: the next beat is tried instead.
-                    can.unsent.add(1);
-                    sent.due = next_beat(sent.due, period, now);
+                // Beats whose period is over are not made up for: the present one is tried.
+                let missed = missed_beats(sent.due, period, now);
+                if beat && missed > 0 {
+                    can.unsent.add(missed);
+                    sent.due += Nanos(period.0 * missed);
                 }
                 return;
             }
@@ -144,7 +145,9 @@ impl CanLink {
         }
         *sent = Sent { data, unset: 0, due: sent.due, change_due: Nanos::NEVER, retry: Nanos::ZERO, last: now };
         if beat {
-            sent.due = next_beat(sent.due, period, now);
+            let missed = missed_beats(sent.due, period, now);
+            can.unsent.add(missed);
+            sent.due += Nanos(period.0 * (missed + 1));
         }
         let mut slot = 0;
         while let Some(Some(pending)) = self.pending.get_mut(slot) {
@@ -159,6 +162,17 @@ impl CanLink {
             } else {
                 slot += 1;
             }
+        }
+    }
+
+    /// A write was given up: unless another one waits for its message, that has not changed.
+    fn calm(&mut self, slot: u32) {
+        let writes = &self.plan.writes;
+        let message = |slot: u32| writes.get(slot as usize).map(|write| write.transmit);
+        let of = message(slot);
+        let waits = self.pending.iter().flatten().any(|pending| !pending.is_sent && message(pending.slot) == of);
+        if let Some(sent) = of.filter(|_| !waits).and_then(|at| self.sent.get_mut(usize::from(at))) {
+            sent.change_due = Nanos::NEVER;
         }
     }
 
@@ -247,6 +261,7 @@ impl CanLink {
                 continue;
             }
             self.forget(slot);
+            self.calm(pending.slot);
             let outcome = if pending.is_sent { WriteOutcome::NoReply } else { WriteOutcome::NotSent };
             floor.answer(WriteAnswer { id: pending.id, outcome, at: now, back: WritePayload::default() });
         }
@@ -268,11 +283,7 @@ impl CanLink {
     }
 }
 
-/// The beat after `now`: what was missed is not made up for.
-fn next_beat(due: Nanos, period: Nanos, now: Nanos) -> Nanos {
-    if period == Nanos::NEVER {
-        return Nanos::NEVER;
-    }
-    let missed = now.since(due).0 / period.0.max(1);
-    due + Nanos(period.0.saturating_mul(missed + 1))
+/// Beats after that at `due` which are due as well.
+fn missed_beats(due: Nanos, period: Nanos, now: Nanos) -> u64 {
+    now.since(due).0 / period.0.max(1)
 }

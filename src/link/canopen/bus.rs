@@ -1,5 +1,6 @@
 //! What goes over the socket: frames to whom they belong, and whose turn it is to send.
 
+use super::super::can::frame::Trouble;
 use super::emcy::Emergency;
 use super::message::{ERROR_CONTROL, Message, Received, SDO_REQUEST, SYNC};
 use super::nmt::{self, Heard, NodeState, Silence};
@@ -8,7 +9,8 @@ use super::sdo::Taken;
 use super::{CanOpenLink, Owner, values};
 use crate::config::Object;
 use crate::limits::{CAN_SEND_PAUSE, CANOPEN_FRAMES_PER_STEP, PDO_LATE_PERIODS, PDO_LOST_PERIODS, PROBE_PAUSE_MIN};
-use crate::rt::{CloseReason, Floor, Frame, Io, NodeEvent, World};
+use crate::plan::can::CAN_DATA_ROOM;
+use crate::rt::{CanCounters, CloseReason, Floor, Frame, Io, NodeEvent, World};
 use crate::tag::{Nanos, Status};
 
 /// What every node has (CiA 301, 7.5.2.1): asked to see whether it is there.
@@ -24,12 +26,20 @@ impl CanOpenLink {
         let counters = &floor.counters.links[self.id.index()];
         let message = match Message::from_can_frame(bytes) {
             Received::Message(message) if !message.remote => message,
-            Received::Message(_) | Received::Error(_) => return,
+            Received::Message(_) => {
+                counters.can.remote.add(1);
+                return;
+            }
+            Received::Error { classes, about } => {
+                count_trouble(&counters.can, classes, about);
+                return;
+            }
             Received::Other => {
                 counters.garbage.add(1);
                 return;
             }
         };
+        counters.can.received.add(1);
         match self.owners.get(usize::from(message.cob_id)).copied().unwrap_or(Owner::Nobody) {
             Owner::Nobody => counters.foreign.add(1),
             Owner::Sdo(at) => self.take_sdo(usize::from(at), &message, now, floor),
@@ -139,8 +149,9 @@ impl CanOpenLink {
             let Some(conn) = self.connection.filter(|_| now >= self.send_again_at) else { return };
             let Some(message) = self.unsent.take().or_else(|| self.next_message(now, floor)) else { return };
             match floor.world.send(conn, &message.to_can_frame()) {
-                Io::Done(_) => {}
+                Io::Done(_) => floor.counters.links[self.id.index()].can.sent.add(1),
                 Io::WouldBlock => {
+                    floor.counters.links[self.id.index()].can.send_retries.add(1);
                     self.unsent = Some(message);
                     self.send_again_at = now + CAN_SEND_PAUSE;
                     return;
@@ -293,6 +304,24 @@ impl CanOpenLink {
             }
         }
     }
+}
+
+/// Trouble of the controller is counted; what comes of it, silence, is noticed of the nodes.
+fn count_trouble(counters: &CanCounters, classes: u32, about: [u8; 8]) {
+    let mut data = [0; CAN_DATA_ROOM];
+    for (to, from) in data.iter_mut().zip(about) {
+        *to = from;
+    }
+    let trouble = Trouble::of(classes, &data);
+    let counts = [
+        (trouble.bus_off, &counters.bus_offs),
+        (trouble.passive, &counters.passives),
+        (trouble.overflow, &counters.overflows),
+        (trouble.lost_arbitration, &counters.lost_arbitrations),
+        (trouble.no_acknowledge, &counters.unacknowledged),
+        (trouble.bus_error, &counters.bus_errors),
+    ];
+    counts.into_iter().filter(|(happened, _)| *happened).for_each(|(_, count)| count.add(1));
 }
 
 /// The next of a beat, without those that it has missed.

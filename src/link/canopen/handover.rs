@@ -45,6 +45,7 @@ impl CanOpenLink {
             old.unqueue(at, floor);
         }
         self.connection = old.connection.take();
+        self.dropped = old.dropped;
         self.unsent = old.unsent.take();
         self.send_again_at = old.send_again_at;
         self.lost_for_good_at = old.lost_for_good_at;
@@ -89,7 +90,8 @@ impl CanOpenLink {
     fn continue_node(&mut self, at: usize, old: &mut super::node::Node) {
         let node = &mut self.nodes[at];
         node.command = old.command.take();
-        (node.pause, node.heard, node.no_blocks) = (old.pause, old.heard, old.no_blocks);
+        (node.pause, node.failed_boot) = (old.pause, old.failed_boot);
+        (node.heard, node.no_blocks) = (old.heard, old.no_blocks);
         (node.emergency, node.emergencies, node.state) = (old.emergency, old.emergencies, old.state);
         if self.connection.is_none() {
             return;

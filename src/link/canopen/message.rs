@@ -23,8 +23,11 @@ const EXTENDED_FLAG: u32 = 0x8000_0000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Received {
     Message(Message),
-    /// The controller tells of its own trouble; its classes (linux/can/error.h).
-    Error(u32),
+    /// The controller tells of its own trouble: its classes, and what they are about (linux/can/error.h).
+    Error {
+        classes: u32,
+        about: [u8; 8],
+    },
     /// A frame of another kind, or none at all.
     Other,
 }
@@ -70,7 +73,8 @@ impl Message {
         };
         let id = u32::from_ne_bytes([a, b, c, d]);
         if id & ERROR_FLAG != 0 {
-            return Received::Error(id & !(ERROR_FLAG | REMOTE_FLAG | EXTENDED_FLAG));
+            let classes = id & !(ERROR_FLAG | REMOTE_FLAG | EXTENDED_FLAG);
+            return Received::Error { classes, about: Message::new(0, data).data };
         }
         if bytes.len() != CAN_FRAME_BYTES || len > 8 || id & EXTENDED_FLAG != 0 {
             return Received::Other;
@@ -106,7 +110,8 @@ mod tests {
         frame[..5].copy_from_slice(&[0x85, 1, 0, 0x80, 1]);
         assert_eq!(Message::from_can_frame(&frame), Received::Other, "29 bits");
         frame[..4].copy_from_slice(&(0x2000_0040u32).to_ne_bytes());
-        assert_eq!(Message::from_can_frame(&frame), Received::Error(0x40));
+        let about = [7, 0, 0, 0, 0, 0, 0, 0];
+        assert_eq!(Message::from_can_frame(&frame), Received::Error { classes: 0x40, about });
         assert_eq!(Message::from_can_frame(&[]), Received::Other);
     }
 }

@@ -8,12 +8,13 @@
 //! | `node`, `boot` | one node: where it stands; its way from nothing to values |
 //! | `bus` | what goes over the socket, to whom |
 //! | `scan` | releases, what SDOs bring, statuses |
-//! | `write` | writes by SDO |
+//! | `write`, `encode` | writes by SDO; their values |
 //! | `handover` | going on under a new plan |
 
 mod boot;
 mod bus;
 pub mod emcy;
+mod encode;
 mod handover;
 pub mod message;
 mod nmt;
@@ -26,12 +27,12 @@ mod tests;
 mod values;
 mod write;
 
+pub use encode::{decode_back, encode};
 use handover::Handover;
 use message::Message;
 use node::{Node, Sweep};
 use pdo::Place;
 pub use sdo::AbortCode;
-pub use write::encode;
 
 use crate::limits::{CANOPEN_FRAMES_PER_STEP, SILENT_AFTER_TIMEOUTS};
 use crate::plan::{CanOpenPlan, Plan, ScanId};
@@ -55,6 +56,8 @@ pub struct CanOpenLink {
     /// Whose messages these are, by identifier.
     owners: Box<[Owner]>,
     connection: Option<Conn>,
+    /// Frames of this connection that the kernel dropped.
+    dropped: u32,
     /// What the interface had no room for, and when it is offered again.
     unsent: Option<Message>,
     send_again_at: Nanos,
@@ -172,6 +175,7 @@ impl CanOpenLink {
             scans: scans.into_boxed_slice(),
             owners,
             connection: None,
+            dropped: 0,
             unsent: None,
             send_again_at: Nanos::ZERO,
             sync_at: Nanos::NEVER,
@@ -275,6 +279,11 @@ impl<W: World> Link<W> for CanOpenLink {
             let Some(conn) = self.connection else { return };
             let received = floor.world.receive_stamped(conn, &mut buffer);
             now = now.max(received.at);
+            if received.dropped != self.dropped {
+                let more = received.dropped.wrapping_sub(self.dropped);
+                floor.counters.links[self.id.index()].can.dropped.add(u64::from(more));
+                self.dropped = received.dropped;
+            }
             match received.io {
                 Io::WouldBlock => break,
                 Io::Closed => {
@@ -312,7 +321,7 @@ impl<W: World> Link<W> for CanOpenLink {
             return;
         }
         self.connection = Some(conn);
-        self.starting = false;
+        (self.starting, self.dropped) = (false, 0);
         self.send_again_at = Nanos::ZERO;
         self.start_clocks(now);
         for (node, plan) in self.nodes.iter_mut().zip(&self.plan.nodes) {

@@ -4,14 +4,11 @@ use super::message::{ERROR_CONTROL, Message, NMT};
 use crate::limits::{HEARTBEAT_LATE_PERIODS, HEARTBEAT_LOST_PERIODS};
 use crate::tag::Nanos;
 
-/// Command specifiers (7.2.8.2.1).
+/// Command specifiers (7.2.8.2.1), those that the master uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Command {
     Start = 1,
-    Stop = 2,
-    EnterPreOperational = 128,
-    ResetNode = 129,
     ResetCommunication = 130,
 }
 

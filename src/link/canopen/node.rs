@@ -11,8 +11,6 @@ use crate::plan::{BootStep, CanOpenNodePlan};
 use crate::rt::{WriteOrder, region_of};
 use crate::tag::{Nanos, Status};
 
-/// Lost once, a node that is heard of again is set up at once; later ones have to wait.
-const PROBE_PAUSE_AT_ONCE: Nanos = Nanos(PROBE_PAUSE_MIN.0 * 2);
 /// No item: the end of a list.
 pub(super) const NONE: u32 = u32::MAX;
 
@@ -78,6 +76,8 @@ pub(super) struct Node {
     pub phase: Phase,
     /// Before it is tried again: grows as long as it is not running.
     pub pause: Nanos,
+    /// It was lost while it was being set up: it speaks, and answers no SDO.
+    pub failed_boot: bool,
     pub client: Client,
     pub job: Job,
     pub job_sent: Nanos,
@@ -124,6 +124,7 @@ impl Node {
             id: plan.id,
             phase: Phase::Away { probe_at: Nanos::NEVER },
             pause: PROBE_PAUSE_MIN,
+            failed_boot: false,
             client: Client::new(plan.value_bytes_max),
             job: Job::None,
             job_sent: Nanos::ZERO,
@@ -157,7 +158,7 @@ impl Node {
         // After a reset it says itself when it is there; the question is for the one that does not.
         let wait = if plan.reset { PROBE_PAUSE_MIN } else { Nanos::ZERO };
         self.phase = Phase::Away { probe_at: now + wait };
-        self.pause = PROBE_PAUSE_MIN;
+        (self.pause, self.failed_boot) = (PROBE_PAUSE_MIN, false);
     }
 
     /// Nothing that was under way counts any more.
@@ -188,6 +189,7 @@ impl Node {
 
     /// It is gone. The next question comes after a pause that grows as long as it does not run.
     pub fn lose(&mut self, now: Nanos) {
+        self.failed_boot = matches!(self.phase, Phase::Boot { .. });
         self.client.cancel();
         self.stop_watching();
         self.phase = Phase::Away { probe_at: now + self.grown_pause() };
@@ -199,9 +201,9 @@ impl Node {
         pause
     }
 
-    /// It was heard of while it was away. Whether it is set up now: one that has failed at that waits for its turn.
+    /// It was heard of while it was away. Whether it is set up now: one that has just failed at that waits for its turn.
     pub fn may_boot(&self) -> bool {
-        self.is_away() && self.pause <= PROBE_PAUSE_AT_ONCE && matches!(self.job, Job::None | Job::Probe)
+        self.is_away() && !self.failed_boot && matches!(self.job, Job::None | Job::Probe)
     }
 
     /// It is there: it is set up from the first step on.

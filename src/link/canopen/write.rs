@@ -2,11 +2,11 @@
 
 use super::CanOpenLink;
 use super::node::Job;
-use super::sdo::Outcome;
+use super::sdo::{AbortCode, Outcome};
 use crate::config::CanOpenField;
-use crate::plan::{CanOpenPlan, CanOpenWrite};
+use crate::plan::CanOpenWrite;
 use crate::rt::{Floor, World, WriteAnswer, WriteOrder, WriteOutcome, WritePayload};
-use crate::tag::{Nanos, TagId};
+use crate::tag::Nanos;
 
 impl CanOpenLink {
     /// Keeps an order for its turn.
@@ -60,6 +60,13 @@ impl CanOpenLink {
         let write = self.write_of(&order).copied();
         let node = &mut self.nodes[at];
         let end = match (job, outcome) {
+            // It has no blocks, and has taken nothing of the value: once more in segments.
+            (Job::Write, Outcome::Aborted(AbortCode::UNKNOWN_COMMAND))
+                if !node.no_blocks && write.is_some_and(|write| write.block) =>
+            {
+                node.no_blocks = true;
+                return;
+            }
             (Job::Write, Outcome::Done) if order.read_back && now < order.deadline => {
                 let Some(write) = write else { return };
                 let timeout = self.plan.config.timeout.min(order.deadline.since(now));
@@ -138,9 +145,4 @@ fn is_same(back: &[u8], written: &[u8], write: Option<CanOpenWrite>) -> bool {
     let text = write.is_some_and(|write| matches!(write.decode.field, CanOpenField::Text(_)));
     let end = |bytes: &[u8]| bytes.iter().position(|byte| *byte == 0).filter(|_| text).unwrap_or(bytes.len());
     back.get(..end(back)) == written.get(..end(written))
-}
-
-/// The place of a tag in the table of writes.
-pub fn encode(plan: &CanOpenPlan, tag: TagId) -> Option<u32> {
-    plan.writes.iter().position(|write| write.decode.tag == tag).map(|at| at as u32)
 }

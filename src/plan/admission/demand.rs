@@ -244,7 +244,7 @@ fn canopen_demand(plan: &Plan, canopen: &CanOpenPlan, costs: &Costs) -> LinkDema
     }
     // Nodes answer side by side; as many count as have as much to do as the busiest.
     let busiest = of_node.values().copied().fold(0.0, f64::max);
-    let abreast = if busiest > 0.0 { (of_node.values().sum::<f64>() / busiest) as u64 } else { 1 };
+    let abreast = if busiest > 0.0 { (of_node.values().sum::<f64>() / busiest + 1e-9) as u64 } else { 1 };
     let mut demand = LinkDemand::nothing(abreast.max(1));
     if let Some(first) = scans.first_mut() {
         let period = period(first.group);

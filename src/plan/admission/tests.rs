@@ -277,9 +277,7 @@ fn each(period_ms: f64, addresses: &[&str]) -> Vec<String> {
 fn an_i2c_bus_is_given_what_its_bits_allow_and_not_one_request_more() {
     let bits = 1.0 + 18.0 + 1.0 + 27.0 + 1.0;
     for (clock_hz, overhead_ms) in [(100_000, 0.0), (400_000, 0.0), (100_000, 0.1), (400_000, 0.1)] {
-        let link = format!(
-            r#""protocol":"i2c","bus":"/dev/i2c-1","clock_hz":{clock_hz},"overhead_ms":{overhead_ms}"#
-        );
+        let link = format!(r#""protocol":"i2c","bus":"/dev/i2c-1","clock_hz":{clock_hz},"overhead_ms":{overhead_ms}"#);
         let takes = bits / f64::from(clock_hz) + overhead_ms / 1e3;
         let addresses: Vec<String> = (0..8).map(|n| format!("{:#04x}:0x00:2", 0x48 + n)).collect();
         let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
@@ -289,9 +287,13 @@ fn an_i2c_bus_is_given_what_its_bits_allow_and_not_one_request_more() {
         let possible = (1.0 / (8.0 * takes)) as u32;
         if possible < 999 {
             let error = on_a_bus(&link, &each(1.0, &addresses)).unwrap_err().to_string();
-            let hz = error.split("at most ").nth(1).and_then(|rest| rest.split(' ').next()?.parse::<u32>().ok()).unwrap();
+            let hz =
+                error.split("at most ").nth(1).and_then(|rest| rest.split(' ').next()?.parse::<u32>().ok()).unwrap();
             assert!(hz.abs_diff(possible) <= 1, "{possible} Hz by hand: {error}");
-            assert!(error.contains(&format!("on the bus at {clock_hz} Hz")) && error.contains("overhead_ms"), "{error}");
+            assert!(
+                error.contains(&format!("on the bus at {clock_hz} Hz")) && error.contains("overhead_ms"),
+                "{error}"
+            );
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::config::eds::{Eds, PdoDirection};
-use crate::config::{CanOpenAccess, CanOpenAddress, CanOpenNode, PdoSource, TagAddress, TagConfig};
+use crate::config::{CanOpenAccess, CanOpenAddress, CanOpenField, CanOpenNode, PdoSource, TagAddress, TagConfig};
 use crate::limits::{CANOPEN_NODE_PDOS_MAX, WRITE_BYTES_MAX};
 use crate::plan::build::Scanning;
 
@@ -45,6 +45,7 @@ impl CanOpenPlan {
         for scan in &plan.scans {
             scanning.scans[scan.id].requests = scan.items.clone();
         }
+        plan.writes.sort_by_key(|write| write.decode.tag);
         for (at, node) in plan.nodes.iter_mut().enumerate() {
             let longest = plan.items.iter().filter(|item| usize::from(item.node) == at).map(|item| item.bytes).max();
             let writes = plan.writes.iter().any(|write| usize::from(write.node) == at);
@@ -87,7 +88,9 @@ impl CanOpenPlan {
             };
             bytes = bytes.max(address.field.bytes() * decode.len);
             self.decodes.push(decode);
-            if let (Some(_), CanOpenSource::Object(object)) = (&tag.write, source) {
+            if let (Some(_), CanOpenSource::Object(object)) = (&tag.write, source)
+                && !matches!(address.field, CanOpenField::Bit(_))
+            {
                 let block = own.block && address.field.bytes() >= BLOCK_BYTES_MIN;
                 self.writes.push(CanOpenWrite { node: node as u16, object, block, decode });
             }

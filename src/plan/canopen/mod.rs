@@ -14,6 +14,7 @@ use super::can::{CAN_EXTENDED, CAN_REMOTE, CanFilter, CanSocket};
 use super::model::{GroupPlan, ScanId, ring_slots};
 use crate::config::eds::Pdo;
 use crate::config::{CanOpenConfig, CanOpenField, CanOpenSource, NodeWatching, Object};
+use crate::limits::CAN_FILTERS_MAX;
 use crate::tag::{ById, GroupId, TagId, ValueType};
 
 /// The work of a CANopen link.
@@ -177,6 +178,13 @@ impl CanOpenPlan {
         }
         filters.sort_by_key(|filter| (filter.mask, filter.id));
         filters.dedup();
+        if filters.len() > CAN_FILTERS_MAX {
+            // More than the kernel takes: all that nodes send, by the upper bits of the identifiers.
+            return (1..15)
+                .filter(|upper| !matches!(upper, 2 | 12 | 13))
+                .map(|upper| filter(upper << 7, 0x780))
+                .collect();
+        }
         filters
     }
 }

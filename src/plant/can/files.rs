@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::messages::{COMMAND, MESSAGES};
-use super::{CanNodes, dbc_file};
+use super::{CanSettings, dbc_file};
 use crate::plant::canopen::eds;
 
 const DBC: &str = "plant.dbc";
@@ -32,19 +32,19 @@ const PUMP_TAGS: [(&str, &str, u64, f64); 9] = [
     ("emergency", "emcy", 1000, 1.0),
 ];
 
-impl CanNodes {
-    /// Writes the files of the nodes that run into a gateway's `tags` directory: links `can` and `canopen`.
+impl CanSettings {
+    /// Writes the files of the nodes into a gateway's `tags` directory: links `can` and `canopen`.
     ///
     /// # Errors
     /// Whatever the file system says.
     pub fn write_tags(&self, dir: &Path) -> io::Result<()> {
-        if let Some(interface) = &self.settings.senders {
+        if let Some(interface) = &self.senders {
             fs::write(dir.join(DBC), dbc_file())?;
             fs::write(dir.join("can.json"), serde_json::to_vec_pretty(&senders(interface))?)?;
         }
-        if let Some(interface) = &self.settings.canopen {
+        if let Some(interface) = &self.canopen {
             fs::write(dir.join(EDS), eds::text(EDS))?;
-            fs::write(dir.join("canopen.json"), serde_json::to_vec_pretty(&pump(interface, self.settings.node_id))?)?;
+            fs::write(dir.join("canopen.json"), serde_json::to_vec_pretty(&pump(interface, self.node_id))?)?;
         }
         Ok(())
     }

@@ -59,7 +59,6 @@ pub struct BusCounts {
 /// Running nodes. They end when dropped.
 #[derive(Debug)]
 pub struct CanNodes {
-    settings: CanSettings,
     board: Arc<Board>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -72,20 +71,20 @@ impl CanNodes {
     pub fn start(settings: &CanSettings) -> Result<CanNodes, NoCan> {
         let start = now();
         let board = Arc::new(Board::new(start, settings.faults.clone()));
-        let mut nodes = CanNodes { settings: settings.clone(), board, threads: Vec::new() };
+        let mut nodes = CanNodes { board, threads: Vec::new() };
         if let Some(interface) = &settings.senders {
-            nodes.live(interface, Nodes::Senders(Senders::new(start)))?;
+            nodes.live(settings, interface, Nodes::Senders(Senders::new(start)))?;
         }
         if let Some(interface) = &settings.canopen {
-            nodes.live(interface, Nodes::Pump(Box::new(CanOpenNode::new(settings.node_id, start))))?;
+            nodes.live(settings, interface, Nodes::Pump(Box::new(CanOpenNode::new(settings.node_id, start))))?;
         }
         Ok(nodes)
     }
 
-    fn live(&mut self, interface: &str, nodes: Nodes) -> Result<(), NoCan> {
+    fn live(&mut self, settings: &CanSettings, interface: &str, nodes: Nodes) -> Result<(), NoCan> {
         let socket = CanSocket::open(interface)?;
         let is_virtual = is_virtual(interface);
-        if !is_virtual && self.settings.faults.iter().any(ScheduledBusFault::is_of_the_controller) {
+        if !is_virtual && settings.faults.iter().any(ScheduledBusFault::is_of_the_controller) {
             return Err(NoCan::Hardware(interface.into()));
         }
         let player = Player { socket, nodes, board: self.board.clone(), is_virtual, waiting: Default::default() };

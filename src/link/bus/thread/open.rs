@@ -64,7 +64,11 @@ fn reader(setup: &Arc<BusSetup>) -> Result<Box<dyn Reader>, Trouble> {
             let no_bus = |error: io::Error| {
                 Trouble::Other(format!("{} is no I2C bus ({error}); check \"bus\" of the link", bus.display()))
             };
-            Box::new(Registers::new(Box::new(I2cBus::new(file, bus, setup.timeout).map_err(no_bus)?), clock, setup.clone()))
+            Box::new(Registers::new(
+                Box::new(I2cBus::new(file, bus, setup.timeout).map_err(no_bus)?),
+                clock,
+                setup.clone(),
+            ))
         }
         BusDevice::Spi { device, mode, speed_hz, lsb_first } => {
             let file = open_file(device, Kind::Spi)?;
