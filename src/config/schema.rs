@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::bus::schema as bus;
 use super::canopen_schema::CanOpenLink;
 use super::fields;
+use super::write::schema as write;
 use crate::limits::{NAME_BYTES_MAX, TAGS_MAX};
 
 /// Names of links and groups.
@@ -402,7 +403,7 @@ told! {
         /// A transmitter behind an analogue input.
         sensor: Option<bus::Sensor>,
         /// That it may be written, and within which limits. Without it, the tag is only read.
-        write: Option<Write>,
+        write: Option<write::Write>,
     }
 }
 

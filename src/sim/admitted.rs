@@ -4,8 +4,8 @@ use fastrand::Rng;
 
 use super::model::{Model, Shape};
 use super::{RealParts, Scenario, run};
-use crate::config::{Config, Guard, LinkProtocol, load_parts};
-use crate::plan::{self, Costs, LinkProtocolPlan, Plan, PlanError};
+use crate::config::{Config, Guard, HostPort, ModbusTransport, Table, load_parts};
+use crate::plan::{self, Costs, Plan, PlanError, SerialLine};
 use crate::tag::Nanos;
 
 const MS: u64 = 1_000_000;
@@ -47,8 +47,13 @@ fn texts(rng: &mut Rng) -> (String, String) {
                 requests_per_s += 1e3 / period;
             }
         }
+        let share = load * (0.5 + rng.f64() / 2.0);
+        if rng.u8(..4) == 0 {
+            link_texts.push(serial_link(link, share / requests_per_s * 1e3, rng));
+            continue;
+        }
         let pipeline = [1, 1, 1, 2, 4, 16][rng.usize(..6)];
-        let expected = (load * (0.5 + rng.f64() / 2.0) * f64::from(pipeline) / requests_per_s * 1e3).clamp(0.02, 400.0);
+        let expected = (share * f64::from(pipeline) / requests_per_s * 1e3).clamp(0.02, 400.0);
         link_texts.push(format!(
             r#"{{"name": "l{link}", "protocol": "modbus_tcp", "host": "10.0.0.{link}", "timeout_ms": {}, "connect_timeout_ms": 500,
             "pipeline": {pipeline}, "expected_reply_ms": {expected:.3}, "addressing": "raw"}}"#,
@@ -68,6 +73,24 @@ fn texts(rng: &mut Rng) -> (String, String) {
         tags.join(",\n")
     );
     (toml, tags)
+}
+
+/// A serial line of one register a request, each taking about `each_ms` of the line's time where that is possible.
+fn serial_link(link: usize, each_ms: f64, rng: &mut Rng) -> String {
+    // 8 and 7 characters of 11 bits, and two silences of 3.5 characters or of 1.75 ms.
+    let time = |baud: u32| {
+        let silence = if baud > 19_200 { 1.75 } else { 3.5 * 11e3 / f64::from(baud) };
+        (15.0 * 11e3 / f64::from(baud) + silence, silence)
+    };
+    let bauds = [1_200, 2_400, 9_600, 19_200, 38_400, 115_200, 1_000_000, 3_000_000];
+    let baud = bauds.into_iter().find(|baud| time(*baud).0 + time(*baud).1 <= each_ms).unwrap_or(3_000_000);
+    let turnaround = (each_ms - time(baud).0).clamp(0.02, 400.0);
+    let parity = ["E", "O"][rng.usize(..2)];
+    format!(
+        r#"{{"name": "l{link}", "protocol": "modbus_rtu", "port": "/dev/sim{link}", "baudrate": {baud}, "parity": "{parity}",
+            "timeout_ms": {}, "expected_reply_ms": {turnaround:.3}, "addressing": "raw"}}"#,
+        (turnaround * 3.0).ceil().max(20.0),
+    )
 }
 
 struct Drawn {
@@ -103,6 +126,7 @@ fn drawn(seed: u64) -> Drawn {
         recovery_ns: (slowest * 20).clamp(1_000 * MS, 8_000 * MS),
         exact: rng.bool(),
         promised: true,
+        writes: false,
         config,
     };
     Drawn { scenario, refused, text: format!("{toml}\n{tags}") }
@@ -114,6 +138,7 @@ fn plan_of(config: &Config, cpus: &[u32]) -> Plan {
     for link in &mut fast.links {
         let modbus = link.protocol.modbus_mut().unwrap();
         modbus.reply_expected = Nanos(1);
+        modbus.transport = ModbusTransport::Tcp(HostPort { host: "10.0.0.0".into(), port: 502 });
     }
     let free = Costs { request: Nanos(1), sample: Nanos(0), release: Nanos(1), wake_up: Nanos(0) };
     fast.realtime.guard = Guard::Fixed(Nanos(0));
@@ -128,7 +153,9 @@ fn plan_of(config: &Config, cpus: &[u32]) -> Plan {
 fn fullest(plan: &Plan) -> f64 {
     let load = |(id, link): (_, &plan::LinkPlan)| {
         let modbus = link.protocol.modbus().unwrap();
-        plan::admission::load_with(plan, id, modbus.config.reply_expected)
+        let of_line = |line: SerialLine| line.line_time(Table::HoldingRegisters, 1);
+        let each = SerialLine::of(&modbus.config).map_or(modbus.config.reply_expected, of_line);
+        plan::admission::load_with(plan, id, each)
     };
     plan.links.iter().map(load).fold(0.0, f64::max)
 }

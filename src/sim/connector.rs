@@ -6,7 +6,7 @@ use std::rc::Rc;
 use fastrand::Rng;
 use rtrb::{Consumer, Producer, RingBuffer};
 
-use super::model::host_number;
+use super::model::{host_number, port_number};
 use super::world::Field;
 use crate::limits::CONNECT_POLL;
 use crate::link::connector::{Attempt, Command, Dialer, ExecutorPort, LinkNotes, Outcome, Place, Steps, Target};
@@ -135,7 +135,8 @@ impl Dialer for SimDialer {
         let now = field.now;
         let host = match &target.place {
             Place::Tcp { host, .. } => host_number(host),
-            Place::Serial(_) | Place::Can(_) | Place::Bus(_) => None,
+            Place::Serial(serial) => port_number(&serial.port),
+            Place::Can(_) | Place::Bus(_) => None,
         };
         let Some(host) = host else {
             field.faults.push(format!("link {} is to be connected to {:?}", attempt.link.0, target.place));

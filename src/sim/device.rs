@@ -1,4 +1,4 @@
-//! A simulated Modbus TCP device: most of the time well, in phases of trouble by its seed.
+//! A simulated Modbus device: most of the time well, in phases of trouble by its seed.
 
 use fastrand::Rng;
 
@@ -45,6 +45,8 @@ pub struct Asked {
     /// What the link takes for the longest answer, and how long it waits, in nanoseconds.
     pub expected: u64,
     pub timeout: u64,
+    /// Where frames carry no transaction id, an answer that is too late cannot be told from the next one.
+    pub on_line: bool,
 }
 
 /// What the answer means, if it is a right one.
@@ -55,13 +57,29 @@ pub enum Meaning {
     Exception(u8),
     /// Nothing: taking it for an answer is a fault.
     Poison,
+    /// Of a write, be it the right answer or not.
+    OfWrite,
+}
+
+/// What a line makes of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bent {
+    No,
+    /// A bit is another one.
+    Bit,
+    /// Its end is missing.
+    Cut,
+    /// The bytes are none.
+    Raw,
 }
 
 /// Bytes to be sent.
 #[derive(Debug)]
 pub struct Outgoing {
     pub at: u64,
+    /// With the header of Modbus TCP, but for raw ones.
     pub bytes: Vec<u8>,
+    pub bent: Bent,
     /// 1: all at once.
     pub pieces: usize,
     pub meaning: Meaning,
@@ -170,7 +188,7 @@ impl Device {
         let at = now + if self.exact { asked.expected } else { self.rng.u64(asked.expected / 5..=asked.expected) };
         let mut reaction = Reaction::default();
         let right = self.right(at, asked);
-        let well = |pieces| Outgoing { at, bytes: right.0.clone(), pieces, meaning: right.1 };
+        let well = |pieces| Outgoing { at, bytes: right.0.clone(), bent: Bent::No, pieces, meaning: right.1 };
         match mood {
             Mood::Well | Mood::Choked => reaction.send.push(well(1)),
             Mood::Away => reaction.close_at = Some(at),
@@ -181,15 +199,16 @@ impl Device {
                 }
             }
             Mood::Late => {
-                let at = now + self.rng.u64(asked.timeout / 2..asked.timeout * 5 / 2);
+                let latest = if asked.on_line { asked.timeout * 9 / 5 } else { asked.timeout * 5 / 2 };
+                let at = now + self.rng.u64(asked.timeout / 2..latest);
                 let (bytes, meaning) = self.right(at, asked);
-                reaction.send.push(Outgoing { at, bytes, pieces: 1, meaning });
+                reaction.send.push(Outgoing { at, bytes, bent: Bent::No, pieces: 1, meaning });
             }
             Mood::Lossy => {
                 if self.rng.bool() {
                     reaction.send.push(well(1));
                 }
-                if self.rng.bool() && !reaction.send.is_empty() {
+                if self.rng.bool() && !reaction.send.is_empty() && !asked.on_line {
                     let again = at + self.rng.u64(..asked.timeout);
                     reaction.send.push(self.poison(again, asked, |_, _| {}));
                 }
@@ -210,12 +229,61 @@ impl Device {
                     // 02 is rarer: a block that fell apart stays apart.
                     let code = [1, 3, 4, 6, 4, 0x0A, 0x0B, 2][self.rng.usize(..8)];
                     let bytes = frame(asked.transaction, asked.area.unit, &exception(asked, code));
-                    reaction.send.push(Outgoing { at, bytes, pieces: 1, meaning: Meaning::Exception(code) });
+                    let meaning = Meaning::Exception(code);
+                    reaction.send.push(Outgoing { at, bytes, bent: Bent::No, pieces: 1, meaning });
                 }
             }
+            Mood::Wrong if asked.on_line => self.wrong_on_line(at, asked, &mut reaction, well(1)),
             Mood::Wrong => self.wrong(at, asked, &mut reaction, well(1)),
         }
         reaction
+    }
+
+    /// Answers a write, whose right answer is `confirmation`; whether that is what it sends.
+    pub fn answer_write(&mut self, now: u64, asked: &Asked, function: u8, confirmation: &[u8]) -> (Reaction, bool) {
+        let mood = self.mood(now);
+        let mut at = now + if self.exact { asked.expected } else { self.rng.u64(asked.expected / 5..=asked.expected) };
+        let (mut reaction, mut pieces) = (Reaction::default(), 1);
+        let mut pdu = confirmation.to_vec();
+        let answers = match mood {
+            Mood::Well | Mood::Choked => true,
+            Mood::Dead => false,
+            Mood::DeadUnit(unit) => unit != asked.area.unit,
+            Mood::Lossy => self.rng.bool(),
+            Mood::Away => {
+                reaction.close_at = Some(at);
+                false
+            }
+            Mood::Dropping => {
+                if self.rng.u8(..3) == 0 {
+                    reaction.close_at = Some(at);
+                }
+                self.rng.bool()
+            }
+            Mood::Late => {
+                at = now + self.rng.u64(asked.timeout / 2..asked.timeout * 5 / 2);
+                true
+            }
+            Mood::Pieces => {
+                pieces = self.rng.usize(2..=6);
+                true
+            }
+            Mood::Broken => {
+                pdu = vec![function | 0x80, [1, 2, 3, 4, 6, 0x0A, 0x0B][self.rng.usize(..7)]];
+                true
+            }
+            Mood::Wrong => {
+                let last = pdu.len() - 1;
+                pdu[last] ^= 1 << self.rng.u8(..8);
+                true
+            }
+        };
+        if answers {
+            let bytes = frame(asked.transaction, asked.area.unit, &pdu);
+            reaction.send.push(Outgoing { at, bytes, pieces, meaning: Meaning::OfWrite, bent: Bent::No });
+        }
+        // With function 23 the answer's last byte is a value; that it differs is told, not that it was not done.
+        (reaction, answers && (pdu == confirmation || function == 23 && pdu[0] == 23))
     }
 
     fn wrong(&mut self, at: u64, asked: &Asked, reaction: &mut Reaction, right: Outgoing) {
@@ -238,7 +306,7 @@ impl Device {
             4 => {
                 let mut bytes: Vec<u8> = (0..self.rng.usize(4..200)).map(|_| self.rng.u8(..)).collect();
                 bytes[2] |= 1;
-                reaction.send.push(Outgoing { at, bytes, pieces: 1, meaning: Meaning::Poison });
+                reaction.send.push(Outgoing { at, bytes, bent: Bent::No, pieces: 1, meaning: Meaning::Poison });
                 reaction.mute = true;
             }
             5 => {
@@ -255,6 +323,40 @@ impl Device {
         if self.rng.bool() {
             reaction.send.push(right);
         }
+    }
+
+    /// Noise, and what is no answer: one in a row, each behind the other.
+    fn wrong_on_line(&mut self, at: u64, asked: &Asked, reaction: &mut Reaction, right: Outgoing) {
+        let spoilt = |bent| Outgoing { bytes: right.bytes.clone(), bent, meaning: Meaning::Poison, ..right };
+        match self.rng.u8(..9) {
+            0 => return reaction.send.push(spoilt(Bent::Bit)),
+            1 => return reaction.send.push(spoilt(Bent::Cut)),
+            2 => reaction.send.push(self.poison(at, asked, |bytes, _| bytes[6] ^= 0x40)),
+            3 => reaction.send.push(self.poison(at, asked, |bytes, _| bytes[7] ^= 0x20)),
+            4 => {
+                // A byte more than asked for, told in its length.
+                return reaction.send.push(self.poison(at, asked, |bytes, _| {
+                    bytes.push(0);
+                    bytes[8] = (bytes.len() - 9) as u8;
+                }));
+            }
+            5 => return reaction.send.push(self.noise(at)),
+            6 => reaction.send.push(self.noise(at)),
+            _ => {}
+        }
+        if self.rng.u8(..4) > 0 {
+            reaction.send.push(right);
+        }
+        // And some when nobody expects it.
+        if self.rng.bool() {
+            let later = at + if self.rng.bool() { 0 } else { self.rng.u64(..300 * MS) };
+            reaction.send.push(self.noise(later));
+        }
+    }
+
+    fn noise(&mut self, at: u64) -> Outgoing {
+        let bytes = (0..self.rng.usize(1..60)).map(|_| self.rng.u8(..)).collect();
+        Outgoing { at, bytes, bent: Bent::Raw, pieces: 1, meaning: Meaning::Poison }
     }
 
     fn right(&mut self, at: u64, asked: &Asked) -> (Vec<u8>, Meaning) {
@@ -278,7 +380,7 @@ impl Device {
         let pdu = values(asked, &other.read(asked.area, memory::epoch(at)));
         let mut bytes = frame(asked.transaction, asked.area.unit, &pdu);
         spoil(&mut bytes, &mut self.rng);
-        Outgoing { at, bytes, pieces: 1, meaning: Meaning::Poison }
+        Outgoing { at, bytes, bent: Bent::No, pieces: 1, meaning: Meaning::Poison }
     }
 }
 

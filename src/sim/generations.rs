@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::device::Meaning;
 use super::model::host_of;
 use crate::config::{Config, FieldType, TagConfig};
-use crate::plan::Plan;
+use crate::plan::{ModbusRequest, Plan, SerialLine};
 use crate::tag::{Dictionary, DictionaryTag, GroupId, Id, LinkId, TagId};
 
 /// A tag as long as it is the same one: over plans, until it leaves.
@@ -95,9 +95,11 @@ impl Generation {
     /// Whether all that a link may be asked in its shortest period fits into half of it.
     pub fn has_room(&self, link: LinkId) -> bool {
         let Some(modbus) = self.plan.links[link].protocol.modbus() else { return false };
+        let of_line = |r: &ModbusRequest| Some(SerialLine::of(&modbus.config)?.line_time(r.table, r.count).0);
+        let longest = modbus.blocks().iter().filter_map(of_line).max().unwrap_or(modbus.config.reply_expected.0);
         let shortest = modbus.blocks().iter().map(|r| self.plan.groups[r.group].period.0).min().unwrap_or(0);
         // The executor's own time: a wake-up, the calls, and other links' work in between.
-        let each = modbus.config.reply_expected.0 + 150_000 * self.plan.links.len() as u64;
+        let each = longest + 150_000 * self.plan.links.len() as u64;
         modbus.blocks().len() as u64 * each <= shortest / 2
     }
 }

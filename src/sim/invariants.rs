@@ -188,7 +188,7 @@ impl<'s> Books<'s> {
                     Meaning::Exception(2) => (known.refused, known.refused_at) = (true, exchange.received),
                     Meaning::Exception(_) => known.broken = true,
                     Meaning::Values(epoch) => known.undecodable |= memory.expected(config, epoch).is_none(),
-                    Meaning::Poison => {}
+                    Meaning::Poison | Meaning::OfWrite => {}
                 }
             }
         }

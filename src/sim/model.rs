@@ -2,6 +2,7 @@
 
 use crate::config::ModbusTransport;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use fastrand::Rng;
 
@@ -30,6 +31,47 @@ struct Link {
     connect_timeout_ms: u64,
     pipeline: u8,
     registers_max: u8,
+    frames: Frames,
+}
+
+/// What a link's frames go over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Frames {
+    Tcp,
+    /// RTU through a serial server.
+    RtuOverTcp,
+    Serial {
+        ascii: bool,
+        baud_rate: u32,
+        parity: char,
+        stop_bits: u8,
+    },
+}
+
+impl Frames {
+    fn any(rng: &mut Rng) -> Frames {
+        match rng.u8(..8) {
+            0 => Frames::RtuOverTcp,
+            1 | 2 => Frames::Serial {
+                ascii: rng.u8(..4) == 0,
+                baud_rate: [9_600, 19_200, 38_400, 115_200, 1_000_000][rng.usize(..5)],
+                parity: ['N', 'E', 'O'][rng.usize(..3)],
+                stop_bits: rng.u8(1..=2),
+            },
+            _ => Frames::Tcp,
+        }
+    }
+
+    /// What is given up where it is too slow.
+    fn faster(self) -> Frames {
+        match self {
+            Frames::Serial { ascii, baud_rate, parity, stop_bits } if baud_rate < 1_000_000 => {
+                Frames::Serial { ascii, baud_rate: baud_rate * 4, parity, stop_bits }
+            }
+            Frames::Serial { .. } => Frames::Tcp,
+            other => other,
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -74,8 +116,20 @@ pub fn host_name(host: u32) -> String {
 
 /// The number of the host that a link's device is at.
 pub fn host_of(transport: &ModbusTransport) -> Option<u32> {
-    let (ModbusTransport::Tcp(at) | ModbusTransport::RtuOverTcp(at)) = transport else { return None };
-    host_number(&at.host)
+    match transport {
+        ModbusTransport::Tcp(at) | ModbusTransport::RtuOverTcp(at) => host_number(&at.host),
+        ModbusTransport::Serial(serial) => port_number(&serial.port),
+    }
+}
+
+/// The port of the line that a host is at the other end of.
+fn port_name(host: u32) -> String {
+    format!("/dev/sim{host}")
+}
+
+/// See [`host_of`].
+pub fn port_number(port: &Path) -> Option<u32> {
+    port.to_str()?.strip_prefix("/dev/sim")?.parse().ok()
 }
 
 /// See [`host_of`].
@@ -115,16 +169,24 @@ impl Model {
             format!(r#"{{"name": "{}", "scan_rate_ms": {}, "release": "{release}"}}"#, group.name, group.period_ms)
         });
         let links = self.links.iter().filter(|link| used(&|tag| &tag.link, &link.name)).map(|link| {
+            let Link { name, host, timeout_ms, expected_ms, connect_timeout_ms, pipeline, registers_max, frames } =
+                link;
+            let (port, host) = (port_name(*host), host_name(*host));
+            let connect = format!(r#""host": "{host}", "connect_timeout_ms": {connect_timeout_ms}"#);
+            let wire = match frames {
+                Frames::Tcp => format!(r#""modbus_tcp", {connect}, "pipeline": {pipeline}"#),
+                Frames::RtuOverTcp => format!(r#""modbus_rtu_tcp", {connect}"#),
+                Frames::Serial { ascii, baud_rate, parity, stop_bits } => {
+                    let framing = if *ascii { "ascii" } else { "rtu" };
+                    format!(
+                        r#""modbus_rtu", "port": "{port}", "baudrate": {baud_rate}, "parity": "{parity}",
+                        "stop_bits": {stop_bits}, "framing": "{framing}""#
+                    )
+                }
+            };
             format!(
-                r#"{{"name": "{}", "protocol": "modbus_tcp", "host": "{}", "timeout_ms": {}, "connect_timeout_ms": {},
-                "pipeline": {}, "expected_reply_ms": {:.3}, "addressing": "raw", "max_registers": {}}}"#,
-                link.name,
-                host_name(link.host),
-                link.timeout_ms,
-                link.connect_timeout_ms,
-                link.pipeline,
-                link.expected_ms,
-                link.registers_max
+                r#"{{"name": "{name}", "protocol": {wire}, "timeout_ms": {timeout_ms},
+                "expected_reply_ms": {expected_ms:.3}, "addressing": "raw", "max_registers": {registers_max}}}"#
             )
         });
         let tags = self.tags.iter().map(|tag| {
@@ -143,8 +205,9 @@ impl Model {
         )
     }
 
-    /// Twice as slow: for a plan that would not fit.
+    /// Twice as slow, on faster lines: for a plan that would not fit.
     pub fn slow_down(&mut self) {
+        self.links.iter_mut().for_each(|link| link.frames = link.frames.faster());
         self.groups.iter_mut().for_each(|group| group.period_ms = (group.period_ms * 2).min(1000));
     }
 
@@ -170,6 +233,7 @@ impl Model {
             connect_timeout_ms: rng.u64(50..500),
             pipeline: rng.u8(1..=4),
             registers_max: rng.u8(12..=125),
+            frames: Frames::any(rng),
         });
         self.next_link += 1;
         self.next_host += 1;
@@ -279,6 +343,9 @@ impl Model {
                 let link = &mut self.links[link];
                 link.pipeline = rng.u8(1..=4);
                 link.registers_max = rng.u8(12..=125);
+                if rng.u8(..4) == 0 {
+                    link.frames = Frames::any(rng);
+                }
                 link.timeout_ms = timeout_ms.max((link.expected_ms * 4.0).ceil() as u64);
             }
             15 => {

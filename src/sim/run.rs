@@ -84,6 +84,9 @@ pub struct Outcome {
     /// Virtual time.
     pub virtual_ns: u64,
     pub requests: u64,
+    /// Writes that were done, and that were not.
+    pub writes_done: u64,
+    pub writes_failed: u64,
     pub samples: u64,
     pub good: u64,
     pub dropped: u64,
@@ -128,6 +131,8 @@ struct Run<'s, P: Parts> {
     /// How far virtual time has come.
     reached: u64,
     requests: u64,
+    /// Done, and not done.
+    writes: (u64, u64),
     rng: Rng,
 }
 
@@ -141,6 +146,8 @@ pub fn run<P: Parts>(scenario: &Scenario, parts: &P) -> Outcome {
         events: log.count(),
         virtual_ns: run.reached,
         requests: run.requests,
+        writes_done: run.writes.0,
+        writes_failed: run.writes.1,
         samples: run.counters.produced(),
         good: run.books.good,
         dropped: run.counters.dropped(),
@@ -201,6 +208,7 @@ impl<'s, P: Parts> Run<'s, P> {
             next_step: 1_000 * MS,
             reached: 0,
             requests: 0,
+            writes: (0, 0),
             rng,
         }
     }
@@ -341,7 +349,9 @@ impl<'s, P: Parts> Run<'s, P> {
             cell.stop.store(true, std::sync::atomic::Ordering::Relaxed);
             cell.executor.run();
             cell.connector.step();
-            settle(&mut cell, now, &mut self.books)?;
+            settle(&mut cell, now, &mut self.books, true)?;
+            self.writes.0 += cell.writes.done;
+            self.writes.1 += cell.writes.failed;
             self.requests += cell.field.borrow().requests;
             let Cell { executor, mut connector, field, .. } = cell;
             drop(executor);

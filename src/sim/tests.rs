@@ -1,9 +1,11 @@
 //! Seeds hold and repeat themselves, and planted faults are found.
 
 use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::*;
+use crate::config::ModbusTransport;
 use crate::hub::Batch;
 use crate::link::modbus::ModbusLink;
 use crate::plan::{Plan, UsedIds};
@@ -42,6 +44,9 @@ fn seeds_hold(seeds: impl Iterator<Item = u64>) {
         count(&|o| o.crashes),
     );
     assert!(hours(&|_| true) > 12.5, "two of these are more than a virtual day");
+    let (done, failed) = (count(&|o| o.writes_done), count(&|o| o.writes_failed));
+    println!("{done} writes done, {failed} not");
+    assert!(done > 10_000 && failed > 10_000, "{done} writes done, {failed} not");
     assert!(reloads > 3_000 && count(&|o| o.crashes) > 50, "{reloads} reloads");
 }
 
@@ -93,6 +98,24 @@ enum Fault {
     IdsAtOnce,
     /// An output's cursor moves with what is sent.
     CursorAhead,
+    /// Some writes are done twice, some never, and some for longer than their time.
+    TwiceWritten,
+    Unwritten,
+    Overdue,
+    /// A slow serial line is taken for a fast one, whose silences are short.
+    ShortSilence,
+    /// On a line, the reply of any unit is taken.
+    AnyUnit,
+    /// After a frame that fails its check, a line's bytes are never again read from their beginning.
+    OutOfStep,
+    /// A line's units are given a quarter of their time.
+    Hasty,
+}
+
+impl Fault {
+    fn is_of_writes(self) -> bool {
+        matches!(self, Fault::TwiceWritten | Fault::Unwritten | Fault::Overdue)
+    }
 }
 
 struct Planted {
@@ -101,12 +124,29 @@ struct Planted {
     names: RefCell<Option<Arc<Dictionary>>>,
 }
 
+impl Planted {
+    /// What a link on a line is told wrongly.
+    fn bend(&self, plan: &mut Plan, id: LinkId) {
+        let config = &mut plan.links[id].protocol.modbus_mut().unwrap().config;
+        match &mut config.transport {
+            ModbusTransport::Serial(serial) if self.fault == Fault::ShortSilence && serial.baud_rate <= 19_200 => {
+                serial.baud_rate = 3_000_000;
+            }
+            ModbusTransport::Serial(_) | ModbusTransport::RtuOverTcp(_) if self.fault == Fault::Hasty => {
+                config.timeout = Nanos(config.timeout.0 / 4);
+            }
+            _ => {}
+        }
+    }
+}
+
 impl Parts for Planted {
     type World = BentWorld;
     type Link = BentLink;
 
     fn world(&self, inner: SimWorld) -> BentWorld {
-        BentWorld { inner, fault: self.fault, shown: 0, behind: false, transaction: [0; 2] }
+        let (tcp, asked, kept) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
+        BentWorld { inner, fault: self.fault, shown: 0, behind: false, transaction: [0; 2], tcp, asked, kept }
     }
 
     fn link(&self, id: LinkId, plan: &Plan) -> BentLink {
@@ -115,16 +155,18 @@ impl Parts for Planted {
             let modbus = plan.links[id].protocol.modbus_mut().unwrap();
             modbus.config.pipeline += 1;
         }
+        self.bend(&mut plan, id);
         BentLink { inner: ModbusLink::new(id, &plan), fault: self.fault }
     }
 
     fn following(&self, id: LinkId, plan: &Plan, old: &Plan) -> BentLink {
-        let mut old = old.clone();
+        let (mut plan, mut old) = (plan.clone(), old.clone());
         if self.fault == Fault::Neighbour {
             let modbus = old.links[id].protocol.modbus_mut().unwrap();
             modbus.requests.rotate_left(1);
         }
-        BentLink { inner: ModbusLink::following(id, plan, &old), fault: self.fault }
+        self.bend(&mut plan, id);
+        BentLink { inner: ModbusLink::following(id, &plan, &old), fault: self.fault }
     }
 
     fn resting<'a>(&self, resting: &'a [UsedIds]) -> &'a [UsedIds] {
@@ -166,6 +208,32 @@ struct BentWorld {
     shown: u64,
     behind: bool,
     transaction: [u8; 2],
+    /// Connections whose frames have transaction ids.
+    tcp: BTreeSet<i32>,
+    /// By connection with RTU frames: the unit that was asked, until something comes back.
+    asked: BTreeMap<i32, u8>,
+    /// By connection that is out of step: what it has not shown yet.
+    kept: BTreeMap<i32, u8>,
+}
+
+impl BentWorld {
+    /// Bytes of an RTU reply, as the fault has them.
+    fn bend_reply(&mut self, conn: Conn, bytes: &mut [u8]) {
+        let asked = self.asked.remove(&conn.0);
+        let whole = bytes.len().saturating_sub(2);
+        if self.fault == Fault::AnyUnit && whole > 2 && super::line::crc(bytes) == 0 {
+            bytes[0] = asked.unwrap_or(bytes[0]);
+            let crc = super::line::crc(&bytes[..whole]);
+            bytes[whole..].copy_from_slice(&crc.to_le_bytes());
+        }
+        if self.fault == Fault::OutOfStep
+            && (self.kept.contains_key(&conn.0) || asked.is_some_and(|unit| unit != bytes[0]))
+        {
+            let last = bytes[bytes.len() - 1];
+            bytes.rotate_right(1);
+            bytes[0] = self.kept.insert(conn.0, last).unwrap_or(0);
+        }
+    }
 }
 
 impl World for BentWorld {
@@ -201,6 +269,10 @@ impl World for BentWorld {
     fn send(&mut self, conn: Conn, bytes: &[u8]) -> Io {
         if bytes.len() == 12 {
             self.transaction.copy_from_slice(&bytes[..2]);
+            self.tcp.insert(conn.0);
+        }
+        if bytes.len() == 8 {
+            self.asked.insert(conn.0, bytes[0]);
         }
         let outcome = self.inner.send(conn, bytes);
         if self.fault == Fault::Blocking {
@@ -212,8 +284,16 @@ impl World for BentWorld {
 
     fn receive(&mut self, conn: Conn, buffer: &mut [u8]) -> Io {
         let outcome = self.inner.receive(conn, buffer);
-        if self.fault == Fault::AnyTransaction && matches!(outcome, Io::Done(n) if n > 8) && buffer[2..4] == [0, 0] {
+        let on_tcp = self.tcp.contains(&conn.0);
+        if self.fault == Fault::AnyTransaction
+            && on_tcp
+            && matches!(outcome, Io::Done(n) if n > 8)
+            && buffer[2..4] == [0, 0]
+        {
             buffer[..2].copy_from_slice(&self.transaction);
+        }
+        if let Io::Done(n) = outcome {
+            self.bend_reply(conn, &mut buffer[..n]);
         }
         outcome
     }
@@ -271,7 +351,14 @@ impl Link<BentWorld> for BentLink {
     }
 
     fn write(&mut self, order: &WriteOrder, now: Nanos, floor: &mut Floor<BentWorld>) {
-        self.inner.write(order, now, floor);
+        let mut order = *order;
+        match self.fault {
+            Fault::TwiceWritten if order.id.is_multiple_of(8) => self.inner.write(&order, now, floor),
+            Fault::Unwritten if order.id.is_multiple_of(8) => return,
+            Fault::Overdue => order.deadline += Nanos::from_millis(3_000),
+            _ => {}
+        }
+        self.inner.write(&order, now, floor);
     }
 
     fn is_idle(&self) -> bool {
@@ -290,7 +377,8 @@ impl Link<BentWorld> for BentLink {
 /// The first seed that finds the fault must hold without it, and say what is wrong.
 fn is_found(fault: Fault, words: &[&str]) {
     for seed in 0..300 {
-        let scenario = Scenario::of_seed(seed, None).unwrap();
+        let mut scenario = Scenario::of_seed(seed, None).unwrap();
+        scenario.writes = fault.is_of_writes();
         let Some((what, _)) =
             run(&scenario, &Planted { fault, batches: Cell::new(0), names: RefCell::default() }).broken
         else {
@@ -315,11 +403,15 @@ fn a_link_that_takes_any_transaction_id_is_found() {
 }
 
 #[test]
+fn writes_that_are_done_twice_never_or_too_late_are_found() {
+    is_found(Fault::TwiceWritten, &["answered twice"]);
+    is_found(Fault::Unwritten, &["has no answer"]);
+    is_found(Fault::Overdue, &["has no answer", "too late"]);
+}
+
+#[test]
 fn an_executor_that_waits_for_the_wire_is_found() {
-    is_found(
-        Fault::Blocking,
-        &["missed or skipped", "whose device always answered in time", "its device always answered in time"],
-    );
+    is_found(Fault::Blocking, &["missed or skipped", "its device always answered in time", "a new plan waits"]);
 }
 
 #[test]
@@ -375,4 +467,24 @@ fn ids_that_mean_something_else_at_once_are_found() {
 #[test]
 fn a_cursor_that_passes_what_was_not_acknowledged_is_found() {
     is_found(Fault::CursorAhead, &["which never arrived"]);
+}
+
+#[test]
+fn a_silence_that_is_too_short_is_found() {
+    is_found(Fault::ShortSilence, &["of silence are due"]);
+}
+
+#[test]
+fn a_reply_of_another_unit_that_is_taken_is_found() {
+    is_found(Fault::AnyUnit, &["the device answered"]);
+}
+
+#[test]
+fn a_line_that_never_finds_back_into_step_is_found() {
+    is_found(Fault::OutOfStep, &["did not come back after the trouble", "the device answered"]);
+}
+
+#[test]
+fn a_late_reply_that_is_taken_for_the_next_is_found() {
+    is_found(Fault::Hasty, &["the device answered", "requests outstanding", "always answered in time"]);
 }

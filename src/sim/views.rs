@@ -1,5 +1,6 @@
 //! What each link may ask, of whom, and how often at once: by the plan that its executor has.
 
+use super::line::LineView;
 use super::memory::Area;
 use super::model::host_of;
 use crate::plan::{Change, LinkProtocolPlan, Plan};
@@ -17,7 +18,16 @@ pub struct View {
     pub pipeline: usize,
     pub timeout: u64,
     pub expected: u64,
+    /// Where frames carry no transaction id.
+    pub line: Option<LineView>,
     areas: Vec<Area>,
+    /// What may be written, and read around that.
+    writes: Vec<Area>,
+}
+
+/// The host of a link's device.
+pub fn host_of_link(plan: &Plan, link: LinkId) -> u32 {
+    plan.links[link].protocol.modbus().and_then(|modbus| host_of(&modbus.config.transport)).unwrap_or(u32::MAX)
 }
 
 /// Of one executor's links.
@@ -41,13 +51,21 @@ impl View {
             first: r.first,
             count: r.count,
         };
+        let written = |w: &crate::plan::ModbusWrite| Area {
+            unit: modbus.units[usize::from(w.unit)].0,
+            table: w.table,
+            first: w.place.first,
+            count: w.count,
+        };
         View {
             host: host_of(&modbus.config.transport).unwrap_or(u32::MAX),
             target,
             pipeline: usize::from(modbus.config.pipeline),
             timeout: modbus.config.timeout.0,
             expected: modbus.config.reply_expected.0,
+            line: LineView::of(&modbus.config),
             areas: modbus.requests.iter().map(area).collect(),
+            writes: modbus.writes.iter().map(written).collect(),
         }
     }
 }
@@ -82,6 +100,11 @@ impl Views {
         self.now.get(link).into_iter().chain(coming)
     }
 
+    /// How the line is set up to which this place of the link is connected.
+    pub fn line(&self, link: LinkId, target: u32) -> Option<LineView> {
+        self.both(link).find(|view| view.target == target)?.line
+    }
+
     /// Whether a connection to this place of the link is one that it uses, now or soon.
     pub fn wants(&self, link: LinkId, target: u32) -> bool {
         self.both(link).any(|view| view.target == target)
@@ -94,10 +117,12 @@ impl Views {
     }
 
     /// The view by which a request is right that was begun at `begun` on a connection to `target`.
-    pub fn allows(&self, link: LinkId, target: u32, area: Area, begun: u64) -> Option<View> {
+    pub fn allows(&self, link: LinkId, target: u32, area: Area, begun: u64, is_write: bool) -> Option<View> {
         let late = self.before.iter().filter(|(end, _)| begun <= *end).filter_map(|(_, views)| views.get(link));
-        let mut fitting =
-            self.both(link).chain(late).filter(|view| view.target == target && view.areas.contains(&area));
+        let mut fitting = self.both(link).chain(late).filter(|view| {
+            let known = view.writes.contains(&area) || !is_write && view.areas.contains(&area);
+            view.target == target && known
+        });
         let mut found = fitting.next()?.clone();
         // On the way from one plan to another either may hold already.
         for other in self.both(link) {

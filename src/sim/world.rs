@@ -6,10 +6,12 @@ use std::rc::Rc;
 
 use fastrand::Rng;
 
-use super::device::{Asked, Device, Meaning};
+use super::device::{Asked, Bent, Device, Meaning, Reaction};
+use super::line::{Heard, Wire};
 use super::log::Log;
 use super::memory::Area;
 use super::views::Views;
+use super::writes::{self, Seen};
 use crate::config::Table;
 use crate::rt::{Conn, Io, Ready, World};
 use crate::tag::{LinkId, Nanos};
@@ -32,14 +34,16 @@ pub struct Exchange {
 }
 
 /// Bytes under way to the executor.
-struct Piece {
-    at: u64,
-    bytes: Vec<u8>,
-    taken: usize,
+pub struct Piece {
+    pub at: u64,
+    pub bytes: Vec<u8>,
+    pub taken: usize,
     /// Follows the piece before it without anything between.
-    glued: bool,
+    pub glued: bool,
+    /// Of which frame on a line; 0 where that is of no meaning.
+    pub frame: u32,
     /// With the last piece of a frame.
-    ends: Option<(u16, Exchange)>,
+    pub ends: Option<(u16, Exchange)>,
 }
 
 /// One connection.
@@ -54,6 +58,8 @@ struct Line {
     first_try: Option<u64>,
     out: VecDeque<Piece>,
     closes_at: Option<u64>,
+    /// Where frames carry no transaction id.
+    wire: Option<Wire>,
     mute: bool,
     /// Transaction of the requests that wait for their answer, and until when.
     open: Vec<(u16, u64)>,
@@ -70,6 +76,8 @@ pub struct Field {
     pub views: Views,
     /// Since they were last taken away.
     pub exchanges: Vec<Exchange>,
+    /// Writes that devices got, since they were last taken away.
+    pub written: Vec<Seen>,
     /// What no executor may do.
     pub faults: Vec<String>,
     pub log: Rc<RefCell<Log>>,
@@ -97,6 +105,7 @@ impl Field {
             connections: 0,
             views,
             exchanges: Vec::new(),
+            written: Vec::new(),
             faults: Vec::new(),
             log,
             next_stall: u64::MAX,
@@ -139,6 +148,7 @@ impl Field {
             first_try: None,
             out: VecDeque::new(),
             closes_at,
+            wire: self.views.line(link, target).map(Wire::new),
             mute: false,
             open: Vec::new(),
         });
@@ -192,9 +202,11 @@ impl Field {
 
     /// Whole requests are understood, judged and answered.
     fn take_requests(&mut self, at: usize) {
-        while self.lines[at].inbound.len() >= 12 {
+        while let Some(length) = self.lines[at].inbound.get(5).map(|length| 6 + usize::from(*length))
+            && self.lines[at].inbound.len() >= length
+        {
             let line = &mut self.lines[at];
-            let bytes: Vec<u8> = line.inbound.drain(..12).collect();
+            let bytes: Vec<u8> = line.inbound.drain(..length).collect();
             let sent = line.first_try.take().unwrap_or(self.now);
             self.take_request(at, &bytes, sent);
         }
@@ -206,13 +218,15 @@ impl Field {
         let (link, host) = (line.link, line.host);
         let word = |at: usize| u16::from_be_bytes([bytes[at], bytes[at + 1]]);
         let transaction = word(0);
-        let area = Table::from_read_function(bytes[7]).map(|table| Area {
-            unit: bytes[6],
-            table,
-            first: word(8),
-            count: word(10),
-        });
-        let Some((area, view)) = area.and_then(|a| Some((a, self.views.allows(link, line.target, a, sent)?))) else {
+        let function = bytes[7];
+        let write = writes::parse(&bytes[7..], bytes[6]);
+        let area = match (&write, Table::from_read_function(function)) {
+            (Some((area, ..)), _) => Some(*area),
+            (None, Some(table)) => Some(Area { unit: bytes[6], table, first: word(8), count: word(10) }),
+            (None, None) => None,
+        };
+        let allowed = |area: Area| self.views.allows(link, line.target, area, sent, write.is_some());
+        let Some((area, view)) = area.and_then(|area| Some((area, allowed(area)?))) else {
             let text = format!("link {}: a request that is not in its plan, to host {host}: {bytes:?}", link.0);
             self.faults.push(text);
             return;
@@ -229,11 +243,21 @@ impl Field {
             "request: link {} transaction {} from {} on {}",
             [u64::from(link.0), u64::from(transaction), u64::from(area.first), u64::from(area.count)],
         );
-        if line.mute {
+        let asked = Asked { transaction, area, expected: view.expected, timeout: view.timeout, on_line: false };
+        let mute = line.mute;
+        let reaction = match write {
+            Some((_, payload, confirmation)) => {
+                let (reaction, confirmed) = self.device(host).answer_write(now, &asked, function, &confirmation);
+                let confirmed = confirmed && !mute;
+                self.written.push(Seen { at: now, link, function, area, payload, confirmed });
+                reaction
+            }
+            None if mute => Reaction::default(),
+            None => self.device(host).answer(now, &asked),
+        };
+        if mute {
             return;
         }
-        let asked = Asked { transaction, area, expected: view.expected, timeout: view.timeout };
-        let reaction = self.device(host).answer(now, &asked);
         let line = &mut self.lines[at];
         line.mute |= reaction.mute;
         if let Some(at) = reaction.close_at {
@@ -246,6 +270,72 @@ impl Field {
             if line.mute {
                 // What comes behind half a frame would be taken for its rest by anyone.
                 line.out.truncate(end);
+            }
+        }
+    }
+
+    /// Bytes on a line without transaction ids.
+    fn send_on_line(&mut self, at: usize, now: u64, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let line = &mut self.lines[at];
+        let Some(wire) = &mut line.wire else { return };
+        match wire.send(now, bytes, &mut line.out, &mut self.rng) {
+            Ok(None) => {}
+            Ok(Some(heard)) => self.take_from_line(at, &heard),
+            Err(what) => self.faults.push(format!("link {}: {what}", line.link.0)),
+        }
+    }
+
+    /// A whole request on a line is judged and answered.
+    fn take_from_line(&mut self, at: usize, heard: &Heard) {
+        let line = &mut self.lines[at];
+        let (link, host) = (line.link, line.host);
+        let body = &heard.body;
+        let word = |at: usize| u16::from_be_bytes([body[at], body[at + 1]]);
+        let table = Table::from_read_function(body[1]);
+        let area = table.map(|table| Area { unit: body[0], table, first: word(2), count: word(4) });
+        let view = |area: Area| Some((area, self.views.allows(link, line.target, area, heard.began, false)?));
+        let Some((area, view)) = area.and_then(view) else {
+            let text = format!("link {}: a request that is not in its plan, to host {host}: {body:?}", link.0);
+            return self.faults.push(text);
+        };
+        self.requests += 1;
+        let now = self.now;
+        // The link may have tried before the port took anything.
+        let sent = line.first_try.take().unwrap_or(heard.began);
+        let on_wire = line.wire.as_ref().map_or(0, |wire| wire.view.characters(body.len() + 2));
+        line.open.retain(|(_, until)| *until > now);
+        if !line.open.is_empty() {
+            self.faults.push(format!("link {}: requests outstanding on a line: more than one", link.0));
+        }
+        line.open.push((0, sent + view.timeout + on_wire));
+        let numbers = [u64::from(link.0), u64::from(area.unit), u64::from(area.first), u64::from(area.count)];
+        self.log.borrow_mut().add(now, "request on a line: link {} unit {} from {} on {}", numbers);
+        let asked = Asked { transaction: 0, area, expected: view.expected, timeout: view.timeout, on_line: true };
+        if heard.lost {
+            self.note("lost: it met something on the line", [0; 4]);
+            return;
+        }
+        let reaction = self.device(host).answer(heard.ends, &asked);
+        let line = &mut self.lines[at];
+        if let Some(at) = reaction.close_at {
+            line.closes_at = Some(line.closes_at.map_or(at, |old| old.min(at)));
+        }
+        let Some(wire) = &mut line.wire else { return };
+        let mut free = heard.ends + wire.view.silence();
+        for outgoing in reaction.send {
+            let body = if outgoing.bent == Bent::Raw { &outgoing.bytes[..] } else { &outgoing.bytes[6..] };
+            let bytes = wire.bend(body, outgoing.bent, &mut self.rng);
+            let exchange = Exchange { link, host, area, sent, received: 0, meaning: outgoing.meaning };
+            let ends = (outgoing.meaning != Meaning::Poison).then_some((0, exchange));
+            let start = outgoing.at.max(free);
+            if wire.view.is_serial() {
+                free = wire.put(start, bytes, ends, &mut line.out, &mut self.rng);
+            } else {
+                enqueue(&mut line.out, start, bytes, outgoing.pieces, ends);
+                free = start;
             }
         }
     }
@@ -271,6 +361,7 @@ fn enqueue(out: &mut VecDeque<Piece>, at: u64, bytes: Vec<u8>, pieces: usize, en
             bytes: chunk.to_vec(),
             taken: 0,
             glued: i > 0,
+            frame: 0,
             ends: ends.filter(|_| i + 1 == count),
         };
         out.insert(place + i, piece);
@@ -362,8 +453,12 @@ impl World for SimWorld {
         line.first_try.get_or_insert(now);
         let host = line.host;
         let taken = field.device(host).takes(now, bytes.len());
-        field.lines[at].inbound.extend_from_slice(&bytes[..taken]);
-        field.take_requests(at);
+        if field.lines[at].wire.is_some() {
+            field.send_on_line(at, now, &bytes[..taken]);
+        } else {
+            field.lines[at].inbound.extend_from_slice(&bytes[..taken]);
+            field.take_requests(at);
+        }
         if taken == 0 { Io::WouldBlock } else { Io::Done(taken) }
     }
 
@@ -383,6 +478,11 @@ impl World for SimWorld {
             buffer[filled..filled + n].copy_from_slice(&piece.bytes[piece.taken..piece.taken + n]);
             piece.taken += n;
             filled += n;
+            if let Some(wire) = &mut line.wire {
+                wire.took(piece.at);
+                // Whatever it was, the link may have had its answer.
+                line.open.clear();
+            }
             if piece.taken == piece.bytes.len() {
                 if let Some((transaction, exchange)) = piece.ends {
                     line.open.retain(|(open, _)| *open != transaction);

@@ -115,6 +115,11 @@ impl ModbusLink {
                 let result = RequestResult::Aborted;
                 floor.report(Report::Finished { scan: before.scan, link, nominal, sent, received, result });
                 self.miss(before.scan);
+                // A reply that is late is not known from one to the next request of this shape.
+                let unit = handover.units.iter().find(|(_, old)| *old == before.unit);
+                if let (Some(line), Some((unit, _))) = (&mut self.line, unit) {
+                    line.leave_alone(usize::from(*unit), flight.deadline);
+                }
             }
             flight.asks = if place == UNWANTED { Asks::Nobody } else { Asks::Read(place) };
             self.in_flight[slot] = Some(flight);

@@ -158,11 +158,6 @@ impl Line {
         self.hold_until = until;
     }
 
-    /// A unit's reply is not waited for any longer, and may come until `until` and a while after.
-    pub fn leave_alone(&mut self, unit_at: usize, until: Nanos) {
-        self.unit_free_at[unit_at] = until + self.patience;
-    }
-
     /// A request of so many characters is on its way, and its reply's PDU has so many bytes; returns what the frames of
     /// the exchange take on the wire.
     pub fn sent(&mut self, sent: Nanos, characters: usize, reply_bytes: usize) -> Nanos {
@@ -179,10 +174,23 @@ impl Line {
         out + self.characters(back)
     }
 
+    /// The port took a part of a request. On a serial line the rest is not sent later: a frame with a pause in it is
+    /// none, and what there is of it must have been followed by silence before the next. False where that is of no
+    /// meaning, and the rest may follow.
+    pub fn cut_off(&mut self, now: Nanos) -> bool {
+        self.free_at = self.free_at.max(now + self.resync);
+        self.serial.is_some()
+    }
+
     /// Something that belongs to nothing is on the line. True when it was not yet counted.
     fn noise(&mut self, now: Nanos) -> bool {
         self.free_at = self.free_at.max(now + self.resync);
         !std::mem::replace(&mut self.noisy, true)
+    }
+
+    /// A unit's reply is not waited for any longer, and may come until `until` and a while after.
+    pub fn leave_alone(&mut self, unit_at: usize, until: Nanos) {
+        self.unit_free_at[unit_at] = until + self.patience;
     }
 
     /// A unit has said what it had to say.
@@ -304,6 +312,10 @@ impl ModbusLink {
             self.in_flight[0] = None;
             if let Some(line) = &mut self.line {
                 line.owed = true;
+                // That was what its unit had to say: see `leave_alone`.
+                let left_alone = flight.deadline + line.patience;
+                let (may_be_asked, own) = (now + line.unit_pause, |free_at: &&mut Nanos| **free_at == left_alone);
+                line.unit_free_at.iter_mut().filter(own).for_each(|free_at| *free_at = may_be_asked);
             }
             self.unasked(now, floor);
             return all;

@@ -27,6 +27,11 @@ impl ModbusLink {
     pub(super) fn send_one<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) -> bool {
         self.writes.rest();
         let Some(connection) = &mut self.connection else { return false };
+        if connection.out.unsent_len > 0 && self.line.is_some() && self.in_flight[0].is_none() {
+            // The rest of a request whose time is over would be taken for the beginning of the next.
+            self.drop_connection(CloseReason::Silent, now, floor);
+            return false;
+        }
         if connection.out.unsent_len > 0 {
             match push_unsent(connection, floor) {
                 Io::Done(_) if connection.out.unsent_len == 0 => {}
@@ -71,6 +76,9 @@ impl ModbusLink {
         let mut deadline = sent + self.plan.config.timeout;
         if let Some(line) = &mut self.line {
             deadline += line.sent(sent, connection.out.len, reply_bytes);
+            if connection.out.unsent_len > 0 && line.cut_off(sent) {
+                connection.out.unsent_len = 0;
+            }
             self.received = 0;
         }
         self.sent_on_connection = self.sent_on_connection.saturating_add(1);
