@@ -118,6 +118,7 @@ pub struct Device {
     well_from: u64,
     rng: Rng,
     mood: Mood,
+    mood_since: u64,
     mood_until: u64,
 }
 
@@ -140,7 +141,16 @@ impl Device {
             well_from,
             rng,
             mood: Mood::Well,
+            mood_since: 0,
             mood_until: 0,
+        }
+    }
+
+    /// The unit that answers nothing while all else is well, and since when.
+    pub fn dead_unit(&self, now: u64) -> Option<(u8, u64)> {
+        match self.mood {
+            Mood::DeadUnit(unit) if now < self.mood_until && now < self.well_from => Some((unit, self.mood_since)),
+            _ => None,
         }
     }
 
@@ -150,6 +160,7 @@ impl Device {
         }
         while now >= self.mood_until {
             let length = self.rng.u64(200 * MS..if self.mood == Mood::Well { 8_000 * MS } else { 20_000 * MS });
+            self.mood_since = now;
             self.mood_until = self.mood_until.max(now.saturating_sub(60_000 * MS)) + length;
             self.mood = match self.mood {
                 Mood::Well => match self.rng.u8(..10) {

@@ -43,6 +43,9 @@ fn seeds_hold(seeds: impl Iterator<Item = u64>) {
         hours(&|o| o.journal),
         count(&|o| o.crashes),
     );
+    let (suppressed, besides) = (count(&|o| o.suppressed), count(&|o| o.besides));
+    println!("{suppressed} of {} samples suppressed; {besides} looks beside a dead unit", count(&|o| o.samples));
+    assert!(suppressed > 100_000 && besides > 5_000);
     assert!(hours(&|_| true) > 12.5, "two of these are more than a virtual day");
     let (done, failed) = (count(&|o| o.writes_done), count(&|o| o.writes_failed));
     println!("{done} writes done, {failed} not");

@@ -132,6 +132,13 @@ impl Field {
         &mut self.devices[place].1
     }
 
+    /// Hosts one of whose units is dead while all else is well: which unit, and since when.
+    pub fn dead_units(&self) -> impl Iterator<Item = (u32, u8, u64)> {
+        let now = self.now;
+        let dead = move |(host, device): &(u32, Device)| Some((*host, device.dead_unit(now)?));
+        self.devices.iter().filter_map(dead).map(|(host, (unit, since))| (host, unit, since))
+    }
+
     /// A new connection of a link to the place that it had as number `target`.
     pub fn connect(&mut self, link: LinkId, target: u32, host: u32) -> Conn {
         let now = self.now;
