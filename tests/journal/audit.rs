@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::time::Duration;
 
-use fieldbeat::store::{AuditOutcome, AuditRecord, JournalReader};
+use fieldbeat::store::{AuditOutcome, AuditRecord, Journal, JournalReader};
 
 use crate::common::*;
 use crate::disk::SmallDisk;
@@ -21,19 +21,21 @@ fn record(number: u64, outcome: AuditOutcome) -> AuditRecord {
     }
 }
 
+fn append_for_ever(mut journal: Journal) {
+    let mut next = journal.reader().accounts().unwrap().first().map_or(0, |account| account.next_sequence);
+    loop {
+        journal.append(&[batch(0, next, 500)]).unwrap();
+        next += 500;
+    }
+}
+
 /// The victim: begins a write, tells it, ends it, tells it; and samples go on beside it.
 #[test]
 fn victim() {
     let Some(path) = role() else { return };
-    let mut journal = open(&path, 16 * MIB).unwrap();
+    let journal = open(&path, 16 * MIB).unwrap();
     let audit = journal.audit().unwrap();
-    let samples = std::thread::spawn(move || {
-        let mut next = journal.reader().accounts().unwrap().first().map_or(0, |account| account.next_sequence);
-        loop {
-            journal.append(&[batch(0, next, 500)]).unwrap();
-            next += 500;
-        }
-    });
+    let samples = std::thread::spawn(move || append_for_ever(journal));
     loop {
         let number = audit.commit(&[record(0, AuditOutcome::Open)], &[]).unwrap();
         println!("begun {number}");
