@@ -137,7 +137,7 @@ fn pauses(floor: &mut Floor, silence: Nanos) -> f64 {
                     count += 1.0;
                 }
             }
-            Report::Released { .. } => {}
+            Report::Released { .. } | Report::Node { .. } => {}
         }
     }
     if count > 0.0 { sum / count } else { 0.0 }

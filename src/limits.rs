@@ -211,7 +211,16 @@ pub const WRITE_ANSWER_GRACE: Duration = Duration::from_millis(500);
 /// How often answers of executors are looked for while there are orders under way.
 pub const WRITE_POLL: Duration = Duration::from_micros(500);
 /// Refused requests a second that are recorded one by one; more are counted in one record.
-pub const REFUSALS_RECORDED_PER_S: u32 = 10;
+pub const REFUSALS_RECORDED_PER_S: u32 = 20;
+
+// --- commands over MQTT ---
+/// Answers that wait for the broker: those of all requests that may be under way, and as many refusals.
+pub const COMMAND_ANSWERS_MAX: usize = 2 * WRITES_WAITING_MAX;
+/// Answers sent and not acknowledged.
+pub const COMMAND_IN_FLIGHT_MAX: usize = 32;
+/// Bytes of the topic that a requester wants its answer on, and of what is sent back with it.
+pub const COMMAND_TOPIC_BYTES_MAX: usize = 1024;
+pub const COMMAND_CORRELATION_BYTES_MAX: usize = 1024;
 
 // --- control socket ---
 /// Clients at once; one more pushes out the one that was idle longest.

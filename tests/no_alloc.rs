@@ -11,13 +11,15 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
-use fieldbeat::config::{self, Config, Guard, LinkConfig};
+use fieldbeat::config::{self, Config, Guard, LinkConfig, Reporting, Suppress, WriteConfig};
 use fieldbeat::hub::{self, Batch, Filter, NextRing, RingEnd, RingStats};
+use fieldbeat::link::write::{self, Encoded};
 use fieldbeat::plan::{self, Base, Costs, Plan, UsedIds};
 use fieldbeat::plant::{Fault, GatewaySettings, Plant, PlantConfig, Profile, ScanRates, SerialLines, SerialSettings};
 use fieldbeat::rt::thread::{default_cpus, lock_memory};
+use fieldbeat::rt::{WriteOrder, WriteOutcome, monotonic_now};
 use fieldbeat::supervise::floor::{self, Floor, Scheduling};
-use fieldbeat::tag::{Nanos, TagId};
+use fieldbeat::tag::{Nanos, ScalarType, TagId, Value, ValueType};
 use floor_memory::{ALLOCATIONS, ARMED, FREES, the_detector_bites};
 
 fn end(ring: rtrb::Consumer<fieldbeat::tag::Sample>) -> RingEnd {
@@ -108,10 +110,25 @@ fn slow_down_the_faulty(dir: &Path) {
     }
 }
 
+/// Every second tag tells exceptions only; those of them that can keep the last sample do.
+fn tell_by_exception(config: &mut Config) {
+    for tag in config.tags.iter_mut().step_by(2) {
+        tag.reporting = Some(Reporting {
+            deadband: 1.0,
+            max_silence: Nanos::from_millis(500),
+            suppress: Suppress::Ring,
+            keep_last: !tag.value_type().is_long(),
+        });
+    }
+}
+
 /// Changes the configuration while everything runs: a link comes and goes, another one's tags change, by turns on TCP
 /// and on a serial line.
 struct Reloading<'a> {
     floor: &'a mut Floor,
+    writes: u64,
+    /// Of the writes, by how they ended.
+    outcomes: Vec<WriteOutcome>,
     plans: Vec<Arc<Plan>>,
     config: Config,
     next_rings: Sender<NextRing>,
@@ -146,6 +163,54 @@ impl Reloading<'_> {
             std::thread::sleep(Duration::from_millis(1));
         }
         self.plans.push(new);
+    }
+
+    /// Writes to every device, a few at a time, and more than a link holds now and then.
+    fn write_for(&mut self, time: Duration) {
+        let end = Instant::now() + time;
+        let plan = self.plans.last().unwrap().clone();
+        let mut at = self.writes as usize;
+        while Instant::now() < end {
+            let burst = if self.writes.is_multiple_of(64) { 40 } else { 1 };
+            let (tag, _) = plan.tags.iter().nth(at % plan.tags.len()).unwrap();
+            at += 7;
+            for _ in 0..burst {
+                self.writes += 1;
+                self.order(&plan, tag);
+            }
+            self.outcomes.extend(self.floor.take_answers().map(|answer| answer.outcome));
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn order(&mut self, plan: &Plan, tag: TagId) {
+        let value = match plan.tags[tag].ty {
+            ValueType::Scalar(ScalarType::Bool) => Value::Bool(self.writes.is_multiple_of(2)),
+            ValueType::Scalar(ScalarType::Float32 | ScalarType::Float64) => Value::Float64(self.writes as f64),
+            _ => Value::Int((self.writes % 100) as i64),
+        };
+        let Ok(Encoded { link, slot, payload }) = write::encode(plan, tag, &value) else { return };
+        let generation = self.floor.generation(link).unwrap();
+        let deadline = monotonic_now() + Nanos::from_millis(5 + self.writes % 300);
+        let (id, read_back) = (self.writes, self.writes.is_multiple_of(3));
+        let _ = self.floor.write(WriteOrder { id, link, slot, generation, deadline, read_back, payload });
+    }
+}
+
+/// Every way in which a write can end that faults and reloads bring about.
+fn assert_writes_met_all(outcomes: &[WriteOutcome], ordered: u64) {
+    let of = |wanted: &dyn Fn(WriteOutcome) -> bool| outcomes.iter().filter(|outcome| wanted(**outcome)).count();
+    println!("{ordered} writes, {} answered", outcomes.len());
+    for (what, count) in [
+        ("done", of(&|o| o == WriteOutcome::Done)),
+        ("refused", of(&|o| matches!(o, WriteOutcome::Refused(_)))),
+        ("without reply or lost", of(&|o| matches!(o, WriteOutcome::NoReply | WriteOutcome::Lost))),
+        ("without connection", of(&|o| o == WriteOutcome::NoConnection)),
+        ("not sent", of(&|o| o == WriteOutcome::NotSent)),
+        ("busy", of(&|o| o == WriteOutcome::Busy)),
+    ] {
+        println!("writes {what}: {count}");
+        assert!(count > 0, "no write was {what}");
     }
 }
 
@@ -202,7 +267,9 @@ fn an_executor_neither_allocates_nor_frees_through_ten_thousand_cycles_of_faults
     slow_down_the_faulty(dir.path());
     let lines = start_lines(&dir.path().join("ports"));
     lines.write_tags(&dir.path().join("tags")).unwrap();
-    let loaded = config::load(dir.path()).unwrap();
+    let mut loaded = config::load(dir.path()).unwrap();
+    tell_by_exception(&mut loaded.config);
+    loaded.config.tags.iter_mut().for_each(|tag| tag.write = Some(WriteConfig::default()));
     let plan = Arc::new(plan::build_with(&loaded.config, &default_cpus(), &COSTS).unwrap().plan);
     let scheduling = Scheduling::RealTime { priority: 80, guard: Guard::Auto };
     let prepared = floor::prepare(plan.clone(), scheduling).unwrap();
@@ -217,7 +284,9 @@ fn an_executor_neither_allocates_nor_frees_through_ten_thousand_cycles_of_faults
     let (next_rings, nexts) = crossbeam_channel::bounded(16);
     let hub = hub::spawn(std::mem::take(&mut floor.rings).into_iter().map(end).collect(), nexts, sender, rings.clone())
         .unwrap();
-    let mut reloading = Reloading { plans: vec![plan.clone()], config: loaded.config, next_rings, floor: &mut floor };
+    let plans = vec![plan.clone()];
+    let mut reloading =
+        Reloading { plans, config: loaded.config, next_rings, floor: &mut floor, writes: 0, outcomes: Vec::new() };
     floor_has_settled();
     let counters = reloading.floor.counters.clone();
     let scans = || plan.scans.ids().map(|id| counters.scan(id).cycles.get()).max().unwrap();
@@ -232,7 +301,7 @@ fn an_executor_neither_allocates_nor_frees_through_ten_thousand_cycles_of_faults
         scope.spawn(|| {
             while Instant::now() < taken {
                 reloading.adopt_another();
-                std::thread::sleep(Duration::from_millis(100));
+                reloading.write_for(Duration::from_millis(100));
             }
         });
         while Instant::now() < end {
@@ -246,6 +315,7 @@ fn an_executor_neither_allocates_nor_frees_through_ten_thousand_cycles_of_faults
     let (after, cycles) = (page_faults(), scans() - cycles);
     assert_lines_were_used(&lines);
     let reloads = reloading.plans.len() - 1;
+    assert_writes_met_all(&reloading.outcomes, reloading.writes);
     drop(reloading);
     println!("{cycles} cycles of the fastest of {} scans, {reloads} reloads", plan.scans.len());
     println!("page faults of the executor: {} minor, {} major", after.0 - faults.0, after.1 - faults.1);
@@ -254,11 +324,12 @@ fn an_executor_neither_allocates_nor_frees_through_ten_thousand_cycles_of_faults
     assert!(reloads >= 30, "{reloads} reloads");
     assert_all_was_met(&floor, &plan);
     assert!(floor.counters.dropped() > 0, "the ring never ran full");
+    assert!(floor.counters.suppressed() > 0, "nothing was held back");
     assert!(floor.counters.executors[0].reports_dropped.get() > 0, "nor did that of the reports");
 
     floor.stop();
     while batches.recv().is_ok() {}
     hub.join().unwrap();
     let delivered: u64 = rings.iter().map(|r| r.delivered.load(Relaxed)).sum();
-    assert_eq!(floor.counters.produced(), delivered + floor.counters.dropped());
+    assert_eq!(floor.counters.produced(), delivered + floor.counters.dropped() + floor.counters.suppressed());
 }

@@ -7,8 +7,11 @@
 //! | 2 | the configuration or the command line is wrong; nothing was started |
 //! | 3 | a thread stood still: the watchdog ended the process, to be started again |
 //!
+//! `write` has its own: 0 done, 1 refused, 2 as above, 3 failed.
+//!
 //! A process that could not even end by itself after that is ended by SIGALRM.
 
+mod audit;
 mod check;
 mod demo;
 mod doctor;
@@ -21,6 +24,7 @@ mod run;
 mod signals;
 mod sim;
 mod tail;
+mod write;
 
 use std::process::ExitCode;
 
@@ -50,6 +54,10 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Read tags once, straight from the field.
     Read(read::ReadArgs),
+    /// Write a value to a tag of a running gateway.
+    Write(write::WriteArgs),
+    /// Show who wrote what, and what became of it, out of a gateway's journal.
+    Audit(audit::AuditArgs),
     /// Follow tags of a running gateway, out of its journal.
     Tail(tail::TailArgs),
     /// A simulated plant on loopback: devices that can misbehave, a configuration for them, a broker.
@@ -73,6 +81,8 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::check(&args),
         Command::Demo(args) => demo::demo(&args),
         Command::Read(args) => read::read(&args),
+        Command::Write(args) => write::write(&args),
+        Command::Audit(args) => audit::audit(&args),
         Command::Tail(args) => tail::tail(&args),
         Command::Plant(args) => plant::plant(&args),
         Command::Doctor(args) => doctor::doctor(&args),

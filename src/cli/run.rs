@@ -89,6 +89,9 @@ fn announce(gateway: &Gateway) {
         plan.executors.iter().map(|e| e.cpu).collect::<Vec<_>>(),
         guards.join(", ")
     );
+    if let Some(socket) = gateway.control_socket() {
+        tracing::info!("writes are taken at {}", socket.display());
+    }
     if let Some(address) = gateway.metrics_address() {
         tracing::info!("metrics on http://{address}/metrics, health on http://{address}/health");
     }

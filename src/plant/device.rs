@@ -1,4 +1,6 @@
-//! The memory of a device: which tag answers at which address.
+//! The memory of a device: which tag answers at which address, and what was written over it.
+
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use crate::config::{FieldType, Table};
 use crate::tag::UnitId;
@@ -26,11 +28,22 @@ pub(super) struct UnitMemory {
     tables: [Vec<Cell>; 4],
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Cell {
     tag: u32,
     /// Which of the tag's registers.
     word: u8,
+    /// What was written, with [`WRITTEN`]; it stays from then on. Each register by itself, as devices have it.
+    written: AtomicU32,
+}
+
+const WRITTEN: u32 = 1 << 16;
+
+impl Cell {
+    fn written(&self) -> Option<u16> {
+        let written = self.written.load(Relaxed);
+        (written & WRITTEN != 0).then_some(written as u16)
+    }
 }
 
 impl UnitMemory {
@@ -49,12 +62,22 @@ impl UnitMemory {
                 current = cell.tag;
                 words = self.tags[current as usize].registers(tick);
             }
-            each(words[usize::from(cell.word)]);
+            each(cell.written().unwrap_or(words[usize::from(cell.word)]));
+        }
+    }
+
+    /// From now on the register (or bit) holds `value`; the address must exist.
+    pub(super) fn write(&self, table: Table, address: u16, value: u16) {
+        if let Some(cell) = self.tables[table as usize].get(usize::from(address)) {
+            cell.written.store(u32::from(value) | WRITTEN, Relaxed);
         }
     }
 
     pub(super) fn register(&self, table: Table, address: u16, tick: u64) -> Option<u16> {
         let cell = self.tables[table as usize].get(usize::from(address))?;
+        if let Some(written) = cell.written() {
+            return Some(written);
+        }
         Some(self.tags[cell.tag as usize].registers(tick)[usize::from(cell.word)])
     }
 }
@@ -74,7 +97,7 @@ pub(super) fn memories(config: &PlantConfig, tags: &[PlantTag]) -> Vec<DeviceMem
         unit.tags.push(tag.clone());
         let table = &mut unit.tables[tag.table as usize];
         debug_assert_eq!(table.len(), usize::from(tag.first));
-        table.extend((0..tag.count as u8).map(|word| Cell { tag: index, word }));
+        table.extend((0..tag.count as u8).map(|word| Cell { tag: index, word, written: AtomicU32::new(0) }));
     }
     devices
 }

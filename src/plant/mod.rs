@@ -16,6 +16,7 @@ mod protocol;
 mod serial;
 mod server;
 mod signal;
+mod write;
 
 use std::io;
 use std::net::SocketAddr;

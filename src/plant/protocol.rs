@@ -6,6 +6,7 @@ use crate::limits::{MODBUS_ADU_BYTES_MAX, MODBUS_BITS_MAX, MODBUS_REGISTERS_MAX}
 use crate::tag::UnitId;
 
 use super::device::{DeviceMemory, UnitMemory};
+use super::write::write;
 
 /// What a request for a unit that the device lacks gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +62,10 @@ pub(super) fn answer(
     out[..HEADER_BYTES + 2].copy_from_slice(&request[..HEADER_BYTES + 2]);
     let data = &request[HEADER_BYTES + 2..];
     let result = match device.unit(UnitId(unit)) {
-        Some(memory) => read(memory, function, data, tick, &mut out[HEADER_BYTES + 2..]),
+        Some(memory) if Table::from_read_function(function).is_some() => {
+            read(memory, function, data, tick, &mut out[HEADER_BYTES + 2..])
+        }
+        Some(memory) => write(memory, function, data, tick, &mut out[HEADER_BYTES + 2..]),
         None if unknown == UnknownUnit::Silence => return None,
         None => Err(TARGET_FAILED_TO_RESPOND),
     };
@@ -86,7 +90,7 @@ fn finish(out: &mut Frame, data_bytes: usize) -> usize {
 }
 
 /// Reads into `out` (byte count and values); the checks stand in the order of the specification's flow charts.
-fn read(memory: &UnitMemory, function: u8, data: &[u8], tick: u64, out: &mut [u8]) -> Result<usize, u8> {
+pub(super) fn read(memory: &UnitMemory, function: u8, data: &[u8], tick: u64, out: &mut [u8]) -> Result<usize, u8> {
     let table = Table::from_read_function(function).ok_or(ILLEGAL_FUNCTION)?;
     let [a, b, c, d] = *data else { return Err(ILLEGAL_VALUE) };
     let (first, count) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
@@ -130,11 +134,15 @@ mod tests {
     }
 
     fn ask(unit: u8, pdu: &[u8]) -> Option<Vec<u8>> {
+        ask_of(&memory(), unit, pdu)
+    }
+
+    fn ask_of(memory: &DeviceMemory, unit: u8, pdu: &[u8]) -> Option<Vec<u8>> {
         let mut request = vec![0xAB, 0xCD, 0, 0, 0, pdu.len() as u8 + 1, unit];
         request.extend_from_slice(pdu);
         assert_eq!(frame_at(&request), Received::Whole(request.len()));
         let mut out = [0; MODBUS_ADU_BYTES_MAX];
-        let bytes = answer(&memory(), UnknownUnit::Exception, &request, 0, &mut out)?;
+        let bytes = answer(memory, UnknownUnit::Exception, &request, 0, &mut out)?;
         assert_eq!(frame_at(&out[..bytes]), Received::Whole(bytes));
         assert_eq!(out[..2], [0xAB, 0xCD]);
         Some(out[HEADER_BYTES..bytes].to_vec())
@@ -158,6 +166,29 @@ mod tests {
         assert_eq!(ask(1, &[1, 0, 0, 0, 1]), Some(vec![1, 0x81, ILLEGAL_ADDRESS]));
         assert_eq!(ask(2, &[3, 0, 0, 0, 1]), Some(vec![2, 0x83, TARGET_FAILED_TO_RESPOND]));
         assert_eq!(ask(0, &[3, 0, 0, 0, 1]), Some(vec![0, 0x83, TARGET_FAILED_TO_RESPOND]));
+    }
+
+    #[test]
+    fn what_is_written_stays_and_what_cannot_be_is_an_exception() {
+        let memory = memory();
+        for (pdu, reply) in [
+            // A register, several, one of its bits by mask, and both ways at once.
+            (&[6, 0, 10, 0x12, 0x34][..], &[6, 0, 10, 0x12, 0x34][..]),
+            (&[16, 0, 11, 0, 2, 4, 0, 1, 0, 2], &[16, 0, 11, 0, 2]),
+            (&[22, 0, 10, 0xFF, 0xFE, 0, 1], &[22, 0, 10, 0xFF, 0xFE, 0, 1]),
+            (&[3, 0, 10, 0, 3], &[3, 6, 0x12, 0x35, 0, 1, 0, 2]),
+            (&[23, 0, 12, 0, 2, 0, 12, 0, 1, 2, 7, 7], &[23, 4, 7, 7]),
+            (&[6, 0, 200, 0, 0], &[0x86, ILLEGAL_ADDRESS]),
+            (&[16, 0, 199, 0, 2, 4, 0, 1, 0, 2], &[0x90, ILLEGAL_ADDRESS]),
+            (&[16, 0, 11, 0, 2, 3, 0, 1, 0], &[0x90, ILLEGAL_VALUE]),
+            (&[16, 0, 11, 0, 0, 0], &[0x90, ILLEGAL_VALUE]),
+            (&[5, 0, 0, 0xFF, 0], &[0x85, ILLEGAL_ADDRESS]),
+            (&[5, 0, 0, 1, 0], &[0x85, ILLEGAL_VALUE]),
+            (&[15, 0, 0, 0, 3, 1, 5], &[0x8F, ILLEGAL_ADDRESS]),
+        ] {
+            let found = ask_of(&memory, 1, pdu).unwrap();
+            assert_eq!(found[1..][..reply.len()], *reply, "{pdu:?}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::command::{Outcome, Way};
 use crate::hub::stats::{BUCKET_BOUNDS, Distribution};
 use crate::plan::{LinkProtocolPlan, ScanPlan};
 use crate::rt::{GroupCounters, LinkCounters, LinkState, ScanCounters};
@@ -135,6 +136,7 @@ impl Collector for Reader {
         self.executors(e)?;
         self.journal(e)?;
         self.outputs(e)?;
+        self.writes(e)?;
         self.configuration(e)?;
         self.process(e)
     }
@@ -397,6 +399,18 @@ impl Reader {
             for one in OutputState::ALL {
                 let now = f64::from(u8::from(one == view.state));
                 state.gauge([("output", output), ("state", one.name())], now)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn writes(&self, e: &mut DescriptorEncoder) -> fmt::Result {
+        let help = "Writes that were asked for, by the way they came and how they ended";
+        let mut family = family(e, COUNTER, "fieldbeat_writes", None, help)?;
+        for way in Way::ALL {
+            for outcome in Outcome::ALL {
+                let count = self.0.writes.get(way, outcome);
+                family.counter([("way", way.name()), ("outcome", outcome.name())], count)?;
             }
         }
         Ok(())

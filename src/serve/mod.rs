@@ -10,6 +10,7 @@ mod report;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::command::WriteStats;
 use crate::hub::stats::Statistics;
 use crate::plan::Plan;
 use crate::rt::Counters;
@@ -105,6 +106,7 @@ pub struct Observed {
     pub outputs: Vec<(String, View<OutputView>)>,
     pub health: Arc<Health>,
     pub reloads: Reloads,
+    pub writes: Arc<WriteStats>,
 }
 
 /// What became of the configurations that were found while the gateway ran.

@@ -90,6 +90,7 @@ fn observed() -> Arc<Observed> {
         gateway: "line-4".into(),
         current: Mutex::new(plan),
         reloads: Reloads::started_now(),
+        writes: Arc::default(),
         counters,
         statistics,
         rings: vec![Box::new(|| RingFill { used: 1024, capacity: 4096 })],

@@ -17,6 +17,7 @@ use super::run::Parts;
 use super::scenario::Scenario;
 use super::views::Views;
 use super::world::{Field, SimWorld};
+use super::writes::Writes;
 use crate::config::Guard;
 use crate::limits::{ADOPTION_PATIENCE, EXECUTOR_SLEEP_MAX};
 use crate::plan::{Change, Plan};
@@ -56,6 +57,7 @@ pub struct Cell<P: Parts> {
     pub beat: Beat,
     pub stop: Arc<AtomicBool>,
     pub next_storm: u64,
+    pub writes: Writes,
 }
 
 /// The changes that concern an executor.
@@ -90,8 +92,10 @@ pub fn cell<P: Parts>(
     let (closed, closed_out) = RingBuffer::new(CONNECTIONS);
     let (adoptions, to_executor) = RingBuffer::new(1);
     let (from_executor, adopted) = RingBuffer::new(1);
-    let (_orders_in, orders) = RingBuffer::new(1);
-    let (answers_in, _answers) = RingBuffer::new(1);
+    let until = if scenario.writes { trouble_ns + scenario.recovery_ns / 3 } else { 0 };
+    // A fork of its own, that scenarios without writes stay as they were.
+    let of_writes = Rng::with_seed(scenario.seed ^ u64::from(id.0) << 32 ^ 0x77);
+    let (writes, orders, answers_in) = Writes::new(until, seed, scenario.is_calm(), of_writes);
     let stop = Arc::new(AtomicBool::new(false));
     let wiring = Wiring {
         sink,
@@ -118,7 +122,7 @@ pub fn cell<P: Parts>(
     let next_storm = if scenario.storms { rng.u64(..10_000 * MS) } else { u64::MAX };
     let beat = Beat::new(plan, id, START);
     let (plan, pending) = (plan.clone(), None);
-    Cell { id, adoptions, adopted, plan, pending, executor, field, reports, connector, beat, stop, next_storm }
+    Cell { id, adoptions, adopted, plan, pending, executor, field, reports, connector, beat, stop, next_storm, writes }
 }
 
 /// One turn of one executor, and what its connector does beside it. True: it took up a new plan.
@@ -135,10 +139,12 @@ pub fn step<P: Parts>(
         cell.next_storm = now + field.rng.u64(100 * MS..30_000 * MS);
     }
     cell.connector.step();
+    let stalled = cell.field.borrow().stalled;
+    cell.writes.step(now, stalled, &cell.plan, &cell.plan.executors[cell.id.index()].links);
     cell.field.borrow_mut().first_look = None;
     cell.executor.turn();
     let adopted = change_over(cell, books, counters)?;
-    settle(cell, now, books)?;
+    settle(cell, now, books, false)?;
     Ok(adopted)
 }
 
@@ -161,6 +167,7 @@ pub fn change_over<P: Parts>(cell: &mut Cell<P>, books: &mut Books<'_>, counters
     drop(field);
     cell.beat.change(&pending.old, &pending.new, at, counters)?;
     books.adopted(cell.id, &pending.changes, at, counters)?;
+    cell.writes.adopted();
     if let Some(pending) = cell.pending.take() {
         cell.plan = pending.new;
     }
@@ -168,11 +175,15 @@ pub fn change_over<P: Parts>(cell: &mut Cell<P>, books: &mut Books<'_>, counters
 }
 
 /// Looks at what a step left behind.
-pub fn settle<P: Parts>(cell: &mut Cell<P>, step: u64, books: &mut Books<'_>) -> Result<(), String> {
+pub fn settle<P: Parts>(cell: &mut Cell<P>, step: u64, books: &mut Books<'_>, ended: bool) -> Result<(), String> {
     let field = &mut *cell.field.borrow_mut();
     if let Some(fault) = field.faults.pop() {
         return Err(fault);
     }
+    for seen in field.written.drain(..) {
+        cell.writes.seen(&seen)?;
+    }
+    cell.writes.settle(field.now, field.stalled, ended)?;
     for exchange in field.exchanges.drain(..) {
         books.exchange(cell.id, exchange);
     }

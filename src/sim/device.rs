@@ -57,6 +57,18 @@ pub enum Meaning {
     Exception(u8),
     /// Nothing: taking it for an answer is a fault.
     Poison,
+    /// Of a write, be it the right answer or not.
+    OfWrite,
+}
+
+/// What a device says of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    Done,
+    /// By an exception: nothing has changed.
+    Refused,
+    /// Nothing, or something that fits nothing.
+    Nothing,
 }
 
 /// What a line makes of a frame.
@@ -106,6 +118,7 @@ pub struct Device {
     well_from: u64,
     rng: Rng,
     mood: Mood,
+    mood_since: u64,
     mood_until: u64,
 }
 
@@ -128,7 +141,16 @@ impl Device {
             well_from,
             rng,
             mood: Mood::Well,
+            mood_since: 0,
             mood_until: 0,
+        }
+    }
+
+    /// The unit that answers nothing while all else is well, and since when.
+    pub fn dead_unit(&self, now: u64) -> Option<(u8, u64)> {
+        match self.mood {
+            Mood::DeadUnit(unit) if now < self.mood_until && now < self.well_from => Some((unit, self.mood_since)),
+            _ => None,
         }
     }
 
@@ -138,6 +160,7 @@ impl Device {
         }
         while now >= self.mood_until {
             let length = self.rng.u64(200 * MS..if self.mood == Mood::Well { 8_000 * MS } else { 20_000 * MS });
+            self.mood_since = now;
             self.mood_until = self.mood_until.max(now.saturating_sub(60_000 * MS)) + length;
             self.mood = match self.mood {
                 Mood::Well => match self.rng.u8(..10) {
@@ -235,6 +258,60 @@ impl Device {
             Mood::Wrong => self.wrong(at, asked, &mut reaction, well(1)),
         }
         reaction
+    }
+
+    /// Answers a write, whose right answer is `confirmation`; and whether it did what it was told, as far as it says.
+    pub fn answer_write(&mut self, now: u64, asked: &Asked, function: u8, confirmation: &[u8]) -> (Reaction, Told) {
+        let mood = self.mood(now);
+        let mut at = now + if self.exact { asked.expected } else { self.rng.u64(asked.expected / 5..=asked.expected) };
+        let (mut reaction, mut pieces) = (Reaction::default(), 1);
+        let mut pdu = confirmation.to_vec();
+        let answers = match mood {
+            Mood::Well | Mood::Choked => true,
+            Mood::Dead => false,
+            Mood::DeadUnit(unit) => unit != asked.area.unit,
+            Mood::Lossy => self.rng.bool(),
+            Mood::Away => {
+                reaction.close_at = Some(at);
+                false
+            }
+            Mood::Dropping => {
+                if self.rng.u8(..3) == 0 {
+                    reaction.close_at = Some(at);
+                }
+                self.rng.bool()
+            }
+            Mood::Late => {
+                at = now + self.rng.u64(asked.timeout / 2..asked.timeout * 5 / 2);
+                true
+            }
+            Mood::Pieces => {
+                pieces = self.rng.usize(2..=6);
+                true
+            }
+            Mood::Broken => {
+                pdu = vec![function | 0x80, [1, 2, 3, 4, 6, 0x0A, 0x0B][self.rng.usize(..7)]];
+                true
+            }
+            Mood::Wrong => {
+                let last = pdu.len() - 1;
+                pdu[last] ^= 1 << self.rng.u8(..8);
+                true
+            }
+        };
+        if answers {
+            let bytes = frame(asked.transaction, asked.area.unit, &pdu);
+            reaction.send.push(Outgoing { at, bytes, pieces, meaning: Meaning::OfWrite, bent: Bent::No });
+        }
+        // With function 23 the answer's last byte is a value; that it differs is told, not that it was not done.
+        let told = match pdu[0] {
+            _ if !answers => Told::Nothing,
+            code if code & 0x80 != 0 => Told::Refused,
+            23 => Told::Done,
+            _ if pdu == confirmation => Told::Done,
+            _ => Told::Nothing,
+        };
+        (reaction, told)
     }
 
     fn wrong(&mut self, at: u64, asked: &Asked, reaction: &mut Reaction, right: Outgoing) {

@@ -13,6 +13,7 @@
 //! | `cell`, `world`, `connector` | the executor's surroundings in virtual time |
 //! | `views`, `generations` | what each plan allows, and what ids stand for under it |
 //! | `beat`, `invariants` | what must hold |
+//! | `writes` | writes at any moment, and what must hold of them |
 //! | `journal`, `outputs` | the real journal, crashes, and outputs that follow it |
 //! | `run`, `log` | the run, its hash and its last events |
 
@@ -35,6 +36,7 @@ mod scenario;
 mod tests;
 mod views;
 mod world;
+mod writes;
 
 pub use run::{Outcome, Parts, RealParts, run};
 pub use scenario::Scenario;

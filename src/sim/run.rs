@@ -84,9 +84,15 @@ pub struct Outcome {
     /// Virtual time.
     pub virtual_ns: u64,
     pub requests: u64,
+    /// Writes that were done, and that were not.
+    pub writes_done: u64,
+    pub writes_failed: u64,
     pub samples: u64,
     pub good: u64,
+    /// Looks at tags beside a dead unit.
+    pub besides: u64,
     pub dropped: u64,
+    pub suppressed: u64,
     /// Plans that came while others ran, and configurations that were refused.
     pub reloads: u64,
     pub refused: u64,
@@ -128,6 +134,8 @@ struct Run<'s, P: Parts> {
     /// How far virtual time has come.
     reached: u64,
     requests: u64,
+    /// Done, and not done.
+    writes: (u64, u64),
     rng: Rng,
 }
 
@@ -141,9 +149,13 @@ pub fn run<P: Parts>(scenario: &Scenario, parts: &P) -> Outcome {
         events: log.count(),
         virtual_ns: run.reached,
         requests: run.requests,
+        writes_done: run.writes.0,
+        writes_failed: run.writes.1,
         samples: run.counters.produced(),
         good: run.books.good,
+        besides: run.books.besides,
         dropped: run.counters.dropped(),
+        suppressed: run.counters.suppressed(),
         reloads: run.reloads.count,
         refused: run.reloads.refused,
         journal: run.journal.is_some(),
@@ -201,6 +213,7 @@ impl<'s, P: Parts> Run<'s, P> {
             next_step: 1_000 * MS,
             reached: 0,
             requests: 0,
+            writes: (0, 0),
             rng,
         }
     }
@@ -271,6 +284,10 @@ impl<'s, P: Parts> Run<'s, P> {
             self.utc_offsets.push((now, offset));
         }
         self.rounds += 1;
+        for cell in &self.cells {
+            let field = cell.field.borrow();
+            self.books.living(cell.id, field.dead_units(), &self.image, field.now)?;
+        }
         self.collect(now);
         if !self.reader.stops(now, self.scenario) {
             self.drain(now)?;
@@ -341,7 +358,9 @@ impl<'s, P: Parts> Run<'s, P> {
             cell.stop.store(true, std::sync::atomic::Ordering::Relaxed);
             cell.executor.run();
             cell.connector.step();
-            settle(&mut cell, now, &mut self.books)?;
+            settle(&mut cell, now, &mut self.books, true)?;
+            self.writes.0 += cell.writes.done;
+            self.writes.1 += cell.writes.failed;
             self.requests += cell.field.borrow().requests;
             let Cell { executor, mut connector, field, .. } = cell;
             drop(executor);

@@ -4,7 +4,7 @@ use fastrand::Rng;
 
 use super::memory::mix;
 use super::model::{Model, Shape};
-use crate::config::{Config, load_parts};
+use crate::config::{Config, LinkProtocol, ModbusTransport, WriteConfig, load_parts};
 use crate::plan::{self, Plan};
 
 const MS: u64 = 1_000_000;
@@ -45,6 +45,8 @@ pub struct Scenario {
     pub exact: bool,
     /// Between two commits of the journal; 0: there is none.
     pub commit_ns: u64,
+    /// People write to devices.
+    pub writes: bool,
 }
 
 /// Reads a tag file.
@@ -52,9 +54,21 @@ pub struct Scenario {
 /// # Errors
 /// When it is refused: a fault of `model`, or of what reads it.
 pub fn load(text: &str) -> Result<Config, String> {
-    load_parts(("fieldbeat.toml", GATEWAY), &[("tags/sim.json", text)])
-        .map(|loaded| loaded.config)
-        .map_err(|errors| format!("the configuration is refused:\n{errors}\n{text}"))
+    let loaded = load_parts(("fieldbeat.toml", GATEWAY), &[("tags/sim.json", text)]);
+    let mut config = loaded.map_err(|errors| format!("the configuration is refused:\n{errors}\n{text}"))?.config;
+    // By its name, so that a tag stays writable for as long as it is there.
+    // What is written on a line is seen by the links' own tests alone.
+    let over_tcp: Vec<bool> = config.links.iter().map(|link| is_over_tcp(&link.protocol)).collect();
+    let written = config.tags.iter_mut().filter(|tag| over_tcp[tag.link]);
+    for tag in written.filter(|tag| tag.name.len() % 2 == 0 || tag.name.ends_with(['1', '4', '7'])) {
+        let read_write_in_one = tag.name.ends_with(['2', '7']);
+        tag.write = Some(WriteConfig { read_write_in_one, ..WriteConfig::default() });
+    }
+    Ok(config)
+}
+
+fn is_over_tcp(protocol: &LinkProtocol) -> bool {
+    protocol.modbus().is_some_and(|modbus| matches!(modbus.transport, ModbusTransport::Tcp(_)))
 }
 
 impl Scenario {
@@ -110,6 +124,7 @@ impl Scenario {
                 (0, false) => 500 * MS,
                 _ => 0,
             },
+            writes: rng.u8(..3) != 0,
         })
     }
 

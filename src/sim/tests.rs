@@ -23,6 +23,16 @@ fn must_hold(seed: u64, hours: Option<f64>) -> Outcome {
     outcome
 }
 
+#[test]
+fn tmp69() {
+    for writes in [false, true] {
+        let mut scenario = Scenario::of_seed(69, None).unwrap();
+        scenario.writes = writes;
+        let outcome = run(&scenario, &RealParts);
+        println!("TMP69 writes {writes}: {:?}", outcome.broken.map(|b| b.0));
+    }
+}
+
 /// Together they run for more than a virtual day.
 const SEEDS: u64 = 300;
 
@@ -43,7 +53,13 @@ fn seeds_hold(seeds: impl Iterator<Item = u64>) {
         hours(&|o| o.journal),
         count(&|o| o.crashes),
     );
+    let (suppressed, besides) = (count(&|o| o.suppressed), count(&|o| o.besides));
+    println!("{suppressed} of {} samples suppressed; {besides} looks beside a dead unit", count(&|o| o.samples));
+    assert!(suppressed > 100_000 && besides > 5_000);
     assert!(hours(&|_| true) > 12.5, "two of these are more than a virtual day");
+    let (done, failed) = (count(&|o| o.writes_done), count(&|o| o.writes_failed));
+    println!("{done} writes done, {failed} not");
+    assert!(done > 10_000 && failed > 10_000, "{done} writes done, {failed} not");
     assert!(reloads > 3_000 && count(&|o| o.crashes) > 50, "{reloads} reloads");
 }
 
@@ -95,6 +111,10 @@ enum Fault {
     IdsAtOnce,
     /// An output's cursor moves with what is sent.
     CursorAhead,
+    /// Some writes are done twice, some never, and some for longer than their time.
+    TwiceWritten,
+    Unwritten,
+    Overdue,
     /// A slow serial line is taken for a fast one, whose silences are short.
     ShortSilence,
     /// On a line, the reply of any unit is taken.
@@ -103,6 +123,12 @@ enum Fault {
     OutOfStep,
     /// A line's units are given a quarter of their time.
     Hasty,
+}
+
+impl Fault {
+    fn is_of_writes(self) -> bool {
+        matches!(self, Fault::TwiceWritten | Fault::Unwritten | Fault::Overdue)
+    }
 }
 
 struct Planted {
@@ -338,7 +364,14 @@ impl Link<BentWorld> for BentLink {
     }
 
     fn write(&mut self, order: &WriteOrder, now: Nanos, floor: &mut Floor<BentWorld>) {
-        self.inner.write(order, now, floor);
+        let mut order = *order;
+        match self.fault {
+            Fault::TwiceWritten if order.id.is_multiple_of(8) => self.inner.write(&order, now, floor),
+            Fault::Unwritten if order.id.is_multiple_of(8) => return,
+            Fault::Overdue => order.deadline += Nanos::from_millis(3_000),
+            _ => {}
+        }
+        self.inner.write(&order, now, floor);
     }
 
     fn is_idle(&self) -> bool {
@@ -357,7 +390,8 @@ impl Link<BentWorld> for BentLink {
 /// The first seed that finds the fault must hold without it, and say what is wrong.
 fn is_found(fault: Fault, words: &[&str]) {
     for seed in 0..300 {
-        let scenario = Scenario::of_seed(seed, None).unwrap();
+        let mut scenario = Scenario::of_seed(seed, None).unwrap();
+        scenario.writes = fault.is_of_writes();
         let Some((what, _)) =
             run(&scenario, &Planted { fault, batches: Cell::new(0), names: RefCell::default() }).broken
         else {
@@ -379,6 +413,13 @@ fn a_burst_after_a_stall_is_found() {
 #[test]
 fn a_link_that_takes_any_transaction_id_is_found() {
     is_found(Fault::AnyTransaction, &["the device answered", "requests outstanding", "did not come back"]);
+}
+
+#[test]
+fn writes_that_are_done_twice_never_or_too_late_are_found() {
+    is_found(Fault::TwiceWritten, &["answered twice"]);
+    is_found(Fault::Unwritten, &["has no answer"]);
+    is_found(Fault::Overdue, &["has no answer", "too late"]);
 }
 
 #[test]

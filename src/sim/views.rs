@@ -21,6 +21,13 @@ pub struct View {
     /// Where frames carry no transaction id.
     pub line: Option<LineView>,
     areas: Vec<Area>,
+    /// What may be written, and read around that.
+    writes: Vec<Area>,
+}
+
+/// The host of a link's device.
+pub fn host_of_link(plan: &Plan, link: LinkId) -> u32 {
+    plan.links[link].protocol.modbus().and_then(|modbus| host_of(&modbus.config.transport)).unwrap_or(u32::MAX)
 }
 
 /// Of one executor's links.
@@ -44,6 +51,12 @@ impl View {
             first: r.first,
             count: r.count,
         };
+        let written = |w: &crate::plan::ModbusWrite| Area {
+            unit: modbus.units[usize::from(w.unit)].0,
+            table: w.table,
+            first: w.place.first,
+            count: w.count,
+        };
         View {
             host: host_of(&modbus.config.transport).unwrap_or(u32::MAX),
             target,
@@ -52,6 +65,7 @@ impl View {
             expected: modbus.config.reply_expected.0,
             line: LineView::of(&modbus.config),
             areas: modbus.requests.iter().map(area).collect(),
+            writes: modbus.writes.iter().map(written).collect(),
         }
     }
 }
@@ -103,13 +117,16 @@ impl Views {
     }
 
     /// The view by which a request is right that was begun at `begun` on a connection to `target`.
-    pub fn allows(&self, link: LinkId, target: u32, area: Area, begun: u64) -> Option<View> {
-        let late = self.before.iter().filter(|(end, _)| begun <= *end).filter_map(|(_, views)| views.get(link));
-        let mut fitting =
-            self.both(link).chain(late).filter(|view| view.target == target && view.areas.contains(&area));
+    pub fn allows(&self, link: LinkId, target: u32, area: Area, begun: u64, is_write: bool) -> Option<View> {
+        let late = || self.before.iter().filter(|(end, _)| begun <= *end).filter_map(|(_, views)| views.get(link));
+        let mut fitting = self.both(link).chain(late()).filter(|view| {
+            let known = view.writes.contains(&area) || !is_write && view.areas.contains(&area);
+            view.target == target && known
+        });
         let mut found = fitting.next()?.clone();
-        // On the way from one plan to another either may hold already.
-        for other in self.both(link) {
+        // On the way from one plan to another either may hold already; and a request that was begun under an earlier
+        // one was given up by its timeout.
+        for other in self.both(link).chain(late()) {
             found.pipeline = found.pipeline.max(other.pipeline);
             found.timeout = found.timeout.min(other.timeout);
         }

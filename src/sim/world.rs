@@ -6,11 +6,12 @@ use std::rc::Rc;
 
 use fastrand::Rng;
 
-use super::device::{Asked, Bent, Device, Meaning};
+use super::device::{Asked, Bent, Device, Meaning, Reaction, Told};
 use super::line::{Heard, Wire};
 use super::log::Log;
 use super::memory::Area;
 use super::views::Views;
+use super::writes::{self, Seen};
 use crate::config::Table;
 use crate::rt::{Conn, Io, Ready, World};
 use crate::tag::{LinkId, Nanos};
@@ -75,6 +76,8 @@ pub struct Field {
     pub views: Views,
     /// Since they were last taken away.
     pub exchanges: Vec<Exchange>,
+    /// Writes that devices got, since they were last taken away.
+    pub written: Vec<Seen>,
     /// What no executor may do.
     pub faults: Vec<String>,
     pub log: Rc<RefCell<Log>>,
@@ -102,6 +105,7 @@ impl Field {
             connections: 0,
             views,
             exchanges: Vec::new(),
+            written: Vec::new(),
             faults: Vec::new(),
             log,
             next_stall: u64::MAX,
@@ -126,6 +130,13 @@ impl Field {
             self.devices.len() - 1
         });
         &mut self.devices[place].1
+    }
+
+    /// Hosts one of whose units is dead while all else is well: which unit, and since when.
+    pub fn dead_units(&self) -> impl Iterator<Item = (u32, u8, u64)> {
+        let now = self.now;
+        let dead = move |(host, device): &(u32, Device)| Some((*host, device.dead_unit(now)?));
+        self.devices.iter().filter_map(dead).map(|(host, (unit, since))| (host, unit, since))
     }
 
     /// A new connection of a link to the place that it had as number `target`.
@@ -198,9 +209,11 @@ impl Field {
 
     /// Whole requests are understood, judged and answered.
     fn take_requests(&mut self, at: usize) {
-        while self.lines[at].inbound.len() >= 12 {
+        while let Some(length) = self.lines[at].inbound.get(5).map(|length| 6 + usize::from(*length))
+            && self.lines[at].inbound.len() >= length
+        {
             let line = &mut self.lines[at];
-            let bytes: Vec<u8> = line.inbound.drain(..12).collect();
+            let bytes: Vec<u8> = line.inbound.drain(..length).collect();
             let sent = line.first_try.take().unwrap_or(self.now);
             self.take_request(at, &bytes, sent);
         }
@@ -212,13 +225,15 @@ impl Field {
         let (link, host) = (line.link, line.host);
         let word = |at: usize| u16::from_be_bytes([bytes[at], bytes[at + 1]]);
         let transaction = word(0);
-        let area = Table::from_read_function(bytes[7]).map(|table| Area {
-            unit: bytes[6],
-            table,
-            first: word(8),
-            count: word(10),
-        });
-        let Some((area, view)) = area.and_then(|a| Some((a, self.views.allows(link, line.target, a, sent)?))) else {
+        let function = bytes[7];
+        let write = writes::parse(&bytes[7..], bytes[6]);
+        let area = match (&write, Table::from_read_function(function)) {
+            (Some((area, ..)), _) => Some(*area),
+            (None, Some(table)) => Some(Area { unit: bytes[6], table, first: word(8), count: word(10) }),
+            (None, None) => None,
+        };
+        let allowed = |area: Area| self.views.allows(link, line.target, area, sent, write.is_some());
+        let Some((area, view)) = area.and_then(|area| Some((area, allowed(area)?))) else {
             let text = format!("link {}: a request that is not in its plan, to host {host}: {bytes:?}", link.0);
             self.faults.push(text);
             return;
@@ -235,11 +250,21 @@ impl Field {
             "request: link {} transaction {} from {} on {}",
             [u64::from(link.0), u64::from(transaction), u64::from(area.first), u64::from(area.count)],
         );
-        if line.mute {
+        let asked = Asked { transaction, area, expected: view.expected, timeout: view.timeout, on_line: false };
+        let mute = line.mute;
+        let reaction = match write {
+            Some((_, payload, confirmation)) => {
+                let (reaction, told) = self.device(host).answer_write(now, &asked, function, &confirmation);
+                let told = if mute { Told::Nothing } else { told };
+                self.written.push(Seen { at: now, link, function, area, payload, told });
+                reaction
+            }
+            None if mute => Reaction::default(),
+            None => self.device(host).answer(now, &asked),
+        };
+        if mute {
             return;
         }
-        let asked = Asked { transaction, area, expected: view.expected, timeout: view.timeout, on_line: false };
-        let reaction = self.device(host).answer(now, &asked);
         let line = &mut self.lines[at];
         line.mute |= reaction.mute;
         if let Some(at) = reaction.close_at {
@@ -278,7 +303,7 @@ impl Field {
         let word = |at: usize| u16::from_be_bytes([body[at], body[at + 1]]);
         let table = Table::from_read_function(body[1]);
         let area = table.map(|table| Area { unit: body[0], table, first: word(2), count: word(4) });
-        let view = |area: Area| Some((area, self.views.allows(link, line.target, area, heard.began)?));
+        let view = |area: Area| Some((area, self.views.allows(link, line.target, area, heard.began, false)?));
         let Some((area, view)) = area.and_then(view) else {
             let text = format!("link {}: a request that is not in its plan, to host {host}: {body:?}", link.0);
             return self.faults.push(text);

@@ -77,7 +77,7 @@ impl Floor {
             debug_assert!(pushed.is_ok(), "the change before has not ended");
             self.ends[at].is_waiting = true;
         }
-        self.next_executors_of_links = Some(orders::executors_of(new));
+        orders::lock(&self.orders).will_adopt(new);
         changes
     }
 
@@ -92,14 +92,8 @@ impl Floor {
         if self.ends.iter().any(|end| end.is_waiting) {
             return false;
         }
-        for (end, writes) in self.ends.iter_mut().zip(&mut self.writes) {
-            if std::mem::take(&mut end.has_changed) {
-                writes.has_adopted();
-            }
-        }
-        if let Some(executors) = self.next_executors_of_links.take() {
-            self.executors_of_links = executors;
-        }
+        let changed = self.ends.iter_mut().map(|end| std::mem::take(&mut end.has_changed));
+        orders::lock(&self.orders).have_adopted(changed);
         true
     }
 

@@ -4,15 +4,16 @@
 //! opened: `prepare` makes everything and parks the threads, `start` sets the beat going.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rtrb::{Consumer, Producer, RingBuffer};
 
-use super::{adoption, orders};
+use super::adoption;
+use super::orders::{self, Orders, SharedOrders};
 use crate::config::Guard;
 use crate::limits;
 use crate::link::FieldLink;
@@ -23,7 +24,7 @@ use crate::rt::{
     Clock, Closed, Connected, Counters, Exceptions, Executor, Image, LinuxWorld, Report, Sink, Wiring, monotonic_now,
     thread_cpu_time,
 };
-use crate::tag::{ById, ExecutorId, LinkId, Nanos, Sample};
+use crate::tag::{ExecutorId, Nanos, Sample};
 
 /// Reports that may wait for the statistics: a second of a busy executor.
 const REPORT_SLOTS: usize = 1 << 14;
@@ -65,11 +66,8 @@ pub struct Floor {
     pub guards: Vec<Nanos>,
     /// By executor.
     pub(super) ends: Vec<adoption::Ends>,
-    /// By executor.
-    pub(super) writes: Vec<orders::Ends>,
-    pub(super) executors_of_links: ById<LinkId, ExecutorId>,
-    /// Of a plan that executors have yet to adopt.
-    pub(super) next_executors_of_links: Option<ById<LinkId, ExecutorId>>,
+    /// Writes on their way to the executors.
+    pub orders: SharedOrders,
     /// What is added to the floor is to be locked, too.
     pub memory_is_locked: bool,
     threads: Vec<JoinHandle<()>>,
@@ -86,6 +84,7 @@ pub fn prepare(plan: Arc<Plan>, scheduling: Scheduling) -> io::Result<Prepared> 
     let image = Arc::new(Image::default());
     adoption::prepare_image(&image, &plan, &Plan::default());
     let stop = Arc::new(AtomicBool::new(false));
+    let orders = Arc::new(Mutex::new(Orders::new(&plan, counters.clone())));
     let mut floor = Floor {
         image,
         counters,
@@ -95,9 +94,7 @@ pub fn prepare(plan: Arc<Plan>, scheduling: Scheduling) -> io::Result<Prepared> 
         missing: Vec::new(),
         guards: Vec::new(),
         ends: Vec::new(),
-        writes: Vec::new(),
-        executors_of_links: orders::executors_of(&plan),
-        next_executors_of_links: None,
+        orders,
         memory_is_locked: false,
         threads: Vec::new(),
         connector: None,
@@ -186,7 +183,7 @@ impl Floor {
         let (ends, adoptions, adopted) = adoption::Ends::new();
         let world = LinuxWorld::new()?;
         let (writes, orders, answers) = orders::Ends::new(world.waker());
-        self.writes.push(writes);
+        orders::lock(&self.orders).add(writes);
         self.rings.push(ring);
         self.reports.push(report_ring);
         self.ends.push(ends);

@@ -17,6 +17,7 @@ use super::notify::ServiceManager;
 use super::outputs::Outputs;
 use super::reload::Reload;
 use super::watchdog::{Bounds, Part, Stall, Watchdog};
+use super::writes::{self, Live, Ways};
 use super::{leave, stack};
 use crate::config::Loaded;
 use crate::hub::stats::Statistics;
@@ -61,6 +62,7 @@ pub struct Gateway {
     /// Takes the ring that an executor goes on with, before the executor gets its other end.
     pub(super) next_rings: Sender<NextRing>,
     writer: WriterHandle,
+    writes: Ways,
     outputs: Outputs,
     statistics: JoinHandle<()>,
     statistics_stop: Arc<AtomicBool>,
@@ -126,6 +128,7 @@ impl Gateway {
         let names: Vec<&str> = config.outputs.iter().map(|o| o.name.as_str()).collect();
         journal.register_cursors(&names)?;
         let reader = journal.reader();
+        let writes = writes::Prepared::new(journal.audit()?);
         let (to_journal, batches) = bounded::<Arc<Batch>>(JOURNAL_QUEUE_BATCHES);
         let writer = crate::store::spawn_writer(journal, batches)?;
 
@@ -151,7 +154,8 @@ impl Gateway {
         )?;
 
         let health = Arc::new(Health::default());
-        let outputs = Outputs::start(&config.gateway.id, &config.outputs, reader.clone(), health.clone());
+        let desk = writes.desk.clone();
+        let outputs = Outputs::start(&config.gateway.id, &config.outputs, reader.clone(), health.clone(), desk);
         let observed = Arc::new(Observed {
             gateway: config.gateway.id.clone(),
             current: Mutex::new(plan.clone()),
@@ -162,7 +166,11 @@ impl Gateway {
             outputs: outputs.stats().into_iter().map(|(name, stats)| output_view(name, stats, &reader)).collect(),
             health: health.clone(),
             reloads: Reloads::started_now(),
+            writes: writes.stats.clone(),
         });
+        let reload = Reload::new(&config);
+        let live = Live::new(observed.clone(), floor.image.clone(), floor.orders.clone(), reload.is_changing());
+        let writes = writes.start(live, &reader, &config.control, &health)?;
         let http = config.metrics.listen.and_then(|listen| match HttpServer::start(listen, observed.clone()) {
             Ok(server) => Some(server),
             Err(error) => {
@@ -178,7 +186,7 @@ impl Gateway {
         let mut manager = ServiceManager::of_environment();
         manager.ready();
         Ok(Gateway {
-            reload: Reload::new(&config),
+            reload,
             learned: Learned::new(),
             admission,
             observed,
@@ -187,6 +195,7 @@ impl Gateway {
             hub,
             next_rings,
             writer,
+            writes,
             outputs,
             statistics: statistics_thread,
             statistics_stop,
@@ -204,6 +213,11 @@ impl Gateway {
     /// Where the metrics are served.
     pub fn metrics_address(&self) -> Option<std::net::SocketAddr> {
         self.http.as_ref().map(HttpServer::address)
+    }
+
+    /// Where writes are asked for.
+    pub fn control_socket(&self) -> Option<&std::path::Path> {
+        self.writes.socket()
     }
 
     /// By executor.
@@ -276,6 +290,8 @@ impl Gateway {
         if let Some(dog) = self.hardware.take() {
             dog.disarm();
         }
+        // Writes under way are waited for while their executors run.
+        self.writes.stop();
         self.floor.stop();
         // Before the hub is waited for: on a full disk it waits for the journal, which would try for ever.
         self.writer.close();

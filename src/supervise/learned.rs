@@ -94,6 +94,7 @@ mod tests {
             outputs: vec![],
             health: Arc::new(Health::default()),
             reloads: Reloads::default(),
+            writes: Arc::default(),
         }
     }
 

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `gateway`, `floor`, `outputs`, `source` | everything, its real-time part, its outputs, the journal as they see it |
 //! | `watch`, `reload`, `adoption` | new files, the plan made of them, the executors' change to it |
-//! | `orders` | writes on their way to the executors, answers back |
+//! | `orders` | writes on their way to the executors, answers on their way back |
 //! | `learned` | reply times as they are seen, against what was declared |
 //! | `watchdog` | whether every thread that must advance does |
 //! | `writes` | writes to tags, from the request to the answer |
@@ -19,7 +19,7 @@ mod hardware;
 mod learned;
 mod leave;
 mod notify;
-mod orders;
+pub mod orders;
 mod outputs;
 mod reload;
 mod source;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::source::FollowJournal;
+use crate::command::Desk;
 use crate::config::{OutputConfig, OutputKind};
 use crate::output::{OutputError, OutputHandle, OutputStats, mqtt};
 use crate::serve::{Health, Severity};
@@ -18,6 +19,7 @@ pub struct Outputs {
     gateway: String,
     reader: JournalReader,
     health: Arc<Health>,
+    desk: Desk,
     stop: Arc<AtomicBool>,
     entries: Vec<Entry>,
 }
@@ -26,6 +28,8 @@ struct Entry {
     config: OutputConfig,
     stats: Arc<OutputStats>,
     running: Option<OutputHandle>,
+    /// Hears requests to write, where that is switched on.
+    commands: Option<OutputHandle>,
     retry_at: Instant,
     trouble: String,
 }
@@ -33,19 +37,26 @@ struct Entry {
 impl Outputs {
     /// Starts what can be started. An output that can't is told in the log and in `health`, and tried again:
     /// the field goes on being read, and the journal keeps what the output owes.
-    pub fn start(gateway: &str, configs: &[OutputConfig], reader: JournalReader, health: Arc<Health>) -> Outputs {
+    pub fn start(
+        gateway: &str,
+        configs: &[OutputConfig],
+        reader: JournalReader,
+        health: Arc<Health>,
+        desk: Desk,
+    ) -> Outputs {
         let entries = configs
             .iter()
             .map(|config| Entry {
                 config: config.clone(),
                 stats: Arc::default(),
                 running: None,
+                commands: None,
                 retry_at: Instant::now(),
                 trouble: String::new(),
             })
             .collect();
         let stop = Arc::new(AtomicBool::new(false));
-        let mut outputs = Outputs { gateway: gateway.to_owned(), reader, health, stop, entries };
+        let mut outputs = Outputs { gateway: gateway.to_owned(), reader, health, desk, stop, entries };
         outputs.tend();
         outputs
     }
@@ -63,9 +74,21 @@ impl Outputs {
                 tracing::error!("output \"{}\" has ended by itself; starting it again", entry.config.name);
                 entry.running = None;
             }
-            if entry.running.is_none() && now >= entry.retry_at {
+            if entry.commands.as_ref().is_some_and(OutputHandle::is_finished) {
+                tracing::error!(
+                    "the commands of output \"{}\" have ended by themselves; starting again",
+                    entry.config.name
+                );
+                entry.commands = None;
+            }
+            if (entry.running.is_none() || entry.wants_commands()) && now >= entry.retry_at {
                 entry.retry_at = now + RETRY;
-                entry.spawn(&self.gateway, &self.reader, &self.stop);
+                if entry.running.is_none() {
+                    entry.spawn(&self.gateway, &self.reader, &self.stop);
+                }
+                if entry.running.is_some() && entry.wants_commands() {
+                    entry.spawn_commands(&self.gateway, &self.desk, &self.stop);
+                }
             }
             entry.tell(&self.health);
         }
@@ -75,7 +98,7 @@ impl Outputs {
     pub fn stop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         for entry in &mut self.entries {
-            if let Some(handle) = entry.running.take() {
+            for handle in [entry.running.take(), entry.commands.take()].into_iter().flatten() {
                 handle.join();
             }
         }
@@ -97,6 +120,19 @@ impl Entry {
                     self.trouble = trouble;
                 }
             }
+        }
+    }
+
+    fn wants_commands(&self) -> bool {
+        let OutputKind::Mqtt(mqtt) = &self.config.kind;
+        mqtt.commands.is_some() && self.commands.is_none()
+    }
+
+    fn spawn_commands(&mut self, gateway: &str, desk: &Desk, stop: &Arc<AtomicBool>) {
+        let OutputKind::Mqtt(mqtt) = &self.config.kind;
+        match mqtt::spawn_commands(&self.config.name, gateway, mqtt, desk.clone(), stop.clone()) {
+            Ok(handle) => self.commands = handle,
+            Err(error) => tracing::error!("the commands of output \"{}\": {error}", self.config.name),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 use std::path::Path;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -35,6 +35,8 @@ pub(super) struct Reload {
     /// Found, and not yet begun.
     waiting: Option<Loaded>,
     changing: Option<Changing>,
+    /// From before the first executor changes until the plan is the new one everywhere.
+    is_changing: Arc<AtomicBool>,
 }
 
 /// The ids of a plan that ran before. They rest until nobody can read by it any more.
@@ -63,7 +65,13 @@ impl Reload {
             told_of_gateway_file: false,
             waiting: None,
             changing: None,
+            is_changing: Arc::default(),
         }
+    }
+
+    /// True while executors may run by different plans.
+    pub fn is_changing(&self) -> Arc<AtomicBool> {
+        self.is_changing.clone()
     }
 }
 
@@ -136,6 +144,7 @@ impl Gateway {
         self.reload.number += 1;
         let names = Arc::new(dictionary(&self.observed.gateway, &new));
         self.observed.statistics.adopt(&new);
+        self.reload.is_changing.store(true, SeqCst);
         let next_rings = &self.next_rings;
         let counters = self.floor.counters.clone();
         let changes = self.floor.adopt(&old, &new, self.reload.number, |executor, ring| {
@@ -159,6 +168,7 @@ impl Gateway {
         let Some(Changing { old, new, changes, admission }) = self.reload.changing.take() else { return true };
         tracing::info!("new configuration adopted: {}", summary(&old, &new, &changes));
         self.observed.set_plan(new);
+        self.reload.is_changing.store(false, SeqCst);
         let (plan, ids) = (Arc::downgrade(&old), UsedIds::of(&old));
         self.reload.resting.push(Rest { since: Instant::now(), plan, ids });
         self.admission = admission;

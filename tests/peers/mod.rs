@@ -98,6 +98,11 @@ impl Server {
         Server::started(Peer::python("modbus_server.py", &[]))
     }
 
+    /// The same without some functions, such as "5,22".
+    pub fn pymodbus_without(functions: &str) -> Server {
+        Server::started(Peer::python("modbus_server.py", &[&format!("lacks={functions}")]))
+    }
+
     /// The same, and units that are not there stay silent.
     pub fn pymodbus_silent() -> Server {
         Server::started(Peer::python("modbus_server.py", &["silent"]))

@@ -5,6 +5,8 @@ units that are not there with exception 0B, or not at all when the first argumen
 
 With "rtu-over-tcp": frames of RTU on TCP; units that are not there stay silent.
 With the arguments "rtu" or "ascii" and a port's path: on that serial port; units that are not there stay silent.
+
+An argument such as "lacks=6,22" takes functions away: requests of these are answered with exception 01.
 """
 
 import asyncio
@@ -16,6 +18,7 @@ import sys
 try:
     from pymodbus.datastore import ModbusDeviceContext, ModbusSequentialDataBlock, ModbusServerContext
     from pymodbus.framer import FramerType
+    from pymodbus.pdu import DecodePDU, ExceptionResponse
     from pymodbus.server import ModbusSerialServer, ModbusTcpServer
 except ImportError:
     sys.exit("the Python package pymodbus is missing: make test installs it, or run pip install pymodbus pyserial")
@@ -29,9 +32,17 @@ def device(tables):
     )
 
 
+async def refuse(request, _context):
+    return ExceptionResponse(request.function_code, 1)
+
+
 async def main():
     # It dumps its last frames for each unit that is not there, which is what some tests ask for.
     logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)
+    for argument in [a for a in sys.argv[1:] if a.startswith("lacks=")]:
+        sys.argv.remove(argument)
+        for function in argument.removeprefix("lacks=").split(","):
+            DecodePDU.pdu_table[int(function)][0].update_datastore = refuse
     contents = json.loads((pathlib.Path(__file__).parent / "contents.json").read_text())
     devices = {int(unit): device(tables) for unit, tables in contents["units"].items()}
     context = ModbusServerContext(devices=devices, single=False)

@@ -11,6 +11,7 @@
 
 mod backoff;
 mod client;
+mod commands;
 mod failure;
 pub(crate) mod flight;
 pub(crate) mod gather;
@@ -24,12 +25,17 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::{JournalSource, OutputError, OutputHandle, OutputStats};
+use crate::command::Desk;
 use crate::config::MqttConfig;
-use crate::limits::{MQTT_MESSAGE_BYTES_MAX, MQTT_MESSAGE_BYTES_MIN, MQTT_STRING_BYTES_MAX};
+use crate::limits::{
+    COMMAND_BYTES_MAX, COMMAND_IN_FLIGHT_MAX, MQTT_MESSAGE_BYTES_MAX, MQTT_MESSAGE_BYTES_MIN, MQTT_STRING_BYTES_MAX,
+};
 
 use client::ClientSettings;
+use commands::Commands;
 use failure::Peer;
 use gather::{Gather, GatherSettings};
+use tls::Renewed;
 use topic::Topic;
 use worker::Worker;
 
@@ -51,21 +57,9 @@ pub fn spawn(
     let topic = Topic::new("topic", &config.topic, gateway)?;
     let status_topic = Topic::new("status_topic", &config.status_topic, gateway)?.plain().to_string();
     let tls = config.tls.as_ref().map(tls::client_config).transpose()?;
-    let roots = |tls: &crate::config::TlsConfig| match &tls.ca {
-        Some(ca) => ca.display().to_string(),
-        None => "the system's roots".to_string(),
-    };
-    let peer = Peer {
-        host: config.host.trim_start_matches('[').trim_end_matches(']').to_string(),
-        port: config.port,
-        roots: config.tls.as_ref().map(roots),
-        has_certificate: config.tls.as_ref().is_some_and(|tls| tls.cert.is_some()),
-        user: config.user.clone(),
-        client_id: config.client_id.clone(),
-    };
     let message_bytes_max = config.message_bytes_max.clamp(MQTT_MESSAGE_BYTES_MIN, MQTT_MESSAGE_BYTES_MAX);
     let client = ClientSettings {
-        peer,
+        peer: peer(config, &config.client_id),
         version: config.version,
         user: config.user.clone(),
         password: config.password.clone(),
@@ -73,7 +67,7 @@ pub fn spawn(
         in_flight_max: config.in_flight_max.max(1),
         // One sample may be larger than a message should be; it is sent alone.
         packet_bytes_max: MQTT_MESSAGE_BYTES_MAX * 2,
-        status_topic,
+        will_topic: Some(status_topic),
     };
     let gather =
         Gather::new(GatherSettings { gateway: gateway.to_string(), topic, batch: config.batch, message_bytes_max });
@@ -89,6 +83,64 @@ pub fn spawn(
         })
         .map_err(OutputError::Thread)?;
     Ok(OutputHandle { name: name.to_string(), thread })
+}
+
+/// The broker, as a client of that id sees it.
+fn peer(config: &MqttConfig, client_id: &str) -> Peer {
+    let roots = |tls: &crate::config::TlsConfig| match &tls.ca {
+        Some(ca) => ca.display().to_string(),
+        None => "the system's roots".to_string(),
+    };
+    Peer {
+        host: config.host.trim_start_matches('[').trim_end_matches(']').to_string(),
+        port: config.port,
+        roots: config.tls.as_ref().map(roots),
+        has_certificate: config.tls.as_ref().is_some_and(|tls| tls.cert.is_some()),
+        user: config.user.clone(),
+        client_id: client_id.to_owned(),
+    }
+}
+
+/// Starts to take requests to write, on a connection of its own; `None`: the output takes none. It ends when `stop` is
+/// set.
+///
+/// # Errors
+/// What [`spawn`] would refuse.
+pub fn spawn_commands(
+    name: &str,
+    gateway: &str,
+    config: &MqttConfig,
+    desk: Desk,
+    stop: Arc<AtomicBool>,
+) -> Result<Option<OutputHandle>, OutputError> {
+    let Some(topics) = &config.commands else { return Ok(None) };
+    check(config)?;
+    let plain = |key, template| Topic::new(key, template, gateway).map(|topic| topic.plain().to_owned());
+    let command_topic = plain("command_topic", &topics.command_topic)?;
+    let answer_topic = plain("answer_topic", &topics.answer_topic)?;
+    let tls = config.tls.as_ref().map(tls::client_config).transpose()?;
+    let client = ClientSettings {
+        peer: peer(config, &format!("{}-commands", config.client_id)),
+        version: config.version,
+        user: config.user.clone(),
+        password: config.password.clone(),
+        keep_alive: Duration::from_nanos(config.keep_alive.0),
+        in_flight_max: COMMAND_IN_FLIGHT_MAX as u16,
+        packet_bytes_max: COMMAND_BYTES_MAX * 8,
+        will_topic: None,
+    };
+    let tls = Renewed::new(config.tls.clone(), tls);
+    let mut commands = Commands::new(name, client, tls, config.qos > 0, (command_topic, answer_topic), desk, stop);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(OutputError::Thread)?;
+    let thread = std::thread::Builder::new()
+        .name(format!("cmd-{name}"))
+        .spawn(move || {
+            runtime.block_on(commands.run());
+            // A name that is still being resolved must not hold up the stop.
+            runtime.shutdown_background();
+        })
+        .map_err(OutputError::Thread)?;
+    Ok(Some(OutputHandle { name: name.to_string(), thread }))
 }
 
 /// Checks settings, certificates and keys as [`spawn`] does, and starts nothing.

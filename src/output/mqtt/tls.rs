@@ -21,6 +21,43 @@ const CA: &str = "CA file";
 const CERTIFICATE: &str = "client certificate";
 const KEY: &str = "client key";
 
+/// The files of a connection's certificates, and what was last read from them. Certificates are renewed while a gateway
+/// runs: the files are read for each connection.
+pub(super) struct Renewed {
+    /// `None`: plain TCP.
+    files: Option<TlsConfig>,
+    last: Option<Arc<ClientConfig>>,
+    /// What is wrong with the files now and stands in the log.
+    told: String,
+}
+
+impl Renewed {
+    /// `last`: as [`client_config`] read it.
+    pub(super) fn new(files: Option<TlsConfig>, last: Option<Arc<ClientConfig>>) -> Renewed {
+        Renewed { files, last, told: String::new() }
+    }
+
+    /// What the next connection is made with. Files that are unusable now (half written, say) keep what was read before.
+    pub(super) fn renew(&mut self, output: &str) -> Option<Arc<ClientConfig>> {
+        if let Some(files) = &self.files {
+            match client_config(files) {
+                Ok(config) => {
+                    self.last = Some(config);
+                    self.told.clear();
+                }
+                Err(error) => {
+                    let text = error.to_string();
+                    if text != self.told {
+                        tracing::warn!(output = %output, "output {output}: {text}; what was read before is used");
+                        self.told = text;
+                    }
+                }
+            }
+        }
+        self.last.clone()
+    }
+}
+
 /// Reads the files, and says of each what is wrong with it.
 pub(super) fn client_config(config: &TlsConfig) -> Result<Arc<ClientConfig>, OutputError> {
     let now = ASN1Time::now();

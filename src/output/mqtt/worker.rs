@@ -15,7 +15,7 @@ use super::backoff::Backoff;
 use super::client::{self, BrokerLimits, ClientSettings, Event, Events, OFFLINE, ONLINE, Publisher};
 use super::flight::{Flight, Progress};
 use super::gather::Gather;
-use super::tls;
+use super::tls::Renewed;
 use crate::config::TlsConfig;
 use crate::limits::{
     JOURNAL_READ_RETRY_PAUSE, MQTT_MESSAGE_BYTES_MAX, MQTT_SETTLED, MQTT_STALL_MIN, OUTPUT_POLL, OUTPUT_STOP_FAREWELL,
@@ -27,8 +27,8 @@ use crate::store::Position;
 pub(super) struct Worker {
     name: String,
     settings: ClientSettings,
-    tls_files: Option<TlsConfig>,
-    tls: Option<Arc<ClientConfig>>,
+    status_topic: String,
+    tls: Renewed,
     at_least_once: bool,
     gather: Gather,
     message_bytes_max: usize,
@@ -41,8 +41,6 @@ pub(super) struct Worker {
     backoff: Backoff,
     /// The failure that stands in the log, so that each is told once.
     told: String,
-    /// The same for the certificate files.
-    tls_told: String,
     read_again: Option<Instant>,
 }
 
@@ -93,9 +91,9 @@ impl Worker {
         Worker {
             name: name.to_string(),
             message_bytes_max: gather.message_bytes_max(),
+            status_topic: settings.will_topic.clone().unwrap_or_default(),
             settings,
-            tls_files,
-            tls,
+            tls: Renewed::new(tls_files, tls),
             at_least_once,
             gather,
             source,
@@ -105,7 +103,6 @@ impl Worker {
             saved: None,
             backoff: Backoff::new(fastrand::Rng::new()),
             told: String::new(),
-            tls_told: String::new(),
             read_again: None,
         }
     }
@@ -179,8 +176,7 @@ impl Worker {
 
     /// One connection from its first packet to its end.
     async fn connection(&mut self) -> Result<Stopped, String> {
-        self.reload_tls();
-        let (publisher, mut events) = client::open(&self.settings, self.tls.clone());
+        let (publisher, mut events) = client::open(&self.settings, self.tls.renew(&self.name));
         let Some(limits) = self.connect(&mut events).await? else { return Ok(Stopped) };
         let mut connection = self.begin(publisher, limits)?;
 
@@ -218,26 +214,6 @@ impl Worker {
         )
     }
 
-    /// Certificates are renewed while a gateway runs: the files are read for each connection. Files that are
-    /// unusable now (half written, say) keep what was read before.
-    fn reload_tls(&mut self) {
-        if let Some(files) = &self.tls_files {
-            match tls::client_config(files) {
-                Ok(config) => {
-                    self.tls = Some(config);
-                    self.tls_told.clear();
-                }
-                Err(error) => {
-                    let text = error.to_string();
-                    if text != self.tls_told {
-                        tracing::warn!(output = %self.name, "output {}: {text}; what was read before is used", self.name);
-                        self.tls_told = text;
-                    }
-                }
-            }
-        }
-    }
-
     /// Waits for CONNACK. `None`: stopped meanwhile.
     async fn connect(&mut self, events: &mut Events) -> Result<Option<BrokerLimits>, String> {
         let peer = self.settings.peer.clone();
@@ -265,8 +241,7 @@ impl Worker {
         self.stats.connects.fetch_add(1, Relaxed);
         self.stats.set_state(OutputState::Online);
         tracing::info!(output = %self.name, "output {}: connected to {address}", self.name);
-        let packet_room =
-            PACKET_OVERHEAD_BYTES + crate::limits::NAME_BYTES_MAX + self.settings.status_topic.len() + 256;
+        let packet_room = PACKET_OVERHEAD_BYTES + crate::limits::NAME_BYTES_MAX + self.status_topic.len() + 256;
         let message_bytes_max = self.message_bytes_max.min(limits.packet_bytes_max.saturating_sub(packet_room));
         self.gather.restart(self.cursor, message_bytes_max.min(MQTT_MESSAGE_BYTES_MAX));
         let mut connection = Connection {
@@ -282,7 +257,7 @@ impl Worker {
     }
 
     fn status(&mut self, connection: &mut Connection, text: &str) -> Result<(), String> {
-        let topic = &self.settings.status_topic;
+        let topic = &self.status_topic;
         if !connection.publisher.publish(topic, true, true, text.as_bytes().to_vec()) {
             return Err(format!("the MQTT client does not take the status message for {topic}"));
         }
@@ -347,7 +322,7 @@ impl Worker {
                 }
             },
             Event::Disconnected => return Ok(true),
-            Event::Connected(_) | Event::Other => {}
+            Event::Connected(_) | Event::Subscribed { .. } | Event::Message(_) | Event::Other => {}
         }
         Ok(false)
     }
@@ -441,13 +416,13 @@ impl Worker {
     }
 }
 
-enum First<A, B> {
+pub(super) enum First<A, B> {
     Left(A),
     Right(B),
 }
 
 /// Waits for either; the other goes on where it was when it is polled again. The left one is asked first.
-async fn first_of<A, B>(
+pub(super) async fn first_of<A, B>(
     mut left: Pin<&mut impl Future<Output = A>>,
     mut right: Pin<&mut impl Future<Output = B>>,
 ) -> First<A, B> {

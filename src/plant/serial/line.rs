@@ -22,11 +22,12 @@ use super::super::fault::{Fault, Faulty, ScheduledFault};
 use super::super::protocol::{self, HEADER_BYTES, UnknownUnit};
 use super::super::{now, signal};
 use super::{SerialSettings, Shared};
-use crate::limits::MODBUS_ADU_BYTES_MAX;
+use crate::limits::{MODBUS_ADU_BYTES_MAX, RTU_FRAME_BYTES_MAX};
 use crate::tag::{NANOS_PER_SEC, Nanos};
 
 /// Start, 8 data bits, even parity, one stop bit.
 const BITS_PER_CHARACTER: u64 = 11;
+/// Of a read, and of a write of one register or coil.
 const REQUEST_BYTES: usize = 8;
 const UART_BYTES: usize = 16;
 /// How often a line looks whether it shall end, or misbehave; and how often there is noise when there is.
@@ -111,7 +112,7 @@ impl Line {
     }
 
     pub fn run(mut self) {
-        let mut received = Vec::with_capacity(2 * REQUEST_BYTES);
+        let mut received = Vec::with_capacity(RTU_FRAME_BYTES_MAX);
         let mut buffer = [0u8; 256];
         let mut began = Nanos::ZERO;
         while !self.shared.stop.load(Relaxed) {
@@ -135,10 +136,8 @@ impl Line {
                 began = now();
             }
             received.extend_from_slice(&buffer[..n]);
-            if received.len() < REQUEST_BYTES {
-                continue;
-            }
-            if received.len() == REQUEST_BYTES && crc16(&received) == 0 {
+            let Some(length) = request_bytes(&received).filter(|length| received.len() >= *length) else { continue };
+            if received.len() == length && crc16(&received) == 0 {
                 self.answer(&received, began);
             }
             received.clear();
@@ -271,7 +270,7 @@ impl Line {
     /// The reply of the line's devices, with its CRC; `None`: none of them answers.
     fn reply(&self, request: &[u8]) -> Option<Vec<u8>> {
         // The devices know Modbus TCP; the header is put before and taken off again.
-        let pdu = &request[..REQUEST_BYTES - 2];
+        let pdu = &request[..request.len() - 2];
         let mut framed = vec![0, 0, 0, 0, 0, pdu.len() as u8];
         framed.extend_from_slice(pdu);
         let mut out = [0; MODBUS_ADU_BYTES_MAX];
@@ -290,6 +289,17 @@ impl Line {
     fn noise_byte(&mut self) -> u8 {
         self.noise = self.noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.noise >> 56) as u8
+    }
+}
+
+/// How long the request is that begins so; `None`: too little of it is here to tell.
+fn request_bytes(received: &[u8]) -> Option<usize> {
+    let counted = |overhead: usize, at: usize| received.get(at).map(|bytes| overhead + usize::from(*bytes));
+    match *received.get(1)? {
+        15 | 16 => counted(9, 6),
+        22 => Some(10),
+        23 => counted(13, 10),
+        _ => Some(REQUEST_BYTES),
     }
 }
 

@@ -31,6 +31,8 @@ pub struct FieldAnswer {
     pub id: u64,
     /// Why it is not done: a word, and a sentence.
     pub failure: Option<(Reason, String)>,
+    /// What is to be said though it is done.
+    pub note: Option<String>,
     /// Whether the device may have taken the value though it is not known.
     pub is_unknown: bool,
     /// What the device holds, where that was read back.
@@ -67,6 +69,9 @@ pub trait Field: Send {
     /// # Errors
     /// It is not given: its executor has too many.
     fn give(&mut self, order: Self::Order, timeout: Duration) -> Result<(), Refusal>;
+
+    /// Nothing is to be done: what belongs to a plan of the past is let go.
+    fn idle(&mut self);
 
     /// The answers since the last call; each order gets one.
     fn answers(&mut self) -> Vec<FieldAnswer>;

@@ -7,16 +7,22 @@
 //! | file | subject |
 //! |---|---|
 //! | `field` | what the service needs of tags and executors |
+//! | `live` | the same of a gateway that runs |
 //! | `judge` | whether a request is allowed, now |
 //! | `book` | the audit: records, floods, ids that were used before the start |
 //! | `service` | the thread |
+//! | `ways` | the thread as a part of a gateway, with the control socket |
 
 mod book;
 mod field;
 mod judge;
+mod live;
 mod service;
 #[cfg(test)]
 mod tests;
+mod ways;
 
 pub use field::{Field, FieldAnswer, Reading, Target};
+pub use live::Live;
 pub use service::Writes;
+pub use ways::{Prepared, Ways};

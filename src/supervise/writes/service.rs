@@ -1,11 +1,10 @@
 //! The thread that judges, records, orders, waits and answers.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded, select};
 
 use super::book::{Book, record_of, seen_before, utc_now_ns};
 use super::field::{Field, FieldAnswer};
@@ -15,16 +14,19 @@ use crate::limits::{WRITE_ANSWER_GRACE, WRITE_POLL, WRITES_COMMIT_MAX, WRITES_PE
 use crate::store::{AuditLog, AuditOutcome, AuditRecord, JournalReader};
 use crate::tag::Status;
 
-/// How long the thread sleeps at most when nothing is asked: it looks whether it should end.
-const IDLE: Duration = Duration::from_millis(50);
+/// How long the thread sleeps at most when nothing is asked.
+const IDLE: Duration = Duration::from_secs(1);
 /// How long orders under way are waited for at a clean stop.
 const STOP_WAIT: Duration = Duration::from_secs(1);
+/// Between looks while it stops.
+const STOP_POLL: Duration = Duration::from_millis(2);
 /// Requesters of one write: the first, and repeats that came while it was under way.
 const REPLIES_MAX: usize = 4;
 
 /// The running service.
 pub struct Writes {
-    stop: Arc<AtomicBool>,
+    /// Dropped to end the thread.
+    stop: Sender<()>,
     thread: JoinHandle<()>,
 }
 
@@ -46,11 +48,11 @@ impl Writes {
             tracing::error!("ids of earlier writes are not known: {error}");
             Default::default()
         });
-        let stop = Arc::new(AtomicBool::new(false));
+        let (stop, stopped) = bounded(0);
         let mut service = Service {
             field,
             asked,
-            stop: stop.clone(),
+            stopped,
             stats,
             book: Book::new(audit, now),
             judge: Judge::new(seen, writes_per_s, now),
@@ -64,7 +66,7 @@ impl Writes {
 
     /// Refuses what comes, waits a bounded time for what is under way, and ends. The executors must still run.
     pub fn stop(self) {
-        self.stop.store(true, Relaxed);
+        drop(self.stop);
         let _ = self.thread.join();
     }
 }
@@ -100,7 +102,7 @@ struct Ended {
 struct Service<F: Field> {
     field: F,
     asked: Receiver<Asked>,
-    stop: Arc<AtomicBool>,
+    stopped: Receiver<()>,
     stats: Arc<WriteStats>,
     book: Book,
     judge: Judge,
@@ -128,8 +130,11 @@ impl<F: Field> Service<F> {
         let mut stopping: Option<Instant> = None;
         loop {
             let batch = self.receive();
-            if batch.is_none() || self.stop.load(Relaxed) {
+            if batch.is_none() || self.stopped.try_recv() == Err(TryRecvError::Disconnected) {
                 stopping.get_or_insert_with(Instant::now);
+            }
+            if self.pending.is_empty() {
+                self.field.idle();
             }
             let begun = self.judge_all(batch.unwrap_or_default(), stopping.is_some());
             self.order(begun);
@@ -154,7 +159,17 @@ impl<F: Field> Service<F> {
             false => WRITE_POLL,
         };
         let mut batch = Vec::new();
-        match self.asked.recv_timeout(wait) {
+        let is_stopping = self.stopped.try_recv() == Err(TryRecvError::Disconnected);
+        let first = if is_stopping {
+            self.asked.recv_timeout(wait.min(STOP_POLL))
+        } else {
+            select! {
+                recv(self.asked) -> asked => asked.map_err(|_| RecvTimeoutError::Disconnected),
+                recv(self.stopped) -> _ => Err(RecvTimeoutError::Timeout),
+                default(wait) => Err(RecvTimeoutError::Timeout),
+            }
+        };
+        match first {
             Ok(asked) => batch.push(asked),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return None,
@@ -325,10 +340,11 @@ impl<F: Field> Service<F> {
         if self.pending.is_empty() {
             return;
         }
-        for FieldAnswer { id, failure, is_unknown, back } in self.field.answers() {
+        for FieldAnswer { id, failure, note, is_unknown, back } in self.field.answers() {
             let Some(at) = self.pending.iter().position(|pending| pending.id == id) else { continue };
-            let pending = self.pending.swap_remove(at);
-            self.note_change(&pending, failure.is_none(), is_unknown);
+            let mut pending = self.pending.swap_remove(at);
+            self.note_change(&pending, failure.is_none() && !is_unknown, is_unknown);
+            pending.answer.message = note;
             self.end(pending, failure, back.as_ref().map(json_of));
         }
         let now = Instant::now();
@@ -368,6 +384,7 @@ impl<F: Field> Service<F> {
 
     /// Makes outcomes durable, then tells them.
     fn settle(&mut self) {
+        self.book.refused_more(self.stats.take_unrecorded(), Instant::now());
         if self.book.is_due(Instant::now()) {
             // What can't be recorded is told all the same; the log has it.
             let _ = self.book.commit(&[]);

@@ -91,7 +91,7 @@ impl Field for Fake {
         let mut state = self.0.lock().unwrap();
         state.given += 1;
         let back = order.read_back.then(|| order.value.clone());
-        let answer = FieldAnswer { id: order.id, failure: None, is_unknown: false, back };
+        let answer = FieldAnswer { id: order.id, failure: None, note: None, is_unknown: false, back };
         match state.way {
             Manner::Silent => return Ok(()),
             Manner::Held => state.held.push(answer),
@@ -111,6 +111,8 @@ impl Field for Fake {
         state.written.push((order.tag, order.value));
         Ok(())
     }
+
+    fn idle(&mut self) {}
 
     fn answers(&mut self) -> Vec<FieldAnswer> {
         std::mem::take(&mut self.0.lock().unwrap().answers)

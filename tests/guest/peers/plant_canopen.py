@@ -79,8 +79,11 @@ with Plant(*options) as plant:
     seen["mapped"] = [mapped[0].raw, len(mapped.data)]
     seen["emergencies"] = [emergencies.get(timeout=20), emergencies.get(timeout=20)]
     seen["history"] = pump.sdo["Pre-defined error field"][1].raw
+    states = queue.Queue()
+    pump.nmt.add_heartbeat_callback(states.put)
     pump.nmt.state = "RESET"
-    pump.nmt.wait_for_bootup(timeout=20)
+    while states.get(timeout=20) != 0:
+        pass
     seen["after_reset"] = pump.sdo["Setpoint"].raw
 network.disconnect()
 print(json.dumps(seen))

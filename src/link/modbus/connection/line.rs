@@ -314,8 +314,8 @@ impl ModbusLink {
                 line.owed = true;
                 // That was what its unit had to say: see `leave_alone`.
                 let left_alone = flight.deadline + line.patience;
-                let own = |free_at: &&mut Nanos| **free_at == left_alone;
-                line.unit_free_at.iter_mut().filter(own).for_each(|free_at| *free_at = now + line.unit_pause);
+                let (may_be_asked, own) = (now + line.unit_pause, |free_at: &&mut Nanos| **free_at == left_alone);
+                line.unit_free_at.iter_mut().filter(own).for_each(|free_at| *free_at = may_be_asked);
             }
             self.unasked(now, floor);
             return all;

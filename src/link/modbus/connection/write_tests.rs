@@ -374,7 +374,7 @@ fn a_unit_without_a_function_is_asked_by_another_from_then_on() {
     memory.borrow_mut().lacks.extend([5, 6, 22, 23]);
     let mut bench = bench_of(&tcp(1), vec![(all_functions(), device(&memory, MS / 2))], None);
     bench.run_ms(20);
-    let mut round = |bench: &mut Bench| -> Vec<u8> {
+    let round = |bench: &mut Bench| -> Vec<u8> {
         memory.borrow_mut().asked.clear();
         for (at, value) in
             [(3, Value::Bool(true)), (20, Value::Uint(4711)), (50, Value::Bool(true)), (60, Value::Array(values(2)))]

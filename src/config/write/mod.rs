@@ -1,5 +1,7 @@
 //! `"write"` of a tag: that it may be written, and within which limits.
 
+pub(super) mod schema;
+
 use super::fields::{self, keys};
 use super::model::{FieldType, ModbusAddress, Table, TagAddress, WriteConfig};
 use super::node::{Kind, Node};

@@ -1,0 +1,262 @@
+//! Writes at any moment, and what must hold of them: each order has one answer, in time; a device is only written to by
+//! an order that is open and not overdue; and what was told as done or as not sent is just that.
+
+use fastrand::Rng;
+use rtrb::{Consumer, Producer, RingBuffer};
+
+use super::device::Told;
+use super::memory::Area;
+use super::scenario::Hosts;
+use super::views::host_of_link;
+use crate::config::{FieldType, Table};
+use crate::limits::{EXECUTOR_SLEEP_MAX, WRITES_PENDING_MAX};
+use crate::plan::{ModbusWrite, Plan};
+use crate::rt::{WriteAnswer, WriteOrder, WriteOutcome, WritePayload};
+use crate::tag::{LinkId, Nanos};
+
+const MS: u64 = 1_000_000;
+/// What an executor's own work may add to the time of an answer.
+const ANSWER_SLACK_NS: u64 = EXECUTOR_SLEEP_MAX.0 + 10 * MS;
+
+/// A write as a device saw it.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    pub at: u64,
+    pub link: LinkId,
+    pub function: u8,
+    pub area: Area,
+    pub payload: Vec<u8>,
+    pub told: Told,
+}
+
+/// A request as it stands on the wire, if it is a write.
+pub fn parse(pdu: &[u8], unit: u8) -> Option<(Area, Vec<u8>, Vec<u8>)> {
+    let word = |at: usize| Some(u16::from_be_bytes([*pdu.get(at)?, *pdu.get(at + 1)?]));
+    let function = *pdu.first()?;
+    let table = if matches!(function, 5 | 15) { Table::Coils } else { Table::HoldingRegisters };
+    let (first, count, payload, confirmation) = match function {
+        5 => (word(1)?, 1, vec![u8::from(word(3)? == 0xFF00)], pdu.to_vec()),
+        6 => (word(1)?, 1, pdu.get(3..5)?.to_vec(), pdu.to_vec()),
+        15 | 16 => (word(1)?, word(3)?, pdu.get(6..)?.to_vec(), pdu.get(..5)?.to_vec()),
+        22 => (word(1)?, 1, pdu.get(3..7)?.to_vec(), pdu.to_vec()),
+        23 => {
+            let values = pdu.get(10..)?.to_vec();
+            (word(5)?, word(7)?, values.clone(), [&[23, values.len() as u8], &values[..]].concat())
+        }
+        _ => return None,
+    };
+    Some((Area { unit, table, first, count }, payload, confirmation))
+}
+
+struct Open {
+    order: WriteOrder,
+    area: Area,
+    is_bit: bool,
+    /// When it was made, and how long the CPU had stalled before.
+    stalled: u64,
+    frames: u32,
+    confirmed: bool,
+    /// Another order writes the same to the same place, and which of them a device saw is not known.
+    one_of_several: bool,
+}
+
+/// Whoever writes to the links of one executor.
+pub struct Writes {
+    orders: Producer<WriteOrder>,
+    answers: Consumer<WriteAnswer>,
+    hosts: Hosts,
+    /// Steady links are left alone: they must not miss anything, and admission knows of no writes.
+    spare_steady: bool,
+    /// No more orders from then on; 0: there are none.
+    until: u64,
+    next: u64,
+    next_id: u64,
+    /// Plans that the executor has adopted.
+    generation: u32,
+    open: Vec<Open>,
+    rng: Rng,
+    pub done: u64,
+    pub failed: u64,
+}
+
+impl Writes {
+    /// And the executor's ends.
+    pub fn new(
+        until: u64,
+        hosts: Hosts,
+        spare_steady: bool,
+        mut rng: Rng,
+    ) -> (Writes, Consumer<WriteOrder>, Producer<WriteAnswer>) {
+        let (orders, to_executor) = RingBuffer::new(WRITES_PENDING_MAX);
+        let (from_executor, answers) = RingBuffer::new(WRITES_PENDING_MAX);
+        let next = rng.u64(..3_000 * MS);
+        let writes = Writes {
+            orders,
+            answers,
+            hosts,
+            spare_steady,
+            until,
+            next,
+            next_id: 0,
+            generation: 0,
+            open: Vec::new(),
+            rng,
+            done: 0,
+            failed: 0,
+        };
+        (writes, to_executor, from_executor)
+    }
+
+    /// The executor has taken up a plan.
+    pub fn adopted(&mut self) {
+        self.generation = self.generation.wrapping_add(1);
+    }
+
+    /// Orders what is to be ordered by now, by the plan that the executor has: one write, or a storm of them.
+    pub fn step(&mut self, now: u64, stalled: u64, plan: &Plan, links: &[LinkId]) {
+        if now < self.next || now >= self.until || links.is_empty() {
+            return;
+        }
+        let storm = self.rng.u8(..20) == 0;
+        let pause_max = if self.rng.u8(..4) == 0 { 20 * MS } else { 3_000 * MS };
+        self.next = now + self.rng.u64(..pause_max);
+        for _ in 0..if storm { 40 } else { 1 } {
+            let link = links[self.rng.usize(..links.len())];
+            let Some(modbus) = plan.links[link].protocol.modbus() else { continue };
+            let spared = self.spare_steady && self.hosts.is_steady(host_of_link(plan, link));
+            if modbus.writes.is_empty() || spared || self.open.len() >= WRITES_PENDING_MAX {
+                continue;
+            }
+            let slot = self.rng.usize(..modbus.writes.len());
+            let write = &modbus.writes[slot];
+            let unit = modbus.units[usize::from(write.unit)].0;
+            // Now and then one that was made by an earlier plan.
+            let old = self.generation > 0 && self.rng.u8(..12) == 0;
+            let within = [20, 100, 500, 3_000][self.rng.usize(..4)] * MS;
+            let order = WriteOrder {
+                id: self.next_id,
+                link,
+                slot: slot as u32,
+                generation: self.generation - u32::from(old),
+                deadline: Nanos(now + self.rng.u64(MS..within)),
+                read_back: self.rng.bool(),
+                payload: self.payload(write),
+            };
+            self.next_id += 1;
+            let area = Area { unit, table: write.table, first: write.place.first, count: write.count };
+            let is_bit = matches!(write.place.field, FieldType::RegisterBit(_));
+            if self.orders.push(order).is_ok() {
+                self.open.push(Open {
+                    order,
+                    area,
+                    is_bit,
+                    stalled,
+                    frames: 0,
+                    confirmed: false,
+                    one_of_several: false,
+                });
+            }
+        }
+    }
+
+    fn payload(&mut self, write: &ModbusWrite) -> WritePayload {
+        let count = usize::from(write.count);
+        let mut bytes: Vec<u8> = match write.place.field {
+            FieldType::RegisterBit(bit) => {
+                let (mask, on) = (1u16 << bit, self.rng.bool());
+                [(!mask).to_be_bytes(), if on { mask } else { 0 }.to_be_bytes()].concat()
+            }
+            _ if write.table.is_bits() => (0..count.div_ceil(8)).map(|_| self.rng.u8(..)).collect(),
+            _ => (0..count * 2).map(|_| self.rng.u8(..)).collect(),
+        };
+        if write.table.is_bits()
+            && !count.is_multiple_of(8)
+            && let Some(last) = bytes.last_mut()
+        {
+            *last &= (1 << (count % 8)) - 1;
+        }
+        WritePayload::new(&bytes).unwrap_or_default()
+    }
+
+    /// A device was written to.
+    ///
+    /// # Errors
+    /// When no order allows it.
+    pub fn seen(&mut self, seen: &Seen) -> Result<(), String> {
+        let fits = |open: &&mut Open| {
+            // A register is read and written back with the bit in it, where a device has no mask write.
+            let same = open.order.payload.bytes() == seen.payload || open.is_bit && matches!(seen.function, 6 | 16);
+            open.order.link == seen.link && open.area == seen.area && same && seen.at < open.order.deadline.0
+        };
+        let mut fitting: Vec<&mut Open> = self.open.iter_mut().filter(fits).collect();
+        if fitting.is_empty() {
+            return Err(format!("a device was written to without an open order, or too late: {seen:?}"));
+        }
+        let one_of_several = fitting.len() > 1;
+        for open in &mut fitting {
+            // What was refused has changed nothing.
+            open.frames += u32::from(seen.told != Told::Refused);
+            open.confirmed |= seen.told == Told::Done;
+            open.one_of_several |= one_of_several;
+        }
+        Ok(())
+    }
+
+    /// Looks at the answers, and for those that are overdue. `ended`: there will be no more.
+    ///
+    /// # Errors
+    /// What does not hold.
+    pub fn settle(&mut self, now: u64, stalled: u64, ended: bool) -> Result<(), String> {
+        while let Ok(answer) = self.answers.pop() {
+            let at = self.open.iter().position(|open| open.order.id == answer.id);
+            let open = match at {
+                Some(at) => self.open.remove(at),
+                None => return Err(format!("write {} was answered twice: {:?}", answer.id, answer.outcome)),
+            };
+            self.check(&open, &answer, stalled)?;
+            if answer.outcome.is_done() {
+                self.done += 1;
+            } else {
+                self.failed += 1;
+            }
+        }
+        let late = |open: &&Open| now > latest(open, stalled);
+        if let Some(open) = self.open.iter().find(late).or(self.open.first().filter(|_| ended)) {
+            return Err(format!("write {} of {:?} has no answer at {now}", open.order.id, open.order.deadline));
+        }
+        Ok(())
+    }
+
+    fn check(&self, open: &Open, answer: &WriteAnswer, stalled: u64) -> Result<(), String> {
+        let wrong = |what: &str| {
+            let (id, outcome, frames) = (answer.id, answer.outcome, open.frames);
+            Err(format!(
+                "write {id}: {what}; {outcome:?} at {:?}, {frames} frames, due {:?}",
+                answer.at, open.order.deadline
+            ))
+        };
+        if answer.at.0 > latest(open, stalled) {
+            return wrong("answered too late");
+        }
+        let reached =
+            matches!(answer.outcome, WriteOutcome::Done | WriteOutcome::ReadBackDiffers | WriteOutcome::NotReadBack);
+        if reached && !open.confirmed {
+            return wrong("told as done, and never confirmed");
+        }
+        if answer.outcome == WriteOutcome::NotWritable {
+            return wrong("every order names a write of its plan");
+        }
+        let outdated = open.order.generation != self.generation;
+        if !answer.outcome.was_sent() && open.frames > 0 && !open.one_of_several {
+            return wrong("told as not sent, and the device has it");
+        }
+        if answer.outcome == WriteOutcome::PlanChanged && !outdated {
+            return wrong("its plan is still there");
+        }
+        Ok(())
+    }
+}
+
+fn latest(open: &Open, stalled: u64) -> u64 {
+    open.order.deadline.0 + ANSWER_SLACK_NS + (stalled - open.stalled)
+}

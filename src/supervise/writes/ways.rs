@@ -1,0 +1,71 @@
+//! The service as a part of a gateway: the desk, the thread behind it, the control socket before it.
+
+use std::io;
+use std::sync::Arc;
+
+use crossbeam_channel::Receiver;
+
+use super::live::Live;
+use super::service::Writes;
+use crate::command::{Asked, Desk, WriteStats};
+use crate::config::ControlConfig;
+use crate::serve::{ControlSocket, Health, Severity};
+use crate::store::{AuditLog, JournalReader};
+
+/// The name of the condition under which a socket that is not there shows on `/health`.
+const PART: &str = "control socket";
+
+/// A desk at which nobody sits yet: requests wait.
+pub struct Prepared {
+    pub desk: Desk,
+    pub stats: Arc<WriteStats>,
+    asked: Receiver<Asked>,
+    audit: AuditLog,
+}
+
+/// Everything that writes need beside the floor.
+pub struct Ways {
+    service: Writes,
+    socket: Option<ControlSocket>,
+}
+
+impl Prepared {
+    pub fn new(audit: AuditLog) -> Prepared {
+        let stats = Arc::<WriteStats>::default();
+        let (desk, asked) = Desk::new(stats.clone());
+        Prepared { desk, stats, asked, audit }
+    }
+
+    /// Starts the service, and the socket if there is to be one. Without its socket, everything else runs.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn start(
+        self,
+        live: Live,
+        reader: &JournalReader,
+        control: &ControlConfig,
+        health: &Health,
+    ) -> io::Result<Ways> {
+        let Prepared { desk, stats, asked, audit } = self;
+        let service = Writes::start(live, asked, audit, reader, control.writes_per_s, stats)?;
+        let socket = ControlSocket::start(control, desk).unwrap_or_else(|error| {
+            tracing::error!("no writes by `fieldbeat write`: {error}; everything else runs");
+            health.set(PART, Severity::Degraded, error.to_string());
+            None
+        });
+        Ok(Ways { service, socket })
+    }
+}
+
+impl Ways {
+    pub fn socket(&self) -> Option<&std::path::Path> {
+        self.socket.as_ref().map(ControlSocket::path)
+    }
+
+    /// Ends the service while the executors still run, then the socket, so that the last answers reach their clients.
+    pub fn stop(self) {
+        self.service.stop();
+        drop(self.socket);
+    }
+}

@@ -1,0 +1,134 @@
+//! CAN frames as cantools decodes them, and files that are wrong.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use fieldbeat::config::{Config, load_parts};
+use fieldbeat::link::can::pure::{Buffer, Decoded, Head, applies, encode, value};
+use fieldbeat::plan::can::CanPlan;
+use fieldbeat::plan::{self, LinkProtocolPlan};
+use fieldbeat::tag::{LinkId, Value, ValueType};
+
+const TOML: (&str, &str) = ("fieldbeat.toml", "[gateway]\nid = \"t\"\n");
+
+/// Frames that are compared.
+const FRAMES: usize = 100_000;
+
+fn config(dbc: &str, names: &[&str]) -> Config {
+    let tag = |name: &&str| format!(r#"{{ "name": "{name}", "address": "bus:{name}", "scan_rate_ms": 100 }}"#);
+    let tags: Vec<String> = names.iter().map(tag).collect();
+    let file = format!(
+        r#"{{ "links": [ {{ "name": "bus", "protocol": "can", "interface": "can0", "fd": true, "dbc": "random.dbc" }} ],
+             "tags": [ {} ] }}"#,
+        tags.join(",")
+    );
+    let files = [("tags/bus.json", &*file), ("tags/random.dbc", dbc)];
+    load_parts(TOML, &files).unwrap_or_else(|error| panic!("{error}")).config
+}
+
+/// What the link would make of a frame, by the tag's index.
+fn decoded(plan: &CanPlan, buffer: &Buffer, n: usize) -> BTreeMap<usize, Value> {
+    let Head::Data { id, extended, len } = buffer.head(n) else { panic!("no data frame") };
+    let message = &plan.messages[usize::from(plan.lookup.message(id, extended).expect("an unknown identifier"))];
+    let cases = &plan.cases[message.cases.start as usize..message.cases.end as usize];
+    let mut out = BTreeMap::new();
+    for case in cases.iter().filter(|case| applies(plan, case, buffer.data(), len)) {
+        for decode in &plan.decodes[case.decodes.start as usize..case.decodes.end as usize] {
+            let (Decoded::Bits(bits), ValueType::Scalar(ty)) = (value(plan, decode, buffer.data()), decode.ty) else {
+                panic!("no number: {decode:?}");
+            };
+            assert!(len >= decode.place.bytes_needed);
+            out.insert(decode.tag.index(), Value::from_bits(ty, bits));
+        }
+    }
+    out
+}
+
+/// `0x1.8p+3`, as Python and C write floats; `inf`, `nan`.
+fn float(text: &str) -> f64 {
+    let (sign, rest) = text.strip_prefix('-').map_or((1.0, text), |rest| (-1.0, rest));
+    let magnitude = match rest {
+        "inf" => f64::INFINITY,
+        "nan" => f64::NAN,
+        hex => {
+            let (mantissa, exponent) = hex.strip_prefix("0x").unwrap().split_once('p').unwrap();
+            let (whole, part) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+            let bits = u64::from_str_radix(&format!("{whole}{part}"), 16).unwrap();
+            let exponent: i32 = exponent.parse::<i32>().unwrap() - 4 * part.len() as i32;
+            // In two steps, so that the smallest numbers do not vanish on the way.
+            bits as f64 * 2f64.powi(exponent / 2) * 2f64.powi(exponent - exponent / 2)
+        }
+    };
+    sign * magnitude
+}
+
+fn agrees(ours: &Value, theirs: &str) -> bool {
+    match ours {
+        Value::Bool(value) => theirs == if *value { "1" } else { "0" },
+        Value::Int(value) => theirs.parse() == Ok(*value),
+        Value::Uint(value) => theirs.parse() == Ok(*value),
+        Value::Float32(value) => same(f64::from(*value), number(theirs)),
+        Value::Float64(value) => same(*value, number(theirs)),
+        Value::Text(_) | Value::Array(_) => false,
+    }
+}
+
+fn number(text: &str) -> f64 {
+    text.parse::<i128>().map_or_else(|_| float(text), |whole| whole as f64)
+}
+
+fn same(a: f64, b: f64) -> bool {
+    a == b || a.is_nan() && b.is_nan()
+}
+
+#[test]
+fn random_frames_of_a_random_dbc_file_are_decoded_as_by_cantools() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let python = root.join(".venv/bin/python");
+    assert!(python.exists(), "cantools is missing: run sh tests/setup.sh");
+    let dir = tempfile::tempdir().unwrap();
+    let seed = std::env::var("FIELDBEAT_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed: u32 = seed.unwrap_or_else(|| fastrand::u32(..));
+    println!("FIELDBEAT_SEED={seed}");
+    let made = Command::new(python)
+        .arg(root.join("tests/can/vectors.py"))
+        .arg(dir.path())
+        .args([seed.to_string(), FRAMES.to_string()])
+        .status()
+        .unwrap();
+    assert!(made.success());
+    let read = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap();
+    let (dbc, signals, frames) = (read("random.dbc"), read("signals.txt"), read("frames.txt"));
+    let names: Vec<&str> = signals.lines().collect();
+    let config = config(&dbc, &names);
+    let planned = plan::build(&config, &[0]).unwrap().plan;
+    let LinkProtocolPlan::Can(can) = &planned.links[LinkId(0)].protocol else { panic!("a CAN link") };
+    let names_by_id: Vec<&str> =
+        planned.tags.values().map(|tag| tag.name.split_once('.').map_or("", |(_, signal)| signal)).collect();
+    let (mut lines, mut values) = (0, 0);
+    for line in frames.lines() {
+        let mut words = line.split(' ');
+        let (id, kind, data) = (words.next().unwrap(), words.next().unwrap(), words.next().unwrap());
+        let data: Vec<u8> =
+            (0..data.len() / 2).map(|at| u8::from_str_radix(&data[2 * at..2 * at + 2], 16).unwrap()).collect();
+        let id = u32::from_str_radix(id, 16).unwrap();
+        let (frame, n) = encode(id, kind == "x", data.len() > 8, &data);
+        let mut buffer = Buffer::new();
+        buffer.room()[..n].copy_from_slice(&frame[..n]);
+        let ours = decoded(can, &buffer, n);
+        let ours: BTreeMap<&str, &Value> = ours.iter().map(|(tag, value)| (names_by_id[*tag], value)).collect();
+        let theirs: BTreeMap<&str, &str> =
+            words.filter(|word| !word.is_empty()).map(|word| word.split_once('=').unwrap()).collect();
+        let equal = ours.len() == theirs.len()
+            && ours.iter().all(|(name, value)| theirs.get(name).is_some_and(|theirs| agrees(value, theirs)));
+        assert!(equal, "seed {seed}, {line}:\n{ours:?}\n{theirs:?}");
+        lines += 1;
+        values += ours.len();
+    }
+    assert_eq!(lines, FRAMES);
+    println!("{values} values of {lines} frames");
+}
