@@ -149,7 +149,8 @@ pub fn plant(args: &PlantArgs) -> ExitCode {
             );
         }
     }
-    let spoiled = || nodes.as_ref().map_or(0, |nodes| nodes.counts().spoiled);
+    let of_lines = || lines.iter().map(SerialLines::faults).sum::<u64>();
+    let spoiled = || of_lines() + nodes.as_ref().map_or(0, |nodes| nodes.counts().spoiled);
     serve(args.child, &signals, (&plant, &spoiled), broker.as_ref());
     ExitCode::SUCCESS
 }

@@ -402,7 +402,7 @@ fn a_burst_after_a_stall_is_found() {
 
 #[test]
 fn a_link_that_takes_any_transaction_id_is_found() {
-    is_found(Fault::AnyTransaction, &["the device answered", "requests outstanding"]);
+    is_found(Fault::AnyTransaction, &["the device answered", "requests outstanding", "did not come back"]);
 }
 
 #[test]

@@ -118,6 +118,11 @@ impl SerialLines {
         }
     }
 
+    /// Of all lines together.
+    pub fn faults(&self) -> u64 {
+        (0..self.lines.len()).map(|line| self.counts(line).faults).sum()
+    }
+
     /// Zeroes for a line that does not exist.
     pub fn counts(&self, line: usize) -> LineCounts {
         self.lines.get(line).map_or_else(LineCounts::default, |(_, shared, _)| LineCounts {
