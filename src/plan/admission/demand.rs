@@ -48,11 +48,13 @@ pub(super) struct LinkDemand {
     pub wire_bytes_per_s: f64,
     /// Share of the wire's time that is taken whatever the scans ask.
     pub wire_load: f64,
-    /// What comes without being asked for, at worst: one such thing each interval, which costs so much.
-    pub stream: Option<Stream>,
+    /// What comes without being asked for, as often as it is said to.
+    pub streams: Vec<Stream>,
+    /// Share of the executor's time that it takes when the wire is full of it, which nobody said.
+    pub flood: f64,
 }
 
-/// Things that come by themselves.
+/// Things that come by themselves, one each interval, and what each costs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Stream {
     pub interval: Nanos,
@@ -70,7 +72,8 @@ impl LinkDemand {
             samples_per_s: 0.0,
             wire_bytes_per_s: 0.0,
             wire_load: 0.0,
-            stream: None,
+            streams: Vec::new(),
+            flood: 0.0,
         }
     }
 
@@ -154,7 +157,8 @@ fn sampled_demand(plan: &Plan, scans: &[(ScanId, GroupId, Vec<(TagId, ValueType)
     demand
 }
 
-/// A bus that is full of the frames that cost most is the worst that can come; what is sent itself takes exact times.
+/// Messages come as often as they are said to; a step takes no more than so many of them, also from a bus that is full.
+/// What is sent itself takes exact times.
 fn can_demand(plan: &Plan, can: &CanPlan, costs: &Costs) -> LinkDemand {
     // One system call of the three that a request has.
     let receive = Nanos(costs.request.0 / 3);
@@ -168,14 +172,16 @@ fn can_demand(plan: &Plan, can: &CanPlan, costs: &Costs) -> LinkDemand {
         })
         .collect();
     let mut demand = sampled_demand(plan, &scans, costs);
-    let streams = can.messages.iter().map(|message| Stream {
-        interval: can.interval_min(message),
-        work: receive + Nanos(costs.sample.0 * can.decodes_of(message).len() as u64),
-    });
-    let share = |stream: &Stream| stream.work.0 as f64 / stream.interval.0.max(1) as f64;
-    demand.stream = streams.max_by(|a, b| share(a).total_cmp(&share(b)));
-    if let Some(Stream { work, .. }) = demand.stream {
-        demand.handling = Nanos(work.0 * CAN_FRAMES_PER_STEP as u64);
+    for message in &can.messages {
+        let decodes = can.decodes_of(message);
+        let work = receive + Nanos(costs.sample.0 * decodes.len() as u64);
+        let full = can.interval_min(message);
+        // A message whose cycle time nobody said comes as often as its fastest tag is looked at.
+        let looked_at = decodes.iter().map(|decode| plan.groups[decode.group].period).min();
+        let interval = message.cycle.or(looked_at).unwrap_or(Nanos::from_millis(1_000)).max(full);
+        demand.streams.push(Stream { interval, work });
+        demand.flood = demand.flood.max(work.0 as f64 / full.0.max(1) as f64);
+        demand.handling = demand.handling.max(Nanos(work.0 * CAN_FRAMES_PER_STEP as u64));
     }
     let CanConfig { bitrate, data_bitrate, .. } = can.config;
     for message in can.messages.iter().filter(|message| !message.is_sent) {
@@ -372,7 +378,7 @@ impl ExecutorDemand {
         }
         for link in links {
             demand.pass += link.pass();
-            if let Some(Stream { interval, work }) = link.stream {
+            for Stream { interval, work } in link.streams.iter().copied() {
                 *demand.by_period.entry(interval).or_default() += work;
             }
             for scan in &link.scans {
@@ -384,10 +390,10 @@ impl ExecutorDemand {
 
     pub fn beside(&self, link: &LinkDemand) -> Beside {
         let mut by_period = self.by_period.clone();
-        if let Some(Stream { interval, work }) = link.stream
-            && let Some(all) = by_period.get_mut(&interval)
-        {
-            *all = *all - work;
+        for Stream { interval, work } in &link.streams {
+            if let Some(all) = by_period.get_mut(interval) {
+                *all = *all - *work;
+            }
         }
         for scan in &link.scans {
             if let Some(work) = by_period.get_mut(&scan.period) {

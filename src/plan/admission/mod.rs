@@ -194,6 +194,15 @@ pub fn admit(config: &Config, ids: &[LinkId], plan: &Plan, costs: &Costs) -> Res
                 load.load * 100.0
             ));
         }
+        let flood: f64 = executor.links.iter().map(|link| demands[*link].flood).sum();
+        if load.load <= LOAD_MAX && flood > 0.0 && load.load + flood > LOAD_MAX {
+            admission.warnings.push(format!(
+                "executor {index} on CPU {} would need {:.0} % of it if its CAN buses were full of what it reads; what it \
+                 could not take would be dropped, and counted",
+                executor.cpu,
+                (load.load + flood) * 100.0
+            ));
+        }
         admission.executors.push(load);
     }
     if refusals.is_empty() { Ok(admission) } else { Err(PlanError { refusals, admission: Box::new(admission) }) }
@@ -232,7 +241,7 @@ fn executor_load(
     let scans = || links().flat_map(|link| &link.scans);
     let load = scans().map(|scan| scan.work.as_secs_f64() / scan.period.as_secs_f64()).sum::<f64>()
         + releases_per_s * costs.release.as_secs_f64()
-        + links().filter_map(|link| link.stream).map(|s| s.work.as_secs_f64() / s.interval.as_secs_f64()).sum::<f64>();
+        + links().flat_map(|link| &link.streams).map(|s| s.work.as_secs_f64() / s.interval.as_secs_f64()).sum::<f64>();
     let mut work = vec![Nanos::ZERO; plan.scans.end()];
     scans().for_each(|scan| work[scan.id.index()] = scan.work);
     let cost = |release: &ReleasePlan| release.scans.iter().fold(costs.release, |sum, scan| sum + work[scan.index()]);

@@ -69,15 +69,21 @@ fn a_scan_has_the_beats_of_its_own_tags() {
 }
 
 #[test]
-fn a_full_bus_is_what_an_executor_is_reckoned_with() {
-    let slow = planned(r#", "bitrate": 125000"#, &["0x1:0:64"]);
-    let fast = planned(r#", "bitrate": 1000000"#, &["0x1:0:64"]);
-    let load = |planned: &Planned| planned.admission.executors[0].load;
-    // 111 bits without stuffing: 9009 frames a second at 1 Mbit/s, each a third of a request and a sample.
-    let frames = 9009.0 * (20e-6 / 3.0 + 25e-9);
-    let rest = 100.0 * 15e-6 + 100.0 * 25e-9;
-    assert!((load(&fast) - frames - rest).abs() < 1e-3, "{} {}", load(&fast), frames + rest);
-    assert!(load(&slow) < load(&fast) / 3.0, "{} {}", load(&slow), load(&fast));
+fn an_executor_is_reckoned_with_what_comes_and_warned_of_a_full_bus() {
+    let planned = |link: &str, costs: &crate::plan::Costs| {
+        crate::plan::build_with(&config(link, &["0x1:0:64"]), &[0], costs).unwrap_or_else(|error| panic!("{error}"))
+    };
+    let costs = crate::plan::Costs::default();
+    let usual = planned(r#", "bitrate": 1000000"#, &costs).admission;
+    // A hundred frames, beats and samples a second; a frame is a third of a request, and a sample.
+    let expected = 100.0 * (20e-6 / 3.0 + 25e-9) + 100.0 * 15e-6 + 100.0 * 25e-9;
+    assert!((usual.executors[0].load - expected).abs() < 1e-5, "{} {expected}", usual.executors[0].load);
+    assert!(usual.warnings.is_empty(), "{:?}", usual.warnings);
+    // A frame takes 200 µs, and 9009 of them fit into a second.
+    let slow = crate::plan::Costs { request: Nanos::from_micros(600), ..costs };
+    let warned = planned(r#", "bitrate": 1000000"#, &slow).admission;
+    assert!(warned.executors[0].load < 0.03, "{}", warned.executors[0].load);
+    assert!(warned.warnings.iter().any(|w| w.contains("if its CAN buses were full")), "{:?}", warned.warnings);
 }
 
 #[test]

@@ -55,7 +55,7 @@ keep can.cyclic candump -L -n 5 vcan1,200:7FF
 keep can.sent python3 /peers/can_traffic.py vcan0 vcan1 /peers/vehicle.dbc
 step flood
 # As fast as it can; the data counts from 0. One frame more, with which the kernel tells what it dropped.
-cangen vcan0 -g 0 -I 555 -L 4 -D i -n 10000 -x
+cangen vcan0 -g 0 -I 555 -L 4 -D i -n 10000
 sleep 1
 cansend vcan0 555#FFFFFFFF
 step outage
