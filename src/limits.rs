@@ -211,7 +211,7 @@ pub const WRITE_ANSWER_GRACE: Duration = Duration::from_millis(500);
 /// How often answers of executors are looked for while there are orders under way.
 pub const WRITE_POLL: Duration = Duration::from_micros(500);
 /// Refused requests a second that are recorded one by one; more are counted in one record.
-pub const REFUSALS_RECORDED_PER_S: u32 = 10;
+pub const REFUSALS_RECORDED_PER_S: u32 = 20;
 
 // --- commands over MQTT ---
 /// Answers that wait for the broker: those of all requests that may be under way, and as many refusals.

@@ -78,15 +78,16 @@ struct Workplace {
 
 pub fn demo(args: &DemoArgs) -> ExitCode {
     let signals = StopSignals::block();
+    let shape = args.whole_shape();
     // The plant's process would say it too, but later.
-    if let Err(code) = args.shape.faults().and_then(|_| args.shape.can_nodes()) {
+    if let Err(code) = shape.faults().and_then(|_| shape.can_nodes()) {
         return code;
     }
     let place = match Workplace::new(args.dir.as_deref()) {
         Ok(place) => place,
         Err(error) => return super::fail(1, format!("error: no directory for the demo: {error}")),
     };
-    let plant = match PlantProcess::start(&place.dir, &args.whole_shape()) {
+    let plant = match PlantProcess::start(&place.dir, &shape) {
         Ok(plant) => plant,
         Err(error) => return super::fail(1, format!("error: the plant does not start: {error}")),
     };

@@ -42,7 +42,7 @@ pub fn sim(args: &SimArgs) -> ExitCode {
         virtual_ns += outcome.virtual_ns;
         println!(
             "seed {seed}: hash {:016x}, {:.0} s, {} executors, {} links, {} tags: {} requests, {} samples ({} good, \
-             {} dropped and counted), {} writes ({} done), {} reloads, {} events",
+             {} dropped and {} suppressed, all counted), {} writes ({} done), {} reloads, {} events",
             outcome.hash,
             outcome.virtual_ns as f64 / 1e9,
             scenario.plan.executors.len(),
@@ -52,6 +52,7 @@ pub fn sim(args: &SimArgs) -> ExitCode {
             outcome.samples,
             outcome.good,
             outcome.dropped,
+            outcome.suppressed,
             outcome.writes_done + outcome.writes_failed,
             outcome.writes_done,
             outcome.reloads,

@@ -32,11 +32,18 @@ pub enum Asked {
 #[derive(Debug, Default)]
 pub struct WriteStats {
     counts: [[AtomicU64; Outcome::ALL.len()]; Way::ALL.len()],
+    /// Refused at the desk, where there was no room to have them recorded one by one.
+    unrecorded: AtomicU64,
 }
 
 impl WriteStats {
     pub fn count(&self, way: Way, outcome: Outcome) {
         self.counts[way as usize][outcome as usize].fetch_add(1, Relaxed);
+    }
+
+    /// How many were refused since the last call that whoever judges requests has not heard of.
+    pub fn take_unrecorded(&self) -> u64 {
+        self.unrecorded.swap(0, Relaxed)
     }
 
     pub fn get(&self, way: Way, outcome: Outcome) -> u64 {
@@ -70,6 +77,7 @@ impl Desk {
         };
         if let Asked::Write { requester, request, reply, .. } = asked {
             self.stats.count(requester.way, Outcome::Refused);
+            self.stats.unrecorded.fetch_add(1, Relaxed);
             reply(Answer::refused(request.id, Some(request.tag), reason, message));
         }
     }
@@ -79,7 +87,11 @@ impl Desk {
         let Malformed { id, tag, message } = malformed;
         let answer = Answer::refused(id, tag, reason, message);
         self.stats.count(requester.way, Outcome::Refused);
-        let _ = self.to.try_send(Asked::Refused { requester, answer: answer.clone() });
+        // What is no request leaves the most of the room to those that are.
+        let record = Asked::Refused { requester, answer: answer.clone() };
+        if self.to.len() >= WRITES_WAITING_MAX / 4 || self.to.try_send(record).is_err() {
+            self.stats.unrecorded.fetch_add(1, Relaxed);
+        }
         answer
     }
 }
@@ -114,7 +126,20 @@ mod tests {
         drop(asked);
         ask();
         assert_eq!(told.try_recv().unwrap().reason, Some("stopping"));
-        assert_eq!(stats.get(Way::Mqtt, Outcome::Refused), 2);
+        assert_eq!((stats.get(Way::Mqtt, Outcome::Refused), stats.take_unrecorded()), (2, 2));
         assert_eq!(stats.get(Way::Socket, Outcome::Refused), 0);
+    }
+
+    #[test]
+    fn what_is_no_request_leaves_room_for_those_that_are() {
+        let (desk, asked) = Desk::new(Arc::default());
+        let requester = Requester { way: Way::Mqtt, who: "x".into(), from: "y".into() };
+        let malformed = Malformed { id: None, tag: None, message: "no JSON".into() };
+        for _ in 0..10_000 {
+            let answer = desk.refuse(requester.clone(), malformed.clone(), Reason::Malformed);
+            assert_eq!(answer.reason, Some("malformed"));
+        }
+        assert_eq!(asked.len(), WRITES_WAITING_MAX / 4);
+        assert_eq!(desk.stats.take_unrecorded(), 10_000 - asked.len() as u64);
     }
 }

@@ -21,6 +21,7 @@ mod beside;
 mod bus;
 mod can;
 mod can_address;
+mod can_schema;
 mod can_transmit;
 mod canopen;
 mod canopen_address;

@@ -8,6 +8,7 @@ use schemars::{JsonSchema, Schema};
 use serde_json::{Value, json};
 
 use super::bus::schema as bus;
+use super::can_schema::{CanLink, Multiplexor};
 use super::canopen_schema::CanOpenLink;
 use super::fields;
 use super::write::schema as write;
@@ -103,6 +104,7 @@ enum Link {
     Tcp(ModbusTcpLink),
     Rtu(ModbusRtuLink),
     RtuTcp(ModbusRtuTcpLink),
+    Can(CanLink),
     CanOpen(CanOpenLink),
     Gpio(bus::GpioLink),
     I2c(bus::I2cLink),
@@ -332,9 +334,11 @@ told! {
         /// Elements, for an array.
         #[schemars(range(min = fields::ARRAY.min, max = fields::ARRAY.max))]
         array: Option<u16>,
-        /// How the bytes lie on the wire, A being the most significant.
-        #[schemars(extend("enum" = words(fields::BYTE_ORDER), "default" = "ABCD"))]
+        /// How the bytes lie on the wire, A being the most significant; of CAN bits little (Intel) or big (Motorola).
+        #[schemars(extend("enum" = byte_orders()))]
         byte_order: Option<String>,
+        /// Of CAN bits: they are only in frames whose multiplexor has this value.
+        multiplexor: Option<Multiplexor>,
         /// Of a CANopen object: read by PDO or by SDO, whatever is mapped.
         #[schemars(extend("enum" = words(fields::CANOPEN_ACCESS)))]
         access: Option<String>,
@@ -457,6 +461,10 @@ fn data_types() -> Vec<&'static str> {
     let mut types = words(fields::DATA_TYPE);
     types.extend(words(fields::CANOPEN_DATA_TYPE).into_iter().filter(|ty| !words(fields::DATA_TYPE).contains(ty)));
     types
+}
+
+fn byte_orders() -> Vec<&'static str> {
+    words(fields::BYTE_ORDER).into_iter().chain(words(fields::CAN_BYTE_ORDER)).collect()
 }
 
 /// The JSON Schema (draft 7, which most editors know) of `tags/*.json`.

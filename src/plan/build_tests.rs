@@ -178,3 +178,44 @@ fn an_unreadable_range_parts_two_blocks() {
         modbus(&plan, 0).blocks().iter().map(|r| (r.table, r.first, r.count)).collect();
     assert_eq!(blocks, [(Table::HoldingRegisters, 0, 1), (Table::HoldingRegisters, 9, 1)]);
 }
+
+/// All tags writable; the link's protocol decides what of it can be.
+fn plan_of_writable(link: &str, tags: &[&str]) -> Plan {
+    let tag = |(i, rest): (usize, &&str)| format!(r#"{{"name":"t{i}","address":"l0:{rest},"scan_rate_ms":1000}}"#);
+    let tags: Vec<String> = tags.iter().enumerate().map(tag).collect();
+    let mut config = load(&file(link, &tags)).config;
+    for tag in &mut config.tags {
+        tag.write = Some(crate::config::WriteConfig::default());
+    }
+    build(&config, &[0]).unwrap().plan
+}
+
+#[test]
+fn coils_and_holding_registers_that_fit_a_request_are_writable() {
+    let tags = [
+        r#"1:1:5","data_type":"bool""#,
+        r#"1:2:5","data_type":"bool""#,
+        r#"1:3:5","data_type":"float32""#,
+        r#"1:4:5","data_type":"float32""#,
+        r#"2:3:100","data_type":"uint16","array":123"#,
+        r#"2:3:300","data_type":"uint16","array":124"#,
+    ];
+    let plan = plan_of_writable(&links(1, ""), &tags);
+    let writes = &modbus(&plan, 0).writes;
+    let names: Vec<&str> = writes.iter().map(|write| &*plan.tags[write.place.tag].name).collect();
+    assert_eq!(names, ["t0", "t2", "t4"]);
+    assert!(writes.is_sorted_by_key(|write| write.place.tag), "they are looked up by tag");
+    assert_eq!(writes.iter().map(|write| (write.unit, write.count)).collect::<Vec<_>>(), [(0, 1), (0, 2), (1, 123)]);
+}
+
+#[test]
+fn unit_0_of_a_serial_line_is_written_and_never_read() {
+    let serial = r#"{"name":"l0","protocol":"modbus_rtu","port":"/dev/ttyS0","baudrate":115200,"addressing":"raw"}"#;
+    let tags = [r#"0:3:5","data_type":"uint16""#, r#"3:3:6","data_type":"uint16""#];
+    for (link, read) in [(serial.to_owned(), vec![1]), (links(1, ""), vec![0, 1])] {
+        let plan = plan_of_writable(&link, &tags);
+        let modbus = modbus(&plan, 0);
+        assert_eq!((modbus.writes.len(), modbus.units.len()), (2, 2));
+        assert_eq!(modbus.requests.iter().map(|request| request.unit).collect::<Vec<_>>(), read);
+    }
+}

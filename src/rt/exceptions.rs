@@ -9,7 +9,7 @@
 //! An executor has one table before its ring, the hub one for each ring. All memory is there from the start.
 
 use crate::plan::{Plan, Reporting, Suppress};
-use crate::tag::{ExecutorId, Nanos, Sample, ScalarType, TagId, ValueType, flags};
+use crate::tag::{ExecutorId, Id, LinkId, Nanos, Sample, ScalarType, TagId, ValueType, flags};
 
 /// No place in a table.
 const NONE: u32 = u32::MAX;
@@ -118,14 +118,20 @@ impl Exceptions {
     }
 
     /// Likewise, to go on where the table of `old` stands once [`Exceptions::take_over`] is called: tags that stay as
-    /// they are.
+    /// they are, on links that do.
     pub fn following(executor: ExecutorId, place: Suppress, old: &Plan, new: &Plan) -> Exceptions {
         let mut table = Exceptions::new(executor, place, new);
+        let links_stay: Vec<bool> = (0..old.links.end())
+            .map(|at| LinkId::from_index(at))
+            .map(|id| old.links.contains(id) && old.links.get(id) == new.links.get(id))
+            .collect();
         for (before, (id, _)) in rules(executor, place, old).enumerate() {
             let same = |was: TagId| {
                 let (Some(a), Some(b)) = (old.tags.get(was), new.tags.get(was)) else { return false };
                 let period = |plan: &Plan| plan.groups[plan.tags[was].group].period;
-                (a.ty, a.group, a.reporting) == (b.ty, b.group, b.reporting) && period(old) == period(new)
+                (a.ty, a.group, a.reporting) == (b.ty, b.group, b.reporting)
+                    && period(old) == period(new)
+                    && links_stay[a.link.index()]
             };
             let at = table.places.get(id.index()).copied().filter(|at| *at != NONE && same(id));
             if let Some(from) = at.and_then(|at| table.from.get_mut(at as usize)) {

@@ -61,6 +61,16 @@ pub enum Meaning {
     OfWrite,
 }
 
+/// What a device says of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    Done,
+    /// By an exception: nothing has changed.
+    Refused,
+    /// Nothing, or something that fits nothing.
+    Nothing,
+}
+
 /// What a line makes of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bent {
@@ -108,6 +118,7 @@ pub struct Device {
     well_from: u64,
     rng: Rng,
     mood: Mood,
+    mood_since: u64,
     mood_until: u64,
 }
 
@@ -130,7 +141,16 @@ impl Device {
             well_from,
             rng,
             mood: Mood::Well,
+            mood_since: 0,
             mood_until: 0,
+        }
+    }
+
+    /// The unit that answers nothing while all else is well, and since when.
+    pub fn dead_unit(&self, now: u64) -> Option<(u8, u64)> {
+        match self.mood {
+            Mood::DeadUnit(unit) if now < self.mood_until && now < self.well_from => Some((unit, self.mood_since)),
+            _ => None,
         }
     }
 
@@ -140,6 +160,7 @@ impl Device {
         }
         while now >= self.mood_until {
             let length = self.rng.u64(200 * MS..if self.mood == Mood::Well { 8_000 * MS } else { 20_000 * MS });
+            self.mood_since = now;
             self.mood_until = self.mood_until.max(now.saturating_sub(60_000 * MS)) + length;
             self.mood = match self.mood {
                 Mood::Well => match self.rng.u8(..10) {
@@ -239,8 +260,8 @@ impl Device {
         reaction
     }
 
-    /// Answers a write, whose right answer is `confirmation`; whether that is what it sends.
-    pub fn answer_write(&mut self, now: u64, asked: &Asked, function: u8, confirmation: &[u8]) -> (Reaction, bool) {
+    /// Answers a write, whose right answer is `confirmation`; and whether it did what it was told, as far as it says.
+    pub fn answer_write(&mut self, now: u64, asked: &Asked, function: u8, confirmation: &[u8]) -> (Reaction, Told) {
         let mood = self.mood(now);
         let mut at = now + if self.exact { asked.expected } else { self.rng.u64(asked.expected / 5..=asked.expected) };
         let (mut reaction, mut pieces) = (Reaction::default(), 1);
@@ -283,7 +304,14 @@ impl Device {
             reaction.send.push(Outgoing { at, bytes, pieces, meaning: Meaning::OfWrite, bent: Bent::No });
         }
         // With function 23 the answer's last byte is a value; that it differs is told, not that it was not done.
-        (reaction, answers && (pdu == confirmation || function == 23 && pdu[0] == 23))
+        let told = match pdu[0] {
+            _ if !answers => Told::Nothing,
+            code if code & 0x80 != 0 => Told::Refused,
+            23 => Told::Done,
+            _ if pdu == confirmation => Told::Done,
+            _ => Told::Nothing,
+        };
+        (reaction, told)
     }
 
     fn wrong(&mut self, at: u64, asked: &Asked, reaction: &mut Reaction, right: Outgoing) {

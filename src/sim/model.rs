@@ -19,6 +19,8 @@ struct Group {
     name: String,
     period_ms: u64,
     together: bool,
+    /// Which samples its tags tell, as it is written.
+    told: String,
 }
 
 #[derive(Debug, Clone)]
@@ -83,6 +85,8 @@ struct Tag {
     kind: Kind,
     first: u32,
     description: u8,
+    /// Which samples are told, as it is written.
+    told: String,
 }
 
 /// Function, how many registers (bits), and the rest as it is written.
@@ -166,7 +170,10 @@ impl Model {
         let used = |named: &dyn Fn(&Tag) -> &str, name: &str| self.tags.iter().any(|tag| named(tag) == name);
         let groups = self.groups.iter().filter(|group| used(&|tag| &tag.group, &group.name)).map(|group| {
             let release = if group.together { "together" } else { "spread" };
-            format!(r#"{{"name": "{}", "scan_rate_ms": {}, "release": "{release}"}}"#, group.name, group.period_ms)
+            format!(
+                r#"{{"name": "{}", "scan_rate_ms": {}, "release": "{release}"{}}}"#,
+                group.name, group.period_ms, group.told
+            )
         });
         let links = self.links.iter().filter(|link| used(&|tag| &tag.link, &link.name)).map(|link| {
             let Link { name, host, timeout_ms, expected_ms, connect_timeout_ms, pipeline, registers_max, frames } =
@@ -191,9 +198,10 @@ impl Model {
         });
         let tags = self.tags.iter().map(|tag| {
             let Kind { function, count, what } = &tag.kind;
+            let Tag { name, group, link, unit, first, description, told, .. } = tag;
             format!(
-                r#"{{"name": "{}", "group": "{}", "address": "{}:{}:{function}:{}:{count}", {what}, "description": "{}"}}"#,
-                tag.name, tag.group, tag.link, tag.unit, tag.first, tag.description
+                r#"{{"name": "{name}", "group": "{group}", "address": "{link}:{unit}:{function}:{first}:{count}", {what},
+                "description": "{description}"{told}}}"#
             )
         });
         let (groups, links, tags): (Vec<_>, Vec<_>, Vec<_>) = (groups.collect(), links.collect(), tags.collect());
@@ -219,7 +227,8 @@ impl Model {
         let name = format!("g{}", self.next_group);
         self.next_group += 1;
         let period_ms = self.shape.periods_ms[rng.usize(..self.shape.periods_ms.len())];
-        self.groups.push(Group { name, period_ms, together: rng.bool() });
+        let told = if rng.u8(..6) == 0 { told(None, rng) } else { String::new() };
+        self.groups.push(Group { name, period_ms, together: rng.bool(), told });
     }
 
     fn add_link(&mut self, rng: &mut Rng) {
@@ -246,7 +255,8 @@ impl Model {
         let first = self.place(&link, unit, &kind, rng);
         let name = format!("t{}", self.next_tag);
         self.next_tag += 1;
-        self.tags.push(Tag { name, group, link, unit, kind, first, description: 0 });
+        let told = if rng.u8(..3) == 0 { told(Some(&kind), rng) } else { String::new() };
+        self.tags.push(Tag { name, group, link, unit, kind, first, description: 0, told });
     }
 
     /// Where a tag lies: mostly behind the last, now and then where another lies.
@@ -283,7 +293,7 @@ impl Model {
         let link = rng.usize(..self.links.len());
         let group = rng.usize(..self.groups.len());
         let tag = rng.usize(..self.tags.len());
-        match rng.u8(..17) {
+        match rng.u8(..19) {
             0 | 1 if self.tags.len() < self.shape.tags * 2 + 8 => {
                 (0..rng.usize(1..=4)).for_each(|_| self.add_tag(link, group, rng));
             }
@@ -298,6 +308,7 @@ impl Model {
                 // Another type or scale, elsewhere.
                 let (kind, link, unit) = (kind(rng), self.tags[tag].link.clone(), self.tags[tag].unit);
                 self.tags[tag].first = self.place(&link, unit, &kind, rng);
+                self.tags[tag].told = told(Some(&kind), rng);
                 self.tags[tag].kind = kind;
             }
             5 => {
@@ -353,10 +364,31 @@ impl Model {
                 let new = self.groups.len() - 1;
                 self.add_tag(link, new, rng);
             }
+            16 => {
+                let Tag { kind, told: now, .. } = &mut self.tags[tag];
+                *now = if rng.bool() { told(Some(kind), rng) } else { String::new() };
+            }
+            17 => self.groups[group].told = if rng.bool() { told(None, rng) } else { String::new() },
             // Nothing that the floor knows of.
             _ => self.tags[tag].description = self.tags[tag].description.wrapping_add(1),
         }
     }
+}
+
+/// Report by exception, of a tag or a group. Values are spread over the whole range of their type, so that what is held
+/// back must be far from it.
+fn told(kind: Option<&Kind>, rng: &mut Rng) -> String {
+    let is = |what: &str| kind.is_some_and(|kind| kind.what.contains(what));
+    let mut out = match (is("bool") || is("string"), rng.u8(..3)) {
+        (true, _) | (_, 0) => r#", "report": "change""#.to_owned(),
+        _ => format!(r#", "deadband": {}"#, ["0.5", "1000", "20000", "1e9", "1e30"][rng.usize(..5)]),
+    };
+    out += [r#", "max_silence_ms": 2000"#, r#", "max_silence_ms": 7000"#, ""][rng.usize(..3)];
+    out += [r#", "suppress": "journal""#, r#", "suppress": "ring""#, ""][rng.usize(..3)];
+    if !is("array") && !is("string") && rng.bool() {
+        out += r#", "keep_last": true"#;
+    }
+    out
 }
 
 fn kind(rng: &mut Rng) -> Kind {

@@ -89,7 +89,10 @@ pub struct Outcome {
     pub writes_failed: u64,
     pub samples: u64,
     pub good: u64,
+    /// Looks at tags beside a dead unit.
+    pub besides: u64,
     pub dropped: u64,
+    pub suppressed: u64,
     /// Plans that came while others ran, and configurations that were refused.
     pub reloads: u64,
     pub refused: u64,
@@ -150,7 +153,9 @@ pub fn run<P: Parts>(scenario: &Scenario, parts: &P) -> Outcome {
         writes_failed: run.writes.1,
         samples: run.counters.produced(),
         good: run.books.good,
+        besides: run.books.besides,
         dropped: run.counters.dropped(),
+        suppressed: run.counters.suppressed(),
         reloads: run.reloads.count,
         refused: run.reloads.refused,
         journal: run.journal.is_some(),
@@ -279,6 +284,10 @@ impl<'s, P: Parts> Run<'s, P> {
             self.utc_offsets.push((now, offset));
         }
         self.rounds += 1;
+        for cell in &self.cells {
+            let field = cell.field.borrow();
+            self.books.living(cell.id, field.dead_units(), &self.image, field.now)?;
+        }
         self.collect(now);
         if !self.reader.stops(now, self.scenario) {
             self.drain(now)?;

@@ -23,6 +23,16 @@ fn must_hold(seed: u64, hours: Option<f64>) -> Outcome {
     outcome
 }
 
+#[test]
+fn tmp69() {
+    for writes in [false, true] {
+        let mut scenario = Scenario::of_seed(69, None).unwrap();
+        scenario.writes = writes;
+        let outcome = run(&scenario, &RealParts);
+        println!("TMP69 writes {writes}: {:?}", outcome.broken.map(|b| b.0));
+    }
+}
+
 /// Together they run for more than a virtual day.
 const SEEDS: u64 = 300;
 
@@ -43,6 +53,9 @@ fn seeds_hold(seeds: impl Iterator<Item = u64>) {
         hours(&|o| o.journal),
         count(&|o| o.crashes),
     );
+    let (suppressed, besides) = (count(&|o| o.suppressed), count(&|o| o.besides));
+    println!("{suppressed} of {} samples suppressed; {besides} looks beside a dead unit", count(&|o| o.samples));
+    assert!(suppressed > 100_000 && besides > 5_000);
     assert!(hours(&|_| true) > 12.5, "two of these are more than a virtual day");
     let (done, failed) = (count(&|o| o.writes_done), count(&|o| o.writes_failed));
     println!("{done} writes done, {failed} not");

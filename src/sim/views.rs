@@ -118,14 +118,15 @@ impl Views {
 
     /// The view by which a request is right that was begun at `begun` on a connection to `target`.
     pub fn allows(&self, link: LinkId, target: u32, area: Area, begun: u64, is_write: bool) -> Option<View> {
-        let late = self.before.iter().filter(|(end, _)| begun <= *end).filter_map(|(_, views)| views.get(link));
-        let mut fitting = self.both(link).chain(late).filter(|view| {
+        let late = || self.before.iter().filter(|(end, _)| begun <= *end).filter_map(|(_, views)| views.get(link));
+        let mut fitting = self.both(link).chain(late()).filter(|view| {
             let known = view.writes.contains(&area) || !is_write && view.areas.contains(&area);
             view.target == target && known
         });
         let mut found = fitting.next()?.clone();
-        // On the way from one plan to another either may hold already.
-        for other in self.both(link) {
+        // On the way from one plan to another either may hold already; and a request that was begun under an earlier
+        // one was given up by its timeout.
+        for other in self.both(link).chain(late()) {
             found.pipeline = found.pipeline.max(other.pipeline);
             found.timeout = found.timeout.min(other.timeout);
         }

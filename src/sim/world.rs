@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use fastrand::Rng;
 
-use super::device::{Asked, Bent, Device, Meaning, Reaction};
+use super::device::{Asked, Bent, Device, Meaning, Reaction, Told};
 use super::line::{Heard, Wire};
 use super::log::Log;
 use super::memory::Area;
@@ -132,6 +132,13 @@ impl Field {
         &mut self.devices[place].1
     }
 
+    /// Hosts one of whose units is dead while all else is well: which unit, and since when.
+    pub fn dead_units(&self) -> impl Iterator<Item = (u32, u8, u64)> {
+        let now = self.now;
+        let dead = move |(host, device): &(u32, Device)| Some((*host, device.dead_unit(now)?));
+        self.devices.iter().filter_map(dead).map(|(host, (unit, since))| (host, unit, since))
+    }
+
     /// A new connection of a link to the place that it had as number `target`.
     pub fn connect(&mut self, link: LinkId, target: u32, host: u32) -> Conn {
         let now = self.now;
@@ -247,9 +254,9 @@ impl Field {
         let mute = line.mute;
         let reaction = match write {
             Some((_, payload, confirmation)) => {
-                let (reaction, confirmed) = self.device(host).answer_write(now, &asked, function, &confirmation);
-                let confirmed = confirmed && !mute;
-                self.written.push(Seen { at: now, link, function, area, payload, confirmed });
+                let (reaction, told) = self.device(host).answer_write(now, &asked, function, &confirmation);
+                let told = if mute { Told::Nothing } else { told };
+                self.written.push(Seen { at: now, link, function, area, payload, told });
                 reaction
             }
             None if mute => Reaction::default(),

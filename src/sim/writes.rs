@@ -4,6 +4,7 @@
 use fastrand::Rng;
 use rtrb::{Consumer, Producer, RingBuffer};
 
+use super::device::Told;
 use super::memory::Area;
 use super::scenario::Hosts;
 use super::views::host_of_link;
@@ -25,8 +26,7 @@ pub struct Seen {
     pub function: u8,
     pub area: Area,
     pub payload: Vec<u8>,
-    /// It was confirmed, and the confirmation sent.
-    pub confirmed: bool,
+    pub told: Told,
 }
 
 /// A request as it stands on the wire, if it is a write.
@@ -194,8 +194,9 @@ impl Writes {
         }
         let one_of_several = fitting.len() > 1;
         for open in &mut fitting {
-            open.frames += 1;
-            open.confirmed |= seen.confirmed;
+            // What was refused has changed nothing.
+            open.frames += u32::from(seen.told != Told::Refused);
+            open.confirmed |= seen.told == Told::Done;
             open.one_of_several |= one_of_several;
         }
         Ok(())

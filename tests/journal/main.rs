@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a result that is not as expected is a failed test")]
 
+mod audit;
 mod bad;
 mod bound;
 mod common;

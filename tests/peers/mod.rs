@@ -108,6 +108,11 @@ impl Server {
         Server::started(Peer::python("modbus_server.py", &["silent"]))
     }
 
+    /// pymodbus's server with frames of RTU on TCP.
+    pub fn pymodbus_rtu_over_tcp() -> Server {
+        Server::started(Peer::python("modbus_server.py", &["rtu-over-tcp"]))
+    }
+
     /// pymodbus's server on a serial port; `framing` is rtu or ascii.
     pub fn pymodbus_on(port: &Path, framing: &str) -> Server {
         Server::started(Peer::python("modbus_server.py", &[framing, port.to_str().unwrap()]))

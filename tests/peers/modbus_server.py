@@ -3,6 +3,7 @@
 Prints its port as one line when it accepts connections. Addresses beyond a table are answered with exception 02,
 units that are not there with exception 0B, or not at all when the first argument is "silent".
 
+With "rtu-over-tcp": frames of RTU on TCP; units that are not there stay silent.
 With the arguments "rtu" or "ascii" and a port's path: on that serial port; units that are not there stay silent.
 
 An argument such as "lacks=6,22" takes functions away: requests of these are answered with exception 01.
@@ -57,8 +58,10 @@ async def main():
             await asyncio.sleep(0.01)
         print(0, flush=True)
         return await task
-    silent = sys.argv[1:] == ["silent"]
-    server = ModbusTcpServer(context, address=("127.0.0.1", 0), ignore_missing_devices=silent)
+    framed = sys.argv[1:] == ["rtu-over-tcp"]
+    silent = framed or sys.argv[1:] == ["silent"]
+    framer = FramerType.RTU if framed else FramerType.SOCKET
+    server = ModbusTcpServer(context, framer=framer, address=("127.0.0.1", 0), ignore_missing_devices=silent)
     serving = asyncio.ensure_future(server.serve_forever())
     while not (server.transport and server.transport.sockets):
         if serving.done():

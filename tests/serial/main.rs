@@ -8,6 +8,7 @@ mod contents;
 mod line;
 #[path = "../peers/mod.rs"]
 mod peers;
+mod plant;
 #[path = "../field/rig.rs"]
 #[allow(dead_code, reason = "each test binary uses its own part")]
 mod rig;
@@ -117,6 +118,46 @@ fn a_port_that_is_pulled_out_and_plugged_in_again_goes_on() {
     assert!(ended.report["links"]["l"]["reconnects"].as_u64().unwrap() >= 1);
 }
 
+/// Frames of RTU through a socket, as serial servers have them.
+#[test]
+fn pymodbus_is_read_right_by_rtu_over_tcp() {
+    let contents = peers::contents();
+    let server = Server::pymodbus_rtu_over_tcp();
+    let link = json!({ "name": "server", "protocol": "modbus_rtu_tcp", "host": "127.0.0.1", "port": server.port,
+                       "timeout_ms": 300, "expected_reply_ms": 2, "addressing": "raw" });
+    let mut tags = slower(tags_of("server", &contents));
+    tags.push(slower(vec![one_register("server.nobody".into(), "server", 77, 3, 0)]).remove(0));
+    let site = Site::with_tags(TOML, &json!({ "links": [link], "tags": tags }));
+    let ended = site.run(&["--seconds", "10"]).end();
+    ended.assert_clean();
+    let stored = site.samples();
+    assert_contents("server", &contents, None, &stored);
+    assert_eq!(stored.last("server.nobody").status, Status::BAD_NO_COMMUNICATION);
+    let of = |key: &str| ended.report["links"]["server"][key].as_u64().unwrap();
+    assert_eq!((of("crc_errors"), of("garbage"), of("foreign")), (0, 0, 0));
+}
+
+#[test]
+fn of_two_gateways_on_one_port_the_second_says_who_has_it_and_waits_its_turn() {
+    let line = Line::new();
+    let _server = Server::pymodbus_on(line.device(), "rtu");
+    let (first, second) = (one_tag(line.port(), &json!({})), one_tag(line.port(), &json!({})));
+    let mut one = first.run(&["--seconds", "60"]);
+    one.wait_for("link \"l\": connected");
+    let mut two = second.run(&["--seconds", "60"]);
+    let told = two.wait_for("is busy: ");
+    assert!(told.contains(&format!("fieldbeat (process {}) has it", one.pid())), "{told}");
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(!two.log().contains("connected"), "{}", two.log());
+    let ended = one.stop();
+    ended.assert_clean();
+    let of = |key: &str| ended.report["links"]["l"][key].as_u64().unwrap();
+    assert!(of("replies") > 10);
+    assert_eq!((of("garbage"), of("crc_errors"), of("timeouts"), of("foreign")), (0, 0, 0, 0), "nobody spoke between");
+    two.wait_for("link \"l\": connected");
+    two.stop().assert_clean();
+}
+
 #[test]
 fn a_port_that_cannot_be_used_says_what_to_do() {
     let line = Line::new();
@@ -124,7 +165,7 @@ fn a_port_that_cannot_be_used_says_what_to_do() {
     let busy = line.take();
     let site = one_tag(line.port(), &json!({}));
     let mut running = site.run(&["--seconds", "20"]);
-    running.wait_for("is busy: another program has it");
+    running.wait_for("has it; stop that, or use another port");
     drop(busy);
     running.wait_for("link \"l\": connected");
     assert_eq!(running.stop().code, 0);

@@ -94,9 +94,9 @@ fn addresses_are_objects_names_or_what_the_link_knows_itself() {
 
 #[test]
 fn each_fault_of_an_address_is_told() {
-    address_fault("co0:7:0x6064:0", "", "2:26: error: tag \"t\": node \"7\" is none of the link's; allowed: 5, 6");
+    address_fault("co0:7:0x6064:0", "", "2:31: error: tag \"t\": node \"7\" is none of the link's; allowed: 5, 6");
     address_fault("co0:5", "", "names no object");
-    address_fault("co0:5:0x60641:0", "", "2:28: error: tag \"t\": the index in the address is \"0x60641\"");
+    address_fault("co0:5:0x60641:0", "", "2:33: error: tag \"t\": the index in the address is \"0x60641\"");
     address_fault("co0:5:0x6064:0x100", "", "the sub-index in the address is \"0x100\"");
     address_fault("co0:5:0x6064:0:1:2", "", "has 6 parts");
     address_fault(

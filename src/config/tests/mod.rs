@@ -2,6 +2,7 @@
 
 mod accepted;
 mod bus;
+mod can;
 mod canopen;
 mod directories;
 mod gateway_faults;

@@ -46,7 +46,10 @@ fn the_schema_and_the_reader_know_the_same_keys() {
     assert_eq!(properties(&definitions["CanOpenNode"]), set(keys::CANOPEN_NODE));
     assert_eq!(properties(&definitions["Guarding"]), set(keys::GUARDING));
     assert_eq!(properties(&definitions["BootWrite"]), set(keys::BOOT));
-    assert_eq!(definitions.as_object().unwrap().len(), 19);
+    assert_eq!(properties(&definitions["CanLink"]), set(keys::CAN_LINK));
+    assert_eq!(properties(&definitions["CanMessage"]), set(keys::CAN_TRANSMIT));
+    assert_eq!(properties(&definitions["Multiplexor"]), set(keys::CAN_MULTIPLEXOR));
+    assert_eq!(definitions.as_object().unwrap().len(), 22);
 }
 
 #[test]

@@ -363,7 +363,7 @@ fn wrong_links_are_refused() {
             "modbus_tcp",
             "profibus",
             "1:41: error: link \"plc1\": protocol \"profibus\" is unknown; allowed: modbus_tcp, modbus_rtu, modbus_rtu_tcp, \
-             gpio, i2c, spi, iio",
+             can, canopen, gpio, i2c, spi, iio",
         ),
         (
             "10.0.0.1\"",

@@ -16,6 +16,7 @@
 mod backoff;
 mod can;
 mod dial;
+mod holder;
 mod notes;
 mod serial;
 mod steps;

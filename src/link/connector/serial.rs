@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 
+use super::holder;
 use crate::config::{Parity, Rs485Config, Rs485Switch, SerialConfig};
 
 /// linux/serial.h.
@@ -114,7 +115,9 @@ fn busy(config: &SerialConfig, error: &io::Error) -> String {
     let port = config.port.display();
     match error.raw_os_error() {
         Some(libc::EBUSY | libc::EWOULDBLOCK) => {
-            format!("{port} is busy: another program has it (fuser -v {port} names it); stop that, or use another port")
+            let holder =
+                holder::of(&config.port).unwrap_or_else(|| format!("another program (fuser -v {port} names it)"));
+            format!("{port} is busy: {holder} has it; stop that, or use another port")
         }
         _ => format!("cannot take {port} for itself: {error}"),
     }

@@ -7,7 +7,7 @@ use super::serial::SerialLine;
 use crate::config::{CanConfig, Guard};
 use crate::limits::CAN_FRAMES_PER_STEP;
 use crate::plan::can::FrameShape;
-use crate::plan::canopen::{BUS as CANOPEN_BUS, frame_time};
+use crate::plan::canopen::BUS as CANOPEN_BUS;
 use crate::plan::model::*;
 use crate::tag::{GroupId, LinkId, NANOS_PER_SEC, Nanos, TagId, ValueType};
 
@@ -233,7 +233,7 @@ fn canopen_demand(plan: &Plan, canopen: &CanOpenPlan, costs: &Costs) -> LinkDema
     let period = |group: GroupId| plan.groups[group].period;
     let fastest = canopen.scans.iter().map(|scan| period(scan.group)).min().unwrap_or(Nanos(NANOS_PER_SEC));
     let frames_per_s = canopen.frames_by_themselves(fastest);
-    let busy = frames_per_s * frame_time(canopen.config.bit_rate, 8).as_secs_f64();
+    let busy = canopen.load_by_itself(fastest);
     // What waits for the bus waits the longer the busier it is.
     let mut scans = canopen.scan_costs(1.0 / (1.0 - busy).clamp(0.05, 1.0));
     let mut of_node: BTreeMap<u16, f64> = BTreeMap::new();

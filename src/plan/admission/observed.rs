@@ -1,6 +1,6 @@
 //! Do devices answer as fast as was declared? What the reply times that were seen make of a link's load.
 
-use super::{LOAD_MAX, LOAD_WARNING};
+use super::{LOAD_MAX, LOAD_WARNING, SerialLine};
 use crate::plan::model::*;
 use crate::tag::{LinkId, Nanos};
 
@@ -29,6 +29,25 @@ pub fn load_with(plan: &Plan, link: LinkId, reply: Nanos) -> f64 {
 pub fn observed(plan: &Plan, link: LinkId, p99: Nanos) -> Option<Finding> {
     let modbus = plan.links.get(link)?.protocol.modbus()?;
     let declared = modbus.config.reply_expected;
+    if let Some(line) = SerialLine::of(&modbus.config) {
+        return observed_on_line(plan, modbus, &line, p99);
+    }
     let load = load_with(plan, link, p99);
     (p99 > declared && load > LOAD_WARNING).then_some(Finding { declared, seen: p99, load, is_over: load > LOAD_MAX })
+}
+
+/// On a serial line what was seen has the frames in it: what is beyond the longest exchange is the device's.
+fn observed_on_line(plan: &Plan, modbus: &ModbusPlan, line: &SerialLine, p99: Nanos) -> Option<Finding> {
+    let blocks = modbus.blocks().iter();
+    let longest = blocks.clone().map(|r| line.exchange(r.table, r.count)).max()?;
+    let over = p99.since(longest);
+    let time = |r: &ModbusRequest| (line.line_time(r.table, r.count) + over).as_secs_f64();
+    let load: f64 = blocks.map(|r| time(r) / plan.groups[r.group].period.as_secs_f64()).sum();
+    let declared = modbus.config.reply_expected;
+    (over > Nanos::ZERO && load > LOAD_WARNING).then_some(Finding {
+        declared,
+        seen: declared + over,
+        load,
+        is_over: load > LOAD_MAX,
+    })
 }

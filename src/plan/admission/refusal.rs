@@ -18,6 +18,13 @@ pub(super) fn of_link(
     if let LinkProtocolPlan::Can(can) = &link.protocol {
         return of_can_link(link, can, source, demand);
     }
+    if let LinkProtocolPlan::CanOpen(canopen) = &link.protocol {
+        let fastest = demand.scans.iter().map(|scan| scan.period).min().unwrap_or(Nanos(NANOS_PER_SEC));
+        let load = canopen.load_by_itself(fastest);
+        if load > super::LOAD_MAX {
+            return of_canopen_bus(link, canopen, source, load);
+        }
+    }
     let transport = link.protocol.modbus().map(|modbus| &modbus.config.transport);
     let bus = match &link.protocol {
         LinkProtocolPlan::Bus(bus) => Some(&bus.config.device),
@@ -112,6 +119,18 @@ fn of_can_link(link: &LinkPlan, can: &CanPlan, source: &Source, demand: &LinkDem
         link.name,
         demand.load() * 100.0,
         can.config.bitrate
+    )
+}
+
+/// A bus that PDOs, SYNC and heartbeats fill before anything is asked.
+fn of_canopen_bus(link: &LinkPlan, canopen: &CanOpenPlan, source: &Source, load: f64) -> String {
+    let (file, line) = (&source.file, source.line);
+    format!(
+        "{file}:{line}: link \"{}\": SYNC, heartbeats and the PDOs of its nodes need {:.0} % of the bus at {} bit/s, with \
+         all stuff bits that there may be; raise \"sync_ms\", have PDOs sent less often, or correct \"bitrate\"",
+        link.name,
+        load * 100.0,
+        canopen.config.bit_rate
     )
 }
 

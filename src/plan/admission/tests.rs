@@ -328,3 +328,15 @@ fn a_faster_spi_carries_more_and_lines_that_are_set_up_alike_cost_one_call() {
     let load = on_a_bus(link, &each(100.0, &lines)).unwrap().admission.links[LinkId(0)].load;
     assert!((load - 0.01).abs() < 1e-6, "{load}");
 }
+
+#[test]
+fn on_a_line_only_what_is_beyond_the_frames_is_the_devices_time() {
+    let planned = on_a_line("", &[(1, 0, 20, 55)]).unwrap();
+    // 53 characters of 11 bits at 19200 baud and 5 ms: 35.4 ms, and 2 ms of silence behind it.
+    let observed = |ms: f64| super::observed(&planned.plan, LinkId(0), Nanos((ms * 1e6) as u64));
+    assert_eq!(observed(35.3), None, "the frames take their time");
+    let late = observed(45.4).unwrap();
+    assert_eq!((late.declared, late.seen.0 / 1_000_000, late.is_over), (Nanos::from_millis(5), 15, false));
+    assert!((late.load - 47.4 / 55.0).abs() < 0.01, "{late:?}");
+    assert!(observed(55.0).unwrap().is_over);
+}

@@ -70,6 +70,11 @@ impl CanOpenPlan {
         frames
     }
 
+    /// Share of the bus's time that these frames take at most.
+    pub(in crate::plan) fn load_by_itself(&self, fastest: Nanos) -> f64 {
+        self.frames_by_themselves(fastest) * frame_time(self.config.bit_rate, 8).as_secs_f64()
+    }
+
     /// `stretch`: how much longer things take beside what is on the bus by itself.
     pub(in crate::plan) fn scan_costs(&self, stretch: f64) -> Vec<ScanCost> {
         let frame = frame_time(self.config.bit_rate, 8);

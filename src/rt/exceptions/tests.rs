@@ -345,6 +345,7 @@ proptest! {
             }
             let before = told.len();
             run.drain(&mut told);
+            let mut any = false;
             for sample in told[before..].iter().filter(|s| s.tag == 0) {
                 let next = (sample.status(), f64::from_bits(sample.value), sample.t_mono_ns);
                 if let Some((.., t)) = last {
@@ -352,8 +353,9 @@ proptest! {
                     let silence = next.2 - t;
                     prop_assert!(!undisturbed || silence <= rule.max_silence.0, "silent for {} ns", silence);
                 }
-                (last, undisturbed) = (Some(next), matches!(event, Event::Value(_)));
+                (last, any) = (Some(next), true);
             }
+            undisturbed |= any && matches!(event, Event::Value(_));
             // After a loss, the next sample of the tag is told.
             lost &= !matches!(event, Event::Value(_));
             let (Some((status, value, _)), false) = (read, lost) else { continue };

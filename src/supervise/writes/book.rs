@@ -85,6 +85,14 @@ impl Book {
         }
     }
 
+    /// So many were refused of which nothing more is known.
+    pub fn refused_more(&mut self, count: u64, now: Instant) {
+        if count > 0 {
+            self.refused_since.get_or_insert(now);
+            self.more += count;
+        }
+    }
+
     /// An order ended; [`Book::commit`] makes that durable.
     pub fn ended(&mut self, number: u64, record: AuditRecord) {
         self.ended.push((number, record));

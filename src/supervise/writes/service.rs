@@ -384,6 +384,7 @@ impl<F: Field> Service<F> {
 
     /// Makes outcomes durable, then tells them.
     fn settle(&mut self) {
+        self.book.refused_more(self.stats.take_unrecorded(), Instant::now());
         if self.book.is_due(Instant::now()) {
             // What can't be recorded is told all the same; the log has it.
             let _ = self.book.commit(&[]);

@@ -252,6 +252,28 @@ impl ModbusLink {
         Nanos(self.plan.config.timeout.0 * u64::from(SILENT_AFTER_TIMEOUTS))
     }
 
+    /// Whether `holds` of all that is asked for a block: itself, or its halves where the device refused it.
+    fn each_asked(&self, root: u32, mut holds: impl FnMut(u32, &Request) -> bool) -> bool {
+        let mut stack = [0u32; HALVES_DEPTH_MAX];
+        let mut depth = 1;
+        stack[0] = root;
+        while depth > 0 {
+            depth -= 1;
+            let at = stack[depth];
+            let request = &self.requests[at as usize];
+            match self.plan.requests[at as usize].halves {
+                Some([left, right]) if request.fell_apart && depth + 2 <= stack.len() => {
+                    stack[depth] = right;
+                    stack[depth + 1] = left;
+                    depth += 2;
+                }
+                _ if !holds(at, request) => return false,
+                _ => {}
+            }
+        }
+        true
+    }
+
     /// Queues what a request stands for: itself, or its halves where the device refused it.
     fn enqueue(&mut self, scan_at: usize, root: u32, now: Nanos) -> u64 {
         let mut stack = [0u32; HALVES_DEPTH_MAX];

@@ -6,6 +6,8 @@ use std::sync::atomic::AtomicBool;
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
+#[path = "half_open_tests.rs"]
+mod half_open;
 #[path = "handover_tests.rs"]
 mod handover;
 #[path = "line_tests.rs"]
@@ -210,9 +212,8 @@ fn tag(link: usize, register: u16) -> TagConfig {
     }
 }
 
-/// One link per script; each with the given registers (uint16 tags) of unit 1, scanned every 10 ms.
-fn bench(links: Vec<(Vec<u16>, Script)>, stall: Option<(u64, u64)>) -> Bench {
-    let config = ModbusConfig {
+fn tcp_config() -> ModbusConfig {
+    ModbusConfig {
         transport: ModbusTransport::Tcp(HostPort { host: "127.0.0.1".into(), port: 502 }),
         timeout: Nanos::from_millis(30),
         connect_timeout: Nanos::from_millis(100),
@@ -223,7 +224,12 @@ fn bench(links: Vec<(Vec<u16>, Script)>, stall: Option<(u64, u64)>) -> Bench {
         registers_max: 125,
         bits_max: 2000,
         unreadable: vec![],
-    };
+    }
+}
+
+/// One link per script; each with the given registers (uint16 tags) of unit 1, scanned every 10 ms.
+fn bench(links: Vec<(Vec<u16>, Script)>, stall: Option<(u64, u64)>) -> Bench {
+    let config = tcp_config();
     let links = links
         .into_iter()
         .enumerate()

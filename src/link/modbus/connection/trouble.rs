@@ -190,15 +190,35 @@ impl ModbusLink {
                 self.unanswered(at, unit_at, flight.cycle, now, floor);
             }
         }
-        if let Some(connection) = &mut self.connection {
-            connection.quiet_timeouts += 1;
-            // A serial port can't be half open: a line on which all are silent stays as it is.
-            let may_be_half_open = !matches!(self.plan.config.transport, ModbusTransport::Serial(_));
-            if may_be_half_open
-                && connection.quiet_timeouts >= SILENT_AFTER_TIMEOUTS
-                && self.units.iter().all(Unit::is_silent)
-            {
-                self.drop_connection(CloseReason::Silent, now, floor);
+        // A serial port can't be half open: a line on which all are silent stays as it is.
+        let may_be_half_open = !matches!(self.plan.config.transport, ModbusTransport::Serial(_));
+        let Some(connection) = self.connection.as_mut().filter(|_| may_be_half_open) else { return };
+        connection.quiet_timeouts = connection.quiet_timeouts.saturating_add(1);
+        if connection.quiet_timeouts >= SILENT_AFTER_TIMEOUTS && self.units.iter().all(Unit::is_silent) {
+            self.drop_connection(CloseReason::Silent, now, floor);
+        } else if self.units.iter().any(Unit::is_silent) {
+            self.ask_refused_sooner(now);
+        }
+    }
+
+    /// A silent unit has missed a probe. Whether the connection lives, only the others can show; one that refused all
+    /// that it is asked would not be asked before a long pause has passed. One of its requests then goes out with the
+    /// next cycle: any answer, a refusal too, shows it, and without one the unit is soon silent itself.
+    fn ask_refused_sooner(&mut self, now: Nanos) {
+        for unit_at in 0..self.units.len() {
+            if self.units[unit_at].is_silent() {
+                continue;
+            }
+            let mut first = None;
+            let pauses = (0..self.plan.block_count).all(|root| {
+                usize::from(self.plan.requests[root as usize].unit) != unit_at
+                    || self.each_asked(root, |at, request| {
+                        first.get_or_insert(at);
+                        request.refused_until > now
+                    })
+            });
+            if let Some(first) = first.filter(|_| pauses) {
+                self.requests[first as usize].refused_until = now;
             }
         }
     }

@@ -1,0 +1,256 @@
+//! What must hold of samples: nothing lost silently, no value that the device did not have, no status out of turn.
+//!
+//! Here is what the books know; `samples` judges what is told by it, `state` what stands in image and counters.
+
+mod samples;
+mod state;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use super::device::Meaning;
+use super::generations::{Generation, Life};
+use super::memory::Memory;
+use super::scenario::Scenario;
+use super::world::Exchange;
+use crate::config::TagConfig;
+use crate::plan::{Change, ScanId};
+use crate::rt::Counters;
+use crate::tag::{Dictionary, ExecutorId, LinkId, Status, TagId};
+
+/// Exchanges older than this have had their samples told, as no consumer stops that long.
+const EXCHANGE_KEPT_NS: u64 = 20_000_000_000;
+/// How long a refused address is not asked again, and what the first answer after that takes.
+const REFUSED_NS: u64 = 36_000_000_000;
+/// A link's first connection to a steady device is there after this.
+const SETTLED_NS: u64 = 3_000_000_000;
+
+/// What is known of a tag.
+#[derive(Debug, Clone, Copy, Default)]
+struct Known {
+    status: u32,
+    t: u64,
+    value: u64,
+    /// False: samples were dropped since, so that nothing is known.
+    sure: bool,
+    was_read: bool,
+    /// Answered by exception 02, and when last; by another exception; by what is no value.
+    refused: bool,
+    refused_at: u64,
+    broken: bool,
+    undecodable: bool,
+    executor: usize,
+}
+
+/// One executor's part of the books.
+struct Part {
+    /// The next sequence number, samples told missing, samples delivered.
+    next: u64,
+    missing: u64,
+    delivered: u64,
+    /// The plan that it has, and when each was taken up: plan and time.
+    generation: usize,
+    adopted: Vec<(usize, u64)>,
+    /// Links that read their device since that plan, or since shortly before it.
+    fresh_under: Vec<(usize, LinkId)>,
+    /// Since when each of its links reads the device that it reads; and those that got other work by that plan.
+    fresh: BTreeMap<LinkId, u64>,
+    changed: Vec<LinkId>,
+    /// By scan: what it had missed when that plan was taken up.
+    missed: Vec<(ScanId, u64)>,
+    /// By link id.
+    exchanges: Vec<VecDeque<Exchange>>,
+}
+
+/// The books of a run.
+pub struct Books<'s> {
+    scenario: &'s Scenario,
+    pub generations: Vec<Generation>,
+    lives: usize,
+    tags: Vec<Known>,
+    parts: Vec<Part>,
+    bytes: Vec<u8>,
+    pub good: u64,
+    /// Tags of units that answer beside one that does not.
+    beside: Vec<Beside>,
+    /// How often such a unit was looked at.
+    pub besides: u64,
+}
+
+/// A connection with a dead unit, and what was well on it when that died.
+struct Beside {
+    executor: usize,
+    host: u32,
+    since: u64,
+    well: Vec<TagId>,
+}
+
+/// By the rules of report by exception: how far from the last sample told, and for how long.
+#[derive(Debug, Clone, Copy)]
+struct Unsaid {
+    deadband: f64,
+    silence: u64,
+}
+
+impl Part {
+    /// The plan that was in force then, and those after it.
+    fn in_force_since(&self, t: u64) -> impl Iterator<Item = usize> {
+        let first = self.adopted.partition_point(|(_, at)| *at <= t).saturating_sub(1);
+        self.adopted[first..].iter().map(|(generation, _)| *generation)
+    }
+
+    fn is_fresh(&self, generation: usize, link: LinkId) -> bool {
+        self.fresh_under.contains(&(generation, link))
+    }
+}
+
+fn misses(counters: &Counters, scan: ScanId) -> u64 {
+    counters.scan(scan).deadline_misses.get() + counters.scan(scan).skipped.get()
+}
+
+impl<'s> Books<'s> {
+    pub fn new(scenario: &'s Scenario) -> Books<'s> {
+        let part = |_| Part {
+            next: 0,
+            missing: 0,
+            delivered: 0,
+            generation: 0,
+            adopted: vec![(0, 0)],
+            fresh_under: Vec::new(),
+            fresh: BTreeMap::new(),
+            changed: Vec::new(),
+            missed: scenario.plan.scans.ids().map(|id| (id, 0)).collect(),
+            exchanges: Vec::new(),
+        };
+        let mut books = Books {
+            scenario,
+            generations: Vec::new(),
+            lives: 0,
+            tags: Vec::new(),
+            parts: (0..scenario.plan.executors.len()).map(part).collect(),
+            bytes: Vec::new(),
+            good: 0,
+            beside: Vec::new(),
+            besides: 0,
+        };
+        books.add(scenario.config.clone(), Arc::new(scenario.plan.clone()));
+        books
+    }
+
+    fn add(&mut self, config: crate::config::Config, plan: Arc<crate::plan::Plan>) {
+        let generation = Generation::new(config, plan, self.generations.last(), &mut self.lives);
+        for (id, tag) in generation.plan.tags.iter() {
+            let Some((Life(life), _)) = generation.tag(id) else { continue };
+            if life >= self.tags.len() {
+                let executor = generation.plan.links[tag.link].executor.index();
+                let status = Status::BAD_WAITING_FOR_INITIAL_DATA.0;
+                let mut known = Known { status, sure: true, executor, ..Known::default() };
+                // What is known of its place stays known.
+                for (Life(other), place) in generation.of_link(tag.link, Meaning::Exception(2)) {
+                    if other < self.tags.len() && self.tags[other].refused && overlap(place, generation.tag(id)) {
+                        (known.refused, known.refused_at) = (true, known.refused_at.max(self.tags[other].refused_at));
+                    }
+                }
+                self.tags.resize(life + 1, known);
+            }
+        }
+        self.generations.push(generation);
+    }
+
+    /// A plan is on its way to the executors; its names.
+    pub fn announce(&mut self, config: crate::config::Config, plan: Arc<crate::plan::Plan>) -> Arc<Dictionary> {
+        self.add(config, plan);
+        self.generations[self.generations.len() - 1].names.clone()
+    }
+
+    /// What a tag may have been read as since its last sample, of this time, without being told again; `None`: nothing.
+    fn unsaid(&self, executor: usize, id: TagId, since: u64) -> Option<Unsaid> {
+        let rules = self.parts[executor].in_force_since(since);
+        let rules = rules.filter_map(|generation| self.generations[generation].plan.tags.get(id)?.reporting);
+        rules.fold(None, |most: Option<Unsaid>, rule| {
+            let most = most.unwrap_or(Unsaid { deadband: 0.0, silence: 0 });
+            Some(Unsaid { deadband: most.deadband.max(rule.deadband), silence: most.silence.max(rule.max_silence.0) })
+        })
+    }
+
+    fn generation(&self, executor: usize) -> &Generation {
+        &self.generations[self.parts[executor].generation]
+    }
+
+    /// An executor has taken up the newest plan.
+    ///
+    /// # Errors
+    /// What was missed under the one before, by a link that had no reason to.
+    pub fn adopted(
+        &mut self,
+        executor: ExecutorId,
+        changes: &[(LinkId, Change)],
+        now: u64,
+        counters: &Counters,
+    ) -> Result<(), String> {
+        self.steady_of(executor.index(), counters)?;
+        let newest = self.generations.len() - 1;
+        let plan = &self.generations[newest].plan;
+        let part = &mut self.parts[executor.index()];
+        part.generation = newest;
+        part.adopted.push((newest, now));
+        let those = |wanted: &dyn Fn(Change) -> bool| -> Vec<LinkId> {
+            changes.iter().filter(|(_, change)| wanted(*change)).map(|(id, _)| *id).collect()
+        };
+        part.fresh
+            .extend(those(&|change| matches!(change, Change::New | Change::Target)).into_iter().map(|id| (id, now)));
+        let fresh = part.fresh.iter().filter(|(_, at)| **at + SETTLED_NS > now).map(|(link, _)| (newest, *link));
+        part.fresh_under.extend(fresh);
+        part.changed = those(&|change| change == Change::Work);
+        part.missed = plan.scans.ids().map(|id| (id, misses(counters, id))).collect();
+        // What comes in now is under the new plan; an id that was another link's has nothing of it.
+        for (id, _) in changes.iter().filter(|(_, change)| *change == Change::New) {
+            if let Some(kept) = part.exchanges.get_mut(id.index()) {
+                kept.retain(|exchange| exchange.received > now);
+            }
+        }
+        Ok(())
+    }
+
+    /// The device answered one of this executor's links.
+    pub fn exchange(&mut self, executor: ExecutorId, exchange: Exchange) {
+        let (current, newest) = (self.parts[executor.index()].generation, self.generations.len() - 1);
+        let both = if current == newest { vec![current] } else { vec![current, newest] };
+        for at in both {
+            let generation = &self.generations[at];
+            let memory = Memory { seed: self.scenario.hosts().of(exchange.host) };
+            for (Life(life), config) in generation.of_link(exchange.link, exchange.meaning) {
+                if !exchange.area.holds(config) {
+                    continue;
+                }
+                let known = &mut self.tags[life];
+                match exchange.meaning {
+                    Meaning::Exception(2) => (known.refused, known.refused_at) = (true, exchange.received),
+                    Meaning::Exception(_) => known.broken = true,
+                    Meaning::Values(epoch) => known.undecodable |= memory.expected(config, epoch).is_none(),
+                    Meaning::Poison | Meaning::OfWrite => {}
+                }
+            }
+        }
+        if !matches!(exchange.meaning, Meaning::Values(_)) {
+            return;
+        }
+        let exchanges = &mut self.parts[executor.index()].exchanges;
+        let link = exchange.link.index();
+        if exchanges.len() <= link {
+            exchanges.resize(link + 1, VecDeque::new());
+        }
+        let kept = &mut exchanges[link];
+        kept.push_back(exchange);
+        while kept.front().is_some_and(|old| old.received + EXCHANGE_KEPT_NS < exchange.received) {
+            kept.pop_front();
+        }
+    }
+}
+
+fn overlap(one: &TagConfig, other: Option<(Life, &TagConfig)>) -> bool {
+    let Some((_, other)) = other else { return false };
+    let (Some(a), Some(b)) = (one.address.modbus(), other.address.modbus()) else { return false };
+    let end = |address: &crate::config::ModbusAddress| u32::from(address.first) + u32::from(address.count);
+    (a.unit, a.table) == (b.unit, b.table) && u32::from(a.first) < end(b) && u32::from(b.first) < end(a)
+}

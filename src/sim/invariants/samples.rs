@@ -1,0 +1,196 @@
+//! What must hold of each sample that is told.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::super::device::Meaning;
+use super::super::generations::{Generation, Life};
+use super::super::memory::{Expected, Memory};
+use super::{Books, Known};
+use crate::hub::{Batch, BatchSample};
+use crate::tag::{Status, TagId, flags};
+
+impl Books<'_> {
+    /// A batch of the hub.
+    ///
+    /// # Errors
+    /// What it breaks.
+    pub fn batch(&mut self, batch: &Batch) -> Result<(), String> {
+        let executor = batch.executor.index();
+        let part = &mut self.parts[executor];
+        let jump = batch.first_sequence.checked_sub(part.next);
+        let jump = jump.ok_or_else(|| format!("executor {executor}: sequence {} came twice", batch.first_sequence))?;
+        if jump > 0 {
+            part.missing += jump;
+            self.tags.iter_mut().filter(|known| known.executor == executor).for_each(|known| known.sure = false);
+        }
+        let generation = self.generations.iter().rposition(|g| Arc::ptr_eq(&g.names, &batch.names));
+        let generation = generation.ok_or_else(|| format!("executor {executor}: a batch under unknown names"))?;
+        // The executor went on to another plan then.
+        let mut later = self.parts[executor].adopted.iter().skip_while(|(of, _)| *of != generation);
+        if later.next().is_none() {
+            return Err(format!("executor {executor}: a batch under the names of a plan that it did not have"));
+        }
+        let end = later.next().map_or(u64::MAX, |(_, at)| *at);
+        let mut count = 0;
+        for sample in batch.iter() {
+            if sample.sample.t_mono_ns > end {
+                return Err(format!("a sample under a plan that ended at {end}: {:?}", sample.sample));
+            }
+            self.sample(executor, generation, &sample)?;
+            count += 1;
+        }
+        if count != batch.samples {
+            return Err(format!("a batch says {} samples and has {count}", batch.samples));
+        }
+        let part = &mut self.parts[executor];
+        part.next = batch.first_sequence + u64::from(count);
+        part.delivered += u64::from(count);
+        Ok(())
+    }
+
+    fn sample(&mut self, executor: usize, generation: usize, told: &BatchSample<'_>) -> Result<(), String> {
+        let sample = told.sample;
+        let id = TagId(sample.tag);
+        let under = &self.generations[generation];
+        let named = under.names.tag(id).map(|tag| tag.name.clone());
+        let Some((Life(life), config)) = under.tag(id) else { return Err(format!("a sample of no tag: {sample:?}")) };
+        let known = self.tags[life];
+        let plan = &under.plan.tags[id];
+        let wrong = |what: &str| {
+            format!("tag \"{}\" (plan {generation}): {what}; it was {known:?}, now {sample:?}", config.name)
+        };
+        if named.as_deref() != Some(&*config.name) || known.executor != executor {
+            return Err(wrong("told under another name, or by another executor"));
+        }
+        if sample.group != plan.group.0 || sample.ty != plan.ty.code() {
+            return Err(wrong("wrong group or type"));
+        }
+        let status = sample.status();
+        if status.is_good() {
+            if sample.flags & !flags::LONG != 0 {
+                return Err(wrong("a good sample is no held one"));
+            }
+            self.bytes.clear();
+            let mut bytes = std::mem::take(&mut self.bytes);
+            told.payload_into(&mut bytes);
+            let verdict = self.has_been_answered(executor, under, id, sample.t_mono_ns, (sample.value, &bytes));
+            self.bytes = bytes;
+            verdict.map_err(|what| wrong(&what))?;
+            self.good += 1;
+        } else {
+            let unsaid = self.unsaid(executor, id, known.t);
+            held(sample, &known, unsaid.is_some()).map_err(wrong)?;
+            let same = known.sure && (sample.t_mono_ns, sample.value) == (known.t, known.value);
+            if unsaid.is_some() && !sample.has_no_value() && !same {
+                // It may never have been told; that the device gave it is then all that is known of it.
+                self.bytes.clear();
+                let mut bytes = std::mem::take(&mut self.bytes);
+                told.payload_into(&mut bytes);
+                let then = self.parts[executor].in_force_since(sample.t_mono_ns).next().unwrap_or(generation);
+                let then = &self.generations[then];
+                let verdict = self.has_been_answered(executor, then, id, sample.t_mono_ns, (sample.value, &bytes));
+                self.bytes = bytes;
+                verdict.map_err(|what| wrong(&what))?;
+            }
+            let link = plan.link;
+            let excused = status == Status::BAD_DECODING_ERROR || self.parts[executor].is_fresh(generation, link);
+            let has_room = |of: usize| {
+                let plan = &self.generations[of].plan;
+                plan.links.contains(link) && self.has_room(&self.generations[of], link)
+            };
+            if !excused
+                && self.scenario.is_calm()
+                && self.scenario.hosts().is_steady(under.host(link))
+                && has_room(generation)
+                && has_room(generation.saturating_sub(1))
+            {
+                return Err(wrong("its device always answered in time"));
+            }
+        }
+        let was_read = known.was_read || !sample.has_no_value();
+        let t = if sample.has_no_value() { 0 } else { sample.t_mono_ns };
+        self.tags[life] = Known { status: sample.status, t, value: sample.value, sure: true, was_read, ..known };
+        Ok(())
+    }
+
+    /// Whether the device gave this value in an exchange that `t` lies in.
+    fn has_been_answered(
+        &self,
+        executor: usize,
+        under: &Generation,
+        id: TagId,
+        t: u64,
+        (value, bytes): (u64, &[u8]),
+    ) -> Result<(), String> {
+        let Some((_, config)) = under.tag(id) else { return Err("no such tag".to_owned()) };
+        let link = under.plan.tags[id].link;
+        let host = under.host(link);
+        let memory = Memory { seed: self.scenario.hosts().of(host) };
+        let none = VecDeque::new();
+        let kept = self.parts[executor].exchanges.get(link.index()).unwrap_or(&none);
+        let from = kept.partition_point(|exchange| exchange.received < t);
+        let mut found = None;
+        for exchange in kept.range(from..) {
+            let Meaning::Values(epoch) = exchange.meaning else { continue };
+            if exchange.sent > t || exchange.host != host || !exchange.area.holds(config) {
+                continue;
+            }
+            let expected = memory.expected(config, epoch);
+            let same = match &expected {
+                Some(Expected::Scalar(bits)) => *bits == value,
+                Some(Expected::Long(long)) => long == bytes,
+                None => false,
+            };
+            if same {
+                return Ok(());
+            }
+            found = Some(expected);
+        }
+        Err(match found {
+            Some(expected) => format!("the device answered {expected:?} then"),
+            None => "the device answered nothing at that time".to_owned(),
+        })
+    }
+}
+
+/// A value that could not be read: the table of statuses.
+/// `by_exception`: what was read last need not have been told.
+fn held(sample: &crate::tag::Sample, known: &Known, by_exception: bool) -> Result<(), &'static str> {
+    let status = sample.status();
+    let may = match status {
+        Status::UNCERTAIN_LAST_USABLE | Status::BAD_NO_COMMUNICATION => true,
+        Status::BAD_DEVICE_FAILURE => known.broken,
+        Status::BAD_CONFIGURATION_ERROR => known.refused,
+        Status::BAD_DECODING_ERROR => known.undecodable,
+        _ => false,
+    };
+    if !may {
+        return Err("nothing happened that gives this status");
+    }
+    if sample.flags & flags::HELD == 0 {
+        return Err("a value that was not read must be marked as held");
+    }
+    if sample.has_no_value() && status.is_uncertain() {
+        return Err("a value that never was cannot be uncertain");
+    }
+    if !known.sure {
+        return Ok(());
+    }
+    if sample.has_no_value() == known.was_read {
+        return Err("whether there is a value is told wrongly");
+    }
+    if status.is_uncertain() && Status(known.status).is_bad() {
+        return Err("a bad status became uncertain without a read");
+    }
+    if sample.status == known.status {
+        return Err("the same status was told again");
+    }
+    if by_exception && known.was_read && sample.t_mono_ns < known.t {
+        return Err("a held value is older than one that was told");
+    }
+    if !by_exception && known.was_read && (sample.t_mono_ns, sample.value) != (known.t, known.value) {
+        return Err("a held value keeps its value and its time");
+    }
+    Ok(())
+}

@@ -1,0 +1,225 @@
+//! What must hold of the image and of the counts.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::super::device::Meaning;
+use super::super::generations::{Generation, Life, may_be_no_value};
+use super::{Beside, Books, Part, REFUSED_NS, misses};
+use crate::hub::RingStats;
+use crate::plan::TagPlan;
+use crate::rt::{Counters, Image};
+use crate::tag::{ExecutorId, LinkId, Status, TagId, Value, ValueType};
+
+impl Books<'_> {
+    /// The image shows what was told last, and of new tags nothing; called when every ring is empty.
+    ///
+    /// # Errors
+    /// The first tag that differs.
+    pub fn image(&self, image: &Image, counters: &Counters) -> Result<(), String> {
+        // Where a drop is not yet told, the image is ahead of what was told.
+        let all_told: Vec<bool> =
+            counters.executors.iter().zip(&self.parts).map(|(e, part)| e.dropped.get() == part.missing).collect();
+        // The newest plan, whether or not its executor has it: what is new in it shows nothing yet.
+        let newest = &self.generations[self.generations.len() - 1];
+        for (id, tag) in newest.plan.tags.iter() {
+            let Some((Life(life), _)) = newest.tag(id) else { continue };
+            let known = &self.tags[life];
+            if !known.sure || !all_told[known.executor] {
+                continue;
+            }
+            let shown = image.read(id.index()).ok_or("a slot of the image is locked though nobody writes")?;
+            let same = shown.status == known.status
+                && match self.unsaid(known.executor, id, known.t) {
+                    _ if !known.was_read => shown.t_mono_ns == 0,
+                    None => (shown.t_mono_ns, shown.value) == (known.t, known.value),
+                    Some(unsaid) => {
+                        (known.t..=known.t + unsaid.silence).contains(&shown.t_mono_ns)
+                            && is_near(tag.ty, known.value, shown.value, unsaid.deadband)
+                    }
+                };
+            if !same {
+                return Err(format!("tag \"{}\": the image has {shown:?}, told last was {known:?}", tag.name));
+            }
+        }
+        Ok(())
+    }
+
+    /// The account of samples; called when every ring is empty. `closed`: every gap has been told.
+    ///
+    /// # Errors
+    /// What does not add up.
+    pub fn account(&self, counters: &Counters, stats: &[RingStats], closed: bool) -> Result<(), String> {
+        for (executor, counts) in counters.executors.iter().enumerate() {
+            let (produced, dropped) = (counts.produced.get(), counts.dropped.get());
+            let Part { delivered, missing, .. } = self.parts[executor];
+            let told = stats[executor].delivered.load(Relaxed);
+            let suppressed = counts.suppressed_at_ring.get() + counts.suppressed_at_journal.get();
+            let kept = stats[executor].kept.load(Relaxed);
+            if produced != delivered + dropped + suppressed + kept || told != delivered || closed && kept > 0 {
+                return Err(format!(
+                    "executor {executor}: {produced} samples made, {delivered} delivered (the hub says {told}), \
+                     {dropped} dropped, {suppressed} suppressed, {kept} kept"
+                ));
+            }
+            if missing > dropped || closed && stats[executor].missing.load(Relaxed) != dropped {
+                return Err(format!("executor {executor}: {dropped} dropped, but {missing} told as missing"));
+            }
+        }
+        Ok(())
+    }
+
+    /// After the trouble, every tag that its device does not refuse is good again.
+    ///
+    /// # Errors
+    /// The first that is not.
+    pub fn recovered(&self, image: &Image, since: u64, now: u64) -> Result<(), String> {
+        let newest = &self.generations[self.generations.len() - 1];
+        for (id, tag) in newest.plan.tags.iter() {
+            let Some((Life(life), config)) = newest.tag(id) else { continue };
+            let known = &self.tags[life];
+            // What was refused is asked again after a while; and as long as all of a unit is refused, it does not
+            // show whether its connection still lives.
+            let of_link = newest.of_link(tag.link, Meaning::Exception(2)).map(|(Life(life), _)| &self.tags[life]);
+            if of_link.filter(|known| known.refused).any(|known| known.refused_at + REFUSED_NS > now) {
+                continue;
+            }
+            let shown = image.read(id.index()).ok_or("a slot of the image is locked though nobody writes")?;
+            let status = Status(shown.status);
+            let no_value = may_be_no_value(config) && status == Status::BAD_DECODING_ERROR;
+            if !no_value && (!status.is_good() || shown.t_mono_ns < since) {
+                return Err(format!("tag \"{}\" did not come back after the trouble: {shown:?}, {known:?}", tag.name));
+            }
+        }
+        Ok(())
+    }
+
+    /// The units that answer keep being read beside one on their connection that does not.
+    ///
+    /// # Errors
+    /// The first tag that does not.
+    pub fn living(
+        &mut self,
+        executor: ExecutorId,
+        dead: impl Iterator<Item = (u32, u8, u64)>,
+        image: &Image,
+        now: u64,
+    ) -> Result<(), String> {
+        if !self.scenario.is_calm() {
+            return Ok(());
+        }
+        let executor = executor.index();
+        let adopted = self.parts[executor].adopted.last().map_or(0, |(_, at)| *at);
+        let mut still = Vec::new();
+        for (host, unit, since) in dead.filter(|(_, _, since)| *since >= adopted) {
+            let at = self.beside.iter().position(|b| (b.executor, b.host, b.since) == (executor, host, since));
+            let beside = match at {
+                Some(at) => self.beside.swap_remove(at),
+                None => {
+                    let well = self.read_well(executor, host, unit, image, now);
+                    Beside { executor, host, since, well }
+                }
+            };
+            for id in &beside.well {
+                let shown = image.read(id.index()).ok_or("a slot of the image is locked though nobody writes")?;
+                self.besides += 1;
+                let under = self.generation(executor);
+                let (most, name) = (longest_age(under, *id), &under.plan.tags[*id].name);
+                if !Status(shown.status).is_good() || shown.t_mono_ns + most < now {
+                    let age_ms = now.saturating_sub(shown.t_mono_ns) / 1_000_000;
+                    return Err(format!(
+                        "tag \"{name}\" is not read beside unit {unit}, which is dead since {since}: {shown:?}, \
+                         {age_ms} ms old, {} ms allowed",
+                        most / 1_000_000
+                    ));
+                }
+            }
+            still.push(beside);
+        }
+        self.beside.retain(|beside| beside.executor != executor);
+        self.beside.append(&mut still);
+        Ok(())
+    }
+
+    /// The tags of a host's other units that are read in time, by links that have time to spare.
+    fn read_well(&self, executor: usize, host: u32, dead: u8, image: &Image, now: u64) -> Vec<TagId> {
+        let under = self.generation(executor);
+        let well = |(id, tag): (TagId, &TagPlan)| {
+            let (life, config) = under.tag(id)?;
+            let shown = image.read(id.index())?;
+            let known = &self.tags[life.0];
+            let lives = config.address.modbus().is_some_and(|address| address.unit.0 != dead);
+            let is_well = Status(shown.status).is_good() && shown.t_mono_ns + longest_age(under, id) >= now;
+            let fits = under.plan.links[tag.link].executor.index() == executor && under.host(tag.link) == host;
+            (fits && lives && is_well && !known.refused && !may_be_no_value(config) && self.has_room(under, tag.link))
+                .then_some(id)
+        };
+        under.plan.tags.iter().filter_map(well).collect()
+    }
+
+    /// Whether a link may miss nothing as long as its device is steady.
+    pub(super) fn has_room(&self, of: &Generation, link: LinkId) -> bool {
+        self.scenario.promised || of.has_room(link)
+    }
+
+    /// A steady device's link misses nothing, whatever the others do.
+    ///
+    /// # Errors
+    /// The first that missed something.
+    pub fn steady(&self, counters: &Counters) -> Result<(), String> {
+        (0..self.parts.len()).try_for_each(|executor| self.steady_of(executor, counters))
+    }
+
+    pub(super) fn steady_of(&self, executor: usize, counters: &Counters) -> Result<(), String> {
+        if !self.scenario.is_calm() {
+            return Ok(());
+        }
+        let under = self.generation(executor);
+        let part = &self.parts[executor];
+        let before = part.adopted.iter().rev().nth(1).map(|(generation, _)| &self.generations[*generation]);
+        for (id, scan) in under.plan.scans.iter() {
+            let link = &under.plan.links[scan.link];
+            let had_room = before.is_none_or(|b| !b.plan.links.contains(scan.link) || self.has_room(b, scan.link));
+            if link.executor.index() != executor
+                || !self.scenario.hosts().is_steady(under.host(scan.link))
+                || !self.has_room(under, scan.link)
+                || !had_room
+                || part.is_fresh(part.generation, scan.link)
+            {
+                continue;
+            }
+            let base = part.missed.iter().find(|(of, _)| *of == id).map_or(0, |(_, base)| *base);
+            let missed = misses(counters, id) - base;
+            // A change that could not wait any longer costs a link that is changed the cycle under way.
+            if missed > u64::from(part.changed.contains(&scan.link)) {
+                return Err(format!(
+                    "link \"{}\", whose device always answered in time, missed or skipped {missed} cycles of scan {}",
+                    link.name, id.0
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether two values of a tag are no further apart than its deadband; of a long value, only the length is known.
+fn is_near(ty: ValueType, told: u64, read: u64, deadband: f64) -> bool {
+    let ValueType::Scalar(of) = ty else { return told == read };
+    let number = |bits: u64| match Value::from_bits(of, bits) {
+        Value::Int(number) => number as f64,
+        Value::Uint(number) => number as f64,
+        Value::Float32(number) => f64::from(number),
+        Value::Float64(number) => number,
+        _ => bits as f64,
+    };
+    let (told, read) = (number(told), number(read));
+    // A part in a billion for the numbers that float64 cannot tell apart.
+    (told - read).abs() <= deadband * (1.0 + 1e-9) || told == read || told.is_nan() && read.is_nan()
+}
+
+/// How old a value may become while another unit takes its timeouts: three until it counts as silent, a probe at a
+/// time from then on, and writes. On a line, silences come on top.
+fn longest_age(under: &Generation, id: TagId) -> u64 {
+    let tag = &under.plan.tags[id];
+    let timeout = under.plan.links[tag.link].protocol.modbus().map_or(0, |modbus| modbus.config.timeout.0);
+    under.plan.groups[tag.group].period.0 * 2 + timeout * 8 + 1_000_000_000
+}

@@ -1,0 +1,193 @@
+//! Commands over MQTT, through mosquitto, with mosquitto's own clients.
+
+use std::process::Command;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value as Json, json};
+
+use crate::mosquitto::{Mosquitto, Subscriber, wait};
+use crate::peers::Server;
+use crate::rig::{Running, Site};
+use crate::site::{Mute, audit, register, run, site};
+
+struct Line {
+    broker: Mosquitto,
+    subscriber: Subscriber,
+    server: Server,
+    site: Site,
+}
+
+fn soon_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64 + 20_000
+}
+
+fn request(id: &str, tag: &str, value: Json) -> Json {
+    json!({"id": id, "tag": tag, "value": value, "expires": soon_ms()})
+}
+
+impl Line {
+    fn new(version: &str) -> Line {
+        let broker = Mosquitto::started("");
+        let output = format!(
+            "[outputs.local]\ntype = \"mqtt\"\nurl = \"mqtt://127.0.0.1:{}\"\nversion = \"{version}\"\ncommands = true\n",
+            broker.port
+        );
+        let (server, mute) = (Server::pymodbus(), Mute::new());
+        let site = site(&server, &mute, &output);
+        let subscriber = Subscriber::start(broker.port, &[]);
+        Line { broker, subscriber, server, site }
+    }
+
+    fn run(&self) -> Running {
+        let mut running = run(&self.site);
+        running.wait_for("writes are taken from topic");
+        running
+    }
+
+    fn publish(&self, message: &str, more: &[&str]) {
+        let port = self.broker.port.to_string();
+        let mut command = Command::new("mosquitto_pub");
+        command.args(["-h", "127.0.0.1", "-p", &port, "-q", "1", "-t", "fieldbeat/line-4/command", "-m", message]);
+        assert!(command.args(more).status().unwrap().success());
+    }
+
+    fn answers(&self) -> Vec<Json> {
+        let all = self.subscriber.all().into_iter().filter(|r| r.topic == "fieldbeat/line-4/answer");
+        all.map(|r| serde_json::from_str(&r.payload).unwrap()).collect()
+    }
+
+    /// Publishes, and waits for one answer more.
+    fn ask(&self, message: &str, more: &[&str]) -> Json {
+        let before = self.answers().len();
+        self.publish(message, more);
+        wait("an answer", || self.answers().len() > before);
+        self.answers().remove(before)
+    }
+}
+
+fn writes_come_and_are_answered(version: &str) {
+    let mut line = Line::new(version);
+    let running = line.run();
+    let answer = line.ask(&request("1", "setpoint", json!(100)).to_string(), &[]);
+    assert_eq!((&answer["id"], &answer["outcome"], &answer["new"]), (&json!("1"), &json!("done"), &json!(100)));
+    assert_eq!(register(&line.server, 30), 100);
+
+    // A repeat, as QoS 1 may bring one: the same answer, and the value of somebody else stays.
+    assert_eq!(line.site.command("write", &["setpoint", "7"]).0, 0);
+    let again = line.ask(&request("1", "setpoint", json!(100)).to_string(), &[]);
+    assert_eq!((&again["outcome"], &again["repeated"]), (&json!("done"), &json!(true)));
+    assert_eq!(register(&line.server, 30), 7);
+
+    for (message, reason) in [
+        ("no json".to_owned(), "malformed"),
+        ("{}".to_owned(), "malformed"),
+        (format!("{{\"tag\":\"setpoint\",\"value\":1,\"expires\":{}}}", soon_ms()), "malformed"),
+        (json!({"id": "2", "tag": "setpoint", "value": 1}).to_string(), "malformed"),
+        (json!({"id": "3", "tag": "setpoint", "value": 1, "expires": "2020-01-01T00:00:00Z"}).to_string(), "expired"),
+        (request("4", "setpoint", json!(1001)).to_string(), "out_of_range"),
+        (request("5", "level", json!(1)).to_string(), "read_only"),
+        (request("6", "setpoynt", json!(1)).to_string(), "unknown_tag"),
+        (request("7", "setpoint", json!("x".repeat(40_000))).to_string(), "malformed"),
+    ] {
+        let answer = line.ask(&message, &[]);
+        assert_eq!((&answer["outcome"], &answer["reason"]), (&json!("refused"), &json!(reason)), "{answer}");
+    }
+    // Retained: with MQTT 5 the broker tells at once, with 3.1.1 when it gives it to a newcomer.
+    let retained = request("8", "setpoint", json!(8)).to_string();
+    if version == "5" {
+        assert_eq!(line.ask(&retained, &["-r"])["reason"], "retained");
+        assert_eq!(register(&line.server, 30), 7);
+    } else {
+        assert_eq!(line.ask(&retained, &["-r"])["outcome"], "done");
+        assert_eq!(line.site.command("write", &["setpoint", "7"]).0, 0);
+    }
+    // It has not answered for a while: sent without a reply, or not sent while its connection is made anew.
+    let dead = line.ask(&request("9", "mute.t", json!(9)).to_string(), &[]);
+    assert_eq!(dead["outcome"], "failed", "{dead}");
+
+    // Over a restart of the broker, which keeps the retained message.
+    let before = running.log().matches("writes are taken from topic").count();
+    line.broker.terminate();
+    line.broker.start();
+    line.subscriber = Subscriber::start(line.broker.port, &[]);
+    wait("it is connected again", || running.log().matches("writes are taken from topic").count() > before);
+    if version == "3.1.1" {
+        wait("the retained one is refused", || line.answers().iter().any(|answer| answer["reason"] == "retained"));
+    }
+    let answer = line.ask(&request("10", "setpoint", json!(10)).to_string(), &[]);
+    assert_eq!(answer["outcome"], "done", "{answer}");
+    assert_eq!(register(&line.server, 30), 10);
+    let ended = running.stop();
+    ended.assert_clean();
+
+    // What is published while the gateway is away is not done when it comes back.
+    line.publish(&request("11", "setpoint", json!(11)).to_string(), &[]);
+    let running = line.run();
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(register(&line.server, 30), 10);
+    running.stop().assert_clean();
+    let records = audit(&line.site);
+    let first = records.iter().find(|record| record["way"] == "mqtt").unwrap();
+    assert_eq!((&first["who"], &first["id"], &first["outcome"]), (&json!("output local"), &json!("1"), &json!("done")));
+    assert_eq!(first["from"], "topic fieldbeat/line-4/command");
+    assert!(records.iter().all(|record| record["id"] != "11"));
+}
+
+#[test]
+fn commands_are_done_and_answered_over_mqtt_3_1_1() {
+    writes_come_and_are_answered("3.1.1");
+}
+
+#[test]
+fn commands_are_done_and_answered_over_mqtt_5() {
+    writes_come_and_are_answered("5");
+}
+
+#[test]
+fn a_requester_of_mqtt_5_gets_its_answer_where_it_wants_it() {
+    let line = Line::new("5");
+    let running = line.run();
+    let port = line.broker.port.to_string();
+    let ask = |response: &str, request: &Json| {
+        let mut command = Command::new("mosquitto_rr");
+        command.args(["-h", "127.0.0.1", "-p", &port, "-V", "5", "-q", "1", "-W", "10", "-F", "%D %p"]);
+        command.args(["-t", "fieldbeat/line-4/command", "-e", response, "-m", &request.to_string()]);
+        let out = command.args(["-D", "publish", "correlation-data", "order 66"]).output().unwrap();
+        (out.status.success(), String::from_utf8_lossy(&out.stdout).into_owned())
+    };
+    let (good, text) = ask("plc/panel/7", &request("1", "setpoint", json!(55)));
+    assert!(good, "{text}");
+    let (properties, answer) = text.trim_end().split_at(text.find('{').unwrap());
+    assert!(properties.contains("order 66"), "{text}");
+    let answer: Json = serde_json::from_str(&answer[answer.find("{\"id\"").unwrap()..]).unwrap();
+    assert_eq!((&answer["outcome"], &answer["id"]), (&json!("done"), &json!("1")));
+    assert_eq!(register(&line.server, 30), 55);
+    assert!(line.answers().is_empty(), "only there");
+    running.stop().assert_clean();
+}
+
+#[test]
+fn a_storm_of_garbage_leaves_samples_and_commands_as_they_are() {
+    let line = Line::new("5");
+    let running = line.run();
+    let data = || line.subscriber.all().iter().filter(|r| r.is_data() && !r.topic.ends_with("/answer")).count();
+    let before = data();
+    // One message a line, as fast as the broker takes them.
+    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
+    println!("SEED={seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let lines: Vec<String> =
+        (0..5_000).map(|_| (0..random.usize(1..80)).map(|_| random.char(' '..='~')).collect::<String>()).collect();
+    let file = line.site.path().join("storm");
+    std::fs::write(&file, lines.join("\n")).unwrap();
+    let port = line.broker.port.to_string();
+    let mut storm = Command::new("mosquitto_pub");
+    storm.args(["-h", "127.0.0.1", "-p", &port, "-q", "1", "-l", "-t", "fieldbeat/line-4/command"]);
+    assert!(storm.stdin(std::fs::File::open(&file).unwrap()).status().unwrap().success());
+    wait("samples go on", || data() > before + 5);
+    let done = |line: &Line| line.answers().iter().any(|answer| answer["id"] == "after" && answer["outcome"] == "done");
+    line.publish(&request("after", "setpoint", json!(99)).to_string(), &[]);
+    wait("the right one is done", || done(&line));
+    assert_eq!(register(&line.server, 30), 99);
+    running.stop().assert_clean();
+}

@@ -1,0 +1,247 @@
+//! An executor with a CAN link neither allocates nor frees, whatever is on the bus. The bus is a fake: a pair of sockets
+//! that keep frames apart stands in for the raw CAN socket, which the kernel here may lack.
+
+#![allow(clippy::unwrap_used, reason = "a helper of a test may fail it")]
+
+#[path = "support/floor_memory.rs"]
+mod floor_memory;
+
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use fieldbeat::config::load_parts;
+use fieldbeat::limits::WRITES_PENDING_MAX;
+use fieldbeat::link::FieldLink;
+use fieldbeat::link::can::pure::encode;
+use fieldbeat::plan::{self, Costs, Plan};
+use fieldbeat::rt::{
+    Clock, Conn, Connected, Counters, Executor, Image, LinkState, LinuxWorld, Sink, Wiring, WriteOrder, WriteOutcome,
+    WritePayload, monotonic_now,
+};
+use fieldbeat::tag::{ExecutorId, LinkId, Nanos, Status};
+use floor_memory::{ALLOCATIONS, ARMED, FREES, the_detector_bites};
+use rtrb::RingBuffer;
+
+const COSTS: Costs = Costs { request: Nanos(0), sample: Nanos(0), release: Nanos(0), wake_up: Nanos(0) };
+const RUN: Duration = Duration::from_secs(6);
+/// linux/can.h.
+const ERROR: u32 = 1 << 29;
+const REMOTE: u32 = 1 << 30;
+
+const DBC: &str = r#"BO_ 256 Motor: 8 Node
+ SG_ Speed : 0|16@1+ (0.25,-100) [0|0] "rpm" Node
+ SG_ Gear : 32|4@1+ (1,0) [0|0] "" Node
+BO_ 257 Pages: 8 Node
+ SG_ Page M : 0|8@1+ (1,0) [0|0] "" Node
+ SG_ A m1 : 8|16@1+ (1,0) [0|0] "" Node
+ SG_ B m2 : 8|16@1- (1,0) [0|0] "" Node
+BO_ 512 Command: 2 Gateway
+ SG_ Target : 0|16@1+ (1,0) [0|0] "" Node
+VAL_ 256 Gear 0 "neutral" 1 "first" 15 "reverse" ;
+"#;
+
+fn planned() -> Plan {
+    let tag = |name: &str, address: &str, more: &str| {
+        format!(r#"{{"name": "{name}", "address": "can0:{address}", "scan_rate_ms": 2 {more}}}"#)
+    };
+    let tags = [
+        tag("speed", "Motor.Speed", ""),
+        tag("gear", "Motor.Gear", r#", "data_type": "string""#),
+        tag("a", "Pages.A", ""),
+        tag("b", "Pages.B", ""),
+        tag("group", "pgn:0xF004:24:16", ""),
+        tag("target", "Command.Target", r#", "write": {"min": 0, "max": 65535}"#),
+    ];
+    let text = format!(
+        r#"{{"links": [{{"name": "can0", "protocol": "can", "interface": "can0", "dbc": "v.dbc", "silent_after_ms": 20,
+             "transmit": [{{"message": "Command", "period_ms": 5, "on_change": true, "min_distance_ms": 1,
+                            "initial": {{"Target": 0}}}}] }}], "tags": [{}]}}"#,
+        tags.join(",")
+    );
+    let files = [("tags/a.json", text.as_str()), ("tags/v.dbc", DBC)];
+    let loaded = load_parts(("fieldbeat.toml", "[gateway]\nid = \"g\"\n"), &files);
+    plan::build_with(&loaded.unwrap_or_else(|error| panic!("{error}")).config, &[0], &COSTS).unwrap().plan
+}
+
+fn socket_pair() -> (OwnedFd, OwnedFd) {
+    let mut fds: [RawFd; 2] = [0; 2];
+    let kind = libc::SOCK_SEQPACKET | libc::SOCK_NONBLOCK;
+    // SAFETY: the array has room for two descriptors.
+    let made = unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, fds.as_mut_ptr()) };
+    assert_eq!(made, 0);
+    // SAFETY: they were just made, and nobody else has them.
+    unsafe { (OwnedFd::from_raw_fd(fds[0]), OwnedFd::from_raw_fd(fds[1])) }
+}
+
+fn send(socket: &OwnedFd, bytes: &[u8]) {
+    // SAFETY: pointer and length are those of a live slice.
+    unsafe { libc::send(socket.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL) };
+}
+
+/// Hands back what the gateway sends, as a bus does, and counts it.
+fn echo(socket: &OwnedFd, back: bool) -> u64 {
+    let (mut buffer, mut count) = ([0u8; 72], 0);
+    loop {
+        // SAFETY: pointer and length are those of a live, writable array.
+        let len = unsafe { libc::recv(socket.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0) };
+        if len <= 0 {
+            return count;
+        }
+        count += 1;
+        if back {
+            send(socket, &buffer[..len as usize]);
+        }
+    }
+}
+
+fn data(socket: &OwnedFd, id: u32, bytes: &[u8]) {
+    let (frame, n) = encode(id & 0x1FFF_FFFF, id >> 31 != 0, false, bytes);
+    send(socket, &frame[..n]);
+}
+
+fn special(socket: &OwnedFd, id: u32, bytes: [u8; 8]) {
+    let (mut frame, n) = encode(0, false, false, &bytes);
+    frame[..4].copy_from_slice(&id.to_ne_bytes());
+    send(socket, &frame[..n]);
+}
+
+/// One step on the bus, by what the time says is going on there.
+fn step(socket: &OwnedFd, n: u64, phase: usize) {
+    let byte = n as u8;
+    match phase % 8 {
+        // Silence.
+        1 => {}
+        2 => special(socket, ERROR | 0x40, [0; 8]),
+        3 => {
+            special(socket, ERROR | 0x100, [0; 8]);
+            special(socket, ERROR | 0x04, [0, 0x21, 0, 0, 0, 0, 0, 0]);
+            special(socket, ERROR | 0xAA, [byte; 8]);
+        }
+        4 => {
+            send(socket, &[byte; 20]);
+            special(socket, 0x100 | REMOTE, [0; 8]);
+            data(socket, 0x100, &[byte]);
+            data(socket, 0x555, &[byte; 8]);
+        }
+        _ => {
+            for gear in [0, 1, 7, 15] {
+                data(socket, 0x100, &[byte, 1, 0, 0, gear, 0, 0, 0]);
+                data(socket, 0x101, &[gear & 3, byte, byte, 0, 0, 0, 0, 0]);
+                data(socket, 0x8CF0_0400 | u32::from(byte), &[0, 0, 0, byte, byte, 0, 0, 0]);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_executor_with_a_can_link_neither_allocates_nor_frees_whatever_is_on_a_fake_bus() {
+    the_detector_bites();
+    let plan = Arc::new(planned());
+    let link = LinkId(0);
+    let counters = Arc::new(Counters::new(&plan));
+    let long: Vec<usize> = plan.tags.values().map(|tag| tag.ty.long_bytes_max()).collect();
+    let image = Arc::new(Image::new(long.iter().copied(), Status::BAD_WAITING_FOR_INITIAL_DATA.0));
+    let (ring, mut samples) = RingBuffer::new(1 << 16);
+    let (reports, mut reports_out) = RingBuffer::new(1 << 14);
+    let (mut connected, connected_out) = RingBuffer::new(4);
+    let (closed_in, mut closed) = RingBuffer::new(4);
+    let (mut orders, orders_out) = RingBuffer::new(WRITES_PENDING_MAX);
+    let (answers_in, mut answers) = RingBuffer::new(WRITES_PENDING_MAX);
+    let (_adoptions, to_executor) = RingBuffer::new(1);
+    let (from_executor, _adopted) = RingBuffer::new(1);
+    let stop = Arc::new(AtomicBool::new(false));
+    let wiring = Wiring {
+        adoptions: to_executor,
+        adopted: from_executor,
+        sink: Sink::new(ring, image, counters.clone(), ExecutorId(0), long.iter().copied().max().unwrap()),
+        reports,
+        connected: connected_out,
+        closed: closed_in,
+        orders: orders_out,
+        answers: answers_in,
+        counters: counters.clone(),
+        stop: stop.clone(),
+    };
+    let start = Instant::now();
+    let executor = {
+        let (plan, links) = (plan.clone(), vec![FieldLink::new(link, &plan)]);
+        thread::Builder::new().name("fb-exec0".into()).spawn(move || {
+            let mut executor = Executor::new(ExecutorId(0), &plan, links, LinuxWorld::new().unwrap(), wiring);
+            executor.start_at(Clock { start: monotonic_now(), guard: Nanos::ZERO });
+            // What it was made with is its own business; from here on it runs.
+            ARMED.store(true, Relaxed);
+            executor.run();
+            ARMED.store(false, Relaxed);
+        })
+    };
+    let executor = executor.unwrap();
+    let (mut bus, mut heard, mut id, mut n, mut losses) = (None, 0, 0, 0, 0);
+    let (mut outcomes, mut states) = (Vec::new(), Vec::new());
+    while start.elapsed() < RUN {
+        let phase = (start.elapsed().as_millis() / 120) as usize;
+        if bus.is_none() {
+            let (ours, theirs) = socket_pair();
+            bus = Some(theirs);
+            connected.push(Connected { link, conn: Conn(ours.into_raw_fd()), target: 0 }).unwrap();
+        }
+        if let Some(socket) = &bus {
+            step(socket, n, phase);
+            heard += echo(socket, phase % 3 != 0);
+        }
+        n += 1;
+        // The interface goes now and then.
+        if phase % 12 == 11 && n % 40 == 0 {
+            bus = None;
+            losses += 1;
+        }
+        states.push(counters.link(link).state());
+        while let Ok(gone) = closed.pop() {
+            // SAFETY: the executor gave it back, so nobody else has it.
+            drop(unsafe { OwnedFd::from_raw_fd(gone.conn.0) });
+        }
+        while samples.pop().is_ok() {}
+        while reports_out.pop().is_ok() {}
+        outcomes.extend(std::iter::from_fn(|| answers.pop().ok()).map(|answer| answer.outcome));
+        if id - (outcomes.len() as u64) < 4 {
+            id += 1;
+            let deadline = monotonic_now() + Nanos::from_millis(20);
+            let payload = WritePayload::new(&(id & 0xFFFF).to_le_bytes()).unwrap();
+            let read_back = id % 2 == 0;
+            orders.push(WriteOrder { id, link, slot: 0, generation: 0, deadline, read_back, payload }).unwrap();
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    stop.store(true, Relaxed);
+    executor.join().unwrap();
+    while let Ok(gone) = closed.pop() {
+        // SAFETY: as above.
+        drop(unsafe { OwnedFd::from_raw_fd(gone.conn.0) });
+    }
+    outcomes.extend(std::iter::from_fn(|| answers.pop().ok()).map(|answer| answer.outcome));
+    let c = counters.link(link);
+    println!("{:?}, {heard} frames heard of it, {losses} losses, {id} writes", c.can.all().map(|(e, n)| (e, n.get())));
+    assert_eq!((ALLOCATIONS.load(Relaxed), FREES.load(Relaxed)), (0, 0), "allocations and frees of the executor");
+    for (what, count) in [
+        ("short frames", &c.short_frames),
+        ("foreign frames", &c.foreign),
+        ("malformed frames", &c.garbage),
+        ("remote frames", &c.can.remote),
+        ("bus-offs", &c.can.bus_offs),
+        ("passives", &c.can.passives),
+        ("disconnects", &c.disconnects),
+    ] {
+        assert!(count.get() > 0, "no {what} happened: nothing was shown about them");
+    }
+    for state in [LinkState::Up, LinkState::BusOff, LinkState::Down] {
+        assert!(states.contains(&state), "the link was never {state:?}");
+    }
+    for outcome in [WriteOutcome::Done, WriteOutcome::NotSent] {
+        assert!(outcomes.contains(&outcome), "no write came to {outcome:?}");
+    }
+    assert!(c.can.received.get() > 5_000 && c.can.sent.get() > 300, "too little to say anything");
+    // Those that the executor had not taken when it was told to stop stay in the ring.
+    assert!(id - (outcomes.len() as u64) <= 4, "each write was answered once");
+}
