@@ -13,7 +13,7 @@ const fn frame_bits(bytes: u64) -> u64 {
 }
 
 /// The longest time that a frame of `bytes` takes on the bus.
-pub fn frame_time(bit_rate: u32, bytes: u64) -> Nanos {
+pub(super) fn frame_time(bit_rate: u32, bytes: u64) -> Nanos {
     Nanos(frame_bits(bytes) * 1_000_000_000 / u64::from(bit_rate.max(1)))
 }
 

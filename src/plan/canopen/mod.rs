@@ -8,7 +8,6 @@ mod tests;
 use std::ops::Range;
 
 pub(super) use cost::BUS;
-pub use cost::frame_time;
 
 use super::can::{CAN_EXTENDED, CAN_REMOTE, CanFilter, CanSocket};
 use super::model::{GroupPlan, ScanId, ring_slots};

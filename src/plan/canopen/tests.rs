@@ -1,5 +1,6 @@
 //! What is read by which service, what the kernel lets through, and what does not fit the bus.
 
+use super::cost::frame_time;
 use super::*;
 use crate::config::load_parts;
 use crate::plan::{LinkProtocolPlan, PlanError, Planned, build};
