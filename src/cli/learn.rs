@@ -47,6 +47,8 @@ pub fn learn(config: &Config, seconds: f64) -> ExitCode {
 fn slowly(config: &Config) -> Config {
     let mut slow = config.clone();
     slow.realtime.guard = Guard::Fixed(Nanos::ZERO);
+    // Ordinary threads ask, and those of local buses stay below them.
+    slow.realtime.priority = 1;
     for group in &mut slow.groups {
         group.period = group.period.max(PERIOD_MIN);
     }

@@ -6,7 +6,7 @@ use super::bus::BusKind;
 use super::can::LinkDbc;
 use super::fields::{self, Addressing, Protocol, keys};
 use super::modbus::{self, Transport};
-use super::model::{LinkConfig, LinkProtocol, ModbusConfig, ModbusTransport, Source};
+use super::model::{BusDevice, LinkConfig, LinkProtocol, ModbusConfig, ModbusTransport, Source};
 use super::names::{Letters, fault, quoted};
 use super::node::Node;
 use super::reader::{Cx, Obj, subject};
@@ -106,6 +106,9 @@ impl Links {
         if let LinkProtocol::CanOpen(own) = &protocol {
             self.check_network(&link, &own.interface);
         }
+        if let LinkProtocol::Bus(own) = &protocol {
+            self.check_device(&link, &own.device);
+        }
         let Some(name) = name else { return };
         if let Some(first) = self.find(&name).and_then(|at| self.list.get(at)) {
             already(&link, &first.config.source);
@@ -133,6 +136,19 @@ impl Links {
                 quoted(&other.config.name)
             );
             link.error(link.span_of("port"), message, "a line has one link; its units are told apart by the address");
+        }
+    }
+
+    /// A device has one thread: the second would never get it, or would break into what chips are told in several steps.
+    fn check_device(&self, link: &Obj<'_>, device: &BusDevice) {
+        let Some(path) = device.path().filter(|path| !path.as_os_str().is_empty()) else { return };
+        let same = self.list.iter().find(
+            |other| matches!(&other.config.protocol, LinkProtocol::Bus(other) if other.device.path() == Some(path)),
+        );
+        if let Some(other) = same {
+            let name = quoted(&path.to_string_lossy());
+            let message = format!("{name} is that of link {}, too", quoted(&other.config.name));
+            link.error(link.span, message, "a device has one link; its chips or lines are told apart by the address");
         }
     }
 

@@ -1,6 +1,6 @@
 //! Local inputs and outputs: GPIO lines, chips on I2C and SPI, analogue inputs of the kernel's IIO.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::tag::{Nanos, ValueType};
@@ -35,6 +35,16 @@ impl Default for BusDevice {
 }
 
 impl BusDevice {
+    /// Its device file, where it is one.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            BusDevice::Gpio { chip } => Some(chip),
+            BusDevice::I2c { bus, .. } => Some(bus),
+            BusDevice::Spi { device, .. } => Some(device),
+            BusDevice::Iio { .. } => None,
+        }
+    }
+
     /// As it is written in the tag files.
     pub fn protocol(&self) -> &'static str {
         match self {

@@ -275,6 +275,31 @@ fn config_of(text: &str) -> Config {
 }
 
 #[test]
+fn a_device_has_one_link() {
+    let text = r#"{"links": [{"name": "a", "protocol": "i2c", "bus": "/dev/i2c-1"},
+        {"name": "b", "protocol": "i2c", "bus": "/dev/i2c-1"}]}"#;
+    let all = lines(&refused(MINIMAL, &[("tags/a.json", text)]));
+    assert!(all.iter().any(|line| line.contains("\"/dev/i2c-1\" is that of link \"a\", too")), "{all:#?}");
+}
+
+#[test]
+fn only_outputs_and_whole_registers_may_be_written() {
+    let range = r#""write": {"min": 0, "max": 9}"#;
+    accepted(r#""address": "gpio:4", "direction": "out", "write": true"#);
+    accepted(&format!(r#""address": "i2c:0x48:0x02:2", {range}"#));
+    for rest in [
+        r#""address": "gpio:4""#,
+        r#""address": "i2c:0x48:0x02:2", "shift": 4"#,
+        r#""address": "i2c:0x48:ads1115.ain0""#,
+        r#""address": "spi:0x8A:2""#,
+        r#""address": "adc:in_voltage0""#,
+    ] {
+        let found = fault(&format!("{rest}, \"write\": true"));
+        assert!(found.contains("write on a tag that is only read"), "{rest}: {found}");
+    }
+}
+
+#[test]
 fn a_file_of_local_inputs_alone_has_no_warnings() {
     let text = r#"{"links": [{"name": "g", "protocol": "gpio", "chip": "/dev/gpiochip0"}],
         "tags": [{"name": "t", "protocol": "gpio", "address": "g:1", "scan_rate_ms": 10}]}"#;

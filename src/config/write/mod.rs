@@ -89,6 +89,13 @@ fn check_place(tag: &Obj<'_>, node: &Node<'_>, place: &Place<'_>, write: Option<
     } else if limits.read_write_in_one {
         tag.error(node.span, "function 23 on a link that is not Modbus", "remove function");
     }
+    if let TagAddress::Bus(bus) = address
+        && !bus.is_writable()
+    {
+        let help = "allowed: lines of \"direction\": \"out\", and registers on I2C as a whole, without shift and mask";
+        tag.error(node.span, "write on a tag that is only read", help);
+        return;
+    }
     let numeric = is_numeric(address);
     if let Some(write) = write.filter(|_| !numeric) {
         for key in ["min", "max", "max_step"].into_iter().filter(|key| write.get(key).is_some()) {
