@@ -8,7 +8,8 @@ use crate::plan::{LinkProtocolPlan, Plan};
 use crate::rt::{CloseReason, Conn, Floor, Link, ScanRelease, World, WriteOrder};
 use crate::tag::{LinkId, Nanos};
 
-/// One of the kinds; each does all of the work itself.
+/// One of the kinds; each does all of the work itself. Executors have each in a box of its own.
+#[allow(clippy::large_enum_variant, reason = "there are as many as there are links, each in a box")]
 pub enum FieldLink {
     Modbus(ModbusLink),
     Can(CanLink),

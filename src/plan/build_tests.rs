@@ -25,8 +25,7 @@ fn file(links: &str, tags: &[String]) -> String {
 }
 
 fn modbus(plan: &Plan, link: usize) -> &ModbusPlan {
-    let modbus = plan.links[LinkId(link as u16)].protocol.modbus().unwrap();
-    modbus
+    plan.links[LinkId(link as u16)].protocol.modbus().unwrap()
 }
 
 /// One tag as drawn: link, unit, function, first, type with its registers, period.

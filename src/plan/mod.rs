@@ -17,7 +17,7 @@ mod phases;
 #[cfg(test)]
 mod rebuild_tests;
 
-pub use crate::config::{ReleaseMode, Reporting, Suppress};
+pub use crate::config::{Object, ReleaseMode, Reporting, Suppress};
 pub use admission::{
     Admission, Costs, ExecutorLoad, Finding, LOAD_MAX, LOAD_WARNING, LinkLoad, PlanError, SerialLine, Slot, wire_bytes,
 };

@@ -122,7 +122,7 @@ impl Exceptions {
     pub fn following(executor: ExecutorId, place: Suppress, old: &Plan, new: &Plan) -> Exceptions {
         let mut table = Exceptions::new(executor, place, new);
         let links_stay: Vec<bool> = (0..old.links.end())
-            .map(|at| LinkId::from_index(at))
+            .map(LinkId::from_index)
             .map(|id| old.links.contains(id) && old.links.get(id) == new.links.get(id))
             .collect();
         for (before, (id, _)) in rules(executor, place, old).enumerate() {

@@ -52,7 +52,7 @@ impl LineView {
     }
 
     pub fn characters(&self, count: usize) -> u64 {
-        if self.baud_rate == 0 { 0 } else { count as u64 * self.bits * SECOND / self.baud_rate }
+        (count as u64 * self.bits * SECOND).checked_div(self.baud_rate).unwrap_or(0)
     }
 
     /// Between two frames.
@@ -60,7 +60,7 @@ impl LineView {
         match self.baud_rate {
             _ if self.ascii => 0,
             0 => 0,
-            ..=19_200 => 7 * self.bits * SECOND / (2 * self.baud_rate),
+            1..=19_200 => 7 * self.bits * SECOND / (2 * self.baud_rate),
             _ => 1_750_000,
         }
     }
@@ -70,7 +70,7 @@ impl LineView {
         match self.baud_rate {
             0 => u64::MAX / 2,
             _ if self.ascii => SECOND,
-            ..=19_200 => 3 * self.bits * SECOND / (2 * self.baud_rate),
+            1..=19_200 => 3 * self.bits * SECOND / (2 * self.baud_rate),
             _ => 750_000,
         }
     }
@@ -301,7 +301,7 @@ mod tests {
         wire.put(end - 2_000_000, vec![0x55; 20], None, &mut out, &mut rng);
         let bytes: Vec<u8> = out.iter().flat_map(|piece| piece.bytes.clone()).collect();
         assert!(bytes.iter().filter(|byte| **byte == 0x55).count() == 0, "{bytes:02X?}");
-        assert!(bytes[..4].iter().any(|byte| *byte == 0xAA), "what went before is whole: {bytes:02X?}");
+        assert!(bytes[..4].contains(&0xAA), "what went before is whole: {bytes:02X?}");
     }
 
     #[test]

@@ -6,7 +6,6 @@
 mod command_line;
 mod commands;
 mod killed;
-#[allow(dead_code, reason = "shared with other tests")]
 #[path = "../support/mosquitto.rs"]
 mod mosquitto;
 #[path = "../peers/mod.rs"]

@@ -109,6 +109,9 @@ impl Dbc {
     }
 }
 
+/// A switch, and the values of it (both included) for which what hangs on it is there.
+pub type Switch<'m> = (&'m Signal, &'m [(u64, u64)]);
+
 impl Message {
     pub fn signal(&self, name: &str) -> Option<&Signal> {
         self.signals.iter().find(|signal| signal.name == name)
@@ -118,8 +121,8 @@ impl Message {
     ///
     /// # Errors
     /// What is wrong with them.
-    pub fn switches_of<'m>(&'m self, signal: &'m Signal) -> Result<Vec<(&'m Signal, &'m [(u64, u64)])>, Fault> {
-        let mut out: Vec<(&Signal, &[(u64, u64)])> = Vec::new();
+    pub fn switches_of<'m>(&'m self, signal: &'m Signal) -> Result<Vec<Switch<'m>>, Fault> {
+        let mut out: Vec<Switch<'_>> = Vec::new();
         let mut below = signal;
         while let Some(multiplexed) = &below.multiplexed {
             let switch = self.switch_of(below, multiplexed)?;

@@ -7,8 +7,7 @@ use super::{LINK, MINIMAL, config, loaded, tag_file};
 use crate::tag::{Nanos, UnitId};
 
 fn modbus(config: &Config, tag: usize) -> &ModbusAddress {
-    let address = config.tags[tag].address.modbus().unwrap();
-    address
+    config.tags[tag].address.modbus().unwrap()
 }
 
 const TAG: &str = r#"{"name": "t", "address": "plc1:1:3:40001", "data_type": "int16", "scan_rate_ms": 10}"#;

@@ -31,7 +31,7 @@ pub fn applies(plan: &CanPlan, case: &CanCase, data: &CanData, len: u8) -> bool 
 pub fn value(plan: &CanPlan, decode: &CanDecode, data: &CanData) -> Decoded {
     let raw = decode.place.raw(data);
     if decode.special
-        && let Some(status) = special(raw, decode.place.len())
+        && let Some(status) = special(raw, decode.place.bits())
     {
         return Decoded::Bad(status);
     }

@@ -204,7 +204,7 @@ fn engineering(place: &Decode, raw: f64) -> Value {
 fn packed(mut number: u64) -> u64 {
     let mut out = 0;
     for shift in 0..16 {
-        out |= number % 10 << (shift * 4);
+        out |= (number % 10) << (shift * 4);
         number /= 10;
     }
     out

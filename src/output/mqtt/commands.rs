@@ -65,11 +65,6 @@ struct Connection {
     disconnecting: bool,
 }
 
-enum Woken {
-    Reply(Reply),
-    Tick,
-}
-
 impl Commands {
     #[allow(clippy::too_many_arguments, reason = "each is a part of its own; one caller")]
     pub(super) fn new(
@@ -155,19 +150,16 @@ impl Commands {
                                 false => std::future::pending().await,
                             }
                         });
-                        match reply.await {
-                            Ok(Some(reply)) => Woken::Reply(reply),
-                            Ok(None) | Err(_) => Woken::Tick,
-                        }
+                        reply.await.ok().flatten()
                     });
                     first_of(wait.as_mut(), poll.as_mut()).await
                 };
                 match woken {
-                    First::Left(Woken::Reply(reply)) => {
+                    First::Left(Some(reply)) => {
                         self.waiting.push_back(reply);
                         self.send(&mut connection)?;
                     }
-                    First::Left(Woken::Tick) => {
+                    First::Left(None) => {
                         if self.tick(&mut connection)? {
                             return Ok(Stopped);
                         }

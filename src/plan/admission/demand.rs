@@ -9,7 +9,7 @@ use crate::limits::CAN_FRAMES_PER_STEP;
 use crate::plan::can::FrameShape;
 use crate::plan::canopen::BUS as CANOPEN_BUS;
 use crate::plan::model::*;
-use crate::tag::{GroupId, LinkId, NANOS_PER_SEC, Nanos, TagId, ValueType};
+use crate::tag::{GroupId, LinkId, NANOS_PER_SEC, Nanos};
 
 /// Bytes on the bus of a frame with eight bytes of data, about: 135 bits.
 const CAN_FRAME_BYTES: f64 = 17.0;
@@ -137,11 +137,11 @@ pub(super) fn link_demand(plan: &Plan, id: LinkId, phases: &[Nanos], scans: &[Sc
 }
 
 /// Of a link that asks nothing: its device sends by itself, and a release takes what came.
-fn sampled_demand(plan: &Plan, scans: &[(ScanId, GroupId, Vec<(TagId, ValueType)>)], costs: &Costs) -> LinkDemand {
+fn sampled_demand(plan: &Plan, scans: &[(ScanId, GroupId, usize)], costs: &Costs) -> LinkDemand {
     let mut demand = LinkDemand::nothing(1);
     for (id, group, tags) in scans {
         let period = plan.groups[*group].period;
-        demand.samples_per_s += tags.len() as f64 / period.as_secs_f64();
+        demand.samples_per_s += *tags as f64 / period.as_secs_f64();
         demand.scans.push(ScanDemand {
             id: *id,
             group: *group,
@@ -151,7 +151,7 @@ fn sampled_demand(plan: &Plan, scans: &[(ScanId, GroupId, Vec<(TagId, ValueType)
             line: Nanos::ZERO,
             longest: Nanos::ZERO,
             units: Vec::new(),
-            work: Nanos(costs.sample.0 * tags.len() as u64),
+            work: Nanos(costs.sample.0 * *tags as u64),
         });
     }
     demand
@@ -162,15 +162,7 @@ fn sampled_demand(plan: &Plan, scans: &[(ScanId, GroupId, Vec<(TagId, ValueType)
 fn can_demand(plan: &Plan, can: &CanPlan, costs: &Costs) -> LinkDemand {
     // One system call of the three that a request has.
     let receive = Nanos(costs.request.0 / 3);
-    let scans: Vec<(ScanId, GroupId, Vec<(TagId, ValueType)>)> = can
-        .scans
-        .iter()
-        .map(|scan| {
-            let beats = &can.beats[scan.beats.start as usize..scan.beats.end as usize];
-            let tags = beats.iter().map(|at| &can.decodes[*at as usize]).map(|decode| (decode.tag, decode.ty));
-            (scan.id, scan.group, tags.collect())
-        })
-        .collect();
+    let scans: Vec<_> = can.scans.iter().map(|scan| (scan.id, scan.group, scan.beats.len())).collect();
     let mut demand = sampled_demand(plan, &scans, costs);
     for message in &can.messages {
         let decodes = can.decodes_of(message);

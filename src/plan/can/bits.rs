@@ -138,8 +138,8 @@ impl BitPlace {
         }
     }
 
-    /// Bits of the field.
-    pub fn len(&self) -> u8 {
+    /// Bits of the field, at least one.
+    pub fn bits(&self) -> u8 {
         self.len
     }
 }

@@ -143,7 +143,7 @@ fn add_case(out: &mut CanPlan, conditions: &[CanCondition], tags: &[Tag<'_>], ta
             _ => 0..0,
         };
         let scaled = tag.ty == ValueType::Scalar(crate::tag::ScalarType::Float64)
-            && !(scale == 1.0 && offset == 0.0 && tag.address.bits.kind == CanBitsKind::Float && place.len() == 64);
+            && !(scale == 1.0 && offset == 0.0 && tag.address.bits.kind == CanBitsKind::Float && place.bits() == 64);
         out.decodes.push(CanDecode {
             tag: tag.id,
             group: tag.group,

@@ -64,6 +64,7 @@ impl Thread {
     }
 
     fn send(&self, bytes: &[u8]) {
+        // SAFETY: pointer and length are those of a live slice.
         let sent =
             unsafe { libc::send(self.socket.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL) };
         assert_eq!(sent, bytes.len() as isize, "{}", io::Error::last_os_error());
@@ -71,6 +72,7 @@ impl Thread {
 
     fn answer(&self) -> Vec<u8> {
         let mut buffer = vec![0; BUS_DATAGRAM_BYTES_MAX];
+        // SAFETY: pointer and length are those of a live, writable slice.
         let len = unsafe { libc::recv(self.socket.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0) };
         buffer.truncate(usize::try_from(len).unwrap());
         buffer
