@@ -57,7 +57,7 @@ const HEALTHY: usize = 3;
 /// Whether it fits is not the subject.
 const COSTS: Costs = Costs { request: Nanos(0), sample: Nanos(0), release: Nanos(0), wake_up: Nanos(0) };
 const PHASE: Duration = Duration::from_millis(700);
-const ROUNDS: u32 = 8;
+const ROUNDS: u32 = 11;
 
 /// Serial lines on the same executor: the first ones misbehave in every way by turns, the last does not.
 const LINES: usize = 4;
@@ -295,7 +295,7 @@ fn an_executor_neither_allocates_nor_frees_through_ten_thousand_cycles_of_faults
     ARMED.store(true, Relaxed);
     let end = Instant::now() + PHASE * 2 * ROUNDS;
     // Nobody takes what the hub brings in the end: the ring runs full, and samples are dropped.
-    let taken = end - PHASE * 6;
+    let taken = end - PHASE * 11;
     std::thread::scope(|scope| {
         scope.spawn(|| misbehave(&plant, &lines));
         scope.spawn(|| {

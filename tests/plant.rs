@@ -336,7 +336,7 @@ fn a_plant_that_cannot_be_says_why() {
 
     let faults = vec!["7:drop".parse().unwrap()];
     let error = Plant::start(PlantConfig { faults, ..config(2) }).unwrap_err();
-    assert!(error.to_string().contains("devices 0 to 1"), "{error}");
+    assert!(error.to_string().contains("no device 7") && error.to_string().contains("0 to 1"), "{error}");
 
     let error = Plant::start(PlantConfig { cpu: Some(1000), ..config(1) }).unwrap_err();
     assert!(error.to_string().contains("CPU 1000"), "{error}");

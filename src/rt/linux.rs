@@ -284,7 +284,10 @@ mod tests {
 
     /// A pair of sockets that keep the frames apart, as a CAN socket does.
     fn pair(options: &[(libc::c_int, libc::c_int)]) -> (OwnedFd, OwnedFd) {
-        let socket = std::os::unix::net::UnixDatagram::pair().unwrap();
+        // Not of AF_UNIX: what goes through those is stamped when it is taken.
+        let bind = || std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let socket = (bind(), bind());
+        socket.0.connect(socket.1.local_addr().unwrap()).unwrap();
         for (option, value) in options {
             let size = std::mem::size_of_val(value) as libc::socklen_t;
             // SAFETY: pointer and length are those of a live value.
@@ -293,6 +296,8 @@ mod tests {
             };
             assert_eq!(set, 0);
         }
+        // The kernel begins to stamp a moment after the first socket asks for it.
+        std::thread::sleep(Duration::from_millis(200));
         (socket.0.into(), socket.1.into())
     }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::{Asks, ModbusLink, RequestState, Sweep};
 use crate::config::Table;
 use crate::plan::{ModbusPlan, Plan, ScanId};
-use crate::rt::{Floor, Report, RequestResult, World, WriteOutcome, region_of};
+use crate::rt::{Floor, Report, RequestResult, World, region_of};
 use crate::tag::{LinkId, Nanos, Status, UnitId};
 
 /// Which parts of two plans of one link are the same; made outside the floor.
@@ -59,7 +59,7 @@ impl ModbusLink {
     /// Takes everything that still counts out of `old`.
     pub(super) fn continue_from<W: World>(&mut self, old: &mut ModbusLink, now: Nanos, floor: &mut Floor<W>) {
         // Orders name places of the old plan.
-        old.end_writes(WriteOutcome::NoReply, WriteOutcome::PlanChanged, now, floor);
+        old.give_up_writes(now, floor);
         let Some(handover) = self.handover.take() else { return };
         self.writes.continue_from(&old.writes, &handover.units);
         self.connection = old.connection.take();

@@ -296,20 +296,14 @@ impl ModbusLink {
         if !on_wire {
             return self.end_write(unwritten, &[], now, floor);
         }
-        let slot = self.in_flight.iter().position(|f| f.is_some_and(|f| f.asks == Asks::Write));
         let unit_at = self.unit_of_order(&current.order);
-        let Some(connection) = &mut self.connection else { return };
-        if connection.out.is_untouched() {
-            // Nothing of it has left: it is taken back.
-            connection.out.clear();
-            if let Some(slot) = slot {
-                self.in_flight[slot] = None;
-            }
+        if self.is_taken_back() {
             return self.end_write(unwritten, &[], now, floor);
         }
         if self.drop_unsent(now, floor) {
             return;
         }
+        let slot = self.write_in_flight();
         // The device has it, and its reply is nobody's.
         if let Some(flight) = slot.and_then(|slot| self.in_flight[slot].as_mut()) {
             flight.asks = Asks::Nobody;
@@ -318,6 +312,41 @@ impl ModbusLink {
             }
         }
         self.end_write(outcome, &[], now, floor);
+    }
+
+    fn write_in_flight(&self) -> Option<usize> {
+        self.in_flight.iter().position(|f| f.is_some_and(|f| f.asks == Asks::Write))
+    }
+
+    /// Takes the write's request back if nothing of it has left. What waits to leave may as well be a read that came
+    /// after it.
+    fn is_taken_back(&mut self) -> bool {
+        let slot = self.write_in_flight();
+        let last = slot.and_then(|slot| self.in_flight[slot]).is_some_and(|f| f.transaction == self.transaction);
+        let Some(connection) = self.connection.as_mut().filter(|connection| last && connection.out.is_untouched())
+        else {
+            return false;
+        };
+        connection.out.clear();
+        if let Some(slot) = slot {
+            self.in_flight[slot] = None;
+        }
+        true
+    }
+
+    /// Another plan comes, under which nobody waits for this one's writes: none of them may reach the device after it
+    /// was answered.
+    pub(super) fn give_up_writes<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) {
+        if self.writes.is_on_wire()
+            && self.is_taken_back()
+            && let Some(current) = &mut self.writes.current
+        {
+            current.on_wire = false;
+        }
+        if self.writes.is_on_wire() {
+            self.drop_unsent(now, floor);
+        }
+        self.end_writes(WriteOutcome::NoReply, WriteOutcome::PlanChanged, now, floor);
     }
 
     /// A write that is no longer waited for must not reach the device later: where a part of it has not left this
