@@ -93,6 +93,7 @@ fn run(plan: &Arc<Plan>, seconds: u64) -> Run {
                 }
                 Report::Finished { result: RequestResult::Good, .. } => run.good += 1,
                 Report::Finished { .. } => run.not_good += 1,
+                Report::Node { .. } => {}
             }
         }
     }

@@ -412,8 +412,8 @@ pub(super) const CANOPEN_DATA_TYPE: &[(&str, CanOpenField)] = &[
 
 // --- local inputs and outputs ---
 pub(super) const BUS_TIMEOUT_MS: Int = int("timeout_ms", 1, 10_000, 100, " ms");
-/// What an access costs beside its bits, until the thread that made it runs again: measured in the tens of
-/// microseconds on small machines, with room for a driver that works by interrupts.
+/// What an access costs beside its bits, until the thread that made it runs again: an estimate, with room for
+/// a driver that works by interrupts.
 pub(super) const I2C_OVERHEAD_MS: Real = Real { key: "overhead_ms", min: 0.0, max: 1_000.0, default: 0.1, unit: " ms" };
 pub(super) const SPI_OVERHEAD_MS: Real = Real { default: 0.06, ..I2C_OVERHEAD_MS };
 /// One call for all lines of a setting.
