@@ -51,7 +51,7 @@ fn told(guest: &Guest) -> BTreeMap<String, Vec<Told>> {
     tags
 }
 
-fn good<'t>(told: &'t [Told]) -> impl Iterator<Item = &'t str> {
+fn good(told: &[Told]) -> impl Iterator<Item = &str> {
     told.iter().filter(|(_, status)| status == "Good").map(|(value, _)| value.as_str())
 }
 
