@@ -78,6 +78,8 @@ const TESTS: &[Test] = &tests![
     can::candump_hears_the_message_that_is_sent_on_its_beat,
     can::an_interface_that_is_not_there_is_named,
     canopen::a_master_of_the_package_reads_writes_and_supervises_its_node,
+    canopen::fieldbeat_sets_a_node_of_the_package_up_and_does_so_again_when_it_comes_back,
+    canopen::its_values_go_bad_while_it_is_gone_and_are_good_again,
     i2c::i2cget_reads_what_i2cset_wrote,
     i2c::an_address_without_a_chip_does_not_answer,
     i2c::fieldbeat_reads_the_registers_that_i2cset_wrote,
