@@ -411,47 +411,6 @@ told! {
     }
 }
 
-/// Whether a tag may be written, or its limits.
-#[derive(JsonSchema)]
-#[schemars(untagged, inline)]
-#[expect(dead_code, reason = "read by the derive only")]
-enum Write {
-    Whether(bool),
-    Limits(WriteLimits),
-}
-
-/// Limits of what is written, in the tag's own unit, after scale and offset.
-#[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
-#[expect(dead_code, reason = "read by the derive only")]
-struct WriteLimits {
-    /// The smallest value.
-    min: Option<f64>,
-    /// The largest value.
-    max: Option<f64>,
-    /// The largest change in one write, measured from the newest good value.
-    #[schemars(extend("exclusiveMinimum" = 0))]
-    max_step: Option<f64>,
-    /// Between two writes at least, in milliseconds.
-    #[schemars(
-        range(min = fields::MIN_INTERVAL_MS.min, max = fields::MIN_INTERVAL_MS.max),
-        extend("default" = fields::MIN_INTERVAL_MS.default)
-    )]
-    min_interval_ms: Option<u32>,
-    /// Each write is confirmed by reading, whether that was asked for or not.
-    #[schemars(extend("default" = false))]
-    read_back: Option<bool>,
-    /// From the request to its answer at most, in milliseconds.
-    #[schemars(
-        range(min = fields::WRITE_TIMEOUT_MS.min, max = fields::WRITE_TIMEOUT_MS.max),
-        extend("default" = fields::WRITE_TIMEOUT_MS.default)
-    )]
-    timeout_ms: Option<u16>,
-    /// Modbus: 23 writes and reads back in one request.
-    #[schemars(extend("const" = 23))]
-    function: Option<u8>,
-}
-
 pub(super) fn words<T>(choices: &[(&'static str, T)]) -> Vec<&'static str> {
     choices.iter().map(|(word, _)| *word).collect()
 }
