@@ -51,6 +51,8 @@ pub struct GroupPlan {
 pub struct LinkPlan {
     pub name: Arc<str>,
     pub executor: ExecutorId,
+    /// From the beginning of one write to that of the next at least, so that no scan misses a cycle for writes.
+    pub write_spacing: Nanos,
     pub protocol: LinkProtocolPlan,
 }
 

@@ -241,7 +241,7 @@ impl CanOpenLink {
             let tpdos = node.tpdos.iter().map(|tpdo| tpdo.due).min().unwrap_or(Nanos::NEVER);
             let orders = node.orders.iter().flatten().map(|order| order.deadline).min().unwrap_or(Nanos::NEVER);
             // What would send waits for the interface.
-            let sends = node.phase_deadline().min(node.watch.deadline()).max(self.send_again_at);
+            let sends = node.phase_deadline(self.write_at).min(node.watch.deadline()).max(self.send_again_at);
             soonest.min(node.client.deadline()).min(sends).min(tpdos).min(orders).min(node.restart_at)
         })
     }

@@ -216,20 +216,21 @@ impl Node {
         self.phase = Phase::Refused { retry_at: now + self.grown_pause() };
     }
 
-    /// When its phase has something to do by itself.
-    pub fn phase_deadline(&self) -> Nanos {
+    /// When its phase has something to do by itself; a write may begin at `write_at`.
+    pub fn phase_deadline(&self, write_at: Nanos) -> Nanos {
         match self.phase {
             Phase::Away { probe_at } if self.job == Job::None => probe_at.max(self.client.resting_until()),
             Phase::Refused { retry_at } => retry_at,
             Phase::Binding { .. } => Nanos::ZERO,
             Phase::Boot { .. } if self.job == Job::None => self.client.resting_until(),
-            Phase::Running if self.job == Job::None && self.has_work() => self.client.resting_until(),
+            Phase::Running if self.job == Job::None && !self.queue.is_empty() => self.client.resting_until(),
+            Phase::Running if self.job == Job::None && self.has_orders() => self.client.resting_until().max(write_at),
             _ => Nanos::NEVER,
         }
     }
 
-    fn has_work(&self) -> bool {
-        !self.queue.is_empty() || self.orders.iter().any(Option::is_some)
+    fn has_orders(&self) -> bool {
+        self.orders.iter().any(Option::is_some)
     }
 
     /// The order that came first.

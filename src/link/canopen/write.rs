@@ -1,4 +1,5 @@
-//! Writes: by SDO, one after the other for each node, answered with what the node says.
+//! Writes: by SDO, one after the other for each node and no closer together than the plan's spacing, answered with what
+//! the node says.
 
 use super::CanOpenLink;
 use super::node::Job;
@@ -31,8 +32,11 @@ impl CanOpenLink {
         self.plan.writes.get(order.slot as usize)
     }
 
-    /// Begins the write that came first. False: none waits.
+    /// Begins the write that came first. False: none waits, or it is not yet time for one.
     pub(super) fn next_write(&mut self, at: usize, now: Nanos) -> bool {
+        if now < self.write_at {
+            return false;
+        }
         let Some(order) = self.nodes[at].first_order().and_then(|place| self.nodes[at].orders[place]) else {
             return false;
         };
@@ -44,6 +48,7 @@ impl CanOpenLink {
             return false;
         }
         (node.job, node.job_sent) = (Job::Write, now);
+        self.write_at = now + self.write_spacing;
         true
     }
 
