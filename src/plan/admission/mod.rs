@@ -27,7 +27,7 @@ use std::fmt;
 
 use self::demand::{ExecutorDemand, LinkDemand};
 use super::model::*;
-use crate::config::{Config, ModbusTransport};
+use crate::config::{AdmissionRule, Config, ModbusTransport};
 use crate::tag::{ById, LinkId, Nanos};
 
 pub use self::observed::{Finding, load_with, observed};
@@ -78,8 +78,10 @@ pub struct Admission {
     pub links: ById<LinkId, LinkLoad>,
     /// By ExecutorId.
     pub executors: Vec<ExecutorLoad>,
-    /// Links and executors above [`LOAD_WARNING`].
+    /// Links and executors above [`LOAD_WARNING`], and what runs though it does not fit.
     pub warnings: Vec<String>,
+    /// How much does not fit and runs all the same ([`AdmissionRule::Warn`]).
+    pub excesses: usize,
 }
 
 /// One link's work.
@@ -157,7 +159,7 @@ impl PlanError {
     }
 }
 
-/// Reckons, and refuses what cannot fit. `ids` are those of the configuration's links.
+/// Reckons, and refuses what cannot fit, unless it is to run all the same. `ids` are those of the configuration's links.
 pub fn admit(config: &Config, ids: &[LinkId], plan: &Plan, costs: &Costs) -> Result<Admission, PlanError> {
     let demands = demands(plan, costs);
     let mut admission = Admission { costs: *costs, ..Admission::default() };
@@ -205,7 +207,14 @@ pub fn admit(config: &Config, ids: &[LinkId], plan: &Plan, costs: &Costs) -> Res
         }
         admission.executors.push(load);
     }
-    if refusals.is_empty() { Ok(admission) } else { Err(PlanError { refusals, admission: Box::new(admission) }) }
+    if !refusals.is_empty() && config.realtime.admission == AdmissionRule::Refuse {
+        return Err(PlanError { refusals, admission: Box::new(admission) });
+    }
+    admission.excesses = refusals.len();
+    let tolerated =
+        |refusal| format!("{refusal} (it runs all the same, and what is late is counted: realtime.admission)");
+    admission.warnings.extend(refusals.into_iter().map(tolerated));
+    Ok(admission)
 }
 
 /// What each link is asked to do.

@@ -88,6 +88,20 @@ fn work_for_other_links_counts_and_the_advice_is_another_one() {
 }
 
 #[test]
+fn what_does_not_fit_runs_where_that_is_asked_for_and_is_told() {
+    let link = r#""expected_reply_ms":0.1"#;
+    let asked: Vec<Asked<'_>> = (0..16).map(|_| Asked { link, groups: &[(1.0, 1)] }).collect();
+    let refused = planned(&asked, "", &Costs::default()).unwrap_err();
+    let Planned { admission, .. } = planned(&asked, "[realtime]\nadmission = \"warn\"\n", &Costs::default()).unwrap();
+    assert_eq!(admission.excesses, refused.refusals.len());
+    for refusal in &refused.refusals {
+        let told = |warning: &&String| warning.starts_with(refusal) && warning.contains("realtime.admission");
+        assert_eq!(admission.warnings.iter().filter(told).count(), 1, "{refusal}");
+    }
+    assert_eq!(admission.links, refused.admission.links, "the reckoning is the same");
+}
+
+#[test]
 fn the_worst_slot_of_a_link_is_where_its_groups_meet() {
     // Ten of 4 ms each 100 ms at 0, one of 4 ms each 50 ms at half a step of its own.
     let planned = planned(

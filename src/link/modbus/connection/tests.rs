@@ -242,7 +242,7 @@ fn bench_of(modbus: &ModbusConfig, links: Vec<(Vec<TagConfig>, Script)>, stall: 
     let source = Source::default();
     let mut config = Config {
         gateway: GatewayConfig { id: "test".into() },
-        realtime: RealtimeConfig { cores: None, priority: 80, guard: Guard::Auto },
+        realtime: RealtimeConfig { cores: None, priority: 80, guard: Guard::Auto, admission: AdmissionRule::Refuse },
         journal: JournalConfig { path: "journal".into(), bytes_max: 1 << 30, commit: Nanos::from_millis(100) },
         metrics: MetricsConfig { listen: None },
         control: crate::config::ControlConfig::default(),
