@@ -1,8 +1,8 @@
 //! The keys of both files with their ranges and defaults. The reader and the JSON Schema both take them from here.
 
 use super::model::{
-    CanOpenAccess, CanOpenField, CanSampling, CanTimestamps, FieldType, GpioBias, GpioDrive, GpioEdge, Parity,
-    PdoSource, ReleaseMode, Rs485Switch, SerialFraming, Signal, WordOrder,
+    AdmissionRule, CanOpenAccess, CanOpenField, CanSampling, CanTimestamps, FieldType, GpioBias, GpioDrive, GpioEdge,
+    Parity, PdoSource, ReleaseMode, Rs485Switch, SerialFraming, Signal, WordOrder,
 };
 use super::reporting::{Report, Suppress};
 use crate::limits;
@@ -34,7 +34,7 @@ const fn int(key: &'static str, min: u64, max: u64, default: u64, unit: &'static
 pub(super) mod keys {
     pub const ROOT: &[&str] = &["gateway", "realtime", "journal", "metrics", "control", "watchdog", "outputs"];
     pub const GATEWAY: &[&str] = &["id"];
-    pub const REALTIME: &[&str] = &["cores", "priority", "guard_us"];
+    pub const REALTIME: &[&str] = &["cores", "priority", "guard_us", "admission"];
     pub const JOURNAL: &[&str] = &["path", "max_bytes", "commit_ms"];
     pub const METRICS: &[&str] = &["listen"];
     pub const CONTROL: &[&str] = &["socket", "group", "max_writes_per_s"];
@@ -248,6 +248,8 @@ pub(super) mod keys {
 /// SCHED_FIFO has 1 to 99.
 pub(super) const PRIORITY: Int = int("priority", 1, 99, 80, "");
 pub(super) const GUARD_US: Int = int("guard_us", 0, 1000, 0, " µs");
+pub(super) const ADMISSION: &[(&str, AdmissionRule)] =
+    &[("refuse", AdmissionRule::Refuse), ("warn", AdmissionRule::Warn)];
 /// CPU numbers that a CPU set of the C library can hold.
 pub(super) const CORE: Int = int("cores", 0, 1023, 0, "");
 pub(super) const JOURNAL_PATH: &str = "/var/lib/fieldbeat/journal";

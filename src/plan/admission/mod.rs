@@ -25,6 +25,8 @@ mod serial;
 mod slots;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod write_tests;
 mod writes;
 
 use std::fmt;
@@ -32,7 +34,7 @@ use std::fmt;
 use self::demand::LinkDemand;
 use self::executor::{Beside, ExecutorDemand};
 use super::model::*;
-use crate::config::{Config, ModbusTransport};
+use crate::config::{AdmissionRule, Config, ModbusTransport};
 use crate::tag::{ById, LinkId, Nanos};
 
 pub use self::observed::{Finding, load_with, observed};
@@ -84,8 +86,10 @@ pub struct Admission {
     pub links: ById<LinkId, LinkLoad>,
     /// By ExecutorId.
     pub executors: Vec<ExecutorLoad>,
-    /// Links and executors above [`LOAD_WARNING`].
+    /// Links and executors above [`LOAD_WARNING`], and what runs though it does not fit.
     pub warnings: Vec<String>,
+    /// How much does not fit and runs all the same ([`AdmissionRule::Warn`]).
+    pub excesses: usize,
 }
 
 /// One link's work.
@@ -166,7 +170,7 @@ impl PlanError {
     }
 }
 
-/// Reckons, and refuses what cannot fit. `ids` are those of the configuration's links.
+/// Reckons, and refuses what cannot fit, unless it is to run all the same. `ids` are those of the configuration's links.
 pub fn admit(config: &Config, ids: &[LinkId], plan: &Plan, costs: &Costs) -> Result<Admission, PlanError> {
     let demands = demands(plan, costs);
     let mut admission = Admission { costs: *costs, ..Admission::default() };
@@ -221,7 +225,14 @@ pub fn admit(config: &Config, ids: &[LinkId], plan: &Plan, costs: &Costs) -> Res
     if let Some(reckoned) = writes::reckon(&scans) {
         add_writes(config, ids, plan, &reckoned, &mut admission, &mut refusals);
     }
-    if refusals.is_empty() { Ok(admission) } else { Err(PlanError { refusals, admission: Box::new(admission) }) }
+    if !refusals.is_empty() && config.realtime.admission == AdmissionRule::Refuse {
+        return Err(PlanError { refusals, admission: Box::new(admission) });
+    }
+    admission.excesses = refusals.len();
+    let tolerated =
+        |refusal| format!("{refusal} (it runs all the same, and what is late is counted: realtime.admission)");
+    admission.warnings.extend(refusals.into_iter().map(tolerated));
+    Ok(admission)
 }
 
 /// Puts what writes make of it into the reckoning.
@@ -244,11 +255,10 @@ fn add_writes(
             refusals.push(refusal::of_writes(plan, (id, &link.source), demand, beside));
         } else if let Some(writes) = load.writes.filter(|writes| fits && writes.asked_per_s > writes.possible_per_s()) {
             admission.warnings.push(format!(
-                "link \"{}\": its tags may be asked for {:.0} writes/s; they are begun {:.1} ms apart ({:.1} a second), so \
-                 that no cycle is missed for them, and what comes faster waits, up to its timeout",
+                "link \"{}\": its tags may be asked for {:.0} writes/s; read back, {:.1} a second leave every cycle its time, \
+                 and what comes faster waits, up to its timeout",
                 plan.links[id].name,
                 writes.asked_per_s,
-                writes.spacing.as_secs_f64() * 1e3,
                 writes.possible_per_s()
             ));
         }

@@ -122,7 +122,7 @@ pub(super) fn of_writes(plan: &Plan, (id, source): (LinkId, &Source), demand: &L
     };
     format!(
         "{file}:{line}: link \"{}\": its reads fit, but no write does beside them: one of tag \"{}\" takes {:.3} ms of the \
-         link's time, read back, and group \"{group}\" would not have all replies before its next release; {advice}. Lower \
+         link's time, and group \"{group}\" would not have all replies before its next release; {advice}. Lower \
          the rate, or remove \"write\" where nothing is to be written",
         link.name,
         plan.tags.get(writes.longest_tag).map_or("", |tag| &*tag.name),

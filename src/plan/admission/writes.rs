@@ -1,9 +1,10 @@
 //! Writes beside the scans: what one takes of its link at most, and how far apart they are begun so that no scan misses
 //! a cycle, however many are asked for.
 //!
-//! To the scans, writes that are begun no closer together than a link's spacing are one more scan, the most urgent: see
-//! `response`. The spacing is the shortest of a few steps with which all fits, the other links of the executor
-//! included; links keep to it. Where not even one write fits, the plan does not.
+//! A write has turns, each of one exchange where that can be: the write itself, and its read-back. To the scans, turns that
+//! begin no closer together than the link's spacing are one more scan, the most urgent: see `response`. The spacing is
+//! the shortest of a few steps with which all fits, the other links of the executor included; links keep to it. Where not
+//! even one turn fits, the plan does not.
 
 use std::ops::Range;
 
@@ -31,18 +32,20 @@ const PART_OF_FULL_LINK: u64 = 10;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct WriteDemand {
     pub tags: usize,
-    /// The tag whose write takes longest.
+    /// The tag whose turns take longest.
     pub longest_tag: TagId,
-    /// Of any of them, from its beginning to its answer, read back: exchanges, what they take of the link's time, and
-    /// the longest of them.
+    /// Of any turn: exchanges, what they take of the link's time, and the longest of them.
     pub requests: u64,
     pub line: Nanos,
     pub longest: Nanos,
     /// What it costs the executor.
     pub work: Nanos,
+    /// Of any write, read back: its turns, and what they take of the link's time.
+    pub turns: u64,
+    pub takes: Nanos,
     /// How often they may be asked for.
     pub asked_per_s: f64,
-    /// From the beginning of one to that of the next at least.
+    /// From the beginning of one turn to that of the next at least.
     pub spacing: Nanos,
 }
 
@@ -53,24 +56,25 @@ pub struct WriteLoad {
     pub tags: usize,
     /// What they may be asked for in a second, by their own pauses and by the gateway's most.
     pub asked_per_s: f64,
-    /// What the longest takes of the link's time, read back.
+    /// What the longest takes of the link's time, read back, in so many turns.
     pub takes: Nanos,
-    /// From the beginning of one to that of the next at least: with it, no cycle is missed.
+    pub turns: u64,
+    /// From the beginning of one turn to that of the next at least: with it, no cycle is missed.
     pub spacing: Nanos,
     /// False: not even one fits beside the scans.
     pub fits: bool,
 }
 
 impl WriteLoad {
-    /// How many a second leave every cycle its time.
+    /// How many a second, each read back, leave every cycle its time.
     pub fn possible_per_s(&self) -> f64 {
-        1.0 / self.spacing.as_secs_f64()
+        1.0 / (self.spacing.as_secs_f64() * self.turns.max(1) as f64)
     }
 }
 
-/// One write's way: exchanges one after the other.
+/// A turn of a write: exchanges with nothing in between.
 #[derive(Debug, Clone, Copy, Default)]
-struct Way {
+struct Turn {
     requests: u64,
     line: Nanos,
     longest: Nanos,
@@ -78,61 +82,83 @@ struct Way {
     early: u64,
 }
 
+impl Turn {
+    fn of(exchanges: &[(Nanos, u32)]) -> Turn {
+        exchanges.iter().fold(Turn::default(), |turn, (time, early)| Turn {
+            requests: turn.requests + 1,
+            line: turn.line + *time,
+            longest: turn.longest.max(*time),
+            early: turn.early + u64::from(*early),
+        })
+    }
+}
+
+/// A tag's write, turn by turn.
+struct Way {
+    tag: TagId,
+    turns: Vec<Turn>,
+}
+
 impl Way {
-    fn then(self, time: Nanos, early: u32) -> Way {
-        Way {
-            requests: self.requests + 1,
-            line: self.line + time,
-            longest: self.longest.max(time),
-            early: self.early + u64::from(early),
-        }
+    fn takes(&self) -> Nanos {
+        self.turns.iter().fold(Nanos::ZERO, |sum, turn| sum + turn.line)
+    }
+
+    fn longest_turn(&self) -> Nanos {
+        self.turns.iter().map(|turn| turn.line).max().unwrap_or(Nanos::ZERO)
     }
 }
 
 /// What a link's writes may take; `None`: it has none, or they cost it nothing that is not reckoned already, as on CAN,
 /// where a message is sent no more often than it says.
 pub(super) fn of_link(config: &Config, plan: &Plan, link: LinkId, costs: &Costs) -> Option<WriteDemand> {
-    let ways: Vec<(TagId, Way)> = match &plan.links[link].protocol {
+    let ways: Vec<Way> = match &plan.links[link].protocol {
         LinkProtocolPlan::Modbus(modbus) => {
-            modbus.writes.iter().map(|write| (write.place.tag, of_modbus(modbus, write))).collect()
+            let of = |write: &ModbusWrite| Way { tag: write.place.tag, turns: of_modbus(modbus, write) };
+            modbus.writes.iter().map(of).collect()
         }
         LinkProtocolPlan::CanOpen(canopen) => {
             let busy = canopen.load_by_itself(fastest_of(plan, canopen));
             let of = |write: &CanOpenWrite| {
                 let [download, upload] = canopen.write_times(write, CanOpenPlan::stretch(busy));
-                (write.decode.tag, Way::default().then(download, 0).then(upload, 0))
+                Way { tag: write.decode.tag, turns: vec![Turn::of(&[(download, 0), (upload, 0)])] }
             };
             canopen.writes.iter().map(of).collect()
         }
         LinkProtocolPlan::Bus(bus) => {
-            let time = |at: usize| bus.setup.writes.get(at).map_or(Nanos::ZERO, |write| of_bus(bus, write));
-            bus.writes.iter().enumerate().map(|(at, tag)| (*tag, Way::default().then(time(at), 0))).collect()
+            let of = |(write, tag): (&BusWrite, &TagId)| Way {
+                tag: *tag,
+                turns: vec![Turn::of(&[(of_bus(bus, write), 0)])],
+            };
+            bus.setup.writes.iter().zip(&bus.writes).map(of).collect()
         }
         LinkProtocolPlan::Can(_) => return None,
     };
-    let (longest_tag, longest) = *ways.iter().max_by_key(|(_, way)| way.line)?;
-    let requests = ways.iter().map(|(_, way)| way.requests).max().unwrap_or(1);
-    let early = ways.iter().map(|(_, way)| way.early).max().unwrap_or(0);
-    let rate = |(tag, way): &(TagId, Way)| {
-        let pause = plan.tags[*tag].write.as_ref().map_or(Nanos::ZERO, |write| write.interval_min);
-        1.0 / pause.max(way.line).as_secs_f64().max(1e-6)
+    let longest_tag = ways.iter().max_by_key(|way| way.longest_turn())?.tag;
+    let turns = || ways.iter().flat_map(|way| &way.turns);
+    let (requests, early) = turns().fold((1, 0), |(a, b), turn| (a.max(turn.requests), b.max(turn.early)));
+    let rate = |way: &Way| {
+        let pause = plan.tags[way.tag].write.as_ref().map_or(Nanos::ZERO, |write| write.interval_min);
+        1.0 / pause.max(way.takes()).as_secs_f64().max(1e-6)
     };
     let asked_per_s = ways.iter().map(rate).sum::<f64>().min(f64::from(config.control.writes_per_s));
     Some(WriteDemand {
         tags: ways.len(),
         longest_tag,
         requests,
-        line: longest.line,
-        longest: ways.iter().map(|(_, way)| way.longest).max().unwrap_or(Nanos::ZERO),
+        line: turns().map(|turn| turn.line).max().unwrap_or(Nanos::ZERO),
+        longest: turns().map(|turn| turn.longest).max().unwrap_or(Nanos::ZERO),
         work: Nanos(costs.of_request(1).0 * requests + costs.request.0 * 2 / 3 * early),
+        turns: ways.iter().map(|way| way.turns.len() as u64).max().unwrap_or(1),
+        takes: ways.iter().map(Way::takes).max().unwrap_or(Nanos::ZERO),
         asked_per_s,
         spacing: Nanos::NEVER,
     })
 }
 
-/// With the functions that take longest, since a unit may lack the others: 15 and 16 instead of 5 and 6, and of a bit
-/// of a register its register read, written and read again.
-fn of_modbus(modbus: &ModbusPlan, write: &ModbusWrite) -> Way {
+/// With the functions that take longest, since a unit may lack the others: 15 and 16 instead of 5 and 6, and for a bit of
+/// a register its register read and written with nothing in between.
+fn of_modbus(modbus: &ModbusPlan, write: &ModbusWrite) -> Vec<Turn> {
     let config = &modbus.config;
     let is_on_line = !matches!(config.transport, ModbusTransport::Tcp(_));
     let line = SerialLine::of(config);
@@ -143,18 +169,18 @@ fn of_modbus(modbus: &ModbusPlan, write: &ModbusWrite) -> Way {
     };
     let early = |reply: u32| line.map_or(0, |line| line.early_wake_ups_of(reply));
     let values = if write.table.is_bits() { u32::from(write.count).div_ceil(8) } else { u32::from(write.count) * 2 };
-    let written = 6 + values;
     let unit = modbus.units.get(usize::from(write.unit)).copied().unwrap_or_default();
     if is_on_line && unit.0 == 0 {
-        let frame = line.map_or(Nanos::ZERO, |line| line.characters(line.pdu_characters(written)));
-        return Way::default().then(frame + BROADCAST_PAUSE, 0);
+        let frame = line.map_or(Nanos::ZERO, |line| line.characters(line.pdu_characters(6 + values)));
+        return vec![Turn::of(&[(frame + BROADCAST_PAUSE, 0)])];
     }
     // What a unit rests after each exchange is reckoned as the line's, since its reads wait for it.
-    let then = |way: Way, request, reply| way.then(exchange(request, reply) + config.unit_pause, early(reply));
-    let (read, reply) = (5, 2 + values);
-    let is_bit_of_register = write.table == Table::HoldingRegisters && matches!(write.place.field, FieldType::RegisterBit(_));
-    let before = if is_bit_of_register { then(Way::default(), read, reply) } else { Way::default() };
-    then(then(before, written, 5), read, reply)
+    let of = |request, reply| (exchange(request, reply) + config.unit_pause, early(reply));
+    let (read, written) = (of(5, 2 + values), of(6 + values, 5));
+    let is_bit_of_register =
+        write.table == Table::HoldingRegisters && matches!(write.place.field, FieldType::RegisterBit(_));
+    let first = if is_bit_of_register { Turn::of(&[read, written]) } else { Turn::of(&[written]) };
+    vec![first, Turn::of(&[read])]
 }
 
 /// One request to the device's thread: written, and read back.
@@ -289,6 +315,7 @@ fn fits(demand: &LinkDemand, beside: &Beside) -> bool {
 impl WriteDemand {
     /// For the table.
     pub fn load(&self, fits: bool) -> WriteLoad {
-        WriteLoad { tags: self.tags, asked_per_s: self.asked_per_s, takes: self.line, spacing: self.spacing, fits }
+        let WriteDemand { tags, asked_per_s, takes, turns, spacing, .. } = *self;
+        WriteLoad { tags, asked_per_s, takes, turns, spacing, fits }
     }
 }

@@ -1,8 +1,8 @@
 //! Writes: their turn among the reads, the steps of each, and its one answer.
 //!
-//! A write goes before the reads that wait, one at a time; after it at least one read goes first, and the next one is not
-//! begun before the plan's spacing is over, so that however many writes come, no scan misses a cycle for them: see
-//! `plan::admission`. What has not gone out by its deadline never does. A write to a silent unit goes out as its probe when one is due before the deadline, and fails at once
+//! A write goes before the reads that wait, one at a time. It has turns: the write, and its read-back. After each at least
+//! one read goes first, and the next does not begin before the plan's spacing is over, so that however many writes come,
+//! no scan misses a cycle for them: see `plan::admission`. What has not gone out by its deadline never does. A write to a silent unit goes out as its probe when one is due before the deadline, and fails at once
 //! otherwise.
 //!
 //! A bit of a register is changed by function 22. A unit that has no such function gets its register read and written
@@ -29,9 +29,9 @@ pub(super) struct Writes {
     waiting: Box<[WriteOrder]>,
     len: usize,
     current: Option<Current>,
-    /// A write was ended, and no read has gone out since.
+    /// A write's turn was ended, and no read has gone out since.
     read_first: bool,
-    /// From the beginning of one to that of the next at least, and when the next may begin.
+    /// From the beginning of one turn to that of the next at least, and when the next may begin.
     spacing: Nanos,
     begin_at: Nanos,
     /// When a silent unit may be asked for which a write waits.
@@ -47,8 +47,8 @@ struct Current {
     /// Of this step; on the wire, or next to go.
     pdu: Pdu,
     on_wire: bool,
-    /// Its step is one that takes as long as a write may, and waits for its time as one that has not begun.
-    begins_anew: bool,
+    /// Its step begins a turn, for which it has to wait.
+    begins_turn: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -378,7 +378,7 @@ impl ModbusLink {
             if current.on_wire {
                 return None;
             }
-            if current.begins_anew && !may_begin {
+            if current.begins_turn && !may_begin {
                 self.writes.next_look = self.writes.begin_at;
                 return None;
             }
@@ -411,7 +411,7 @@ impl ModbusLink {
                 let lacks = self.lacks_of(&write);
                 let step = first_step(&write, self.is_broadcast(&write), lacks);
                 let pdu = request(&write, step, order.payload.bytes(), lacks)?;
-                Some(Current { order, step, pdu, on_wire: false, begins_anew: true })
+                Some(Current { order, step, pdu, on_wire: false, begins_turn: true })
             });
             if begun.is_none() {
                 answer(&order, WriteOutcome::NotWritable, &[], now, floor);
@@ -438,7 +438,7 @@ impl ModbusLink {
             return true;
         }
         current.on_wire = true;
-        if std::mem::take(&mut current.begins_anew) {
+        if std::mem::take(&mut current.begins_turn) {
             self.writes.begin_at = now + self.writes.spacing;
         }
         let reply_bytes = if broadcast { 0 } else { 1 + current.pdu.shape.bytes() };
@@ -564,13 +564,8 @@ impl ModbusLink {
         if let Some(lacks) = self.writes.lacks.get_mut(usize::from(write.unit)) {
             *lacks |= 1 << refused as u8;
         }
-        // From the beginning, and not before its time: with what was refused it would take longer than a write may. What a
-        // register held that was read may be another by then.
+        // From the beginning: what a register held that was read may be another by the next turn.
         self.next_step(write, first_step(write, false, self.lacks_of(write)), now, floor);
-        if let Some(current) = &mut self.writes.current {
-            current.begins_anew = true;
-            self.writes.read_first = true;
-        }
         true
     }
 
@@ -581,6 +576,8 @@ impl ModbusLink {
             return self.end_write(WriteOutcome::NotWritable, &[], now, floor);
         };
         (current.step, current.pdu, current.on_wire) = (step, pdu, false);
+        current.begins_turn = !matches!(step, Step::WriteAfter(_));
+        self.writes.read_first |= current.begins_turn;
     }
 
     /// The present write's one answer.
