@@ -67,7 +67,8 @@ pub fn load(text: &str) -> Result<Config, String> {
     Ok(config)
 }
 
-fn is_over_tcp(protocol: &LinkProtocol) -> bool {
+/// Whether a link's devices are simulated with what is written to them.
+pub(super) fn is_over_tcp(protocol: &LinkProtocol) -> bool {
     protocol.modbus().is_some_and(|modbus| matches!(modbus.transport, ModbusTransport::Tcp(_)))
 }
 

@@ -65,8 +65,10 @@ pub struct Writes {
     orders: Producer<WriteOrder>,
     answers: Consumer<WriteAnswer>,
     hosts: Hosts,
-    /// Steady links are left alone: they must not miss anything, and admission knows of no writes.
+    /// Steady links are left alone: they must not miss anything, and the reckoning for them knows of no writes.
     spare_steady: bool,
+    /// One order after the other, and many storms.
+    eager: bool,
     /// No more orders from then on; 0: there are none.
     until: u64,
     next: u64,
@@ -85,16 +87,18 @@ impl Writes {
         until: u64,
         hosts: Hosts,
         spare_steady: bool,
+        eager: bool,
         mut rng: Rng,
     ) -> (Writes, Consumer<WriteOrder>, Producer<WriteAnswer>) {
         let (orders, to_executor) = RingBuffer::new(WRITES_PENDING_MAX);
         let (from_executor, answers) = RingBuffer::new(WRITES_PENDING_MAX);
-        let next = rng.u64(..3_000 * MS);
+        let next = if eager { 0 } else { rng.u64(..3_000 * MS) };
         let writes = Writes {
             orders,
             answers,
             hosts,
             spare_steady,
+            eager,
             until,
             next,
             next_id: 0,
@@ -118,7 +122,7 @@ impl Writes {
             return;
         }
         let storm = self.rng.u8(..20) == 0;
-        let pause_max = if self.rng.u8(..4) == 0 { 20 * MS } else { 3_000 * MS };
+        let pause_max = if self.eager || self.rng.u8(..4) == 0 { 20 * MS } else { 3_000 * MS };
         self.next = now + self.rng.u64(..pause_max);
         for _ in 0..if storm { 40 } else { 1 } {
             let link = links[self.rng.usize(..links.len())];
