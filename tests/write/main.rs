@@ -270,9 +270,7 @@ fn a_storm_is_spaced_as_the_plan_says_and_the_scans_go_on() {
     // As admission reckons, two reads of 3 ms in each 10 ms: 60 %.
     let mut link = tcp("lib", lib.port);
     (link["expected_reply_ms"], link["pipeline"]) = (json!(3), json!(1));
-    let word = |name: &str, first: u32| {
-        json!({ "name": name, "address": format!("lib:1:3:{first}"), "data_type": "uint16", "scan_rate_ms": 10 })
-    };
+    let word = |name: &str, first: u32| json!({ "name": name, "address": format!("lib:1:3:{first}"), "data_type": "uint16", "scan_rate_ms": 10 });
     let mut writer = Writer::start(&json!({ "links": [link], "tags": [word("a", 10), word("b", 300)] }));
     writer.wait_for_link("lib");
     let spacing = writer.spacing("lib");
@@ -280,7 +278,10 @@ fn a_storm_is_spaced_as_the_plan_says_and_the_scans_go_on() {
     let (begun, cycles) = (Instant::now(), writer.cycles("lib"));
     let [done, not_sent, other] = writer.storm("a", Duration::from_secs(2));
     let took = begun.elapsed();
-    println!("{done} done in {took:?}, {not_sent} not sent, {spacing:?} apart, {} cycles", writer.cycles("lib") - cycles);
+    println!(
+        "{done} done in {took:?}, {not_sent} not sent, {spacing:?} apart, {} cycles",
+        writer.cycles("lib") - cycles
+    );
     assert!(other == 0 && not_sent > 0);
     assert!(done > 0 && u128::from(done) <= took.as_nanos() / u128::from(spacing.0) + 2, "{done} in {took:?}");
     assert!(writer.cycles("lib") > cycles);

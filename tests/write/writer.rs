@@ -86,7 +86,7 @@ impl Writer {
     pub fn storm(&mut self, tag: &str, duration: Duration) -> [u64; 3] {
         let tag = self.tag(tag);
         let mut counts = [0; 3];
-        let mut take = |floor: &mut Floor, counts: &mut [u64; 3]| {
+        let take = |floor: &mut Floor, counts: &mut [u64; 3]| {
             let mut answers = 0;
             for answer in floor.take_answers() {
                 let kind = match answer.outcome {
