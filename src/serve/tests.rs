@@ -38,6 +38,7 @@ fn plan() -> Plan {
             requests: vec![],
             block_count: 0,
             decodes: vec![],
+            sensors: Default::default(),
             writes: vec![],
         }),
     };

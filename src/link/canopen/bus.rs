@@ -138,7 +138,13 @@ impl CanOpenLink {
             let cycle = self.scans[usize::from(item.rank)].cycle;
             let frame = Frame { group: planned.group, cycle, t: now };
             for decode in self.plan.decodes_of(planned) {
-                floor.sink.show(frame, decode.tag, values::of_number(decode, raw));
+                let bits = values::of_number(decode, raw);
+                let status = values::status(&self.plan.sensors, decode, bits);
+                if status.is_bad() {
+                    floor.sink.hold(frame, decode.tag, decode.ty.code(), false, status);
+                } else {
+                    floor.sink.show(frame, decode.tag, bits, status);
+                }
             }
         }
     }

@@ -204,6 +204,7 @@ impl CanOpenLink {
             region_of(&self.plan.nodes),
             region_of(&self.plan.items),
             region_of(&self.plan.decodes),
+            region_of(self.plan.sensors.entries()),
             region_of(&self.plan.writes),
             region_of(&self.nodes),
             region_of(&self.items),

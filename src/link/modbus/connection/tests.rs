@@ -14,6 +14,8 @@ mod handover;
 mod line;
 #[path = "noise_tests.rs"]
 mod noise;
+#[path = "sensor_tests.rs"]
+mod sensor;
 #[path = "write_tests.rs"]
 mod write;
 #[path = "write_trouble_tests.rs"]
@@ -205,6 +207,7 @@ fn tag(link: usize, register: u16) -> TagConfig {
         }),
         scale: 1.0,
         offset: 0.0,
+        sensor: None,
         unit: String::new(),
         description: String::new(),
         write: None,
