@@ -374,20 +374,6 @@ fn writable() -> Bench {
     bench(&config, vec![device])
 }
 
-impl Bench {
-    fn order(&mut self, id: u64, tag: &str, value: &Value, read_back: bool) {
-        let encoded = crate::link::write::encode(&self.plan, self.id(tag), value).unwrap();
-        let deadline = Nanos(self.network().now) + Nanos::from_millis(200);
-        let (link, slot, payload) = (encoded.link, encoded.slot, encoded.payload);
-        let order = WriteOrder { id, link, slot, generation: 0, deadline, read_back, payload };
-        self.orders.push(order).unwrap();
-    }
-
-    fn outcomes(&mut self) -> Vec<(u64, WriteOutcome)> {
-        std::iter::from_fn(|| self.answers.pop().ok()).map(|answer| (answer.id, answer.outcome)).collect()
-    }
-}
-
 #[test]
 fn writes_go_by_sdo_and_are_answered_with_what_the_node_says() {
     let mut bench = writable();
