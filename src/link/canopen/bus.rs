@@ -266,7 +266,7 @@ impl CanOpenLink {
             let orders = node.orders.iter().flatten().map(|order| order.order.deadline).min().unwrap_or(Nanos::NEVER);
             // What would send waits for the interface.
             let pdos = if self.connection.is_some() { self.pdos_due(at) } else { Nanos::NEVER };
-            let sends = node.phase_deadline().min(node.watch.deadline()).min(pdos).max(self.send_again_at);
+            let sends = node.phase_deadline(self.write_at).min(node.watch.deadline()).min(pdos).max(self.send_again_at);
             soonest.min(node.client.deadline()).min(sends).min(tpdos).min(orders).min(node.restart_at)
         })
     }

@@ -70,6 +70,9 @@ pub struct CanOpenLink {
     heartbeat_at: Nanos,
     /// The node whose server is asked next, so that all have their turn.
     turn: usize,
+    /// From the beginning of one write to that of the next at least, and when the next may begin.
+    write_spacing: Nanos,
+    write_at: Nanos,
     long: Box<[u8]>,
     /// When a lost connection turns UncertainLastUsable into BadNoCommunication; zero before the first release, never
     /// once it is done.
@@ -190,6 +193,8 @@ impl CanOpenLink {
             sync_at: Nanos::NEVER,
             heartbeat_at: Nanos::NEVER,
             turn: 0,
+            write_spacing: plan.links.get(id).map_or(Nanos::ZERO, |link| link.write_spacing),
+            write_at: Nanos::ZERO,
             long: vec![0; long_bytes_max].into_boxed_slice(),
             lost_for_good_at: Nanos::ZERO,
             starting: true,
