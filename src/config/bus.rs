@@ -5,13 +5,11 @@
 //! | `gpio` | lines of a GPIO chip |
 //! | `registers` | registers and known chips on I2C and SPI |
 //! | `chips` | what is known of those chips |
-//! | `sensor` | transmitters behind an input |
 
 pub(super) mod chips;
 mod gpio;
 mod registers;
 pub(super) mod schema;
-mod sensor;
 
 pub(super) use gpio::check_lines;
 
@@ -113,14 +111,12 @@ pub(super) fn read_address(tag: &Obj<'_>, text: Text<'_>, parts: &[Part<'_>], li
         BusDevice::Spi { .. } => registers::read_spi(tag, text, parts, written)?,
         BusDevice::Iio { .. } => read_iio(tag, text, parts, written)?,
     };
-    let sensor = if tag.get("sensor").is_some() { Some(sensor::read(tag, ty)?) } else { None };
     if ty == ScalarType::Bool {
         for key in ["scale", "offset"].into_iter().filter(|key| tag.get(key).is_some()) {
             tag.error(tag.span_of(key), format!("{key} on a bool"), "remove it: only numbers are scaled");
         }
     }
-    let ty = if sensor.is_some() { ScalarType::Float64 } else { ty };
-    Some(BusAddress { point, ty: ValueType::Scalar(ty), sensor })
+    Some(BusAddress { point, ty: ValueType::Scalar(ty) })
 }
 
 /// Keys that mean nothing on this kind of link are no slip of the pen to be passed over.
@@ -132,7 +128,7 @@ fn refuse_keys<'k>(tag: &Obj<'_>, keys: impl Iterator<Item = &'k str>, protocol:
 
 /// The same, for tags of other links.
 pub(super) fn refuse_own_keys(tag: &Obj<'_>, protocol: &str) {
-    refuse_keys(tag, GPIO_KEYS.iter().chain(REGISTER_KEYS).chain(&["sensor"]).copied(), protocol);
+    refuse_keys(tag, GPIO_KEYS.iter().chain(REGISTER_KEYS).copied(), protocol);
 }
 
 /// The written type; one that no such link has is reported.
@@ -199,7 +195,7 @@ impl BusAddress {
     pub fn is_writable(&self) -> bool {
         match &self.point {
             BusPoint::Gpio(GpioPoint { setting, counts, .. }) => setting.is_output && !counts,
-            BusPoint::Register { write, .. } => write.is_some() && self.sensor.is_none(),
+            BusPoint::Register { write, .. } => write.is_some(),
             BusPoint::Iio { .. } => false,
         }
     }

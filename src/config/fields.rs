@@ -176,6 +176,7 @@ pub(super) mod keys {
         "verify",
         "pdos",
         "tpdos",
+        "rpdos",
         "boot",
         "block",
         "description",
@@ -241,7 +242,8 @@ pub(super) mod keys {
         "sensor",
         "write",
     ];
-    pub const WRITE: &[&str] = &["min", "max", "max_step", "min_interval_ms", "read_back", "timeout_ms", "function"];
+    pub const WRITE: &[&str] =
+        &["min", "max", "max_step", "min_interval_ms", "read_back", "timeout_ms", "function", "via"];
 }
 
 // --- fieldbeat.toml ---
@@ -379,13 +381,17 @@ pub(super) const NODE_HEARTBEAT_MS: Int = int("heartbeat_ms", 0, 65_535, 1000, "
 pub(super) const GUARD_TIME_MS: Int = int("time_ms", 10, 65_535, 0, " ms");
 pub(super) const LIFE: Int = int("life", 1, 255, 3, "");
 pub(super) const TPDOS: Int = int("tpdos", 1, 32, 4, "");
+pub(super) const RPDOS: Int = int("rpdos", 1, 32, 4, "");
 pub(super) const SUB_INDEX: Int = int("sub", 0, 255, 0, "");
 /// CiA 301 leaves it open; half a second is what tools wait.
 pub(super) const SDO_TIMEOUT_MS: Int = int("timeout_ms", 1, 10_000, 500, " ms");
 /// What small controllers take for an answer.
 pub(super) const SDO_REPLY_MS: Real = Real { default: 2.0, ..EXPECTED_REPLY_MS };
-pub(super) const PDOS: &[(&str, PdoSource)] =
-    &[("eds", PdoSource::Eds), ("node", PdoSource::Node { tpdos: TPDOS.default as u8 }), ("none", PdoSource::None)];
+pub(super) const PDOS: &[(&str, PdoSource)] = &[
+    ("eds", PdoSource::Eds),
+    ("node", PdoSource::Node { tpdos: TPDOS.default as u8, rpdos: RPDOS.default as u8 }),
+    ("none", PdoSource::None),
+];
 pub(super) const CANOPEN_ACCESS: &[(&str, CanOpenAccess)] = &[("pdo", CanOpenAccess::Pdo), ("sdo", CanOpenAccess::Sdo)];
 /// Which bit of an object's number a bool is.
 pub(super) const OBJECT_BIT: Int = int("bit", 0, 63, 0, "");
@@ -506,6 +512,8 @@ pub(super) const WRITE_TIMEOUT_MS: Int =
     int("timeout_ms", limits::WRITE_TIMEOUT_MIN.0 / 1_000_000, limits::WRITE_TIMEOUT_MAX.0 / 1_000_000, 1000, " ms");
 /// Of Modbus: 23, or left out.
 pub(super) const WRITE_FUNCTION: Int = int("function", 1, 255, 23, "");
+/// Of CANopen: by which service; true: PDO.
+pub(super) const WRITE_VIA: &[(&str, bool)] = &[("sdo", false), ("pdo", true)];
 /// Bytes of an engineering unit.
 pub(super) const UNIT_TEXT_BYTES_MAX: usize = 64;
 /// Bytes of a description.

@@ -9,6 +9,7 @@
 //! | `beside` | files that links name: DBC, EDS |
 //! | `gateway`, `mqtt`, `control`, `host` | `fieldbeat.toml` |
 //! | `links`, `groups`, `tags` | the tag files: what all kinds of links share |
+//! | `sensor` | transmitters with a standard signal behind a tag |
 //! | `reporting` | report by exception, in groups and tags |
 //! | `modbus`, `modbus_address`, `address`, `serial`, `overlap` | Modbus links and their tags |
 //! | `can`, `can_address`, `can_transmit`, `dbc` | CAN links, their tags, DBC files |
@@ -50,6 +51,7 @@ mod reader;
 mod reporting;
 mod scan;
 mod schema;
+mod sensor;
 mod serial;
 mod tags;
 #[cfg(test)]

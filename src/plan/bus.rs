@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use super::build::Scanning;
 use super::model::{GroupPlan, ScanId};
+use super::sensor::SensorLimits;
 use crate::config::{
-    BusAddress, BusConfig, BusDevice, BusPoint, Formula, GpioLine, GpioSetting, Program, RegisterWrite, SensorConfig,
-    Step, TagAddress, TagConfig,
+    BusAddress, BusConfig, BusDevice, BusPoint, Formula, GpioLine, GpioSetting, Program, RegisterWrite, Step,
+    TagAddress, TagConfig,
 };
 use crate::limits::{BUS_PRIORITY_MAX, BUS_REQUEST_ITEMS_MAX, GPIO_EDGES_PER_S_MAX};
 use crate::tag::{ById, GroupId, NANOS_PER_SEC, Nanos, ScalarType, TagId, ValueType};
@@ -71,7 +72,7 @@ pub struct BusItem {
     pub ty: ScalarType,
     pub scale: f64,
     pub offset: f64,
-    pub sensor: Option<SensorConfig>,
+    pub sensor: Option<SensorLimits>,
 }
 
 /// Indices are into the setup.
@@ -133,7 +134,7 @@ impl BusPlan {
             let source = places.source(address, &mut setup);
             let ValueType::Scalar(ty) = tag.value_type() else { continue };
             let (scale, offset) = (tag.scale, tag.offset);
-            setup.items.push(BusItem { source, ty, scale, offset, sensor: address.sensor });
+            setup.items.push(BusItem { source, ty, scale, offset, sensor: tag.sensor.as_ref().map(SensorLimits::of) });
             plan.tags.push(BusTag { tag: id, ty });
             if tag.write.is_some()
                 && let Some(write) = write_of(address, source, &setup)

@@ -16,6 +16,7 @@ mod model;
 mod phases;
 #[cfg(test)]
 mod rebuild_tests;
+mod sensor;
 
 pub use crate::config::{Object, ReleaseMode, Reporting, Suppress};
 pub use admission::{
@@ -28,3 +29,4 @@ pub use change::{Change, changes, executor_stays};
 pub use ids::{Base, UsedIds};
 pub use model::*;
 pub use phases::predecessor;
+pub use sensor::{SensorLimits, Sensors};

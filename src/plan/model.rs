@@ -6,7 +6,8 @@ use std::sync::Arc;
 pub use super::bus::{BusItem, BusPlan, BusRequest, BusSetup, BusSource, BusTag, BusWrite};
 pub use super::can::CanPlan;
 pub use super::canopen::{
-    BootStep, CanOpenDecode, CanOpenItem, CanOpenNodePlan, CanOpenPlan, CanOpenScan, CanOpenWrite, TpdoPlan, Way,
+    BootStep, CanOpenDecode, CanOpenItem, CanOpenNodePlan, CanOpenPlan, CanOpenScan, CanOpenWrite, RpdoPlan, TpdoPlan,
+    Way,
 };
 pub use super::modbus::{Decode, ModbusPlan, ModbusRequest, ModbusWrite};
 use crate::config::{ReleaseMode, Reporting, WriteConfig};

@@ -39,6 +39,7 @@ fn plan() -> Plan {
             requests: vec![],
             block_count: 0,
             decodes: vec![],
+            sensors: Default::default(),
             writes: vec![],
         }),
     };

@@ -62,7 +62,6 @@ pub struct BusAddress {
     pub point: BusPoint,
     /// Of the value before the tag's own scale and offset.
     pub ty: ValueType,
-    pub sensor: Option<SensorConfig>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -248,39 +247,4 @@ pub enum FieldKind {
     Float64,
     /// Any bit of the mask is set.
     Bool,
-}
-
-/// A transmitter behind an analogue input: which raw values are the ends of its signal, and what they mean.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct SensorConfig {
-    pub signal: Signal,
-    /// Raw values at the lower and the upper end of the signal.
-    pub raw: [f64; 2],
-    /// Engineering values there.
-    pub range: [f64; 2],
-}
-
-/// Standard signals of transmitters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Signal {
-    Current4To20,
-    Current0To20,
-    Voltage0To10,
-    Voltage2To10,
-    Voltage0To5,
-    Voltage1To5,
-}
-
-impl Signal {
-    /// Its ends, in mA or V.
-    pub fn ends(self) -> [f64; 2] {
-        match self {
-            Signal::Current4To20 => [4.0, 20.0],
-            Signal::Current0To20 => [0.0, 20.0],
-            Signal::Voltage0To10 => [0.0, 10.0],
-            Signal::Voltage2To10 => [2.0, 10.0],
-            Signal::Voltage0To5 => [0.0, 5.0],
-            Signal::Voltage1To5 => [1.0, 5.0],
-        }
-    }
 }

@@ -118,16 +118,6 @@ fn a_chip_is_known_by_name_and_set_as_written() {
 }
 
 #[test]
-fn a_transmitter_makes_a_float_of_any_input() {
-    let sensor = r#""sensor": {"type": "4-20mA", "raw_min": 819, "raw_max": 4095, "range": [0, 150]}"#;
-    let (address, ty) = accepted(&format!(r#""address": "i2c:0x48:0x00:2", {sensor}"#));
-    let wanted = SensorConfig { signal: Signal::Current4To20, raw: [819.0, 4095.0], range: [0.0, 150.0] };
-    assert_eq!((address.sensor, ty), (Some(wanted), ValueType::Scalar(ScalarType::Float64)));
-    let (address, _) = accepted(r#""address": "adc:in_voltage0", "sensor": {"type": "0-10V", "range": [-1.5, 8]}"#);
-    assert_eq!(address.sensor.unwrap().raw, [0.0, 10.0], "in the signal's own unit");
-}
-
-#[test]
 fn what_is_wrong_is_told_with_what_is_allowed() {
     for (rest, said) in [
         (r#""address": "gpio:17", "data_type": "int16""#, "a line has no such value; allowed: bool for the level"),
@@ -192,27 +182,6 @@ fn what_is_wrong_is_told_with_what_is_allowed() {
         (r#""address": "adc:voltage0""#, "the channel \"voltage0\" is no input channel"),
         (r#""address": "adc:in_voltage0_raw""#, "the channel \"in_voltage0_raw\" has the end of a file's name"),
         (r#""address": "adc:in_../../x""#, "the channel \"in_../../x\" is no input channel"),
-        (
-            r#""address": "adc:in_voltage0", "sensor": {"type": "4-20 mA", "range": [0, 1]}"#,
-            "type \"4-20 mA\" is unknown; allowed: 4-20mA",
-        ),
-        (
-            r#""address": "adc:in_voltage0", "sensor": {"type": "4-20mA", "range": [1, 1]}"#,
-            "range has 2 entries that are no two different numbers",
-        ),
-        (
-            r#""address": "adc:in_voltage0", "sensor": {"type": "4-20mA", "raw_min": 1, "range": [0, 1]}"#,
-            "only one of raw_min and raw_max",
-        ),
-        (
-            r#""address": "adc:in_voltage0", "sensor": {"type": "4-20mA", "raw_min": 1, "raw_max": 1, "range": [0, 1]}"#,
-            "raw_min and raw_max are the same",
-        ),
-        (
-            r#""address": "adc:in_voltage0", "scale": 2, "sensor": {"type": "4-20mA", "range": [0, 1]}"#,
-            "scale beside sensor; remove it",
-        ),
-        (r#""address": "gpio:3", "sensor": {"type": "4-20mA", "range": [0, 1]}"#, "sensor on a bool; remove it"),
         (
             r#""address": "plc:1:3:40001", "data_type": "uint16", "debounce_us": 5"#,
             "debounce_us on a link of protocol modbus_tcp; remove it",

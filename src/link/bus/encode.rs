@@ -39,9 +39,11 @@ pub fn decode_back(plan: &BusPlan, tag: TagId, back: &[u8]) -> Option<Value> {
     match (write, item.source) {
         (BusWrite::Line(_), _) => back.first().map(|level| Value::Bool(*level != 0)),
         (BusWrite::Register { .. }, BusSource::Register { formula, .. }) => {
-            let BusItem { ty, scale, offset, sensor, .. } = *item;
+            let BusItem { ty, scale, offset, .. } = *item;
             let (number, status) = formula::value(&formula, &[], back).ok()?;
-            let (bits, _) = formula::convert(number, status, &Convert { ty, scale, offset, sensor }).ok()?;
+            // Whatever a transmitter's signal says of it: this is what the register holds.
+            let how = Convert { ty, scale, offset, sensor: None };
+            let (bits, _) = formula::convert(number, status, &how).ok()?;
             debug_assert!(status == Status::GOOD);
             Some(Value::from_bits(ty, bits))
         }
@@ -58,7 +60,7 @@ fn write_of(plan: &BusPlan, tag: TagId) -> Option<(u32, &BusWrite, &BusItem)> {
 /// The register's bits.
 fn bits(field: &Field, item: &BusItem, value: &Value) -> Result<u64, WriteFault> {
     let wrong = || WriteFault::wrong_type(value, ValueType::Scalar(item.ty));
-    let is_scaled = item.scale != 1.0 || item.offset != 0.0;
+    let is_scaled = item.scale != 1.0 || item.offset != 0.0 || item.sensor.is_some();
     let whole = match value {
         Value::Int(number) if !is_scaled => Some(i128::from(*number)),
         Value::Uint(number) if !is_scaled => Some(i128::from(*number)),

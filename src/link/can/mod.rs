@@ -85,6 +85,7 @@ struct Latest {
     t: Nanos,
     /// A scalar's bits, or the index of a text.
     value: u64,
+    status: Status,
     is_fresh: bool,
 }
 
@@ -136,6 +137,7 @@ impl CanLink {
             region_of(&plan.conditions),
             region_of(&plan.ranges),
             region_of(&plan.decodes),
+            region_of(plan.sensors.entries()),
             region_of(&plan.texts),
             region_of(&plan.text_bytes),
             region_of(&plan.beats),

@@ -85,23 +85,23 @@ impl CanLink {
                     hold(plan, decode, &mut latest[i], frame, Status::UNCERTAIN_LAST_USABLE, floor);
                     continue;
                 }
-                let value = match decode::value(plan, decode, data) {
-                    Decoded::Bits(bits) => {
-                        floor.sink.show(frame, decode.tag, bits);
-                        bits
+                let (value, status) = match decode::value(plan, decode, data) {
+                    Decoded::Bits(bits, status) => {
+                        floor.sink.show(frame, decode.tag, bits, status);
+                        (bits, status)
                     }
                     Decoded::Text(text) => {
                         floor.sink.show_long(frame, decode.tag, text_of(plan, text));
-                        u64::from(text)
+                        (u64::from(text), Status::GOOD)
                     }
                     Decoded::Bad(status) => {
                         hold(plan, decode, &mut latest[i], frame, status, floor);
                         continue;
                     }
                 };
-                latest[i] = Latest { t, value, is_fresh: !every };
+                latest[i] = Latest { t, value, status, is_fresh: !every };
                 if every {
-                    tell(plan, decode, frame, value, floor);
+                    tell(plan, decode, frame, value, status, floor);
                 }
             }
         }
@@ -166,11 +166,11 @@ pub(super) fn text_of(plan: &CanPlan, text: u32) -> &[u8] {
 }
 
 /// Hands the ring a value that the image has.
-fn tell<W: World>(plan: &CanPlan, decode: &CanDecode, frame: Frame, value: u64, floor: &mut Floor<W>) {
+fn tell<W: World>(plan: &CanPlan, decode: &CanDecode, frame: Frame, value: u64, status: Status, floor: &mut Floor<W>) {
     if decode.ty.is_long() {
         floor.sink.ring_long(frame, decode.tag, decode.code, text_of(plan, value as u32));
     } else {
-        floor.sink.sample(frame, decode.tag, decode.code, value);
+        floor.sink.sample(frame, decode.tag, decode.code, value, status);
     }
 }
 
@@ -183,7 +183,7 @@ pub(super) fn tell_fresh<W: World>(
     floor: &mut Floor<W>,
 ) {
     if std::mem::take(&mut latest.is_fresh) {
-        tell(plan, decode, Frame { group: decode.group, cycle, t: latest.t }, latest.value, floor);
+        tell(plan, decode, Frame { group: decode.group, cycle, t: latest.t }, latest.value, latest.status, floor);
     }
 }
 

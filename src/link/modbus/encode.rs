@@ -107,7 +107,7 @@ fn raw(place: &Decode, ty: ScalarType, value: &Value) -> Result<u64, WriteFault>
     if let ScalarType::Bool = ty {
         return if let Value::Bool(on) = value { Ok(u64::from(*on)) } else { Err(wrong()) };
     }
-    let is_scaled = place.scale != 1.0 || place.offset != 0.0;
+    let is_scaled = place.is_scaled();
     if !is_scaled && let Some(range) = Range::of(place.field) {
         let number = match value {
             Value::Int(number) => i128::from(*number),
@@ -187,7 +187,7 @@ impl Range {
 
     /// What is allowed, in the terms of whoever writes.
     fn fault(&self, place: &Decode) -> WriteFault {
-        if place.scale == 1.0 && place.offset == 0.0 {
+        if !place.is_scaled() {
             let value = |number: i128| match i64::try_from(number) {
                 Ok(number) => Value::Int(number),
                 Err(_) => Value::Uint(number as u64),

@@ -67,6 +67,9 @@ impl CanOpenPlan {
                 });
                 frames += rate(period.unwrap_or(fastest));
             }
+            // Those whose absence the node watches are repeated; what is written comes on top when it comes.
+            let repeats = node.rpdos.iter().filter_map(|rpdo| rpdo.planned.as_ref()?.repeated());
+            frames += repeats.map(rate).sum::<f64>();
         }
         frames
     }

@@ -26,8 +26,15 @@ fn plan(tags: &[(ValueType, Option<Reporting>)]) -> Plan {
         )],
     );
     let config = config.unwrap().config.links.remove(0).protocol.modbus().unwrap().clone();
-    let modbus =
-        ModbusPlan { config, units: vec![], requests: vec![], block_count: 0, decodes: vec![], writes: vec![] };
+    let modbus = ModbusPlan {
+        config,
+        units: vec![],
+        requests: vec![],
+        block_count: 0,
+        decodes: vec![],
+        sensors: Default::default(),
+        writes: vec![],
+    };
     let protocol = LinkProtocolPlan::Modbus(modbus);
     let tag = |(at, (ty, reporting)): (usize, &(ValueType, Option<Reporting>))| TagPlan {
         name: format!("t{at}").into(),

@@ -10,7 +10,7 @@
 //! | `gpio`, `i2c`, `spi`, `iio` | the kernel's hardware behind them |
 //! | `uapi` | the kernel's structures and numbers |
 //! | `lines`, `registers`, `channels` | what a scan and a write come to |
-//! | `formula`, `sensor`, `bme280` | bytes to values |
+//! | `formula`, `bme280` | bytes to values |
 
 mod bme280;
 mod channels;
@@ -22,7 +22,6 @@ mod iio;
 mod lines;
 mod open;
 mod registers;
-mod sensor;
 mod spi;
 #[cfg(test)]
 mod tests;

@@ -229,6 +229,7 @@ impl ModbusLink {
             region_of(&self.plan.units),
             region_of(&self.plan.requests),
             region_of(&self.plan.decodes),
+            region_of(self.plan.sensors.entries()),
             region_of(&self.plan.writes),
             region_of(&self.frames),
             region_of(&self.units),

@@ -8,7 +8,7 @@ const ORDERS: [WordOrder; 4] = [WordOrder::Abcd, WordOrder::Dcba, WordOrder::Bad
 
 fn place(field: FieldType, order: WordOrder) -> Decode {
     let ty = ValueType::Scalar(field.scalar());
-    Decode { tag: TagId(0), first: 0, len: 1, field, order, ty, scale: 1.0, offset: 0.0 }
+    Decode { tag: TagId(0), first: 0, len: 1, field, order, ty, scale: 1.0, offset: 0.0, has_sensor: false }
 }
 
 fn scaled(field: FieldType, scale: f64, offset: f64) -> Decode {

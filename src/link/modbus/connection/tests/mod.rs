@@ -11,6 +11,7 @@ mod handover;
 mod line;
 mod noise;
 mod read;
+mod sensor;
 mod storm;
 mod world;
 mod write;
@@ -69,6 +70,7 @@ fn tag(link: usize, register: u16) -> TagConfig {
         }),
         scale: 1.0,
         offset: 0.0,
+        sensor: None,
         unit: String::new(),
         description: String::new(),
         write: None,
