@@ -6,7 +6,7 @@ use super::Costs;
 use super::serial::SerialLine;
 use super::writes::WriteDemand;
 use crate::config::CanConfig;
-use crate::limits::CAN_FRAMES_PER_STEP;
+use crate::limits::{BUS_EDGES_AT_ONCE_MAX, CAN_FRAMES_PER_STEP};
 use crate::plan::can::FrameShape;
 use crate::plan::canopen::BUS as CANOPEN_BUS;
 use crate::plan::model::*;
@@ -305,6 +305,8 @@ fn canopen_demand(plan: &Plan, canopen: &CanOpenPlan, costs: &Costs) -> LinkDema
 /// Of a device with a thread of its own: one request at a time, each as long as its accesses take.
 fn bus_demand(plan: &Plan, bus: &BusPlan, scans: &[ScanId], costs: &Costs) -> LinkDemand {
     let mut demand = LinkDemand::nothing(1);
+    let by_themselves = bus.samples_per_s() as f64;
+    demand.samples_per_s += by_themselves;
     for id in scans {
         let scan = &plan.scans[*id];
         let period = plan.groups[scan.group].period;
@@ -318,6 +320,10 @@ fn bus_demand(plan: &Plan, bus: &BusPlan, scans: &[ScanId], costs: &Costs) -> Li
             line += request.time;
             longest = longest.max(request.time);
         }
+        // What comes meanwhile, so many to a datagram, which is half of a request's work.
+        let samples = by_themselves * period.as_secs_f64() / scans.len() as f64;
+        let datagram = costs.request.0 as f64 / 2.0 / BUS_EDGES_AT_ONCE_MAX as f64;
+        work += Nanos((samples * (datagram + costs.sample.0 as f64)) as u64);
         demand.reply = demand.reply.max(longest);
         demand.scans.push(ScanDemand {
             id: *id,
