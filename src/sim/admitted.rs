@@ -118,7 +118,7 @@ fn drawn(seed: u64) -> Drawn {
         storms: false,
         consumer_stops: false,
         clock_steps: false,
-        model: Model::new(Shape { links: 1, tags: 1, periods_ms: vec![1000] }, &mut rng),
+        model: Model::new(Shape { links: 1, tags: 1, periods_ms: vec![1000], others: false }, &mut rng),
         reload_pause_ns: 0,
         hub_period_ns: 20 * MS,
         ring_slots: 1 << 16,
