@@ -111,6 +111,16 @@ pub const SPI_SPEED_HZ_MIN: u32 = 1_000;
 pub const SPI_SPEED_HZ_MAX: u32 = 125_000_000;
 /// Bytes read of a file of sysfs that holds one number.
 pub const SYSFS_NUMBER_BYTES_MAX: usize = 64;
+/// Samples of one IIO buffer that are told one by one in a second: 64 of them are a datagram, which an executor takes in
+/// one step.
+pub const IIO_SAMPLES_PER_S_MAX: u64 = 20_000;
+/// Scans of a buffer that are read at once.
+pub const IIO_SCANS_AT_ONCE_MAX: usize = 64;
+/// Wake-ups of a buffer that may fail to come before its values count as old.
+pub const IIO_SILENT_PERIODS: f64 = 3.0;
+/// How far a scan's own time may lie back. One of another clock (UTC, or since the device was switched on) is further
+/// away, or in the future.
+pub const IIO_TIME_STRAYS_MAX: Nanos = Nanos::from_millis(60_000);
 /// SCHED_FIFO priority of a device's thread at most: below the executors, and below the threads of the kernel's
 /// interrupts (50), which it waits for.
 pub const BUS_PRIORITY_MAX: u8 = 45;

@@ -52,6 +52,9 @@ pub struct GroupPlan {
 pub struct LinkPlan {
     pub name: Arc<str>,
     pub executor: ExecutorId,
+    /// From the beginning of a write's turn to that of the next at least, so that no scan misses a cycle for writes: see
+    /// `plan::admission`.
+    pub write_spacing: Nanos,
     pub protocol: LinkProtocolPlan,
 }
 

@@ -8,19 +8,19 @@ use super::{CanLink, Latest};
 use crate::config::CanSampling;
 use crate::limits::CAN_VALUES_PER_STEP;
 use crate::plan::can::{CanData, CanDecode, CanPlan};
-use crate::rt::{Floor, Frame, LinkState, Stamped, World};
+use crate::rt::{Arrival, Floor, Frame, LinkState, World};
 use crate::tag::{Nanos, Status};
 
 impl CanLink {
-    /// A frame of which the socket read `n` bytes.
     #[inline]
-    pub(super) fn take<W: World>(&mut self, buffer: &Buffer, n: usize, stamped: Stamped, floor: &mut Floor<W>) {
+    pub(super) fn take<W: World>(&mut self, arrival: &Arrival<Buffer>, floor: &mut Floor<W>) {
+        let Arrival { frame: buffer, stamped } = arrival;
         let counters = &floor.counters.links[self.id.index()];
         if stamped.dropped != self.dropped {
             counters.can.dropped.add(u64::from(stamped.dropped.wrapping_sub(self.dropped)));
             self.dropped = stamped.dropped;
         }
-        match buffer.head(n) {
+        match buffer.head(stamped.bytes()) {
             Head::Data { id, extended, len } => {
                 counters.can.received.add(1);
                 let t = match stamped.hardware {
@@ -104,23 +104,23 @@ impl CanLink {
                         &far
                     }
                 };
-                let value = match decode::value(plan, decode, data) {
-                    Decoded::Bits(bits) => {
-                        floor.sink.show(frame, decode.tag, bits);
-                        bits
+                let (value, status) = match decode::value(plan, decode, data) {
+                    Decoded::Bits(bits, status) => {
+                        floor.sink.show(frame, decode.tag, bits, status);
+                        (bits, status)
                     }
                     Decoded::Text(text) => {
                         floor.sink.show_long(frame, decode.tag, text_of(plan, text));
-                        u64::from(text)
+                        (u64::from(text), Status::GOOD)
                     }
                     Decoded::Bad(status) => {
                         hold(plan, decode, &mut latest[i], frame, status, floor);
                         continue;
                     }
                 };
-                latest[i] = Latest { t, value, is_fresh: !every };
+                latest[i] = Latest { t, value, status, is_fresh: !every };
                 if every {
-                    tell(plan, decode, frame, value, floor);
+                    tell(plan, decode, frame, value, status, floor);
                 }
             }
         }
@@ -185,11 +185,11 @@ pub(super) fn text_of(plan: &CanPlan, text: u32) -> &[u8] {
 }
 
 /// Hands the ring a value that the image has.
-fn tell<W: World>(plan: &CanPlan, decode: &CanDecode, frame: Frame, value: u64, floor: &mut Floor<W>) {
+fn tell<W: World>(plan: &CanPlan, decode: &CanDecode, frame: Frame, value: u64, status: Status, floor: &mut Floor<W>) {
     if decode.ty.is_long() {
         floor.sink.ring_long(frame, decode.tag, decode.code, text_of(plan, value as u32));
     } else {
-        floor.sink.sample(frame, decode.tag, decode.code, value);
+        floor.sink.sample(frame, decode.tag, decode.code, value, status);
     }
 }
 
@@ -202,7 +202,7 @@ pub(super) fn tell_fresh<W: World>(
     floor: &mut Floor<W>,
 ) {
     if std::mem::take(&mut latest.is_fresh) {
-        tell(plan, decode, Frame { group: decode.group, cycle, t: latest.t }, latest.value, floor);
+        tell(plan, decode, Frame { group: decode.group, cycle, t: latest.t }, latest.value, latest.status, floor);
     }
 }
 

@@ -148,7 +148,13 @@ impl CanOpenLink {
             let cycle = self.scans[usize::from(item.rank)].cycle;
             let frame = Frame { group: planned.group, cycle, t: now };
             for decode in self.plan.decodes_of(planned) {
-                floor.sink.show(frame, decode.tag, values::of_number(decode, raw));
+                let bits = values::of_number(decode, raw);
+                let status = values::status(&self.plan.sensors, decode, bits);
+                if status.is_bad() {
+                    floor.sink.hold(frame, decode.tag, decode.ty.code(), false, status);
+                } else {
+                    floor.sink.show(frame, decode.tag, bits, status);
+                }
             }
         }
     }
@@ -260,7 +266,7 @@ impl CanOpenLink {
             let orders = node.orders.iter().flatten().map(|order| order.order.deadline).min().unwrap_or(Nanos::NEVER);
             // What would send waits for the interface.
             let pdos = if self.connection.is_some() { self.pdos_due(at) } else { Nanos::NEVER };
-            let sends = node.phase_deadline().min(node.watch.deadline()).min(pdos).max(self.send_again_at);
+            let sends = node.phase_deadline(self.write_at).min(node.watch.deadline()).min(pdos).max(self.send_again_at);
             soonest.min(node.client.deadline()).min(sends).min(tpdos).min(orders).min(node.restart_at)
         })
     }

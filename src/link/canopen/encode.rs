@@ -66,7 +66,7 @@ fn value_bytes(decode: &CanOpenDecode, value: &Value) -> Result<Vec<u8>, WriteFa
 
 fn element(decode: &CanOpenDecode, ty: ScalarType, value: &Value) -> Result<Vec<u8>, WriteFault> {
     let wrong = || WriteFault::wrong_type(value, ValueType::Scalar(ty));
-    let is_scaled = decode.scale != 1.0 || decode.offset != 0.0;
+    let is_scaled = decode.is_scaled();
     let (bytes, min, max) = match decode.field {
         CanOpenField::Bool | CanOpenField::Bit(_) => match value {
             Value::Bool(on) => return Ok(vec![u8::from(*on)]),
@@ -144,7 +144,7 @@ mod tests {
 
     fn decode(field: CanOpenField, scale: f64) -> CanOpenDecode {
         let ty = if scale == 1.0 { field.value_type(None) } else { ValueType::Scalar(ScalarType::Float64) };
-        CanOpenDecode { tag: TagId(0), field, len: 1, ty, scale, offset: 0.0 }
+        CanOpenDecode { tag: TagId(0), field, len: 1, ty, scale, offset: 0.0, has_sensor: false }
     }
 
     #[test]

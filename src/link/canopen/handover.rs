@@ -47,7 +47,7 @@ impl CanOpenLink {
         self.connection = old.connection.take();
         self.dropped = old.dropped;
         self.unsent = old.unsent.take();
-        self.send_again_at = old.send_again_at;
+        (self.send_again_at, self.write_at) = (old.send_again_at, old.write_at);
         self.lost_for_good_at = old.lost_for_good_at;
         self.starting = old.starting;
         if self.plan.config.sync == old.plan.config.sync {

@@ -40,7 +40,7 @@ pub use sdo::AbortCode;
 use crate::limits::{CANOPEN_FRAMES_PER_STEP, SILENT_AFTER_TIMEOUTS};
 use crate::plan::{CanOpenPlan, Plan, ScanId};
 use crate::rt::{
-    CloseReason, Conn, Floor, Io, Link, LinkState, ScanRelease, World, WriteAnswer, WriteOrder, WriteOutcome,
+    Arrival, CloseReason, Conn, Floor, Io, Link, LinkState, ScanRelease, World, WriteAnswer, WriteOrder, WriteOutcome,
     WritePayload, region_of,
 };
 use crate::tag::{LinkId, Nanos, Status};
@@ -59,6 +59,8 @@ pub struct CanOpenLink {
     /// Whose messages these are, by identifier.
     owners: Box<[Owner]>,
     connection: Option<Conn>,
+    /// Of one step. Always there but while frames are taken out of it.
+    arrivals: Box<[Arrival<[u8; message::CAN_FRAME_BYTES]>]>,
     /// Frames of this connection that the kernel dropped.
     dropped: u32,
     /// What the interface had no room for, and when it is offered again.
@@ -68,6 +70,9 @@ pub struct CanOpenLink {
     heartbeat_at: Nanos,
     /// The node whose server is asked next, so that all have their turn.
     turn: usize,
+    /// From the beginning of one write to that of the next at least, and when the next may begin.
+    write_spacing: Nanos,
+    write_at: Nanos,
     long: Box<[u8]>,
     /// When a lost connection turns UncertainLastUsable into BadNoCommunication; zero before the first release, never
     /// once it is done.
@@ -181,12 +186,15 @@ impl CanOpenLink {
             scans: scans.into_boxed_slice(),
             owners,
             connection: None,
+            arrivals: vec![Arrival::new([0; message::CAN_FRAME_BYTES]); CANOPEN_FRAMES_PER_STEP].into_boxed_slice(),
             dropped: 0,
             unsent: None,
             send_again_at: Nanos::ZERO,
             sync_at: Nanos::NEVER,
             heartbeat_at: Nanos::NEVER,
             turn: 0,
+            write_spacing: plan.links.get(id).map_or(Nanos::ZERO, |link| link.write_spacing),
+            write_at: Nanos::ZERO,
             long: vec![0; long_bytes_max].into_boxed_slice(),
             lost_for_good_at: Nanos::ZERO,
             starting: true,
@@ -209,12 +217,14 @@ impl CanOpenLink {
             region_of(&self.plan.nodes),
             region_of(&self.plan.items),
             region_of(&self.plan.decodes),
+            region_of(self.plan.sensors.entries()),
             region_of(&self.plan.writes),
             region_of(&self.nodes),
             region_of(&self.items),
             region_of(&self.scans),
             region_of(&self.owners),
             region_of(&self.long),
+            region_of(&self.arrivals),
         ]
         .into_iter()
         .chain(of_plan)
@@ -281,32 +291,25 @@ impl<W: World> Link<W> for CanOpenLink {
     }
 
     fn receive(&mut self, floor: &mut Floor<W>) {
-        let mut buffer = [0; message::CAN_FRAME_BYTES];
-        let mut now = Nanos::ZERO;
-        for _ in 0..CANOPEN_FRAMES_PER_STEP {
-            let Some(conn) = self.connection else { return };
-            let received = floor.world.receive_stamped(conn, &mut buffer);
-            now = now.max(received.at);
-            if received.dropped != self.dropped {
-                let more = received.dropped.wrapping_sub(self.dropped);
+        let Some(conn) = self.connection else { return };
+        let mut arrivals = std::mem::take(&mut self.arrivals);
+        let got = floor.world.receive_frames(conn, &mut arrivals);
+        let n = if let Io::Done(n) = got { n } else { 0 };
+        for Arrival { frame, stamped } in arrivals.iter().take(n) {
+            if stamped.dropped != self.dropped {
+                let more = stamped.dropped.wrapping_sub(self.dropped);
                 floor.counters.links[self.id.index()].can.dropped.add(u64::from(more));
-                self.dropped = received.dropped;
+                self.dropped = stamped.dropped;
             }
-            match received.io {
-                Io::WouldBlock => break,
-                Io::Closed => {
-                    let now = floor.world.now();
-                    self.drop_connection(CloseReason::Lost, now, floor);
-                    floor.sink.flush();
-                    return;
-                }
-                Io::Done(n) => self.take_frame(buffer.get(..n).unwrap_or_default(), received.at, floor),
-            }
+            self.take_frame(frame.get(..stamped.bytes()).unwrap_or_default(), stamped.at, floor);
+        }
+        self.arrivals = arrivals;
+        let now = floor.world.now();
+        if got == Io::Closed {
+            self.drop_connection(CloseReason::Lost, now, floor);
         }
         floor.sink.flush();
-        if now > Nanos::ZERO {
-            self.pump(now, floor);
-        }
+        self.pump(now, floor);
     }
 
     fn deadline(&self) -> Nanos {

@@ -262,24 +262,24 @@ impl Node {
         self.phase = Phase::Refused { retry_at: now + self.grown_pause() };
     }
 
-    /// When its phase has something to do by itself.
-    pub fn phase_deadline(&self) -> Nanos {
+    /// When its phase has something to do by itself; a write may begin at `write_at`.
+    pub fn phase_deadline(&self, write_at: Nanos) -> Nanos {
         match self.phase {
             Phase::Away { probe_at } if self.job == Job::None => probe_at.max(self.client.resting_until()),
             Phase::Refused { retry_at } => retry_at,
             Phase::Binding { .. } => Nanos::ZERO,
             Phase::Boot { .. } if self.job == Job::None => self.client.resting_until(),
-            Phase::Running if self.job == Job::None => self.work_at().max(self.client.resting_until()),
+            Phase::Running if self.job == Job::None => self.work_at(write_at).max(self.client.resting_until()),
             _ => Nanos::NEVER,
         }
     }
 
-    /// When its server has something to do.
-    fn work_at(&self) -> Nanos {
+    /// When its server has something to do; orders wait until `write_at`.
+    fn work_at(&self, write_at: Nanos) -> Nanos {
         if !self.queue.is_empty() {
             return Nanos::ZERO;
         }
-        self.orders.iter().flatten().map(Order::sdo_at).min().unwrap_or(Nanos::NEVER)
+        self.orders.iter().flatten().map(Order::sdo_at).min().unwrap_or(Nanos::NEVER).max(write_at)
     }
 
     /// The order that came first of those that its server can be asked for now.

@@ -1,4 +1,5 @@
-//! Writes: by SDO one after the other for each node, answered with what the node says; by PDO, see [`super::outputs`].
+//! Writes: by SDO one after the other for each node and no closer together than the plan's spacing, answered with what the
+//! node says; by PDO, see [`super::outputs`].
 
 use super::CanOpenLink;
 use super::node::{By, Job, Order, Stage};
@@ -35,8 +36,11 @@ impl CanOpenLink {
         self.plan.writes.get(order.slot as usize)
     }
 
-    /// Begins the write that came first, or its read-back. False: none waits.
+    /// Begins the write that came first, or its read-back. False: none waits, or it is not yet time for one.
     pub(super) fn next_write(&mut self, at: usize, now: Nanos) -> bool {
+        if now < self.write_at {
+            return false;
+        }
         let Some(place) = self.nodes[at].first_order(now) else { return false };
         let Some(Order { order, stage, .. }) = self.nodes[at].orders[place] else { return false };
         let Some(write) = self.write_of(&order).copied() else { return false };
@@ -54,6 +58,7 @@ impl CanOpenLink {
             }
         };
         (node.job, node.job_sent, node.under_way) = (job, now, Some(place));
+        self.write_at = now + self.write_spacing;
         true
     }
 

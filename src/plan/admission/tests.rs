@@ -38,7 +38,7 @@ fn one(link: &str, groups: &[(f64, usize)]) -> Result<Planned, PlanError> {
 }
 
 /// No executor: the device and the wire alone.
-const NOTHING: Costs = Costs { request: Nanos(0), sample: Nanos(0), release: Nanos(0), wake_up: Nanos(0) };
+pub(super) const NOTHING: Costs = Costs { request: Nanos(0), sample: Nanos(0), release: Nanos(0), wake_up: Nanos(0) };
 
 #[test]
 fn a_fast_group_behind_a_slow_request_is_refused_though_the_average_fits() {
@@ -85,6 +85,20 @@ fn work_for_other_links_counts_and_the_advice_is_another_one() {
     // A machine that is faster carries more.
     let fast = Costs { request: Nanos(6_000), release: Nanos(4_000), wake_up: Nanos(10_000), ..Costs::default() };
     assert!(planned(&asked(16), "[realtime]\nguard_us = 10\n", &fast).is_ok());
+}
+
+#[test]
+fn what_does_not_fit_runs_where_that_is_asked_for_and_is_told() {
+    let link = r#""expected_reply_ms":0.1"#;
+    let asked: Vec<Asked<'_>> = (0..16).map(|_| Asked { link, groups: &[(1.0, 1)] }).collect();
+    let refused = planned(&asked, "", &Costs::default()).unwrap_err();
+    let Planned { admission, .. } = planned(&asked, "[realtime]\nadmission = \"warn\"\n", &Costs::default()).unwrap();
+    assert_eq!(admission.excesses, refused.refusals.len());
+    for refusal in &refused.refusals {
+        let told = |warning: &&String| warning.starts_with(refusal) && warning.contains("realtime.admission");
+        assert_eq!(admission.warnings.iter().filter(told).count(), 1, "{refusal}");
+    }
+    assert_eq!(admission.links, refused.admission.links, "the reckoning is the same");
 }
 
 #[test]

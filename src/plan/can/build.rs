@@ -10,6 +10,7 @@ use crate::config::{
     CanAddress, CanBits, CanBitsKind, CanCondition, CanConfig, CanFrames, CanSwitch, CanTransmit, TagAddress, TagConfig,
 };
 use crate::limits::{CAN_SILENT_CYCLES, CAN_UNSET_MAX, J1939_SESSIONS_ANY_SOURCE, J1939_SESSIONS_ONE_SOURCE};
+use crate::plan::Sensors;
 use crate::plan::build::Scanning;
 use crate::tag::{GroupId, Nanos, TagId, ValueType};
 
@@ -23,6 +24,7 @@ struct Tag<'a> {
     scale: f64,
     offset: f64,
     ty: ValueType,
+    has_sensor: bool,
     writable: bool,
 }
 
@@ -43,7 +45,8 @@ pub fn plan(config: &CanConfig, tags: &[(TagId, &TagConfig)], scanning: &mut Sca
         let group = scanning.groups[tag.group];
         let scan_at = scans.iter().position(|scan| scan.group == group).unwrap_or(0) as u16;
         let (scale, offset, ty, writable) = (tag.scale, tag.offset, tag.value_type(), tag.write.is_some());
-        own.push(Tag { id: *id, group, scan_at, address, scale, offset, ty, writable });
+        let has_sensor = tag.sensor.is_some();
+        own.push(Tag { id: *id, group, scan_at, address, scale, offset, ty, has_sensor, writable });
     }
     let mut out = CanPlan {
         config: config.clone(),
@@ -55,6 +58,7 @@ pub fn plan(config: &CanConfig, tags: &[(TagId, &TagConfig)], scanning: &mut Sca
         decodes: Vec::new(),
         texts: Vec::new(),
         text_bytes: Vec::new(),
+        sensors: Sensors::of(tags),
         scans,
         beats: Vec::new(),
         transports: Vec::new(),
@@ -160,6 +164,7 @@ fn add_case(out: &mut CanPlan, conditions: &[CanCondition], tags: &[Tag<'_>], ta
             scaled,
             scale,
             offset,
+            has_sensor: tag.has_sensor,
             special: tag.address.special,
             texts,
             scan_at: tag.scan_at,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::bits::BitPlace;
 use crate::config::{CanBits, CanConfig, CanFrames, CanId};
-use crate::plan::ScanId;
+use crate::plan::{ScanId, Sensors};
 use crate::tag::{GroupId, Nanos, TagId, ValueType};
 
 /// The work of one CAN interface.
@@ -22,6 +22,8 @@ pub struct CanPlan {
     pub decodes: Vec<CanDecode>,
     /// Those of a value table side by side, ascending by their raw values.
     pub texts: Vec<CanText>,
+    /// Transmitters among the tags.
+    pub sensors: Sensors,
     /// The bytes of all texts.
     pub text_bytes: Vec<u8>,
     /// The scans of its groups, ascending by their ids.
@@ -160,6 +162,8 @@ pub struct CanDecode {
     pub scaled: bool,
     pub scale: f64,
     pub offset: f64,
+    /// The tag is one of [`CanPlan::sensors`].
+    pub has_sensor: bool,
     /// J1939-71: the highest values say "error" and "not available".
     pub special: bool,
     /// Into [`CanPlan::texts`]; of texts only.

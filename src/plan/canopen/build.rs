@@ -35,6 +35,7 @@ impl CanOpenPlan {
             nodes: config.nodes.iter().map(node_plan).collect(),
             items: Vec::new(),
             decodes: Vec::new(),
+            sensors: Sensors::of(tags),
             scans: Vec::new(),
             writes: Vec::new(),
         };
@@ -88,6 +89,7 @@ impl CanOpenPlan {
                 ty: tag.value_type(),
                 scale: tag.scale,
                 offset: tag.offset,
+                has_sensor: tag.sensor.is_some(),
             };
             bytes = bytes.max(address.field.bytes() * decode.len);
             self.decodes.push(decode);

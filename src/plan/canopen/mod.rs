@@ -11,6 +11,7 @@ pub(super) use cost::BUS;
 
 use super::can::{CAN_EXTENDED, CAN_REMOTE, CanFilter, CanSocket};
 use super::model::{GroupPlan, ScanId, ring_slots};
+use super::sensor::Sensors;
 use crate::config::eds::Pdo;
 use crate::config::{CanOpenConfig, CanOpenField, CanOpenSource, NodeWatching, Object};
 use crate::limits::CAN_FILTERS_MAX;
@@ -25,6 +26,8 @@ pub struct CanOpenPlan {
     /// What is read, sorted by scan and node.
     pub items: Vec<CanOpenItem>,
     pub decodes: Vec<CanOpenDecode>,
+    /// Transmitters among the tags.
+    pub sensors: Sensors,
     /// The scans of its groups, each with its items.
     pub scans: Vec<CanOpenScan>,
     pub writes: Vec<CanOpenWrite>,
@@ -134,6 +137,15 @@ pub struct CanOpenDecode {
     pub ty: ValueType,
     pub scale: f64,
     pub offset: f64,
+    /// The tag is one of [`CanOpenPlan::sensors`].
+    pub has_sensor: bool,
+}
+
+impl CanOpenDecode {
+    /// The sample is raw × scale + offset, as a float64.
+    pub fn is_scaled(&self) -> bool {
+        self.scale != 1.0 || self.offset != 0.0 || self.has_sensor
+    }
 }
 
 /// A tag that may be written.
