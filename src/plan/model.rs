@@ -59,6 +59,7 @@ pub struct LinkPlan {
 }
 
 #[derive(Debug, Clone, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "one for each link")]
 pub enum LinkProtocolPlan {
     Modbus(ModbusPlan),
     Can(CanPlan),
