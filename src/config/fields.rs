@@ -197,7 +197,8 @@ pub(super) mod keys {
         "overhead_ms",
         "description",
     ];
-    pub const IIO_LINK: &[&str] = &["name", "protocol", "device", "timeout_ms", "overhead_ms", "description"];
+    pub const IIO_LINK: &[&str] = &["name", "protocol", "device", "buffer", "timeout_ms", "overhead_ms", "description"];
+    pub const IIO_BUFFER: &[&str] = &["length", "watermark", "trigger", "frequency_hz", "sampling", "silent_after_ms"];
     pub const CHIP: &[&str] = &["full_scale_v", "rate_sps", "shunt_ohm", "reference_v"];
     pub const SENSOR: &[&str] = &["type", "raw_min", "raw_max", "range"];
     pub const RS485: &[&str] = &["rts", "rts_on_send", "delay_before_ms", "delay_after_ms"];
@@ -239,6 +240,7 @@ pub(super) mod keys {
         "shift",
         "mask",
         "chip",
+        "write_command",
         "sensor",
         "write",
     ];
@@ -428,6 +430,10 @@ pub(super) const SPI_OVERHEAD_MS: Real = Real { default: 0.06, ..I2C_OVERHEAD_MS
 pub(super) const GPIO_OVERHEAD_MS: Real = Real { default: 0.02, ..I2C_OVERHEAD_MS };
 /// Reading a channel starts a conversion and waits for it.
 pub(super) const IIO_OVERHEAD_MS: Real = Real { default: 0.5, ..I2C_OVERHEAD_MS };
+pub(super) const IIO_LENGTH: Int = int("length", 2, 65_536, 1024, " scans");
+pub(super) const IIO_WATERMARK: Int = int("watermark", 1, 65_536, 1, " scans");
+pub(super) const FREQUENCY_HZ: Real =
+    Real { key: "frequency_hz", min: 0.001, max: 1_000_000.0, default: 100.0, unit: " Hz" };
 /// Standard mode (NXP UM10204).
 pub(super) const I2C_CLOCK_HZ: Int =
     int("clock_hz", limits::I2C_CLOCK_HZ_MIN as u64, limits::I2C_CLOCK_HZ_MAX as u64, 100_000, " Hz");

@@ -158,6 +158,7 @@ fn read(inputs: Inputs, base: Base<'_>, beside: Beside<'_>, report: Report) -> R
     can_transmit::check(&tags.list, &mut links, &report);
     overlap::check(&tags.list, &links.list, &report);
     bus::check_lines(&tags.list, &links.list, &report);
+    bus::check_buffers(&tags.list, &links.list, &report);
     if !report.has_errors() {
         warn_of_unused(&links, &groups, &report);
     }

@@ -206,7 +206,11 @@ told! {
         mask: Option<bus::Mask>,
         /// Of a known chip on I2C or SPI: how it is set.
         chip: Option<bus::ChipSettings>,
-        /// A transmitter behind an analogue input.
+        /// Of a register on I2C or SPI: bytes that are sent before the value when it is written. On I2C, without it, the
+        /// register's number.
+        #[schemars(length(min = 1, max = crate::limits::BUS_COMMAND_BYTES_MAX))]
+        write_command: Option<Vec<bus::Byte>>,
+        /// A transmitter behind an analogue input, on any kind of link; in place of scale and offset.
         sensor: Option<bus::Sensor>,
         /// That it may be written, and within which limits. Without it, the tag is only read.
         write: Option<write::Write>,

@@ -97,7 +97,12 @@ pub enum BusSource {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BusWrite {
     Line(u16),
-    Register { address: u8, write: RegisterWrite },
+    Register {
+        address: u8,
+        write: RegisterWrite,
+    },
+    /// Of an IIO device; the payload is a float64 in the kernel's unit.
+    Channel(u16),
 }
 
 impl BusPlan {
@@ -172,7 +177,17 @@ impl BusPlan {
             (request.items.len() as f64 / groups[request.group].period.as_secs_f64()).ceil() as u64
         };
         let edges = self.items_that_tell() as u64 * GPIO_EDGES_PER_S_MAX;
-        self.requests.iter().map(of_request).sum::<u64>() + edges
+        self.requests.iter().map(of_request).sum::<u64>() + edges + self.samples_per_s()
+    }
+
+    /// Samples that are told as they come, at most.
+    pub(super) fn samples_per_s(&self) -> u64 {
+        match &self.setup.device {
+            BusDevice::Iio { buffer: Some(buffer), .. } if buffer.every => {
+                buffer.scans_per_s_max() * self.setup.items.len() as u64
+            }
+            _ => 0,
+        }
     }
 
     /// Items whose edges are told one by one.
@@ -236,6 +251,9 @@ fn write_of(address: &BusAddress, source: BusSource, setup: &BusSetup) -> Option
             let address = setup.programs.get(usize::from(program))?.address;
             Some(BusWrite::Register { address, write: write.clone() })
         }
+        (BusPoint::Iio { .. }, BusSource::Channel(channel)) if address.is_writable() => {
+            Some(BusWrite::Channel(channel))
+        }
         _ => None,
     }
 }
@@ -245,7 +263,7 @@ fn times(config: &BusConfig, setup: &BusSetup, items: Range<u32>) -> (Nanos, Nan
     let items = setup.items.get(items.start as usize..items.end as usize).unwrap_or_default();
     let mut programs = std::collections::BTreeSet::new();
     let mut settings = std::collections::BTreeSet::new();
-    let mut channels = 0;
+    let mut channels = 0u64;
     for item in items {
         match item.source {
             BusSource::Level { line } | BusSource::Count { line } => {
@@ -257,7 +275,10 @@ fn times(config: &BusConfig, setup: &BusSetup, items: Range<u32>) -> (Nanos, Nan
             BusSource::Channel(_) => channels += 1,
         }
     }
-    let (mut time, mut setup_time) = (Nanos(config.overhead.0 * (settings.len() as u64 + channels)), Nanos::ZERO);
+    // One read takes all that is in a buffer.
+    let buffered = matches!(config.device, BusDevice::Iio { buffer: Some(_), .. });
+    let accesses = settings.len() as u64 + if buffered { channels.min(1) } else { channels };
+    let (mut time, mut setup_time) = (Nanos(config.overhead.0 * accesses), Nanos::ZERO);
     for program in programs.iter().filter_map(|at| setup.programs.get(usize::from(*at))) {
         let of = |steps: &[Step]| steps.iter().fold(Nanos::ZERO, |sum, step| sum + step_time(config, step));
         time += of(&program.measure);

@@ -5,7 +5,6 @@ use fastrand::Rng;
 
 use super::model::{Model, Shape};
 use super::{RealParts, Scenario, run};
-use super::scenario::is_over_tcp;
 use crate::config::{Config, Guard, HostPort, ModbusTransport, Table, WriteConfig, load_parts};
 use crate::plan::{self, Costs, Plan, PlanError, SerialLine};
 use crate::tag::Nanos;
@@ -112,10 +111,8 @@ fn drawn(seed: u64) -> Drawn {
         .config;
     let read_only = config.clone();
     let mut config = config;
-    // What is written on a line is seen by the links' own tests alone.
-    let over_tcp: Vec<bool> = config.links.iter().map(|link| is_over_tcp(&link.protocol)).collect();
     let written = rng.u8(..2) == 0;
-    for tag in config.tags.iter_mut().filter(|tag| written && over_tcp[tag.link] && rng.bool()) {
+    for tag in config.tags.iter_mut().filter(|_| written && rng.bool()) {
         tag.write = Some(WriteConfig::default());
     }
     let cpus: Vec<u32> = (0..if rng.u8(..3) == 0 { rng.u32(2..=3) } else { 1 }).collect();
@@ -140,7 +137,7 @@ fn drawn(seed: u64) -> Drawn {
         storms: false,
         consumer_stops: false,
         clock_steps: false,
-        model: Model::new(Shape { links: 1, tags: 1, periods_ms: vec![1000] }, &mut rng),
+        model: Model::new(Shape { links: 1, tags: 1, periods_ms: vec![1000], others: false }, &mut rng),
         reload_pause_ns: 0,
         hub_period_ns: 20 * MS,
         ring_slots: 1 << 16,

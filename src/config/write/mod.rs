@@ -131,7 +131,8 @@ fn check_place(tag: &Obj<'_>, node: &Node<'_>, place: &Place<'_>, write: Option<
     if let TagAddress::Bus(bus) = address
         && !bus.is_writable()
     {
-        let help = "allowed: lines of \"direction\": \"out\", and registers on I2C as a whole, without shift and mask";
+        let help = "allowed: lines of \"direction\": \"out\"; registers on I2C as a whole, without shift and mask, on SPI \
+                    with \"write_command\"; IIO channels out_…";
         tag.error(node.span, "write on a tag that is only read", help);
         return;
     }

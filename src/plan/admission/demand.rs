@@ -6,7 +6,7 @@ use super::Costs;
 use super::serial::SerialLine;
 use super::writes::WriteDemand;
 use crate::config::CanConfig;
-use crate::limits::CAN_FRAMES_PER_STEP;
+use crate::limits::{BUS_EDGES_AT_ONCE_MAX, CAN_FRAMES_PER_STEP};
 use crate::plan::can::FrameShape;
 use crate::plan::canopen::BUS as CANOPEN_BUS;
 use crate::plan::model::*;
@@ -191,7 +191,8 @@ fn can_demand(plan: &Plan, can: &CanPlan, costs: &Costs) -> LinkDemand {
     let mut demand = sampled_demand(plan, &scans, costs);
     for message in &can.messages {
         let decodes = can.decodes_of(message);
-        let work = receive + Nanos(costs.sample.0 * decodes.len() as u64);
+        let (_, frames) = can.frames_of(message);
+        let work = Nanos(receive.0 * frames) + Nanos(costs.sample.0 * decodes.len() as u64);
         let full = can.interval_min(message);
         // A message whose cycle time nobody said comes as often as its fastest tag is looked at.
         let looked_at = decodes.iter().map(|decode| plan.groups[decode.group].period).min();
@@ -203,9 +204,9 @@ fn can_demand(plan: &Plan, can: &CanPlan, costs: &Costs) -> LinkDemand {
     let CanConfig { bitrate, data_bitrate, .. } = can.config;
     for message in can.messages.iter().filter(|message| !message.is_sent) {
         let Some(cycle) = message.cycle else { continue };
-        let shape = FrameShape { extended: message.extended, fd: message.bytes > 8, bytes: message.bytes };
+        let (shape, frames) = can.frames_of(message);
         demand.wire_bytes_per_s += f64::from(message.bytes) / cycle.as_secs_f64();
-        demand.wire_load += shape.time_max(bitrate, data_bitrate).as_secs_f64() / cycle.as_secs_f64();
+        demand.wire_load += frames as f64 * shape.time_max(bitrate, data_bitrate).as_secs_f64() / cycle.as_secs_f64();
     }
     for transmit in &can.transmits {
         let Some(interval) = transmit.period.into_iter().chain(transmit.on_change).min() else { continue };
@@ -305,6 +306,8 @@ fn canopen_demand(plan: &Plan, canopen: &CanOpenPlan, costs: &Costs) -> LinkDema
 /// Of a device with a thread of its own: one request at a time, each as long as its accesses take.
 fn bus_demand(plan: &Plan, bus: &BusPlan, scans: &[ScanId], costs: &Costs) -> LinkDemand {
     let mut demand = LinkDemand::nothing(1);
+    let by_themselves = bus.samples_per_s() as f64;
+    demand.samples_per_s += by_themselves;
     for id in scans {
         let scan = &plan.scans[*id];
         let period = plan.groups[scan.group].period;
@@ -318,6 +321,10 @@ fn bus_demand(plan: &Plan, bus: &BusPlan, scans: &[ScanId], costs: &Costs) -> Li
             line += request.time;
             longest = longest.max(request.time);
         }
+        // What comes meanwhile, so many to a datagram, which is half of a request's work.
+        let samples = by_themselves * period.as_secs_f64() / scans.len() as f64;
+        let datagram = costs.request.0 as f64 / 2.0 / BUS_EDGES_AT_ONCE_MAX as f64;
+        work += Nanos((samples * (datagram + costs.sample.0 as f64)) as u64);
         demand.reply = demand.reply.max(longest);
         demand.scans.push(ScanDemand {
             id: *id,

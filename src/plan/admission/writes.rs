@@ -186,7 +186,7 @@ fn of_modbus(modbus: &ModbusPlan, write: &ModbusWrite) -> Vec<Turn> {
 /// One request to the device's thread: written, and read back.
 fn of_bus(bus: &BusPlan, write: &BusWrite) -> Nanos {
     match write {
-        BusWrite::Line(_) => Nanos(bus.config.overhead.0 * 2),
+        BusWrite::Line(_) | BusWrite::Channel(_) => Nanos(bus.config.overhead.0 * 2),
         BusWrite::Register { write, .. } => {
             let bytes = write.command.iter().copied().chain((0..write.width).map(|_| 0)).collect();
             let there = step_time(&bus.config, &Step::Write(bytes));
