@@ -397,5 +397,9 @@ pub const CANOPEN_REFUSED_PAUSE: Nanos = Nanos::from_millis(30_000);
 const _: () = assert!(HEARTBEAT_LATE_PERIODS < HEARTBEAT_LOST_PERIODS && PDO_LATE_PERIODS < PDO_LOST_PERIODS);
 /// Writes that may wait for one node: its server takes one at a time.
 pub const CANOPEN_NODE_WRITES_MAX: usize = 4;
+/// What is written by PDO is read back after this, and as long again if it is not there yet: a node has a loop of its
+/// own. So many times at most.
+pub const CANOPEN_READ_BACK_PAUSE: Nanos = Nanos::from_millis(5);
+pub const CANOPEN_READ_BACKS_MAX: u8 = 5;
 /// Items of a node that get a new status, or their place in its PDOs, in one step.
 pub const CANOPEN_ITEMS_PER_STEP: usize = 32;

@@ -66,8 +66,10 @@ impl<'c> Tags<'c> {
             unit = unit_of_file(&address.unit);
         }
         let description = tag.words("description", fields::DESCRIPTION_BYTES_MAX);
-        let place =
-            located.as_ref().map(|(_, address)| write::Place { address, scale, offset, sensor: sensor.as_ref() });
+        let place = located.as_ref().and_then(|(link, address)| {
+            let link = &known.links.list.get(*link)?.config.protocol;
+            Some(write::Place { link, address, scale, offset, sensor: sensor.as_ref() })
+        });
         let write = write::read(&tag, place);
         let said = Said::read(&tag);
         if let (Some(name), Some((link, address)), Some(group)) = (name, located, group) {

@@ -20,7 +20,8 @@ mod sensor;
 
 pub use crate::config::{Object, ReleaseMode, Reporting, Suppress};
 pub use admission::{
-    Admission, Costs, ExecutorLoad, Finding, LOAD_MAX, LOAD_WARNING, LinkLoad, PlanError, SerialLine, Slot, wire_bytes,
+    Admission, Costs, ExecutorLoad, Finding, LOAD_MAX, LOAD_WARNING, LinkLoad, PlanError, SerialLine, Slot, WriteLoad,
+    wire_bytes,
 };
 pub use build::{Planned, build, build_with, rebuild, rebuild_with};
 pub use can::{CanFilter, CanSocket};

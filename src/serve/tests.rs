@@ -21,6 +21,7 @@ fn plan() -> Plan {
     let link = |name: &str| LinkPlan {
         name: Arc::from(name),
         executor: ExecutorId(0),
+        write_spacing: Nanos::ZERO,
         protocol: LinkProtocolPlan::Modbus(ModbusPlan {
             config: ModbusConfig {
                 transport: ModbusTransport::Tcp(HostPort { host: "127.0.0.1".into(), port: 502 }),

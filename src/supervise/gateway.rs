@@ -24,7 +24,7 @@ use crate::hub::stats::Statistics;
 use crate::hub::{self, Batch, Filter, NextRing, RingEnd, RingStats};
 use crate::limits::{EXECUTORS_MAX, JOURNAL_QUEUE_BATCHES};
 use crate::output::{OutputState, OutputStats};
-use crate::plan::{self, Admission, Costs, Plan, PlanError, Planned};
+use crate::plan::{self, Admission, Plan, PlanError, Planned};
 use crate::rt::thread::{self as rt_thread, Missing};
 use crate::rt::{Report, calibrate, monotonic_now};
 use crate::serve::{
@@ -103,11 +103,11 @@ impl Gateway {
     pub fn start(loaded: Loaded) -> Result<Gateway, StartError> {
         let config = loaded.config;
         let cpus = config.realtime.cores.clone().unwrap_or_else(rt_thread::default_cpus);
-        let costs = calibrate::measure().unwrap_or_else(|error| {
+        let (planned, fault) = calibrate::best_of(|costs| plan::build_with(&config, &cpus, costs));
+        if let Some(error) = fault {
             tracing::warn!("admission reckons with usual costs, this machine's cannot be measured: {error}");
-            Costs::default()
-        });
-        let Planned { plan, admission } = plan::build_with(&config, &cpus, &costs)?;
+        }
+        let Planned { plan, admission } = planned?;
         let plan = Arc::new(plan);
         let scheduling = Scheduling::RealTime { priority: config.realtime.priority, guard: config.realtime.guard };
         limit_malloc();

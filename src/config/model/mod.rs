@@ -57,6 +57,16 @@ pub struct RealtimeConfig {
     /// SCHED_FIFO priority, 1–99.
     pub priority: u8,
     pub guard: Guard,
+    pub admission: AdmissionRule,
+}
+
+/// What becomes of a plan that this machine or its lines have too little time for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AdmissionRule {
+    /// It is not started.
+    Refuse,
+    /// It runs, and what comes too late is counted.
+    Warn,
 }
 
 /// How long before a release an executor stops sleeping and spins.

@@ -1,9 +1,10 @@
 //! `"write"` of a tag: that it may be written, and within which limits.
 
+mod canopen;
 pub(super) mod schema;
 
 use super::fields::{self, keys};
-use super::model::{FieldType, ModbusAddress, SensorConfig, Table, TagAddress, WriteConfig};
+use super::model::{FieldType, LinkProtocol, ModbusAddress, SensorConfig, Table, TagAddress, WriteConfig};
 use super::node::{Kind, Node};
 use super::reader::{Obj, found};
 use super::text::Span;
@@ -14,6 +15,7 @@ const ALLOWED: &str = "true, false, or an object such as {\"min\": 0, \"max\": 1
 
 /// Where the tag lies, and how its numbers are scaled.
 pub(super) struct Place<'a> {
+    pub link: &'a LinkProtocol,
     pub address: &'a TagAddress,
     pub scale: f64,
     pub offset: f64,
@@ -78,6 +80,7 @@ fn defaults() -> WriteConfig {
         read_back: false,
         timeout: Nanos::from_millis(fields::WRITE_TIMEOUT_MS.default),
         read_write_in_one: false,
+        by_pdo: false,
     }
 }
 
@@ -106,16 +109,24 @@ fn read_limits(write: &Obj<'_>) -> WriteConfig {
         read_back: write.flag("read_back"),
         timeout: Nanos::from_millis(write.int(&fields::WRITE_TIMEOUT_MS)),
         read_write_in_one: function == Some(23),
+        by_pdo: write.choice("via", fields::WRITE_VIA).unwrap_or(false),
     }
 }
 
 /// What depends on where the tag lies and on its type.
 fn check_place(tag: &Obj<'_>, node: &Node<'_>, place: &Place<'_>, write: Option<&Obj<'_>>, limits: &WriteConfig) {
-    let Place { address, scale, offset, .. } = place;
+    let Place { link, address, scale, offset, .. } = place;
     if let TagAddress::Modbus(modbus) = address {
         check_modbus(tag, node.span, modbus, limits);
     } else if limits.read_write_in_one {
         tag.error(node.span, "function 23 on a link that is not Modbus", "remove function");
+    }
+    if let (TagAddress::CanOpen(own), LinkProtocol::CanOpen(link)) = (address, link) {
+        if !canopen::check(tag, node.span, own, link, limits) {
+            return;
+        }
+    } else if let Some(write) = write.filter(|write| write.get("via").is_some()) {
+        write.error(write.span_of("via"), "via on a link that is not CANopen", "remove via");
     }
     if let TagAddress::Bus(bus) = address
         && !bus.is_writable()

@@ -25,7 +25,7 @@ use crate::limits::{CAN_FRAMES_PER_STEP, CAN_OUTAGE_GRACE, CAN_WRITES_MAX};
 use crate::plan::can::CanPlan;
 use crate::plan::{Plan, ScanId};
 use crate::rt::{
-    CloseReason, Conn, Floor, Io, Link, LinkState, ScanRelease, World, WriteOrder, WriteOutcome, region_of,
+    Arrival, CloseReason, Conn, Floor, Io, Link, LinkState, ScanRelease, World, WriteOrder, WriteOutcome, region_of,
 };
 use crate::tag::{LinkId, Nanos, Status};
 
@@ -46,8 +46,8 @@ pub struct CanLink {
     id: LinkId,
     plan: Box<CanPlan>,
     connection: Option<Conn>,
-    /// Always there but while a frame is taken out of it.
-    buffer: Option<Box<frame::Buffer>>,
+    /// Of one step. Always there but while frames are taken out of it.
+    arrivals: Box<[Arrival<frame::Buffer>]>,
     scans: Box<[Scan]>,
     /// By the plan's cases.
     cases: Box<[Case]>,
@@ -96,7 +96,7 @@ impl CanLink {
         CanLink {
             id,
             connection: None,
-            buffer: Some(Box::default()),
+            arrivals: (0..CAN_FRAMES_PER_STEP).map(|_| Arrival::new(frame::Buffer::new())).collect(),
             scans: own.scans.iter().map(scan).collect(),
             cases: own.cases.iter().map(|_| Case::default()).collect(),
             latest: own.decodes.iter().map(|_| Latest::default()).collect(),
@@ -126,7 +126,6 @@ impl CanLink {
     pub fn regions(&self) -> impl Iterator<Item = (*const u8, usize)> {
         let plan = &*self.plan;
         let lookup = &plan.lookup;
-        let buffer = self.buffer.as_deref().map(|buffer| region_of(&buffer.0));
         [
             region_of(std::slice::from_ref(self)),
             region_of(std::slice::from_ref(plan)),
@@ -150,9 +149,9 @@ impl CanLink {
             region_of(&self.latest),
             region_of(&self.sent),
             region_of(&*self.pending),
+            region_of(&self.arrivals),
         ]
         .into_iter()
-        .chain(buffer)
         .chain(self.handover.iter().flat_map(Handover::regions))
     }
 
@@ -207,23 +206,17 @@ impl<W: World> Link<W> for CanLink {
     }
 
     fn receive(&mut self, floor: &mut Floor<W>) {
-        for _ in 0..CAN_FRAMES_PER_STEP {
-            let (Some(conn), Some(mut buffer)) = (self.connection, self.buffer.take()) else { return };
-            let stamped = floor.world.receive_stamped(conn, buffer.room());
-            if let Io::Done(n) = stamped.io {
-                self.take(&buffer, n, stamped, floor);
-            }
-            self.buffer = Some(buffer);
-            match stamped.io {
-                Io::Done(_) => {}
-                Io::WouldBlock => break,
-                Io::Closed => {
-                    let now = floor.world.now();
-                    self.drop_connection(CloseReason::Lost, now, floor);
-                    break;
-                }
+        let Some(conn) = self.connection else { return };
+        let mut arrivals = std::mem::take(&mut self.arrivals);
+        match floor.world.receive_frames(conn, &mut arrivals) {
+            Io::Done(n) => arrivals.iter().take(n).for_each(|arrival| self.take(arrival, floor)),
+            Io::WouldBlock => {}
+            Io::Closed => {
+                let now = floor.world.now();
+                self.drop_connection(CloseReason::Lost, now, floor);
             }
         }
+        self.arrivals = arrivals;
         floor.sink.flush();
     }
 

@@ -7,19 +7,19 @@ use super::{CanLink, Latest};
 use crate::config::CanSampling;
 use crate::limits::CAN_VALUES_PER_STEP;
 use crate::plan::can::{CanData, CanDecode, CanPlan};
-use crate::rt::{Floor, Frame, LinkState, Stamped, World};
+use crate::rt::{Arrival, Floor, Frame, LinkState, World};
 use crate::tag::{Nanos, Status};
 
 impl CanLink {
-    /// A frame of which the socket read `n` bytes.
     #[inline]
-    pub(super) fn take<W: World>(&mut self, buffer: &Buffer, n: usize, stamped: Stamped, floor: &mut Floor<W>) {
+    pub(super) fn take<W: World>(&mut self, arrival: &Arrival<Buffer>, floor: &mut Floor<W>) {
+        let Arrival { frame: buffer, stamped } = arrival;
         let counters = &floor.counters.links[self.id.index()];
         if stamped.dropped != self.dropped {
             counters.can.dropped.add(u64::from(stamped.dropped.wrapping_sub(self.dropped)));
             self.dropped = stamped.dropped;
         }
-        match buffer.head(n) {
+        match buffer.head(stamped.bytes()) {
             Head::Data { id, extended, len } => {
                 counters.can.received.add(1);
                 let t = match stamped.hardware {

@@ -189,6 +189,14 @@ impl CanOpenLink {
 
     /// Puts what an SDO brought into image and ring.
     fn store<W: World>(&mut self, at: usize, item: u32, now: Nanos, floor: &mut Floor<W>) {
+        let node = &mut self.nodes[at];
+        if let Some(spot) = self.items[item as usize].follower
+            && let Some(rpdo) = node.rpdos.get_mut(usize::from(spot.rpdo))
+            && let Some(raw) = values::number(node.client.value())
+            && node.client.value().len() * 8 >= usize::from(spot.place.bits)
+        {
+            rpdo.follow(spot.place, raw);
+        }
         let client = &self.nodes[at].client;
         let sent = self.nodes[at].job_sent;
         let planned = &self.plan.items[item as usize];

@@ -49,8 +49,11 @@ pub struct CanOpenNodePlan {
     pub reset: bool,
     pub steps: Vec<BootStep>,
     pub tpdos: Vec<TpdoPlan>,
+    pub rpdos: Vec<RpdoPlan>,
     /// Into [`CanOpenPlan::items`].
     pub items: Vec<u32>,
+    /// Into [`CanOpenPlan::writes`]: those that go by PDO.
+    pub pdo_writes: Vec<u32>,
     /// Of the longest value that goes over SDO.
     pub value_bytes_max: usize,
 }
@@ -69,6 +72,10 @@ pub enum BootStep {
     },
     /// Its own parameters of this PDO, by index into [`CanOpenNodePlan::tpdos`].
     ReadTpdo(u16),
+    /// Likewise, into [`CanOpenNodePlan::rpdos`].
+    ReadRpdo(u16),
+    /// What the objects hold that this RPDO carries.
+    ReadImage(u16),
 }
 
 /// A PDO that the node sends.
@@ -78,6 +85,17 @@ pub struct TpdoPlan {
     pub number: u16,
     /// What its data sheet says; `None`: only the node knows.
     pub planned: Option<Pdo>,
+}
+
+/// A PDO that the node receives, and the link sends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RpdoPlan {
+    /// From 1.
+    pub number: u16,
+    /// What its data sheet says; `None`: only the node knows.
+    pub planned: Option<Pdo>,
+    /// Its parameters are read from the node at each start.
+    pub is_read: bool,
 }
 
 /// One object (or one thing that the link knows of a node), and the tags that are made of it.
@@ -130,12 +148,14 @@ impl CanOpenDecode {
     }
 }
 
-/// A tag that may be written, by SDO.
+/// A tag that may be written.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CanOpenWrite {
     pub node: u16,
     pub object: Object,
     pub block: bool,
+    /// By the RPDO that carries it, in place of an SDO.
+    pub by_pdo: bool,
     pub decode: CanOpenDecode,
 }
 

@@ -51,7 +51,9 @@ fn plan(tags: &[(ValueType, Option<Reporting>)]) -> Plan {
         groups: [GroupPlan { name: "g".into(), period: Nanos(PERIOD), release: ReleaseMode::Spread }]
             .into_iter()
             .collect(),
-        links: [LinkPlan { name: "l".into(), executor: ExecutorId(0), protocol }].into_iter().collect(),
+        links: [LinkPlan { name: "l".into(), executor: ExecutorId(0), write_spacing: Nanos::ZERO, protocol }]
+            .into_iter()
+            .collect(),
         executors: vec![ExecutorPlan { cpu: 0, links: vec![LinkId(0)], releases: vec![], slots_per_s: 0 }],
         ..Plan::default()
     }

@@ -374,28 +374,16 @@ fn writable() -> Bench {
     bench(&config, vec![device])
 }
 
-impl Bench {
-    fn order(&mut self, id: u64, tag: &str, value: &Value, read_back: bool) {
-        let encoded = crate::link::write::encode(&self.plan, self.id(tag), value).unwrap();
-        let deadline = Nanos(self.network().now) + Nanos::from_millis(200);
-        let (link, slot, payload) = (encoded.link, encoded.slot, encoded.payload);
-        let order = WriteOrder { id, link, slot, generation: 0, deadline, read_back, payload };
-        self.orders.push(order).unwrap();
-    }
-
-    fn outcomes(&mut self) -> Vec<(u64, WriteOutcome)> {
-        std::iter::from_fn(|| self.answers.pop().ok()).map(|answer| (answer.id, answer.outcome)).collect()
-    }
-}
-
 #[test]
 fn writes_go_by_sdo_and_are_answered_with_what_the_node_says() {
     let mut bench = writable();
     bench.run_ms(500);
     bench.order(1, "control", &Value::Uint(0x000F), true);
-    bench.order(2, "refusing", &Value::Uint(1), false);
-    bench.order(3, "text", &Value::Text("a text of several segments".into()), true);
     bench.run_ms(100);
+    bench.order(2, "refusing", &Value::Uint(1), false);
+    bench.run_ms(100);
+    bench.order(3, "text", &Value::Text("a text of several segments".into()), true);
+    bench.run_ms(200);
     assert_eq!(
         bench.outcomes(),
         [(1, WriteOutcome::Done), (2, WriteOutcome::Refused(0x0609_0031)), (3, WriteOutcome::Done)]
@@ -404,6 +392,26 @@ fn writes_go_by_sdo_and_are_answered_with_what_the_node_says() {
     assert_eq!(written[0], ((0x6040, 0), vec![0x0F, 0]));
     assert_eq!(written[1].1, b"a text of several segments");
     bench.assert_good("control", 0x0F);
+}
+
+#[test]
+fn writes_are_begun_no_closer_together_than_the_plan_says() {
+    let mut bench = writable();
+    bench.run_ms(500);
+    let spacing = bench.plan.links.values().next().unwrap().write_spacing;
+    for id in 1..=4 {
+        bench.order(id, "control", &Value::Uint(id), false);
+    }
+    assert!((Nanos::from_millis(5)..Nanos::from_millis(60)).contains(&spacing), "{spacing:?}");
+    let mut at = Vec::new();
+    for _ in 0..199 {
+        bench.run_ms(1);
+        let now = bench.network().now;
+        at.extend(bench.outcomes().into_iter().map(|answer| (now, answer)));
+    }
+    assert!(at.len() >= 3 && at.iter().all(|(_, (_, outcome))| *outcome == WriteOutcome::Done), "{at:?}");
+    // Each takes the same, and answers are looked for each millisecond.
+    assert!(at.windows(2).all(|pair| pair[1].0 - pair[0].0 + 1_000_000 >= spacing.0), "{at:?}, {spacing:?}");
 }
 
 #[test]

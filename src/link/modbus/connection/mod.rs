@@ -202,7 +202,7 @@ impl ModbusLink {
             frames,
             scans: scans.into_boxed_slice(),
             queue,
-            writes: Writes::new(modbus),
+            writes: Writes::new(modbus, plan.links[id].write_spacing),
             connection: None,
             line,
             in_flight: [None; MODBUS_PIPELINE_MAX],

@@ -240,12 +240,23 @@ fn bench(links: Vec<(Vec<u16>, Script)>, stall: Option<(u64, u64)>) -> Bench {
     bench_of(&config, links.collect(), stall)
 }
 
-/// The same with links of any configuration.
+/// The same with links of any configuration. Writes follow each other at once, whatever the plan says.
 fn bench_of(modbus: &ModbusConfig, links: Vec<(Vec<TagConfig>, Script)>, stall: Option<(u64, u64)>) -> Bench {
+    bench_with(modbus, links, stall, None)
+}
+
+/// The same, with writes `spaced` as a plan of such a period says, which must fit.
+fn bench_with(
+    modbus: &ModbusConfig,
+    links: Vec<(Vec<TagConfig>, Script)>,
+    stall: Option<(u64, u64)>,
+    spaced: Option<Nanos>,
+) -> Bench {
+    let admission = if spaced.is_some() { AdmissionRule::Refuse } else { AdmissionRule::Warn };
     let source = Source::default();
     let mut config = Config {
         gateway: GatewayConfig { id: "test".into() },
-        realtime: RealtimeConfig { cores: None, priority: 80, guard: Guard::Auto },
+        realtime: RealtimeConfig { cores: None, priority: 80, guard: Guard::Auto, admission },
         journal: JournalConfig { path: "journal".into(), bytes_max: 1 << 30, commit: Nanos::from_millis(100) },
         metrics: MetricsConfig { listen: None },
         control: crate::config::ControlConfig::default(),
@@ -255,7 +266,7 @@ fn bench_of(modbus: &ModbusConfig, links: Vec<(Vec<TagConfig>, Script)>, stall: 
         groups: vec![GroupConfig {
             name: "g".into(),
             source: source.clone(),
-            period: Nanos::from_millis(PERIOD_MS),
+            period: spaced.unwrap_or(Nanos::from_millis(PERIOD_MS)),
             release: ReleaseMode::Spread,
         }],
         tags: vec![],
@@ -270,7 +281,11 @@ fn bench_of(modbus: &ModbusConfig, links: Vec<(Vec<TagConfig>, Script)>, stall: 
         config.tags.extend(tags);
         devices.insert(index as i32, Device { script: Some(script), ..Device::default() });
     }
-    let plan = Arc::new(plan::build_with(&config, &[0], &COSTS).unwrap().plan);
+    let mut plan = plan::build_with(&config, &[0], &COSTS).unwrap().plan;
+    for (_, link) in plan.links.iter_mut().filter(|_| spaced.is_none()) {
+        link.write_spacing = Nanos::ZERO;
+    }
+    let plan = Arc::new(plan);
     let counters = Arc::new(Counters::new(&plan));
     let long_bytes = || plan.tags.values().map(|tag| tag.ty.long_bytes_max());
     let image = Arc::new(Image::new(long_bytes(), Status::BAD_WAITING_FOR_INITIAL_DATA.0));

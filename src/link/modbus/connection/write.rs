@@ -1,8 +1,8 @@
 //! Writes: their turn among the reads, the steps of each, and its one answer.
 //!
-//! A write goes before the reads that wait, one at a time; after it at least one read goes first, so that however many
-//! writes come, they never hold up the scans by more than every other exchange. What has not gone out by its deadline
-//! never does. A write to a silent unit goes out as its probe when one is due before the deadline, and fails at once
+//! A write goes before the reads that wait, one at a time. It has turns: the write, and its read-back. After each at least
+//! one read goes first, and the next does not begin before the plan's spacing is over, so that however many writes come,
+//! no scan misses a cycle for them: see `plan::admission`. What has not gone out by its deadline never does. A write to a silent unit goes out as its probe when one is due before the deadline, and fails at once
 //! otherwise.
 //!
 //! A bit of a register is changed by function 22. A unit that has no such function gets its register read and written
@@ -29,8 +29,11 @@ pub(super) struct Writes {
     waiting: Box<[WriteOrder]>,
     len: usize,
     current: Option<Current>,
-    /// A write was ended, and no read has gone out since.
+    /// A write's turn was ended, and no read has gone out since.
     read_first: bool,
+    /// From the beginning of one turn to that of the next at least, and when the next may begin.
+    spacing: Nanos,
+    begin_at: Nanos,
     /// When a silent unit may be asked for which a write waits.
     next_look: Nanos,
     /// By the plan's units: functions that a unit has refused, as bits.
@@ -44,6 +47,8 @@ struct Current {
     /// Of this step; on the wire, or next to go.
     pdu: Pdu,
     on_wire: bool,
+    /// Its step begins a turn, for which it has to wait.
+    begins_turn: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +72,7 @@ pub(super) struct Turn {
 }
 
 impl Writes {
-    pub fn new(plan: &ModbusPlan) -> Writes {
+    pub fn new(plan: &ModbusPlan, spacing: Nanos) -> Writes {
         let room = if plan.writes.is_empty() { 0 } else { MODBUS_WRITES_WAITING_MAX };
         let none = WriteOrder {
             id: 0,
@@ -83,6 +88,8 @@ impl Writes {
             len: 0,
             current: None,
             read_first: false,
+            spacing,
+            begin_at: Nanos::ZERO,
             next_look: Nanos::NEVER,
             lacks: vec![0; plan.units.len()].into_boxed_slice(),
         }
@@ -130,7 +137,7 @@ impl Writes {
 
     /// Goes on under a new plan; `units` are new and old places.
     pub fn continue_from(&mut self, old: &Writes, units: &[(u16, u16)]) {
-        self.read_first = old.read_first;
+        (self.read_first, self.begin_at) = (old.read_first, old.begin_at);
         for (new, before) in units {
             self.lacks[usize::from(*new)] = old.lacks[usize::from(*before)];
         }
@@ -366,10 +373,24 @@ impl ModbusLink {
             return None;
         }
         self.expire_writes(now, floor);
+        let may_begin = now >= self.writes.begin_at;
         if let Some(current) = &self.writes.current {
+            if current.on_wire {
+                return None;
+            }
+            if current.begins_turn && !may_begin {
+                self.writes.next_look = self.writes.begin_at;
+                return None;
+            }
             let at_once = matches!(current.step, Step::WriteAfter(_));
             let unit_at = self.unit_of_order(&current.order);
-            return (!current.on_wire).then_some(Turn { waiting: None, unit_at, at_once });
+            return Some(Turn { waiting: None, unit_at, at_once });
+        }
+        if !may_begin {
+            if self.writes.len > 0 {
+                self.writes.next_look = self.writes.begin_at;
+            }
+            return None;
         }
         for at in 0..self.writes.len {
             let unit_at = self.unit_of_order(&self.writes.waiting[at]);
@@ -390,7 +411,7 @@ impl ModbusLink {
                 let lacks = self.lacks_of(&write);
                 let step = first_step(&write, self.is_broadcast(&write), lacks);
                 let pdu = request(&write, step, order.payload.bytes(), lacks)?;
-                Some(Current { order, step, pdu, on_wire: false })
+                Some(Current { order, step, pdu, on_wire: false, begins_turn: true })
             });
             if begun.is_none() {
                 answer(&order, WriteOutcome::NotWritable, &[], now, floor);
@@ -417,6 +438,9 @@ impl ModbusLink {
             return true;
         }
         current.on_wire = true;
+        if std::mem::take(&mut current.begins_turn) {
+            self.writes.begin_at = now + self.writes.spacing;
+        }
         let reply_bytes = if broadcast { 0 } else { 1 + current.pdu.shape.bytes() };
         let nominal = now;
         debug_assert_eq!(usize::from(write.unit), turn.unit_at);
@@ -540,11 +564,8 @@ impl ModbusLink {
         if let Some(lacks) = self.writes.lacks.get_mut(usize::from(write.unit)) {
             *lacks |= 1 << refused as u8;
         }
-        let next = match step {
-            Step::WriteAfter(_) => step,
-            _ => first_step(write, false, self.lacks_of(write)),
-        };
-        self.next_step(write, next, now, floor);
+        // From the beginning: what a register held that was read may be another by the next turn.
+        self.next_step(write, first_step(write, false, self.lacks_of(write)), now, floor);
         true
     }
 
@@ -555,6 +576,8 @@ impl ModbusLink {
             return self.end_write(WriteOutcome::NotWritable, &[], now, floor);
         };
         (current.step, current.pdu, current.on_wire) = (step, pdu, false);
+        current.begins_turn = !matches!(step, Step::WriteAfter(_));
+        self.writes.read_first |= current.begins_turn;
     }
 
     /// The present write's one answer.
