@@ -363,6 +363,15 @@ const _: () = assert!(CONNECT_PAUSE_MIN.0 < CONNECT_PAUSE_MAX.0 && CONNECT_MENDE
 const _: () = assert!(TAGS_MAX < crate::tag::GAP_TAG as usize);
 const _: () = assert!(BATCH_SAMPLES_MAX <= BLOCK_SAMPLES_MAX);
 
+/// Bytes of a J1939 message in packets: 255 of seven (SAE J1939-21, section 5.10).
+pub const J1939_MESSAGE_BYTES_MAX: u32 = 1785;
+/// Messages of one parameter group that may be under way at once: from any sender, and from a certain one.
+pub const J1939_SESSIONS_ANY_SOURCE: usize = 8;
+pub const J1939_SESSIONS_ONE_SOURCE: usize = 2;
+/// Between two packets (T1), and where a node has to answer in between (T2, T3; SAE J1939-21, section 5.10.2.4).
+pub const J1939_PACKET_TIMEOUT: Nanos = Nanos::from_millis(750);
+pub const J1939_CONNECTION_TIMEOUT: Nanos = Nanos::from_millis(1_250);
+
 // --- CANopen (CiA 301, EDS by CiA 306) ---
 /// Lines of a data sheet; those of large drives have 60,000.
 pub const EDS_LINES_MAX: usize = 500_000;

@@ -40,6 +40,7 @@ mod host;
 mod links;
 mod modbus;
 mod modbus_address;
+mod modbus_schema;
 mod model;
 mod mqtt;
 mod names;

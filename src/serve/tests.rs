@@ -351,6 +351,7 @@ fn the_report_has_every_figure_of_the_run() {
     assert_eq!(group["period_ns"], 10_000_000);
     assert_eq!((&group["cycles"], &group["skipped"]), (&100.into(), &5.into()));
     assert_eq!(group["deadline_misses"], 4);
+    assert_eq!([&group["produced"], &group["dropped"], &group["suppressed"]], [1000, 7, 50]);
     assert_eq!(group["release_jitter_ns"]["max"], 3_000);
     assert_eq!(group["issue_jitter_ns"]["p50"], 40_000);
     assert_eq!(group["sample_age_ns"]["p999"], 440_000);

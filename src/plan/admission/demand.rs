@@ -191,7 +191,8 @@ fn can_demand(plan: &Plan, can: &CanPlan, costs: &Costs) -> LinkDemand {
     let mut demand = sampled_demand(plan, &scans, costs);
     for message in &can.messages {
         let decodes = can.decodes_of(message);
-        let work = receive + Nanos(costs.sample.0 * decodes.len() as u64);
+        let (_, frames) = can.frames_of(message);
+        let work = Nanos(receive.0 * frames) + Nanos(costs.sample.0 * decodes.len() as u64);
         let full = can.interval_min(message);
         // A message whose cycle time nobody said comes as often as its fastest tag is looked at.
         let looked_at = decodes.iter().map(|decode| plan.groups[decode.group].period).min();
@@ -203,9 +204,9 @@ fn can_demand(plan: &Plan, can: &CanPlan, costs: &Costs) -> LinkDemand {
     let CanConfig { bitrate, data_bitrate, .. } = can.config;
     for message in can.messages.iter().filter(|message| !message.is_sent) {
         let Some(cycle) = message.cycle else { continue };
-        let shape = FrameShape { extended: message.extended, fd: message.bytes > 8, bytes: message.bytes };
+        let (shape, frames) = can.frames_of(message);
         demand.wire_bytes_per_s += f64::from(message.bytes) / cycle.as_secs_f64();
-        demand.wire_load += shape.time_max(bitrate, data_bitrate).as_secs_f64() / cycle.as_secs_f64();
+        demand.wire_load += frames as f64 * shape.time_max(bitrate, data_bitrate).as_secs_f64() / cycle.as_secs_f64();
     }
     for transmit in &can.transmits {
         let Some(interval) = transmit.period.into_iter().chain(transmit.on_change).min() else { continue };

@@ -102,12 +102,12 @@ fn a_broadcast_needs_a_line_that_can_rest() {
 #[test]
 fn other_buses_have_their_spacing_too_and_what_is_only_read_has_none() {
     let expander = |write: &str| {
-        format!(r#"{{"name":"t","address":"l:0x20:0x12:1","data_type":"uint8","scan_rate_ms":100,"write":{write}}}"#)
+        format!(r#"{{"name":"t","address":"l:0x20:0x12:2","data_type":"uint16","scan_rate_ms":100,"write":{write}}}"#)
     };
     let link = r#""protocol":"i2c","bus":"/dev/i2c-1","clock_hz":100000,"overhead_ms":0"#;
     let i2c = writes(&planned(link, &[expander(LIMITS)], "").unwrap());
-    // Address, register and value are 3 × 9 bits, with start and stop; read back: 2 × 9, again the address and a byte.
-    assert!((i2c.takes.as_secs_f64() - (29.0 + 39.0) * 1e-5).abs() < 3e-5, "{i2c:?}");
+    // Address, register and value are 4 × 9 bits, with start and stop; read back: 2 × 9, start, 3 × 9, start and stop.
+    assert!((i2c.takes.as_secs_f64() - (38.0 + 48.0) * 1e-5).abs() < 1e-8, "{i2c:?}");
     let read = planned(link, &[expander("false")], "").unwrap();
     assert_eq!(read.admission.links[LinkId(0)].writes, None);
     assert_eq!(read.plan.links[LinkId(0)].write_spacing, Nanos::ZERO);
@@ -118,7 +118,7 @@ fn other_buses_have_their_spacing_too_and_what_is_only_read_has_none() {
 
 #[test]
 fn a_link_that_is_written_to_does_not_disturb_the_others_of_its_executor() {
-    // Sixteen links at 1 kHz fill an executor to most of its time; what is left to writes is less than a quarter.
+    // Links at 1 kHz, as many as an executor carries.
     let link = |at: usize| {
         format!(
             r#"{{"name":"l{at}","protocol":"modbus_tcp","host":"10.0.0.{at}","addressing":"raw","expected_reply_ms":0.1}}"#
@@ -139,12 +139,12 @@ fn a_link_that_is_written_to_does_not_disturb_the_others_of_its_executor() {
     };
     let alone = writes(&plan(1, LIMITS).unwrap());
     let most = (1..16).rev().find(|links| plan(*links, "false").is_ok()).unwrap();
-    let beside = plan(most, LIMITS).map(|planned| writes(&planned));
-    println!("alone {:?}; beside {} others {beside:?}", alone.spacing, most - 1);
-    match beside {
-        Ok(beside) => assert!(beside.spacing >= alone.spacing),
-        Err(error) => assert!(error.to_string().contains("no write does beside"), "{error}"),
-    }
-    let fewer = writes(&plan(most - 1, LIMITS).unwrap());
-    assert!(fewer.fits && fewer.spacing >= alone.spacing);
+    let written = (1..=most).rev().find(|links| plan(*links, LIMITS).is_ok()).unwrap();
+    let beside = writes(&plan(written, LIMITS).unwrap());
+    println!(
+        "{most} links fit, {written} with writes; alone {:?} apart, beside them {:?}",
+        alone.spacing, beside.spacing
+    );
+    assert!(written > most / 2, "a write beside many links costs some of them: {written} of {most}");
+    assert!(beside.fits && beside.spacing > alone.spacing, "{beside:?} {alone:?}");
 }

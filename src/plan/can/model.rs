@@ -30,6 +30,8 @@ pub struct CanPlan {
     pub scans: Vec<CanScan>,
     /// Indices into `decodes`, those of a scan side by side.
     pub beats: Vec<u32>,
+    /// Rooms for messages of several packets.
+    pub transports: Vec<TransportSlot>,
     /// What the kernel lets through.
     pub filters: Vec<CanFilter>,
     pub transmits: Vec<CanTransmitPlan>,
@@ -108,7 +110,7 @@ pub struct CanMessage {
     /// How often it comes, where that is known.
     pub cycle: Option<Nanos>,
     /// Data bytes, as far as they are known.
-    pub bytes: u8,
+    pub bytes: u16,
     pub extended: bool,
     /// It is one that the link sends itself.
     pub is_sent: bool,
@@ -133,12 +135,24 @@ pub struct Condition {
     pub ranges: Range<u32>,
 }
 
-/// How one tag is cut out of a frame.
+/// Room for one message of several packets (SAE J1939-21, section 5.10).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TransportSlot {
+    pub key: GroupKey,
+    /// Up to the last that a field lies in.
+    pub bytes: u16,
+}
+
+/// How one tag is cut out of a message.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CanDecode {
     pub tag: TagId,
     pub group: GroupId,
+    /// Behind `base` bytes of the message; those are none in all that fits a frame.
     pub place: BitPlace,
+    pub base: u16,
+    /// Data bytes that a message must have.
+    pub bytes_needed: u16,
     pub ty: ValueType,
     /// [`ValueType::code`] of the type.
     pub code: u8,

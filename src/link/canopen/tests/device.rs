@@ -8,6 +8,9 @@ pub const MS: u64 = 1_000_000;
 /// What it takes for an answer.
 const ANSWER: u64 = MS / 5;
 
+/// Objects of a PDO and their bytes.
+type Carried = Vec<((u16, u8), usize)>;
+
 pub struct Device {
     pub id: u8,
     pub objects: BTreeMap<(u16, u8), Vec<u8>>,
@@ -20,7 +23,7 @@ pub struct Device {
     /// Sent with each SYNC while it is operational: identifier and data.
     pub on_sync: Option<(u16, Vec<u8>)>,
     /// The PDO that it receives: identifier, transmission type, the objects and their bytes.
-    pub rpdo: Option<(u16, u8, Vec<((u16, u8), usize)>)>,
+    pub rpdo: Option<(u16, u8, Carried)>,
     /// The last one that came, until the SYNC behind it.
     waits: Option<Vec<u8>>,
     /// Those that it has taken, and when they came.
