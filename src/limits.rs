@@ -174,6 +174,8 @@ pub const CAN_UNSET_MAX: usize = 64;
 pub const CAN_TRANSMITS_MAX: usize = 256;
 /// Writes that one link keeps for their turn.
 pub const CAN_WRITES_MAX: usize = 16;
+/// Branches of a multiplexed message that is sent: a switch of 8 bits has no more.
+pub const CAN_BRANCHES_MAX: usize = 256;
 /// After a full send queue it is tried again: a frame of classical CAN takes some 0.2 ms.
 pub const CAN_SEND_RETRY: Nanos = Nanos::from_millis(1);
 /// From the loss of an interface, or of the bus, until its values are given up.

@@ -186,7 +186,7 @@ impl RunReport {
                 writes_sent: counts.writes_sent.get(),
                 writes_done: counts.writes_done.get(),
                 writes_failed: counts.writes_failed.get(),
-                can: matches!(link.protocol, LinkProtocolPlan::Can(_))
+                can: matches!(link.protocol, LinkProtocolPlan::Can(_) | LinkProtocolPlan::CanOpen(_))
                     .then(|| counts.can.all().into_iter().map(|(event, count)| (event, count.get())).collect()),
                 response_ns: statistics.response.get(id).map(Quantiles::from).unwrap_or_default(),
                 scans: scans.iter().filter(|(_, link, _)| *link == id).map(|(.., scan)| scan.clone()).collect(),

@@ -229,5 +229,9 @@ fn what_cannot_be_written_is_refused_when_it_is_read_and_not_when_it_is_written(
         let found = finding(node, address, more).unwrap_or_default();
         assert!(found.starts_with("tags/a.json:2:") && found.contains(expected), "{expected:?} is not in {found:?}");
     }
-    fault(r#""interface": "can0", "nodes": [{"id": 5, "rpdos": 2}]"#, TAG, "rpdos without \"pdos\": \"node\"");
+    fault(
+        r#""interface": "can0", "nodes": [{"id": 5, "eds": "d.eds", "rpdos": 2}]"#,
+        TAG,
+        "rpdos without \"pdos\": \"node\"",
+    );
 }

@@ -2,7 +2,7 @@
 //! sent.
 
 use super::{CanLink, region_of};
-use crate::plan::can::{CanCase, CanPlan};
+use crate::plan::can::{CanCase, CanFramePlan, CanPlan, CanTransmitPlan};
 use crate::rt::{Floor, World, WriteOutcome};
 use crate::tag::{Nanos, Status};
 
@@ -39,8 +39,8 @@ impl Handover {
                 .transmits
                 .iter()
                 .map(|new| {
-                    let same = |old: &crate::plan::can::CanTransmitPlan| {
-                        (old.id, old.bytes, old.unset, &old.initial) == (new.id, new.bytes, new.unset, &new.initial)
+                    let same = |old: &CanTransmitPlan| {
+                        (old.id, old.bytes, frames(before, old)) == (new.id, new.bytes, frames(after, new))
                     };
                     place(before.transmits.iter().position(same))
                 })
@@ -52,6 +52,10 @@ impl Handover {
     pub fn regions(&self) -> impl Iterator<Item = (*const u8, usize)> {
         [region_of(&self.cases), region_of(&self.decodes), region_of(&self.transmits)].into_iter()
     }
+}
+
+fn frames<'p>(plan: &'p CanPlan, transmit: &CanTransmitPlan) -> &'p [CanFramePlan] {
+    plan.frames.get(transmit.frames.start as usize..transmit.frames.end as usize).unwrap_or_default()
 }
 
 fn same_conditions((a, a_case): (&CanPlan, &CanCase), (b, b_case): (&CanPlan, &CanCase)) -> bool {
@@ -97,7 +101,13 @@ impl CanLink {
             }
         }
         for (at, from) in handover.transmits.iter().enumerate() {
-            if let Some(sent) = old.sent.get(*from as usize) {
+            if let (Some(sent), Some(before)) = (old.sent.get(*from as usize), old.plan.transmits.get(*from as usize)) {
+                let after = self.plan.transmits.get(at).map_or(0..0, |plan| plan.frames.clone());
+                for (to, from) in after.zip(before.frames.clone()) {
+                    if let (Some(to), Some(from)) = (self.frames.get_mut(to as usize), old.frames.get(from as usize)) {
+                        *to = *from;
+                    }
+                }
                 self.sent[at] = *sent;
                 self.sent[at].change_due = Nanos::NEVER;
             }

@@ -34,7 +34,7 @@ use crate::tag::{LinkId, Nanos, Status};
 use clock::HardwareClock;
 pub use encode::{decode_back, encode};
 use handover::Handover;
-use transmit::{Pending, Sent};
+use transmit::{Pending, Sent, SentFrame};
 use transport::Transport;
 use watch::{Case, Sweep, Watch};
 
@@ -58,6 +58,8 @@ pub struct CanLink {
     latest: Box<[Latest]>,
     /// By the plan's transmits.
     sent: Box<[Sent]>,
+    /// By the plan's frames that are sent.
+    frames: Box<[SentFrame]>,
     pending: Box<[Option<Pending>; CAN_WRITES_MAX]>,
     transport: Transport,
     clock: HardwareClock,
@@ -104,7 +106,8 @@ impl CanLink {
             scans: own.scans.iter().map(scan).collect(),
             cases: own.cases.iter().map(|_| Case::default()).collect(),
             latest: own.decodes.iter().map(|_| Latest::default()).collect(),
-            sent: own.transmits.iter().map(Sent::new).collect(),
+            sent: own.transmits.iter().map(|_| Sent::new()).collect(),
+            frames: own.frames.iter().map(SentFrame::new).collect(),
             pending: Box::new([None; CAN_WRITES_MAX]),
             transport: Transport::new(&own.transports),
             clock: HardwareClock::new(),
@@ -154,6 +157,7 @@ impl CanLink {
             region_of(&self.cases),
             region_of(&self.latest),
             region_of(&self.sent),
+            region_of(&self.frames),
             region_of(&*self.pending),
             region_of(&self.arrivals),
         ]

@@ -63,15 +63,18 @@ pub fn plan(config: &CanConfig, tags: &[(TagId, &TagConfig)], scanning: &mut Sca
         beats: Vec::new(),
         transports: Vec::new(),
         filters: Vec::new(),
-        transmits: config.transmit.iter().map(transmit_plan).collect(),
+        transmits: Vec::new(),
+        frames: Vec::new(),
         writes: Vec::new(),
     };
+    config.transmit.iter().for_each(|transmit| add_transmit(&mut out, transmit));
     add_messages(&mut out, &own);
     let sent = config.transmit.iter().map(|transmit| CanFrames::Id(transmit.id));
     let heard = own.iter().map(|tag| tag.address.frames);
     out.transports = transports(&out);
     out.filters = filters::of(heard.chain(sent), !out.transports.is_empty());
-    out.writes = own.iter().filter(|tag| tag.writable).filter_map(|tag| write_of(config, tag)).collect();
+    out.writes =
+        own.iter().filter(|tag| tag.writable).filter_map(|tag| write_of(config, &out.transmits, tag)).collect();
     add_beats(&mut out);
     out
 }
@@ -221,30 +224,60 @@ fn text_range(out: &mut CanPlan, table: &Arc<[(u64, Arc<str>)]>, tables: &mut Te
     range
 }
 
-fn transmit_plan(transmit: &CanTransmit) -> CanTransmitPlan {
-    let unset = transmit.unset.len().min(CAN_UNSET_MAX);
-    CanTransmitPlan {
+fn add_transmit(out: &mut CanPlan, transmit: &CanTransmit) {
+    let first = out.frames.len() as u32;
+    // Bits of the unset ones: those that all frames have, then each branch's.
+    let bits = |from: usize, count: usize| {
+        (from..from + count).filter(|at| *at < CAN_UNSET_MAX).fold(0, |all, at| all | 1u64 << at)
+    };
+    let common = bits(0, transmit.unset.len());
+    let mut next = transmit.unset.len();
+    for branch in &transmit.branches {
+        let mut initial = transmit.initial.clone();
+        let CanSwitch { start, len, big_endian } = branch.switch;
+        CanBits { start, len, big_endian, kind: CanBitsKind::Unsigned }.put(&mut initial, branch.value);
+        branch.initial.iter().for_each(|(bits, raw)| bits.put(&mut initial, *raw));
+        out.frames.push(CanFramePlan { initial, unset: common | bits(next, branch.unset.len()) });
+        next += branch.unset.len();
+    }
+    if transmit.branches.is_empty() {
+        out.frames.push(CanFramePlan { initial: transmit.initial.clone(), unset: common });
+    }
+    out.transmits.push(CanTransmitPlan {
         id: transmit.id,
         bytes: transmit.bytes,
         fd: transmit.fd,
-        initial: transmit.initial.clone(),
-        unset: if unset == 0 { 0 } else { u64::MAX >> (64 - unset) },
+        frames: first..out.frames.len() as u32,
         period: transmit.period,
         on_change: transmit.on_change,
-    }
+    });
 }
 
 /// `None`: the tag lies in no message that is sent, which has been refused before.
-fn write_of(config: &CanConfig, tag: &Tag<'_>) -> Option<CanWrite> {
+fn write_of(config: &CanConfig, plans: &[CanTransmitPlan], tag: &Tag<'_>) -> Option<CanWrite> {
     let CanFrames::Id(id) = tag.address.frames else { return None };
     let at = config.transmit.iter().position(|transmit| transmit.id == id)?;
-    let unset = config.transmit.get(at)?.unset.iter().position(|bits| *bits == tag.address.bits);
+    let transmit = config.transmit.get(at)?;
+    let branch = transmit.branch_of(&tag.address.conditions)?;
+    let (fields, before) = match branch {
+        None => (&transmit.unset, 0),
+        Some(branch) => {
+            let before = transmit.branches.iter().take(branch).map(|branch| branch.unset.len()).sum::<usize>();
+            (&transmit.branches.get(branch)?.unset, transmit.unset.len() + before)
+        }
+    };
+    let unset = fields.iter().position(|bits| *bits == tag.address.bits).map(|at| at + before);
+    let frame = match branch {
+        None => None,
+        Some(branch) => Some(plans.get(at)?.frames.start + branch as u32),
+    };
     let (scale, offset) = total_scale(tag);
     let place = BitPlace::of(&tag.address.bits)?;
     let unset = unset.map_or(0, |at| 1u64.checked_shl(at as u32).unwrap_or(0));
     Some(CanWrite {
         tag: tag.id,
         transmit: at as u16,
+        frame,
         place,
         unset,
         bits: tag.address.bits,

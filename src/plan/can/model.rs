@@ -35,6 +35,8 @@ pub struct CanPlan {
     /// What the kernel lets through.
     pub filters: Vec<CanFilter>,
     pub transmits: Vec<CanTransmitPlan>,
+    /// Those of a message side by side.
+    pub frames: Vec<CanFramePlan>,
     /// By the slot of a write order.
     pub writes: Vec<CanWrite>,
 }
@@ -207,11 +209,18 @@ pub struct CanTransmitPlan {
     pub id: CanId,
     pub bytes: u8,
     pub fd: bool,
+    /// Into [`CanPlan::frames`]: one, or those of its branches.
+    pub frames: Range<u32>,
+    pub period: Option<Nanos>,
+    pub on_change: Option<Nanos>,
+}
+
+/// A frame of a message that is sent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CanFramePlan {
     pub initial: Vec<u8>,
     /// Fields that have no value before they are written: bits of [`CanWrite::unset`].
     pub unset: u64,
-    pub period: Option<Nanos>,
-    pub on_change: Option<Nanos>,
 }
 
 /// Where a written value goes.
@@ -220,6 +229,8 @@ pub struct CanWrite {
     pub tag: TagId,
     /// Into [`CanPlan::transmits`].
     pub transmit: u16,
+    /// Into [`CanPlan::frames`]; `None`: all of the message's.
+    pub frame: Option<u32>,
     pub place: BitPlace,
     /// Of the fields that had no value, this one has one then.
     pub unset: u64,
