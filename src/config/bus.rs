@@ -3,13 +3,15 @@
 //! | file | subject |
 //! |---|---|
 //! | `gpio` | lines of a GPIO chip |
-//! | `registers` | registers and known chips on I2C and SPI |
+//! | `registers` | registers on I2C and SPI |
+//! | `known` | channels of known chips there |
 //! | `chips` | what is known of those chips |
 //! | `iio` | devices of the kernel's IIO, their buffers and channels |
 
 pub(super) mod chips;
 mod gpio;
 mod iio;
+mod known;
 mod registers;
 pub(super) mod schema;
 

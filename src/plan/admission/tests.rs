@@ -354,3 +354,18 @@ fn on_a_line_only_what_is_beyond_the_frames_is_the_devices_time() {
     assert!((late.load - 47.4 / 55.0).abs() < 0.01, "{late:?}");
     assert!(observed(55.0).unwrap().is_over);
 }
+
+#[test]
+fn a_local_bus_that_is_slower_than_reckoned_is_found_when_it_has_no_room() {
+    // Four accesses of 48 bits at 100 kHz and 0.1 ms: 2.32 ms of each 10.
+    let addresses = ["0x48:0:2", "0x49:0:2", "0x4a:0:2", "0x4b:0:2"];
+    let planned =
+        on_a_bus(r#""protocol":"i2c","bus":"/dev/i2c-1","overhead_ms":0.1"#, &each(10.0, &addresses)).unwrap();
+    let observed = |ms: f64| super::observed(&planned.plan, LinkId(0), Nanos((ms * 1e6) as u64));
+    assert_eq!(observed(2.3), None, "as reckoned");
+    assert_eq!(observed(6.9), None, "slower, with room for it");
+    let tight = observed(7.5).unwrap();
+    assert_eq!((tight.declared, tight.seen, tight.is_over), (Nanos(2_320_000), Nanos(7_500_000), false));
+    assert!((tight.load - 0.75).abs() < 1e-6, "{tight:?}");
+    assert!(observed(10.1).unwrap().is_over);
+}

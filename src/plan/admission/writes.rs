@@ -190,7 +190,7 @@ fn of_bus(bus: &BusPlan, write: &BusWrite) -> Nanos {
         BusWrite::Register { write, .. } => {
             let bytes = write.command.iter().copied().chain((0..write.width).map(|_| 0)).collect();
             let there = step_time(&bus.config, &Step::Write(bytes));
-            let back = Step::Read { command: write.command.clone(), bytes: write.width };
+            let back = Step::Read { command: write.read_command.clone(), bytes: write.width };
             there + step_time(&bus.config, &back)
         }
     }

@@ -46,7 +46,7 @@ impl ModbusLink {
         match self.next(now, floor) {
             None => false,
             Some(Next::Read(scan_at, at)) => self.send_read(scan_at, at, slot, floor),
-            Some(Next::Write(turn)) => self.send_write(turn, slot, now, floor),
+            Some(Next::Write(turn)) => self.send_write(turn, slot, floor),
         }
     }
 

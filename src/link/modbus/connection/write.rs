@@ -28,6 +28,9 @@ use crate::plan::{ModbusPlan, ModbusWrite};
 use crate::rt::{CloseReason, Floor, Io, World, WriteAnswer, WriteOrder, WriteOutcome, WritePayload, region_of};
 use crate::tag::{LinkId, Nanos};
 
+/// What it takes at most until a request is the kernel's: none may get there after its deadline.
+const HAND_OVER: Nanos = Nanos::from_micros(20);
+
 /// See the module.
 pub(super) struct Writes {
     /// In the order in which they came. No room where the plan has no writes.
@@ -235,7 +238,9 @@ impl ModbusLink {
     }
 
     /// Sends a write's next request into `slot`. False: the connection is gone.
-    pub(super) fn send_write<W: World>(&mut self, turn: Turn, slot: usize, now: Nanos, floor: &mut Floor<W>) -> bool {
+    pub(super) fn send_write<W: World>(&mut self, turn: Turn, slot: usize, floor: &mut Floor<W>) -> bool {
+        // What this step has done so far took its time, too.
+        let now = floor.world.now();
         if let Some(at) = turn.waiting {
             let order = self.writes.take(at);
             let write = self.write_of(&order);
@@ -263,7 +268,7 @@ impl ModbusLink {
             None => frame::request(unit, current.pdu.bytes(), out),
         });
         let out = self.line.as_ref().map_or(Nanos::ZERO, |line| line.time_of(connection.out.len));
-        if now + out > current.order.deadline {
+        if now + out + HAND_OVER > current.order.deadline {
             connection.out.clear();
             let outcome = current.outcome(WriteOutcome::NotSent, WriteOutcome::NotSent);
             self.end_write(outcome, &[], now, floor);
