@@ -112,9 +112,11 @@ def shown(value):
 
 
 made, refused = 0, 0
+# One may have got no room for any signal.
+messages = [message for message in database.messages if message.signals]
 with open(directory / "frames.txt", "w") as out:
     while made < wanted:
-        message = rng.choice(database.messages)
+        message = rng.choice(messages)
         data = rng.randbytes(message.length)
         try:
             values = message.decode(data, decode_choices=False)

@@ -89,7 +89,7 @@ const TAGS: &str = r#"
     {"name": "target", "address": "co0:5:Target position", "scan_rate_ms": 50, "write": {"via": "pdo", "min": -9000, "max": 9000}},
     {"name": "power", "address": "co0:5:Controlword", "bit": 3, "scan_rate_ms": 50, "write": {"via": "pdo"}},
     {"name": "name", "address": "co0:5:0x1008:0", "scan_rate_ms": 200},
-    {"name": "recipe", "address": "co0:5:0x2000:0:200", "scan_rate_ms": 200},
+    {"name": "recipe", "address": "co0:5:0x2000:0:100", "scan_rate_ms": 200},
     {"name": "samples", "address": "co0:5:0x2002:0", "data_type": "uint8", "array": 100, "scan_rate_ms": 200},
     {"name": "vendor", "address": "co0:5:Identity object.Vendor-ID", "scan_rate_ms": 200},
     {"name": "emcy", "address": "co0:5:emcy", "scan_rate_ms": 50},
@@ -103,7 +103,7 @@ pub fn rig(node: &str) -> Rig {
 /// `sheet`: what the master goes by; the node is always the same.
 pub fn rig_with(node: &str, sheet: &str) -> Rig {
     let text = format!(
-        r#"{{"links": [{{"name": "co0", "protocol": "canopen", "interface": "can0", "sync_ms": 20, "timeout_ms": 300, "expected_reply_ms": 0.5,
+        r#"{{"links": [{{"name": "co0", "protocol": "canopen", "interface": "can0", "sync_ms": 20, "timeout_ms": 300, "bitrate": 1000000, "expected_reply_ms": 0.1,
             "nodes": [{node}]}}], "tags": [{}]}}"#,
         TAGS.replace("position by sdo", "position_by_sdo")
     );
