@@ -272,7 +272,9 @@ impl ModbusLink {
         let reply_bytes = if broadcast { 0 } else { 1 + current.pdu.shape.bytes() };
         // A reply on a line for which nobody waits any more costs it a rest: what cannot be answered in time is not sent.
         let answered = match &self.line {
-            Some(line) if !broadcast => line.time_of_exchange(connection.out.len, reply_bytes),
+            Some(line) if !broadcast => {
+                line.time_of_exchange(connection.out.len, reply_bytes, self.plan.config.reply_expected)
+            }
             _ => out,
         };
         if now + answered + HAND_OVER > current.order.deadline {
