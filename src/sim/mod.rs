@@ -18,8 +18,11 @@
 //! | `beat`, `invariants` | what must hold |
 //! | `writes` | writes at any moment, and what must hold of them |
 //! | `journal`, `outputs` | the real journal, crashes, and outputs that follow it |
+//! | `admitted` | what admission promises, put to the test |
 //! | `run`, `log` | the run, its hash and its last events |
 
+#[cfg(test)]
+mod admitted;
 mod beat;
 mod cell;
 mod connector;
