@@ -3,7 +3,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a measurement may fail by panicking")]
 
-#[allow(dead_code, reason = "the tests use more of it")]
 #[path = "../tests/peers/mod.rs"]
 mod peers;
 #[allow(dead_code, reason = "the tests use more of it")]

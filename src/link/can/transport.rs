@@ -440,7 +440,7 @@ mod tests {
                     }
                     continue;
                 }
-                data[0] = data[0] % 5;
+                data[0] %= 5;
                 let packet = transport.packet(source, GLOBAL, &data, now);
                 if matches!(packet, Packet::Taken | Packet::Last(_)) {
                     prop_assert_eq!(data[0], expected[usize::from(source)]);
