@@ -118,7 +118,7 @@ fn random_frames_of_a_random_dbc_file_are_decoded_as_by_cantools() {
         let id = u32::from_str_radix(id, 16).unwrap();
         let (frame, n) = encode(id, kind == "x", data.len() > 8, &data);
         let mut buffer = Buffer::new();
-        buffer.room()[..n].copy_from_slice(&frame[..n]);
+        buffer.as_mut()[..n].copy_from_slice(&frame[..n]);
         let ours = decoded(can, &buffer, n);
         let ours: BTreeMap<&str, &Value> = ours.iter().map(|(tag, value)| (names_by_id[*tag], value)).collect();
         let theirs: BTreeMap<&str, &str> =

@@ -6,84 +6,35 @@
 
 #![allow(clippy::unwrap_used, reason = "a helper of a test may fail it")]
 
+#[path = "../support/executor.rs"]
+mod executor;
+#[path = "../support/floor_memory.rs"]
+mod floor_memory;
 #[path = "../peers/mod.rs"]
 mod peers;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread::JoinHandle;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use executor::{LINK, Running, socket_pair};
 use fieldbeat::config::{WriteConfig, load_parts};
-use fieldbeat::link::{FieldLink, write};
+use fieldbeat::link::write;
 use fieldbeat::plan::{self, Plan};
 use fieldbeat::rt::*;
 use fieldbeat::tag::*;
+use floor_memory::{ALLOCATIONS, FREES};
 use peers::Peer;
-use rtrb::{Consumer, Producer, RingBuffer};
 use serde_json::json;
 
 const SHEET: &str = include_str!("drive.eds");
 
-/// Counts what executors allocate and free while they run: nothing is allowed. By a mark of the thread and not by its
-/// name, since tests run side by side and each builds its executor on the thread that runs it.
-struct Counting;
-
-thread_local! {
-    static IS_FLOOR: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
-}
-static FLOOR_CALLS: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: all is done by the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    // SAFETY: the caller's promises are handed on as they are.
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if IS_FLOOR.with(std::cell::Cell::get) {
-            FLOOR_CALLS.fetch_add(1, Ordering::Relaxed);
-        }
-        // SAFETY: the caller keeps the contract.
-        unsafe { System.alloc(layout) }
-    }
-
-    // SAFETY: the caller's promises are handed on as they are.
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        if IS_FLOOR.with(std::cell::Cell::get) {
-            FLOOR_CALLS.fetch_add(1, Ordering::Relaxed);
-        }
-        // SAFETY: the caller keeps the contract.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// Two ends of a socket that keeps frames apart, as CAN_RAW does.
-fn socket_pair() -> (OwnedFd, OwnedFd) {
-    let mut ends = [0; 2];
-    // SAFETY: `ends` has room for the two descriptors.
-    let done = unsafe { libc::socketpair(libc::AF_UNIX, libc::SOCK_SEQPACKET, 0, ends.as_mut_ptr()) };
-    assert_eq!(done, 0);
-    // SAFETY: both were just made, and nobody else owns them.
-    unsafe { (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])) }
-}
-
 struct Rig {
     node: Peer,
-    plan: Arc<Plan>,
-    image: Arc<Image>,
-    counters: Arc<Counters>,
-    samples: Consumer<Sample>,
-    reports: Consumer<Report>,
-    orders: Producer<WriteOrder>,
-    answers: Consumer<WriteAnswer>,
-    stop: Arc<AtomicBool>,
-    executor: Option<JoinHandle<()>>,
+    plan: Plan,
+    running: Running,
     next_order: u64,
-    _others: Vec<Box<dyn std::any::Any>>,
 }
 
 const TAGS: &str = r#"
@@ -118,9 +69,9 @@ fn rig_with(node: &str, sheet: &str) -> Rig {
     for tag in config.tags.iter_mut().filter(|tag| ["recipe", "limit", "control", "name"].contains(&&*tag.name)) {
         tag.write = Some(WriteConfig::default());
     }
-    let plan = Arc::new(plan::build(&config, &[0]).unwrap_or_else(|e| panic!("{e}")).plan);
+    let plan = plan::build(&config, &[0]).unwrap_or_else(|e| panic!("{e}")).plan;
 
-    let (ours, theirs) = socket_pair();
+    let (ours, theirs) = socket_pair(0);
     let own_sheet = peers::root().join("tests/canopen/drive.eds");
     let mut command = Command::new(peers::python());
     command.arg(peers::root().join("tests/peers/canopen_node.py"));
@@ -129,68 +80,16 @@ fn rig_with(node: &str, sheet: &str) -> Rig {
     node.line();
     drop(theirs);
 
-    let counters = Arc::new(Counters::new(&plan));
-    let long = plan.tags.values().map(|tag| tag.ty.long_bytes_max());
-    let image = Arc::new(Image::new(long, Status::BAD_WAITING_FOR_INITIAL_DATA.0));
-    let (ring, samples) = RingBuffer::new(1 << 16);
-    let (reports_in, reports) = RingBuffer::new(1 << 16);
-    let (mut connected, connected_out) = RingBuffer::new(4);
-    let (closed_in, closed) = RingBuffer::new(4);
-    let (adoptions, adoptions_out) = RingBuffer::<Box<Adoption<FieldLink>>>::new(1);
-    let (adopted_in, adopted) = RingBuffer::new(1);
-    let (orders, orders_out) = RingBuffer::new(16);
-    let (answers_in, answers) = RingBuffer::new(32);
-    let stop = Arc::new(AtomicBool::new(false));
-    let wiring = Wiring {
-        sink: Sink::new(ring, image.clone(), counters.clone(), ExecutorId(0), 4096),
-        reports: reports_in,
-        connected: connected_out,
-        closed: closed_in,
-        adoptions: adoptions_out,
-        adopted: adopted_in,
-        orders: orders_out,
-        answers: answers_in,
-        counters: counters.clone(),
-        stop: stop.clone(),
-    };
-    connected.push(Connected { link: LinkId(0), conn: Conn(ours.into_raw_fd()), target: 0 }).unwrap();
-    let of_thread = plan.clone();
-    let executor = std::thread::spawn(move || {
-        let links = vec![FieldLink::new(LinkId(0), &of_thread)];
-        let world = LinuxWorld::new().unwrap();
-        let mut executor = Executor::new(ExecutorId(0), &of_thread, links, world, wiring);
-        executor.start_at(Clock { start: monotonic_now() + Nanos::from_millis(5), guard: Nanos::ZERO });
-        IS_FLOOR.set(true);
-        executor.run();
-        IS_FLOOR.set(false);
-    });
-    let others: Vec<Box<dyn std::any::Any>> =
-        vec![Box::new(connected), Box::new(closed), Box::new(adoptions), Box::new(adopted)];
-    Rig {
-        node,
-        plan,
-        image,
-        counters,
-        samples,
-        reports,
-        orders,
-        answers,
-        stop,
-        executor: Some(executor),
-        next_order: 0,
-        _others: others,
-    }
+    let mut running = Running::start(&plan);
+    running.connect(ours);
+    Rig { node, plan, running, next_order: 0 }
 }
 
 impl Drop for Rig {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(executor) = self.executor.take() {
-            let ended = executor.join();
-            assert!(ended.is_ok() || std::thread::panicking());
-            let allocated = FLOOR_CALLS.load(Ordering::Relaxed);
-            assert!(allocated == 0 || std::thread::panicking(), "{allocated} allocations and frees on an executor");
-        }
+        self.running.stop();
+        let calls = (ALLOCATIONS.load(Ordering::Relaxed), FREES.load(Ordering::Relaxed));
+        assert!(calls == (0, 0) || std::thread::panicking(), "{calls:?} allocations and frees on an executor");
     }
 }
 
@@ -203,11 +102,11 @@ impl Rig {
         let id = self.id(name);
         let ty = self.plan.tags[id].ty;
         if let ValueType::Scalar(scalar) = ty {
-            let reading = self.image.read(id.index()).unwrap();
+            let reading = self.running.image.read(id.index()).unwrap();
             return (Status(reading.status), Value::from_bits(scalar, reading.value));
         }
         let mut bytes = vec![0; ty.long_bytes_max().next_multiple_of(8)];
-        let reading = self.image.read_long(id.index(), &mut bytes).unwrap();
+        let reading = self.running.image.read_long(id.index(), &mut bytes).unwrap();
         (Status(reading.status), Value::from_long(ty.code(), &bytes[..reading.value as usize]).unwrap())
     }
 
@@ -230,7 +129,7 @@ impl Rig {
     }
 
     fn events(&mut self) -> Vec<NodeEvent> {
-        let reports = std::iter::from_fn(|| self.reports.pop().ok());
+        let reports = std::iter::from_fn(|| self.running.reports.pop().ok());
         reports.filter_map(|r| if let Report::Node { event, .. } = r { Some(event) } else { None }).collect()
     }
 
@@ -246,10 +145,10 @@ impl Rig {
             read_back: true,
             payload: encoded.payload,
         };
-        self.orders.push(order).unwrap();
+        self.running.orders.push(order).unwrap();
         let until = Instant::now() + Duration::from_secs(5);
         loop {
-            if let Ok(answer) = self.answers.pop() {
+            if let Ok(answer) = self.running.answers.pop() {
                 assert_eq!(answer.id, self.next_order);
                 return answer;
             }
@@ -277,16 +176,16 @@ fn objects_come_by_pdo_and_by_sdo_expedited_and_segmented() {
     std::thread::sleep(Duration::from_millis(500));
     let id = rig.id("position");
     let mut positions = Vec::new();
-    while let Ok(sample) = rig.samples.pop() {
+    while let Ok(sample) = rig.running.samples.pop() {
         for _ in 0..sample.payload_slots() {
-            rig.samples.pop().unwrap();
+            rig.running.samples.pop().unwrap();
         }
         if sample.tag() == id && sample.status().is_good() {
             positions.push(sample.value as i64);
         }
     }
     assert!(positions.len() > 15 && positions.windows(2).all(|w| w[1] < w[0]), "{positions:?}");
-    let counters = rig.counters.link(LinkId(0));
+    let counters = rig.running.counters.link(LINK);
     assert_eq!((counters.timeouts.get(), counters.garbage.get(), counters.exceptions.get()), (0, 0, 0));
     assert_eq!(rig.events().iter().filter(|e| **e == NodeEvent::Ready).count(), 1);
 }
@@ -373,7 +272,7 @@ fn sdo_read_times() {
     let mut rig = rig(NODE);
     rig.wait_good("torque", Value::Int(-3));
     std::thread::sleep(Duration::from_secs(10));
-    let mut times: Vec<u64> = std::iter::from_fn(|| rig.reports.pop().ok())
+    let mut times: Vec<u64> = std::iter::from_fn(|| rig.running.reports.pop().ok())
         .filter_map(|r| match r {
             Report::Finished { sent, received, result: RequestResult::Good, .. } => Some(received.since(sent).0 / 1000),
             _ => None,
