@@ -38,7 +38,8 @@ fn decoded(plan: &CanPlan, buffer: &Buffer, n: usize) -> BTreeMap<usize, Value> 
     let mut out = BTreeMap::new();
     for case in cases.iter().filter(|case| applies(plan, case, buffer.data(), len)) {
         for decode in &plan.decodes[case.decodes.start as usize..case.decodes.end as usize] {
-            let (Decoded::Bits(bits), ValueType::Scalar(ty)) = (value(plan, decode, buffer.data()), decode.ty) else {
+            let (Decoded::Bits(bits, _), ValueType::Scalar(ty)) = (value(plan, decode, buffer.data()), decode.ty)
+            else {
                 panic!("no number: {decode:?}");
             };
             assert!(len >= decode.place.bytes_needed);

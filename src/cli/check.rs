@@ -14,7 +14,9 @@
 //! The worst slot of an executor is the release with the largest backlog: how long until all is done that is due then,
 //! of the time until the group's next release. That of a link is the release whose last reply comes nearest to its
 //! next release when the device takes the declared time; "at most" is how long it could take if the link's groups and
-//! its executor's other work met in the worst way, which is what decides. Then come the groups and every request.
+//! its executor's other work met in the worst way, which is what decides. Where tags may be written, a table says what
+//! they may be asked for, what fits beside the scans (read back), what each takes of the link, and how far apart its turns,
+//! writing and reading back, are begun. Then come the groups and every request.
 //! The last line is `ok: it fits`, or a refusal on standard error and exit code 2.
 
 use std::path::PathBuf;
@@ -172,6 +174,7 @@ fn print_plan(config: &Config, plan: &Plan, admission: &Admission, origin: &str)
             link_slot_text(plan, admission, id)
         );
     }
+    print_writes(plan, admission);
     println!("\n{:<20} {:>10} {:>9} {:>6} {:>9}", "group", "period ms", "release", "links", "requests");
     for (id, group) in plan.groups.iter() {
         let scans = plan.scans.values().filter(|s| s.group == id);
@@ -204,4 +207,27 @@ fn print_plan(config: &Config, plan: &Plan, admission: &Admission, origin: &str)
         }
     }
     println!();
+}
+
+fn print_writes(plan: &Plan, admission: &Admission) {
+    let written: Vec<_> =
+        plan.links.iter().filter_map(|(id, link)| Some((link, admission.links[id].writes?))).collect();
+    if written.is_empty() {
+        return;
+    }
+    println!(
+        "\n{:<20} {:>5} {:>9} {:>9} {:>11} {:>11}",
+        "writes: link", "tags", "asked/s", "fit/s", "each", "turn every"
+    );
+    for (link, writes) in written {
+        let fit = if writes.fits { format!("{:.1}", writes.possible_per_s()) } else { "none".to_owned() };
+        println!(
+            "{:<20} {:>5} {:>9.1} {fit:>9} {:>11} {:>11}",
+            link.name,
+            writes.tags,
+            writes.asked_per_s,
+            ms(writes.takes),
+            ms(writes.spacing)
+        );
+    }
 }

@@ -141,7 +141,13 @@ fn by_name(object: &Obj<'_>, dbc: &LinkDbc) -> Option<CanTransmit> {
         object.error(text.span, message, "only messages whose frames carry all of their signals can be sent");
         return None;
     }
-    let bytes = message.bytes.min(64) as u8;
+    if message.bytes > 64 {
+        let text_of =
+            format!("the message {} ({}:{}) has {} bytes", message.name, file.name, message.line, message.bytes);
+        object.error(text.span, text_of, "messages of several packets are received, not sent");
+        return None;
+    }
+    let bytes = message.bytes as u8;
     let mut transmit = empty(CanId { id: message.id, extended: message.extended }, bytes);
     transmit.fields_known = true;
     let from_file = object.flag("start_values");

@@ -176,6 +176,7 @@ pub(super) mod keys {
         "verify",
         "pdos",
         "tpdos",
+        "rpdos",
         "boot",
         "block",
         "description",
@@ -196,7 +197,8 @@ pub(super) mod keys {
         "overhead_ms",
         "description",
     ];
-    pub const IIO_LINK: &[&str] = &["name", "protocol", "device", "timeout_ms", "overhead_ms", "description"];
+    pub const IIO_LINK: &[&str] = &["name", "protocol", "device", "buffer", "timeout_ms", "overhead_ms", "description"];
+    pub const IIO_BUFFER: &[&str] = &["length", "watermark", "trigger", "frequency_hz", "sampling", "silent_after_ms"];
     pub const CHIP: &[&str] = &["full_scale_v", "rate_sps", "shunt_ohm", "reference_v"];
     pub const SENSOR: &[&str] = &["type", "raw_min", "raw_max", "range"];
     pub const RS485: &[&str] = &["rts", "rts_on_send", "delay_before_ms", "delay_after_ms"];
@@ -238,10 +240,12 @@ pub(super) mod keys {
         "shift",
         "mask",
         "chip",
+        "write_command",
         "sensor",
         "write",
     ];
-    pub const WRITE: &[&str] = &["min", "max", "max_step", "min_interval_ms", "read_back", "timeout_ms", "function"];
+    pub const WRITE: &[&str] =
+        &["min", "max", "max_step", "min_interval_ms", "read_back", "timeout_ms", "function", "via"];
 }
 
 // --- fieldbeat.toml ---
@@ -379,13 +383,17 @@ pub(super) const NODE_HEARTBEAT_MS: Int = int("heartbeat_ms", 0, 65_535, 1000, "
 pub(super) const GUARD_TIME_MS: Int = int("time_ms", 10, 65_535, 0, " ms");
 pub(super) const LIFE: Int = int("life", 1, 255, 3, "");
 pub(super) const TPDOS: Int = int("tpdos", 1, 32, 4, "");
+pub(super) const RPDOS: Int = int("rpdos", 1, 32, 4, "");
 pub(super) const SUB_INDEX: Int = int("sub", 0, 255, 0, "");
 /// CiA 301 leaves it open; half a second is what tools wait.
 pub(super) const SDO_TIMEOUT_MS: Int = int("timeout_ms", 1, 10_000, 500, " ms");
 /// What small controllers take for an answer.
 pub(super) const SDO_REPLY_MS: Real = Real { default: 2.0, ..EXPECTED_REPLY_MS };
-pub(super) const PDOS: &[(&str, PdoSource)] =
-    &[("eds", PdoSource::Eds), ("node", PdoSource::Node { tpdos: TPDOS.default as u8 }), ("none", PdoSource::None)];
+pub(super) const PDOS: &[(&str, PdoSource)] = &[
+    ("eds", PdoSource::Eds),
+    ("node", PdoSource::Node { tpdos: TPDOS.default as u8, rpdos: RPDOS.default as u8 }),
+    ("none", PdoSource::None),
+];
 pub(super) const CANOPEN_ACCESS: &[(&str, CanOpenAccess)] = &[("pdo", CanOpenAccess::Pdo), ("sdo", CanOpenAccess::Sdo)];
 /// Which bit of an object's number a bool is.
 pub(super) const OBJECT_BIT: Int = int("bit", 0, 63, 0, "");
@@ -422,6 +430,10 @@ pub(super) const SPI_OVERHEAD_MS: Real = Real { default: 0.06, ..I2C_OVERHEAD_MS
 pub(super) const GPIO_OVERHEAD_MS: Real = Real { default: 0.02, ..I2C_OVERHEAD_MS };
 /// Reading a channel starts a conversion and waits for it.
 pub(super) const IIO_OVERHEAD_MS: Real = Real { default: 0.5, ..I2C_OVERHEAD_MS };
+pub(super) const IIO_LENGTH: Int = int("length", 2, 65_536, 1024, " scans");
+pub(super) const IIO_WATERMARK: Int = int("watermark", 1, 65_536, 1, " scans");
+pub(super) const FREQUENCY_HZ: Real =
+    Real { key: "frequency_hz", min: 0.001, max: 1_000_000.0, default: 100.0, unit: " Hz" };
 /// Standard mode (NXP UM10204).
 pub(super) const I2C_CLOCK_HZ: Int =
     int("clock_hz", limits::I2C_CLOCK_HZ_MIN as u64, limits::I2C_CLOCK_HZ_MAX as u64, 100_000, " Hz");
@@ -506,6 +518,8 @@ pub(super) const WRITE_TIMEOUT_MS: Int =
     int("timeout_ms", limits::WRITE_TIMEOUT_MIN.0 / 1_000_000, limits::WRITE_TIMEOUT_MAX.0 / 1_000_000, 1000, " ms");
 /// Of Modbus: 23, or left out.
 pub(super) const WRITE_FUNCTION: Int = int("function", 1, 255, 23, "");
+/// Of CANopen: by which service; true: PDO.
+pub(super) const WRITE_VIA: &[(&str, bool)] = &[("sdo", false), ("pdo", true)];
 /// Bytes of an engineering unit.
 pub(super) const UNIT_TEXT_BYTES_MAX: usize = 64;
 /// Bytes of a description.

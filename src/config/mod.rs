@@ -9,6 +9,7 @@
 //! | `beside` | files that links name: DBC, EDS |
 //! | `gateway`, `mqtt`, `control`, `host` | `fieldbeat.toml` |
 //! | `links`, `groups`, `tags` | the tag files: what all kinds of links share |
+//! | `sensor` | transmitters with a standard signal behind a tag |
 //! | `reporting` | report by exception, in groups and tags |
 //! | `modbus`, `modbus_address`, `address`, `serial`, `overlap` | Modbus links and their tags |
 //! | `can`, `can_address`, `can_transmit`, `dbc` | CAN links, their tags, DBC files |
@@ -39,6 +40,7 @@ mod host;
 mod links;
 mod modbus;
 mod modbus_address;
+mod modbus_schema;
 mod model;
 mod mqtt;
 mod names;
@@ -49,6 +51,7 @@ mod reader;
 mod reporting;
 mod scan;
 mod schema;
+mod sensor;
 mod serial;
 mod tags;
 #[cfg(test)]
@@ -155,6 +158,7 @@ fn read(inputs: Inputs, base: Base<'_>, beside: Beside<'_>, report: Report) -> R
     can_transmit::check(&tags.list, &mut links, &report);
     overlap::check(&tags.list, &links.list, &report);
     bus::check_lines(&tags.list, &links.list, &report);
+    bus::check_buffers(&tags.list, &links.list, &report);
     if !report.has_errors() {
         warn_of_unused(&links, &groups, &report);
     }

@@ -10,13 +10,13 @@ use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::beat::Beat;
 use super::connector::SimConnector;
-use super::device::Device;
+use super::field::Field;
 use super::invariants::Books;
 use super::log::Log;
 use super::run::Parts;
 use super::scenario::Scenario;
 use super::views::Views;
-use super::world::{Field, SimWorld};
+use super::world::SimWorld;
 use super::writes::Writes;
 use crate::config::Guard;
 use crate::limits::{ADOPTION_PATIENCE, EXECUTOR_SLEEP_MAX};
@@ -78,10 +78,8 @@ pub fn cell<P: Parts>(
     rng: &mut Rng,
 ) -> Cell<P> {
     let links = &plan.executors[id.index()].links;
-    let (seed, exact, trouble_ns) = (scenario.hosts(), scenario.exact, scenario.trouble_ns);
-    let make_device = move |host| Device::new(seed.of(host), seed.is_steady(host), exact, trouble_ns);
-    let mut field = Field::new(Box::new(make_device), Views::new(plan, id), log, rng.fork());
-    field.well_from = trouble_ns;
+    let (hosts, trouble_ns) = (scenario.hosts(), scenario.trouble_ns);
+    let mut field = Field::new((hosts, scenario.exact), trouble_ns, Views::new(plan, id), log, rng.fork());
     if scenario.stall_max_ns > 0 {
         field.next_stall = rng.u64(..5_000 * MS);
         field.stall_max = scenario.stall_max_ns;
@@ -95,7 +93,9 @@ pub fn cell<P: Parts>(
     let until = if scenario.writes { trouble_ns + scenario.recovery_ns / 3 } else { 0 };
     // A fork of its own, that scenarios without writes stay as they were.
     let of_writes = Rng::with_seed(scenario.seed ^ u64::from(id.0) << 32 ^ 0x77);
-    let (writes, orders, answers_in) = Writes::new(until, seed, scenario.is_calm(), of_writes);
+    // What is promised is so with writes, too.
+    let (eager, spare_steady) = (scenario.promised, scenario.is_calm() && !scenario.promised);
+    let (writes, orders, answers_in) = Writes::new(until, hosts, spare_steady, eager, of_writes);
     let stop = Arc::new(AtomicBool::new(false));
     let wiring = Wiring {
         sink,
@@ -186,6 +186,9 @@ pub fn settle<P: Parts>(cell: &mut Cell<P>, step: u64, books: &mut Books<'_>, en
     cell.writes.settle(field.now, field.stalled, ended)?;
     for exchange in field.exchanges.drain(..) {
         books.exchange(cell.id, exchange);
+    }
+    for given in field.given.drain(..) {
+        books.given(cell.id, given);
     }
     while let Ok(report) = cell.reports.pop() {
         if let Report::Released { group, nominal, .. } = report {

@@ -6,10 +6,10 @@ use std::rc::Rc;
 use fastrand::Rng;
 use rtrb::{Consumer, Producer, RingBuffer};
 
-use super::model::{host_number, port_number};
-use super::world::Field;
+use super::field::Field;
+use super::model::host_of;
 use crate::limits::CONNECT_POLL;
-use crate::link::connector::{Attempt, Command, Dialer, ExecutorPort, LinkNotes, Outcome, Place, Steps, Target};
+use crate::link::connector::{Attempt, Command, Dialer, ExecutorPort, LinkNotes, Outcome, Steps, Target};
 use crate::plan::Plan;
 use crate::rt::{CloseReason, Closed, Connected};
 use crate::tag::{ExecutorId, LinkId, Nanos};
@@ -109,7 +109,7 @@ struct UnderWay {
     at: u64,
     attempt: Attempt,
     host: u32,
-    target: u32,
+    target: Target,
     trouble: Option<&'static str>,
 }
 
@@ -133,21 +133,16 @@ impl Dialer for SimDialer {
         }
         let field = &mut *self.field.borrow_mut();
         let now = field.now;
-        let host = match &target.place {
-            Place::Tcp { host, .. } => host_number(host),
-            Place::Serial(serial) => port_number(&serial.port),
-            Place::Can(_) | Place::Bus(_) => None,
-        };
-        let Some(host) = host else {
+        let Some(host) = host_of(&target.place) else {
             field.faults.push(format!("link {} is to be connected to {:?}", attempt.link.0, target.place));
             return false;
         };
-        let (after, trouble) = match field.device(host).connects(now) {
+        let (after, trouble) = match field.connects(host, &target.place) {
             Some(after) if after <= target.timeout.0 => (after, None),
             None if self.rng.bool() => (self.rng.u64(MS / 10..2 * MS), Some("refused")),
             _ => (target.timeout.0, Some("timed out")),
         };
-        self.under_way.push(UnderWay { at: now + after, attempt, host, target: target.number, trouble });
+        self.under_way.push(UnderWay { at: now + after, attempt, host, target: target.clone(), trouble });
         true
     }
 
@@ -157,7 +152,7 @@ impl Dialer for SimDialer {
         let (at, _) = self.under_way.iter().enumerate().filter(ended).min_by_key(|(_, u)| u.at)?;
         let UnderWay { attempt, host, target, trouble, .. } = self.under_way.swap_remove(at);
         let result = match trouble {
-            None => Ok(field.connect(attempt.link, target, host)),
+            None => Ok(field.connect(attempt.link, target.number, host, &target.place)),
             Some(trouble) => Err(trouble.to_owned()),
         };
         Some(Outcome { attempt, result })

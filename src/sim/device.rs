@@ -282,7 +282,8 @@ impl Device {
                 self.rng.bool()
             }
             Mood::Late => {
-                at = now + self.rng.u64(asked.timeout / 2..asked.timeout * 5 / 2);
+                let latest = if asked.on_line { asked.timeout * 9 / 5 } else { asked.timeout * 5 / 2 };
+                at = now + self.rng.u64(asked.timeout / 2..latest);
                 true
             }
             Mood::Pieces => {

@@ -4,9 +4,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::device::Meaning;
-use super::model::host_of;
+use super::given::key_of;
+use super::local::ITEM_MAX_NS;
+use super::model::host_of_link;
 use crate::config::{Config, FieldType, TagConfig};
-use crate::plan::{ModbusRequest, Plan, SerialLine};
+use crate::plan::{BusPlan, LinkProtocolPlan, ModbusPlan, ModbusRequest, Plan, SerialLine};
 use crate::tag::{Dictionary, DictionaryTag, GroupId, Id, LinkId, TagId};
 
 /// A tag as long as it is the same one: over plans, until it leaves.
@@ -20,8 +22,10 @@ pub struct Generation {
     pub names: Arc<Dictionary>,
     /// By TagId: its life, and its place in the configuration.
     tags: Vec<Option<(Life, usize)>>,
-    /// By LinkId: its place in the configuration, and its tags.
-    links: Vec<usize>,
+    /// By TagId: see [`key_of`].
+    keys: Vec<u64>,
+    /// By LinkId: its device's host, and its tags.
+    hosts: Vec<u32>,
     by_link: Vec<Vec<TagId>>,
 }
 
@@ -62,14 +66,14 @@ impl Generation {
         };
         let mut tags = vec![None; plan.tags.end()];
         plan.tags.ids().for_each(|id| tags[id.index()] = life(id));
-        let mut links = vec![usize::MAX; plan.links.end()];
-        for (id, link) in plan.links.iter() {
-            links[id.index()] = config.links.iter().position(|l| l.name == *link.name).unwrap_or(usize::MAX);
-        }
+        let mut hosts = vec![u32::MAX; plan.links.end()];
+        plan.links.ids().for_each(|id| hosts[id.index()] = host_of_link(&plan, id));
+        let key = |of: &Option<(Life, usize)>| of.map_or(0, |(_, at)| key_of(&config.tags[at]));
+        let keys = tags.iter().map(key).collect();
         let names = Arc::new(dictionary(&plan));
         let mut by_link = vec![Vec::new(); plan.links.end()];
         plan.tags.iter().for_each(|(id, tag)| by_link[tag.link.index()].push(id));
-        Generation { config: Rc::new(config), plan, names, tags, links, by_link }
+        Generation { config: Rc::new(config), plan, names, tags, keys, hosts, by_link }
     }
 
     pub fn tag(&self, id: TagId) -> Option<(Life, &TagConfig)> {
@@ -87,14 +91,37 @@ impl Generation {
 
     /// The host of a link's device.
     pub fn host(&self, link: LinkId) -> u32 {
-        let at = self.links.get(link.index()).and_then(|at| self.config.links.get(*at));
-        let number = at.and_then(|link| host_of(&link.protocol.modbus()?.transport));
-        number.unwrap_or(u32::MAX)
+        self.hosts.get(link.index()).copied().unwrap_or(u32::MAX)
+    }
+
+    /// Where a tag lies at its link: see [`key_of`].
+    pub fn key(&self, id: TagId) -> u64 {
+        self.keys.get(id.index()).copied().unwrap_or(0)
+    }
+
+    /// The tags that lie at a place of a link.
+    pub fn at(&self, link: LinkId, key: u64) -> impl Iterator<Item = (TagId, Life)> {
+        let of_link = self.by_link.get(link.index()).map_or(&[][..], |tags| &tags[..]);
+        let there = of_link.iter().filter(move |id| self.key(**id) == key);
+        there.filter_map(|id| Some((*id, self.tag(*id)?.0)))
     }
 
     /// Whether all that a link may be asked in its shortest period fits into half of it.
     pub fn has_room(&self, link: LinkId) -> bool {
-        let Some(modbus) = self.plan.links[link].protocol.modbus() else { return false };
+        match &self.plan.links[link].protocol {
+            LinkProtocolPlan::Modbus(modbus) => self.has_room_on_modbus(modbus),
+            LinkProtocolPlan::Bus(bus) => self.has_room_at_thread(bus),
+            LinkProtocolPlan::Can(_) | LinkProtocolPlan::CanOpen(_) => false,
+        }
+    }
+
+    fn has_room_at_thread(&self, bus: &BusPlan) -> bool {
+        let shortest = bus.requests.iter().map(|r| self.plan.groups[r.group].period.0).min().unwrap_or(0);
+        let each = |items: u64| items * ITEM_MAX_NS + 150_000 * self.plan.links.len() as u64;
+        bus.requests.iter().map(|r| each(r.items.len() as u64)).sum::<u64>() <= shortest / 2
+    }
+
+    fn has_room_on_modbus(&self, modbus: &ModbusPlan) -> bool {
         let of_line = |r: &ModbusRequest| Some(SerialLine::of(&modbus.config)?.line_time(r.table, r.count).0);
         let longest = modbus.blocks().iter().filter_map(of_line).max().unwrap_or(modbus.config.reply_expected.0);
         let shortest = modbus.blocks().iter().map(|r| self.plan.groups[r.group].period.0).min().unwrap_or(0);

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use fastrand::Rng;
 
 use super::device::Bent;
-use super::world::{Exchange, Piece};
+use super::stream::{Exchange, Piece};
 use crate::config::{ModbusConfig, ModbusTransport, Parity, SerialFraming};
 
 const SECOND: u64 = 1_000_000_000;
@@ -87,8 +87,20 @@ impl LineView {
         format!(":{hex}\r\n").into_bytes()
     }
 
-    fn request_bytes(&self) -> usize {
-        if self.ascii { 17 } else { 8 }
+    /// Whether these bytes are all of a request, by its function.
+    fn is_whole(&self, bytes: &[u8]) -> bool {
+        if self.ascii {
+            return bytes.ends_with(b"\r\n");
+        }
+        let counted = |at: usize, besides: usize| bytes.get(at).map(|count| besides + usize::from(*count));
+        let length = match bytes.get(1) {
+            None => None,
+            Some(15 | 16) => counted(6, 9),
+            Some(22) => Some(10),
+            Some(23) => counted(10, 13),
+            Some(_) => Some(8),
+        };
+        length.is_some_and(|length| bytes.len() >= length)
     }
 
     /// Unit and PDU of a request; `None`: it is no frame.
@@ -96,9 +108,9 @@ impl LineView {
         let body = if self.ascii {
             let text = std::str::from_utf8(frame).ok()?.strip_prefix(':')?.strip_suffix("\r\n")?;
             let byte = |at: usize| u8::from_str_radix(text.get(at * 2..at * 2 + 2)?, 16).ok();
-            (0..6).map(byte).collect::<Option<Vec<u8>>>()?
+            (0..(text.len() / 2).checked_sub(1)?).map(byte).collect::<Option<Vec<u8>>>()?
         } else {
-            frame.get(..6)?.to_vec()
+            frame.get(..frame.len().checked_sub(2)?)?.to_vec()
         };
         (self.frame(&body) == frame).then_some(body)
     }
@@ -174,7 +186,7 @@ impl Wire {
         }
         self.ends = self.ends.max(now) + self.view.characters(bytes.len());
         self.inbound.extend_from_slice(bytes);
-        if self.inbound.len() < self.view.request_bytes() {
+        if !self.view.is_whole(&self.inbound) {
             return Ok(None);
         }
         let frame = std::mem::take(&mut self.inbound);

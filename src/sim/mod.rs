@@ -9,8 +9,11 @@
 //! | `scenario` | a configuration and its troubles, by seed |
 //! | `model` | configurations as people write and change them |
 //! | `reload` | a changed configuration on its way to the executors |
-//! | `memory`, `device` | what devices hold and how they misbehave |
-//! | `cell`, `world`, `connector` | the executor's surroundings in virtual time |
+//! | `memory`, `device` | what Modbus devices hold and how they misbehave |
+//! | `local` | threads of local devices, likewise |
+//! | `given` | what such devices gave, and what a tag must therefore read |
+//! | `cell`, `world`, `field`, `connector` | the executor's surroundings in virtual time |
+//! | `stream`, `line` | connections that carry bytes; serial lines |
 //! | `views`, `generations` | what each plan allows, and what ids stand for under it |
 //! | `beat`, `invariants` | what must hold |
 //! | `writes` | writes at any moment, and what must hold of them |
@@ -21,10 +24,13 @@ mod beat;
 mod cell;
 mod connector;
 mod device;
+mod field;
 mod generations;
+mod given;
 mod invariants;
 mod journal;
 mod line;
+mod local;
 mod log;
 mod memory;
 mod model;
@@ -32,6 +38,7 @@ mod outputs;
 mod reload;
 mod run;
 mod scenario;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod views;

@@ -16,7 +16,7 @@ use super::reload::Reloads;
 use super::scenario::Scenario;
 use super::world::SimWorld;
 use crate::hub::{Batch, Filter, Hub, NextRing, RingEnd, RingStats};
-use crate::link::modbus::ModbusLink;
+use crate::link::FieldLink;
 use crate::plan::{Plan, Suppress, UsedIds};
 use crate::rt::{Counters, Exceptions, Image, Link, Sink, World};
 use crate::store::Position;
@@ -56,18 +56,18 @@ pub struct RealParts;
 
 impl Parts for RealParts {
     type World = SimWorld;
-    type Link = ModbusLink;
+    type Link = FieldLink;
 
     fn world(&self, world: SimWorld) -> SimWorld {
         world
     }
 
-    fn link(&self, id: LinkId, plan: &Plan) -> ModbusLink {
-        ModbusLink::new(id, plan)
+    fn link(&self, id: LinkId, plan: &Plan) -> FieldLink {
+        FieldLink::new(id, plan)
     }
 
-    fn following(&self, id: LinkId, plan: &Plan, old: &Plan) -> ModbusLink {
-        ModbusLink::following(id, plan, old)
+    fn following(&self, id: LinkId, plan: &Plan, old: &Plan) -> FieldLink {
+        FieldLink::following(id, plan, old)
     }
 
     fn consumed(&self, batch: Arc<Batch>) -> Option<Arc<Batch>> {
@@ -297,6 +297,9 @@ impl<'s, P: Parts> Run<'s, P> {
             // A look at every tag: at each round where they are few.
             if self.scenario.plan.tags.len() < 64 || self.rounds.is_multiple_of(8) {
                 self.books.image(&self.image, &self.counters)?;
+                for cell in &self.cells {
+                    self.books.shown(cell.id, &self.image, cell.field.borrow().now)?;
+                }
             }
         }
         Ok(())

@@ -4,7 +4,7 @@ use fastrand::Rng;
 
 use super::memory::mix;
 use super::model::{Model, Shape};
-use crate::config::{Config, LinkProtocol, ModbusTransport, WriteConfig, load_parts};
+use crate::config::{Config, WriteConfig, load_parts};
 use crate::plan::{self, Plan};
 
 const MS: u64 = 1_000_000;
@@ -12,6 +12,8 @@ const MS: u64 = 1_000_000;
 const RECOVERY_NS: u64 = 20_000 * MS;
 /// The configuration beside the tags.
 const GATEWAY: &str = "[gateway]\nid = \"sim\"\n";
+/// Of so many seeds one has links of other kinds, of the slow ones and of the fast ones.
+const OTHERS_OF: u64 = 3;
 /// Periods are doubled so often at most, until the plan fits.
 const SLOWER_MAX: usize = 10;
 
@@ -57,18 +59,12 @@ pub fn load(text: &str) -> Result<Config, String> {
     let loaded = load_parts(("fieldbeat.toml", GATEWAY), &[("tags/sim.json", text)]);
     let mut config = loaded.map_err(|errors| format!("the configuration is refused:\n{errors}\n{text}"))?.config;
     // By its name, so that a tag stays writable for as long as it is there.
-    // What is written on a line is seen by the links' own tests alone.
-    let over_tcp: Vec<bool> = config.links.iter().map(|link| is_over_tcp(&link.protocol)).collect();
-    let written = config.tags.iter_mut().filter(|tag| over_tcp[tag.link]);
+    let written = config.tags.iter_mut().filter(|tag| tag.address.modbus().is_some());
     for tag in written.filter(|tag| tag.name.len() % 2 == 0 || tag.name.ends_with(['1', '4', '7'])) {
         let read_write_in_one = tag.name.ends_with(['2', '7']);
         tag.write = Some(WriteConfig { read_write_in_one, ..WriteConfig::default() });
     }
     Ok(config)
-}
-
-fn is_over_tcp(protocol: &LinkProtocol) -> bool {
-    protocol.modbus().is_some_and(|modbus| matches!(modbus.transport, ModbusTransport::Tcp(_)))
 }
 
 impl Scenario {
@@ -83,6 +79,7 @@ impl Scenario {
             links: rng.usize(1..=if fast { 8 } else { 4 }),
             tags: rng.usize(1..=if fast { 200 } else { 40 }),
             periods_ms: if fast { vec![2, 5, 10, 20, 50, 100, 250] } else { vec![500, 700, 1000] },
+            others: seed % OTHERS_OF == 1 || seed % (12 * OTHERS_OF) == 12,
         };
         let executors = if rng.u8(..3) == 0 { rng.u32(2..=3) } else { 1 };
         let cpus: Vec<u32> = (0..executors).collect();

@@ -2,7 +2,7 @@
 
 use super::line::LineView;
 use super::memory::Area;
-use super::model::host_of;
+use super::model::host_of_link;
 use crate::plan::{Change, LinkProtocolPlan, Plan};
 use crate::tag::{ById, ExecutorId, LinkId};
 
@@ -25,11 +25,6 @@ pub struct View {
     writes: Vec<Area>,
 }
 
-/// The host of a link's device.
-pub fn host_of_link(plan: &Plan, link: LinkId) -> u32 {
-    plan.links[link].protocol.modbus().and_then(|modbus| host_of(&modbus.config.transport)).unwrap_or(u32::MAX)
-}
-
 /// Of one executor's links.
 #[derive(Debug, Clone, Default)]
 pub struct Views {
@@ -42,8 +37,19 @@ pub struct Views {
 
 impl View {
     fn of(plan: &Plan, link: LinkId, target: u32) -> View {
+        let host = host_of_link(plan, link);
         let LinkProtocolPlan::Modbus(modbus) = &plan.links[link].protocol else {
-            unreachable!("scenarios have Modbus links only")
+            // What such a link may ask, its device's own thread knows.
+            return View {
+                host,
+                target,
+                pipeline: 1,
+                timeout: 0,
+                expected: 0,
+                line: None,
+                areas: Vec::new(),
+                writes: Vec::new(),
+            };
         };
         let area = |r: &crate::plan::ModbusRequest| Area {
             unit: modbus.units[usize::from(r.unit)].0,
@@ -58,7 +64,7 @@ impl View {
             count: w.count,
         };
         View {
-            host: host_of(&modbus.config.transport).unwrap_or(u32::MAX),
+            host,
             target,
             pipeline: usize::from(modbus.config.pipeline),
             timeout: modbus.config.timeout.0,

@@ -6,11 +6,11 @@ use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::device::Told;
 use super::memory::Area;
+use super::model::host_of_link;
 use super::scenario::Hosts;
-use super::views::host_of_link;
 use crate::config::{FieldType, Table};
 use crate::limits::{EXECUTOR_SLEEP_MAX, WRITES_PENDING_MAX};
-use crate::plan::{ModbusWrite, Plan};
+use crate::plan::{BusWrite, LinkProtocolPlan, ModbusWrite, Plan};
 use crate::rt::{WriteAnswer, WriteOrder, WriteOutcome, WritePayload};
 use crate::tag::{LinkId, Nanos};
 
@@ -23,10 +23,24 @@ const ANSWER_SLACK_NS: u64 = EXECUTOR_SLEEP_MAX.0 + 10 * MS;
 pub struct Seen {
     pub at: u64,
     pub link: LinkId,
-    pub function: u8,
-    pub area: Area,
+    pub place: Place,
     pub payload: Vec<u8>,
     pub told: Told,
+}
+
+/// Where a device was written to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    Registers {
+        function: u8,
+        area: Area,
+    },
+    /// A thread is told which order it is.
+    Order {
+        id: u64,
+        slot: u32,
+        deadline: u64,
+    },
 }
 
 /// A request as it stands on the wire, if it is a write.
@@ -50,7 +64,8 @@ pub fn parse(pdu: &[u8], unit: u8) -> Option<(Area, Vec<u8>, Vec<u8>)> {
 
 struct Open {
     order: WriteOrder,
-    area: Area,
+    /// Of a write to Modbus: where.
+    area: Option<Area>,
     is_bit: bool,
     /// When it was made, and how long the CPU had stalled before.
     stalled: u64,
@@ -60,13 +75,31 @@ struct Open {
     one_of_several: bool,
 }
 
+impl Open {
+    fn is(&self, seen: &Seen) -> bool {
+        let same = self.order.payload.bytes() == seen.payload;
+        let fits = match &seen.place {
+            // A register is read and written back with the bit in it, where a device has no mask write.
+            Place::Registers { function, area } => {
+                self.area == Some(*area) && (same || self.is_bit && matches!(function, 6 | 16))
+            }
+            Place::Order { id, slot, deadline } => {
+                (self.order.id, self.order.slot, self.order.deadline.0) == (*id, *slot, *deadline) && same
+            }
+        };
+        fits && self.order.link == seen.link && seen.at < self.order.deadline.0
+    }
+}
+
 /// Whoever writes to the links of one executor.
 pub struct Writes {
     orders: Producer<WriteOrder>,
     answers: Consumer<WriteAnswer>,
     hosts: Hosts,
-    /// Steady links are left alone: they must not miss anything, and admission knows of no writes.
+    /// Steady links are left alone: they must not miss anything, and the reckoning for them knows of no writes.
     spare_steady: bool,
+    /// One order after the other, and many storms.
+    eager: bool,
     /// No more orders from then on; 0: there are none.
     until: u64,
     next: u64,
@@ -85,16 +118,18 @@ impl Writes {
         until: u64,
         hosts: Hosts,
         spare_steady: bool,
+        eager: bool,
         mut rng: Rng,
     ) -> (Writes, Consumer<WriteOrder>, Producer<WriteAnswer>) {
         let (orders, to_executor) = RingBuffer::new(WRITES_PENDING_MAX);
         let (from_executor, answers) = RingBuffer::new(WRITES_PENDING_MAX);
-        let next = rng.u64(..3_000 * MS);
+        let next = if eager { 0 } else { rng.u64(..3_000 * MS) };
         let writes = Writes {
             orders,
             answers,
             hosts,
             spare_steady,
+            eager,
             until,
             next,
             next_id: 0,
@@ -118,18 +153,15 @@ impl Writes {
             return;
         }
         let storm = self.rng.u8(..20) == 0;
-        let pause_max = if self.rng.u8(..4) == 0 { 20 * MS } else { 3_000 * MS };
+        let pause_max = if self.eager || self.rng.u8(..4) == 0 { 20 * MS } else { 3_000 * MS };
         self.next = now + self.rng.u64(..pause_max);
         for _ in 0..if storm { 40 } else { 1 } {
             let link = links[self.rng.usize(..links.len())];
-            let Some(modbus) = plan.links[link].protocol.modbus() else { continue };
             let spared = self.spare_steady && self.hosts.is_steady(host_of_link(plan, link));
-            if modbus.writes.is_empty() || spared || self.open.len() >= WRITES_PENDING_MAX {
+            if spared || self.open.len() >= WRITES_PENDING_MAX {
                 continue;
             }
-            let slot = self.rng.usize(..modbus.writes.len());
-            let write = &modbus.writes[slot];
-            let unit = modbus.units[usize::from(write.unit)].0;
+            let Some((slot, payload, area, is_bit)) = self.any_write(&plan.links[link].protocol) else { continue };
             // Now and then one that was made by an earlier plan.
             let old = self.generation > 0 && self.rng.u8(..12) == 0;
             let within = [20, 100, 500, 3_000][self.rng.usize(..4)] * MS;
@@ -140,11 +172,9 @@ impl Writes {
                 generation: self.generation - u32::from(old),
                 deadline: Nanos(now + self.rng.u64(MS..within)),
                 read_back: self.rng.bool(),
-                payload: self.payload(write),
+                payload,
             };
             self.next_id += 1;
-            let area = Area { unit, table: write.table, first: write.place.first, count: write.count };
-            let is_bit = matches!(write.place.field, FieldType::RegisterBit(_));
             if self.orders.push(order).is_ok() {
                 self.open.push(Open {
                     order,
@@ -156,6 +186,30 @@ impl Writes {
                     one_of_several: false,
                 });
             }
+        }
+    }
+
+    /// One of a link's writes: its slot and its payload; of Modbus, its area, and whether it is a bit of a register.
+    fn any_write(&mut self, protocol: &LinkProtocolPlan) -> Option<(usize, WritePayload, Option<Area>, bool)> {
+        match protocol {
+            LinkProtocolPlan::Modbus(modbus) if !modbus.writes.is_empty() => {
+                let slot = self.rng.usize(..modbus.writes.len());
+                let write = &modbus.writes[slot];
+                let unit = modbus.units[usize::from(write.unit)].0;
+                let area = Area { unit, table: write.table, first: write.place.first, count: write.count };
+                let is_bit = matches!(write.place.field, FieldType::RegisterBit(_));
+                Some((slot, self.payload(write), Some(area), is_bit))
+            }
+            LinkProtocolPlan::Bus(bus) if !bus.setup.writes.is_empty() => {
+                let slot = self.rng.usize(..bus.setup.writes.len());
+                let bytes: Vec<u8> = match &bus.setup.writes[slot] {
+                    BusWrite::Line(_) => vec![self.rng.u8(..2)],
+                    BusWrite::Register { write, .. } => (0..write.width).map(|_| self.rng.u8(..)).collect(),
+                    BusWrite::Channel(_) => self.rng.f64().to_le_bytes().to_vec(),
+                };
+                Some((slot, WritePayload::new(&bytes)?, None, false))
+            }
+            _ => None,
         }
     }
 
@@ -183,17 +237,15 @@ impl Writes {
     /// # Errors
     /// When no order allows it.
     pub fn seen(&mut self, seen: &Seen) -> Result<(), String> {
-        let fits = |open: &&mut Open| {
-            // A register is read and written back with the bit in it, where a device has no mask write.
-            let same = open.order.payload.bytes() == seen.payload || open.is_bit && matches!(seen.function, 6 | 16);
-            open.order.link == seen.link && open.area == seen.area && same && seen.at < open.order.deadline.0
-        };
-        let mut fitting: Vec<&mut Open> = self.open.iter_mut().filter(fits).collect();
+        let mut fitting: Vec<&mut Open> = self.open.iter_mut().filter(|open| open.is(seen)).collect();
         if fitting.is_empty() {
             return Err(format!("a device was written to without an open order, or too late: {seen:?}"));
         }
         let one_of_several = fitting.len() > 1;
         for open in &mut fitting {
+            if matches!(seen.place, Place::Order { .. }) && open.frames > 0 {
+                return Err(format!("a device was told twice: {seen:?}"));
+            }
             // What was refused has changed nothing.
             open.frames += u32::from(seen.told != Told::Refused);
             open.confirmed |= seen.told == Told::Done;

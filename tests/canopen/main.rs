@@ -1,5 +1,5 @@
 //! The CANopen master against a node of the Python package `canopen`: SDO expedited and segmented, PDO with SYNC,
-//! heartbeat lost and back, emergencies, writes and aborts.
+//! heartbeat lost and back, emergencies, writes by SDO and by PDO, aborts.
 //!
 //! The kernel of most test machines has no CAN: a socket pair carries `struct can_frame` in its place, between the
 //! real executor and python-can. On a real CAN interface: `tests/guest`.
@@ -44,6 +44,8 @@ const TAGS: &str = r#"
     {"name": "position by sdo", "address": "co0:5:0x6064:0", "access": "sdo", "scan_rate_ms": 50},
     {"name": "limit", "address": "co0:5:0x2001:0", "scan_rate_ms": 50},
     {"name": "control", "address": "co0:5:Controlword", "scan_rate_ms": 50},
+    {"name": "target", "address": "co0:5:Target position", "scan_rate_ms": 50, "write": {"via": "pdo", "min": -9000, "max": 9000}},
+    {"name": "power", "address": "co0:5:Controlword", "bit": 3, "scan_rate_ms": 50, "write": {"via": "pdo"}},
     {"name": "name", "address": "co0:5:0x1008:0", "scan_rate_ms": 200},
     {"name": "recipe", "address": "co0:5:0x2000:0:200", "scan_rate_ms": 200},
     {"name": "samples", "address": "co0:5:0x2002:0", "data_type": "uint8", "array": 100, "scan_rate_ms": 200},
@@ -134,6 +136,10 @@ impl Rig {
     }
 
     fn write(&mut self, name: &str, value: &Value) -> WriteAnswer {
+        self.write_as(name, value, true)
+    }
+
+    fn write_as(&mut self, name: &str, value: &Value, read_back: bool) -> WriteAnswer {
         let encoded = write::encode(&self.plan, self.id(name), value).unwrap();
         self.next_order += 1;
         let order = WriteOrder {
@@ -142,7 +148,7 @@ impl Rig {
             slot: encoded.slot,
             generation: 0,
             deadline: monotonic_now() + Nanos::from_millis(2_000),
-            read_back: true,
+            read_back,
             payload: encoded.payload,
         };
         self.running.orders.push(order).unwrap();
@@ -247,6 +253,29 @@ fn writes_go_by_sdo_expedited_and_segmented_and_an_abort_is_the_answer() {
     rig.wait_good("limit", Value::Float32(2.25));
     // 0x06010002: attempt to write a read-only object.
     assert_eq!(rig.write("name", &Value::Text("x".into())).outcome, WriteOutcome::Refused(0x0601_0002));
+}
+
+#[test]
+fn writes_by_pdo_reach_the_node_and_leave_the_other_objects_of_the_pdo_as_they_are() {
+    let mut rig = rig(NODE);
+    rig.wait_good("state", Value::Uint(5));
+    rig.wait_good("target", Value::Int(1000));
+    assert_eq!(rig.node.ask(&json!({"do": "received"}))["received"], json!([]), "nothing before the first write");
+    assert_eq!(rig.write("target", &Value::Int(-77)).outcome, WriteOutcome::Done, "read back");
+    assert_eq!(rig.write("control", &Value::Uint(0x06)).outcome, WriteOutcome::Done, "by SDO");
+    assert_eq!(rig.write_as("power", &Value::Bool(true), false).outcome, WriteOutcome::Unconfirmed);
+    rig.wait_good("power", Value::Bool(true));
+    rig.wait_good("control", Value::Uint(0x0E));
+    rig.wait_good("target", Value::Int(-77));
+    let received = &rig.node.ask(&json!({"do": "received"}))["received"];
+    let pdo = |control: u16, target: i32| json!({"Controlword": control, "Target position": target});
+    assert_eq!(*received, json!([pdo(0, -77), pdo(0x0E, -77)]));
+    // In another state it takes none, and gets none.
+    rig.node.ask(&json!({"do": "stop"}));
+    rig.wait_good("state", Value::Uint(4));
+    assert_eq!(rig.write("target", &Value::Int(5)).outcome, WriteOutcome::NotOperational);
+    rig.wait_good("state", Value::Uint(5));
+    assert_eq!(rig.node.ask(&json!({"do": "received"}))["received"].as_array().unwrap().len(), 2);
 }
 
 #[test]

@@ -46,9 +46,10 @@ pub(super) fn read_i2c(
             let bytes = read_count(tag, text, *bytes)?;
             let field = read_field(tag, bytes, written)?;
             let mut measure = read_command(tag)?;
-            let write = (!command.is_empty() && measure.is_empty()).then(|| command.clone());
+            let own = (!command.is_empty() && measure.is_empty()).then(|| command.clone());
+            let write = read_write_command(tag)?.or(own);
             measure.push(Step::Read { command, bytes });
-            Some(point(address, measure, field, write))
+            point(tag, address, measure, field, write)
         }
         _ => wrong(),
     }
@@ -67,7 +68,7 @@ pub(super) fn read_spi(
             let field = read_field(tag, sent.len() as u8, written)?;
             let mut measure = read_command(tag)?;
             measure.push(Step::Exchange(sent));
-            Some(point(0, measure, field, None))
+            point(tag, 0, measure, field, read_write_command(tag)?)
         }
         [sent, bytes] => {
             let command = read_bytes(tag, text, *sent)?;
@@ -75,7 +76,7 @@ pub(super) fn read_spi(
             let field = read_field(tag, bytes, written)?;
             let mut measure = read_command(tag)?;
             measure.push(Step::Read { command, bytes });
-            Some(point(0, measure, field, None))
+            point(tag, 0, measure, field, read_write_command(tag)?)
         }
         _ => {
             tag.error(text.span, format!("address {}", quoted(text.value)), format!("allowed: {SPI_ALLOWED}"));
@@ -84,17 +85,32 @@ pub(super) fn read_spi(
     }
 }
 
-/// A register that is one field and nothing else can be written as it is read.
-fn point(address: u8, measure: Vec<Step>, (field, ty): (Field, ScalarType), register: Option<Vec<u8>>) -> Point {
+/// A register that is one field and nothing else can be written as it is read, behind the bytes of `write`.
+fn point(
+    tag: &Obj<'_>,
+    address: u8,
+    measure: Vec<Step>,
+    (field, ty): (Field, ScalarType),
+    write: Option<Vec<u8>>,
+) -> Option<Point> {
     let whole = field.at == 0 && field.shift == 0 && usize::from(field.width) == Program::bytes(&measure);
     let is_plain = whole && field.mask == u64::MAX && field.kind != FieldKind::Bool;
-    let write = register.filter(|_| is_plain).map(|command| RegisterWrite {
-        command,
-        width: field.width,
-        little_endian: field.little_endian,
-    });
+    let write = match (write, &measure[..]) {
+        (Some(command), [Step::Read { command: read_command, .. }]) if is_plain => Some(RegisterWrite {
+            command,
+            read_command: read_command.clone(),
+            width: field.width,
+            little_endian: field.little_endian,
+        }),
+        _ => None,
+    };
+    if write.is_none() && tag.get("write_command").is_some() {
+        let help = "allowed: on a register that is one number as a whole, read by one command, without shift and mask";
+        tag.error(tag.span_of("write_command"), "write_command on what cannot be written", help);
+        return None;
+    }
     let program = Arc::new(Program { address, measure, ..Program::default() });
-    (BusPoint::Register { program, formula: Formula::Field(field), write }, ty)
+    Some((BusPoint::Register { program, formula: Formula::Field(field), write }, ty))
 }
 
 /// A register's number: one byte, or two where it is written with four digits; `-`: none.
@@ -142,24 +158,7 @@ fn read_bytes(tag: &Obj<'_>, text: Text<'_>, part: Part<'_>) -> Option<Vec<u8>> 
 
 /// "command" and "delay_us": what is sent before the read, and the pause after it.
 fn read_command(tag: &Obj<'_>) -> Option<Vec<Step>> {
-    let mut steps = Vec::new();
-    if let Some(node) = tag.get("command") {
-        let byte = |node: &Node<'_>| match &node.kind {
-            Kind::Int(byte) => u8::try_from(*byte).ok(),
-            Kind::Text(text) => number(text).and_then(|byte| u8::try_from(byte).ok()),
-            _ => None,
-        };
-        let bytes: Option<Vec<u8>> = match &node.kind {
-            Kind::Array(bytes) => bytes.iter().map(byte).collect(),
-            _ => None,
-        };
-        let Some(bytes) = bytes.filter(|bytes| (1..=BUS_COMMAND_BYTES_MAX).contains(&bytes.len())) else {
-            let help = format!("allowed: a list of 1 to {BUS_COMMAND_BYTES_MAX} bytes, such as [\"0x2C\", \"0x06\"]");
-            tag.error(node.span, format!("command is {}", found(node)), help);
-            return None;
-        };
-        steps.push(Step::Write(bytes));
-    }
+    let mut steps: Vec<Step> = read_byte_list(tag, "command")?.map(Step::Write).into_iter().collect();
     let delay = tag.int(&fields::DELAY_US);
     if tag.get("delay_us").is_some() && steps.is_empty() {
         tag.error(tag.span_of("delay_us"), "delay_us without command", "it is the pause between command and read");
@@ -169,6 +168,31 @@ fn read_command(tag: &Obj<'_>) -> Option<Vec<Step>> {
         steps.push(Step::Wait(Nanos::from_micros(delay)));
     }
     Some(steps)
+}
+
+/// "write_command": what is sent before the value when the register is written.
+fn read_write_command(tag: &Obj<'_>) -> Option<Option<Vec<u8>>> {
+    read_byte_list(tag, "write_command")
+}
+
+/// A list of bytes, if it is there. `None`: reported.
+fn read_byte_list(tag: &Obj<'_>, key: &str) -> Option<Option<Vec<u8>>> {
+    let Some(node) = tag.get(key) else { return Some(None) };
+    let byte = |node: &Node<'_>| match &node.kind {
+        Kind::Int(byte) => u8::try_from(*byte).ok(),
+        Kind::Text(text) => number(text).and_then(|byte| u8::try_from(byte).ok()),
+        _ => None,
+    };
+    let bytes: Option<Vec<u8>> = match &node.kind {
+        Kind::Array(bytes) => bytes.iter().map(byte).collect(),
+        _ => None,
+    };
+    let bytes = bytes.filter(|bytes| (1..=BUS_COMMAND_BYTES_MAX).contains(&bytes.len()));
+    if bytes.is_none() {
+        let help = format!("allowed: a list of 1 to {BUS_COMMAND_BYTES_MAX} bytes, such as [\"0x2C\", \"0x06\"]");
+        tag.error(node.span, format!("{key} is {}", found(node)), help);
+    }
+    bytes.map(Some)
 }
 
 /// Bits of an unsigned number, or bytes of a float.
@@ -337,7 +361,7 @@ fn read_chip(
         tag.error(at, message, format!("allowed: {:#04x} to {:#04x}", range.start(), range.end()));
         return None;
     }
-    for key in ["command", "delay_us", "at", "width", "shift", "mask", "bit", "byte_order"] {
+    for key in ["command", "delay_us", "at", "width", "shift", "mask", "bit", "byte_order", "write_command"] {
         if tag.get(key).is_some() {
             tag.error(tag.span_of(key), format!("{key} with a known chip"), "remove it: the chip's map says it");
         }

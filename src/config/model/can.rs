@@ -117,7 +117,7 @@ pub struct CanAddress {
     /// How often the frame comes, where that is known.
     pub cycle: Option<Nanos>,
     /// Data bytes of the frame as it was declared; those that the fields need where it was not.
-    pub frame_bytes: u8,
+    pub frame_bytes: u16,
     /// Engineering unit of a tag that has none of its own; may be empty.
     pub unit: Arc<str>,
 }

@@ -33,6 +33,7 @@ fn a_tag_is_read_with_everything_it_says() {
         }),
         scale: 0.5,
         offset: -40.0,
+        sensor: None,
         unit: "°C".into(),
         description: "Füllstand".into(),
         write: None,

@@ -7,6 +7,7 @@
 //! | `watch` | values that grow old, a bus or an interface that is lost |
 //! | `transmit` | what is sent, and writes |
 //! | `handover` | going on under another plan |
+//! | `transport` | messages of several packets (J1939) |
 //! | `frame`, `clock` | the kernel's frames; a controller's times |
 
 mod clock;
@@ -18,6 +19,7 @@ mod receive;
 #[cfg(test)]
 mod tests;
 mod transmit;
+mod transport;
 mod watch;
 
 use crate::config::CanSampling;
@@ -33,6 +35,7 @@ use clock::HardwareClock;
 pub use encode::{decode_back, encode};
 use handover::Handover;
 use transmit::{Pending, Sent};
+use transport::Transport;
 use watch::{Case, Sweep, Watch};
 
 /// What frames are read into, and how a field is read: for tests and benchmarks beside the floor.
@@ -56,6 +59,7 @@ pub struct CanLink {
     /// By the plan's transmits.
     sent: Box<[Sent]>,
     pending: Box<[Option<Pending>; CAN_WRITES_MAX]>,
+    transport: Transport,
     clock: HardwareClock,
     /// Frames that the kernel dropped on this connection, as far as they are counted.
     dropped: u32,
@@ -85,6 +89,7 @@ struct Latest {
     t: Nanos,
     /// A scalar's bits, or the index of a text.
     value: u64,
+    status: Status,
     is_fresh: bool,
 }
 
@@ -101,6 +106,7 @@ impl CanLink {
             latest: own.decodes.iter().map(|_| Latest::default()).collect(),
             sent: own.transmits.iter().map(Sent::new).collect(),
             pending: Box::new([None; CAN_WRITES_MAX]),
+            transport: Transport::new(&own.transports),
             clock: HardwareClock::new(),
             dropped: 0,
             bus_off: false,
@@ -136,10 +142,12 @@ impl CanLink {
             region_of(&plan.conditions),
             region_of(&plan.ranges),
             region_of(&plan.decodes),
+            region_of(plan.sensors.entries()),
             region_of(&plan.texts),
             region_of(&plan.text_bytes),
             region_of(&plan.beats),
             region_of(&plan.scans),
+            region_of(&plan.transports),
             region_of(&plan.transmits),
             region_of(&plan.writes),
             region_of(&self.scans),
@@ -150,6 +158,7 @@ impl CanLink {
             region_of(&self.arrivals),
         ]
         .into_iter()
+        .chain(self.transport.regions())
         .chain(self.handover.iter().flat_map(Handover::regions))
     }
 
@@ -172,6 +181,7 @@ impl CanLink {
 
     /// What came so far is in doubt, and after a while lost.
     fn lose(&mut self, now: Nanos) {
+        self.transport.forget();
         self.sweep = Some(Sweep { status: Status::UNCERTAIN_LAST_USABLE, next: 0, since: now });
         if self.lost_for_good_at == Nanos::NEVER {
             self.lost_for_good_at = now + CAN_OUTAGE_GRACE;
@@ -222,7 +232,8 @@ impl<W: World> Link<W> for CanLink {
         if self.sweep.is_some() || self.scans.iter().any(|scan| scan.next < scan.end) {
             return Nanos::ZERO;
         }
-        self.watch.next.min(self.lost_for_good_at).min(self.next_send()).min(self.next_answer())
+        let parts = self.transport.deadline();
+        self.watch.next.min(self.lost_for_good_at).min(self.next_send()).min(self.next_answer()).min(parts)
     }
 
     fn expire(&mut self, now: Nanos, floor: &mut Floor<W>) {
@@ -232,6 +243,7 @@ impl<W: World> Link<W> for CanLink {
                 self.sweep = Some(Sweep { status: Status::BAD_NO_COMMUNICATION, next: 0, since: now });
             }
         }
+        floor.counters.links[self.id.index()].can.tp_lost.add(self.transport.expire(now));
         self.answer_overdue(now, floor);
         self.send_due(now, floor);
         self.tell_some(floor);

@@ -19,6 +19,7 @@ mod batch;
 mod bus;
 mod receive;
 mod transmit;
+mod transport;
 
 const MS: u64 = 1_000_000;
 const COSTS: plan::Costs = plan::Costs { request: Nanos(0), sample: Nanos(0), release: Nanos(0), wake_up: Nanos(0) };

@@ -8,7 +8,7 @@
 //! | `node`, `boot` | one node: where it stands; its way from nothing to values |
 //! | `bus` | what goes over the socket, to whom |
 //! | `scan` | releases, what SDOs bring, statuses |
-//! | `write`, `encode` | writes by SDO; their values |
+//! | `write`, `outputs`, `rpdo`, `encode` | writes by SDO, by PDO; the PDOs that are sent; values |
 //! | `handover` | going on under a new plan |
 
 mod boot;
@@ -19,7 +19,9 @@ mod handover;
 pub mod message;
 mod nmt;
 mod node;
+mod outputs;
 mod pdo;
+mod rpdo;
 mod scan;
 mod sdo;
 #[cfg(test)]
@@ -32,6 +34,7 @@ use handover::Handover;
 use message::Message;
 use node::{Node, Sweep};
 use pdo::Place;
+use rpdo::Spot;
 pub use sdo::AbortCode;
 
 use crate::limits::{CANOPEN_FRAMES_PER_STEP, SILENT_AFTER_TIMEOUTS};
@@ -67,6 +70,9 @@ pub struct CanOpenLink {
     heartbeat_at: Nanos,
     /// The node whose server is asked next, so that all have their turn.
     turn: usize,
+    /// From the beginning of one write to that of the next at least, and when the next may begin.
+    write_spacing: Nanos,
+    write_at: Nanos,
     long: Box<[u8]>,
     /// When a lost connection turns UncertainLastUsable into BadNoCommunication; zero before the first release, never
     /// once it is done.
@@ -94,6 +100,8 @@ struct Item {
     rank: u16,
     /// Where it lies in one of its node's PDOs.
     bound: Option<(u8, Place)>,
+    /// Where it lies in a PDO that is sent: what is read of it goes along there.
+    follower: Option<Spot>,
     /// The next item of the same PDO.
     next: u32,
     /// What its PDO brought last, and when; not sampled yet if it is fresh.
@@ -145,6 +153,7 @@ impl CanOpenLink {
             state: ItemState::Idle,
             rank: rank(scan) as u16,
             bound: None,
+            follower: None,
             next: node::NONE,
             raw: 0,
             at: Nanos::ZERO,
@@ -184,6 +193,8 @@ impl CanOpenLink {
             sync_at: Nanos::NEVER,
             heartbeat_at: Nanos::NEVER,
             turn: 0,
+            write_spacing: plan.links.get(id).map_or(Nanos::ZERO, |link| link.write_spacing),
+            write_at: Nanos::ZERO,
             long: vec![0; long_bytes_max].into_boxed_slice(),
             lost_for_good_at: Nanos::ZERO,
             starting: true,
@@ -197,13 +208,16 @@ impl CanOpenLink {
 
     /// Every stretch of memory that its executor may touch: address and bytes.
     pub fn regions(&self) -> impl Iterator<Item = (*const u8, usize)> {
-        let of_plan = self.plan.nodes.iter().flat_map(|node| [region_of(&node.steps), region_of(&node.items)]);
+        let of_plan = self.plan.nodes.iter().flat_map(|node| {
+            [region_of(&node.steps), region_of(&node.items), region_of(&node.pdo_writes), region_of(&node.rpdos)]
+        });
         [
             region_of(std::slice::from_ref(self)),
             region_of(std::slice::from_ref(&*self.plan)),
             region_of(&self.plan.nodes),
             region_of(&self.plan.items),
             region_of(&self.plan.decodes),
+            region_of(self.plan.sensors.entries()),
             region_of(&self.plan.writes),
             region_of(&self.nodes),
             region_of(&self.items),

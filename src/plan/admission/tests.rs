@@ -38,7 +38,7 @@ fn one(link: &str, groups: &[(f64, usize)]) -> Result<Planned, PlanError> {
 }
 
 /// No executor: the device and the wire alone.
-const NOTHING: Costs = Costs { request: Nanos(0), sample: Nanos(0), release: Nanos(0), wake_up: Nanos(0) };
+pub(super) const NOTHING: Costs = Costs { request: Nanos(0), sample: Nanos(0), release: Nanos(0), wake_up: Nanos(0) };
 
 #[test]
 fn a_fast_group_behind_a_slow_request_is_refused_though_the_average_fits() {

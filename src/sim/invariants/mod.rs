@@ -1,8 +1,10 @@
 //! What must hold of samples: nothing lost silently, no value that the device did not have, no status out of turn.
 //!
-//! Here is what the books know; `samples` judges what is told by it, `state` what stands in image and counters.
+//! Here is what the books know; `samples` judges what is told by it, `state` what stands in image and counters, `shown`
+//! whether the image has what devices gave that send datagrams.
 
 mod samples;
+mod shown;
 mod state;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -10,9 +12,10 @@ use std::sync::Arc;
 
 use super::device::Meaning;
 use super::generations::{Generation, Life};
+use super::given::Given;
 use super::memory::Memory;
 use super::scenario::Scenario;
-use super::world::Exchange;
+use super::stream::Exchange;
 use crate::config::TagConfig;
 use crate::plan::{Change, ScanId};
 use crate::rt::Counters;
@@ -39,6 +42,8 @@ struct Known {
     refused_at: u64,
     broken: bool,
     undecodable: bool,
+    /// Bad statuses that its device brought about: see [`CAUSED`](super::given::CAUSED).
+    caused: u8,
     executor: usize,
 }
 
@@ -60,6 +65,8 @@ struct Part {
     missed: Vec<(ScanId, u64)>,
     /// By link id.
     exchanges: Vec<VecDeque<Exchange>>,
+    /// By link and place.
+    given: BTreeMap<(LinkId, u64), VecDeque<Given>>,
 }
 
 /// The books of a run.
@@ -121,6 +128,7 @@ impl<'s> Books<'s> {
             changed: Vec::new(),
             missed: scenario.plan.scans.ids().map(|id| (id, 0)).collect(),
             exchanges: Vec::new(),
+            given: BTreeMap::new(),
         };
         let mut books = Books {
             scenario,
@@ -208,6 +216,8 @@ impl<'s> Books<'s> {
             if let Some(kept) = part.exchanges.get_mut(id.index()) {
                 kept.retain(|exchange| exchange.received > now);
             }
+            let of_link = part.given.iter_mut().filter(|((link, _), _)| link == id);
+            of_link.for_each(|(_, kept)| kept.retain(|given| given.received > now));
         }
         Ok(())
     }

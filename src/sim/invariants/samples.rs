@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use super::super::device::Meaning;
 use super::super::generations::{Generation, Life};
+use super::super::given::{CAUSED, Given};
 use super::super::memory::{Expected, Memory};
-use super::{Books, Known};
+use super::{Books, EXCHANGE_KEPT_NS, Known};
+use crate::config::TagConfig;
 use crate::hub::{Batch, BatchSample};
 use crate::tag::{Status, TagId, flags};
 
@@ -67,17 +69,20 @@ impl Books<'_> {
             return Err(wrong("wrong group or type"));
         }
         let status = sample.status();
-        if status.is_good() {
+        // In doubt, but read.
+        let doubtful = status == Status::UNCERTAIN_UNITS_EXCEEDED && under.key(id) != 0;
+        if status.is_good() || doubtful {
             if sample.flags & !flags::LONG != 0 {
                 return Err(wrong("a good sample is no held one"));
             }
             self.bytes.clear();
             let mut bytes = std::mem::take(&mut self.bytes);
             told.payload_into(&mut bytes);
-            let verdict = self.has_been_answered(executor, under, id, sample.t_mono_ns, (sample.value, &bytes));
+            let verdict =
+                self.has_been_answered(executor, under, id, sample.t_mono_ns, (sample.value, &bytes), Some(status));
             self.bytes = bytes;
             verdict.map_err(|what| wrong(&what))?;
-            self.good += 1;
+            self.good += u64::from(status.is_good());
         } else {
             let unsaid = self.unsaid(executor, id, known.t);
             held(sample, &known, unsaid.is_some()).map_err(wrong)?;
@@ -89,7 +94,8 @@ impl Books<'_> {
                 told.payload_into(&mut bytes);
                 let then = self.parts[executor].in_force_since(sample.t_mono_ns).next().unwrap_or(generation);
                 let then = &self.generations[then];
-                let verdict = self.has_been_answered(executor, then, id, sample.t_mono_ns, (sample.value, &bytes));
+                let verdict =
+                    self.has_been_answered(executor, then, id, sample.t_mono_ns, (sample.value, &bytes), None);
                 self.bytes = bytes;
                 verdict.map_err(|what| wrong(&what))?;
             }
@@ -114,7 +120,7 @@ impl Books<'_> {
         Ok(())
     }
 
-    /// Whether the device gave this value in an exchange that `t` lies in.
+    /// Whether the device gave this value in an exchange that `t` lies in; `status`: and with which status.
     fn has_been_answered(
         &self,
         executor: usize,
@@ -122,13 +128,23 @@ impl Books<'_> {
         id: TagId,
         t: u64,
         (value, bytes): (u64, &[u8]),
+        status: Option<Status>,
     ) -> Result<(), String> {
         let Some((_, config)) = under.tag(id) else { return Err("no such tag".to_owned()) };
         let link = under.plan.tags[id].link;
         let host = under.host(link);
+        if under.key(id) != 0 {
+            let none = VecDeque::new();
+            let kept = self.parts[executor].given.get(&(link, under.key(id))).unwrap_or(&none);
+            return was_given(kept, (host, self.scenario.hosts().of(host)), config, t, (value, bytes), status);
+        }
         let memory = Memory { seed: self.scenario.hosts().of(host) };
         let none = VecDeque::new();
         let kept = self.parts[executor].exchanges.get(link.index()).unwrap_or(&none);
+        // A value that is held may be older than all that is kept.
+        if status.is_none() && kept.back().is_none_or(|last| t + EXCHANGE_KEPT_NS < last.received) {
+            return Ok(());
+        }
         let from = kept.partition_point(|exchange| exchange.received < t);
         let mut found = None;
         for exchange in kept.range(from..) {
@@ -154,6 +170,38 @@ impl Books<'_> {
     }
 }
 
+/// Whether a device that sends datagrams gave this value, with that time and status.
+fn was_given(
+    kept: &VecDeque<Given>,
+    (host, seed): (u32, u64),
+    config: &TagConfig,
+    t: u64,
+    (value, bytes): (u64, &[u8]),
+    status: Option<Status>,
+) -> Result<(), String> {
+    if status.is_none() && kept.back().is_none_or(|last| t + EXCHANGE_KEPT_NS < last.received) {
+        return Ok(());
+    }
+    let from = kept.partition_point(|given| given.received < t);
+    let mut found = None;
+    for given in kept.range(from..).filter(|given| given.host == host && (given.from..=given.to).contains(&t)) {
+        let reads = given.reads(seed, config);
+        let same = match &reads {
+            Some((Expected::Scalar(bits), with)) => *bits == value && status.is_none_or(|status| status == *with),
+            Some((Expected::Long(long), with)) => long == bytes && status.is_none_or(|status| status == *with),
+            None => false,
+        };
+        if same {
+            return Ok(());
+        }
+        found = Some(reads);
+    }
+    Err(match found {
+        Some(reads) => format!("the device gave {reads:?} then"),
+        None => "the device gave nothing with that time".to_owned(),
+    })
+}
+
 /// A value that could not be read: the table of statuses.
 /// `by_exception`: what was read last need not have been told.
 fn held(sample: &crate::tag::Sample, known: &Known, by_exception: bool) -> Result<(), &'static str> {
@@ -165,7 +213,8 @@ fn held(sample: &crate::tag::Sample, known: &Known, by_exception: bool) -> Resul
         Status::BAD_DECODING_ERROR => known.undecodable,
         _ => false,
     };
-    if !may {
+    let caused = CAUSED.iter().position(|known| *known == status);
+    if !may && caused.is_none_or(|bit| known.caused & 1 << bit == 0) {
         return Err("nothing happened that gives this status");
     }
     if sample.flags & flags::HELD == 0 {

@@ -10,6 +10,9 @@ use crate::plan::TagPlan;
 use crate::rt::{Counters, Image};
 use crate::tag::{ExecutorId, LinkId, Status, TagId, Value, ValueType};
 
+/// Requests of two plans may be under way at once, and be answered the other way round.
+const AT_ONCE_NS: u64 = 1_000_000_000;
+
 impl Books<'_> {
     /// The image shows what was told last, and of new tags nothing; called when every ring is empty.
     ///
@@ -33,7 +36,7 @@ impl Books<'_> {
                     _ if !known.was_read => shown.t_mono_ns == 0,
                     None => (shown.t_mono_ns, shown.value) == (known.t, known.value),
                     Some(unsaid) => {
-                        (known.t..=known.t + unsaid.silence).contains(&shown.t_mono_ns)
+                        (known.t.saturating_sub(AT_ONCE_NS)..=known.t + unsaid.silence).contains(&shown.t_mono_ns)
                             && is_near(tag.ty, known.value, shown.value, unsaid.deadband)
                     }
                 };

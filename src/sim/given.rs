@@ -1,0 +1,132 @@
+//! What devices gave that send whole datagrams: each value with its place and the time that it must carry. Nothing here
+//! shares code with the gateway's decoders.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use super::memory::{Expected, mix};
+use crate::config::{BusPoint, TagAddress, TagConfig};
+use crate::rt::{Io, Stamped};
+use crate::tag::{LinkId, ScalarType, Status, ValueType};
+
+/// Bad statuses that a device itself may cause.
+pub const CAUSED: [Status; 5] = [
+    Status::BAD_DEVICE_FAILURE,
+    Status::BAD_SENSOR_FAILURE,
+    Status::BAD_DECODING_ERROR,
+    Status::BAD_CONFIGURATION_ERROR,
+    Status::BAD_DATA_UNAVAILABLE,
+];
+
+/// One value, or why there is none.
+#[derive(Debug, Clone)]
+pub struct Given {
+    /// Of whom, and which place of it; see [`key_of`].
+    pub link: LinkId,
+    pub host: u32,
+    pub key: u64,
+    /// A sample of it has a time from here to there.
+    pub from: u64,
+    pub to: u64,
+    /// When the link took it.
+    pub received: u64,
+    pub what: What,
+    /// The link must have shown it by then; else it may have passed it over, because it came too late.
+    pub required: bool,
+}
+
+/// See [`Given`].
+#[derive(Debug, Clone)]
+pub enum What {
+    /// A value as it is, and how good it is.
+    Value { bits: u64, status: Status },
+}
+
+/// What a peer does at the other end of a connection that carries datagrams.
+pub trait Peer {
+    /// When something can be read next; `u64::MAX`: nothing is under way.
+    fn readable_at(&self) -> u64;
+
+    /// A datagram of the executor's.
+    fn send(&mut self, now: u64, bytes: &[u8], told: &mut PeerTold) -> Io;
+
+    /// The next datagram for the executor, if there is one by now.
+    fn receive(&mut self, now: u64, buffer: &mut [u8], told: &mut PeerTold) -> Option<Stamped>;
+
+    /// Nothing comes of what is under way.
+    fn clear(&mut self);
+}
+
+/// What came of a call to a peer.
+#[derive(Default)]
+pub struct PeerTold {
+    /// Link and host are not known to it.
+    pub given: Vec<Given>,
+    pub written: Vec<super::writes::Seen>,
+    pub faults: Vec<String>,
+    /// The connection ends then.
+    pub closes_at: Option<u64>,
+    pub requests: u64,
+}
+
+fn hashed(what: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    what.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// A place of a local device: what leads to it, and what is made of it there.
+pub fn local_key(place: &str, making: &str) -> u64 {
+    hashed(&(place, making))
+}
+
+/// Where a tag lies at its link, as a number; 0: it is asked for by area.
+pub fn key_of(tag: &TagConfig) -> u64 {
+    match &tag.address {
+        TagAddress::Modbus(_) | TagAddress::Can(_) | TagAddress::CanOpen(_) => 0,
+        TagAddress::Bus(address) => match &address.point {
+            BusPoint::Gpio(point) => {
+                local_key(&format!("{:?}", point.line), if point.counts { "count" } else { "level" })
+            }
+            BusPoint::Register { program, formula, .. } => local_key(&format!("{program:?}"), &format!("{formula:?}")),
+            BusPoint::Iio { channel } => local_key(channel, "channel"),
+        },
+    }
+}
+
+/// A value of that type, by what is drawn for it.
+pub fn value_of(ty: ScalarType, drawn: u64) -> u64 {
+    match ty {
+        ScalarType::Bool => drawn & 1,
+        ScalarType::Int16 | ScalarType::Int32 | ScalarType::Int64 => drawn as i16 as i64 as u64,
+        ScalarType::Uint16 | ScalarType::Uint32 | ScalarType::Uint64 => drawn & 0xFFFF,
+        ScalarType::Float32 => u64::from(f32::from(drawn as i16).to_bits()),
+        ScalarType::Float64 => f64::from(drawn as i32).to_bits(),
+    }
+}
+
+/// What is drawn for a place at a time.
+pub fn drawn(seed: u64, key: u64, at: u64) -> u64 {
+    mix(seed ^ mix(key) ^ at.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+}
+
+impl Given {
+    /// What a tag there must read, and its status; `None`: there is no value.
+    pub fn reads(&self, seed: u64, tag: &TagConfig) -> Option<(Expected, Status)> {
+        match &self.what {
+            What::Value { status, .. } if status.is_bad() => None,
+            What::Value { bits, status } => {
+                // Drawn again, for the tag that it is: a value under another tag's place shows.
+                let ValueType::Scalar(ty) = tag.value_type() else { return None };
+                let own = value_of(ty, drawn(seed, key_of(tag), self.from));
+                (own == *bits).then_some((Expected::Scalar(own), *status))
+            }
+        }
+    }
+
+    /// The bad status that it brings.
+    pub fn trouble(&self) -> Option<Status> {
+        match self.what {
+            What::Value { status, .. } => Some(status).filter(|status| status.is_bad()),
+        }
+    }
+}

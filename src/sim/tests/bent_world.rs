@@ -1,0 +1,118 @@
+//! The simulated world, with a fault in it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::{SimWorld, line};
+use super::planted::Fault;
+use crate::rt::{Conn, Io, Ready, Stamped, World};
+use crate::tag::Nanos;
+
+pub struct BentWorld {
+    inner: SimWorld,
+    fault: Fault,
+    shown: u64,
+    behind: bool,
+    transaction: [u8; 2],
+    /// Connections whose frames have transaction ids.
+    tcp: BTreeSet<i32>,
+    /// By connection with RTU frames: the unit that was asked, until something comes back.
+    asked: BTreeMap<i32, u8>,
+    /// By connection that is out of step: what it has not shown yet.
+    kept: BTreeMap<i32, u8>,
+}
+
+impl BentWorld {
+    pub fn new(inner: SimWorld, fault: Fault) -> BentWorld {
+        let (tcp, asked, kept) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
+        BentWorld { inner, fault, shown: 0, behind: false, transaction: [0; 2], tcp, asked, kept }
+    }
+
+    /// Bytes of an RTU reply, as the fault has them.
+    fn bend_reply(&mut self, conn: Conn, bytes: &mut [u8]) {
+        let asked = self.asked.remove(&conn.0);
+        let whole = bytes.len().saturating_sub(2);
+        if self.fault == Fault::AnyUnit && whole > 2 && line::crc(bytes) == 0 {
+            bytes[0] = asked.unwrap_or(bytes[0]);
+            let crc = line::crc(&bytes[..whole]);
+            bytes[whole..].copy_from_slice(&crc.to_le_bytes());
+        }
+        if self.fault == Fault::OutOfStep
+            && (self.kept.contains_key(&conn.0) || asked.is_some_and(|unit| unit != bytes[0]))
+        {
+            let last = bytes[bytes.len() - 1];
+            bytes.rotate_right(1);
+            bytes[0] = self.kept.insert(conn.0, last).unwrap_or(0);
+        }
+    }
+}
+
+impl World for BentWorld {
+    fn now(&mut self) -> Nanos {
+        let now = self.inner.now().0;
+        self.behind |= now > self.shown + 60_000_000;
+        if self.fault != Fault::Burst || !self.behind || self.shown + 500_000 >= now {
+            self.shown = now;
+            self.behind = false;
+        } else {
+            self.shown += 500_000;
+        }
+        Nanos(self.shown)
+    }
+
+    fn spin_until(&mut self, until: Nanos) -> Nanos {
+        self.shown = self.shown.max(until.0);
+        self.inner.spin_until(until)
+    }
+
+    fn wait(&mut self, until: Nanos, ready: &mut Ready) {
+        self.inner.wait(until, ready);
+    }
+
+    fn attach(&mut self, conn: Conn, token: u32) -> bool {
+        self.inner.attach(conn, token)
+    }
+
+    fn detach(&mut self, conn: Conn) {
+        self.inner.detach(conn);
+    }
+
+    fn send(&mut self, conn: Conn, bytes: &[u8]) -> Io {
+        if bytes.len() == 12 {
+            self.transaction.copy_from_slice(&bytes[..2]);
+            self.tcp.insert(conn.0);
+        }
+        if bytes.len() == 8 {
+            self.asked.insert(conn.0, bytes[0]);
+        }
+        let outcome = self.inner.send(conn, bytes);
+        if self.fault == Fault::Blocking {
+            let until = self.inner.now() + Nanos::from_millis(200);
+            self.inner.wait(until, &mut Ready::with_capacity(1));
+        }
+        outcome
+    }
+
+    fn receive_stamped(&mut self, conn: Conn, buffer: &mut [u8]) -> Stamped {
+        self.inner.receive_stamped(conn, buffer)
+    }
+
+    fn receive(&mut self, conn: Conn, buffer: &mut [u8]) -> Io {
+        let outcome = self.inner.receive(conn, buffer);
+        let on_tcp = self.tcp.contains(&conn.0);
+        if self.fault == Fault::AnyTransaction
+            && on_tcp
+            && matches!(outcome, Io::Done(n) if n > 8)
+            && buffer[2..4] == [0, 0]
+        {
+            buffer[..2].copy_from_slice(&self.transaction);
+        }
+        if let Io::Done(n) = outcome {
+            self.bend_reply(conn, &mut buffer[..n]);
+            if self.fault == Fault::AllGood && buffer[..4] == 1u32.to_ne_bytes() {
+                let entries = buffer[16.min(n)..n].chunks_exact_mut(24);
+                entries.for_each(|entry| entry[16..20].fill(0));
+            }
+        }
+        outcome
+    }
+}

@@ -1,0 +1,168 @@
+//! Faults that are planted beside the real parts.
+
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+
+use super::super::{Parts, SimWorld};
+use super::bent_link::BentLink;
+use super::bent_world::BentWorld;
+use crate::config::ModbusTransport;
+use crate::hub::Batch;
+use crate::link::FieldLink;
+use crate::plan::{LinkProtocolPlan, Plan, UsedIds};
+use crate::store::Position;
+use crate::tag::{Dictionary, LinkId, Nanos, flags};
+
+/// A fault planted beside the real parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// After a stall the clock seems to have stood still: every missed release comes after all.
+    Burst,
+    /// Any transaction id is taken for the one that was sent last.
+    AnyTransaction,
+    /// The executor waits for the wire after each request.
+    Blocking,
+    /// The first sample that is dropped in a step is not counted.
+    Uncounted,
+    /// More requests outstanding than the device was said to take.
+    Greedy,
+    /// Old values get the time at which they were told.
+    Restamped,
+    /// Every hundredth batch goes astray.
+    Astray,
+    /// A link that gets other work gives its connection back instead of going on with it.
+    Reconnects,
+    /// A link that gets other work takes each request in flight for its neighbour.
+    Neighbour,
+    /// Samples of the next plan are told under the names of the one before.
+    OldNames,
+    /// Ids are given again as soon as they are free.
+    IdsAtOnce,
+    /// An output's cursor moves with what is sent.
+    CursorAhead,
+    /// Some writes are done twice, some never, and some for longer than their time.
+    TwiceWritten,
+    Unwritten,
+    Overdue,
+    /// A slow serial line is taken for a fast one, whose silences are short.
+    ShortSilence,
+    /// On a line, the reply of any unit is taken.
+    AnyUnit,
+    /// After a frame that fails its check, a line's bytes are never again read from their beginning.
+    OutOfStep,
+    /// A line's units are given a quarter of their time.
+    Hasty,
+    /// After a timeout, a Modbus link asks nobody anything for a while.
+    Waiting,
+    /// Of a local device, each item is taken for its neighbour.
+    NextItem,
+    /// What a local device says is bad is taken for good.
+    AllGood,
+    /// A local device that answers nothing is waited for without end.
+    Patient,
+}
+
+impl Fault {
+    pub fn is_of_writes(self) -> bool {
+        matches!(self, Fault::TwiceWritten | Fault::Unwritten | Fault::Overdue)
+    }
+}
+
+pub struct Planted {
+    fault: Fault,
+    batches: Cell<u64>,
+    names: RefCell<Option<Arc<Dictionary>>>,
+}
+
+impl Planted {
+    pub fn new(fault: Fault) -> Planted {
+        Planted { fault, batches: Cell::new(0), names: RefCell::default() }
+    }
+}
+
+impl Planted {
+    /// What a link is told wrongly.
+    fn bend(&self, plan: &mut Plan, id: LinkId) {
+        if let LinkProtocolPlan::Bus(bus) = &mut plan.links[id].protocol {
+            match self.fault {
+                Fault::NextItem => bus.tags.rotate_left(1),
+                Fault::Patient => bus.config.timeout = Nanos(bus.config.timeout.0 * 200),
+                _ => {}
+            }
+        }
+        let Some(modbus) = plan.links[id].protocol.modbus_mut() else { return };
+        let config = &mut modbus.config;
+        match &mut config.transport {
+            ModbusTransport::Serial(serial) if self.fault == Fault::ShortSilence && serial.baud_rate <= 19_200 => {
+                serial.baud_rate = 3_000_000;
+            }
+            ModbusTransport::Serial(_) | ModbusTransport::RtuOverTcp(_) if self.fault == Fault::Hasty => {
+                config.timeout = Nanos(config.timeout.0 / 4);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Parts for Planted {
+    type World = BentWorld;
+    type Link = BentLink;
+
+    fn world(&self, inner: SimWorld) -> BentWorld {
+        BentWorld::new(inner, self.fault)
+    }
+
+    fn link(&self, id: LinkId, plan: &Plan) -> BentLink {
+        let mut plan = plan.clone();
+        if self.fault == Fault::Greedy
+            && let Some(modbus) = plan.links[id].protocol.modbus_mut()
+        {
+            modbus.config.pipeline += 1;
+        }
+        self.bend(&mut plan, id);
+        BentLink::new(FieldLink::new(id, &plan), self.fault)
+    }
+
+    fn following(&self, id: LinkId, plan: &Plan, old: &Plan) -> BentLink {
+        let (mut plan, mut old) = (plan.clone(), old.clone());
+        if self.fault == Fault::Neighbour
+            && let Some(modbus) = old.links[id].protocol.modbus_mut()
+        {
+            modbus.requests.rotate_left(1);
+        }
+        self.bend(&mut plan, id);
+        BentLink::new(FieldLink::following(id, &plan, &old), self.fault)
+    }
+
+    fn resting<'a>(&self, resting: &'a [UsedIds]) -> &'a [UsedIds] {
+        if self.fault == Fault::IdsAtOnce { &[] } else { resting }
+    }
+
+    fn names(&self, new: Arc<Dictionary>) -> Arc<Dictionary> {
+        let before = self.names.replace(Some(new.clone()));
+        if self.fault == Fault::OldNames { before.unwrap_or(new) } else { new }
+    }
+
+    fn cursor(&self, acknowledged: Position, sent: Position) -> Position {
+        if self.fault == Fault::CursorAhead { sent } else { acknowledged }
+    }
+
+    fn consumed(&self, batch: Arc<Batch>) -> Option<Arc<Batch>> {
+        self.batches.set(self.batches.get() + 1);
+        match self.fault {
+            Fault::Astray if self.batches.get().is_multiple_of(100) => None,
+            Fault::Restamped => {
+                let mut batch = Batch::clone(&batch);
+                let mut at = 0;
+                while let Some(sample) = batch.slots.get_mut(at) {
+                    if sample.flags & flags::HELD != 0 {
+                        sample.t_mono_ns = batch.drained.0;
+                    }
+                    at += 1 + sample.payload_slots();
+                }
+                Some(Arc::new(batch))
+            }
+            _ => Some(batch),
+        }
+    }
+}
