@@ -318,6 +318,16 @@ fn an_interface_that_goes_down_holds_everything_and_coming_up_sets_all_up_again(
 }
 
 #[test]
+fn frames_that_the_kernel_dropped_are_counted_once() {
+    let mut bench = drive_bench();
+    for dropped in [0, 3, 5] {
+        bench.network().dropped = dropped;
+        bench.run_ms(500);
+        assert_eq!(bench.counters.links[0].can.dropped.get(), u64::from(dropped));
+    }
+}
+
+#[test]
 fn a_full_interface_is_waited_for_without_spinning() {
     let mut bench = drive_bench();
     bench.run_ms(1_000);
