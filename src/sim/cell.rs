@@ -80,6 +80,8 @@ pub fn cell<P: Parts>(
     let links = &plan.executors[id.index()].links;
     let (hosts, trouble_ns) = (scenario.hosts(), scenario.trouble_ns);
     let mut field = Field::new((hosts, scenario.exact), trouble_ns, Views::new(plan, id), log, rng.fork());
+    field.fast = scenario.is_fast();
+    field.fast = scenario.is_fast();
     if scenario.stall_max_ns > 0 {
         field.next_stall = rng.u64(..5_000 * MS);
         field.stall_max = scenario.stall_max_ns;
@@ -93,7 +95,7 @@ pub fn cell<P: Parts>(
     let until = if scenario.writes { trouble_ns + scenario.recovery_ns / 3 } else { 0 };
     // A fork of its own, that scenarios without writes stay as they were.
     let of_writes = Rng::with_seed(scenario.seed ^ u64::from(id.0) << 32 ^ 0x77);
-    let (writes, orders, answers_in) = Writes::new(until, hosts, scenario.is_calm(), of_writes);
+    let (writes, orders, answers_in) = Writes::new(until, plan.clone(), hosts, scenario.is_calm(), of_writes);
     let stop = Arc::new(AtomicBool::new(false));
     let wiring = Wiring {
         sink,
@@ -165,8 +167,8 @@ pub fn change_over<P: Parts>(cell: &mut Cell<P>, books: &mut Books<'_>, counters
     drop(field);
     cell.beat.change(&pending.old, &pending.new, at, counters)?;
     books.adopted(cell.id, &pending.changes, at, counters)?;
-    cell.writes.adopted();
     if let Some(pending) = cell.pending.take() {
+        cell.writes.adopted(pending.new.clone());
         cell.plan = pending.new;
     }
     Ok(true)

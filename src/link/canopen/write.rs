@@ -105,11 +105,12 @@ impl CanOpenLink {
                 (true, _) => WriteOutcome::NoReply,
                 (false, _) => WriteOutcome::NotSent,
             };
+            node.orders[place] = None;
             if under_way == Some(place) {
                 node.client.abandon(now);
                 node.job = Job::None;
+                self.withdraw(at);
             }
-            node.orders[place] = None;
             floor.answer(WriteAnswer { id: order.id, outcome, at: now, back: WritePayload::default() });
         }
     }
@@ -136,6 +137,7 @@ impl CanOpenLink {
         }
         if under_way.is_some() {
             node.job = Job::None;
+            self.withdraw(at);
         }
     }
 }
