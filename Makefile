@@ -24,7 +24,7 @@ lint:
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 
 unit:
-	$(CARGO) test
+	$(CARGO) test --no-fail-fast
 	$(CARGO) test -p fieldbeat-loom
 	$(CARGO) test -p fieldbeat-cyclictest
 

@@ -111,6 +111,16 @@ pub const SPI_SPEED_HZ_MIN: u32 = 1_000;
 pub const SPI_SPEED_HZ_MAX: u32 = 125_000_000;
 /// Bytes read of a file of sysfs that holds one number.
 pub const SYSFS_NUMBER_BYTES_MAX: usize = 64;
+/// Samples of one IIO buffer that are told one by one in a second: 64 of them are a datagram, which an executor takes in
+/// one step.
+pub const IIO_SAMPLES_PER_S_MAX: u64 = 20_000;
+/// Scans of a buffer that are read at once.
+pub const IIO_SCANS_AT_ONCE_MAX: usize = 64;
+/// Wake-ups of a buffer that may fail to come before its values count as old.
+pub const IIO_SILENT_PERIODS: f64 = 3.0;
+/// How far a scan's own time may lie back. One of another clock (UTC, or since the device was switched on) is further
+/// away, or in the future.
+pub const IIO_TIME_STRAYS_MAX: Nanos = Nanos::from_millis(60_000);
 /// SCHED_FIFO priority of a device's thread at most: below the executors, and below the threads of the kernel's
 /// interrupts (50), which it waits for.
 pub const BUS_PRIORITY_MAX: u8 = 45;
@@ -164,6 +174,8 @@ pub const CAN_UNSET_MAX: usize = 64;
 pub const CAN_TRANSMITS_MAX: usize = 256;
 /// Writes that one link keeps for their turn.
 pub const CAN_WRITES_MAX: usize = 16;
+/// Branches of a multiplexed message that is sent: a switch of 8 bits has no more.
+pub const CAN_BRANCHES_MAX: usize = 256;
 /// After a full send queue it is tried again: a frame of classical CAN takes some 0.2 ms.
 pub const CAN_SEND_RETRY: Nanos = Nanos::from_millis(1);
 /// From the loss of an interface, or of the bus, until its values are given up.
@@ -353,6 +365,15 @@ const _: () = assert!(CONNECT_PAUSE_MIN.0 < CONNECT_PAUSE_MAX.0 && CONNECT_MENDE
 const _: () = assert!(TAGS_MAX < crate::tag::GAP_TAG as usize);
 const _: () = assert!(BATCH_SAMPLES_MAX <= BLOCK_SAMPLES_MAX);
 
+/// Bytes of a J1939 message in packets: 255 of seven (SAE J1939-21, section 5.10).
+pub const J1939_MESSAGE_BYTES_MAX: u32 = 1785;
+/// Messages of one parameter group that may be under way at once: from any sender, and from a certain one.
+pub const J1939_SESSIONS_ANY_SOURCE: usize = 8;
+pub const J1939_SESSIONS_ONE_SOURCE: usize = 2;
+/// Between two packets (T1), and where a node has to answer in between (T2, T3; SAE J1939-21, section 5.10.2.4).
+pub const J1939_PACKET_TIMEOUT: Nanos = Nanos::from_millis(750);
+pub const J1939_CONNECTION_TIMEOUT: Nanos = Nanos::from_millis(1_250);
+
 // --- CANopen (CiA 301, EDS by CiA 306) ---
 /// Lines of a data sheet; those of large drives have 60,000.
 pub const EDS_LINES_MAX: usize = 500_000;
@@ -387,5 +408,9 @@ pub const CANOPEN_REFUSED_PAUSE: Nanos = Nanos::from_millis(30_000);
 const _: () = assert!(HEARTBEAT_LATE_PERIODS < HEARTBEAT_LOST_PERIODS && PDO_LATE_PERIODS < PDO_LOST_PERIODS);
 /// Writes that may wait for one node: its server takes one at a time.
 pub const CANOPEN_NODE_WRITES_MAX: usize = 4;
+/// What is written by PDO is read back after this, and as long again if it is not there yet: a node has a loop of its
+/// own. So many times at most.
+pub const CANOPEN_READ_BACK_PAUSE: Nanos = Nanos::from_millis(5);
+pub const CANOPEN_READ_BACKS_MAX: u8 = 5;
 /// Items of a node that get a new status, or their place in its PDOs, in one step.
 pub const CANOPEN_ITEMS_PER_STEP: usize = 32;

@@ -38,7 +38,8 @@ fn decoded(plan: &CanPlan, buffer: &Buffer, n: usize) -> BTreeMap<usize, Value> 
     let mut out = BTreeMap::new();
     for case in cases.iter().filter(|case| applies(plan, case, buffer.data(), len)) {
         for decode in &plan.decodes[case.decodes.start as usize..case.decodes.end as usize] {
-            let (Decoded::Bits(bits), ValueType::Scalar(ty)) = (value(plan, decode, buffer.data()), decode.ty) else {
+            let (Decoded::Bits(bits, _), ValueType::Scalar(ty)) = (value(plan, decode, buffer.data()), decode.ty)
+            else {
                 panic!("no number: {decode:?}");
             };
             assert!(len >= decode.place.bytes_needed);
@@ -118,7 +119,7 @@ fn random_frames_of_a_random_dbc_file_are_decoded_as_by_cantools() {
         let id = u32::from_str_radix(id, 16).unwrap();
         let (frame, n) = encode(id, kind == "x", data.len() > 8, &data);
         let mut buffer = Buffer::new();
-        buffer.room()[..n].copy_from_slice(&frame[..n]);
+        buffer.as_mut()[..n].copy_from_slice(&frame[..n]);
         let ours = decoded(can, &buffer, n);
         let ours: BTreeMap<&str, &Value> = ours.iter().map(|(tag, value)| (names_by_id[*tag], value)).collect();
         let theirs: BTreeMap<&str, &str> =

@@ -53,6 +53,7 @@ fn planned() -> Plan {
         tag("a", "Pages.A", ""),
         tag("b", "Pages.B", ""),
         tag("group", "pgn:0xF004:24:16", ""),
+        tag("packets", "pgn:0xFECA:800:32", ""),
         tag("target", "Command.Target", r#", "write": {"min": 0, "max": 65535}"#),
     ];
     let text = format!(
@@ -131,6 +132,11 @@ fn step(socket: &OwnedFd, n: u64, phase: usize) {
                 data(socket, 0x100, &[byte, 1, 0, 0, gear, 0, 0, 0]);
                 data(socket, 0x101, &[gear & 3, byte, byte, 0, 0, 0, 0, 0]);
                 data(socket, 0x8CF0_0400 | u32::from(byte), &[0, 0, 0, byte, byte, 0, 0, 0]);
+            }
+            // A message of 17 packets; now and then one is missing.
+            data(socket, 0x9CEC_FF05, &[32, 113, 0, 17, 255, 0xCA, 0xFE, 0]);
+            for packet in (1..=17).filter(|packet| !n.is_multiple_of(5) || *packet != 9) {
+                data(socket, 0x9CEB_FF05, &[packet, byte, 1, 2, 3, 4, 5, 6]);
             }
         }
     }
@@ -231,6 +237,8 @@ fn an_executor_with_a_can_link_neither_allocates_nor_frees_whatever_is_on_a_fake
         ("remote frames", &c.can.remote),
         ("bus-offs", &c.can.bus_offs),
         ("passives", &c.can.passives),
+        ("messages of packets", &c.can.tp_messages),
+        ("messages without a packet", &c.can.tp_lost),
         ("disconnects", &c.disconnects),
     ] {
         assert!(count.get() > 0, "no {what} happened: nothing was shown about them");

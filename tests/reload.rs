@@ -130,6 +130,7 @@ fn five_hundred_random_reloads_cost_what_they_do_not_touch_nothing() {
     let mut rng = fastrand::Rng::with_seed(seed);
     println!("seed {seed}");
     let (mut still, mut reloading) = ((0, 0), (0, 0));
+    let mut rates = [Vec::new(), Vec::new()];
     let (mut adopted, mut refused, mut longest) = (0, 0, Duration::ZERO);
     let mut memory = Vec::new();
     ARMED.store(true, Relaxed);
@@ -150,9 +151,11 @@ fn five_hundred_random_reloads_cost_what_they_do_not_touch_nothing() {
             }
         });
         reloading = (reloading.0 + cycles, reloading.1 + missed);
+        rates[1].push(missed as f64 / cycles as f64);
         let time = begun.elapsed();
         let (cycles, missed) = observe(&mut gateway, |gateway| pause(gateway, time));
         still = (still.0 + cycles, still.1 + missed);
+        rates[0].push(missed as f64 / cycles as f64);
         memory.push(ProcessUsage::now().anonymous_bytes);
     }
     ARMED.store(false, Relaxed);
@@ -160,9 +163,14 @@ fn five_hundred_random_reloads_cost_what_they_do_not_touch_nothing() {
     println!("untouched: {still:?} cycles and missed while nothing changed, {reloading:?} while everything did");
     assert!(adopted >= RELOADS * 3 / 5 && refused > 10, "{adopted} and {refused}");
     assert_eq!((ALLOCATIONS.load(Relaxed), FREES.load(Relaxed)), (0, 0), "allocations and frees of an executor");
-    // The machine's own noise, and a little: one cycle in a thousand.
-    let rate = |(cycles, missed): (u64, u64)| missed as f64 / cycles as f64;
-    assert!(rate(reloading) <= rate(still) * 1.5 + 0.001, "{} against {}", rate(reloading), rate(still));
+    // The machine's own noise, and a little: one cycle in a thousand. The middle turn of each, for the machine may stand
+    // still in any one.
+    let told = format!("{rates:?}");
+    let [still_rate, reloading_rate] = rates.map(|mut rates: Vec<f64>| {
+        rates.sort_by(f64::total_cmp);
+        rates[rates.len() / 2]
+    });
+    assert!(reloading_rate <= still_rate * 1.5 + 0.001, "reloading last: {told}");
     let expected = still.0 as f64;
     assert!((reloading.0 as f64) > expected * 0.98, "not one cycle less: {} against {expected}", reloading.0);
     let growth = memory[TURNS - 1].saturating_sub(memory[1]);

@@ -14,7 +14,9 @@
 //! The worst slot of an executor is the release with the largest backlog: how long until all is done that is due then,
 //! of the time until the group's next release. That of a link is the release whose last reply comes nearest to its
 //! next release when the device takes the declared time; "at most" is how long it could take if the link's groups and
-//! its executor's other work met in the worst way, which is what decides. Then come the groups and every request.
+//! its executor's other work met in the worst way, which is what decides. Where tags may be written, a table says what
+//! they may be asked for, what fits beside the scans (read back), what each takes of the link, and how far apart its turns,
+//! writing and reading back, are begun. Then come the groups and every request.
 //! The last line is `ok: it fits`, or a refusal on standard error and exit code 2.
 
 use std::path::PathBuf;
@@ -50,13 +52,16 @@ pub fn check(args: &CheckArgs) -> ExitCode {
     };
     let config = &loaded.config;
     let cpus = config.realtime.cores.clone().unwrap_or_else(default_cpus);
-    let (costs, origin) = match calibrate::measure() {
-        Ok(costs) => (costs, "measured on this machine".to_owned()),
-        Err(error) => (Costs::default(), format!("usual figures, this machine cannot be measured: {error}")),
+    let (planned, fault) = calibrate::best_of(|costs| plan::build_with(config, &cpus, costs));
+    let origin = match fault {
+        None => "measured on this machine".to_owned(),
+        Some(error) => format!("usual figures, this machine cannot be measured: {error}"),
     };
     let mut code = ExitCode::SUCCESS;
-    match plan::build_with(config, &cpus, &costs) {
+    let mut excesses = 0;
+    match planned {
         Ok(Planned { plan, admission }) => {
+            excesses = admission.excesses;
             print_plan(config, &plan, &admission, &origin);
             for warning in &admission.warnings {
                 println!("warning: {warning}");
@@ -86,7 +91,10 @@ pub fn check(args: &CheckArgs) -> ExitCode {
     if learned != ExitCode::SUCCESS {
         return learned;
     }
-    println!("ok: it fits");
+    match excesses {
+        0 => println!("ok: it fits"),
+        _ => println!("ok: it does not fit, and runs all the same, since realtime.admission is \"warn\""),
+    }
     ExitCode::SUCCESS
 }
 
@@ -104,7 +112,11 @@ fn slot_text(plan: &Plan, slot: Option<Slot>) -> String {
 
 fn link_slot_text(plan: &Plan, admission: &Admission, link: LinkId) -> String {
     let load = &admission.links[link];
-    let most = if load.slot.is_some() { format!(", at most {}", ms(load.worst_phase)) } else { String::new() };
+    let most = match load.slot {
+        None => String::new(),
+        Some(_) if load.worst_phase == Nanos::NEVER => ", without end at the worst phase".to_owned(),
+        Some(_) => format!(", at most {}", ms(load.worst_phase)),
+    };
     slot_text(plan, load.slot) + &most
 }
 
@@ -162,6 +174,7 @@ fn print_plan(config: &Config, plan: &Plan, admission: &Admission, origin: &str)
             link_slot_text(plan, admission, id)
         );
     }
+    print_writes(plan, admission);
     println!("\n{:<20} {:>10} {:>9} {:>6} {:>9}", "group", "period ms", "release", "links", "requests");
     for (id, group) in plan.groups.iter() {
         let scans = plan.scans.values().filter(|s| s.group == id);
@@ -194,4 +207,27 @@ fn print_plan(config: &Config, plan: &Plan, admission: &Admission, origin: &str)
         }
     }
     println!();
+}
+
+fn print_writes(plan: &Plan, admission: &Admission) {
+    let written: Vec<_> =
+        plan.links.iter().filter_map(|(id, link)| Some((link, admission.links[id].writes?))).collect();
+    if written.is_empty() {
+        return;
+    }
+    println!(
+        "\n{:<20} {:>5} {:>9} {:>9} {:>11} {:>11}",
+        "writes: link", "tags", "asked/s", "fit/s", "each", "turn every"
+    );
+    for (link, writes) in written {
+        let fit = if writes.fits { format!("{:.1}", writes.possible_per_s()) } else { "none".to_owned() };
+        println!(
+            "{:<20} {:>5} {:>9.1} {fit:>9} {:>11} {:>11}",
+            link.name,
+            writes.tags,
+            writes.asked_per_s,
+            ms(writes.takes),
+            ms(writes.spacing)
+        );
+    }
 }

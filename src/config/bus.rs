@@ -3,17 +3,20 @@
 //! | file | subject |
 //! |---|---|
 //! | `gpio` | lines of a GPIO chip |
-//! | `registers` | registers and known chips on I2C and SPI |
+//! | `registers` | registers on I2C and SPI |
+//! | `known` | channels of known chips there |
 //! | `chips` | what is known of those chips |
-//! | `sensor` | transmitters behind an input |
+//! | `iio` | devices of the kernel's IIO, their buffers and channels |
 
 pub(super) mod chips;
 mod gpio;
+mod iio;
+mod known;
 mod registers;
 pub(super) mod schema;
-mod sensor;
 
 pub(super) use gpio::check_lines;
+pub(super) use iio::check_buffers;
 
 use std::path::PathBuf;
 
@@ -22,7 +25,7 @@ use super::modbus::nanos_of_millis;
 use super::model::{BusAddress, BusConfig, BusDevice, BusPoint, FieldType, GpioPoint};
 use super::names::{guess, quoted};
 use super::reader::{Obj, Text};
-use super::tags::{Part, span};
+use super::tags::Part;
 use crate::tag::{Nanos, ScalarType, ValueType};
 
 /// Which of these links.
@@ -36,7 +39,7 @@ pub(super) enum BusKind {
 
 /// Keys of tags that only such a link heeds, by its kind.
 const GPIO_KEYS: &[&str] = &["direction", "bias", "drive", "active_low", "edge", "debounce_us", "initial"];
-const REGISTER_KEYS: &[&str] = &["command", "delay_us", "at", "width", "shift", "mask", "chip"];
+const REGISTER_KEYS: &[&str] = &["command", "delay_us", "at", "width", "shift", "mask", "chip", "write_command"];
 
 pub(super) fn read_link(link: &Obj<'_>, kind: BusKind) -> BusConfig {
     let device = match kind {
@@ -55,7 +58,7 @@ pub(super) fn read_link(link: &Obj<'_>, kind: BusKind) -> BusConfig {
                 lsb_first: link.flag("lsb_first"),
             }
         }
-        BusKind::Iio => BusDevice::Iio { device: read_iio_device(link) },
+        BusKind::Iio => iio::read_device(link),
     };
     let overhead = match kind {
         BusKind::Gpio => &fields::GPIO_OVERHEAD_MS,
@@ -83,16 +86,6 @@ fn read_path(link: &Obj<'_>, key: &str, example: &str) -> PathBuf {
     PathBuf::from(path.value)
 }
 
-fn read_iio_device(link: &Obj<'_>) -> String {
-    let allowed = "the name of an IIO device or its folder, such as \"ads1015\" or \"iio:device0\"";
-    let Some(device) = link.required_text("device", allowed) else { return String::new() };
-    if device.value.is_empty() || device.value.contains(['/', '\0']) || device.value.len() > 64 {
-        let message = format!("device is {}", quoted(device.value));
-        link.error(device.span, message, format!("allowed: {allowed}; cat /sys/bus/iio/devices/*/name shows them"));
-    }
-    device.value.to_owned()
-}
-
 /// Reads what follows the link's name. `None`: reported.
 pub(super) fn read_address(tag: &Obj<'_>, text: Text<'_>, parts: &[Part<'_>], link: &BusConfig) -> Option<BusAddress> {
     let foreign: &[&[&str]] = match link.device {
@@ -111,16 +104,14 @@ pub(super) fn read_address(tag: &Obj<'_>, text: Text<'_>, parts: &[Part<'_>], li
         BusDevice::Gpio { .. } => gpio::read(tag, text, parts, written)?,
         BusDevice::I2c { .. } => registers::read_i2c(tag, text, parts, written)?,
         BusDevice::Spi { .. } => registers::read_spi(tag, text, parts, written)?,
-        BusDevice::Iio { .. } => read_iio(tag, text, parts, written)?,
+        BusDevice::Iio { buffer, .. } => iio::read(tag, text, parts, written, buffer.is_some())?,
     };
-    let sensor = if tag.get("sensor").is_some() { Some(sensor::read(tag, ty)?) } else { None };
     if ty == ScalarType::Bool {
         for key in ["scale", "offset"].into_iter().filter(|key| tag.get(key).is_some()) {
             tag.error(tag.span_of(key), format!("{key} on a bool"), "remove it: only numbers are scaled");
         }
     }
-    let ty = if sensor.is_some() { ScalarType::Float64 } else { ty };
-    Some(BusAddress { point, ty: ValueType::Scalar(ty), sensor })
+    Some(BusAddress { point, ty: ValueType::Scalar(ty) })
 }
 
 /// Keys that mean nothing on this kind of link are no slip of the pen to be passed over.
@@ -132,7 +123,7 @@ fn refuse_keys<'k>(tag: &Obj<'_>, keys: impl Iterator<Item = &'k str>, protocol:
 
 /// The same, for tags of other links.
 pub(super) fn refuse_own_keys(tag: &Obj<'_>, protocol: &str) {
-    refuse_keys(tag, GPIO_KEYS.iter().chain(REGISTER_KEYS).chain(&["sensor"]).copied(), protocol);
+    refuse_keys(tag, GPIO_KEYS.iter().chain(REGISTER_KEYS).copied(), protocol);
 }
 
 /// The written type; one that no such link has is reported.
@@ -150,40 +141,6 @@ fn read_type(tag: &Obj<'_>) -> Option<ScalarType> {
     scalar
 }
 
-const IIO_ALLOWED: &str = "link:channel, a channel as its files in /sys/bus/iio/devices are named without _raw or _input, \
-                           such as \"adc:in_voltage0\"";
-
-fn read_iio(
-    tag: &Obj<'_>,
-    text: Text<'_>,
-    parts: &[Part<'_>],
-    written: Option<ScalarType>,
-) -> Option<(BusPoint, ScalarType)> {
-    let [part] = parts else {
-        tag.error(text.span, format!("address {}", quoted(text.value)), format!("allowed: {IIO_ALLOWED}"));
-        return None;
-    };
-    let letters = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-';
-    let fault = if !part.text.starts_with("in_") || part.text.len() > 64 || !part.text.bytes().all(letters) {
-        Some("is no input channel")
-    } else if part.text.ends_with("_raw") || part.text.ends_with("_input") {
-        Some("has the end of a file's name")
-    } else {
-        None
-    };
-    if let Some(fault) = fault {
-        let message = format!("the channel {} {fault}", quoted(part.text));
-        tag.error(span(text, *part), message, format!("allowed: {IIO_ALLOWED}"));
-        return None;
-    }
-    let ty = written.unwrap_or(ScalarType::Float64);
-    if ty == ScalarType::Bool {
-        tag.error(tag.span_of("data_type"), "data_type bool with an analogue input", "allowed: a type of numbers");
-        return None;
-    }
-    Some((BusPoint::Iio { channel: part.text.to_owned() }, ty))
-}
-
 /// A number as people write it, decimal or with 0x.
 fn number(text: &str) -> Option<u64> {
     match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
@@ -199,8 +156,8 @@ impl BusAddress {
     pub fn is_writable(&self) -> bool {
         match &self.point {
             BusPoint::Gpio(GpioPoint { setting, counts, .. }) => setting.is_output && !counts,
-            BusPoint::Register { write, .. } => write.is_some() && self.sensor.is_none(),
-            BusPoint::Iio { .. } => false,
+            BusPoint::Register { write, .. } => write.is_some(),
+            BusPoint::Iio { channel } => channel.starts_with("out_"),
         }
     }
 }

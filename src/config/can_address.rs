@@ -10,6 +10,7 @@ use super::model::{CanAddress, CanBits, CanBitsKind, CanCondition, CanConfig, Ca
 use super::names::{guess, quoted};
 use super::reader::{Obj, Text};
 use super::tags::{Part, span};
+use crate::limits::J1939_MESSAGE_BYTES_MAX;
 use crate::tag::{Nanos, ScalarType, ValueType};
 
 const ALLOWED: &str = "link:MESSAGE.SIGNAL with a DBC file, link:0x123:START:LENGTH (0x123x for 29 bits), or \
@@ -134,8 +135,13 @@ fn by_bits(
 ) -> Option<CanAddress> {
     let data_type = tag.choice("data_type", fields::DATA_TYPE);
     let big_endian = tag.choice("byte_order", fields::CAN_BYTE_ORDER).unwrap_or(false);
-    let conditions = read_multiplexor(tag, link, big_endian);
-    let bytes_max = if link.fd && matches!(frames, Some(CanFrames::Id(_)) | None) { FD_BYTES } else { CLASSICAL_BYTES };
+    let bytes_max = match frames {
+        // In packets, where it does not fit a frame.
+        Some(CanFrames::Group { .. }) => J1939_MESSAGE_BYTES_MAX,
+        _ if link.fd => FD_BYTES,
+        _ => CLASSICAL_BYTES,
+    };
+    let conditions = read_multiplexor(tag, bytes_max.min(FD_BYTES), big_endian);
     let first = number(start.text).filter(|start| *start < bytes_max * 8);
     if first.is_none() {
         let message = format!("the start bit is {}", quoted(start.text));
@@ -168,7 +174,7 @@ fn by_bits(
         return None;
     }
     let needed = conditions.as_ref()?.iter().map(|condition| switch_bits(&condition.switch).bytes_needed());
-    let frame_bytes = needed.chain([bits.bytes_needed()]).max().unwrap_or(0) as u8;
+    let frame_bytes = needed.chain([bits.bytes_needed()]).max().unwrap_or(0) as u16;
     let frames = frames?;
     Some(CanAddress {
         frames,
@@ -191,14 +197,13 @@ fn switch_bits(switch: &CanSwitch) -> CanBits {
 }
 
 /// `"multiplexor": { "start": 0, "length": 8, "value": 3 }`. `None`: reported.
-fn read_multiplexor(tag: &Obj<'_>, link: &CanConfig, big_endian: bool) -> Option<Vec<CanCondition>> {
+fn read_multiplexor(tag: &Obj<'_>, bytes_max: u32, big_endian: bool) -> Option<Vec<CanCondition>> {
     let Some(node) = tag.get("multiplexor") else { return Some(Vec::new()) };
     let object = Obj::open(tag.cx, node, format!("{}: multiplexor", tag.subject), keys::CAN_MULTIPLEXOR)?;
     let start = object.required_int(&fields::MULTIPLEXOR_START);
     let len = object.required_int(&fields::MULTIPLEXOR_LENGTH);
     let value = object.required_int(&fields::MULTIPLEXOR_VALUE);
     let switch = CanSwitch { start: start? as u16, len: len? as u8, big_endian };
-    let bytes_max = if link.fd { FD_BYTES } else { CLASSICAL_BYTES };
     if switch_bits(&switch).bytes_needed() > bytes_max as usize {
         object.error(object.span, format!("the multiplexor leaves the frame of {bytes_max} bytes"), "");
         return None;
@@ -304,7 +309,8 @@ pub(super) fn bits_of(file: &CanDbc, message: &Message, signal: &Signal) -> Resu
     };
     let start = u16::try_from(signal.start).unwrap_or(u16::MAX);
     let bits = CanBits { start, len: signal.bits as u8, big_endian: signal.big_endian, kind };
-    if bits.bytes_needed() > message.bytes.min(FD_BYTES) as usize {
+    let bytes_max = if message.j1939 { J1939_MESSAGE_BYTES_MAX } else { FD_BYTES };
+    if bits.bytes_needed() > message.bytes.min(bytes_max) as usize {
         let message = format!(
             "{at}: the signal {} of {} bits from bit {} leaves message {} of {} bytes",
             signal.name, signal.bits, signal.start, message.name, message.bytes
@@ -328,6 +334,11 @@ fn of_signal(
     let mut conditions = Vec::new();
     for (switch, values) in message.switches_of(signal).map_err(in_file)? {
         let place = bits_of(file, message, switch)?;
+        if place.bytes_needed() > FD_BYTES as usize {
+            let text =
+                format!("{}:{}: the multiplexor {} lies behind byte {FD_BYTES}", file.name, switch.line, switch.name);
+            return Err(Fault { message: text, help: "allowed: multiplexors in the first 64 bytes".into() });
+        }
         let switch = CanSwitch { start: place.start, len: place.len, big_endian: place.big_endian };
         conditions.push(CanCondition { switch, values: values.to_vec() });
     }
@@ -344,7 +355,7 @@ fn of_signal(
         ty,
         texts,
         special: message.j1939 && bits.kind == CanBitsKind::Unsigned,
-        frame_bytes: message.bytes.min(FD_BYTES) as u8,
+        frame_bytes: message.bytes.min(J1939_MESSAGE_BYTES_MAX) as u16,
         unit: signal.unit.as_str().into(),
     })
 }

@@ -5,15 +5,11 @@ use super::can::{CanDbc, LinkDbc};
 use super::can_address::{bits_of, identifier};
 use super::dbc::{Message, Signal};
 use super::fields;
-use super::links::Links;
-use super::model::{
-    CanBits, CanConfig, CanFrames, CanId, CanRawFault, CanTransmit, LinkProtocol, TagAddress, TagConfig,
-};
+use super::model::{CanBits, CanBranch, CanConfig, CanId, CanRawFault, CanSwitch, CanTransmit};
 use super::names::{guess, quoted};
 use super::node::Kind;
-use super::reader::{Obj, found};
-use crate::config::diagnostic::Report;
-use crate::limits::CAN_UNSET_MAX;
+use super::reader::{Obj, Text, found};
+use crate::limits::{CAN_BRANCHES_MAX, CAN_UNSET_MAX};
 use crate::tag::Nanos;
 
 /// Data bytes that the length code of CAN FD can say, beside 0 to 8.
@@ -54,8 +50,9 @@ pub(super) fn read(object: &Obj<'_>, link: &CanConfig, dbc: &LinkDbc) -> Option<
         let message = format!("no frame has {} bytes", transmit.bytes);
         object.error(object.span, message, "allowed: 0 to 8, 12, 16, 20, 24, 32, 48, 64");
     }
-    if transmit.unset.len() > CAN_UNSET_MAX {
-        let message = format!("{} signals without an initial value", transmit.unset.len());
+    let unset = transmit.unset.len() + transmit.branches.iter().map(|branch| branch.unset.len()).sum::<usize>();
+    if unset > CAN_UNSET_MAX {
+        let message = format!("{unset} signals without an initial value");
         object.error(object.span, message, format!("allowed: {CAN_UNSET_MAX}; give them one in \"initial\""));
     }
     Some(CanTransmit { period, on_change, ..transmit })
@@ -68,6 +65,7 @@ fn empty(id: CanId, bytes: u8) -> CanTransmit {
         fd: false,
         initial: vec![0; usize::from(bytes)],
         unset: Vec::new(),
+        branches: Vec::new(),
         period: None,
         on_change: None,
         fields_known: false,
@@ -136,27 +134,95 @@ fn by_name(object: &Obj<'_>, dbc: &LinkDbc) -> Option<CanTransmit> {
         object.error(text.span, format!("the message {} is not known", quoted(text.value)), help);
         return None;
     };
-    if let Some(signal) = message.signals.iter().find(|signal| signal.multiplexed.is_some()) {
-        let message = format!("the signal {} ({}:{}) is multiplexed", signal.name, file.name, signal.line);
-        object.error(text.span, message, "only messages whose frames carry all of their signals can be sent");
+    if message.bytes > 64 {
+        let text_of =
+            format!("the message {} ({}:{}) has {} bytes", message.name, file.name, message.line, message.bytes);
+        object.error(text.span, text_of, "messages of several packets are received, not sent");
         return None;
     }
-    let bytes = message.bytes.min(64) as u8;
+    let bytes = message.bytes as u8;
     let mut transmit = empty(CanId { id: message.id, extended: message.extended }, bytes);
     transmit.fields_known = true;
     let from_file = object.flag("start_values");
     check_names(object, file, message);
-    for signal in &message.signals {
-        let bits = bits_of(file, message, signal)
-            .map_err(|Fault { message, help }| object.error(text.span, message, help))
-            .ok()?;
+    for signal in message.signals.iter().filter(|signal| signal.multiplexed.is_none()) {
+        let bits = place(object, text, file, message, signal)?;
+        if message.signals.iter().any(|other| other.multiplexed.is_some()) && signal.is_switch {
+            // Each branch has its own value there.
+            if let Some(member) =
+                object.entries("initial", "signals and their values").iter().find(|m| m.name == signal.name)
+            {
+                let text = format!("{} says which signals are in the frame", signal.name);
+                object.error(member.value.span, text, "remove it: it is set with the signals of each branch");
+            }
+            continue;
+        }
         match initial_of(object, signal, &bits, from_file) {
             Ok(Some(raw)) => bits.put(&mut transmit.initial, raw),
             Ok(None) => transmit.unset.push(bits),
             Err(()) => return None,
         }
     }
+    for signal in message.signals.iter().filter(|signal| signal.multiplexed.is_some()) {
+        let bits = place(object, text, file, message, signal)?;
+        let (switch, value) = branch_of(object, text, file, message, signal)?;
+        let raw = initial_of(object, signal, &bits, from_file).ok()?;
+        let known = transmit.branches.iter().position(|branch| branch.value == value);
+        let at = known.unwrap_or_else(|| {
+            transmit.branches.push(CanBranch { switch, value, initial: Vec::new(), unset: Vec::new() });
+            transmit.branches.len() - 1
+        });
+        let Some(branch) = transmit.branches.get_mut(at) else { continue };
+        match raw {
+            Some(raw) => branch.initial.push((bits, raw)),
+            None => branch.unset.push(bits),
+        }
+    }
+    if transmit.branches.len() > CAN_BRANCHES_MAX {
+        let message = format!("{} branches", transmit.branches.len());
+        object.error(text.span, message, format!("allowed: {CAN_BRANCHES_MAX}"));
+        return None;
+    }
+    transmit.branches.sort_by_key(|branch| branch.value);
     Some(transmit)
+}
+
+fn place(object: &Obj<'_>, text: Text<'_>, file: &CanDbc, message: &Message, signal: &Signal) -> Option<CanBits> {
+    bits_of(file, message, signal).map_err(|Fault { message, help }| object.error(text.span, message, help)).ok()
+}
+
+/// The switch of a multiplexed signal and its value: one switch with one value for each signal.
+fn branch_of(
+    object: &Obj<'_>,
+    text: Text<'_>,
+    file: &CanDbc,
+    message: &Message,
+    signal: &Signal,
+) -> Option<(CanSwitch, u64)> {
+    let refuse = |why: &str| {
+        let at = format!("the signal {} ({}:{}) is multiplexed {why}", signal.name, file.name, signal.line);
+        object.error(text.span, at, "allowed: one switch in each frame, with one value for each signal");
+        None
+    };
+    match message.switches_of(signal) {
+        Ok(switches) => match switches[..] {
+            [(switch, &[(value, last)])] if value == last => {
+                let bits = place(object, text, file, message, switch)?;
+                let CanBits { start, len, big_endian, .. } = bits;
+                if value > u64::MAX >> (64 - u32::from(len)) {
+                    return refuse("by a value that its switch cannot have");
+                }
+                Some((CanSwitch { start, len, big_endian }, value))
+            }
+            [_] => refuse("by several values"),
+            _ => refuse("in more than one level"),
+        },
+        Err(fault) => {
+            let at = format!("{}:{}: {}", file.name, fault.line, fault.message);
+            object.error(text.span, at, "correct the DBC file");
+            None
+        }
+    }
 }
 
 fn check_names(object: &Obj<'_>, file: &CanDbc, message: &Message) {
@@ -203,59 +269,4 @@ fn initial_of(object: &Obj<'_>, signal: &Signal, bits: &CanBits, from_file: bool
         };
         object.error(node.span, format!("{} is {value}", signal.name), help);
     })
-}
-
-/// Once all tags are known: every tag that is written lies in a message that is sent, and every message gets values.
-pub(super) fn check(tags: &[TagConfig], links: &mut Links, report: &Report) {
-    for tag in tags.iter().filter(|tag| tag.write.is_some()) {
-        let TagAddress::Can(address) = &tag.address else { continue };
-        let Some(link) = links.list.get_mut(tag.link) else { continue };
-        let LinkProtocol::Can(config) = &mut link.config.protocol else { continue };
-        let subject = format!("tag {}", quoted(&tag.name));
-        let sent = config.transmit.iter_mut().find(|transmit| address.frames == CanFrames::Id(transmit.id));
-        let Some(transmit) = sent else {
-            let help = "add its message to \"transmit\" of the link, or remove \"write\"";
-            report.error(tag.source.clone(), &subject, "is written, and its message is not sent", help);
-            continue;
-        };
-        if !address.conditions.is_empty() || address.bits.bytes_needed() > usize::from(transmit.bytes) {
-            let message = format!("its bits are not in every frame of {} bytes that is sent", transmit.bytes);
-            report.error(tag.source.clone(), &subject, message, "");
-        }
-        if !transmit.fields_known && !transmit.unset.contains(&address.bits) {
-            transmit.unset.push(address.bits);
-            if transmit.unset.len() == CAN_UNSET_MAX + 1 {
-                let message = format!("more than {CAN_UNSET_MAX} tags without an initial value write its message");
-                report.error(tag.source.clone(), &subject, message, "add \"initial_bytes\" to the message");
-            }
-        }
-    }
-    for (at, link) in links.list.iter().enumerate() {
-        let LinkProtocol::Can(config) = &link.config.protocol else { continue };
-        for transmit in &config.transmit {
-            let writes = |bits: &CanBits| {
-                tags.iter().any(|tag| {
-                    tag.link == at
-                        && tag.write.is_some()
-                        && matches!(&tag.address, TagAddress::Can(a) if a.bits == *bits
-                            && a.frames == CanFrames::Id(transmit.id))
-                })
-            };
-            let nobody = transmit.unset.iter().filter(|bits| !writes(bits)).count();
-            let nothing_known = !transmit.fields_known && transmit.unset.is_empty();
-            if nobody > 0 || nothing_known {
-                let subject = format!("link {}", quoted(&link.config.name));
-                let id = transmit.id.id;
-                let what = if nothing_known {
-                    "it has no values".into()
-                } else {
-                    format!("{nobody} of its signals have no value")
-                };
-                let message = format!("the message {id:#x} would never be sent: {what}, and no tag writes them");
-                let help =
-                    "give them one in \"initial\" (\"initial_bytes\" without a DBC file), or a tag with \"write\"";
-                report.error(link.config.source.clone(), &subject, message, help);
-            }
-        }
-    }
 }

@@ -160,9 +160,12 @@ fn read_eds(node: &Obj<'_>, file: &beside::SideFile) -> Option<Arc<Eds>> {
 
 fn read_pdos(node: &Obj<'_>, has_sheet: bool) -> PdoSource {
     let tpdos = node.opt_int(&fields::TPDOS).map(|n| n as u8);
+    let rpdos = node.opt_int(&fields::RPDOS).map(|n| n as u8);
     let source = node.choice("pdos", fields::PDOS);
-    if tpdos.is_some() && !matches!(source, Some(PdoSource::Node { .. })) {
-        node.error(node.span_of("tpdos"), "tpdos without \"pdos\": \"node\"", "remove it");
+    for key in ["tpdos", "rpdos"] {
+        if node.get(key).is_some() && !matches!(source, Some(PdoSource::Node { .. })) {
+            node.error(node.span_of(key), format!("{key} without \"pdos\": \"node\""), "remove it");
+        }
     }
     match source {
         Some(PdoSource::Eds) if !has_sheet => {
@@ -173,7 +176,9 @@ fn read_pdos(node: &Obj<'_>, has_sheet: bool) -> PdoSource {
             );
             PdoSource::None
         }
-        Some(PdoSource::Node { tpdos: default }) => PdoSource::Node { tpdos: tpdos.unwrap_or(default) },
+        Some(PdoSource::Node { tpdos: sent, rpdos: received }) => {
+            PdoSource::Node { tpdos: tpdos.unwrap_or(sent), rpdos: rpdos.unwrap_or(received) }
+        }
         Some(source) => source,
         None if has_sheet => PdoSource::Eds,
         None => PdoSource::None,
@@ -227,3 +232,4 @@ fn read_boot(node: &Obj<'_>, eds: Option<&Eds>) -> Vec<(Object, Vec<u8>)> {
 }
 
 const _: () = assert!(fields::TPDOS.max as usize <= CANOPEN_NODE_PDOS_MAX);
+const _: () = assert!(fields::RPDOS.max as usize <= CANOPEN_NODE_PDOS_MAX);

@@ -91,6 +91,9 @@ pub struct CanOpenNode {
     /// With pdos node: how many of its TPDOs are looked at.
     #[schemars(range(min = fields::TPDOS.min, max = fields::TPDOS.max), extend("default" = fields::TPDOS.default))]
     tpdos: Option<u8>,
+    /// With pdos node: how many of its RPDOs are looked at, where a tag is written by PDO.
+    #[schemars(range(min = fields::RPDOS.min, max = fields::RPDOS.max), extend("default" = fields::RPDOS.default))]
+    rpdos: Option<u8>,
     /// Objects that are written at each start, before it is started.
     boot: Option<Vec<BootWrite>>,
     /// Long values go in blocks, where the node can.

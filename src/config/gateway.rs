@@ -3,8 +3,8 @@
 use super::control;
 use super::fields::{self, keys};
 use super::model::{
-    ControlConfig, GatewayConfig, Guard, HardwareWatchdogConfig, JournalConfig, MetricsConfig, OutputConfig,
-    RealtimeConfig, WatchdogConfig,
+    AdmissionRule, ControlConfig, GatewayConfig, Guard, HardwareWatchdogConfig, JournalConfig, MetricsConfig,
+    OutputConfig, RealtimeConfig, WatchdogConfig,
 };
 use super::mqtt;
 use super::names::{Letters, fault, quoted};
@@ -60,12 +60,14 @@ fn read_gateway(root: &Obj<'_>) -> Option<GatewayConfig> {
 
 fn read_realtime(section: Option<&Obj<'_>>) -> RealtimeConfig {
     let Some(section) = section else {
-        return RealtimeConfig { cores: None, priority: fields::PRIORITY.default as u8, guard: Guard::Auto };
+        let priority = fields::PRIORITY.default as u8;
+        return RealtimeConfig { cores: None, priority, guard: Guard::Auto, admission: AdmissionRule::Refuse };
     };
     RealtimeConfig {
         cores: section.get("cores").map(|_| read_cores(section)),
         priority: section.int(&fields::PRIORITY) as u8,
         guard: read_guard(section),
+        admission: section.choice("admission", fields::ADMISSION).unwrap_or(AdmissionRule::Refuse),
     }
 }
 

@@ -9,9 +9,10 @@
 //! | `beside` | files that links name: DBC, EDS |
 //! | `gateway`, `mqtt`, `control`, `host` | `fieldbeat.toml` |
 //! | `links`, `groups`, `tags` | the tag files: what all kinds of links share |
+//! | `sensor` | transmitters with a standard signal behind a tag |
 //! | `reporting` | report by exception, in groups and tags |
 //! | `modbus`, `modbus_address`, `address`, `serial`, `overlap` | Modbus links and their tags |
-//! | `can`, `can_address`, `can_transmit`, `dbc` | CAN links, their tags, DBC files |
+//! | `can`, `can_address`, `can_transmit`, `can_sent`, `dbc` | CAN links, their tags, DBC files |
 //! | `canopen`, `canopen_address`, `canopen_value`, `eds` | CANopen links, their tags, data sheets of devices |
 //! | `bus` | links to the machine's own inputs and outputs, and their tags |
 //! | `schema` | the tag files for editors |
@@ -22,6 +23,7 @@ mod bus;
 mod can;
 mod can_address;
 mod can_schema;
+mod can_sent;
 mod can_transmit;
 mod canopen;
 mod canopen_address;
@@ -39,6 +41,7 @@ mod host;
 mod links;
 mod modbus;
 mod modbus_address;
+mod modbus_schema;
 mod model;
 mod mqtt;
 mod names;
@@ -49,6 +52,7 @@ mod reader;
 mod reporting;
 mod scan;
 mod schema;
+mod sensor;
 mod serial;
 mod tags;
 #[cfg(test)]
@@ -152,9 +156,10 @@ fn read(inputs: Inputs, base: Base<'_>, beside: Beside<'_>, report: Report) -> R
         let whole = Source { file: files::TAGS_DIR.into(), line: 0, column: 0 };
         report.error(whole, "", "no tags: nothing to scan", "declare a link and its tags in a file tags/*.json");
     }
-    can_transmit::check(&tags.list, &mut links, &report);
+    can_sent::check(&tags.list, &mut links, &report);
     overlap::check(&tags.list, &links.list, &report);
     bus::check_lines(&tags.list, &links.list, &report);
+    bus::check_buffers(&tags.list, &links.list, &report);
     if !report.has_errors() {
         warn_of_unused(&links, &groups, &report);
     }

@@ -11,6 +11,7 @@ use super::bus::schema as bus;
 use super::can_schema::{CanLink, Multiplexor};
 use super::canopen_schema::CanOpenLink;
 use super::fields;
+use super::modbus_schema::{ModbusRtuLink, ModbusRtuTcpLink, ModbusTcpLink};
 use super::write::schema as write;
 use crate::limits::{NAME_BYTES_MAX, TAGS_MAX};
 
@@ -112,205 +113,6 @@ enum Link {
     Iio(bus::IioLink),
 }
 
-/// A kind of link: what all have, and what is its own.
-macro_rules! link {
-    ($(#[$about:meta])* $name:ident, $protocol:literal, $timeout:path, $reply:path, { $($own:tt)* }) => {
-        $(#[$about])*
-        #[derive(JsonSchema)]
-        #[schemars(deny_unknown_fields)]
-        #[expect(dead_code, reason = "read by the derive only")]
-        struct $name {
-            /// Unique among all files; the first part of its tags' addresses.
-            #[schemars(length(min = 1, max = NAME_BYTES_MAX), regex(pattern = NAME_PATTERN))]
-            name: String,
-            /// What is spoken on the link.
-            #[schemars(extend("const" = $protocol))]
-            protocol: String,
-            $($own)*
-            /// From a request to its reply, in milliseconds; on a serial line, the time of the frames comes on top.
-            #[schemars(range(min = $timeout.min, max = $timeout.max), extend("default" = $timeout.default))]
-            timeout_ms: Option<u16>,
-            /// What one reply is expected to take, in milliseconds; the load of the link is reckoned with it. On a
-            /// serial line: what the device takes before it begins to answer.
-            #[schemars(range(min = $reply.min, max = $reply.max), extend("default" = $reply.default))]
-            expected_reply_ms: Option<f64>,
-            /// Registers in one request at most.
-            #[schemars(
-                range(min = fields::MAX_REGISTERS.min, max = fields::MAX_REGISTERS.max),
-                extend("default" = fields::MAX_REGISTERS.default)
-            )]
-            max_registers: Option<u16>,
-            /// Coils or discrete inputs in one request at most.
-            #[schemars(
-                range(min = fields::MAX_BITS.min, max = fields::MAX_BITS.max),
-                extend("default" = fields::MAX_BITS.default)
-            )]
-            max_bits: Option<u16>,
-            /// modicon: 40001 with function 3 is the first holding register. raw: every number is the offset on the
-            /// wire.
-            #[schemars(extend("enum" = words(fields::ADDRESSING), "default" = "modicon"))]
-            addressing: Option<String>,
-            /// Registers that the device refuses to read; no request will touch them.
-            unreadable: Option<Vec<Unreadable>>,
-            /// For people.
-            #[schemars(length(max = fields::DESCRIPTION_BYTES_MAX))]
-            description: Option<String>,
-        }
-    };
-}
-
-link! {
-    /// Modbus TCP.
-    ModbusTcpLink, "modbus_tcp", fields::TIMEOUT_MS, fields::EXPECTED_REPLY_MS, {
-        /// Host name or IP address.
-        #[schemars(length(min = 1, max = 253))]
-        host: String,
-        /// TCP port.
-        #[schemars(range(min = fields::PORT.min, max = fields::PORT.max), extend("default" = fields::PORT.default))]
-        port: Option<u16>,
-        /// For the TCP connection to stand, in milliseconds.
-        #[schemars(
-            range(min = fields::CONNECT_TIMEOUT_MS.min, max = fields::CONNECT_TIMEOUT_MS.max),
-            extend("default" = fields::CONNECT_TIMEOUT_MS.default)
-        )]
-        connect_timeout_ms: Option<u16>,
-        /// Requests that may be outstanding at once. Most devices take one.
-        #[schemars(
-            range(min = fields::PIPELINE.min, max = fields::PIPELINE.max),
-            extend("default" = fields::PIPELINE.default)
-        )]
-        pipeline: Option<u8>,
-    }
-}
-
-link! {
-    /// Modbus RTU or ASCII on a serial port.
-    ModbusRtuLink, "modbus_rtu", fields::TIMEOUT_MS, fields::EXPECTED_REPLY_SERIAL_MS, {
-        /// Path of the serial port, such as /dev/ttyUSB0.
-        #[schemars(length(min = 2, max = fields::PORT_PATH_BYTES_MAX), regex(pattern = "^/"))]
-        port: String,
-        /// Bits a second.
-        #[schemars(
-            range(min = fields::BAUDRATE.min, max = fields::BAUDRATE.max),
-            extend("default" = fields::BAUDRATE.default)
-        )]
-        baudrate: Option<u32>,
-        /// Of one character: 8 with RTU; with ASCII 7, or 8.
-        #[schemars(range(min = fields::DATA_BITS.min, max = fields::DATA_BITS.max))]
-        data_bits: Option<u8>,
-        /// N none, E even, O odd.
-        #[schemars(extend("enum" = words(fields::PARITY), "default" = "E"))]
-        parity: Option<String>,
-        /// The specification asks for 2 without parity; most devices have 1.
-        #[schemars(
-            range(min = fields::STOP_BITS.min, max = fields::STOP_BITS.max),
-            extend("default" = fields::STOP_BITS.default)
-        )]
-        stop_bits: Option<u8>,
-        /// How bytes become frames.
-        #[schemars(extend("enum" = words(fields::FRAMING), "default" = "rtu"))]
-        framing: Option<String>,
-        /// How the driver of an RS-485 line is switched; left out where the adapter does it by itself.
-        rs485: Option<Rs485>,
-        /// The port hears what it sends: the echo is taken off.
-        echo: Option<bool>,
-        /// Silence between a reply and the next request at least, in milliseconds; the 3.5 characters of RTU are kept
-        /// anyway.
-        #[schemars(
-            range(min = fields::TURNAROUND_MS.min, max = fields::TURNAROUND_MS.max),
-            extend("default" = fields::TURNAROUND_MS.default)
-        )]
-        turnaround_ms: Option<f64>,
-        /// Between a reply of a unit and the next request to the same unit at least, in milliseconds.
-        #[schemars(
-            range(min = fields::UNIT_PAUSE_MS.min, max = fields::UNIT_PAUSE_MS.max),
-            extend("default" = fields::UNIT_PAUSE_MS.default)
-        )]
-        unit_pause_ms: Option<f64>,
-    }
-}
-
-link! {
-    /// Modbus RTU frames over TCP, through a serial server.
-    ModbusRtuTcpLink, "modbus_rtu_tcp", fields::TIMEOUT_RTU_TCP_MS, fields::EXPECTED_REPLY_RTU_TCP_MS, {
-        /// Host name or IP address of the serial server.
-        #[schemars(length(min = 1, max = 253))]
-        host: String,
-        /// TCP port.
-        #[schemars(range(min = fields::PORT.min, max = fields::PORT.max), extend("default" = fields::PORT.default))]
-        port: Option<u16>,
-        /// For the TCP connection to stand, in milliseconds.
-        #[schemars(
-            range(min = fields::CONNECT_TIMEOUT_MS.min, max = fields::CONNECT_TIMEOUT_MS.max),
-            extend("default" = fields::CONNECT_TIMEOUT_MS.default)
-        )]
-        connect_timeout_ms: Option<u16>,
-        /// Between a reply and the next request at least, in milliseconds.
-        #[schemars(
-            range(min = fields::TURNAROUND_MS.min, max = fields::TURNAROUND_MS.max),
-            extend("default" = fields::TURNAROUND_MS.default)
-        )]
-        turnaround_ms: Option<f64>,
-        /// Between a reply of a unit and the next request to the same unit at least, in milliseconds.
-        #[schemars(
-            range(min = fields::UNIT_PAUSE_MS.min, max = fields::UNIT_PAUSE_MS.max),
-            extend("default" = fields::UNIT_PAUSE_MS.default)
-        )]
-        unit_pause_ms: Option<f64>,
-    }
-}
-
-/// How the driver of an RS-485 line is switched on to send.
-#[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
-#[expect(dead_code, reason = "read by the derive only")]
-struct Rs485 {
-    /// kernel: by the port's driver (TIOCSRS485). manual: by Fieldbeat, for the computed time of the frame.
-    #[schemars(extend("enum" = words(fields::RTS)))]
-    rts: String,
-    /// RTS is high while sending.
-    #[schemars(extend("default" = true))]
-    rts_on_send: Option<bool>,
-    /// From switching on to the first bit, in milliseconds.
-    #[schemars(
-        range(min = fields::DELAY_BEFORE_MS.min, max = fields::DELAY_BEFORE_MS.max),
-        extend("default" = fields::DELAY_BEFORE_MS.default)
-    )]
-    delay_before_ms: Option<u8>,
-    /// From the last bit to switching off, in milliseconds.
-    #[schemars(
-        range(min = fields::DELAY_AFTER_MS.min, max = fields::DELAY_AFTER_MS.max),
-        extend("default" = fields::DELAY_AFTER_MS.default)
-    )]
-    delay_after_ms: Option<u8>,
-}
-
-/// Registers (or bits) from..to, both included, in the link's addressing.
-#[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
-#[expect(dead_code, reason = "read by the derive only")]
-struct Unreadable {
-    /// Modbus unit; without it, every unit of the link.
-    #[schemars(range(min = fields::UNIT.min, max = fields::UNIT.max))]
-    unit: Option<u8>,
-    /// 1 coils, 2 discrete inputs, 3 holding registers, 4 input registers.
-    #[schemars(range(min = fields::FUNCTION.min, max = fields::FUNCTION.max))]
-    function: u8,
-    /// The first one.
-    from: RegisterNumber,
-    /// The last one.
-    to: RegisterNumber,
-}
-
-/// A register number; a text where leading zeros matter, such as "00001".
-#[derive(JsonSchema)]
-#[schemars(untagged, inline)]
-#[expect(dead_code, reason = "read by the derive only")]
-enum RegisterNumber {
-    Number(#[schemars(range(min = 0, max = 465_536))] u32),
-    Text(#[schemars(regex(pattern = "^[0-9]{1,6}$"))] String),
-}
-
 told! {
     /// One value that is read.
     #[schemars(deny_unknown_fields, extend("anyOf" = json!([{"required": ["scan_rate_ms"]}, {"required": ["group"]}])))]
@@ -404,7 +206,11 @@ told! {
         mask: Option<bus::Mask>,
         /// Of a known chip on I2C or SPI: how it is set.
         chip: Option<bus::ChipSettings>,
-        /// A transmitter behind an analogue input.
+        /// Of a register on I2C or SPI: bytes that are sent before the value when it is written. On I2C, without it, the
+        /// register's number.
+        #[schemars(length(min = 1, max = crate::limits::BUS_COMMAND_BYTES_MAX))]
+        write_command: Option<Vec<bus::Byte>>,
+        /// A transmitter behind an analogue input, on any kind of link; in place of scale and offset.
         sensor: Option<bus::Sensor>,
         /// That it may be written, and within which limits. Without it, the tag is only read.
         write: Option<write::Write>,

@@ -11,7 +11,7 @@ use super::node::Node;
 use super::reader::{Cx, Obj, Text, subject};
 use super::reporting::{self, Said};
 use super::text::{File, Span};
-use super::{bus, can_address, canopen_address, modbus_address, write};
+use super::{bus, can_address, canopen_address, modbus_address, sensor, write};
 use crate::limits::TAGS_MAX;
 
 /// The tags of all files.
@@ -54,23 +54,41 @@ impl<'c> Tags<'c> {
         let located = read_address(&tag, known);
         let group = read_group(&tag, known);
         let numeric = !matches!(tag.get("data_type").and_then(Node::as_text), Some("bool" | "string"));
-        let scale = read_factor(&tag, "scale", 1.0, numeric);
-        let offset = read_factor(&tag, "offset", 0.0, numeric);
+        let sensor = sensor::read(&tag, located.as_ref().map(|(_, address)| address));
+        let written = (read_factor(&tag, "scale", 1.0, numeric), read_factor(&tag, "offset", 0.0, numeric));
+        let (scale, offset) = sensor.map_or(written, |sensor| sensor.scale_and_offset());
         let mut unit = tag.words("unit", fields::UNIT_TEXT_BYTES_MAX);
         if let Some((_, TagAddress::Can(address))) = &located
             && tag.get("unit").is_none()
+            // What a transmitter's signal means has another unit than the signal.
+            && sensor.is_none()
         {
             unit = unit_of_file(&address.unit);
         }
         let description = tag.words("description", fields::DESCRIPTION_BYTES_MAX);
-        let place = located.as_ref().map(|(_, address)| write::Place { address, scale, offset });
+        let place = located.as_ref().and_then(|(link, address)| {
+            let link = &known.links.list.get(*link)?.config.protocol;
+            Some(write::Place { link, address, scale, offset, sensor: sensor.as_ref() })
+        });
         let write = write::read(&tag, place);
         let said = Said::read(&tag);
         if let (Some(name), Some((link, address)), Some(group)) = (name, located, group) {
             let source = cx.source(tag.span);
             let reporting = None;
-            let config =
-                TagConfig { name, source, link, group, address, scale, offset, unit, description, write, reporting };
+            let config = TagConfig {
+                name,
+                source,
+                link,
+                group,
+                address,
+                scale,
+                offset,
+                sensor,
+                unit,
+                description,
+                write,
+                reporting,
+            };
             let reporting = reporting::of_tag(&tag, said, &config, known.groups);
             self.list.push(TagConfig { reporting, ..config });
         }

@@ -62,8 +62,12 @@ fn text_of(event: NodeEvent) -> String {
             format!("is another device than its data sheet's: object {object} is 0x{found:08X}; nothing is read of it")
         }
         NodeEvent::NotMapped { object } => {
-            format!("has object {object} in no PDO that is received, though it is to come by PDO")
+            format!("has object {object} in no PDO of the configured size, though it is to come or go by PDO")
         }
+        NodeEvent::Untold { object } => format!(
+            "does not say what object {object} holds, which is in a PDO that is sent to it: no other object of that PDO \
+             is written"
+        ),
         NodeEvent::Emergency { code: 0, .. } => "says that its error is gone".into(),
         NodeEvent::Emergency { code, register, manufacturer } => format!(
             "has an emergency: code 0x{code:04X} ({}), error register 0x{register:02X}, manufacturer's {manufacturer:02X?}",

@@ -86,8 +86,11 @@ fn compile(config: &Config, cpus: &[u32], base: Option<&Base<'_>>, costs: &Costs
             executor_plan(ExecutorId(at as u16), cpu, &links, &groups, &scans, old)
         })
         .collect();
-    let plan = Plan { tags, groups, links, scans, executors };
+    let mut plan = Plan { tags, groups, links, scans, executors };
     let admission = admission::admit(config, &ids.links, &plan, costs)?;
+    for (id, link) in plan.links.iter_mut() {
+        link.write_spacing = admission.links[id].writes.map_or(Nanos::ZERO, |writes| writes.spacing);
+    }
     Ok(Planned { plan, admission })
 }
 
@@ -133,7 +136,7 @@ fn link_plan(link: &LinkConfig, tags: &[(TagId, &TagConfig)], scanning: &mut Sca
         LinkProtocol::CanOpen(config) => LinkProtocolPlan::CanOpen(CanOpenPlan::new(config, tags, scanning)),
         LinkProtocol::Bus(config) => LinkProtocolPlan::Bus(BusPlan::new(config, tags, scanning)),
     };
-    LinkPlan { name: Arc::from(link.name.as_str()), executor: ExecutorId(0), protocol }
+    LinkPlan { name: Arc::from(link.name.as_str()), executor: ExecutorId(0), write_spacing: Nanos::ZERO, protocol }
 }
 
 /// A link stays where it was. The others go, the heaviest first, to the executor with the least work so far.

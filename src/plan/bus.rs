@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use super::build::Scanning;
 use super::model::{GroupPlan, ScanId};
+use super::sensor::SensorLimits;
 use crate::config::{
-    BusAddress, BusConfig, BusDevice, BusPoint, Formula, GpioLine, GpioSetting, Program, RegisterWrite, SensorConfig,
-    Step, TagAddress, TagConfig,
+    BusAddress, BusConfig, BusDevice, BusPoint, Formula, GpioLine, GpioSetting, Program, RegisterWrite, Step,
+    TagAddress, TagConfig,
 };
 use crate::limits::{BUS_PRIORITY_MAX, BUS_REQUEST_ITEMS_MAX, GPIO_EDGES_PER_S_MAX};
 use crate::tag::{ById, GroupId, NANOS_PER_SEC, Nanos, ScalarType, TagId, ValueType};
@@ -71,7 +72,7 @@ pub struct BusItem {
     pub ty: ScalarType,
     pub scale: f64,
     pub offset: f64,
-    pub sensor: Option<SensorConfig>,
+    pub sensor: Option<SensorLimits>,
 }
 
 /// Indices are into the setup.
@@ -96,7 +97,12 @@ pub enum BusSource {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BusWrite {
     Line(u16),
-    Register { address: u8, write: RegisterWrite },
+    Register {
+        address: u8,
+        write: RegisterWrite,
+    },
+    /// Of an IIO device; the payload is a float64 in the kernel's unit.
+    Channel(u16),
 }
 
 impl BusPlan {
@@ -133,7 +139,7 @@ impl BusPlan {
             let source = places.source(address, &mut setup);
             let ValueType::Scalar(ty) = tag.value_type() else { continue };
             let (scale, offset) = (tag.scale, tag.offset);
-            setup.items.push(BusItem { source, ty, scale, offset, sensor: address.sensor });
+            setup.items.push(BusItem { source, ty, scale, offset, sensor: tag.sensor.as_ref().map(SensorLimits::of) });
             plan.tags.push(BusTag { tag: id, ty });
             if tag.write.is_some()
                 && let Some(write) = write_of(address, source, &setup)
@@ -171,7 +177,17 @@ impl BusPlan {
             (request.items.len() as f64 / groups[request.group].period.as_secs_f64()).ceil() as u64
         };
         let edges = self.items_that_tell() as u64 * GPIO_EDGES_PER_S_MAX;
-        self.requests.iter().map(of_request).sum::<u64>() + edges
+        self.requests.iter().map(of_request).sum::<u64>() + edges + self.samples_per_s()
+    }
+
+    /// Samples that are told as they come, at most.
+    pub(super) fn samples_per_s(&self) -> u64 {
+        match &self.setup.device {
+            BusDevice::Iio { buffer: Some(buffer), .. } if buffer.every => {
+                buffer.scans_per_s_max() * self.setup.items.len() as u64
+            }
+            _ => 0,
+        }
     }
 
     /// Items whose edges are told one by one.
@@ -235,6 +251,9 @@ fn write_of(address: &BusAddress, source: BusSource, setup: &BusSetup) -> Option
             let address = setup.programs.get(usize::from(program))?.address;
             Some(BusWrite::Register { address, write: write.clone() })
         }
+        (BusPoint::Iio { .. }, BusSource::Channel(channel)) if address.is_writable() => {
+            Some(BusWrite::Channel(channel))
+        }
         _ => None,
     }
 }
@@ -244,7 +263,7 @@ fn times(config: &BusConfig, setup: &BusSetup, items: Range<u32>) -> (Nanos, Nan
     let items = setup.items.get(items.start as usize..items.end as usize).unwrap_or_default();
     let mut programs = std::collections::BTreeSet::new();
     let mut settings = std::collections::BTreeSet::new();
-    let mut channels = 0;
+    let mut channels = 0u64;
     for item in items {
         match item.source {
             BusSource::Level { line } | BusSource::Count { line } => {
@@ -256,7 +275,10 @@ fn times(config: &BusConfig, setup: &BusSetup, items: Range<u32>) -> (Nanos, Nan
             BusSource::Channel(_) => channels += 1,
         }
     }
-    let (mut time, mut setup_time) = (Nanos(config.overhead.0 * (settings.len() as u64 + channels)), Nanos::ZERO);
+    // One read takes all that is in a buffer.
+    let buffered = matches!(config.device, BusDevice::Iio { buffer: Some(_), .. });
+    let accesses = settings.len() as u64 + if buffered { channels.min(1) } else { channels };
+    let (mut time, mut setup_time) = (Nanos(config.overhead.0 * accesses), Nanos::ZERO);
     for program in programs.iter().filter_map(|at| setup.programs.get(usize::from(*at))) {
         let of = |steps: &[Step]| steps.iter().fold(Nanos::ZERO, |sum, step| sum + step_time(config, step));
         time += of(&program.measure);

@@ -16,10 +16,12 @@ mod model;
 mod phases;
 #[cfg(test)]
 mod rebuild_tests;
+mod sensor;
 
 pub use crate::config::{Object, ReleaseMode, Reporting, Suppress};
 pub use admission::{
-    Admission, Costs, ExecutorLoad, Finding, LOAD_MAX, LOAD_WARNING, LinkLoad, PlanError, SerialLine, Slot, wire_bytes,
+    Admission, Costs, ExecutorLoad, Finding, LOAD_MAX, LOAD_WARNING, LinkLoad, PlanError, SerialLine, Slot, WriteLoad,
+    wire_bytes,
 };
 pub use build::{Planned, build, build_with, rebuild, rebuild_with};
 pub use can::{CanFilter, CanSocket};
@@ -27,3 +29,4 @@ pub use change::{Change, changes, executor_stays};
 pub use ids::{Base, UsedIds};
 pub use model::*;
 pub use phases::predecessor;
+pub use sensor::{SensorLimits, Sensors};

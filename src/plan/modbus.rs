@@ -8,6 +8,7 @@ use super::admission::SerialLine;
 use super::blocks::{self, Block, BlockLimits, Span};
 use super::build::Scanning;
 use super::model::{GroupPlan, ScanId, ring_slots};
+use super::sensor::Sensors;
 use crate::config::{FieldType, ModbusAddress, ModbusConfig, ModbusTransport, Table, TagConfig, WordOrder};
 use crate::limits;
 use crate::tag::{ById, GroupId, TagId, UnitId, ValueType};
@@ -28,6 +29,8 @@ pub struct ModbusPlan {
     pub block_count: u32,
     /// Sorted by scan and address; a request and its halves share theirs.
     pub decodes: Vec<Decode>,
+    /// Transmitters among the tags.
+    pub sensors: Sensors,
     /// By tag, ascending: what may be written. An order says which by its place.
     pub writes: Vec<ModbusWrite>,
 }
@@ -114,6 +117,15 @@ pub struct Decode {
     pub ty: ValueType,
     pub scale: f64,
     pub offset: f64,
+    /// The tag is one of [`ModbusPlan::sensors`].
+    pub has_sensor: bool,
+}
+
+impl Decode {
+    /// The sample is raw × scale + offset, as a float64.
+    pub fn is_scaled(&self) -> bool {
+        self.scale != 1.0 || self.offset != 0.0 || self.has_sensor
+    }
 }
 
 /// One (unit, table) of one group: what can share a request. By ids, so that a link whose tags stay as they are
@@ -138,6 +150,7 @@ fn plan(config: &ModbusConfig, tags: &[(TagId, &TagConfig)], scanning: &mut Scan
 
     let mut out = ModbusPlan {
         config: config.clone(),
+        sensors: Sensors::of(tags),
         writes: writes(tags, &units),
         units,
         requests: Vec::new(),
@@ -243,6 +256,7 @@ fn decode(tag_id: TagId, tag: &TagConfig, address: &ModbusAddress) -> Decode {
         ty: tag.value_type(),
         scale: tag.scale,
         offset: tag.offset,
+        has_sensor: tag.sensor.is_some(),
     }
 }
 

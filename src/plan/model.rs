@@ -6,7 +6,8 @@ use std::sync::Arc;
 pub use super::bus::{BusItem, BusPlan, BusRequest, BusSetup, BusSource, BusTag, BusWrite};
 pub use super::can::CanPlan;
 pub use super::canopen::{
-    BootStep, CanOpenDecode, CanOpenItem, CanOpenNodePlan, CanOpenPlan, CanOpenScan, CanOpenWrite, TpdoPlan, Way,
+    BootStep, CanOpenDecode, CanOpenItem, CanOpenNodePlan, CanOpenPlan, CanOpenScan, CanOpenWrite, RpdoPlan, TpdoPlan,
+    Way,
 };
 pub use super::modbus::{Decode, ModbusPlan, ModbusRequest, ModbusWrite};
 use crate::config::{ReleaseMode, Reporting, WriteConfig};
@@ -51,6 +52,9 @@ pub struct GroupPlan {
 pub struct LinkPlan {
     pub name: Arc<str>,
     pub executor: ExecutorId,
+    /// From the beginning of a write's turn to that of the next at least, so that no scan misses a cycle for writes: see
+    /// `plan::admission`.
+    pub write_spacing: Nanos,
     pub protocol: LinkProtocolPlan,
 }
 

@@ -22,6 +22,8 @@ pub struct GatewaySettings {
     pub priority: Option<u8>,
     /// Microseconds.
     pub guard_us: Option<u32>,
+    /// Runs what cannot all be in time, too.
+    pub overload: bool,
     pub journal_path: Option<PathBuf>,
     pub journal_bytes_max: Option<u64>,
     pub commit_ms: Option<u32>,
@@ -40,6 +42,7 @@ impl Default for GatewaySettings {
             cores: None,
             priority: None,
             guard_us: None,
+            overload: false,
             journal_path: None,
             journal_bytes_max: None,
             commit_ms: None,
@@ -134,6 +137,7 @@ fn gateway_file(settings: &GatewaySettings) -> String {
             settings.cores.as_ref().map(|cores| format!("cores = {cores:?}")),
             settings.priority.map(|n| format!("priority = {n}")),
             settings.guard_us.map(|us| format!("guard_us = {us}")),
+            settings.overload.then(|| "admission = \"warn\"".to_owned()),
         ],
     );
     section(

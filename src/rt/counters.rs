@@ -126,11 +126,15 @@ pub struct CanCounters {
     pub send_retries: Count,
     /// Cyclic sends that did not come to pass within their period.
     pub unsent: Count,
+    /// Messages of several packets (J1939) that came whole.
+    pub tp_messages: Count,
+    /// Those that were given up: a packet was missing, doubled or late, or there was no room for another.
+    pub tp_lost: Count,
 }
 
 impl CanCounters {
     /// All, each with its name.
-    pub fn all(&self) -> [(&'static str, &Count); 12] {
+    pub fn all(&self) -> [(&'static str, &Count); 14] {
         let CanCounters {
             received,
             sent,
@@ -144,6 +148,8 @@ impl CanCounters {
             bus_offs,
             send_retries,
             unsent,
+            tp_messages,
+            tp_lost,
         } = self;
         [
             ("received", received),
@@ -158,6 +164,8 @@ impl CanCounters {
             ("bus_offs", bus_offs),
             ("send_retries", send_retries),
             ("unsent", unsent),
+            ("tp_messages", tp_messages),
+            ("tp_lost", tp_lost),
         ]
     }
 }

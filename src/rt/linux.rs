@@ -3,10 +3,11 @@
 //! `epoll_pwait2` and not a timerfd: on PREEMPT_RT a timerfd's timer is served by a low-priority thread.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 
-use super::world::{Conn, Io, Ready, Stamped, World};
+use super::world::{Arrival, Conn, Io, Ready, Stamped, World};
 use crate::tag::{NANOS_PER_SEC, Nanos};
 
 /// Events taken from the kernel at once.
@@ -182,20 +183,49 @@ impl World for LinuxWorld {
     }
 
     fn receive_stamped(&mut self, conn: Conn, buffer: &mut [u8]) -> Stamped {
-        let mut control = Control([0; CONTROL_BYTES]);
-        let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
-        // SAFETY: msghdr is a plain structure for which zeroes are a value.
-        let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-        message.msg_iov = &raw mut part;
-        message.msg_iovlen = 1;
-        message.msg_control = (&raw mut control).cast();
-        message.msg_controllen = CONTROL_BYTES;
-        // SAFETY: the message points to a live, writable slice and to live control bytes, each with its length.
-        let n = unsafe { libc::recvmsg(conn.0, &raw mut message, libc::MSG_DONTWAIT) };
-        if n <= 0 {
-            return Stamped { io: LinuxWorld::io(n), at: monotonic_now(), hardware: None, dropped: 0 };
+        let mut room = [Arrival::new(buffer)];
+        match self.receive_frames(conn, &mut room) {
+            Io::Done(_) => room[0].stamped,
+            io => Stamped { io, at: monotonic_now(), hardware: None, dropped: 0 },
         }
-        stamped(LinuxWorld::io(n), &message)
+    }
+
+    fn receive_frames<B: AsMut<[u8]>>(&mut self, conn: Conn, room: &mut [Arrival<B>]) -> Io {
+        let asked = room.len().min(FRAMES_AT_ONCE);
+        let mut controls = [const { MaybeUninit::<Control>::uninit() }; FRAMES_AT_ONCE];
+        let mut parts = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; FRAMES_AT_ONCE];
+        // SAFETY: mmsghdr is a plain structure for which zeroes are a value.
+        let mut messages: [libc::mmsghdr; FRAMES_AT_ONCE] = unsafe { std::mem::zeroed() };
+        for (((arrival, control), part), message) in
+            room.iter_mut().zip(&mut controls).zip(&mut parts).zip(&mut messages)
+        {
+            let bytes = arrival.frame.as_mut();
+            *part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+            message.msg_hdr.msg_iov = part;
+            message.msg_hdr.msg_iovlen = 1;
+            message.msg_hdr.msg_control = control.as_mut_ptr().cast();
+            message.msg_hdr.msg_controllen = CONTROL_BYTES;
+        }
+        // SAFETY: as many messages are asked for as point to live, writable slices and to control bytes that live through
+        // the call, each with its length; without a time-out.
+        let n = unsafe {
+            let flags = libc::MSG_DONTWAIT;
+            libc::recvmmsg(conn.0, messages.as_mut_ptr(), asked as u32, flags, std::ptr::null_mut())
+        };
+        if n <= 0 {
+            return LinuxWorld::io(n as isize);
+        }
+        let clocks = Clocks::now();
+        for (got, (arrival, message)) in room.iter_mut().zip(&messages[..n as usize]).enumerate() {
+            // A peer that has closed gives nothing, for every message: the first of them is its end. An error behind
+            // frames is kept by the kernel for the next call (recvmmsg(2)).
+            match LinuxWorld::io(message.msg_len as isize) {
+                Io::Done(bytes) => arrival.stamped = stamped(Io::Done(bytes), &message.msg_hdr, &clocks),
+                end if got == 0 => return end,
+                _ => return Io::Done(got),
+            }
+        }
+        Io::Done(n as usize)
     }
 
     fn abort(&mut self, conn: Conn) {
@@ -219,6 +249,8 @@ impl World for LinuxWorld {
     }
 }
 
+/// Frames taken from the kernel in one call: beyond some, the call itself costs next to nothing of each.
+const FRAMES_AT_ONCE: usize = 16;
 /// Room for the control messages of one frame: three times (SCM_TIMESTAMPING) and a count (SO_RXQ_OVFL).
 const CONTROL_BYTES: usize = 128;
 
@@ -226,9 +258,33 @@ const CONTROL_BYTES: usize = 128;
 #[repr(C, align(8))]
 struct Control([u8; CONTROL_BYTES]);
 
+/// The same instant on both clocks.
+struct Clocks {
+    monotonic: Nanos,
+    real: Nanos,
+}
+
+impl Clocks {
+    fn now() -> Clocks {
+        let mut ts = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        let monotonic = monotonic_now();
+        // SAFETY: `ts` is a valid timespec to write to; CLOCK_REALTIME always exists.
+        unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &mut ts) };
+        Clocks { monotonic, real: nanos_of(&ts) }
+    }
+
+    /// A time of CLOCK_REALTIME as one of CLOCK_MONOTONIC: so long ago on both. Now where that cannot be, since the clock
+    /// was set meanwhile.
+    fn on_monotonic(&self, real: Nanos) -> Nanos {
+        const AGE_MAX: Nanos = Nanos(10 * NANOS_PER_SEC);
+        let age = self.real.since(real);
+        if real == Nanos::ZERO || age > AGE_MAX { self.monotonic } else { self.monotonic - age }
+    }
+}
+
 /// What the kernel says beside a frame.
-fn stamped(io: Io, message: &libc::msghdr) -> Stamped {
-    let mut stamped = Stamped { io, at: monotonic_now(), hardware: None, dropped: 0 };
+fn stamped(io: Io, message: &libc::msghdr, clocks: &Clocks) -> Stamped {
+    let mut stamped = Stamped { io, at: clocks.monotonic, hardware: None, dropped: 0 };
     // SAFETY: the kernel has filled the control bytes that the message points to, and their length; the macros walk
     // within it.
     let mut header = unsafe { libc::CMSG_FIRSTHDR(message) };
@@ -239,7 +295,7 @@ fn stamped(io: Io, message: &libc::msghdr) -> Stamped {
             libc::SO_TIMESTAMPING => {
                 // SAFETY: SCM_TIMESTAMPING carries three timespecs; read without asking for their alignment.
                 let times: [libc::timespec; 3] = unsafe { data.cast::<[libc::timespec; 3]>().read_unaligned() };
-                stamped.at = on_monotonic(nanos_of(&times[0]), stamped.at);
+                stamped.at = clocks.on_monotonic(nanos_of(&times[0]));
                 stamped.hardware = Some(nanos_of(&times[2])).filter(|time| *time > Nanos::ZERO);
             }
             libc::SO_RXQ_OVFL => {
@@ -257,17 +313,6 @@ fn stamped(io: Io, message: &libc::msghdr) -> Stamped {
 fn nanos_of(time: &libc::timespec) -> Nanos {
     let (seconds, nanos) = (u64::try_from(time.tv_sec).unwrap_or(0), u64::try_from(time.tv_nsec).unwrap_or(0));
     Nanos(seconds.saturating_mul(NANOS_PER_SEC).saturating_add(nanos))
-}
-
-/// A time of CLOCK_REALTIME as one of CLOCK_MONOTONIC: so long ago on both. `now` where that cannot be, since the
-/// clock was set meanwhile.
-fn on_monotonic(real: Nanos, now: Nanos) -> Nanos {
-    const AGE_MAX: Nanos = Nanos(10 * NANOS_PER_SEC);
-    let mut ts = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `ts` is a valid timespec to write to; CLOCK_REALTIME always exists.
-    unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &mut ts) };
-    let age = nanos_of(&ts).since(real);
-    if real == Nanos::ZERO || age > AGE_MAX { now } else { now - age }
 }
 
 fn is_no_socket() -> bool {
@@ -323,9 +368,12 @@ mod tests {
 
     #[test]
     fn a_time_that_cannot_be_is_that_of_the_call() {
-        let now = Nanos(5 * NANOS_PER_SEC);
-        assert_eq!(on_monotonic(Nanos::ZERO, now), now);
-        assert_eq!(on_monotonic(Nanos(NANOS_PER_SEC), now), now, "decades ago");
+        let clocks = Clocks { monotonic: Nanos(50 * NANOS_PER_SEC), real: Nanos(9_000 * NANOS_PER_SEC) };
+        let now = clocks.monotonic;
+        assert_eq!(clocks.on_monotonic(Nanos(8_999 * NANOS_PER_SEC)), Nanos(49 * NANOS_PER_SEC));
+        assert_eq!(clocks.on_monotonic(Nanos::ZERO), now);
+        assert_eq!(clocks.on_monotonic(Nanos(NANOS_PER_SEC)), now, "hours ago");
+        assert_eq!(clocks.on_monotonic(Nanos(9_001 * NANOS_PER_SEC)), now, "yet to come");
     }
 
     #[test]

@@ -28,5 +28,5 @@ pub use linux::{LinuxWorld, Waker, monotonic_now, thread_cpu_time};
 pub use pages::region_of;
 pub use report::{NodeEvent, Report, RequestResult};
 pub use sink::{Frame, Sink};
-pub use world::{Conn, Io, Ready, Stamped, World};
+pub use world::{Arrival, Conn, Io, Ready, Stamped, World};
 pub use write::{WriteAnswer, WriteOrder, WriteOutcome, WritePayload};

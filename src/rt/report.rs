@@ -33,8 +33,11 @@ pub enum NodeEvent {
     Refused { object: Object, code: u32 },
     /// It is another device than its data sheet's: this object has this value.
     OtherDevice { object: Object, found: u32 },
-    /// No PDO that the link receives carries this object, which is to come by PDO.
+    /// No PDO that the link receives, or sends, carries this object as it is to come or go by PDO.
     NotMapped { object: Object },
+    /// It does not say what this object holds, which stands in a PDO that is sent to it: nothing else of that PDO is
+    /// written.
+    Untold { object: Object },
     /// An emergency; code 0: the error is gone.
     Emergency { code: u16, register: u8, manufacturer: [u8; 5] },
 }

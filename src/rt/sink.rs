@@ -81,19 +81,28 @@ impl Sink {
         self.tell(Sample { t_mono_ns: t.0, value, tag: tag.0, status: status.0, cycle, group: group.0, ty, flags: 0 });
     }
 
-    /// A scalar that came by itself, for the image alone: its sample follows with [`Sink::sample`].
+    /// A scalar that was read, and what is to be thought of it: one that is bad is none, the last one is held.
     #[inline]
-    pub fn show(&mut self, frame: Frame, tag: TagId, value: u64) {
+    pub fn judged(&mut self, frame: Frame, tag: TagId, ty: u8, value: u64, status: Status) {
+        if status.is_bad() {
+            self.hold(frame, tag, ty, false, status);
+        } else {
+            self.scalar_with_status(frame, tag, ty, value, status);
+        }
+    }
+
+    /// A scalar that came by itself, good or uncertain, for the image alone: its sample follows with [`Sink::sample`].
+    #[inline]
+    pub fn show(&mut self, frame: Frame, tag: TagId, value: u64, status: Status) {
         let Frame { cycle, t, .. } = frame;
-        self.image.write(tag.index(), Reading { t_mono_ns: t.0, value, status: Status::GOOD.0, cycle });
+        self.image.write(tag.index(), Reading { t_mono_ns: t.0, value, status: status.0, cycle });
     }
 
     /// The sample of a scalar that the image has already.
     #[inline]
-    pub fn sample(&mut self, frame: Frame, tag: TagId, ty: u8, value: u64) {
+    pub fn sample(&mut self, frame: Frame, tag: TagId, ty: u8, value: u64, status: Status) {
         let Frame { group, cycle, t } = frame;
-        let (status, flags) = (Status::GOOD.0, 0);
-        self.tell(Sample { t_mono_ns: t.0, value, tag: tag.0, status, cycle, group: group.0, ty, flags });
+        self.tell(Sample { t_mono_ns: t.0, value, tag: tag.0, status: status.0, cycle, group: group.0, ty, flags: 0 });
     }
 
     /// A long value that was read.

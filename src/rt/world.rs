@@ -9,7 +9,7 @@ pub struct Conn(pub i32);
 /// What a non-blocking operation came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Io {
-    /// So many bytes, at least one.
+    /// So many bytes, or frames; at least one.
     Done(usize),
     /// Nothing now; ask again when it is ready.
     WouldBlock,
@@ -27,6 +27,31 @@ pub struct Stamped {
     pub hardware: Option<Nanos>,
     /// Frames that the kernel dropped since the connection was opened, because nobody took them in time.
     pub dropped: u32,
+}
+
+impl Stamped {
+    /// The frame's length; 0 where there is none.
+    #[inline]
+    pub fn bytes(&self) -> usize {
+        match self.io {
+            Io::Done(bytes) => bytes,
+            Io::WouldBlock | Io::Closed => 0,
+        }
+    }
+}
+
+/// Room for a frame, and how it came to fill it.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrival<B> {
+    pub frame: B,
+    /// Its `io` says how long the frame is.
+    pub stamped: Stamped,
+}
+
+impl<B> Arrival<B> {
+    pub fn new(frame: B) -> Arrival<B> {
+        Arrival { frame, stamped: Stamped { io: Io::WouldBlock, at: Nanos::ZERO, hardware: None, dropped: 0 } }
+    }
 }
 
 /// The links whose connections have something to read; capacity fixed at start.
@@ -95,6 +120,21 @@ pub trait World {
     fn receive_stamped(&mut self, conn: Conn, buffer: &mut [u8]) -> Stamped {
         let io = self.receive(conn, buffer);
         Stamped { io, at: self.now(), hardware: None, dropped: 0 }
+    }
+
+    /// Receives frames as [`World::receive_stamped`] does, as many as have come and as there is room for, in their order;
+    /// a world may take fewer at once. `Done` says how many. An end of the connection behind them is told by the next
+    /// call.
+    fn receive_frames<B: AsMut<[u8]>>(&mut self, conn: Conn, room: &mut [Arrival<B>]) -> Io {
+        for (n, arrival) in room.iter_mut().enumerate() {
+            let stamped = self.receive_stamped(conn, arrival.frame.as_mut());
+            match stamped.io {
+                Io::Done(_) => arrival.stamped = stamped,
+                end if n == 0 => return end,
+                _ => return Io::Done(n),
+            }
+        }
+        Io::Done(room.len())
     }
 
     /// Bytes that were sent and have not left this machine or were not taken by the peer's, as far as the world can tell.

@@ -73,7 +73,7 @@ pub enum WriteOutcome {
     Refused(u32),
     /// Its answer does not fit the request.
     WrongReply,
-    /// Sent to all devices of a line, which confirm nothing.
+    /// Sent by a service that confirms nothing: to all devices of a line, or in a PDO.
     Unconfirmed,
     /// Sent, and not answered: the device may or may not have taken it.
     NoReply,
@@ -81,6 +81,8 @@ pub enum WriteOutcome {
     Lost,
     /// Not sent: the link has no connection.
     NoConnection,
+    /// Not sent: the device is not in the state in which it takes it.
+    NotOperational,
     /// Not sent: its turn did not come before its deadline.
     NotSent,
     /// Not sent: the link has as many writes waiting as it can hold.
@@ -109,6 +111,7 @@ impl WriteOutcome {
             | WriteOutcome::NoReply
             | WriteOutcome::Lost => true,
             WriteOutcome::NoConnection
+            | WriteOutcome::NotOperational
             | WriteOutcome::NotSent
             | WriteOutcome::Busy
             | WriteOutcome::PlanChanged

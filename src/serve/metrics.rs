@@ -257,7 +257,9 @@ impl Reader {
         }
         let help = "Frames received and sent, and what the controller and the kernel tell of the bus";
         let mut can = family(e, COUNTER, "fieldbeat_can_frames", None, help)?;
-        for (id, link) in plan.links.iter().filter(|(_, link)| matches!(link.protocol, LinkProtocolPlan::Can(_))) {
+        let on_can =
+            |protocol: &LinkProtocolPlan| matches!(protocol, LinkProtocolPlan::Can(_) | LinkProtocolPlan::CanOpen(_));
+        for (id, link) in plan.links.iter().filter(|(_, link)| on_can(&link.protocol)) {
             for (event, count) in counters.link(id).can.all() {
                 can.counter([("link", &*link.name), ("event", event)], count.get())?;
             }

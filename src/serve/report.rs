@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::hub::stats::Distribution;
 use crate::plan::LinkProtocolPlan;
+use crate::rt::GroupCounters;
 use crate::tag::{GroupId, LinkId, Nanos};
 
 use super::{Observed, ProcessUsage};
@@ -36,6 +37,10 @@ pub struct GroupReport {
     /// Sums over its scans.
     pub skipped: u64,
     pub deadline_misses: u64,
+    /// Samples of its tags: made, dropped at full rings, and held back by the rules of report by exception.
+    pub produced: u64,
+    pub dropped: u64,
+    pub suppressed: u64,
     pub release_jitter_ns: Quantiles,
     pub issue_jitter_ns: Quantiles,
     pub sample_age_ns: Quantiles,
@@ -144,12 +149,18 @@ impl RunReport {
             .collect();
         let groups = plan.groups.iter().map(|(id, group)| {
             let times = statistics.groups.get(id).copied().unwrap_or_default();
+            let samples = |count: fn(&GroupCounters) -> u64| -> u64 {
+                counters.groups.iter().map(|groups| count(&groups[id.index()])).sum()
+            };
             let own = || scans.iter().filter(move |(group, ..)| *group == id).map(|(.., scan)| scan);
             let report = GroupReport {
                 period_ns: group.period.0,
                 cycles: own().map(|s| s.cycles).max().unwrap_or(0),
                 skipped: own().map(|s| s.skipped).sum(),
                 deadline_misses: own().map(|s| s.deadline_misses).sum(),
+                produced: samples(|group| group.produced.get()),
+                dropped: samples(|group| group.dropped.get()),
+                suppressed: samples(|group| group.suppressed_at_ring.get() + group.suppressed_at_journal.get()),
                 release_jitter_ns: (&times.release_jitter).into(),
                 issue_jitter_ns: (&times.issue_jitter).into(),
                 sample_age_ns: (&times.sample_age).into(),
@@ -175,7 +186,7 @@ impl RunReport {
                 writes_sent: counts.writes_sent.get(),
                 writes_done: counts.writes_done.get(),
                 writes_failed: counts.writes_failed.get(),
-                can: matches!(link.protocol, LinkProtocolPlan::Can(_))
+                can: matches!(link.protocol, LinkProtocolPlan::Can(_) | LinkProtocolPlan::CanOpen(_))
                     .then(|| counts.can.all().into_iter().map(|(event, count)| (event, count.get())).collect()),
                 response_ns: statistics.response.get(id).map(Quantiles::from).unwrap_or_default(),
                 scans: scans.iter().filter(|(_, link, _)| *link == id).map(|(.., scan)| scan.clone()).collect(),

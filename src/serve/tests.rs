@@ -21,6 +21,7 @@ fn plan() -> Plan {
     let link = |name: &str| LinkPlan {
         name: Arc::from(name),
         executor: ExecutorId(0),
+        write_spacing: Nanos::ZERO,
         protocol: LinkProtocolPlan::Modbus(ModbusPlan {
             config: ModbusConfig {
                 transport: ModbusTransport::Tcp(HostPort { host: "127.0.0.1".into(), port: 502 }),
@@ -38,6 +39,7 @@ fn plan() -> Plan {
             requests: vec![],
             block_count: 0,
             decodes: vec![],
+            sensors: Default::default(),
             writes: vec![],
         }),
     };
@@ -349,6 +351,7 @@ fn the_report_has_every_figure_of_the_run() {
     assert_eq!(group["period_ns"], 10_000_000);
     assert_eq!((&group["cycles"], &group["skipped"]), (&100.into(), &5.into()));
     assert_eq!(group["deadline_misses"], 4);
+    assert_eq!([&group["produced"], &group["dropped"], &group["suppressed"]], [1000, 7, 50]);
     assert_eq!(group["release_jitter_ns"]["max"], 3_000);
     assert_eq!(group["issue_jitter_ns"]["p50"], 40_000);
     assert_eq!(group["sample_age_ns"]["p999"], 440_000);

@@ -1,10 +1,11 @@
-//! What admission accepts, runs without a miss as long as devices answer in their declared time.
+//! What admission accepts, runs without a miss as long as devices answer in their declared time, however much is written
+//! meanwhile.
 
 use fastrand::Rng;
 
 use super::model::{Model, Shape};
 use super::{RealParts, Scenario, run};
-use crate::config::{Config, Guard, HostPort, ModbusTransport, Table, load_parts};
+use crate::config::{Config, Guard, HostPort, ModbusTransport, Table, WriteConfig, load_parts};
 use crate::plan::{self, Costs, Plan, PlanError, SerialLine};
 use crate::tag::Nanos;
 
@@ -18,7 +19,7 @@ const SIMULATED: Costs =
 /// A configuration whose busiest link is asked for about `load` of its time.
 fn texts(rng: &mut Rng) -> (String, String) {
     let guard = rng.u32(..60);
-    let toml = format!("[gateway]\nid = \"sim\"\n[realtime]\nguard_us = {guard}\n");
+    let toml = format!("[gateway]\nid = \"sim\"\n[realtime]\nguard_us = {guard}\n[control]\nmax_writes_per_s = 1000\n");
     let periods = [1.0, 2.0, 2.5, 4.0, 5.0, 7.0, 10.0, 20.0, 33.0, 50.0, 100.0, 250.0, 1000.0];
     let around = rng.usize(..periods.len());
     let groups: Vec<f64> = (0..rng.usize(1..=4))
@@ -94,9 +95,11 @@ fn serial_link(link: usize, each_ms: f64, rng: &mut Rng) -> String {
 }
 
 struct Drawn {
-    /// Made whether it is admitted or not.
+    /// Made whether it is admitted or not; without writes where these are what does not fit.
     scenario: Scenario,
     refused: Option<PlanError>,
+    /// It fits as long as nothing is written, and not one write does.
+    no_room_for_writes: bool,
     text: String,
 }
 
@@ -106,13 +109,29 @@ fn drawn(seed: u64) -> Drawn {
     let config = load_parts(("fieldbeat.toml", &toml), &[("tags/sim.json", &tags)])
         .unwrap_or_else(|errors| panic!("seed {seed}: {errors}\n{tags}"))
         .config;
+    let read_only = config.clone();
+    let mut config = config;
+    let written = rng.u8(..2) == 0;
+    for tag in config.tags.iter_mut().filter(|_| written && rng.bool()) {
+        tag.write = Some(WriteConfig::default());
+    }
     let cpus: Vec<u32> = (0..if rng.u8(..3) == 0 { rng.u32(2..=3) } else { 1 }).collect();
     let costs = if rng.u8(..4) > 0 { SIMULATED } else { Costs::default() };
-    let refused = plan::build_with(&config, &cpus, &costs).err();
+    let mut planned = plan::build_with(&config, &cpus, &costs);
+    let mut no_room_for_writes = false;
+    if planned.is_err() {
+        config = read_only;
+        planned = plan::build_with(&config, &cpus, &costs);
+        no_room_for_writes = planned.is_ok();
+    }
+    let written = config.tags.iter().any(|tag| tag.write.is_some());
     let slowest = config.groups.iter().map(|group| group.period.0).max().unwrap_or(0);
     let scenario = Scenario {
         seed,
-        plan: plan_of(&config, &cpus),
+        plan: match &planned {
+            Ok(planned) => planned.plan.clone(),
+            Err(_) => plan_of(&config, &cpus),
+        },
         trouble_ns: 0,
         stall_max_ns: 0,
         storms: false,
@@ -126,10 +145,10 @@ fn drawn(seed: u64) -> Drawn {
         recovery_ns: (slowest * 20).clamp(1_000 * MS, 8_000 * MS),
         exact: rng.bool(),
         promised: true,
-        writes: false,
+        writes: written,
         config,
     };
-    Drawn { scenario, refused, text: format!("{toml}\n{tags}") }
+    Drawn { scenario, refused: planned.err(), no_room_for_writes, text: format!("{toml}\n{tags}") }
 }
 
 /// The plan, though it may not fit.
@@ -165,12 +184,17 @@ const SEEDS: u64 = 1000;
 #[test]
 fn what_is_admitted_misses_nothing_while_devices_answer_in_their_declared_time() {
     let (mut admitted, mut tight, mut refused, mut missed, mut requests) = (0u32, 0u32, 0u32, 0u32, 0u64);
+    let (mut written, mut tight_written, mut done, mut no_room) = (0u32, 0u32, 0u64, 0u32);
     let mut broken = Vec::new();
     for seed in 0..SEEDS {
         let drawn = drawn(seed);
         let load = fullest(&drawn.scenario.plan);
         let outcome = run(&drawn.scenario, &RealParts);
         requests += outcome.requests;
+        no_room += u32::from(drawn.no_room_for_writes);
+        written += u32::from(drawn.scenario.writes);
+        tight_written += u32::from(drawn.scenario.writes && load > 0.5);
+        done += outcome.writes_done;
         match (&drawn.refused, outcome.broken) {
             (None, Some((what, _))) => broken.push(format!("seed {seed}: {what}\n{}", drawn.text)),
             (Some(_), Some(_)) => missed += 1,
@@ -185,10 +209,12 @@ fn what_is_admitted_misses_nothing_while_devices_answer_in_their_declared_time()
     }
     println!(
         "{admitted} admitted ({tight} of them above 80 %), {refused} refused ({missed} of them miss indeed), \
-         {requests} requests"
+         {requests} requests; {written} with writes ({tight_written} of them above 50 %), {done} of these done, \
+         {no_room} more had no room for any"
     );
     assert!(broken.is_empty(), "{} of {admitted}:\n{}", broken.len(), broken.join("\n"));
     assert!(admitted > 250 && tight > 15 && refused > 250, "the border is not hit");
+    assert!(written > 80 && tight_written > 20 && done > 10_000, "too little is written");
     // Admission reckons with the worst, which does not come to pass in every run; but it is no mere caution.
     assert!(missed * 10 > refused * 7, "only {missed} of {refused} that were refused miss anything");
 }

@@ -95,7 +95,9 @@ pub fn cell<P: Parts>(
     let until = if scenario.writes { trouble_ns + scenario.recovery_ns / 3 } else { 0 };
     // A fork of its own, that scenarios without writes stay as they were.
     let of_writes = Rng::with_seed(scenario.seed ^ u64::from(id.0) << 32 ^ 0x77);
-    let (writes, orders, answers_in) = Writes::new(until, plan.clone(), hosts, scenario.is_calm(), of_writes);
+    // What is promised is so with writes, too.
+    let (eager, spare_steady) = (scenario.promised, scenario.is_calm() && !scenario.promised);
+    let (writes, orders, answers_in) = Writes::new(until, plan.clone(), hosts, spare_steady, eager, of_writes);
     let stop = Arc::new(AtomicBool::new(false));
     let wiring = Wiring {
         sink,

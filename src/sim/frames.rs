@@ -44,7 +44,10 @@ impl Frames {
             let protocol = plan.links.get(seen.link).map(|link| &link.protocol);
             let Some(LinkProtocolPlan::Can(can)) = protocol else { continue };
             let Some(at) = can.transmits.iter().position(|t| can_id(t.id) == id) else { continue };
-            let initial: [u8; 8] = can.transmits[at].initial.as_slice().try_into().unwrap_or_default();
+            // Without a DBC file a message has one frame.
+            let frame = can.frames.get(can.transmits[at].frames.start as usize);
+            let first = frame.and_then(|frame| frame.initial.as_slice().try_into().ok());
+            let initial: [u8; 8] = first.unwrap_or_default();
             let last = self.last.get(&(seen.link, id)).copied();
             let fields = can.writes.iter().enumerate().filter(|(_, write)| usize::from(write.transmit) == at);
             let mut rest = data;

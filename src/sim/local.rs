@@ -196,7 +196,9 @@ impl Thread {
         for (n, (item, (bad, doubt))) in items.zip(statuses).enumerate() {
             let t = now + each * (n as u64 + 1);
             let (entry, of) = self.entry(item as usize, t, bad, work < timeout / 2, doubt);
-            bytes.extend(entry);
+            bytes.extend(&entry[..20]);
+            // Read anew.
+            bytes.extend(0u32.to_ne_bytes());
             given.push(of);
         }
         match (mood, wrong) {
@@ -224,6 +226,7 @@ impl Thread {
         let fits = match known {
             Some(BusWrite::Line(_)) => payload.len() == 1 && payload[0] < 2,
             Some(BusWrite::Register { write, .. }) => payload.len() == usize::from(write.width),
+            Some(BusWrite::Channel(_)) => payload.len() == 8,
             None => false,
         };
         if !fits || word(bytes, 12) as usize != payload.len() {

@@ -104,8 +104,10 @@ pub struct Writes {
     orders: Producer<WriteOrder>,
     answers: Consumer<WriteAnswer>,
     hosts: Hosts,
-    /// Steady links are left alone: they must not miss anything, and admission knows of no writes.
+    /// Steady links are left alone: they must not miss anything, and the reckoning for them knows of no writes.
     spare_steady: bool,
+    /// One order after the other, and many storms.
+    eager: bool,
     /// No more orders from then on; 0: there are none.
     until: u64,
     next: u64,
@@ -128,16 +130,18 @@ impl Writes {
         plan: Arc<Plan>,
         hosts: Hosts,
         spare_steady: bool,
+        eager: bool,
         mut rng: Rng,
     ) -> (Writes, Consumer<WriteOrder>, Producer<WriteAnswer>) {
         let (orders, to_executor) = RingBuffer::new(WRITES_PENDING_MAX);
         let (from_executor, answers) = RingBuffer::new(WRITES_PENDING_MAX);
-        let next = rng.u64(..3_000 * MS);
+        let next = if eager { 0 } else { rng.u64(..3_000 * MS) };
         let writes = Writes {
             orders,
             answers,
             hosts,
             spare_steady,
+            eager,
             until,
             next,
             next_id: 0,
@@ -166,7 +170,7 @@ impl Writes {
             return;
         }
         let storm = self.rng.u8(..20) == 0;
-        let pause_max = if self.rng.u8(..4) == 0 { 20 * MS } else { 3_000 * MS };
+        let pause_max = if self.eager || self.rng.u8(..4) == 0 { 20 * MS } else { 3_000 * MS };
         self.next = now + self.rng.u64(..pause_max);
         for _ in 0..if storm { 40 } else { 1 } {
             let link = links[self.rng.usize(..links.len())];
@@ -218,6 +222,7 @@ impl Writes {
                 let bytes: Vec<u8> = match &bus.setup.writes[slot] {
                     BusWrite::Line(_) => vec![self.rng.u8(..2)],
                     BusWrite::Register { write, .. } => (0..write.width).map(|_| self.rng.u8(..)).collect(),
+                    BusWrite::Channel(_) => self.rng.f64().to_le_bytes().to_vec(),
                 };
                 Some((slot, WritePayload::new(&bytes)?, None, false))
             }

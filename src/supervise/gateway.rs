@@ -16,6 +16,7 @@ use super::learned::Learned;
 use super::notify::ServiceManager;
 use super::outputs::Outputs;
 use super::reload::Reload;
+use super::views::{journal_view, output_view, ring_views};
 use super::watchdog::{Bounds, Part, Stall, Watchdog};
 use super::writes::{self, Live, Ways};
 use super::{leave, stack};
@@ -23,14 +24,11 @@ use crate::config::Loaded;
 use crate::hub::stats::Statistics;
 use crate::hub::{self, Batch, Filter, NextRing, RingEnd, RingStats};
 use crate::limits::{EXECUTORS_MAX, JOURNAL_QUEUE_BATCHES};
-use crate::output::{OutputState, OutputStats};
-use crate::plan::{self, Admission, Costs, Plan, PlanError, Planned};
+use crate::plan::{self, Admission, Plan, PlanError, Planned};
 use crate::rt::thread::{self as rt_thread, Missing};
 use crate::rt::{Report, calibrate, monotonic_now};
-use crate::serve::{
-    self, Health, HttpServer, JournalView, Observed, OutputView, Reloads, RingFill, RunReport, Severity,
-};
-use crate::store::{BootId, Journal, JournalError, JournalReader, JournalState, JournalStats, WriterHandle};
+use crate::serve::{Health, HttpServer, Observed, Reloads, RunReport, Severity};
+use crate::store::{BootId, Journal, JournalError, JournalState, WriterHandle};
 use crate::tag::{Dictionary, DictionaryTag, ExecutorId, GroupId, Nanos, TagId};
 
 /// How often the statistics are taken from the executors' rings.
@@ -103,11 +101,11 @@ impl Gateway {
     pub fn start(loaded: Loaded) -> Result<Gateway, StartError> {
         let config = loaded.config;
         let cpus = config.realtime.cores.clone().unwrap_or_else(rt_thread::default_cpus);
-        let costs = calibrate::measure().unwrap_or_else(|error| {
+        let (planned, fault) = calibrate::best_of(|costs| plan::build_with(&config, &cpus, costs));
+        if let Some(error) = fault {
             tracing::warn!("admission reckons with usual costs, this machine's cannot be measured: {error}");
-            Costs::default()
-        });
-        let Planned { plan, admission } = plan::build_with(&config, &cpus, &costs)?;
+        }
+        let Planned { plan, admission } = planned?;
         let plan = Arc::new(plan);
         let scheduling = Scheduling::RealTime { priority: config.realtime.priority, guard: config.realtime.guard };
         limit_malloc();
@@ -391,60 +389,4 @@ fn spawn_statistics(
             thread::sleep(STATISTICS_PERIOD);
         }
     })
-}
-
-fn ring_views(rings: &Arc<[RingStats]>) -> Vec<Box<dyn Fn() -> RingFill + Send + Sync>> {
-    (0..rings.len())
-        .map(|id| {
-            let rings = rings.clone();
-            let view =
-                move || RingFill { used: rings[id].fill.load(Relaxed), capacity: rings[id].capacity.load(Relaxed) };
-            Box::new(view) as Box<dyn Fn() -> RingFill + Send + Sync>
-        })
-        .collect()
-}
-
-fn journal_view(stats: Arc<JournalStats>, bytes_max: u64) -> Box<dyn Fn() -> JournalView + Send + Sync> {
-    Box::new(move || {
-        let oldest_utc_ns = stats.oldest_utc_ns.load(Relaxed);
-        let age_ns = if oldest_utc_ns == 0 { 0 } else { hub::clock_pair().utc_ns.saturating_sub(oldest_utc_ns) };
-        JournalView {
-            bytes: stats.bytes_used.load(Relaxed),
-            bytes_max,
-            blocks: stats.blocks_live.load(Relaxed),
-            oldest_age: Nanos(age_ns.max(0) as u64),
-            stored: stats.samples_stored.load(Relaxed),
-            dropped: stats.samples_unsaved.load(Relaxed) + stats.samples_refused.load(Relaxed),
-            evicted: stats.samples_dropped.load(Relaxed),
-            commits: stats.commits.load(Relaxed),
-            commit_max: Nanos(stats.commit_ns_max.load(Relaxed)),
-        }
-    })
-}
-
-fn output_view(
-    name: String,
-    stats: Arc<OutputStats>,
-    reader: &JournalReader,
-) -> (String, Box<dyn Fn() -> OutputView + Send + Sync>) {
-    let reader = reader.clone();
-    let cursor = name.clone();
-    let view = move || {
-        let all = reader.cursors().unwrap_or_default();
-        let (position, lost) =
-            all.iter().find(|c| c.name == cursor).map_or_else(Default::default, |c| (c.position, c.samples_lost));
-        OutputView {
-            state: match stats.state() {
-                OutputState::Online => serve::OutputState::Up,
-                OutputState::Connecting => serve::OutputState::Connecting,
-                OutputState::Offline | OutputState::Stopped => serve::OutputState::Down,
-            },
-            lag: reader.pending(position).unwrap_or(0),
-            acknowledged: stats.samples_acknowledged.load(Relaxed),
-            published: stats.messages_published.load(Relaxed),
-            in_flight: stats.in_flight.load(Relaxed),
-            lost,
-        }
-    };
-    (name, Box::new(view))
 }

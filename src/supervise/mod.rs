@@ -3,6 +3,7 @@
 //! | file | subject |
 //! |---|---|
 //! | `gateway`, `floor`, `outputs`, `source` | everything, its real-time part, its outputs, the journal as they see it |
+//! | `views` | what metrics see of them |
 //! | `watch`, `reload`, `adoption` | new files, the plan made of them, the executors' change to it |
 //! | `orders` | writes on their way to the executors, answers on their way back |
 //! | `learned` | reply times as they are seen, against what was declared |
@@ -24,6 +25,7 @@ mod outputs;
 mod reload;
 mod source;
 mod stack;
+mod views;
 mod watch;
 mod watchdog;
 pub mod writes;

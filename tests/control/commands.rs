@@ -21,7 +21,8 @@ fn soon_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64 + 20_000
 }
 
-fn request(id: &str, tag: &str, value: Json) -> Json {
+/// As a program publishes it.
+pub fn request(id: &str, tag: &str, value: Json) -> Json {
     json!({"id": id, "tag": tag, "value": value, "expires": soon_ms()})
 }
 

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a helper of a test may fail it")]
 
+#[path = "../support/certs.rs"]
+mod certs;
 mod command_line;
 mod commands;
 mod killed;
@@ -14,3 +16,4 @@ mod peers;
 #[path = "../field/rig.rs"]
 mod rig;
 mod site;
+mod tls;

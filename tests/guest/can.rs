@@ -1,4 +1,4 @@
-//! CAN: python-can, cantools and can-utils on virtual interfaces.
+//! CAN: python-can, cantools, can-utils and the kernel's J1939 on virtual interfaces.
 
 use std::collections::BTreeMap;
 
@@ -116,4 +116,47 @@ pub fn an_interface_that_is_not_there_is_named(guest: &Guest) {
     let log = guest.text("can.gateway.log");
     assert!(log.contains("CAN interface vcan9 does not exist"), "{log}");
     assert!(!told(guest).contains_key("Nobody") || told(guest)["Nobody"].iter().all(|(value, _)| value == "-"));
+}
+
+pub fn messages_of_the_kernels_j1939_are_put_together(guest: &Guest) {
+    guest.assert_done("can.j1939");
+    let (sent, told) = (guest.json("can.j1939"), told(guest));
+    for (tag, count) in [("Dm.First", 3), ("Dm.Far", 3), ("Session.Last", 10)] {
+        let sent: Vec<String> = sent[tag].as_array().unwrap().iter().map(shown).collect();
+        assert_eq!(sent.len(), count);
+        assert_eq!(good(&told[tag]).collect::<Vec<_>>(), sent, "{tag}");
+    }
+}
+
+/// A count of a link's frames in a page of metrics.
+fn frames(page: &str, event: &str) -> u64 {
+    let start = format!("fieldbeat_can_frames_total{{link=\"truck\",event=\"{event}\"}} ");
+    let line = page.lines().find_map(|line| line.strip_prefix(&start));
+    line.unwrap_or_else(|| panic!("{start} is not in {page}")).parse().unwrap()
+}
+
+pub fn metrics_and_health_show_what_a_controller_tells_of_itself(guest: &Guest) {
+    let (off, on) = (guest.text("can.off.metrics"), guest.text("can.on.metrics"));
+    let once = ["passives", "overflows", "lost_arbitrations", "unacknowledged", "bus_errors", "bus_offs", "tp_lost"];
+    for event in once {
+        assert_eq!((frames(&off, event), frames(&on, event)), (1, 1), "{event}");
+    }
+    // Three broadcasts of 22 packets, ten sessions of 255, each announced, and three frames of what was not whole; what
+    // the receiver of the sessions answered comes on top.
+    assert_eq!((frames(&on, "tp_messages"), frames(&on, "dropped")), (13, 0));
+    assert!(frames(&on, "received") > 3 * 23 + 10 * 256 + 3, "{}", frames(&on, "received"));
+    let state =
+        |page: &str, state: &str| page.contains(&format!("fieldbeat_link_state{{link=\"truck\",state=\"{state}\"}} 1"));
+    assert!(state(&off, "bus_off") && !state(&off, "up") && state(&on, "up"));
+    let reasons = |name: &str| {
+        let health = guest.json(name);
+        health["reasons"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|reason| reason.as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert!(reasons("can.off.health").iter().any(|reason| reason == "link truck is bus_off"));
+    assert!(!reasons("can.on.health").iter().any(|reason| reason.contains("truck")));
 }

@@ -77,6 +77,8 @@ const TESTS: &[Test] = &tests![
     can::an_interface_that_goes_down_and_up_is_used_again,
     can::candump_hears_the_message_that_is_sent_on_its_beat,
     can::an_interface_that_is_not_there_is_named,
+    can::messages_of_the_kernels_j1939_are_put_together,
+    can::metrics_and_health_show_what_a_controller_tells_of_itself,
     canopen::a_master_of_the_package_reads_writes_and_supervises_its_node,
     canopen::fieldbeat_sets_a_node_of_the_package_up_and_does_so_again_when_it_comes_back,
     canopen::its_values_go_bad_while_it_is_gone_and_are_good_again,

@@ -65,6 +65,10 @@ class Node:
         self.network.add_node(self.node)
         self.node.sdo[0x2002].raw = bytes(range(100))
         self.node.tpdo.read()
+        self.node.rpdo.read()
+        self.received = []
+        for pdo in self.node.rpdo.values():
+            pdo.add_callback(self.on_rpdo)
         self.position = 0
         self.network.subscribe(0x80, self.on_sync)
         self.boot()
@@ -81,6 +85,14 @@ class Node:
             self.node.tpdo[1]["Position actual value"].raw = -self.position
             self.node.tpdo[1].transmit()
 
+    def on_rpdo(self, pdo):
+        # The package leaves it to the device what becomes of a PDO.
+        if self.node.nmt.state != "OPERATIONAL":
+            return
+        self.received.append({entry.name: entry.raw for entry in pdo})
+        for entry in pdo:
+            self.node.sdo[entry.index].raw = entry.raw
+
     def do(self, order):
         what = order["do"]
         if what == "emergency":
@@ -92,6 +104,10 @@ class Node:
         elif what == "restart":
             self.bus.cut = False
             self.boot()
+        elif what == "stop":
+            self.node.nmt.state = "STOPPED"
+        elif what == "received":
+            return {"received": self.received}
         elif what == "get":
             value = self.node.sdo[order["index"]].raw
             return {"value": value.decode() if isinstance(value, bytes) else value, "state": self.node.nmt.state}

@@ -67,6 +67,7 @@ fn settings(cpu: u32) -> GatewaySettings {
         journal_path: Some("journal".into()),
         journal_bytes_max: Some(256 << 20),
         metrics_listen: Some("127.0.0.1:0".into()),
+        overload: true,
         ..GatewaySettings::default()
     }
 }

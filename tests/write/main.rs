@@ -13,7 +13,7 @@ mod writer;
 use std::time::{Duration, Instant};
 
 use fieldbeat::rt::WriteOutcome;
-use fieldbeat::tag::Value;
+use fieldbeat::tag::{Nanos, Value};
 use serde_json::{Value as Json, json};
 
 use line::Line;
@@ -261,5 +261,29 @@ fn a_server_that_goes_away_fails_its_writes_in_time_and_none_comes_later() {
     }
     assert!(outcomes.iter().all(|outcome| !outcome.is_done()), "{outcomes:?}");
     assert_eq!(outcomes.last(), Some(&WriteOutcome::NoConnection));
+    writer.stop();
+}
+
+#[test]
+fn a_storm_is_spaced_as_the_plan_says_and_the_scans_go_on() {
+    let lib = Server::libmodbus();
+    // As admission reckons, two reads of 3 ms in each 10 ms: 60 %.
+    let mut link = tcp("lib", lib.port);
+    (link["expected_reply_ms"], link["pipeline"]) = (json!(3), json!(1));
+    let word = |name: &str, first: u32| json!({ "name": name, "address": format!("lib:1:3:{first}"), "data_type": "uint16", "scan_rate_ms": 10 });
+    let mut writer = Writer::start(&json!({ "links": [link], "tags": [word("a", 10), word("b", 300)] }));
+    writer.wait_for_link("lib");
+    let spacing = writer.spacing("lib");
+    assert!(spacing >= Nanos::from_millis(6), "{spacing:?}: reads keep half of the link");
+    let (begun, cycles) = (Instant::now(), writer.cycles("lib"));
+    let [done, not_sent, other] = writer.storm("a", Duration::from_secs(2));
+    let took = begun.elapsed();
+    println!(
+        "{done} done in {took:?}, {not_sent} not sent, {spacing:?} apart, {} cycles",
+        writer.cycles("lib") - cycles
+    );
+    assert!(other == 0 && not_sent > 0);
+    assert!(done > 0 && u128::from(done) <= took.as_nanos() / u128::from(spacing.0) + 2, "{done} in {took:?}");
+    assert!(writer.cycles("lib") > cycles);
     writer.stop();
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use fieldbeat::config::{self, WriteConfig};
 use fieldbeat::link::write;
 use fieldbeat::plan::{self, Plan};
-use fieldbeat::rt::{LinkState, WriteAnswer, WriteOrder, monotonic_now};
+use fieldbeat::rt::{LinkState, WriteAnswer, WriteOrder, WriteOutcome, monotonic_now};
 use fieldbeat::supervise::floor::{self, Floor, Scheduling};
 use fieldbeat::tag::{LinkId, Nanos, TagId, Value};
 use serde_json::Value as Json;
@@ -79,6 +79,59 @@ impl Writer {
             assert!(answers.is_empty() && Instant::now() < end, "{tag}: {answers:?}");
             std::thread::sleep(Duration::from_micros(200));
         }
+    }
+
+    /// Orders as many as the floor takes for so long, and waits for the answers: how many were done, how many only not sent
+    /// in time or for want of room, and how many else.
+    pub fn storm(&mut self, tag: &str, duration: Duration) -> [u64; 3] {
+        let tag = self.tag(tag);
+        let mut counts = [0; 3];
+        let take = |floor: &mut Floor, counts: &mut [u64; 3]| {
+            let mut answers = 0;
+            for answer in floor.take_answers() {
+                let kind = match answer.outcome {
+                    WriteOutcome::Done => 0,
+                    WriteOutcome::Busy | WriteOutcome::NotSent => 1,
+                    _ => 2,
+                };
+                counts[kind] += 1;
+                answers += 1;
+            }
+            answers
+        };
+        let (end, mut open) = (Instant::now() + duration, 0u64);
+        while Instant::now() < end {
+            let value = Value::Uint(self.next % 60_000);
+            let write::Encoded { link, slot, payload } = write::encode(&self.plan, tag, &value).unwrap();
+            let generation = self.floor.generation(link).unwrap();
+            let (id, deadline) = (self.next + 1, monotonic_now() + WITHIN);
+            let order = WriteOrder { id, link, slot, generation, deadline, read_back: false, payload };
+            if self.floor.write(order).is_ok() {
+                (self.next, open) = (id, open + 1);
+            } else {
+                std::thread::sleep(Duration::from_micros(200));
+            }
+            open -= take(&mut self.floor, &mut counts);
+        }
+        let end = Instant::now() + Duration::from_secs(3);
+        while open > 0 {
+            assert!(Instant::now() < end, "{open} orders have no answer");
+            std::thread::sleep(Duration::from_millis(1));
+            open -= take(&mut self.floor, &mut counts);
+        }
+        counts
+    }
+
+    /// By the plan.
+    pub fn spacing(&self, link: &str) -> Nanos {
+        self.plan.links[self.link(link)].write_spacing
+    }
+
+    /// Cycles of all scans of a link so far.
+    pub fn cycles(&self, link: &str) -> u64 {
+        let link = self.link(link);
+        let own = self.plan.scans.iter().filter(|(_, scan)| scan.link == link);
+        own.map(|(id, _)| self.floor.counters.scan(id).cycles.get()).sum()
     }
 
     pub fn decode(&self, tag: &str, answer: &WriteAnswer) -> Option<Value> {

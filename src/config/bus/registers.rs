@@ -1,26 +1,26 @@
-//! Tags on devices on I2C and SPI: registers as they are, and channels of chips that are known.
+//! Tags on registers of devices on I2C and SPI, as they are.
 
 use std::sync::Arc;
 
-use super::super::fields::{self, keys};
+use super::super::fields;
 use super::super::model::{BusPoint, Field, FieldKind, Formula, Program, RegisterWrite, Step, WordOrder};
 use super::super::names::quoted;
 use super::super::node::{Kind, Node};
-use super::super::reader::{Obj, Text, found, list};
+use super::super::reader::{Obj, Text, found};
 use super::super::tags::{Part, span};
-use super::chips::{self, Chip, FULL_SCALES_V, Settings};
-use super::{guess, number};
+use super::known::read_chip;
+use super::number;
 use crate::limits::{BUS_COMMAND_BYTES_MAX, BUS_READ_BYTES_MAX};
 use crate::tag::{Nanos, ScalarType};
 
-const I2C_ALLOWED: &str = "link:address:register:bytes or link:address:chip.channel, such as \"i2c:0x48:0x02:2\" or \
+pub(super) const I2C_ALLOWED: &str = "link:address:register:bytes or link:address:chip.channel, such as \"i2c:0x48:0x02:2\" or \
                            \"i2c:0x48:ads1115.ain0\"";
-const SPI_ALLOWED: &str = "link:bytes-to-send:bytes-to-read or link:chip.channel, such as \"spi:0x8A:3\" or \
+pub(super) const SPI_ALLOWED: &str = "link:bytes-to-send:bytes-to-read or link:chip.channel, such as \"spi:0x8A:3\" or \
                            \"spi:mcp3208.ch3\"";
 /// Addresses that no device has for itself (NXP UM10204, table 4).
 const I2C_ADDRESSES: std::ops::RangeInclusive<u64> = 0x08..=0x77;
 
-type Point = (BusPoint, ScalarType);
+pub(super) type Point = (BusPoint, ScalarType);
 
 pub(super) fn read_i2c(
     tag: &Obj<'_>,
@@ -46,9 +46,10 @@ pub(super) fn read_i2c(
             let bytes = read_count(tag, text, *bytes)?;
             let field = read_field(tag, bytes, written)?;
             let mut measure = read_command(tag)?;
-            let write = (!command.is_empty() && measure.is_empty()).then(|| command.clone());
+            let own = (!command.is_empty() && measure.is_empty()).then(|| command.clone());
+            let write = read_write_command(tag)?.or(own);
             measure.push(Step::Read { command, bytes });
-            Some(point(address, measure, field, write))
+            point(tag, address, measure, field, write)
         }
         _ => wrong(),
     }
@@ -67,7 +68,7 @@ pub(super) fn read_spi(
             let field = read_field(tag, sent.len() as u8, written)?;
             let mut measure = read_command(tag)?;
             measure.push(Step::Exchange(sent));
-            Some(point(0, measure, field, None))
+            point(tag, 0, measure, field, read_write_command(tag)?)
         }
         [sent, bytes] => {
             let command = read_bytes(tag, text, *sent)?;
@@ -75,7 +76,7 @@ pub(super) fn read_spi(
             let field = read_field(tag, bytes, written)?;
             let mut measure = read_command(tag)?;
             measure.push(Step::Read { command, bytes });
-            Some(point(0, measure, field, None))
+            point(tag, 0, measure, field, read_write_command(tag)?)
         }
         _ => {
             tag.error(text.span, format!("address {}", quoted(text.value)), format!("allowed: {SPI_ALLOWED}"));
@@ -84,17 +85,32 @@ pub(super) fn read_spi(
     }
 }
 
-/// A register that is one field and nothing else can be written as it is read.
-fn point(address: u8, measure: Vec<Step>, (field, ty): (Field, ScalarType), register: Option<Vec<u8>>) -> Point {
+/// A register that is one field and nothing else can be written as it is read, behind the bytes of `write`.
+fn point(
+    tag: &Obj<'_>,
+    address: u8,
+    measure: Vec<Step>,
+    (field, ty): (Field, ScalarType),
+    write: Option<Vec<u8>>,
+) -> Option<Point> {
     let whole = field.at == 0 && field.shift == 0 && usize::from(field.width) == Program::bytes(&measure);
     let is_plain = whole && field.mask == u64::MAX && field.kind != FieldKind::Bool;
-    let write = register.filter(|_| is_plain).map(|command| RegisterWrite {
-        command,
-        width: field.width,
-        little_endian: field.little_endian,
-    });
+    let write = match (write, &measure[..]) {
+        (Some(command), [Step::Read { command: read_command, .. }]) if is_plain => Some(RegisterWrite {
+            command,
+            read_command: read_command.clone(),
+            width: field.width,
+            little_endian: field.little_endian,
+        }),
+        _ => None,
+    };
+    if write.is_none() && tag.get("write_command").is_some() {
+        let help = "allowed: on a register that is one number as a whole, read by one command, without shift and mask";
+        tag.error(tag.span_of("write_command"), "write_command on what cannot be written", help);
+        return None;
+    }
     let program = Arc::new(Program { address, measure, ..Program::default() });
-    (BusPoint::Register { program, formula: Formula::Field(field), write }, ty)
+    Some((BusPoint::Register { program, formula: Formula::Field(field), write }, ty))
 }
 
 /// A register's number: one byte, or two where it is written with four digits; `-`: none.
@@ -142,24 +158,7 @@ fn read_bytes(tag: &Obj<'_>, text: Text<'_>, part: Part<'_>) -> Option<Vec<u8>> 
 
 /// "command" and "delay_us": what is sent before the read, and the pause after it.
 fn read_command(tag: &Obj<'_>) -> Option<Vec<Step>> {
-    let mut steps = Vec::new();
-    if let Some(node) = tag.get("command") {
-        let byte = |node: &Node<'_>| match &node.kind {
-            Kind::Int(byte) => u8::try_from(*byte).ok(),
-            Kind::Text(text) => number(text).and_then(|byte| u8::try_from(byte).ok()),
-            _ => None,
-        };
-        let bytes: Option<Vec<u8>> = match &node.kind {
-            Kind::Array(bytes) => bytes.iter().map(byte).collect(),
-            _ => None,
-        };
-        let Some(bytes) = bytes.filter(|bytes| (1..=BUS_COMMAND_BYTES_MAX).contains(&bytes.len())) else {
-            let help = format!("allowed: a list of 1 to {BUS_COMMAND_BYTES_MAX} bytes, such as [\"0x2C\", \"0x06\"]");
-            tag.error(node.span, format!("command is {}", found(node)), help);
-            return None;
-        };
-        steps.push(Step::Write(bytes));
-    }
+    let mut steps: Vec<Step> = read_byte_list(tag, "command")?.map(Step::Write).into_iter().collect();
     let delay = tag.int(&fields::DELAY_US);
     if tag.get("delay_us").is_some() && steps.is_empty() {
         tag.error(tag.span_of("delay_us"), "delay_us without command", "it is the pause between command and read");
@@ -169,6 +168,31 @@ fn read_command(tag: &Obj<'_>) -> Option<Vec<Step>> {
         steps.push(Step::Wait(Nanos::from_micros(delay)));
     }
     Some(steps)
+}
+
+/// "write_command": what is sent before the value when the register is written.
+fn read_write_command(tag: &Obj<'_>) -> Option<Option<Vec<u8>>> {
+    read_byte_list(tag, "write_command")
+}
+
+/// A list of bytes, if it is there. `None`: reported.
+fn read_byte_list(tag: &Obj<'_>, key: &str) -> Option<Option<Vec<u8>>> {
+    let Some(node) = tag.get(key) else { return Some(None) };
+    let byte = |node: &Node<'_>| match &node.kind {
+        Kind::Int(byte) => u8::try_from(*byte).ok(),
+        Kind::Text(text) => number(text).and_then(|byte| u8::try_from(byte).ok()),
+        _ => None,
+    };
+    let bytes: Option<Vec<u8>> = match &node.kind {
+        Kind::Array(bytes) => bytes.iter().map(byte).collect(),
+        _ => None,
+    };
+    let bytes = bytes.filter(|bytes| (1..=BUS_COMMAND_BYTES_MAX).contains(&bytes.len()));
+    if bytes.is_none() {
+        let help = format!("allowed: a list of 1 to {BUS_COMMAND_BYTES_MAX} bytes, such as [\"0x2C\", \"0x06\"]");
+        tag.error(node.span, format!("{key} is {}", found(node)), help);
+    }
+    bytes.map(Some)
 }
 
 /// Bits of an unsigned number, or bytes of a float.
@@ -302,91 +326,4 @@ fn read_mask(tag: &Obj<'_>) -> Option<u64> {
         tag.error(node.span, format!("mask is {}", found(node)), help);
     }
     mask
-}
-
-/// `chip.channel`.
-fn read_chip(
-    tag: &Obj<'_>,
-    text: Text<'_>,
-    part: Part<'_>,
-    address: Option<u8>,
-    written: Option<ScalarType>,
-) -> Option<Point> {
-    let (name, channel) = part.text.split_once('.').unwrap_or((part.text, ""));
-    let on_i2c = address.is_some();
-    let at = span(text, part);
-    let Some(chip) = chips::find(name, on_i2c) else {
-        let known: Vec<&str> = chips::names(on_i2c).collect();
-        let guess = guess(name, known.iter().copied());
-        let form = if on_i2c { I2C_ALLOWED } else { SPI_ALLOWED };
-        let help = format!("allowed: {}{guess}; or a register, {form}", known.join(", "));
-        tag.error(at, format!("the chip {} is unknown", quoted(name)), help);
-        return None;
-    };
-    let Some(which) = chip.channel(channel) else {
-        let channels: Vec<&str> = chip.channels.iter().map(|(name, _)| *name).collect();
-        let guess = guess(channel, channels.iter().copied());
-        let help = format!("allowed: {}{guess}", list(&channels));
-        tag.error(at, format!("{name} has no channel {}", quoted(channel)), help);
-        return None;
-    };
-    if let (Some(address), Some(range)) = (address, &chip.addresses)
-        && !range.contains(&address)
-    {
-        let message = format!("no {name} has the address {address:#04x}");
-        tag.error(at, message, format!("allowed: {:#04x} to {:#04x}", range.start(), range.end()));
-        return None;
-    }
-    for key in ["command", "delay_us", "at", "width", "shift", "mask", "bit", "byte_order"] {
-        if tag.get(key).is_some() {
-            tag.error(tag.span_of(key), format!("{key} with a known chip"), "remove it: the chip's map says it");
-        }
-    }
-    let settings = read_settings(tag, chip)?;
-    let (program, formula) = chip.program(address.unwrap_or(0), which, &settings);
-    let ty = written.unwrap_or(chip.scalar());
-    if (ty == ScalarType::Bool) != (chip.scalar() == ScalarType::Bool) {
-        let message = format!("{name}.{channel} is no {}", ty.name());
-        tag.error(tag.span_of("data_type"), message, format!("allowed: {}, or none", chip.scalar().name()));
-        return None;
-    }
-    Some((BusPoint::Register { program: Arc::new(program), formula, write: None }, ty))
-}
-
-/// "chip": what can be set of it.
-fn read_settings(tag: &Obj<'_>, chip: &Chip) -> Option<Settings> {
-    let mut settings = chip.defaults();
-    let Some(node) = tag.get("chip") else { return Some(settings) };
-    let object = Obj::open(tag.cx, node, format!("{}: chip", tag.subject), keys::CHIP)?;
-    if let Some(key) = keys::CHIP.iter().find(|key| object.get(key).is_some() && !chip.settings.contains(key)) {
-        let allowed = if chip.settings.is_empty() { "nothing".to_owned() } else { list(chip.settings) };
-        object.error(object.span_of(key), format!("{} has no {key}", chip.name), format!("allowed: {allowed}"));
-        return None;
-    }
-    settings.shunt_ohm =
-        if object.get("shunt_ohm").is_some() { object.real(&fields::SHUNT_OHM) } else { settings.shunt_ohm };
-    if object.get("reference_v").is_some() {
-        settings.reference_v = object.real(&fields::REFERENCE_V);
-    }
-    if object.get("full_scale_v").is_some() {
-        let volts = object.finite("full_scale_v")?;
-        if !FULL_SCALES_V.contains(&volts) {
-            let allowed: Vec<String> = FULL_SCALES_V.iter().map(f64::to_string).collect();
-            let message = format!("full_scale_v is {volts}");
-            object.error(object.span_of("full_scale_v"), message, format!("allowed: {}", allowed.join(", ")));
-            return None;
-        }
-        settings.full_scale_v = volts;
-    }
-    if object.get("rate_sps").is_some() {
-        let rate = object.opt_int(&fields::RATE_SPS)?;
-        if !chip.rates().contains(&rate) {
-            let allowed: Vec<String> = chip.rates().iter().map(u64::to_string).collect();
-            let message = format!("rate_sps is {rate}");
-            object.error(object.span_of("rate_sps"), message, format!("allowed: {}", allowed.join(", ")));
-            return None;
-        }
-        settings.rate_sps = rate;
-    }
-    Some(settings)
 }

@@ -88,12 +88,42 @@ bus_link! {
 }
 
 bus_link! {
-    /// Analogue inputs of the kernel's IIO.
+    /// Analogue inputs and outputs of the kernel's IIO.
     IioLink, "iio", fields::IIO_OVERHEAD_MS, {
         /// The device's name, or its folder in /sys/bus/iio/devices, such as iio:device0.
         #[schemars(length(min = 1, max = 64), regex(pattern = "^[^/]+$"))]
         device: String,
+        /// Samples come through the device's buffer, by a trigger, not one by one.
+        buffer: Option<IioBuffer>,
     }
+}
+
+/// The buffer of an IIO device.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "read by the derive only")]
+pub struct IioBuffer {
+    /// Scans that the kernel keeps.
+    #[schemars(
+        range(min = fields::IIO_LENGTH.min, max = fields::IIO_LENGTH.max),
+        extend("default" = fields::IIO_LENGTH.default)
+    )]
+    length: Option<u32>,
+    /// Scans that wake Fieldbeat up; without it, so many that it wakes up 100 times a second.
+    #[schemars(range(min = fields::IIO_WATERMARK.min, max = fields::IIO_WATERMARK.max))]
+    watermark: Option<u32>,
+    /// Name of the trigger, as in /sys/bus/iio/devices/trigger*/name; without it, it stays as it is.
+    #[schemars(length(min = 1, max = 64), regex(pattern = "^[^/]+$"))]
+    trigger: Option<String>,
+    /// Scans a second, set at the trigger or the device; without it, it stays as it is.
+    #[schemars(range(min = fields::FREQUENCY_HZ.min, max = fields::FREQUENCY_HZ.max))]
+    frequency_hz: Option<f64>,
+    /// The newest sample on the group's beat, or every sample.
+    #[schemars(extend("enum" = words(fields::SAMPLING), "default" = "latest"))]
+    sampling: Option<String>,
+    /// How long no scan may come before values are uncertain; three times that, and they are bad.
+    #[schemars(range(min = fields::SILENT_AFTER_MS.min, max = fields::SILENT_AFTER_MS.max))]
+    silent_after_ms: Option<u32>,
 }
 
 /// A transmitter behind an analogue input.

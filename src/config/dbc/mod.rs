@@ -3,8 +3,19 @@
 //! Read by a parser of our own: each message and signal keeps its line, so that a tag that does not fit can name it,
 //! and sections that say nothing about values are passed over. What is understood: BO_, SG_ (multiplexed ones too),
 //! SG_MUL_VAL_, SIG_VALTYPE_, VAL_, and of the attributes GenMsgCycleTime, GenSigStartValue, VFrameFormat.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `lexer`, `cursor` | text to tokens; where in them reading stands |
+//! | `parser` | statements, and what happens after a wrong one |
+//! | `messages`, `attributes` | each kind of statement |
+//! | `gathered` | what has been read, and the file that it makes |
 
+mod attributes;
+mod cursor;
+mod gathered;
 mod lexer;
+mod messages;
 mod parser;
 #[cfg(test)]
 mod tests;

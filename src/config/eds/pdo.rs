@@ -3,6 +3,7 @@
 use super::super::model::Object;
 use super::{Eds, Fault};
 use crate::limits::{CANOPEN_MAPPED_MAX, CANOPEN_PDOS_MAX};
+use crate::tag::Nanos;
 
 /// As the device sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -35,9 +36,18 @@ pub struct Pdo {
     pub cob_id: u16,
     /// Transmission type: 0 to 240 with SYNC, 254 and 255 by event.
     pub kind: u8,
+    /// Sub-index 3, in units of 100 µs; 0: none.
+    pub inhibit_100us: u16,
     /// Sub-index 5; 0: none.
     pub event_timer_ms: u16,
     pub fields: Vec<MappedField>,
+}
+
+impl Pdo {
+    /// Of an RPDO whose absence the device watches (its event timer): how often it is sent, so that one may be lost.
+    pub fn repeated(&self) -> Option<Nanos> {
+        (self.event_timer_ms > 0).then(|| Nanos(Nanos::from_millis(self.event_timer_ms.into()).0 / 2))
+    }
 }
 
 /// What stands in a PDO, bit 0 being the least significant of its first byte.
@@ -79,6 +89,7 @@ impl Eds {
             return Ok(None);
         }
         let kind = at(communication, 2)?.unwrap_or(255).min(255) as u8;
+        let inhibit_100us = at(communication, 3)?.unwrap_or(0).min(u64::from(u16::MAX)) as u16;
         let event_timer_ms = at(communication, 5)?.unwrap_or(0).min(u64::from(u16::MAX)) as u16;
         let count = at(mapping, 0)?.unwrap_or(0);
         let line = self.get(Object { index: mapping, sub: 0 }).map_or(0, |entry| entry.line);
@@ -103,6 +114,6 @@ impl Eds {
             }
             fields.push(field);
         }
-        Ok(Some(Pdo { number, cob_id: (cob_id & 0x7FF) as u16, kind, event_timer_ms, fields }))
+        Ok(Some(Pdo { number, cob_id: (cob_id & 0x7FF) as u16, kind, inhibit_100us, event_timer_ms, fields }))
     }
 }

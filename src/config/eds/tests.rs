@@ -40,6 +40,7 @@ fn a_pdo_is_what_its_parameters_say_for_the_node() {
         number: 1,
         cob_id: 0x185,
         kind: 1,
+        inhibit_100us: 0,
         event_timer_ms: 0,
         fields: vec![field(0x6041, 0, 16), field(0x6064, 16, 32)],
     };

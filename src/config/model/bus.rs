@@ -16,7 +16,7 @@ pub struct BusConfig {
 }
 
 /// What the device file stands for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum BusDevice {
     /// A chip of the GPIO character device, such as `/dev/gpiochip0`.
     Gpio { chip: PathBuf },
@@ -25,12 +25,36 @@ pub enum BusDevice {
     /// A device of spidev, such as `/dev/spidev0.0`; words have 8 bits.
     Spi { device: PathBuf, mode: u8, speed_hz: u32, lsb_first: bool },
     /// A device of the kernel's IIO, by its folder (`iio:device0`) or by its name.
-    Iio { device: String },
+    Iio { device: String, buffer: Option<IioBufferConfig> },
+}
+
+/// The buffer of an IIO device: its samples are taken by a trigger, not one by one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct IioBufferConfig {
+    /// Scans that the kernel keeps.
+    pub length: u32,
+    /// Scans that wake its thread up.
+    pub watermark: u32,
+    /// `None`: as it is set, or the device samples by itself.
+    pub trigger: Option<String>,
+    /// Scans a second; `None`: as it is set.
+    pub frequency_hz: Option<f64>,
+    /// Each sample is told, not the newest on the beat alone.
+    pub every: bool,
+    /// How long scans may stay away before the values count as old.
+    pub silent_after: Nanos,
+}
+
+impl IioBufferConfig {
+    /// Scans of a second that are told one by one: a quarter more than there should be, for clocks that differ.
+    pub fn scans_per_s_max(&self) -> u64 {
+        (self.frequency_hz.unwrap_or_default() * 1.25).ceil() as u64 + 1
+    }
 }
 
 impl Default for BusDevice {
     fn default() -> BusDevice {
-        BusDevice::Iio { device: String::new() }
+        BusDevice::Iio { device: String::new(), buffer: None }
     }
 }
 
@@ -62,7 +86,6 @@ pub struct BusAddress {
     pub point: BusPoint,
     /// Of the value before the tag's own scale and offset.
     pub ty: ValueType,
-    pub sensor: Option<SensorConfig>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -74,7 +97,7 @@ pub enum BusPoint {
         formula: Formula,
         write: Option<RegisterWrite>,
     },
-    /// A channel of an IIO device, such as `in_voltage0`.
+    /// A channel of an IIO device, such as `in_voltage0`; an output may be written.
     Iio {
         channel: String,
     },
@@ -182,10 +205,11 @@ impl Step {
     }
 }
 
-/// How a register is written: these bytes, then the value.
+/// How a register is written: these bytes, then the value. And read back by those.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegisterWrite {
     pub command: Vec<u8>,
+    pub read_command: Vec<u8>,
     /// Bytes of the value, 1 to 8.
     pub width: u8,
     pub little_endian: bool,
@@ -248,39 +272,4 @@ pub enum FieldKind {
     Float64,
     /// Any bit of the mask is set.
     Bool,
-}
-
-/// A transmitter behind an analogue input: which raw values are the ends of its signal, and what they mean.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct SensorConfig {
-    pub signal: Signal,
-    /// Raw values at the lower and the upper end of the signal.
-    pub raw: [f64; 2],
-    /// Engineering values there.
-    pub range: [f64; 2],
-}
-
-/// Standard signals of transmitters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Signal {
-    Current4To20,
-    Current0To20,
-    Voltage0To10,
-    Voltage2To10,
-    Voltage0To5,
-    Voltage1To5,
-}
-
-impl Signal {
-    /// Its ends, in mA or V.
-    pub fn ends(self) -> [f64; 2] {
-        match self {
-            Signal::Current4To20 => [4.0, 20.0],
-            Signal::Current0To20 => [0.0, 20.0],
-            Signal::Voltage0To10 => [0.0, 10.0],
-            Signal::Voltage2To10 => [2.0, 10.0],
-            Signal::Voltage0To5 => [0.0, 5.0],
-            Signal::Voltage1To5 => [1.0, 5.0],
-        }
-    }
 }

@@ -117,7 +117,7 @@ pub struct CanAddress {
     /// How often the frame comes, where that is known.
     pub cycle: Option<Nanos>,
     /// Data bytes of the frame as it was declared; those that the fields need where it was not.
-    pub frame_bytes: u8,
+    pub frame_bytes: u16,
     /// Engineering unit of a tag that has none of its own; may be empty.
     pub unit: Arc<str>,
 }
@@ -193,6 +193,17 @@ impl CanBits {
     }
 }
 
+/// One of the frames of a multiplexed message, beside what all of them carry.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CanBranch {
+    pub switch: CanSwitch,
+    /// Of the switch.
+    pub value: u64,
+    /// Its own fields that have a value at first, and those that have none.
+    pub initial: Vec<(CanBits, u64)>,
+    pub unset: Vec<CanBits>,
+}
+
 /// A message that is sent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CanTransmit {
@@ -205,9 +216,28 @@ pub struct CanTransmit {
     pub initial: Vec<u8>,
     /// Fields without an initial value: nothing is sent before each was written.
     pub unset: Vec<CanBits>,
+    /// Of a multiplexed message: which of its fields are in the frame. Empty: all are in each.
+    pub branches: Vec<CanBranch>,
     pub period: Option<Nanos>,
     /// A write sends at once, though not sooner than this after the last.
     pub on_change: Option<Nanos>,
     /// The fields are those of a DBC file, or all bytes have a value: no tag adds one without.
     pub fields_known: bool,
+}
+
+impl CanTransmit {
+    /// The branch that an address is in; `Some(None)`: all frames have it. `None`: no frame that is sent.
+    pub fn branch_of(&self, conditions: &[CanCondition]) -> Option<Option<usize>> {
+        match conditions {
+            [] => Some(None),
+            [CanCondition { switch, values }] => match values[..] {
+                [(value, last)] if value == last => {
+                    let is_it = |branch: &CanBranch| branch.switch == *switch && branch.value == value;
+                    self.branches.iter().position(is_it).map(Some)
+                }
+                _ => None,
+            },
+            _ => None,
+        }
+    }
 }

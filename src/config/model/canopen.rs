@@ -85,8 +85,8 @@ pub enum PdoSource {
     None,
     /// The data sheet, or the values of a DCF.
     Eds,
-    /// The node itself, asked at each start for its first TPDOs.
-    Node { tpdos: u8 },
+    /// The node itself, asked at each start for its first TPDOs; for its first RPDOs, where a tag is written by PDO.
+    Node { tpdos: u8, rpdos: u8 },
 }
 
 /// What a tag of a CANopen link is.

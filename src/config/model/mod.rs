@@ -4,6 +4,7 @@ mod bus;
 mod can;
 mod canopen;
 mod modbus;
+mod sensor;
 mod write;
 
 use std::fmt;
@@ -15,6 +16,7 @@ pub use bus::*;
 pub use can::*;
 pub use canopen::*;
 pub use modbus::*;
+pub use sensor::*;
 pub use write::*;
 
 use super::reporting::Reporting;
@@ -55,6 +57,16 @@ pub struct RealtimeConfig {
     /// SCHED_FIFO priority, 1–99.
     pub priority: u8,
     pub guard: Guard,
+    pub admission: AdmissionRule,
+}
+
+/// What becomes of a plan that this machine or its lines have too little time for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AdmissionRule {
+    /// It is not started.
+    Refuse,
+    /// It runs, and what comes too late is counted.
+    Warn,
 }
 
 /// How long before a release an executor stops sleeping and spins.
@@ -265,8 +277,11 @@ pub struct TagConfig {
     /// Index into [`Config::groups`].
     pub group: usize,
     pub address: TagAddress,
+    /// The value is raw × scale + offset; of a transmitter, so is what its range says.
     pub scale: f64,
     pub offset: f64,
+    /// A transmitter, whose signal says whether its wire is broken.
+    pub sensor: Option<SensorConfig>,
     /// Engineering unit, may be empty.
     pub unit: String,
     pub description: String,
@@ -279,7 +294,7 @@ pub struct TagConfig {
 impl TagConfig {
     /// The type of the tag's samples: the field's own type, or float64 once it is scaled.
     pub fn value_type(&self) -> ValueType {
-        let scaled = self.scale != 1.0 || self.offset != 0.0;
+        let scaled = self.scale != 1.0 || self.offset != 0.0 || self.sensor.is_some();
         let scalar = |ty: ScalarType| if scaled && ty != ScalarType::Bool { ScalarType::Float64 } else { ty };
         match self.address.value_type() {
             ValueType::Scalar(ty) => ValueType::Scalar(scalar(ty)),
@@ -300,7 +315,7 @@ pub enum TagAddress {
 
 impl TagAddress {
     /// The type of what lies there, before it is scaled.
-    fn value_type(&self) -> ValueType {
+    pub(in crate::config) fn value_type(&self) -> ValueType {
         match self {
             TagAddress::Modbus(address) => address.value_type(),
             TagAddress::Can(address) => address.ty,

@@ -17,4 +17,6 @@ pub struct WriteConfig {
     pub timeout: Nanos,
     /// With Modbus: one request writes and reads back (function 23).
     pub read_write_in_one: bool,
+    /// With CANopen: sent in a PDO that the node receives, in place of an SDO.
+    pub by_pdo: bool,
 }

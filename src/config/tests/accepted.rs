@@ -33,6 +33,7 @@ fn a_tag_is_read_with_everything_it_says() {
         }),
         scale: 0.5,
         offset: -40.0,
+        sensor: None,
         unit: "°C".into(),
         description: "Füllstand".into(),
         write: None,
@@ -251,7 +252,10 @@ fn groups_and_links_serve_the_tags_of_every_file() {
 fn a_minimal_gateway_has_its_defaults() {
     let config = config(&tag_file(&[TAG]));
     assert_eq!(config.gateway.id, "line-4");
-    assert_eq!(config.realtime, RealtimeConfig { cores: None, priority: 80, guard: Guard::Auto });
+    assert_eq!(
+        config.realtime,
+        RealtimeConfig { cores: None, priority: 80, guard: Guard::Auto, admission: AdmissionRule::Refuse }
+    );
     let journal = JournalConfig {
         path: PathBuf::from("/var/lib/fieldbeat/journal"),
         bytes_max: 8 << 30,
@@ -271,6 +275,7 @@ id = "line-4"
 cores = [2, 3]
 priority = 70
 guard_us = 50
+admission = "warn"
 [journal]
 path = "/data/journal"
 max_bytes = "500MB"
@@ -314,7 +319,10 @@ command_topic = "plant/{gateway}/write"
 fn a_gateway_file_is_read_with_everything_it_says() {
     let config = loaded(FULL, &[("tags/a.json", &tag_file(&[TAG]))]).config;
     let guard = Guard::Fixed(Nanos::from_micros(50));
-    assert_eq!(config.realtime, RealtimeConfig { cores: Some(vec![2, 3]), priority: 70, guard });
+    assert_eq!(
+        config.realtime,
+        RealtimeConfig { cores: Some(vec![2, 3]), priority: 70, guard, admission: AdmissionRule::Warn }
+    );
     assert_eq!((config.journal.bytes_max, config.journal.commit), (500_000_000, Nanos::from_millis(50)));
     assert_eq!(config.metrics.listen, None);
     let watchdog = WatchdogConfig {
@@ -372,5 +380,5 @@ fn a_gateway_file_is_read_with_everything_it_says() {
     };
     let outputs: Vec<(&str, u32, &OutputKind)> =
         config.outputs.iter().map(|output| (&*output.name, output.source.line, &output.kind)).collect();
-    assert_eq!(outputs, [("local", 23, &OutputKind::Mqtt(local)), ("cloud", 26, &OutputKind::Mqtt(cloud))]);
+    assert_eq!(outputs, [("local", 24, &OutputKind::Mqtt(local)), ("cloud", 27, &OutputKind::Mqtt(cloud))]);
 }

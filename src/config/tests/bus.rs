@@ -55,7 +55,7 @@ fn a_link_of_each_kind_is_read_with_its_defaults() {
     assert_eq!(bus(1).device, BusDevice::I2c { bus: "/dev/i2c-1".into(), clock_hz: 400_000 });
     let spi = BusDevice::Spi { device: "/dev/spidev0.0".into(), mode: 3, speed_hz: 500_000, lsb_first: false };
     assert_eq!(bus(2).device, spi);
-    assert_eq!(bus(3).device, BusDevice::Iio { device: "iio:device0".into() });
+    assert_eq!(bus(3).device, BusDevice::Iio { device: "iio:device0".into(), buffer: None });
     assert_eq!((bus(1).timeout, bus(1).overhead), (Nanos::from_millis(100), Nanos::from_micros(100)));
 }
 
@@ -115,16 +115,6 @@ fn a_chip_is_known_by_name_and_set_as_written() {
     accepted(r#""address": "spi:bme280.humidity""#);
     let (_, ty) = accepted(r#""address": "i2c:0x20:mcp23017.gpb3""#);
     assert_eq!(ty, ValueType::Scalar(ScalarType::Bool));
-}
-
-#[test]
-fn a_transmitter_makes_a_float_of_any_input() {
-    let sensor = r#""sensor": {"type": "4-20mA", "raw_min": 819, "raw_max": 4095, "range": [0, 150]}"#;
-    let (address, ty) = accepted(&format!(r#""address": "i2c:0x48:0x00:2", {sensor}"#));
-    let wanted = SensorConfig { signal: Signal::Current4To20, raw: [819.0, 4095.0], range: [0.0, 150.0] };
-    assert_eq!((address.sensor, ty), (Some(wanted), ValueType::Scalar(ScalarType::Float64)));
-    let (address, _) = accepted(r#""address": "adc:in_voltage0", "sensor": {"type": "0-10V", "range": [-1.5, 8]}"#);
-    assert_eq!(address.sensor.unwrap().raw, [0.0, 10.0], "in the signal's own unit");
 }
 
 #[test]
@@ -189,30 +179,9 @@ fn what_is_wrong_is_told_with_what_is_allowed() {
         ),
         (r#""address": "i2c:0x48:ads1115.ain0", "data_type": "bool""#, "ads1115.ain0 is no bool; allowed: float64"),
         (r#""address": "spi:0x8:3""#, "the bytes to send are \"0x8\"; allowed: 0x and two digits"),
-        (r#""address": "adc:voltage0""#, "the channel \"voltage0\" is no input channel"),
+        (r#""address": "adc:voltage0""#, "the channel \"voltage0\" is no channel"),
         (r#""address": "adc:in_voltage0_raw""#, "the channel \"in_voltage0_raw\" has the end of a file's name"),
-        (r#""address": "adc:in_../../x""#, "the channel \"in_../../x\" is no input channel"),
-        (
-            r#""address": "adc:in_voltage0", "sensor": {"type": "4-20 mA", "range": [0, 1]}"#,
-            "type \"4-20 mA\" is unknown; allowed: 4-20mA",
-        ),
-        (
-            r#""address": "adc:in_voltage0", "sensor": {"type": "4-20mA", "range": [1, 1]}"#,
-            "range has 2 entries that are no two different numbers",
-        ),
-        (
-            r#""address": "adc:in_voltage0", "sensor": {"type": "4-20mA", "raw_min": 1, "range": [0, 1]}"#,
-            "only one of raw_min and raw_max",
-        ),
-        (
-            r#""address": "adc:in_voltage0", "sensor": {"type": "4-20mA", "raw_min": 1, "raw_max": 1, "range": [0, 1]}"#,
-            "raw_min and raw_max are the same",
-        ),
-        (
-            r#""address": "adc:in_voltage0", "scale": 2, "sensor": {"type": "4-20mA", "range": [0, 1]}"#,
-            "scale beside sensor; remove it",
-        ),
-        (r#""address": "gpio:3", "sensor": {"type": "4-20mA", "range": [0, 1]}"#, "sensor on a bool; remove it"),
+        (r#""address": "adc:in_../../x""#, "the channel \"in_../../x\" is no channel"),
         (
             r#""address": "plc:1:3:40001", "data_type": "uint16", "debounce_us": 5"#,
             "debounce_us on a link of protocol modbus_tcp; remove it",
@@ -304,4 +273,82 @@ fn a_file_of_local_inputs_alone_has_no_warnings() {
     let text = r#"{"links": [{"name": "g", "protocol": "gpio", "chip": "/dev/gpiochip0"}],
         "tags": [{"name": "t", "protocol": "gpio", "address": "g:1", "scan_rate_ms": 10}]}"#;
     assert_eq!(config(text).tags.len(), 1);
+}
+
+fn buffer(keys: &str) -> Option<IioBufferConfig> {
+    let link = format!(r#"{{"name": "adc", "protocol": "iio", "device": "adc8", "buffer": {{{keys}}}}}"#);
+    let tag = r#"{"name": "t", "scan_rate_ms": 100, "address": "adc:in_voltage0"}"#;
+    let text = format!(r#"{{"links": [{link}], "tags": [{tag}]}}"#);
+    let loaded = load_parts(("fieldbeat.toml", MINIMAL), &[("tags/a.json", &text)]).unwrap_or_else(|e| panic!("{e}"));
+    let LinkProtocol::Bus(BusConfig { device: BusDevice::Iio { buffer, .. }, .. }) = &loaded.config.links[0].protocol
+    else {
+        panic!()
+    };
+    buffer.clone()
+}
+
+#[test]
+fn a_buffer_is_read_with_defaults_that_follow_its_frequency() {
+    let plain = IioBufferConfig {
+        length: 1024,
+        watermark: 1,
+        trigger: None,
+        frequency_hz: None,
+        every: false,
+        silent_after: Nanos::from_millis(1000),
+    };
+    assert_eq!(buffer(""), Some(plain.clone()));
+    let fast = buffer(r#""frequency_hz": 5000, "sampling": "every", "trigger": "tick""#).unwrap();
+    assert_eq!((fast.watermark, fast.every, fast.trigger.as_deref()), (50, true, Some("tick")));
+    assert_eq!(fast.silent_after, Nanos::from_millis(100), "three wake-ups are 30 ms");
+    let slow = buffer(r#""frequency_hz": 0.5, "length": 2"#).unwrap();
+    assert_eq!((slow.watermark, slow.silent_after), (1, Nanos::from_millis(6000)));
+    let own = IioBufferConfig { watermark: 7, silent_after: Nanos::from_millis(20), ..plain };
+    assert_eq!(buffer(r#""watermark": 7, "silent_after_ms": 20"#), Some(own));
+}
+
+#[test]
+fn impossible_buffers_and_outputs_are_refused() {
+    let tags = |count: usize, address: &str| {
+        let tag = |n| format!(r#"{{"name": "t{n}", "scan_rate_ms": 100, "address": "adc:{address}{n}"}}"#);
+        (0..count).map(tag).collect::<Vec<_>>().join(",")
+    };
+    for (keys, tags, said) in [
+        (r#""length": 8, "watermark": 9"#, tags(1, "in_voltage"), "watermark is 9, and the buffer's length 8"),
+        (r#""length": 1"#, tags(1, "in_voltage"), "length is 1; allowed: a whole number from 2 to 65536"),
+        (r#""sampling": "every""#, tags(1, "in_voltage"), "sampling every without frequency_hz"),
+        (r#""trigger": "a/b""#, tags(1, "in_voltage"), "trigger is \"a/b\"; allowed: a trigger's name"),
+        (r#""frequency_hz": 0"#, tags(1, "in_voltage"), "frequency_hz is 0; allowed:"),
+        (
+            r#""frequency_hz": 5000, "sampling": "every""#,
+            tags(5, "in_voltage"),
+            "5 tags with every sample are 25000 samples a second; allowed: 20000 of a link",
+        ),
+        ("", tags(1, "out_voltage"), "\"out_voltage0\" on a link with a buffer, which samples inputs"),
+    ] {
+        let link = format!(r#"{{"name": "adc", "protocol": "iio", "device": "adc8", "buffer": {{{keys}}}}}"#);
+        let text = format!(r#"{{"links": [{link}], "tags": [{tags}]}}"#);
+        let all = lines(&refused(MINIMAL, &[("tags/a.json", &text)]));
+        assert!(all.iter().any(|line| line.contains(said)), "{keys}\nfound:  {all:#?}\nwanted: {said}");
+    }
+}
+
+#[test]
+fn what_can_be_written_says_so() {
+    assert!(accepted(r#""address": "adc:out_voltage0""#).0.is_writable());
+    assert!(!accepted(r#""address": "adc:in_voltage0""#).0.is_writable());
+    assert!(!accepted(r#""address": "spi:0x8A:3""#).0.is_writable(), "nobody said how");
+    let (address, _) = accepted(r#""address": "spi:0x8A:3", "write_command": ["0x0A"]"#);
+    let BusPoint::Register { write: Some(write), .. } = address.point else { panic!() };
+    assert_eq!((write.command, write.read_command, write.width), (vec![0x0A], vec![0x8A], 3));
+    for rest in [
+        r#""address": "spi:0x8A:3", "shift": 1, "write_command": [10]"#,
+        r#""address": "spi:0x068000", "at": 1, "write_command": [10]"#,
+        r#""address": "i2c:0x44:-:2", "command": [1], "write_command": [10]"#,
+    ] {
+        let found = fault(rest);
+        assert!(found.contains("write_command on what cannot be written"), "{rest}: {found}");
+    }
+    assert!(fault(r#""address": "spi:0x8A:3", "write_command": []"#).contains("write_command is a list"));
+    assert!(fault(r#""address": "gpio:3", "write_command": [1]"#).contains("write_command on a link of protocol gpio"));
 }

@@ -188,7 +188,10 @@ fn a_link_that_does_not_fit_says_why() {
         (r#", "transmit": [{ "message": "Command" }]"#, "neither period_ms nor on_change"),
         (r#", "transmit": [{ "period_ms": 10 }]"#, "message is missing"),
         (r#", "transmit": [{ "message": "Comand", "period_ms": 10 }]"#, "\"Comand\" is not known"),
-        (r#", "transmit": [{ "message": "Motor", "period_ms": 10 }]"#, "multiplexed"),
+        (
+            r#", "transmit": [{ "message": "Motor", "period_ms": 10 }]"#,
+            "the signal Outside of 8 bits from bit 60 leaves",
+        ),
         (r#", "transmit": [{ "message": "Command", "period_ms": 10 }]"#, "would never be sent: 2 of its signals"),
         (
             r#", "transmit": [{ "message": "Command", "period_ms": 10, "initial": { "Target": 3000, "Mode": 0 } }]"#,
@@ -245,5 +248,85 @@ fn a_tag_that_is_written_lies_in_a_message_that_is_sent() {
     let config = read(raw, &[r#""address": "c:0x400:0:8", "write": { "min": 0, "max": 1 }"#]);
     assert_eq!(can(&config).transmit[0].unset.len(), 1);
     let outside = faults(raw, &[r#""address": "c:0x400:16:8", "write": { "min": 0, "max": 1 }"#]);
-    assert!(outside.iter().any(|fault| fault.contains("not in every frame of 2 bytes")), "{outside:#?}");
+    assert!(outside.iter().any(|fault| fault.contains("not in the frames of 2 bytes")), "{outside:#?}");
+}
+
+/// A switch, one signal in each frame, branches of one and of two signals; then a message of two levels, and one whose
+/// signal is in the frame for several values.
+const BRANCHES: &str = r#"BO_ 256 Setup: 8 Gateway
+ SG_ Page M : 0|8@1+ (1,0) [0|0] "" Node
+ SG_ Counter : 56|8@1+ (1,0) [0|0] "" Node
+ SG_ A m1 : 8|16@1+ (1,0) [0|0] "" Node
+ SG_ B m2 : 8|16@1+ (1,0) [0|0] "" Node
+ SG_ C m2 : 24|8@1+ (1,0) [0|0] "" Node
+BO_ 257 Deep: 8 Gateway
+ SG_ Upper M : 0|4@1+ (1,0) [0|0] "" Node
+ SG_ Lower m1M : 4|4@1+ (1,0) [0|0] "" Node
+ SG_ D m2 : 8|8@1+ (1,0) [0|0] "" Node
+BO_ 258 Wide: 8 Gateway
+ SG_ Switch M : 0|4@1+ (1,0) [0|0] "" Node
+ SG_ E m1 : 8|8@1+ (1,0) [0|0] "" Node
+SG_MUL_VAL_ 257 Lower Upper 1-1;
+SG_MUL_VAL_ 257 D Lower 2-2;
+SG_MUL_VAL_ 258 E Switch 1-3;
+"#;
+
+#[test]
+fn a_multiplexed_message_is_sent_branch_by_branch() {
+    let transmit = |message: &str, initial: &str| {
+        format!(
+            r#", "dbc": "v.dbc", "transmit": [{{ "message": "{message}", "period_ms": 10, "initial": {{ {initial} }} }}]"#
+        )
+    };
+    let write = |signal: &str| format!(r#""address": "c:Setup.{signal}", "write": {{ "min": 0, "max": 9 }}"#);
+    let load = |link: &str, tags: &[String]| {
+        let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
+        let text = file(link, &tags);
+        super::super::load_parts(("fieldbeat.toml", MINIMAL), &[("tags/a.json", &text), ("tags/v.dbc", BRANCHES)])
+    };
+    let whole = load(&transmit("Setup", r#""Counter": 7, "A": 258"#), &[write("B"), write("C"), write("Counter")]);
+    let config = whole.unwrap_or_else(|e| panic!("{e}")).config;
+    let [one, two] = &can(&config).transmit[0].branches[..] else { panic!("two branches") };
+    assert_eq!((one.value, one.initial.len(), one.unset.len()), (1, 1, 0));
+    assert_eq!((two.value, two.initial.len(), two.unset.len()), (2, 0, 2));
+    for (message, initial, tags, part) in [
+        (
+            "Setup",
+            r#""Counter": 7, "A": 1"#,
+            vec![write("B")],
+            "the branch 2 of the message 0x100 would never be sent: 1",
+        ),
+        ("Setup", r#""Counter": 7"#, vec![write("B")], "the message 0x100 would never be sent: 1 of its signals"),
+        ("Setup", r#""A": 1"#, vec![], "the message 0x100 would never be sent: 1 of its signals"),
+        ("Setup", r#""Counter": 7, "A": 1, "Page": 1"#, vec![], "Page says which signals are in the frame"),
+        ("Setup", r#""Counter": 7, "A": 1"#, vec![write("Page")], "its bits say which signals are in the frame"),
+        ("Deep", "", vec![], "the signal D (tags/v.dbc:10) is multiplexed in more than one level"),
+        ("Wide", "", vec![], "the signal E (tags/v.dbc:13) is multiplexed by several values"),
+    ] {
+        let mut tags = tags;
+        tags.push(r#""address": "c:0x1:0:8""#.into());
+        let Err(fault) = load(&transmit(message, initial), &tags) else { panic!("{part} is not found") };
+        let found = lines(&fault);
+        assert!(found.len() == 1 && found[0].contains(part), "{part:?} is not the one of {found:#?}");
+    }
+}
+
+#[test]
+fn groups_of_j1939_have_fields_in_all_of_1785_bytes_and_nowhere_else() {
+    let config = read("", &[r#""address": "c:pgn:0xFECA:14264:16""#, r#""address": "c:pgn:0xFECA:0:1785:8""#]);
+    assert_eq!((address(&config, 0).bits.start, address(&config, 0).frame_bytes), (14_264, 1_785));
+    for (address, part) in [
+        ("c:pgn:0xFECA:14264:17", "17 bits from bit 14264 leave the frame of 1785 bytes"),
+        ("c:pgn:0xFECA:14280:1", "allowed: 0 to 14279"),
+        ("c:0x18FECA00:64:8", "allowed: 0 to 63"),
+    ] {
+        let found = faults("", &[&format!(r#""address": "{address}""#)]);
+        assert!(found.len() == 1 && found[0].contains(part), "{part:?}: {found:#?}");
+    }
+    let dbc = "BO_ 2566834686 DM1: 40 Node\n SG_ Far : 304|16@1+ (1,0) [0|0] \"\" Node\n\
+               BA_DEF_ BO_ \"VFrameFormat\" ENUM \"StandardCAN\",\"ExtendedCAN\",\"reserved\",\"J1939PG\";\n\
+               BA_ \"VFrameFormat\" BO_ 2566834686 3;\n";
+    let text = file(r#", "dbc": "v.dbc""#, &[r#""address": "c:DM1.Far""#]);
+    let config = loaded(MINIMAL, &[("tags/a.json", &text), ("tags/v.dbc", dbc)]).config;
+    assert_eq!((address(&config, 0).bits.start, address(&config, 0).frame_bytes), (304, 40));
 }

@@ -164,3 +164,74 @@ fn a_fault_of_a_data_sheet_names_its_own_file_and_line() {
     let found = lines(&refused(MINIMAL, &[("tags/a.json", &file(link, typed)), ("tags/d.eds", &wrong)]));
     assert_eq!(found, ["tags/d.eds:10:1: error: DataType is \"0xZ4\"; allowed: a number from 0 to 0xFFFF"]);
 }
+
+/// A data sheet with an RPDO that carries the position and two bytes, and objects of each access.
+const OUTPUTS: &str = "[DeviceInfo]\n[1000]\nDataType=7\nAccessType=const\n[6041]\nDataType=6\nAccessType=ro\n\
+[607A]\nDataType=4\n[6200]\nObjectType=8\n[6200sub1]\nDataType=5\n[6200sub2]\nDataType=5\nAccessType=rww\n[2100]\nDataType=15\n\
+[1400]\nObjectType=9\n[1400sub1]\nDataType=7\nDefaultValue=$NODEID+0x200\n[1400sub3]\nDataType=6\nDefaultValue=50\n\
+[1600]\nObjectType=9\n[1600sub0]\nDataType=5\nDefaultValue=3\n[1600sub1]\nDataType=7\nDefaultValue=0x607A0020\n\
+[1600sub2]\nDataType=7\nDefaultValue=0x62000108\n[1600sub3]\nDataType=7\nDefaultValue=0x62000208\n";
+
+/// The one finding on a tag with this address and these keys, or none; warnings aside.
+fn finding(nodes: &str, address: &str, more: &str) -> Option<String> {
+    let link = format!(r#""interface": "can0", "nodes": [{nodes}]"#);
+    let tag = format!(r#"{{"name": "t", "address": "{address}", "scan_rate_ms": 10, {more}}}"#);
+    let text = file(&link, &tag);
+    let files = [("tags/a.json", &*text), ("tags/d.eds", OUTPUTS)];
+    match super::super::load_parts(("fieldbeat.toml", MINIMAL), &files) {
+        Ok(_) => None,
+        Err(fault) => {
+            let found = lines(&fault);
+            assert_eq!(found.len(), 1, "{found:#?}");
+            found.first().cloned()
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_written_is_refused_when_it_is_read_and_not_when_it_is_written() {
+    const DRIVE: &str = r#"{"id": 5, "eds": "d.eds"}"#;
+    const PLAIN: &str = r#"{"id": 5}"#;
+    const ASKED: &str = r#"{"id": 5, "pdos": "node"}"#;
+    for (node, address, more) in [
+        (DRIVE, "co0:5:0x607A:0", r#""write": true"#),
+        (DRIVE, "co0:5:0x607A:0", r#""write": {"via": "sdo", "min": 0, "max": 1}"#),
+        (DRIVE, "co0:5:0x607A:0", r#""write": {"via": "pdo", "min": 0, "max": 1}"#),
+        (DRIVE, "co0:5:0x6200:2", r#""bit": 7, "write": {"via": "pdo"}"#),
+        (ASKED, "co0:5:0x9999:2", r#""bit": 7, "write": {"via": "pdo"}"#),
+        (PLAIN, "co0:5:0x9999:2:500", r#""data_type": "string", "write": true"#),
+    ] {
+        assert_eq!(finding(node, address, more), None, "{address} {more}");
+    }
+    for (node, address, more, expected) in [
+        (DRIVE, "co0:5:0x6041:0", r#""write": true"#, "write on 0x6041:00, which can only be read by the data sheet"),
+        (DRIVE, "co0:5:0x1000:0", r#""write": true"#, "write on 0x1000:00, which can only be read"),
+        (PLAIN, "co0:5:emcy", r#""write": true"#, "write on what the link knows of the node"),
+        (PLAIN, "co0:5:state", r#""write": true"#, "write on what the link knows of the node"),
+        (PLAIN, "co0:5:0x6200:1", r#""bit": 3, "write": true"#, "write on a bit: an SDO writes whole objects"),
+        (PLAIN, "co0:5:0x2002:0", r#""data_type": "uint64", "array": 500, "write": true"#, "4000 bytes do not fit one"),
+        (DRIVE, "co0:5:0x2100:0", r#""data_type": "uint64", "write": {"via": "pdo"}"#, "no RPDO of node 5 carries"),
+        (
+            PLAIN,
+            "co0:5:0x6200:1",
+            r#""data_type": "uint8", "write": {"via": "pdo"}"#,
+            "without pdos; set \"pdos\": \"node\"",
+        ),
+        (DRIVE, "co0:5:0x6200:2", r#""bit": 8, "write": {"via": "pdo"}"#, "RPDO 1 carries 0x6200:02 with 8 bits"),
+        (
+            ASKED,
+            "co0:5:0x2100:0",
+            r#""data_type": "string", "write": {"via": "pdo"}"#,
+            "an array or a string fits none",
+        ),
+        (DRIVE, "co0:5:0x607A:0", r#""write": {"via": "usb", "min": 0, "max": 1}"#, "via \"usb\" is unknown"),
+    ] {
+        let found = finding(node, address, more).unwrap_or_default();
+        assert!(found.starts_with("tags/a.json:2:") && found.contains(expected), "{expected:?} is not in {found:?}");
+    }
+    fault(
+        r#""interface": "can0", "nodes": [{"id": 5, "eds": "d.eds", "rpdos": 2}]"#,
+        TAG,
+        "rpdos without \"pdos\": \"node\"",
+    );
+}

@@ -42,7 +42,7 @@ fn settings_outside_their_range_are_refused() {
         ),
         (
             "[realtime]\nprio = 80",
-            "4:1: error: [realtime]: the key \"prio\" is unknown; allowed: cores, priority, guard_us",
+            "4:1: error: [realtime]: the key \"prio\" is unknown; allowed: cores, priority, guard_us, admission",
         ),
         (
             "[journal]\nmax_bytes = \"8 gigs\"",

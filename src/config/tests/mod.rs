@@ -9,6 +9,7 @@ mod gateway_faults;
 mod random;
 mod reporting;
 mod schema;
+mod sensor;
 mod tag_faults;
 mod writes;
 

@@ -39,6 +39,7 @@ fn the_schema_and_the_reader_know_the_same_keys() {
     assert_eq!(properties(&definitions["I2cLink"]), set(keys::I2C_LINK));
     assert_eq!(properties(&definitions["SpiLink"]), set(keys::SPI_LINK));
     assert_eq!(properties(&definitions["IioLink"]), set(keys::IIO_LINK));
+    assert_eq!(properties(&definitions["IioBuffer"]), set(keys::IIO_BUFFER));
     assert_eq!(properties(&definitions["ChipSettings"]), set(keys::CHIP));
     assert_eq!(properties(&definitions["Sensor"]), set(keys::SENSOR));
     assert_eq!(properties(&definitions["WriteLimits"]), set(keys::WRITE));
@@ -49,7 +50,7 @@ fn the_schema_and_the_reader_know_the_same_keys() {
     assert_eq!(properties(&definitions["CanLink"]), set(keys::CAN_LINK));
     assert_eq!(properties(&definitions["CanMessage"]), set(keys::CAN_TRANSMIT));
     assert_eq!(properties(&definitions["Multiplexor"]), set(keys::CAN_MULTIPLEXOR));
-    assert_eq!(definitions.as_object().unwrap().len(), 22);
+    assert_eq!(definitions.as_object().unwrap().len(), 23);
 }
 
 #[test]

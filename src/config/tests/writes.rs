@@ -44,6 +44,7 @@ fn a_tag_is_written_only_when_its_file_says_so() {
         read_back: true,
         timeout: Nanos::from_millis(250),
         read_write_in_one: true,
+        by_pdo: false,
     };
     assert_eq!(write_of(&all, "plc1:1:3:40001", INT16), Some(expected));
 }
@@ -100,7 +101,7 @@ fn limits_that_cannot_be_are_refused() {
         (
             r#"{"min": 0, "max": 9, "maxstep": 1}"#,
             "2:37: error: tag \"t\": the key \"maxstep\" is unknown; allowed: min, max, max_step, min_interval_ms, \
-             read_back, timeout_ms, function (did you mean \"max_step\"?)",
+             read_back, timeout_ms, function, via (did you mean \"max_step\"?)",
         ),
     ] {
         assert_eq!(fault_of(write), format!("tags/a.json:{told}"), "{write}");

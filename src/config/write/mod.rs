@@ -1,9 +1,10 @@
 //! `"write"` of a tag: that it may be written, and within which limits.
 
+mod canopen;
 pub(super) mod schema;
 
 use super::fields::{self, keys};
-use super::model::{FieldType, ModbusAddress, Table, TagAddress, WriteConfig};
+use super::model::{FieldType, LinkProtocol, ModbusAddress, SensorConfig, Table, TagAddress, WriteConfig};
 use super::node::{Kind, Node};
 use super::reader::{Obj, found};
 use super::text::Span;
@@ -14,15 +15,17 @@ const ALLOWED: &str = "true, false, or an object such as {\"min\": 0, \"max\": 1
 
 /// Where the tag lies, and how its numbers are scaled.
 pub(super) struct Place<'a> {
+    pub link: &'a LinkProtocol,
     pub address: &'a TagAddress,
     pub scale: f64,
     pub offset: f64,
+    pub sensor: Option<&'a SensorConfig>,
 }
 
 /// `None`: the tag is only read. `place` is `None` when it could not be read, which has been reported.
 pub(super) fn read(tag: &Obj<'_>, place: Option<Place<'_>>) -> Option<WriteConfig> {
     let node = tag.get("write")?;
-    let (write, limits) = match &node.kind {
+    let (write, mut limits) = match &node.kind {
         Kind::Bool(false) => return None,
         Kind::Bool(true) => (None, defaults()),
         Kind::Object(_) => {
@@ -36,9 +39,36 @@ pub(super) fn read(tag: &Obj<'_>, place: Option<Place<'_>>) -> Option<WriteConfi
         }
     };
     if let Some(place) = place {
+        if let Some(sensor) = place.sensor {
+            keep_in_signal(tag, node, sensor, write.as_ref(), &mut limits);
+        }
         check_place(tag, node, &place, write.as_ref(), &limits);
     }
     Some(limits)
+}
+
+/// What drives an output of a standard signal stays within the signal: beyond its ends, it would tell of a fault.
+fn keep_in_signal(
+    tag: &Obj<'_>,
+    node: &Node<'_>,
+    sensor: &SensorConfig,
+    write: Option<&Obj<'_>>,
+    limits: &mut WriteConfig,
+) {
+    let [one, other] = sensor.range;
+    let (low, high) = (one.min(other), one.max(other));
+    for (key, limit) in [("min", limits.min), ("max", limits.max)] {
+        if let Some(limit) = limit.filter(|limit| !(low..=high).contains(limit)) {
+            let at = write.map_or(node.span, |write| write.span_of(key));
+            tag.error(
+                at,
+                format!("{key} is {limit}, and the signal's range is {low} to {high}"),
+                "allowed: what lies in it",
+            );
+        }
+    }
+    limits.min.get_or_insert(low);
+    limits.max.get_or_insert(high);
 }
 
 fn defaults() -> WriteConfig {
@@ -50,6 +80,7 @@ fn defaults() -> WriteConfig {
         read_back: false,
         timeout: Nanos::from_millis(fields::WRITE_TIMEOUT_MS.default),
         read_write_in_one: false,
+        by_pdo: false,
     }
 }
 
@@ -78,21 +109,30 @@ fn read_limits(write: &Obj<'_>) -> WriteConfig {
         read_back: write.flag("read_back"),
         timeout: Nanos::from_millis(write.int(&fields::WRITE_TIMEOUT_MS)),
         read_write_in_one: function == Some(23),
+        by_pdo: write.choice("via", fields::WRITE_VIA).unwrap_or(false),
     }
 }
 
 /// What depends on where the tag lies and on its type.
 fn check_place(tag: &Obj<'_>, node: &Node<'_>, place: &Place<'_>, write: Option<&Obj<'_>>, limits: &WriteConfig) {
-    let Place { address, scale, offset } = place;
+    let Place { link, address, scale, offset, .. } = place;
     if let TagAddress::Modbus(modbus) = address {
         check_modbus(tag, node.span, modbus, limits);
     } else if limits.read_write_in_one {
         tag.error(node.span, "function 23 on a link that is not Modbus", "remove function");
     }
+    if let (TagAddress::CanOpen(own), LinkProtocol::CanOpen(link)) = (address, link) {
+        if !canopen::check(tag, node.span, own, link, limits) {
+            return;
+        }
+    } else if let Some(write) = write.filter(|write| write.get("via").is_some()) {
+        write.error(write.span_of("via"), "via on a link that is not CANopen", "remove via");
+    }
     if let TagAddress::Bus(bus) = address
         && !bus.is_writable()
     {
-        let help = "allowed: lines of \"direction\": \"out\", and registers on I2C as a whole, without shift and mask";
+        let help = "allowed: lines of \"direction\": \"out\"; registers on I2C as a whole, without shift and mask, on SPI \
+                    with \"write_command\"; IIO channels out_…";
         tag.error(node.span, "write on a tag that is only read", help);
         return;
     }

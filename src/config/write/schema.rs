@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 
 use crate::config::fields;
+use crate::config::schema::words;
 
 /// Whether a tag may be written, or its limits.
 #[derive(JsonSchema)]
@@ -43,4 +44,8 @@ pub(in crate::config) struct WriteLimits {
     /// Modbus: 23 writes and reads back in one request.
     #[schemars(extend("const" = 23))]
     function: Option<u8>,
+    /// CANopen: the service that carries it, sdo or pdo. By PDO, the other objects of the PDO keep what was last written
+    /// to them or read of them.
+    #[schemars(extend("enum" = words(fields::WRITE_VIA)), extend("default" = "sdo"))]
+    via: Option<String>,
 }

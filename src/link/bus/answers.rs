@@ -3,7 +3,7 @@
 use super::BusLink;
 use super::wire::{self, Entries, Told};
 use crate::rt::{Floor, Frame, LinkState, RequestResult, World};
-use crate::tag::Nanos;
+use crate::tag::{Nanos, Status};
 
 /// As Modbus names it (04, server device failure): the statistics count exceptions by their codes.
 const DEVICE_FAILURE: u8 = 4;
@@ -63,7 +63,9 @@ impl BusLink {
         for (tag, entry) in self.plan.tags[planned.items.start as usize..planned.items.end as usize].iter().zip(entries)
         {
             let frame = Frame { group: planned.group, cycle: out.cycle, t: entry.t };
-            if entry.status.is_bad() {
+            if entry.item == wire::UNCHANGED {
+                good += 1;
+            } else if entry.status.is_bad() || entry.status == Status::UNCERTAIN_LAST_USABLE {
                 floor.sink.hold(frame, tag.tag, tag.ty as u8, false, entry.status);
             } else {
                 good += 1;
@@ -88,7 +90,7 @@ impl BusLink {
             let cycle = self.scan_of(request).map_or(0, |at| self.scans[at].cycle);
             let group = self.plan.requests[request as usize].group;
             let frame = Frame { group, cycle, t: entry.t };
-            floor.sink.scalar_with_status(frame, tag.tag, tag.ty as u8, entry.value, entry.status);
+            floor.sink.judged(frame, tag.tag, tag.ty as u8, entry.value, entry.status);
         }
         floor.sink.flush();
         true

@@ -1,6 +1,6 @@
 //! Values → the bytes of a write: what `thread::formula` reads, turned round. Done off the floor.
 
-use super::thread::formula::{self, Convert};
+use super::thread::formula::{self, Convert, Number};
 use crate::config::{Field, FieldKind, Formula};
 use crate::link::write::WriteFault;
 use crate::plan::{BusItem, BusPlan, BusSource, BusWrite};
@@ -28,6 +28,7 @@ pub fn encode(plan: &BusPlan, tag: TagId, value: &Value) -> Result<(u32, WritePa
             }
             WritePayload::new(bytes)
         }
+        (BusWrite::Channel(_), _) => WritePayload::new(&raw(item, value)?.to_ne_bytes()),
         _ => None,
     };
     Ok((slot, payload.ok_or(WriteFault::NotWritable)?))
@@ -39,10 +40,19 @@ pub fn decode_back(plan: &BusPlan, tag: TagId, back: &[u8]) -> Option<Value> {
     match (write, item.source) {
         (BusWrite::Line(_), _) => back.first().map(|level| Value::Bool(*level != 0)),
         (BusWrite::Register { .. }, BusSource::Register { formula, .. }) => {
-            let BusItem { ty, scale, offset, sensor, .. } = *item;
+            let BusItem { ty, scale, offset, .. } = *item;
             let (number, status) = formula::value(&formula, &[], back).ok()?;
-            let (bits, _) = formula::convert(number, status, &Convert { ty, scale, offset, sensor }).ok()?;
+            // Whatever a transmitter's signal says of it: this is what the register holds.
+            let how = Convert { ty, scale, offset, sensor: None };
+            let (bits, _) = formula::convert(number, status, &how).ok()?;
             debug_assert!(status == Status::GOOD);
+            Some(Value::from_bits(ty, bits))
+        }
+        (BusWrite::Channel(_), _) => {
+            let BusItem { ty, scale, offset, .. } = *item;
+            let number = Number::Float(f64::from_ne_bytes(back.try_into().ok()?));
+            let how = Convert { ty, scale, offset, sensor: None };
+            let (bits, _) = formula::convert(number, Status::GOOD, &how).ok()?;
             Some(Value::from_bits(ty, bits))
         }
         _ => None,
@@ -58,23 +68,13 @@ fn write_of(plan: &BusPlan, tag: TagId) -> Option<(u32, &BusWrite, &BusItem)> {
 /// The register's bits.
 fn bits(field: &Field, item: &BusItem, value: &Value) -> Result<u64, WriteFault> {
     let wrong = || WriteFault::wrong_type(value, ValueType::Scalar(item.ty));
-    let is_scaled = item.scale != 1.0 || item.offset != 0.0;
+    let is_scaled = is_scaled(item);
     let whole = match value {
         Value::Int(number) if !is_scaled => Some(i128::from(*number)),
         Value::Uint(number) if !is_scaled => Some(i128::from(*number)),
         _ => None,
     };
-    let number = match value {
-        Value::Int(number) => *number as f64,
-        Value::Uint(number) => *number as f64,
-        Value::Float32(number) => f64::from(*number),
-        Value::Float64(number) => *number,
-        Value::Bool(_) | Value::Text(_) | Value::Array(_) => return Err(wrong()),
-    };
-    if !number.is_finite() {
-        return Err(WriteFault::NotFinite);
-    }
-    let raw = if is_scaled { (number - item.offset) / item.scale } else { number };
+    let raw = raw(item, value)?;
     let width = u32::from(field.width) * 8;
     let (min, max) = match field.kind {
         FieldKind::Float32 => {
@@ -88,7 +88,7 @@ fn bits(field: &Field, item: &BusItem, value: &Value) -> Result<u64, WriteFault>
         FieldKind::Unsigned | FieldKind::Bool => (0, (1i128 << width) - 1),
     };
     // A fraction is no value of a register that holds whole numbers, unless the scale makes it one.
-    if whole.is_none() && !is_scaled && item.ty != ScalarType::Float64 && number.fract() != 0.0 {
+    if whole.is_none() && !is_scaled && item.ty != ScalarType::Float64 && raw.fract() != 0.0 {
         return Err(wrong());
     }
     let rounded = whole.unwrap_or(raw.round().clamp(-1e30, 1e30) as i128);
@@ -96,6 +96,25 @@ fn bits(field: &Field, item: &BusItem, value: &Value) -> Result<u64, WriteFault>
         return Err(out_of_range(item, min as f64, max as f64));
     }
     Ok(rounded as u64 & u64::MAX >> (64 - width))
+}
+
+/// The value before it is scaled.
+fn raw(item: &BusItem, value: &Value) -> Result<f64, WriteFault> {
+    let number = match value {
+        Value::Int(number) => *number as f64,
+        Value::Uint(number) => *number as f64,
+        Value::Float32(number) => f64::from(*number),
+        Value::Float64(number) => *number,
+        Value::Bool(_) | Value::Text(_) | Value::Array(_) => {
+            return Err(WriteFault::wrong_type(value, ValueType::Scalar(item.ty)));
+        }
+    };
+    let raw = if is_scaled(item) { (number - item.offset) / item.scale } else { number };
+    if raw.is_finite() { Ok(raw) } else { Err(WriteFault::NotFinite) }
+}
+
+fn is_scaled(item: &BusItem) -> bool {
+    item.scale != 1.0 || item.offset != 0.0 || item.sensor.is_some()
 }
 
 /// The bounds of the raw value, as engineering values.

@@ -136,7 +136,7 @@ impl BusLink {
             request_of: request_of.into_boxed_slice(),
             connection: None,
             out: None,
-            writes: Writes::default(),
+            writes: Writes::new(plan.links.get(id).map_or(Nanos::ZERO, |link| link.write_spacing)),
             wrote: false,
             sequence: 0,
             receive: Some(Box::new([0; BUS_DATAGRAM_BYTES_MAX])),
@@ -327,7 +327,11 @@ impl<W: World> Link<W> for BusLink {
             None if self.lost_for_good_at != Nanos::ZERO => self.lost_for_good_at,
             _ => Nanos::NEVER,
         };
-        self.out.map_or(Nanos::NEVER, |out| out.deadline).min(lost).min(self.writes.deadline())
+        let next = match (&self.connection, self.out) {
+            (Some(_), None) => self.writes.next_at(),
+            _ => Nanos::NEVER,
+        };
+        self.out.map_or(Nanos::NEVER, |out| out.deadline).min(lost).min(self.writes.deadline()).min(next)
     }
 
     fn expire(&mut self, now: Nanos, floor: &mut Floor<W>) {
@@ -388,7 +392,7 @@ impl<W: World> Link<W> for BusLink {
         self.lost_for_good_at = old.lost_for_good_at;
         self.starting = old.starting;
         self.wrote = old.wrote;
-        std::mem::swap(&mut self.writes, &mut old.writes);
+        self.writes.continue_from(&mut old.writes);
         for scan in &mut self.scans {
             if let Some(before) = old.scans.iter().find(|before| before.id == scan.id) {
                 (scan.nominal, scan.cycle, scan.missed) = (before.nominal, before.cycle, before.missed);

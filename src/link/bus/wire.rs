@@ -75,9 +75,14 @@ pub struct Entry {
     /// Raw bits, of no meaning with a status that is bad.
     pub value: u64,
     pub status: Status,
-    /// Of an edge: the item that it belongs to.
+    /// Of an edge: the item that it belongs to. Of a scan's item: [`NEW`] or [`UNCHANGED`].
     pub item: u32,
 }
+
+/// An item has been read, or has a new status.
+pub const NEW: u32 = 0;
+/// There is nothing that was not told before.
+pub const UNCHANGED: u32 = 1;
 
 /// The entries of a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,4 +1,5 @@
-//! Orders on their way to the thread: sent one at a time, each answered once, none sent after its deadline.
+//! Orders on their way to the thread: sent one at a time and no closer together than the plan's spacing, each answered
+//! once, none sent after its deadline.
 
 use super::wire::{Asked, WriteEnd};
 use super::{BusLink, Out};
@@ -12,12 +13,9 @@ const WRITES_MAX: usize = 16;
 pub(super) struct Writes {
     waiting: Box<[Option<WriteOrder>; WRITES_MAX]>,
     sent: Option<WriteOrder>,
-}
-
-impl Default for Writes {
-    fn default() -> Writes {
-        Writes { waiting: Box::new([None; WRITES_MAX]), sent: None }
-    }
+    /// From the beginning of one to that of the next at least, and when the next may begin.
+    spacing: Nanos,
+    begin_at: Nanos,
 }
 
 fn answer<W: World>(order: &WriteOrder, outcome: WriteOutcome, at: Nanos, floor: &mut Floor<W>) {
@@ -25,6 +23,17 @@ fn answer<W: World>(order: &WriteOrder, outcome: WriteOutcome, at: Nanos, floor:
 }
 
 impl Writes {
+    pub fn new(spacing: Nanos) -> Writes {
+        Writes { waiting: Box::new([None; WRITES_MAX]), sent: None, spacing, begin_at: Nanos::ZERO }
+    }
+
+    /// Goes on with what waits under an earlier plan.
+    pub fn continue_from(&mut self, old: &mut Writes) {
+        let spacing = self.spacing;
+        std::mem::swap(self, old);
+        self.spacing = spacing;
+    }
+
     pub fn region(&self) -> (*const u8, usize) {
         region_of(&self.waiting[..])
     }
@@ -37,6 +46,12 @@ impl Writes {
     pub fn deadline(&self) -> Nanos {
         let orders = self.waiting.iter().chain(std::iter::once(&self.sent)).flatten();
         orders.map(|order| order.deadline).min().unwrap_or(Nanos::NEVER)
+    }
+
+    /// When the next may be sent by a thread that has nothing to do.
+    pub fn next_at(&self) -> Nanos {
+        let waits = self.sent.is_none() && self.waiting.iter().any(Option::is_some);
+        if waits { self.begin_at } else { Nanos::NEVER }
     }
 
     /// Answers the orders whose time is over.
@@ -114,13 +129,15 @@ impl BusLink {
     pub(super) fn send_write<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) -> bool {
         self.writes.expire(now, floor);
         // One whose time is over may still be the thread's.
-        if self.writes.sent.is_some() {
+        if self.writes.sent.is_some() || now < self.writes.begin_at {
             return false;
         }
         let Some(at) = self.writes.oldest() else { return false };
         let Some(order) = self.writes.waiting[at] else { return false };
         let WriteOrder { id, slot, read_back, deadline, .. } = order;
         self.send.ask(Asked::Write { slot, id, read_back, deadline, payload: order.payload.bytes() });
+        // Also before it is tried again, should the thread take none.
+        self.writes.begin_at = now + self.writes.spacing;
         if !self.hand_over(now, floor) {
             return false;
         }

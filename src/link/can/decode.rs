@@ -6,8 +6,8 @@ use crate::tag::{ScalarType, Status, ValueType};
 /// What a field says.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Decoded {
-    /// A scalar's 64 bits.
-    Bits(u64),
+    /// A scalar's 64 bits; good or uncertain.
+    Bits(u64, Status),
     /// Index into the plan's texts.
     Text(u32),
     /// There is no value, and why.
@@ -36,11 +36,14 @@ pub fn value(plan: &CanPlan, decode: &CanDecode, data: &CanData) -> Decoded {
         return Decoded::Bad(status);
     }
     if decode.scaled {
-        return Decoded::Bits((decode.place.number(raw) * decode.scale + decode.offset).to_bits());
+        let bits = (decode.place.number(raw) * decode.scale + decode.offset).to_bits();
+        let status = if decode.has_sensor { plan.sensors.status(decode.tag, bits) } else { Status::GOOD };
+        return if status.is_bad() { Decoded::Bad(status) } else { Decoded::Bits(bits, status) };
     }
     if let ValueType::Scalar(ty) = decode.ty {
         // A bool has one bit, a float those of its type: only numbers have a sign to extend.
-        return Decoded::Bits(if ty == ScalarType::Bool { raw } else { decode.place.extended(raw) });
+        let bits = if ty == ScalarType::Bool { raw } else { decode.place.extended(raw) };
+        return Decoded::Bits(bits, Status::GOOD);
     }
     text(plan, decode, decode.place.extended(raw))
 }

@@ -92,7 +92,7 @@ mod tests {
         let place = BitPlace::of(&bits).unwrap();
         let texts: Arc<[(u64, Arc<str>)]> = vec![(0, "off".into()), (3, "on".into())].into();
         let tag = TagId(0);
-        let write = CanWrite { tag, transmit: 0, place, unset: 0, bits, scale, offset: 0.0, ty, texts };
+        let write = CanWrite { tag, transmit: 0, frame: None, place, unset: 0, bits, scale, offset: 0.0, ty, texts };
         raw_of(&write, &value)
     }
 

@@ -37,11 +37,6 @@ impl Buffer {
         Buffer([0; HEAD_BYTES + CAN_DATA_ROOM])
     }
 
-    /// The room for what the socket reads.
-    pub fn room(&mut self) -> &mut [u8] {
-        &mut self.0[..FD_BYTES]
-    }
-
     /// Of a frame of which the socket read `n` bytes.
     #[inline]
     pub fn head(&self, n: usize) -> Head {
@@ -73,6 +68,14 @@ impl Buffer {
             Some(data) => data,
             None => &[0; CAN_DATA_ROOM],
         }
+    }
+}
+
+/// The room for what the socket reads.
+impl AsMut<[u8]> for Buffer {
+    #[inline]
+    fn as_mut(&mut self) -> &mut [u8] {
+        &mut self.0[..FD_BYTES]
     }
 }
 

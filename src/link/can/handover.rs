@@ -3,7 +3,7 @@
 
 use super::receive::hold;
 use super::{CanLink, region_of};
-use crate::plan::can::{CanCase, CanDecode, CanPlan};
+use crate::plan::can::{CanCase, CanDecode, CanFramePlan, CanPlan, CanTransmitPlan};
 use crate::rt::{Floor, Frame, World, WriteOutcome};
 use crate::tag::{Nanos, Status};
 
@@ -57,8 +57,8 @@ impl Handover {
                 .transmits
                 .iter()
                 .map(|new| {
-                    let same = |old: &crate::plan::can::CanTransmitPlan| {
-                        (old.id, old.bytes, old.unset, &old.initial) == (new.id, new.bytes, new.unset, &new.initial)
+                    let same = |old: &CanTransmitPlan| {
+                        (old.id, old.bytes, frames(before, old)) == (new.id, new.bytes, frames(after, new))
                     };
                     place(before.transmits.iter().position(same))
                 })
@@ -86,6 +86,10 @@ fn is_read_alike(before: &CanDecode, after: &CanDecode) -> bool {
         (decode.place, decode.ty, decode.scaled, decode.scale.to_bits(), decode.offset.to_bits(), decode.special)
     };
     how(before) == how(after)
+}
+
+fn frames<'p>(plan: &'p CanPlan, transmit: &CanTransmitPlan) -> &'p [CanFramePlan] {
+    plan.frames.get(transmit.frames.start as usize..transmit.frames.end as usize).unwrap_or_default()
 }
 
 fn same_conditions((a, a_case): (&CanPlan, &CanCase), (b, b_case): (&CanPlan, &CanCase)) -> bool {
@@ -131,7 +135,13 @@ impl CanLink {
             hold(plan, decode, &mut latest[at], frame, Status::UNCERTAIN_LAST_USABLE, floor);
         }
         for (at, from) in handover.transmits.iter().enumerate() {
-            if let Some(sent) = old.sent.get(*from as usize) {
+            if let (Some(sent), Some(before)) = (old.sent.get(*from as usize), old.plan.transmits.get(*from as usize)) {
+                let after = self.plan.transmits.get(at).map_or(0..0, |plan| plan.frames.clone());
+                for (to, from) in after.zip(before.frames.clone()) {
+                    if let (Some(to), Some(from)) = (self.frames.get_mut(to as usize), old.frames.get(from as usize)) {
+                        *to = *from;
+                    }
+                }
                 self.sent[at] = *sent;
                 self.sent[at].change_due = Nanos::NEVER;
             }

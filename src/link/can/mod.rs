@@ -7,6 +7,7 @@
 //! | `watch` | values that grow old, a bus or an interface that is lost |
 //! | `transmit` | what is sent, and writes |
 //! | `handover` | going on under another plan |
+//! | `transport` | messages of several packets (J1939) |
 //! | `frame`, `clock` | the kernel's frames; a controller's times |
 
 mod clock;
@@ -18,6 +19,7 @@ mod receive;
 #[cfg(test)]
 mod tests;
 mod transmit;
+mod transport;
 mod watch;
 
 use crate::config::CanSampling;
@@ -25,14 +27,15 @@ use crate::limits::{CAN_FRAMES_PER_STEP, CAN_OUTAGE_GRACE, CAN_WRITES_MAX};
 use crate::plan::can::CanPlan;
 use crate::plan::{Plan, ScanId};
 use crate::rt::{
-    CloseReason, Conn, Floor, Io, Link, LinkState, ScanRelease, World, WriteOrder, WriteOutcome, region_of,
+    Arrival, CloseReason, Conn, Floor, Io, Link, LinkState, ScanRelease, World, WriteOrder, WriteOutcome, region_of,
 };
 use crate::tag::{LinkId, Nanos, Status};
 
 use clock::HardwareClock;
 pub use encode::{decode_back, encode};
 use handover::Handover;
-use transmit::{Pending, Sent};
+use transmit::{Pending, Sent, SentFrame};
+use transport::Transport;
 use watch::{Case, Sweep, Watch};
 
 /// What frames are read into, and how a field is read: for tests and benchmarks beside the floor.
@@ -46,8 +49,8 @@ pub struct CanLink {
     id: LinkId,
     plan: Box<CanPlan>,
     connection: Option<Conn>,
-    /// Always there but while a frame is taken out of it.
-    buffer: Option<Box<frame::Buffer>>,
+    /// Of one step. Always there but while frames are taken out of it.
+    arrivals: Box<[Arrival<frame::Buffer>]>,
     scans: Box<[Scan]>,
     /// By the plan's cases.
     cases: Box<[Case]>,
@@ -55,7 +58,10 @@ pub struct CanLink {
     latest: Box<[Latest]>,
     /// By the plan's transmits.
     sent: Box<[Sent]>,
+    /// By the plan's frames that are sent.
+    frames: Box<[SentFrame]>,
     pending: Box<[Option<Pending>; CAN_WRITES_MAX]>,
+    transport: Transport,
     clock: HardwareClock,
     /// Frames that the kernel dropped on this connection, as far as they are counted.
     dropped: u32,
@@ -85,6 +91,7 @@ struct Latest {
     t: Nanos,
     /// A scalar's bits, or the index of a text.
     value: u64,
+    status: Status,
     is_fresh: bool,
 }
 
@@ -95,12 +102,14 @@ impl CanLink {
         CanLink {
             id,
             connection: None,
-            buffer: Some(Box::default()),
+            arrivals: (0..CAN_FRAMES_PER_STEP).map(|_| Arrival::new(frame::Buffer::new())).collect(),
             scans: own.scans.iter().map(scan).collect(),
             cases: own.cases.iter().map(|_| Case::default()).collect(),
             latest: own.decodes.iter().map(|_| Latest::default()).collect(),
-            sent: own.transmits.iter().map(Sent::new).collect(),
+            sent: own.transmits.iter().map(|_| Sent::new()).collect(),
+            frames: own.frames.iter().map(SentFrame::new).collect(),
             pending: Box::new([None; CAN_WRITES_MAX]),
+            transport: Transport::new(&own.transports),
             clock: HardwareClock::new(),
             dropped: 0,
             bus_off: false,
@@ -125,7 +134,6 @@ impl CanLink {
     pub fn regions(&self) -> impl Iterator<Item = (*const u8, usize)> {
         let plan = &*self.plan;
         let lookup = &plan.lookup;
-        let buffer = self.buffer.as_deref().map(|buffer| region_of(&buffer.0));
         [
             region_of(std::slice::from_ref(self)),
             region_of(std::slice::from_ref(plan)),
@@ -137,20 +145,24 @@ impl CanLink {
             region_of(&plan.conditions),
             region_of(&plan.ranges),
             region_of(&plan.decodes),
+            region_of(plan.sensors.entries()),
             region_of(&plan.texts),
             region_of(&plan.text_bytes),
             region_of(&plan.beats),
             region_of(&plan.scans),
+            region_of(&plan.transports),
             region_of(&plan.transmits),
             region_of(&plan.writes),
             region_of(&self.scans),
             region_of(&self.cases),
             region_of(&self.latest),
             region_of(&self.sent),
+            region_of(&self.frames),
             region_of(&*self.pending),
+            region_of(&self.arrivals),
         ]
         .into_iter()
-        .chain(buffer)
+        .chain(self.transport.regions())
         .chain(self.handover.iter().flat_map(Handover::regions))
     }
 
@@ -173,6 +185,7 @@ impl CanLink {
 
     /// What came so far is in doubt, and after a while lost.
     fn lose(&mut self, now: Nanos) {
+        self.transport.forget();
         self.sweep = Some(Sweep { status: Status::UNCERTAIN_LAST_USABLE, next: 0, since: now });
         if self.lost_for_good_at == Nanos::NEVER {
             self.lost_for_good_at = now + CAN_OUTAGE_GRACE;
@@ -205,23 +218,17 @@ impl<W: World> Link<W> for CanLink {
     }
 
     fn receive(&mut self, floor: &mut Floor<W>) {
-        for _ in 0..CAN_FRAMES_PER_STEP {
-            let (Some(conn), Some(mut buffer)) = (self.connection, self.buffer.take()) else { return };
-            let stamped = floor.world.receive_stamped(conn, buffer.room());
-            if let Io::Done(n) = stamped.io {
-                self.take(&buffer, n, stamped, floor);
-            }
-            self.buffer = Some(buffer);
-            match stamped.io {
-                Io::Done(_) => {}
-                Io::WouldBlock => break,
-                Io::Closed => {
-                    let now = floor.world.now();
-                    self.drop_connection(CloseReason::Lost, now, floor);
-                    break;
-                }
+        let Some(conn) = self.connection else { return };
+        let mut arrivals = std::mem::take(&mut self.arrivals);
+        match floor.world.receive_frames(conn, &mut arrivals) {
+            Io::Done(n) => arrivals.iter().take(n).for_each(|arrival| self.take(arrival, floor)),
+            Io::WouldBlock => {}
+            Io::Closed => {
+                let now = floor.world.now();
+                self.drop_connection(CloseReason::Lost, now, floor);
             }
         }
+        self.arrivals = arrivals;
         floor.sink.flush();
     }
 
@@ -229,7 +236,8 @@ impl<W: World> Link<W> for CanLink {
         if self.sweep.is_some() || self.scans.iter().any(|scan| scan.next < scan.end) {
             return Nanos::ZERO;
         }
-        self.watch.next.min(self.lost_for_good_at).min(self.next_send()).min(self.next_answer())
+        let parts = self.transport.deadline();
+        self.watch.next.min(self.lost_for_good_at).min(self.next_send()).min(self.next_answer()).min(parts)
     }
 
     fn expire(&mut self, now: Nanos, floor: &mut Floor<W>) {
@@ -239,6 +247,7 @@ impl<W: World> Link<W> for CanLink {
                 self.sweep = Some(Sweep { status: Status::BAD_NO_COMMUNICATION, next: 0, since: now });
             }
         }
+        floor.counters.links[self.id.index()].can.tp_lost.add(self.transport.expire(now));
         self.answer_overdue(now, floor);
         self.send_due(now, floor);
         self.tell_some(floor);

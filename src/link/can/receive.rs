@@ -2,24 +2,25 @@
 
 use super::decode::{self, Decoded};
 use super::frame::{Buffer, Head, Trouble};
+use super::transport::window;
 use super::watch::Age;
 use super::{CanLink, Latest};
 use crate::config::CanSampling;
 use crate::limits::CAN_VALUES_PER_STEP;
 use crate::plan::can::{CanData, CanDecode, CanPlan};
-use crate::rt::{Floor, Frame, LinkState, Stamped, World};
+use crate::rt::{Arrival, Floor, Frame, LinkState, World};
 use crate::tag::{Nanos, Status};
 
 impl CanLink {
-    /// A frame of which the socket read `n` bytes.
     #[inline]
-    pub(super) fn take<W: World>(&mut self, buffer: &Buffer, n: usize, stamped: Stamped, floor: &mut Floor<W>) {
+    pub(super) fn take<W: World>(&mut self, arrival: &Arrival<Buffer>, floor: &mut Floor<W>) {
+        let Arrival { frame: buffer, stamped } = arrival;
         let counters = &floor.counters.links[self.id.index()];
         if stamped.dropped != self.dropped {
             counters.can.dropped.add(u64::from(stamped.dropped.wrapping_sub(self.dropped)));
             self.dropped = stamped.dropped;
         }
-        match buffer.head(n) {
+        match buffer.head(stamped.bytes()) {
             Head::Data { id, extended, len } => {
                 counters.can.received.add(1);
                 let t = match stamped.hardware {
@@ -49,12 +50,13 @@ impl CanLink {
         }
         let mut expected = false;
         if let Some(message) = self.plan.lookup.message(id, extended) {
-            self.take_message(message, len, data, t, floor);
+            self.take_message(message, len.into(), data, &[], t, floor);
             expected = true;
         }
         if extended && !self.plan.lookup.groups.is_empty() {
+            expected |= self.take_part(id, len, data, t, floor);
             for message in self.plan.lookup.of_group(id).into_iter().flatten() {
-                self.take_message(message, len, data, t, floor);
+                self.take_message(message, len.into(), data, &[], t, floor);
                 expected = true;
             }
         }
@@ -66,42 +68,59 @@ impl CanLink {
         }
     }
 
-    fn take_message<W: World>(&mut self, message: u16, len: u8, data: &CanData, t: Nanos, floor: &mut Floor<W>) {
+    /// `data`: its first bytes; `whole`: all of a message that came in packets.
+    pub(super) fn take_message<W: World>(
+        &mut self,
+        message: u16,
+        len: u16,
+        data: &CanData,
+        whole: &[u8],
+        t: Nanos,
+        floor: &mut Floor<W>,
+    ) {
         let CanLink { plan, cases, latest, scans, .. } = self;
         let every = plan.config.sampling == CanSampling::Every;
         let Some(message) = plan.messages.get(usize::from(message)) else { return };
         let mut is_short = false;
         for at in message.cases.start as usize..message.cases.end as usize {
             let case = &plan.cases[at];
-            if !decode::applies(plan, case, data, len) {
+            if !decode::applies(plan, case, data, len.min(u16::from(u8::MAX)) as u8) {
                 continue;
             }
             (cases[at].seen, cases[at].age) = (t, Age::New);
             for i in case.decodes.start as usize..case.decodes.end as usize {
                 let decode = &plan.decodes[i];
                 let frame = Frame { group: decode.group, cycle: scans[usize::from(decode.scan_at)].cycle, t };
-                if len < decode.place.bytes_needed {
+                if len < decode.bytes_needed {
                     is_short = true;
                     hold(plan, decode, &mut latest[i], frame, Status::UNCERTAIN_LAST_USABLE, floor);
                     continue;
                 }
-                let value = match decode::value(plan, decode, data) {
-                    Decoded::Bits(bits) => {
-                        floor.sink.show(frame, decode.tag, bits);
-                        bits
+                let far;
+                let data = match decode.base {
+                    0 => data,
+                    base => {
+                        far = window(whole, usize::from(base));
+                        &far
+                    }
+                };
+                let (value, status) = match decode::value(plan, decode, data) {
+                    Decoded::Bits(bits, status) => {
+                        floor.sink.show(frame, decode.tag, bits, status);
+                        (bits, status)
                     }
                     Decoded::Text(text) => {
                         floor.sink.show_long(frame, decode.tag, text_of(plan, text));
-                        u64::from(text)
+                        (u64::from(text), Status::GOOD)
                     }
                     Decoded::Bad(status) => {
                         hold(plan, decode, &mut latest[i], frame, status, floor);
                         continue;
                     }
                 };
-                latest[i] = Latest { t, value, is_fresh: !every };
+                latest[i] = Latest { t, value, status, is_fresh: !every };
                 if every {
-                    tell(plan, decode, frame, value, floor);
+                    tell(plan, decode, frame, value, status, floor);
                 }
             }
         }
@@ -166,11 +185,11 @@ pub(super) fn text_of(plan: &CanPlan, text: u32) -> &[u8] {
 }
 
 /// Hands the ring a value that the image has.
-fn tell<W: World>(plan: &CanPlan, decode: &CanDecode, frame: Frame, value: u64, floor: &mut Floor<W>) {
+fn tell<W: World>(plan: &CanPlan, decode: &CanDecode, frame: Frame, value: u64, status: Status, floor: &mut Floor<W>) {
     if decode.ty.is_long() {
         floor.sink.ring_long(frame, decode.tag, decode.code, text_of(plan, value as u32));
     } else {
-        floor.sink.sample(frame, decode.tag, decode.code, value);
+        floor.sink.sample(frame, decode.tag, decode.code, value, status);
     }
 }
 
@@ -183,7 +202,7 @@ pub(super) fn tell_fresh<W: World>(
     floor: &mut Floor<W>,
 ) {
     if std::mem::take(&mut latest.is_fresh) {
-        tell(plan, decode, Frame { group: decode.group, cycle, t: latest.t }, latest.value, floor);
+        tell(plan, decode, Frame { group: decode.group, cycle, t: latest.t }, latest.value, latest.status, floor);
     }
 }
 

@@ -18,6 +18,7 @@ use crate::tag::*;
 mod bus;
 mod receive;
 mod transmit;
+mod transport;
 
 const MS: u64 = 1_000_000;
 const COSTS: plan::Costs = plan::Costs { request: Nanos(0), sample: Nanos(0), release: Nanos(0), wake_up: Nanos(0) };
@@ -40,6 +41,12 @@ BO_ 257 Muxed: 8 Node
 BO_ 512 Command: 4 Node
  SG_ Target : 0|16@1+ (0.1,0) [0|0] "rpm" Node
  SG_ Enable : 16|1@1+ (1,0) [0|0] "" Node
+BO_ 528 Setup: 4 Node
+ SG_ Page M : 0|8@1+ (1,0) [0|0] "" Node
+ SG_ A m1 : 8|16@1+ (1,0) [0|0] "" Node
+ SG_ B m2 : 8|16@1+ (1,0) [0|0] "" Node
+ SG_ C m3 : 8|16@1+ (1,0) [0|0] "" Node
+ SG_ Common : 24|8@1+ (1,0) [0|0] "" Node
 BO_ 2565866750 EEC1: 8 Node
  SG_ EngineSpeed : 24|16@1+ (0.125,0) [0|0] "rpm" Node
 BA_DEF_ BO_ "GenMsgCycleTime" INT 0 65535;

@@ -1,19 +1,17 @@
 //! What is sent: messages on their beat, or when a value is written; each write answered once, never sent late.
 
+use std::ops::Range;
+
 use super::CanLink;
 use super::frame::encode;
 use crate::limits::{CAN_SEND_RETRY, CAN_WRITES_MAX};
-use crate::plan::can::{CAN_DATA_BYTES_MAX, CAN_DATA_ROOM, CanData, CanTransmitPlan};
+use crate::plan::can::{CAN_DATA_BYTES_MAX, CAN_DATA_ROOM, CanData, CanFramePlan, CanWrite};
 use crate::rt::{Floor, Io, World, WriteAnswer, WriteOrder, WriteOutcome, WritePayload};
 use crate::tag::Nanos;
 
 /// A message's state.
 #[derive(Debug, Clone, Copy)]
 pub struct Sent {
-    /// As it was last sent, or at first.
-    pub data: CanData,
-    /// Fields that have no value yet.
-    pub unset: u64,
     /// The next beat; [`Nanos::NEVER`] without one, or while nothing can be sent.
     pub due: Nanos,
     /// A write waits to be sent at once: not before this; never, where none does.
@@ -21,6 +19,17 @@ pub struct Sent {
     /// The kernel had no room: tried again then.
     retry: Nanos,
     last: Nanos,
+    /// Of its frames, the one whose turn is next on the beat.
+    turn: u32,
+}
+
+/// The state of one of a message's frames.
+#[derive(Debug, Clone, Copy)]
+pub struct SentFrame {
+    /// As it was last sent, or at first.
+    pub data: CanData,
+    /// Fields that have no value yet.
+    pub unset: u64,
 }
 
 /// A write that is under way.
@@ -35,20 +44,25 @@ pub struct Pending {
     is_sent: bool,
 }
 
-impl Sent {
-    pub fn new(plan: &CanTransmitPlan) -> Sent {
+impl SentFrame {
+    pub fn new(plan: &CanFramePlan) -> SentFrame {
         let mut data = [0; CAN_DATA_ROOM];
         for (to, from) in data.iter_mut().zip(&plan.initial) {
             *to = *from;
         }
-        Sent {
-            data,
-            unset: plan.unset,
-            due: Nanos::NEVER,
-            change_due: Nanos::NEVER,
-            retry: Nanos::ZERO,
-            last: Nanos::ZERO,
-        }
+        SentFrame { data, unset: plan.unset }
+    }
+
+    fn put(&mut self, write: &CanWrite, raw: u64) {
+        write.place.put(&mut self.data, raw);
+        self.unset &= !write.unset;
+    }
+}
+
+impl Sent {
+    pub fn new() -> Sent {
+        let never = Nanos::NEVER;
+        Sent { due: never, change_due: never, retry: Nanos::ZERO, last: Nanos::ZERO, turn: 0 }
     }
 
     /// When it is to be sent.
@@ -99,33 +113,66 @@ impl CanLink {
         }
     }
 
-    /// Sends one message with what is written to it, if it has all its values.
-    fn send_message<W: World>(&mut self, at: usize, now: Nanos, floor: &mut Floor<W>) {
-        let Some(conn) = self.connection else { return };
-        let (Some(plan), Some(sent)) = (self.plan.transmits.get(at), self.sent.get_mut(at)) else { return };
-        let beat = now >= sent.due;
-        let (mut data, mut unset) = (sent.data, sent.unset);
-        let of_message = |pending: &Pending| {
-            let write = self.plan.writes.get(pending.slot as usize);
-            write.filter(|write| usize::from(write.transmit) == at && !pending.is_sent)
-        };
-        for pending in self.pending.iter().flatten() {
-            if let Some(write) = of_message(pending) {
-                write.place.put(&mut data, pending.raw);
-                unset &= !write.unset;
+    /// A frame with what is written to it and is not sent yet.
+    fn written(&self, at: usize, frame: u32) -> Option<SentFrame> {
+        let mut state = *self.frames.get(frame as usize)?;
+        for pending in self.pending.iter().flatten().filter(|pending| !pending.is_sent) {
+            if let Some(write) = self.write_in(pending, at, frame) {
+                state.put(write, pending.raw);
             }
         }
+        Some(state)
+    }
+
+    /// What a pending write writes, if that is in this frame of this message.
+    fn write_in(&self, pending: &Pending, at: usize, frame: u32) -> Option<&CanWrite> {
+        let write = self.plan.writes.get(pending.slot as usize)?;
+        (usize::from(write.transmit) == at && write.frame.is_none_or(|own| own == frame)).then_some(write)
+    }
+
+    /// The frame that is next on the beat, of those whose fields all have a value.
+    fn frame_in_turn(&self, at: usize) -> Option<(u32, SentFrame)> {
+        let (plan, sent) = (self.plan.transmits.get(at)?, self.sent.get(at)?);
+        let count = plan.frames.end - plan.frames.start;
+        (0..count).map(|step| plan.frames.start + (sent.turn + step) % count).find_map(|frame| {
+            let state = self.written(at, frame)?;
+            (state.unset == 0).then_some((frame, state))
+        })
+    }
+
+    /// The frame that changed first, of those whose fields all have a value.
+    fn frame_changed(&self, at: usize) -> Option<(u32, SentFrame)> {
+        self.pending.iter().flatten().filter(|pending| !pending.is_sent).find_map(|pending| {
+            let write =
+                self.plan.writes.get(pending.slot as usize).filter(|write| usize::from(write.transmit) == at)?;
+            let Some(frame) = write.frame else { return self.frame_in_turn(at) };
+            let state = self.written(at, frame)?;
+            (state.unset == 0).then_some((frame, state))
+        })
+    }
+
+    /// Sends one frame of a message with what is written to it, if it has all its values.
+    fn send_message<W: World>(&mut self, at: usize, now: Nanos, floor: &mut Floor<W>) {
+        let Some(conn) = self.connection else { return };
+        let in_turn = self.frame_in_turn(at);
+        let changed =
+            if self.sent.get(at).is_some_and(|sent| now >= sent.change_due) { self.frame_changed(at) } else { None };
+        let (Some(plan), Some(sent)) = (self.plan.transmits.get(at), self.sent.get_mut(at)) else { return };
+        let beat = now >= sent.due;
         let period = plan.period.unwrap_or(Nanos::NEVER);
-        if unset != 0 {
+        let chosen = changed.or(in_turn.filter(|_| beat));
+        let Some((number, state)) = chosen else {
             // Until all of its fields are written; what waits is answered at its deadline.
             sent.change_due = Nanos::NEVER;
             if beat {
                 sent.due += Nanos(period.0 * (missed_beats(sent.due, period, now) + 1));
             }
             return;
-        }
+        };
+        // What changed goes beside the beat, unless its turn has come as well.
+        let beat = beat && in_turn.is_some_and(|(turn, _)| turn == number);
         let bytes = usize::from(plan.bytes).min(CAN_DATA_BYTES_MAX);
-        let (frame, n) = encode(plan.id.id, plan.id.extended, plan.fd, &data[..bytes]);
+        let (frame, n) = encode(plan.id.id, plan.id.extended, plan.fd, &state.data[..bytes]);
         let can = &floor.counters.links[self.id.index()].can;
         match floor.world.send(conn, &frame[..n]) {
             Io::Done(_) => can.sent.add(1),
@@ -134,7 +181,7 @@ impl CanLink {
                 sent.retry = now + CAN_SEND_RETRY;
                 // Beats whose period is over are not made up for: the present one is tried.
                 let missed = missed_beats(sent.due, period, now);
-                if beat && missed > 0 {
+                if now >= sent.due && missed > 0 {
                     can.unsent.add(missed);
                     sent.due += Nanos(period.0 * missed);
                 }
@@ -145,25 +192,52 @@ impl CanLink {
                 return;
             }
         }
-        *sent = Sent { data, unset: 0, due: sent.due, change_due: Nanos::NEVER, retry: Nanos::ZERO, last: now };
+        (sent.change_due, sent.retry, sent.last) = (Nanos::NEVER, Nanos::ZERO, now);
         if beat {
             let missed = missed_beats(sent.due, period, now);
             can.unsent.add(missed);
             sent.due += Nanos(period.0 * (missed + 1));
+            sent.turn = number - plan.frames.start + 1;
         }
+        let (frames, distance) = (plan.frames.clone(), plan.on_change);
+        self.frames_sent(at, number, frames, now, floor);
+        // A change of another frame is still to come.
+        let waits = |pending: &Pending| {
+            !pending.is_sent
+                && self.plan.writes.get(pending.slot as usize).is_some_and(|write| usize::from(write.transmit) == at)
+        };
+        if let (Some(distance), true) = (distance, self.pending.iter().flatten().any(waits))
+            && let Some(sent) = self.sent.get_mut(at)
+        {
+            sent.change_due = now + distance;
+        }
+    }
+
+    /// A frame is out: what was written is in it, and what all frames of the message have is in the others as well.
+    fn frames_sent<W: World>(&mut self, at: usize, number: u32, frames: Range<u32>, now: Nanos, floor: &mut Floor<W>) {
         let mut slot = 0;
-        while let Some(Some(pending)) = self.pending.get_mut(slot) {
+        while let Some(Some(pending)) = self.pending.get(slot).copied() {
             let write = self.plan.writes.get(pending.slot as usize);
-            let is_in_it = write.is_some_and(|write| usize::from(write.transmit) == at);
-            let done = is_in_it && !pending.is_sent && !pending.read_back;
-            pending.is_sent |= is_in_it;
-            let id = pending.id;
-            if done {
-                self.forget(slot);
-                floor.answer(WriteAnswer { id, outcome: WriteOutcome::Done, at: now, back: WritePayload::default() });
-            } else {
+            let write =
+                write.filter(|write| usize::from(write.transmit) == at && write.frame.is_none_or(|own| own == number));
+            let Some(write) = write.filter(|_| !pending.is_sent) else {
                 slot += 1;
+                continue;
+            };
+            let of = if write.frame.is_none() { frames.clone() } else { number..number + 1 };
+            for state in self.frames.get_mut(of.start as usize..of.end as usize).unwrap_or_default() {
+                state.put(write, pending.raw);
             }
+            if pending.read_back {
+                if let Some(Some(pending)) = self.pending.get_mut(slot) {
+                    pending.is_sent = true;
+                }
+                slot += 1;
+                continue;
+            }
+            self.forget(slot);
+            let (id, outcome) = (pending.id, WriteOutcome::Done);
+            floor.answer(WriteAnswer { id, outcome, at: now, back: WritePayload::default() });
         }
     }
 
@@ -201,13 +275,15 @@ impl CanLink {
         let known = self.plan.transmits.iter().position(|t| t.id.id == id && t.id.extended == extended);
         let Some(at) = known else { return false };
         let bytes = usize::from(len).min(CAN_DATA_BYTES_MAX);
-        if self.plan.transmits[at].bytes != len || data[..bytes] != self.sent[at].data[..bytes] {
-            return true;
-        }
+        let Some(plan) = self.plan.transmits.get(at).filter(|plan| plan.bytes == len) else { return true };
+        let is_it = |number: &u32| {
+            self.frames.get(*number as usize).is_some_and(|frame| frame.data.get(..bytes) == data.get(..bytes))
+        };
+        let Some(number) = plan.frames.clone().find(is_it) else { return true };
         let mut slot = 0;
         while let Some(Some(pending)) = self.pending.get(slot).copied() {
-            let write = self.plan.writes.get(pending.slot as usize).map(|write| (write.transmit, write.place));
-            let Some((_, place)) = write.filter(|(of, _)| usize::from(*of) == at && pending.is_sent) else {
+            let place = self.write_in(&pending, at, number).map(|write| write.place);
+            let Some(place) = place.filter(|_| pending.is_sent) else {
                 slot += 1;
                 continue;
             };

@@ -1,6 +1,7 @@
 //! A node's way from nothing to values: who it is, what is written to it, what its PDOs carry, start.
 
 use super::node::{Job, NONE, Phase, Sweep};
+use super::rpdo::Spot;
 use super::sdo::Outcome;
 use super::{CanOpenLink, ItemState, Owner, values};
 use crate::config::CanOpenSource;
@@ -78,10 +79,15 @@ impl CanOpenLink {
                 node.learn(*tpdo, part, None);
                 None
             }
+            (Outcome::Done | Outcome::Aborted(_), BootStep::ReadRpdo(_) | BootStep::ReadImage(_)) => {
+                self.rpdo_answered(at, step, part, outcome == Outcome::Done, floor);
+                None
+            }
         };
         match event {
-            None => node.phase = Phase::Boot { step, part: part.saturating_add(1), timeouts: 0 },
+            None => self.nodes[at].phase = Phase::Boot { step, part: part.saturating_add(1), timeouts: 0 },
             Some(event) => {
+                let node = &mut self.nodes[at];
                 node.refuse(now);
                 node.sweep = Some(Sweep { status: Status::BAD_CONFIGURATION_ERROR, next: 0, bound_only: false });
                 self.tell(at, event, floor);
@@ -98,14 +104,7 @@ impl CanOpenLink {
             self.owners.iter_mut().filter(|owner| **owner == own).for_each(|owner| *owner = Owner::Nobody);
             tpdo.head = NONE;
             if let Some(pdo) = planned.planned.as_ref().filter(|_| !verified) {
-                tpdo.map.set_cob_id(u64::from(pdo.cob_id));
-                (tpdo.map.kind, tpdo.map.event_timer_ms) = (pdo.kind, pdo.event_timer_ms);
-                tpdo.map.begin(pdo.fields.len() as u64);
-                for field in &pdo.fields {
-                    let object = field.object;
-                    let entry = u64::from(object.index) << 16 | u64::from(object.sub) << 8 | u64::from(field.bits);
-                    tpdo.map.add(entry);
-                }
+                tpdo.map.set(pdo);
             }
             // The kernel lets through what was planned, and nothing else of it.
             let expected = planned.planned.as_ref().map(|pdo| pdo.cob_id);
@@ -124,6 +123,7 @@ impl CanOpenLink {
             };
         }
         node.phase = Phase::Binding { next: 0 };
+        self.check_rpdos(at);
     }
 
     /// Gives some of its items their places in its PDOs; after the last, it runs.
@@ -131,11 +131,17 @@ impl CanOpenLink {
         let Phase::Binding { next } = self.nodes[at].phase else { return };
         let first = next as usize;
         for place in first..first + CANOPEN_ITEMS_PER_STEP {
-            let Some(item) = self.plan.nodes[at].items.get(place).copied() else {
-                self.ready(at, now, floor);
-                return;
-            };
-            self.bind(at, item, now, floor);
+            let plan = &self.plan.nodes[at];
+            match plan.items.get(place).copied() {
+                Some(item) => self.bind(at, item, now, floor),
+                None if place - plan.items.len() < plan.pdo_writes.len() => {
+                    self.bind_write(at, place - plan.items.len(), floor);
+                }
+                None => {
+                    self.ready(at, now, floor);
+                    return;
+                }
+            }
         }
         self.nodes[at].phase = Phase::Binding { next: next + CANOPEN_ITEMS_PER_STEP as u32 };
     }
@@ -144,7 +150,10 @@ impl CanOpenLink {
         let planned = &self.plan.items[item as usize];
         let state = &mut self.items[item as usize];
         (state.bound, state.fresh, state.wanted, state.refused_until) = (None, false, false, Nanos::ZERO);
+        state.follower = None;
         let CanOpenSource::Object(object) = planned.source else { return };
+        let rpdos = (0..).zip(&self.nodes[at].rpdos);
+        state.follower = rpdos.into_iter().find_map(|(rpdo, own)| Some(Spot { rpdo, place: own.place_of(object)? }));
         if !matches!(planned.way, Way::Pdo | Way::AsMapped) {
             return;
         }

@@ -5,6 +5,7 @@ use super::emcy::Emergency;
 use super::message::{ERROR_CONTROL, Message, Received, SDO_REQUEST, SYNC};
 use super::nmt::{self, Heard, NodeState, Silence};
 use super::node::{Job, NONE, Phase, Sweep};
+use super::rpdo::Spot;
 use super::sdo::Taken;
 use super::{CanOpenLink, Owner, values};
 use crate::config::Object;
@@ -70,6 +71,8 @@ impl CanOpenLink {
             return;
         };
         node.state = Some(state);
+        self.refuse_pdos(at, now, floor);
+        let node = &mut self.nodes[at];
         match (state, node.phase) {
             (NodeState::BootUp, Phase::Away { .. }) => {
                 self.end_job(at, now, crate::rt::RequestResult::Aborted, floor);
@@ -123,6 +126,7 @@ impl CanOpenLink {
             tpdo.due = now + Nanos(tpdo.period.0 * PDO_LATE_PERIODS);
             tpdo.late = false;
         }
+        let node = at;
         let mut next = tpdo.head;
         while let Some(item) = self.items.get_mut(next as usize) {
             let at = next;
@@ -134,11 +138,23 @@ impl CanOpenLink {
             }
             let raw = place.read(&message.data);
             (item.raw, item.at, item.fresh, item.wanted) = (raw, now, true, false);
+            if let Some(Spot { rpdo, place: there }) = item.follower
+                && let Some(rpdo) = self.nodes[node].rpdos.get_mut(usize::from(rpdo))
+                && there.bits == place.bits
+            {
+                rpdo.follow(there, raw);
+            }
             let planned = &self.plan.items[at as usize];
             let cycle = self.scans[usize::from(item.rank)].cycle;
             let frame = Frame { group: planned.group, cycle, t: now };
             for decode in self.plan.decodes_of(planned) {
-                floor.sink.show(frame, decode.tag, values::of_number(decode, raw));
+                let bits = values::of_number(decode, raw);
+                let status = values::status(&self.plan.sensors, decode, bits);
+                if status.is_bad() {
+                    floor.sink.hold(frame, decode.tag, decode.ty.code(), false, status);
+                } else {
+                    floor.sink.show(frame, decode.tag, bits, status);
+                }
             }
         }
     }
@@ -147,12 +163,20 @@ impl CanOpenLink {
     pub(super) fn pump<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) {
         for _ in 0..CANOPEN_FRAMES_PER_STEP {
             let Some(conn) = self.connection.filter(|_| now >= self.send_again_at) else { return };
-            let Some(message) = self.unsent.take().or_else(|| self.next_message(now, floor)) else { return };
+            let pdo = if self.unsent.is_none() { self.next_pdo(now) } else { None };
+            let pending = self.unsent.take().or(pdo.map(|pdo| pdo.message));
+            let Some(message) = pending.or_else(|| self.next_message(now, floor)) else { return };
             match floor.world.send(conn, &message.to_can_frame()) {
-                Io::Done(_) => floor.counters.links[self.id.index()].can.sent.add(1),
+                Io::Done(_) => {
+                    floor.counters.links[self.id.index()].can.sent.add(1);
+                    if let Some(pdo) = &pdo {
+                        self.pdo_sent(pdo, now, floor);
+                    }
+                }
                 Io::WouldBlock => {
                     floor.counters.links[self.id.index()].can.send_retries.add(1);
-                    self.unsent = Some(message);
+                    // What is written by PDO waits where it was: it may be too late when there is room.
+                    self.unsent = if pdo.is_none() { Some(message) } else { None };
                     self.send_again_at = now + CAN_SEND_PAUSE;
                     return;
                 }
@@ -170,7 +194,7 @@ impl CanOpenLink {
         self.unsent.take_if(|message| message.cob_id == cob_id);
     }
 
-    /// By urgency: SYNC, the master's heartbeat, commands, guarding, SDOs in turn.
+    /// By urgency, behind what is written by PDO: SYNC, the master's heartbeat, commands, guarding, SDOs in turn.
     fn next_message<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) -> Option<Message> {
         if let Some(period) = self.plan.config.sync
             && now >= self.sync_at
@@ -241,14 +265,15 @@ impl CanOpenLink {
                 next.max(self.send_again_at)
             }
         };
-        self.nodes.iter().fold(own, |soonest, node| {
+        self.nodes.iter().enumerate().fold(own, |soonest, (at, node)| {
             if node.sweep.is_some() || matches!(node.phase, Phase::Binding { .. }) {
                 return Nanos::ZERO;
             }
             let tpdos = node.tpdos.iter().map(|tpdo| tpdo.due).min().unwrap_or(Nanos::NEVER);
-            let orders = node.orders.iter().flatten().map(|order| order.deadline).min().unwrap_or(Nanos::NEVER);
+            let orders = node.orders.iter().flatten().map(|order| order.order.deadline).min().unwrap_or(Nanos::NEVER);
             // What would send waits for the interface.
-            let sends = node.phase_deadline().min(node.watch.deadline()).max(self.send_again_at);
+            let pdos = if self.connection.is_some() { self.pdos_due(at) } else { Nanos::NEVER };
+            let sends = node.phase_deadline(self.write_at).min(node.watch.deadline()).min(pdos).max(self.send_again_at);
             soonest.min(node.client.deadline()).min(sends).min(tpdos).min(orders).min(node.restart_at)
         })
     }

@@ -1,4 +1,4 @@
-//! Values that people write → the bytes of an SDO download, and what was read back → values. Off the floor.
+//! Values that people write → their bytes as an SDO, or the bits of a PDO, has them, and what was read back → values. Off the floor.
 
 use super::super::write::WriteFault;
 use super::values;
@@ -66,13 +66,13 @@ fn value_bytes(decode: &CanOpenDecode, value: &Value) -> Result<Vec<u8>, WriteFa
 
 fn element(decode: &CanOpenDecode, ty: ScalarType, value: &Value) -> Result<Vec<u8>, WriteFault> {
     let wrong = || WriteFault::wrong_type(value, ValueType::Scalar(ty));
-    let is_scaled = decode.scale != 1.0 || decode.offset != 0.0;
+    let is_scaled = decode.is_scaled();
     let (bytes, min, max) = match decode.field {
-        CanOpenField::Bool => match value {
+        CanOpenField::Bool | CanOpenField::Bit(_) => match value {
             Value::Bool(on) => return Ok(vec![u8::from(*on)]),
             _ => return Err(wrong()),
         },
-        CanOpenField::Bit(_) | CanOpenField::Text(_) => return Err(WriteFault::NotWritable),
+        CanOpenField::Text(_) => return Err(WriteFault::NotWritable),
         CanOpenField::Real32 | CanOpenField::Real64 => {
             return real(decode, value, is_scaled).map_err(|e| e.unwrap_or_else(wrong));
         }
@@ -144,7 +144,7 @@ mod tests {
 
     fn decode(field: CanOpenField, scale: f64) -> CanOpenDecode {
         let ty = if scale == 1.0 { field.value_type(None) } else { ValueType::Scalar(ScalarType::Float64) };
-        CanOpenDecode { tag: TagId(0), field, len: 1, ty, scale, offset: 0.0 }
+        CanOpenDecode { tag: TagId(0), field, len: 1, ty, scale, offset: 0.0, has_sensor: false }
     }
 
     #[test]
@@ -159,7 +159,7 @@ mod tests {
         assert!(matches!(bytes(CanOpenField::Unsigned(1), Value::Float64(1.0)), Err(WriteFault::WrongType { .. })));
         assert_eq!(bytes(CanOpenField::Real64, Value::Float64(f64::NAN)), Err(WriteFault::NotFinite));
         assert!(matches!(bytes(CanOpenField::Real32, Value::Float64(1e300)), Err(WriteFault::Range { .. })));
-        assert_eq!(bytes(CanOpenField::Bit(3), Value::Bool(true)), Err(WriteFault::NotWritable));
+        assert_eq!(bytes(CanOpenField::Bit(3), Value::Bool(true)), Ok(vec![1]));
         assert_eq!(bytes(CanOpenField::Bool, Value::Bool(true)), Ok(vec![1]));
     }
 

@@ -21,8 +21,8 @@ impl Handover {
 
 /// Set up and watched in the same way, whatever is read of it.
 fn is_same(new: &CanOpenNodePlan, old: &CanOpenNodePlan) -> bool {
-    (new.id, new.watching, new.start, &new.steps, &new.tpdos)
-        == (old.id, old.watching, old.start, &old.steps, &old.tpdos)
+    (new.id, new.watching, new.start, &new.steps, &new.tpdos, &new.rpdos)
+        == (old.id, old.watching, old.start, &old.steps, &old.tpdos, &old.rpdos)
 }
 
 impl CanOpenLink {
@@ -47,7 +47,7 @@ impl CanOpenLink {
         self.connection = old.connection.take();
         self.dropped = old.dropped;
         self.unsent = old.unsent.take();
-        self.send_again_at = old.send_again_at;
+        (self.send_again_at, self.write_at) = (old.send_again_at, old.write_at);
         self.lost_for_good_at = old.lost_for_good_at;
         self.starting = old.starting;
         if self.plan.config.sync == old.plan.config.sync {
@@ -100,6 +100,7 @@ impl CanOpenLink {
             // Its PDOs stay as they are; what is read of them may be other objects.
             Phase::Running | Phase::Binding { .. } => {
                 std::mem::swap(&mut node.tpdos, &mut old.tpdos);
+                std::mem::swap(&mut node.rpdos, &mut old.rpdos);
                 node.phase = Phase::Boot { step: u16::MAX, part: 0, timeouts: 0 };
                 node.sweep = None;
             }

@@ -8,7 +8,7 @@
 //! | `node`, `boot` | one node: where it stands; its way from nothing to values |
 //! | `bus` | what goes over the socket, to whom |
 //! | `scan` | releases, what SDOs bring, statuses |
-//! | `write`, `encode` | writes by SDO; their values |
+//! | `write`, `outputs`, `rpdo`, `encode` | writes by SDO, by PDO; the PDOs that are sent; values |
 //! | `handover` | going on under a new plan |
 
 mod boot;
@@ -19,7 +19,9 @@ mod handover;
 pub mod message;
 mod nmt;
 mod node;
+mod outputs;
 mod pdo;
+mod rpdo;
 mod scan;
 mod sdo;
 #[cfg(test)]
@@ -32,12 +34,13 @@ use handover::Handover;
 use message::Message;
 use node::{Node, Sweep};
 use pdo::Place;
+use rpdo::Spot;
 pub use sdo::AbortCode;
 
 use crate::limits::{CANOPEN_FRAMES_PER_STEP, SILENT_AFTER_TIMEOUTS};
 use crate::plan::{CanOpenPlan, Plan, ScanId};
 use crate::rt::{
-    CloseReason, Conn, Floor, Io, Link, LinkState, ScanRelease, World, WriteAnswer, WriteOrder, WriteOutcome,
+    Arrival, CloseReason, Conn, Floor, Io, Link, LinkState, ScanRelease, World, WriteAnswer, WriteOrder, WriteOutcome,
     WritePayload, region_of,
 };
 use crate::tag::{LinkId, Nanos, Status};
@@ -56,6 +59,8 @@ pub struct CanOpenLink {
     /// Whose messages these are, by identifier.
     owners: Box<[Owner]>,
     connection: Option<Conn>,
+    /// Of one step. Always there but while frames are taken out of it.
+    arrivals: Box<[Arrival<[u8; message::CAN_FRAME_BYTES]>]>,
     /// Frames of this connection that the kernel dropped.
     dropped: u32,
     /// What the interface had no room for, and when it is offered again.
@@ -65,6 +70,9 @@ pub struct CanOpenLink {
     heartbeat_at: Nanos,
     /// The node whose server is asked next, so that all have their turn.
     turn: usize,
+    /// From the beginning of one write to that of the next at least, and when the next may begin.
+    write_spacing: Nanos,
+    write_at: Nanos,
     long: Box<[u8]>,
     /// When a lost connection turns UncertainLastUsable into BadNoCommunication; zero before the first release, never
     /// once it is done.
@@ -92,6 +100,8 @@ struct Item {
     rank: u16,
     /// Where it lies in one of its node's PDOs.
     bound: Option<(u8, Place)>,
+    /// Where it lies in a PDO that is sent: what is read of it goes along there.
+    follower: Option<Spot>,
     /// The next item of the same PDO.
     next: u32,
     /// What its PDO brought last, and when; not sampled yet if it is fresh.
@@ -143,6 +153,7 @@ impl CanOpenLink {
             state: ItemState::Idle,
             rank: rank(scan) as u16,
             bound: None,
+            follower: None,
             next: node::NONE,
             raw: 0,
             at: Nanos::ZERO,
@@ -175,12 +186,15 @@ impl CanOpenLink {
             scans: scans.into_boxed_slice(),
             owners,
             connection: None,
+            arrivals: vec![Arrival::new([0; message::CAN_FRAME_BYTES]); CANOPEN_FRAMES_PER_STEP].into_boxed_slice(),
             dropped: 0,
             unsent: None,
             send_again_at: Nanos::ZERO,
             sync_at: Nanos::NEVER,
             heartbeat_at: Nanos::NEVER,
             turn: 0,
+            write_spacing: plan.links.get(id).map_or(Nanos::ZERO, |link| link.write_spacing),
+            write_at: Nanos::ZERO,
             long: vec![0; long_bytes_max].into_boxed_slice(),
             lost_for_good_at: Nanos::ZERO,
             starting: true,
@@ -194,19 +208,23 @@ impl CanOpenLink {
 
     /// Every stretch of memory that its executor may touch: address and bytes.
     pub fn regions(&self) -> impl Iterator<Item = (*const u8, usize)> {
-        let of_plan = self.plan.nodes.iter().flat_map(|node| [region_of(&node.steps), region_of(&node.items)]);
+        let of_plan = self.plan.nodes.iter().flat_map(|node| {
+            [region_of(&node.steps), region_of(&node.items), region_of(&node.pdo_writes), region_of(&node.rpdos)]
+        });
         [
             region_of(std::slice::from_ref(self)),
             region_of(std::slice::from_ref(&*self.plan)),
             region_of(&self.plan.nodes),
             region_of(&self.plan.items),
             region_of(&self.plan.decodes),
+            region_of(self.plan.sensors.entries()),
             region_of(&self.plan.writes),
             region_of(&self.nodes),
             region_of(&self.items),
             region_of(&self.scans),
             region_of(&self.owners),
             region_of(&self.long),
+            region_of(&self.arrivals),
         ]
         .into_iter()
         .chain(of_plan)
@@ -273,32 +291,25 @@ impl<W: World> Link<W> for CanOpenLink {
     }
 
     fn receive(&mut self, floor: &mut Floor<W>) {
-        let mut buffer = [0; message::CAN_FRAME_BYTES];
-        let mut now = Nanos::ZERO;
-        for _ in 0..CANOPEN_FRAMES_PER_STEP {
-            let Some(conn) = self.connection else { return };
-            let received = floor.world.receive_stamped(conn, &mut buffer);
-            now = now.max(received.at);
-            if received.dropped != self.dropped {
-                let more = received.dropped.wrapping_sub(self.dropped);
+        let Some(conn) = self.connection else { return };
+        let mut arrivals = std::mem::take(&mut self.arrivals);
+        let got = floor.world.receive_frames(conn, &mut arrivals);
+        let n = if let Io::Done(n) = got { n } else { 0 };
+        for Arrival { frame, stamped } in arrivals.iter().take(n) {
+            if stamped.dropped != self.dropped {
+                let more = stamped.dropped.wrapping_sub(self.dropped);
                 floor.counters.links[self.id.index()].can.dropped.add(u64::from(more));
-                self.dropped = received.dropped;
+                self.dropped = stamped.dropped;
             }
-            match received.io {
-                Io::WouldBlock => break,
-                Io::Closed => {
-                    let now = floor.world.now();
-                    self.drop_connection(CloseReason::Lost, now, floor);
-                    floor.sink.flush();
-                    return;
-                }
-                Io::Done(n) => self.take_frame(buffer.get(..n).unwrap_or_default(), received.at, floor),
-            }
+            self.take_frame(frame.get(..stamped.bytes()).unwrap_or_default(), stamped.at, floor);
+        }
+        self.arrivals = arrivals;
+        let now = floor.world.now();
+        if got == Io::Closed {
+            self.drop_connection(CloseReason::Lost, now, floor);
         }
         floor.sink.flush();
-        if now > Nanos::ZERO {
-            self.pump(now, floor);
-        }
+        self.pump(now, floor);
     }
 
     fn deadline(&self) -> Nanos {

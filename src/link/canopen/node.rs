@@ -4,6 +4,7 @@ use super::super::modbus::queue::Queue;
 use super::emcy::Emergency;
 use super::nmt::{Command, NodeState, Watch, Watching};
 use super::pdo::Mapping;
+use super::rpdo::{Rpdo, Spot};
 use super::sdo::Client;
 use crate::config::{NodeWatching, Object};
 use crate::limits::{CANOPEN_NODE_WRITES_MAX, PROBE_PAUSE_MAX, PROBE_PAUSE_MIN};
@@ -71,6 +72,39 @@ pub(super) struct Sweep {
     pub bound_only: bool,
 }
 
+/// A write that waits for its turn or its end.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Order {
+    pub order: WriteOrder,
+    pub by: By,
+    pub stage: Stage,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum By {
+    Sdo,
+    Pdo(Spot),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Nothing of it is sent.
+    Waiting,
+    /// Sent by PDO: what the node holds is read, not before `read_at`, after so many reads that said otherwise.
+    Sent { read_at: Nanos, reads: u8 },
+}
+
+impl Order {
+    /// From when on the node's server can be asked for it.
+    fn sdo_at(&self) -> Nanos {
+        match (self.by, self.stage) {
+            (By::Sdo, _) => Nanos::ZERO,
+            (By::Pdo(_), Stage::Sent { read_at, .. }) => read_at,
+            (By::Pdo(_), Stage::Waiting) => Nanos::NEVER,
+        }
+    }
+}
+
 pub(super) struct Node {
     pub id: u8,
     pub phase: Phase,
@@ -99,7 +133,12 @@ pub(super) struct Node {
     pub emergency: Emergency,
     pub emergencies: u32,
     pub sweep: Option<Sweep>,
-    pub orders: [Option<WriteOrder>; CANOPEN_NODE_WRITES_MAX],
+    pub rpdos: Box<[Rpdo]>,
+    /// By the plan's writes by PDO.
+    pub spots: Box<[Option<Spot>]>,
+    pub orders: [Option<Order>; CANOPEN_NODE_WRITES_MAX],
+    /// The order whose transfer its server is busy with.
+    pub under_way: Option<usize>,
     /// Something was heard of it since the link came up.
     pub heard: bool,
 }
@@ -141,13 +180,18 @@ impl Node {
             emergency: Emergency::default(),
             emergencies: 0,
             sweep: None,
+            rpdos: plan.rpdos.iter().map(Rpdo::new).collect(),
+            spots: vec![None; plan.pdo_writes.len()].into_boxed_slice(),
             orders: [None; CANOPEN_NODE_WRITES_MAX],
+            under_way: None,
             heard: false,
         }
     }
 
     pub fn regions(&self) -> impl Iterator<Item = (*const u8, usize)> {
-        [region_of(&self.tpdos), region_of(self.client.buffer())].into_iter().chain(self.queue.regions())
+        [region_of(&self.tpdos), region_of(self.client.buffer()), region_of(&self.rpdos), region_of(&self.spots)]
+            .into_iter()
+            .chain(self.queue.regions())
     }
 
     /// The bus is there: it is asked who it is at once.
@@ -177,6 +221,7 @@ impl Node {
         for tpdo in &mut self.tpdos {
             (tpdo.due, tpdo.late) = (Nanos::NEVER, false);
         }
+        self.rpdos.iter_mut().for_each(Rpdo::stop);
     }
 
     pub fn is_away(&self) -> bool {
@@ -209,6 +254,7 @@ impl Node {
     /// It is there: it is set up from the first step on.
     pub fn begin_boot(&mut self) {
         self.phase = Phase::Boot { step: 0, part: 0, timeouts: 0 };
+        self.rpdos.iter_mut().for_each(Rpdo::forget);
     }
 
     /// It would not be set up.
@@ -216,26 +262,36 @@ impl Node {
         self.phase = Phase::Refused { retry_at: now + self.grown_pause() };
     }
 
-    /// When its phase has something to do by itself.
-    pub fn phase_deadline(&self) -> Nanos {
+    /// When its phase has something to do by itself; a write may begin at `write_at`.
+    pub fn phase_deadline(&self, write_at: Nanos) -> Nanos {
         match self.phase {
             Phase::Away { probe_at } if self.job == Job::None => probe_at.max(self.client.resting_until()),
             Phase::Refused { retry_at } => retry_at,
             Phase::Binding { .. } => Nanos::ZERO,
             Phase::Boot { .. } if self.job == Job::None => self.client.resting_until(),
-            Phase::Running if self.job == Job::None && self.has_work() => self.client.resting_until(),
+            Phase::Running if self.job == Job::None => self.work_at(write_at).max(self.client.resting_until()),
             _ => Nanos::NEVER,
         }
     }
 
-    fn has_work(&self) -> bool {
-        !self.queue.is_empty() || self.orders.iter().any(Option::is_some)
+    /// When its server has something to do; orders wait until `write_at`.
+    fn work_at(&self, write_at: Nanos) -> Nanos {
+        if !self.queue.is_empty() {
+            return Nanos::ZERO;
+        }
+        self.orders.iter().flatten().map(Order::sdo_at).min().unwrap_or(Nanos::NEVER).max(write_at)
     }
 
-    /// The order that came first.
-    pub fn first_order(&self) -> Option<usize> {
-        let waiting = self.orders.iter().enumerate().filter_map(|(at, order)| Some((order.as_ref()?.id, at)));
-        waiting.min().map(|(_, at)| at)
+    /// The order that came first of those that its server can be asked for now.
+    pub fn first_order(&self, now: Nanos) -> Option<usize> {
+        self.in_order().find(|at| self.orders[*at].as_ref().is_some_and(|order| now >= order.sdo_at()))
+    }
+
+    /// The places of its orders, the first one first.
+    pub fn in_order(&self) -> impl Iterator<Item = usize> + use<> {
+        let mut places: [usize; CANOPEN_NODE_WRITES_MAX] = std::array::from_fn(|at| at);
+        places.sort_unstable_by_key(|at| self.orders[*at].as_ref().map_or(u64::MAX, |order| order.order.id));
+        places.into_iter()
     }
 
     /// The object of a part of a step; `None`: the step has no such part. With it what is written, if it is not read.
@@ -248,6 +304,8 @@ impl Node {
         match plan.steps.get(usize::from(step))? {
             BootStep::Check { object, .. } => (part == 0).then_some((*object, None)),
             BootStep::Write { object, value } => (part == 0).then_some((*object, Some(value.as_slice()))),
+            BootStep::ReadRpdo(at) => Some((self.rpdos.get(usize::from(*at))?.parameter(part)?, None)),
+            BootStep::ReadImage(at) => Some((self.rpdos.get(usize::from(*at))?.object(part)?.0, None)),
             BootStep::ReadTpdo(at) => {
                 let tpdo = self.tpdos.get(usize::from(*at))?;
                 if part > 0 && !tpdo.map.valid {

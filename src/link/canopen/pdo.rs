@@ -2,6 +2,7 @@
 //! 7.5.2.35 to 7.5.2.38).
 
 use crate::config::Object;
+use crate::config::eds::Pdo;
 use crate::limits::CANOPEN_MAPPED_MAX;
 
 /// The bits of one mapped object in the eight bytes, the first bit being the least significant of the first byte.
@@ -20,6 +21,16 @@ impl Place {
     /// Its bits out of a frame's `data`, as a number without sign.
     pub fn read(self, data: &[u8; 8]) -> u64 {
         (u64::from_le_bytes(*data) >> u32::from(self.first_bit).min(63)) & self.mask()
+    }
+
+    /// A number's bits in their place in a frame.
+    pub fn put(self, raw: u64) -> u64 {
+        (raw & self.mask()) << u32::from(self.first_bit).min(63)
+    }
+
+    /// The bits that it has in a frame.
+    pub fn in_frame(self) -> u64 {
+        self.put(u64::MAX)
     }
 
     fn mask(self) -> u64 {
@@ -59,6 +70,17 @@ impl Default for Mapping {
 }
 
 impl Mapping {
+    /// What the data sheet says.
+    pub fn set(&mut self, pdo: &Pdo) {
+        self.set_cob_id(u64::from(pdo.cob_id));
+        (self.kind, self.event_timer_ms) = (pdo.kind, pdo.event_timer_ms);
+        self.begin(pdo.fields.len() as u64);
+        for field in &pdo.fields {
+            let object = field.object;
+            self.add(u64::from(object.index) << 16 | u64::from(object.sub) << 8 | u64::from(field.bits));
+        }
+    }
+
     /// Sub-index 1 of the communication parameters: bit 31 says that it does not exist, bit 29 that its identifier has
     /// 29 bits.
     pub fn set_cob_id(&mut self, value: u64) {
@@ -95,6 +117,11 @@ impl Mapping {
 
     pub fn objects(&self) -> &[(Object, Place)] {
         self.objects.get(..usize::from(self.len)).unwrap_or_default()
+    }
+
+    /// Bytes of its frames.
+    pub fn bytes(&self) -> usize {
+        usize::from(self.bits).div_ceil(8)
     }
 
     pub fn place_of(&self, object: Object) -> Option<Place> {

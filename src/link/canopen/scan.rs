@@ -58,7 +58,12 @@ impl CanOpenLink {
         if std::mem::take(&mut item.fresh) {
             let frame = Frame { t: item.at, ..frame };
             for decode in self.plan.decodes_of(planned) {
-                floor.sink.sample(frame, decode.tag, decode.ty.code(), values::of_number(decode, item.raw));
+                let bits = values::of_number(decode, item.raw);
+                let status = values::status(&self.plan.sensors, decode, bits);
+                // A bad one was told when it came.
+                if !status.is_bad() {
+                    floor.sink.sample(frame, decode.tag, decode.ty.code(), bits, status);
+                }
             }
         }
         let asked = match item.bound {
@@ -184,6 +189,14 @@ impl CanOpenLink {
 
     /// Puts what an SDO brought into image and ring.
     fn store<W: World>(&mut self, at: usize, item: u32, now: Nanos, floor: &mut Floor<W>) {
+        let node = &mut self.nodes[at];
+        if let Some(spot) = self.items[item as usize].follower
+            && let Some(rpdo) = node.rpdos.get_mut(usize::from(spot.rpdo))
+            && let Some(raw) = values::number(node.client.value())
+            && node.client.value().len() * 8 >= usize::from(spot.place.bits)
+        {
+            rpdo.follow(spot.place, raw);
+        }
         let client = &self.nodes[at].client;
         let sent = self.nodes[at].job_sent;
         let planned = &self.plan.items[item as usize];
@@ -196,7 +209,8 @@ impl CanOpenLink {
                 long.map(|n| floor.sink.long(frame, decode.tag, code, self.long.get(..n).unwrap_or_default()))
             } else {
                 let scalar = values::scalar(decode, client.value(), client.is_unsized());
-                scalar.map(|bits| floor.sink.scalar(frame, decode.tag, code, bits))
+                let status = |bits| values::status(&self.plan.sensors, decode, bits);
+                scalar.map(|bits| floor.sink.judged(frame, decode.tag, code, bits, status(bits)))
             };
             if done.is_err() {
                 floor.sink.hold(frame, decode.tag, code, decode.ty.is_long(), Status::BAD_DECODING_ERROR);

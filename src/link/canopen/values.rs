@@ -1,8 +1,8 @@
 //! Bytes of objects → raw bits of samples. Little endian; no allocation, no panic on any bytes.
 
 use crate::config::CanOpenField;
-use crate::plan::CanOpenDecode;
-use crate::tag::{ScalarType, ValueType};
+use crate::plan::{CanOpenDecode, Sensors};
+use crate::tag::{ScalarType, Status, ValueType};
 
 /// The bytes are no value of the type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub fn scalar(decode: &CanOpenDecode, bytes: &[u8], is_unsized: bool) -> Result<
 #[inline]
 pub fn of_number(decode: &CanOpenDecode, raw: u64) -> u64 {
     let raw = extended(decode.field, raw);
-    if decode.ty != ValueType::Scalar(ScalarType::Float64) || decode.scale == 1.0 && decode.offset == 0.0 {
+    if decode.ty != ValueType::Scalar(ScalarType::Float64) || !decode.is_scaled() {
         return raw;
     }
     rescaled(decode, raw)
@@ -59,6 +59,12 @@ fn rescaled(decode: &CanOpenDecode, raw: u64) -> u64 {
         _ => raw as f64,
     };
     (number * decode.scale + decode.offset).to_bits()
+}
+
+/// What is to be thought of a scalar: a transmitter's signal says it.
+#[inline]
+pub fn status(sensors: &Sensors, decode: &CanOpenDecode, bits: u64) -> Status {
+    if decode.has_sensor { sensors.status(decode.tag, bits) } else { Status::GOOD }
 }
 
 /// A long value into `out`; how many bytes it has.
@@ -95,7 +101,7 @@ mod tests {
 
     fn decode(field: CanOpenField, array: Option<u16>) -> CanOpenDecode {
         let (ty, len) = (field.value_type(array), array.unwrap_or(1));
-        CanOpenDecode { tag: TagId(0), field, len, ty, scale: 1.0, offset: 0.0 }
+        CanOpenDecode { tag: TagId(0), field, len, ty, scale: 1.0, offset: 0.0, has_sensor: false }
     }
 
     #[test]

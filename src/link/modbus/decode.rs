@@ -113,7 +113,7 @@ fn bcd(packed: u64) -> Result<u64, NotAValue> {
 #[inline(always)]
 fn scaled(decode: &Decode, ty: ScalarType, raw: u64) -> u64 {
     // The type first: most tags have their own, and need no look at the factors.
-    if ty != ScalarType::Float64 || decode.scale == 1.0 && decode.offset == 0.0 {
+    if ty != ScalarType::Float64 || !decode.is_scaled() {
         return raw;
     }
     rescaled(decode, raw)
@@ -166,6 +166,7 @@ mod tests {
             ty: ValueType::Scalar(field.scalar()),
             scale: 1.0,
             offset: 0.0,
+            has_sensor: false,
         }
     }
 

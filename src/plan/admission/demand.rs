@@ -1,11 +1,12 @@
-//! What links and executors are asked to do, in the terms of the reckoning.
+//! What links are asked to do, in the terms of the reckoning.
 
 use std::collections::BTreeMap;
 
 use super::Costs;
 use super::serial::SerialLine;
-use crate::config::{CanConfig, Guard};
-use crate::limits::CAN_FRAMES_PER_STEP;
+use super::writes::WriteDemand;
+use crate::config::CanConfig;
+use crate::limits::{BUS_EDGES_AT_ONCE_MAX, CAN_FRAMES_PER_STEP};
 use crate::plan::can::FrameShape;
 use crate::plan::canopen::BUS as CANOPEN_BUS;
 use crate::plan::model::*;
@@ -52,6 +53,8 @@ pub(super) struct LinkDemand {
     pub streams: Vec<Stream>,
     /// Share of the executor's time that it takes when the wire is full of it, which nobody said.
     pub flood: f64,
+    /// What is written to it, so far as that is reckoned with.
+    pub writes: Option<WriteDemand>,
 }
 
 /// Things that come by themselves, one each interval, and what each costs.
@@ -74,7 +77,25 @@ impl LinkDemand {
             wire_load: 0.0,
             streams: Vec::new(),
             flood: 0.0,
+            writes: None,
         }
+    }
+
+    /// The same, with writes.
+    pub fn with_writes(&self, writes: WriteDemand, costs: &Costs) -> LinkDemand {
+        let mut demand = LinkDemand {
+            reply: self.reply.max(writes.longest),
+            handling: self.handling.max(costs.of_request(1)),
+            writes: Some(writes),
+            ..self.clone()
+        };
+        demand.places = demand.pipeline.min(demand.side_by_side()).max(1);
+        demand
+    }
+
+    /// Requests that may want a place at once: a write is one at a time.
+    pub fn side_by_side(&self) -> u64 {
+        self.requests() + u64::from(self.writes.is_some())
     }
 
     /// Of one cycle of every scan.
@@ -89,7 +110,11 @@ impl LinkDemand {
     /// Share of the time that the device is busy with it.
     pub fn load(&self) -> f64 {
         let line: f64 = self.scans.iter().map(|s| s.line.as_secs_f64() / s.period.as_secs_f64()).sum();
-        (line / self.pipeline as f64).max(self.load_of_busiest_unit()) + self.wire_load
+        // All may be of the busiest unit.
+        let writes = self.writes.map_or(0.0, |w| w.line.as_secs_f64() / w.spacing.as_secs_f64());
+        let busiest = self.load_of_busiest_unit();
+        let of_unit = if busiest > 0.0 { busiest + writes } else { 0.0 };
+        ((line + writes) / self.pipeline as f64).max(of_unit) + self.wire_load
     }
 
     /// Where units are to be left alone after each request: the share of its time that the busiest is taken.
@@ -166,7 +191,8 @@ fn can_demand(plan: &Plan, can: &CanPlan, costs: &Costs) -> LinkDemand {
     let mut demand = sampled_demand(plan, &scans, costs);
     for message in &can.messages {
         let decodes = can.decodes_of(message);
-        let work = receive + Nanos(costs.sample.0 * decodes.len() as u64);
+        let (_, frames) = can.frames_of(message);
+        let work = Nanos(receive.0 * frames) + Nanos(costs.sample.0 * decodes.len() as u64);
         let full = can.interval_min(message);
         // A message whose cycle time nobody said comes as often as its fastest tag is looked at.
         let looked_at = decodes.iter().map(|decode| plan.groups[decode.group].period).min();
@@ -178,9 +204,9 @@ fn can_demand(plan: &Plan, can: &CanPlan, costs: &Costs) -> LinkDemand {
     let CanConfig { bitrate, data_bitrate, .. } = can.config;
     for message in can.messages.iter().filter(|message| !message.is_sent) {
         let Some(cycle) = message.cycle else { continue };
-        let shape = FrameShape { extended: message.extended, fd: message.bytes > 8, bytes: message.bytes };
+        let (shape, frames) = can.frames_of(message);
         demand.wire_bytes_per_s += f64::from(message.bytes) / cycle.as_secs_f64();
-        demand.wire_load += shape.time_max(bitrate, data_bitrate).as_secs_f64() / cycle.as_secs_f64();
+        demand.wire_load += frames as f64 * shape.time_max(bitrate, data_bitrate).as_secs_f64() / cycle.as_secs_f64();
     }
     for transmit in &can.transmits {
         let Some(interval) = transmit.period.into_iter().chain(transmit.on_change).min() else { continue };
@@ -226,14 +252,20 @@ fn modbus_demand(plan: &Plan, modbus: &ModbusPlan, scans: &[ScanId], costs: &Cos
     demand
 }
 
+/// The shortest period of a network's groups.
+pub(super) fn fastest_of(plan: &Plan, canopen: &CanOpenPlan) -> Nanos {
+    let period = |scan: &CanOpenScan| plan.groups[scan.group].period;
+    canopen.scans.iter().map(period).min().unwrap_or(Nanos(NANOS_PER_SEC))
+}
+
 /// Of a CANopen network: reads by SDO, of each node one after the other; and what its PDOs bring.
 fn canopen_demand(plan: &Plan, canopen: &CanOpenPlan, costs: &Costs) -> LinkDemand {
     let period = |group: GroupId| plan.groups[group].period;
-    let fastest = canopen.scans.iter().map(|scan| period(scan.group)).min().unwrap_or(Nanos(NANOS_PER_SEC));
+    let fastest = fastest_of(plan, canopen);
     let frames_per_s = canopen.frames_by_themselves(fastest);
     let busy = canopen.load_by_itself(fastest);
     // What waits for the bus waits the longer the busier it is.
-    let mut scans = canopen.scan_costs(1.0 / (1.0 - busy).clamp(0.05, 1.0));
+    let mut scans = canopen.scan_costs(CanOpenPlan::stretch(busy));
     let mut of_node: BTreeMap<u16, f64> = BTreeMap::new();
     for (unit, time, period) in scans.iter().flat_map(|s| s.units.iter().map(|u| (u.0, u.1, period(s.group)))) {
         if unit != CANOPEN_BUS {
@@ -274,6 +306,8 @@ fn canopen_demand(plan: &Plan, canopen: &CanOpenPlan, costs: &Costs) -> LinkDema
 /// Of a device with a thread of its own: one request at a time, each as long as its accesses take.
 fn bus_demand(plan: &Plan, bus: &BusPlan, scans: &[ScanId], costs: &Costs) -> LinkDemand {
     let mut demand = LinkDemand::nothing(1);
+    let by_themselves = bus.samples_per_s() as f64;
+    demand.samples_per_s += by_themselves;
     for id in scans {
         let scan = &plan.scans[*id];
         let period = plan.groups[scan.group].period;
@@ -287,6 +321,10 @@ fn bus_demand(plan: &Plan, bus: &BusPlan, scans: &[ScanId], costs: &Costs) -> Li
             line += request.time;
             longest = longest.max(request.time);
         }
+        // What comes meanwhile, so many to a datagram, which is half of a request's work.
+        let samples = by_themselves * period.as_secs_f64() / scans.len() as f64;
+        let datagram = costs.request.0 as f64 / 2.0 / BUS_EDGES_AT_ONCE_MAX as f64;
+        work += Nanos((samples * (datagram + costs.sample.0 as f64)) as u64);
         demand.reply = demand.reply.max(longest);
         demand.scans.push(ScanDemand {
             id: *id,
@@ -332,90 +370,6 @@ fn unit_times(modbus: &ModbusPlan, requests: &[ModbusRequest]) -> Vec<(u16, Nano
         }
     }
     time_of_unit.into_iter().collect()
-}
-
-/// What an executor does for all of its links together.
-#[derive(Debug, Clone, Default)]
-pub(super) struct ExecutorDemand {
-    /// Work that comes with each period, releases included.
-    by_period: BTreeMap<Nanos, Nanos>,
-    /// Everything that can be due at one instant: a release of each group, a step of each link.
-    pass: Nanos,
-    /// How late it may be for a reply though it has nothing else to do: it sleeps, or spins before a release.
-    pub wake_up: Nanos,
-    release: Nanos,
-}
-
-/// What an executor does beside the requests of one of its links.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Beside {
-    by_period: BTreeMap<Nanos, Nanos>,
-    pub pass: Nanos,
-    pub wake_up: Nanos,
-    release: Nanos,
-}
-
-impl ExecutorDemand {
-    pub fn new(executor: &ExecutorPlan, links: &[&LinkDemand], costs: &Costs, guard: Guard) -> ExecutorDemand {
-        let guard = match guard {
-            // Calibrated to what a wake-up is late.
-            Guard::Auto => costs.wake_up,
-            Guard::Fixed(guard) => guard,
-        };
-        let mut demand =
-            ExecutorDemand { wake_up: costs.wake_up.max(guard), release: costs.release, ..ExecutorDemand::default() };
-        for release in &executor.releases {
-            *demand.by_period.entry(release.period).or_default() += costs.release;
-            demand.pass += costs.release;
-        }
-        for link in links {
-            demand.pass += link.pass();
-            for Stream { interval, work } in link.streams.iter().copied() {
-                *demand.by_period.entry(interval).or_default() += work;
-            }
-            for scan in &link.scans {
-                *demand.by_period.entry(scan.period).or_default() += scan.work;
-            }
-        }
-        demand
-    }
-
-    pub fn beside(&self, link: &LinkDemand) -> Beside {
-        let mut by_period = self.by_period.clone();
-        for Stream { interval, work } in &link.streams {
-            if let Some(all) = by_period.get_mut(interval) {
-                *all = *all - *work;
-            }
-        }
-        for scan in &link.scans {
-            if let Some(work) = by_period.get_mut(&scan.period) {
-                *work = *work - scan.work;
-            }
-        }
-        Beside { by_period, pass: self.pass - link.pass(), wake_up: self.wake_up, release: self.release }
-    }
-}
-
-impl Beside {
-    /// Nothing but the link.
-    pub fn nothing(wake_up: Nanos) -> Beside {
-        Beside { wake_up, ..Beside::default() }
-    }
-
-    /// A scan of the link is released at another period.
-    pub fn retimed(&self, from: Nanos, to: Nanos) -> Beside {
-        let mut beside = self.clone();
-        if let Some(work) = beside.by_period.get_mut(&from) {
-            *work = *work - self.release;
-        }
-        *beside.by_period.entry(to).or_default() += self.release;
-        beside
-    }
-
-    /// The most work that can come within a stretch of time, wherever it begins.
-    pub fn within(&self, stretch: Nanos) -> Nanos {
-        Nanos(self.by_period.iter().map(|(period, work)| (stretch.0 / period.0 + 1).saturating_mul(work.0)).sum())
-    }
 }
 
 /// The phase of each scan, by its id.

@@ -7,14 +7,17 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | `demand` | what links and executors are asked to do |
+//! | `demand` | what links are asked to do |
+//! | `executor` | what executors do for their links |
 //! | `response` | the longest time to the last reply, whatever the phases |
+//! | `writes` | how far apart writes are begun, so that no scan misses a cycle for them |
 //! | `slots` | the worst slot of the phases that the plan gives |
 //! | `refusal` | what is said of what does not fit |
 //! | `observed` | whether devices answer as fast as was declared |
 //! | `serial` | exact times on a serial line |
 
 mod demand;
+mod executor;
 mod observed;
 mod refusal;
 mod response;
@@ -22,17 +25,22 @@ mod serial;
 mod slots;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod write_tests;
+mod writes;
 
 use std::fmt;
 
-use self::demand::{ExecutorDemand, LinkDemand};
+use self::demand::LinkDemand;
+use self::executor::{Beside, ExecutorDemand};
 use super::model::*;
-use crate::config::{Config, ModbusTransport};
+use crate::config::{AdmissionRule, Config, ModbusTransport};
 use crate::tag::{ById, LinkId, Nanos};
 
 pub use self::observed::{Finding, load_with, observed};
 pub use self::serial::SerialLine;
 pub use self::slots::Slot;
+pub use self::writes::WriteLoad;
 
 /// A load above this is a warning.
 pub const LOAD_WARNING: f64 = 0.70;
@@ -78,8 +86,10 @@ pub struct Admission {
     pub links: ById<LinkId, LinkLoad>,
     /// By ExecutorId.
     pub executors: Vec<ExecutorLoad>,
-    /// Links and executors above [`LOAD_WARNING`].
+    /// Links and executors above [`LOAD_WARNING`], and what runs though it does not fit.
     pub warnings: Vec<String>,
+    /// How much does not fit and runs all the same ([`AdmissionRule::Warn`]).
+    pub excesses: usize,
 }
 
 /// One link's work.
@@ -92,8 +102,11 @@ pub struct LinkLoad {
     pub load: f64,
     /// The worst slot that the plan's phases give; `None` without requests.
     pub slot: Option<Slot>,
-    /// That slot's group's longest time to its last reply at the worst phase; [`Nanos::NEVER`] when it does not fit.
+    /// That slot's group's longest time to its last reply at the worst phase, writes included; [`Nanos::NEVER`] when it
+    /// does not fit.
     pub worst_phase: Nanos,
+    /// What may be written; `None`: nothing, or nothing that the link is asked for beside its scans.
+    pub writes: Option<WriteLoad>,
 }
 
 /// One executor's work.
@@ -157,17 +170,18 @@ impl PlanError {
     }
 }
 
-/// Reckons, and refuses what cannot fit. `ids` are those of the configuration's links.
+/// Reckons, and refuses what cannot fit, unless it is to run all the same. `ids` are those of the configuration's links.
 pub fn admit(config: &Config, ids: &[LinkId], plan: &Plan, costs: &Costs) -> Result<Admission, PlanError> {
     let demands = demands(plan, costs);
     let mut admission = Admission { costs: *costs, ..Admission::default() };
     let mut refusals = Vec::new();
+    let mut late = Vec::new();
     let executors: Vec<ExecutorDemand> = plan
         .executors
         .iter()
         .map(|executor| {
             let links: Vec<&LinkDemand> = executor.links.iter().map(|link| &demands[*link]).collect();
-            ExecutorDemand::new(executor, &links, costs, config.realtime.guard)
+            ExecutorDemand::new(executor, &links, costs, config)
         })
         .collect();
     for (id, link) in ids.iter().copied().zip(&config.links) {
@@ -176,6 +190,7 @@ pub fn admit(config: &Config, ids: &[LinkId], plan: &Plan, costs: &Costs) -> Res
         let responses = response::worst_responses(demand, &beside);
         let load = link_load(demand, &responses, &beside);
         if load.load > LOAD_MAX || responses.contains(&Nanos::NEVER) {
+            late.push(id);
             refusals.push(refusal::of_link(plan, (id, &link.source), demand, &beside, &responses));
         } else if load.load > LOAD_WARNING {
             let name = &plan.links[id].name;
@@ -205,7 +220,49 @@ pub fn admit(config: &Config, ids: &[LinkId], plan: &Plan, costs: &Costs) -> Res
         }
         admission.executors.push(load);
     }
-    if refusals.is_empty() { Ok(admission) } else { Err(PlanError { refusals, admission: Box::new(admission) }) }
+    let loads: Vec<f64> = admission.executors.iter().map(|executor| executor.load).collect();
+    let scans = writes::Scans { config, plan, costs, demands: &demands, late: &late, loads: &loads };
+    if let Some(reckoned) = writes::reckon(&scans) {
+        add_writes(config, ids, plan, &reckoned, &mut admission, &mut refusals);
+    }
+    if !refusals.is_empty() && config.realtime.admission == AdmissionRule::Refuse {
+        return Err(PlanError { refusals, admission: Box::new(admission) });
+    }
+    admission.excesses = refusals.len();
+    let tolerated =
+        |refusal| format!("{refusal} (it runs all the same, and what is late is counted: realtime.admission)");
+    admission.warnings.extend(refusals.into_iter().map(tolerated));
+    Ok(admission)
+}
+
+/// Puts what writes make of it into the reckoning.
+fn add_writes(
+    config: &Config,
+    ids: &[LinkId],
+    plan: &Plan,
+    reckoned: &writes::Reckoned,
+    admission: &mut Admission,
+    refusals: &mut Vec<String>,
+) {
+    for (id, link) in ids.iter().copied().zip(&config.links) {
+        let (demand, beside) = (&reckoned.demands[id], &reckoned.beside[id]);
+        let responses = response::worst_responses(demand, beside);
+        let fits = !responses.contains(&Nanos::NEVER) && !reckoned.without_room.contains(&id);
+        let load = &mut admission.links[id];
+        load.worst_phase = worst_of_slot(demand, load.slot, &responses);
+        load.writes = demand.writes.map(|writes| writes.load(fits));
+        if reckoned.without_room.contains(&id) {
+            refusals.push(refusal::of_writes(plan, (id, &link.source), demand, beside));
+        } else if let Some(writes) = load.writes.filter(|writes| fits && writes.asked_per_s > writes.possible_per_s()) {
+            admission.warnings.push(format!(
+                "link \"{}\": its tags may be asked for {:.0} writes/s; read back, {:.1} a second leave every cycle its time, \
+                 and what comes faster waits, up to its timeout",
+                plan.links[id].name,
+                writes.asked_per_s,
+                writes.possible_per_s()
+            ));
+        }
+    }
 }
 
 /// What each link is asked to do.
@@ -216,16 +273,21 @@ fn demands(plan: &Plan, costs: &Costs) -> ById<LinkId, LinkDemand> {
     scans.iter().map(|(id, scans)| (id, demand::link_demand(plan, id, &phases, scans, costs))).collect()
 }
 
-fn link_load(demand: &LinkDemand, responses: &[Nanos], beside: &demand::Beside) -> LinkLoad {
+fn link_load(demand: &LinkDemand, responses: &[Nanos], beside: &Beside) -> LinkLoad {
     let slot = slots::of_link(demand, beside.wake_up);
-    let of_slot = slot.and_then(|slot| demand.scans.iter().position(|scan| scan.group == slot.group));
     LinkLoad {
         requests_per_s: demand.requests_per_s(),
         wire_bytes_per_s: demand.wire_bytes_per_s,
         load: demand.load(),
         slot,
-        worst_phase: of_slot.map_or(Nanos::ZERO, |at| responses[at]),
+        worst_phase: worst_of_slot(demand, slot, responses),
+        writes: None,
     }
+}
+
+fn worst_of_slot(demand: &LinkDemand, slot: Option<Slot>, responses: &[Nanos]) -> Nanos {
+    let of_slot = slot.and_then(|slot| demand.scans.iter().position(|scan| scan.group == slot.group));
+    of_slot.map_or(Nanos::ZERO, |at| responses[at])
 }
 
 fn executor_load(

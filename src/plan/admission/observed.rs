@@ -27,13 +27,28 @@ pub fn load_with(plan: &Plan, link: LinkId, reply: Nanos) -> f64 {
 /// What the replies that were seen say against the declared time: `None` while it holds, or while the link has room
 /// all the same. `p99`: the 99th percentile of received − sent.
 pub fn observed(plan: &Plan, link: LinkId, p99: Nanos) -> Option<Finding> {
-    let modbus = plan.links.get(link)?.protocol.modbus()?;
+    let modbus = match &plan.links.get(link)?.protocol {
+        LinkProtocolPlan::Modbus(modbus) => modbus,
+        LinkProtocolPlan::Bus(bus) => return observed_on_bus(plan, bus, p99),
+        LinkProtocolPlan::Can(_) | LinkProtocolPlan::CanOpen(_) => return None,
+    };
     let declared = modbus.config.reply_expected;
     if let Some(line) = SerialLine::of(&modbus.config) {
         return observed_on_line(plan, modbus, &line, p99);
     }
     let load = load_with(plan, link, p99);
     (p99 > declared && load > LOAD_WARNING).then_some(Finding { declared, seen: p99, load, is_over: load > LOAD_MAX })
+}
+
+/// A local bus: what is beyond the longest request as it is reckoned, each of them may take. `declared` is that request,
+/// with its accesses' `overhead_ms`.
+fn observed_on_bus(plan: &Plan, bus: &BusPlan, p99: Nanos) -> Option<Finding> {
+    let declared = bus.requests.iter().map(|request| request.time).max()?;
+    let over = p99.since(declared);
+    let share = |r: &BusRequest| (r.time + over).as_secs_f64() / plan.groups[r.group].period.as_secs_f64();
+    let load: f64 = bus.requests.iter().map(share).sum();
+    let is_found = over > Nanos::ZERO && load > LOAD_WARNING;
+    is_found.then_some(Finding { declared, seen: p99, load, is_over: load > LOAD_MAX })
 }
 
 /// On a serial line what was seen has the frames in it: what is beyond the longest exchange is the device's.

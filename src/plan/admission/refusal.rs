@@ -1,6 +1,7 @@
 //! What is said of what does not fit: where, what was asked, what is possible, what would help.
 
-use super::demand::{Beside, LinkDemand};
+use super::demand::LinkDemand;
+use super::executor::Beside;
 use super::{ExecutorLoad, response};
 use crate::config::{BusDevice, ModbusTransport, Source};
 use crate::plan::model::*;
@@ -97,6 +98,35 @@ pub(super) fn of_link(
         "{file}:{line}: link \"{}\", group \"{}\": {} requests at {asked_hz:.0} Hz, {each}, {why}; {advice}. \
          {else_helps} {or_correct}",
         link.name, plan.groups[scan.group].name, scan.requests,
+    )
+}
+
+/// The scans fit, and no write does beside them.
+pub(super) fn of_writes(plan: &Plan, (id, source): (LinkId, &Source), demand: &LinkDemand, beside: &Beside) -> String {
+    let (file, line, link) = (&source.file, source.line, &plan.links[id]);
+    let Some(writes) = &demand.writes else {
+        let executor = link.executor.0;
+        return format!(
+            "{file}:{line}: link \"{}\" fits, but not while other links of executor {executor} are written to; give \
+             realtime.cores more CPUs, or lower its rate",
+            link.name
+        );
+    };
+    let responses = response::worst_responses(demand, beside);
+    let late = responses.iter().position(|response| *response == Nanos::NEVER).unwrap_or(0);
+    let group = demand.scans.get(late).and_then(|scan| plan.groups.get(scan.group)).map_or("", |group| &*group.name);
+    let possible = demand.scans.get(late).and_then(|_| possible_hz(demand, late, beside));
+    let advice = match possible {
+        Some(hz) => format!("at most {hz} Hz is possible for it"),
+        None => "not even 1 Hz is possible for it".to_owned(),
+    };
+    format!(
+        "{file}:{line}: link \"{}\": its reads fit, but no write does beside them: one of tag \"{}\" takes {:.3} ms of the \
+         link's time, and group \"{group}\" would not have all replies before its next release; {advice}. Lower \
+         the rate, or remove \"write\" where nothing is to be written",
+        link.name,
+        plan.tags.get(writes.longest_tag).map_or("", |tag| &*tag.name),
+        writes.line.as_secs_f64() * 1e3,
     )
 }
 

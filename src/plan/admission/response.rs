@@ -7,7 +7,8 @@
 //! al., "Controller Area Network schedulability analysis: refuted, revisited and revised", 2007), with several
 //! places: every cycle of the busy stretch is looked at, not only the first.
 
-use super::demand::{Beside, LinkDemand};
+use super::demand::LinkDemand;
+use super::executor::Beside;
 use crate::tag::Nanos;
 
 /// Cycles looked at within one busy stretch; a link so full that it takes more counts as full.
@@ -84,6 +85,12 @@ impl<'a> Stretch<'a> {
             before.requests += faster.requests * cycles;
             before.line += Nanos(faster.line.0.saturating_mul(cycles));
         }
+        // Writes go before all reads.
+        if let Some(writes) = &self.link.writes {
+            let begun = (start + self.late).0 / writes.spacing.0.max(1) + 1;
+            before.requests += writes.requests * begun;
+            before.line += Nanos(writes.line.0.saturating_mul(begun));
+        }
         before
     }
 
@@ -94,7 +101,7 @@ impl<'a> Stretch<'a> {
         let Stretch { link, beside, turn, any_turn, .. } = self;
         // Turns at places that become free one after the other: the last request waits for so many. Where there is a
         // place for each request, it waits for none.
-        let turns_before = if link.places == link.requests() { 0 } else { before.requests / link.places };
+        let turns_before = if link.places == link.side_by_side() { 0 } else { before.requests / link.places };
         // At a single place each takes its own time; at several all take the same.
         let shared = match link.places {
             1 if turns_before > 0 => before.line + Nanos(turns_before.saturating_mul((beside.wake_up + link.pass()).0)),

@@ -118,6 +118,18 @@ impl SerialLine {
         self.reply_characters(table, count).div_ceil(UART_BYTES) - 1
     }
 
+    /// The same, of a reply with so many bytes from the function code on.
+    pub fn early_wake_ups_of(&self, pdu_bytes: u32) -> u32 {
+        self.pdu_characters(pdu_bytes).div_ceil(UART_BYTES).saturating_sub(1)
+    }
+
+    /// What a request and its reply take of the line's time, as [`SerialLine::line_time`], by their bytes from the
+    /// function code on.
+    pub fn time_of_pdus(&self, request_bytes: u32, reply_bytes: u32) -> Nanos {
+        let frame = |bytes| self.characters(self.pdu_characters(bytes));
+        frame(request_bytes) + self.turnaround.max(self.silence()) + frame(reply_bytes) + self.silence().max(self.pause)
+    }
+
     /// From the first bit of a read request to the last of its reply. The device may begin when it has seen the
     /// request end, which in RTU takes a silence; a turnaround that is longer contains it.
     pub fn exchange(&self, table: Table, count: u16) -> Nanos {

@@ -38,7 +38,7 @@ fn one(link: &str, groups: &[(f64, usize)]) -> Result<Planned, PlanError> {
 }
 
 /// No executor: the device and the wire alone.
-const NOTHING: Costs = Costs { request: Nanos(0), sample: Nanos(0), release: Nanos(0), wake_up: Nanos(0) };
+pub(super) const NOTHING: Costs = Costs { request: Nanos(0), sample: Nanos(0), release: Nanos(0), wake_up: Nanos(0) };
 
 #[test]
 fn a_fast_group_behind_a_slow_request_is_refused_though_the_average_fits() {
@@ -85,6 +85,20 @@ fn work_for_other_links_counts_and_the_advice_is_another_one() {
     // A machine that is faster carries more.
     let fast = Costs { request: Nanos(6_000), release: Nanos(4_000), wake_up: Nanos(10_000), ..Costs::default() };
     assert!(planned(&asked(16), "[realtime]\nguard_us = 10\n", &fast).is_ok());
+}
+
+#[test]
+fn what_does_not_fit_runs_where_that_is_asked_for_and_is_told() {
+    let link = r#""expected_reply_ms":0.1"#;
+    let asked: Vec<Asked<'_>> = (0..16).map(|_| Asked { link, groups: &[(1.0, 1)] }).collect();
+    let refused = planned(&asked, "", &Costs::default()).unwrap_err();
+    let Planned { admission, .. } = planned(&asked, "[realtime]\nadmission = \"warn\"\n", &Costs::default()).unwrap();
+    assert_eq!(admission.excesses, refused.refusals.len());
+    for refusal in &refused.refusals {
+        let told = |warning: &&String| warning.starts_with(refusal) && warning.contains("realtime.admission");
+        assert_eq!(admission.warnings.iter().filter(told).count(), 1, "{refusal}");
+    }
+    assert_eq!(admission.links, refused.admission.links, "the reckoning is the same");
 }
 
 #[test]
@@ -339,4 +353,19 @@ fn on_a_line_only_what_is_beyond_the_frames_is_the_devices_time() {
     assert_eq!((late.declared, late.seen.0 / 1_000_000, late.is_over), (Nanos::from_millis(5), 15, false));
     assert!((late.load - 47.4 / 55.0).abs() < 0.01, "{late:?}");
     assert!(observed(55.0).unwrap().is_over);
+}
+
+#[test]
+fn a_local_bus_that_is_slower_than_reckoned_is_found_when_it_has_no_room() {
+    // Four accesses of 48 bits at 100 kHz and 0.1 ms: 2.32 ms of each 10.
+    let addresses = ["0x48:0:2", "0x49:0:2", "0x4a:0:2", "0x4b:0:2"];
+    let planned =
+        on_a_bus(r#""protocol":"i2c","bus":"/dev/i2c-1","overhead_ms":0.1"#, &each(10.0, &addresses)).unwrap();
+    let observed = |ms: f64| super::observed(&planned.plan, LinkId(0), Nanos((ms * 1e6) as u64));
+    assert_eq!(observed(2.3), None, "as reckoned");
+    assert_eq!(observed(6.9), None, "slower, with room for it");
+    let tight = observed(7.5).unwrap();
+    assert_eq!((tight.declared, tight.seen, tight.is_over), (Nanos(2_320_000), Nanos(7_500_000), false));
+    assert!((tight.load - 0.75).abs() < 1e-6, "{tight:?}");
+    assert!(observed(10.1).unwrap().is_over);
 }

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::bits::BitPlace;
+use super::bits::{BitPlace, CAN_DATA_BYTES_MAX};
 use super::filters;
 use super::model::*;
 use crate::config::{
     CanAddress, CanBits, CanBitsKind, CanCondition, CanConfig, CanFrames, CanSwitch, CanTransmit, TagAddress, TagConfig,
 };
-use crate::limits::{CAN_SILENT_CYCLES, CAN_UNSET_MAX};
+use crate::limits::{CAN_SILENT_CYCLES, CAN_UNSET_MAX, J1939_SESSIONS_ANY_SOURCE, J1939_SESSIONS_ONE_SOURCE};
+use crate::plan::Sensors;
 use crate::plan::build::Scanning;
 use crate::tag::{GroupId, Nanos, TagId, ValueType};
 
@@ -23,6 +24,7 @@ struct Tag<'a> {
     scale: f64,
     offset: f64,
     ty: ValueType,
+    has_sensor: bool,
     writable: bool,
 }
 
@@ -43,7 +45,8 @@ pub fn plan(config: &CanConfig, tags: &[(TagId, &TagConfig)], scanning: &mut Sca
         let group = scanning.groups[tag.group];
         let scan_at = scans.iter().position(|scan| scan.group == group).unwrap_or(0) as u16;
         let (scale, offset, ty, writable) = (tag.scale, tag.offset, tag.value_type(), tag.write.is_some());
-        own.push(Tag { id: *id, group, scan_at, address, scale, offset, ty, writable });
+        let has_sensor = tag.sensor.is_some();
+        own.push(Tag { id: *id, group, scan_at, address, scale, offset, ty, has_sensor, writable });
     }
     let mut out = CanPlan {
         config: config.clone(),
@@ -55,17 +58,23 @@ pub fn plan(config: &CanConfig, tags: &[(TagId, &TagConfig)], scanning: &mut Sca
         decodes: Vec::new(),
         texts: Vec::new(),
         text_bytes: Vec::new(),
+        sensors: Sensors::of(tags),
         scans,
         beats: Vec::new(),
+        transports: Vec::new(),
         filters: Vec::new(),
-        transmits: config.transmit.iter().map(transmit_plan).collect(),
+        transmits: Vec::new(),
+        frames: Vec::new(),
         writes: Vec::new(),
     };
+    config.transmit.iter().for_each(|transmit| add_transmit(&mut out, transmit));
     add_messages(&mut out, &own);
     let sent = config.transmit.iter().map(|transmit| CanFrames::Id(transmit.id));
     let heard = own.iter().map(|tag| tag.address.frames);
-    out.filters = filters::of(heard.chain(sent));
-    out.writes = own.iter().filter(|tag| tag.writable).filter_map(|tag| write_of(config, tag)).collect();
+    out.transports = transports(&out);
+    out.filters = filters::of(heard.chain(sent), !out.transports.is_empty());
+    out.writes =
+        own.iter().filter(|tag| tag.writable).filter_map(|tag| write_of(config, &out.transmits, tag)).collect();
     add_beats(&mut out);
     out
 }
@@ -84,7 +93,7 @@ fn add_messages(out: &mut CanPlan, tags: &[Tag<'_>]) {
         for (conditions, tags) in cases {
             let cycles = tags.iter().filter_map(|tag| tag.address.cycle);
             cycle = cycle.into_iter().chain(cycles).min();
-            bytes = tags.iter().map(|tag| tag.address.frame_bytes).fold(bytes, u8::max);
+            bytes = tags.iter().map(|tag| tag.address.frame_bytes).fold(bytes, u16::max);
             add_case(out, conditions, tags, &mut tables);
         }
         let message = out.messages.len() as u16;
@@ -135,7 +144,7 @@ fn add_case(out: &mut CanPlan, conditions: &[CanCondition], tags: &[Tag<'_>], ta
     let first_decode = out.decodes.len() as u32;
     let mut cycle: Option<Nanos> = None;
     for tag in tags {
-        let Some(place) = BitPlace::of(&tag.address.bits) else { continue };
+        let Some((base, place)) = place_in_message(&tag.address.bits) else { continue };
         cycle = cycle.into_iter().chain(tag.address.cycle).max();
         let (scale, offset) = total_scale(tag);
         let texts = match tag.ty {
@@ -148,11 +157,14 @@ fn add_case(out: &mut CanPlan, conditions: &[CanCondition], tags: &[Tag<'_>], ta
             tag: tag.id,
             group: tag.group,
             place,
+            base,
+            bytes_needed: tag.address.bits.bytes_needed() as u16,
             ty: tag.ty,
             code: tag.ty.code(),
             scaled,
             scale,
             offset,
+            has_sensor: tag.has_sensor,
             special: tag.address.special,
             texts,
             scan_at: tag.scan_at,
@@ -164,6 +176,32 @@ fn add_case(out: &mut CanPlan, conditions: &[CanCondition], tags: &[Tag<'_>], ta
         decodes: first_decode..out.decodes.len() as u32,
         silent_after: out.config.silent_after.or(by_cycle).unwrap_or(Nanos::NEVER),
     });
+}
+
+/// The place of a field in what follows `base` bytes of its message. `None`: it is wider than any.
+fn place_in_message(bits: &CanBits) -> Option<(u16, BitPlace)> {
+    let base = if bits.bytes_needed() > CAN_DATA_BYTES_MAX { bits.start / 8 } else { 0 };
+    let place = BitPlace::of(&CanBits { start: bits.start - base * 8, ..*bits })?;
+    Some((base, place))
+}
+
+/// Any parameter group may come in packets.
+fn transports(plan: &CanPlan) -> Vec<TransportSlot> {
+    let needed = |message: u16| {
+        let decodes = plan.messages.get(usize::from(message)).map(|message| plan.decodes_of(message));
+        decodes.unwrap_or_default().iter().map(|decode| decode.bytes_needed).max().unwrap_or(0)
+    };
+    let mut slots = Vec::new();
+    for (key, message) in &plan.lookup.groups {
+        let any = GroupKey { source: GroupKey::ANY_SOURCE, ..*key };
+        let of_any = plan.lookup.groups.iter().find(|(known, _)| *known == any).map_or(0, |(_, any)| needed(*any));
+        let bytes = needed(*message).max(of_any).max(CAN_DATA_BYTES_MAX as u16);
+        let rooms = if *key == any { J1939_SESSIONS_ANY_SOURCE } else { J1939_SESSIONS_ONE_SOURCE };
+        slots.extend(std::iter::repeat_n(TransportSlot { key: *key, bytes }, rooms));
+    }
+    // Rooms are told apart by 16 bits.
+    slots.truncate(usize::from(u16::MAX));
+    slots
 }
 
 /// What the address scales, and the tag on top of it.
@@ -186,30 +224,60 @@ fn text_range(out: &mut CanPlan, table: &Arc<[(u64, Arc<str>)]>, tables: &mut Te
     range
 }
 
-fn transmit_plan(transmit: &CanTransmit) -> CanTransmitPlan {
-    let unset = transmit.unset.len().min(CAN_UNSET_MAX);
-    CanTransmitPlan {
+fn add_transmit(out: &mut CanPlan, transmit: &CanTransmit) {
+    let first = out.frames.len() as u32;
+    // Bits of the unset ones: those that all frames have, then each branch's.
+    let bits = |from: usize, count: usize| {
+        (from..from + count).filter(|at| *at < CAN_UNSET_MAX).fold(0, |all, at| all | 1u64 << at)
+    };
+    let common = bits(0, transmit.unset.len());
+    let mut next = transmit.unset.len();
+    for branch in &transmit.branches {
+        let mut initial = transmit.initial.clone();
+        let CanSwitch { start, len, big_endian } = branch.switch;
+        CanBits { start, len, big_endian, kind: CanBitsKind::Unsigned }.put(&mut initial, branch.value);
+        branch.initial.iter().for_each(|(bits, raw)| bits.put(&mut initial, *raw));
+        out.frames.push(CanFramePlan { initial, unset: common | bits(next, branch.unset.len()) });
+        next += branch.unset.len();
+    }
+    if transmit.branches.is_empty() {
+        out.frames.push(CanFramePlan { initial: transmit.initial.clone(), unset: common });
+    }
+    out.transmits.push(CanTransmitPlan {
         id: transmit.id,
         bytes: transmit.bytes,
         fd: transmit.fd,
-        initial: transmit.initial.clone(),
-        unset: if unset == 0 { 0 } else { u64::MAX >> (64 - unset) },
+        frames: first..out.frames.len() as u32,
         period: transmit.period,
         on_change: transmit.on_change,
-    }
+    });
 }
 
 /// `None`: the tag lies in no message that is sent, which has been refused before.
-fn write_of(config: &CanConfig, tag: &Tag<'_>) -> Option<CanWrite> {
+fn write_of(config: &CanConfig, plans: &[CanTransmitPlan], tag: &Tag<'_>) -> Option<CanWrite> {
     let CanFrames::Id(id) = tag.address.frames else { return None };
     let at = config.transmit.iter().position(|transmit| transmit.id == id)?;
-    let unset = config.transmit.get(at)?.unset.iter().position(|bits| *bits == tag.address.bits);
+    let transmit = config.transmit.get(at)?;
+    let branch = transmit.branch_of(&tag.address.conditions)?;
+    let (fields, before) = match branch {
+        None => (&transmit.unset, 0),
+        Some(branch) => {
+            let before = transmit.branches.iter().take(branch).map(|branch| branch.unset.len()).sum::<usize>();
+            (&transmit.branches.get(branch)?.unset, transmit.unset.len() + before)
+        }
+    };
+    let unset = fields.iter().position(|bits| *bits == tag.address.bits).map(|at| at + before);
+    let frame = match branch {
+        None => None,
+        Some(branch) => Some(plans.get(at)?.frames.start + branch as u32),
+    };
     let (scale, offset) = total_scale(tag);
     let place = BitPlace::of(&tag.address.bits)?;
     let unset = unset.map_or(0, |at| 1u64.checked_shl(at as u32).unwrap_or(0));
     Some(CanWrite {
         tag: tag.id,
         transmit: at as u16,
+        frame,
         place,
         unset,
         bits: tag.address.bits,

@@ -15,10 +15,16 @@ pub const CAN_EXTENDED_MASK: u32 = 0x1FFF_FFFF;
 const PDU2_MASK: u32 = 0x03FF_FF00;
 const PDU1_MASK: u32 = 0x03FF_0000;
 const SOURCE_MASK: u32 = 0xFF;
+/// The transport protocol's connection management and data transfer (SAE J1939-21, section 5.10).
+pub const TP_CM: u32 = 0xEC00;
+pub const TP_DT: u32 = 0xEB00;
 
 /// Filters for these frames, none of them remote; wider ones when there are more than the kernel takes.
-pub fn of(frames: impl Iterator<Item = CanFrames>) -> Vec<CanFilter> {
-    let mut filters: Vec<CanFilter> = frames.map(filter).collect();
+/// `in_packets`: those of J1939's transport protocol, too, from anyone to anyone.
+pub fn of(frames: impl Iterator<Item = CanFrames>, in_packets: bool) -> Vec<CanFilter> {
+    let parts = [TP_CM, TP_DT].map(|pgn| CanFrames::Group { pgn, source: None });
+    let parts = parts.into_iter().filter(|_| in_packets);
+    let mut filters: Vec<CanFilter> = frames.chain(parts).map(filter).collect();
     filters.sort_unstable();
     filters.dedup();
     let exact = filters.clone();
@@ -61,15 +67,15 @@ mod tests {
     #[test]
     fn only_what_is_expected_passes() {
         let id = |id, extended| CanFrames::Id(CanId { id, extended });
-        let filters = of([id(0x123, false), id(0x123, true)].into_iter());
+        let filters = of([id(0x123, false), id(0x123, true)].into_iter(), false);
         assert!(passes(&filters, 0x123) && passes(&filters, 0x123 | CAN_EXTENDED));
         assert!(!passes(&filters, 0x124) && !passes(&filters, 0x123 | CAN_REMOTE));
-        assert!(!passes(&of([id(0x123, false)].into_iter()), 0x123 | CAN_EXTENDED));
+        assert!(!passes(&of([id(0x123, false)].into_iter(), false), 0x123 | CAN_EXTENDED));
     }
 
     #[test]
     fn parameter_groups_pass_whatever_their_priority_and_destination() {
-        let group = |pgn, source| of([CanFrames::Group { pgn, source }].into_iter());
+        let group = |pgn, source| of([CanFrames::Group { pgn, source }].into_iter(), false);
         let any = group(0xF004, None);
         assert!(passes(&any, 0x0CF0_0400 | CAN_EXTENDED) && passes(&any, 0x18F0_0421 | CAN_EXTENDED));
         assert!(!passes(&any, 0x0CF0_0500 | CAN_EXTENDED) && !passes(&any, 0x1CF1_0400 | CAN_EXTENDED));
@@ -82,9 +88,16 @@ mod tests {
     }
 
     #[test]
+    fn packets_pass_where_groups_are_heard() {
+        let filters = of([CanFrames::Group { pgn: 0xFECA, source: Some(0) }].into_iter(), true);
+        assert!(passes(&filters, 0x18EC_FF00 | CAN_EXTENDED) && passes(&filters, 0x1CEB_0340 | CAN_EXTENDED));
+        assert!(!passes(&filters, 0x18EA_FF00 | CAN_EXTENDED));
+    }
+
+    #[test]
     fn more_ids_than_the_kernel_takes_share_filters() {
         let ids = || (0..2000u32).map(|at| CanFrames::Id(CanId { id: at * 37_117 % (1 << 29), extended: true }));
-        let filters = of(ids());
+        let filters = of(ids(), false);
         assert!(filters.len() <= CAN_FILTERS_MAX, "{}", filters.len());
         for frames in ids() {
             let CanFrames::Id(id) = frames else { continue };

@@ -18,11 +18,11 @@ mod time;
 
 use super::build::Scanning;
 use super::model::{GroupPlan, ring_slots};
-use crate::config::{CanConfig, CanSampling, CanTimestamps, TagConfig};
+use crate::config::{CanConfig, CanFrames, CanSampling, CanTimestamps, TagConfig};
 use crate::tag::{ById, GroupId, Nanos, TagId};
 
 pub use bits::{BitPlace, CAN_DATA_BYTES_MAX, CAN_DATA_ROOM, CanData};
-pub use filters::{CAN_ERROR, CAN_EXTENDED, CAN_EXTENDED_MASK, CAN_REMOTE, CAN_STANDARD_MASK};
+pub use filters::{CAN_ERROR, CAN_EXTENDED, CAN_EXTENDED_MASK, CAN_REMOTE, CAN_STANDARD_MASK, TP_CM, TP_DT};
 pub use model::*;
 pub use time::{FrameShape, fd_bytes};
 
@@ -56,12 +56,24 @@ impl CanPlan {
         }
     }
 
+    /// A message's frames: one, or those of the transport protocol with what announces them.
+    pub fn frames_of(&self, message: &CanMessage) -> (FrameShape, u64) {
+        match message.frames {
+            CanFrames::Group { .. } if message.bytes > 8 => {
+                (FrameShape { extended: true, fd: false, bytes: 8 }, u64::from(message.bytes.div_ceil(7)) + 1)
+            }
+            _ => {
+                let (fd, bytes) = (self.config.fd && message.bytes > 8, message.bytes.min(64) as u8);
+                (FrameShape { extended: message.extended, fd, bytes }, 1)
+            }
+        }
+    }
+
     /// The shortest time between two frames of a message on a bus that carries nothing else.
     pub fn interval_min(&self, message: &CanMessage) -> Nanos {
-        let fd = self.config.fd && message.bytes > 8;
         // The declared length: shorter frames give no values.
-        let shape = FrameShape { extended: message.extended, fd, bytes: message.bytes };
-        shape.time_min(self.config.bitrate, self.config.data_bitrate)
+        let (shape, frames) = self.frames_of(message);
+        Nanos(shape.time_min(self.config.bitrate, self.config.data_bitrate).0 * frames)
     }
 
     pub(super) fn slots_per_s(&self, groups: &ById<GroupId, GroupPlan>) -> u64 {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::bits::BitPlace;
 use crate::config::{CanBits, CanConfig, CanFrames, CanId};
-use crate::plan::ScanId;
+use crate::plan::{ScanId, Sensors};
 use crate::tag::{GroupId, Nanos, TagId, ValueType};
 
 /// The work of one CAN interface.
@@ -22,15 +22,21 @@ pub struct CanPlan {
     pub decodes: Vec<CanDecode>,
     /// Those of a value table side by side, ascending by their raw values.
     pub texts: Vec<CanText>,
+    /// Transmitters among the tags.
+    pub sensors: Sensors,
     /// The bytes of all texts.
     pub text_bytes: Vec<u8>,
     /// The scans of its groups, ascending by their ids.
     pub scans: Vec<CanScan>,
     /// Indices into `decodes`, those of a scan side by side.
     pub beats: Vec<u32>,
+    /// Rooms for messages of several packets.
+    pub transports: Vec<TransportSlot>,
     /// What the kernel lets through.
     pub filters: Vec<CanFilter>,
     pub transmits: Vec<CanTransmitPlan>,
+    /// Those of a message side by side.
+    pub frames: Vec<CanFramePlan>,
     /// By the slot of a write order.
     pub writes: Vec<CanWrite>,
 }
@@ -106,7 +112,7 @@ pub struct CanMessage {
     /// How often it comes, where that is known.
     pub cycle: Option<Nanos>,
     /// Data bytes, as far as they are known.
-    pub bytes: u8,
+    pub bytes: u16,
     pub extended: bool,
     /// It is one that the link sends itself.
     pub is_sent: bool,
@@ -131,12 +137,24 @@ pub struct Condition {
     pub ranges: Range<u32>,
 }
 
-/// How one tag is cut out of a frame.
+/// Room for one message of several packets (SAE J1939-21, section 5.10).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TransportSlot {
+    pub key: GroupKey,
+    /// Up to the last that a field lies in.
+    pub bytes: u16,
+}
+
+/// How one tag is cut out of a message.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CanDecode {
     pub tag: TagId,
     pub group: GroupId,
+    /// Behind `base` bytes of the message; those are none in all that fits a frame.
     pub place: BitPlace,
+    pub base: u16,
+    /// Data bytes that a message must have.
+    pub bytes_needed: u16,
     pub ty: ValueType,
     /// [`ValueType::code`] of the type.
     pub code: u8,
@@ -144,6 +162,8 @@ pub struct CanDecode {
     pub scaled: bool,
     pub scale: f64,
     pub offset: f64,
+    /// The tag is one of [`CanPlan::sensors`].
+    pub has_sensor: bool,
     /// J1939-71: the highest values say "error" and "not available".
     pub special: bool,
     /// Into [`CanPlan::texts`]; of texts only.
@@ -189,11 +209,18 @@ pub struct CanTransmitPlan {
     pub id: CanId,
     pub bytes: u8,
     pub fd: bool,
+    /// Into [`CanPlan::frames`]: one, or those of its branches.
+    pub frames: Range<u32>,
+    pub period: Option<Nanos>,
+    pub on_change: Option<Nanos>,
+}
+
+/// A frame of a message that is sent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CanFramePlan {
     pub initial: Vec<u8>,
     /// Fields that have no value before they are written: bits of [`CanWrite::unset`].
     pub unset: u64,
-    pub period: Option<Nanos>,
-    pub on_change: Option<Nanos>,
 }
 
 /// Where a written value goes.
@@ -202,6 +229,8 @@ pub struct CanWrite {
     pub tag: TagId,
     /// Into [`CanPlan::transmits`].
     pub transmit: u16,
+    /// Into [`CanPlan::frames`]; `None`: all of the message's.
+    pub frame: Option<u32>,
     pub place: BitPlace,
     /// Of the fields that had no value, this one has one then.
     pub unset: u64,

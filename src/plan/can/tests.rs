@@ -45,7 +45,7 @@ fn frames_are_found_by_their_identifier_and_by_their_group() {
     assert_eq!(of_group(0x18F0_0421), [Some(vec![5]), Some(vec![4])]);
     assert_eq!(of_group(0x0CF0_0422), [None, Some(vec![4])]);
     assert_eq!(of_group(0x18F0_0521), [None, None]);
-    assert_eq!(plan.filters.len(), 5);
+    assert_eq!(plan.filters.len(), 7, "and the two of the transport protocol");
 }
 
 #[test]

@@ -35,6 +35,7 @@ impl CanOpenPlan {
             nodes: config.nodes.iter().map(node_plan).collect(),
             items: Vec::new(),
             decodes: Vec::new(),
+            sensors: Sensors::of(tags),
             scans: Vec::new(),
             writes: Vec::new(),
         };
@@ -46,7 +47,10 @@ impl CanOpenPlan {
             scanning.scans[scan.id].requests = scan.items.clone();
         }
         plan.writes.sort_by_key(|write| write.decode.tag);
-        for (at, node) in plan.nodes.iter_mut().enumerate() {
+        for (at, (node, own)) in plan.nodes.iter_mut().zip(&config.nodes).enumerate() {
+            let by_pdo = |write: &CanOpenWrite| write.by_pdo && usize::from(write.node) == at;
+            node.pdo_writes = (0..).zip(&plan.writes).filter(|(_, write)| by_pdo(write)).map(|(at, _)| at).collect();
+            add_rpdos(own, node, plan.writes.iter().filter(|write| by_pdo(write)).map(|write| write.object));
             let longest = plan.items.iter().filter(|item| usize::from(item.node) == at).map(|item| item.bytes).max();
             let writes = plan.writes.iter().any(|write| usize::from(write.node) == at);
             let boot =
@@ -85,14 +89,16 @@ impl CanOpenPlan {
                 ty: tag.value_type(),
                 scale: tag.scale,
                 offset: tag.offset,
+                has_sensor: tag.sensor.is_some(),
             };
             bytes = bytes.max(address.field.bytes() * decode.len);
             self.decodes.push(decode);
-            if let (Some(_), CanOpenSource::Object(object)) = (&tag.write, source)
-                && !matches!(address.field, CanOpenField::Bit(_))
+            if let (Some(write), CanOpenSource::Object(object)) = (&tag.write, source)
+                && (write.by_pdo || !matches!(address.field, CanOpenField::Bit(_)))
             {
                 let block = own.block && address.field.bytes() >= BLOCK_BYTES_MIN;
-                self.writes.push(CanOpenWrite { node: node as u16, object, block, decode });
+                let by_pdo = write.by_pdo;
+                self.writes.push(CanOpenWrite { node: node as u16, object, block, by_pdo, decode });
             }
         }
         let way = way(own, &mut self.nodes[node], source, access, tags);
@@ -146,6 +152,35 @@ fn pdo_of(eds: &Eds, node: u8, object: Object) -> Option<Pdo> {
     eds.pdos(PdoDirection::Transmit, node).ok()?.into_iter().find(carries)
 }
 
+/// The RPDOs that carry what is written by PDO. What else they carry has to be known before one is sent.
+fn add_rpdos(node: &CanOpenNode, plan: &mut CanOpenNodePlan, written: impl Iterator<Item = Object>) {
+    let written: Vec<Object> = written.collect();
+    match (node.pdos, &node.eds) {
+        (PdoSource::Node { rpdos, .. }, _) if !written.is_empty() => {
+            let own = |number| RpdoPlan { number, planned: None, is_read: true };
+            plan.rpdos.extend((1..=u16::from(rpdos)).map(own));
+        }
+        (PdoSource::Eds, Some(eds)) => {
+            // The first that carries an object, as the configuration has checked it.
+            let pdos = eds.pdos(PdoDirection::Receive, node.id).unwrap_or_default();
+            let carries = |pdo: &Pdo, object: &Object| pdo.fields.iter().any(|field| field.object == *object);
+            for object in &written {
+                let Some(pdo) = pdos.iter().find(|pdo| carries(pdo, object)) else { continue };
+                let known = plan.rpdos.iter().any(|known| known.number == pdo.number);
+                if !known && plan.rpdos.len() < CANOPEN_NODE_PDOS_MAX {
+                    let (number, planned) = (pdo.number, Some(pdo.clone()));
+                    plan.rpdos.push(RpdoPlan { number, planned, is_read: node.verify });
+                }
+            }
+        }
+        _ => {}
+    }
+    for (at, rpdo) in (0..).zip(&plan.rpdos) {
+        plan.steps.extend(rpdo.is_read.then_some(BootStep::ReadRpdo(at)));
+        plan.steps.push(BootStep::ReadImage(at));
+    }
+}
+
 fn node_plan(node: &CanOpenNode) -> CanOpenNodePlan {
     let mut steps = Vec::new();
     if let Some(eds) = node.eds.as_deref().filter(|_| node.verify) {
@@ -165,7 +200,7 @@ fn node_plan(node: &CanOpenNode) -> CanOpenNodePlan {
     }
     steps.extend(node.boot.iter().map(|(object, value)| BootStep::Write { object: *object, value: value.clone() }));
     let mut tpdos = Vec::new();
-    if let PdoSource::Node { tpdos: count } = node.pdos {
+    if let PdoSource::Node { tpdos: count, .. } = node.pdos {
         for number in 1..=u16::from(count) {
             steps.push(BootStep::ReadTpdo(tpdos.len() as u16));
             tpdos.push(TpdoPlan { number, planned: None });
@@ -178,7 +213,9 @@ fn node_plan(node: &CanOpenNode) -> CanOpenNodePlan {
         reset: node.reset,
         steps,
         tpdos,
+        rpdos: Vec::new(),
         items: Vec::new(),
+        pdo_writes: Vec::new(),
         value_bytes_max: 0,
     }
 }

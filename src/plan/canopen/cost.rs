@@ -1,6 +1,6 @@
 //! What the work of a CANopen link takes of its bus, its nodes and its executor.
 
-use super::{CanOpenItem, CanOpenPlan, Way};
+use super::{CanOpenPlan, CanOpenWrite, Way};
 use crate::config::NodeWatching;
 use crate::plan::model::ScanId;
 use crate::tag::{GroupId, Nanos};
@@ -35,12 +35,13 @@ pub(in crate::plan) struct ScanCost {
 /// The bus among the units.
 pub(in crate::plan) const BUS: u16 = u16::MAX;
 
-/// Frames of an SDO read, and answers that it waits for (CiA 301, section 7.2.4.3).
-fn sdo_frames(item: &CanOpenItem) -> (u64, u64) {
-    let segments = u64::from(item.bytes).div_ceil(7);
-    match item.bytes {
+/// Frames of an SDO transfer of a value of so many bytes, either way, and answers that it waits for (CiA 301, section
+/// 7.2.4.3).
+fn sdo_frames(bytes: u16, block: bool) -> (u64, u64) {
+    let segments = u64::from(bytes).div_ceil(7);
+    match bytes {
         0..=4 => (2, 1),
-        _ if item.block => (segments + 6, 3),
+        _ if block => (segments + 6, 3),
         _ => (2 + 2 * segments, 1 + segments),
     }
 }
@@ -66,6 +67,9 @@ impl CanOpenPlan {
                 });
                 frames += rate(period.unwrap_or(fastest));
             }
+            // Those whose absence the node watches are repeated; what is written comes on top when it comes.
+            let repeats = node.rpdos.iter().filter_map(|rpdo| rpdo.planned.as_ref()?.repeated());
+            frames += repeats.map(rate).sum::<f64>();
         }
         frames
     }
@@ -75,7 +79,21 @@ impl CanOpenPlan {
         self.frames_by_themselves(fastest) * frame_time(self.config.bit_rate, 8).as_secs_f64()
     }
 
-    /// `stretch`: how much longer things take beside what is on the bus by itself.
+    /// How much longer things take beside what is on the bus by itself, of whose time that takes such a share.
+    pub(in crate::plan) fn stretch(busy: f64) -> f64 {
+        1.0 / (1.0 - busy).clamp(0.05, 1.0)
+    }
+
+    /// What a write takes, and its read-back; in segments, since a node may know no blocks.
+    pub(in crate::plan) fn write_times(&self, write: &CanOpenWrite, stretch: f64) -> [Nanos; 2] {
+        let bytes = write.decode.field.bytes() * write.decode.len;
+        let (frames, answers) = sdo_frames(bytes, false);
+        let frame = frame_time(self.config.bit_rate, 8);
+        let on_bus = Nanos((frames as f64 * frame.0 as f64 * stretch) as u64);
+        [on_bus + Nanos(answers * self.config.reply_expected.0); 2]
+    }
+
+    /// `stretch`: see [`CanOpenPlan::stretch`].
     pub(in crate::plan) fn scan_costs(&self, stretch: f64) -> Vec<ScanCost> {
         let frame = frame_time(self.config.bit_rate, 8);
         let mut costs = Vec::with_capacity(self.scans.len());
@@ -95,7 +113,7 @@ impl CanOpenPlan {
                 if matches!(item.way, Way::Pdo | Way::Own) {
                     continue;
                 }
-                let (frames, answers) = sdo_frames(item);
+                let (frames, answers) = sdo_frames(item.bytes, item.block);
                 let on_bus = Nanos((frames as f64 * frame.0 as f64 * stretch) as u64);
                 let time = on_bus + Nanos(answers * self.config.reply_expected.0);
                 cost.requests += 1;

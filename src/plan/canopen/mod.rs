@@ -11,6 +11,7 @@ pub(super) use cost::BUS;
 
 use super::can::{CAN_EXTENDED, CAN_REMOTE, CanFilter, CanSocket};
 use super::model::{GroupPlan, ScanId, ring_slots};
+use super::sensor::Sensors;
 use crate::config::eds::Pdo;
 use crate::config::{CanOpenConfig, CanOpenField, CanOpenSource, NodeWatching, Object};
 use crate::limits::CAN_FILTERS_MAX;
@@ -25,6 +26,8 @@ pub struct CanOpenPlan {
     /// What is read, sorted by scan and node.
     pub items: Vec<CanOpenItem>,
     pub decodes: Vec<CanOpenDecode>,
+    /// Transmitters among the tags.
+    pub sensors: Sensors,
     /// The scans of its groups, each with its items.
     pub scans: Vec<CanOpenScan>,
     pub writes: Vec<CanOpenWrite>,
@@ -46,8 +49,11 @@ pub struct CanOpenNodePlan {
     pub reset: bool,
     pub steps: Vec<BootStep>,
     pub tpdos: Vec<TpdoPlan>,
+    pub rpdos: Vec<RpdoPlan>,
     /// Into [`CanOpenPlan::items`].
     pub items: Vec<u32>,
+    /// Into [`CanOpenPlan::writes`]: those that go by PDO.
+    pub pdo_writes: Vec<u32>,
     /// Of the longest value that goes over SDO.
     pub value_bytes_max: usize,
 }
@@ -66,6 +72,10 @@ pub enum BootStep {
     },
     /// Its own parameters of this PDO, by index into [`CanOpenNodePlan::tpdos`].
     ReadTpdo(u16),
+    /// Likewise, into [`CanOpenNodePlan::rpdos`].
+    ReadRpdo(u16),
+    /// What the objects hold that this RPDO carries.
+    ReadImage(u16),
 }
 
 /// A PDO that the node sends.
@@ -75,6 +85,17 @@ pub struct TpdoPlan {
     pub number: u16,
     /// What its data sheet says; `None`: only the node knows.
     pub planned: Option<Pdo>,
+}
+
+/// A PDO that the node receives, and the link sends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RpdoPlan {
+    /// From 1.
+    pub number: u16,
+    /// What its data sheet says; `None`: only the node knows.
+    pub planned: Option<Pdo>,
+    /// Its parameters are read from the node at each start.
+    pub is_read: bool,
 }
 
 /// One object (or one thing that the link knows of a node), and the tags that are made of it.
@@ -116,14 +137,25 @@ pub struct CanOpenDecode {
     pub ty: ValueType,
     pub scale: f64,
     pub offset: f64,
+    /// The tag is one of [`CanOpenPlan::sensors`].
+    pub has_sensor: bool,
 }
 
-/// A tag that may be written, by SDO.
+impl CanOpenDecode {
+    /// The sample is raw × scale + offset, as a float64.
+    pub fn is_scaled(&self) -> bool {
+        self.scale != 1.0 || self.offset != 0.0 || self.has_sensor
+    }
+}
+
+/// A tag that may be written.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CanOpenWrite {
     pub node: u16,
     pub object: Object,
     pub block: bool,
+    /// By the RPDO that carries it, in place of an SDO.
+    pub by_pdo: bool,
     pub decode: CanOpenDecode,
 }
 

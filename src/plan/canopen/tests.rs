@@ -135,7 +135,7 @@ fn more_nodes_than_the_kernel_has_filters_for_are_heard_all_the_same() {
         for (at, tpdo) in node.tpdos.iter_mut().enumerate() {
             let cob_id = 0x180 + 0x100 * at as u16 + u16::from(node.id);
             let (kind, event_timer_ms, fields) = (255, 0, vec![]);
-            tpdo.planned = Some(Pdo { number: at as u16 + 1, cob_id, kind, event_timer_ms, fields });
+            tpdo.planned = Some(Pdo { number: at as u16 + 1, cob_id, kind, inhibit_100us: 0, event_timer_ms, fields });
         }
     }
     let filters = plan.filters();
@@ -145,4 +145,44 @@ fn more_nodes_than_the_kernel_has_filters_for_are_heard_all_the_same() {
         assert!([0x080, 0x180, 0x280, 0x380, 0x480, 0x580, 0x700].into_iter().all(|base| passes(base + id)), "{id}");
         assert!(!passes(0x600 + id) && !passes(0x100 + id));
     }
+}
+
+#[test]
+fn what_is_written_by_pdo_needs_all_that_its_pdo_carries() {
+    const RPDO: &str = "[6040]\nDataType=6\n[607A]\nDataType=4\n[1402]\nObjectType=9\n\
+[1402sub1]\nDataType=7\nDefaultValue=$NODEID+0x400\n[1402sub2]\nDataType=5\nDefaultValue=255\n\
+[1402sub3]\nDataType=6\nDefaultValue=100\n[1402sub5]\nDataType=6\nDefaultValue=50\n[1602]\nObjectType=9\n\
+[1602sub0]\nDataType=5\nDefaultValue=2\n[1602sub1]\nDataType=7\nDefaultValue=0x60400010\n\
+[1602sub2]\nDataType=7\nDefaultValue=0x607A0020\n";
+    let sheet = format!("{SHEET}{RPDO}");
+    let plan = |verify: bool, write: &str| {
+        let text = format!(
+            r#"{{"links": [{{"name": "co0", "protocol": "canopen", "interface": "can0", "bitrate": 20000,
+                "nodes": [{{"id": 5, "eds": "d.eds", "heartbeat_ms": 0, "verify": {verify}}}]}}], "tags": [{}]}}"#,
+            tag("target", "5:0x607A:0", write)
+        );
+        let files = [("tags/a.json", &*text), ("tags/d.eds", &*sheet)];
+        let config =
+            load_parts(("fieldbeat.toml", "[gateway]\nid = \"g\"\n"), &files).unwrap_or_else(|e| panic!("{e}"));
+        let planned = build(&config.config, &[0]).unwrap_or_else(|e| panic!("{e}"));
+        let load = planned.admission.links[LinkId(0)].load;
+        let LinkProtocolPlan::CanOpen(canopen) = &planned.plan.links[LinkId(0)].protocol else {
+            panic!("another kind")
+        };
+        (canopen.clone(), load)
+    };
+    let (by_pdo, load) = plan(true, r#", "write": {"via": "pdo", "min": 0, "max": 9}"#);
+    let node = &by_pdo.nodes[0];
+    let rpdo = node.rpdos[0].planned.as_ref().unwrap();
+    assert_eq!((rpdo.number, rpdo.cob_id, rpdo.inhibit_100us), (3, 0x405, 100));
+    assert_eq!(node.steps[node.steps.len() - 2..], [BootStep::ReadRpdo(0), BootStep::ReadImage(0)]);
+    assert_eq!(node.pdo_writes, [0]);
+    let (unverified, _) = plan(false, r#", "write": {"via": "pdo", "min": 0, "max": 9}"#);
+    assert_eq!(unverified.nodes[0].steps, [BootStep::ReadImage(0)], "its objects are read all the same");
+    let (by_sdo, without) = plan(true, r#", "write": {"min": 0, "max": 9}"#);
+    assert!(by_sdo.nodes[0].rpdos.is_empty() && by_sdo.nodes[0].pdo_writes.is_empty());
+    // Repeated each 25 ms, since the node watches for 50 ms: 40 frames a second of 6.75 ms at 20 kbit/s.
+    let fastest = Nanos::from_millis(100);
+    assert_eq!((by_pdo.frames_by_themselves(fastest), by_sdo.frames_by_themselves(fastest)), (40.0, 0.0));
+    assert!((0.40..0.41).contains(&load) && without < 0.2, "with two frames for the read: {load}; {without}");
 }

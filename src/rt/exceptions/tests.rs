@@ -26,8 +26,15 @@ fn plan(tags: &[(ValueType, Option<Reporting>)]) -> Plan {
         )],
     );
     let config = config.unwrap().config.links.remove(0).protocol.modbus().unwrap().clone();
-    let modbus =
-        ModbusPlan { config, units: vec![], requests: vec![], block_count: 0, decodes: vec![], writes: vec![] };
+    let modbus = ModbusPlan {
+        config,
+        units: vec![],
+        requests: vec![],
+        block_count: 0,
+        decodes: vec![],
+        sensors: Default::default(),
+        writes: vec![],
+    };
     let protocol = LinkProtocolPlan::Modbus(modbus);
     let tag = |(at, (ty, reporting)): (usize, &(ValueType, Option<Reporting>))| TagPlan {
         name: format!("t{at}").into(),
@@ -44,7 +51,9 @@ fn plan(tags: &[(ValueType, Option<Reporting>)]) -> Plan {
         groups: [GroupPlan { name: "g".into(), period: Nanos(PERIOD), release: ReleaseMode::Spread }]
             .into_iter()
             .collect(),
-        links: [LinkPlan { name: "l".into(), executor: ExecutorId(0), protocol }].into_iter().collect(),
+        links: [LinkPlan { name: "l".into(), executor: ExecutorId(0), write_spacing: Nanos::ZERO, protocol }]
+            .into_iter()
+            .collect(),
         executors: vec![ExecutorPlan { cpu: 0, links: vec![LinkId(0)], releases: vec![], slots_per_s: 0 }],
         ..Plan::default()
     }

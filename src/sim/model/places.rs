@@ -37,7 +37,7 @@ fn host_of_device(setup: &BusSetup) -> Option<u32> {
         BusDevice::Gpio { chip } => number(chip, "/dev/gpiochip"),
         BusDevice::I2c { bus, .. } => number(bus, "/dev/i2c-"),
         BusDevice::Spi { device, .. } => number(device, "/dev/spi"),
-        BusDevice::Iio { device } => device.strip_prefix("iio:device")?.parse().ok(),
+        BusDevice::Iio { device, .. } => device.strip_prefix("iio:device")?.parse().ok(),
     }
 }
 

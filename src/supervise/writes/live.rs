@@ -173,7 +173,11 @@ fn failure(outcome: WriteOutcome, plan: &Plan, tag: TagId) -> Option<(Option<Rea
     let (reason, text) = match outcome {
         WriteOutcome::Done => return None,
         WriteOutcome::Unconfirmed => {
-            return Some((None, "sent to all devices of the line, which confirm nothing".to_owned()));
+            let text = match link.map(|link| &link.protocol) {
+                Some(LinkProtocolPlan::CanOpen(_)) => "sent by PDO, which nothing confirms",
+                _ => "sent to all devices of the line, which confirm nothing",
+            };
+            return Some((None, text.to_owned()));
         }
         WriteOutcome::ReadBackDiffers => {
             (Reason::ReadBackDiffers, "the device confirmed it, and holds another value".to_owned())
@@ -194,6 +198,9 @@ fn failure(outcome: WriteOutcome, plan: &Plan, tag: TagId) -> Option<(Option<Rea
         }
         WriteOutcome::NoConnection => {
             (Reason::NoConnection, format!("not sent: the link \"{name}\" has no connection"))
+        }
+        WriteOutcome::NotOperational => {
+            (Reason::NotSent, format!("not sent: the device on link \"{name}\" is not operational"))
         }
         WriteOutcome::NotSent => {
             (Reason::NotSent, format!("not sent: its turn on link \"{name}\" did not come in time"))

@@ -1,11 +1,11 @@
-//! Channels of an IIO device, one read each.
+//! Channels of an IIO device, one read each; outputs, one write each.
 
 use std::sync::Arc;
 
 use super::device::{ChannelFault, Channels, Clock, Fault};
 use super::formula::{self, Number};
 use super::{Answer, Reader, convert_of};
-use crate::plan::{BusSetup, BusSource};
+use crate::plan::{BusSetup, BusSource, BusWrite};
 use crate::tag::{Nanos, Status};
 
 /// A device's channels by the setup.
@@ -18,6 +18,14 @@ pub struct ChannelReader {
 impl ChannelReader {
     pub fn new(hardware: Box<dyn Channels>, clock: Box<dyn Clock>, setup: Arc<BusSetup>) -> ChannelReader {
         ChannelReader { hardware, clock, setup }
+    }
+
+    /// The channel of a slot.
+    fn output(&self, slot: usize) -> Result<usize, Fault> {
+        match self.setup.writes.get(slot) {
+            Some(BusWrite::Channel(channel)) => Ok(usize::from(*channel)),
+            _ => Err(Fault::Failed(libc::EINVAL)),
+        }
     }
 }
 
@@ -35,17 +43,27 @@ impl Reader for ChannelReader {
                 Err(ChannelFault::Of(Fault::Gone)) => return Err(Fault::Gone),
                 Err(ChannelFault::Of(fault)) => Err(fault.status()),
                 Err(ChannelFault::NoNumber) => Err(Status::BAD_DECODING_ERROR),
+                Err(ChannelFault::Unwritten) => {
+                    answers.push(Answer::unchanged(t));
+                    continue;
+                }
             };
-            answers.push(Answer { t, result });
+            answers.push(Answer::read(t, result));
         }
         Ok(())
     }
 
-    fn write(&mut self, _slot: usize, _payload: &[u8]) -> Result<(), Fault> {
-        Err(Fault::Failed(libc::EOPNOTSUPP))
+    fn write(&mut self, slot: usize, payload: &[u8]) -> Result<(), Fault> {
+        let bytes = payload.try_into().map_err(|_| Fault::Failed(libc::EINVAL))?;
+        self.hardware.write(self.output(slot)?, f64::from_ne_bytes(bytes))
     }
 
-    fn read_back(&mut self, _slot: usize, _back: &mut Vec<u8>) -> Result<(), Fault> {
-        Err(Fault::Failed(libc::EOPNOTSUPP))
+    fn read_back(&mut self, slot: usize, back: &mut Vec<u8>) -> Result<(), Fault> {
+        match self.hardware.read_back(self.output(slot)?) {
+            Ok(value) => back.extend(value.to_ne_bytes()),
+            Err(ChannelFault::Of(fault)) => return Err(fault),
+            Err(ChannelFault::NoNumber | ChannelFault::Unwritten) => return Err(Fault::Failed(libc::EIO)),
+        }
+        Ok(())
     }
 }

@@ -79,9 +79,23 @@ pub trait GpioLines: Send {
     fn events(&mut self, events: &mut Vec<LineEvent>) -> Result<bool, Fault>;
 }
 
-/// Channels of an IIO device, by the setup's order.
+/// Channels of an IIO device, by the setup's order; values in the kernel's unit.
 pub trait Channels: Send {
     fn read(&mut self, channel: usize) -> Result<f64, ChannelFault>;
+
+    fn write(&mut self, channel: usize, value: f64) -> Result<(), Fault>;
+
+    /// What an output holds: the value that was written, if it is that to its nearest step.
+    fn read_back(&mut self, channel: usize) -> Result<f64, ChannelFault>;
+}
+
+/// The buffer of an IIO device.
+pub trait Scans: Send {
+    /// Takes whole scans that are there, without waiting; how many bytes.
+    fn read(&mut self, scans: &mut [u8]) -> Result<usize, Fault>;
+
+    /// Readable when there are scans.
+    fn descriptors(&self) -> &[RawFd];
 }
 
 /// Why a channel has no value.
@@ -90,4 +104,6 @@ pub enum ChannelFault {
     Of(Fault),
     /// The file holds no number.
     NoNumber,
+    /// An output that cannot be read, and has not been written.
+    Unwritten,
 }

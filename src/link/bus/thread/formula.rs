@@ -1,8 +1,8 @@
 //! Bytes of a device to a value: the field, the formula, the scale.
 
 use super::bme280;
-use super::sensor;
-use crate::config::{Field, FieldKind, Formula, SensorConfig};
+use crate::config::{Field, FieldKind, Formula};
+use crate::plan::SensorLimits;
 use crate::tag::{ScalarType, Status};
 
 /// A value before it is scaled.
@@ -31,7 +31,7 @@ pub struct Convert {
     pub ty: ScalarType,
     pub scale: f64,
     pub offset: f64,
-    pub sensor: Option<SensorConfig>,
+    pub sensor: Option<SensorLimits>,
 }
 
 /// A field's raw bits, shifted and masked, and the number they are; `None`: it leaves the result.
@@ -97,18 +97,19 @@ pub fn value(formula: &Formula, calibration: &[u8], result: &[u8]) -> Result<(Nu
 /// # Errors
 /// The status of a tag that has no value.
 pub fn convert(number: Number, status: Status, how: &Convert) -> Result<(u64, Status), Status> {
-    let (value, status) = match &how.sensor {
-        Some(sensor) => {
-            let (value, of_sensor) = sensor::value(sensor, number.as_f64())?;
-            (value, if of_sensor == Status::GOOD { status } else { of_sensor })
-        }
-        // Whole numbers stay what they are, all 64 bits.
-        None if how.scale == 1.0 && how.offset == 0.0 => return whole(number, how.ty).map(|bits| (bits, status)),
-        None => (number.as_f64() * how.scale + how.offset, status),
-    };
+    // Whole numbers stay what they are, all 64 bits.
+    if how.sensor.is_none() && how.scale == 1.0 && how.offset == 0.0 {
+        return whole(number, how.ty).map(|bits| (bits, status));
+    }
+    let value = number.as_f64() * how.scale + how.offset;
     if !value.is_finite() {
         return Err(Status::BAD_DECODING_ERROR);
     }
+    let status = match how.sensor.map_or(Status::GOOD, |sensor| sensor.status(value)) {
+        Status::GOOD => status,
+        failed if failed.is_bad() => return Err(failed),
+        in_doubt => in_doubt,
+    };
     whole(Number::Float(value), how.ty).map(|bits| (bits, status))
 }
 

@@ -1,14 +1,16 @@
-//! Analogue inputs of the kernel's IIO, by its files in sysfs (kernel documentation, ABI/testing/sysfs-bus-iio).
+//! Analogue inputs and outputs of the kernel's IIO, by its files in sysfs (kernel documentation, ABI/testing/sysfs-bus-iio).
 //!
 //! A channel's value is (raw + offset) × scale, in the unit of that document: mV, mA, milli °C; or what its `_input`
-//! file says, where the driver reckons itself. Scale and offset are read once, when the device is opened.
+//! file says, where the driver reckons itself. Scale and offset are read once, when the device is opened. An output is
+//! written by its `_raw` file, to the nearest step.
 
-use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::device::{ChannelFault, Channels, Fault};
 use crate::limits::SYSFS_NUMBER_BYTES_MAX;
+use crate::plan::BusWrite;
 
 pub const DEVICES: &str = "/sys/bus/iio/devices";
 
@@ -21,21 +23,31 @@ struct Channel {
     file: File,
     scale: f64,
     offset: f64,
+    /// The driver does not say what an output is set to.
+    is_write_only: bool,
+    /// What was written last: the raw value, and the value that was asked for.
+    written: Option<(f64, f64)>,
 }
+
+/// Whole numbers that a float64 holds exactly.
+const RAW_MAX: f64 = 9_007_199_254_740_992.0;
 
 impl IioDevice {
     /// `devices` is the folder of all devices.
     ///
     /// # Errors
     /// What is missing, and what is there.
-    pub fn open(devices: &Path, device: &str, channels: &[String]) -> Result<IioDevice, String> {
+    pub fn open(devices: &Path, device: &str, channels: &[String], writes: &[BusWrite]) -> Result<IioDevice, String> {
         let folder = find(devices, device)?;
-        let channels = channels.iter().map(|channel| Channel::open(&folder, channel)).collect::<Result<Vec<_>, _>>()?;
+        let is_written =
+            |at: usize| writes.iter().any(|write| matches!(write, BusWrite::Channel(c) if usize::from(*c) == at));
+        let open = |(at, channel): (usize, &String)| Channel::open(&folder, channel, is_written(at));
+        let channels = channels.iter().enumerate().map(open).collect::<Result<Vec<_>, _>>()?;
         Ok(IioDevice { channels })
     }
 }
 
-fn find(devices: &Path, device: &str) -> Result<PathBuf, String> {
+pub(super) fn find(devices: &Path, device: &str) -> Result<PathBuf, String> {
     let folder = devices.join(device);
     if device.starts_with("iio:device") && folder.is_dir() {
         return Ok(folder);
@@ -55,11 +67,16 @@ fn find(devices: &Path, device: &str) -> Result<PathBuf, String> {
 }
 
 impl Channel {
-    fn open(folder: &Path, name: &str) -> Result<Channel, String> {
+    fn open(folder: &Path, name: &str, is_written: bool) -> Result<Channel, String> {
         let raw = folder.join(format!("{name}_raw"));
         let (path, is_raw) = if raw.exists() { (raw, true) } else { (folder.join(format!("{name}_input")), false) };
-        let file = File::open(&path).map_err(|error| match error.raw_os_error() {
-            Some(libc::ENOENT) => format!("{} has no channel \"{name}\"; it has {}", folder.display(), inputs(folder)),
+        // By its mode, not by trying: root may open what the driver does not read.
+        let is_readable = fs::metadata(&path).map_or(true, |meta| meta.mode() & 0o444 != 0);
+        let file = OpenOptions::new().read(is_readable).write(is_written).open(&path);
+        let file = file.map_err(|error| match error.raw_os_error() {
+            Some(libc::ENOENT) => {
+                format!("{} has no channel \"{name}\"; it has {}", folder.display(), channels(folder))
+            }
             Some(libc::EACCES | libc::EPERM) => {
                 format!("no permission for {}; let a udev rule give it to a group of the user", path.display())
             }
@@ -73,17 +90,17 @@ impl Channel {
         } else {
             (1.0, 0.0)
         };
-        Ok(Channel { file, scale, offset })
+        Ok(Channel { file, scale, offset, is_write_only: !is_readable, written: None })
     }
 }
 
-/// The channels that can be read.
-fn inputs(folder: &Path) -> String {
+/// The channels that there are.
+fn channels(folder: &Path) -> String {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let name = |entry: fs::DirEntry| {
         let name = entry.file_name().to_string_lossy().into_owned();
         let channel = name.strip_suffix("_raw").or(name.strip_suffix("_input"))?;
-        channel.starts_with("in_").then(|| channel.to_owned())
+        (channel.starts_with("in_") || channel.starts_with("out_")).then(|| channel.to_owned())
     };
     let mut names: Vec<String> = entries.filter_map(name).collect();
     names.sort();
@@ -92,9 +109,12 @@ fn inputs(folder: &Path) -> String {
 }
 
 /// A channel's own file, or that of all channels of its kind: without the numbers, and without the modifier.
-fn shared_number(folder: &Path, channel: &str, what: &str) -> Result<Option<f64>, String> {
+pub(super) fn shared_number(folder: &Path, channel: &str, what: &str) -> Result<Option<f64>, String> {
     let numberless: String = channel.chars().filter(|c| !c.is_ascii_digit()).collect();
-    let plain = numberless.rsplit_once('_').filter(|(kind, _)| *kind != "in").map(|(kind, _)| kind.to_owned());
+    let plain = numberless
+        .rsplit_once('_')
+        .filter(|(kind, _)| *kind != "in" && *kind != "out")
+        .map(|(kind, _)| kind.to_owned());
     for name in [Some(channel.to_owned()), Some(numberless), plain].into_iter().flatten() {
         let path = folder.join(format!("{name}_{what}"));
         if let Ok(file) = File::open(&path) {
@@ -122,9 +142,38 @@ pub fn number(bytes: &[u8]) -> Option<f64> {
 
 impl Channels for IioDevice {
     fn read(&mut self, channel: usize) -> Result<f64, ChannelFault> {
-        let Some(Channel { file, scale, offset }) = self.channels.get(channel) else {
+        let Some(Channel { file, scale, offset, is_write_only, written }) = self.channels.get(channel) else {
             return Err(ChannelFault::Of(Fault::Failed(libc::EINVAL)));
         };
+        if *is_write_only {
+            return written.map(|(raw, _)| (raw + offset) * scale).ok_or(ChannelFault::Unwritten);
+        }
         Ok((read_number(file)? + offset) * scale)
+    }
+
+    fn write(&mut self, channel: usize, value: f64) -> Result<(), Fault> {
+        let refused = Fault::Failed(libc::EINVAL);
+        let Some(Channel { file, scale, offset, written, .. }) = self.channels.get_mut(channel) else {
+            return Err(refused);
+        };
+        let raw = (value / *scale - *offset).round();
+        // Whether it is in the converter's range, its driver says.
+        if !raw.is_finite() || raw.abs() > RAW_MAX {
+            return Err(Fault::Failed(libc::ERANGE));
+        }
+        file.write_at(format!("{}\n", raw as i64).as_bytes(), 0).map_err(|error| Fault::of(&error))?;
+        *written = Some((raw, value));
+        Ok(())
+    }
+
+    fn read_back(&mut self, channel: usize) -> Result<f64, ChannelFault> {
+        let Some(Channel { file, scale, offset, is_write_only: false, written }) = self.channels.get(channel) else {
+            return Err(ChannelFault::Of(Fault::Failed(libc::EOPNOTSUPP)));
+        };
+        let raw = read_number(file)?;
+        match written {
+            Some((known, value)) if *known == raw => Ok(*value),
+            _ => Ok((raw + offset) * scale),
+        }
     }
 }

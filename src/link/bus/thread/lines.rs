@@ -3,12 +3,13 @@
 use std::os::fd::RawFd;
 use std::sync::Arc;
 
+use super::allowance::Allowance;
 use super::device::{Clock, Fault, GpioLines, LineEvent};
 use super::formula::{self, Number};
 use super::{Answer, Edge, Reader, convert_of};
 use crate::limits::{BUS_EDGES_AT_ONCE_MAX, GPIO_EDGES_PER_S_MAX};
 use crate::plan::{BusSetup, BusSource, BusWrite};
-use crate::tag::{NANOS_PER_SEC, Nanos, ScalarType, Status};
+use crate::tag::{Nanos, ScalarType, Status};
 
 /// Lines, and what their edges came to.
 pub struct Lines {
@@ -29,34 +30,13 @@ struct LineState {
     number: u32,
     /// The last one's level and time.
     last: Option<(bool, Nanos)>,
-    /// Edges that may still be told, in billionths.
-    allowance: u64,
-    allowed_at: Nanos,
-}
-
-impl LineState {
-    /// Whether one more may be told at `t`: so many a second, and a second's worth at once.
-    fn may_tell(&mut self, t: Nanos) -> bool {
-        let passed = t.since(self.allowed_at).0.min(NANOS_PER_SEC);
-        self.allowed_at = self.allowed_at.max(t);
-        self.allowance = (self.allowance + passed * GPIO_EDGES_PER_S_MAX).min(GPIO_EDGES_PER_S_MAX * NANOS_PER_SEC);
-        let may = self.allowance >= NANOS_PER_SEC;
-        if may {
-            self.allowance -= NANOS_PER_SEC;
-        }
-        may
-    }
+    /// Of edges that are told one by one.
+    allowance: Allowance,
 }
 
 impl Lines {
     pub fn new(hardware: Box<dyn GpioLines>, clock: Box<dyn Clock>, setup: Arc<BusSetup>) -> Lines {
-        let state = LineState {
-            count: 0,
-            number: 0,
-            last: None,
-            allowance: GPIO_EDGES_PER_S_MAX * NANOS_PER_SEC,
-            allowed_at: Nanos::ZERO,
-        };
+        let state = LineState { count: 0, number: 0, last: None, allowance: Allowance::new(GPIO_EDGES_PER_S_MAX) };
         let lines = setup.lines.len();
         Lines {
             hardware,
@@ -111,7 +91,7 @@ impl Reader for Lines {
                 Ok(()) => formula::convert(number, Status::GOOD, &convert_of(item)),
                 Err(fault) => Err(fault.status()),
             };
-            answers.push(Answer { t, result });
+            answers.push(Answer::read(t, result));
         }
         Ok(())
     }
@@ -149,7 +129,7 @@ impl Reader for Lines {
             state.number = event.number;
             state.count += u64::from(passed);
             state.last = Some((event.rising, event.t));
-            let told = state.may_tell(event.t);
+            let told = state.allowance.takes(event.t);
             let mut tells = false;
             for (at, item) in self.setup.items.iter().enumerate() {
                 if matches!(item.source, BusSource::Level { line } if usize::from(line) == event.line) {
@@ -158,7 +138,7 @@ impl Reader for Lines {
                         && let Ok((value, _)) =
                             formula::convert(Number::Bool(event.rising), Status::GOOD, &convert_of(item))
                     {
-                        edges.push(Edge { t: event.t, item: at as u32, value });
+                        edges.push(Edge { t: event.t, item: at as u32, value, status: Status::GOOD });
                     }
                 }
             }

@@ -7,11 +7,13 @@
 //! |---|---|
 //! | `open` | devices opened and set up, and what is said when that fails |
 //! | `device` | what is asked of hardware, as traits |
-//! | `gpio`, `i2c`, `spi`, `iio` | the kernel's hardware behind them |
+//! | `gpio`, `i2c`, `spi`, `iio`, `iio_buffer` | the kernel's hardware behind them |
 //! | `uapi` | the kernel's structures and numbers |
-//! | `lines`, `registers`, `channels` | what a scan and a write come to |
-//! | `formula`, `sensor`, `bme280` | bytes to values |
+//! | `lines`, `registers`, `channels`, `samples` | what a scan and a write come to |
+//! | `allowance` | how much is told by itself |
+//! | `formula`, `bme280`, `scan_element` | bytes to values |
 
+mod allowance;
 mod bme280;
 mod channels;
 mod device;
@@ -19,10 +21,12 @@ pub(super) mod formula;
 mod gpio;
 mod i2c;
 mod iio;
+mod iio_buffer;
 mod lines;
 mod open;
 mod registers;
-mod sensor;
+mod samples;
+mod scan_element;
 mod spi;
 #[cfg(test)]
 mod tests;
@@ -46,13 +50,31 @@ pub use open::open;
 struct Answer {
     t: Nanos,
     result: Result<(u64, Status), Status>,
+    news: u32,
 }
 
-/// An edge to be told.
+impl Answer {
+    fn read(t: Nanos, result: Result<(u64, Status), Status>) -> Answer {
+        Answer { t, result, news: wire::NEW }
+    }
+
+    /// The last value has this status now.
+    fn held(t: Nanos, status: Status) -> Answer {
+        Answer { t, result: Err(status), news: wire::NEW }
+    }
+
+    /// Nothing came since.
+    fn unchanged(t: Nanos) -> Answer {
+        Answer { t, result: Ok((0, Status::GOOD)), news: wire::UNCHANGED }
+    }
+}
+
+/// An edge, or a sample, to be told by itself.
 struct Edge {
     t: Nanos,
     item: u32,
     value: u64,
+    status: Status,
 }
 
 /// A device as the thread knows it.
@@ -181,9 +203,9 @@ impl Served {
         // Edges that came meanwhile are older than the answer, or the answer knows of them.
         self.tell_edges()?;
         self.datagram.scanned(request, sequence);
-        for Answer { t, result } in answers {
+        for Answer { t, result, news } in answers {
             let (value, status) = result.unwrap_or_else(|status| (0, status));
-            self.datagram.entry(Entry { t, value, status, item: 0 });
+            self.datagram.entry(Entry { t, value, status, item: news });
         }
         self.send(0)
     }
@@ -216,8 +238,8 @@ impl Served {
             edges.sort_by_key(|edge| edge.t);
             for chunk in edges.chunks(BUS_EDGES_AT_ONCE_MAX) {
                 self.datagram.edges(std::mem::take(&mut lost));
-                for Edge { t, item, value } in chunk {
-                    self.datagram.entry(Entry { t: *t, value: *value, status: Status::GOOD, item: *item });
+                for Edge { t, item, value, status } in chunk {
+                    self.datagram.entry(Entry { t: *t, value: *value, status: *status, item: *item });
                 }
                 match self.send(libc::MSG_DONTWAIT) {
                     Err(Fault::Failed(libc::EAGAIN)) => lost = lost.saturating_add(chunk.len() as u32),

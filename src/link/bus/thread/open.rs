@@ -11,8 +11,10 @@ use super::channels::ChannelReader;
 use super::gpio::{CONSUMER, GpioChip, LineFault};
 use super::i2c::I2cBus;
 use super::iio::{self, IioDevice};
+use super::iio_buffer::{self, IioBuffer};
 use super::lines::Lines;
 use super::registers::Registers;
+use super::samples::SampleReader;
 use super::spi::SpiDevice;
 use super::{Reader, SystemClock, start};
 use crate::config::BusDevice;
@@ -23,7 +25,8 @@ use crate::plan::BusSetup;
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
 /// Why a device could not be opened.
-enum Trouble {
+#[derive(Debug)]
+pub(super) enum Trouble {
     /// Someone has it who may be about to leave.
     Busy(String),
     Other(String),
@@ -82,8 +85,14 @@ fn reader(setup: &Arc<BusSetup>) -> Result<Box<dyn Reader>, Trouble> {
             let bus = SpiDevice::new(file, *mode, *speed_hz, *lsb_first).map_err(refused)?;
             Box::new(Registers::new(Box::new(bus), clock, setup.clone()))
         }
-        BusDevice::Iio { device } => {
-            let opened = IioDevice::open(Path::new(iio::DEVICES), device, &setup.channels).map_err(Trouble::Other)?;
+        BusDevice::Iio { device, buffer: Some(config) } => {
+            let (devices, files) = (Path::new(iio::DEVICES), Path::new(iio_buffer::DEVICE_FILES));
+            let (opened, stream) = IioBuffer::open(devices, files, device, &setup.channels, config)?;
+            Box::new(SampleReader::new(Box::new(opened), stream, clock, setup.clone(), config.clone()))
+        }
+        BusDevice::Iio { device, buffer: None } => {
+            let opened = IioDevice::open(Path::new(iio::DEVICES), device, &setup.channels, &setup.writes)
+                .map_err(Trouble::Other)?;
             Box::new(ChannelReader::new(Box::new(opened), clock, setup.clone()))
         }
     })

@@ -123,7 +123,7 @@ impl Reader for Registers {
             if state.result.is_ok() && result == Err(crate::tag::Status::BAD_DEVICE_FAILURE) {
                 state.is_ready = false;
             }
-            answers.push(Answer { t: state.t, result });
+            answers.push(Answer::read(state.t, result));
         }
         Ok(())
     }
@@ -142,6 +142,6 @@ impl Reader for Registers {
             return Err(Fault::Failed(libc::EINVAL));
         };
         back.resize(usize::from(write.width), 0);
-        self.bus.read(*address, &write.command, back)
+        self.bus.read(*address, &write.read_command, back)
     }
 }

@@ -201,3 +201,40 @@ proptest! {
         prop_assert_eq!(produced, seen);
     }
 }
+
+#[test]
+fn a_transmitter_s_signal_tells_a_broken_wire_on_arrival_and_on_the_beat() {
+    // An input module of the bus that says micro-amperes.
+    let sensor = r#", "sensor": {"type": "4-20mA", "raw_min": 4000, "raw_max": 20000, "range": [0, 100]}"#;
+    for sampling in ["latest", "every"] {
+        let mut bench = bench(&format!(r#", "sampling": "{sampling}""#), &[("0x123:0:16", sensor)]);
+        let mut told = Vec::new();
+        for (micro_amperes, status) in [
+            (12_000u16, Status::GOOD),
+            (20_500, Status::GOOD),
+            (20_700, Status::UNCERTAIN_UNITS_EXCEEDED),
+            (21_000, Status::BAD_SENSOR_FAILURE),
+            (3_600, Status::BAD_SENSOR_FAILURE),
+            (3_800, Status::GOOD),
+        ] {
+            bench.frame(1, 0x123, &micro_amperes.to_le_bytes());
+            bench.run_ms(2);
+            assert_eq!(bench.status(0), status, "{micro_amperes} µA");
+            bench.run_ms(10);
+            told.extend(
+                bench.drain().iter().filter(|s| !s.has_no_value()).map(|s| (f64::from_bits(s.value), s.status())),
+            );
+        }
+        told.dedup();
+        let doubt = Status::UNCERTAIN_UNITS_EXCEEDED;
+        let last = 104.375;
+        let wanted = [
+            (50.0, Status::GOOD),
+            (103.125, Status::GOOD),
+            (last, doubt),
+            (last, Status::BAD_SENSOR_FAILURE),
+            (-1.25, Status::GOOD),
+        ];
+        assert_eq!(told, wanted, "{sampling}");
+    }
+}

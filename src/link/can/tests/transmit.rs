@@ -203,3 +203,57 @@ fn more_writes_than_there_is_room_for_are_told_so() {
     let last = bench.sent_data(0x200).pop().unwrap();
     assert_eq!(last.1[0], 15, "the last that was taken");
 }
+
+const SETUP: [(&str, &str); 3] = [("Setup.A", ""), ("Setup.B", ""), ("Setup.Common", "")];
+
+/// A multiplexed message of three branches; the third has no value before it is written, and none writes it.
+fn multiplexed(how: &str, initial: &str) -> Bench {
+    let link = format!(r#", "transmit": [ {{ "message": "Setup", {how}, "initial": {{ {initial} }} }} ]"#);
+    let tags = SETUP.map(|(address, _)| (address, r#", "write": {"min": 0, "max": 9999}"#));
+    bench_of(config_of(&link, &tags))
+}
+
+fn data_of(bench: &Bench) -> Vec<Vec<u8>> {
+    bench.sent_data(0x210).into_iter().map(|(_, data)| data).collect()
+}
+
+#[test]
+fn on_the_beat_the_branches_that_have_values_go_in_turn() {
+    let mut bench = multiplexed(r#""period_ms": 10"#, r#""A": 258, "Common": 5"#);
+    bench.run_ms(35);
+    assert_eq!(data_of(&bench), vec![vec![1, 2, 1, 5]; 4], "the second has no value yet");
+    let id = bench.order(1, 0x0304, 100, false);
+    bench.run_ms(40);
+    assert_eq!(bench.answers(), [(id, WriteOutcome::Done)]);
+    assert_eq!(data_of(&bench)[4..], [[2, 4, 3, 5], [1, 2, 1, 5], [2, 4, 3, 5], [1, 2, 1, 5]]);
+    let gaps: Vec<u64> = bench.sent_data(0x210).windows(2).map(|w| w[1].0 - w[0].0).collect();
+    assert!(gaps.iter().all(|gap| gap.abs_diff(10 * MS) <= LOOK), "{gaps:?}");
+    // What all frames have is in all of them from then on.
+    bench.order(2, 8, 100, false);
+    bench.run_ms(30);
+    assert_eq!(data_of(&bench)[8..], [[2, 4, 3, 8], [1, 2, 1, 8], [2, 4, 3, 8]]);
+}
+
+#[test]
+fn a_change_sends_its_own_branch_and_several_one_after_the_other() {
+    let mut bench = multiplexed(r#""on_change": true, "min_distance_ms": 5"#, r#""A": 0, "B": 0, "Common": 5"#);
+    bench.world().echo = true;
+    bench.run_ms(3);
+    let ids = [bench.order(1, 7, 100, true), bench.order(0, 9, 100, true), bench.order(1, 8, 100, false)];
+    bench.run_ms(30);
+    assert_eq!(data_of(&bench), [[2, 7, 0, 5], [1, 9, 0, 5], [2, 8, 0, 5]]);
+    assert_eq!(bench.answers().len(), ids.len());
+    let sent = bench.sent_data(0x210);
+    assert!(sent.windows(2).all(|pair| pair[1].0 - pair[0].0 >= 5 * MS), "{sent:?}");
+    assert_eq!(bench.image.read(1).unwrap().value, 8, "heard of the bus");
+}
+
+#[test]
+fn a_change_beside_the_beat_does_not_take_its_turn() {
+    let mut bench =
+        multiplexed(r#""period_ms": 20, "on_change": true, "min_distance_ms": 1"#, r#""A": 0, "B": 0, "Common": 5"#);
+    bench.run_ms(5);
+    bench.order(0, 3, 100, false);
+    bench.run_ms(50);
+    assert_eq!(data_of(&bench), [[1, 0, 0, 5], [1, 3, 0, 5], [2, 0, 0, 5], [1, 3, 0, 5]]);
+}

@@ -374,20 +374,6 @@ fn writable() -> Bench {
     bench(&config, vec![device])
 }
 
-impl Bench {
-    fn order(&mut self, id: u64, tag: &str, value: &Value, read_back: bool) {
-        let encoded = crate::link::write::encode(&self.plan, self.id(tag), value).unwrap();
-        let deadline = Nanos(self.network().now) + Nanos::from_millis(200);
-        let (link, slot, payload) = (encoded.link, encoded.slot, encoded.payload);
-        let order = WriteOrder { id, link, slot, generation: 0, deadline, read_back, payload };
-        self.orders.push(order).unwrap();
-    }
-
-    fn outcomes(&mut self) -> Vec<(u64, WriteOutcome)> {
-        std::iter::from_fn(|| self.answers.pop().ok()).map(|answer| (answer.id, answer.outcome)).collect()
-    }
-}
-
 #[test]
 fn a_write_that_the_interface_had_no_room_for_is_not_sent_once_its_time_is_over() {
     let mut bench = writable();
@@ -407,9 +393,11 @@ fn writes_go_by_sdo_and_are_answered_with_what_the_node_says() {
     let mut bench = writable();
     bench.run_ms(500);
     bench.order(1, "control", &Value::Uint(0x000F), true);
-    bench.order(2, "refusing", &Value::Uint(1), false);
-    bench.order(3, "text", &Value::Text("a text of several segments".into()), true);
     bench.run_ms(100);
+    bench.order(2, "refusing", &Value::Uint(1), false);
+    bench.run_ms(100);
+    bench.order(3, "text", &Value::Text("a text of several segments".into()), true);
+    bench.run_ms(200);
     assert_eq!(
         bench.outcomes(),
         [(1, WriteOutcome::Done), (2, WriteOutcome::Refused(0x0609_0031)), (3, WriteOutcome::Done)]
@@ -418,6 +406,23 @@ fn writes_go_by_sdo_and_are_answered_with_what_the_node_says() {
     assert_eq!(written[0], ((0x6040, 0), vec![0x0F, 0]));
     assert_eq!(written[1].1, b"a text of several segments");
     bench.assert_good("control", 0x0F);
+}
+
+#[test]
+fn writes_are_begun_no_closer_together_than_the_plan_says() {
+    let mut bench = writable();
+    bench.run_ms(500);
+    let spacing = bench.plan.links.values().next().unwrap().write_spacing;
+    for id in 1..=4 {
+        bench.order(id, "control", &Value::Uint(id), false);
+    }
+    assert!((Nanos::from_millis(5)..Nanos::from_millis(100)).contains(&spacing), "{spacing:?}");
+    bench.run_ms(199);
+    let answers: Vec<WriteAnswer> = std::iter::from_fn(|| bench.answers.pop().ok()).collect();
+    let done: Vec<Nanos> = answers.iter().filter(|a| a.outcome == WriteOutcome::Done).map(|a| a.at).collect();
+    assert!(done.len() >= 3, "{answers:?}");
+    // Each takes the same, but for reads that go on meanwhile.
+    assert!(done.windows(2).all(|pair| pair[1] - pair[0] + Nanos::from_millis(2) >= spacing), "{done:?}, {spacing:?}");
 }
 
 #[test]
@@ -482,4 +487,29 @@ fn a_node_that_speaks_and_answers_no_sdo_does_not_take_the_bus() {
     let asked = bench.sent(0x605).len() - before;
     assert!(asked < 100, "{asked} requests in 30 s");
     assert_eq!(bench.status("pos"), Status::BAD_NO_COMMUNICATION);
+}
+
+#[test]
+fn a_transmitter_tells_a_broken_wire_by_pdo_and_by_sdo() {
+    // Counts of the drive's objects as an input of 4 to 20 mA: 0x6064 by PDO is −1000, 0x6077 by SDO is −3.
+    let sensor = r#""sensor": {"type": "4-20mA", "raw_min": 0, "raw_max": 27648, "range": [0, 16]}"#;
+    let tags = format!(
+        r#"{{"name": "pdo", "address": "co0:5:0x6064:0", "scan_rate_ms": 10, {sensor}}},
+           {{"name": "sdo", "address": "co0:5:Torque", "scan_rate_ms": 20, {sensor}}}"#
+    );
+    let mut bench = bench(&config(DRIVE_LINK, &tags, SHEETS), vec![drive()]);
+    bench.run_ms(1_000);
+    assert_eq!(bench.status("pdo"), Status::BAD_SENSOR_FAILURE, "-1000 of 27648 is 3.42 mA");
+    bench.assert_good("sdo", (-3.0f64 * (16.0 / 27_648.0)).to_bits());
+    bench.network().device(5).on_sync = Some((0x185, vec![0x37, 0x06, 0x00, 0x36, 0, 0]));
+    bench.run_ms(100);
+    bench.assert_good("pdo", 8.0f64.to_bits());
+    bench.network().device(5).on_sync = Some((0x185, vec![0x37, 0x06, 0x18, 0xFC, 0xFF, 0xFF]));
+    bench.run_ms(100);
+    assert_eq!((bench.status("pdo"), bench.reading("pdo").value), (Status::BAD_SENSOR_FAILURE, 8.0f64.to_bits()));
+    let samples = bench.samples("pdo");
+    let good = samples.iter().filter(|s| s.status() == Status::GOOD && s.value == 8.0f64.to_bits()).count();
+    assert!((8..=12).contains(&good), "one a beat while it was good: {good}");
+    let last = samples.last().unwrap();
+    assert_eq!((last.status(), last.value), (Status::BAD_SENSOR_FAILURE, 8.0f64.to_bits()));
 }

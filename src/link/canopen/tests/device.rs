@@ -8,6 +8,9 @@ pub const MS: u64 = 1_000_000;
 /// What it takes for an answer.
 const ANSWER: u64 = MS / 5;
 
+/// Objects of a PDO and their bytes.
+type Carried = Vec<((u16, u8), usize)>;
+
 pub struct Device {
     pub id: u8,
     pub objects: BTreeMap<(u16, u8), Vec<u8>>,
@@ -19,6 +22,12 @@ pub struct Device {
     pub mute: bool,
     /// Sent with each SYNC while it is operational: identifier and data.
     pub on_sync: Option<(u16, Vec<u8>)>,
+    /// The PDO that it receives: identifier, transmission type, the objects and their bytes.
+    pub rpdo: Option<(u16, u8, Carried)>,
+    /// The last one that came, until the SYNC behind it.
+    waits: Option<Vec<u8>>,
+    /// Those that it has taken, and when they came.
+    pub taken: Vec<(u64, Vec<u8>)>,
     next_heartbeat: u64,
     guard_toggle: bool,
     /// A segmented upload: what is left, and the toggle bit.
@@ -40,6 +49,9 @@ impl Device {
             dead: false,
             mute: false,
             on_sync: None,
+            rpdo: None,
+            waits: None,
+            taken: Vec::new(),
             next_heartbeat: u64::MAX,
             guard_toggle: false,
             upload: None,
@@ -62,6 +74,32 @@ impl Device {
             self.objects.insert((0x1A00, at as u8 + 1), entry.to_le_bytes().to_vec());
         }
         self
+    }
+
+    /// RPDO 1 as its own parameters tell it; `times`: inhibit time in 100 µs, event timer in ms.
+    pub fn with_rpdo(mut self, cob_id: u16, kind: u8, times: [u16; 2], entries: &[u32]) -> Device {
+        self.objects.insert((0x1400, 1), u32::from(cob_id).to_le_bytes().to_vec());
+        self.objects.insert((0x1400, 2), vec![kind]);
+        self.objects.insert((0x1400, 3), times[0].to_le_bytes().to_vec());
+        self.objects.insert((0x1400, 5), times[1].to_le_bytes().to_vec());
+        self.objects.insert((0x1600, 0), vec![entries.len() as u8]);
+        for (at, entry) in entries.iter().enumerate() {
+            self.objects.insert((0x1600, at as u8 + 1), entry.to_le_bytes().to_vec());
+        }
+        let object = |entry: &u32| (((entry >> 16) as u16, (entry >> 8) as u8), (entry & 0xFF) as usize / 8);
+        self.rpdo = Some((cob_id, kind, entries.iter().map(object).collect()));
+        self
+    }
+
+    fn take_pdo(&mut self, data: &[u8]) {
+        let Some((_, _, objects)) = &self.rpdo else { return };
+        assert_eq!(data.len(), objects.iter().map(|(_, bytes)| bytes).sum::<usize>(), "as long as the mapping");
+        let mut rest = data;
+        for (key, bytes) in objects {
+            let (value, behind) = rest.split_at(*bytes);
+            self.objects.insert(*key, value.to_vec());
+            rest = behind;
+        }
     }
 
     /// It starts anew: the boot-up message.
@@ -100,10 +138,25 @@ impl Device {
                 }
                 vec![]
             }
-            0x80 if self.state == 5 => match &self.on_sync {
-                Some((cob_id, data)) => vec![(now + ANSWER, Message::new(*cob_id, data))],
-                None => vec![],
-            },
+            0x80 if self.state == 5 => {
+                if let Some(data) = self.waits.take() {
+                    self.take_pdo(&data);
+                }
+                match &self.on_sync {
+                    Some((cob_id, data)) => vec![(now + ANSWER, Message::new(*cob_id, data))],
+                    None => vec![],
+                }
+            }
+            cob if self.rpdo.as_ref().is_some_and(|(own, ..)| *own == cob) => {
+                if self.state == 5 {
+                    self.taken.push((now, message.bytes().to_vec()));
+                    match self.rpdo {
+                        Some((_, 0..=240, _)) => self.waits = Some(message.bytes().to_vec()),
+                        _ => self.take_pdo(message.bytes()),
+                    }
+                }
+                vec![]
+            }
             cob if cob == 0x700 + id && message.remote => {
                 let toggle = u8::from(self.guard_toggle) << 7;
                 self.guard_toggle = !self.guard_toggle;

@@ -2,6 +2,7 @@
 
 mod cases;
 mod device;
+mod outputs;
 mod random;
 
 use std::cell::RefCell;
@@ -256,5 +257,22 @@ impl Bench {
         let adoption = Adoption::new(ExecutorId(0), &self.plan, &new, links.collect(), ring);
         self.adoptions.push(Box::new(adoption)).ok().unwrap();
         (self.plan, self.samples) = (new, samples);
+    }
+
+    /// An order with 200 ms of time.
+    fn made(&mut self, id: u64, tag: &str, value: &Value, read_back: bool) -> WriteOrder {
+        let encoded = crate::link::write::encode(&self.plan, self.id(tag), value).unwrap();
+        let deadline = Nanos(self.network().now) + Nanos::from_millis(200);
+        let (link, slot, payload) = (encoded.link, encoded.slot, encoded.payload);
+        WriteOrder { id, link, slot, generation: 0, deadline, read_back, payload }
+    }
+
+    fn order(&mut self, id: u64, tag: &str, value: &Value, read_back: bool) {
+        let order = self.made(id, tag, value, read_back);
+        self.orders.push(order).unwrap();
+    }
+
+    fn outcomes(&mut self) -> Vec<(u64, WriteOutcome)> {
+        std::iter::from_fn(|| self.answers.pop().ok()).map(|answer| (answer.id, answer.outcome)).collect()
     }
 }

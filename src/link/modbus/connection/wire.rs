@@ -46,7 +46,7 @@ impl ModbusLink {
         match self.next(now, floor) {
             None => false,
             Some(Next::Read(scan_at, at)) => self.send_read(scan_at, at, slot, floor),
-            Some(Next::Write(turn)) => self.send_write(turn, slot, now, floor),
+            Some(Next::Write(turn)) => self.send_write(turn, slot, floor),
         }
     }
 
@@ -155,9 +155,10 @@ impl ModbusLink {
         for d in &self.plan.decodes[request.decodes.start as usize..request.decodes.end as usize] {
             let code = d.ty.code();
             let done = match d.ty {
-                ValueType::Scalar(_) => {
-                    decode::scalar(d, block).map(|bits| floor.sink.scalar(frame, d.tag, code, bits))
-                }
+                ValueType::Scalar(_) => decode::scalar(d, block).map(|bits| match d.has_sensor {
+                    false => floor.sink.scalar(frame, d.tag, code, bits),
+                    true => floor.sink.judged(frame, d.tag, code, bits, self.plan.sensors.status(d.tag, bits)),
+                }),
                 _ => {
                     decode::long(d, block, &mut self.long).map(|n| floor.sink.long(frame, d.tag, code, &self.long[..n]))
                 }

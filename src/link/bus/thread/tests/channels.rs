@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::Path;
 
+use super::super::Reader;
 use super::super::channels::ChannelReader;
+use super::super::device::Fault;
 use super::super::iio::{IioDevice, number};
 use super::fake::Fake;
 use super::{scanned, setup};
@@ -38,7 +40,7 @@ fn devices() -> tempfile::TempDir {
 }
 
 fn open(devices: &Path, device: &str, channels: &[&str]) -> Result<IioDevice, String> {
-    IioDevice::open(devices, device, &channels.iter().map(|c| (*c).to_owned()).collect::<Vec<_>>())
+    IioDevice::open(devices, device, &channels.iter().map(|c| (*c).to_owned()).collect::<Vec<_>>(), &[])
 }
 
 #[test]
@@ -54,7 +56,7 @@ fn in_a_fake_sysfs_a_channel_is_raw_plus_offset_times_its_own_or_its_kinds_scale
             r#""address": "l:in_voltage0", "data_type": "int16""#,
         ],
     );
-    let device = IioDevice::open(devices.path(), "ads1015", &setup.channels).unwrap();
+    let device = IioDevice::open(devices.path(), "ads1015", &setup.channels, &[]).unwrap();
     let fake = Fake::default();
     let mut reader = ChannelReader::new(Box::new(device), Box::new(fake), setup.clone());
     let wanted = [3000.0, -50.0, 3.5, 1.5, 3000.0].map(|value| Ok((value, GOOD)));
@@ -121,4 +123,59 @@ fn a_text_of_sysfs_is_a_number_or_refused_whatever_it_holds() {
         }
     }
     assert!(accepted > 100, "seed {seed}: hardly any was a number");
+}
+
+/// A converter of 12 bits, 1 mV a step, whose file can be read or not.
+fn dac(readable: bool) -> tempfile::TempDir {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::TempDir::new().unwrap();
+    for (file, text) in [
+        ("name", "mcp4725\n"),
+        ("out_voltage0_raw", "0\n"),
+        ("out_voltage0_scale", "0.5\n"),
+        ("out_voltage0_offset", "-100\n"),
+    ] {
+        let path = dir.path().join("iio:device0").join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    let mode = fs::Permissions::from_mode(if readable { 0o644 } else { 0o200 });
+    fs::set_permissions(dir.path().join("iio:device0/out_voltage0_raw"), mode).unwrap();
+    dir
+}
+
+#[test]
+fn in_a_fake_sysfs_an_output_is_written_to_its_nearest_step_and_read_back() {
+    let link = r#""protocol": "iio", "device": "mcp4725""#;
+    let setup = setup(link, &[r#""address": "l:out_voltage0""#]);
+    let raw = |dir: &tempfile::TempDir| fs::read_to_string(dir.path().join("iio:device0/out_voltage0_raw")).unwrap();
+    for readable in [true, false] {
+        let dir = dac(readable);
+        let device = IioDevice::open(dir.path(), "mcp4725", &setup.channels, &setup.writes).unwrap();
+        let mut reader = ChannelReader::new(Box::new(device), Box::new(Fake::default()), setup.clone());
+        let mut answers = Vec::new();
+        reader.scan(0, &mut answers).unwrap();
+        let is_new = answers[0].news == super::super::super::wire::NEW;
+        assert_eq!(is_new, readable, "of an output that cannot be read nothing is known before it is written");
+        // 200.2 mV is 500.4 steps.
+        reader.write(0, &200.2f64.to_ne_bytes()).unwrap();
+        assert_eq!(raw(&dir), "500\n");
+        assert_eq!(scanned(&mut reader, &setup), [Ok((200.0, GOOD))], "what it makes of it");
+        let mut back = Vec::new();
+        let read = reader.read_back(0, &mut back);
+        if readable {
+            assert_eq!((read, back.as_slice()), (Ok(()), &200.2f64.to_ne_bytes()[..]), "the nearest step");
+            fs::write(dir.path().join("iio:device0/out_voltage0_raw"), "501\n").unwrap();
+            back.clear();
+            reader.read_back(0, &mut back).unwrap();
+            assert_eq!(back, 200.5f64.to_ne_bytes(), "somebody else has set it");
+        } else {
+            assert_eq!(read, Err(Fault::Failed(libc::EOPNOTSUPP)));
+        }
+        for nonsense in [f64::NAN, f64::INFINITY, 1e300] {
+            assert_eq!(reader.write(0, &nonsense.to_ne_bytes()), Err(Fault::Failed(libc::ERANGE)));
+        }
+        assert_eq!(reader.write(0, &[1]), Err(Fault::Failed(libc::EINVAL)));
+        assert_eq!(reader.write(1, &[0; 8]), Err(Fault::Failed(libc::EINVAL)), "no such slot");
+    }
 }

@@ -33,6 +33,8 @@ pub enum Chip {
         result: i16,
         under_way: Option<(u64, i16)>,
     },
+    /// On SPI: the highest bit of the first byte says that the register is read.
+    ReadBit(Box<[u8; 128]>),
     /// What an exchange of so many bytes brings.
     Exchanges(fn(&[u8]) -> Vec<u8>),
     Broken(Fault),
@@ -71,6 +73,14 @@ impl Fake {
         match chip {
             Chip::Broken(fault) => return Err(*fault),
             Chip::Exchanges(answer) => out.copy_from_slice(&answer(sent)),
+            Chip::ReadBit(registers) => {
+                let at = usize::from(sent[0] & 0x7F);
+                if sent[0] & 0x80 == 0 {
+                    registers[at..at + sent.len() - 1].copy_from_slice(&sent[1..]);
+                } else {
+                    out.copy_from_slice(&registers[at..at + out.len()]);
+                }
+            }
             Chip::Registers(registers) => {
                 let at = usize::from(sent[0]);
                 registers[at..at + sent.len() - 1].copy_from_slice(&sent[1..]);

@@ -2,9 +2,11 @@
 
 mod channels;
 mod fake;
+mod iio_buffer;
 mod lines;
 mod open;
 mod registers;
+mod samples;
 mod thread;
 
 use std::sync::Arc;

@@ -165,6 +165,20 @@ fn on_a_fake_bus_a_register_is_written_and_read_back() {
 }
 
 #[test]
+fn on_a_fake_spi_a_register_is_written_by_its_write_command_and_read_back_by_its_read_command() {
+    let fake = Fake::default().with(0, Chip::ReadBit(Box::new([0; 128])));
+    let setup = setup(SPI, &[r#""address": "l:0x8A:3", "byte_order": "DCBA", "write_command": ["0x0A"]"#]);
+    let mut reader = registers(&fake, &setup);
+    reader.write(0, &[1, 2, 3]).unwrap();
+    let mut back = Vec::new();
+    reader.read_back(0, &mut back).unwrap();
+    assert_eq!(back, [1, 2, 3]);
+    assert_eq!(scanned(&mut reader, &setup), [Ok((f64::from(0x03_0201), GOOD))]);
+    let accesses: Vec<Vec<u8>> = fake.state().accesses.iter().map(|(_, bytes)| bytes.clone()).collect();
+    assert_eq!(accesses, [vec![0x0A, 1, 2, 3], vec![0x8A], vec![0x8A]], "the command and the value in one message");
+}
+
+#[test]
 fn on_a_fake_bus_that_is_gone_the_scan_is_the_end() {
     let fake = Fake::default();
     fake.state().fault = Some(Fault::Gone);

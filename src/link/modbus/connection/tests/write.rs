@@ -423,32 +423,3 @@ fn nothing_goes_between_the_reading_and_the_writing_of_a_register() {
         assert!(pairs.iter().all(|pair| pair[0] == (3, 50)), "{pairs:?}");
     }
 }
-
-#[test]
-fn a_storm_of_writes_lets_every_scan_be_in_time() {
-    // Three reads a cycle of 10 ms, each 1 ms: with a write before each it takes 6 ms.
-    for pipeline in [1, 4] {
-        let memory = Shared::default();
-        let tags = [0, 300, 600].map(register).to_vec();
-        let mut bench = bench_of(&tcp(pipeline), vec![(tags, device(&memory, MS))], None);
-        bench.run_ms(20);
-        let mut done = 0;
-        for round in 0..1_000 {
-            while bench.orders.slots() > 250 {
-                bench.order([0, 300, 600][round % 3], Value::Uint(round as u64), 400, false);
-            }
-            bench.run_ms(1);
-            for answer in bench.answered() {
-                assert!(matches!(answer.outcome, WriteOutcome::Done | WriteOutcome::Busy), "{answer:?}");
-                done += u64::from(answer.outcome == WriteOutcome::Done);
-            }
-        }
-        assert_eq!(bench.counters.scans[0].deadline_misses.get() + bench.counters.scans[0].skipped.get(), 0);
-        assert_eq!(bench.counters.scans[0].cycles.get(), 102);
-        let reads = 3 * 102;
-        assert!(done > 500, "{done} writes went through");
-        // As long as a read waits, there is one after each write.
-        let asked = &memory.borrow().asked;
-        assert!(asked.iter().filter(|(function, _)| *function == 3).count() >= reads - 3);
-    }
-}

@@ -1,0 +1,179 @@
+//! "sensor" of a tag: a transmitter with a standard signal behind an analogue input, whatever the kind of its link.
+
+use super::fields::{self, keys};
+use super::model::{
+    BusPoint, CanBits, CanBitsKind, CanOpenAddress, CanOpenField, CanOpenSource, FieldType, ModbusAddress,
+    SensorConfig, TagAddress,
+};
+use super::node::{Kind, Node};
+use super::reader::{Obj, found};
+use crate::tag::{ScalarType, ValueType};
+
+/// `None`: there is none, or it is reported. `address` is `None` when it could not be read, which has been reported.
+pub(super) fn read(tag: &Obj<'_>, address: Option<&TagAddress>) -> Option<SensorConfig> {
+    let node = tag.get("sensor")?;
+    let sensor = Obj::open(tag.cx, node, format!("{}: sensor", tag.subject), keys::SENSOR)?;
+    for key in ["scale", "offset"].into_iter().filter(|key| tag.get(key).is_some()) {
+        tag.error(tag.span_of(key), format!("{key} beside sensor"), "remove it: the sensor's range says what is meant");
+    }
+    if let Some((what, help)) = address.and_then(no_transmitter) {
+        tag.error(tag.span_of("sensor"), format!("sensor on {what}"), help);
+        return None;
+    }
+    let signal = sensor.required_choice("type", fields::SIGNAL);
+    let ends = [sensor.finite("raw_min"), sensor.finite("raw_max")];
+    let raw = match (ends, signal) {
+        ([Some(low), Some(high)], _) => Some([low, high]),
+        ([None, None], Some(signal)) if sensor.get("raw_min").is_none() && sensor.get("raw_max").is_none() => {
+            Some(signal.ends())
+        }
+        _ => {
+            if sensor.get("raw_min").is_none() != sensor.get("raw_max").is_none() {
+                let help = "allowed: both, the raw values at the signal's ends, or none where the value is in mA or V";
+                sensor.error(sensor.span, "only one of raw_min and raw_max", help);
+            }
+            None
+        }
+    };
+    let range = read_range(&sensor);
+    let (signal, raw, range) = (signal?, raw?, range?);
+    if raw[0] == raw[1] {
+        sensor.error(sensor.span_of("raw_min"), "raw_min and raw_max are the same", "allowed: two different numbers");
+        return None;
+    }
+    let config = SensorConfig { signal, raw, range };
+    let (scale, offset) = config.scale_and_offset();
+    if !scale.is_normal() || !offset.is_finite() {
+        let help = "allowed: ends that a float64 can tell apart";
+        sensor.error(sensor.span, "raw values and range are too far from each other to be scaled", help);
+        return None;
+    }
+    if let Some(address) = address {
+        check_raw(&sensor, address, &config);
+    }
+    Some(config)
+}
+
+fn read_range(sensor: &Obj<'_>) -> Option<[f64; 2]> {
+    let allowed = "the values at the signal's ends, such as [0, 150]";
+    let node = sensor.required("range", allowed)?;
+    let number = |node: &Node<'_>| match node.kind {
+        Kind::Int(number) => Some(number as f64),
+        Kind::Float(number) => Some(number).filter(|number| number.is_finite()),
+        _ => None,
+    };
+    if let Kind::Array(ends) = &node.kind
+        && let [low, high] = &ends[..]
+        && let (Some(low), Some(high)) = (number(low), number(high))
+        && low != high
+    {
+        return Some([low, high]);
+    }
+    let message = match &node.kind {
+        Kind::Array(ends) => format!("range has {} entries that are no two different numbers", ends.len()),
+        _ => format!("range is {}", found(node)),
+    };
+    sensor.error(node.span, message, format!("allowed: {allowed}"));
+    None
+}
+
+/// What is no analogue input, and what to do about it.
+fn no_transmitter(address: &TagAddress) -> Option<(&'static str, &'static str)> {
+    match address {
+        TagAddress::Bus(bus) if matches!(&bus.point, BusPoint::Gpio(point) if point.counts) => {
+            return Some(("a count of edges", "remove it"));
+        }
+        TagAddress::CanOpen(CanOpenAddress { source, .. }) if !matches!(source, CanOpenSource::Object(_)) => {
+            return Some(("what the link knows of a node", "remove it"));
+        }
+        _ => {}
+    }
+    match address.value_type() {
+        ValueType::Scalar(ScalarType::Bool) => Some(("a bool", "remove it")),
+        ValueType::Scalar(_) => None,
+        ValueType::Array { .. } => Some(("an array", "allowed: a tag of its own for each input")),
+        ValueType::Text { .. } => Some(("a string", "remove it")),
+    }
+}
+
+/// The raw values of the signal have to fit what lies there; those that tell a broken wire should.
+fn check_raw(sensor: &Obj<'_>, address: &TagAddress, config: &SensorConfig) {
+    let Some((what, low, high)) = raw_range(address) else { return };
+    let holds = |raw: f64| (low..=high).contains(&raw);
+    for (key, raw) in ["raw_min", "raw_max"].into_iter().zip(config.raw).filter(|(_, raw)| !holds(*raw)) {
+        if sensor.get(key).is_some() {
+            let message = format!("{key} is {raw}, and {what} holds {low} to {high}");
+            sensor.error(sensor.span_of(key), message, format!("allowed: {low} to {high}"));
+        } else {
+            let message = format!("the signal in mA or V goes to {raw}, and {what} holds {low} to {high}");
+            sensor.error(sensor.span, message, "allowed: raw_min and raw_max, the raw values at the signal's ends");
+        }
+    }
+    if !config.raw.iter().all(|raw| holds(*raw)) {
+        return;
+    }
+    let [broken, shorted] = config.signal.limits().failed.map(|share| config.raw_at(share));
+    let help = "an input that stops at its ends hides such a fault: take the module's format that goes beyond them, \
+                its data_type (int16 where counts go below 0), or its own diagnosis";
+    if config.signal.has_live_zero() && !holds(broken) {
+        let message = format!("a broken wire cannot be told: it would be {broken:.1} and less, {what} ends at {low}");
+        sensor.warning(sensor.span, message, help);
+    }
+    if !holds(shorted) {
+        let end = if shorted > high { high } else { low };
+        let message = format!("too high a signal cannot be told: it would be {shorted:.1}, {what} ends at {end}");
+        sensor.warning(sensor.span, message, help);
+    }
+}
+
+/// What raw values there can be, and in what; `None`: floats, and what no file here says.
+fn raw_range(address: &TagAddress) -> Option<(String, f64, f64)> {
+    let of_bits = |bits: u8, signed: bool| {
+        let bits = i32::from(bits);
+        if signed { (-(2f64.powi(bits - 1)), 2f64.powi(bits - 1) - 1.0) } else { (0.0, 2f64.powi(bits) - 1.0) }
+    };
+    match address {
+        TagAddress::Modbus(ModbusAddress { field: FieldType::Bcd { registers }, .. }) => {
+            Some(("the BCD number".into(), 0.0, 10f64.powi(4 * i32::from(*registers)) - 1.0))
+        }
+        TagAddress::Modbus(ModbusAddress { field, .. }) => {
+            let (bits, signed) = whole_bits(field.scalar())?;
+            let (low, high) = of_bits(bits, signed);
+            Some((format!("the {}", field.scalar().name()), low, high))
+        }
+        TagAddress::Can(can) => {
+            let CanBits { len, kind, .. } = can.bits;
+            let (low, high) = match kind {
+                CanBitsKind::Unsigned => of_bits(len, false),
+                CanBitsKind::Signed => of_bits(len, true),
+                CanBitsKind::Float => return None,
+            };
+            let ends = [low, high].map(|raw| raw * can.scale + can.offset);
+            Some((format!("the signal of {len} bits"), ends[0].min(ends[1]), ends[0].max(ends[1])))
+        }
+        TagAddress::CanOpen(CanOpenAddress { field, .. }) => {
+            let (bytes, signed) = match field {
+                CanOpenField::Unsigned(bytes) => (*bytes, false),
+                CanOpenField::Signed(bytes) => (*bytes, true),
+                _ => return None,
+            };
+            let (low, high) = of_bits(8 * bytes.min(8), signed);
+            Some((format!("the object of {bytes} bytes"), low, high))
+        }
+        // A chip's or a driver's own unit, or bits that are cut out.
+        TagAddress::Bus(_) => None,
+    }
+}
+
+/// Bits of whole numbers, and whether they have a sign.
+fn whole_bits(ty: ScalarType) -> Option<(u8, bool)> {
+    match ty {
+        ScalarType::Int16 => Some((16, true)),
+        ScalarType::Uint16 => Some((16, false)),
+        ScalarType::Int32 => Some((32, true)),
+        ScalarType::Uint32 => Some((32, false)),
+        ScalarType::Int64 => Some((64, true)),
+        ScalarType::Uint64 => Some((64, false)),
+        ScalarType::Bool | ScalarType::Float32 | ScalarType::Float64 => None,
+    }
+}

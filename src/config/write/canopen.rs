@@ -1,0 +1,86 @@
+//! `"write"` of a tag on a CANopen link: that its object can be written, by the service that is to carry it.
+
+use crate::config::eds::{Eds, Pdo, PdoDirection};
+use crate::config::model::{
+    CanOpenAddress, CanOpenConfig, CanOpenField, CanOpenNode, CanOpenSource, Object, PdoSource, WriteConfig,
+};
+use crate::config::reader::Obj;
+use crate::config::text::Span;
+use crate::limits::WRITE_BYTES_MAX;
+
+/// False: it is refused, which is reported.
+pub(super) fn check(
+    tag: &Obj<'_>,
+    at: Span,
+    address: &CanOpenAddress,
+    link: &CanOpenConfig,
+    limits: &WriteConfig,
+) -> bool {
+    let refuse = |message: String, help: &str| {
+        tag.error(at, message, help);
+        false
+    };
+    let CanOpenSource::Object(object) = address.source else {
+        return refuse("write on what the link knows of the node: it is only read".into(), "remove write");
+    };
+    let Some(node) = link.nodes.get(address.node) else { return false };
+    if let Some(entry) = node.eds.as_ref().and_then(|eds| eds.get(object))
+        && !entry.writable
+    {
+        return refuse(format!("write on {object}, which can only be read by the data sheet"), "remove write");
+    }
+    let bytes = usize::from(address.field.bytes()) * usize::from(address.array.unwrap_or(1));
+    if bytes > WRITE_BYTES_MAX && !matches!(address.field, CanOpenField::Text(_)) {
+        let help = format!("allowed: at most {WRITE_BYTES_MAX} bytes");
+        return refuse(format!("{bytes} bytes do not fit one write"), &help);
+    }
+    if limits.by_pdo {
+        return check_pdo(tag, at, address, object, node);
+    }
+    if matches!(address.field, CanOpenField::Bit(_)) {
+        let help = "write the whole object, or set \"via\": \"pdo\" where an RPDO carries it";
+        return refuse("write on a bit: an SDO writes whole objects".into(), help);
+    }
+    true
+}
+
+/// What goes by PDO has to be in one.
+fn check_pdo(tag: &Obj<'_>, at: Span, address: &CanOpenAddress, object: Object, node: &CanOpenNode) -> bool {
+    let refuse = |message: String, help: &str| {
+        tag.error(at, message, help);
+        false
+    };
+    if address.array.is_some() || address.field.bytes() > 8 {
+        return refuse("via is pdo, and an array or a string fits none".into(), "allowed: numbers and bits");
+    }
+    let (source, help) = match (node.pdos, &node.eds) {
+        (PdoSource::Node { .. }, _) => return true,
+        (PdoSource::Eds, Some(eds)) => match rpdo_of(eds, node.id, object) {
+            Some((_, bits)) if fits(address.field, bits) => return true,
+            Some((pdo, bits)) => {
+                let message = format!("via is pdo, and RPDO {} carries {object} with {bits} bits", pdo.number);
+                return refuse(message, "give the tag a data_type of that size, or correct the DCF");
+            }
+            None => ("by the data sheet", "map it in the DCF, set \"pdos\": \"node\" on the node, or take \"sdo\""),
+        },
+        _ => ("without pdos", "set \"pdos\": \"node\" on the node, give it a data sheet, or take \"sdo\""),
+    };
+    refuse(format!("via is pdo, but no RPDO of node {} carries {object} {source}", node.id), help)
+}
+
+/// The RPDO that carries an object, and with how many bits.
+fn rpdo_of(eds: &Eds, node: u8, object: Object) -> Option<(Pdo, u8)> {
+    eds.pdos(PdoDirection::Receive, node).ok()?.into_iter().find_map(|pdo| {
+        let bits = pdo.fields.iter().find(|field| field.object == object)?.bits;
+        Some((pdo, bits))
+    })
+}
+
+/// A boolean may have one bit or eight; a bit of a number has to be one of its bits.
+fn fits(field: CanOpenField, bits: u8) -> bool {
+    match field {
+        CanOpenField::Bit(bit) => bit < bits,
+        CanOpenField::Bool => matches!(bits, 1 | 8),
+        field => u16::from(bits) == field.bytes() * 8,
+    }
+}

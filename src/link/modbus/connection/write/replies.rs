@@ -1,0 +1,160 @@
+//! What a write's request was answered, and what follows.
+
+use super::super::super::frame::Shape;
+use super::super::super::pdu::{self, Function, Reply};
+use super::super::ModbusLink;
+use super::answer;
+use super::steps::{Step, first_step, is_written, masked, register_function, request};
+use crate::plan::ModbusWrite;
+use crate::rt::{Floor, World, WriteOutcome};
+use crate::tag::Nanos;
+
+/// Modbus exceptions (Application Protocol Specification V1.1b3, section 7).
+const ILLEGAL_FUNCTION: u8 = 0x01;
+const GATEWAY_PATH_UNAVAILABLE: u8 = 0x0A;
+const GATEWAY_TARGET_SILENT: u8 = 0x0B;
+
+impl ModbusLink {
+    /// Unit, function and shape of the reply to the write on the wire.
+    pub(in super::super) fn expected_of_write(&self) -> Option<(usize, u8, Shape)> {
+        let current = self.writes.current.as_ref().filter(|current| current.on_wire)?;
+        Some((self.unit_of_order(&current.order), current.pdu.function(), current.pdu.shape))
+    }
+
+    /// What the write in flight in `slot` was answered.
+    pub(in super::super) fn take_write_reply<W: World>(
+        &mut self,
+        slot: usize,
+        unit: u8,
+        pdu: &[u8],
+        now: Nanos,
+        floor: &mut Floor<W>,
+    ) {
+        let Some(current) = &self.writes.current else { return };
+        let Some(write) = self.write_of(&current.order) else { return };
+        let unit_at = usize::from(write.unit);
+        let reply = if unit == self.plan.units[unit_at].0 { pdu::reply(pdu, &current.pdu) } else { Reply::Mismatch };
+        if reply == Reply::Mismatch {
+            // Not ours after all: the write goes on waiting for its own.
+            floor.counters.links[self.id.index()].foreign.add(1);
+            return;
+        }
+        let (step, payload) = (current.step, current.order.payload);
+        self.in_flight[slot] = None;
+        match reply {
+            Reply::Exception(code @ (GATEWAY_PATH_UNAVAILABLE | GATEWAY_TARGET_SILENT)) => {
+                self.unit_timed_out(unit_at, now, floor);
+                self.end_write(
+                    step.outcome(WriteOutcome::Refused(code.into()), WriteOutcome::Refused(code.into())),
+                    &[],
+                    now,
+                    floor,
+                );
+            }
+            Reply::Exception(code) => {
+                self.answered(unit_at, floor);
+                if code != ILLEGAL_FUNCTION || !self.falls_back(&write, step, now, floor) {
+                    let refused = WriteOutcome::Refused(code.into());
+                    self.end_write(step.outcome(refused, refused), &[], now, floor);
+                }
+            }
+            Reply::Differs => {
+                self.answered(unit_at, floor);
+                self.end_write(WriteOutcome::WrongReply, &[], now, floor);
+            }
+            Reply::Good(values) => {
+                self.answered(unit_at, floor);
+                self.go_on(&write, step, payload.bytes(), values, now, floor);
+            }
+            Reply::Mismatch => {}
+        }
+    }
+
+    /// A step was answered well.
+    fn go_on<W: World>(
+        &mut self,
+        write: &ModbusWrite,
+        step: Step,
+        payload: &[u8],
+        values: &[u8],
+        now: Nanos,
+        floor: &mut Floor<W>,
+    ) {
+        match step {
+            Step::ReadBack | Step::Write(Function::ReadWriteRegisters) => {
+                let same = is_written(write, payload, values);
+                let outcome = if same { WriteOutcome::Done } else { WriteOutcome::ReadBackDiffers };
+                self.end_write(outcome, values, now, floor);
+            }
+            Step::ReadBefore => match masked(values, payload) {
+                Some(register) => self.next_step(write, Step::WriteAfter(register), now, floor),
+                None => self.end_write(WriteOutcome::NotWritable, &[], now, floor),
+            },
+            Step::Write(_) | Step::WriteAfter(_) => {
+                let read_back = self.writes.current.as_ref().is_some_and(|current| current.order.read_back);
+                if read_back {
+                    self.next_step(write, Step::ReadBack, now, floor);
+                } else {
+                    self.end_write(WriteOutcome::Done, &[], now, floor);
+                }
+            }
+        }
+    }
+
+    /// A unit has no such function: it is done by others from now on. False: there is no other way.
+    fn falls_back<W: World>(&mut self, write: &ModbusWrite, step: Step, now: Nanos, floor: &mut Floor<W>) -> bool {
+        let refused = match step {
+            Step::Write(function) => function,
+            Step::WriteAfter(_) => register_function(1, self.lacks_of(write)),
+            Step::ReadBefore | Step::ReadBack => return false,
+        };
+        if matches!(refused, Function::WriteCoils | Function::WriteRegisters) {
+            return false;
+        }
+        if let Some(lacks) = self.writes.lacks.get_mut(usize::from(write.unit)) {
+            *lacks |= 1 << refused as u8;
+        }
+        // From the beginning: what a register held that was read may be another by the next turn.
+        self.next_step(write, first_step(write, false, self.lacks_of(write)), now, floor);
+        true
+    }
+
+    fn next_step<W: World>(&mut self, write: &ModbusWrite, step: Step, now: Nanos, floor: &mut Floor<W>) {
+        let lacks = self.lacks_of(write);
+        let Some(current) = &mut self.writes.current else { return };
+        let Some(pdu) = request(write, step, current.order.payload.bytes(), lacks) else {
+            return self.end_write(WriteOutcome::NotWritable, &[], now, floor);
+        };
+        (current.step, current.pdu, current.on_wire) = (step, pdu, false);
+        current.begins_turn = !matches!(step, Step::WriteAfter(_));
+        self.writes.read_first |= current.begins_turn;
+    }
+
+    /// The present write's one answer.
+    pub(super) fn end_write<W: World>(&mut self, outcome: WriteOutcome, back: &[u8], now: Nanos, floor: &mut Floor<W>) {
+        let Some(current) = self.writes.current.take() else { return };
+        self.writes.read_first = true;
+        answer(&current.order, outcome, back, now, floor);
+    }
+
+    /// The write in flight got no reply in time; its place is free again.
+    pub(in super::super) fn write_timed_out<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) {
+        let Some(current) = &self.writes.current else { return };
+        let outcome = current.outcome(WriteOutcome::NoReply, WriteOutcome::NotSent);
+        let unit_at = self.unit_of_order(&current.order);
+        self.unanswered_on_line(unit_at, now, floor);
+        self.unit_timed_out(unit_at, now, floor);
+        if !self.drop_unsent(now, floor) {
+            self.end_write(outcome, &[], now, floor);
+        }
+    }
+
+    /// The reply of the write in flight can't be read; its place is free again.
+    pub(in super::super) fn write_reply_broken<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) {
+        let Some(current) = &self.writes.current else { return };
+        let outcome = current.outcome(WriteOutcome::WrongReply, WriteOutcome::NotSent);
+        let unit_at = self.unit_of_order(&current.order);
+        self.units[unit_at].answered_badly();
+        self.end_write(outcome, &[], now, floor);
+    }
+}

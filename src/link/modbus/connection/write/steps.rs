@@ -1,0 +1,90 @@
+//! How a write is done: its steps, their requests, and what they come to.
+
+use super::super::super::pdu::{Function, Pdu};
+use crate::config::{FieldType, Table};
+use crate::limits::MODBUS_READ_WRITE_REGISTERS_MAX;
+use crate::plan::ModbusWrite;
+use crate::rt::WriteOutcome;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    Write(Function),
+    /// The register is read, to change a bit of it.
+    ReadBefore,
+    /// And written back with the bit.
+    WriteAfter([u8; 2]),
+    ReadBack,
+}
+
+/// How a write is done that has not yet begun.
+pub(super) fn first_step(write: &ModbusWrite, broadcast: bool, lacks: u32) -> Step {
+    let has = |function: Function| lacks & 1 << function as u8 == 0;
+    let function = match (write.table, write.place.field) {
+        (Table::Coils, _) if write.count == 1 && has(Function::WriteCoil) => Function::WriteCoil,
+        (Table::Coils, _) => Function::WriteCoils,
+        (_, FieldType::RegisterBit(_)) if broadcast || has(Function::MaskWriteRegister) => Function::MaskWriteRegister,
+        (_, FieldType::RegisterBit(_)) => return Step::ReadBefore,
+        _ if write.in_one
+            && !broadcast
+            && write.count <= MODBUS_READ_WRITE_REGISTERS_MAX
+            && has(Function::ReadWriteRegisters) =>
+        {
+            Function::ReadWriteRegisters
+        }
+        _ => register_function(write.count, lacks),
+    };
+    Step::Write(function)
+}
+
+pub(super) fn register_function(count: u16, lacks: u32) -> Function {
+    let one = count == 1 && lacks & 1 << Function::WriteRegister as u8 == 0;
+    if one { Function::WriteRegister } else { Function::WriteRegisters }
+}
+
+/// The request of a step; `None`: the payload is nothing that it can write.
+pub(super) fn request(write: &ModbusWrite, step: Step, payload: &[u8], lacks: u32) -> Option<Pdu> {
+    let ModbusWrite { table, count, .. } = *write;
+    let first = write.place.first;
+    match step {
+        Step::Write(function) => Pdu::write(function, first, count, payload),
+        Step::WriteAfter(register) => Pdu::write(register_function(1, lacks), first, 1, &register),
+        Step::ReadBefore | Step::ReadBack => Some(Pdu::read(table, first, count)),
+    }
+}
+
+/// Whether what was read back is what was written.
+pub(super) fn is_written(write: &ModbusWrite, payload: &[u8], back: &[u8]) -> bool {
+    match (write.place.field, payload, back) {
+        (FieldType::RegisterBit(_), &[a, b, c, d], &[high, low]) => {
+            let [and, or] = [[a, b], [c, d]].map(u16::from_be_bytes);
+            u16::from_be_bytes([high, low]) & !and == or & !and
+        }
+        // Bits behind the last one mean nothing.
+        _ if write.table.is_bits() && !write.count.is_multiple_of(8) => match (payload.split_last(), back.split_last())
+        {
+            (Some((last, rest)), Some((last_back, rest_back))) => {
+                rest == rest_back && (last ^ last_back) & ((1 << (write.count % 8)) - 1) == 0
+            }
+            _ => false,
+        },
+        _ => payload == back,
+    }
+}
+
+/// The register with the masks' bits changed; `None`: these are no masks, or it is no register.
+pub(super) fn masked(register: &[u8], payload: &[u8]) -> Option<[u8; 2]> {
+    let (&[high, low], &[a, b, c, d]) = (register, payload) else { return None };
+    let [register, and, or] = [[high, low], [a, b], [c, d]].map(u16::from_be_bytes);
+    Some((register & and | or & !and).to_be_bytes())
+}
+
+impl Step {
+    /// What becomes of an order that ends at this step without a reply.
+    pub fn outcome(self, written: WriteOutcome, unwritten: WriteOutcome) -> WriteOutcome {
+        match self {
+            Step::Write(_) | Step::WriteAfter(_) => written,
+            Step::ReadBefore => unwritten,
+            Step::ReadBack => WriteOutcome::NotReadBack,
+        }
+    }
+}
