@@ -385,6 +385,20 @@ fn writable() -> Bench {
 }
 
 #[test]
+fn a_write_that_the_interface_had_no_room_for_is_not_sent_once_its_time_is_over() {
+    let mut bench = writable();
+    bench.run_ms(500);
+    let before = bench.network().device(5).written.len();
+    bench.network().full = true;
+    bench.order(1, "control", &Value::Uint(9), false);
+    bench.run_ms(300);
+    assert!(matches!(bench.outcomes()[..], [(1, WriteOutcome::NoReply | WriteOutcome::NotSent)]));
+    bench.network().full = false;
+    bench.run_ms(1_000);
+    assert_eq!(bench.network().device(5).written.len(), before);
+}
+
+#[test]
 fn writes_go_by_sdo_and_are_answered_with_what_the_node_says() {
     let mut bench = writable();
     bench.run_ms(500);
