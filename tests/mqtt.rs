@@ -30,28 +30,7 @@ use fieldbeat::tag::Nanos;
 
 use certs::{Pair, Pki, VALID};
 use journal::{MemoryJournal, Producer};
-use peers::{Mosquitto, Subscriber, wait};
-
-/// An output with the defaults of a real one, on one port of this machine.
-fn config(port: u16) -> MqttConfig {
-    MqttConfig {
-        host: "127.0.0.1".into(),
-        port,
-        version: MqttVersion::V311,
-        tls: None,
-        user: None,
-        password: None,
-        client_id: "fieldbeat-line-4-cloud".into(),
-        qos: 1,
-        topic: "fieldbeat/{gateway}/{group}".into(),
-        status_topic: "fieldbeat/{gateway}/status".into(),
-        batch: Nanos::from_millis(50),
-        message_bytes_max: 128 << 10,
-        in_flight_max: 100,
-        keep_alive: Nanos::from_millis(5_000),
-        commands: None,
-    }
-}
+use peers::{Mosquitto, Subscriber, config, wait};
 
 /// A running output; stopped, cleanly, when dropped.
 struct Output {
@@ -240,41 +219,4 @@ fn what_is_gathered_at_the_stop_is_sent() {
     expect_settled(&journal, &mut output, &producer.made());
     let ledger = subscriber.expect_all(&producer.made(), 30);
     assert_eq!(ledger.messages, 3, "one for each group");
-}
-
-/// Prints what one output does on this machine: `cargo test --release --test mqtt -- --ignored --nocapture figures`.
-#[test]
-#[ignore = "a measurement"]
-fn figures_of_the_way_from_journal_to_broker() {
-    fn cpu_seconds_of_output() -> f64 {
-        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
-        let stat = tasks.map(|t| std::fs::read_to_string(t.unwrap().path().join("stat")).unwrap());
-        let stat = stat.into_iter().find(|s| s.contains("(mqtt-cloud)")).unwrap();
-        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-        (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
-    }
-    let broker = Mosquitto::started("max_inflight_messages 0");
-    for (what, version, message_bytes_max) in [
-        ("3.1.1, messages of 128 KiB", MqttVersion::V311, 128 << 10),
-        ("5, messages of 128 KiB", MqttVersion::V5, 128 << 10),
-        ("3.1.1, messages of 1 KiB", MqttVersion::V311, 1 << 10),
-    ] {
-        let journal = MemoryJournal::default();
-        let mut producer = Producer::new(&journal, 1, 1, 1000);
-        producer.floats = true;
-        (0..500).for_each(|_| producer.blocks(10));
-        let begun = std::time::Instant::now();
-        let mut output = spawn(&journal, &MqttConfig { version, message_bytes_max, ..config(broker.port) }).unwrap();
-        wait("all acknowledged", || output.stats.cursor().block == journal.next_index());
-        let (wall, cpu) = (begun.elapsed().as_secs_f64(), cpu_seconds_of_output());
-        output.stop();
-        let samples = count(&output.stats.samples_acknowledged) as f64;
-        println!(
-            "{what}: {:.2} M samples/s, {:.2} M samples/s of one core, {:.0} messages/s, {:.1} bytes a sample",
-            samples / wall / 1e6,
-            samples / cpu / 1e6,
-            count(&output.stats.messages_acknowledged) as f64 / wall,
-            count(&output.stats.bytes_published) as f64 / samples,
-        );
-    }
 }

@@ -3,26 +3,22 @@
 
 #![allow(clippy::unwrap_used, reason = "a helper of a test may fail it")]
 
+#[path = "support/executor.rs"]
+mod executor;
 #[path = "support/floor_memory.rs"]
 mod floor_memory;
 
-use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use executor::{LINK, Running, socket_pair};
 use fieldbeat::config::load_parts;
-use fieldbeat::limits::WRITES_PENDING_MAX;
-use fieldbeat::link::FieldLink;
-use fieldbeat::plan::{self, Costs, Plan};
-use fieldbeat::rt::{
-    Clock, CloseReason, Conn, Connected, Counters, Executor, Image, LinuxWorld, Sink, Wiring, WriteOrder, WritePayload,
-    monotonic_now,
-};
-use fieldbeat::tag::{ExecutorId, LinkId, Nanos, Status};
-use floor_memory::{ALLOCATIONS, ARMED, FREES, the_detector_bites};
-use rtrb::RingBuffer;
+use fieldbeat::plan::{self, Costs, LinkProtocolPlan, Plan};
+use fieldbeat::rt::{CloseReason, WriteOrder, WritePayload, monotonic_now};
+use fieldbeat::tag::{Nanos, Status};
+use floor_memory::{ALLOCATIONS, FREES, the_detector_bites};
 
 const COSTS: Costs = Costs { request: Nanos(0), sample: Nanos(0), release: Nanos(0), wake_up: Nanos(0) };
 const TAGS: u32 = 6;
@@ -61,15 +57,6 @@ enum Mood {
 }
 
 const MOODS: [Mood; 6] = [Mood::Failing, Mood::Late, Mood::Silent, Mood::Nonsense, Mood::Gone, Mood::Well];
-
-fn socket_pair() -> (OwnedFd, OwnedFd) {
-    let mut fds: [RawFd; 2] = [0; 2];
-    // SAFETY: the array has room for two descriptors.
-    let made = unsafe { libc::socketpair(libc::AF_UNIX, libc::SOCK_SEQPACKET, 0, fds.as_mut_ptr()) };
-    assert_eq!(made, 0);
-    // SAFETY: they were just made, and nobody else has them.
-    unsafe { (OwnedFd::from_raw_fd(fds[0]), OwnedFd::from_raw_fd(fds[1])) }
-}
 
 /// Kind and three words; then time, value, status and item of each entry.
 fn datagram(kind: u32, words: [u32; 3], entries: &[(u64, u64, u32, u32)]) -> Vec<u8> {
@@ -132,86 +119,44 @@ fn fake_thread(socket: &OwnedFd, requests: &[u32], start: Instant) {
 #[test]
 fn an_executor_with_a_local_bus_neither_allocates_nor_frees_whatever_its_fake_thread_does() {
     the_detector_bites();
-    let plan = Arc::new(planned());
-    let link = LinkId(0);
-    let fieldbeat::plan::LinkProtocolPlan::Bus(bus) = &plan.links[link].protocol else { panic!() };
+    let plan = planned();
+    let LinkProtocolPlan::Bus(bus) = &plan.links[LINK].protocol else { panic!("a local bus") };
     let requests: Vec<u32> = bus.requests.iter().map(|request| request.items.end - request.items.start).collect();
-    let counters = Arc::new(Counters::new(&plan));
-    let image = Arc::new(Image::new(plan.tags.ids().map(|_| 0), Status::BAD_WAITING_FOR_INITIAL_DATA.0));
-    let (ring, mut samples) = RingBuffer::new(1 << 16);
-    let (reports, mut reports_out) = RingBuffer::new(1 << 14);
-    let (mut connected, connected_out) = RingBuffer::new(4);
-    let (closed_in, mut closed) = RingBuffer::new(4);
-    let (mut orders, orders_out) = RingBuffer::new(WRITES_PENDING_MAX);
-    let (answers_in, mut answers) = RingBuffer::new(WRITES_PENDING_MAX);
-    let (_adoptions, to_executor) = RingBuffer::new(1);
-    let (from_executor, _adopted) = RingBuffer::new(1);
-    let stop = Arc::new(AtomicBool::new(false));
-    let wiring = Wiring {
-        adoptions: to_executor,
-        adopted: from_executor,
-        sink: Sink::new(ring, image, counters.clone(), ExecutorId(0), 0),
-        reports,
-        connected: connected_out,
-        closed: closed_in,
-        orders: orders_out,
-        answers: answers_in,
-        counters: counters.clone(),
-        stop: stop.clone(),
-    };
-    let start = Instant::now();
-    let executor = {
-        let (plan, links) = (plan.clone(), vec![FieldLink::new(link, &plan)]);
-        thread::Builder::new().name("fb-exec0".into()).spawn(move || {
-            let mut executor = Executor::new(ExecutorId(0), &plan, links, LinuxWorld::new().unwrap(), wiring);
-            executor.start_at(Clock { start: monotonic_now(), guard: Nanos::ZERO });
-            // What it was made with is its own business; from here on it runs.
-            ARMED.store(true, Relaxed);
-            executor.run();
-            ARMED.store(false, Relaxed);
-        })
-    };
-    let executor = executor.unwrap();
+    let mut running = Running::start(&plan);
+    let (start, counters) = (Instant::now(), running.counters.clone());
     let (mut reasons, mut answered, mut id) = (Vec::new(), 0, 0);
     let mut threads = Vec::new();
-    let mut connect = |connected: &mut rtrb::Producer<Connected>| {
-        let (ours, theirs) = socket_pair();
+    let mut connect = |running: &mut Running| {
+        let (ours, theirs) = socket_pair(0);
         let requests = requests.clone();
         threads.push(thread::spawn(move || fake_thread(&theirs, &requests, start)));
-        connected.push(Connected { link, conn: Conn(ours.into_raw_fd()), target: 0 }).unwrap();
+        running.connect(ours);
     };
-    connect(&mut connected);
+    connect(&mut running);
     while start.elapsed() < RUN {
-        while let Ok(gone) = closed.pop() {
-            // SAFETY: the executor gave it back, so nobody else has it.
-            drop(unsafe { OwnedFd::from_raw_fd(gone.conn.0) });
+        for gone in running.close() {
             reasons.push(gone.reason);
-            connect(&mut connected);
+            connect(&mut running);
         }
-        while samples.pop().is_ok() {}
-        while reports_out.pop().is_ok() {}
-        while answers.pop().is_ok() {
+        running.drain();
+        while running.answers.pop().is_ok() {
             answered += 1;
         }
         if id - answered < 4 {
             id += 1;
             let deadline = monotonic_now() + Nanos::from_millis(20);
             let payload = WritePayload::new(&[1]).unwrap();
-            orders.push(WriteOrder { id, link, slot: 0, generation: 0, deadline, read_back: false, payload }).unwrap();
+            let order = WriteOrder { id, link: LINK, slot: 0, generation: 0, deadline, read_back: false, payload };
+            running.orders.push(order).unwrap();
         }
         thread::sleep(Duration::from_millis(2));
     }
-    stop.store(true, Relaxed);
-    executor.join().unwrap();
-    while let Ok(gone) = closed.pop() {
-        // SAFETY: as above.
-        drop(unsafe { OwnedFd::from_raw_fd(gone.conn.0) });
-    }
+    running.stop();
     threads.into_iter().for_each(|thread| thread.join().unwrap());
-    while answers.pop().is_ok() {
+    while running.answers.pop().is_ok() {
         answered += 1;
     }
-    let c = counters.link(link);
+    let c = counters.link(LINK);
     println!(
         "{} requests, {} good, {} exceptions, {} timeouts, {} late, {} aborted, {} suppressed, {} edges lost, {id} writes",
         c.requests.get(),

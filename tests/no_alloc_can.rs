@@ -3,27 +3,23 @@
 
 #![allow(clippy::unwrap_used, reason = "a helper of a test may fail it")]
 
+#[path = "support/executor.rs"]
+mod executor;
 #[path = "support/floor_memory.rs"]
 mod floor_memory;
 
-use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use executor::{LINK, Running, socket_pair};
 use fieldbeat::config::load_parts;
-use fieldbeat::limits::WRITES_PENDING_MAX;
-use fieldbeat::link::FieldLink;
 use fieldbeat::link::can::pure::encode;
 use fieldbeat::plan::{self, Costs, Plan};
-use fieldbeat::rt::{
-    Clock, Conn, Connected, Counters, Executor, Image, LinkState, LinuxWorld, Sink, Wiring, WriteOrder, WriteOutcome,
-    WritePayload, monotonic_now,
-};
-use fieldbeat::tag::{ExecutorId, LinkId, Nanos, Status};
-use floor_memory::{ALLOCATIONS, ARMED, FREES, the_detector_bites};
-use rtrb::RingBuffer;
+use fieldbeat::rt::{LinkState, WriteOrder, WriteOutcome, WritePayload, monotonic_now};
+use fieldbeat::tag::Nanos;
+use floor_memory::{ALLOCATIONS, FREES, the_detector_bites};
 
 const COSTS: Costs = Costs { request: Nanos(0), sample: Nanos(0), release: Nanos(0), wake_up: Nanos(0) };
 const RUN: Duration = Duration::from_secs(6);
@@ -65,16 +61,6 @@ fn planned() -> Plan {
     let files = [("tags/a.json", text.as_str()), ("tags/v.dbc", DBC)];
     let loaded = load_parts(("fieldbeat.toml", "[gateway]\nid = \"g\"\n"), &files);
     plan::build_with(&loaded.unwrap_or_else(|error| panic!("{error}")).config, &[0], &COSTS).unwrap().plan
-}
-
-fn socket_pair() -> (OwnedFd, OwnedFd) {
-    let mut fds: [RawFd; 2] = [0; 2];
-    let kind = libc::SOCK_SEQPACKET | libc::SOCK_NONBLOCK;
-    // SAFETY: the array has room for two descriptors.
-    let made = unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, fds.as_mut_ptr()) };
-    assert_eq!(made, 0);
-    // SAFETY: they were just made, and nobody else has them.
-    unsafe { (OwnedFd::from_raw_fd(fds[0]), OwnedFd::from_raw_fd(fds[1])) }
 }
 
 fn send(socket: &OwnedFd, bytes: &[u8]) {
@@ -145,53 +131,16 @@ fn step(socket: &OwnedFd, n: u64, phase: usize) {
 #[test]
 fn an_executor_with_a_can_link_neither_allocates_nor_frees_whatever_is_on_a_fake_bus() {
     the_detector_bites();
-    let plan = Arc::new(planned());
-    let link = LinkId(0);
-    let counters = Arc::new(Counters::new(&plan));
-    let long: Vec<usize> = plan.tags.values().map(|tag| tag.ty.long_bytes_max()).collect();
-    let image = Arc::new(Image::new(long.iter().copied(), Status::BAD_WAITING_FOR_INITIAL_DATA.0));
-    let (ring, mut samples) = RingBuffer::new(1 << 16);
-    let (reports, mut reports_out) = RingBuffer::new(1 << 14);
-    let (mut connected, connected_out) = RingBuffer::new(4);
-    let (closed_in, mut closed) = RingBuffer::new(4);
-    let (mut orders, orders_out) = RingBuffer::new(WRITES_PENDING_MAX);
-    let (answers_in, mut answers) = RingBuffer::new(WRITES_PENDING_MAX);
-    let (_adoptions, to_executor) = RingBuffer::new(1);
-    let (from_executor, _adopted) = RingBuffer::new(1);
-    let stop = Arc::new(AtomicBool::new(false));
-    let wiring = Wiring {
-        adoptions: to_executor,
-        adopted: from_executor,
-        sink: Sink::new(ring, image, counters.clone(), ExecutorId(0), long.iter().copied().max().unwrap()),
-        reports,
-        connected: connected_out,
-        closed: closed_in,
-        orders: orders_out,
-        answers: answers_in,
-        counters: counters.clone(),
-        stop: stop.clone(),
-    };
-    let start = Instant::now();
-    let executor = {
-        let (plan, links) = (plan.clone(), vec![FieldLink::new(link, &plan)]);
-        thread::Builder::new().name("fb-exec0".into()).spawn(move || {
-            let mut executor = Executor::new(ExecutorId(0), &plan, links, LinuxWorld::new().unwrap(), wiring);
-            executor.start_at(Clock { start: monotonic_now(), guard: Nanos::ZERO });
-            // What it was made with is its own business; from here on it runs.
-            ARMED.store(true, Relaxed);
-            executor.run();
-            ARMED.store(false, Relaxed);
-        })
-    };
-    let executor = executor.unwrap();
+    let mut running = Running::start(&planned());
+    let (start, counters) = (Instant::now(), running.counters.clone());
     let (mut bus, mut heard, mut id, mut n, mut losses) = (None, 0, 0, 0, 0);
     let (mut outcomes, mut states) = (Vec::new(), Vec::new());
     while start.elapsed() < RUN {
         let phase = (start.elapsed().as_millis() / 120) as usize;
         if bus.is_none() {
-            let (ours, theirs) = socket_pair();
+            let (ours, theirs) = socket_pair(libc::SOCK_NONBLOCK);
             bus = Some(theirs);
-            connected.push(Connected { link, conn: Conn(ours.into_raw_fd()), target: 0 }).unwrap();
+            running.connect(ours);
         }
         if let Some(socket) = &bus {
             step(socket, n, phase);
@@ -203,31 +152,23 @@ fn an_executor_with_a_can_link_neither_allocates_nor_frees_whatever_is_on_a_fake
             bus = None;
             losses += 1;
         }
-        states.push(counters.link(link).state());
-        while let Ok(gone) = closed.pop() {
-            // SAFETY: the executor gave it back, so nobody else has it.
-            drop(unsafe { OwnedFd::from_raw_fd(gone.conn.0) });
-        }
-        while samples.pop().is_ok() {}
-        while reports_out.pop().is_ok() {}
-        outcomes.extend(std::iter::from_fn(|| answers.pop().ok()).map(|answer| answer.outcome));
+        states.push(counters.link(LINK).state());
+        running.close();
+        running.drain();
+        outcomes.extend(std::iter::from_fn(|| running.answers.pop().ok()).map(|answer| answer.outcome));
         if id - (outcomes.len() as u64) < 4 {
             id += 1;
             let deadline = monotonic_now() + Nanos::from_millis(20);
             let payload = WritePayload::new(&(id & 0xFFFF).to_le_bytes()).unwrap();
             let read_back = id % 2 == 0;
-            orders.push(WriteOrder { id, link, slot: 0, generation: 0, deadline, read_back, payload }).unwrap();
+            let order = WriteOrder { id, link: LINK, slot: 0, generation: 0, deadline, read_back, payload };
+            running.orders.push(order).unwrap();
         }
         thread::sleep(Duration::from_millis(1));
     }
-    stop.store(true, Relaxed);
-    executor.join().unwrap();
-    while let Ok(gone) = closed.pop() {
-        // SAFETY: as above.
-        drop(unsafe { OwnedFd::from_raw_fd(gone.conn.0) });
-    }
-    outcomes.extend(std::iter::from_fn(|| answers.pop().ok()).map(|answer| answer.outcome));
-    let c = counters.link(link);
+    running.stop();
+    outcomes.extend(std::iter::from_fn(|| running.answers.pop().ok()).map(|answer| answer.outcome));
+    let c = counters.link(LINK);
     println!("{:?}, {heard} frames heard of it, {losses} losses, {id} writes", c.can.all().map(|(e, n)| (e, n.get())));
     assert_eq!((ALLOCATIONS.load(Relaxed), FREES.load(Relaxed)), (0, 0), "allocations and frees of the executor");
     for (what, count) in [

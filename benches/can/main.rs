@@ -1,5 +1,5 @@
-//! CAN frames from the socket into the image: frames a second on one core, by the executor as it runs, beside a plain
-//! `recv` of the same frames from the same kind of socket, in turns of one run; and what cantools decodes of them.
+//! CAN frames from the socket into the image: frames a second on one core, by the executor as it runs, beside plain
+//! receiving of the same frames from the same kind of socket, in turns of one run; and what cantools decodes of them.
 //! Then the way of a single frame, from its sender to the image, with the executor in a thread of its own.
 //!
 //! The socket is one of UDP on the loopback: where the kernel has no CAN, it comes nearest, with a queue, time stamps
@@ -14,15 +14,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use fieldbeat::config::load_parts;
+use fieldbeat::limits::CAN_FRAMES_PER_STEP;
 use fieldbeat::link::FieldLink;
 use fieldbeat::link::can::pure::encode;
 use fieldbeat::plan;
-use fieldbeat::rt::{Clock, Conn, Connected, Counters, Executor, Image, LinuxWorld, Sink, Wiring, monotonic_now};
+use fieldbeat::rt::{
+    Arrival, Clock, Conn, Connected, Counters, Executor, Image, Io, LinuxWorld, Sink, Wiring, World, monotonic_now,
+};
 use fieldbeat::tag::{ExecutorId, LinkId, Nanos, Status};
 
 /// Frames that wait in the socket when a turn begins, and turns of each kind.
 const FRAMES: usize = 128;
 const TURNS: usize = 2_000;
+/// So few that all of their memory was touched before most turns, as the gateway touches its own before it starts.
+const RING_SLOTS: usize = 1 << 12;
 /// Frames whose way is timed.
 const SINGLE: usize = 1_000;
 
@@ -59,7 +64,7 @@ fn rig(conn: i32, sampling: &str) -> Rig {
     let plan = plan::build(&loaded.config, &[0]).expect("a plan").plan;
     let counters = Arc::new(Counters::new(&plan));
     let image = Arc::new(Image::new(plan.tags.values().map(|_| 0), Status::BAD_WAITING_FOR_INITIAL_DATA.0));
-    let (ring, samples) = rtrb::RingBuffer::new(1 << 20);
+    let (ring, samples) = rtrb::RingBuffer::new(RING_SLOTS);
     let (reports, reports_out) = rtrb::RingBuffer::new(16);
     let (mut connected_in, connected) = rtrb::RingBuffer::new(1);
     let (closed, closed_out) = rtrb::RingBuffer::new(4);
@@ -124,64 +129,91 @@ fn fill(sender: &UdpSocket, n: &mut u32) {
     }
 }
 
+/// Frames as they wait, one a call.
+fn receive_plainly(socket: &UdpSocket) {
+    let mut buffer = [0u8; 72];
+    for _ in 0..FRAMES {
+        assert_eq!(socket.recv(&mut buffer).expect("a frame"), 16);
+        std::hint::black_box(&buffer);
+    }
+}
+
+/// The same with what the kernel says of each: nobody looks at it.
+fn receive_with_times(socket: &UdpSocket) {
+    let (mut buffer, mut control) = ([0u8; 72], [0u64; 16]);
+    for _ in 0..FRAMES {
+        let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+        // SAFETY: msghdr is a plain structure for which zeroes are a value.
+        let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+        (message.msg_iov, message.msg_iovlen) = (&raw mut part, 1);
+        (message.msg_control, message.msg_controllen) = (control.as_mut_ptr().cast(), size_of_val(&control));
+        // SAFETY: the message points to a live, writable array and to live control bytes, each with its length.
+        assert_eq!(unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT) }, 16);
+        std::hint::black_box((&buffer, &control));
+    }
+}
+
+/// As a link takes them: so many a call, each with its time on the executor's clock and its drop count.
+fn receive_as_a_link(world: &mut LinuxWorld, socket: &UdpSocket) {
+    let mut room = [Arrival::new([0u8; 72]); CAN_FRAMES_PER_STEP];
+    let mut left = FRAMES;
+    while left > 0 {
+        let Io::Done(n) = world.receive_frames(Conn(socket.as_raw_fd()), &mut room) else { panic!("no frame") };
+        std::hint::black_box(&room);
+        left -= n;
+    }
+}
+
+/// Nanoseconds a frame.
+fn timed(receive: impl FnOnce()) -> f64 {
+    let start = Instant::now();
+    receive();
+    start.elapsed().as_nanos() as f64 / FRAMES as f64
+}
+
 fn median(mut times: Vec<f64>) -> f64 {
     times.sort_by(f64::total_cmp);
     times[times.len() / 2]
 }
 
 fn turns(sampling: &str) {
-    let (raw_sender, raw) = sockets();
-    let (stamped_sender, stamped) = sockets();
-    let (sender, receiver) = sockets();
-    ask_for_times(&stamped);
-    ask_for_times(&receiver);
-    let mut rig = rig(receiver.as_raw_fd(), sampling);
+    let [raw, stamped, batched, whole] = [(); 4].map(|()| sockets());
+    [&stamped, &batched, &whole].into_iter().for_each(|(_, receiver)| ask_for_times(receiver));
+    let mut rig = rig(whole.1.as_raw_fd(), sampling);
     rig.executor.turn();
     let mut world = LinuxWorld::new().expect("epoll");
-    let (mut of_raw, mut of_stamped, mut of_executor) = (Vec::new(), Vec::new(), Vec::new());
+    let mut times = [(); 4].map(|()| Vec::with_capacity(TURNS));
     let mut n = 0;
     for _ in 0..TURNS {
-        fill(&raw_sender, &mut n);
-        let start = Instant::now();
-        let mut buffer = [0u8; 72];
-        for _ in 0..FRAMES {
-            assert_eq!(raw.recv(&mut buffer).expect("a frame"), 16);
-            std::hint::black_box(&buffer);
-        }
-        of_raw.push(start.elapsed().as_nanos() as f64 / FRAMES as f64);
-
-        fill(&stamped_sender, &mut n);
-        let start = Instant::now();
-        for _ in 0..FRAMES {
-            let frame = fieldbeat::rt::World::receive_stamped(&mut world, Conn(stamped.as_raw_fd()), &mut buffer);
-            std::hint::black_box(frame);
-        }
-        of_stamped.push(start.elapsed().as_nanos() as f64 / FRAMES as f64);
-
-        fill(&sender, &mut n);
-        let received = || rig.counters.links[0].can.received.get();
-        let wanted = received() + FRAMES as u64;
-        let start = Instant::now();
-        while rig.counters.links[0].can.received.get() < wanted {
-            rig.executor.turn();
-        }
-        of_executor.push(start.elapsed().as_nanos() as f64 / FRAMES as f64);
+        fill(&raw.0, &mut n);
+        times[0].push(timed(|| receive_plainly(&raw.1)));
+        fill(&stamped.0, &mut n);
+        times[1].push(timed(|| receive_with_times(&stamped.1)));
+        fill(&batched.0, &mut n);
+        times[2].push(timed(|| receive_as_a_link(&mut world, &batched.1)));
+        fill(&whole.0, &mut n);
+        let received = &rig.counters.links[0].can.received;
+        let wanted = received.get() + FRAMES as u64;
+        times[3].push(timed(|| {
+            while received.get() < wanted {
+                rig.executor.turn();
+            }
+        }));
         let slots = rig.samples.slots();
         rig.samples.read_chunk(slots).expect("so many").commit_all();
     }
-    let (raw, stamped, executor) = (median(of_raw), median(of_stamped), median(of_executor));
+    let times = times.map(median);
     println!("sampling \"{sampling}\", {} signals a frame:", SIGNALS.len());
-    println!("  recv                                {raw:7.0} ns a frame  {:9.0} frames/s", 1e9 / raw);
-    println!(
-        "  recvmsg with time and drop count    {stamped:7.0} ns a frame  {:9.0} frames/s  {:3.0} % of recv",
-        1e9 / stamped,
-        100.0 * raw / stamped
-    );
-    println!(
-        "  executor: time, decode, image, ring {executor:7.0} ns a frame  {:9.0} frames/s  {:3.0} % of recv",
-        1e9 / executor,
-        100.0 * raw / executor
-    );
+    let names = [
+        "recv, one by one",
+        "recvmsg with time and drop count",
+        "the same as a link does it",
+        "executor: time, decode, image, ring",
+    ];
+    for (name, time) in names.iter().zip(times) {
+        let (frames, share) = (1e9 / time, 100.0 * times[0] / time);
+        println!("  {name:35} {time:7.0} ns a frame  {frames:9.0} frames/s  {share:3.0} % of recv");
+    }
 }
 
 fn cantools() {

@@ -59,7 +59,7 @@ pub struct LinkPlan {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-#[allow(clippy::large_enum_variant, reason = "one for each link")]
+#[allow(clippy::large_enum_variant, reason = "there is one of a link, and few links")]
 pub enum LinkProtocolPlan {
     Modbus(ModbusPlan),
     Can(CanPlan),

@@ -3,10 +3,10 @@
 //! `epoll_pwait2` and not a timerfd: on PREEMPT_RT a timerfd's timer is served by a low-priority thread.
 
 use std::io;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 
+use super::arrivals;
 use super::world::{Arrival, Conn, Io, Ready, Stamped, World};
 use crate::tag::{NANOS_PER_SEC, Nanos};
 
@@ -69,7 +69,7 @@ impl LinuxWorld {
         Waker(self.wake.clone())
     }
 
-    fn io(n: isize) -> Io {
+    pub(super) fn io(n: isize) -> Io {
         match n {
             0 => Io::Closed,
             1.. => Io::Done(n as usize),
@@ -191,41 +191,7 @@ impl World for LinuxWorld {
     }
 
     fn receive_frames<B: AsMut<[u8]>>(&mut self, conn: Conn, room: &mut [Arrival<B>]) -> Io {
-        let asked = room.len().min(FRAMES_AT_ONCE);
-        let mut controls = [const { MaybeUninit::<Control>::uninit() }; FRAMES_AT_ONCE];
-        let mut parts = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; FRAMES_AT_ONCE];
-        // SAFETY: mmsghdr is a plain structure for which zeroes are a value.
-        let mut messages: [libc::mmsghdr; FRAMES_AT_ONCE] = unsafe { std::mem::zeroed() };
-        for (((arrival, control), part), message) in
-            room.iter_mut().zip(&mut controls).zip(&mut parts).zip(&mut messages)
-        {
-            let bytes = arrival.frame.as_mut();
-            *part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
-            message.msg_hdr.msg_iov = part;
-            message.msg_hdr.msg_iovlen = 1;
-            message.msg_hdr.msg_control = control.as_mut_ptr().cast();
-            message.msg_hdr.msg_controllen = CONTROL_BYTES;
-        }
-        // SAFETY: as many messages are asked for as point to live, writable slices and to control bytes that live through
-        // the call, each with its length; without a time-out.
-        let n = unsafe {
-            let flags = libc::MSG_DONTWAIT;
-            libc::recvmmsg(conn.0, messages.as_mut_ptr(), asked as u32, flags, std::ptr::null_mut())
-        };
-        if n <= 0 {
-            return LinuxWorld::io(n as isize);
-        }
-        let clocks = Clocks::now();
-        for (got, (arrival, message)) in room.iter_mut().zip(&messages[..n as usize]).enumerate() {
-            // A peer that has closed gives nothing, for every message: the first of them is its end. An error behind
-            // frames is kept by the kernel for the next call (recvmmsg(2)).
-            match LinuxWorld::io(message.msg_len as isize) {
-                Io::Done(bytes) => arrival.stamped = stamped(Io::Done(bytes), &message.msg_hdr, &clocks),
-                end if got == 0 => return end,
-                _ => return Io::Done(got),
-            }
-        }
-        Io::Done(n as usize)
+        arrivals::receive(conn, room)
     }
 
     fn abort(&mut self, conn: Conn) {
@@ -249,72 +215,6 @@ impl World for LinuxWorld {
     }
 }
 
-/// Frames taken from the kernel in one call: beyond some, the call itself costs next to nothing of each.
-const FRAMES_AT_ONCE: usize = 16;
-/// Room for the control messages of one frame: three times (SCM_TIMESTAMPING) and a count (SO_RXQ_OVFL).
-const CONTROL_BYTES: usize = 128;
-
-/// Aligned as control messages have to be.
-#[repr(C, align(8))]
-struct Control([u8; CONTROL_BYTES]);
-
-/// The same instant on both clocks.
-struct Clocks {
-    monotonic: Nanos,
-    real: Nanos,
-}
-
-impl Clocks {
-    fn now() -> Clocks {
-        let mut ts = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        let monotonic = monotonic_now();
-        // SAFETY: `ts` is a valid timespec to write to; CLOCK_REALTIME always exists.
-        unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &mut ts) };
-        Clocks { monotonic, real: nanos_of(&ts) }
-    }
-
-    /// A time of CLOCK_REALTIME as one of CLOCK_MONOTONIC: so long ago on both. Now where that cannot be, since the clock
-    /// was set meanwhile.
-    fn on_monotonic(&self, real: Nanos) -> Nanos {
-        const AGE_MAX: Nanos = Nanos(10 * NANOS_PER_SEC);
-        let age = self.real.since(real);
-        if real == Nanos::ZERO || age > AGE_MAX { self.monotonic } else { self.monotonic - age }
-    }
-}
-
-/// What the kernel says beside a frame.
-fn stamped(io: Io, message: &libc::msghdr, clocks: &Clocks) -> Stamped {
-    let mut stamped = Stamped { io, at: clocks.monotonic, hardware: None, dropped: 0 };
-    // SAFETY: the kernel has filled the control bytes that the message points to, and their length; the macros walk
-    // within it.
-    let mut header = unsafe { libc::CMSG_FIRSTHDR(message) };
-    while !header.is_null() {
-        // SAFETY: not null, so it lies within the control bytes, of which nobody else has a reference.
-        let (kind, data) = unsafe { ((*header).cmsg_type, libc::CMSG_DATA(header)) };
-        match kind {
-            libc::SO_TIMESTAMPING => {
-                // SAFETY: SCM_TIMESTAMPING carries three timespecs; read without asking for their alignment.
-                let times: [libc::timespec; 3] = unsafe { data.cast::<[libc::timespec; 3]>().read_unaligned() };
-                stamped.at = clocks.on_monotonic(nanos_of(&times[0]));
-                stamped.hardware = Some(nanos_of(&times[2])).filter(|time| *time > Nanos::ZERO);
-            }
-            libc::SO_RXQ_OVFL => {
-                // SAFETY: SO_RXQ_OVFL carries 32 bits; read without asking for their alignment.
-                stamped.dropped = unsafe { data.cast::<u32>().read_unaligned() };
-            }
-            _ => {}
-        }
-        // SAFETY: as above.
-        header = unsafe { libc::CMSG_NXTHDR(message, header) };
-    }
-    stamped
-}
-
-fn nanos_of(time: &libc::timespec) -> Nanos {
-    let (seconds, nanos) = (u64::try_from(time.tv_sec).unwrap_or(0), u64::try_from(time.tv_nsec).unwrap_or(0));
-    Nanos(seconds.saturating_mul(NANOS_PER_SEC).saturating_add(nanos))
-}
-
 fn is_no_socket() -> bool {
     io::Error::last_os_error().raw_os_error() == Some(libc::ENOTSOCK)
 }
@@ -324,57 +224,7 @@ mod tests {
     use super::*;
     use std::io::{ErrorKind, Read};
     use std::net::{TcpListener, TcpStream};
-    use std::os::fd::OwnedFd;
     use std::time::{Duration, Instant};
-
-    /// A pair of sockets that keep the frames apart, as a CAN socket does.
-    fn pair(options: &[(libc::c_int, libc::c_int)]) -> (OwnedFd, OwnedFd) {
-        // Not of AF_UNIX: what goes through those is stamped when it is taken.
-        let bind = || std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        let socket = (bind(), bind());
-        socket.0.connect(socket.1.local_addr().unwrap()).unwrap();
-        for (option, value) in options {
-            let size = std::mem::size_of_val(value) as libc::socklen_t;
-            // SAFETY: pointer and length are those of a live value.
-            let set = unsafe {
-                libc::setsockopt(socket.1.as_raw_fd(), libc::SOL_SOCKET, *option, (&raw const *value).cast(), size)
-            };
-            assert_eq!(set, 0);
-        }
-        // The kernel begins to stamp a moment after the first socket asks for it.
-        std::thread::sleep(Duration::from_millis(200));
-        (socket.0.into(), socket.1.into())
-    }
-
-    #[test]
-    fn a_frame_has_the_time_at_which_the_kernel_took_it() {
-        let (near, far) = pair(&[(libc::SO_TIMESTAMPING, (1 << 3) | (1 << 4)), (libc::SO_RXQ_OVFL, 1)]);
-        let mut world = LinuxWorld::new().unwrap();
-        let before = monotonic_now();
-        assert_eq!(world.send(Conn(near.as_raw_fd()), b"frame"), Io::Done(5));
-        let sent = monotonic_now();
-        std::thread::sleep(std::time::Duration::from_millis(50));
-        let mut buffer = [0; 16];
-        let frame = world.receive_stamped(Conn(far.as_raw_fd()), &mut buffer);
-        assert_eq!((frame.io, &buffer[..5]), (Io::Done(5), &b"frame"[..]));
-        // The two clocks are read one after the other: what lies between goes into the time.
-        let slack = Nanos::from_millis(20);
-        assert!(frame.at + slack >= before && frame.at <= sent + slack, "{before:?} {:?} {sent:?}", frame.at);
-        assert_eq!((frame.hardware, frame.dropped), (None, 0));
-        let nothing = world.receive_stamped(Conn(far.as_raw_fd()), &mut buffer);
-        assert_eq!(nothing.io, Io::WouldBlock);
-        drop(near);
-    }
-
-    #[test]
-    fn a_time_that_cannot_be_is_that_of_the_call() {
-        let clocks = Clocks { monotonic: Nanos(50 * NANOS_PER_SEC), real: Nanos(9_000 * NANOS_PER_SEC) };
-        let now = clocks.monotonic;
-        assert_eq!(clocks.on_monotonic(Nanos(8_999 * NANOS_PER_SEC)), Nanos(49 * NANOS_PER_SEC));
-        assert_eq!(clocks.on_monotonic(Nanos::ZERO), now);
-        assert_eq!(clocks.on_monotonic(Nanos(NANOS_PER_SEC)), now, "hours ago");
-        assert_eq!(clocks.on_monotonic(Nanos(9_001 * NANOS_PER_SEC)), now, "yet to come");
-    }
 
     #[test]
     fn what_an_aborted_connection_has_not_delivered_never_comes() {

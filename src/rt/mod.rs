@@ -1,6 +1,7 @@
 //! The real-time floor. Nothing in here allocates, locks, logs, resolves, opens or frees once it runs.
 
 mod adoption;
+mod arrivals;
 pub mod calibrate;
 mod counters;
 mod exceptions;

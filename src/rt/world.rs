@@ -122,8 +122,8 @@ pub trait World {
         Stamped { io, at: self.now(), hardware: None, dropped: 0 }
     }
 
-    /// Receives frames as [`World::receive_stamped`] does, as many as have come and as there is room for, in their order;
-    /// a world may take fewer at once. `Done` says how many. An end of the connection behind them is told by the next
+    /// Receives frames as [`World::receive_stamped`] does, as many as have come and as there is room for (one at
+    /// least), in their order; a world may take fewer at once. `Done` says how many. An end of the connection behind them is told by the next
     /// call.
     fn receive_frames<B: AsMut<[u8]>>(&mut self, conn: Conn, room: &mut [Arrival<B>]) -> Io {
         for (n, arrival) in room.iter_mut().enumerate() {

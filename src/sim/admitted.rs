@@ -145,6 +145,7 @@ fn drawn(seed: u64) -> Drawn {
         recovery_ns: (slowest * 20).clamp(1_000 * MS, 8_000 * MS),
         exact: rng.bool(),
         promised: true,
+        commit_ns: 0,
         writes: written,
         config,
     };

@@ -80,6 +80,8 @@ pub fn cell<P: Parts>(
     let links = &plan.executors[id.index()].links;
     let (hosts, trouble_ns) = (scenario.hosts(), scenario.trouble_ns);
     let mut field = Field::new((hosts, scenario.exact), trouble_ns, Views::new(plan, id), log, rng.fork());
+    field.fast = scenario.is_fast();
+    field.fast = scenario.is_fast();
     if scenario.stall_max_ns > 0 {
         field.next_stall = rng.u64(..5_000 * MS);
         field.stall_max = scenario.stall_max_ns;
@@ -95,7 +97,7 @@ pub fn cell<P: Parts>(
     let of_writes = Rng::with_seed(scenario.seed ^ u64::from(id.0) << 32 ^ 0x77);
     // What is promised is so with writes, too.
     let (eager, spare_steady) = (scenario.promised, scenario.is_calm() && !scenario.promised);
-    let (writes, orders, answers_in) = Writes::new(until, hosts, spare_steady, eager, of_writes);
+    let (writes, orders, answers_in) = Writes::new(until, plan.clone(), hosts, spare_steady, eager, of_writes);
     let stop = Arc::new(AtomicBool::new(false));
     let wiring = Wiring {
         sink,
@@ -167,8 +169,8 @@ pub fn change_over<P: Parts>(cell: &mut Cell<P>, books: &mut Books<'_>, counters
     drop(field);
     cell.beat.change(&pending.old, &pending.new, at, counters)?;
     books.adopted(cell.id, &pending.changes, at, counters)?;
-    cell.writes.adopted();
     if let Some(pending) = cell.pending.take() {
+        cell.writes.adopted(pending.new.clone());
         cell.plan = pending.new;
     }
     Ok(true)

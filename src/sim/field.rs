@@ -1,11 +1,12 @@
 //! One executor's machine and field: its time, its connections, the devices at their other ends.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use fastrand::Rng;
 
+use super::can::{Bus, Socket};
 use super::device::Device;
 use super::given::{Given, Peer, PeerTold};
 use super::line::Wire;
@@ -46,6 +47,9 @@ pub struct Field {
     /// By their hosts; each is there once someone connects to it.
     devices: Vec<(u32, Device)>,
     locals: Vec<(u32, Rc<RefCell<Local>>)>,
+    buses: Vec<(u32, Rc<RefCell<Bus>>)>,
+    /// Short periods.
+    pub fast: bool,
     hosts: Hosts,
     /// Each device takes the declared time for each answer, not up to it.
     exact: bool,
@@ -68,6 +72,8 @@ pub struct Field {
     pub well_from: u64,
     pub rng: Rng,
     pub requests: u64,
+    /// By link: frames that the kernel dropped, as far as it has said so.
+    pub dropped: BTreeMap<LinkId, u64>,
     /// What the clock said when it was asked for the first time since this was emptied.
     pub first_look: Option<u64>,
     /// Exchanges that were completed by the last receive, whose time the executor still has to look at.
@@ -80,6 +86,9 @@ impl Field {
             now: 0,
             devices: Vec::new(),
             locals: Vec::new(),
+            buses: Vec::new(),
+            fast: false,
+            dropped: BTreeMap::new(),
             hosts,
             exact,
             lines: Vec::new(),
@@ -126,13 +135,24 @@ impl Field {
         &self.locals[place].1
     }
 
+    /// The CAN bus at `host`.
+    fn bus(&mut self, host: u32) -> &Rc<RefCell<Bus>> {
+        let place = self.buses.iter().position(|(at, _)| *at == host).unwrap_or_else(|| {
+            let Field { hosts, well_from, fast, .. } = *self;
+            let bus = Bus::new(hosts.of(host), hosts.is_steady(host), well_from, fast);
+            self.buses.push((host, Rc::new(RefCell::new(bus))));
+            self.buses.len() - 1
+        });
+        &self.buses[place].1
+    }
+
     /// How long a connection takes to come about; `None`: it does not.
     pub fn connects(&mut self, host: u32, place: &Place) -> Option<u64> {
         let now = self.now;
         match place {
             Place::Tcp { .. } | Place::Serial(_) => self.device(host).connects(now),
             Place::Bus(_) => self.local(host).borrow_mut().opens(now),
-            Place::Can(_) => None,
+            Place::Can(_) => self.bus(host).borrow_mut().opens(now),
         }
     }
 
@@ -151,7 +171,7 @@ impl Field {
         let (closes_at, peer): (_, Option<Box<dyn Peer>>) = match place {
             Place::Tcp { .. } | Place::Serial(_) => (self.device(host).ends_new_connection(now), None),
             Place::Bus(setup) => (None, Some(Box::new(Thread::new(self.local(host).clone(), setup.clone(), now)))),
-            Place::Can(_) => (Some(now), None),
+            Place::Can(socket) => (None, Some(Box::new(Socket::new(self.bus(host).clone(), socket.clone(), now)))),
         };
         self.lines.push(Line {
             conn,
@@ -258,6 +278,9 @@ impl Field {
             line.closes_at = Some(line.closes_at.map_or(closes_at, |before| before.min(closes_at)));
         }
         self.requests += told.requests;
+        if told.dropped > 0 {
+            *self.dropped.entry(link).or_default() += told.dropped;
+        }
         self.given.extend(told.given.into_iter().map(|given| Given { link, host, ..given }));
         self.written.extend(told.written.into_iter().map(|seen| Seen { link, ..seen }));
         self.faults.extend(told.faults.into_iter().map(|fault| format!("link {}: {fault}", link.0)));

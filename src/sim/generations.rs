@@ -7,7 +7,7 @@ use super::device::Meaning;
 use super::given::key_of;
 use super::local::ITEM_MAX_NS;
 use super::model::host_of_link;
-use crate::config::{Config, FieldType, TagConfig};
+use crate::config::{CanFrames, Config, FieldType, TagAddress, TagConfig};
 use crate::plan::{BusPlan, LinkProtocolPlan, ModbusPlan, ModbusRequest, Plan, SerialLine};
 use crate::tag::{Dictionary, DictionaryTag, GroupId, Id, LinkId, TagId};
 
@@ -104,6 +104,15 @@ impl Generation {
         let of_link = self.by_link.get(link.index()).map_or(&[][..], |tags| &tags[..]);
         let there = of_link.iter().filter(move |id| self.key(**id) == key);
         there.filter_map(|id| Some((*id, self.tag(*id)?.0)))
+    }
+
+    /// Whether a tag lies in a message that is sent only when something is written to it.
+    pub fn comes_when_written(&self, link: LinkId, tag: &TagConfig) -> bool {
+        let (LinkProtocolPlan::Can(can), TagAddress::Can(address)) = (&self.plan.links[link].protocol, &tag.address)
+        else {
+            return false;
+        };
+        can.transmits.iter().any(|t| t.period.is_none() && address.frames == CanFrames::Id(t.id))
     }
 
     /// Whether all that a link may be asked in its shortest period fits into half of it.

@@ -4,7 +4,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::memory::{Expected, mix};
-use crate::config::{BusPoint, TagAddress, TagConfig};
+use crate::config::{BusPoint, CanBits, CanBitsKind, CanFrames, CanId, TagAddress, TagConfig};
 use crate::rt::{Io, Stamped};
 use crate::tag::{LinkId, ScalarType, Status, ValueType};
 
@@ -39,6 +39,8 @@ pub struct Given {
 pub enum What {
     /// A value as it is, and how good it is.
     Value { bits: u64, status: Status },
+    /// A CAN frame.
+    Frame { data: [u8; 8], len: u8 },
 }
 
 /// What a peer does at the other end of a connection that carries datagrams.
@@ -66,6 +68,8 @@ pub struct PeerTold {
     /// The connection ends then.
     pub closes_at: Option<u64>,
     pub requests: u64,
+    /// Frames that the kernel dropped, as far as it has said so.
+    pub dropped: u64,
 }
 
 fn hashed(what: &impl Hash) -> u64 {
@@ -79,10 +83,24 @@ pub fn local_key(place: &str, making: &str) -> u64 {
     hashed(&(place, making))
 }
 
+/// CAN frames with an identifier, as linux/can.h has it.
+pub fn frame_key(can_id: u32) -> u64 {
+    u64::from(can_id) | 1 << 40
+}
+
+/// An identifier as linux/can.h has it.
+pub fn can_id(id: CanId) -> u32 {
+    id.id | if id.extended { 1 << 31 } else { 0 }
+}
+
 /// Where a tag lies at its link, as a number; 0: it is asked for by area.
 pub fn key_of(tag: &TagConfig) -> u64 {
     match &tag.address {
-        TagAddress::Modbus(_) | TagAddress::Can(_) | TagAddress::CanOpen(_) => 0,
+        TagAddress::Modbus(_) | TagAddress::CanOpen(_) => 0,
+        TagAddress::Can(address) => match address.frames {
+            CanFrames::Id(id) => frame_key(can_id(id)),
+            CanFrames::Group { .. } => 0,
+        },
         TagAddress::Bus(address) => match &address.point {
             BusPoint::Gpio(point) => {
                 local_key(&format!("{:?}", point.line), if point.counts { "count" } else { "level" })
@@ -109,6 +127,22 @@ pub fn drawn(seed: u64, key: u64, at: u64) -> u64 {
     mix(seed ^ mix(key) ^ at.wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
 
+/// A field's bits, one by one as DBC files count them; `None`: the frame ends before. Of at most 32 bits.
+pub fn bits_of(place: &CanBits, data: &[u8]) -> Option<u64> {
+    let (mut at, mut raw) = (usize::from(place.start), 0);
+    for n in 0..place.len {
+        let bit = u64::from(data.get(at / 8)? >> (at % 8) & 1);
+        if place.big_endian {
+            raw = raw << 1 | bit;
+            at = if at.is_multiple_of(8) { at + 15 } else { at - 1 };
+        } else {
+            raw |= bit << n;
+            at += 1;
+        }
+    }
+    Some(raw)
+}
+
 impl Given {
     /// What a tag there must read, and its status; `None`: there is no value.
     pub fn reads(&self, seed: u64, tag: &TagConfig) -> Option<(Expected, Status)> {
@@ -120,6 +154,19 @@ impl Given {
                 let own = value_of(ty, drawn(seed, key_of(tag), self.from));
                 (own == *bits).then_some((Expected::Scalar(own), *status))
             }
+            What::Frame { data, len } => {
+                let TagAddress::Can(address) = &tag.address else { return None };
+                let bits = bits_of(&address.bits, &data[..usize::from(*len)])?;
+                let raw = match address.bits.kind {
+                    CanBitsKind::Signed if bits >> (address.bits.len - 1) & 1 == 1 => {
+                        bits as i64 - (1i64 << address.bits.len)
+                    }
+                    _ => bits as i64,
+                };
+                let is_plain = tag.scale == 1.0 && tag.offset == 0.0;
+                let value = if is_plain { raw as u64 } else { (raw as f64 * tag.scale + tag.offset).to_bits() };
+                Some((Expected::Scalar(value), Status::GOOD))
+            }
         }
     }
 
@@ -127,6 +174,7 @@ impl Given {
     pub fn trouble(&self) -> Option<Status> {
         match self.what {
             What::Value { status, .. } => Some(status).filter(|status| status.is_bad()),
+            What::Frame { .. } => None,
         }
     }
 }

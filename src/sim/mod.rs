@@ -10,21 +10,26 @@
 //! | `model` | configurations as people write and change them |
 //! | `reload` | a changed configuration on its way to the executors |
 //! | `memory`, `device` | what Modbus devices hold and how they misbehave |
-//! | `local` | threads of local devices, likewise |
+//! | `local`, `can` | threads of local devices, and CAN buses, likewise |
 //! | `given` | what such devices gave, and what a tag must therefore read |
 //! | `cell`, `world`, `field`, `connector` | the executor's surroundings in virtual time |
 //! | `stream`, `line` | connections that carry bytes; serial lines |
 //! | `views`, `generations` | what each plan allows, and what ids stand for under it |
 //! | `beat`, `invariants` | what must hold |
-//! | `writes` | writes at any moment, and what must hold of them |
+//! | `writes`, `frames` | writes at any moment, and what must hold of them |
 //! | `journal`, `outputs` | the real journal, crashes, and outputs that follow it |
+//! | `admitted` | what admission promises, put to the test |
 //! | `run`, `log` | the run, its hash and its last events |
 
+#[cfg(test)]
+mod admitted;
 mod beat;
+mod can;
 mod cell;
 mod connector;
 mod device;
 mod field;
+mod frames;
 mod generations;
 mod given;
 mod invariants;

@@ -365,6 +365,7 @@ impl<'s, P: Parts> Run<'s, P> {
             self.writes.0 += cell.writes.done;
             self.writes.1 += cell.writes.failed;
             self.requests += cell.field.borrow().requests;
+            self.books.dropped(&cell.field.borrow().dropped, &self.counters)?;
             let Cell { executor, mut connector, field, .. } = cell;
             drop(executor);
             connector.end()?;

@@ -12,6 +12,8 @@ const MS: u64 = 1_000_000;
 const RECOVERY_NS: u64 = 20_000 * MS;
 /// The configuration beside the tags.
 const GATEWAY: &str = "[gateway]\nid = \"sim\"\n";
+/// Of so many seeds one is fast and short.
+const FAST_OF: u64 = 12;
 /// Of so many seeds one has links of other kinds, of the slow ones and of the fast ones.
 const OTHERS_OF: u64 = 3;
 /// Periods are doubled so often at most, until the plan fits.
@@ -74,12 +76,12 @@ impl Scenario {
     /// When the configuration that was made is refused: a fault of this module, or of what reads it.
     pub fn of_seed(seed: u64, hours: Option<f64>) -> Result<Scenario, String> {
         let mut rng = Rng::with_seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5151);
-        let fast = seed.is_multiple_of(12);
+        let fast = seed.is_multiple_of(FAST_OF);
         let shape = Shape {
             links: rng.usize(1..=if fast { 8 } else { 4 }),
             tags: rng.usize(1..=if fast { 200 } else { 40 }),
             periods_ms: if fast { vec![2, 5, 10, 20, 50, 100, 250] } else { vec![500, 700, 1000] },
-            others: seed % OTHERS_OF == 1 || seed % (12 * OTHERS_OF) == 12,
+            others: seed % OTHERS_OF == 1 || seed % (FAST_OF * OTHERS_OF) == FAST_OF,
         };
         let executors = if rng.u8(..3) == 0 { rng.u32(2..=3) } else { 1 };
         let cpus: Vec<u32> = (0..executors).collect();
@@ -123,6 +125,11 @@ impl Scenario {
             },
             writes: rng.u8(..3) != 0,
         })
+    }
+
+    /// Periods are of milliseconds.
+    pub fn is_fast(&self) -> bool {
+        self.seed.is_multiple_of(FAST_OF)
     }
 
     /// Whether nothing outside the devices goes wrong, so that steady links must not miss anything.

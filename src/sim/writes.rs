@@ -1,10 +1,13 @@
 //! Writes at any moment, and what must hold of them: each order has one answer, in time; a device is only written to by
 //! an order that is open and not overdue; and what was told as done or as not sent is just that.
 
+use std::sync::Arc;
+
 use fastrand::Rng;
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::device::Told;
+use super::frames::Frames;
 use super::memory::Area;
 use super::model::host_of_link;
 use super::scenario::Hosts;
@@ -41,6 +44,10 @@ pub enum Place {
         slot: u32,
         deadline: u64,
     },
+    /// A frame is sent, with or without an order.
+    Frame {
+        can_id: u32,
+    },
 }
 
 /// A request as it stands on the wire, if it is a write.
@@ -62,17 +69,17 @@ pub fn parse(pdu: &[u8], unit: u8) -> Option<(Area, Vec<u8>, Vec<u8>)> {
     Some((Area { unit, table, first, count }, payload, confirmation))
 }
 
-struct Open {
-    order: WriteOrder,
+pub struct Open {
+    pub order: WriteOrder,
     /// Of a write to Modbus: where.
     area: Option<Area>,
     is_bit: bool,
     /// When it was made, and how long the CPU had stalled before.
     stalled: u64,
-    frames: u32,
-    confirmed: bool,
+    pub frames: u32,
+    pub confirmed: bool,
     /// Another order writes the same to the same place, and which of them a device saw is not known.
-    one_of_several: bool,
+    pub one_of_several: bool,
 }
 
 impl Open {
@@ -83,6 +90,7 @@ impl Open {
             Place::Registers { function, area } => {
                 self.area == Some(*area) && (same || self.is_bit && matches!(function, 6 | 16))
             }
+            Place::Frame { .. } => false,
             Place::Order { id, slot, deadline } => {
                 (self.order.id, self.order.slot, self.order.deadline.0) == (*id, *slot, *deadline) && same
             }
@@ -107,6 +115,9 @@ pub struct Writes {
     /// Plans that the executor has adopted.
     generation: u32,
     open: Vec<Open>,
+    /// The plan that the executor has, and the one before.
+    plans: Vec<Arc<Plan>>,
+    frames: Frames,
     rng: Rng,
     pub done: u64,
     pub failed: u64,
@@ -116,6 +127,7 @@ impl Writes {
     /// And the executor's ends.
     pub fn new(
         until: u64,
+        plan: Arc<Plan>,
         hosts: Hosts,
         spare_steady: bool,
         eager: bool,
@@ -135,6 +147,8 @@ impl Writes {
             next_id: 0,
             generation: 0,
             open: Vec::new(),
+            plans: vec![plan],
+            frames: Frames::default(),
             rng,
             done: 0,
             failed: 0,
@@ -143,8 +157,11 @@ impl Writes {
     }
 
     /// The executor has taken up a plan.
-    pub fn adopted(&mut self) {
+    pub fn adopted(&mut self, plan: Arc<Plan>) {
         self.generation = self.generation.wrapping_add(1);
+        self.plans.insert(0, plan);
+        self.plans.truncate(2);
+        self.frames.adopted();
     }
 
     /// Orders what is to be ordered by now, by the plan that the executor has: one write, or a storm of them.
@@ -209,6 +226,11 @@ impl Writes {
                 };
                 Some((slot, WritePayload::new(&bytes)?, None, false))
             }
+            LinkProtocolPlan::Can(can) if !can.writes.is_empty() => {
+                let slot = self.rng.usize(..can.writes.len());
+                let raw = self.rng.u64(..) & ((1 << can.writes[slot].bits.len) - 1);
+                Some((slot, WritePayload::new(&raw.to_le_bytes())?, None, false))
+            }
             _ => None,
         }
     }
@@ -237,6 +259,9 @@ impl Writes {
     /// # Errors
     /// When no order allows it.
     pub fn seen(&mut self, seen: &Seen) -> Result<(), String> {
+        if let Place::Frame { can_id } = seen.place {
+            return self.frames.seen(seen, can_id, &mut self.open, &self.plans);
+        }
         let mut fitting: Vec<&mut Open> = self.open.iter_mut().filter(|open| open.is(seen)).collect();
         if fitting.is_empty() {
             return Err(format!("a device was written to without an open order, or too late: {seen:?}"));

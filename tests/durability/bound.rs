@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use fieldbeat::config::{JournalConfig, MqttConfig, MqttVersion};
+use fieldbeat::config::JournalConfig;
 use fieldbeat::hub::{Batch, clock_pair};
 use fieldbeat::limits::JOURNAL_BYTES_MIN;
 use fieldbeat::output::{OutputStats, mqtt};
@@ -16,7 +16,7 @@ use fieldbeat::tag::{ClockPair, Dictionary, DictionaryTag, ExecutorId, Nanos, Sa
 
 use crate::alone;
 use crate::message::Message;
-use crate::peers::{Mosquitto, Subscriber, wait};
+use crate::peers::{Mosquitto, Subscriber, config, wait};
 
 const TAGS: u32 = 1000;
 const BATCH: u32 = 8000;
@@ -49,26 +49,6 @@ fn batch(names: &Arc<Dictionary>, first: u64, clock: ClockPair) -> Arc<Batch> {
         drained: clock.mono,
         names: names.clone(),
     })
-}
-
-fn config(port: u16) -> MqttConfig {
-    MqttConfig {
-        host: "127.0.0.1".into(),
-        port,
-        version: MqttVersion::V311,
-        tls: None,
-        user: None,
-        password: None,
-        client_id: "fieldbeat-line-4-cloud".into(),
-        qos: 1,
-        topic: "fieldbeat/{gateway}/{group}".into(),
-        status_topic: "fieldbeat/{gateway}/status".into(),
-        batch: Nanos::from_millis(50),
-        message_bytes_max: 128 << 10,
-        in_flight_max: 100,
-        keep_alive: Nanos::from_millis(5_000),
-        commands: None,
-    }
 }
 
 #[test]

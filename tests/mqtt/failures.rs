@@ -7,8 +7,8 @@ use fieldbeat::output::{OutputError, OutputState};
 
 use super::certs::{EXPIRED, Pair, Pki, VALID};
 use super::journal::{MemoryJournal, Producer};
-use super::peers::{Mosquitto, Subscriber, free_port, wait};
-use super::{config, count, spawn, tls_broker};
+use super::peers::{Mosquitto, Subscriber, config, free_port, wait};
+use super::{count, spawn, tls_broker};
 
 fn start_error(tls: TlsConfig) -> OutputError {
     match spawn(&MemoryJournal::default(), &MqttConfig { tls: Some(tls), ..config(1) }) {

@@ -10,8 +10,8 @@ use fieldbeat::output::{JournalSource, OutputState};
 use fieldbeat::tag::Nanos;
 
 use super::journal::{MemoryJournal, Producer};
-use super::peers::{Mosquitto, Subscriber, free_port, wait};
-use super::{config, count, expect_settled, spawn};
+use super::peers::{Mosquitto, Subscriber, config, free_port, wait};
+use super::{count, expect_settled, spawn};
 
 #[test]
 fn a_broker_restarted_in_mid_flow_gets_everything() {

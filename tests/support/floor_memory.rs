@@ -1,10 +1,12 @@
 //! What executors allocate and free: with this module a test's allocator watches.
 
+#![allow(dead_code, reason = "each test program uses its part")]
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-/// Counts what threads named fb-exec… do while it is armed.
+/// Counts what threads named fb-exec… do while it is armed, and what any thread does in [`watched`].
 struct Watching;
 
 #[global_allocator]
@@ -17,20 +19,29 @@ pub static FREES: AtomicU64 = AtomicU64::new(0);
 thread_local! {
     /// Not asked yet; of an executor or not. Constant and without a destructor, so it needs no allocation.
     static IS_EXECUTOR: Cell<Option<bool>> = const { Cell::new(None) };
+    static IS_WATCHED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whatever this does on its thread counts.
+pub fn watched(work: impl FnOnce()) {
+    IS_WATCHED.set(true);
+    work();
+    IS_WATCHED.set(false);
 }
 
 fn on_executor() -> bool {
-    ARMED.load(Relaxed)
-        && IS_EXECUTOR.with(|known| {
-            known.get().unwrap_or_else(|| {
-                let mut name = [0u8; 16];
-                // SAFETY: PR_GET_NAME writes up to 16 bytes to the buffer.
-                unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
-                let is = name.starts_with(b"fb-exec");
-                known.set(Some(is));
-                is
+    IS_WATCHED.get()
+        || ARMED.load(Relaxed)
+            && IS_EXECUTOR.with(|known| {
+                known.get().unwrap_or_else(|| {
+                    let mut name = [0u8; 16];
+                    // SAFETY: PR_GET_NAME writes up to 16 bytes to the buffer.
+                    unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
+                    let is = name.starts_with(b"fb-exec");
+                    known.set(Some(is));
+                    is
+                })
             })
-        })
 }
 
 // SAFETY: every call goes to the system's allocator as it is.
@@ -83,4 +94,6 @@ pub fn the_detector_bites() {
     let (allocations, frees) = on("fb-exec-x");
     assert!(allocations >= 1 && frees >= 1, "{allocations} and {frees} were seen");
     ARMED.store(false, Relaxed);
+    watched(|| drop(std::hint::black_box(Vec::<u8>::with_capacity(100))));
+    assert_eq!((ALLOCATIONS.swap(0, Relaxed), FREES.swap(0, Relaxed)), (1, 1), "of this thread");
 }

@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use fieldbeat::config::{MqttConfig, MqttVersion};
+use fieldbeat::tag::Nanos;
 use tempfile::TempDir;
 
 pub const PATIENCE: Duration = Duration::from_secs(15);
@@ -33,6 +35,27 @@ pub fn wait(what: &str, mut done: impl FnMut() -> bool) {
     while !done() {
         assert!(Instant::now() < end, "not within {PATIENCE:?}: {what}");
         std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// An output with the defaults of a real one, on one port of this machine.
+pub fn config(port: u16) -> MqttConfig {
+    MqttConfig {
+        host: "127.0.0.1".into(),
+        port,
+        version: MqttVersion::V311,
+        tls: None,
+        user: None,
+        password: None,
+        client_id: "fieldbeat-line-4-cloud".into(),
+        qos: 1,
+        topic: "fieldbeat/{gateway}/{group}".into(),
+        status_topic: "fieldbeat/{gateway}/status".into(),
+        batch: Nanos::from_millis(50),
+        message_bytes_max: 128 << 10,
+        in_flight_max: 100,
+        keep_alive: Nanos::from_millis(5_000),
+        commands: None,
     }
 }
 

@@ -1,9 +1,10 @@
 //! Going on under another plan: the connection, what is known of messages, values that wait for their beat, what is
 //! sent.
 
+use super::receive::hold;
 use super::{CanLink, region_of};
-use crate::plan::can::{CanCase, CanFramePlan, CanPlan, CanTransmitPlan};
-use crate::rt::{Floor, World, WriteOutcome};
+use crate::plan::can::{CanCase, CanDecode, CanFramePlan, CanPlan, CanTransmitPlan};
+use crate::rt::{Floor, Frame, World, WriteOutcome};
 use crate::tag::{Nanos, Status};
 
 /// No such thing in the plan before.
@@ -31,10 +32,27 @@ impl Handover {
         }
         let mut tags: Vec<(u32, u32)> = before.decodes.iter().zip(0..).map(|(decode, at)| (decode.tag.0, at)).collect();
         tags.sort_unstable();
+        let (cases_before, cases_after) = (cases_of(before), cases_of(after));
+        // What was read by another address or scale is no value of the tag as it is now. A text's value is a place in
+        // the plan, which stays only where all texts are the same.
+        let is_same = |from: u32, at: usize| {
+            let (Some(old), Some(new)) = (before.decodes.get(from as usize), after.decodes.get(at)) else {
+                return false;
+            };
+            cases[cases_after[at] as usize] == cases_before[from as usize]
+                && is_read_alike(old, new)
+                && (!new.ty.is_long() || before.texts == after.texts)
+        };
         let decode = |tag: u32| tags.binary_search_by_key(&tag, |(tag, _)| *tag).map_or(NEW, |at| tags[at].1);
+        let decodes = after
+            .decodes
+            .iter()
+            .enumerate()
+            .map(|(at, new)| Some(decode(new.tag.0)).filter(|from| is_same(*from, at)).unwrap_or(NEW))
+            .collect();
         Handover {
             cases,
-            decodes: after.decodes.iter().map(|new| decode(new.tag.0)).collect(),
+            decodes,
             transmits: after
                 .transmits
                 .iter()
@@ -52,6 +70,22 @@ impl Handover {
     pub fn regions(&self) -> impl Iterator<Item = (*const u8, usize)> {
         [region_of(&self.cases), region_of(&self.decodes), region_of(&self.transmits)].into_iter()
     }
+}
+
+/// By decode: its case.
+fn cases_of(plan: &CanPlan) -> Vec<u32> {
+    let mut cases = vec![NEW; plan.decodes.len()];
+    for (at, case) in plan.cases.iter().enumerate() {
+        cases[case.decodes.start as usize..case.decodes.end as usize].fill(at as u32);
+    }
+    cases
+}
+
+fn is_read_alike(before: &CanDecode, after: &CanDecode) -> bool {
+    let how = |decode: &CanDecode| {
+        (decode.place, decode.ty, decode.scaled, decode.scale.to_bits(), decode.offset.to_bits(), decode.special)
+    };
+    how(before) == how(after)
 }
 
 fn frames<'p>(plan: &'p CanPlan, transmit: &CanTransmitPlan) -> &'p [CanFramePlan] {
@@ -89,16 +123,16 @@ impl CanLink {
             }
         }
         for (at, from) in handover.decodes.iter().enumerate() {
-            let (Some(latest), Some(before)) = (old.latest.get(*from as usize), old.plan.decodes.get(*from as usize))
-            else {
+            let CanLink { plan, latest, scans, .. } = &mut *self;
+            if let Some(before) = old.latest.get(*from as usize) {
+                latest[at] = *before;
                 continue;
-            };
-            let after = &self.plan.decodes[at];
-            // A text's value is a place in the old plan, unless its texts are the same.
-            let same = before.ty == after.ty && (!after.ty.is_long() || self.plan.texts == old.plan.texts);
-            if same {
-                self.latest[at] = *latest;
             }
+            // What the image has of it is in doubt until its message comes, which may never be.
+            let decode = &plan.decodes[at];
+            let cycle = scans[usize::from(decode.scan_at)].cycle;
+            let frame = Frame { group: decode.group, cycle, t: now };
+            hold(plan, decode, &mut latest[at], frame, Status::UNCERTAIN_LAST_USABLE, floor);
         }
         for (at, from) in handover.transmits.iter().enumerate() {
             if let (Some(sent), Some(before)) = (old.sent.get(*from as usize), old.plan.transmits.get(*from as usize)) {
@@ -121,6 +155,7 @@ impl CanLink {
                 };
             }
         }
+        floor.sink.flush();
         self.handover = Some(handover);
     }
 }

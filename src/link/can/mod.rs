@@ -273,8 +273,15 @@ impl<W: World> Link<W> for CanLink {
 
     fn retire(&mut self, reason: CloseReason, floor: &mut Floor<W>) {
         let now = floor.world.now();
-        while self.scans.iter().any(|scan| scan.next < scan.end) {
-            self.tell_some(floor);
+        // At the end, what waits for its beat is told. A link that leaves has no names for it any more: its tags that
+        // stay are told as what the image has of them.
+        if reason == CloseReason::Stopped && self.plan.config.sampling == CanSampling::Latest {
+            for (scan, planned) in self.scans.iter_mut().zip(&self.plan.scans) {
+                (scan.next, scan.end) = (planned.beats.start, planned.beats.end);
+            }
+            while self.scans.iter().any(|scan| scan.next < scan.end) {
+                self.tell_some(floor);
+            }
         }
         self.drop_connection(reason, now, floor);
     }

@@ -15,6 +15,7 @@ use crate::plan::{self, LinkProtocolPlan, Plan};
 use crate::rt::*;
 use crate::tag::*;
 
+mod batch;
 mod bus;
 mod receive;
 mod transmit;
@@ -69,7 +70,10 @@ type SentFrames = Rc<RefCell<Vec<(u64, Vec<u8>)>>>;
 struct BusWorld {
     now: u64,
     coming: VecDeque<Coming>,
+    /// Once nothing comes any more.
     closed: bool,
+    /// Frames are handed over one a call, however many have come.
+    one_by_one: bool,
     token: Option<u32>,
     /// No sleep goes beyond it.
     limit: u64,
@@ -140,16 +144,27 @@ impl World for BusWorld {
         self.receives += 1;
         self.receives_max = self.receives_max.max(self.receives);
         let nothing = |io| Stamped { io, at: Nanos::ZERO, hardware: None, dropped: 0 };
-        if self.closed {
-            return nothing(Io::Closed);
-        }
         match self.coming.front() {
             Some((at, ..)) if *at <= self.now => {}
+            _ if self.closed => return nothing(Io::Closed),
             _ => return nothing(Io::WouldBlock),
         }
         let (at, bytes, hardware, dropped) = self.coming.pop_front().unwrap();
         buffer[..bytes.len()].copy_from_slice(&bytes);
         Stamped { io: Io::Done(bytes.len()), at: Nanos(at), hardware, dropped }
+    }
+
+    fn receive_frames<B: AsMut<[u8]>>(&mut self, conn: Conn, room: &mut [Arrival<B>]) -> Io {
+        let most = if self.one_by_one { 1 } else { room.len() };
+        for (n, arrival) in room[..most].iter_mut().enumerate() {
+            let stamped = self.receive_stamped(conn, arrival.frame.as_mut());
+            match stamped.io {
+                Io::Done(_) => arrival.stamped = stamped,
+                end if n == 0 => return end,
+                _ => return Io::Done(n),
+            }
+        }
+        Io::Done(most)
     }
 }
 
@@ -210,6 +225,7 @@ fn bench_of(config: Config) -> Bench {
         now: 0,
         coming: VecDeque::new(),
         closed: false,
+        one_by_one: false,
         token: None,
         limit: u64::MAX,
         sent: sent.clone(),

@@ -98,6 +98,8 @@ impl CanLink {
     }
 
     pub(super) fn send_due<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) {
+        // A message on its beat must not carry a write whose time is over.
+        self.answer_overdue(now, floor);
         if self.is_out() {
             return;
         }

@@ -188,6 +188,12 @@ impl CanOpenLink {
         }
     }
 
+    /// What the interface had no room for is not sent once nobody waits for its answer.
+    pub(super) fn withdraw(&mut self, at: usize) {
+        let cob_id = SDO_REQUEST + u16::from(self.nodes[at].id);
+        self.unsent.take_if(|message| message.cob_id == cob_id);
+    }
+
     /// By urgency, behind what is written by PDO: SYNC, the master's heartbeat, commands, guarding, SDOs in turn.
     fn next_message<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) -> Option<Message> {
         if let Some(period) = self.plan.config.sync
@@ -240,6 +246,7 @@ impl CanOpenLink {
             }
             Phase::Boot { .. } => self.next_of_boot(at, now),
             Phase::Running => {
+                self.expire_orders(at, now, floor);
                 if !self.next_write(at, now) {
                     self.next_read(at, now, floor);
                 }
@@ -277,6 +284,7 @@ impl CanOpenLink {
         for at in 0..self.nodes.len() {
             self.expire_orders(at, now, floor);
             if let Some(outcome) = self.nodes[at].client.expire(now) {
+                self.withdraw(at);
                 self.job_ended(at, outcome, now, floor);
             }
             match self.nodes[at].watch.expire(now) {

@@ -160,6 +160,9 @@ impl CanOpenLink {
                 (node.job, node.under_way) = (Job::None, None);
             }
             node.orders[place] = None;
+            if under_way {
+                self.withdraw(at);
+            }
             floor.answer(WriteAnswer { id: order.order.id, outcome, at: now, back: WritePayload::default() });
         }
     }
@@ -193,6 +196,7 @@ impl CanOpenLink {
         }
         if under_way.is_some() {
             node.job = Job::None;
+            self.withdraw(at);
         }
     }
 }

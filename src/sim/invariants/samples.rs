@@ -10,6 +10,7 @@ use super::super::memory::{Expected, Memory};
 use super::{Books, EXCHANGE_KEPT_NS, Known};
 use crate::config::TagConfig;
 use crate::hub::{Batch, BatchSample};
+use crate::plan::LinkProtocolPlan;
 use crate::tag::{Status, TagId, flags};
 
 impl Books<'_> {
@@ -85,9 +86,12 @@ impl Books<'_> {
             self.good += u64::from(status.is_good());
         } else {
             let unsaid = self.unsaid(executor, id, known.t);
-            held(sample, &known, unsaid.is_some()).map_err(wrong)?;
+            // What comes by itself is in the image at once, and told on the beat: the image may have had it meanwhile.
+            let comes_by_itself = matches!(under.plan.links[plan.link].protocol, LinkProtocolPlan::Can(_));
+            let may_be_new = unsaid.is_some() || comes_by_itself;
+            held(sample, &known, may_be_new, comes_by_itself).map_err(wrong)?;
             let same = known.sure && (sample.t_mono_ns, sample.value) == (known.t, known.value);
-            if unsaid.is_some() && !sample.has_no_value() && !same {
+            if may_be_new && !sample.has_no_value() && !same {
                 // It may never have been told; that the device gave it is then all that is known of it.
                 self.bytes.clear();
                 let mut bytes = std::mem::take(&mut self.bytes);
@@ -171,7 +175,7 @@ impl Books<'_> {
 }
 
 /// Whether a device that sends datagrams gave this value, with that time and status.
-fn was_given(
+pub(super) fn was_given(
     kept: &VecDeque<Given>,
     (host, seed): (u32, u64),
     config: &TagConfig,
@@ -203,8 +207,13 @@ fn was_given(
 }
 
 /// A value that could not be read: the table of statuses.
-/// `by_exception`: what was read last need not have been told.
-fn held(sample: &crate::tag::Sample, known: &Known, by_exception: bool) -> Result<(), &'static str> {
+/// `may_be_new`: what was read last need not have been told; `comes_by_itself`: nor its status.
+fn held(
+    sample: &crate::tag::Sample,
+    known: &Known,
+    may_be_new: bool,
+    comes_by_itself: bool,
+) -> Result<(), &'static str> {
     let status = sample.status();
     let may = match status {
         Status::UNCERTAIN_LAST_USABLE | Status::BAD_NO_COMMUNICATION => true,
@@ -226,19 +235,20 @@ fn held(sample: &crate::tag::Sample, known: &Known, by_exception: bool) -> Resul
     if !known.sure {
         return Ok(());
     }
-    if sample.has_no_value() == known.was_read {
+    let is_newer = comes_by_itself && !sample.has_no_value() && (!known.was_read || sample.t_mono_ns > known.t);
+    if sample.has_no_value() == known.was_read && !is_newer {
         return Err("whether there is a value is told wrongly");
     }
-    if status.is_uncertain() && Status(known.status).is_bad() {
+    if status.is_uncertain() && Status(known.status).is_bad() && !is_newer {
         return Err("a bad status became uncertain without a read");
     }
-    if sample.status == known.status {
+    if sample.status == known.status && !is_newer {
         return Err("the same status was told again");
     }
-    if by_exception && known.was_read && sample.t_mono_ns < known.t {
+    if may_be_new && known.was_read && sample.t_mono_ns < known.t {
         return Err("a held value is older than one that was told");
     }
-    if !by_exception && known.was_read && (sample.t_mono_ns, sample.value) != (known.t, known.value) {
+    if !may_be_new && known.was_read && (sample.t_mono_ns, sample.value) != (known.t, known.value) {
         return Err("a held value keeps its value and its time");
     }
     Ok(())

@@ -1,12 +1,17 @@
 //! What the image must show of what devices gave: at once, and not for longer than it is true.
 
+use std::collections::BTreeMap;
+
 use super::super::given::{CAUSED, Given};
+use super::samples::was_given;
 use super::{Books, EXCHANGE_KEPT_NS, Part};
 use crate::plan::{LinkProtocolPlan, TagPlan};
-use crate::rt::Image;
-use crate::tag::{ExecutorId, LinkId, Status, TagId};
+use crate::rt::{Counters, Image};
+use crate::tag::{ExecutorId, LinkId, Status, TagId, ValueType};
 
 const SECOND: u64 = 1_000_000_000;
+/// How long it may take until it is noticed that a message comes no more.
+const LOOKS_NS: u64 = 300_000_000;
 
 impl Books<'_> {
     /// A device gave something to one of this executor's links.
@@ -36,14 +41,28 @@ impl Books<'_> {
         let own = |link: LinkId| under.plan.links[link].executor == executor;
         for (id, tag) in under.plan.tags.iter().filter(|(id, tag)| under.key(*id) != 0 && own(tag.link)) {
             let shown = image.read(id.index()).ok_or("a slot of the image is locked though nobody writes")?;
+            let Some((_, config)) = under.tag(id) else { continue };
+            let host = under.host(tag.link);
+            let seed = self.scenario.hosts().of(host);
             if let Some(last) = last_given(part, tag.link, under.key(id)) {
-                let is_there = match last.trouble() {
-                    None => shown.t_mono_ns >= last.from,
-                    Some(_) => Status(shown.status).is_bad(),
+                let is_there = match (last.reads(seed, config), last.trouble()) {
+                    (Some(_), _) => shown.t_mono_ns >= last.from,
+                    (None, Some(_)) => Status(shown.status).is_bad(),
+                    // Too short for the tag.
+                    (None, None) => !Status(shown.status).is_good(),
                 };
                 if !is_there {
                     return Err(format!("tag \"{}\": the device gave {last:?}, the image has {shown:?}", tag.name));
                 }
+            }
+            // What was read before a change may have been read at another place.
+            if Status(shown.status).is_good()
+                && shown.t_mono_ns > part.adopted.last().map_or(0, |(_, at)| *at)
+                && let Some(kept) = part.given.get(&(tag.link, under.key(id)))
+                && matches!(tag.ty, ValueType::Scalar(_))
+            {
+                was_given(kept, (host, seed), config, shown.t_mono_ns, (shown.value, &[]), None)
+                    .map_err(|what| format!("tag \"{}\": {what}; the image has {shown:?}", tag.name))?;
             }
             let oldest = self.oldest(executor.index(), id, tag);
             if self.scenario.is_calm() && Status(shown.status).is_good() && shown.t_mono_ns + oldest < now {
@@ -58,6 +77,20 @@ impl Books<'_> {
         Ok(())
     }
 
+    /// Frames that the kernel dropped are counted. Only where links stay what they are, and their counters with them.
+    ///
+    /// # Errors
+    /// The first link that counts others.
+    pub fn dropped(&self, dropped: &BTreeMap<LinkId, u64>, counters: &Counters) -> Result<(), String> {
+        let counted = |link: &LinkId| counters.links[link.index()].can.dropped.get();
+        match dropped.iter().find(|(link, dropped)| counted(link) != **dropped) {
+            Some((link, dropped)) if self.scenario.reload_pause_ns == 0 => {
+                Err(format!("link {}: {dropped} frames were dropped, {} are counted", link.0, counted(link)))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// How old a good value may be, at most.
     fn oldest(&self, executor: usize, _id: TagId, tag: &TagPlan) -> u64 {
         let under = self.generation(executor);
@@ -67,6 +100,10 @@ impl Books<'_> {
             LinkProtocolPlan::Bus(bus) => {
                 let waits = (bus.requests.len() as u64 + 1) * 6 * bus.config.timeout.0;
                 under.plan.groups[tag.group].period.0 * 2 + waits + SECOND
+            }
+            LinkProtocolPlan::Can(can) => {
+                let silence = can.cases.iter().map(|case| case.silent_after.0).max().unwrap_or(u64::MAX);
+                silence.min(u64::MAX / 2) + LOOKS_NS
             }
             _ => u64::MAX / 2,
         }

@@ -3,9 +3,10 @@
 //! | file | subject |
 //! |---|---|
 //! | `change` | what people change |
-//! | `modbus`, `local` | links and tags, by kind |
+//! | `modbus`, `local`, `can` | links and tags, by kind |
 //! | `places` | what the names of devices' places say |
 
+mod can;
 mod change;
 mod local;
 mod modbus;
@@ -55,6 +56,7 @@ struct Link {
 enum How {
     Modbus(Frames),
     Local(local::Device),
+    Can(can::Can),
 }
 
 impl How {
@@ -159,13 +161,14 @@ impl Model {
                     let Link { expected_ms, connect_timeout_ms, pipeline, registers_max, .. } = link;
                     let wire = frames.text(*host, *connect_timeout_ms, *pipeline);
                     format!(
-                        r#"{wire}, "expected_reply_ms": {expected_ms:.3}, "addressing": "raw",
+                        r#"{wire}, "timeout_ms": {timeout_ms}, "expected_reply_ms": {expected_ms:.3}, "addressing": "raw",
                         "max_registers": {registers_max}"#
                     )
                 }
-                How::Local(device) => device.text(*host),
+                How::Local(device) => format!(r#"{}, "timeout_ms": {timeout_ms}"#, device.text(*host)),
+                How::Can(can) => can.text(*host),
             };
-            format!(r#"{{"name": "{name}", "timeout_ms": {timeout_ms}, "protocol": {rest}}}"#)
+            format!(r#"{{"name": "{name}", "protocol": {rest}}}"#)
         });
         let tags = self.tags.iter().map(|tag| {
             let Tag { name, group, link, spot, description, told } = tag;
@@ -227,7 +230,10 @@ impl Model {
     /// Where there are other kinds, half of the links are of one, and the first is.
     fn how(others: bool, is_first: bool, rng: &mut Rng) -> How {
         if others && (is_first || rng.bool()) {
-            return How::Local(local::Device::any(rng));
+            return match rng.u8(..2) {
+                0 => How::Local(local::Device::any(rng)),
+                _ => How::Can(can::Can::any(rng)),
+            };
         }
         How::Modbus(Frames::any(rng))
     }
@@ -245,10 +251,12 @@ impl Model {
     fn spot(&mut self, link: &str, rng: &mut Rng) -> Spot {
         let how = self.links.iter().find(|known| known.name == link).map(|known| known.how);
         match how {
+            Some(How::Can(can)) => {
+                let (at, keys) = can.spot(self.next_place(link), rng);
+                Spot::Other { at, keys }
+            }
             Some(How::Local(device)) => {
-                let next = self.free.entry((link.to_owned(), 0, 0)).or_insert(0);
-                let n = *next;
-                *next += 1;
+                let n = self.next_place(link);
                 if n < device.places_max() {
                     let (at, keys) = device.spot(n, rng);
                     return Spot::Other { at, keys };
@@ -265,6 +273,13 @@ impl Model {
                 Spot::Modbus { unit, kind, first }
             }
         }
+    }
+
+    /// Places of a link are counted, and none comes again.
+    fn next_place(&mut self, link: &str) -> u32 {
+        let next = self.free.entry((link.to_owned(), 0, 0)).or_insert(0);
+        *next += 1;
+        *next - 1
     }
 
     /// Where a Modbus tag lies: mostly behind the last, now and then where another lies.

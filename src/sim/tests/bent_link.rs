@@ -59,7 +59,7 @@ impl Link<BentWorld> for BentLink {
         let before = floor.counters.links[id].timeouts.get();
         self.bent(floor, |link, floor| link.expire(now, floor));
         if floor.counters.links[id].timeouts.get() > before {
-            self.waits_until = now + Nanos::from_millis(10_000);
+            self.waits_until = now + Nanos::from_millis(6_000);
         }
     }
 

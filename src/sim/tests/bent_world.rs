@@ -93,7 +93,8 @@ impl World for BentWorld {
     }
 
     fn receive_stamped(&mut self, conn: Conn, buffer: &mut [u8]) -> Stamped {
-        self.inner.receive_stamped(conn, buffer)
+        let stamped = self.inner.receive_stamped(conn, buffer);
+        if self.fault == Fault::Undropped { Stamped { dropped: 0, ..stamped } } else { stamped }
     }
 
     fn receive(&mut self, conn: Conn, buffer: &mut [u8]) -> Io {

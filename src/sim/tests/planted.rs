@@ -9,6 +9,7 @@ use super::bent_world::BentWorld;
 use crate::config::ModbusTransport;
 use crate::hub::Batch;
 use crate::link::FieldLink;
+use crate::plan::can::BitPlace;
 use crate::plan::{LinkProtocolPlan, Plan, UsedIds};
 use crate::store::Position;
 use crate::tag::{Dictionary, LinkId, Nanos, flags};
@@ -60,6 +61,12 @@ pub enum Fault {
     AllGood,
     /// A local device that answers nothing is waited for without end.
     Patient,
+    /// Of CAN messages, each field is taken for its neighbour.
+    NextField,
+    /// That CAN messages come no more is not looked for.
+    Unwatched,
+    /// Frames that the kernel dropped are not told.
+    Undropped,
 }
 
 impl Fault {
@@ -83,6 +90,15 @@ impl Planted {
 impl Planted {
     /// What a link is told wrongly.
     fn bend(&self, plan: &mut Plan, id: LinkId) {
+        if let LinkProtocolPlan::Can(can) = &mut plan.links[id].protocol {
+            let places: Vec<BitPlace> = can.decodes.iter().map(|decode| decode.place).collect();
+            let next = places.iter().cycle().skip(1);
+            match self.fault {
+                Fault::NextField => can.decodes.iter_mut().zip(next).for_each(|(decode, place)| decode.place = *place),
+                Fault::Unwatched => can.cases.iter_mut().for_each(|case| case.silent_after = Nanos::NEVER),
+                _ => {}
+            }
+        }
         if let LinkProtocolPlan::Bus(bus) = &mut plan.links[id].protocol {
             match self.fault {
                 Fault::NextItem => bus.tags.rotate_left(1),

@@ -135,6 +135,49 @@ fn an_interface_that_never_comes_gives_its_tags_up() {
     assert_eq!(bench.status(0), Status::BAD_NO_COMMUNICATION);
 }
 
+/// Changes over to another configuration; its plan, and where samples go from then on.
+fn adopt(bench: &mut Bench, config: &Config) -> (Arc<Plan>, Consumer<Sample>) {
+    let old = bench.plan.clone();
+    let image = bench.image.clone();
+    let long_fits = move |tag: TagId, bytes: usize| image.long_fits(tag.index(), bytes);
+    let base = plan::Base { plan: &old, resting: &[], long_fits: &long_fits };
+    let new = Arc::new(plan::rebuild_with(config, &base, &COSTS).unwrap().plan);
+    let (LinkProtocolPlan::Can(before), LinkProtocolPlan::Can(own)) =
+        (&old.links[LinkId(0)].protocol, &new.links[LinkId(0)].protocol)
+    else {
+        panic!("CAN links")
+    };
+    bench.counters.prepare(&new, &old);
+    for (id, _) in new.tags.iter().filter(|(id, _)| !old.tags.contains(*id)) {
+        bench.image.prepare(id.index(), 0, Status::BAD_WAITING_FOR_INITIAL_DATA.0);
+    }
+    let link = Some(Box::new(CanLink::following(LinkId(0), own, &new, before)));
+    let change = LinkChange { id: LinkId(0), link, takes_over: true, target: 0 };
+    let (ring, samples) = RingBuffer::new(1 << 10);
+    let adoption = Adoption::new(ExecutorId(0), &old, &new, vec![change], ring);
+    bench.adoptions.push(Box::new(adoption)).ok().unwrap();
+    bench.run_ms(10);
+    assert!(bench.adopted.pop().is_ok());
+    (new, samples)
+}
+
+#[test]
+fn a_tag_that_another_plan_reads_elsewhere_is_in_doubt_until_it_is_read_there() {
+    let mut bench = bench("", &[("0x300:0:8", ""), ("0x300:8:8", "")]);
+    bench.frame(2, 0x300, &[7, 8]);
+    bench.run_ms(5);
+    let mut config = bench.config.clone();
+    let crate::config::TagAddress::Can(address) = &mut config.tags[1].address else { panic!() };
+    address.frames = crate::config::CanFrames::Id(crate::config::CanId { id: 0x301, extended: false });
+    let (_, mut samples) = adopt(&mut bench, &config);
+    assert_eq!([bench.status(0), bench.status(1)], [Status::GOOD, Status::UNCERTAIN_LAST_USABLE]);
+    let told: Vec<Sample> = std::iter::from_fn(|| samples.pop().ok()).collect();
+    assert!(told.iter().all(|s| s.tag != 1 || !s.status().is_good()), "read at its former place: {told:?}");
+    bench.frame(0, 0x301, &[1, 2]);
+    bench.run_ms(2);
+    assert_eq!(bench.status(1), Status::GOOD);
+}
+
 #[test]
 fn another_plan_goes_on_with_what_is_known() {
     let mut bench = bench("", &[("Motor.Speed", ""), ("Motor.Torque", "")]);
@@ -143,28 +186,10 @@ fn another_plan_goes_on_with_what_is_known() {
     // Just before the change: a value that waits for its beat.
     bench.frame(0, 0x100, &[0x94, 0x01, 0, 5, 0, 0, 0, 0]);
     bench.run_ms(1);
-    let old = bench.plan.clone();
     let mut config = bench.config.clone();
     config.tags[1].scale = 2.0;
-    let image = bench.image.clone();
-    let long_fits = move |tag: TagId, bytes: usize| image.long_fits(tag.index(), bytes);
-    let base = plan::Base { plan: &old, resting: &[], long_fits: &long_fits };
-    let new = Arc::new(plan::rebuild_with(&config, &base, &COSTS).unwrap().plan);
-    let (LinkProtocolPlan::Can(before), LinkProtocolPlan::Can(own)) =
-        (&old.links[LinkId(0)].protocol, &new.links[LinkId(0)].protocol)
-    else {
-        panic!("CAN links")
-    };
+    let (new, mut samples) = adopt(&mut bench, &config);
     let torque = new.tags.iter().find(|(_, tag)| &*tag.name == "t1").unwrap().0;
-    bench.counters.prepare(&new, &old);
-    bench.image.prepare(torque.index(), 0, Status::BAD_WAITING_FOR_INITIAL_DATA.0);
-    let link = Some(Box::new(CanLink::following(LinkId(0), own, &new, before)));
-    let change = LinkChange { id: LinkId(0), link, takes_over: true, target: 0 };
-    let (ring, mut samples) = RingBuffer::new(1 << 10);
-    let adoption = Adoption::new(ExecutorId(0), &old, &new, vec![change], ring);
-    bench.adoptions.push(Box::new(adoption)).ok().unwrap();
-    bench.run_ms(10);
-    assert!(bench.adopted.pop().is_ok());
     let told: Vec<Sample> = std::iter::from_fn(|| samples.pop().ok()).collect();
     let speed: Vec<f64> = told.iter().filter(|s| s.tag == 0).map(|s| f64::from_bits(s.value)).collect();
     assert_eq!(speed, [1.0], "told by the new plan");

@@ -133,6 +133,19 @@ fn a_full_queue_is_tried_again_and_a_late_write_never_sent() {
 }
 
 #[test]
+fn a_message_on_its_beat_carries_no_write_whose_time_ran_out_in_a_stall() {
+    let mut bench = writable(CYCLIC);
+    bench.run_ms(21);
+    let late = bench.order(0, 3, 2, false);
+    bench.run_ms(1);
+    // The beat, the next release and the deadline pass together.
+    bench.world().now += 30 * MS;
+    bench.run_ms(60);
+    assert_eq!(bench.answers(), [(late, WriteOutcome::NotSent)]);
+    assert!(bench.sent_data(0x200).iter().all(|(_, data)| data[0] != 3), "{:?}", bench.sent_data(0x200));
+}
+
+#[test]
 fn beats_that_a_full_queue_swallows_are_counted_and_not_made_up_for() {
     let mut bench = writable(CYCLIC);
     bench.run_ms(5);

@@ -318,6 +318,16 @@ fn an_interface_that_goes_down_holds_everything_and_coming_up_sets_all_up_again(
 }
 
 #[test]
+fn frames_that_the_kernel_dropped_are_counted_once() {
+    let mut bench = drive_bench();
+    for dropped in [0, 3, 5] {
+        bench.network().dropped = dropped;
+        bench.run_ms(500);
+        assert_eq!(bench.counters.links[0].can.dropped.get(), u64::from(dropped));
+    }
+}
+
+#[test]
 fn a_full_interface_is_waited_for_without_spinning() {
     let mut bench = drive_bench();
     bench.run_ms(1_000);
@@ -372,6 +382,20 @@ fn writable() -> Bench {
     }
     let device = drive().with(0x6040, 0, &[0, 0]).with(0x2222, 0, &[0]).with(0x2100, 0, b"before");
     bench(&config, vec![device])
+}
+
+#[test]
+fn a_write_that_the_interface_had_no_room_for_is_not_sent_once_its_time_is_over() {
+    let mut bench = writable();
+    bench.run_ms(500);
+    let before = bench.network().device(5).written.len();
+    bench.network().full = true;
+    bench.order(1, "control", &Value::Uint(9), false);
+    bench.run_ms(300);
+    assert!(matches!(bench.outcomes()[..], [(1, WriteOutcome::NoReply | WriteOutcome::NotSent)]));
+    bench.network().full = false;
+    bench.run_ms(1_000);
+    assert_eq!(bench.network().device(5).written.len(), before);
 }
 
 #[test]

@@ -32,6 +32,8 @@ struct Network {
     down: bool,
     /// The interface has no room for anything.
     full: bool,
+    /// Frames that the kernel dropped.
+    dropped: u32,
 }
 
 impl Network {
@@ -122,6 +124,13 @@ impl World for FakeWorld {
         let (_, frame) = network.under_way.remove(0);
         buffer[..16].copy_from_slice(&frame);
         Io::Done(16)
+    }
+
+    fn receive_stamped(&mut self, conn: Conn, buffer: &mut [u8]) -> Stamped {
+        let io = self.receive(conn, buffer);
+        // Said of a frame, as the kernel does.
+        let dropped = if let Io::Done(_) = io { self.network.borrow().dropped } else { 0 };
+        Stamped { io, at: self.now(), hardware: None, dropped }
     }
 }
 

@@ -153,6 +153,15 @@ impl Line {
         self.characters(characters as u32)
     }
 
+    /// From sending so many characters until the reply, whose PDU has so many bytes, has come from a device that takes the
+    /// declared time, and the line is free again.
+    pub fn time_of_exchange(&self, characters: usize, reply_bytes: usize, expected: Nanos) -> Nanos {
+        let back = self.serial.map_or(expected, |line| {
+            line.turnaround.max(line.silence()) + line.characters(line.pdu_characters(reply_bytes as u32))
+        });
+        self.time_of(characters) + back + self.gap
+    }
+
     /// Nothing goes out before `until`.
     pub fn hold(&mut self, until: Nanos) {
         self.hold_until = until;

@@ -2,7 +2,8 @@
 //!
 //! A write goes before the reads that wait, one at a time. It has turns: the write, and its read-back. After each at least
 //! one read goes first, and the next does not begin before the plan's spacing is over, so that however many writes come,
-//! no scan misses a cycle for them: see `plan::admission`. What has not gone out by its deadline never does. A write to a silent unit goes out as its probe when one is due before the deadline, and fails at once
+//! no scan misses a cycle for them: see `plan::admission`. What has not gone out by its deadline never does; nor, on a line,
+//! what could not be answered by then. A write to a silent unit goes out as its probe when one is due before the deadline, and fails at once
 //! otherwise.
 //!
 //! A bit of a register is changed by function 22. A unit that has no such function gets its register read and written
@@ -268,7 +269,15 @@ impl ModbusLink {
             None => frame::request(unit, current.pdu.bytes(), out),
         });
         let out = self.line.as_ref().map_or(Nanos::ZERO, |line| line.time_of(connection.out.len));
-        if now + out + HAND_OVER > current.order.deadline {
+        let reply_bytes = if broadcast { 0 } else { 1 + current.pdu.shape.bytes() };
+        // A reply on a line for which nobody waits any more costs it a rest: what cannot be answered in time is not sent.
+        let answered = match &self.line {
+            Some(line) if !broadcast => {
+                line.time_of_exchange(connection.out.len, reply_bytes, self.plan.config.reply_expected)
+            }
+            _ => out,
+        };
+        if now + answered + HAND_OVER > current.order.deadline {
             connection.out.clear();
             let outcome = current.outcome(WriteOutcome::NotSent, WriteOutcome::NotSent);
             self.end_write(outcome, &[], now, floor);
@@ -278,7 +287,6 @@ impl ModbusLink {
         if std::mem::take(&mut current.begins_turn) {
             self.writes.begin_at = now + self.writes.spacing;
         }
-        let reply_bytes = if broadcast { 0 } else { 1 + current.pdu.shape.bytes() };
         let nominal = now;
         debug_assert_eq!(usize::from(write.unit), turn.unit_at);
         // The probe of a silent unit.

@@ -138,7 +138,9 @@ fn in_a_fake_sysfs_a_buffer_is_set_up_and_put_back_as_it_was() {
 #[test]
 fn in_a_fake_sysfs_what_is_in_the_way_is_told_with_its_file_and_what_to_do_and_nothing_stays_changed() {
     let frequency = r#""frequency_hz": 1000"#;
-    let cases: &[(&str, &dyn Fn(&Sysfs), &str)] = &[
+    // What the buffer has, what is done to the files, what is said.
+    type Case<'a> = (&'a str, &'a dyn Fn(&Sysfs), &'a str);
+    let cases: &[Case<'_>] = &[
         (
             frequency,
             &|s| fs::remove_dir_all(s.path("iio:device0/buffer")).unwrap(),

@@ -59,6 +59,9 @@ fn stream() -> Stream {
     }
 }
 
+/// Value and status, and the time.
+type Told = (Result<(f64, Status), Status>, u64);
+
 struct Bench {
     fake: Fake,
     kernel: Kernel,
@@ -90,7 +93,7 @@ impl Bench {
     }
 
     /// Value, status and time of each item; `None`: nothing new.
-    fn told(&mut self) -> Vec<Option<(Result<(f64, Status), Status>, u64)>> {
+    fn told(&mut self) -> Vec<Option<Told>> {
         let told = |answer: Answer| {
             let value = answer.result.map(|(bits, status)| (f64::from_bits(bits), status));
             (answer.news == wire::NEW).then_some((value, answer.t.0))
