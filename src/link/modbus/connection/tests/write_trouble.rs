@@ -405,6 +405,7 @@ fn value_of(id: u64) -> u16 {
 /// as not sent; and what was done is held by the device.
 #[test]
 fn every_order_has_one_answer_in_time_whatever_the_device_does() {
+    let mut met = [Vec::new(), Vec::new()];
     for seed in 0..60 {
         let mut rng = fastrand::Rng::with_seed(seed);
         let memory = Shared::default();
@@ -462,8 +463,11 @@ fn every_order_has_one_answer_in_time_whatever_the_device_does() {
         for (id, outcome) in &outcomes {
             assert_eq!(outcome.was_sent(), sent.contains_key(id), "seed {seed}: {outcome:?}");
         }
+        met[usize::from(seed % 3 == 0)].extend(outcomes.into_values());
+    }
+    for (met, on) in met.iter().zip(["TCP", "a line"]) {
         for wanted in [WriteOutcome::Done, WriteOutcome::NoReply, WriteOutcome::NotSent] {
-            assert!(outcomes.values().any(|outcome| *outcome == wanted), "seed {seed}: no {wanted:?} was met");
+            assert!(met.contains(&wanted), "no {wanted:?} was met on {on}");
         }
     }
 }
