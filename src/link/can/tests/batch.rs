@@ -98,7 +98,12 @@ fn any_frame() -> impl Strategy<Value = Vec<u8>> {
         bytes[..n].to_vec()
     });
     let error = prop::sample::select(vec![0x100, 0x04, 0xAA]).prop_map(error_frame);
-    prop_oneof![12 => data, 1 => error, 1 => prop::collection::vec(any::<u8>(), 1..30)]
+    // Noise that is no error frame, which could be one of those that leave the bus.
+    let noise = prop::collection::vec(any::<u8>(), 1..30).prop_map(|mut bytes| {
+        bytes.iter_mut().skip(3).take(1).for_each(|byte| *byte &= !0x20);
+        bytes
+    });
+    prop_oneof![12 => data, 1 => error, 1 => noise]
 }
 
 proptest! {
