@@ -7,18 +7,25 @@ use std::rc::Rc;
 use fastrand::Rng;
 
 use super::can::{Bus, Socket};
+use super::canopen;
 use super::device::Device;
 use super::given::{Given, Peer, PeerTold};
 use super::line::Wire;
 use super::local::{Local, Thread};
 use super::log::Log;
+use super::model::CANOPEN;
 use super::scenario::Hosts;
 use super::stream::{Exchange, Piece};
 use super::views::Views;
 use super::writes::Seen;
 use crate::link::connector::Place;
+use crate::plan::CanSocket;
 use crate::rt::{Conn, Io, Stamped};
 use crate::tag::{LinkId, Nanos};
+
+fn is_canopen(socket: &CanSocket) -> bool {
+    socket.interface.starts_with(CANOPEN)
+}
 
 /// One connection.
 pub(super) struct Line {
@@ -48,6 +55,7 @@ pub struct Field {
     devices: Vec<(u32, Device)>,
     locals: Vec<(u32, Rc<RefCell<Local>>)>,
     buses: Vec<(u32, Rc<RefCell<Bus>>)>,
+    networks: Vec<(u32, Rc<RefCell<canopen::Network>>)>,
     /// Short periods.
     pub fast: bool,
     hosts: Hosts,
@@ -87,6 +95,7 @@ impl Field {
             devices: Vec::new(),
             locals: Vec::new(),
             buses: Vec::new(),
+            networks: Vec::new(),
             fast: false,
             dropped: BTreeMap::new(),
             hosts,
@@ -146,12 +155,24 @@ impl Field {
         &self.buses[place].1
     }
 
+    /// The CANopen network at `host`.
+    fn network(&mut self, host: u32) -> &Rc<RefCell<canopen::Network>> {
+        let place = self.networks.iter().position(|(at, _)| *at == host).unwrap_or_else(|| {
+            let Field { hosts, well_from, fast, .. } = *self;
+            let network = canopen::Network::new(hosts.of(host), hosts.is_steady(host), well_from, fast);
+            self.networks.push((host, Rc::new(RefCell::new(network))));
+            self.networks.len() - 1
+        });
+        &self.networks[place].1
+    }
+
     /// How long a connection takes to come about; `None`: it does not.
     pub fn connects(&mut self, host: u32, place: &Place) -> Option<u64> {
         let now = self.now;
         match place {
             Place::Tcp { .. } | Place::Serial(_) => self.device(host).connects(now),
             Place::Bus(_) => self.local(host).borrow_mut().opens(now),
+            Place::Can(socket) if is_canopen(socket) => self.network(host).borrow_mut().opens(now),
             Place::Can(_) => self.bus(host).borrow_mut().opens(now),
         }
     }
@@ -171,6 +192,9 @@ impl Field {
         let (closes_at, peer): (_, Option<Box<dyn Peer>>) = match place {
             Place::Tcp { .. } | Place::Serial(_) => (self.device(host).ends_new_connection(now), None),
             Place::Bus(setup) => (None, Some(Box::new(Thread::new(self.local(host).clone(), setup.clone(), now)))),
+            Place::Can(socket) if is_canopen(socket) => {
+                (None, Some(Box::new(canopen::Socket::new(self.network(host).clone(), socket.clone(), now))))
+            }
             Place::Can(socket) => (None, Some(Box::new(Socket::new(self.bus(host).clone(), socket.clone(), now)))),
         };
         self.lines.push(Line {

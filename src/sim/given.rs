@@ -4,7 +4,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::memory::{Expected, mix};
-use crate::config::{BusPoint, CanBits, CanBitsKind, CanFrames, CanId, TagAddress, TagConfig};
+use crate::config::{BusPoint, CanBits, CanBitsKind, CanFrames, CanId, CanOpenSource, TagAddress, TagConfig};
 use crate::rt::{Io, Stamped};
 use crate::tag::{LinkId, ScalarType, Status, ValueType};
 
@@ -88,6 +88,11 @@ pub fn frame_key(can_id: u32) -> u64 {
     u64::from(can_id) | 1 << 40
 }
 
+/// An entry of a CANopen node's object dictionary.
+pub fn object_key(node: u8, index: u16, sub: u8) -> u64 {
+    u64::from(node) << 24 | u64::from(index) << 8 | u64::from(sub) | 1 << 41
+}
+
 /// An identifier as linux/can.h has it.
 pub fn can_id(id: CanId) -> u32 {
     id.id | if id.extended { 1 << 31 } else { 0 }
@@ -96,7 +101,12 @@ pub fn can_id(id: CanId) -> u32 {
 /// Where a tag lies at its link, as a number; 0: it is asked for by area.
 pub fn key_of(tag: &TagConfig) -> u64 {
     match &tag.address {
-        TagAddress::Modbus(_) | TagAddress::CanOpen(_) => 0,
+        TagAddress::Modbus(_) => 0,
+        // A link's nodes are numbered from 1 on.
+        TagAddress::CanOpen(address) => match address.source {
+            CanOpenSource::Object(object) => object_key(address.node as u8 + 1, object.index, object.sub),
+            _ => 0,
+        },
         TagAddress::Can(address) => match address.frames {
             CanFrames::Id(id) => frame_key(can_id(id)),
             CanFrames::Group { .. } => 0,

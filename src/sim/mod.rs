@@ -10,7 +10,7 @@
 //! | `model` | configurations as people write and change them |
 //! | `reload` | a changed configuration on its way to the executors |
 //! | `memory`, `device` | what Modbus devices hold and how they misbehave |
-//! | `local`, `can` | threads of local devices, and CAN buses, likewise |
+//! | `local`, `can`, `canopen` | threads of local devices, CAN buses and CANopen networks, likewise |
 //! | `given` | what such devices gave, and what a tag must therefore read |
 //! | `cell`, `world`, `field`, `connector` | the executor's surroundings in virtual time |
 //! | `stream`, `line` | connections that carry bytes; serial lines |
@@ -25,6 +25,7 @@
 mod admitted;
 mod beat;
 mod can;
+mod canopen;
 mod cell;
 mod connector;
 mod device;

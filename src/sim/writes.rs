@@ -48,6 +48,12 @@ pub enum Place {
     Frame {
         can_id: u32,
     },
+    /// An entry of a CANopen node's object dictionary.
+    Object {
+        node: u8,
+        index: u16,
+        sub: u8,
+    },
 }
 
 /// A request as it stands on the wire, if it is a write.
@@ -74,6 +80,8 @@ pub struct Open {
     /// Of a write to Modbus: where.
     area: Option<Area>,
     is_bit: bool,
+    /// Of a write to CANopen: node, index and sub-index.
+    object: Option<(u8, u16, u8)>,
     /// When it was made, and how long the CPU had stalled before.
     stalled: u64,
     pub frames: u32,
@@ -91,6 +99,7 @@ impl Open {
                 self.area == Some(*area) && (same || self.is_bit && matches!(function, 6 | 16))
             }
             Place::Frame { .. } => false,
+            Place::Object { node, index, sub } => self.object == Some((*node, *index, *sub)) && same,
             Place::Order { id, slot, deadline } => {
                 (self.order.id, self.order.slot, self.order.deadline.0) == (*id, *slot, *deadline) && same
             }
@@ -197,6 +206,7 @@ impl Writes {
                     order,
                     area,
                     is_bit,
+                    object: object_of(&plan.links[link].protocol, slot),
                     stalled,
                     frames: 0,
                     confirmed: false,
@@ -224,6 +234,12 @@ impl Writes {
                     BusWrite::Register { write, .. } => (0..write.width).map(|_| self.rng.u8(..)).collect(),
                     BusWrite::Channel(_) => self.rng.f64().to_le_bytes().to_vec(),
                 };
+                Some((slot, WritePayload::new(&bytes)?, None, false))
+            }
+            LinkProtocolPlan::CanOpen(canopen) if !canopen.writes.is_empty() => {
+                let slot = self.rng.usize(..canopen.writes.len());
+                let bytes = usize::from(canopen.writes[slot].decode.field.bytes());
+                let bytes: Vec<u8> = (0..bytes).map(|_| self.rng.u8(..)).collect();
                 Some((slot, WritePayload::new(&bytes)?, None, false))
             }
             LinkProtocolPlan::Can(can) if !can.writes.is_empty() => {
@@ -336,4 +352,11 @@ impl Writes {
 
 fn latest(open: &Open, stalled: u64) -> u64 {
     open.order.deadline.0 + ANSWER_SLACK_NS + (stalled - open.stalled)
+}
+
+/// Where a write to a CANopen node goes.
+fn object_of(protocol: &LinkProtocolPlan, slot: usize) -> Option<(u8, u16, u8)> {
+    let LinkProtocolPlan::CanOpen(canopen) = protocol else { return None };
+    let write = canopen.writes.get(slot)?;
+    Some((canopen.nodes.get(usize::from(write.node))?.id, write.object.index, write.object.sub))
 }

@@ -56,7 +56,13 @@ impl CanOpenLink {
             counters.garbage.add(1);
             return;
         }
-        match self.nodes[at].client.take(&message.data, now) {
+        let node = &mut self.nodes[at];
+        // What came before the request was begun, and is taken only now, answers an earlier one of the same object.
+        if node.job != Job::None && now < node.job_sent {
+            counters.late.add(1);
+            return;
+        }
+        match node.client.take(&message.data, now) {
             Taken::Progress => {}
             Taken::Foreign => counters.late.add(1),
             Taken::Ended(outcome) => self.job_ended(at, outcome, now, floor),

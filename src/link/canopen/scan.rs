@@ -148,7 +148,9 @@ impl CanOpenLink {
             RequestResult::Broken => counters.broken.add(1),
         }
         let (link, nominal, sent) = (self.id, scan.nominal, node.job_sent);
-        floor.report(Report::Finished { scan: scan.id, link, nominal, sent, received: now, result });
+        // A message that ends it may have come before it was begun, and be taken only now.
+        let received = now.max(sent);
+        floor.report(Report::Finished { scan: scan.id, link, nominal, sent, received, result });
     }
 
     fn item_answered<W: World>(&mut self, at: usize, item: u32, outcome: Outcome, now: Nanos, floor: &mut Floor<W>) {

@@ -87,7 +87,8 @@ impl Books<'_> {
         } else {
             let unsaid = self.unsaid(executor, id, known.t);
             // What comes by itself is in the image at once, and told on the beat: the image may have had it meanwhile.
-            let comes_by_itself = matches!(under.plan.links[plan.link].protocol, LinkProtocolPlan::Can(_));
+            let comes_by_itself =
+                matches!(under.plan.links[plan.link].protocol, LinkProtocolPlan::Can(_) | LinkProtocolPlan::CanOpen(_));
             let may_be_new = unsaid.is_some() || comes_by_itself;
             held(sample, &known, may_be_new, comes_by_itself).map_err(wrong)?;
             let same = known.sure && (sample.t_mono_ns, sample.value) == (known.t, known.value);
@@ -98,6 +99,8 @@ impl Books<'_> {
                 told.payload_into(&mut bytes);
                 let then = self.parts[executor].in_force_since(sample.t_mono_ns).next().unwrap_or(generation);
                 let then = &self.generations[then];
+                // A frame from before a change may be taken after it, for a tag that has come by it.
+                let then = if then.tag(id).is_some() { then } else { under };
                 let verdict =
                     self.has_been_answered(executor, then, id, sample.t_mono_ns, (sample.value, &bytes), None);
                 self.bytes = bytes;

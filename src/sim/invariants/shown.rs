@@ -105,7 +105,13 @@ impl Books<'_> {
                 let silence = can.cases.iter().map(|case| case.silent_after.0).max().unwrap_or(u64::MAX);
                 silence.min(u64::MAX / 2) + LOOKS_NS
             }
-            _ => u64::MAX / 2,
+            // Its server is asked for one object after the other, each may take its timeout and a rest, and writes lie
+            // between; what comes by PDO is doubted after some periods of its own.
+            LinkProtocolPlan::CanOpen(canopen) => {
+                let turns = canopen.items.len() as u64 + 8;
+                under.plan.groups[tag.group].period.0 * 2 + turns * 4 * canopen.config.timeout.0 + 5 * SECOND
+            }
+            LinkProtocolPlan::Modbus(_) => u64::MAX / 2,
         }
     }
 }

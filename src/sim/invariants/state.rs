@@ -32,9 +32,10 @@ impl Books<'_> {
             }
             let shown = image.read(id.index()).ok_or("a slot of the image is locked though nobody writes")?;
             // What comes by itself is in the image at once, and told on the beat: what it shows is looked at elsewhere.
-            let is_ahead = matches!(newest.plan.links[tag.link].protocol, LinkProtocolPlan::Can(_))
-                && Status(shown.status).is_good()
-                && shown.t_mono_ns > known.t;
+            let is_ahead =
+                matches!(newest.plan.links[tag.link].protocol, LinkProtocolPlan::Can(_) | LinkProtocolPlan::CanOpen(_))
+                    && Status(shown.status).is_good()
+                    && shown.t_mono_ns > known.t;
             let same = is_ahead
                 || shown.status == known.status
                     && match self.unsaid(known.executor, id, known.t) {

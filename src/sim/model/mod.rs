@@ -3,10 +3,11 @@
 //! | file | subject |
 //! |---|---|
 //! | `change` | what people change |
-//! | `modbus`, `local`, `can` | links and tags, by kind |
+//! | `modbus`, `local`, `can`, `canopen` | links and tags, by kind |
 //! | `places` | what the names of devices' places say |
 
 mod can;
+mod canopen;
 mod change;
 mod local;
 mod modbus;
@@ -17,7 +18,7 @@ use std::collections::BTreeMap;
 use fastrand::Rng;
 
 use modbus::{Frames, Kind};
-pub use places::{host_of, host_of_link};
+pub use places::{CANOPEN, host_of, host_of_link};
 
 /// What may be asked for.
 #[derive(Debug, Clone)]
@@ -57,6 +58,7 @@ enum How {
     Modbus(Frames),
     Local(local::Device),
     Can(can::Can),
+    CanOpen(canopen::CanOpen),
 }
 
 impl How {
@@ -167,6 +169,7 @@ impl Model {
                 }
                 How::Local(device) => format!(r#"{}, "timeout_ms": {timeout_ms}"#, device.text(*host)),
                 How::Can(can) => can.text(*host),
+                How::CanOpen(canopen) => format!(r#"{}, "timeout_ms": {timeout_ms}"#, canopen.text(*host)),
             };
             format!(r#"{{"name": "{name}", "protocol": {rest}}}"#)
         });
@@ -230,9 +233,10 @@ impl Model {
     /// Where there are other kinds, half of the links are of one, and the first is.
     fn how(others: bool, is_first: bool, rng: &mut Rng) -> How {
         if others && (is_first || rng.bool()) {
-            return match rng.u8(..2) {
+            return match rng.u8(..3) {
                 0 => How::Local(local::Device::any(rng)),
-                _ => How::Can(can::Can::any(rng)),
+                1 => How::Can(can::Can::any(rng)),
+                _ => How::CanOpen(canopen::CanOpen::any(rng)),
             };
         }
         How::Modbus(Frames::any(rng))
@@ -253,6 +257,10 @@ impl Model {
         match how {
             Some(How::Can(can)) => {
                 let (at, keys) = can.spot(self.next_place(link), rng);
+                Spot::Other { at, keys }
+            }
+            Some(How::CanOpen(canopen)) => {
+                let (at, keys) = canopen.spot(self.next_place(link), rng);
                 Spot::Other { at, keys }
             }
             Some(How::Local(device)) => {

@@ -17,6 +17,9 @@ pub fn port_name(host: u32) -> String {
     format!("/dev/sim{host}")
 }
 
+/// What the names of interfaces begin with on which CANopen is spoken.
+pub const CANOPEN: &str = "cano";
+
 /// The host at a place.
 pub fn host_of(place: &Place) -> Option<u32> {
     let number = |path: &Path, prefix: &str| path.to_str()?.strip_prefix(prefix)?.parse().ok();
@@ -26,7 +29,10 @@ pub fn host_of(place: &Place) -> Option<u32> {
             Some(high.parse::<u32>().ok()? << 8 | low.parse::<u32>().ok()?)
         }
         Place::Serial(serial) => number(&serial.port, "/dev/sim"),
-        Place::Can(socket) => socket.interface.strip_prefix("can")?.parse().ok(),
+        Place::Can(socket) => {
+            let interface = &socket.interface;
+            interface.strip_prefix(CANOPEN).or_else(|| interface.strip_prefix("can"))?.parse().ok()
+        }
         Place::Bus(setup) => host_of_device(setup),
     }
 }

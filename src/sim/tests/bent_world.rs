@@ -94,7 +94,13 @@ impl World for BentWorld {
 
     fn receive_stamped(&mut self, conn: Conn, buffer: &mut [u8]) -> Stamped {
         let stamped = self.inner.receive_stamped(conn, buffer);
-        if self.fault == Fault::Undropped { Stamped { dropped: 0, ..stamped } } else { stamped }
+        match self.fault {
+            Fault::Undropped => Stamped { dropped: 0, ..stamped },
+            Fault::Unstamped if matches!(buffer, [low, 5, ..] if *low & 0x80 != 0) => {
+                Stamped { at: self.inner.now(), ..stamped }
+            }
+            _ => stamped,
+        }
     }
 
     fn receive(&mut self, conn: Conn, buffer: &mut [u8]) -> Io {

@@ -136,7 +136,7 @@ fn a_broken_local_input_that_is_taken_for_good_is_found() {
 
 #[test]
 fn a_local_input_that_stays_good_though_nothing_is_read_is_found() {
-    is_found(Fault::Patient, &["is said to be good"]);
+    is_found(Fault::Patient, &["is said to be good", "did not come back"]);
 }
 
 #[test]
@@ -152,4 +152,14 @@ fn a_can_value_that_stays_good_though_its_message_comes_no_more_is_found() {
 #[test]
 fn frames_that_are_dropped_and_not_counted_are_found() {
     is_found(Fault::Undropped, &["frames were dropped"]);
+}
+
+#[test]
+fn an_object_of_a_canopen_node_that_is_taken_for_another_is_found() {
+    is_found(Fault::NextObject, &["the device gave"]);
+}
+
+#[test]
+fn an_answer_of_a_canopen_node_that_is_older_than_its_request_is_found() {
+    is_found(Fault::Unstamped, &["the device gave"]);
 }

@@ -3,10 +3,11 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
+use super::super::canopen::IN_PDO;
 use super::super::{Parts, SimWorld};
 use super::bent_link::BentLink;
 use super::bent_world::BentWorld;
-use crate::config::ModbusTransport;
+use crate::config::{CanOpenSource, ModbusTransport};
 use crate::hub::Batch;
 use crate::link::FieldLink;
 use crate::plan::can::BitPlace;
@@ -67,6 +68,10 @@ pub enum Fault {
     Unwatched,
     /// Frames that the kernel dropped are not told.
     Undropped,
+    /// Of CANopen nodes, each object is asked for in place of another of the same type.
+    NextObject,
+    /// Answers of CANopen nodes are said to have come when they were taken.
+    Unstamped,
 }
 
 impl Fault {
@@ -97,6 +102,16 @@ impl Planted {
                 Fault::NextField => can.decodes.iter_mut().zip(next).for_each(|(decode, place)| decode.place = *place),
                 Fault::Unwatched => can.cases.iter_mut().for_each(|case| case.silent_after = Nanos::NEVER),
                 _ => {}
+            }
+        }
+        if let LinkProtocolPlan::CanOpen(canopen) = &mut plan.links[id].protocol
+            && self.fault == Fault::NextObject
+        {
+            for item in &mut canopen.items {
+                if let CanOpenSource::Object(object) = &mut item.source {
+                    // Types come again each five indices; what comes by PDO stays what it is.
+                    object.index += if object.index < IN_PDO { 5 } else { 0 };
+                }
             }
         }
         if let LinkProtocolPlan::Bus(bus) = &mut plan.links[id].protocol {

@@ -500,6 +500,33 @@ fn a_node_that_speaks_and_answers_no_sdo_does_not_take_the_bus() {
 }
 
 #[test]
+fn an_answer_that_came_before_its_request_is_none_to_it() {
+    let mut bench = drive_bench();
+    bench.run_ms(1_000);
+    bench.network().device(5).mute = true;
+    // The next question for the torque, and while it is open the node's answer to one before.
+    let asked = |bench: &Bench| {
+        let sent = bench.sent(0x605);
+        sent.iter().filter(|(_, message)| message.data[..3] == [0x40, 0x77, 0x60]).count()
+    };
+    let before = asked(&bench);
+    while asked(&bench) == before {
+        bench.run_ms(1);
+    }
+    let mut answer = |waited| {
+        let mut network = bench.network();
+        let at = network.now + MS / 10;
+        network.waited = waited;
+        network.post(vec![(at, Message::new(0x585, &[0x4B, 0x77, 0x60, 0, 98, 0, 0, 0]))]);
+        drop(network);
+        bench.run_ms(1);
+        bench.reading("torque").value
+    };
+    assert_eq!(answer(15 * MS), (-1.5f64).to_bits(), "not what it was asked for earlier");
+    assert_eq!(answer(0), 49.0f64.to_bits());
+}
+
+#[test]
 fn a_transmitter_tells_a_broken_wire_by_pdo_and_by_sdo() {
     // Counts of the drive's objects as an input of 4 to 20 mA: 0x6064 by PDO is −1000, 0x6077 by SDO is −3.
     let sensor = r#""sensor": {"type": "4-20mA", "raw_min": 0, "raw_max": 27648, "range": [0, 16]}"#;

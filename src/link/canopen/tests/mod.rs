@@ -34,6 +34,8 @@ struct Network {
     full: bool,
     /// Frames that the kernel dropped.
     dropped: u32,
+    /// So long frames waited in the kernel before they are taken.
+    waited: u64,
 }
 
 impl Network {
@@ -130,7 +132,8 @@ impl World for FakeWorld {
         let io = self.receive(conn, buffer);
         // Said of a frame, as the kernel does.
         let dropped = if let Io::Done(_) = io { self.network.borrow().dropped } else { 0 };
-        Stamped { io, at: self.now(), hardware: None, dropped }
+        let at = Nanos(self.now().0 - self.network.borrow().waited);
+        Stamped { io, at, hardware: None, dropped }
     }
 }
 

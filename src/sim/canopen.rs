@@ -1,0 +1,545 @@
+//! A simulated CANopen network behind a socket of the kernel's (CiA 301): nodes that are set up, started, asked and
+//! written to by SDO, and that send a PDO by themselves; they answer late, wrongly or never, start anew, or the bus is
+//! gone. It reads and writes frames by itself: nothing here is shared with the gateway's master.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use fastrand::Rng;
+
+use super::device::Told;
+use super::given::{Given, Peer, PeerTold, What, drawn, object_key, value_of};
+use super::memory::mix;
+use super::writes::{Place, Seen};
+use crate::plan::CanSocket;
+use crate::rt::{Io, Stamped};
+use crate::tag::{LinkId, Nanos, ScalarType, Status};
+
+const MS: u64 = 1_000_000;
+/// linux/can.h.
+const REMOTE: u32 = 1 << 30;
+const ERROR: u32 = 1 << 29;
+/// linux/can/error.h.
+const BUS_OFF: u32 = 0x40;
+const RESTARTED: u32 = 0x100;
+/// Nodes of a network, by their numbers from 1 on.
+pub const NODES: u8 = 3;
+/// The first object that tags may lie at; those before it set a node up.
+pub const FIRST_OBJECT: u16 = 0x2000;
+/// The object whose sub-indices 1 to 4 are in each node's first TPDO.
+pub const IN_PDO: u16 = 0x5000;
+/// How long before its request came the master may have begun it: it waits for room in the kernel's queue, up to its timeout.
+const ASKED_BEFORE_NS: u64 = 300 * MS;
+
+/// What the value at an object's place is, and its bytes.
+pub fn kind_of(index: u16, sub: u8) -> (ScalarType, usize) {
+    match if index == IN_PDO { 3 * (u16::from(sub) % 2) } else { index % 5 } {
+        0 => (ScalarType::Int16, 2),
+        1 => (ScalarType::Uint32, 4),
+        2 => (ScalarType::Float32, 4),
+        3 => (ScalarType::Uint16, 2),
+        _ => (ScalarType::Float64, 8),
+    }
+}
+
+/// What is the matter with a network for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mood {
+    Well,
+    /// One node, or all, say nothing.
+    Silent(u8),
+    AllSilent,
+    /// Nodes start anew.
+    Restarting,
+    /// Answers come late.
+    Late,
+    /// Nodes refuse what they are asked, or answer what fits no request.
+    Refusing,
+    Strange,
+    /// The controller has left the bus; the interface goes down again and again, or is down.
+    Off,
+    Falling,
+    Down,
+    /// The kernel drops frames, or takes none.
+    Losing,
+    Full,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    PreOperational,
+    Operational,
+}
+
+/// A transfer in segments: what is left of it.
+#[derive(Debug, Clone)]
+struct Segments {
+    bytes: Vec<u8>,
+    toggle: bool,
+    given: Given,
+}
+
+/// One node.
+#[derive(Debug)]
+struct Node {
+    state: State,
+    /// It has been told to say its state so often; 0: never.
+    heartbeat_ns: u64,
+    beat_at: u64,
+    pdo_at: u64,
+    guard_toggle: bool,
+    segments: Option<Segments>,
+    /// What it was asked for last.
+    asked: (u16, u8),
+}
+
+/// A network; sockets come and go.
+pub struct Network {
+    seed: u64,
+    steady: bool,
+    well_from: u64,
+    rng: Rng,
+    mood: Mood,
+    mood_until: u64,
+    is_off: bool,
+    pdo_ns: u64,
+    nodes: Vec<Node>,
+}
+
+impl Network {
+    pub fn new(seed: u64, steady: bool, well_from: u64, fast: bool) -> Network {
+        let mut rng = Rng::with_seed(mix(!seed ^ 0xca0));
+        let pdo_ns = if fast { rng.u64(5 * MS..50 * MS) } else { rng.u64(100 * MS..900 * MS) };
+        let node = |n: u64| Node {
+            state: State::PreOperational,
+            heartbeat_ns: 0,
+            beat_at: u64::MAX,
+            pdo_at: n * MS,
+            guard_toggle: false,
+            segments: None,
+            asked: (FIRST_OBJECT, 0),
+        };
+        let nodes = (0..u64::from(NODES)).map(node).collect();
+        let mood = Mood::Well;
+        Network { seed, steady, well_from, rng, mood, mood_until: 0, is_off: false, pdo_ns, nodes }
+    }
+
+    fn mood(&mut self, now: u64) -> Mood {
+        if self.steady || now >= self.well_from {
+            return Mood::Well;
+        }
+        while now >= self.mood_until {
+            let longest = if self.mood == Mood::Well { 10_000 * MS } else { 8_000 * MS };
+            self.mood_until = self.mood_until.max(now.saturating_sub(60_000 * MS)) + self.rng.u64(200 * MS..longest);
+            let troubles = [
+                Mood::Silent(self.rng.u8(1..=NODES)),
+                Mood::Silent(self.rng.u8(1..=NODES)),
+                Mood::AllSilent,
+                Mood::Restarting,
+                Mood::Late,
+                Mood::Refusing,
+                Mood::Strange,
+                Mood::Off,
+                Mood::Falling,
+                Mood::Down,
+                Mood::Losing,
+                Mood::Full,
+            ];
+            self.mood = if self.mood == Mood::Well { troubles[self.rng.usize(..troubles.len())] } else { Mood::Well };
+        }
+        self.mood
+    }
+
+    /// How long opening its interface takes; `None`: it is down.
+    pub fn opens(&mut self, now: u64) -> Option<u64> {
+        (self.mood(now) != Mood::Down).then(|| self.rng.u64(MS / 10..5 * MS))
+    }
+
+    fn node(&mut self, id: u8) -> &mut Node {
+        &mut self.nodes[usize::from(id - 1)]
+    }
+
+    /// Whether a node says anything.
+    fn speaks(&self, mood: Mood, id: u8) -> bool {
+        let silent = match mood {
+            Mood::Silent(which) => which == id,
+            Mood::AllSilent | Mood::Off | Mood::Down => true,
+            _ => self.is_off,
+        };
+        !silent
+    }
+
+    fn value(&self, id: u8, (index, sub): (u16, u8), at: u64) -> (u64, Vec<u8>) {
+        let (ty, bytes) = kind_of(index, sub);
+        let bits = value_of(ty, drawn(self.seed, object_key(id, index, sub), at));
+        (bits, bits.to_le_bytes()[..bytes].to_vec())
+    }
+}
+
+/// A frame on its way to the executor.
+struct Coming {
+    /// When the kernel has it.
+    at: u64,
+    can_id: u32,
+    data: Vec<u8>,
+    given: Vec<Given>,
+    /// Of a node's server, and it may fit no transfer any more: whatever the node was asked for last may suffer by it.
+    stray: bool,
+}
+
+/// One socket.
+pub struct Socket {
+    network: Rc<RefCell<Network>>,
+    socket: Arc<CanSocket>,
+    /// By their times.
+    out: VecDeque<Coming>,
+    next_trouble: u64,
+    dropped: u32,
+    dropped_told: u32,
+    falls: bool,
+}
+
+fn given(id: u8, (index, sub): (u16, u8), from: u64, to: u64, (bits, status): (u64, Status)) -> Given {
+    let (key, what) = (object_key(id, index, sub), What::Value { bits, status });
+    // A master that was set up anew meanwhile passes it over.
+    Given { link: LinkId(0), host: 0, key, from, to, received: 0, what, required: false }
+}
+
+impl Socket {
+    pub fn new(network: Rc<RefCell<Network>>, socket: Arc<CanSocket>, now: u64) -> Socket {
+        network.borrow_mut().is_off = false;
+        let out = VecDeque::new();
+        Socket { network, socket, out, next_trouble: now, dropped: 0, dropped_told: 0, falls: false }
+    }
+
+    fn put(&mut self, at: u64, can_id: u32, data: Vec<u8>, given: Vec<Given>) {
+        self.put_stray(at, can_id, data, given, false);
+    }
+
+    fn put_stray(&mut self, at: u64, can_id: u32, data: Vec<u8>, given: Vec<Given>, stray: bool) {
+        let passes = |id: u32| self.socket.filters.iter().any(|filter| id & filter.mask == filter.id & filter.mask);
+        if can_id & ERROR == 0 {
+            if !passes(can_id) {
+                return;
+            }
+            let mut network = self.network.borrow_mut();
+            if network.mood(at) == Mood::Losing && network.rng.bool() {
+                self.dropped += 1;
+                return;
+            }
+        }
+        let place = self.out.partition_point(|before| before.at <= at);
+        self.out.insert(place, Coming { at, can_id, data, given, stray });
+    }
+
+    fn error(&mut self, at: u64, classes: u32) {
+        self.put(at, ERROR | classes, vec![0; 8], Vec::new());
+    }
+
+    /// What happens by itself up to now.
+    fn run(&mut self, now: u64) {
+        while let Some((at, id)) = self.next().filter(|(at, _)| *at <= now) {
+            let shared = self.network.clone();
+            let mut network = shared.borrow_mut();
+            let mood = network.mood(at);
+            let Some(id) = id else {
+                self.next_trouble = at + network.rng.u64(50 * MS..800 * MS);
+                if (mood == Mood::Off) != network.is_off {
+                    network.is_off = !network.is_off;
+                    let class = if network.is_off { BUS_OFF } else { RESTARTED };
+                    drop(network);
+                    self.error(at, class);
+                    continue;
+                }
+                match mood {
+                    Mood::Falling | Mood::Down => self.falls |= network.rng.u8(..4) == 0,
+                    Mood::Restarting => {
+                        let id = network.rng.u8(1..=NODES);
+                        drop(network);
+                        self.restart(id, at);
+                    }
+                    Mood::Strange => {
+                        let id = 0x580 + u32::from(network.rng.u8(1..=NODES));
+                        let data: Vec<u8> = (0..network.rng.usize(..=8)).map(|_| network.rng.u8(..)).collect();
+                        // What is no answer by its length, or names an object that nobody asks for.
+                        let data = if data.len() == 8 { vec![0x43, 0xFF, 0xFF, 0xFF, 1, 2, 3, 4] } else { data };
+                        drop(network);
+                        self.put_stray(at, id, data, Vec::new(), true);
+                    }
+                    _ => {}
+                }
+                continue;
+            };
+            let speaks = network.speaks(mood, id);
+            let pdo_ns = network.pdo_ns;
+            let node = network.node(id);
+            if node.beat_at <= at {
+                node.beat_at = at + node.heartbeat_ns;
+                let state = node.state.code();
+                drop(network);
+                if speaks {
+                    self.put(at, 0x700 + u32::from(id), vec![state], Vec::new());
+                }
+                continue;
+            }
+            node.pdo_at = at + pdo_ns;
+            if !speaks || node.state != State::Operational {
+                continue;
+            }
+            let (mut data, mut values) = (Vec::new(), Vec::new());
+            for sub in 1..=4 {
+                let (bits, bytes) = network.value(id, (IN_PDO, sub), at);
+                data.extend(bytes);
+                values.push(given(id, (IN_PDO, sub), at, at, (bits, Status::GOOD)));
+            }
+            let short = mood == Mood::Strange && network.rng.u8(..4) == 0;
+            drop(network);
+            if short {
+                data.truncate(3);
+                values.iter_mut().skip(1).for_each(|given| {
+                    given.what = What::Value { bits: 0, status: Status::BAD_DECODING_ERROR };
+                });
+            }
+            self.put(at, 0x180 + u32::from(id), data, values);
+        }
+    }
+
+    /// What happens next by itself: when, and at which node.
+    fn next(&self) -> Option<(u64, Option<u8>)> {
+        let network = self.network.borrow();
+        let of_nodes = (1..).zip(&network.nodes).map(|(id, node)| (node.beat_at.min(node.pdo_at), Some(id)));
+        of_nodes.chain([(self.next_trouble, None)]).min_by_key(|(at, _)| *at)
+    }
+
+    /// A node begins anew, and says so.
+    fn restart(&mut self, id: u8, at: u64) {
+        let mut network = self.network.borrow_mut();
+        let ready = at + network.rng.u64(MS..100 * MS);
+        let mood = network.mood(at);
+        let speaks = network.speaks(mood, id);
+        let node = network.node(id);
+        (node.state, node.segments, node.guard_toggle) = (State::PreOperational, None, false);
+        (node.heartbeat_ns, node.beat_at, node.pdo_at) = (0, u64::MAX, ready);
+        drop(network);
+        if speaks {
+            self.put(ready, 0x700 + u32::from(id), vec![0], Vec::new());
+        }
+    }
+
+    /// A request to a node's SDO server.
+    fn asked(&mut self, id: u8, data: [u8; 8], now: u64, told: &mut PeerTold) {
+        let shared = self.network.clone();
+        let mut network = shared.borrow_mut();
+        let mood = network.mood(now);
+        if !network.speaks(mood, id) {
+            return;
+        }
+        let at = match mood {
+            Mood::Late => now + network.rng.u64(5 * MS..500 * MS),
+            _ => now + network.rng.u64(MS / 5..2 * MS),
+        };
+        let [command, low, high, sub, ..] = data;
+        let index = u16::from_le_bytes([low, high]);
+        let own = index >= FIRST_OBJECT;
+        let answer = |first: u8, value: &[u8]| {
+            let mut bytes = vec![first, low, high, sub, 0, 0, 0, 0];
+            bytes[4..4 + value.len()].copy_from_slice(value);
+            bytes
+        };
+        let abort = |code: u32| answer(0x80, &code.to_le_bytes());
+        let from = now.saturating_sub(ASKED_BEFORE_NS);
+        let trouble = |status| vec![given(id, (index, sub), from, at, (0, status))];
+        if own && command >> 5 == 2 {
+            network.node(id).asked = (index, sub);
+        }
+        let refuses = mood == Mood::Refusing && own && network.rng.u8(..3) == 0;
+        let strange = mood == Mood::Strange && own && network.rng.u8(..3) == 0;
+        let (bytes, values) = match command >> 5 {
+            // Initiate upload.
+            2 if refuses => (abort(0x0800_0000), trouble(Status::BAD_DEVICE_FAILURE)),
+            2 if strange => (answer(0xE3, &[1, 2, 3, 4]), trouble(Status::BAD_DECODING_ERROR)),
+            2 => match self.holds(&network, id, (index, sub), from) {
+                None => (abort(0x0602_0000), Vec::new()),
+                Some((bits, value)) => {
+                    let values =
+                        if own { vec![given(id, (index, sub), from, at, (bits, Status::GOOD))] } else { Vec::new() };
+                    match value.len() {
+                        n @ 1..=4 => (answer(0x43 | ((4 - n) as u8) << 2, &value), values),
+                        n => {
+                            let given = given(id, (index, sub), from, at, (bits, Status::GOOD));
+                            network.node(id).segments = Some(Segments { bytes: value, toggle: false, given });
+                            (answer(0x41, &(n as u32).to_le_bytes()), Vec::new())
+                        }
+                    }
+                }
+            },
+            // Upload segment.
+            3 => {
+                let toggle = command & 0x10 != 0;
+                match network.node(id).segments.take().filter(|under_way| under_way.toggle == toggle) {
+                    None => (vec![0x80, 0, 0, 0, 0, 0, 3, 5], Vec::new()),
+                    Some(mut under_way) => {
+                        let n = under_way.bytes.len().min(7);
+                        let rest = under_way.bytes.split_off(n);
+                        let is_last = rest.is_empty();
+                        let head = u8::from(toggle) << 4 | ((7 - n) as u8) << 1 | u8::from(is_last);
+                        let mut bytes = vec![0; 8];
+                        bytes[0] = head;
+                        bytes[1..=n].copy_from_slice(&under_way.bytes);
+                        under_way.given.to = at;
+                        let values = if is_last { vec![under_way.given.clone()] } else { Vec::new() };
+                        if !is_last {
+                            network.node(id).segments = Some(Segments { bytes: rest, toggle: !toggle, ..under_way });
+                        }
+                        (bytes, values)
+                    }
+                }
+            }
+            // Initiate download: nothing that is written needs segments.
+            1 if command & 3 == 3 => {
+                let n = 4 - usize::from(command >> 2 & 3);
+                let payload = data[4..4 + n].to_vec();
+                if own {
+                    let place = Place::Object { node: id, index, sub };
+                    let what = if refuses { Told::Refused } else { Told::Done };
+                    told.written.push(Seen { at: now, link: LinkId(0), place, payload, told: what });
+                } else if (index, sub) == (0x1017, 0) {
+                    let period = u64::from(u16::from_le_bytes([data[4], data[5]])) * MS;
+                    let node = network.node(id);
+                    (node.heartbeat_ns, node.beat_at) = (period, if period > 0 { at + period } else { u64::MAX });
+                }
+                (if refuses { abort(0x0800_0000) } else { answer(0x60, &[]) }, Vec::new())
+            }
+            // It was given up.
+            4 => {
+                network.node(id).segments = None;
+                return;
+            }
+            _ => (abort(0x0504_0001), Vec::new()),
+        };
+        drop(network);
+        let stray = mood == Mood::Late || command >> 5 == 3;
+        self.put_stray(at, 0x580 + u32::from(id), bytes, values, stray);
+    }
+
+    /// What a node's dictionary has: values, and what it says of itself.
+    fn holds(&self, network: &Network, id: u8, object: (u16, u8), at: u64) -> Option<(u64, Vec<u8>)> {
+        let number = |value: u64, bytes: usize| Some((value, value.to_le_bytes()[..bytes].to_vec()));
+        match object {
+            (0x1000, 0) => number(0x191, 4),
+            (0x1800, 0) => number(5, 1),
+            (0x1800, 1) => number(0x180 + u64::from(id), 4),
+            (0x1800, 2) => number(255, 1),
+            (0x1800, 5) => number(network.pdo_ns.div_ceil(MS), 2),
+            (0x1A00, 0) => number(4, 1),
+            (0x1A00, sub @ 1..=4) => number(u64::from(IN_PDO) << 16 | u64::from(sub) << 8 | 16, 4),
+            (index, _) if index >= FIRST_OBJECT => Some(network.value(id, object, at)),
+            _ => None,
+        }
+    }
+}
+
+impl State {
+    fn code(self) -> u8 {
+        match self {
+            State::PreOperational => 127,
+            State::Operational => 5,
+        }
+    }
+}
+
+impl Peer for Socket {
+    fn readable_at(&self) -> u64 {
+        let next = self.next().map_or(u64::MAX, |(at, _)| at);
+        self.out.front().map_or(next, |frame| frame.at.min(next))
+    }
+
+    fn send(&mut self, now: u64, bytes: &[u8], told: &mut PeerTold) -> Io {
+        self.run(now);
+        if self.falls {
+            told.closes_at = Some(now);
+            return Io::Closed;
+        }
+        let head = bytes.first_chunk::<16>().filter(|_| bytes.len() == 16);
+        let Some([a, b, c, d, len @ 0..=8, _, _, _, data @ ..]) = head.copied() else {
+            told.faults.push(format!("what is sent is no frame: {bytes:?}"));
+            return Io::Done(bytes.len());
+        };
+        let can_id = u32::from_ne_bytes([a, b, c, d]);
+        {
+            let mut network = self.network.borrow_mut();
+            if network.mood(now) == Mood::Full && network.rng.u8(..8) > 0 {
+                return Io::WouldBlock;
+            }
+        }
+        told.requests += 1;
+        let node = |base: u32| u8::try_from(can_id & 0x3FFF_FFFF & !base).ok().filter(|id| (1..=NODES).contains(id));
+        match (can_id & 0x780, len) {
+            (0, 2) if can_id == 0 && (1..=NODES).contains(&data[1]) => {
+                let shared = self.network.clone();
+                let mut network = shared.borrow_mut();
+                let mood = network.mood(now);
+                let hears = network.speaks(mood, data[1]);
+                match data[0] {
+                    _ if !hears => {}
+                    1 => network.node(data[1]).state = State::Operational,
+                    130 => {
+                        drop(network);
+                        self.restart(data[1], now);
+                    }
+                    other => told.faults.push(format!("node {} is told {other}", data[1])),
+                }
+            }
+            (0x600, 8) if node(0x600).is_some() => {
+                self.asked(node(0x600).unwrap_or(1), data, now, told);
+            }
+            (0x700, 0 | 1) if can_id & REMOTE != 0 && node(0x700 | REMOTE).is_some() => {
+                let id = node(0x700 | REMOTE).unwrap_or(1);
+                let mut network = self.network.borrow_mut();
+                let mood = network.mood(now);
+                let speaks = network.speaks(mood, id);
+                let node = network.node(id);
+                let says = node.state.code() | u8::from(node.guard_toggle) << 7;
+                node.guard_toggle ^= speaks;
+                drop(network);
+                if speaks {
+                    self.put(now + MS / 4, 0x700 + u32::from(id), vec![says], Vec::new());
+                }
+            }
+            (0x080, _) if can_id == 0x80 => {}
+            _ => told.faults.push(format!("a frame that no node knows: {can_id:#x}, {len} bytes {data:?}")),
+        }
+        Io::Done(bytes.len())
+    }
+
+    fn receive(&mut self, now: u64, buffer: &mut [u8], told: &mut PeerTold) -> Option<Stamped> {
+        self.run(now);
+        if self.falls {
+            told.closes_at = Some(now);
+        }
+        if self.out.front()?.at > now {
+            return None;
+        }
+        let Coming { at, can_id, data, given: mut values, stray } = self.out.pop_front()?;
+        if let Some(id) = can_id.checked_sub(0x580).map(|id| id as u8).filter(|_| stray) {
+            let asked = self.network.borrow_mut().node(id).asked;
+            values.push(given(id, asked, at, at, (0, Status::BAD_DECODING_ERROR)));
+        }
+        let mut frame = [0; 16];
+        frame[..4].copy_from_slice(&can_id.to_ne_bytes());
+        frame[4] = data.len() as u8;
+        frame[8..8 + data.len()].copy_from_slice(&data);
+        let n = frame.len().min(buffer.len());
+        buffer[..n].copy_from_slice(&frame[..n]);
+        told.given.extend(values.into_iter().map(|given| Given { received: now, ..given }));
+        told.dropped += u64::from(self.dropped - self.dropped_told);
+        self.dropped_told = self.dropped;
+        Some(Stamped { io: Io::Done(n), at: Nanos(at), hardware: None, dropped: self.dropped })
+    }
+
+    fn clear(&mut self) {
+        self.out.clear();
+    }
+}
