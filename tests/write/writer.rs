@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use fieldbeat::config::{self, WriteConfig};
 use fieldbeat::link::write;
 use fieldbeat::plan::{self, Plan};
-use fieldbeat::rt::{LinkState, WriteAnswer, WriteOrder, WriteOutcome, monotonic_now};
+use fieldbeat::rt::{LinkState, Report, WriteAnswer, WriteOrder, WriteOutcome, monotonic_now};
 use fieldbeat::supervise::floor::{self, Floor, Scheduling};
 use fieldbeat::tag::{LinkId, Nanos, TagId, Value};
 use serde_json::Value as Json;
@@ -120,6 +120,16 @@ impl Writer {
             open -= take(&mut self.floor, &mut counts);
         }
         counts
+    }
+
+    /// How late each release was since this was asked last.
+    pub fn lateness(&mut self) -> Vec<Nanos> {
+        let told = self.floor.reports.iter_mut().flat_map(|ring| std::iter::from_fn(|| ring.pop().ok()));
+        let released = told.filter_map(|report| match report {
+            Report::Released { due, actual, .. } => Some(actual.since(due)),
+            _ => None,
+        });
+        released.collect()
     }
 
     /// By the plan.
