@@ -93,6 +93,8 @@ struct Node {
     segments: Option<Segments>,
     /// What it was asked for last.
     asked: (u16, u8),
+    /// Its server's last answer: it serves one request after the other, and answers in that order.
+    answered_at: u64,
 }
 
 /// A network; sockets come and go.
@@ -120,6 +122,7 @@ impl Network {
             guard_toggle: false,
             segments: None,
             asked: (FIRST_OBJECT, 0),
+            answered_at: 0,
         };
         let nodes = (0..u64::from(NODES)).map(node).collect();
         let mood = Mood::Well;
@@ -340,6 +343,8 @@ impl Socket {
             Mood::Late => now + network.rng.u64(5 * MS..500 * MS),
             _ => now + network.rng.u64(MS / 5..2 * MS),
         };
+        let at = at.max(network.node(id).answered_at + 1);
+        network.node(id).answered_at = at;
         let [command, low, high, sub, ..] = data;
         let index = u16::from_le_bytes([low, high]);
         let own = index >= FIRST_OBJECT;

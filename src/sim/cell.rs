@@ -97,7 +97,8 @@ pub fn cell<P: Parts>(
     let of_writes = Rng::with_seed(scenario.seed ^ u64::from(id.0) << 32 ^ 0x77);
     // What is promised is so with writes, too.
     let (eager, spare_steady) = (scenario.promised, scenario.is_calm() && !scenario.promised);
-    let (writes, orders, answers_in) = Writes::new(until, plan.clone(), hosts, spare_steady, eager, of_writes);
+    let told = parts.outcome();
+    let (writes, orders, answers_in) = Writes::new(until, plan.clone(), hosts, spare_steady, eager, of_writes, told);
     let stop = Arc::new(AtomicBool::new(false));
     let wiring = Wiring {
         sink,

@@ -18,7 +18,7 @@ use super::world::SimWorld;
 use crate::hub::{Batch, Filter, Hub, NextRing, RingEnd, RingStats};
 use crate::link::FieldLink;
 use crate::plan::{Plan, Suppress, UsedIds};
-use crate::rt::{Counters, Exceptions, Image, Link, Sink, World};
+use crate::rt::{Counters, Exceptions, Image, Link, Sink, World, WriteOutcome};
 use crate::store::Position;
 use crate::tag::{ClockPair, Dictionary, ExecutorId, LinkId, NANOS_PER_SEC, Nanos, Status};
 
@@ -46,6 +46,10 @@ pub trait Parts {
     fn cursor(&self, acknowledged: Position, sent: Position) -> Position {
         let _ = sent;
         acknowledged
+    }
+    /// What is told of a write, by its id.
+    fn outcome(&self) -> fn(u64, WriteOutcome) -> WriteOutcome {
+        |_, outcome| outcome
     }
     /// What the consumer gets of a batch.
     fn consumed(&self, batch: Arc<Batch>) -> Option<Arc<Batch>>;

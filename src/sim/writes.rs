@@ -7,7 +7,8 @@ use fastrand::Rng;
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::device::Told;
-use super::frames::Frames;
+use super::frames::{Field, Frames};
+use super::given::can_id;
 use super::memory::Area;
 use super::model::host_of_link;
 use super::scenario::Hosts;
@@ -82,6 +83,10 @@ pub struct Open {
     is_bit: bool,
     /// Of a write to CANopen: node, index and sub-index.
     object: Option<(u8, u16, u8)>,
+    /// Of a write to a CAN link: the field.
+    field: Option<Field>,
+    /// The executor has taken it from the ring, and by the plan that it was made for: only then can a link have it.
+    taken: bool,
     /// When it was made, and how long the CPU had stalled before.
     stalled: u64,
     pub frames: u32,
@@ -91,6 +96,10 @@ pub struct Open {
 }
 
 impl Open {
+    pub fn writes_field(&self, link: LinkId, field: Field) -> bool {
+        self.taken && self.order.link == link && self.field == Some(field)
+    }
+
     fn is(&self, seen: &Seen) -> bool {
         let same = self.order.payload.bytes() == seen.payload;
         let fits = match &seen.place {
@@ -104,7 +113,7 @@ impl Open {
                 (self.order.id, self.order.slot, self.order.deadline.0) == (*id, *slot, *deadline) && same
             }
         };
-        fits && self.order.link == seen.link && seen.at < self.order.deadline.0
+        fits && self.taken && self.order.link == seen.link && seen.at < self.order.deadline.0
     }
 }
 
@@ -128,6 +137,8 @@ pub struct Writes {
     plans: Vec<Arc<Plan>>,
     frames: Frames,
     rng: Rng,
+    /// What is made of each outcome on its way here.
+    told: fn(u64, WriteOutcome) -> WriteOutcome,
     pub done: u64,
     pub failed: u64,
 }
@@ -141,6 +152,7 @@ impl Writes {
         spare_steady: bool,
         eager: bool,
         mut rng: Rng,
+        told: fn(u64, WriteOutcome) -> WriteOutcome,
     ) -> (Writes, Consumer<WriteOrder>, Producer<WriteAnswer>) {
         let (orders, to_executor) = RingBuffer::new(WRITES_PENDING_MAX);
         let (from_executor, answers) = RingBuffer::new(WRITES_PENDING_MAX);
@@ -159,6 +171,7 @@ impl Writes {
             plans: vec![plan],
             frames: Frames::default(),
             rng,
+            told,
             done: 0,
             failed: 0,
         };
@@ -207,6 +220,8 @@ impl Writes {
                     area,
                     is_bit,
                     object: object_of(&plan.links[link].protocol, slot),
+                    field: field_of(&plan.links[link].protocol, slot),
+                    taken: false,
                     stalled,
                     frames: 0,
                     confirmed: false,
@@ -270,11 +285,22 @@ impl Writes {
         WritePayload::new(&bytes).unwrap_or_default()
     }
 
+    /// Which orders have left the ring since the last look: the first ones, as they were put in. One that names an
+    /// earlier plan than the executor had then goes no further.
+    fn look_for_taken(&mut self) {
+        let waiting = WRITES_PENDING_MAX - self.orders.slots();
+        let gone = self.open.len().saturating_sub(waiting);
+        for open in self.open[..gone].iter_mut().filter(|open| !open.taken) {
+            open.taken = open.order.generation == self.generation;
+        }
+    }
+
     /// A device was written to.
     ///
     /// # Errors
     /// When no order allows it.
     pub fn seen(&mut self, seen: &Seen) -> Result<(), String> {
+        self.look_for_taken();
         if let Place::Frame { can_id } = seen.place {
             return self.frames.seen(seen, can_id, &mut self.open, &self.plans);
         }
@@ -300,7 +326,9 @@ impl Writes {
     /// # Errors
     /// What does not hold.
     pub fn settle(&mut self, now: u64, stalled: u64, ended: bool) -> Result<(), String> {
+        self.look_for_taken();
         while let Ok(answer) = self.answers.pop() {
+            let answer = WriteAnswer { outcome: (self.told)(answer.id, answer.outcome), ..answer };
             let at = self.open.iter().position(|open| open.order.id == answer.id);
             let open = match at {
                 Some(at) => self.open.remove(at),
@@ -352,6 +380,13 @@ impl Writes {
 
 fn latest(open: &Open, stalled: u64) -> u64 {
     open.order.deadline.0 + ANSWER_SLACK_NS + (stalled - open.stalled)
+}
+
+/// Where a write to a CAN link goes.
+fn field_of(protocol: &LinkProtocolPlan, slot: usize) -> Option<Field> {
+    let LinkProtocolPlan::Can(can) = protocol else { return None };
+    let write = can.writes.get(slot)?;
+    Some((can_id(can.transmits.get(usize::from(write.transmit))?.id), write.bits))
 }
 
 /// Where a write to a CANopen node goes.

@@ -58,9 +58,9 @@ struct Part {
     adopted: Vec<(usize, u64)>,
     /// Links that read their device since that plan, or since shortly before it.
     fresh_under: Vec<(usize, LinkId)>,
-    /// Since when each of its links reads the device that it reads; and those that got other work by that plan.
+    /// Since when each of its links reads the device that it reads; and those that got other work by that plan, and when.
     fresh: BTreeMap<LinkId, u64>,
-    changed: Vec<LinkId>,
+    changed: Vec<(LinkId, u64)>,
     /// By scan: what it had missed when that plan was taken up.
     missed: Vec<(ScanId, u64)>,
     /// By link id.
@@ -209,7 +209,12 @@ impl<'s> Books<'s> {
             .extend(those(&|change| matches!(change, Change::New | Change::Target)).into_iter().map(|id| (id, now)));
         let fresh = part.fresh.iter().filter(|(_, at)| **at + SETTLED_NS > now).map(|(link, _)| (newest, *link));
         part.fresh_under.extend(fresh);
-        part.changed = those(&|change| change == Change::Work);
+        // The cycle that a change costs is counted at the next release, and another plan may come before that.
+        part.changed.retain(|(link, at)| {
+            let mut own = plan.scans.values().filter(|scan| scan.link == *link);
+            own.any(|scan| at + plan.groups[scan.group].period.0 > now)
+        });
+        part.changed.extend(those(&|change| change == Change::Work).into_iter().map(|id| (id, now)));
         part.missed = plan.scans.ids().map(|id| (id, misses(counters, id))).collect();
         // What comes in now is under the new plan; an id that was another link's has nothing of it.
         for (id, _) in changes.iter().filter(|(_, change)| *change == Change::New) {

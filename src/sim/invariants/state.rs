@@ -202,7 +202,7 @@ impl Books<'_> {
             let base = part.missed.iter().find(|(of, _)| *of == id).map_or(0, |(_, base)| *base);
             let missed = misses(counters, id) - base;
             // A change that could not wait any longer costs a link that is changed the cycle under way.
-            if missed > u64::from(part.changed.contains(&scan.link)) {
+            if missed > u64::from(part.changed.iter().any(|(link, _)| *link == scan.link)) {
                 return Err(format!(
                     "link \"{}\", whose device always answered in time, missed or skipped {missed} cycles of scan {}",
                     link.name, id.0

@@ -6,6 +6,9 @@ use crate::link::FieldLink;
 use crate::rt::{CloseReason, Conn, Floor, Link, ScanRelease, WriteOrder};
 use crate::tag::{LinkId, Nanos};
 
+/// When a forgetful link forgets: not before its tags are read.
+const FORGETS_AT: Nanos = Nanos::from_millis(10_000);
+
 pub struct BentLink {
     inner: FieldLink,
     fault: Fault,
@@ -37,6 +40,10 @@ impl Link<BentWorld> for BentLink {
 
     fn release(&mut self, release: ScanRelease, floor: &mut Floor<BentWorld>) {
         let waits = self.fault == Fault::Waiting && matches!(self.inner, FieldLink::Modbus(_));
+        let forgets = self.fault == Fault::Forgetful && matches!(self.inner, FieldLink::Modbus(_));
+        if forgets && release.nominal > FORGETS_AT {
+            return;
+        }
         if !waits || release.nominal >= self.waits_until {
             self.inner.release(release, floor);
         }

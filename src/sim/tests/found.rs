@@ -40,6 +40,21 @@ fn writes_that_are_done_twice_never_or_too_late_are_found() {
 }
 
 #[test]
+fn a_write_that_was_done_and_is_told_as_not_sent_is_found() {
+    is_found(Fault::Denied, &["told as not sent, and the device has it"]);
+}
+
+#[test]
+fn a_status_for_which_nothing_happened_is_found() {
+    is_found(Fault::Slander, &["nothing happened that gives this status", "the device gave"]);
+}
+
+#[test]
+fn a_modbus_value_that_stays_good_though_nobody_reads_it_is_found() {
+    is_found(Fault::Forgetful, &["is said to be good"]);
+}
+
+#[test]
 fn an_executor_that_waits_for_the_wire_is_found() {
     is_found(Fault::Blocking, &["missed or skipped", "its device always answered in time", "a new plan waits"]);
 }

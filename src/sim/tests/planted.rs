@@ -12,6 +12,7 @@ use crate::hub::Batch;
 use crate::link::FieldLink;
 use crate::plan::can::BitPlace;
 use crate::plan::{LinkProtocolPlan, Plan, UsedIds};
+use crate::rt::WriteOutcome;
 use crate::store::Position;
 use crate::tag::{Dictionary, LinkId, Nanos, flags};
 
@@ -46,6 +47,8 @@ pub enum Fault {
     TwiceWritten,
     Unwritten,
     Overdue,
+    /// Some that were done are told as not sent.
+    Denied,
     /// A slow serial line is taken for a fast one, whose silences are short.
     ShortSilence,
     /// On a line, the reply of any unit is taken.
@@ -60,6 +63,10 @@ pub enum Fault {
     NextItem,
     /// What a local device says is bad is taken for good.
     AllGood,
+    /// What a local device says is good is taken for a broken sensor now and then.
+    Slander,
+    /// A Modbus link forgets its scans after a while, and says nothing of them.
+    Forgetful,
     /// A local device that answers nothing is waited for without end.
     Patient,
     /// Of CAN messages, each field is taken for its neighbour.
@@ -76,7 +83,7 @@ pub enum Fault {
 
 impl Fault {
     pub fn is_of_writes(self) -> bool {
-        matches!(self, Fault::TwiceWritten | Fault::Unwritten | Fault::Overdue)
+        matches!(self, Fault::TwiceWritten | Fault::Unwritten | Fault::Overdue | Fault::Denied)
     }
 }
 
@@ -172,6 +179,16 @@ impl Parts for Planted {
     fn names(&self, new: Arc<Dictionary>) -> Arc<Dictionary> {
         let before = self.names.replace(Some(new.clone()));
         if self.fault == Fault::OldNames { before.unwrap_or(new) } else { new }
+    }
+
+    fn outcome(&self) -> fn(u64, WriteOutcome) -> WriteOutcome {
+        match self.fault {
+            Fault::Denied => |id, outcome| match outcome {
+                WriteOutcome::Done if id.is_multiple_of(8) => WriteOutcome::NotSent,
+                other => other,
+            },
+            _ => |_, outcome| outcome,
+        }
     }
 
     fn cursor(&self, acknowledged: Position, sent: Position) -> Position {
