@@ -5,7 +5,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use fastrand::Rng;
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::beat::Beat;
@@ -15,6 +14,7 @@ use super::invariants::Books;
 use super::log::Log;
 use super::run::Parts;
 use super::scenario::Scenario;
+use super::script::{Series, Storm};
 use super::views::Views;
 use super::world::SimWorld;
 use super::writes::Writes;
@@ -56,7 +56,7 @@ pub struct Cell<P: Parts> {
     pub connector: SimConnector,
     pub beat: Beat,
     pub stop: Arc<AtomicBool>,
-    pub next_storm: u64,
+    storms: Series<Storm>,
     pub writes: Writes,
 }
 
@@ -75,29 +75,23 @@ pub fn cell<P: Parts>(
     sink: Sink,
     counters: Arc<Counters>,
     log: Rc<RefCell<Log>>,
-    rng: &mut Rng,
 ) -> Cell<P> {
     let links = &plan.executors[id.index()].links;
-    let (hosts, trouble_ns) = (scenario.hosts(), scenario.trouble_ns);
-    let mut field = Field::new((hosts, scenario.exact), trouble_ns, Views::new(plan, id), log, rng.fork());
-    field.fast = scenario.is_fast();
-    field.fast = scenario.is_fast();
-    if scenario.stall_max_ns > 0 {
-        field.next_stall = rng.u64(..5_000 * MS);
-        field.stall_max = scenario.stall_max_ns;
-    }
+    let (hosts, ends) = (scenario.hosts.clone(), scenario.ends());
+    let rng = |part: &str| scenario.rng(part, id.0);
+    let mut field = Field::new((hosts.clone(), scenario.exact), ends.trouble, Views::new(plan, id), log, rng("field"));
+    field.fast = scenario.fast;
+    field.stalls = scenario.script.stalls(scenario.seed, id.0, ends);
     let field = Rc::new(RefCell::new(field));
     let (reports_in, reports) = RingBuffer::new(1 << 12);
     let (connected_in, connected) = RingBuffer::new(CONNECTIONS);
     let (closed, closed_out) = RingBuffer::new(CONNECTIONS);
     let (adoptions, to_executor) = RingBuffer::new(1);
     let (from_executor, adopted) = RingBuffer::new(1);
-    let until = if scenario.writes { trouble_ns + scenario.recovery_ns / 3 } else { 0 };
-    // A fork of its own, that scenarios without writes stay as they were.
-    let of_writes = Rng::with_seed(scenario.seed ^ u64::from(id.0) << 32 ^ 0x77);
     // What is promised is so with writes, too.
-    let (eager, spare_steady) = (scenario.promised, scenario.is_calm() && !scenario.promised);
-    let (writes, orders, answers_in) = Writes::new(until, plan.clone(), hosts, spare_steady, eager, of_writes);
+    let (eager, spare_steady) = (scenario.promised, scenario.calm && !scenario.promised);
+    let script = scenario.script.writes(scenario.seed, id.0, eager, ends);
+    let (writes, orders, answers_in) = Writes::new(script, plan.clone(), hosts, spare_steady);
     let stop = Arc::new(AtomicBool::new(false));
     let wiring = Wiring {
         sink,
@@ -114,31 +108,24 @@ pub fn cell<P: Parts>(
     let parts_of_links = links.iter().map(|link| parts.link(*link, plan)).collect();
     let world = parts.world(SimWorld(field.clone()));
     let mut executor = Executor::new(id, plan, parts_of_links, world, wiring);
-    let any_guard = Nanos::from_micros(rng.u64(..60));
+    let any_guard = Nanos::from_micros(rng("guard").u64(..60));
     let guard = match scenario.config.realtime.guard {
         Guard::Auto => any_guard,
         Guard::Fixed(guard) => guard,
     };
     executor.start_at(Clock { start: START, guard });
-    let connector = SimConnector::new((plan, links), connected_in, closed_out, field.clone(), rng.fork());
-    let next_storm = if scenario.storms { rng.u64(..10_000 * MS) } else { u64::MAX };
+    let connector = SimConnector::new((plan, links), connected_in, closed_out, field.clone(), rng("connector"));
+    let storms = scenario.script.storms(scenario.seed, id.0, ends);
     let beat = Beat::new(plan, id, START);
     let (plan, pending) = (plan.clone(), None);
-    Cell { id, adoptions, adopted, plan, pending, executor, field, reports, connector, beat, stop, next_storm, writes }
+    Cell { id, adoptions, adopted, plan, pending, executor, field, reports, connector, beat, stop, storms, writes }
 }
 
 /// One turn of one executor, and what its connector does beside it. True: it took up a new plan.
-pub fn step<P: Parts>(
-    cell: &mut Cell<P>,
-    scenario: &Scenario,
-    books: &mut Books<'_>,
-    counters: &Counters,
-) -> Result<bool, String> {
+pub fn step<P: Parts>(cell: &mut Cell<P>, books: &mut Books<'_>, counters: &Counters) -> Result<bool, String> {
     let now = cell.field.borrow().now;
-    if now >= cell.next_storm && now < scenario.trouble_ns {
-        let mut field = cell.field.borrow_mut();
-        field.storm();
-        cell.next_storm = now + field.rng.u64(100 * MS..30_000 * MS);
+    if cell.storms.due(now).is_some() {
+        cell.field.borrow_mut().storm();
     }
     cell.connector.step();
     let stalled = cell.field.borrow().stalled;

@@ -7,6 +7,7 @@
 //! | file | subject |
 //! |---|---|
 //! | `scenario` | a configuration and its troubles, by seed |
+//! | `script` | the coarse events of a run: drawn, or listed |
 //! | `model` | configurations as people write and change them |
 //! | `reload` | a changed configuration on its way to the executors |
 //! | `memory`, `device` | what Modbus devices hold and how they misbehave |
@@ -16,7 +17,7 @@
 //! | `stream`, `line` | connections that carry bytes; serial lines |
 //! | `views`, `generations` | what each plan allows, and what ids stand for under it |
 //! | `beat`, `invariants` | what must hold |
-//! | `writes`, `frames` | writes at any moment, and what must hold of them |
+//! | `writes`, `orders`, `frames` | writes at any moment, and what must hold of them |
 //! | `journal`, `outputs` | the real journal, crashes, and outputs that follow it |
 //! | `admitted` | what admission promises, put to the test |
 //! | `run`, `log` | the run, its hash and its last events |
@@ -40,10 +41,12 @@ mod local;
 mod log;
 mod memory;
 mod model;
+mod orders;
 mod outputs;
 mod reload;
 mod run;
 mod scenario;
+mod script;
 mod stream;
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use fastrand::Rng;
 use rtrb::RingBuffer;
 
 use super::cell::{Cell, Pending, cell, of_executor, settle, step};
@@ -14,6 +13,7 @@ use super::journal::SimJournal;
 use super::log::Log;
 use super::reload::Reloads;
 use super::scenario::Scenario;
+use super::script::{ClockStep, Series, Span};
 use super::world::SimWorld;
 use crate::hub::{Batch, Filter, Hub, NextRing, RingEnd, RingStats};
 use crate::link::FieldLink;
@@ -22,7 +22,6 @@ use crate::rt::{Counters, Exceptions, Image, Link, Sink, World};
 use crate::store::Position;
 use crate::tag::{ClockPair, Dictionary, ExecutorId, LinkId, NANOS_PER_SEC, Nanos, Status};
 
-const MS: u64 = 1_000_000;
 /// UTC at the start; any time does.
 const UTC_START_NS: i64 = 1_700_000_000_000_000_000;
 
@@ -106,10 +105,9 @@ pub struct Outcome {
 /// The consumer of batches, who stops now and then.
 struct Reader {
     batches: Receiver<Arc<Batch>>,
-    rng: Rng,
-    /// Reads, or does not, until then.
-    until: u64,
-    stopped: bool,
+    stops: Series<Span>,
+    /// Reads nothing until then.
+    stopped_until: u64,
 }
 
 struct Run<'s, P: Parts> {
@@ -130,13 +128,12 @@ struct Run<'s, P: Parts> {
     rounds: u64,
     /// UTC − monotonic, and since when.
     utc_offsets: Vec<(u64, i64)>,
-    next_step: u64,
+    clock_steps: Series<ClockStep>,
     /// How far virtual time has come.
     reached: u64,
     requests: u64,
     /// Done, and not done.
     writes: (u64, u64),
-    rng: Rng,
 }
 
 /// Runs a scenario to its end, or to the first invariant that breaks.
@@ -167,7 +164,6 @@ pub fn run<P: Parts>(scenario: &Scenario, parts: &P) -> Outcome {
 impl<'s, P: Parts> Run<'s, P> {
     fn new(scenario: &'s Scenario, parts: &'s P) -> Run<'s, P> {
         let plan = Arc::new(scenario.plan.clone());
-        let mut rng = Rng::with_seed(scenario.seed);
         let log = Rc::new(RefCell::new(Log::default()));
         let counters = Arc::new(Counters::new(&plan));
         let image = Arc::new(Image::default());
@@ -185,20 +181,21 @@ impl<'s, P: Parts> Run<'s, P> {
             let long_bytes_max = plan.tags.values().map(|tag| tag.ty.long_bytes_max()).max().unwrap_or(0);
             let sink = Sink::new(samples, image.clone(), counters.clone(), id, long_bytes_max)
                 .with_exceptions(Exceptions::new(id, Suppress::Ring, &plan));
-            cells.push(cell(id, &plan, (scenario, parts), sink, counters.clone(), log.clone(), &mut rng));
+            cells.push(cell(id, &plan, (scenario, parts), sink, counters.clone(), log.clone()));
         }
         let (sender, batches) = bounded(scenario.journal_batches);
         let (next_rings, nexts) = unbounded();
         let stats: Arc<[RingStats]> = rings.iter().map(|_| RingStats::default()).collect();
         let clock = ClockPair { mono: Nanos::ZERO, utc_ns: UTC_START_NS };
         let hub = Hub::new(rings, nexts, sender, stats.clone(), clock);
-        let reader = Reader { batches, rng: rng.fork(), until: 0, stopped: false };
+        let stops = scenario.script.consumer_stops(scenario.seed, scenario.ends());
+        let reader = Reader { batches, stops, stopped_until: 0 };
         Run {
             scenario,
             parts,
             cells,
             books,
-            reloads: Reloads::new(scenario, rng.fork()),
+            reloads: Reloads::new(scenario),
             hub,
             next_rings,
             stats,
@@ -210,11 +207,10 @@ impl<'s, P: Parts> Run<'s, P> {
             next_hub: 0,
             rounds: 0,
             utc_offsets: vec![(0, UTC_START_NS)],
-            next_step: 1_000 * MS,
+            clock_steps: scenario.script.clock_steps(scenario.seed, scenario.ends()),
             reached: 0,
             requests: 0,
             writes: (0, 0),
-            rng,
         }
     }
 
@@ -223,10 +219,12 @@ impl<'s, P: Parts> Run<'s, P> {
     }
 
     fn go_on(&mut self) -> Result<(), String> {
-        let end = self.scenario.trouble_ns + self.scenario.recovery_ns;
+        let end = self.scenario.ends().all;
         if self.scenario.commit_ns > 0 {
             let Scenario { seed, commit_ns, trouble_ns, .. } = *self.scenario;
-            self.journal = Some(SimJournal::new(seed, commit_ns, trouble_ns, self.rng.fork())?);
+            let crashes = self.scenario.script.crashes(seed, self.scenario.ends());
+            let rng = self.scenario.rng("journal", 0);
+            self.journal = Some(SimJournal::new(seed, commit_ns, trouble_ns, crashes, rng)?);
         }
         loop {
             // The executor that is behind goes on; they share nothing but the hub.
@@ -237,7 +235,7 @@ impl<'s, P: Parts> Run<'s, P> {
             if now >= end {
                 break;
             }
-            if step(cell, self.scenario, &mut self.books, &self.counters)? {
+            if step(cell, &mut self.books, &self.counters)? {
                 self.reloads.adopted(now);
             }
             if now >= self.reloads.next && now < self.scenario.trouble_ns {
@@ -278,10 +276,8 @@ impl<'s, P: Parts> Run<'s, P> {
     }
 
     fn hub_round(&mut self, now: u64) -> Result<(), String> {
-        if self.scenario.clock_steps && now >= self.next_step {
-            self.next_step = now + self.rng.u64(1_000 * MS..30_000 * MS);
-            let offset = self.utc_offset(now) + self.rng.i64(-5_000_000_000..5_000_000_000);
-            self.utc_offsets.push((now, offset));
+        while let Some(ClockStep { by_ns, .. }) = self.clock_steps.due(now) {
+            self.utc_offsets.push((now, self.utc_offset(now) + by_ns));
         }
         self.rounds += 1;
         for cell in &self.cells {
@@ -289,7 +285,7 @@ impl<'s, P: Parts> Run<'s, P> {
             self.books.living(cell.id, field.dead_units(), &self.image, field.now)?;
         }
         self.collect(now);
-        if !self.reader.stops(now, self.scenario) {
+        if !self.reader.stops(now) {
             self.drain(now)?;
             if let Some(journal) = &mut self.journal {
                 journal.step(now, self.parts)?;
@@ -391,14 +387,10 @@ impl<'s, P: Parts> Run<'s, P> {
 }
 
 impl Reader {
-    fn stops(&mut self, now: u64, scenario: &Scenario) -> bool {
-        if !scenario.consumer_stops || now >= scenario.trouble_ns {
-            return false;
+    fn stops(&mut self, now: u64) -> bool {
+        while let Some(span) = self.stops.due(now) {
+            self.stopped_until = span.until_ns;
         }
-        if now >= self.until {
-            self.stopped = !self.stopped;
-            self.until = now + self.rng.u64(..if self.stopped { 8_000 * MS } else { 15_000 * MS });
-        }
-        self.stopped
+        now < self.stopped_until
     }
 }

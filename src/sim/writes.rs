@@ -3,18 +3,18 @@
 
 use std::sync::Arc;
 
-use fastrand::Rng;
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::device::Told;
 use super::frames::Frames;
 use super::memory::Area;
 use super::model::host_of_link;
-use super::scenario::Hosts;
-use crate::config::{FieldType, Table};
+use super::orders::{self, Manner};
+use super::script::{Hosts, Series, Write};
+use crate::config::Table;
 use crate::limits::{EXECUTOR_SLEEP_MAX, WRITES_PENDING_MAX};
-use crate::plan::{BusWrite, LinkProtocolPlan, ModbusWrite, Plan};
-use crate::rt::{WriteAnswer, WriteOrder, WriteOutcome, WritePayload};
+use crate::plan::{LinkProtocolPlan, Plan};
+use crate::rt::{WriteAnswer, WriteOrder, WriteOutcome};
 use crate::tag::{LinkId, Nanos};
 
 const MS: u64 = 1_000_000;
@@ -115,11 +115,7 @@ pub struct Writes {
     hosts: Hosts,
     /// Steady links are left alone: they must not miss anything, and the reckoning for them knows of no writes.
     spare_steady: bool,
-    /// One order after the other, and many storms.
-    eager: bool,
-    /// No more orders from then on; 0: there are none.
-    until: u64,
-    next: u64,
+    script: Series<Write>,
     next_id: u64,
     /// Plans that the executor has adopted.
     generation: u32,
@@ -127,7 +123,6 @@ pub struct Writes {
     /// The plan that the executor has, and the one before.
     plans: Vec<Arc<Plan>>,
     frames: Frames,
-    rng: Rng,
     pub done: u64,
     pub failed: u64,
 }
@@ -135,30 +130,24 @@ pub struct Writes {
 impl Writes {
     /// And the executor's ends.
     pub fn new(
-        until: u64,
+        script: Series<Write>,
         plan: Arc<Plan>,
         hosts: Hosts,
         spare_steady: bool,
-        eager: bool,
-        mut rng: Rng,
     ) -> (Writes, Consumer<WriteOrder>, Producer<WriteAnswer>) {
         let (orders, to_executor) = RingBuffer::new(WRITES_PENDING_MAX);
         let (from_executor, answers) = RingBuffer::new(WRITES_PENDING_MAX);
-        let next = if eager { 0 } else { rng.u64(..3_000 * MS) };
         let writes = Writes {
             orders,
             answers,
             hosts,
             spare_steady,
-            eager,
-            until,
-            next,
+            script,
             next_id: 0,
             generation: 0,
             open: Vec::new(),
             plans: vec![plan],
             frames: Frames::default(),
-            rng,
             done: 0,
             failed: 0,
         };
@@ -175,99 +164,45 @@ impl Writes {
 
     /// Orders what is to be ordered by now, by the plan that the executor has: one write, or a storm of them.
     pub fn step(&mut self, now: u64, stalled: u64, plan: &Plan, links: &[LinkId]) {
-        if now < self.next || now >= self.until || links.is_empty() {
+        while let Some(write) = self.script.due(now) {
+            for n in 0..write.orders {
+                let draw = write.draw.wrapping_add(u64::from(n));
+                let place = match &write.tag {
+                    Some(name) => orders::place_of(name, plan, links),
+                    None => orders::any_place(draw, plan, links),
+                };
+                if let Some((link, slot)) = place {
+                    self.order((now, stalled), (link, slot), draw, plan);
+                }
+            }
+        }
+    }
+
+    fn order(&mut self, (now, stalled): (u64, u64), (link, slot): (LinkId, usize), draw: u64, plan: &Plan) {
+        let spared = self.spare_steady && self.hosts.is_steady(host_of_link(plan, link));
+        if spared || self.open.len() >= WRITES_PENDING_MAX {
             return;
         }
-        let storm = self.rng.u8(..20) == 0;
-        let pause_max = if self.eager || self.rng.u8(..4) == 0 { 20 * MS } else { 3_000 * MS };
-        self.next = now + self.rng.u64(..pause_max);
-        for _ in 0..if storm { 40 } else { 1 } {
-            let link = links[self.rng.usize(..links.len())];
-            let spared = self.spare_steady && self.hosts.is_steady(host_of_link(plan, link));
-            if spared || self.open.len() >= WRITES_PENDING_MAX {
-                continue;
-            }
-            let Some((slot, payload, area, is_bit)) = self.any_write(&plan.links[link].protocol) else { continue };
+        let protocol = &plan.links[link].protocol;
+        let Some(payload) = orders::payload(draw, protocol, slot) else { return };
+        let Manner { within, old, read_back } = Manner::of(draw);
+        let order = WriteOrder {
+            id: self.next_id,
+            link,
+            slot: slot as u32,
             // Now and then one that was made by an earlier plan.
-            let old = self.generation > 0 && self.rng.u8(..12) == 0;
-            let within = [20, 100, 500, 3_000][self.rng.usize(..4)] * MS;
-            let order = WriteOrder {
-                id: self.next_id,
-                link,
-                slot: slot as u32,
-                generation: self.generation - u32::from(old),
-                deadline: Nanos(now + self.rng.u64(MS..within)),
-                read_back: self.rng.bool(),
-                payload,
-            };
-            self.next_id += 1;
-            if self.orders.push(order).is_ok() {
-                self.open.push(Open {
-                    order,
-                    area,
-                    is_bit,
-                    object: object_of(&plan.links[link].protocol, slot),
-                    stalled,
-                    frames: 0,
-                    confirmed: false,
-                    one_of_several: false,
-                });
-            }
-        }
-    }
-
-    /// One of a link's writes: its slot and its payload; of Modbus, its area, and whether it is a bit of a register.
-    fn any_write(&mut self, protocol: &LinkProtocolPlan) -> Option<(usize, WritePayload, Option<Area>, bool)> {
-        match protocol {
-            LinkProtocolPlan::Modbus(modbus) if !modbus.writes.is_empty() => {
-                let slot = self.rng.usize(..modbus.writes.len());
-                let write = &modbus.writes[slot];
-                let unit = modbus.units[usize::from(write.unit)].0;
-                let area = Area { unit, table: write.table, first: write.place.first, count: write.count };
-                let is_bit = matches!(write.place.field, FieldType::RegisterBit(_));
-                Some((slot, self.payload(write), Some(area), is_bit))
-            }
-            LinkProtocolPlan::Bus(bus) if !bus.setup.writes.is_empty() => {
-                let slot = self.rng.usize(..bus.setup.writes.len());
-                let bytes: Vec<u8> = match &bus.setup.writes[slot] {
-                    BusWrite::Line(_) => vec![self.rng.u8(..2)],
-                    BusWrite::Register { write, .. } => (0..write.width).map(|_| self.rng.u8(..)).collect(),
-                    BusWrite::Channel(_) => self.rng.f64().to_le_bytes().to_vec(),
-                };
-                Some((slot, WritePayload::new(&bytes)?, None, false))
-            }
-            LinkProtocolPlan::CanOpen(canopen) if !canopen.writes.is_empty() => {
-                let slot = self.rng.usize(..canopen.writes.len());
-                let bytes = usize::from(canopen.writes[slot].decode.field.bytes());
-                let bytes: Vec<u8> = (0..bytes).map(|_| self.rng.u8(..)).collect();
-                Some((slot, WritePayload::new(&bytes)?, None, false))
-            }
-            LinkProtocolPlan::Can(can) if !can.writes.is_empty() => {
-                let slot = self.rng.usize(..can.writes.len());
-                let raw = self.rng.u64(..) & ((1 << can.writes[slot].bits.len) - 1);
-                Some((slot, WritePayload::new(&raw.to_le_bytes())?, None, false))
-            }
-            _ => None,
-        }
-    }
-
-    fn payload(&mut self, write: &ModbusWrite) -> WritePayload {
-        let count = usize::from(write.count);
-        let mut bytes: Vec<u8> = match write.place.field {
-            FieldType::RegisterBit(bit) => {
-                let (mask, on) = (1u16 << bit, self.rng.bool());
-                [(!mask).to_be_bytes(), if on { mask } else { 0 }.to_be_bytes()].concat()
-            }
-            _ if write.table.is_bits() => (0..count.div_ceil(8)).map(|_| self.rng.u8(..)).collect(),
-            _ => (0..count * 2).map(|_| self.rng.u8(..)).collect(),
+            generation: self.generation - u32::from(old && self.generation > 0),
+            deadline: Nanos(now + within),
+            read_back,
+            payload,
         };
-        if write.table.is_bits()
-            && !count.is_multiple_of(8)
-            && let Some(last) = bytes.last_mut()
-        {
-            *last &= (1 << (count % 8)) - 1;
+        self.next_id += 1;
+        if self.orders.push(order).is_ok() {
+            let (area, is_bit) = orders::area(protocol, slot);
+            let object = object_of(protocol, slot);
+            let (frames, confirmed, one_of_several) = (0, false, false);
+            self.open.push(Open { order, area, is_bit, object, stalled, frames, confirmed, one_of_several });
         }
-        WritePayload::new(&bytes).unwrap_or_default()
     }
 
     /// A device was written to.

@@ -113,8 +113,8 @@ impl Books<'_> {
                 plan.links.contains(link) && self.has_room(&self.generations[of], link)
             };
             if !excused
-                && self.scenario.is_calm()
-                && self.scenario.hosts().is_steady(under.host(link))
+                && self.scenario.calm
+                && self.scenario.hosts.is_steady(under.host(link))
                 && has_room(generation)
                 && has_room(generation.saturating_sub(1))
             {
@@ -143,9 +143,9 @@ impl Books<'_> {
         if under.key(id) != 0 {
             let none = VecDeque::new();
             let kept = self.parts[executor].given.get(&(link, under.key(id))).unwrap_or(&none);
-            return was_given(kept, (host, self.scenario.hosts().of(host)), config, t, (value, bytes), status);
+            return was_given(kept, (host, self.scenario.hosts.of(host)), config, t, (value, bytes), status);
         }
-        let memory = Memory { seed: self.scenario.hosts().of(host) };
+        let memory = Memory { seed: self.scenario.hosts.of(host) };
         let none = VecDeque::new();
         let kept = self.parts[executor].exchanges.get(link.index()).unwrap_or(&none);
         // A value that is held may be older than all that is kept.

@@ -43,7 +43,7 @@ impl Books<'_> {
             let shown = image.read(id.index()).ok_or("a slot of the image is locked though nobody writes")?;
             let Some((_, config)) = under.tag(id) else { continue };
             let host = under.host(tag.link);
-            let seed = self.scenario.hosts().of(host);
+            let seed = self.scenario.hosts.of(host);
             if let Some(last) = last_given(part, tag.link, under.key(id)) {
                 let is_there = match (last.reads(seed, config), last.trouble()) {
                     (Some(_), _) => shown.t_mono_ns >= last.from,
@@ -65,7 +65,7 @@ impl Books<'_> {
                     .map_err(|what| format!("tag \"{}\": {what}; the image has {shown:?}", tag.name))?;
             }
             let oldest = self.oldest(executor.index(), id, tag);
-            if self.scenario.is_calm() && Status(shown.status).is_good() && shown.t_mono_ns + oldest < now {
+            if self.scenario.calm && Status(shown.status).is_good() && shown.t_mono_ns + oldest < now {
                 return Err(format!(
                     "tag \"{}\" is said to be good, and is {} ms old, allowed are {}: {shown:?}",
                     tag.name,
@@ -84,7 +84,7 @@ impl Books<'_> {
     pub fn dropped(&self, dropped: &BTreeMap<LinkId, u64>, counters: &Counters) -> Result<(), String> {
         let counted = |link: &LinkId| counters.links[link.index()].can.dropped.get();
         match dropped.iter().find(|(link, dropped)| counted(link) != **dropped) {
-            Some((link, dropped)) if self.scenario.reload_pause_ns == 0 => {
+            Some((link, dropped)) if self.generations.len() == 1 => {
                 Err(format!("link {}: {dropped} frames were dropped, {} are counted", link.0, counted(link)))
             }
             _ => Ok(()),

@@ -1,5 +1,6 @@
 //! Planted faults are found, each for what it is.
 
+use super::super::script::Script;
 use super::super::{Scenario, run};
 use super::must_hold;
 use super::planted::{Fault, Planted};
@@ -8,9 +9,11 @@ use super::planted::{Fault, Planted};
 fn is_found(fault: Fault, words: &[&str]) {
     for seed in 0..300 {
         let mut scenario = Scenario::of_seed(seed, None).unwrap();
-        scenario.writes = fault.is_of_writes();
+        let Script::Drawn(drawn) = &mut scenario.script else { unreachable!() };
+        drawn.writes = fault.is_of_writes();
+        let is_quiet = scenario.calm && drawn.changes.is_none();
         // Where nothing else keeps a unit from being read.
-        if fault == Fault::Waiting && !(scenario.is_calm() && scenario.reload_pause_ns == 0) {
+        if fault == Fault::Waiting && !is_quiet {
             continue;
         }
         let Some((what, _)) = run(&scenario, &Planted::new(fault)).broken else { continue };
