@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicBool;
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::beat::Beat;
+use super::broken::{Broken, Kind, OfKind};
 use super::connector::SimConnector;
 use super::field::Field;
 use super::invariants::Books;
@@ -122,7 +123,7 @@ pub fn cell<P: Parts>(
 }
 
 /// One turn of one executor, and what its connector does beside it. True: it took up a new plan.
-pub fn step<P: Parts>(cell: &mut Cell<P>, books: &mut Books<'_>, counters: &Counters) -> Result<bool, String> {
+pub fn step<P: Parts>(cell: &mut Cell<P>, books: &mut Books<'_>, counters: &Counters) -> Result<bool, Broken> {
     let now = cell.field.borrow().now;
     if cell.storms.due(now).is_some() {
         cell.field.borrow_mut().storm();
@@ -138,14 +139,16 @@ pub fn step<P: Parts>(cell: &mut Cell<P>, books: &mut Books<'_>, counters: &Coun
 }
 
 /// What came with a new plan, if the executor has taken one up in its last turn.
-pub fn change_over<P: Parts>(cell: &mut Cell<P>, books: &mut Books<'_>, counters: &Counters) -> Result<bool, String> {
+pub fn change_over<P: Parts>(cell: &mut Cell<P>, books: &mut Books<'_>, counters: &Counters) -> Result<bool, Broken> {
     let Some(pending) = &cell.pending else { return Ok(false) };
     let mut field = cell.field.borrow_mut();
     let Ok(back) = cell.adopted.pop() else {
         let waited = field.now.saturating_sub(pending.since);
         let stalled = field.stalled - pending.stalled;
         if waited > ADOPTION_PATIENCE.0 + ADOPTION_SLACK_NS + stalled {
-            return Err(format!("executor {}: a new plan waits for {waited} ns, {stalled} of them stalled", cell.id.0));
+            let id = cell.id.0;
+            let what = format!("executor {id}: a new plan waits for {waited} ns, {stalled} of them stalled");
+            return Err(Kind::Reload.says(what));
         }
         return Ok(false);
     };
@@ -154,8 +157,8 @@ pub fn change_over<P: Parts>(cell: &mut Cell<P>, books: &mut Books<'_>, counters
     field.views.adopt(at);
     field.log.borrow_mut().add(at, "adopted: executor {}", [u64::from(cell.id.0), 0, 0, 0]);
     drop(field);
-    cell.beat.change(&pending.old, &pending.new, at, counters)?;
-    books.adopted(cell.id, &pending.changes, at, counters)?;
+    cell.beat.change(&pending.old, &pending.new, at, counters).of(Kind::Beat)?;
+    books.adopted(cell.id, &pending.changes, at, counters).of(Kind::SteadyLinkMissed)?;
     if let Some(pending) = cell.pending.take() {
         cell.writes.adopted(pending.new.clone());
         cell.plan = pending.new;
@@ -164,10 +167,10 @@ pub fn change_over<P: Parts>(cell: &mut Cell<P>, books: &mut Books<'_>, counters
 }
 
 /// Looks at what a step left behind.
-pub fn settle<P: Parts>(cell: &mut Cell<P>, step: u64, books: &mut Books<'_>, ended: bool) -> Result<(), String> {
+pub fn settle<P: Parts>(cell: &mut Cell<P>, step: u64, books: &mut Books<'_>, ended: bool) -> Result<(), Broken> {
     let field = &mut *cell.field.borrow_mut();
     if let Some(fault) = field.faults.pop() {
-        return Err(fault);
+        return Err(Kind::Misuse.says(fault));
     }
     for seen in field.written.drain(..) {
         cell.writes.seen(&seen)?;
@@ -195,7 +198,7 @@ pub fn settle<P: Parts>(cell: &mut Cell<P>, step: u64, books: &mut Books<'_>, en
             let numbers = [u64::from(link.0), sent.0, result, 0];
             field.log.borrow_mut().add(field.now, "finished: link {} sent {} result {}", numbers);
         }
-        cell.beat.check(&report, step)?;
+        cell.beat.check(&report, step).of(Kind::Beat)?;
     }
     Ok(())
 }

@@ -17,6 +17,7 @@
 //! | `stream`, `line` | connections that carry bytes; serial lines |
 //! | `views`, `generations` | what each plan allows, and what ids stand for under it |
 //! | `beat`, `invariants` | what must hold |
+//! | `broken` | kinds of what does not |
 //! | `writes`, `orders`, `frames` | writes at any moment, and what must hold of them |
 //! | `journal`, `outputs` | the real journal, crashes, and outputs that follow it |
 //! | `admitted` | what admission promises, put to the test |
@@ -25,6 +26,7 @@
 #[cfg(test)]
 mod admitted;
 mod beat;
+mod broken;
 mod can;
 mod canopen;
 mod cell;
@@ -54,6 +56,7 @@ mod views;
 mod world;
 mod writes;
 
+pub use broken::{Broken, Kind};
 pub use run::{Outcome, Parts, RealParts, run};
 pub use scenario::Scenario;
 pub use world::SimWorld;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use rtrb::RingBuffer;
 
+use super::broken::{Broken, Kind, OfKind};
 use super::cell::{Cell, Pending, cell, of_executor, settle, step};
 use super::invariants::Books;
 use super::journal::SimJournal;
@@ -99,7 +100,7 @@ pub struct Outcome {
     pub journal: bool,
     pub crashes: u64,
     /// The first invariant that broke, and the last events before.
-    pub broken: Option<(String, Vec<String>)>,
+    pub broken: Option<(Broken, Vec<String>)>,
 }
 
 /// The consumer of batches, who stops now and then.
@@ -218,18 +219,18 @@ impl<'s, P: Parts> Run<'s, P> {
         self.cells.iter().map(|cell| cell.field.borrow().now).min().unwrap_or(0)
     }
 
-    fn go_on(&mut self) -> Result<(), String> {
+    fn go_on(&mut self) -> Result<(), Broken> {
         let end = self.scenario.ends().all;
         if self.scenario.commit_ns > 0 {
             let Scenario { seed, commit_ns, trouble_ns, .. } = *self.scenario;
             let crashes = self.scenario.script.crashes(seed, self.scenario.ends());
             let rng = self.scenario.rng("journal", 0);
-            self.journal = Some(SimJournal::new(seed, commit_ns, trouble_ns, crashes, rng)?);
+            self.journal = Some(SimJournal::new(seed, commit_ns, trouble_ns, crashes, rng).of(Kind::Journal)?);
         }
         loop {
             // The executor that is behind goes on; they share nothing but the hub.
             let behind = self.cells.iter_mut().min_by_key(|cell| cell.field.borrow().now);
-            let cell = behind.ok_or("a plan without executors")?;
+            let cell = behind.ok_or("a plan without executors").of(Kind::Unrunnable)?;
             let now = cell.field.borrow().now;
             self.reached = now;
             if now >= end {
@@ -250,8 +251,9 @@ impl<'s, P: Parts> Run<'s, P> {
     }
 
     /// As the gateway does it: the connector is told first, then the hub, then the executor.
-    fn reload(&mut self, now: u64) -> Result<(), String> {
-        let Some(reload) = self.reloads.begin(now, self.parts, &self.image, &self.counters)? else { return Ok(()) };
+    fn reload(&mut self, now: u64) -> Result<(), Broken> {
+        let reload = self.reloads.begin(now, self.parts, &self.image, &self.counters).of(Kind::Reload)?;
+        let Some(reload) = reload else { return Ok(()) };
         let numbers = [self.reloads.count, reload.changes.len() as u64, reload.executors.len() as u64, 0];
         self.log.borrow_mut().add(now, "reload {}: {} links change, {} executors", numbers);
         let names = self.books.announce(reload.config, reload.plan.clone());
@@ -262,37 +264,39 @@ impl<'s, P: Parts> Run<'s, P> {
             let names = self.parts.names(names.clone());
             let filter = Filter::following(executor, &cell.plan, &reload.plan, self.counters.clone());
             let next = NextRing { executor, end: RingEnd { ring: part.ring, names, filter } };
-            self.next_rings.send(next).map_err(|_| "the hub is gone")?;
+            self.next_rings.send(next).map_err(|_| "the hub is gone").of(Kind::Reload)?;
             let mut field = cell.field.borrow_mut();
             field.views.announce(&reload.plan, executor, &reload.changes, reload.target);
             let changes = of_executor(&reload.changes, executor, &cell.plan, &reload.plan);
             let (old, new) = (cell.plan.clone(), reload.plan.clone());
             cell.pending = Some(Pending { old, new, changes, since: field.now, stalled: field.stalled });
             if cell.adoptions.push(part.adoption).is_err() {
-                return Err(format!("executor {} gets a plan before it took up the one before", executor.0));
+                let what = format!("executor {} gets a plan before it took up the one before", executor.0);
+                return Err(Kind::Reload.says(what));
             }
         }
         Ok(())
     }
 
-    fn hub_round(&mut self, now: u64) -> Result<(), String> {
+    fn hub_round(&mut self, now: u64) -> Result<(), Broken> {
         while let Some(ClockStep { by_ns, .. }) = self.clock_steps.due(now) {
             self.utc_offsets.push((now, self.utc_offset(now) + by_ns));
         }
         self.rounds += 1;
         for cell in &self.cells {
             let field = cell.field.borrow();
-            self.books.living(cell.id, field.dead_units(), &self.image, field.now)?;
+            let living = self.books.living(cell.id, field.dead_units(), &self.image, field.now);
+            living.of(Kind::NeighbourNotRead)?;
         }
         self.collect(now);
         if !self.reader.stops(now) {
             self.drain(now)?;
             if let Some(journal) = &mut self.journal {
-                journal.step(now, self.parts)?;
+                journal.step(now, self.parts).of(Kind::Journal)?;
             }
             // A look at every tag: at each round where they are few.
             if self.scenario.plan.tags.len() < 64 || self.rounds.is_multiple_of(8) {
-                self.books.image(&self.image, &self.counters)?;
+                self.books.image(&self.image, &self.counters).of(Kind::Image)?;
                 for cell in &self.cells {
                     self.books.shown(cell.id, &self.image, cell.field.borrow().now)?;
                 }
@@ -307,11 +311,12 @@ impl<'s, P: Parts> Run<'s, P> {
     }
 
     /// A batch's clocks are both of one instant, and of one that is less than a second old.
-    fn check_clock(&self, batch: &Batch) -> Result<(), String> {
+    fn check_clock(&self, batch: &Batch) -> Result<(), Broken> {
         let ClockPair { mono, utc_ns } = batch.clock;
         let age = batch.drained.since(mono);
         if utc_ns - mono.0 as i64 != self.utc_offset(mono.0) || age.0 >= NANOS_PER_SEC {
-            return Err(format!("a batch of {} has the clocks {:?}, {} ns old", batch.drained.0, batch.clock, age.0));
+            let what = format!("a batch of {} has the clocks {:?}, {} ns old", batch.drained.0, batch.clock, age.0);
+            return Err(Kind::Clock.says(what));
         }
         Ok(())
     }
@@ -322,7 +327,7 @@ impl<'s, P: Parts> Run<'s, P> {
     }
 
     /// The consumer's round. True: there was something.
-    fn read(&mut self) -> Result<bool, String> {
+    fn read(&mut self) -> Result<bool, Broken> {
         let mut any = false;
         while let Ok(batch) = self.reader.batches.try_recv() {
             any = true;
@@ -345,15 +350,16 @@ impl<'s, P: Parts> Run<'s, P> {
         Ok(any)
     }
 
-    fn finish(&mut self) -> Result<(), String> {
+    fn finish(&mut self) -> Result<(), Broken> {
         let now = self.now();
         self.collect(now);
         self.drain(now)?;
-        self.books.image(&self.image, &self.counters)?;
-        self.books.recovered(&self.image, now - self.scenario.recovery_ns / 3, now)?;
-        self.books.steady(&self.counters)?;
+        self.books.image(&self.image, &self.counters).of(Kind::Image)?;
+        let since = now - self.scenario.recovery_ns / 3;
+        self.books.recovered(&self.image, since, now).of(Kind::NotRecovered)?;
+        self.books.steady(&self.counters).of(Kind::SteadyLinkMissed)?;
         for mut cell in self.cells.drain(..) {
-            cell.beat.close(&self.counters, cell.field.borrow().now)?;
+            cell.beat.close(&self.counters, cell.field.borrow().now).of(Kind::Beat)?;
             cell.stop.store(true, std::sync::atomic::Ordering::Relaxed);
             cell.executor.run();
             cell.connector.step();
@@ -361,28 +367,29 @@ impl<'s, P: Parts> Run<'s, P> {
             self.writes.0 += cell.writes.done;
             self.writes.1 += cell.writes.failed;
             self.requests += cell.field.borrow().requests;
-            self.books.dropped(&cell.field.borrow().dropped, &self.counters)?;
+            let dropped = self.books.dropped(&cell.field.borrow().dropped, &self.counters);
+            dropped.of(Kind::DroppedUncounted)?;
             let Cell { executor, mut connector, field, .. } = cell;
             drop(executor);
-            connector.end()?;
+            connector.end().of(Kind::Connections)?;
             if let Some(fault) = field.borrow_mut().faults.pop() {
-                return Err(fault);
+                return Err(Kind::Misuse.says(fault));
             }
         }
         // The executors are gone, and have told their last gaps.
         self.collect(now);
         self.drain(now)?;
-        self.books.account(&self.counters, &self.stats, true)?;
-        self.journal.as_mut().map_or(Ok(()), |journal| journal.finish(now, self.parts))
+        self.books.account(&self.counters, &self.stats, true).of(Kind::Account)?;
+        self.journal.as_mut().map_or(Ok(()), |journal| journal.finish(now, self.parts)).of(Kind::Journal)
     }
 
     /// Until nothing is under way any more.
-    fn drain(&mut self, now: u64) -> Result<(), String> {
+    fn drain(&mut self, now: u64) -> Result<(), Broken> {
         while self.read()? {
             // What the hub still held for want of room.
             self.collect(now);
         }
-        self.books.account(&self.counters, &self.stats, false)
+        self.books.account(&self.counters, &self.stats, false).of(Kind::Account)
     }
 }
 

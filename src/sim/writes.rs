@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
+use super::broken::{Broken, Kind, OfKind};
 use super::device::Told;
 use super::frames::Frames;
 use super::memory::Area;
@@ -209,18 +210,19 @@ impl Writes {
     ///
     /// # Errors
     /// When no order allows it.
-    pub fn seen(&mut self, seen: &Seen) -> Result<(), String> {
+    pub fn seen(&mut self, seen: &Seen) -> Result<(), Broken> {
         if let Place::Frame { can_id } = seen.place {
-            return self.frames.seen(seen, can_id, &mut self.open, &self.plans);
+            return self.frames.seen(seen, can_id, &mut self.open, &self.plans).of(Kind::FrameWithoutOrder);
         }
         let mut fitting: Vec<&mut Open> = self.open.iter_mut().filter(|open| open.is(seen)).collect();
         if fitting.is_empty() {
-            return Err(format!("a device was written to without an open order, or too late: {seen:?}"));
+            let what = format!("a device was written to without an open order, or too late: {seen:?}");
+            return Err(Kind::WriteWithoutOrder.says(what));
         }
         let one_of_several = fitting.len() > 1;
         for open in &mut fitting {
             if matches!(seen.place, Place::Order { .. }) && open.frames > 0 {
-                return Err(format!("a device was told twice: {seen:?}"));
+                return Err(Kind::WriteWithoutOrder.says(format!("a device was told twice: {seen:?}")));
             }
             // What was refused has changed nothing.
             open.frames += u32::from(seen.told != Told::Refused);
@@ -234,12 +236,15 @@ impl Writes {
     ///
     /// # Errors
     /// What does not hold.
-    pub fn settle(&mut self, now: u64, stalled: u64, ended: bool) -> Result<(), String> {
+    pub fn settle(&mut self, now: u64, stalled: u64, ended: bool) -> Result<(), Broken> {
         while let Ok(answer) = self.answers.pop() {
             let at = self.open.iter().position(|open| open.order.id == answer.id);
             let open = match at {
                 Some(at) => self.open.remove(at),
-                None => return Err(format!("write {} was answered twice: {:?}", answer.id, answer.outcome)),
+                None => {
+                    let what = format!("write {} was answered twice: {:?}", answer.id, answer.outcome);
+                    return Err(Kind::WriteToldWrongly.says(what));
+                }
             };
             self.check(&open, &answer, stalled)?;
             if answer.outcome.is_done() {
@@ -250,36 +255,37 @@ impl Writes {
         }
         let late = |open: &&Open| now > latest(open, stalled);
         if let Some(open) = self.open.iter().find(late).or(self.open.first().filter(|_| ended)) {
-            return Err(format!("write {} of {:?} has no answer at {now}", open.order.id, open.order.deadline));
+            let what = format!("write {} of {:?} has no answer at {now}", open.order.id, open.order.deadline);
+            return Err(Kind::WriteWithoutAnswer.says(what));
         }
         Ok(())
     }
 
-    fn check(&self, open: &Open, answer: &WriteAnswer, stalled: u64) -> Result<(), String> {
-        let wrong = |what: &str| {
+    fn check(&self, open: &Open, answer: &WriteAnswer, stalled: u64) -> Result<(), Broken> {
+        let wrong = |kind: Kind, what: &str| {
             let (id, outcome, frames) = (answer.id, answer.outcome, open.frames);
-            Err(format!(
+            Err(kind.says(format!(
                 "write {id}: {what}; {outcome:?} at {:?}, {frames} frames, due {:?}",
                 answer.at, open.order.deadline
-            ))
+            )))
         };
         if answer.at.0 > latest(open, stalled) {
-            return wrong("answered too late");
+            return wrong(Kind::WriteWithoutAnswer, "answered too late");
         }
         let reached =
             matches!(answer.outcome, WriteOutcome::Done | WriteOutcome::ReadBackDiffers | WriteOutcome::NotReadBack);
         if reached && !open.confirmed {
-            return wrong("told as done, and never confirmed");
+            return wrong(Kind::WriteToldAsDone, "told as done, and never confirmed");
         }
         if answer.outcome == WriteOutcome::NotWritable {
-            return wrong("every order names a write of its plan");
+            return wrong(Kind::WriteToldWrongly, "every order names a write of its plan");
         }
         let outdated = open.order.generation != self.generation;
         if !answer.outcome.was_sent() && open.frames > 0 && !open.one_of_several {
-            return wrong("told as not sent, and the device has it");
+            return wrong(Kind::WriteToldAsNotSent, "told as not sent, and the device has it");
         }
         if answer.outcome == WriteOutcome::PlanChanged && !outdated {
-            return wrong("its plan is still there");
+            return wrong(Kind::WriteToldWrongly, "its plan is still there");
         }
         Ok(())
     }

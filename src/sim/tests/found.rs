@@ -16,7 +16,8 @@ fn is_found(fault: Fault, words: &[&str]) {
         if fault == Fault::Waiting && !is_quiet {
             continue;
         }
-        let Some((what, _)) = run(&scenario, &Planted::new(fault)).broken else { continue };
+        let Some((broken, _)) = run(&scenario, &Planted::new(fault)).broken else { continue };
+        let what = &broken.what;
         assert!(words.iter().any(|word| what.contains(word)), "{fault:?} by seed {seed}, but as: {what}");
         must_hold(seed, None);
         println!("{fault:?}: seed {seed}: {what}");
