@@ -7,6 +7,7 @@
 //! | file | subject |
 //! |---|---|
 //! | `scenario` | a configuration and its troubles, by seed |
+//! | `case`, `record` | a run as data, in a file |
 //! | `script` | the coarse events of a run: drawn, or listed |
 //! | `model` | configurations as people write and change them |
 //! | `reload` | a changed configuration on its way to the executors |
@@ -20,6 +21,7 @@
 //! | `broken` | kinds of what does not |
 //! | `writes`, `orders`, `frames` | writes at any moment, and what must hold of them |
 //! | `journal`, `outputs` | the real journal, crashes, and outputs that follow it |
+//! | `hunt` | seeds that nobody has seen, on every core |
 //! | `admitted` | what admission promises, put to the test |
 //! | `run`, `log` | the run, its hash and its last events |
 
@@ -29,6 +31,7 @@ mod beat;
 mod broken;
 mod can;
 mod canopen;
+mod case;
 mod cell;
 mod connector;
 mod device;
@@ -36,6 +39,7 @@ mod field;
 mod frames;
 mod generations;
 mod given;
+pub mod hunt;
 mod invariants;
 mod journal;
 mod line;
@@ -45,6 +49,7 @@ mod memory;
 mod model;
 mod orders;
 mod outputs;
+mod record;
 mod reload;
 mod run;
 mod scenario;
@@ -57,6 +62,8 @@ mod world;
 mod writes;
 
 pub use broken::{Broken, Kind};
-pub use run::{Outcome, Parts, RealParts, run};
+pub use case::{Case, CaseError};
+pub use record::Recorded;
+pub use run::{Outcome, Parts, RealParts, record, run};
 pub use scenario::Scenario;
 pub use world::SimWorld;

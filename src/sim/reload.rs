@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use rtrb::{Consumer, RingBuffer};
 
+use super::broken::{Broken, Kind, OfKind};
 use super::run::Parts;
 use super::scenario::{Scenario, load};
-use super::script::{Changes, Coming};
+use super::script::{Changes, Coming, TagChange};
 use crate::config::Config;
 use crate::link::connector::{Command, Target};
 use crate::plan::{self, Base, Change, Plan, UsedIds};
@@ -49,6 +50,8 @@ pub struct Reloads {
     pub waiting: usize,
     pub count: u64,
     pub refused: u64,
+    /// Where a record is wanted: when each was begun, and what it was.
+    pub made: Option<Vec<(u64, TagChange)>>,
 }
 
 impl Reloads {
@@ -64,6 +67,7 @@ impl Reloads {
             waiting: 0,
             count: 0,
             refused: 0,
+            made: None,
         };
         reloads.pause(0);
         reloads
@@ -92,10 +96,14 @@ impl Reloads {
         parts: &P,
         image: &Image,
         counters: &Counters,
-    ) -> Result<Option<Reload<P::Link>>, String> {
+    ) -> Result<Option<Reload<P::Link>>, Broken> {
         self.replaced.retain(|(at, _)| at + RECENT_NS > now);
-        let Some(Coming { text, .. }) = self.coming.take() else { return Ok(None) };
-        let config = load(&text)?;
+        let Some(Coming { pause_ns, text }) = self.coming.take() else { return Ok(None) };
+        let config = load(&text).of(Kind::Unrunnable)?;
+        if let Some(made) = &mut self.made {
+            let tags = serde_json::from_str(&text).map_err(|error| error.to_string()).of(Kind::Unrunnable)?;
+            made.push((now, TagChange { pause_ns, tags }));
+        }
         let recent: Vec<Arc<Plan>> = self.replaced.iter().map(|(_, plan)| plan.clone()).collect();
         let long_fits = |id: TagId, bytes| image.long_fits(id.index(), bytes);
         let resting: Vec<UsedIds> = recent.iter().map(|plan| UsedIds::of(plan)).collect();
@@ -108,7 +116,7 @@ impl Reloads {
                 return Ok(None);
             }
         };
-        self.check_ids(&new, &recent)?;
+        self.check_ids(&new, &recent).of(Kind::Reload)?;
         self.changes.taken();
         let old = std::mem::replace(&mut self.plan, new.clone());
         self.replaced.push((now, old.clone()));

@@ -12,9 +12,10 @@ use super::cell::{Cell, Pending, cell, of_executor, settle, step};
 use super::invariants::Books;
 use super::journal::SimJournal;
 use super::log::Log;
+use super::record::Recorded;
 use super::reload::Reloads;
 use super::scenario::Scenario;
-use super::script::{ClockStep, Series, Span};
+use super::script::{ClockStep, Series, Span, Write};
 use super::world::SimWorld;
 use crate::hub::{Batch, Filter, Hub, NextRing, RingEnd, RingStats};
 use crate::link::FieldLink;
@@ -135,34 +136,60 @@ struct Run<'s, P: Parts> {
     requests: u64,
     /// Done, and not done.
     writes: (u64, u64),
+    /// Of executors that are gone.
+    written: Vec<Write>,
 }
 
 /// Runs a scenario to its end, or to the first invariant that breaks.
 pub fn run<P: Parts>(scenario: &Scenario, parts: &P) -> Outcome {
     let mut run = Run::new(scenario, parts);
-    let broken = run.go_on().err().map(|what| (what, run.log.borrow().last()));
-    let log = run.log.borrow();
-    Outcome {
-        hash: log.hash(),
-        events: log.count(),
-        virtual_ns: run.reached,
-        requests: run.requests,
-        writes_done: run.writes.0,
-        writes_failed: run.writes.1,
-        samples: run.counters.produced(),
-        good: run.books.good,
-        besides: run.books.besides,
-        dropped: run.counters.dropped(),
-        suppressed: run.counters.suppressed(),
-        reloads: run.reloads.count,
-        refused: run.reloads.refused,
-        journal: run.journal.is_some(),
-        crashes: run.journal.as_ref().map_or(0, |journal| journal.crashes),
-        broken,
-    }
+    run.outcome()
+}
+
+/// The same, and every coarse event that came to pass.
+pub fn record<P: Parts>(scenario: &Scenario, parts: &P) -> (Outcome, Recorded) {
+    let mut run = Run::new(scenario, parts);
+    run.reloads.made = Some(Vec::new());
+    run.cells.iter_mut().for_each(|cell| cell.writes.made = Some(Vec::new()));
+    let outcome = run.outcome();
+    let recorded = run.recorded();
+    (outcome, recorded)
 }
 
 impl<'s, P: Parts> Run<'s, P> {
+    fn outcome(&mut self) -> Outcome {
+        let run = self;
+        let broken = run.go_on().err().map(|what| (what, run.log.borrow().last()));
+        let log = run.log.borrow();
+        Outcome {
+            hash: log.hash(),
+            events: log.count(),
+            virtual_ns: run.reached,
+            requests: run.requests,
+            writes_done: run.writes.0,
+            writes_failed: run.writes.1,
+            samples: run.counters.produced(),
+            good: run.books.good,
+            besides: run.books.besides,
+            dropped: run.counters.dropped(),
+            suppressed: run.counters.suppressed(),
+            reloads: run.reloads.count,
+            refused: run.reloads.refused,
+            journal: run.journal.is_some(),
+            crashes: run.journal.as_ref().map_or(0, |journal| journal.crashes),
+            broken,
+        }
+    }
+
+    fn recorded(&mut self) -> Recorded {
+        let left = self.cells.iter_mut().filter_map(|cell| cell.writes.made.take()).flatten();
+        self.written.extend(left);
+        self.written.sort_by_key(|write| (write.at_ns, write.executor));
+        let (changed_at, changes) = self.reloads.made.take().unwrap_or_default().into_iter().unzip();
+        let places = self.books.generations.iter().flat_map(|generation| generation.places()).collect();
+        Recorded { reached: self.reached, places, writes: std::mem::take(&mut self.written), changes, changed_at }
+    }
+
     fn new(scenario: &'s Scenario, parts: &'s P) -> Run<'s, P> {
         let plan = Arc::new(scenario.plan.clone());
         let log = Rc::new(RefCell::new(Log::default()));
@@ -212,6 +239,7 @@ impl<'s, P: Parts> Run<'s, P> {
             reached: 0,
             requests: 0,
             writes: (0, 0),
+            written: Vec::new(),
         }
     }
 
@@ -252,8 +280,8 @@ impl<'s, P: Parts> Run<'s, P> {
 
     /// As the gateway does it: the connector is told first, then the hub, then the executor.
     fn reload(&mut self, now: u64) -> Result<(), Broken> {
-        let reload = self.reloads.begin(now, self.parts, &self.image, &self.counters).of(Kind::Reload)?;
-        let Some(reload) = reload else { return Ok(()) };
+        let reload = self.reloads.begin(now, self.parts, &self.image, &self.counters);
+        let Some(reload) = reload? else { return Ok(()) };
         let numbers = [self.reloads.count, reload.changes.len() as u64, reload.executors.len() as u64, 0];
         self.log.borrow_mut().add(now, "reload {}: {} links change, {} executors", numbers);
         let names = self.books.announce(reload.config, reload.plan.clone());
@@ -280,7 +308,7 @@ impl<'s, P: Parts> Run<'s, P> {
 
     fn hub_round(&mut self, now: u64) -> Result<(), Broken> {
         while let Some(ClockStep { by_ns, .. }) = self.clock_steps.due(now) {
-            self.utc_offsets.push((now, self.utc_offset(now) + by_ns));
+            self.utc_offsets.push((now, self.utc_offset(now).saturating_add(by_ns)));
         }
         self.rounds += 1;
         for cell in &self.cells {
@@ -366,6 +394,7 @@ impl<'s, P: Parts> Run<'s, P> {
             settle(&mut cell, now, &mut self.books, true)?;
             self.writes.0 += cell.writes.done;
             self.writes.1 += cell.writes.failed;
+            self.written.extend(cell.writes.made.take().unwrap_or_default());
             self.requests += cell.field.borrow().requests;
             let dropped = self.books.dropped(&cell.field.borrow().dropped, &self.counters);
             dropped.of(Kind::DroppedUncounted)?;

@@ -2,6 +2,7 @@
 
 use fastrand::Rng;
 
+use super::case::Case;
 use super::model::{Model, Shape};
 use super::script::{Drawn, Ends, Hosts, Script, rng_of};
 use crate::config::{Config, WriteConfig, load_parts};
@@ -129,6 +130,35 @@ impl Scenario {
             script: Script::Drawn(Drawn { writes: rng.u8(..3) != 0, ..drawn }),
         };
         Ok(scenario)
+    }
+
+    /// A case, without a look at its changes: what is refused of them shows when its time has come.
+    ///
+    /// # Errors
+    /// When the first tag file is refused, or its plan.
+    pub fn of_case(case: &Case) -> Result<Scenario, String> {
+        let tags = case.tags.to_string();
+        let config = load(&tags)?;
+        let cpus: Vec<u32> = (0..u32::from(case.executors)).collect();
+        let planned = plan::build(&config, &cpus).map_err(|error| format!("the plan is refused: {error}"))?;
+        Ok(Scenario {
+            seed: case.seed,
+            tags,
+            config,
+            plan: planned.plan,
+            fast: case.fast,
+            trouble_ns: case.trouble_ns,
+            hub_period_ns: case.hub_period_ns,
+            ring_slots: case.ring_slots,
+            journal_batches: case.journal_batches,
+            recovery_ns: case.recovery_ns,
+            calm: case.calm,
+            promised: false,
+            exact: false,
+            commit_ns: case.commit_ns,
+            hosts: Hosts::new(case.seed, false, &case.events.hosts),
+            script: Script::Listed(case.events.clone()),
+        })
     }
 
     pub fn ends(&self) -> Ends {

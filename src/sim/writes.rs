@@ -126,6 +126,8 @@ pub struct Writes {
     frames: Frames,
     pub done: u64,
     pub failed: u64,
+    /// Where a record is wanted: each order by itself.
+    pub made: Option<Vec<Write>>,
 }
 
 impl Writes {
@@ -151,6 +153,7 @@ impl Writes {
             frames: Frames::default(),
             done: 0,
             failed: 0,
+            made: None,
         };
         (writes, to_executor, from_executor)
     }
@@ -172,20 +175,25 @@ impl Writes {
                     Some(name) => orders::place_of(name, plan, links),
                     None => orders::any_place(draw, plan, links),
                 };
-                if let Some((link, slot)) = place {
-                    self.order((now, stalled), (link, slot), draw, plan);
+                let Some((link, slot)) = place else { continue };
+                if self.order((now, stalled), (link, slot), draw, plan)
+                    && let Some(made) = &mut self.made
+                {
+                    let tag = orders::name_of(plan, link, slot).map(str::to_owned);
+                    made.push(Write { executor: write.executor, at_ns: write.at_ns, draw, orders: 1, tag });
                 }
             }
         }
     }
 
-    fn order(&mut self, (now, stalled): (u64, u64), (link, slot): (LinkId, usize), draw: u64, plan: &Plan) {
+    /// Whether it was given.
+    fn order(&mut self, (now, stalled): (u64, u64), (link, slot): (LinkId, usize), draw: u64, plan: &Plan) -> bool {
         let spared = self.spare_steady && self.hosts.is_steady(host_of_link(plan, link));
         if spared || self.open.len() >= WRITES_PENDING_MAX {
-            return;
+            return false;
         }
         let protocol = &plan.links[link].protocol;
-        let Some(payload) = orders::payload(draw, protocol, slot) else { return };
+        let Some(payload) = orders::payload(draw, protocol, slot) else { return false };
         let Manner { within, old, read_back } = Manner::of(draw);
         let order = WriteOrder {
             id: self.next_id,
@@ -198,12 +206,14 @@ impl Writes {
             payload,
         };
         self.next_id += 1;
-        if self.orders.push(order).is_ok() {
+        let is_taken = self.orders.push(order).is_ok();
+        if is_taken {
             let (area, is_bit) = orders::area(protocol, slot);
             let object = object_of(protocol, slot);
             let (frames, confirmed, one_of_several) = (0, false, false);
             self.open.push(Open { order, area, is_bit, object, stalled, frames, confirmed, one_of_several });
         }
+        is_taken
     }
 
     /// A device was written to.

@@ -93,7 +93,7 @@ impl Hosts {
     }
 
     /// A host as a case lists it, with its phases up to `end`.
-    pub fn list(&self, host: u32, kinds: &[Kind], well_from: u64, end: u64) -> Host {
+    pub fn list(&self, host: u32, kinds: &[DeviceKind], well_from: u64, end: u64) -> Host {
         let mut list = Host {
             host,
             seed: self.of(host),
@@ -103,10 +103,10 @@ impl Hosts {
         };
         for kind in kinds {
             match kind {
-                Kind::Modbus => self.list_phases::<device::Mood>(&mut list, well_from, end),
-                Kind::Local => self.list_phases::<local::Mood>(&mut list, well_from, end),
-                Kind::Can => self.list_phases::<can::Mood>(&mut list, well_from, end),
-                Kind::CanOpen => self.list_phases::<canopen::Mood>(&mut list, well_from, end),
+                DeviceKind::Modbus => self.list_phases::<device::Mood>(&mut list, well_from, end),
+                DeviceKind::Local => self.list_phases::<local::Mood>(&mut list, well_from, end),
+                DeviceKind::Can => self.list_phases::<can::Mood>(&mut list, well_from, end),
+                DeviceKind::CanOpen => self.list_phases::<canopen::Mood>(&mut list, well_from, end),
             }
         }
         list
@@ -123,7 +123,7 @@ impl Hosts {
 
 /// What kind of device a link expects at a host; one host may be of several, as links change places.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub enum DeviceKind {
     Modbus,
     Local,
     Can,
