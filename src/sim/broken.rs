@@ -1,5 +1,6 @@
 //! Invariants that break: of which kind, and what is to be seen of it.
 
+use std::any::Any;
 use std::fmt;
 
 /// Which promise it is that does not hold. The name is what a case file and a summary of many runs go by.
@@ -97,6 +98,15 @@ impl fmt::Display for Kind {
 pub struct Broken {
     pub kind: Kind,
     pub what: String,
+}
+
+impl Broken {
+    /// Of what a panic carries.
+    pub fn of_panic(panic: &(dyn Any + Send)) -> Broken {
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        Kind::Panic.says(text.unwrap_or("a panic without a text"))
+    }
 }
 
 impl fmt::Display for Broken {

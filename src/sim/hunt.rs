@@ -1,14 +1,14 @@
 //! Seeds that nobody has seen, on every core: each is run once, and what breaks is kept.
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::catch_unwind;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use super::broken::{Broken, Kind};
 use super::memory::mix;
-use super::run::{Parts, RealParts, run};
+use super::run::{RealParts, run};
 use super::scenario::Scenario;
 
 /// Seeds below are looked at by tests and by hand, again and again.
@@ -62,27 +62,19 @@ pub fn fresh_base(entropy: u64) -> u64 {
     FRESH_FROM + (mix(entropy) >> (u64::BITS - FRESH_BITS))
 }
 
-/// Runs a scenario; a panic is what broke, too.
-pub fn judge<P: Parts>(scenario: &Scenario, parts: &P) -> Result<u64, (Broken, Vec<String>)> {
-    match catch_unwind(AssertUnwindSafe(|| run(scenario, parts))) {
-        Ok(outcome) => outcome.broken.map_or(Ok(outcome.virtual_ns), Err),
-        Err(panic) => {
-            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-            let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-            let what = text.unwrap_or_else(|| "a panic without a text".to_owned());
-            Err((Kind::Panic.says(what), Vec::new()))
-        }
-    }
-}
-
 fn try_seed(seed: u64, hours: Option<f64>) -> Result<u64, Find> {
     let scenario = catch_unwind(|| Scenario::of_seed(seed, hours));
-    let scenario = scenario.unwrap_or_else(|_| Err("a panic while the scenario was made".to_owned()));
-    let judged = match &scenario {
-        Ok(scenario) => judge(scenario, &RealParts),
-        Err(error) => Err((Kind::Unrunnable.says(error.as_str()), Vec::new())),
+    let broken = match scenario.unwrap_or_else(|_| Err("a panic while the scenario was made".to_owned())) {
+        Ok(scenario) => {
+            let outcome = run(&scenario, &RealParts);
+            match outcome.broken {
+                None => return Ok(outcome.virtual_ns),
+                Some(broken) => broken,
+            }
+        }
+        Err(error) => (Kind::Unrunnable.says(error), Vec::new()),
     };
-    judged.map_err(|(broken, last)| Find { seed, broken, last })
+    Err(Find { seed, broken: broken.0, last: broken.1 })
 }
 
 /// Hunts, and tells of each find and of how far it is.

@@ -21,6 +21,7 @@
 //! | `broken` | kinds of what does not |
 //! | `writes`, `orders`, `frames` | writes at any moment, and what must hold of them |
 //! | `journal`, `outputs` | the real journal, crashes, and outputs that follow it |
+//! | `shrink` | what breaks, made smaller |
 //! | `hunt` | seeds that nobody has seen, on every core |
 //! | `admitted` | what admission promises, put to the test |
 //! | `run`, `log` | the run, its hash and its last events |
@@ -54,6 +55,7 @@ mod reload;
 mod run;
 mod scenario;
 mod script;
+pub mod shrink;
 mod stream;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! The run: executors, connectors and hub side by side in one thread, each invariant after each step.
 
 use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -159,7 +160,9 @@ pub fn record<P: Parts>(scenario: &Scenario, parts: &P) -> (Outcome, Recorded) {
 impl<'s, P: Parts> Run<'s, P> {
     fn outcome(&mut self) -> Outcome {
         let run = self;
-        let broken = run.go_on().err().map(|what| (what, run.log.borrow().last()));
+        let ended = catch_unwind(AssertUnwindSafe(|| run.go_on()));
+        let ended = ended.unwrap_or_else(|panic| Err(Broken::of_panic(&*panic)));
+        let broken = ended.err().map(|what| (what, run.log.borrow().last()));
         let log = run.log.borrow();
         Outcome {
             hash: log.hash(),

@@ -3,8 +3,10 @@
 //! | file | subject |
 //! |---|---|
 //! | `fresh` | seeds that nobody has seen, on every core |
+//! | `smaller` | a smaller story of what breaks |
 
 mod fresh;
+mod smaller;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -30,6 +32,12 @@ pub struct SimArgs {
     /// Write the run as a case: it stays what it is when the simulator grows.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["fresh", "seeds"])]
     write_case: Option<PathBuf>,
+    /// Of what breaks, leave out all that it does not need, and tell the story of what is left.
+    #[arg(long, conflicts_with_all = ["fresh", "seeds"])]
+    shrink: bool,
+    /// Look for a smaller story for so long at most.
+    #[arg(long, value_name = "S", requires = "shrink", default_value_t = 120)]
+    shrink_seconds: u64,
     /// Seeds that nobody has run, on every core, for --minutes or so many --seeds; stops at nothing.
     #[arg(long)]
     fresh: bool,
@@ -53,6 +61,9 @@ pub fn sim(args: &SimArgs) -> ExitCode {
             Err(error) => return super::fail(super::EXIT_CONFIG, format!("error: {error}")),
         };
         let again = format!("fieldbeat sim --case {}", path.display());
+        if args.shrink {
+            return smaller::smaller(args, &case, &again);
+        }
         let done = Scenario::of_case(&case).and_then(|scenario| one(args, &scenario, "case", &again));
         return match done {
             Ok(_) => ExitCode::SUCCESS,
@@ -66,6 +77,12 @@ pub fn sim(args: &SimArgs) -> ExitCode {
         let again = again(seed, args.hours);
         let scenario = Scenario::of_seed(seed, args.hours);
         let scenario = scenario.map_err(|error| format!("error: {error}\nrun it again with: {again}"));
+        if args.shrink {
+            return match scenario.and_then(|scenario| smaller::case_of(&scenario)) {
+                Ok(case) => smaller::smaller(args, &case, &again),
+                Err(error) => super::fail(1, error),
+            };
+        }
         match scenario.and_then(|scenario| one(args, &scenario, &format!("seed {seed}"), &again)) {
             Ok(ns) => virtual_ns += ns,
             Err(error) => return super::fail(1, error),
