@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 
 use super::super::case::Case;
+use super::super::orders::Manner;
 use super::super::script::{Host, Phase};
 use super::files;
 
@@ -41,7 +42,10 @@ pub fn timeline(case: &Case, changed_at: &[u64]) -> Vec<(u64, String)> {
     all.extend(events.writes.iter().map(|write| {
         let tag = write.tag.as_deref().unwrap_or("any tag");
         let times = if write.orders > 1 { format!(", {} times", write.orders) } else { String::new() };
-        (write.at_ns, format!("{tag} is written{times}"))
+        let Manner { within, old, read_back } = Manner::of(write.draw);
+        let plan = if old { ", by the plan before" } else { "" };
+        let back = if read_back { ", read back" } else { "" };
+        (write.at_ns, format!("{tag} is written{times}, within {:.6} s{back}{plan}", seconds(within)))
     }));
     let mut before = &case.tags;
     for (at, change) in changed_at.iter().zip(&events.changes) {
