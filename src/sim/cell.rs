@@ -13,7 +13,7 @@ use super::connector::SimConnector;
 use super::field::Field;
 use super::invariants::Books;
 use super::log::Log;
-use super::run::Parts;
+use super::parts::Parts;
 use super::scenario::Scenario;
 use super::script::{Series, Storm};
 use super::views::Views;

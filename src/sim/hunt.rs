@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use super::broken::{Broken, Kind};
 use super::memory::mix;
-use super::run::{RealParts, run};
+use super::parts::RealParts;
+use super::run::run;
 use super::scenario::Scenario;
 
 /// Seeds below are looked at by tests and by hand, again and again.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use fastrand::Rng;
 
 use super::outputs::SimOutput;
-use super::run::Parts;
+use super::parts::Parts;
 use super::script::{Crash, Series};
 use crate::config::JournalConfig;
 use crate::hub::Batch;

@@ -24,7 +24,7 @@
 //! | `shrink` | what breaks, made smaller |
 //! | `hunt` | seeds that nobody has seen, on every core |
 //! | `admitted` | what admission promises, put to the test |
-//! | `run`, `log` | the run, its hash and its last events |
+//! | `run`, `parts`, `log` | the run, its hash and its last events |
 
 #[cfg(test)]
 mod admitted;
@@ -50,6 +50,7 @@ mod memory;
 mod model;
 mod orders;
 mod outputs;
+mod parts;
 mod record;
 mod reload;
 mod run;
@@ -65,7 +66,8 @@ mod writes;
 
 pub use broken::{Broken, Kind};
 pub use case::{Case, CaseError};
+pub use parts::{Parts, RealParts};
 pub use record::Recorded;
-pub use run::{Outcome, Parts, RealParts, record, run};
+pub use run::{Outcome, record, run};
 pub use scenario::Scenario;
 pub use world::SimWorld;

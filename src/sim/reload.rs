@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rtrb::{Consumer, RingBuffer};
 
 use super::broken::{Broken, Kind, OfKind};
-use super::run::Parts;
+use super::parts::Parts;
 use super::scenario::{Scenario, load};
 use super::script::{Changes, Coming, TagChange};
 use crate::config::Config;

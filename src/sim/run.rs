@@ -13,69 +13,18 @@ use super::cell::{Cell, Pending, cell, of_executor, settle, step};
 use super::invariants::Books;
 use super::journal::SimJournal;
 use super::log::Log;
+use super::parts::Parts;
 use super::record::Recorded;
 use super::reload::Reloads;
 use super::scenario::Scenario;
 use super::script::{ClockStep, Series, Span, Write};
-use super::world::SimWorld;
 use crate::hub::{Batch, Filter, Hub, NextRing, RingEnd, RingStats};
-use crate::link::FieldLink;
-use crate::plan::{Plan, Suppress, UsedIds};
-use crate::rt::{Counters, Exceptions, Image, Link, Sink, World};
-use crate::store::Position;
-use crate::tag::{ClockPair, Dictionary, ExecutorId, LinkId, NANOS_PER_SEC, Nanos, Status};
+use crate::plan::Suppress;
+use crate::rt::{Counters, Exceptions, Image, Sink};
+use crate::tag::{ClockPair, ExecutorId, NANOS_PER_SEC, Nanos, Status};
 
 /// UTC at the start; any time does.
 const UTC_START_NS: i64 = 1_700_000_000_000_000_000;
-
-/// What is run: the real parts, or real parts with a fault planted in them.
-pub trait Parts {
-    type World: World;
-    type Link: Link<Self::World>;
-    fn world(&self, world: SimWorld) -> Self::World;
-    fn link(&self, id: LinkId, plan: &Plan) -> Self::Link;
-    /// A link that takes over another.
-    fn following(&self, id: LinkId, plan: &Plan, old: &Plan) -> Self::Link;
-    /// The plans whose ids are not given to anything else.
-    fn resting<'a>(&self, resting: &'a [UsedIds]) -> &'a [UsedIds] {
-        resting
-    }
-    /// What the ids in the next ring mean.
-    fn names(&self, new: Arc<Dictionary>) -> Arc<Dictionary> {
-        new
-    }
-    /// How far an output's cursor may move: all up to there is acknowledged, and so much is sent.
-    fn cursor(&self, acknowledged: Position, sent: Position) -> Position {
-        let _ = sent;
-        acknowledged
-    }
-    /// What the consumer gets of a batch.
-    fn consumed(&self, batch: Arc<Batch>) -> Option<Arc<Batch>>;
-}
-
-/// The gateway as it is.
-pub struct RealParts;
-
-impl Parts for RealParts {
-    type World = SimWorld;
-    type Link = FieldLink;
-
-    fn world(&self, world: SimWorld) -> SimWorld {
-        world
-    }
-
-    fn link(&self, id: LinkId, plan: &Plan) -> FieldLink {
-        FieldLink::new(id, plan)
-    }
-
-    fn following(&self, id: LinkId, plan: &Plan, old: &Plan) -> FieldLink {
-        FieldLink::following(id, plan, old)
-    }
-
-    fn consumed(&self, batch: Arc<Batch>) -> Option<Arc<Batch>> {
-        Some(batch)
-    }
-}
 
 /// What came of a run.
 #[derive(Debug, Clone)]

@@ -83,7 +83,7 @@ impl Hosts {
             return Moods::steady();
         }
         match self.listed.get(&host) {
-            Some(listed) => Moods::new(M::listed(listed).to_vec().into_iter()),
+            Some(listed) => Moods::new(moods::until(M::listed(listed).to_vec().into_iter(), well_from)),
             None => Moods::new(self.drawn(host, well_from)),
         }
     }
@@ -115,7 +115,10 @@ impl Hosts {
     fn list_phases<M: Mood>(&self, list: &mut Host, well_from: u64, end: u64) {
         *M::list(list) = match self.listed.get(&list.host) {
             _ if list.steady => Vec::new(),
-            Some(listed) => M::listed(listed).iter().take_while(|phase| phase.from_ns < end).copied().collect(),
+            Some(listed) => {
+                let phases = moods::until(M::listed(listed).to_vec().into_iter(), well_from);
+                phases.take_while(|phase| phase.from_ns < end).collect()
+            }
             None => self.drawn(list.host, well_from).take_while(|phase| phase.from_ns < end).collect(),
         };
     }

@@ -42,11 +42,17 @@ pub fn drawn<M: Mood>(mut rng: Rng, well_from: u64) -> impl Iterator<Item = Phas
     let mut at = 0;
     let phases = std::iter::from_fn(move || {
         let until = at + rng.u64(SHORTEST_MS..M::TROUBLE_MAX_MS) * MS + rng.u64(..MS);
-        let phase = Phase { mood: M::any(&mut rng), from_ns: at, until_ns: until.min(well_from) };
+        let phase = Phase { mood: M::any(&mut rng), from_ns: at, until_ns: until };
         at = until + rng.u64(SHORTEST_MS..M::WELL_MAX_MS) * MS + rng.u64(..MS);
         Some(phase)
     });
-    phases.take_while(move |phase| phase.from_ns < well_from)
+    self::until(phases, well_from)
+}
+
+/// Without what comes later than `end`.
+pub fn until<M: Mood>(phases: impl Iterator<Item = Phase<M>>, end: u64) -> impl Iterator<Item = Phase<M>> {
+    let phases = phases.take_while(move |phase| phase.from_ns < end);
+    phases.map(move |phase| Phase { until_ns: phase.until_ns.min(end), ..phase })
 }
 
 /// How a device is, by its phases. Time goes on: it is asked for ever later times, or for some just before.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::model::Model;
 use super::draw::{self, rng_of};
-use super::events::{ClockStep, Crash, Executed, Series, Span, Stall, Storm, TagChange, Write};
+use super::events::{ClockStep, Crash, Executed, Series, Span, Stall, Storm, TagChange, Timed, Write};
 use super::hosts::Host;
 
 /// Models that someone goes back to.
@@ -60,16 +60,21 @@ pub struct Ends {
     pub all: u64,
 }
 
-fn own<T: Executed + Clone + 'static>(events: &[T], executor: u16) -> Series<T> {
-    let own: Vec<T> = events.iter().filter(|event| event.executor() == executor).cloned().collect();
-    Series::new(own.into_iter())
+/// Those before `end`.
+fn until<T: Timed + Clone + 'static>(events: impl Iterator<Item = T>, end: u64) -> Series<T> {
+    let events: Vec<T> = events.filter(|event| event.at() < end).collect();
+    Series::new(events.into_iter())
+}
+
+fn own<T: Executed + Clone + 'static>(events: &[T], executor: u16, end: u64) -> Series<T> {
+    until(events.iter().filter(|event| event.executor() == executor).cloned(), end)
 }
 
 impl Script {
     pub fn stalls(&self, seed: u64, executor: u16, ends: Ends) -> Series<Stall> {
         match self {
             Script::Drawn(drawn) => Series::new(draw::stalls(seed, executor, drawn.stall_max_ns, ends.trouble)),
-            Script::Listed(listed) => own(&listed.stalls, executor),
+            Script::Listed(listed) => own(&listed.stalls, executor, ends.trouble),
         }
     }
 
@@ -77,7 +82,7 @@ impl Script {
         match self {
             Script::Drawn(drawn) if drawn.storms => Series::new(draw::storms(seed, executor, ends.trouble)),
             Script::Drawn(_) => Series::none(),
-            Script::Listed(listed) => own(&listed.storms, executor),
+            Script::Listed(listed) => own(&listed.storms, executor, ends.trouble),
         }
     }
 
@@ -86,7 +91,7 @@ impl Script {
         match self {
             Script::Drawn(drawn) if drawn.writes => Series::new(draw::writes(seed, executor, eager, ends.writes)),
             Script::Drawn(_) => Series::none(),
-            Script::Listed(listed) => own(&listed.writes, executor),
+            Script::Listed(listed) => own(&listed.writes, executor, ends.writes),
         }
     }
 
@@ -94,7 +99,10 @@ impl Script {
         match self {
             Script::Drawn(drawn) if drawn.consumer_stops => Series::new(draw::consumer_stops(seed, ends.trouble)),
             Script::Drawn(_) => Series::none(),
-            Script::Listed(listed) => Series::new(listed.consumer_stops.clone().into_iter()),
+            Script::Listed(listed) => {
+                let clipped = |span: &Span| Span { until_ns: span.until_ns.min(ends.trouble), ..*span };
+                until(listed.consumer_stops.iter().map(clipped), ends.trouble)
+            }
         }
     }
 
@@ -102,14 +110,14 @@ impl Script {
         match self {
             Script::Drawn(drawn) if drawn.clock_steps => Series::new(draw::clock_steps(seed, ends.all)),
             Script::Drawn(_) => Series::none(),
-            Script::Listed(listed) => Series::new(listed.clock_steps.clone().into_iter()),
+            Script::Listed(listed) => until(listed.clock_steps.iter().copied(), ends.all),
         }
     }
 
     pub fn crashes(&self, seed: u64, ends: Ends) -> Series<Crash> {
         match self {
             Script::Drawn(_) => Series::new(draw::crashes(seed, ends.trouble)),
-            Script::Listed(listed) => Series::new(listed.crashes.clone().into_iter()),
+            Script::Listed(listed) => until(listed.crashes.iter().copied(), ends.trouble),
         }
     }
 

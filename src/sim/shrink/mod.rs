@@ -17,7 +17,8 @@ use std::time::{Duration, Instant};
 use super::broken::{Broken, Kind};
 use super::case::Case;
 use super::memory::mix;
-use super::run::{Parts, record};
+use super::parts::Parts;
+use super::run::record;
 use super::scenario::Scenario;
 use cut::{CUTS, Cut};
 
