@@ -7,10 +7,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use fastrand::Rng;
+use serde::{Deserialize, Serialize};
 
 use super::device::Told;
 use super::given::{Given, Peer, PeerTold, What, drawn, frame_key};
 use super::memory::mix;
+use super::script::{self, Host, Moods, Phase};
 use super::writes::{Place, Seen};
 use crate::plan::CanSocket;
 use crate::rt::{Io, Stamped};
@@ -35,8 +37,9 @@ pub fn message_id(message: u32) -> u32 {
 }
 
 /// What is the matter with a bus for a while.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mood {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mood {
     Well,
     /// One message, or all, come no more.
     Silent(u32),
@@ -54,53 +57,48 @@ enum Mood {
     Full,
 }
 
+impl script::Mood for Mood {
+    const WELL: Mood = Mood::Well;
+    const KIND: u64 = 3;
+    const TROUBLE_MAX_MS: u64 = 8_000;
+    const WELL_MAX_MS: u64 = 12_000;
+
+    fn any(rng: &mut Rng) -> Mood {
+        let one = Mood::Silent(rng.u32(..MESSAGES));
+        let troubles =
+            [one, one, Mood::AllSilent, Mood::Off, Mood::Falling, Mood::Down, Mood::Strange, Mood::Losing, Mood::Full];
+        troubles[rng.usize(..troubles.len())]
+    }
+
+    fn listed(host: &Host) -> &[Phase<Mood>] {
+        &host.can
+    }
+
+    fn list(host: &mut Host) -> &mut Vec<Phase<Mood>> {
+        &mut host.can
+    }
+}
+
 /// A bus; sockets come and go.
 pub struct Bus {
     seed: u64,
-    steady: bool,
-    well_from: u64,
     /// Between two frames of a message, at least and at most.
     periods: (u64, u64),
+    /// Of the details; the moods are drawn or listed before.
     rng: Rng,
-    mood: Mood,
-    mood_until: u64,
+    moods: Moods<Mood>,
     is_off: bool,
 }
 
 impl Bus {
-    pub fn new(seed: u64, steady: bool, well_from: u64, fast: bool) -> Bus {
+    pub fn new(seed: u64, moods: Moods<Mood>, fast: bool) -> Bus {
         let periods = if fast { (2 * MS, 40 * MS) } else { (50 * MS, 500 * MS) };
-        let rng = Rng::with_seed(mix(!seed));
-        Bus { seed, steady, well_from, periods, rng, mood: Mood::Well, mood_until: 0, is_off: false }
-    }
-
-    fn mood(&mut self, now: u64) -> Mood {
-        if self.steady || now >= self.well_from {
-            return Mood::Well;
-        }
-        while now >= self.mood_until {
-            let longest = if self.mood == Mood::Well { 8_000 * MS } else { 12_000 * MS };
-            self.mood_until = self.mood_until.max(now.saturating_sub(60_000 * MS)) + self.rng.u64(200 * MS..longest);
-            let one = Mood::Silent(self.rng.u32(..MESSAGES));
-            let troubles = [
-                one,
-                one,
-                Mood::AllSilent,
-                Mood::Off,
-                Mood::Falling,
-                Mood::Down,
-                Mood::Strange,
-                Mood::Losing,
-                Mood::Full,
-            ];
-            self.mood = if self.mood == Mood::Well { troubles[self.rng.usize(..troubles.len())] } else { Mood::Well };
-        }
-        self.mood
+        Bus { seed, periods, rng: Rng::with_seed(mix(!seed)), moods, is_off: false }
     }
 
     /// How long opening its interface takes; `None`: it is down.
     pub fn opens(&mut self, now: u64) -> Option<u64> {
-        (self.mood(now) != Mood::Down).then(|| self.rng.u64(MS / 10..5 * MS))
+        (self.moods.at(now) != Mood::Down).then(|| self.rng.u64(MS / 10..5 * MS))
     }
 
     fn period(&self, message: u32) -> u64 {
@@ -174,7 +172,7 @@ impl Socket {
             }
             let bus = self.bus.clone();
             let mut bus = bus.borrow_mut();
-            let mood = bus.mood(at);
+            let mood = bus.moods.at(at);
             if at == self.next_trouble {
                 self.next_trouble = at + bus.rng.u64(20 * MS..400 * MS);
                 if (mood == Mood::Off) != bus.is_off {
@@ -243,7 +241,7 @@ impl Peer for Socket {
         let can_id = u32::from_ne_bytes([a, b, c, d]);
         let bus = self.bus.clone();
         let mut bus = bus.borrow_mut();
-        let mood = bus.mood(now);
+        let mood = bus.moods.at(now);
         if mood == Mood::Full && bus.rng.u8(..8) > 0 {
             return Io::WouldBlock;
         }

@@ -8,10 +8,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use fastrand::Rng;
+use serde::{Deserialize, Serialize};
 
 use super::device::Told;
 use super::given::{Given, Peer, PeerTold, What, drawn, object_key, value_of};
 use super::memory::mix;
+use super::script::{self, Host, Moods, Phase};
 use super::writes::{Place, Seen};
 use crate::plan::CanSocket;
 use crate::rt::{Io, Stamped};
@@ -45,8 +47,9 @@ pub fn kind_of(index: u16, sub: u8) -> (ScalarType, usize) {
 }
 
 /// What is the matter with a network for a while.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mood {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mood {
     Well,
     /// One node, or all, say nothing.
     Silent(u8),
@@ -65,6 +68,39 @@ enum Mood {
     /// The kernel drops frames, or takes none.
     Losing,
     Full,
+}
+
+impl script::Mood for Mood {
+    const WELL: Mood = Mood::Well;
+    const KIND: u64 = 4;
+    const TROUBLE_MAX_MS: u64 = 10_000;
+    const WELL_MAX_MS: u64 = 8_000;
+
+    fn any(rng: &mut Rng) -> Mood {
+        let troubles = [
+            Mood::Silent(rng.u8(1..=NODES)),
+            Mood::Silent(rng.u8(1..=NODES)),
+            Mood::AllSilent,
+            Mood::Restarting,
+            Mood::Late,
+            Mood::Refusing,
+            Mood::Strange,
+            Mood::Off,
+            Mood::Falling,
+            Mood::Down,
+            Mood::Losing,
+            Mood::Full,
+        ];
+        troubles[rng.usize(..troubles.len())]
+    }
+
+    fn listed(host: &Host) -> &[Phase<Mood>] {
+        &host.canopen
+    }
+
+    fn list(host: &mut Host) -> &mut Vec<Phase<Mood>> {
+        &mut host.canopen
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,18 +136,16 @@ struct Node {
 /// A network; sockets come and go.
 pub struct Network {
     seed: u64,
-    steady: bool,
-    well_from: u64,
+    /// Of the details; the moods are drawn or listed before.
     rng: Rng,
-    mood: Mood,
-    mood_until: u64,
+    moods: Moods<Mood>,
     is_off: bool,
     pdo_ns: u64,
     nodes: Vec<Node>,
 }
 
 impl Network {
-    pub fn new(seed: u64, steady: bool, well_from: u64, fast: bool) -> Network {
+    pub fn new(seed: u64, moods: Moods<Mood>, fast: bool) -> Network {
         let mut rng = Rng::with_seed(mix(!seed ^ 0xca0));
         let pdo_ns = if fast { rng.u64(5 * MS..50 * MS) } else { rng.u64(100 * MS..900 * MS) };
         let node = |n: u64| Node {
@@ -125,39 +159,12 @@ impl Network {
             answered_at: 0,
         };
         let nodes = (0..u64::from(NODES)).map(node).collect();
-        let mood = Mood::Well;
-        Network { seed, steady, well_from, rng, mood, mood_until: 0, is_off: false, pdo_ns, nodes }
-    }
-
-    fn mood(&mut self, now: u64) -> Mood {
-        if self.steady || now >= self.well_from {
-            return Mood::Well;
-        }
-        while now >= self.mood_until {
-            let longest = if self.mood == Mood::Well { 10_000 * MS } else { 8_000 * MS };
-            self.mood_until = self.mood_until.max(now.saturating_sub(60_000 * MS)) + self.rng.u64(200 * MS..longest);
-            let troubles = [
-                Mood::Silent(self.rng.u8(1..=NODES)),
-                Mood::Silent(self.rng.u8(1..=NODES)),
-                Mood::AllSilent,
-                Mood::Restarting,
-                Mood::Late,
-                Mood::Refusing,
-                Mood::Strange,
-                Mood::Off,
-                Mood::Falling,
-                Mood::Down,
-                Mood::Losing,
-                Mood::Full,
-            ];
-            self.mood = if self.mood == Mood::Well { troubles[self.rng.usize(..troubles.len())] } else { Mood::Well };
-        }
-        self.mood
+        Network { seed, rng, moods, is_off: false, pdo_ns, nodes }
     }
 
     /// How long opening its interface takes; `None`: it is down.
     pub fn opens(&mut self, now: u64) -> Option<u64> {
-        (self.mood(now) != Mood::Down).then(|| self.rng.u64(MS / 10..5 * MS))
+        (self.moods.at(now) != Mood::Down).then(|| self.rng.u64(MS / 10..5 * MS))
     }
 
     fn node(&mut self, id: u8) -> &mut Node {
@@ -228,7 +235,7 @@ impl Socket {
                 return;
             }
             let mut network = self.network.borrow_mut();
-            if network.mood(at) == Mood::Losing && network.rng.bool() {
+            if network.moods.at(at) == Mood::Losing && network.rng.bool() {
                 self.dropped += 1;
                 return;
             }
@@ -246,7 +253,7 @@ impl Socket {
         while let Some((at, id)) = self.next().filter(|(at, _)| *at <= now) {
             let shared = self.network.clone();
             let mut network = shared.borrow_mut();
-            let mood = network.mood(at);
+            let mood = network.moods.at(at);
             let Some(id) = id else {
                 self.next_trouble = at + network.rng.u64(50 * MS..800 * MS);
                 if (mood == Mood::Off) != network.is_off {
@@ -320,7 +327,7 @@ impl Socket {
     fn restart(&mut self, id: u8, at: u64) {
         let mut network = self.network.borrow_mut();
         let ready = at + network.rng.u64(MS..100 * MS);
-        let mood = network.mood(at);
+        let mood = network.moods.at(at);
         let speaks = network.speaks(mood, id);
         let node = network.node(id);
         (node.state, node.segments, node.guard_toggle) = (State::PreOperational, None, false);
@@ -335,7 +342,7 @@ impl Socket {
     fn asked(&mut self, id: u8, data: [u8; 8], now: u64, told: &mut PeerTold) {
         let shared = self.network.clone();
         let mut network = shared.borrow_mut();
-        let mood = network.mood(now);
+        let mood = network.moods.at(now);
         if !network.speaks(mood, id) {
             return;
         }
@@ -475,7 +482,7 @@ impl Peer for Socket {
         let can_id = u32::from_ne_bytes([a, b, c, d]);
         {
             let mut network = self.network.borrow_mut();
-            if network.mood(now) == Mood::Full && network.rng.u8(..8) > 0 {
+            if network.moods.at(now) == Mood::Full && network.rng.u8(..8) > 0 {
                 return Io::WouldBlock;
             }
         }
@@ -485,7 +492,7 @@ impl Peer for Socket {
             (0, 2) if can_id == 0 && (1..=NODES).contains(&data[1]) => {
                 let shared = self.network.clone();
                 let mut network = shared.borrow_mut();
-                let mood = network.mood(now);
+                let mood = network.moods.at(now);
                 let hears = network.speaks(mood, data[1]);
                 match data[0] {
                     _ if !hears => {}
@@ -503,7 +510,7 @@ impl Peer for Socket {
             (0x700, 0 | 1) if can_id & REMOTE != 0 && node(0x700 | REMOTE).is_some() => {
                 let id = node(0x700 | REMOTE).unwrap_or(1);
                 let mut network = self.network.borrow_mut();
-                let mood = network.mood(now);
+                let mood = network.moods.at(now);
                 let speaks = network.speaks(mood, id);
                 let node = network.node(id);
                 let says = node.state.code() | u8::from(node.guard_toggle) << 7;

@@ -233,7 +233,7 @@ impl<'s> Books<'s> {
         let both = if current == newest { vec![current] } else { vec![current, newest] };
         for at in both {
             let generation = &self.generations[at];
-            let memory = Memory { seed: self.scenario.hosts().of(exchange.host) };
+            let memory = Memory { seed: self.scenario.hosts.of(exchange.host) };
             for (Life(life), config) in generation.of_link(exchange.link, exchange.meaning) {
                 if !exchange.area.holds(config) {
                     continue;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::super::broken::{Broken, Kind, OfKind};
 use super::super::given::{CAUSED, Given};
 use super::samples::was_given;
 use super::{Books, EXCHANGE_KEPT_NS, Part};
@@ -35,12 +36,13 @@ impl Books<'_> {
     ///
     /// # Errors
     /// The first tag of which that does not hold.
-    pub fn shown(&self, executor: ExecutorId, image: &Image, now: u64) -> Result<(), String> {
+    pub fn shown(&self, executor: ExecutorId, image: &Image, now: u64) -> Result<(), Broken> {
         let under = self.generation(executor.index());
         let part = &self.parts[executor.index()];
         let own = |link: LinkId| under.plan.links[link].executor == executor;
         for (id, tag) in under.plan.tags.iter().filter(|(_, tag)| own(tag.link)) {
-            let shown = image.read(id.index()).ok_or("a slot of the image is locked though nobody writes")?;
+            let shown =
+                image.read(id.index()).ok_or("a slot of the image is locked though nobody writes").of(Kind::Image)?;
             let Some((_, config)) = under.tag(id) else { continue };
             let is_asked_by_area = matches!(under.plan.links[tag.link].protocol, LinkProtocolPlan::Modbus(_));
             if is_asked_by_area || under.key(id) != 0 {
@@ -50,7 +52,7 @@ impl Books<'_> {
                 continue;
             }
             let host = under.host(tag.link);
-            let seed = self.scenario.hosts().of(host);
+            let seed = self.scenario.hosts.of(host);
             if let Some(last) = last_given(part, tag.link, under.key(id)) {
                 let is_there = match (last.reads(seed, config), last.trouble()) {
                     (Some(_), _) => shown.t_mono_ns >= last.from,
@@ -59,7 +61,8 @@ impl Books<'_> {
                     (None, None) => !Status(shown.status).is_good(),
                 };
                 if !is_there {
-                    return Err(format!("tag \"{}\": the device gave {last:?}, the image has {shown:?}", tag.name));
+                    let what = format!("tag \"{}\": the device gave {last:?}, the image has {shown:?}", tag.name);
+                    return Err(Kind::ShownNeverGiven.says(what));
                 }
             }
             // What was read before a change may have been read at another place.
@@ -69,23 +72,24 @@ impl Books<'_> {
                 && matches!(tag.ty, ValueType::Scalar(_))
             {
                 was_given(kept, (host, seed), config, shown.t_mono_ns, (shown.value, &[]), None)
-                    .map_err(|what| format!("tag \"{}\": {what}; the image has {shown:?}", tag.name))?;
+                    .map_err(|what| format!("tag \"{}\": {what}; the image has {shown:?}", tag.name))
+                    .of(Kind::ShownNeverGiven)?;
             }
         }
         Ok(())
     }
 
     /// A value that is said to be good is no older than its link's ways allow.
-    fn is_young(&self, executor: ExecutorId, id: TagId, shown: &Reading, now: u64) -> Result<(), String> {
+    fn is_young(&self, executor: ExecutorId, id: TagId, shown: &Reading, now: u64) -> Result<(), Broken> {
         let tag = &self.generation(executor.index()).plan.tags[id];
         let oldest = self.oldest(executor.index(), tag);
-        if self.scenario.is_calm() && Status(shown.status).is_good() && shown.t_mono_ns + oldest < now {
-            return Err(format!(
+        if self.scenario.calm && Status(shown.status).is_good() && shown.t_mono_ns + oldest < now {
+            return Err(Kind::TooOld.says(format!(
                 "tag \"{}\" is said to be good, and is {} ms old, allowed are {}: {shown:?}",
                 tag.name,
                 (now - shown.t_mono_ns) / 1_000_000,
                 oldest / 1_000_000
-            ));
+            )));
         }
         Ok(())
     }
@@ -97,7 +101,7 @@ impl Books<'_> {
     pub fn dropped(&self, dropped: &BTreeMap<LinkId, u64>, counters: &Counters) -> Result<(), String> {
         let counted = |link: &LinkId| counters.links[link.index()].can.dropped.get();
         match dropped.iter().find(|(link, dropped)| counted(link) != **dropped) {
-            Some((link, dropped)) if self.scenario.reload_pause_ns == 0 => {
+            Some((link, dropped)) if self.generations.len() == 1 => {
                 Err(format!("link {}: {dropped} frames were dropped, {} are counted", link.0, counted(link)))
             }
             _ => Ok(()),

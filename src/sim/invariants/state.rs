@@ -116,7 +116,7 @@ impl Books<'_> {
         image: &Image,
         now: u64,
     ) -> Result<(), String> {
-        if !self.scenario.is_calm() {
+        if !self.scenario.calm {
             return Ok(());
         }
         let executor = executor.index();
@@ -182,7 +182,7 @@ impl Books<'_> {
     }
 
     pub(super) fn steady_of(&self, executor: usize, counters: &Counters) -> Result<(), String> {
-        if !self.scenario.is_calm() {
+        if !self.scenario.calm {
             return Ok(());
         }
         let under = self.generation(executor);
@@ -192,7 +192,7 @@ impl Books<'_> {
             let link = &under.plan.links[scan.link];
             let had_room = before.is_none_or(|b| !b.plan.links.contains(scan.link) || self.has_room(b, scan.link));
             if link.executor.index() != executor
-                || !self.scenario.hosts().is_steady(under.host(scan.link))
+                || !self.scenario.hosts.is_steady(under.host(scan.link))
                 || !self.has_room(under, scan.link)
                 || !had_room
                 || part.is_fresh(part.generation, scan.link)

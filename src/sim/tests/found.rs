@@ -1,5 +1,6 @@
 //! Planted faults are found, each for what it is.
 
+use super::super::script::Script;
 use super::super::{Scenario, run};
 use super::must_hold;
 use super::planted::{Fault, Planted};
@@ -8,12 +9,15 @@ use super::planted::{Fault, Planted};
 fn is_found(fault: Fault, words: &[&str]) {
     for seed in 0..300 {
         let mut scenario = Scenario::of_seed(seed, None).unwrap();
-        scenario.writes = fault.is_of_writes();
+        let Script::Drawn(drawn) = &mut scenario.script else { unreachable!() };
+        drawn.writes = fault.is_of_writes();
+        let is_quiet = scenario.calm && drawn.changes.is_none();
         // Where nothing else keeps a unit from being read.
-        if fault == Fault::Waiting && !(scenario.is_calm() && scenario.reload_pause_ns == 0) {
+        if fault == Fault::Waiting && !is_quiet {
             continue;
         }
-        let Some((what, _)) = run(&scenario, &Planted::new(fault)).broken else { continue };
+        let Some((broken, _)) = run(&scenario, &Planted::new(fault)).broken else { continue };
+        let what = &broken.what;
         assert!(words.iter().any(|word| what.contains(word)), "{fault:?} by seed {seed}, but as: {what}");
         must_hold(seed, None);
         println!("{fault:?}: seed {seed}: {what}");
