@@ -13,7 +13,7 @@ fn is_found(fault: Fault, words: &[&str]) {
         drawn.writes = fault.is_of_writes();
         let is_quiet = scenario.calm && drawn.changes.is_none();
         // Where nothing else keeps a unit from being read.
-        if fault == Fault::Waiting && !is_quiet {
+        if matches!(fault, Fault::Waiting | Fault::Forgetful) && !is_quiet {
             continue;
         }
         let Some((broken, _)) = run(&scenario, &Planted::new(fault)).broken else { continue };
