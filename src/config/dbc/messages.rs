@@ -64,7 +64,8 @@ impl<'t> Parser<'t> {
         if !self.is_sign(':') {
             let start = self.at;
             let indicator = self.word(": or a multiplexer indicator")?;
-            *is_switch = indicator.ends_with('M');
+            // A lone m may stand for either.
+            *is_switch = indicator == "m" || indicator.ends_with('M');
             let Some((of_switch, value)) = indicator_of(indicator) else {
                 self.at = start;
                 return self.unexpected("M, m and a number, or :");
@@ -108,7 +109,7 @@ impl<'t> Parser<'t> {
             }
             _ => String::new(),
         };
-        self.receivers();
+        self.receivers(line);
         Ok(Signal {
             name: name.to_owned(),
             short: None,
@@ -130,11 +131,15 @@ impl<'t> Parser<'t> {
         })
     }
 
-    fn receivers(&mut self) {
+    /// Names, on other lines only behind a comma.
+    fn receivers(&mut self, mut line: u32) {
         while let Some(placed) = self.peek() {
             match placed.token {
-                Token::Word(word) if !is_keyword(word) => self.at += 1,
-                Token::Sign(',') => self.at += 1,
+                Token::Word(word) if !is_keyword(word) && placed.line == line => self.at += 1,
+                Token::Sign(',') => {
+                    self.at += 1;
+                    line = self.peek().map_or(line, |next| next.line);
+                }
                 _ => return,
             }
         }

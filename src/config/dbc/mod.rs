@@ -210,7 +210,7 @@ impl Message {
             Some(name) => match self.signals.iter().find(|other| other.written() == name) {
                 Some(named) => named,
                 None => match self.lost.iter().find(|lost| lost.name == *name) {
-                    Some(lost) => return Err(lost.why.clone()),
+                    Some(lost) => return Err(lost.told_of_switch(signal)),
                     None => return Err(fault(format!("the switch {name} of signal {} does not exist", signal.name))),
                 },
             },
@@ -218,7 +218,7 @@ impl Message {
                 let is_switch = |other: &&Signal| other.is_switch && other.multiplexed.is_none();
                 let mut switches = self.signals.iter().filter(is_switch);
                 if let Some(lost) = self.lost.iter().find(|lost| lost.may_be_switch) {
-                    return Err(lost.why.clone());
+                    return Err(lost.told_of_switch(signal));
                 }
                 match (switches.next(), switches.next()) {
                     (Some(only), None) => only,
@@ -238,6 +238,15 @@ impl Message {
             }
         };
         switch.left_out.as_ref().map_or(Ok(switch), |why| Err(why.clone()))
+    }
+}
+
+impl LostSignal {
+    fn told_of_switch(&self, below: &Signal) -> Fault {
+        let name = if self.name.is_empty() { "a signal" } else { &self.name };
+        let message =
+            format!("the switch of signal {} may be {name}, which is left out: {}", below.written(), self.why.message);
+        Fault::new(self.why.line, message, &*self.why.help)
     }
 }
 

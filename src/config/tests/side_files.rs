@@ -91,7 +91,7 @@ fn a_tag_that_uses_what_was_left_out_is_refused_with_the_reason() {
         (LINK, r#""address": "c:Ok.Broken""#, "the signal \"Broken\" is left out of tags/v.dbc:3: x stands here"),
         (LINK, r#""address": "c:Twin.A""#, "the message \"Twin\" is left out of tags/v.dbc:7: another message of that"),
         (LINK, r#""address": "c:Side.A""#, "left out of tags/v.dbc:9: its id 318291879"),
-        (LINK, r#""address": "c:Side.A""#, "write 2465775527 for the identifier 0x12F8BAA7"),
+        (LINK, r#""address": "c:Side.A""#, "write 2465775527 for the identifier 0x12F8BFA7"),
         (LINK, r#""address": "c:Ok.Gear", "data_type": "string""#, "are left out of tags/v.dbc:14: one stands here"),
         (
             transmit,
