@@ -123,7 +123,7 @@ fn read(path: &Path, tags: &[(String, String, &str)]) -> Outcome {
 /// What the file itself says, which no reader can make good.
 fn is_said_by_the_file(why: &str) -> bool {
     [
-        "left out of",
+        "left out",
         " leaves message ",
         "for a signal with a value table",
         "has several switches",

@@ -26,6 +26,8 @@ const J1939_FORMAT: usize = 3;
 pub(super) struct Gathered<'t> {
     pub dbc: Dbc,
     pub below: Below,
+    /// There was a keyword, right or wrong behind it.
+    pub has_statements: bool,
     /// Messages by id, as it is written, with the bit for extended ones.
     pub by_id: HashMap<u32, usize>,
     /// Places of signals in their messages.

@@ -75,10 +75,10 @@ pub(super) fn parse(text: &str) -> Result<Dbc, Vec<Fault>> {
             parser.recover(placed);
         }
     }
+    let has_statements = parser.out.has_statements;
     let dbc = parser.out.finish();
-    let first = dbc.left_out.iter().next().filter(|_| dbc.messages.is_empty());
-    let Some((_, first)) = first else { return Ok(dbc) };
-    let message = format!("no message (BO_) can be read, and in line {}: {}", first.line, first.message);
+    let Some((_, first)) = dbc.left_out.iter().next().filter(|_| !has_statements) else { return Ok(dbc) };
+    let message = format!("no statement such as BO_ is in it, and in line {}: {}", first.line, first.message);
     Err(vec![Fault::new(0, message, "is it a DBC file?")])
 }
 
@@ -103,6 +103,7 @@ impl<'t> Parser<'t> {
         }
         if is_keyword(keyword) {
             self.out.below = Below::None;
+            self.out.has_statements = true;
         }
         match keyword {
             "NS_" => {

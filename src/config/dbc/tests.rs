@@ -287,11 +287,13 @@ fn long_names_are_shown_and_both_may_be_used() {
 
 #[test]
 fn what_is_no_dbc_file_is_refused_as_a_whole() {
-    for text in ["%PDF-1.7\n1 0 obj\n", "<?xml version=\"1.0\"?>\n<NetworkDefinition/>\n", "\u{1}\u{2}", "BO_ x y"] {
+    for text in ["%PDF-1.7\n1 0 obj\n", "<?xml version=\"1.0\"?>\n<NetworkDefinition/>\n", "\u{1}\u{2}", "no text"] {
         let faults = Dbc::read(text.as_bytes()).unwrap_err();
-        assert!(faults.len() == 1 && faults[0].message.starts_with("no message (BO_) can be read"), "{faults:?}");
+        assert!(faults.len() == 1 && faults[0].message.starts_with("no statement such as BO_ is in it"), "{faults:?}");
     }
-    assert!(read("VERSION \"\"\nBU_: A\n").messages.is_empty());
+    for text in ["VERSION \"\"\nBU_: A\n", "BO_ x y"] {
+        assert!(read(text).messages.is_empty(), "a file with nothing that can be used is one all the same");
+    }
 }
 
 #[test]

@@ -162,11 +162,13 @@ fn a_file_that_cannot_be_read_is_said_first_and_what_follows_from_it_is_not() {
     let unreadable = read(Some(&broken), Some(&broken), "");
     assert_eq!(unreadable.len(), 2, "{unreadable:#?}");
     assert!(unreadable[0].starts_with("tags/d.eds: error: link \"o\": node #1: neither [DeviceInfo] nor an object"));
-    assert!(unreadable[1].starts_with("tags/v.dbc: error: link \"c\": no message (BO_) can be read, and in line 1"));
+    assert!(
+        unreadable[1].starts_with("tags/v.dbc: error: link \"c\": no statement such as BO_ is in it, and in line 1")
+    );
     // Another error is told all the same, behind them.
     let other = read(Some(&broken), None, r#""address": "nowhere:1:3:1", "data_type": "int16""#);
     assert_eq!(other.len(), 3, "{other:#?}");
-    assert!(other[0].contains("there is no such file") && other[1].contains("no message (BO_)"), "{other:#?}");
+    assert!(other[0].contains("there is no such file") && other[1].contains("no statement such as BO_"), "{other:#?}");
     assert!(other[2].contains("the link \"nowhere\" is not declared"), "{other:#?}");
 }
 
