@@ -2,7 +2,7 @@
 //! running; the others are set up anew.
 
 use super::CanOpenLink;
-use super::node::{Phase, Sweep};
+use super::node::{NONE, Phase, Sweep};
 use crate::plan::{CanOpenNodePlan, CanOpenPlan, Plan};
 use crate::rt::{Floor, RequestResult, World, WriteOutcome, region_of};
 use crate::tag::{LinkId, Nanos, Status};
@@ -101,6 +101,10 @@ impl CanOpenLink {
             Phase::Running | Phase::Binding { .. } => {
                 std::mem::swap(&mut node.tpdos, &mut old.tpdos);
                 std::mem::swap(&mut node.rpdos, &mut old.rpdos);
+                // Their items were the old plan's: nothing is theirs until the new one's are tied to them.
+                for tpdo in &mut node.tpdos {
+                    (tpdo.head, tpdo.due) = (NONE, Nanos::NEVER);
+                }
                 node.phase = Phase::Boot { step: u16::MAX, part: 0, timeouts: 0 };
                 node.sweep = None;
             }

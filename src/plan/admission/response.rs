@@ -85,9 +85,11 @@ impl<'a> Stretch<'a> {
             before.requests += faster.requests * cycles;
             before.line += Nanos(faster.line.0.saturating_mul(cycles));
         }
-        // Writes go before all reads.
+        // Writes go before all reads. Where there are several places, one may still have the place that it took while the
+        // others were free, before the stretch began.
         if let Some(writes) = &self.link.writes {
-            let begun = (start + self.late).0 / writes.spacing.0.max(1) + 1;
+            let carried = if self.link.places > 1 { self.any_turn } else { Nanos::ZERO };
+            let begun = (start + self.late + carried).0 / writes.spacing.0.max(1) + 1;
             before.requests += writes.requests * begun;
             before.line += Nanos(writes.line.0.saturating_mul(begun));
         }

@@ -148,3 +148,13 @@ fn a_link_that_is_written_to_does_not_disturb_the_others_of_its_executor() {
     assert!(written > most / 2, "a write beside many links costs some of them: {written} of {most}");
     assert!(beside.fits && beside.spacing > alone.spacing, "{beside:?} {alone:?}");
 }
+
+#[test]
+fn a_write_that_began_before_a_cycle_has_a_place_that_its_reads_need() {
+    // Three reads of 400 ms at two places, each second: a second write within the cycle would cost the third its time.
+    let link = r#""protocol": "modbus_tcp", "host": "10.0.0.1", "pipeline": 2, "expected_reply_ms": 400, "timeout_ms": 1200,
+        "addressing": "raw""#;
+    let tags: Vec<String> = [0, 1000, 2000].map(|first| register(&format!("t{first}"), 1, first, 1e3, "true")).into();
+    let writes = writes(&planned(link, &tags, "").unwrap());
+    assert!(writes.fits && writes.spacing >= Nanos::from_millis(600), "{writes:?}");
+}

@@ -357,6 +357,22 @@ fn a_new_plan_keeps_nodes_running_that_stay_as_they_are() {
     assert!(bench.closed.pop().is_err(), "the connection stays");
 }
 
+#[test]
+fn a_pdo_that_comes_with_a_new_plan_is_not_stored_by_the_places_of_the_old_one() {
+    let few = r#"{"name": "torque", "address": "co0:5:Torque", "scan_rate_ms": 20, "scale": 0.5},
+        {"name": "pos", "address": "co0:5:0x6064:0", "scan_rate_ms": 10}"#;
+    let mut bench = drive_bench();
+    bench.run_ms(500);
+    for turn in 0..60 {
+        bench.adopt(&config(DRIVE_LINK, if turn % 2 == 0 { few } else { DRIVE_TAGS }, SHEETS));
+        // Over all places in the node's beat.
+        bench.run_ms(47);
+        assert!(bench.adopted.pop().is_ok());
+        bench.assert_good("pos", (-1000i64) as u64);
+        bench.assert_good("torque", (-1.5f64).to_bits());
+    }
+}
+
 const MASTER: &str =
     r#""timeout_ms": 50, "master_id": 1, "heartbeat_ms": 200, "nodes": [{"id": 5, "heartbeat_ms": 0}]"#;
 

@@ -4,6 +4,7 @@
 //! 2.4.1. A reply is known by its unit, function and length alone, so nothing of an earlier exchange may be left on the
 //! line when a request goes out:
 //!
+//! - what has come and was not looked at, because the executor came late, is taken before a request goes out;
 //! - after noise, the line must have been quiet for a while before the next request;
 //! - a unit that gave no answer is left alone for as long again, so that an answer that is late meets no request that
 //!   it could be taken for; other units are asked meanwhile;
@@ -18,7 +19,7 @@ use super::wire::Next;
 use super::write::Turn;
 use super::{Asks, InFlight, ModbusLink};
 use crate::config::{ModbusTransport, Rs485Switch, SerialFraming};
-use crate::limits::LINE_RESYNC;
+use crate::limits::{LINE_LOOK, LINE_RESYNC};
 use crate::plan::{ModbusPlan, SerialLine};
 use crate::rt::{Floor, RequestResult, World};
 use crate::tag::{Nanos, Status};
@@ -51,6 +52,8 @@ pub(super) struct Line {
     noisy: bool,
     /// The last request was not answered in time: what comes unasked may be its reply.
     owed: bool,
+    /// When it was seen last what has come.
+    looked_at: Nanos,
 }
 
 /// RTS switched by hand.
@@ -106,7 +109,17 @@ impl Line {
             echo_left: 0,
             noisy: false,
             owed: false,
+            looked_at: Nanos::ZERO,
         })
+    }
+
+    pub fn looked(&mut self, now: Nanos) {
+        self.looked_at = now;
+    }
+
+    /// Whether there may be something that nobody has looked at.
+    pub fn is_unseen(&self, now: Nanos) -> bool {
+        now > self.looked_at + LINE_LOOK
     }
 
     pub fn framing(&self) -> Framing {

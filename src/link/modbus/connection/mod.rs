@@ -277,6 +277,29 @@ impl ModbusLink {
         true
     }
 
+    /// Takes what has come. When that was; `None`: nothing has, or the connection is gone.
+    fn take_in<W: World>(&mut self, floor: &mut Floor<W>) -> Option<Nanos> {
+        let (Some(connection), Some(buffer)) = (&self.connection, &mut self.receive) else { return None };
+        let outcome = floor.world.receive(connection.conn, &mut buffer[self.received..]);
+        let now = floor.world.now();
+        if let Some(line) = &mut self.line {
+            line.looked(now);
+        }
+        match outcome {
+            Io::WouldBlock => return None,
+            Io::Closed => self.drop_connection(CloseReason::Lost, now, floor),
+            Io::Done(n) => {
+                self.received += n;
+                if self.take_frames(now, floor) {
+                    return Some(now);
+                }
+                floor.counters.links[self.id.index()].garbage.add(1);
+                self.drop_connection(CloseReason::Garbage, now, floor);
+            }
+        }
+        None
+    }
+
     /// Queues what a request stands for: itself, or its halves where the device refused it.
     fn enqueue(&mut self, scan_at: usize, root: u32, now: Nanos) -> u64 {
         let mut stack = [0u32; HALVES_DEPTH_MAX];
@@ -354,21 +377,8 @@ impl<W: World> Link<W> for ModbusLink {
     }
 
     fn receive(&mut self, floor: &mut Floor<W>) {
-        let (Some(connection), Some(buffer)) = (&self.connection, &mut self.receive) else { return };
-        let outcome = floor.world.receive(connection.conn, &mut buffer[self.received..]);
-        let now = floor.world.now();
-        match outcome {
-            Io::WouldBlock => {}
-            Io::Closed => self.drop_connection(CloseReason::Lost, now, floor),
-            Io::Done(n) => {
-                self.received += n;
-                if self.take_frames(now, floor) {
-                    self.send(now, floor);
-                } else {
-                    floor.counters.links[self.id.index()].garbage.add(1);
-                    self.drop_connection(CloseReason::Garbage, now, floor);
-                }
-            }
+        if let Some(now) = self.take_in(floor) {
+            self.send(now, floor);
         }
     }
 

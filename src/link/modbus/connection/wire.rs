@@ -43,6 +43,12 @@ impl ModbusLink {
             }
         }
         let Some(slot) = self.free_slot() else { return false };
+        let waits = !self.queue.is_empty() || !self.writes.is_idle();
+        let now = match &self.line {
+            // A late reply that waits to be read would be taken for that of the next request.
+            Some(line) if waits && line.is_unseen(now) => self.take_in(floor).unwrap_or(now),
+            _ => now,
+        };
         match self.next(now, floor) {
             None => false,
             Some(Next::Read(scan_at, at)) => self.send_read(scan_at, at, slot, floor),

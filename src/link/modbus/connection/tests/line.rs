@@ -381,3 +381,23 @@ fn a_reply_that_nobody_wants_any_more_is_kept_from_the_next_request() {
         assert!(!of(name).is_empty() && of(name).iter().all(|found| *found == value), "{name}: {:?}", of(name));
     }
 }
+
+#[test]
+fn a_late_reply_that_came_while_the_executor_stood_still_is_not_taken_for_the_next() {
+    // The second request's reply comes 50 ms late, in a stall of 200 ms; each register holds its address.
+    let mut count = 0;
+    let script: Script = Box::new(move |request| {
+        count += 1;
+        vec![(if count == 6 { 80 * MS } else { 200_000 }, honest_rtu(request))]
+    });
+    let tags = vec![unit_tag(1, 1), unit_tag(1, 300)];
+    // From 10 ms after the request's time is over: its unit is left alone until the stall is over.
+    let mut bench = bench_of(&rtu_config(), vec![(tags, script)], Some((72 * MS, 200 * MS)));
+    bench.run_ms(600);
+    for sample in bench.drain().iter().filter(|sample| sample.status().is_good()) {
+        let register = if sample.tag as usize == bench.id_of("u1.r1") { 1 } else { 300 };
+        assert_eq!(sample.value, register, "{sample:?}");
+    }
+    assert!(bench.counters.link(LinkId(0)).late.get() + bench.counters.link(LinkId(0)).garbage.get() > 0);
+    assert!(bench.status(bench.id_of("u1.r1")).is_good() && bench.status(bench.id_of("u1.r300")).is_good());
+}
