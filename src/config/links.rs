@@ -102,7 +102,6 @@ impl Links {
         };
         if let LinkProtocol::Modbus(modbus) = &protocol {
             self.check_port(&link, modbus);
-            self.check_host(&link, modbus);
         }
         if let LinkProtocol::CanOpen(own) = &protocol {
             self.check_network(&link, &own.interface);
@@ -118,6 +117,9 @@ impl Links {
         if self.list.len() == LINKS_MAX {
             link.error(link.span, format!("more than {LINKS_MAX} links"), "");
             return;
+        }
+        if let LinkProtocol::Modbus(modbus) = &protocol {
+            self.check_host(&link, modbus);
         }
         let config = LinkConfig { name, source: cx.source(link.span), protocol };
         self.add(Link { config, addressing, dbc, broken: !known, used: false });

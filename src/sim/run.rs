@@ -287,6 +287,7 @@ impl<'s, P: Parts> Run<'s, P> {
         for cell in &self.cells {
             let field = cell.field.borrow();
             self.books.living(cell.id, field.dead_units(), &self.image, field.now)?;
+            self.books.odd(cell.id, field.odd_ones(), &self.image, field.now)?;
         }
         self.collect(now);
         if !self.reader.stops(now, self.scenario) {

@@ -220,7 +220,9 @@ impl<D: Dialer> Steps<D> {
             return;
         }
         if is_well(reason, served, lived) {
-            entry.backoff.ended();
+            if served == Served::Answered {
+                entry.backoff.ended();
+            }
             entry.teller.ended();
             entry.state = State::Waiting { until: now };
             return;

@@ -10,7 +10,8 @@ fn is_found(fault: Fault, words: &[&str]) {
         let mut scenario = Scenario::of_seed(seed, None).unwrap();
         scenario.writes = fault.is_of_writes();
         // Where nothing else keeps a unit from being read.
-        if fault == Fault::Waiting && !(scenario.is_calm() && scenario.reload_pause_ns == 0) {
+        let calm = [Fault::Waiting, Fault::SulksAfterReply, Fault::SulksWhenIdle, Fault::ByLength];
+        if calm.contains(&fault) && !(scenario.is_calm() && scenario.reload_pause_ns == 0) {
             continue;
         }
         let Some((what, _)) = run(&scenario, &Planted::new(fault)).broken else { continue };
@@ -122,6 +123,21 @@ fn a_late_reply_that_is_taken_for_the_next_is_found() {
 #[test]
 fn a_link_that_lets_a_dead_unit_hold_up_the_others_is_found() {
     is_found(Fault::Waiting, &["is not read beside unit"]);
+}
+
+#[test]
+fn a_link_that_takes_a_close_after_a_reply_for_trouble_is_found() {
+    is_found(Fault::SulksAfterReply, &["is not read though its device only closes"]);
+}
+
+#[test]
+fn a_link_that_takes_the_close_of_an_idle_connection_for_trouble_is_found() {
+    is_found(Fault::SulksWhenIdle, &["is not read though its device only closes"]);
+}
+
+#[test]
+fn a_link_that_ends_a_connection_for_a_wrong_length_is_found() {
+    is_found(Fault::ByLength, &["is not read though its device only closes"]);
 }
 
 #[test]

@@ -56,6 +56,11 @@ pub enum Fault {
     Hasty,
     /// After a timeout, a Modbus link asks nobody anything for a while.
     Waiting,
+    /// After a device closed a connection behind its reply, or when it was idle, its link wants no other for a while.
+    SulksAfterReply,
+    SulksWhenIdle,
+    /// A frame whose header counts wrongly ends its connection.
+    ByLength,
     /// Of a local device, each item is taken for its neighbour.
     NextItem,
     /// What a local device says is bad is taken for good.

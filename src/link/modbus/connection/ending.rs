@@ -82,7 +82,10 @@ impl ModbusLink {
         let Some(connection) = &self.connection else { return };
         let (served, answers) = (connection.served(self.sent_on_connection), connection.answers);
         let is_well = match served {
-            Served::Answered => !matches!(self.plan.config.transport, ModbusTransport::Serial(_)),
+            // What was asked last had its answer; a port that is gone is no device that closes.
+            Served::Answered => {
+                connection.quiet_timeouts == 0 && !matches!(self.plan.config.transport, ModbusTransport::Serial(_))
+            }
             Served::Unasked => self.well,
             Served::Unanswered | Served::Unknown => false,
         };
