@@ -56,9 +56,10 @@ impl Teller {
         });
     }
 
-    /// A connection came about. After trouble it is told once it has lived for a moment.
+    /// A connection came about. After trouble it is told once it has lived for a moment; of a device that closes its
+    /// connections, not again.
     pub fn connected(&self) {
-        if self.told.is_none() {
+        if self.told.is_none() && !self.told_of_closes {
             tracing::info!("link \"{}\": connected", self.name);
         }
     }

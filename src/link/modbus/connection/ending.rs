@@ -51,6 +51,19 @@ impl ModbusLink {
         self.plan.config.connect_timeout + self.plan.config.connect_delay + self.grace()
     }
 
+    /// A connection that is not the next of a device that closes them: nothing is known of what is behind it.
+    pub(super) fn opened_anew(&mut self, now: Nanos) {
+        for unit in &mut self.units {
+            unit.reconnected(now);
+        }
+        self.writes.opened();
+        (self.closes_after_reply, self.echoes) = (0, true);
+        for request in &mut self.requests {
+            request.refused_until = Nanos::ZERO;
+            request.fell_apart = false;
+        }
+    }
+
     /// Whether nothing may go out yet, whoever waits: the connection is too new, or its end is near.
     pub(super) fn is_held(&mut self, now: Nanos) -> bool {
         let Some(connection) = &self.connection else { return true };

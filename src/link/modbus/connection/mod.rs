@@ -279,18 +279,6 @@ impl ModbusLink {
         .chain(self.handover.iter().flat_map(Handover::regions))
     }
 
-    fn opened_anew(&mut self, now: Nanos) {
-        for unit in &mut self.units {
-            unit.reconnected(now);
-        }
-        self.writes.opened();
-        (self.closes_after_reply, self.echoes) = (0, true);
-        for request in &mut self.requests {
-            request.refused_until = Nanos::ZERO;
-            request.fell_apart = false;
-        }
-    }
-
     fn scan_at(&self, scan: ScanId) -> Option<usize> {
         self.scans.iter().position(|s| s.id == scan)
     }
