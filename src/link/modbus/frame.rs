@@ -95,7 +95,7 @@ pub fn parse(stream: &[u8]) -> Parsed<'_> {
     }
     // The length counts the unit id and the PDU.
     let length = usize::from(u16::from_be_bytes([stream[4], stream[5]]));
-    if length < 2 || 6 + length > MODBUS_ADU_BYTES_MAX + MODBUS_EXCESS_BYTES_MAX {
+    if !LENGTHS.contains(&length) {
         return Parsed::Garbage;
     }
     let told = length - 1;
@@ -143,33 +143,53 @@ pub enum Known {
     Outstanding,
 }
 
-/// Finds the next frame behind `excess` bytes that were told and may not be there.
+/// Whether a frame may begin here, as far as there is something to see. One of another function is a frame, too.
+pub fn may_begin(stream: &[u8]) -> bool {
+    let word = |at: usize| Some(usize::from(u16::from_be_bytes([*stream.get(at)?, *stream.get(at + 1)?])));
+    word(2).is_none_or(|protocol| protocol == 0)
+        && word(4).is_none_or(|length| LENGTHS.contains(&length))
+        && stream.get(7).is_none_or(|function| *function != 0)
+}
+
+/// Finds the next frame behind bytes that belong to none: `excess` of them were told by the last frame's header, and may
+/// be there or not; or a device adds some that nobody has counted, such as a NUL behind each reply.
 ///
-/// Either none of them was sent, since the header counted wrong, or all were: so the next frame begins at 0 or at
-/// `excess`, and must show it by a whole header: a transaction of ours, the protocol's two zeroes, a possible length, a
-/// function that there is. That this is safe, shown for stray bytes before a header `T t 0 0 0 L U F` (`L` is below 256):
-/// read one or two bytes early, the length is two of the header's zeroes; read three to five early, the function is one
-/// of them. Up to five stray bytes are so never taken for a frame, whatever they are. More would have to hold a whole
-/// header with a transaction that is under way; where both places look like one, that of a request that is waited for is
-/// taken. And what is taken is a frame like any other, whose transaction, unit, function and count are judged before a
-/// value is.
+/// So the next frame begins within a few bytes, and must show it by a whole header: the protocol's two zeroes, a possible
+/// length, a function that there is, and the transaction of a request that is waited for. That this is safe, shown for
+/// stray bytes before a header `T t 0 0 0 L U F` (`L` is below 256): read one or two bytes early, the length is two of the
+/// header's zeroes; read three to five early, the function is one of them. Up to five stray bytes are so never taken for a
+/// frame, whatever they are. More would have to hold a whole header with a transaction that is under way. And what is
+/// taken is a frame like any other, whose transaction, unit, function and count are judged before a value is. A late
+/// frame, which nobody waits for, is known only where it may be by the count.
 pub fn resume(stream: &[u8], excess: usize, known: impl Fn(u16) -> Known) -> Resumed {
     let at = |place: usize| stream.get(place..)?.first_chunk::<8>().map(|header| standing(header, &known));
     match (at(0), at(excess)) {
-        (None, _) => Resumed::Incomplete,
-        (Some(Known::Outstanding), _) => Resumed::At(0),
-        (Some(first), Some(second)) if second > first => Resumed::At(excess),
-        (Some(Known::Before), _) => Resumed::At(0),
-        (Some(Known::No), None) => Resumed::Incomplete,
-        (Some(Known::No), Some(_)) => Resumed::Lost,
+        (None, _) => return Resumed::Incomplete,
+        (Some(Known::Before), second) if second != Some(Known::Outstanding) => return Resumed::At(0),
+        _ => {}
     }
+    for place in 0..=excess.max(MODBUS_EXCESS_BYTES_MAX) {
+        match at(place) {
+            None => return Resumed::Incomplete,
+            Some(Known::Outstanding) => return Resumed::At(place),
+            Some(Known::Before) if place == excess => return Resumed::At(place),
+            Some(_) => {}
+        }
+    }
+    Resumed::Lost
+}
+
+/// What a header may count.
+const LENGTHS: std::ops::RangeInclusive<usize> = 2..=MODBUS_ADU_BYTES_MAX - 6 + MODBUS_EXCESS_BYTES_MAX;
+
+fn is_known(function: u8) -> bool {
+    matches!(function & 0x7F, 1..=6 | 15 | 16 | 22 | 23)
 }
 
 fn standing(header: &[u8; 8], known: impl Fn(u16) -> Known) -> Known {
     let [transaction, protocol, length] =
         [0, 2, 4].map(|at| usize::from(u16::from_be_bytes([header[at], header[at + 1]])));
-    let is_function = matches!(header[7] & 0x7F, 1..=6 | 15 | 16 | 22 | 23);
-    if protocol == 0 && (3..=MODBUS_ADU_BYTES_MAX - 6 + MODBUS_EXCESS_BYTES_MAX).contains(&length) && is_function {
+    if protocol == 0 && LENGTHS.contains(&length) && is_known(header[7]) {
         return known(transaction as u16);
     }
     Known::No
@@ -371,7 +391,10 @@ mod tests {
             let [high, low] = transaction.to_be_bytes();
             let mut bytes = stray.clone();
             bytes.extend([high, low, 0, 0, 0, length, unit, function]);
-            prop_assert_eq!(resume(&bytes, stray.len(), |_| Known::Outstanding), Resumed::At(stray.len()));
+            prop_assert!(!may_begin(&bytes));
+            for excess in [0, stray.len(), 9] {
+                prop_assert_eq!(resume(&bytes, excess, |_| Known::Outstanding), Resumed::At(stray.len()));
+            }
         }
 
         #[test]
@@ -381,7 +404,7 @@ mod tests {
                 let _ = reply(frame.pdu, function, n, STRICT);
             }
             if let Resumed::At(at) = resume(&bytes, n, |transaction| if transaction % 3 == 0 { Known::Before } else { Known::No }) {
-                prop_assert!(at + 8 <= bytes.len() && (at == 0 || at == n));
+                prop_assert!(at + 8 <= bytes.len() && at <= n.max(MODBUS_EXCESS_BYTES_MAX));
             }
         }
     }

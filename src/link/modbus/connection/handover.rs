@@ -68,7 +68,7 @@ impl ModbusLink {
         self.sent_on_connection = old.sent_on_connection;
         std::mem::swap(&mut self.receive, &mut old.receive);
         self.received = std::mem::take(&mut old.received);
-        self.excess = std::mem::take(&mut old.excess);
+        (self.excess, self.framed) = (std::mem::take(&mut old.excess), old.framed);
         (self.returning, self.well) = (std::mem::replace(&mut old.returning, Returning::No), old.well);
         (self.closes_after_reply, self.echoes) = (old.closes_after_reply, old.echoes);
         self.pauses.continue_from(&old.pauses, &handover.units);

@@ -73,6 +73,8 @@ pub struct ModbusLink {
     received: usize,
     /// Bytes that the last frame's header told of beyond its PDU: they may follow.
     excess: usize,
+    /// A whole reply has come over this connection.
+    framed: bool,
     long: Box<[u8]>,
     /// Statuses still to be given to the tags of every request, one request a step.
     sweep: Option<Sweep>,
@@ -243,6 +245,7 @@ impl ModbusLink {
             receive: Some(Box::new([0; RECEIVE_BYTES])),
             received: 0,
             excess: 0,
+            framed: false,
             long: vec![0; long_bytes_max].into_boxed_slice(),
             // What its tags had before, when its device was somewhere else, is in doubt until it is read.
             sweep: Some(Sweep { status: Status::UNCERTAIN_LAST_USABLE, next: 0 }),
@@ -461,7 +464,7 @@ impl<W: World> Link<W> for ModbusLink {
         });
         let returned = std::mem::replace(&mut self.returning, Returning::No) != Returning::No;
         self.sent_on_connection = 0;
-        (self.received, self.excess) = (0, 0);
+        (self.received, self.excess, self.framed) = (0, 0, false);
         self.starting = false;
         if let Some(line) = &mut self.line {
             line.opened(now);

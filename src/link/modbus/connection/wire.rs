@@ -212,6 +212,7 @@ impl ModbusLink {
             return;
         };
         self.echoes = flight.transaction == frame.transaction;
+        self.framed = true;
         if frame.excess > 0 {
             floor.counters.links[self.id.index()].wrong_lengths.add(1);
         }
@@ -285,7 +286,8 @@ impl ModbusLink {
                 at = self.take_from_line(&buffer[..self.received], now, floor);
                 break true;
             }
-            if self.excess > 0 {
+            // A device that has sent whole frames is not given up for a few bytes between them.
+            if self.excess > 0 || self.framed && !frame::may_begin(&buffer[at..self.received]) {
                 match frame::resume(&buffer[at..self.received], self.excess, |transaction| self.known(transaction)) {
                     Resumed::Incomplete => break true,
                     Resumed::Lost => break false,

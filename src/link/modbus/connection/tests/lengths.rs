@@ -56,6 +56,21 @@ fn a_length_that_is_too_long_costs_nobody_a_cycle_whether_or_not_its_bytes_follo
 }
 
 #[test]
+fn bytes_behind_a_reply_that_no_header_counts_cost_nobody_a_cycle() {
+    for behind in [&[0u8][..], &[0xFF], &[0, 0], &[7, 1], &[0; 4], &[3, 0, 0, 0, 5], &[0; 12], &[0xFF; 16]] {
+        for after in [0, MS / 20, MS] {
+            let bench = beside(0, behind, after, false);
+            let link = bench.counters.link(LinkId(0));
+            let what = format!("{behind:?} after {after}");
+            assert!(bench.closed.is_empty(), "{what}");
+            assert_eq!((link.garbage.get(), link.timeouts.get(), link.foreign.get()), (0, 0, 0), "{what}");
+            assert_eq!(bench.counters.scans[0].deadline_misses.get(), 0, "{what}");
+            assert_eq!([0, 1].map(|tag| bench.image.read(tag).unwrap().value), [3, 4], "{what}");
+        }
+    }
+}
+
+#[test]
 fn with_several_requests_outstanding_none_is_taken_for_another() {
     let mut seed = 1u64;
     let script: Script = Box::new(move |request| {
@@ -97,7 +112,7 @@ fn a_write_is_confirmed_by_a_reply_with_a_wrong_length() {
 
 #[test]
 fn what_cannot_be_told_apart_ends_the_connection_and_never_makes_a_value() {
-    // Other bytes than were told, and none of them a frame.
+    // Other bytes than were told, too many, and none of them a frame.
     let script: Script = Box::new(|request| vec![(MS / 10, told(honest(request), 3, &[7; 40]))]);
     let mut bench = bench(vec![(vec![3], script)], None);
     bench.run_ms(100);
