@@ -52,6 +52,15 @@ pub const MODBUS_READ_WRITE_REGISTERS_MAX: u16 = 121;
 pub const MODBUS_WRITE_BITS_MAX: u16 = 1968;
 /// Writes that wait for one connection; each may take an exchange or two, and people notice more than that.
 pub const MODBUS_WRITES_WAITING_MAX: usize = 16;
+/// The longest timeout, in milliseconds: gateways to radio links and to modems take most of a minute.
+pub const MODBUS_TIMEOUT_MS_MAX: u64 = 60_000;
+/// Bytes beyond the longest frame that a header may tell of: what devices add that count their header, or pad.
+pub const MODBUS_EXCESS_BYTES_MAX: usize = 16;
+/// On a device that closes each connection after its reply, a request waits so long for the close before it goes out all
+/// the same: the end of the connection follows the reply within a round trip.
+pub const CLOSE_AFTER_REPLY_WAIT: Nanos = Nanos::from_millis(50);
+/// Connections in a row that ended after one reply, from which on a device is known to close after each.
+pub const CLOSES_AFTER_REPLY: u32 = 2;
 /// Outstanding transactions on one connection: what the specification recommends as a server's most (1 to 16).
 pub const MODBUS_PIPELINE_MAX: usize = 16;
 /// Elements of an array tag: the registers of one read.
@@ -142,6 +151,9 @@ pub const PROBE_PAUSE_MAX: Nanos = Nanos::from_millis(15_000);
 /// First and longest pause between attempts to connect, before jitter.
 pub const CONNECT_PAUSE_MIN: Nanos = Nanos::from_millis(250);
 pub const CONNECT_PAUSE_MAX: Nanos = Nanos::from_millis(15_000);
+/// First pause after an attempt that failed right after a connection on which all was answered: devices that close after
+/// each reply may take a moment until they accept again.
+pub const CONNECT_AGAIN_PAUSE: Nanos = Nanos::from_millis(10);
 /// A connection that lives this long was a good one: the next pause starts small again.
 pub const CONNECT_STABLE_AFTER: Nanos = Nanos::from_millis(10_000);
 /// A connection that lives this long has ended the trouble before it: a device that accepts and drops, or talks

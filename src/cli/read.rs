@@ -87,7 +87,7 @@ fn patience(config: &Config) -> Duration {
     let longest = config.links.iter().map(|link| {
         let tries = |timeout: Nanos| Nanos(timeout.0 * 4);
         match &link.protocol {
-            LinkProtocol::Modbus(modbus) => modbus.connect_timeout + tries(modbus.timeout),
+            LinkProtocol::Modbus(modbus) => modbus.connect_timeout + modbus.connect_delay + tries(modbus.timeout),
             LinkProtocol::Can(can) => can.connect_timeout,
             LinkProtocol::CanOpen(canopen) => canopen.connect_timeout,
             LinkProtocol::Bus(_) => crate::limits::BUS_OPEN_TIMEOUT,

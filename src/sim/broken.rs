@@ -15,6 +15,8 @@ pub enum Kind {
     SteadyLinkMissed,
     /// Units that answer are not read beside one that does not.
     NeighbourNotRead,
+    /// A device is not read that does nothing worse than to close its connections, or to count its bytes wrongly.
+    OddNotRead,
     /// A plan is taken up late, or ids, phases or executors change that must stay.
     Reload,
     /// An executor asks what it may not, or uses a connection as it may not.
@@ -46,12 +48,13 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Kind; 26] = [
+    pub const ALL: [Kind; 27] = [
         Kind::Unrunnable,
         Kind::Panic,
         Kind::Beat,
         Kind::SteadyLinkMissed,
         Kind::NeighbourNotRead,
+        Kind::OddNotRead,
         Kind::Reload,
         Kind::Misuse,
         Kind::Connections,
@@ -135,7 +138,7 @@ mod tests {
     #[test]
     fn every_kind_has_a_name_of_its_own() {
         let mut names: Vec<String> = Kind::ALL.iter().map(Kind::to_string).collect();
-        assert_eq!(names[12], "write-told-as-not-sent");
+        assert_eq!(names[13], "write-told-as-not-sent");
         names.sort();
         names.dedup();
         assert_eq!(names.len(), Kind::ALL.len());

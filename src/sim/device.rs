@@ -38,6 +38,12 @@ pub enum Mood {
     Choked,
     /// Takes no connection, or only to drop it.
     Away,
+    /// Well, but closes the connection behind each answer.
+    ClosesAfterReply,
+    /// Well, but closes a connection on which nothing was asked for so long.
+    ClosesWhenIdle(u64),
+    /// Well, but its headers count bytes that its answers have not; sometimes they follow.
+    TooLong,
 }
 
 impl script::Mood for Mood {
@@ -47,7 +53,7 @@ impl script::Mood for Mood {
     const WELL_MAX_MS: u64 = 20_000;
 
     fn any(rng: &mut Rng) -> Mood {
-        match rng.u8(..10) {
+        match rng.u8(..13) {
             0 => Mood::Late,
             1 => Mood::Lossy,
             2 => Mood::Dead,
@@ -57,6 +63,9 @@ impl script::Mood for Mood {
             6 => Mood::Pieces,
             7 => Mood::Dropping,
             8 => Mood::Choked,
+            9 => Mood::ClosesAfterReply,
+            10 => Mood::ClosesWhenIdle(rng.u64(150 * MS..1_500 * MS)),
+            11 => Mood::TooLong,
             _ => Mood::Away,
         }
     }
@@ -134,6 +143,8 @@ pub struct Reaction {
     pub send: Vec<Outgoing>,
     /// Ends the connection then.
     pub close_at: Option<u64>,
+    /// Ends it then, unless something is asked before.
+    pub idle_close_at: Option<u64>,
     /// Says nothing more on this connection.
     pub mute: bool,
 }
@@ -164,6 +175,13 @@ impl Device {
         }
     }
 
+    /// Since when it does nothing worse than to close its connections, or to count its bytes wrongly.
+    pub fn odd_since(&self, now: u64) -> Option<u64> {
+        let phase = self.moods.known(now)?;
+        let is_odd = matches!(phase.mood, Mood::ClosesAfterReply | Mood::ClosesWhenIdle(_) | Mood::TooLong);
+        is_odd.then_some(phase.from_ns)
+    }
+
     /// How long a connection takes to come about; `None`: it does not.
     pub fn connects(&mut self, now: u64) -> Option<u64> {
         (self.moods.at(now) != Mood::Away || self.rng.u8(..8) == 0).then(|| self.rng.u64(MS / 10..20 * MS))
@@ -171,7 +189,11 @@ impl Device {
 
     /// When a new connection is ended at once.
     pub fn ends_new_connection(&mut self, now: u64) -> Option<u64> {
-        (self.moods.at(now) == Mood::Away).then(|| now + self.rng.u64(..50 * MS))
+        match self.moods.at(now) {
+            Mood::Away => Some(now + self.rng.u64(..50 * MS)),
+            Mood::ClosesWhenIdle(idle) => Some(now + idle),
+            _ => None,
+        }
     }
 
     /// How many of `len` bytes it takes now.
@@ -195,6 +217,23 @@ impl Device {
         let well = |pieces| Outgoing { at, bytes: right.0.clone(), bent: Bent::No, pieces, meaning: right.1 };
         match mood {
             Mood::Well | Mood::Choked => reaction.send.push(well(1)),
+            // A line is no connection, and has no headers.
+            Mood::ClosesAfterReply | Mood::ClosesWhenIdle(_) | Mood::TooLong if asked.on_line => {
+                reaction.send.push(well(1));
+            }
+            Mood::ClosesAfterReply => {
+                reaction.close_at = Some(at);
+                reaction.send.push(well(1));
+            }
+            Mood::ClosesWhenIdle(idle) => {
+                reaction.idle_close_at = Some(at + idle);
+                reaction.send.push(well(1));
+            }
+            Mood::TooLong => {
+                let mut outgoing = well(1);
+                self.count_wrongly(&mut outgoing.bytes);
+                reaction.send.push(outgoing);
+            }
             Mood::Away => reaction.close_at = Some(at),
             Mood::Dead => {}
             Mood::DeadUnit(unit) => {
@@ -250,7 +289,15 @@ impl Device {
         let (mut reaction, mut pieces) = (Reaction::default(), 1);
         let mut pdu = confirmation.to_vec();
         let answers = match mood {
-            Mood::Well | Mood::Choked => true,
+            Mood::Well | Mood::Choked | Mood::TooLong => true,
+            Mood::ClosesAfterReply => {
+                reaction.close_at = (!asked.on_line).then_some(at);
+                true
+            }
+            Mood::ClosesWhenIdle(idle) => {
+                reaction.idle_close_at = (!asked.on_line).then_some(at + idle);
+                true
+            }
             Mood::Dead => false,
             Mood::DeadUnit(unit) => unit != asked.area.unit,
             Mood::Lossy => self.rng.bool(),
@@ -284,7 +331,10 @@ impl Device {
             }
         };
         if answers {
-            let bytes = frame(asked.transaction, asked.area.unit, &pdu);
+            let mut bytes = frame(asked.transaction, asked.area.unit, &pdu);
+            if mood == Mood::TooLong && !asked.on_line {
+                self.count_wrongly(&mut bytes);
+            }
             reaction.send.push(Outgoing { at, bytes, pieces, meaning: Meaning::OfWrite, bent: Bent::No });
         }
         // With function 23 the answer's last byte is a value; that it differs is told, not that it was not done.
@@ -363,6 +413,16 @@ impl Device {
         if self.rng.bool() {
             let later = at + if self.rng.bool() { 0 } else { self.rng.u64(..300 * MS) };
             reaction.send.push(self.noise(later));
+        }
+    }
+
+    /// The header tells of more bytes than the answer has; they follow, or do not.
+    fn count_wrongly(&mut self, bytes: &mut Vec<u8>) {
+        let more = self.rng.u16(1..=5);
+        let length = u16::from_be_bytes([bytes[4], bytes[5]]) + more;
+        bytes[4..6].copy_from_slice(&length.to_be_bytes());
+        if self.rng.bool() {
+            bytes.extend((0..more).map(|_| self.rng.u8(..)));
         }
     }
 

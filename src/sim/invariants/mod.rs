@@ -80,6 +80,8 @@ pub struct Books<'s> {
     pub good: u64,
     /// Tags of units that answer beside one that does not.
     beside: Vec<Beside>,
+    /// Tags of devices that are odd, and no more.
+    odd: Vec<Beside>,
     /// How often such a unit was looked at.
     pub besides: u64,
 }
@@ -139,6 +141,7 @@ impl<'s> Books<'s> {
             bytes: Vec::new(),
             good: 0,
             beside: Vec::new(),
+            odd: Vec::new(),
             besides: 0,
         };
         books.add(scenario.config.clone(), Arc::new(scenario.plan.clone()));

@@ -10,6 +10,11 @@ use crate::plan::{LinkProtocolPlan, TagPlan};
 use crate::rt::{Counters, Image};
 use crate::tag::{ExecutorId, LinkId, Status, TagId, Value, ValueType};
 
+/// No device has it.
+const NO_UNIT: u8 = 0;
+/// What a connection takes to be made again, with the connector's looks into its rings and the attempts that it has no
+/// room for.
+const RECONNECT_NS: u64 = 250_000_000;
 /// Requests of two plans may be under way at once, and be answered the other way round.
 const AT_ONCE_NS: u64 = 1_000_000_000;
 
@@ -149,6 +154,55 @@ impl Books<'_> {
         }
         self.beside.retain(|beside| beside.executor != executor);
         self.beside.append(&mut still);
+        Ok(())
+    }
+
+    /// A device that does nothing worse than to close its connections, or to count its bytes wrongly, goes on being read.
+    ///
+    /// # Errors
+    /// The first tag that is not.
+    pub fn odd(
+        &mut self,
+        executor: ExecutorId,
+        odd: impl Iterator<Item = (u32, u64)>,
+        image: &Image,
+        now: u64,
+    ) -> Result<(), String> {
+        if !self.scenario.calm {
+            return Ok(());
+        }
+        let executor = executor.index();
+        let adopted = self.parts[executor].adopted.last().map_or(0, |(_, at)| *at);
+        let mut still = Vec::new();
+        for (host, since) in odd.filter(|(_, since)| *since >= adopted) {
+            let at = self.odd.iter().position(|b| (b.executor, b.host, b.since) == (executor, host, since));
+            let beside = match at {
+                Some(at) => self.odd.swap_remove(at),
+                None => {
+                    let well = self.read_well(executor, host, NO_UNIT, image, now);
+                    Beside { executor, host, since, well }
+                }
+            };
+            for id in &beside.well {
+                let shown = image.read(id.index()).ok_or("a slot of the image is locked though nobody writes")?;
+                let under = self.generation(executor);
+                let link = under.plan.tags[*id].link;
+                let requests = under.plan.links[link].protocol.modbus().map_or(0, |modbus| modbus.block_count);
+                let most = longest_age(under, *id) + u64::from(requests) * RECONNECT_NS;
+                if shown.t_mono_ns + most < now {
+                    return Err(format!(
+                        "tag \"{}\" is not read though its device only closes connections or counts bytes wrongly since \
+                         {since}: {shown:?}, {} ms old, {} ms allowed",
+                        under.plan.tags[*id].name,
+                        now.saturating_sub(shown.t_mono_ns) / 1_000_000,
+                        most / 1_000_000
+                    ));
+                }
+            }
+            still.push(beside);
+        }
+        self.odd.retain(|beside| beside.executor != executor);
+        self.odd.append(&mut still);
         Ok(())
     }
 

@@ -13,7 +13,7 @@ fn is_found(fault: Fault, words: &[&str]) {
         drawn.writes = fault.is_of_writes();
         let is_quiet = scenario.calm && drawn.changes.is_none();
         // Where nothing else keeps a unit from being read.
-        if matches!(fault, Fault::Waiting | Fault::Forgetful) && !is_quiet {
+        if fault.needs_quiet() && !is_quiet {
             continue;
         }
         let Some((broken, _)) = run(&scenario, &Planted::new(fault)).broken else { continue };
@@ -141,6 +141,21 @@ fn a_late_reply_that_is_taken_for_the_next_is_found() {
 #[test]
 fn a_link_that_lets_a_dead_unit_hold_up_the_others_is_found() {
     is_found(Fault::Waiting, &["is not read beside unit"]);
+}
+
+#[test]
+fn a_link_that_takes_a_close_after_a_reply_for_trouble_is_found() {
+    is_found(Fault::SulksAfterReply, &["is not read though its device only closes"]);
+}
+
+#[test]
+fn a_link_that_takes_the_close_of_an_idle_connection_for_trouble_is_found() {
+    is_found(Fault::SulksWhenIdle, &["is not read though its device only closes"]);
+}
+
+#[test]
+fn a_link_that_ends_a_connection_for_a_wrong_length_is_found() {
+    is_found(Fault::ByLength, &["is not read though its device only closes"]);
 }
 
 #[test]

@@ -59,6 +59,11 @@ pub enum Fault {
     Hasty,
     /// After a timeout, a Modbus link asks nobody anything for a while.
     Waiting,
+    /// After a device closed a connection behind its reply, or when it was idle, its link wants no other for a while.
+    SulksAfterReply,
+    SulksWhenIdle,
+    /// A frame whose header counts wrongly ends its connection.
+    ByLength,
     /// Of a local device, each item is taken for its neighbour.
     NextItem,
     /// What a local device says is bad is taken for good.
@@ -82,6 +87,12 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// It shows where nothing else keeps a device from being read.
+    pub fn needs_quiet(self) -> bool {
+        use Fault::{ByLength, Forgetful, SulksAfterReply, SulksWhenIdle, Waiting};
+        matches!(self, Waiting | Forgetful | SulksAfterReply | SulksWhenIdle | ByLength)
+    }
+
     pub fn is_of_writes(self) -> bool {
         matches!(self, Fault::TwiceWritten | Fault::Unwritten | Fault::Overdue | Fault::Denied)
     }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::super::framing::Expected;
+use super::ending::Returning;
 use super::{Asks, ModbusLink, RequestState, Sweep};
 use crate::config::Table;
 use crate::plan::{ModbusPlan, Plan, ScanId};
@@ -69,6 +70,10 @@ impl ModbusLink {
         self.sent_on_connection = old.sent_on_connection;
         std::mem::swap(&mut self.receive, &mut old.receive);
         self.received = std::mem::take(&mut old.received);
+        (self.excess, self.framed) = (std::mem::take(&mut old.excess), old.framed);
+        (self.returning, self.well) = (std::mem::replace(&mut old.returning, Returning::No), old.well);
+        (self.closes_after_reply, self.echoes) = (old.closes_after_reply, old.echoes);
+        self.pauses.continue_from(&old.pauses, &handover.units);
         self.lost_for_good_at = old.lost_for_good_at;
         self.starting = old.starting;
         if let (Some(line), Some(before)) = (&mut self.line, &old.line) {
@@ -86,6 +91,7 @@ impl ModbusLink {
             if let Some(request) = self.requests.get_mut(*place as usize) {
                 request.refused_until = before.refused_until;
                 request.fell_apart = before.fell_apart;
+                request.again = before.again;
             }
         }
         self.take_flights(old, &handover, write_reply, floor);

@@ -1,6 +1,7 @@
 //! What goes wrong: timeouts, exceptions, lost connections, and what becomes of the tags.
 
 use super::super::unit::{AfterTimeout, Unit};
+use super::ending::Returning;
 use super::{Asks, ModbusLink, REFUSED_PAUSE, RequestState, Sweep};
 use crate::config::ModbusTransport;
 use crate::limits::SILENT_AFTER_TIMEOUTS;
@@ -131,7 +132,7 @@ impl ModbusLink {
         self.sweep = Some(Sweep { status, next: next + 1 });
         let request = &self.plan.requests[next as usize];
         let silent = self.units[usize::from(request.unit)].is_silent();
-        if silent || self.connection.is_none() {
+        if silent || self.connection.is_none() && self.returning != Returning::Expected {
             let cycle = self.scan_at(request.scan).map_or(0, |at| self.scans[at].cycle);
             let status = if silent { Status::BAD_NO_COMMUNICATION } else { status };
             self.hold(next, cycle, status, now, floor);
@@ -144,11 +145,12 @@ impl ModbusLink {
             // Or it might be done after it was told as lost.
             floor.world.abort(connection.conn);
         }
-        floor.give_up(self.id, connection.conn, reason);
+        floor.give_up_after(self.id, connection.conn, reason, connection.served(self.sent_on_connection));
+        (self.returning, self.well) = (Returning::No, false);
         let counters = &floor.counters.links[self.id.index()];
         counters.disconnects.add(1);
         counters.set_state(LinkState::Down);
-        self.received = 0;
+        (self.received, self.excess) = (0, 0);
         if let Some(line) = &mut self.line {
             line.closed();
         }
@@ -164,11 +166,7 @@ impl ModbusLink {
                 self.finish(at, flight, now, RequestResult::Aborted, floor);
             }
         }
-        while let Some((scan_at, at)) = self.queue.pop() {
-            self.requests[at as usize].state = RequestState::Idle;
-            self.scans[scan_at].open -= 1;
-            self.scans[scan_at].missed = true;
-        }
+        self.forget_queued();
         self.sweep = Some(Sweep { status: Status::UNCERTAIN_LAST_USABLE, next: 0 });
         // A connection on which nothing was answered gives no new grace: a device that accepts and drops is away.
         if connection.answered || self.lost_for_good_at == Nanos::ZERO {
@@ -181,7 +179,7 @@ impl ModbusLink {
         let overdue = self.in_flight.iter().position(|f| f.is_some_and(|f| f.deadline <= now));
         let Some(flight) = overdue.and_then(|slot| self.in_flight[slot].take()) else { return };
         match flight.asks {
-            Asks::Nobody(_) => return,
+            Asks::Nobody(_) => return self.leave_doubtful(now, floor),
             Asks::Write => self.write_timed_out(now, floor),
             Asks::Read(at) => {
                 self.finish(at, flight, now, RequestResult::Timeout, floor);
@@ -199,6 +197,7 @@ impl ModbusLink {
         } else if self.units.iter().any(Unit::is_silent) {
             self.ask_refused_sooner(now);
         }
+        self.leave_doubtful(now, floor);
     }
 
     /// A silent unit has missed a probe. Whether the connection lives, only the others can show; one that refused all

@@ -6,13 +6,17 @@ use std::sync::atomic::AtomicBool;
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
+mod closing;
 mod half_open;
 mod handover;
+mod lengths;
 mod line;
 mod noise;
+mod pauses;
 mod read;
 mod sensor;
 mod storm;
+mod tolerance;
 mod world;
 mod write;
 mod write_trouble;
@@ -87,6 +91,9 @@ fn tcp_config() -> ModbusConfig {
         reply_expected: Nanos::from_micros(100),
         turnaround: Nanos::ZERO,
         unit_pause: Nanos::ZERO,
+        unit_change_pause: Nanos::ZERO,
+        connect_delay: Nanos::ZERO,
+        tolerance: Tolerance::STRICT,
         registers_max: 125,
         bits_max: 2000,
         unreadable: vec![],
@@ -165,6 +172,7 @@ fn bench_with(
         stall,
         rts: vec![],
         oversleeps: 0,
+        woken_each: None,
     };
     let links = (0..plan.links.len()).map(|i| ModbusLink::new(LinkId(i as u16), &plan)).collect();
     let (adoptions, to_executor) = RingBuffer::new(1);

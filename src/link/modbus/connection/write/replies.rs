@@ -1,6 +1,6 @@
 //! What a write's request was answered, and what follows.
 
-use super::super::super::frame::Shape;
+use super::super::super::frame::{Mismatch, Shape};
 use super::super::super::pdu::{self, Function, Reply};
 use super::super::ModbusLink;
 use super::answer;
@@ -33,14 +33,18 @@ impl ModbusLink {
         let Some(current) = &self.writes.current else { return };
         let Some(write) = self.write_of(&current.order) else { return };
         let unit_at = usize::from(write.unit);
-        let reply = if unit == self.plan.units[unit_at].0 { pdu::reply(pdu, &current.pdu) } else { Reply::Mismatch };
-        if reply == Reply::Mismatch {
-            // Not ours after all: the write goes on waiting for its own.
-            floor.counters.links[self.id.index()].foreign.add(1);
-            return;
+        let tolerance = self.plan.config.tolerance;
+        let reply = if unit == self.plan.units[unit_at].0 || tolerance.any_unit {
+            pdu::reply(pdu, &current.pdu, tolerance)
+        } else {
+            Reply::Mismatch(Mismatch::Unit)
+        };
+        if let Reply::Mismatch(what) = reply {
+            return self.mismatched(what, floor);
         }
         let (step, payload) = (current.step, current.order.payload);
         self.in_flight[slot] = None;
+        self.note_answer(unit_at, now);
         match reply {
             Reply::Exception(code @ (GATEWAY_PATH_UNAVAILABLE | GATEWAY_TARGET_SILENT)) => {
                 self.unit_timed_out(unit_at, now, floor);
@@ -66,7 +70,7 @@ impl ModbusLink {
                 self.answered(unit_at, floor);
                 self.go_on(&write, step, payload.bytes(), values, now, floor);
             }
-            Reply::Mismatch => {}
+            Reply::Mismatch(_) => {}
         }
     }
 
