@@ -14,6 +14,7 @@ use super::super::ascii::BINARY_BYTES_MAX;
 use super::super::frame;
 use super::super::frame::Shape;
 use super::super::framing::{Expected, Found, Framing};
+use super::later::Known;
 use super::wire::Next;
 use super::write::Turn;
 use super::{Asks, InFlight, ModbusLink};
@@ -233,7 +234,8 @@ impl ModbusLink {
     ) -> Option<Next> {
         let (Some(line), Some(connection)) = (&mut self.line, &self.connection) else { return None };
         line.next_try = Nanos::NEVER;
-        if self.queue.is_empty() && write.is_none() {
+        let (plan, later) = (&self.plan, &mut self.later);
+        if self.queue.is_empty() && later.queue.is_empty() && write.is_none() {
             line.waits_since = None;
             return None;
         }
@@ -243,10 +245,11 @@ impl ModbusLink {
             line.next_try = free_at;
             return None;
         }
-        let plan = &self.plan;
+        let known = Known { plan, requests: &self.requests, units: &self.units, waits_for_suspect: false };
         let unit_free_at = |at: u32| line.unit_free_at[usize::from(plan.requests[at as usize].unit)];
         let write_at = write.map_or(Nanos::NEVER, |turn| line.unit_free_at[turn.unit_at]);
         let read_at = self.queue.iter().map(unit_free_at).min().unwrap_or(Nanos::NEVER);
+        let read_at = read_at.min(later.next_at(known, unit_free_at));
         let soonest = if write.is_some_and(|turn| turn.at_once) { write_at } else { write_at.min(read_at) };
         if now < soonest {
             line.next_try = soonest;
@@ -273,7 +276,8 @@ impl ModbusLink {
             return Some(Next::Write(turn));
         }
         let unit_free_at = |at: u32| line.unit_free_at[usize::from(plan.requests[at as usize].unit)];
-        let (scan_at, at) = self.queue.pop_first(|at| unit_free_at(at) <= now)?;
+        let next = self.queue.pop_first(|at| unit_free_at(at) <= now);
+        let (scan_at, at) = next.or_else(|| later.pop(now, known, unit_free_at))?;
         Some(Next::Read(scan_at, at))
     }
 
@@ -409,8 +413,12 @@ impl ModbusLink {
         self.finish(at, flight, now, RequestResult::Broken, floor);
         let unit_at = usize::from(self.plan.requests[at as usize].unit);
         let away = self.units[unit_at].answered_badly();
-        let status = if away { Status::BAD_NO_COMMUNICATION } else { Status::UNCERTAIN_LAST_USABLE };
-        self.hold(at, flight.cycle, status, now, floor);
+        if away {
+            self.hold(at, flight.cycle, Status::BAD_NO_COMMUNICATION, now, floor);
+        } else {
+            self.doubt(at, flight.cycle, now, floor);
+        }
+        self.end_trial(at, now, floor);
     }
 
     /// A request got no whole reply in time.

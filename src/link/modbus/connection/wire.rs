@@ -59,7 +59,7 @@ impl ModbusLink {
             Some(turn) if turn.at_once || !self.writes.lets_read_first() || self.queue.is_empty() => {
                 Some(Next::Write(turn))
             }
-            _ => self.queue.pop().map(|(scan_at, at)| Next::Read(scan_at, at)),
+            _ => self.next_read(now),
         }
     }
 
@@ -97,10 +97,12 @@ impl ModbusLink {
         // Function and byte count.
         let (sent, deadline, outcome) = self.transmit(2 + self.plan.requests[at as usize].value_bytes(), floor);
         let scan = &self.scans[scan_at];
+        let is_off_beat = std::mem::take(&mut self.requests[at as usize].off_beat);
+        let nominal = if is_off_beat { sent } else { scan.nominal };
         self.in_flight[slot] = Some(InFlight {
             asks: Asks::Read(at),
             transaction: self.transaction,
-            nominal: scan.nominal,
+            nominal,
             cycle: scan.cycle,
             sent,
             deadline,
@@ -108,7 +110,7 @@ impl ModbusLink {
         self.requests[at as usize].state = RequestState::InFlight;
         floor.counters.links[self.id.index()].requests.add(1);
         let group = self.plan.requests[at as usize].group;
-        floor.report(Report::Issued { group, link: self.id, nominal: scan.nominal, sent });
+        floor.report(Report::Issued { group, link: self.id, nominal, sent });
         if outcome == Io::Closed {
             self.drop_connection(CloseReason::Lost, sent, floor);
             return false;
@@ -217,15 +219,15 @@ impl ModbusLink {
             Reply::Mismatch => floor.counters.links[self.id.index()].foreign.add(1),
             Reply::Values(values) => {
                 self.in_flight[slot] = None;
-                self.answered(unit_at, floor);
+                self.answered(unit_at, now, floor);
                 self.store(at, flight, values, now, floor);
                 self.finish(at, flight, now, RequestResult::Good, floor);
-                self.accepted_again(at);
+                self.served(at, now);
             }
             Reply::Exception(code) => {
                 self.in_flight[slot] = None;
                 self.finish(at, flight, now, RequestResult::Exception(code), floor);
-                self.refused((at, flight.cycle), unit_at, code, now, floor);
+                self.refused(at, &flight, code, now, floor);
             }
         }
     }

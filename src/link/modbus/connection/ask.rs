@@ -1,0 +1,196 @@
+//! What is asked in a cycle: blocks, or the parts that they were taken apart into.
+//!
+//! A block that its device refuses, or is silent about while it answers others, is taken apart: see `refusal` and
+//! `trouble`. Its smallest part that is at fault is asked again with growing pauses. Parts that both are well are asked
+//! as one again, once the pause of what they are halves of is over; so blocks grow together from below.
+
+use super::later::Known;
+use super::request::{Request, RequestState, Trouble};
+use super::wire::Next;
+use super::{Asks, ModbusLink};
+use crate::tag::Nanos;
+
+/// How deep a block may fall apart: each cut parts two registers, or halves a block of bits.
+const HALVES_DEPTH_MAX: usize = 128;
+
+impl ModbusLink {
+    /// Whether `holds` of all that is asked for a block: itself, or its parts.
+    pub(super) fn each_asked(&self, root: u32, mut holds: impl FnMut(u32, &Request) -> bool) -> bool {
+        let mut stack = [0u32; HALVES_DEPTH_MAX];
+        let mut depth = 1;
+        stack[0] = root;
+        while depth > 0 {
+            depth -= 1;
+            let at = stack[depth];
+            let request = &self.requests[at as usize];
+            match self.plan.requests[at as usize].halves {
+                Some([left, right]) if request.apart && depth + 2 <= stack.len() => {
+                    stack[depth] = right;
+                    stack[depth + 1] = left;
+                    depth += 2;
+                }
+                _ if !holds(at, request) => return false,
+                _ => {}
+            }
+        }
+        true
+    }
+
+    /// Queues what a request stands for: itself, or its parts. Returns how many may not be asked now.
+    pub(super) fn enqueue(&mut self, scan_at: usize, root: u32, now: Nanos) -> u64 {
+        let mut stack = [0u32; HALVES_DEPTH_MAX];
+        let mut depth = 1;
+        stack[0] = root;
+        let mut suppressed = 0;
+        while depth > 0 {
+            depth -= 1;
+            let at = stack[depth];
+            let request = &self.requests[at as usize];
+            if request.state != RequestState::Idle {
+                continue;
+            }
+            if request.apart
+                && let Some(halves @ [left, right]) = self.plan.requests[at as usize].halves
+                && depth + 2 <= stack.len()
+                && !(now >= request.until && halves.iter().all(|half| self.is_well(*half)))
+            {
+                stack[depth] = right;
+                stack[depth + 1] = left;
+                depth += 2;
+                continue;
+            }
+            if !request.is_due(now) {
+                suppressed += u64::from(request.trouble == Trouble::Mute);
+                continue;
+            }
+            let unit_at = usize::from(self.plan.requests[at as usize].unit);
+            if self.units[unit_at].is_silent() {
+                if !self.units[unit_at].may_ask(now) {
+                    suppressed += 1;
+                    continue;
+                }
+                // The probe is of what was missed least: the one that is due may be mute for itself.
+                let misses = self.requests[at as usize].misses;
+                if let Some((_, other)) = self.least_missed(unit_at, at).filter(|(fewer, _)| *fewer < misses) {
+                    suppressed += 1;
+                    self.ask_off_beat(other);
+                    continue;
+                }
+            }
+            self.push(scan_at, at);
+        }
+        suppressed
+    }
+
+    fn is_well(&self, at: u32) -> bool {
+        let request = &self.requests[at as usize];
+        request.is_fine() && request.state == RequestState::Idle
+    }
+
+    /// Queues a request that is idle.
+    pub(super) fn push(&mut self, scan_at: usize, at: u32) {
+        if self.known().is_suspect(at) {
+            return self.push_later(scan_at, at);
+        }
+        self.open(scan_at, at);
+        self.queue.push(scan_at, at);
+    }
+
+    /// Queues a request that is idle, behind all others.
+    pub(super) fn push_later(&mut self, scan_at: usize, at: u32) {
+        self.open(scan_at, at);
+        self.later.queue.push(scan_at, at);
+    }
+
+    fn open(&mut self, scan_at: usize, at: u32) {
+        self.requests[at as usize].state = RequestState::Queued;
+        self.scans[scan_at].open += 1;
+    }
+
+    /// Queues a request that is not in its scan's cycle, if it is idle.
+    pub(super) fn ask_off_beat(&mut self, at: u32) {
+        let Some(scan_at) = self.scan_at(self.plan.requests[at as usize].scan) else { return };
+        if self.requests[at as usize].state == RequestState::Idle {
+            self.requests[at as usize].off_beat = true;
+            self.open(scan_at, at);
+            self.queue.push(scan_at, at);
+        }
+    }
+
+    /// Of all that a unit is asked but one request, what was missed least, and how often.
+    pub(super) fn least_missed(&self, unit_at: usize, but: u32) -> Option<(u32, u32)> {
+        let mut least: Option<(u32, u32)> = None;
+        for root in 0..self.plan.block_count {
+            if usize::from(self.plan.requests[root as usize].unit) != unit_at {
+                continue;
+            }
+            self.each_asked(root, |at, request| {
+                if at != but && least.is_none_or(|(misses, _)| request.misses < misses) {
+                    least = Some((request.misses, at));
+                }
+                true
+            });
+        }
+        least
+    }
+
+    /// Takes a block apart, so often at once. Its parts are asked in the same cycle, so that slow groups need not wait for
+    /// the next; what was missed of the block was missed of them.
+    pub(super) fn split(&mut self, at: u32, levels: usize, now: Nanos) {
+        let whole = self.requests[at as usize];
+        let mut stack = [(0u32, 0usize); HALVES_DEPTH_MAX];
+        let mut depth = 1;
+        stack[0] = (at, 0);
+        while depth > 0 {
+            depth -= 1;
+            let (part, level) = stack[depth];
+            let request = &mut self.requests[part as usize];
+            if level > 0 {
+                request.forget();
+            }
+            match self.plan.requests[part as usize].halves {
+                Some([left, right]) if level < levels && depth + 2 <= stack.len() => {
+                    request.apart = true;
+                    stack[depth] = (right, level + 1);
+                    stack[depth + 1] = (left, level + 1);
+                    depth += 2;
+                }
+                _ => (request.misses, request.missed_at) = (whole.misses, whole.missed_at),
+            }
+        }
+        if let Some(scan_at) = self.scan_at(self.plan.requests[at as usize].scan) {
+            self.enqueue(scan_at, at, now);
+        }
+    }
+
+    pub(super) fn known(&self) -> Known<'_> {
+        let known = Known { plan: &self.plan, requests: &self.requests, units: &self.units, waits_for_suspect: false };
+        let is_suspect = |asks| matches!(asks, Asks::Read(at) if known.is_suspect(at));
+        let waits_for_suspect = self.in_flight.iter().flatten().any(|flight| is_suspect(flight.asks));
+        Known { waits_for_suspect, ..known }
+    }
+
+    /// The next read where replies are matched by transaction.
+    pub(super) fn next_read(&mut self, now: Nanos) -> Option<Next> {
+        let next = match self.queue.pop() {
+            None if !self.later.queue.is_empty() => {
+                let ModbusLink { later, plan, requests, units, .. } = self;
+                let known = Known { plan, requests, units, waits_for_suspect: false };
+                let is_suspect = |asks| matches!(asks, Asks::Read(at) if known.is_suspect(at));
+                let waits_for_suspect = self.in_flight.iter().flatten().any(|flight| is_suspect(flight.asks));
+                later.pop(now, Known { waits_for_suspect, ..known }, |_| Nanos::ZERO)
+            }
+            next => next,
+        };
+        next.map(|(scan_at, at)| Next::Read(scan_at, at))
+    }
+
+    /// When one of those that give way to others can go out, though nothing comes in.
+    pub(super) fn later_at(&self) -> Nanos {
+        let can_send = self.connection.as_ref().is_some_and(|connection| connection.out.unsent_len == 0);
+        if self.later.queue.is_empty() || !self.queue.is_empty() || !can_send || self.free_slot().is_none() {
+            return Nanos::NEVER;
+        }
+        self.later.next_at(self.known(), |_| Nanos::ZERO)
+    }
+}
