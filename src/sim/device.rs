@@ -2,6 +2,7 @@
 
 use fastrand::Rng;
 
+use super::manners::{InVain, Manner, Reply};
 use super::memory::{self, Area, Memory};
 
 const MS: u64 = 1_000_000;
@@ -35,6 +36,8 @@ enum Mood {
     Choked,
     /// Takes no connection, or only to drop it.
     Away,
+    /// Answers most of what it is asked.
+    Choosy(Manner),
 }
 
 /// A request as it was understood.
@@ -120,6 +123,7 @@ pub struct Device {
     mood: Mood,
     mood_since: u64,
     mood_until: u64,
+    in_vain: InVain,
 }
 
 impl Device {
@@ -143,15 +147,26 @@ impl Device {
             mood: Mood::Well,
             mood_since: 0,
             mood_until: 0,
+            in_vain: InVain::default(),
         }
     }
 
-    /// The unit that answers nothing while all else is well, and since when.
+    /// The unit that does not answer, all or some of it, while all else is well, and since when.
     pub fn dead_unit(&self, now: u64) -> Option<(u8, u64)> {
         match self.mood {
-            Mood::DeadUnit(unit) if now < self.mood_until && now < self.well_from => Some((unit, self.mood_since)),
+            Mood::DeadUnit(unit) | Mood::Choosy(Manner::Mute(unit))
+                if now < self.mood_until && now < self.well_from =>
+            {
+                Some((unit, self.mood_since))
+            }
             _ => None,
         }
+    }
+
+    /// What is wrong with how often it is asked in vain.
+    pub fn is_asked_in_vain(&self, now: u64) -> Option<String> {
+        let is_mute = matches!(self.mood, Mood::Choosy(Manner::Mute(_))) && now < self.mood_until;
+        self.in_vain.is_too_much(self.mood_since, now).filter(|_| is_mute)
     }
 
     fn mood(&mut self, now: u64) -> Mood {
@@ -163,7 +178,7 @@ impl Device {
             self.mood_since = now;
             self.mood_until = self.mood_until.max(now.saturating_sub(60_000 * MS)) + length;
             self.mood = match self.mood {
-                Mood::Well => match self.rng.u8(..10) {
+                Mood::Well => match self.rng.u8(..13) {
                     0 => Mood::Late,
                     1 => Mood::Lossy,
                     2 => Mood::Dead,
@@ -173,7 +188,8 @@ impl Device {
                     6 => Mood::Pieces,
                     7 => Mood::Dropping,
                     8 => Mood::Choked,
-                    _ => Mood::Away,
+                    9 => Mood::Away,
+                    _ => Mood::Choosy(Manner::any(&UNITS, &mut self.rng)),
                 },
                 _ => Mood::Well,
             };
@@ -247,11 +263,15 @@ impl Device {
                 if self.rng.u8(..3) == 0 {
                     reaction.send.push(well(1));
                 } else {
-                    // 02 is rarer: a block that fell apart stays apart.
                     let code = [1, 3, 4, 6, 4, 0x0A, 0x0B, 2][self.rng.usize(..8)];
-                    let bytes = frame(asked.transaction, asked.area.unit, &exception(asked, code));
-                    let meaning = Meaning::Exception(code);
-                    reaction.send.push(Outgoing { at, bytes, bent: Bent::No, pieces: 1, meaning });
+                    reaction.send.push(refusal(at, asked, code));
+                }
+            }
+            Mood::Choosy(manner) => {
+                match manner.reply(self.memory.seed, self.mood_since, asked, &mut self.rng) {
+                    Reply::Right => reaction.send.push(well(1)),
+                    Reply::Exception(code) => reaction.send.push(refusal(at, asked, code)),
+                    Reply::Nothing => self.in_vain.add(self.mood_since, asked),
                 }
             }
             Mood::Wrong if asked.on_line => self.wrong_on_line(at, asked, &mut reaction, well(1)),
@@ -267,7 +287,7 @@ impl Device {
         let (mut reaction, mut pieces) = (Reaction::default(), 1);
         let mut pdu = confirmation.to_vec();
         let answers = match mood {
-            Mood::Well | Mood::Choked => true,
+            Mood::Well | Mood::Choked | Mood::Choosy(_) => true,
             Mood::Dead => false,
             Mood::DeadUnit(unit) => unit != asked.area.unit,
             Mood::Lossy => self.rng.bool(),
@@ -411,6 +431,11 @@ impl Device {
         spoil(&mut bytes, &mut self.rng);
         Outgoing { at, bytes, bent: Bent::No, pieces: 1, meaning: Meaning::Poison }
     }
+}
+
+fn refusal(at: u64, asked: &Asked, code: u8) -> Outgoing {
+    let bytes = frame(asked.transaction, asked.area.unit, &exception(asked, code));
+    Outgoing { at, bytes, bent: Bent::No, pieces: 1, meaning: Meaning::Exception(code) }
 }
 
 fn exception(asked: &Asked, code: u8) -> Vec<u8> {

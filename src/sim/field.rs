@@ -184,6 +184,12 @@ impl Field {
         self.devices.iter().filter_map(dead).map(|(host, (unit, since))| (host, unit, since))
     }
 
+    /// What is wrong with how often a device is asked for what it does not answer.
+    pub fn asked_in_vain(&self) -> Option<String> {
+        let of = |(host, device): &(u32, Device)| Some(format!("host {host}: {}", device.is_asked_in_vain(self.now)?));
+        self.devices.iter().find_map(of)
+    }
+
     /// A new connection of a link to the place that it had as number `target`.
     pub fn connect(&mut self, link: LinkId, target: u32, host: u32, place: &Place) -> Conn {
         let now = self.now;

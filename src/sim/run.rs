@@ -287,6 +287,12 @@ impl<'s, P: Parts> Run<'s, P> {
         for cell in &self.cells {
             let field = cell.field.borrow();
             self.books.living(cell.id, field.dead_units(), &self.image, field.now)?;
+            self.books.stated(cell.id, &self.image, field.now)?;
+            // What was learned of a device may be lost with its connection or with another plan.
+            let learns = self.scenario.is_calm() && self.scenario.reload_pause_ns == 0;
+            if let Some(wrong) = field.asked_in_vain().filter(|_| learns) {
+                return Err(wrong);
+            }
         }
         self.collect(now);
         if !self.reader.stops(now, self.scenario) {

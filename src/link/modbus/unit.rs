@@ -10,6 +10,8 @@ pub struct Unit {
     state: State,
     /// When it last answered, be it with an exception.
     answered_at: Nanos,
+    /// Of which request a single value is asked for, as long as it is silent.
+    pub probed: Option<u32>,
     /// By table: a unit may have none of one.
     tables: [Serving; 4],
 }
@@ -68,6 +70,7 @@ impl Default for Unit {
         Unit {
             state: State::Talking { timeouts: 0, missed: Missed::None },
             answered_at: Nanos::ZERO,
+            probed: None,
             tables: [Serving::default(); 4],
         }
     }
@@ -189,7 +192,7 @@ impl Unit {
             State::Talking { timeouts, missed: Missed::One(_) } => State::Talking { timeouts, missed: Missed::None },
             other => other,
         };
-        let mut unit = Unit { state, ..self };
+        let mut unit = Unit { state, probed: None, ..self };
         unit.tables.iter_mut().for_each(Serving::settle);
         unit
     }

@@ -125,6 +125,16 @@ fn a_link_that_lets_a_dead_unit_hold_up_the_others_is_found() {
 }
 
 #[test]
+fn a_link_that_asks_what_is_never_answered_with_each_cycle_is_found() {
+    is_found(Fault::Forgetful, &["requests that are never answered"]);
+}
+
+#[test]
+fn a_link_that_waits_for_a_reply_without_end_and_leaves_tags_without_a_status_is_found() {
+    is_found(Fault::Endless, &["has no status", "is not read beside unit", "did not come back"]);
+}
+
+#[test]
 fn a_local_input_that_is_taken_for_its_neighbour_is_found() {
     is_found(Fault::NextItem, &["the device gave", "wrong group or type"]);
 }

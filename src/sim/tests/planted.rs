@@ -56,6 +56,10 @@ pub enum Fault {
     Hasty,
     /// After a timeout, a Modbus link asks nobody anything for a while.
     Waiting,
+    /// A Modbus link forgets with each cycle what was not answered.
+    Forgetful,
+    /// A Modbus link takes the first reply that does not come for one that is still under way.
+    Endless,
     /// Of a local device, each item is taken for its neighbour.
     NextItem,
     /// What a local device says is bad is taken for good.
@@ -123,6 +127,9 @@ impl Planted {
         }
         let Some(modbus) = plan.links[id].protocol.modbus_mut() else { return };
         let config = &mut modbus.config;
+        if self.fault == Fault::Endless {
+            config.timeout = Nanos(u64::MAX / 1_000);
+        }
         match &mut config.transport {
             ModbusTransport::Serial(serial) if self.fault == Fault::ShortSilence && serial.baud_rate <= 19_200 => {
                 serial.baud_rate = 3_000_000;

@@ -1,8 +1,8 @@
 //! What is asked in a cycle: blocks, or the parts that they were taken apart into.
 //!
 //! A block that its device refuses, or is silent about while it answers others, is taken apart: see `refusal` and
-//! `trouble`. Its smallest part that is at fault is asked again with growing pauses. Parts that both are well are asked
-//! as one again, once the pause of what they are halves of is over; so blocks grow together from below.
+//! `trouble`. Its smallest part that is at fault is asked again with growing pauses. Where both halves of a block are well,
+//! it is tried as a whole beside them, once its pause is over; so blocks grow together from below.
 
 use super::later::Known;
 use super::request::{Request, RequestState, Trouble};
@@ -46,17 +46,19 @@ impl ModbusLink {
             depth -= 1;
             let at = stack[depth];
             let request = &self.requests[at as usize];
-            if request.state != RequestState::Idle {
-                continue;
-            }
             if request.apart
                 && let Some(halves @ [left, right]) = self.plan.requests[at as usize].halves
                 && depth + 2 <= stack.len()
-                && !(now >= request.until && halves.iter().all(|half| self.is_well(*half)))
             {
                 stack[depth] = right;
                 stack[depth + 1] = left;
                 depth += 2;
+                if self.may_try_whole(at, halves, now) {
+                    self.push_later(scan_at, at);
+                }
+                continue;
+            }
+            if request.state != RequestState::Idle {
                 continue;
             }
             if !request.is_due(now) {
@@ -69,22 +71,23 @@ impl ModbusLink {
                     suppressed += 1;
                     continue;
                 }
-                // The probe is of what was missed least: the one that is due may be mute for itself.
-                let misses = self.requests[at as usize].misses;
-                if let Some((_, other)) = self.least_missed(unit_at, at).filter(|(fewer, _)| *fewer < misses) {
-                    suppressed += 1;
-                    self.ask_off_beat(other);
-                    continue;
-                }
+                suppressed += u64::from(self.probe(unit_at, at) != at);
+                continue;
             }
             self.push(scan_at, at);
         }
         suppressed
     }
 
-    fn is_well(&self, at: u32) -> bool {
-        let request = &self.requests[at as usize];
-        request.is_fine() && request.state == RequestState::Idle
+    /// Whether a block that was taken apart may be tried as one, beside its parts: they lose nothing if it fails.
+    fn may_try_whole(&self, at: u32, halves: [u32; 2], now: Nanos) -> bool {
+        let (request, known) = (&self.requests[at as usize], self.known());
+        let unit = &self.units[usize::from(self.plan.requests[at as usize].unit)];
+        request.state == RequestState::Idle
+            && now >= request.until
+            && halves.iter().all(|half| self.requests[*half as usize].is_fine())
+            && !unit.is_silent()
+            && self.later.is_ready(at, known, now)
     }
 
     /// Queues a request that is idle.
@@ -115,6 +118,33 @@ impl ModbusLink {
             self.open(scan_at, at);
             self.queue.push(scan_at, at);
         }
+    }
+
+    /// Asks a silent unit for a single value: what was missed may be mute for itself, or hold something that is. It is one
+    /// of what was missed least, another one each time. Returns which.
+    fn probe(&mut self, unit_at: usize, due: u32) -> u32 {
+        let misses = self.requests[due as usize].misses;
+        let other = self.least_missed(unit_at, due).filter(|(fewer, _)| *fewer < misses);
+        let of = other.map_or(due, |(_, other)| other);
+        let single = self.single_of(of);
+        self.units[unit_at].probed = Some(of);
+        if self.requests[single as usize].state == RequestState::Idle && single != of {
+            self.requests[single as usize].forget();
+        }
+        self.ask_off_beat(single);
+        single
+    }
+
+    /// One of a block's single values, another one each time: the bits of the count of trials say where to turn.
+    pub(super) fn single_of(&mut self, mut at: u32) -> u32 {
+        let trials = &mut self.requests[at as usize].trials;
+        let mut turns = *trials;
+        *trials = trials.wrapping_add(1);
+        while let Some(halves) = self.plan.requests[at as usize].halves {
+            at = halves[(turns & 1) as usize];
+            turns >>= 1;
+        }
+        at
     }
 
     /// Of all that a unit is asked but one request, what was missed least, and how often.
@@ -161,6 +191,12 @@ impl ModbusLink {
         if let Some(scan_at) = self.scan_at(self.plan.requests[at as usize].scan) {
             self.enqueue(scan_at, at, now);
         }
+    }
+
+    /// Nothing was ever refused or missed.
+    #[cfg(test)]
+    pub fn forget_for_test(&mut self) {
+        self.requests.iter_mut().for_each(Request::forget);
     }
 
     pub(super) fn known(&self) -> Known<'_> {

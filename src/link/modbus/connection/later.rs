@@ -67,6 +67,10 @@ impl Later {
         if known.waits_for_suspect { Nanos::NEVER } else { request.until.max(spaced) }
     }
 
+    pub fn is_ready(&self, at: u32, known: Known<'_>, now: Nanos) -> bool {
+        self.ready_at(at, known) <= now
+    }
+
     /// When the next may go; `free_at`: when its unit may be asked.
     pub fn next_at(&self, known: Known<'_>, free_at: impl Fn(u32) -> Nanos) -> Nanos {
         let ready = self.queue.iter().map(|at| self.ready_at(at, known).max(free_at(at)));

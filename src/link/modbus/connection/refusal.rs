@@ -71,7 +71,10 @@ impl ModbusLink {
             ACKNOWLEDGE | SERVER_DEVICE_BUSY => self.busy(at, flight.cycle, now, floor),
             ILLEGAL_FUNCTION..=SERVER_DEVICE_FAILURE => self.not_this(at, flight.cycle, code, now, floor),
             _ => {
-                self.hold(at, flight.cycle, Status::BAD_DEVICE_FAILURE, now, floor);
+                if !self.requests[at as usize].apart {
+                    self.requests[at as usize].forget();
+                    self.hold(at, flight.cycle, Status::BAD_DEVICE_FAILURE, now, floor);
+                }
                 self.end_trial(at, now, floor);
             }
         }
@@ -85,10 +88,8 @@ impl ModbusLink {
         self.units[unit_at].table(table).refused();
         let request = self.requests[at as usize];
         if request.apart {
-            // It was tried whole again.
-            self.rest_refused(at, code, now);
-            self.enqueue(scan_at, at, now);
-            return;
+            // It was tried as a whole.
+            return self.rest_refused(at, code, now);
         }
         let began = self.scans[scan_at].nominal;
         let since = if let Trouble::Failing { at } = request.trouble { began.min(at) } else { began };
@@ -134,7 +135,6 @@ impl ModbusLink {
             return;
         }
         let single = self.single_of(at);
-        self.requests[at as usize].trials = self.requests[at as usize].trials.wrapping_add(1);
         let scan_at = self.scan_at(self.plan.requests[single as usize].scan);
         match scan_at.filter(|_| self.requests[single as usize].state == RequestState::Idle) {
             Some(scan_at) => {
@@ -150,16 +150,6 @@ impl ModbusLink {
     fn serving(&mut self, at: u32) -> &mut Serving {
         let request = &self.plan.requests[at as usize];
         self.units[usize::from(request.unit)].table(request.table)
-    }
-
-    /// One of a block's single values, another one each time: the bits of the count of trials say where to turn.
-    fn single_of(&self, mut at: u32) -> u32 {
-        let mut turns = self.requests[at as usize].trials;
-        while let Some(halves) = self.plan.requests[at as usize].halves {
-            at = halves[(turns & 1) as usize];
-            turns >>= 1;
-        }
-        at
     }
 
     /// The single value was not served.
@@ -258,11 +248,10 @@ impl ModbusLink {
         let Some(scan_at) = self.scan_at(self.plan.requests[at as usize].scan) else { return };
         let request = &mut self.requests[at as usize];
         if request.apart {
-            // It was tried whole again; its parts may be asked all the same.
-            request.rest(request.trouble, now, REFUSED_PAUSE_MIN, REFUSED_PAUSE_MAX);
-            self.enqueue(scan_at, at, now);
-            return;
+            // It was tried as a whole.
+            return request.rest(request.trouble, now, REFUSED_PAUSE_MIN, REFUSED_PAUSE_MAX);
         }
+        request.doubted = false;
         let period = self.scans[scan_at].period;
         let since = if let Trouble::Busy { since } = request.trouble { since } else { now };
         let first = Nanos(period.0 / 8).clamp(BUSY_PAUSE_MIN, BUSY_PAUSE_FIRST_MAX);

@@ -1,10 +1,10 @@
 //! What goes wrong: timeouts, lost connections, and what becomes of the tags. For exceptions see `refusal`.
 //!
 //! Silence is counted twice. Of a unit: when several of its requests in a row are not answered, or its only one, it is
-//! silent, and nothing is asked of it but probes. Of a request: when its unit answers others meanwhile, that request is
-//! mute. It is asked behind all others and with growing pauses, and a block is taken apart until what is mute stands alone;
-//! the parts that are answered are good again at once. Where all timeouts in a row were of one request, another of the same
-//! unit is asked, outside of its cycle if need be, to tell the one from the other.
+//! silent, and nothing is asked of it but single values as probes. Of a request: when its unit answers others meanwhile,
+//! that request is mute. It is asked behind all others and with growing pauses, and a block is taken apart until what is
+//! mute stands alone; the parts that are answered are good again at once. Where all timeouts in a row were of one request,
+//! another of the same unit is asked, outside of its cycle if need be, to tell the one from the other.
 
 use super::super::unit::{AfterTimeout, Unit};
 use super::request::{Request, RequestState, Trouble};
@@ -50,9 +50,10 @@ impl ModbusLink {
         self.connection_answers();
         if self.units[unit_at].answered(now) {
             floor.counters.links[self.id.index()].set_state(LinkState::Up);
-            // They were missed with their unit.
-            for (request, plan) in self.requests.iter_mut().zip(&self.plan.requests) {
-                if usize::from(plan.unit) == unit_at && request.trouble != Trouble::Mute {
+            // They were missed with their unit; but of the one that a single value was asked of, it is not known.
+            let probed = self.units[unit_at].probed.take().map_or(usize::MAX, |at| at as usize);
+            for (at, (request, plan)) in self.requests.iter_mut().zip(&self.plan.requests).enumerate() {
+                if usize::from(plan.unit) == unit_at && request.trouble != Trouble::Mute && at != probed {
                     request.misses = 0;
                 }
             }
@@ -65,20 +66,21 @@ impl ModbusLink {
         let after = self.unit_timed_out(unit_at, Some(at), now, floor);
         self.requests[at as usize].missed(flight.sent);
         if !matches!(after, AfterTimeout::StillTalking | AfterTimeout::Undecided) {
+            if let Some(probed) = self.units[unit_at].probed.filter(|probed| *probed != at) {
+                self.requests[probed as usize].missed(flight.sent);
+            }
             self.hold(at, flight.cycle, Status::BAD_NO_COMMUNICATION, now, floor);
             return;
         }
         let request = self.requests[at as usize];
-        let unit_talks = self.units[unit_at].has_answered_since(request.missed_at);
-        if unit_talks {
+        // One that is apart was tried as a whole, beside parts that are answered.
+        if request.apart || self.units[unit_at].has_answered_since(request.missed_at) {
             self.mute(at, request, now);
         }
         if request.apart {
-            // It was tried whole again; its parts go on.
-            if let Some(scan_at) = self.scan_at(self.plan.requests[at as usize].scan) {
-                self.enqueue(scan_at, at, now);
-            }
-        } else if request.is_lost() {
+            return;
+        }
+        if request.is_lost() {
             self.hold(at, flight.cycle, Status::BAD_NO_COMMUNICATION, now, floor);
         } else {
             self.doubt(at, flight.cycle, now, floor);

@@ -9,8 +9,10 @@ use rtrb::{Consumer, Producer, RingBuffer};
 mod half_open;
 mod handover;
 mod line;
+mod mute;
 mod noise;
 mod read;
+mod refused;
 mod sensor;
 mod storm;
 mod world;
@@ -115,6 +117,26 @@ fn bench_with(
     stall: Option<(u64, u64)>,
     spaced: Option<Nanos>,
 ) -> Bench {
+    let period = spaced.unwrap_or(Nanos::from_millis(PERIOD_MS));
+    bench_in(modbus, links, stall, spaced, &[period])
+}
+
+/// The same with groups of these periods; writes follow each other at once.
+fn bench_of_periods(modbus: &ModbusConfig, links: Vec<(Vec<TagConfig>, Script)>, periods: &[Nanos]) -> Bench {
+    bench_in(modbus, links, None, None, periods)
+}
+
+fn bench_of_period(modbus: &ModbusConfig, links: Vec<(Vec<TagConfig>, Script)>, period: Nanos) -> Bench {
+    bench_of_periods(modbus, links, &[period])
+}
+
+fn bench_in(
+    modbus: &ModbusConfig,
+    links: Vec<(Vec<TagConfig>, Script)>,
+    stall: Option<(u64, u64)>,
+    spaced: Option<Nanos>,
+    periods: &[Nanos],
+) -> Bench {
     let admission = if spaced.is_some() { AdmissionRule::Refuse } else { AdmissionRule::Warn };
     let source = Source::default();
     let mut config = Config {
@@ -126,12 +148,16 @@ fn bench_with(
         watchdog: crate::config::WatchdogConfig::default(),
         outputs: vec![],
         links: vec![],
-        groups: vec![GroupConfig {
-            name: "g".into(),
-            source: source.clone(),
-            period: spaced.unwrap_or(Nanos::from_millis(PERIOD_MS)),
-            release: ReleaseMode::Spread,
-        }],
+        groups: periods
+            .iter()
+            .enumerate()
+            .map(|(at, period)| GroupConfig {
+                name: format!("g{at}"),
+                source: source.clone(),
+                period: *period,
+                release: ReleaseMode::Spread,
+            })
+            .collect(),
         tags: vec![],
     };
     let mut devices = BTreeMap::new();
