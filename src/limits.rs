@@ -163,6 +163,9 @@ pub const FAILED_PAUSE_MAX: Nanos = Nanos::from_millis(10_000);
 /// Refusals of one unit in a row after which a refusal is no longer taken for the block's own fault without a test: in a
 /// search for one address there are two, for two addresses four.
 pub const REFUSALS_IN_A_ROW_MAX: u32 = 4;
+/// Single values that are asked for until a unit counts as one that refuses everything: the first may be the one that is
+/// refused for itself.
+pub const SINGLES_TRIED: u32 = 2;
 /// A busy device is asked again after an eighth of the scan's period, within these bounds, and growing up to this.
 pub const BUSY_PAUSE_MIN: Nanos = Nanos::from_millis(1);
 pub const BUSY_PAUSE_FIRST_MAX: Nanos = Nanos::from_millis(50);

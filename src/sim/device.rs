@@ -267,13 +267,11 @@ impl Device {
                     reaction.send.push(refusal(at, asked, code));
                 }
             }
-            Mood::Choosy(manner) => {
-                match manner.reply(self.memory.seed, self.mood_since, asked, &mut self.rng) {
-                    Reply::Right => reaction.send.push(well(1)),
-                    Reply::Exception(code) => reaction.send.push(refusal(at, asked, code)),
-                    Reply::Nothing => self.in_vain.add(self.mood_since, asked),
-                }
-            }
+            Mood::Choosy(manner) => match manner.reply(self.memory.seed, self.mood_since, asked, &mut self.rng) {
+                Reply::Right => reaction.send.push(well(1)),
+                Reply::Exception(code) => reaction.send.push(refusal(at, asked, code)),
+                Reply::Nothing => self.in_vain.add(self.mood_since, asked),
+            },
             Mood::Wrong if asked.on_line => self.wrong_on_line(at, asked, &mut reaction, well(1)),
             Mood::Wrong => self.wrong(at, asked, &mut reaction, well(1)),
         }

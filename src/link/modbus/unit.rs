@@ -25,8 +25,9 @@ pub struct Serving {
     refusals: u32,
     /// Requests were refused, and wait until it is known whether anything is served.
     pub doubted: bool,
-    /// The request that is to find that out.
+    /// The request that is to find that out, and how many there were.
     pub trial: Option<u32>,
+    pub trials: u32,
 }
 
 impl Serving {
@@ -45,7 +46,7 @@ impl Serving {
 
     /// Nothing is to be found out any more.
     pub fn settle(&mut self) {
-        (self.doubted, self.trial) = (false, None);
+        (self.doubted, self.trial, self.trials) = (false, None, 0);
     }
 }
 

@@ -11,22 +11,23 @@
 //! everything by the same codes. Halving a block for the second would tear it into single values for nothing. So a refusal
 //! counts as the block's own only when its unit is seen to serve something else: since the cycle began, and not too many
 //! refusals ago. If nothing of the kind is known, the block is in doubt and one single value of it is asked for, behind all
-//! other requests. Whatever the unit serves meanwhile settles it: the block is halved. If the single value is refused as
-//! well, the unit refuses everything as far as can be seen: all of the block's tags get their status, the block stays whole,
-//! and is asked again with growing pauses (with 04, as a failure may pass at any time, in each cycle), another single value
-//! with it. So a unit that fails as a whole costs one more request a pause, and no block of it is torn apart; and however
+//! other requests, and if that is refused, for another. Whatever the unit serves meanwhile settles it: the block is halved. If
+//! the single values are refused as well, the unit refuses everything as far as can be seen: all of the block's tags get their status, the block stays whole,
+//! and is asked again with growing pauses (with 04, as a failure may pass at any time, in each cycle), other single values
+//! with it. So a unit that fails as a whole costs two more requests a pause, and no block of it is torn apart; and however
 //! many values of a block are refused, in the end one is found that is not.
 //!
 //! What was learned stays: the block is asked in the parts that are served, among them the largest that a unit takes. The
 //! whole is tried again with growing pauses, as its refused values are.
 
 use super::super::unit::Serving;
-use super::request::{RequestState, Trouble};
+use super::request::{Request, RequestState, Trouble};
 use super::{InFlight, ModbusLink};
 use crate::limits::{
-    BUSY_HELD_MAX, BUSY_PAUSE_FIRST_MAX, BUSY_PAUSE_MAX, BUSY_PAUSE_MIN, BUSY_PERIODS, FAILED_PAUSE_MAX, REFUSED_PAUSE_MAX,
-    REFUSED_PAUSE_MIN,
+    BUSY_HELD_MAX, BUSY_PAUSE_FIRST_MAX, BUSY_PAUSE_MAX, BUSY_PAUSE_MIN, BUSY_PERIODS, FAILED_PAUSE_MAX,
+    REFUSED_PAUSE_MAX, REFUSED_PAUSE_MIN, SINGLES_TRIED,
 };
+use crate::plan::ModbusRequest;
 use crate::rt::{Floor, World};
 use crate::tag::{Nanos, Status};
 
@@ -51,14 +52,7 @@ fn longest_pause(code: u8) -> Nanos {
 
 impl ModbusLink {
     /// A read was answered by an exception.
-    pub(super) fn refused<W: World>(
-        &mut self,
-        at: u32,
-        flight: &InFlight,
-        code: u8,
-        now: Nanos,
-        floor: &mut Floor<W>,
-    ) {
+    pub(super) fn refused<W: World>(&mut self, at: u32, flight: &InFlight, code: u8, now: Nanos, floor: &mut Floor<W>) {
         let unit_at = usize::from(self.plan.requests[at as usize].unit);
         if matches!(code, GATEWAY_PATH_UNAVAILABLE | GATEWAY_TARGET_SILENT) {
             // The gateway lives, and so does the connection to it.
@@ -131,18 +125,25 @@ impl ModbusLink {
         };
         let serving = self.serving(at);
         serving.doubted = true;
-        if serving.trial.is_some() {
-            return;
+        if serving.trial.is_none() {
+            self.try_single(at, now, floor);
         }
-        let single = self.single_of(at);
+    }
+
+    /// Asks for a single value of the table that `of` reads: of the block in doubt that had the fewest.
+    fn try_single<W: World>(&mut self, of: u32, now: Nanos, floor: &mut Floor<W>) {
+        let of_blocks = self.doubted(of).min_by_key(|at| self.requests[*at as usize].trials).unwrap_or(of);
+        let single = self.single_of(of_blocks);
         let scan_at = self.scan_at(self.plan.requests[single as usize].scan);
         match scan_at.filter(|_| self.requests[single as usize].state == RequestState::Idle) {
             Some(scan_at) => {
                 self.requests[single as usize].forget();
-                self.serving(at).trial = Some(single);
+                let serving = self.serving(of);
+                serving.trial = Some(single);
+                serving.trials += 1;
                 self.push_later(scan_at, single);
             }
-            None => self.settle_refused(at, now, floor),
+            None => self.settle_refused(of, now, floor),
         }
     }
 
@@ -154,7 +155,14 @@ impl ModbusLink {
 
     /// The single value was not served.
     pub(super) fn end_trial<W: World>(&mut self, at: u32, now: Nanos, floor: &mut Floor<W>) {
-        if self.serving(at).trial == Some(at) {
+        let serving = self.serving(at);
+        if serving.trial != Some(at) {
+            return;
+        }
+        serving.trial = None;
+        if serving.trials < SINGLES_TRIED {
+            self.try_single(at, now, floor);
+        } else {
             self.settle_refused(at, now, floor);
         }
     }
@@ -193,14 +201,18 @@ impl ModbusLink {
         }
     }
 
-    /// A request in doubt of the unit and table of `of`.
-    fn next_doubted(&self, of: u32) -> Option<u32> {
+    /// The requests in doubt of the unit and table of `of`.
+    fn doubted(&self, of: u32) -> impl Iterator<Item = u32> {
         let of = &self.plan.requests[of as usize];
-        let mut both = self.requests.iter().zip(&self.plan.requests);
-        let found = both.position(|(request, plan)| {
+        let all = (0u32..).zip(self.requests.iter().zip(&self.plan.requests));
+        let is_in_doubt = |(request, plan): (&Request, &ModbusRequest)| {
             request.doubted && (plan.unit, plan.table) == (of.unit, of.table)
-        });
-        found.map(|at| at as u32)
+        };
+        all.filter(move |(_, both)| is_in_doubt(*both)).map(|(at, _)| at)
+    }
+
+    fn next_doubted(&self, of: u32) -> Option<u32> {
+        self.doubted(of).next()
     }
 
     /// Nothing is to be found out of a unit any more; `None`: of any.

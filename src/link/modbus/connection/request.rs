@@ -20,9 +20,13 @@ pub(super) enum Trouble {
     Refused(u8),
     /// By 04, as all that its unit is asked: it goes on being asked, but nothing is tried out before the pause is over.
     /// When it was last.
-    Failing { at: Nanos },
+    Failing {
+        at: Nanos,
+    },
     /// The device asks for patience, since then.
-    Busy { since: Nanos },
+    Busy {
+        since: Nanos,
+    },
 }
 
 #[derive(Debug, Clone, Copy)]

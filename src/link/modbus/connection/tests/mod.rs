@@ -246,6 +246,16 @@ impl Bench {
         }
     }
 
+    /// Runs for long; the samples of it.
+    fn run_for_samples(&mut self, ms: u64) -> Vec<Sample> {
+        let mut samples = Vec::new();
+        for _ in 0..ms.div_ceil(1_000) {
+            self.run_ms(1_000);
+            samples.extend(self.drain());
+        }
+        samples
+    }
+
     fn device(&mut self, at: i32) -> &mut Device {
         self.executor.floor_for_test().world.devices.get_mut(&at).unwrap()
     }
