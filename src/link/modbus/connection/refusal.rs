@@ -226,6 +226,12 @@ impl ModbusLink {
         }
     }
 
+    /// Whether a request only finds something out. Its values belong to tags that are read by other requests of the same
+    /// cycle, perhaps at the same time, and are not told.
+    pub(super) fn is_tried_out(&mut self, at: u32) -> bool {
+        self.requests[at as usize].apart || self.serving(at).trial == Some(at)
+    }
+
     /// A read was answered with values.
     pub(super) fn served(&mut self, at: u32, now: Nanos) {
         let serving = self.serving(at);

@@ -220,7 +220,9 @@ impl ModbusLink {
             Reply::Values(values) => {
                 self.in_flight[slot] = None;
                 self.answered(unit_at, now, floor);
-                self.store(at, flight, values, now, floor);
+                if !self.is_tried_out(at) {
+                    self.store(at, flight, values, now, floor);
+                }
                 self.finish(at, flight, now, RequestResult::Good, floor);
                 self.served(at, now);
             }
