@@ -60,6 +60,8 @@ pub enum Fault {
     Forgetful,
     /// A Modbus link takes the first reply that does not come for one that is still under way.
     Endless,
+    /// The last tag of each Modbus block is not read.
+    Unread,
     /// Of a local device, each item is taken for its neighbour.
     NextItem,
     /// What a local device says is bad is taken for good.
@@ -79,6 +81,11 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// It shows where nothing else keeps a device from being read.
+    pub fn needs_calm(self) -> bool {
+        matches!(self, Fault::Waiting | Fault::Forgetful | Fault::Unread)
+    }
+
     pub fn is_of_writes(self) -> bool {
         matches!(self, Fault::TwiceWritten | Fault::Unwritten | Fault::Overdue)
     }
@@ -127,8 +134,13 @@ impl Planted {
         }
         let Some(modbus) = plan.links[id].protocol.modbus_mut() else { return };
         let config = &mut modbus.config;
-        if self.fault == Fault::Endless {
-            config.timeout = Nanos(u64::MAX / 1_000);
+        match self.fault {
+            Fault::Endless => config.timeout = Nanos(u64::MAX / 1_000),
+            Fault::Unread => {
+                let several = modbus.requests.iter_mut().filter(|request| request.decodes.len() > 1);
+                several.for_each(|request| request.decodes.end -= 1);
+            }
+            _ => {}
         }
         match &mut config.transport {
             ModbusTransport::Serial(serial) if self.fault == Fault::ShortSilence && serial.baud_rate <= 19_200 => {
