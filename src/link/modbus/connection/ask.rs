@@ -81,18 +81,18 @@ impl ModbusLink {
 
     /// Whether a block that was taken apart may be tried as one, beside its parts: they lose nothing if it fails.
     fn may_try_whole(&self, at: u32, halves: [u32; 2], now: Nanos) -> bool {
-        let (request, known) = (&self.requests[at as usize], self.known());
+        let request = &self.requests[at as usize];
         let unit = &self.units[usize::from(self.plan.requests[at as usize].unit)];
         request.state == RequestState::Idle
             && now >= request.until
             && halves.iter().all(|half| self.requests[*half as usize].is_fine())
             && !unit.is_silent()
-            && self.later.is_ready(at, known, now)
+            && self.later.is_ready(at, self.known(), now)
     }
 
     /// Queues a request that is idle.
     pub(super) fn push(&mut self, scan_at: usize, at: u32) {
-        if self.known().is_suspect(at) {
+        if self.requests[at as usize].misses > 0 && self.known().is_suspect(at) {
             return self.push_later(scan_at, at);
         }
         self.open(scan_at, at);
