@@ -1,6 +1,6 @@
 //! Requests that are never answered beside others that are, over TCP.
 
-use super::line::unit_tag;
+use super::line::{honest_rtu, rtu_config, unit_tag};
 use super::*;
 
 /// 100 ms, as people scan, against a timeout of 200 ms.
@@ -206,4 +206,22 @@ fn a_unit_behind_a_gateway_that_says_so_is_silent_alone_and_its_connection_lives
     }
     bench.run_ms(120_000);
     assert!(bench.counters.links[0].disconnects.get() <= 1);
+}
+
+#[test]
+fn on_a_serial_line_a_mute_register_stands_alone_and_the_unit_beside_it_goes_on() {
+    let script: Script = Box::new(|request| {
+        let word = |at: usize| u16::from_be_bytes([request[at], request[at + 1]]);
+        let is_mute = request[0] == 1 && (word(2)..word(2) + word(4)).contains(&42);
+        if is_mute { vec![] } else { vec![(2 * MS, honest_rtu(request))] }
+    });
+    let config = ModbusConfig { timeout: Nanos::from_millis(200), ..rtu_config() };
+    let mut bench = bench_of_period(&config, vec![(two_units(), script)], Nanos::from_millis(500));
+    let samples = bench.run_for_samples(300_000);
+    for tag in 0..101 {
+        let expected = if tag == 42 { Status::BAD_NO_COMMUNICATION } else { Status::GOOD };
+        assert_eq!(bench.status(tag), expected, "tag {tag}");
+    }
+    let (scans, beside) = (bench.counters.scans[0].cycles.get(), good_of(&samples, 100));
+    assert!(beside * 100 >= scans * 99, "{beside} of {scans}");
 }

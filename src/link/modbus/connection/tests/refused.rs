@@ -102,6 +102,20 @@ fn what_was_learned_outlives_a_connection_that_is_made_anew_at_once() {
 }
 
 #[test]
+fn what_was_learned_outlives_a_change_of_plan() {
+    let mut bench = bench(vec![((0..100).collect(), refuses(2, &[42]))], None);
+    bench.run_ms(500);
+    let exceptions = bench.counters.link(LinkId(0)).exceptions.get();
+    bench.config.tags.push(tag(0, 500));
+    bench.change(1);
+    drop(bench.adopted());
+    bench.run_ms(300);
+    assert_eq!(bench.counters.link(LinkId(0)).exceptions.get(), exceptions);
+    let [well, refused, new] = ["plc0.r41", "plc0.r42", "plc0.r500"].map(|name| bench.status(bench.id_of(name)));
+    assert_eq!([well, refused, new], [Status::GOOD, Status::BAD_CONFIGURATION_ERROR, Status::GOOD]);
+}
+
+#[test]
 fn a_unit_that_fails_as_a_whole_is_not_torn_apart_and_is_read_in_the_cycle_in_which_it_is_well() {
     let mut bench = bench(vec![([0..100, 300..400, 600..700].into_iter().flatten().collect(), good())], None);
     bench.run_ms(1_000);
