@@ -10,7 +10,7 @@ pub struct Unit {
     state: State,
     /// When it last answered, be it with an exception.
     answered_at: Nanos,
-    /// Of which request a single value is asked for, as long as it is silent.
+    /// Of which request the last probe was a single value.
     pub probed: Option<u32>,
     /// By table: a unit may have none of one.
     tables: [Serving; 4],

@@ -4,7 +4,8 @@
 //! silent, and nothing is asked of it but single values as probes. Of a request: when its unit answers others meanwhile,
 //! that request is mute. It is asked behind all others and with growing pauses, and a block is taken apart until what is
 //! mute stands alone; the parts that are answered are good again at once. Where all timeouts in a row were of one request,
-//! another of the same unit is asked, outside of its cycle if need be, to tell the one from the other.
+//! another of the same unit is asked, outside of its cycle if need be, to tell the one from the other. What was missed while
+//! its unit was silent counts until it is answered itself, behind all others: the unit may have been silent for it alone.
 
 use super::super::unit::{AfterTimeout, Unit};
 use super::request::{Request, RequestState, Trouble};
@@ -50,13 +51,6 @@ impl ModbusLink {
         self.connection_answers();
         if self.units[unit_at].answered(now) {
             floor.counters.links[self.id.index()].set_state(LinkState::Up);
-            // They were missed with their unit; but of the one that a single value was asked of, it is not known.
-            let probed = self.units[unit_at].probed.take().map_or(usize::MAX, |at| at as usize);
-            for (at, (request, plan)) in self.requests.iter_mut().zip(&self.plan.requests).enumerate() {
-                if usize::from(plan.unit) == unit_at && request.trouble != Trouble::Mute && at != probed {
-                    request.misses = 0;
-                }
-            }
         }
     }
 
