@@ -36,9 +36,6 @@ impl Link<BentWorld> for BentLink {
     }
 
     fn release(&mut self, release: ScanRelease, floor: &mut Floor<BentWorld>) {
-        if let (Fault::Forgetful, FieldLink::Modbus(modbus)) = (self.fault, &mut self.inner) {
-            modbus.forget_for_test();
-        }
         let waits = self.fault == Fault::Waiting && matches!(self.inner, FieldLink::Modbus(_));
         if !waits || release.nominal >= self.waits_until {
             self.inner.release(release, floor);

@@ -129,11 +129,6 @@ fn a_link_that_lets_a_dead_unit_hold_up_the_others_is_found() {
 }
 
 #[test]
-fn a_link_that_asks_what_is_never_answered_with_each_cycle_is_found() {
-    is_found(Fault::Forgetful, &["requests that are never answered"]);
-}
-
-#[test]
 fn a_tag_that_stays_without_a_status_is_found() {
     is_found(Fault::Unread, &["has no status"]);
 }

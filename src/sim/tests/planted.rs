@@ -56,8 +56,6 @@ pub enum Fault {
     Hasty,
     /// After a timeout, a Modbus link asks nobody anything for a while.
     Waiting,
-    /// A Modbus link forgets with each cycle what was not answered.
-    Forgetful,
     /// A Modbus link takes the first reply that does not come for one that is still under way.
     Endless,
     /// The last tag of each Modbus block is not read.
@@ -83,7 +81,7 @@ pub enum Fault {
 impl Fault {
     /// It shows where nothing else keeps a device from being read.
     pub fn needs_calm(self) -> bool {
-        matches!(self, Fault::Waiting | Fault::Forgetful | Fault::Unread)
+        matches!(self, Fault::Waiting | Fault::Unread)
     }
 
     pub fn is_of_writes(self) -> bool {

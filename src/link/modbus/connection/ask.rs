@@ -193,12 +193,6 @@ impl ModbusLink {
         }
     }
 
-    /// Nothing was ever refused or missed.
-    #[cfg(test)]
-    pub fn forget_for_test(&mut self) {
-        self.requests.iter_mut().for_each(Request::forget);
-    }
-
     pub(super) fn known(&self) -> Known<'_> {
         let known = Known { plan: &self.plan, requests: &self.requests, units: &self.units, waits_for_suspect: false };
         let is_suspect = |asks| matches!(asks, Asks::Read(at) if known.is_suspect(at));
