@@ -35,6 +35,8 @@ pub enum Kind {
     SampleNeverGiven,
     SampleMisnamed,
     StatusWithoutCause,
+    /// A tag stays without any.
+    WithoutStatus,
     HeldWrongly,
     /// Image and samples differ.
     Image,
@@ -48,7 +50,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Kind; 27] = [
+    pub const ALL: [Kind; 28] = [
         Kind::Unrunnable,
         Kind::Panic,
         Kind::Beat,
@@ -67,6 +69,7 @@ impl Kind {
         Kind::SampleNeverGiven,
         Kind::SampleMisnamed,
         Kind::StatusWithoutCause,
+        Kind::WithoutStatus,
         Kind::HeldWrongly,
         Kind::Image,
         Kind::ShownNeverGiven,

@@ -3,6 +3,7 @@
 use fastrand::Rng;
 use serde::{Deserialize, Serialize};
 
+use super::manners::{Manner, Reply};
 use super::memory::{self, Area, Memory};
 use super::script::{self, Host, Moods, Phase};
 
@@ -44,6 +45,8 @@ pub enum Mood {
     ClosesWhenIdle(u64),
     /// Well, but its headers count bytes that its answers have not; sometimes they follow.
     TooLong,
+    /// Answers most of what it is asked.
+    Choosy(Manner),
 }
 
 impl script::Mood for Mood {
@@ -53,7 +56,7 @@ impl script::Mood for Mood {
     const WELL_MAX_MS: u64 = 20_000;
 
     fn any(rng: &mut Rng) -> Mood {
-        match rng.u8(..13) {
+        match rng.u8(..16) {
             0 => Mood::Late,
             1 => Mood::Lossy,
             2 => Mood::Dead,
@@ -66,7 +69,8 @@ impl script::Mood for Mood {
             9 => Mood::ClosesAfterReply,
             10 => Mood::ClosesWhenIdle(rng.u64(150 * MS..1_500 * MS)),
             11 => Mood::TooLong,
-            _ => Mood::Away,
+            12 => Mood::Away,
+            _ => Mood::Choosy(Manner::any(&UNITS, rng)),
         }
     }
 
@@ -167,10 +171,12 @@ impl Device {
         Device { memory: Memory { seed: of_host }, exact, refuses_until, rng: Rng::with_seed(of_host), moods }
     }
 
-    /// The unit that answers nothing while all else is well, and since when.
+    /// The unit that does not answer, all or some of it, while all else is well, and since when.
     pub fn dead_unit(&self, now: u64) -> Option<(u8, u64)> {
         match self.moods.known(now)? {
-            Phase { mood: Mood::DeadUnit(unit), from_ns, .. } => Some((unit, from_ns)),
+            Phase { mood: Mood::DeadUnit(unit) | Mood::Choosy(Manner::Mute(unit)), from_ns, .. } => {
+                Some((unit, from_ns))
+            }
             _ => None,
         }
     }
@@ -212,6 +218,7 @@ impl Device {
     pub fn answer(&mut self, now: u64, asked: &Asked) -> Reaction {
         let mood = self.moods.at(now);
         let at = now + if self.exact { asked.expected } else { self.rng.u64(asked.expected / 5..=asked.expected) };
+        let since = self.moods.known(now).map_or(0, |phase| phase.from_ns);
         let mut reaction = Reaction::default();
         let right = self.right(at, asked);
         let well = |pieces| Outgoing { at, bytes: right.0.clone(), bent: Bent::No, pieces, meaning: right.1 };
@@ -269,13 +276,15 @@ impl Device {
                 if self.rng.u8(..3) == 0 {
                     reaction.send.push(well(1));
                 } else {
-                    // 02 is rarer: a block that fell apart stays apart.
                     let code = [1, 3, 4, 6, 4, 0x0A, 0x0B, 2][self.rng.usize(..8)];
-                    let bytes = frame(asked.transaction, asked.area.unit, &exception(asked, code));
-                    let meaning = Meaning::Exception(code);
-                    reaction.send.push(Outgoing { at, bytes, bent: Bent::No, pieces: 1, meaning });
+                    reaction.send.push(refusal(at, asked, code));
                 }
             }
+            Mood::Choosy(manner) => match manner.reply(self.memory.seed, since, asked, &mut self.rng) {
+                Reply::Right => reaction.send.push(well(1)),
+                Reply::Exception(code) => reaction.send.push(refusal(at, asked, code)),
+                Reply::Nothing => {}
+            },
             Mood::Wrong if asked.on_line => self.wrong_on_line(at, asked, &mut reaction, well(1)),
             Mood::Wrong => self.wrong(at, asked, &mut reaction, well(1)),
         }
@@ -289,7 +298,7 @@ impl Device {
         let (mut reaction, mut pieces) = (Reaction::default(), 1);
         let mut pdu = confirmation.to_vec();
         let answers = match mood {
-            Mood::Well | Mood::Choked | Mood::TooLong => true,
+            Mood::Well | Mood::Choked | Mood::TooLong | Mood::Choosy(_) => true,
             Mood::ClosesAfterReply => {
                 reaction.close_at = (!asked.on_line).then_some(at);
                 true
@@ -454,6 +463,11 @@ impl Device {
         spoil(&mut bytes, &mut self.rng);
         Outgoing { at, bytes, bent: Bent::No, pieces: 1, meaning: Meaning::Poison }
     }
+}
+
+fn refusal(at: u64, asked: &Asked, code: u8) -> Outgoing {
+    let bytes = frame(asked.transaction, asked.area.unit, &exception(asked, code));
+    Outgoing { at, bytes, bent: Bent::No, pieces: 1, meaning: Meaning::Exception(code) }
 }
 
 fn exception(asked: &Asked, code: u8) -> Vec<u8> {

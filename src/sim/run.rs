@@ -269,6 +269,7 @@ impl<'s, P: Parts> Run<'s, P> {
             living.of(Kind::NeighbourNotRead)?;
             let odd = self.books.odd(cell.id, field.odd_ones(), &self.image, field.now);
             odd.of(Kind::OddNotRead)?;
+            self.books.stated(cell.id, &self.image, field.now).of(Kind::WithoutStatus)?;
         }
         self.collect(now);
         if !self.reader.stops(now) {

@@ -15,6 +15,9 @@ const NO_UNIT: u8 = 0;
 /// What a connection takes to be made again, with the connector's looks into its rings and the attempts that it has no
 /// room for.
 const RECONNECT_NS: u64 = 250_000_000;
+/// How long a tag of a link that asks its device may be without any status, beside its timeouts: trouble that ends
+/// connections before its request had its turn does not last so long.
+const UNSTATED_NS: u64 = 30_000_000_000;
 /// Requests of two plans may be under way at once, and be answered the other way round.
 const AT_ONCE_NS: u64 = 1_000_000_000;
 
@@ -203,6 +206,30 @@ impl Books<'_> {
         }
         self.odd.retain(|beside| beside.executor != executor);
         self.odd.append(&mut still);
+        Ok(())
+    }
+
+    /// No Modbus tag stays without a status, whatever its device does.
+    ///
+    /// # Errors
+    /// The first that does.
+    pub fn stated(&self, executor: ExecutorId, image: &Image, now: u64) -> Result<(), String> {
+        let executor = executor.index();
+        let adopted = self.parts[executor].adopted.last().map_or(0, |(_, at)| *at);
+        let under = self.generation(executor);
+        if !self.scenario.calm || adopted + UNSTATED_NS > now {
+            return Ok(());
+        }
+        for (id, tag) in under.plan.tags.iter() {
+            let link = &under.plan.links[tag.link];
+            let Some(modbus) = link.protocol.modbus().filter(|_| link.executor.index() == executor) else { continue };
+            let waits = modbus.config.connect_timeout.0 + modbus.config.timeout.0 * 8;
+            let shown = image.read(id.index()).ok_or("a slot of the image is locked though nobody writes")?;
+            let is_unstated = Status(shown.status) == Status::BAD_WAITING_FOR_INITIAL_DATA;
+            if is_unstated && adopted + UNSTATED_NS + waits + under.plan.groups[tag.group].period.0 * 4 < now {
+                return Err(format!("tag \"{}\" has no status since {adopted}", tag.name));
+            }
+        }
         Ok(())
     }
 

@@ -4,7 +4,7 @@
 
 use super::{Asks, Connection, ModbusLink, RequestState, Sweep};
 use crate::config::ModbusTransport;
-use crate::limits::{CLOSE_AFTER_REPLY_WAIT, CLOSES_AFTER_REPLY};
+use crate::limits::{CLOSE_AFTER_REPLY_WAIT, CLOSES_AFTER_REPLY, REFUSED_PAUSE_MIN};
 use crate::rt::{CloseReason, Floor, LinkState, Report, RequestResult, Served, World, WriteOutcome};
 use crate::tag::{Nanos, Status};
 
@@ -58,16 +58,22 @@ impl ModbusLink {
         }
         self.writes.opened();
         (self.closes_after_reply, self.echoes) = (0, true);
+        // After a while it may be another device, or the same one with another program. Before that it is the same, and
+        // what was learned of it stays; but if it has started anew, what it refused may soon be there.
+        let is_other = self.lost_for_good_at == Nanos::NEVER;
         for request in &mut self.requests {
-            request.refused_until = Nanos::ZERO;
-            request.fell_apart = false;
+            if is_other {
+                request.forget();
+            } else if request.is_refused() {
+                request.ask_by(now + REFUSED_PAUSE_MIN);
+            }
         }
     }
 
     /// Whether nothing may go out yet, whoever waits: the connection is too new, or its end is near.
     pub(super) fn is_held(&mut self, now: Nanos) -> bool {
         let Some(connection) = &self.connection else { return true };
-        let waits = !self.queue.is_empty() || !self.writes.is_idle();
+        let waits = !self.queue.is_empty() || !self.later.queue.is_empty() || !self.writes.is_idle();
         if now < connection.hold_until {
             self.next_try = if waits { connection.hold_until } else { Nanos::NEVER };
             return true;
@@ -150,18 +156,23 @@ impl ModbusLink {
         for slot in 0..self.in_flight.len() {
             let Some(flight) = self.in_flight[slot].take() else { continue };
             let Asks::Read(at) = flight.asks else { continue };
+            let gives_way = self.gives_way(at);
             let request = &mut self.requests[at as usize];
             let scan = self.plan.requests[at as usize].scan;
             let Some(scan_at) =
                 self.scans.iter().position(|s| s.id == scan).filter(|_| request.again < ASKED_AGAIN_MAX)
             else {
                 self.finish(at, flight, now, RequestResult::Aborted, floor);
-                self.hold(at, flight.cycle, Status::UNCERTAIN_LAST_USABLE, now, floor);
+                if !gives_way {
+                    self.doubt(at, flight.cycle, now, floor);
+                }
+                self.end_trial(at, now, floor);
                 continue;
             };
             request.again += 1;
             request.state = RequestState::Queued;
-            self.queue.push(scan_at, at);
+            let queue = if gives_way { &mut self.later.queue } else { &mut self.queue };
+            queue.push(scan_at, at);
             floor.counters.links[self.id.index()].aborted.add(1);
             let (nominal, sent, result) = (flight.nominal, flight.sent, RequestResult::Aborted);
             floor.report(Report::Finished { scan, link: self.id, nominal, sent, received: now, result });
@@ -197,7 +208,8 @@ impl ModbusLink {
 
     /// What waits for the wire is missed.
     pub(super) fn forget_queued(&mut self) {
-        while let Some((scan_at, at)) = self.queue.pop() {
+        self.forget_doubts(None);
+        while let Some((scan_at, at)) = self.queue.pop().or_else(|| self.later.queue.pop()) {
             self.requests[at as usize].state = RequestState::Idle;
             self.scans[scan_at].open -= 1;
             self.scans[scan_at].missed = true;

@@ -19,6 +19,12 @@ pub(super) struct Handover {
     requests: Box<[u32]>,
 }
 
+/// In which of the queues.
+enum Queued {
+    First,
+    Later,
+}
+
 /// The new plan has no such request.
 const UNWANTED: u32 = u32::MAX;
 
@@ -80,7 +86,7 @@ impl ModbusLink {
             line.continue_from(before, &handover.units);
         }
         for (new, before) in &handover.units {
-            self.units[usize::from(*new)] = old.units[usize::from(*before)];
+            self.units[usize::from(*new)] = old.units[usize::from(*before)].replanned();
         }
         for scan in &mut self.scans {
             if let Some(before) = old.scans.iter().find(|before| before.id == scan.id) {
@@ -89,9 +95,7 @@ impl ModbusLink {
         }
         for (before, place) in old.requests.iter().zip(&handover.requests) {
             if let Some(request) = self.requests.get_mut(*place as usize) {
-                request.refused_until = before.refused_until;
-                request.fell_apart = before.fell_apart;
-                request.again = before.again;
+                request.learn_from(before);
             }
         }
         self.take_flights(old, &handover, write_reply, floor);
@@ -146,14 +150,23 @@ impl ModbusLink {
     }
 
     fn take_queue(&mut self, old: &mut ModbusLink, handover: &Handover) {
-        while let Some((scan_at, at)) = old.queue.pop() {
+        self.later.continue_from(&old.later);
+        while let Some((queued, (scan_at, at))) = old.next_queued() {
             let place = handover.requests.get(at as usize).copied().unwrap_or(UNWANTED);
             if place == UNWANTED {
                 self.miss(old.scans[scan_at].id);
             } else if let Some(scan_at) = self.reopen(place, RequestState::Queued) {
-                self.queue.push(scan_at, place);
+                match queued {
+                    Queued::First => self.queue.push(scan_at, place),
+                    Queued::Later => self.later.queue.push(scan_at, place),
+                }
             }
         }
+    }
+
+    fn next_queued(&mut self) -> Option<(Queued, (usize, u32))> {
+        let first = self.queue.pop().map(|next| (Queued::First, next));
+        first.or_else(|| self.later.queue.pop().map(|next| (Queued::Later, next)))
     }
 
     /// A request that was open under the old plan is open under the new one; its scan's place.

@@ -15,6 +15,7 @@ use super::super::frame;
 use super::super::frame::Shape;
 use super::super::framing::{Expected, Found, Framing};
 use super::super::rtu;
+use super::later::Known;
 use super::pauses::{Soonest, UnitPauses};
 use super::wire::Next;
 use super::write::Turn;
@@ -230,7 +231,8 @@ impl ModbusLink {
     ) -> Option<Next> {
         let (Some(line), Some(connection)) = (&mut self.line, &self.connection) else { return None };
         line.next_try = Nanos::NEVER;
-        if self.queue.is_empty() && write.is_none() {
+        let (plan, later) = (&self.plan, &mut self.later);
+        if self.queue.is_empty() && later.queue.is_empty() && write.is_none() {
             line.waits_since = None;
             return None;
         }
@@ -240,7 +242,8 @@ impl ModbusLink {
             line.next_try = free_at;
             return None;
         }
-        let soonest = Soonest::of(&self.queue, &self.plan, &line.units, write);
+        let known = Known { plan, requests: &self.requests, units: &self.units, waits_for_suspect: false };
+        let soonest = Soonest::of(&self.queue, (later, known), &line.units, write);
         if now < soonest.any {
             line.next_try = soonest.any;
             // Waiting for a unit is not waiting for the line.
@@ -263,9 +266,9 @@ impl ModbusLink {
         if let Some(turn) = write.filter(|turn| soonest.is_write(*turn, read_first, now)) {
             return Some(Next::Write(turn));
         }
-        let (plan, units) = (&self.plan, &line.units);
-        let may_go = |at: u32| units.free_at(usize::from(plan.requests[at as usize].unit)) <= now;
-        let (scan_at, at) = self.queue.pop_first(may_go)?;
+        let units = &line.units;
+        let unit_free_at = |at: u32| units.free_at(usize::from(plan.requests[at as usize].unit));
+        let (scan_at, at) = later.next(&mut self.queue, now, known, unit_free_at)?;
         Some(Next::Read(scan_at, at))
     }
 
@@ -441,8 +444,12 @@ impl ModbusLink {
         self.finish(at, flight, now, RequestResult::Broken, floor);
         let unit_at = usize::from(self.plan.requests[at as usize].unit);
         let away = self.units[unit_at].answered_badly();
-        let status = if away { Status::BAD_NO_COMMUNICATION } else { Status::UNCERTAIN_LAST_USABLE };
-        self.hold(at, flight.cycle, status, now, floor);
+        if away {
+            self.hold(at, flight.cycle, Status::BAD_NO_COMMUNICATION, now, floor);
+        } else {
+            self.doubt(at, flight.cycle, now, floor);
+        }
+        self.end_trial(at, now, floor);
     }
 
     /// A request got no whole reply in time.

@@ -1,13 +1,29 @@
 //! A Modbus connection as a non-blocking state machine: requests queued by scan, a bounded number in flight, units and
-//! refused addresses dealt with on their own.
+//! refused or mute addresses dealt with on their own.
 //!
 //! Over Modbus TCP, replies are matched by transaction id. On a serial line, and over TCP to a serial server, there is
 //! one request at a time and the line's silences are kept: see `line`. Writes go between the reads: see `write`.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `ask` | what is asked in a cycle: blocks, or parts of them |
+//! | `later` | what gives way to all other requests |
+//! | `request` | one request's state |
+//! | `trouble`, `refusal` | what is not answered, and what is answered by an exception |
+//! | `wire`, `line` | requests out, replies in; where there are no transaction ids |
+//! | `pauses` | what devices need between two requests |
+//! | `ending` | connections that devices close by themselves |
+//! | `write` | writes between the reads |
+//! | `handover` | from one plan to the next |
 
+mod ask;
 mod ending;
 mod handover;
+mod later;
 mod line;
 mod pauses;
+mod refusal;
+mod request;
 mod trouble;
 mod wire;
 mod write;
@@ -17,8 +33,10 @@ mod tests;
 
 use ending::Returning;
 use handover::Handover;
+use later::Later;
 use line::Line;
 use pauses::Pauses;
+use request::{Request, RequestState};
 use write::Writes;
 
 use super::frame;
@@ -35,10 +53,6 @@ use crate::tag::{LinkId, Nanos, Status};
 
 /// Room for the replies to all that may be in flight.
 const RECEIVE_BYTES: usize = MODBUS_PIPELINE_MAX * MODBUS_ADU_BYTES_MAX;
-/// How deep a block may fall apart: each cut parts two registers, or halves a block of bits.
-const HALVES_DEPTH_MAX: usize = 128;
-/// A refused address is asked again after this: devices get new programs.
-const REFUSED_PAUSE: Nanos = Nanos::from_millis(30_000);
 
 /// See the module.
 pub struct ModbusLink {
@@ -49,6 +63,7 @@ pub struct ModbusLink {
     requests: Box<[Request]>,
     scans: Box<[Scan]>,
     queue: Queue,
+    later: Later,
     writes: Writes,
     connection: Option<Connection>,
     /// Where frames carry no transaction id.
@@ -153,28 +168,10 @@ struct InFlight {
     deadline: Nanos,
 }
 
-/// A request's life from cycle to cycle.
-#[derive(Clone, Copy)]
-struct Request {
-    state: RequestState,
-    /// The device refused its addresses, and it has no halves: not asked before this.
-    refused_until: Nanos,
-    /// The device refused its addresses: its halves are asked instead.
-    fell_apart: bool,
-    /// So often it was asked again in this cycle: see `ending`.
-    again: u8,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum RequestState {
-    Idle,
-    Queued,
-    InFlight,
-}
-
 /// A scan's current cycle on this link.
 struct Scan {
     id: ScanId,
+    period: Nanos,
     blocks: std::ops::Range<u32>,
     nominal: Nanos,
     cycle: u32,
@@ -214,6 +211,7 @@ impl ModbusLink {
             .filter(|(_, s)| s.link == id)
             .map(|(scan, s)| Scan {
                 id: scan,
+                period: plan.groups[s.group].period,
                 blocks: s.requests.clone(),
                 nominal: Nanos::ZERO,
                 cycle: 0,
@@ -221,17 +219,18 @@ impl ModbusLink {
                 missed: false,
             })
             .collect();
-        scans.sort_by_key(|s| plan.groups[plan.scans[s.id].group].period);
-        let queue = Queue::new(scans.iter().map(|s| modbus.requests.iter().filter(|r| r.scan == s.id).count()));
+        scans.sort_by_key(|s| s.period);
+        let queue = || Queue::new(scans.iter().map(|s| modbus.requests.iter().filter(|r| r.scan == s.id).count()));
+        let (queue, later) = (queue(), Later::new(queue()));
         let long_bytes_max = modbus.decodes.iter().map(|d| d.ty.long_bytes_max()).max().unwrap_or(0);
-        let idle = Request { state: RequestState::Idle, refused_until: Nanos::ZERO, fell_apart: false, again: 0 };
         ModbusLink {
             id,
             units: vec![Unit::default(); modbus.units.len()].into_boxed_slice(),
-            requests: vec![idle; modbus.requests.len()].into_boxed_slice(),
+            requests: vec![Request::IDLE; modbus.requests.len()].into_boxed_slice(),
             frames,
             scans: scans.into_boxed_slice(),
             queue,
+            later,
             writes: Writes::new(modbus, plan.links[id].write_spacing),
             connection: None,
             line,
@@ -280,6 +279,7 @@ impl ModbusLink {
         .chain(receive)
         .chain(self.line.iter().map(Line::region))
         .chain(self.queue.regions())
+        .chain(self.later.queue.regions())
         .chain(self.writes.regions())
         .chain(self.handover.iter().flat_map(Handover::regions))
     }
@@ -290,65 +290,6 @@ impl ModbusLink {
 
     fn grace(&self) -> Nanos {
         Nanos(self.plan.config.timeout.0 * u64::from(SILENT_AFTER_TIMEOUTS))
-    }
-
-    /// Whether `holds` of all that is asked for a block: itself, or its halves where the device refused it.
-    fn each_asked(&self, root: u32, mut holds: impl FnMut(u32, &Request) -> bool) -> bool {
-        let mut stack = [0u32; HALVES_DEPTH_MAX];
-        let mut depth = 1;
-        stack[0] = root;
-        while depth > 0 {
-            depth -= 1;
-            let at = stack[depth];
-            let request = &self.requests[at as usize];
-            match self.plan.requests[at as usize].halves {
-                Some([left, right]) if request.fell_apart && depth + 2 <= stack.len() => {
-                    stack[depth] = right;
-                    stack[depth + 1] = left;
-                    depth += 2;
-                }
-                _ if !holds(at, request) => return false,
-                _ => {}
-            }
-        }
-        true
-    }
-
-    /// Queues what a request stands for: itself, or its halves where the device refused it.
-    fn enqueue(&mut self, scan_at: usize, root: u32, now: Nanos) -> u64 {
-        let mut stack = [0u32; HALVES_DEPTH_MAX];
-        let mut depth = 1;
-        stack[0] = root;
-        let mut suppressed = 0;
-        while depth > 0 {
-            depth -= 1;
-            let at = stack[depth];
-            let request = &mut self.requests[at as usize];
-            if request.fell_apart
-                && let Some([left, right]) = self.plan.requests[at as usize].halves
-                && depth + 2 <= stack.len()
-            {
-                stack[depth] = right;
-                stack[depth + 1] = left;
-                depth += 2;
-                continue;
-            }
-            if request.state != RequestState::Idle {
-                continue;
-            }
-            let unit = usize::from(self.plan.requests[at as usize].unit);
-            if now < request.refused_until {
-                continue;
-            }
-            if !self.units[unit].may_ask(now) {
-                suppressed += 1;
-                continue;
-            }
-            (request.state, request.again) = (RequestState::Queued, 0);
-            self.scans[scan_at].open += 1;
-            self.queue.push(scan_at, at);
-        }
-        suppressed
     }
 }
 

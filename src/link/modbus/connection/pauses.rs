@@ -2,6 +2,7 @@
 //! asked. Gateways to serial lines lose what comes sooner.
 
 use super::ModbusLink;
+use super::later::{Known, Later};
 use super::wire::Next;
 use super::write::Turn;
 use crate::link::queue::Queue;
@@ -83,10 +84,11 @@ pub(super) struct Soonest {
 }
 
 impl Soonest {
-    pub fn of(queue: &Queue, plan: &ModbusPlan, units: &UnitPauses, write: Option<Turn>) -> Soonest {
-        let free_at = |at: u32| units.free_at(usize::from(plan.requests[at as usize].unit));
+    pub fn of(queue: &Queue, later: (&Later, Known<'_>), units: &UnitPauses, write: Option<Turn>) -> Soonest {
+        let (later, known) = later;
+        let free_at = |at: u32| units.free_at(usize::from(known.plan.requests[at as usize].unit));
         let write_at = write.map_or(Nanos::NEVER, |turn| units.free_at(turn.unit_at));
-        let read_at = queue.iter().map(free_at).min().unwrap_or(Nanos::NEVER);
+        let read_at = queue.iter().map(free_at).min().unwrap_or(Nanos::NEVER).min(later.next_at(known, free_at));
         let any = if write.is_some_and(|turn| turn.at_once) { write_at } else { write_at.min(read_at) };
         Soonest { write_at, read_at, any }
     }
@@ -138,14 +140,16 @@ impl ModbusLink {
         if !self.pauses.asked_for {
             return match write {
                 Some(turn) if turn.at_once || !read_first || self.queue.is_empty() => Some(Next::Write(turn)),
-                _ => self.queue.pop().map(|(scan_at, at)| Next::Read(scan_at, at)),
+                _ => self.next_read(now),
             };
         }
-        if self.queue.is_empty() && write.is_none() {
+        if self.queue.is_empty() && self.later.queue.is_empty() && write.is_none() {
             return None;
         }
+        let waits_for_suspect = self.known().waits_for_suspect;
         let (plan, units) = (&self.plan, &self.pauses.units);
-        let soonest = Soonest::of(&self.queue, plan, units, write);
+        let known = Known { plan, requests: &self.requests, units: &self.units, waits_for_suspect };
+        let soonest = Soonest::of(&self.queue, (&self.later, known), units, write);
         let free_at = soonest.any.max(self.pauses.free_at);
         if now < free_at {
             self.next_try = free_at;
@@ -154,7 +158,7 @@ impl ModbusLink {
         if let Some(turn) = write.filter(|turn| soonest.is_write(*turn, read_first, now)) {
             return Some(Next::Write(turn));
         }
-        let may_go = |at: u32| units.free_at(usize::from(plan.requests[at as usize].unit)) <= now;
-        self.queue.pop_first(may_go).map(|(scan_at, at)| Next::Read(scan_at, at))
+        let free_at = |at: u32| units.free_at(usize::from(plan.requests[at as usize].unit));
+        self.later.next(&mut self.queue, now, known, free_at).map(|(scan_at, at)| Next::Read(scan_at, at))
     }
 }

@@ -96,10 +96,11 @@ impl ModbusLink {
         // Function and byte count.
         let (sent, deadline, outcome) = self.transmit(2 + self.plan.requests[at as usize].value_bytes(), floor);
         let scan = &self.scans[scan_at];
+        let nominal = if self.requests[at as usize].off_beat { sent } else { scan.nominal };
         self.in_flight[slot] = Some(InFlight {
             asks: Asks::Read(at),
             transaction: self.transaction,
-            nominal: scan.nominal,
+            nominal,
             cycle: scan.cycle,
             sent,
             deadline,
@@ -107,7 +108,7 @@ impl ModbusLink {
         self.requests[at as usize].state = RequestState::InFlight;
         floor.counters.links[self.id.index()].requests.add(1);
         let group = self.plan.requests[at as usize].group;
-        floor.report(Report::Issued { group, link: self.id, nominal: scan.nominal, sent });
+        floor.report(Report::Issued { group, link: self.id, nominal, sent });
         if outcome == Io::Closed {
             self.peer_closed(sent, floor);
             return false;
@@ -251,21 +252,23 @@ impl ModbusLink {
             Reply::Values(values) => {
                 self.in_flight[slot] = None;
                 self.note_answer(unit_at, now);
-                self.answered(unit_at, floor);
-                self.store(at, flight, values, now, floor);
+                self.answered(unit_at, now, floor);
+                if !self.is_tried_out(at) {
+                    self.store(at, flight, values, now, floor);
+                }
                 self.finish(at, flight, now, RequestResult::Good, floor);
-                self.accepted_again(at);
+                self.served(at, now);
             }
             Reply::Exception(code) => {
                 self.in_flight[slot] = None;
                 self.note_answer(unit_at, now);
                 self.finish(at, flight, now, RequestResult::Exception(code), floor);
-                self.refused((at, flight.cycle), unit_at, code, now, floor);
+                self.refused(at, &flight, code, now, floor);
             }
         }
     }
 
-    fn known(&self, transaction: u16) -> Known {
+    fn known_by(&self, transaction: u16) -> Known {
         let outstanding = self.in_flight.iter().flatten().any(|flight| flight.transaction == transaction);
         if outstanding || self.plan.config.tolerance.any_transaction {
             Known::Outstanding
@@ -288,7 +291,7 @@ impl ModbusLink {
             }
             // A device that has sent whole frames is not given up for a few bytes between them.
             if self.excess > 0 || self.framed && !frame::may_begin(&buffer[at..self.received]) {
-                match frame::resume(&buffer[at..self.received], self.excess, |transaction| self.known(transaction)) {
+                match frame::resume(&buffer[at..self.received], self.excess, |transaction| self.known_by(transaction)) {
                     Resumed::Incomplete => break true,
                     Resumed::Lost => break false,
                     Resumed::At(skipped) => at += skipped,

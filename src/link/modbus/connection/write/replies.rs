@@ -47,7 +47,8 @@ impl ModbusLink {
         self.note_answer(unit_at, now);
         match reply {
             Reply::Exception(code @ (GATEWAY_PATH_UNAVAILABLE | GATEWAY_TARGET_SILENT)) => {
-                self.unit_timed_out(unit_at, now, floor);
+                self.connection_answers();
+                self.unit_timed_out(unit_at, None, now, floor);
                 self.end_write(
                     step.outcome(WriteOutcome::Refused(code.into()), WriteOutcome::Refused(code.into())),
                     &[],
@@ -56,18 +57,18 @@ impl ModbusLink {
                 );
             }
             Reply::Exception(code) => {
-                self.answered(unit_at, floor);
+                self.answered(unit_at, now, floor);
                 if code != ILLEGAL_FUNCTION || !self.falls_back(&write, step, now, floor) {
                     let refused = WriteOutcome::Refused(code.into());
                     self.end_write(step.outcome(refused, refused), &[], now, floor);
                 }
             }
             Reply::Differs => {
-                self.answered(unit_at, floor);
+                self.answered(unit_at, now, floor);
                 self.end_write(WriteOutcome::WrongReply, &[], now, floor);
             }
             Reply::Good(values) => {
-                self.answered(unit_at, floor);
+                self.answered(unit_at, now, floor);
                 self.go_on(&write, step, payload.bytes(), values, now, floor);
             }
             Reply::Mismatch(_) => {}
@@ -147,7 +148,7 @@ impl ModbusLink {
         let outcome = current.outcome(WriteOutcome::NoReply, WriteOutcome::NotSent);
         let unit_at = self.unit_of_order(&current.order);
         self.unanswered_on_line(unit_at, now, floor);
-        self.unit_timed_out(unit_at, now, floor);
+        self.unit_timed_out(unit_at, None, now, floor);
         if !self.drop_unsent(now, floor) {
             self.end_write(outcome, &[], now, floor);
         }
