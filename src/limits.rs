@@ -52,6 +52,15 @@ pub const MODBUS_READ_WRITE_REGISTERS_MAX: u16 = 121;
 pub const MODBUS_WRITE_BITS_MAX: u16 = 1968;
 /// Writes that wait for one connection; each may take an exchange or two, and people notice more than that.
 pub const MODBUS_WRITES_WAITING_MAX: usize = 16;
+/// The longest timeout, in milliseconds: gateways to radio links and to modems take most of a minute.
+pub const MODBUS_TIMEOUT_MS_MAX: u64 = 60_000;
+/// Bytes beyond the longest frame that a header may tell of: what devices add that count their header, or pad.
+pub const MODBUS_EXCESS_BYTES_MAX: usize = 16;
+/// On a device that closes each connection after its reply, a request waits so long for the close before it goes out all
+/// the same: the end of the connection follows the reply within a round trip.
+pub const CLOSE_AFTER_REPLY_WAIT: Nanos = Nanos::from_millis(50);
+/// Connections in a row that ended after one reply, from which on a device is known to close after each.
+pub const CLOSES_AFTER_REPLY: u32 = 2;
 /// Outstanding transactions on one connection: what the specification recommends as a server's most (1 to 16).
 pub const MODBUS_PIPELINE_MAX: usize = 16;
 /// Elements of an array tag: the registers of one read.
@@ -142,9 +151,51 @@ pub const SILENT_AFTER_TIMEOUTS: u32 = 3;
 /// First and longest pause between probes of a silent unit.
 pub const PROBE_PAUSE_MIN: Nanos = Nanos::from_millis(500);
 pub const PROBE_PAUSE_MAX: Nanos = Nanos::from_millis(15_000);
+/// Misses in a row after which a block is taken apart whose unit answers others meanwhile: one may be noise.
+pub const HALVED_AFTER_MISSES: u32 = 2;
+/// So often such a block is halved at once. A part that is answered costs a reply, one that is not the whole timeout:
+/// of 125 registers, the mute one stands alone after two more timeouts instead of seven.
+pub const SEARCH_LEVELS: usize = 4;
+/// Timeouts of a link between two requests that may stay unanswered, while what is mute is looked for: others keep four
+/// fifths of the wire even then.
+pub const SUSPECT_SPACING: u64 = 4;
+/// The same once it is known: however many they are, they take 2 % of the wire.
+pub const MUTE_SPACING: u64 = 50;
+/// First and longest pause of one mute request, in timeouts, so that it takes less than 1 % of the wire, and the bounds of
+/// both: after a timeout of milliseconds it would be asked all the time, after one of a minute hardly ever.
+pub const MUTE_PAUSE_FIRST: (u64, Nanos) = (50, Nanos::from_millis(5_000));
+pub const MUTE_PAUSE_LONGEST: (u64, Nanos) = (120, Nanos::from_millis(15_000));
+pub const MUTE_PAUSE_MAX: Nanos = Nanos::from_millis(600_000);
+/// What gives way to others has waited for them alone for so long when it goes by turns with them: the others are late
+/// themselves by then, again and again, or this would have had its turn.
+pub const LATER_WAITS_MAX: Nanos = Nanos::from_millis(1_000);
+/// A single value that was missed twice, and may just have met noise.
+pub const MISSED_TWICE_PAUSE: (u64, Nanos) = (5, Nanos::from_millis(500));
+/// A refused request is asked again after this, growing: a device that boots has its registers soon, a new program may
+/// come at any time.
+pub const REFUSED_PAUSE_MIN: Nanos = Nanos::from_millis(1_000);
+pub const REFUSED_PAUSE_MAX: Nanos = Nanos::from_millis(30_000);
+/// The same for exception 04: failures pass more often than registers appear.
+pub const FAILED_PAUSE_MAX: Nanos = Nanos::from_millis(10_000);
+/// Refusals of one unit in a row after which a refusal is no longer taken for the block's own fault without a test: in a
+/// search for one address there are two, for two addresses four.
+pub const REFUSALS_IN_A_ROW_MAX: u32 = 4;
+/// Single values that are asked for until a unit counts as one that refuses everything: the first may be the one that is
+/// refused for itself.
+pub const SINGLES_TRIED: u32 = 2;
+/// A busy device is asked again after an eighth of the scan's period, within these bounds, and growing up to this.
+pub const BUSY_PAUSE_MIN: Nanos = Nanos::from_millis(1);
+pub const BUSY_PAUSE_FIRST_MAX: Nanos = Nanos::from_millis(50);
+pub const BUSY_PAUSE_MAX: Nanos = Nanos::from_millis(1_000);
+/// Periods for which a busy device's values are held as good, and the most; the link's timeout at least.
+pub const BUSY_PERIODS: u64 = 3;
+pub const BUSY_HELD_MAX: Nanos = Nanos::from_millis(10_000);
 /// First and longest pause between attempts to connect, before jitter.
 pub const CONNECT_PAUSE_MIN: Nanos = Nanos::from_millis(250);
 pub const CONNECT_PAUSE_MAX: Nanos = Nanos::from_millis(15_000);
+/// First pause after an attempt that failed right after a connection on which all was answered: devices that close after
+/// each reply may take a moment until they accept again.
+pub const CONNECT_AGAIN_PAUSE: Nanos = Nanos::from_millis(10);
 /// A connection that lives this long was a good one: the next pause starts small again.
 pub const CONNECT_STABLE_AFTER: Nanos = Nanos::from_millis(10_000);
 /// A connection that lives this long has ended the trouble before it: a device that accepts and drops, or talks

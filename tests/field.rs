@@ -7,6 +7,8 @@
 mod bad_input;
 #[path = "support/certs.rs"]
 mod certs;
+#[path = "field/closing.rs"]
+mod closing;
 #[path = "field/command_line.rs"]
 mod command_line;
 #[path = "field/contents.rs"]
@@ -16,6 +18,8 @@ mod faults;
 #[path = "field/interop.rs"]
 mod interop;
 mod peers;
+#[path = "field/refused_calls.rs"]
+mod refused_calls;
 #[path = "field/reload.rs"]
 mod reload;
 #[path = "field/rig.rs"]

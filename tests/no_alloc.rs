@@ -41,7 +41,7 @@ fn page_faults() -> (u64, u64) {
     sum
 }
 
-const FAULTS: [Fault; 9] = [
+const FAULTS: [Fault; 11] = [
     Fault::Silence,
     Fault::Garbage,
     Fault::DropConnection,
@@ -51,6 +51,9 @@ const FAULTS: [Fault; 9] = [
     Fault::HalfFrame,
     Fault::Refuse,
     Fault::Exceptions(2),
+    Fault::Exceptions(6),
+    // Blocks are taken apart.
+    Fault::Mute(1),
 ];
 /// The first devices misbehave, one in each way; these do not.
 const HEALTHY: usize = 3;

@@ -73,7 +73,7 @@ pub struct PlantShape {
     pub can_faults: Vec<String>,
     /// Misbehave: DEVICE:KIND[=ARG][@FROM..TO], seconds from the start; DEVICE a number, *, lineN or line*. Kinds:
     /// delay=MS, silence, exceptions=CODE, garbage, wrong-unit, half-frame, trickle; on TCP wrong-transaction, drop,
-    /// refuse; on lines wrong-crc, noise, unplug.
+    /// refuse, mute=ADDRESS; on lines wrong-crc, noise, unplug.
     #[arg(long = "fault", value_name = "FAULT")]
     pub faults: Vec<String>,
 }

@@ -10,8 +10,9 @@ use clap::Args;
 
 use super::files;
 use crate::config::{Config, LinkProtocol, TagAddress, TagConfig};
+use crate::limits::SILENT_AFTER_TIMEOUTS;
 use crate::plan::{self, Plan};
-use crate::rt::{Reading, monotonic_now};
+use crate::rt::{LinkState, Reading, monotonic_now};
 use crate::supervise::floor::{self, Floor, Scheduling};
 use crate::tag::{Nanos, Status, Value, ValueType};
 
@@ -87,7 +88,7 @@ fn patience(config: &Config) -> Duration {
     let longest = config.links.iter().map(|link| {
         let tries = |timeout: Nanos| Nanos(timeout.0 * 4);
         match &link.protocol {
-            LinkProtocol::Modbus(modbus) => modbus.connect_timeout + tries(modbus.timeout),
+            LinkProtocol::Modbus(modbus) => modbus.connect_timeout + modbus.connect_delay + tries(modbus.timeout),
             LinkProtocol::Can(can) => can.connect_timeout,
             LinkProtocol::CanOpen(canopen) => canopen.connect_timeout,
             LinkProtocol::Bus(_) => crate::limits::BUS_OPEN_TIMEOUT,
@@ -98,8 +99,14 @@ fn patience(config: &Config) -> Duration {
 }
 
 fn settled(floor: &Floor, plan: &Plan) -> bool {
-    plan.tags.ids().all(|tag| match floor.image.read(tag.index()).map(|r| Status(r.status)) {
+    plan.tags.iter().all(|(id, tag)| match floor.image.read(id.index()).map(|r| Status(r.status)) {
         None | Some(Status::BAD_WAITING_FOR_INITIAL_DATA | Status::UNCERTAIN_LAST_USABLE) => false,
+        // After the first reply that did not come: another may.
+        Some(Status::BAD_NO_COMMUNICATION) if plan.links[tag.link].protocol.modbus().is_some() => {
+            let link = floor.counters.link(tag.link);
+            let missed = link.timeouts.get() + link.exceptions.get() + link.broken.get();
+            link.state() != LinkState::Up || missed >= u64::from(SILENT_AFTER_TIMEOUTS)
+        }
         Some(_) => true,
     })
 }

@@ -35,6 +35,12 @@ impl StopSignals {
             tv_nsec: libc::c_long::from(timeout.subsec_nanos() as i32),
         };
         // SAFETY: set and timespec live through the call; no siginfo is wanted.
-        unsafe { libc::sigtimedwait(&self.set, std::ptr::null_mut(), &ts) > 0 }
+        let signal = unsafe { libc::sigtimedwait(&self.set, std::ptr::null_mut(), &ts) };
+        let error = std::io::Error::last_os_error();
+        if signal < 0 && !matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EINTR)) {
+            // Refused, so that it took no time: whoever calls this in a loop must not spin.
+            std::thread::sleep(timeout);
+        }
+        signal > 0
     }
 }

@@ -73,19 +73,22 @@ pub(super) const PROTOCOLS: &[(&str, Protocol)] = &[
     ("iio", Protocol::Iio),
 ];
 pub(super) const PORT: Int = int("port", 1, 65_535, 502, "");
-pub(super) const TIMEOUT_MS: Int = int("timeout_ms", 1, 10_000, 200, " ms");
+pub(super) const TIMEOUT_MS: Int = int("timeout_ms", 1, limits::MODBUS_TIMEOUT_MS_MAX, 200, " ms");
 pub(super) const CONNECT_TIMEOUT_MS: Int = int("connect_timeout_ms", 50, 30_000, 3000, " ms");
 pub(super) const PIPELINE: Int = int("pipeline", 1, limits::MODBUS_PIPELINE_MAX as u64, 1, "");
 pub(super) const EXPECTED_REPLY_MS: Real =
-    Real { key: "expected_reply_ms", min: 0.01, max: 10_000.0, default: 0.5, unit: " ms" };
+    Real { key: "expected_reply_ms", min: 0.01, max: limits::MODBUS_TIMEOUT_MS_MAX as f64, default: 0.5, unit: " ms" };
 /// From the end of a request to the beginning of its reply.
 pub(super) const EXPECTED_REPLY_SERIAL_MS: Real = Real { default: 5.0, ..EXPECTED_REPLY_MS };
 /// The same with the serial server and the line behind it, of which nothing is known.
 pub(super) const EXPECTED_REPLY_RTU_TCP_MS: Real = Real { default: 20.0, ..EXPECTED_REPLY_MS };
 /// A serial server's line takes its time, too.
-pub(super) const TIMEOUT_RTU_TCP_MS: Int = int("timeout_ms", 1, 10_000, 500, " ms");
+pub(super) const TIMEOUT_RTU_TCP_MS: Int = int("timeout_ms", 1, limits::MODBUS_TIMEOUT_MS_MAX, 500, " ms");
 pub(super) const TURNAROUND_MS: Real = Real { key: "turnaround_ms", min: 0.0, max: 1_000.0, default: 0.0, unit: " ms" };
 pub(super) const UNIT_PAUSE_MS: Real = Real { key: "unit_pause_ms", ..TURNAROUND_MS };
+pub(super) const UNIT_CHANGE_PAUSE_MS: Real = Real { key: "unit_change_pause_ms", ..TURNAROUND_MS };
+/// As long as a connection may take to stand.
+pub(super) const CONNECT_DELAY_MS: Int = int("connect_delay_ms", 0, 30_000, 0, " ms");
 /// 19200 is the specification's default (Modbus over Serial Line V1.02, 2.5.1).
 pub(super) const BAUDRATE: Int =
     int("baudrate", limits::SERIAL_BAUD_MIN as u64, limits::SERIAL_BAUD_MAX as u64, 19_200, " baud");

@@ -126,6 +126,9 @@ impl Links {
             link.error(link.span, format!("more than {LINKS_MAX} links"), "");
             return;
         }
+        if let LinkProtocol::Modbus(modbus) = &protocol {
+            self.check_host(&link, modbus);
+        }
         let config = LinkConfig { name, source: cx.source(link.span), protocol };
         self.add(Link { config, addressing, dbc, unread_sheets, broken: !known, used: false });
     }
@@ -144,6 +147,27 @@ impl Links {
                 quoted(&other.config.name)
             );
             link.error(link.span_of("port"), message, "a line has one link; its units are told apart by the address");
+        }
+    }
+
+    /// Two links to one device share it as two masters would; many devices have room for one connection alone, and each
+    /// then takes it from the other.
+    fn check_host(&self, link: &Obj<'_>, modbus: &ModbusConfig) {
+        let Some(own) = modbus.transport.host().filter(|own| !own.host.is_empty()) else { return };
+        let same = self.list.iter().find(|other| {
+            let other = other.config.protocol.modbus().and_then(|other| other.transport.host());
+            other.is_some_and(|other| other.port == own.port && other.host.eq_ignore_ascii_case(&own.host))
+        });
+        if let Some(other) = same {
+            let message = format!(
+                "{}:{} is that of link {}, too: some devices take one connection only, and close it for the next",
+                own.host,
+                own.port,
+                quoted(&other.config.name)
+            );
+            let help =
+                "if the device is one of them, put all of its tags on one link; units are told apart by the address";
+            link.warning(link.span_of("host"), message, help);
         }
     }
 

@@ -3,7 +3,7 @@
 use super::address;
 use super::fields::{self, Addressing, keys};
 use super::host;
-use super::model::{HostPort, ModbusConfig, ModbusTransport, Table, UnreadableRange};
+use super::model::{HostPort, ModbusConfig, ModbusTransport, Table, Tolerance, UnreadableRange};
 use super::names::quoted;
 use super::node::Kind;
 use super::reader::{Obj, found};
@@ -28,6 +28,9 @@ pub(super) fn defaults() -> ModbusConfig {
         reply_expected: nanos_of_millis(fields::EXPECTED_REPLY_MS.default),
         turnaround: Nanos::ZERO,
         unit_pause: Nanos::ZERO,
+        unit_change_pause: Nanos::ZERO,
+        connect_delay: Nanos::ZERO,
+        tolerance: Tolerance::STRICT,
         registers_max: fields::MAX_REGISTERS.default as u16,
         bits_max: fields::MAX_BITS.default as u16,
         unreadable: Vec::new(),
@@ -55,7 +58,18 @@ pub(super) fn read_link(link: &Obj<'_>, transport: Transport, addressing: Addres
         link.error(link.span_of("expected_reply_ms"), message, "allowed: at most timeout_ms");
     }
     let line = transport != Transport::Tcp;
-    let pause = |field| if line { nanos_of_millis(link.real(field)) } else { Nanos::ZERO };
+    let pauses = [&fields::TURNAROUND_MS, &fields::UNIT_PAUSE_MS, &fields::UNIT_CHANGE_PAUSE_MS];
+    let [turnaround, unit_pause, unit_change_pause] = pauses.map(|field| nanos_of_millis(link.real(field)));
+    let any_transaction = !line && link.flag("any_transaction_id");
+    let pipeline = if line { 1 } else { link.int(&fields::PIPELINE) as u8 };
+    if pipeline > 1 {
+        let set = pauses.iter().zip([turnaround, unit_pause, unit_change_pause]);
+        let set = set.filter(|(_, pause)| *pause > Nanos::ZERO).map(|(field, _)| field.key);
+        set.chain(any_transaction.then_some("any_transaction_id")).for_each(|key| {
+            let message = format!("{key} with a pipeline of {pipeline} requests");
+            link.error(link.span_of(key), message, "allowed: with \"pipeline\": 1, one request at a time");
+        });
+    }
     ModbusConfig {
         transport: match transport {
             Transport::Tcp => ModbusTransport::Tcp(read_host(link)),
@@ -67,10 +81,18 @@ pub(super) fn read_link(link: &Obj<'_>, transport: Transport, addressing: Addres
             Transport::Serial => SERIAL_OPEN_TIMEOUT,
             _ => Nanos::from_millis(link.int(&fields::CONNECT_TIMEOUT_MS)),
         },
-        pipeline: if line { 1 } else { link.int(&fields::PIPELINE) as u8 },
+        pipeline,
         reply_expected,
-        turnaround: pause(&fields::TURNAROUND_MS),
-        unit_pause: pause(&fields::UNIT_PAUSE_MS),
+        turnaround,
+        unit_pause,
+        unit_change_pause,
+        connect_delay: Nanos::from_millis(link.int(&fields::CONNECT_DELAY_MS)),
+        tolerance: Tolerance {
+            any_unit: link.flag("any_unit_id"),
+            any_transaction,
+            any_function: link.flag("any_read_function"),
+            longer_replies: link.flag("longer_replies"),
+        },
         registers_max: link.int(&fields::MAX_REGISTERS) as u16,
         bits_max: link.int(&fields::MAX_BITS) as u16,
         unreadable: read_unreadable(link, addressing),

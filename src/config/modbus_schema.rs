@@ -28,6 +28,40 @@ macro_rules! link {
             /// serial line: what the device takes before it begins to answer.
             #[schemars(range(min = $reply.min, max = $reply.max), extend("default" = $reply.default))]
             expected_reply_ms: Option<f64>,
+            /// Between a reply and the next request at least, in milliseconds. On a serial line the 3.5 characters of RTU
+            /// are kept anyway.
+            #[schemars(
+                range(min = fields::TURNAROUND_MS.min, max = fields::TURNAROUND_MS.max),
+                extend("default" = fields::TURNAROUND_MS.default)
+            )]
+            turnaround_ms: Option<f64>,
+            /// Between a reply of a unit and the next request to the same unit at least, in milliseconds.
+            #[schemars(
+                range(min = fields::UNIT_PAUSE_MS.min, max = fields::UNIT_PAUSE_MS.max),
+                extend("default" = fields::UNIT_PAUSE_MS.default)
+            )]
+            unit_pause_ms: Option<f64>,
+            /// Between a reply of a unit and the next request to another unit at least, in milliseconds.
+            #[schemars(
+                range(min = fields::UNIT_CHANGE_PAUSE_MS.min, max = fields::UNIT_CHANGE_PAUSE_MS.max),
+                extend("default" = fields::UNIT_CHANGE_PAUSE_MS.default)
+            )]
+            unit_change_pause_ms: Option<f64>,
+            /// From the connection, or from the opening of the port, to the first request at least, in milliseconds.
+            #[schemars(
+                range(min = fields::CONNECT_DELAY_MS.min, max = fields::CONNECT_DELAY_MS.max),
+                extend("default" = fields::CONNECT_DELAY_MS.default)
+            )]
+            connect_delay_ms: Option<u16>,
+            /// Replies of any unit id are taken: for devices that answer as unit 0 or 255, or as themselves.
+            #[schemars(extend("default" = false))]
+            any_unit_id: Option<bool>,
+            /// Replies to a read may have the function code of the other read of the same kind (3 for 4, 1 for 2).
+            #[schemars(extend("default" = false))]
+            any_read_function: Option<bool>,
+            /// Replies with more registers or bits than were asked for are taken; the first are used.
+            #[schemars(extend("default" = false))]
+            longer_replies: Option<bool>,
             /// Registers in one request at most.
             #[schemars(
                 range(min = fields::MAX_REGISTERS.min, max = fields::MAX_REGISTERS.max),
@@ -74,6 +108,10 @@ link! {
             extend("default" = fields::PIPELINE.default)
         )]
         pipeline: Option<u8>,
+        /// Replies with any transaction id are taken, where one request is outstanding. After a timeout the connection is
+        /// made anew, since a late reply could not be told from the next one.
+        #[schemars(extend("default" = false))]
+        any_transaction_id: Option<bool>,
     }
 }
 
@@ -108,19 +146,6 @@ link! {
         rs485: Option<Rs485>,
         /// The port hears what it sends: the echo is taken off.
         echo: Option<bool>,
-        /// Silence between a reply and the next request at least, in milliseconds; the 3.5 characters of RTU are kept
-        /// anyway.
-        #[schemars(
-            range(min = fields::TURNAROUND_MS.min, max = fields::TURNAROUND_MS.max),
-            extend("default" = fields::TURNAROUND_MS.default)
-        )]
-        turnaround_ms: Option<f64>,
-        /// Between a reply of a unit and the next request to the same unit at least, in milliseconds.
-        #[schemars(
-            range(min = fields::UNIT_PAUSE_MS.min, max = fields::UNIT_PAUSE_MS.max),
-            extend("default" = fields::UNIT_PAUSE_MS.default)
-        )]
-        unit_pause_ms: Option<f64>,
     }
 }
 
@@ -139,18 +164,6 @@ link! {
             extend("default" = fields::CONNECT_TIMEOUT_MS.default)
         )]
         connect_timeout_ms: Option<u16>,
-        /// Between a reply and the next request at least, in milliseconds.
-        #[schemars(
-            range(min = fields::TURNAROUND_MS.min, max = fields::TURNAROUND_MS.max),
-            extend("default" = fields::TURNAROUND_MS.default)
-        )]
-        turnaround_ms: Option<f64>,
-        /// Between a reply of a unit and the next request to the same unit at least, in milliseconds.
-        #[schemars(
-            range(min = fields::UNIT_PAUSE_MS.min, max = fields::UNIT_PAUSE_MS.max),
-            extend("default" = fields::UNIT_PAUSE_MS.default)
-        )]
-        unit_pause_ms: Option<f64>,
     }
 }
 

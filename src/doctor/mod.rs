@@ -13,6 +13,7 @@
 //! | `interrupts` | which interrupts the executors' CPUs serve |
 //! | `power` | sleep states and frequency |
 //! | `memory` | huge pages, swap |
+//! | `waiting` | the system call by which executors wait |
 //! | `wake_up` | how late an executor wakes here, and the guard that it would choose |
 //! | `journal` | the journal's directory and its room |
 
@@ -24,6 +25,7 @@ mod machine;
 mod memory;
 mod power;
 mod rights;
+mod waiting;
 mod wake_up;
 
 use serde::Serialize;
@@ -124,6 +126,7 @@ pub fn visit(machine: &Machine, config: Option<&Config>) -> Visit {
     let priority = realtime.map_or(rights::PRIORITY_DEFAULT, |realtime| realtime.priority);
     let mut checks = rights::checks(machine, priority);
     checks.extend(kernel::checks(machine, &cpus));
+    checks.extend(waiting::checks(machine));
     checks.extend(cpus::checks(machine, &cpus));
     checks.extend(interrupts::checks(machine, &cpus));
     checks.extend(power::checks(machine, &cpus));

@@ -161,6 +161,8 @@ impl Connection {
                 delay += Nanos::from_millis(ms.into());
                 honest(frame)
             }
+            Some(Fault::Mute(address)) if protocol::reaches(request, address) => None,
+            Some(Fault::Mute(_)) => honest(frame),
             // Those of serial lines do not happen here.
             Some(Fault::Trickle(_) | Fault::WrongCrc | Fault::Noise | Fault::Unplug) | None => honest(frame),
         };

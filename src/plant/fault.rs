@@ -35,11 +35,13 @@ pub enum Fault {
     Noise,
     /// The port is pulled out.
     Unplug,
+    /// Requests that reach this address or one behind it, from 0 on, are never answered.
+    Mute(u32),
 }
 
 /// What may be written, for messages.
 const ALLOWED: &str = "delay=MS, silence, exceptions[=CODE], garbage, wrong-unit, half-frame, trickle[=MS], for \
-                       devices wrong-transaction, drop, refuse, for lines wrong-crc, noise, unplug";
+                       devices wrong-transaction, drop, refuse, mute=ADDRESS, for lines wrong-crc, noise, unplug";
 
 /// Whom a fault is for: all of a kind, or one by its number from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,6 +105,10 @@ impl Fault {
                     _ => Err(bad("an exception code from 1 to 255")),
                 },
             },
+            "mute" => match argument.map(str::parse) {
+                Some(Ok(address @ 0..=65_535)) => Ok(Fault::Mute(address)),
+                _ => Err(bad("an address from 0 to 65535")),
+            },
             "silence" => plain(Fault::Silence),
             "garbage" => plain(Fault::Garbage),
             "wrong-transaction" => plain(Fault::WrongTransaction),
@@ -120,7 +126,9 @@ impl Fault {
     /// Whether this can happen there.
     fn fits(self, on: Faulty) -> bool {
         match self {
-            Fault::WrongTransaction | Fault::DropConnection | Fault::Refuse => matches!(on, Faulty::Device(_)),
+            Fault::WrongTransaction | Fault::DropConnection | Fault::Refuse | Fault::Mute(_) => {
+                matches!(on, Faulty::Device(_))
+            }
             Fault::WrongCrc | Fault::Noise | Fault::Unplug => matches!(on, Faulty::Line(_)),
             _ => true,
         }
@@ -141,6 +149,7 @@ impl Fault {
             Fault::WrongCrc => (11, 0),
             Fault::Noise => (12, 0),
             Fault::Unplug => (13, 0),
+            Fault::Mute(address) => (14, address),
         };
         (kind << 32) | u64::from(argument)
     }
@@ -161,6 +170,7 @@ impl Fault {
             11 => Fault::WrongCrc,
             12 => Fault::Noise,
             13 => Fault::Unplug,
+            14 => Fault::Mute(argument),
             _ => return None,
         })
     }
@@ -182,6 +192,7 @@ impl fmt::Display for Fault {
             Fault::WrongCrc => f.write_str("wrong-crc"),
             Fault::Noise => f.write_str("noise"),
             Fault::Unplug => f.write_str("unplug"),
+            Fault::Mute(address) => write!(f, "mute={address}"),
         }
     }
 }
@@ -384,7 +395,9 @@ mod tests {
     fn a_fault_set_by_hand_is_read_back() {
         let manual = ManualFault::default();
         assert_eq!(manual.get(), None);
-        for fault in [Fault::Delay(7), Fault::Exceptions(2), Fault::Refuse, Fault::Trickle(5), Fault::Noise] {
+        for fault in
+            [Fault::Delay(7), Fault::Exceptions(2), Fault::Mute(3), Fault::Refuse, Fault::Trickle(5), Fault::Noise]
+        {
             manual.set(Some(fault));
             assert_eq!(manual.get(), Some(fault));
         }

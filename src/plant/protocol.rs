@@ -75,6 +75,12 @@ pub(super) fn answer(
     })
 }
 
+/// Whether a request reaches an address.
+pub(super) fn reaches(request: &[u8], address: u32) -> bool {
+    let Some(&[a, b, c, d]) = request.get(HEADER_BYTES + 2..HEADER_BYTES + 6) else { return false };
+    u32::from(u16::from_be_bytes([a, b])) + u32::from(u16::from_be_bytes([c, d])) > address
+}
+
 /// An exception reply to a request.
 pub(super) fn exception(request: &[u8], code: u8, out: &mut Frame) -> usize {
     out[..HEADER_BYTES + 2].copy_from_slice(&request[..HEADER_BYTES + 2]);

@@ -75,6 +75,15 @@ pub struct LinkCounters {
     pub late: Count,
     /// Replies that no request asked for; dropped.
     pub foreign: Count,
+    /// Of these, why: by the first of unit, function and length that did not fit, or by the transaction id.
+    pub other_unit: Count,
+    pub other_transaction: Count,
+    pub other_function: Count,
+    pub other_length: Count,
+    /// Replies that were taken though their header counted other bytes than they had.
+    pub wrong_lengths: Count,
+    /// Connections that the device closed with nothing outstanding, and that were made again without more ado.
+    pub idle_closes: Count,
     /// Bytes that break the protocol: the connection is dropped, or the line waited for until it is quiet.
     pub garbage: Count,
     /// Requests that ended with a reply that was broken, by whatever check.
@@ -193,6 +202,12 @@ impl LinkCounters {
             aborted,
             late,
             foreign,
+            other_unit,
+            other_transaction,
+            other_function,
+            other_length,
+            wrong_lengths,
+            idle_closes,
             garbage,
             broken,
             crc_errors,
@@ -215,6 +230,12 @@ impl LinkCounters {
             aborted,
             late,
             foreign,
+            other_unit,
+            other_transaction,
+            other_function,
+            other_length,
+            wrong_lengths,
+            idle_closes,
             garbage,
             broken,
             crc_errors,
@@ -270,6 +291,8 @@ pub struct ExecutorCounters {
     pub suppressed_at_journal: Count,
     /// Reports dropped because the statistics ring was full.
     pub reports_dropped: Count,
+    /// Waits that the system refused.
+    pub failed_waits: Count,
     /// Nanoseconds of CPU that the thread has used; written when it ends.
     pub cpu_ns: Count,
 }

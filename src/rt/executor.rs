@@ -7,7 +7,8 @@ use rtrb::{Consumer, Producer};
 
 use super::adoption::{Adoption, Release, Slots};
 use super::counters::Counters;
-use super::link::{CloseReason, Closed, Floor, Link, ScanRelease};
+use super::link::{CloseReason, Closed, Floor, Link, ScanRelease, Served};
+use super::linux::Waker;
 use super::report::Report;
 use super::sink::Sink;
 use super::world::{Conn, Ready, World};
@@ -88,7 +89,7 @@ impl<W: World, L: Link<W>> Executor<W, L> {
             slots.links[at] = Some(Box::new(link));
         }
         Executor {
-            floor: Floor { world, sink, counters, reports, executor: id.index(), answers, closed },
+            floor: Floor { world, sink, counters, reports, executor: id.index(), answers, closed, bell: None },
             id: id.index(),
             slots,
             releases: Release::of_plan(plan, id, None),
@@ -104,6 +105,11 @@ impl<W: World, L: Link<W>> Executor<W, L> {
             adoption_waits: None,
             stop,
         }
+    }
+
+    /// Whoever takes the connections that are given up is woken by this.
+    pub fn ring_when_closed(&mut self, bell: Waker) {
+        self.floor.bell = Some(bell);
     }
 
     /// Puts the beat on its instant: called once, before the first turn.
@@ -201,7 +207,7 @@ impl<W: World, L: Link<W>> Executor<W, L> {
             // It may have been made for a link that has left, or for where the device was before.
             let wanted = self.slots.targets.get(id.index()) == Some(&target);
             let Some(link) = self.slots.links.get_mut(id.index()).and_then(Option::as_mut).filter(|_| wanted) else {
-                self.floor.send_back(id, conn, CloseReason::Removed);
+                self.floor.send_back(Closed { link: id, conn, reason: CloseReason::Removed, served: Served::Unknown });
                 continue;
             };
             if self.floor.world.attach(conn, u32::from(id.0)) {
@@ -274,6 +280,10 @@ impl<W: World, L: Link<W>> Executor<W, L> {
         let punctual = until == deadline && matches!(self.slots.links.get(at), Some(Some(link)) if link.is_punctual());
         let early = if punctual { Nanos(until.0.saturating_sub(self.guard.0)) } else { until };
         self.floor.world.wait(early, &mut self.ready);
+        let failed = self.floor.world.failed_waits();
+        if failed > 0 {
+            self.floor.counters.executors[self.id].failed_waits.add(failed);
+        }
         // The rest of the guard is not slept away, but replies are not kept waiting by it.
         while punctual && self.ready.is_empty() && self.floor.world.now() < until {
             self.floor.world.wait(Nanos::ZERO, &mut self.ready);

@@ -1,6 +1,7 @@
 //! What an executor asks of a field link.
 
 use super::counters::Counters;
+use super::linux::Waker;
 use super::report::Report;
 use super::sink::Sink;
 use super::world::{Conn, World};
@@ -20,6 +21,8 @@ pub struct Floor<W> {
     pub(super) answers: rtrb::Producer<WriteAnswer>,
     /// Connections given up in this step, on their way to the connector.
     pub(super) closed: rtrb::Producer<Closed>,
+    /// Wakes the connector.
+    pub(super) bell: Option<Waker>,
 }
 
 /// A connection that an executor gave up; the connector closes it and makes a new one.
@@ -28,12 +31,29 @@ pub struct Closed {
     pub link: LinkId,
     pub conn: Conn,
     pub reason: CloseReason,
+    pub served: Served,
+}
+
+/// What a connection was good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Served {
+    /// Its link does not tell: how long it lived has to do.
+    Unknown,
+    /// Nothing was asked on it.
+    Unasked,
+    /// Something was asked, and nothing answered.
+    Unanswered,
+    Answered,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CloseReason {
     /// The peer closed it, or an error broke it.
     Lost,
+    /// The peer closed it, and nothing is lost by that: it is to be made again at once.
+    Ended,
+    /// A late reply on it could be taken for another.
+    Doubtful,
     /// It spoke something that is not the protocol.
     Garbage,
     /// Nothing came for so long that the connection may be half open.
@@ -63,16 +83,24 @@ impl<W: World> Floor<W> {
 
     /// Gives a connection back to the connector.
     pub fn give_up(&mut self, link: LinkId, conn: Conn, reason: CloseReason) {
+        self.give_up_after(link, conn, reason, Served::Unknown);
+    }
+
+    /// The same, telling what it was good for.
+    pub fn give_up_after(&mut self, link: LinkId, conn: Conn, reason: CloseReason, served: Served) {
         self.world.detach(conn);
-        self.send_back(link, conn, reason);
+        self.send_back(Closed { link, conn, reason, served });
     }
 
     /// Gives a connection back that is not watched.
-    pub(super) fn send_back(&mut self, link: LinkId, conn: Conn, reason: CloseReason) {
+    pub(super) fn send_back(&mut self, closed: Closed) {
         // There is room: a link has one connection at a time, and gets a new one only after the connector
         // took the old one out of this ring; nor does the connector hand out more than fit into it.
-        let pushed = self.closed.push(Closed { link, conn, reason });
+        let pushed = self.closed.push(closed);
         debug_assert!(pushed.is_ok());
+        if let Some(bell) = &self.bell {
+            bell.wake();
+        }
     }
 }
 

@@ -1,17 +1,15 @@
 //! Linux as an executor's world: CLOCK_MONOTONIC, epoll, non-blocking sockets and serial ports.
-//!
-//! `epoll_pwait2` and not a timerfd: on PREEMPT_RT a timerfd's timer is served by a low-priority thread.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::arrivals;
+use super::waiting::{self, EVENTS_MAX, WaitCall};
 use super::world::{Arrival, Conn, Io, Ready, Stamped, World};
 use crate::tag::{NANOS_PER_SEC, Nanos};
 
-/// Events taken from the kernel at once.
-const EVENTS_MAX: usize = 64;
 /// In place of a connection's token: someone wakes the executor.
 const WOKEN: u64 = u64::MAX;
 
@@ -19,6 +17,9 @@ pub struct LinuxWorld {
     epoll: OwnedFd,
     wake: Arc<OwnedFd>,
     events: [libc::epoll_event; EVENTS_MAX],
+    call: WaitCall,
+    /// Since they were last taken away.
+    failed_waits: u64,
 }
 
 /// CLOCK_MONOTONIC.
@@ -39,6 +40,8 @@ pub fn thread_cpu_time() -> Nanos {
 }
 
 impl LinuxWorld {
+    /// # Errors
+    /// When the system gives no epoll instance, or has no call by which one can be waited for.
     pub fn new() -> io::Result<LinuxWorld> {
         // SAFETY: no pointers; the result is checked below.
         let fd = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
@@ -47,26 +50,31 @@ impl LinuxWorld {
         }
         // SAFETY: `fd` was just made and nobody else owns it.
         let epoll = unsafe { OwnedFd::from_raw_fd(fd) };
-        // SAFETY: no pointers; the result is checked below.
-        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: `fd` was just made and nobody else owns it.
-        let wake = unsafe { OwnedFd::from_raw_fd(fd) };
+        let wake = event_descriptor()?;
         // By its edge: each write wakes once, and nobody has to read it.
         let mut event = libc::epoll_event { events: (libc::EPOLLIN | libc::EPOLLET) as u32, u64: WOKEN };
         // SAFETY: `event` lives through the call.
         if unsafe { libc::epoll_ctl(epoll.as_raw_fd(), libc::EPOLL_CTL_ADD, wake.as_raw_fd(), &mut event) } != 0 {
             return Err(io::Error::last_os_error());
         }
+        let call = WaitCall::probe(epoll.as_raw_fd())?;
         let events = [libc::epoll_event { events: 0, u64: 0 }; EVENTS_MAX];
-        Ok(LinuxWorld { epoll, wake: Arc::new(wake), events })
+        Ok(LinuxWorld { epoll, wake: Arc::new(wake), events, call, failed_waits: 0 })
+    }
+
+    /// By which call it waits.
+    pub fn wait_call(&self) -> WaitCall {
+        self.call
     }
 
     /// Wakes whoever waits in this world.
     pub fn waker(&self) -> Waker {
         Waker(self.wake.clone())
+    }
+
+    #[cfg(test)]
+    pub(super) fn use_call_for_test(&mut self, call: WaitCall) {
+        self.call = call;
     }
 
     pub(super) fn io(n: isize) -> Io {
@@ -82,11 +90,45 @@ impl LinuxWorld {
     }
 }
 
+fn event_descriptor() -> io::Result<OwnedFd> {
+    // SAFETY: no pointers; the result is checked below.
+    let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: `fd` was just made and nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
 /// Ends a wait in a [`LinuxWorld`] from another thread.
 #[derive(Debug, Clone)]
 pub struct Waker(Arc<OwnedFd>);
 
 impl Waker {
+    /// Of nobody's world: for a thread that waits by [`Waker::wait`].
+    ///
+    /// # Errors
+    /// When the system gives no event descriptor.
+    pub fn new() -> io::Result<Waker> {
+        event_descriptor().map(|wake| Waker(Arc::new(wake)))
+    }
+
+    /// Waits until it is woken, or for so long.
+    pub fn wait(&self, long: Nanos) {
+        let mut fd = libc::pollfd { fd: self.0.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // Rounded up: what is due has come then.
+        let millis = libc::c_int::try_from(long.0.div_ceil(1_000_000)).unwrap_or(libc::c_int::MAX);
+        // SAFETY: one entry, which lives through the call.
+        let ready = unsafe { libc::poll(&raw mut fd, 1, millis) };
+        if ready < 0 && io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+            // Who can't wait must not spin.
+            std::thread::sleep(Duration::from_nanos(long.0));
+        }
+        let mut count = [0; 8];
+        // SAFETY: pointer and length are those of a live array. It does not block: nothing there is an error.
+        let _ = unsafe { libc::read(self.0.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
+    }
+
     /// The wait that is under way, or else the next, returns at once.
     pub fn wake(&self) {
         let one = 1u64.to_ne_bytes();
@@ -114,28 +156,28 @@ impl World for LinuxWorld {
 
     fn wait(&mut self, until: Nanos, ready: &mut Ready) {
         ready.clear();
-        let left = until.since(monotonic_now()).0;
-        let timeout = libc::timespec {
-            tv_sec: (left / NANOS_PER_SEC) as libc::time_t,
-            tv_nsec: (left % NANOS_PER_SEC) as libc::c_long,
-        };
+        let left = until.since(monotonic_now());
         let events_max = EVENTS_MAX.min(ready.capacity());
-        // SAFETY: the event array holds `events_max` entries, the timespec lives through the call, and a null
-        // signal mask is allowed (epoll_pwait2(2)).
-        let n = unsafe {
-            libc::syscall(
-                libc::SYS_epoll_pwait2,
-                self.epoll.as_raw_fd(),
-                self.events.as_mut_ptr(),
-                events_max as libc::c_int,
-                &raw const timeout,
-                std::ptr::null::<libc::sigset_t>(),
-                0usize,
-            )
+        let n = match self.call.wait(self.epoll.as_raw_fd(), &mut self.events[..events_max], left) {
+            Ok(n) => n,
+            // Nothing was looked at, which is not the same as nothing being there: another call may do, and without
+            // one this thread must not spin.
+            Err(_) => {
+                self.failed_waits += 1;
+                match self.call.next() {
+                    Some(next) => self.call = next,
+                    None => waiting::nap(left),
+                }
+                0
+            }
         };
-        for event in self.events[..n.max(0) as usize].iter().filter(|event| { event.u64 } != WOKEN) {
+        for event in self.events[..n].iter().filter(|event| { event.u64 } != WOKEN) {
             ready.push(event.u64 as u32);
         }
+    }
+
+    fn failed_waits(&mut self) -> u64 {
+        std::mem::take(&mut self.failed_waits)
     }
 
     fn attach(&mut self, conn: Conn, token: u32) -> bool {
@@ -179,7 +221,8 @@ impl World for LinuxWorld {
         // (tty_ioctl(2)): the same number.
         // SAFETY: the number lives through the call; a descriptor that has no such count is an error, not undefined.
         let told = unsafe { libc::ioctl(conn.0, libc::TIOCOUTQ, &raw mut bytes) } == 0;
-        if told { bytes.max(0) as usize } else { 0 }
+        // A kernel that does not tell has not said that all is out: what may be left counts as left.
+        if told { bytes.max(0) as usize } else { usize::MAX }
     }
 
     fn receive_stamped(&mut self, conn: Conn, buffer: &mut [u8]) -> Stamped {
@@ -224,7 +267,7 @@ mod tests {
     use super::*;
     use std::io::{ErrorKind, Read};
     use std::net::{TcpListener, TcpStream};
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     #[test]
     fn what_an_aborted_connection_has_not_delivered_never_comes() {

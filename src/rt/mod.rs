@@ -14,6 +14,7 @@ mod report;
 mod sink;
 mod sync;
 pub mod thread;
+mod waiting;
 mod world;
 pub mod write;
 
@@ -24,10 +25,11 @@ pub use counters::{
 pub use exceptions::{Exceptions, Verdict};
 pub use executor::{Clock, Connected, Executor, Wiring};
 pub use image::{Image, Reading};
-pub use link::{CloseReason, Closed, Floor, Link, ScanRelease};
+pub use link::{CloseReason, Closed, Floor, Link, ScanRelease, Served};
 pub use linux::{LinuxWorld, Waker, monotonic_now, thread_cpu_time};
 pub use pages::region_of;
 pub use report::{NodeEvent, Report, RequestResult};
 pub use sink::{Frame, Sink};
+pub use waiting::WaitCall;
 pub use world::{Arrival, Conn, Io, Ready, Stamped, World};
 pub use write::{WriteAnswer, WriteOrder, WriteOutcome, WritePayload};

@@ -148,6 +148,15 @@ impl Sink {
         self.scratch = scratch;
     }
 
+    /// As [`Sink::hold`] of a tag whose value is missing for now: it is uncertain; that of a tag which is still waiting for
+    /// its first one can't be, so that it has no communication.
+    pub fn doubt(&mut self, frame: Frame, tag: TagId, ty: u8, is_long: bool) {
+        let shown = self.image.read(tag.index()).map(|held| Status(held.status));
+        let waits = shown == Some(Status::BAD_WAITING_FOR_INITIAL_DATA);
+        let status = if waits { Status::BAD_NO_COMMUNICATION } else { Status::UNCERTAIN_LAST_USABLE };
+        self.hold(frame, tag, ty, is_long, status);
+    }
+
     #[allow(clippy::too_many_arguments)]
     fn hold_reading(
         &mut self,

@@ -176,24 +176,29 @@ pub fn guard_for(late: WakeUp, releases_per_s: f64) -> Nanos {
 /// Arenas of the allocator, so that a gateway's memory stays small.
 pub const MALLOC_ARENAS_MAX: i32 = 2;
 
+/// How late a thread is taken to wake where no sleep could be measured.
+const UNMEASURED: Nanos = Nanos::from_micros(50);
+
 /// How late the calling thread wakes, of `rounds` short sleeps.
 pub fn measure_wake_up(rounds: usize) -> WakeUp {
     let mut late: Vec<u64> = (0..rounds)
-        .map(|_| {
+        .filter_map(|_| {
             let until = monotonic_now() + Nanos::from_micros(300);
             let ts = libc::timespec {
                 tv_sec: (until.0 / crate::tag::NANOS_PER_SEC) as libc::time_t,
                 tv_nsec: (until.0 % crate::tag::NANOS_PER_SEC) as libc::c_long,
             };
             // SAFETY: `ts` lives through the call; no remainder is wanted with TIMER_ABSTIME.
-            unsafe {
-                libc::clock_nanosleep(libc::CLOCK_MONOTONIC, libc::TIMER_ABSTIME, &ts, std::ptr::null_mut());
-            }
-            monotonic_now().since(until).0
+            let refused = unsafe {
+                libc::clock_nanosleep(libc::CLOCK_MONOTONIC, libc::TIMER_ABSTIME, &ts, std::ptr::null_mut()) != 0
+            };
+            // A sleep that was refused or interrupted took no time, and was not early.
+            let now = monotonic_now();
+            (!refused || now >= until).then(|| now.since(until).0)
         })
         .collect();
     late.sort_unstable();
-    let at = |percent: usize| Nanos(late.get(rounds * percent / 100).copied().unwrap_or(0));
+    let at = |percent: usize| Nanos(late.get(late.len() * percent / 100).copied().unwrap_or(UNMEASURED.0));
     WakeUp { p10: at(10), p50: at(50), p95: at(95) }
 }
 

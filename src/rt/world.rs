@@ -106,6 +106,11 @@ pub trait World {
     /// the tokens of the connections that are.
     fn wait(&mut self, until: Nanos, ready: &mut Ready);
 
+    /// Waits that the system refused since this was last asked.
+    fn failed_waits(&mut self) -> u64 {
+        0
+    }
+
     /// From now on `wait` reports `conn` as `token`. False: the world refused, the connection is of no use.
     fn attach(&mut self, conn: Conn, token: u32) -> bool;
 
@@ -137,7 +142,8 @@ pub trait World {
         Io::Done(room.len())
     }
 
-    /// Bytes that were sent and have not left this machine or were not taken by the peer's, as far as the world can tell.
+    /// Bytes that were sent and have not left this machine or were not taken by the peer's. Where the world cannot tell,
+    /// more than were sent: what is not known to be out may be under way.
     fn unsent(&mut self, _conn: Conn) -> usize {
         0
     }

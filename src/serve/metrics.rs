@@ -210,7 +210,7 @@ impl Reader {
         let plan = self.0.plan();
         let links = || plan.links.iter().map(|(id, l)| (&*l.name, counters.link(id)));
         type Row = (&'static str, &'static str, fn(&LinkCounters) -> u64);
-        let rows: [Row; 8] = [
+        let rows: [Row; 10] = [
             ("fieldbeat_link_requests", "Requests put on the wire", |c| c.requests.get()),
             (
                 "fieldbeat_link_suppressed_requests",
@@ -222,6 +222,14 @@ impl Reader {
             ("fieldbeat_link_lost_events", "Edges that came too fast to be told one by one", |c| c.lost.get()),
             ("fieldbeat_link_connects", "Connections made", |c| c.connects.get()),
             ("fieldbeat_link_disconnects", "Connections lost", |c| c.disconnects.get()),
+            (
+                "fieldbeat_link_idle_closes",
+                "Connections that the device closed with nothing outstanding, made again at once",
+                { |c| c.idle_closes.get() },
+            ),
+            ("fieldbeat_link_wrong_lengths", "Replies taken though their header counted other bytes than they had", {
+                |c| c.wrong_lengths.get()
+            }),
             ("fieldbeat_link_writes_sent", "Writes of which a request was put on the wire", |c| c.writes_sent.get()),
         ];
         for (name, help, count) in rows {
@@ -246,6 +254,19 @@ impl Reader {
         for (link, counters) in links() {
             for (result, count) in results {
                 replies.counter([("link", link), ("result", result)], count(counters))?;
+            }
+        }
+        let differs: [Result; 4] = [
+            ("unit", |c| c.other_unit.get()),
+            ("transaction", |c| c.other_transaction.get()),
+            ("function", |c| c.other_function.get()),
+            ("length", |c| c.other_length.get()),
+        ];
+        let help = "Foreign replies, by what in them is not as it was asked";
+        let mut foreign = family(e, COUNTER, "fieldbeat_link_foreign_replies", None, help)?;
+        for (link, counters) in links() {
+            for (differs, count) in differs {
+                foreign.counter([("link", link), ("differs", differs)], count(counters))?;
             }
         }
         let help = "How writes ended; failed are also those that were never sent";
@@ -287,6 +308,11 @@ impl Reader {
         let Observed { counters, rings, .. } = &*self.0;
         let plan = self.0.plan();
         let names: Vec<String> = (0..plan.executors.len()).map(|i| i.to_string()).collect();
+        let help = "Waits for devices that the system refused";
+        let mut waits = family(e, COUNTER, "fieldbeat_executor_failed_waits", None, help)?;
+        for (name, executor) in names.iter().zip(&counters.executors) {
+            waits.counter([("executor", name)], executor.failed_waits.get())?;
+        }
         let mut loops = family(e, COUNTER, "fieldbeat_executor_loops", None, "Times round an executor's loop")?;
         for (name, executor) in names.iter().zip(&counters.executors) {
             loops.counter([("executor", name)], executor.loops.get())?;

@@ -67,6 +67,15 @@ pub struct LinkReport {
     pub aborted: u64,
     pub late: u64,
     pub foreign: u64,
+    /// Of the foreign ones, by what is not as it was asked.
+    pub other_unit: u64,
+    pub other_transaction: u64,
+    pub other_function: u64,
+    pub other_length: u64,
+    /// Taken, though their header counted other bytes than they had.
+    pub wrong_lengths: u64,
+    /// Connections that the device closed with nothing outstanding.
+    pub idle_closes: u64,
     pub garbage: u64,
     /// Requests whose reply failed its check; of these, by CRC or LRC.
     pub broken: u64,
@@ -178,6 +187,12 @@ impl RunReport {
                 aborted: counts.aborted.get(),
                 late: counts.late.get(),
                 foreign: counts.foreign.get(),
+                other_unit: counts.other_unit.get(),
+                other_transaction: counts.other_transaction.get(),
+                other_function: counts.other_function.get(),
+                other_length: counts.other_length.get(),
+                wrong_lengths: counts.wrong_lengths.get(),
+                idle_closes: counts.idle_closes.get(),
                 garbage: counts.garbage.get(),
                 broken: counts.broken.get(),
                 crc_errors: counts.crc_errors.get(),

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::config::{HostPort, ModbusConfig, ModbusTransport, ReleaseMode};
+use crate::config::{HostPort, ModbusConfig, ModbusTransport, ReleaseMode, Tolerance};
 use crate::plan::{ExecutorPlan, GroupPlan, LinkPlan, LinkProtocolPlan, ModbusPlan, ScanId, ScanPlan};
 use crate::rt::{LinkState, Report, RequestResult};
 use crate::tag::{ById, ExecutorId, GroupId, LinkId};
@@ -27,6 +27,9 @@ fn plan() -> Plan {
                 transport: ModbusTransport::Tcp(HostPort { host: "127.0.0.1".into(), port: 502 }),
                 turnaround: Nanos::ZERO,
                 unit_pause: Nanos::ZERO,
+                unit_change_pause: Nanos::ZERO,
+                connect_delay: Nanos::ZERO,
+                tolerance: Tolerance::STRICT,
                 timeout: Nanos::from_millis(200),
                 connect_timeout: Nanos::from_millis(200),
                 pipeline: 1,

@@ -15,6 +15,8 @@ pub enum Kind {
     SteadyLinkMissed,
     /// Units that answer are not read beside one that does not.
     NeighbourNotRead,
+    /// A device is not read that does nothing worse than to close its connections, or to count its bytes wrongly.
+    OddNotRead,
     /// A plan is taken up late, or ids, phases or executors change that must stay.
     Reload,
     /// An executor asks what it may not, or uses a connection as it may not.
@@ -33,6 +35,8 @@ pub enum Kind {
     SampleNeverGiven,
     SampleMisnamed,
     StatusWithoutCause,
+    /// A tag stays without any.
+    WithoutStatus,
     HeldWrongly,
     /// Image and samples differ.
     Image,
@@ -46,12 +50,13 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Kind; 26] = [
+    pub const ALL: [Kind; 28] = [
         Kind::Unrunnable,
         Kind::Panic,
         Kind::Beat,
         Kind::SteadyLinkMissed,
         Kind::NeighbourNotRead,
+        Kind::OddNotRead,
         Kind::Reload,
         Kind::Misuse,
         Kind::Connections,
@@ -64,6 +69,7 @@ impl Kind {
         Kind::SampleNeverGiven,
         Kind::SampleMisnamed,
         Kind::StatusWithoutCause,
+        Kind::WithoutStatus,
         Kind::HeldWrongly,
         Kind::Image,
         Kind::ShownNeverGiven,
@@ -135,7 +141,7 @@ mod tests {
     #[test]
     fn every_kind_has_a_name_of_its_own() {
         let mut names: Vec<String> = Kind::ALL.iter().map(Kind::to_string).collect();
-        assert_eq!(names[12], "write-told-as-not-sent");
+        assert_eq!(names[13], "write-told-as-not-sent");
         names.sort();
         names.dedup();
         assert_eq!(names.len(), Kind::ALL.len());

@@ -39,7 +39,7 @@ impl SimConnector {
     ) -> SimConnector {
         let dialer = SimDialer { field: field.clone(), under_way: Vec::new(), rng: rng.fork() };
         let (on, looked_at) = RingBuffer::new(closed.buffer().capacity());
-        let port = ExecutorPort { connected, closed: looked_at };
+        let port = ExecutorPort { connected, closed: looked_at, waker: None };
         let steps = Steps::new(vec![port], dialer, LinkNotes::default(), rng.fork());
         let mut connector =
             SimConnector { steps, field, commands: Vec::new(), closed, on: Some(on), next: Nanos::ZERO, rng };

@@ -3,6 +3,7 @@
 use fastrand::Rng;
 use serde::{Deserialize, Serialize};
 
+use super::manners::{Manner, Reply};
 use super::memory::{self, Area, Memory};
 use super::script::{self, Host, Moods, Phase};
 
@@ -38,6 +39,14 @@ pub enum Mood {
     Choked,
     /// Takes no connection, or only to drop it.
     Away,
+    /// Well, but closes the connection behind each answer.
+    ClosesAfterReply,
+    /// Well, but closes a connection on which nothing was asked for so long.
+    ClosesWhenIdle(u64),
+    /// Well, but its headers count bytes that its answers have not; sometimes they follow.
+    TooLong,
+    /// Answers most of what it is asked.
+    Choosy(Manner),
 }
 
 impl script::Mood for Mood {
@@ -47,7 +56,7 @@ impl script::Mood for Mood {
     const WELL_MAX_MS: u64 = 20_000;
 
     fn any(rng: &mut Rng) -> Mood {
-        match rng.u8(..10) {
+        match rng.u8(..16) {
             0 => Mood::Late,
             1 => Mood::Lossy,
             2 => Mood::Dead,
@@ -57,7 +66,11 @@ impl script::Mood for Mood {
             6 => Mood::Pieces,
             7 => Mood::Dropping,
             8 => Mood::Choked,
-            _ => Mood::Away,
+            9 => Mood::ClosesAfterReply,
+            10 => Mood::ClosesWhenIdle(rng.u64(150 * MS..1_500 * MS)),
+            11 => Mood::TooLong,
+            12 => Mood::Away,
+            _ => Mood::Choosy(Manner::any(&UNITS, rng)),
         }
     }
 
@@ -134,6 +147,8 @@ pub struct Reaction {
     pub send: Vec<Outgoing>,
     /// Ends the connection then.
     pub close_at: Option<u64>,
+    /// Ends it then, unless something is asked before.
+    pub idle_close_at: Option<u64>,
     /// Says nothing more on this connection.
     pub mute: bool,
 }
@@ -156,12 +171,21 @@ impl Device {
         Device { memory: Memory { seed: of_host }, exact, refuses_until, rng: Rng::with_seed(of_host), moods }
     }
 
-    /// The unit that answers nothing while all else is well, and since when.
+    /// The unit that does not answer, all or some of it, while all else is well, and since when.
     pub fn dead_unit(&self, now: u64) -> Option<(u8, u64)> {
         match self.moods.known(now)? {
-            Phase { mood: Mood::DeadUnit(unit), from_ns, .. } => Some((unit, from_ns)),
+            Phase { mood: Mood::DeadUnit(unit) | Mood::Choosy(Manner::Mute(unit)), from_ns, .. } => {
+                Some((unit, from_ns))
+            }
             _ => None,
         }
+    }
+
+    /// Since when it does nothing worse than to close its connections, or to count its bytes wrongly.
+    pub fn odd_since(&self, now: u64) -> Option<u64> {
+        let phase = self.moods.known(now)?;
+        let is_odd = matches!(phase.mood, Mood::ClosesAfterReply | Mood::ClosesWhenIdle(_) | Mood::TooLong);
+        is_odd.then_some(phase.from_ns)
     }
 
     /// How long a connection takes to come about; `None`: it does not.
@@ -171,7 +195,11 @@ impl Device {
 
     /// When a new connection is ended at once.
     pub fn ends_new_connection(&mut self, now: u64) -> Option<u64> {
-        (self.moods.at(now) == Mood::Away).then(|| now + self.rng.u64(..50 * MS))
+        match self.moods.at(now) {
+            Mood::Away => Some(now + self.rng.u64(..50 * MS)),
+            Mood::ClosesWhenIdle(idle) => Some(now + idle),
+            _ => None,
+        }
     }
 
     /// How many of `len` bytes it takes now.
@@ -190,11 +218,29 @@ impl Device {
     pub fn answer(&mut self, now: u64, asked: &Asked) -> Reaction {
         let mood = self.moods.at(now);
         let at = now + if self.exact { asked.expected } else { self.rng.u64(asked.expected / 5..=asked.expected) };
+        let since = self.moods.known(now).map_or(0, |phase| phase.from_ns);
         let mut reaction = Reaction::default();
         let right = self.right(at, asked);
         let well = |pieces| Outgoing { at, bytes: right.0.clone(), bent: Bent::No, pieces, meaning: right.1 };
         match mood {
             Mood::Well | Mood::Choked => reaction.send.push(well(1)),
+            // A line is no connection, and has no headers.
+            Mood::ClosesAfterReply | Mood::ClosesWhenIdle(_) | Mood::TooLong if asked.on_line => {
+                reaction.send.push(well(1));
+            }
+            Mood::ClosesAfterReply => {
+                reaction.close_at = Some(at);
+                reaction.send.push(well(1));
+            }
+            Mood::ClosesWhenIdle(idle) => {
+                reaction.idle_close_at = Some(at + idle);
+                reaction.send.push(well(1));
+            }
+            Mood::TooLong => {
+                let mut outgoing = well(1);
+                self.count_wrongly(&mut outgoing.bytes);
+                reaction.send.push(outgoing);
+            }
             Mood::Away => reaction.close_at = Some(at),
             Mood::Dead => {}
             Mood::DeadUnit(unit) => {
@@ -230,13 +276,15 @@ impl Device {
                 if self.rng.u8(..3) == 0 {
                     reaction.send.push(well(1));
                 } else {
-                    // 02 is rarer: a block that fell apart stays apart.
                     let code = [1, 3, 4, 6, 4, 0x0A, 0x0B, 2][self.rng.usize(..8)];
-                    let bytes = frame(asked.transaction, asked.area.unit, &exception(asked, code));
-                    let meaning = Meaning::Exception(code);
-                    reaction.send.push(Outgoing { at, bytes, bent: Bent::No, pieces: 1, meaning });
+                    reaction.send.push(refusal(at, asked, code));
                 }
             }
+            Mood::Choosy(manner) => match manner.reply(self.memory.seed, since, asked, &mut self.rng) {
+                Reply::Right => reaction.send.push(well(1)),
+                Reply::Exception(code) => reaction.send.push(refusal(at, asked, code)),
+                Reply::Nothing => {}
+            },
             Mood::Wrong if asked.on_line => self.wrong_on_line(at, asked, &mut reaction, well(1)),
             Mood::Wrong => self.wrong(at, asked, &mut reaction, well(1)),
         }
@@ -250,7 +298,15 @@ impl Device {
         let (mut reaction, mut pieces) = (Reaction::default(), 1);
         let mut pdu = confirmation.to_vec();
         let answers = match mood {
-            Mood::Well | Mood::Choked => true,
+            Mood::Well | Mood::Choked | Mood::TooLong | Mood::Choosy(_) => true,
+            Mood::ClosesAfterReply => {
+                reaction.close_at = (!asked.on_line).then_some(at);
+                true
+            }
+            Mood::ClosesWhenIdle(idle) => {
+                reaction.idle_close_at = (!asked.on_line).then_some(at + idle);
+                true
+            }
             Mood::Dead => false,
             Mood::DeadUnit(unit) => unit != asked.area.unit,
             Mood::Lossy => self.rng.bool(),
@@ -284,7 +340,10 @@ impl Device {
             }
         };
         if answers {
-            let bytes = frame(asked.transaction, asked.area.unit, &pdu);
+            let mut bytes = frame(asked.transaction, asked.area.unit, &pdu);
+            if mood == Mood::TooLong && !asked.on_line {
+                self.count_wrongly(&mut bytes);
+            }
             reaction.send.push(Outgoing { at, bytes, pieces, meaning: Meaning::OfWrite, bent: Bent::No });
         }
         // With function 23 the answer's last byte is a value; that it differs is told, not that it was not done.
@@ -366,6 +425,16 @@ impl Device {
         }
     }
 
+    /// The header tells of more bytes than the answer has; they follow, or do not.
+    fn count_wrongly(&mut self, bytes: &mut Vec<u8>) {
+        let more = self.rng.u16(1..=5);
+        let length = u16::from_be_bytes([bytes[4], bytes[5]]) + more;
+        bytes[4..6].copy_from_slice(&length.to_be_bytes());
+        if self.rng.bool() {
+            bytes.extend((0..more).map(|_| self.rng.u8(..)));
+        }
+    }
+
     fn noise(&mut self, at: u64) -> Outgoing {
         let bytes = (0..self.rng.usize(1..60)).map(|_| self.rng.u8(..)).collect();
         Outgoing { at, bytes, bent: Bent::Raw, pieces: 1, meaning: Meaning::Poison }
@@ -394,6 +463,11 @@ impl Device {
         spoil(&mut bytes, &mut self.rng);
         Outgoing { at, bytes, bent: Bent::No, pieces: 1, meaning: Meaning::Poison }
     }
+}
+
+fn refusal(at: u64, asked: &Asked, code: u8) -> Outgoing {
+    let bytes = frame(asked.transaction, asked.area.unit, &exception(asked, code));
+    Outgoing { at, bytes, bent: Bent::No, pieces: 1, meaning: Meaning::Exception(code) }
 }
 
 fn exception(asked: &Asked, code: u8) -> Vec<u8> {

@@ -192,6 +192,12 @@ impl Field {
         self.devices.iter().filter_map(dead).map(|(host, (unit, since))| (host, unit, since))
     }
 
+    /// Hosts that are well but for closing their connections or counting their bytes wrongly, and since when.
+    pub fn odd_ones(&self) -> impl Iterator<Item = (u32, u64)> {
+        let now = self.now;
+        self.devices.iter().filter_map(move |(host, device)| Some((*host, device.odd_since(now)?)))
+    }
+
     /// A new connection of a link to the place that it had as number `target`.
     pub fn connect(&mut self, link: LinkId, target: u32, host: u32, place: &Place) -> Conn {
         let now = self.now;

@@ -11,7 +11,7 @@
 //! | `script` | the coarse events of a run: drawn, or listed |
 //! | `model` | configurations as people write and change them |
 //! | `reload` | a changed configuration on its way to the executors |
-//! | `memory`, `device` | what Modbus devices hold and how they misbehave |
+//! | `memory`, `device`, `manners` | what Modbus devices hold and how they misbehave |
 //! | `local`, `can`, `canopen` | threads of local devices, CAN buses and CANopen networks, likewise |
 //! | `given` | what such devices gave, and what a tag must therefore read |
 //! | `cell`, `world`, `field`, `connector` | the executor's surroundings in virtual time |
@@ -46,6 +46,7 @@ mod journal;
 mod line;
 mod local;
 mod log;
+mod manners;
 mod memory;
 mod model;
 mod orders;

@@ -267,6 +267,9 @@ impl<'s, P: Parts> Run<'s, P> {
             let field = cell.field.borrow();
             let living = self.books.living(cell.id, field.dead_units(), &self.image, field.now);
             living.of(Kind::NeighbourNotRead)?;
+            let odd = self.books.odd(cell.id, field.odd_ones(), &self.image, field.now);
+            odd.of(Kind::OddNotRead)?;
+            self.books.stated(cell.id, &self.image, field.now).of(Kind::WithoutStatus)?;
         }
         self.collect(now);
         if !self.reader.stops(now) {

@@ -133,6 +133,9 @@ impl Field {
         }
         let line = &mut self.lines[at];
         line.mute |= reaction.mute;
+        if let Some(at) = reaction.idle_close_at {
+            line.closes_at = Some(at);
+        }
         if let Some(at) = reaction.close_at {
             line.closes_at = Some(line.closes_at.map_or(at, |old| old.min(at)));
         }

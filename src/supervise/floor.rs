@@ -21,8 +21,8 @@ use crate::link::connector::{Connector, ExecutorPort, LinkNotes};
 use crate::plan::{ExecutorPlan, Plan, Suppress};
 use crate::rt::thread::{self as rt_thread, Missing};
 use crate::rt::{
-    Clock, Closed, Connected, Counters, Exceptions, Executor, Image, LinuxWorld, Report, Sink, Wiring, monotonic_now,
-    thread_cpu_time,
+    Clock, Closed, Connected, Counters, Exceptions, Executor, Image, LinuxWorld, Report, Sink, Waker, Wiring,
+    monotonic_now, thread_cpu_time,
 };
 use crate::tag::{ExecutorId, Nanos, Sample};
 
@@ -47,6 +47,7 @@ pub struct Prepared {
     // Dropped before the floor, which waits for its threads: a gate that is gone lets them end.
     gates: Vec<Sender<Nanos>>,
     ports: Vec<ExecutorPort>,
+    bell: Waker,
     floor: Floor,
     plan: Arc<Plan>,
 }
@@ -100,11 +101,13 @@ pub fn prepare(plan: Arc<Plan>, scheduling: Scheduling) -> io::Result<Prepared> 
         connector: None,
         stop,
     };
+    let bell = Waker::new()?;
     let mut gates = Vec::new();
     let mut ports = Vec::new();
     for (index, executor_plan) in plan.executors.iter().enumerate() {
         let id = ExecutorId(index as u16);
-        let (executor, port) = floor.build_executor(id, executor_plan, &plan)?;
+        let (mut executor, port) = floor.build_executor(id, executor_plan, &plan)?;
+        executor.ring_when_closed(bell.clone());
         ports.push(port);
         let (gate, opened) = bounded(1);
         let (tell, told) = bounded(1);
@@ -124,7 +127,7 @@ pub fn prepare(plan: Arc<Plan>, scheduling: Scheduling) -> io::Result<Prepared> 
         }
     }
     floor.missing = each_once(std::mem::take(&mut floor.missing));
-    Ok(Prepared { floor, gates, ports, plan })
+    Ok(Prepared { floor, gates, ports, bell, plan })
 }
 
 /// One plain warning per missing thing, however many executors miss it.
@@ -182,7 +185,12 @@ impl Floor {
         let (closed, closed_out) = RingBuffer::<Closed>::new(connections);
         let (ends, adoptions, adopted) = adoption::Ends::new();
         let world = LinuxWorld::new()?;
-        let (writes, orders, answers) = orders::Ends::new(world.waker());
+        self.missing.extend(world.wait_call().cost().map(|cost| Missing {
+            what: format!("executors wait by {}: {cost}", world.wait_call().name()),
+            how: "a kernel from 5.11 on, and a filter of system calls that lets epoll_pwait2 pass, would do better",
+        }));
+        let waker = world.waker();
+        let (writes, orders, answers) = orders::Ends::new(waker.clone());
         orders::lock(&self.orders).add(writes);
         self.rings.push(ring);
         self.reports.push(report_ring);
@@ -203,7 +211,7 @@ impl Floor {
             stop: self.stop.clone(),
         };
         let executor = Executor::new(id, plan, links, world, wiring);
-        Ok((executor, ExecutorPort { connected: connected_in, closed: closed_out }))
+        Ok((executor, ExecutorPort { connected: connected_in, closed: closed_out, waker: Some(waker) }))
     }
 
     /// Whether an executor's thread has ended though nobody told it to.
@@ -272,8 +280,8 @@ impl Prepared {
 
     /// Starts connecting and sets the beat going.
     pub fn start(self) -> Floor {
-        let Prepared { mut floor, gates, ports, plan } = self;
-        floor.connector = Some(Connector::start(&plan, ports, floor.notes.clone(), floor.stop.clone()));
+        let Prepared { mut floor, gates, ports, bell, plan } = self;
+        floor.connector = Some(Connector::start(&plan, ports, bell, floor.notes.clone(), floor.stop.clone()));
         let start = monotonic_now() + START_DELAY;
         for gate in gates {
             let _ = gate.send(start);

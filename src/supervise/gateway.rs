@@ -71,6 +71,8 @@ pub struct Gateway {
     watchdog: Watchdog,
     hardware: Option<HardwareWatchdog>,
     manager: ServiceManager,
+    /// As they were told.
+    failed_waits: u64,
     _cpu_awake: Option<File>,
 }
 
@@ -204,6 +206,7 @@ impl Gateway {
             watchdog: Watchdog::new(Bounds::new(&config.watchdog)),
             hardware,
             manager,
+            failed_waits: 0,
             _cpu_awake: cpu_awake,
         })
     }
@@ -234,6 +237,7 @@ impl Gateway {
             return Err(Trouble::Stalled(stalled));
         }
         self.outputs.tend();
+        self.tell_failed_waits();
         self.tend_reload();
         self.learned.tend(&self.observed);
         self.tell_journal();
@@ -252,6 +256,17 @@ impl Gateway {
             dog.feed();
         }
         Ok(())
+    }
+
+    /// A wait that the system refuses is no empty answer: whoever looks must learn why devices are seen late.
+    fn tell_failed_waits(&mut self) {
+        let failed = self.observed.counters.executors.iter().map(|executor| executor.failed_waits.get()).sum();
+        if failed > 0 && std::mem::replace(&mut self.failed_waits, failed) == 0 {
+            let text =
+                "the system refuses the call by which executors wait; the next best is used, see `fieldbeat doctor`";
+            tracing::error!("{text}");
+            self.observed.health.set("executors", Severity::Degraded, text);
+        }
     }
 
     /// Takes every sign of life.

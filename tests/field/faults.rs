@@ -96,6 +96,8 @@ enum Shows {
     /// Uncertain, then BadNoCommunication.
     Silence,
     DeviceFailure,
+    /// Uncertain, for as long as it goes on.
+    Busy,
 }
 
 const PERIOD: Duration = Duration::from_millis(10);
@@ -114,7 +116,7 @@ fn a_device_that_misbehaves_costs_its_own_tags_and_nobody_elses() {
         (Fault::DropConnection, Shows::Silence),
         (Fault::Refuse, Shows::Silence),
         (Fault::Exceptions(4), Shows::DeviceFailure),
-        (Fault::Exceptions(6), Shows::DeviceFailure),
+        (Fault::Exceptions(6), Shows::Busy),
     ];
     let healthy = faults.len()..faults.len() + 3;
     let plant = Plant::start(PlantConfig {
@@ -153,7 +155,11 @@ fn a_device_that_misbehaves_costs_its_own_tags_and_nobody_elses() {
     for (device, ((fault, shows), watched)) in faults.iter().zip(&watched).enumerate() {
         let tags = bench.tags_of(device);
         watched.assert_showed(&bench, *fault, *shows);
-        let last = if *shows == Shows::Silence { Status::BAD_NO_COMMUNICATION } else { Status::BAD_DEVICE_FAILURE };
+        let last = match shows {
+            Shows::Silence => Status::BAD_NO_COMMUNICATION,
+            Shows::DeviceFailure => Status::BAD_DEVICE_FAILURE,
+            Shows::Busy => Status::UNCERTAIN_LAST_USABLE,
+        };
         for tag in &tags {
             assert_eq!(bench.reading(*tag).0, last, "{fault}: {}", bench.plan.tags[TagId(*tag as u32)].name);
         }
@@ -225,6 +231,7 @@ impl Watched {
                     &[&[Status::UNCERTAIN_LAST_USABLE, Status::BAD_NO_COMMUNICATION], &[Status::BAD_NO_COMMUNICATION]]
                 }
                 Shows::DeviceFailure => &[&[Status::BAD_DEVICE_FAILURE]],
+                Shows::Busy => &[&[Status::UNCERTAIN_LAST_USABLE]],
             };
             assert!(allowed.contains(&told.as_slice()), "{fault}: {name} showed {told:?}");
             let good_again = seen.iter().skip(1).any(|(status, _)| *status == Status::GOOD);

@@ -16,15 +16,46 @@ pub struct ModbusConfig {
     /// What one reply is expected to take (on a serial line: what the device takes to begin it); admission reckons
     /// with it.
     pub reply_expected: Nanos,
-    /// Silence between a reply and the next request at least, whatever the framing asks for. Zero with Modbus TCP.
+    /// Between a reply and the next request at least, whatever the framing asks for.
     pub turnaround: Nanos,
-    /// Between a reply of a unit and the next request to it at least. Zero with Modbus TCP.
+    /// Between a reply of a unit and the next request to it at least.
     pub unit_pause: Nanos,
+    /// Between a reply of a unit and the next request to another at least.
+    pub unit_change_pause: Nanos,
+    /// From the connection, or from the opening of the port, to the first request at least.
+    pub connect_delay: Nanos,
+    /// What replies may be that are not quite as the specification has them.
+    pub tolerance: Tolerance,
     /// Registers and bits of one request at most.
     pub registers_max: u16,
     pub bits_max: u16,
     /// Never part of a request.
     pub unreadable: Vec<UnreadableRange>,
+}
+
+/// Replies that are taken though they are not quite what was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tolerance {
+    /// Of any unit id.
+    pub any_unit: bool,
+    /// With any transaction id; there is one request outstanding then.
+    pub any_transaction: bool,
+    /// To a read by the other function that reads registers, or bits.
+    pub any_function: bool,
+    /// Of more registers or bits than were asked for: the first are taken.
+    pub longer_replies: bool,
+}
+
+impl Tolerance {
+    pub const STRICT: Tolerance =
+        Tolerance { any_unit: false, any_transaction: false, any_function: false, longer_replies: false };
+}
+
+impl ModbusConfig {
+    /// What the device needs between a reply and the next request of whichever unit, at worst.
+    pub fn pause(&self, units: usize) -> Nanos {
+        if units > 1 { self.turnaround.max(self.unit_change_pause) } else { self.turnaround }
+    }
 }
 
 /// What carries the requests, and how they are framed.
@@ -35,6 +66,16 @@ pub enum ModbusTransport {
     /// RTU frames through a serial server.
     RtuOverTcp(HostPort),
     Serial(SerialConfig),
+}
+
+impl ModbusTransport {
+    /// Of a device that is reached over TCP.
+    pub fn host(&self) -> Option<&HostPort> {
+        match self {
+            ModbusTransport::Tcp(host) | ModbusTransport::RtuOverTcp(host) => Some(host),
+            ModbusTransport::Serial(_) => None,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

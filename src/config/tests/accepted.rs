@@ -126,6 +126,9 @@ fn a_link_has_its_defaults_and_what_it_says() {
         transport: ModbusTransport::Tcp(HostPort { host: "10.0.0.1".into(), port: 502 }),
         turnaround: Nanos::ZERO,
         unit_pause: Nanos::ZERO,
+        unit_change_pause: Nanos::ZERO,
+        connect_delay: Nanos::ZERO,
+        tolerance: Tolerance::STRICT,
         timeout: Nanos::from_millis(200),
         connect_timeout: Nanos::from_millis(3000),
         pipeline: 1,
@@ -143,6 +146,9 @@ fn a_link_has_its_defaults_and_what_it_says() {
         transport: ModbusTransport::Tcp(HostPort { host: "fe80::1".into(), port: 1502 }),
         turnaround: Nanos::ZERO,
         unit_pause: Nanos::ZERO,
+        unit_change_pause: Nanos::ZERO,
+        connect_delay: Nanos::ZERO,
+        tolerance: Tolerance::STRICT,
         timeout: Nanos::from_millis(50),
         connect_timeout: Nanos::from_millis(1000),
         pipeline: 16,
@@ -183,6 +189,9 @@ fn a_serial_link_has_its_defaults_and_what_it_says() {
         reply_expected: Nanos::from_millis(5),
         turnaround: Nanos::ZERO,
         unit_pause: Nanos::ZERO,
+        unit_change_pause: Nanos::ZERO,
+        connect_delay: Nanos::ZERO,
+        tolerance: Tolerance::STRICT,
         registers_max: 125,
         bits_max: 2000,
         unreadable: vec![],
@@ -210,6 +219,9 @@ fn a_serial_link_has_its_defaults_and_what_it_says() {
         }),
         turnaround: Nanos::from_micros(2_500),
         unit_pause: Nanos::from_millis(10),
+        unit_change_pause: Nanos::ZERO,
+        connect_delay: Nanos::ZERO,
+        tolerance: Tolerance::STRICT,
         registers_max: 20,
         ..defaults.clone()
     };
@@ -381,4 +393,28 @@ fn a_gateway_file_is_read_with_everything_it_says() {
     let outputs: Vec<(&str, u32, &OutputKind)> =
         config.outputs.iter().map(|output| (&*output.name, output.source.line, &output.kind)).collect();
     assert_eq!(outputs, [("local", 24, &OutputKind::Mqtt(local)), ("cloud", 27, &OutputKind::Mqtt(cloud))]);
+}
+
+#[test]
+fn a_link_over_tcp_may_have_pauses_and_tolerance_and_a_second_one_to_its_place_is_warned_of() {
+    let text = r#"{"links": [
+{"name": "a", "protocol": "modbus_tcp", "host": "Plc", "timeout_ms": 60000, "turnaround_ms": 100, "unit_pause_ms": 20,
+ "unit_change_pause_ms": 2.5, "connect_delay_ms": 1500, "any_unit_id": true, "any_transaction_id": true,
+ "any_read_function": true, "longer_replies": true},
+{"name": "b", "protocol": "modbus_rtu_tcp", "host": "plc", "port": 502, "any_unit_id": true},
+{"name": "c", "protocol": "modbus_tcp", "host": "plc", "port": 503}],
+"tags": [{"name": "t", "address": "a:1:3:1", "data_type": "int16", "scan_rate_ms": 100}]}"#;
+    let loaded = loaded(MINIMAL, &[("tags/a.json", text)]);
+    let link = |at: usize| loaded.config.links[at].protocol.modbus().unwrap();
+    let first = link(0);
+    assert_eq!((first.timeout, first.connect_delay), (Nanos::from_millis(60_000), Nanos::from_millis(1_500)));
+    assert_eq!((first.turnaround, first.unit_pause), (Nanos::from_millis(100), Nanos::from_millis(20)));
+    assert_eq!(first.unit_change_pause, Nanos::from_micros(2_500));
+    let all = Tolerance { any_unit: true, any_transaction: true, any_function: true, longer_replies: true };
+    assert_eq!(first.tolerance, all);
+    assert_eq!(link(1).tolerance, Tolerance { any_unit: true, ..Tolerance::STRICT });
+    assert_eq!(link(2).tolerance, Tolerance::STRICT);
+    let told: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+    assert!(told.iter().any(|line| line.contains("link \"b\": plc:502 is that of link \"a\", too")), "{told:?}");
+    assert!(!told.iter().any(|line| line.contains("plc:503")), "another port is another device: {told:?}");
 }

@@ -378,7 +378,7 @@ fn wrong_links_are_refused() {
         (
             "10.0.0.1\"",
             "10.0.0.1\", \"timeout_ms\": \"200\"",
-            "1:89: error: link \"plc1\": timeout_ms is the text \"200\"; allowed: a whole number from 1 to 10000 ms",
+            "1:89: error: link \"plc1\": timeout_ms is the text \"200\"; allowed: a whole number from 1 to 60000 ms",
         ),
         (
             "10.0.0.1\"",
@@ -393,7 +393,7 @@ fn wrong_links_are_refused() {
         (
             "10.0.0.1\"",
             "10.0.0.1\", \"expected_reply_ms\": 0",
-            "1:96: error: link \"plc1\": expected_reply_ms is 0; allowed: a number from 0.01 to 10000 ms",
+            "1:96: error: link \"plc1\": expected_reply_ms is 0; allowed: a number from 0.01 to 60000 ms",
         ),
         (
             ", \"host\": \"10.0.0.1\"",
@@ -486,4 +486,17 @@ fn wrong_serial_links_are_refused_all_at_once() {
         assert!(found.iter().any(|line| line.contains(told)), "{told} in {found:#?}");
     }
     assert_eq!(found.len(), 12, "{found:#?}");
+}
+
+#[test]
+fn pauses_and_any_transaction_go_with_one_request_at_a_time() {
+    let text = r#"{"links": [{"name": "a", "protocol": "modbus_tcp", "host": "x", "pipeline": 4, "turnaround_ms": 5,
+ "unit_pause_ms": 0, "unit_change_pause_ms": 2.5, "connect_delay_ms": 100, "any_transaction_id": true}],
+"tags": [{"name": "t", "protocol": "modbus_tcp", "address": "a:1:3:1", "data_type": "int16", "scan_rate_ms": 100}]}"#;
+    let found = lines(&refused(MINIMAL, &[("tags/a.json", text)]));
+    for key in ["turnaround_ms", "unit_change_pause_ms", "any_transaction_id"] {
+        let told = format!("{key} with a pipeline of 4 requests; allowed: with \"pipeline\": 1, one request at a time");
+        assert!(found.iter().any(|line| line.contains(&told)), "{told} in {found:#?}");
+    }
+    assert_eq!(found.len(), 3, "{found:#?}");
 }

@@ -2,7 +2,9 @@
 
 use fastrand::Rng;
 
-use crate::limits::{CONNECT_MENDED_AFTER, CONNECT_PAUSE_MAX, CONNECT_PAUSE_MIN, CONNECT_STABLE_AFTER};
+use crate::limits::{
+    CONNECT_AGAIN_PAUSE, CONNECT_MENDED_AFTER, CONNECT_PAUSE_MAX, CONNECT_PAUSE_MIN, CONNECT_STABLE_AFTER,
+};
 use crate::tag::Nanos;
 
 /// Of one link.
@@ -29,9 +31,26 @@ impl Backoff {
         Nanos(rng.u64(self.pause.0 / 2..=self.pause.0))
     }
 
-    /// A connection ended that had lived so long: after a good one the pauses start small again, and after any
-    /// that was of use none is longer than it lived. A device that comes and goes is so away for its own time,
-    /// not for that of the troubles before, and one that accepts only to drop gains nothing.
+    /// A connection broke on which something was answered: the pauses start small again, however long it lived. A device
+    /// that comes and goes is so away for its own time, not for that of the troubles before.
+    pub fn answered(&mut self) {
+        self.pause = CONNECT_PAUSE_MIN;
+    }
+
+    /// A connection ended of which nothing was lost, and the next is made at once; should that fail, it is tried again
+    /// after a short while.
+    pub fn ended(&mut self) {
+        self.pause = CONNECT_AGAIN_PAUSE;
+    }
+
+    /// Whether attempts have failed for no longer than a device may take that closes after each reply.
+    pub fn is_short(self) -> bool {
+        self.pause < CONNECT_PAUSE_MIN
+    }
+
+    /// A connection of a link ended that does not tell what it was good for; it had lived so long. After a good one the
+    /// pauses start small again, and after any that was of use none is longer than it lived. One that accepts only to drop
+    /// gains nothing.
     pub fn lived(&mut self, long: Nanos) {
         if long > CONNECT_STABLE_AFTER {
             self.pause = CONNECT_PAUSE_MIN;
@@ -90,6 +109,20 @@ mod tests {
         backoff.next(&mut rng);
         backoff.lived(Nanos::from_millis(9_000));
         assert_eq!(backoff.pause, Nanos::from_millis(6_000));
+    }
+
+    #[test]
+    fn after_an_answered_connection_the_pauses_start_small_and_after_one_that_ended_well_smaller_still() {
+        let (mut backoff, mut rng) = grown();
+        backoff.answered();
+        assert!(!backoff.is_short() && backoff.next(&mut rng) <= CONNECT_PAUSE_MIN);
+        backoff.ended();
+        let mut tries = 0;
+        while backoff.is_short() {
+            assert!(backoff.next(&mut rng) < CONNECT_PAUSE_MIN);
+            tries += 1;
+        }
+        assert!((3..10).contains(&tries), "{tries}");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::steps::{Attempt, Dialer, Outcome};
 use super::{Place, Target, can, serial};
 use crate::limits::CONNECT_WORKERS_MAX;
 use crate::link::bus;
-use crate::rt::Conn;
+use crate::rt::{Conn, Waker};
 use crate::tag::Nanos;
 
 /// What a worker brings back; closed by itself when nobody takes it.
@@ -30,20 +30,17 @@ pub struct Crew {
     under_way: usize,
     /// That the system gives no thread was told.
     told: bool,
+    /// Woken when an attempt has ended.
+    bell: Waker,
 }
 
 impl Crew {
     /// Without workers: each comes when there is something to do for it, up to the most there may be.
-    pub fn new() -> Crew {
+    pub fn new(bell: Waker) -> Crew {
         // Short: what waits in here has lost its place in the order of what is due.
         let (jobs, queue) = bounded(CONNECT_WORKERS_MAX);
         let (results, outcomes) = bounded(CONNECT_WORKERS_MAX);
-        Crew { jobs, queue, results, outcomes, workers: 0, under_way: 0, told: false }
-    }
-
-    /// Ready when an attempt has ended.
-    pub fn outcomes(&self) -> &Receiver<Done> {
-        &self.outcomes
+        Crew { jobs, queue, results, outcomes, workers: 0, under_way: 0, told: false, bell }
     }
 
     #[cfg(test)]
@@ -52,9 +49,9 @@ impl Crew {
     }
 
     fn hire(&mut self) {
-        let (queue, results) = (self.queue.clone(), self.results.clone());
+        let (queue, results, bell) = (self.queue.clone(), self.results.clone(), self.bell.clone());
         let thread = thread::Builder::new().name("fb-connect".to_owned()).stack_size(256 << 10);
-        match thread.spawn(move || work(&queue, &results)) {
+        match thread.spawn(move || work(&queue, &results, &bell)) {
             Ok(_) => self.workers += 1,
             Err(error) if !self.told => {
                 self.told = true;
@@ -93,7 +90,7 @@ impl Dialer for Crew {
     }
 }
 
-fn work(jobs: &Receiver<(Attempt, Target)>, outcomes: &Sender<Done>) {
+fn work(jobs: &Receiver<(Attempt, Target)>, outcomes: &Sender<Done>, bell: &Waker) {
     while let Ok((attempt, target)) = jobs.recv() {
         let result = match &target.place {
             Place::Tcp { host, port } => connect(host, *port, target.timeout).map(OwnedFd::from),
@@ -104,6 +101,7 @@ fn work(jobs: &Receiver<(Attempt, Target)>, outcomes: &Sender<Done>) {
         if outcomes.send(Done { attempt, result }).is_err() {
             return;
         }
+        bell.wake();
     }
 }
 
@@ -144,7 +142,7 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         let place = Place::Tcp { host: "127.0.0.1".into(), port };
         let target = Target { place, timeout: Nanos::from_millis(500), number: 0 };
-        let mut crew = Crew::new();
+        let mut crew = Crew::new(Waker::new().unwrap());
         for number in 1..=3 {
             assert!(crew.start(Attempt { link: LinkId(number as u16), number }, &target));
             assert_eq!(crew.workers(), number as usize);

@@ -28,14 +28,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Select, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use fastrand::Rng;
 use rtrb::{Consumer, Producer};
 
 use crate::config::{ModbusTransport, SerialConfig};
 use crate::limits::{BUS_OPEN_TIMEOUT, CONNECT_POLL, LINKS_MAX};
 use crate::plan::{BusSetup, CanSocket, LinkProtocolPlan, Plan};
-use crate::rt::{Closed, Connected, monotonic_now};
+use crate::rt::{Closed, Connected, Waker, monotonic_now};
 use crate::tag::{ExecutorId, LinkId, Nanos};
 
 use dial::Crew;
@@ -46,6 +46,8 @@ pub use steps::{Attempt, Dialer, Outcome, Steps};
 pub struct ExecutorPort {
     pub connected: Producer<Connected>,
     pub closed: Consumer<Closed>,
+    /// Wakes the executor, so that a new connection is taken at once.
+    pub waker: Option<Waker>,
 }
 
 /// Where a link's device is to be reached.
@@ -98,6 +100,7 @@ pub struct Gone;
 pub struct Connector {
     thread: JoinHandle<()>,
     commands: Sender<Command>,
+    bell: Waker,
 }
 
 impl Target {
@@ -131,38 +134,41 @@ impl Command {
 }
 
 impl Connector {
-    /// Keeps the plan's links connected; `ports` has one entry an executor. Runs until `stop`, then until every
-    /// executor has handed back its connections and gone.
-    pub fn start(plan: &Plan, ports: Vec<ExecutorPort>, notes: LinkNotes, stop: Arc<AtomicBool>) -> Connector {
+    /// Keeps the plan's links connected; `ports` has one entry an executor, and `bell` is what executors ring that give a
+    /// connection back. Runs until `stop`, then until every executor has handed back its connections and gone.
+    pub fn start(
+        plan: &Plan,
+        ports: Vec<ExecutorPort>,
+        bell: Waker,
+        notes: LinkNotes,
+        stop: Arc<AtomicBool>,
+    ) -> Connector {
         let links = plan.links.ids().map(|id| Command::add(plan, id, 0));
-        Connector::start_with(links, ports, notes, stop)
+        Connector::start_with(links, ports, bell, notes, stop)
     }
 
     /// As [`Connector::start`], with these commands first.
     pub fn start_with(
         first: impl IntoIterator<Item = Command>,
         ports: Vec<ExecutorPort>,
+        bell: Waker,
         notes: LinkNotes,
         stop: Arc<AtomicBool>,
     ) -> Connector {
-        let mut steps = Steps::new(ports, Crew::new(), notes, Rng::new());
+        let mut steps = Steps::new(ports, Crew::new(bell.clone()), notes, Rng::new());
         let now = monotonic_now();
         for command in first {
             steps.apply(now, command);
         }
         // A reload that changes every link does not wait long for room.
         let (commands, told) = bounded(LINKS_MAX);
-        let kept = commands.clone();
+        let rung = bell.clone();
         let thread = thread::Builder::new()
             .name("fb-connector".to_owned())
             .stack_size(256 << 10)
-            .spawn(move || {
-                // The channel stays open as long as the thread runs, so that it is never ready without a command.
-                let _kept = kept;
-                run(steps, &told, &stop);
-            })
+            .spawn(move || run(steps, &told, &rung, &stop))
             .unwrap_or_else(|error| panic!("the system gives no thread for the connector: {error}"));
-        Connector { thread, commands }
+        Connector { thread, commands, bell }
     }
 
     /// Hands it a command; waits a moment where many are under way.
@@ -170,7 +176,9 @@ impl Connector {
     /// # Errors
     /// When its thread has ended.
     pub fn tell(&self, command: Command) -> Result<(), Gone> {
-        self.commands.send(command).map_err(|_| Gone)
+        self.commands.send(command).map_err(|_| Gone)?;
+        self.bell.wake();
+        Ok(())
     }
 
     /// Waits for its end; the executors must have been told to stop. A name that is still being resolved, or a
@@ -180,14 +188,10 @@ impl Connector {
     }
 }
 
-fn run(mut steps: Steps<Crew>, commands: &Receiver<Command>, stop: &AtomicBool) {
+fn run(mut steps: Steps<Crew>, commands: &Receiver<Command>, bell: &Waker, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         let due = steps.step(monotonic_now(), commands.try_iter());
-        let pause = due.since(monotonic_now()).min(CONNECT_POLL);
-        let mut woken = Select::new();
-        woken.recv(commands);
-        woken.recv(steps.dialer().outcomes());
-        let _ = woken.ready_timeout(Duration::from_nanos(pause.0));
+        bell.wait(due.since(monotonic_now()).min(CONNECT_POLL));
     }
     // The executors give back what they hold, then drop their ends.
     while !steps.end() {

@@ -26,12 +26,14 @@ pub struct Teller {
     notes: LinkNotes,
     /// What was last told in the log, to tell each trouble once.
     told: Option<String>,
+    /// That the device closes its connections was told.
+    told_of_closes: bool,
 }
 
 impl Teller {
     /// Of a link that is new, or has a new target: nothing is known of it.
     pub fn new(link: LinkId, name: Arc<str>, notes: LinkNotes) -> Teller {
-        let teller = Teller { link, name, notes, told: None };
+        let teller = Teller { link, name, notes, told: None, told_of_closes: false };
         teller.note(|note| *note = LinkNote::default());
         teller
     }
@@ -54,9 +56,10 @@ impl Teller {
         });
     }
 
-    /// A connection came about. After trouble it is told once it has lived for a moment.
+    /// A connection came about. After trouble it is told once it has lived for a moment; of a device that closes its
+    /// connections, not again.
     pub fn connected(&self) {
-        if self.told.is_none() {
+        if self.told.is_none() && !self.told_of_closes {
             tracing::info!("link \"{}\": connected", self.name);
         }
     }
@@ -74,9 +77,21 @@ impl Teller {
         }
     }
 
+    /// The device closed the connection, and nothing is wrong with that.
+    pub fn ended(&mut self) {
+        self.mended();
+        if !std::mem::replace(&mut self.told_of_closes, true) {
+            tracing::info!(
+                "link \"{}\": the device closes the connection by itself; connected again at once, each time, and counted",
+                self.name
+            );
+        }
+    }
+
     /// The same link has another target: what was told of the old one does not count.
     pub fn start_anew(&mut self) {
         self.told = None;
+        self.told_of_closes = false;
         self.note(|note| *note = LinkNote::default());
     }
 
@@ -91,9 +106,11 @@ impl Teller {
 /// Why the executor gave a connection back, in the words of whoever stands before the device.
 pub fn lost_text(reason: CloseReason) -> &'static str {
     match reason {
-        CloseReason::Lost | CloseReason::Stopped | CloseReason::Removed => "connection lost",
+        CloseReason::Lost | CloseReason::Ended | CloseReason::Stopped | CloseReason::Removed => "connection lost",
         CloseReason::Garbage => "the device sent something that is not Modbus TCP; is this the right port?",
-        CloseReason::Silent => "connected, but nothing is answered; is the device busy, or are the unit ids right?",
+        CloseReason::Silent | CloseReason::Doubtful => {
+            "connected, but nothing is answered; is the device busy, or are the unit ids right?"
+        }
         CloseReason::Refused => "the connection could not be watched (out of kernel memory?)",
     }
 }

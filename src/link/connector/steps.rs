@@ -11,8 +11,8 @@ use fastrand::Rng;
 use super::backoff::Backoff;
 use super::notes::{LinkNotes, Teller, lost_text};
 use super::{Command, ExecutorPort, Target};
-use crate::limits::{CONNECT_MENDED_AFTER, CONNECT_POLL};
-use crate::rt::{CloseReason, Closed, Conn, Connected};
+use crate::limits::{CONNECT_MENDED_AFTER, CONNECT_PAUSE_MIN, CONNECT_POLL};
+use crate::rt::{CloseReason, Closed, Conn, Connected, Served};
 use crate::tag::{LinkId, Nanos};
 
 /// One attempt to connect. The number is never used again, so that an old attempt is told from a new one.
@@ -196,7 +196,7 @@ impl<D: Dialer> Steps<D> {
         }
     }
 
-    fn take_back(&mut self, now: Nanos, Closed { link, conn, reason }: Closed) {
+    fn take_back(&mut self, now: Nanos, Closed { link, conn, reason, served }: Closed) {
         self.dialer.close(conn);
         if self.ledger.get(&link).is_none_or(|held| held.conn != conn) {
             return;
@@ -209,9 +209,22 @@ impl<D: Dialer> Steps<D> {
             entry.state = State::Over;
             return;
         }
-        entry.backoff.lived(now.since(since));
+        let lived = now.since(since);
+        match served {
+            Served::Unknown => entry.backoff.lived(lived),
+            Served::Answered => entry.backoff.answered(),
+            Served::Unasked | Served::Unanswered => {}
+        }
         if reason == CloseReason::Removed {
             entry.state = State::Waiting { until: now + entry.backoff.same(&mut self.rng) };
+            return;
+        }
+        if is_well(reason, served, lived) {
+            if served == Served::Answered {
+                entry.backoff.ended();
+            }
+            entry.teller.ended();
+            entry.state = State::Waiting { until: now };
             return;
         }
         entry.state = State::Waiting { until: now + entry.backoff.next(&mut self.rng) };
@@ -236,13 +249,19 @@ impl<D: Dialer> Steps<D> {
                     entry.state = State::Waiting { until: now + entry.backoff.same(&mut self.rng) };
                     return;
                 }
+                if let Some(waker) = &port.waker {
+                    waker.wake();
+                }
                 self.ledger.insert(link, Held { conn, executor: entry.executor });
                 entry.state = State::Connected { since: now };
                 entry.teller.connected();
             }
             Err(trouble) => {
+                let is_usual = entry.backoff.is_short();
                 entry.state = State::Waiting { until: now + entry.backoff.next(&mut self.rng) };
-                entry.teller.trouble(&trouble);
+                if !is_usual {
+                    entry.teller.trouble(&trouble);
+                }
             }
         }
     }
@@ -295,5 +314,15 @@ impl<D: Dialer> Steps<D> {
             }
         }
         next
+    }
+}
+
+/// Whether a connection ended as devices do that are well: they close after each reply, or what is idle. A close before
+/// anything was asked is of that kind only if it took its time: who accepts only to drop is to be left alone.
+fn is_well(reason: CloseReason, served: Served, lived: Nanos) -> bool {
+    match (reason, served) {
+        (CloseReason::Ended | CloseReason::Doubtful, Served::Answered) => true,
+        (CloseReason::Ended, Served::Unasked) => lived >= CONNECT_PAUSE_MIN,
+        _ => false,
     }
 }

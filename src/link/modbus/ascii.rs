@@ -50,11 +50,11 @@ pub fn find<'a>(bytes: &[u8], expected: &Expected, binary: &'a mut [u8; BINARY_B
         let found = if body[end] == b'\n' { frame(&body[..end], expected, binary) } else { Found::Nothing };
         match found {
             Found::Reply(_) => {
-                let length = 2 + expected.reply_bytes(binary[1]);
+                let length = 2 + expected.reply_bytes(binary[1], binary[2]);
                 return Found::Reply(&binary[1..length]);
             }
             Found::Broken => outcome = Found::Broken,
-            Found::Foreign if outcome == Found::Nothing => outcome = Found::Foreign,
+            Found::Foreign(what) if outcome == Found::Nothing => outcome = Found::Foreign(what),
             _ => {}
         }
     }
@@ -71,7 +71,11 @@ fn frame(body: &[u8], expected: &Expected, binary: &mut [u8; BINARY_BYTES_MAX]) 
     // What fails its check is the broken reply if it begins like it; else it is noise, and the reply may still come.
     let begins = match body.first_chunk::<6>().and_then(bytes_of) {
         Some([unit, function, count]) => {
-            unit == expected.unit && function == expected.function && expected.allows_count(count)
+            let is_exception = function & 0x80 != 0;
+            expected.allows_unit(unit)
+                && !is_exception
+                && expected.allows_function(function)
+                && expected.allows_count(count)
         }
         None => false,
     };
@@ -89,21 +93,23 @@ fn frame(body: &[u8], expected: &Expected, binary: &mut [u8; BINARY_BYTES_MAX]) 
     if lrc(frame) != 0 {
         return failed;
     }
-    let ours = frame[0] == expected.unit
-        && frame[1] & 0x7F == expected.function
-        && length == 3 + expected.reply_bytes(frame[1])
+    let ours = expected.allows_unit(frame[0])
+        && expected.allows_function(frame[1])
+        && length == 3 + expected.reply_bytes(frame[1], frame[2])
         && (frame[1] & 0x80 != 0 || expected.allows_count(frame[2]));
     // The frame is ours or someone else's; its bytes are in `binary`.
-    if ours { Found::Reply(&[]) } else { Found::Foreign }
+    if ours { Found::Reply(&[]) } else { Found::Foreign(expected.mismatch(frame[0], frame[1])) }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::frame::Shape;
+    use super::super::frame::{Mismatch, Shape};
     use super::*;
+    use crate::config::Tolerance;
     use proptest::prelude::*;
 
-    const EXPECTED: Expected = Expected { unit: 17, function: 3, shape: Shape::Values(4) };
+    const EXPECTED: Expected =
+        Expected { unit: 17, function: 3, shape: Shape::Values(4), tolerance: Tolerance::STRICT };
 
     fn written(bytes: &[u8]) -> Vec<u8> {
         let mut all = bytes.to_vec();
@@ -122,7 +128,7 @@ mod tests {
             Found::Reply(pdu) => Ok(pdu.to_vec()),
             Found::Begun { at } => Err(Found::Begun { at }),
             Found::Broken => Err(Found::Broken),
-            Found::Foreign => Err(Found::Foreign),
+            Found::Foreign(what) => Err(Found::Foreign(what)),
             Found::Nothing => Err(Found::Nothing),
         }
     }
@@ -151,14 +157,15 @@ mod tests {
 
     #[test]
     fn a_confirmation_is_found_by_its_length() {
-        let expected = Expected { unit: 17, function: 6, shape: Shape::Echo(4) };
+        let expected = Expected { function: 6, shape: Shape::Echo(4), ..EXPECTED };
         let mut binary = [0; BINARY_BYTES_MAX];
         let whole = written(&[17, 6, 0, 1, 0, 3]);
         assert_eq!(find(&whole, &expected, &mut binary), Found::Reply(&[6, 0, 1, 0, 3]));
         let mut broken = whole.clone();
         broken[10] = b'7';
         assert_eq!(find(&broken, &expected, &mut binary), Found::Broken);
-        assert_eq!(find(&written(&[17, 6, 0, 1, 0]), &expected, &mut binary), Found::Foreign);
+        let cut = written(&[17, 6, 0, 1, 0]);
+        assert_eq!(find(&cut, &expected, &mut binary), Found::Foreign(Mismatch::Length));
         assert_eq!(find(&written(&[17, 0x86, 3]), &expected, &mut binary), Found::Reply(&[0x86, 3]));
     }
 
@@ -167,8 +174,13 @@ mod tests {
         let mut bytes = b"\0\xFFxyz:1103".to_vec();
         bytes.extend(reply());
         assert!(found(&bytes).is_ok());
-        for other in [&[18, 3, 4, 1, 2, 3, 4][..], &[17, 4, 4, 1, 2, 3, 4], &[17, 3, 2, 1, 2], &[17, 0x84, 2]] {
-            assert_eq!(found(&written(other)), Err(Found::Foreign), "{other:?}");
+        for (other, what) in [
+            (&[18, 3, 4, 1, 2, 3, 4][..], Mismatch::Unit),
+            (&[17, 4, 4, 1, 2, 3, 4], Mismatch::Function),
+            (&[17, 3, 2, 1, 2], Mismatch::Length),
+            (&[17, 0x84, 2], Mismatch::Function),
+        ] {
+            assert_eq!(found(&written(other)), Err(Found::Foreign(what)), "{other:?}");
         }
         assert_eq!(found(b"noise without a colon\r\n"), Err(Found::Nothing));
         for noise in [&b":1103\n"[..], b":110\r\n", b":11GG\r\n", b":\r\n"] {

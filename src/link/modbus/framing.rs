@@ -1,8 +1,9 @@
 //! How a request is put into bytes, and how its reply is found among what comes back, where frames carry no
 //! transaction id: the reply is known by unit, function and length.
 
-use super::frame::Shape;
+use super::frame::{self, Mismatch, Shape};
 use super::{ascii, rtu};
+use crate::config::Tolerance;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
@@ -16,17 +17,44 @@ pub struct Expected {
     pub unit: u8,
     pub function: u8,
     pub shape: Shape,
+    pub tolerance: Tolerance,
 }
 
 impl Expected {
-    /// Whether the byte behind the function code may be this one.
-    pub fn allows_count(&self, byte: u8) -> bool {
-        !matches!(self.shape, Shape::Values(bytes) if usize::from(byte) != bytes)
+    pub fn allows_unit(&self, unit: u8) -> bool {
+        unit == self.unit || self.tolerance.any_unit
     }
 
-    /// Bytes behind the function code, by that code: with the exception bit, or without.
-    pub fn reply_bytes(&self, function: u8) -> usize {
-        if function & 0x80 != 0 { 1 } else { self.shape.bytes() }
+    /// With the exception bit or without.
+    pub fn allows_function(&self, code: u8) -> bool {
+        frame::is_function(code & 0x7F, self.function, self.tolerance)
+    }
+
+    /// Whether the byte behind the function code may be this one.
+    pub fn allows_count(&self, byte: u8) -> bool {
+        match self.shape {
+            Shape::Values(bytes) if self.tolerance.longer_replies => usize::from(byte) >= bytes,
+            Shape::Values(bytes) => usize::from(byte) == bytes,
+            Shape::Echo(_) => true,
+        }
+    }
+
+    /// Bytes behind the function code, by that code, with the exception bit or without, and by the byte that follows.
+    pub fn reply_bytes(&self, code: u8, count: u8) -> usize {
+        match self.shape {
+            _ if code & 0x80 != 0 => 1,
+            Shape::Values(_) => 1 + usize::from(count),
+            Shape::Echo(bytes) => bytes,
+        }
+    }
+
+    /// In what a whole frame that is not the reply differs from it.
+    pub fn mismatch(&self, unit: u8, code: u8) -> Mismatch {
+        match () {
+            () if !self.allows_unit(unit) => Mismatch::Unit,
+            () if !self.allows_function(code) => Mismatch::Function,
+            () => Mismatch::Length,
+        }
     }
 }
 
@@ -38,7 +66,7 @@ pub enum Found<'a> {
     /// What may become the reply begins at `at`.
     Begun { at: usize },
     /// A whole frame that is not the reply.
-    Foreign,
+    Foreign(Mismatch),
     /// What could have been the reply fails its check.
     Broken,
     /// The reply's PDU.

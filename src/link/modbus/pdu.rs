@@ -1,8 +1,8 @@
 //! The requests of writes, and what their replies say (Application Protocol Specification V1.1b3, sections 6.5, 6.6,
 //! 6.11, 6.12, 6.16 and 6.17). No allocation, no panic on any bytes.
 
-use super::frame::Shape;
-use crate::config::Table;
+use super::frame::{self, Mismatch, Shape};
+use crate::config::{Table, Tolerance};
 use crate::limits::{MODBUS_PDU_BYTES_MAX, MODBUS_WRITE_BITS_MAX, MODBUS_WRITE_REGISTERS_MAX};
 
 /// Writes a whole tag by one request.
@@ -115,24 +115,25 @@ pub enum Reply<'a> {
     /// It confirms something else than what was asked.
     Differs,
     /// Not an answer to this request.
-    Mismatch,
+    Mismatch(Mismatch),
 }
 
 /// Reads `reply` as that to `request`.
-pub fn reply<'a>(reply: &'a [u8], request: &Pdu) -> Reply<'a> {
+pub fn reply<'a>(reply: &'a [u8], request: &Pdu, tolerance: Tolerance) -> Reply<'a> {
     let function = request.function();
     match (reply, request.shape) {
+        (_, Shape::Values(bytes)) => match frame::reply(reply, function, bytes, tolerance) {
+            frame::Reply::Values(values) => Reply::Good(values),
+            frame::Reply::Exception(code) => Reply::Exception(code),
+            frame::Reply::Mismatch(what) => Reply::Mismatch(what),
+        },
         ([code, exception], _) if *code == function | 0x80 => Reply::Exception(*exception),
-        ([code, count, values @ ..], Shape::Values(bytes))
-            if *code == function && usize::from(*count) == values.len() && values.len() == bytes =>
-        {
-            Reply::Good(values)
-        }
         ([code, echo @ ..], Shape::Echo(bytes)) if *code == function && echo.len() == bytes => {
             // All of functions 5, 6 and 22; of 15 and 16 the address and the count.
             if request.bytes().get(1..=bytes) == Some(echo) { Reply::Good(&[]) } else { Reply::Differs }
         }
-        _ => Reply::Mismatch,
+        ([code, ..], _) if *code == function => Reply::Mismatch(Mismatch::Length),
+        _ => Reply::Mismatch(Mismatch::Function),
     }
 }
 
@@ -144,6 +145,10 @@ mod tests {
     use rmodbus::server::ModbusFrame;
     use rmodbus::server::storage::ModbusStorageFull;
     use rmodbus::{ModbusProto, server::context::ModbusContext};
+
+    fn read<'a>(bytes: &'a [u8], request: &Pdu) -> Reply<'a> {
+        reply(bytes, request, Tolerance::STRICT)
+    }
 
     fn pdu(function: Function, first: u16, count: u16, values: &[u8]) -> Vec<u8> {
         Pdu::write(function, first, count, values).unwrap().bytes().to_vec()
@@ -184,21 +189,21 @@ mod tests {
             (of(Function::WriteRegisters, 1, 2, &[0, 0x0A, 1, 2]), &[0x10, 0x00, 0x01, 0x00, 0x02]),
             (of(Function::MaskWriteRegister, 4, 1, &[0, 0xF2, 0, 0x25]), &[0x16, 0x00, 0x04, 0x00, 0xF2, 0x00, 0x25]),
         ] {
-            assert_eq!(reply(good, &request), Reply::Good(&[]));
+            assert_eq!(read(good, &request), Reply::Good(&[]));
             for at in 1..good.len() {
                 let mut other = good.to_vec();
                 other[at] ^= 0x10;
-                assert_eq!(reply(&other, &request), Reply::Differs, "{other:?}");
+                assert_eq!(read(&other, &request), Reply::Differs, "{other:?}");
             }
             for none in [&good[..good.len() - 1], &[good, &[0]].concat(), &[], &[good[0] ^ 1, 0, 0, 0, 0]] {
-                assert_eq!(reply(none, &request), Reply::Mismatch, "{none:?}");
+                assert!(matches!(read(none, &request), Reply::Mismatch(_)), "{none:?}");
             }
-            assert_eq!(reply(&[good[0] | 0x80, 2], &request), Reply::Exception(2));
+            assert_eq!(read(&[good[0] | 0x80, 2], &request), Reply::Exception(2));
         }
         let both = of(Function::ReadWriteRegisters, 14, 1, &[0, 0xFF]);
-        assert_eq!(reply(&[0x17, 2, 0x12, 0x34], &both), Reply::Good(&[0x12, 0x34]));
-        assert_eq!(reply(&[0x17, 4, 0, 0, 0, 0], &both), Reply::Mismatch);
-        assert_eq!(reply(&[0x97, 1], &both), Reply::Exception(1));
+        assert_eq!(read(&[0x17, 2, 0x12, 0x34], &both), Reply::Good(&[0x12, 0x34]));
+        assert_eq!(read(&[0x17, 4, 0, 0, 0, 0], &both), Reply::Mismatch(Mismatch::Length));
+        assert_eq!(read(&[0x97, 1], &both), Reply::Exception(1));
     }
 
     #[test]
@@ -246,7 +251,7 @@ mod tests {
     }
 
     fn is_taken(request: &Pdu, context: &mut ModbusStorageFull) -> bool {
-        reply(&served(request.bytes(), context).unwrap(), request) == Reply::Good(&[])
+        read(&served(request.bytes(), context).unwrap(), request) == Reply::Good(&[])
     }
 
     proptest! {
@@ -302,7 +307,7 @@ mod tests {
             use Function::*;
             for function in [WriteCoil, WriteRegister, WriteCoils, WriteRegisters, MaskWriteRegister, ReadWriteRegisters] {
                 if let Some(request) = Pdu::write(function, first, count, &values) {
-                    let _ = reply(&bytes, &request);
+                    let _ = read(&bytes, &request);
                 }
             }
         }

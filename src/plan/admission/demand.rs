@@ -348,11 +348,18 @@ fn early_work(modbus: &ModbusPlan, request: &ModbusRequest, costs: &Costs) -> Na
     Nanos(costs.request.0 * 2 / 3 * u64::from(wake_ups))
 }
 
+/// The serial line of a link, with the pause that its devices need between two requests: any may be to another unit than
+/// the one before, since blocks of several groups meet in any order.
+pub(super) fn line_of(modbus: &ModbusPlan) -> Option<SerialLine> {
+    let pause = modbus.config.pause(modbus.units.len());
+    SerialLine::of(&modbus.config).map(|line| SerialLine { pause, ..line })
+}
+
 /// What a request takes of the link's time.
 pub(super) fn request_time(modbus: &ModbusPlan, request: &ModbusRequest) -> Nanos {
-    match SerialLine::of(&modbus.config) {
+    match line_of(modbus) {
         Some(line) => line.line_time(request.table, request.count),
-        None => modbus.config.reply_expected + modbus.config.turnaround,
+        None => modbus.config.reply_expected + modbus.config.pause(modbus.units.len()),
     }
 }
 

@@ -8,9 +8,9 @@
 
 use std::ops::Range;
 
-use super::demand::{LinkDemand, fastest_of};
+use super::demand::{LinkDemand, fastest_of, line_of};
 use super::executor::{Beside, ExecutorDemand};
-use super::{Costs, LOAD_MAX, SerialLine, response};
+use super::{Costs, LOAD_MAX, response};
 use crate::config::{Config, FieldType, ModbusTransport, Step, Table};
 use crate::limits::BROADCAST_PAUSE;
 use crate::plan::bus::step_time;
@@ -161,11 +161,11 @@ pub(super) fn of_link(config: &Config, plan: &Plan, link: LinkId, costs: &Costs)
 fn of_modbus(modbus: &ModbusPlan, write: &ModbusWrite) -> Vec<Turn> {
     let config = &modbus.config;
     let is_on_line = !matches!(config.transport, ModbusTransport::Tcp(_));
-    let line = SerialLine::of(config);
+    let line = line_of(modbus);
     // Bytes from the function code on, of request and reply.
     let exchange = |request: u32, reply: u32| match line {
         Some(line) => line.time_of_pdus(request, reply),
-        None => config.reply_expected + config.turnaround,
+        None => config.reply_expected + config.pause(modbus.units.len()),
     };
     let early = |reply: u32| line.map_or(0, |line| line.early_wake_ups_of(reply));
     let values = if write.table.is_bits() { u32::from(write.count).div_ceil(8) } else { u32::from(write.count) * 2 };

@@ -243,7 +243,14 @@ impl Line {
                 reply[whole..].copy_from_slice(&crc.to_le_bytes());
             }
             Some(Fault::Garbage) => reply.iter_mut().for_each(|byte| *byte = self.noise_byte()),
-            Some(Fault::Silence | Fault::Unplug | Fault::WrongTransaction | Fault::DropConnection | Fault::Refuse) => {
+            Some(
+                Fault::Silence
+                | Fault::Unplug
+                | Fault::WrongTransaction
+                | Fault::DropConnection
+                | Fault::Refuse
+                | Fault::Mute(_),
+            ) => {
                 self.silent_since = arrived;
                 return;
             }

@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
+use nix::errno::Errno;
 use nix::poll::PollFlags;
 use nix::sys::socket::{getsockopt, sockopt};
 use nix::unistd::{Uid, User};
@@ -142,7 +143,8 @@ impl Client {
         let gone = PollFlags::POLLHUP | PollFlags::POLLERR;
         match poll(&mut fds, PollTimeout::ZERO) {
             Ok(_) if fds[0].revents().is_some_and(|now| now.intersects(gone)) => Err(closed()),
-            _ => Ok(false),
+            Ok(_) | Err(Errno::EINTR | Errno::ENOMEM) => Ok(false),
+            Err(error) => Err(error.into()),
         }
     }
 

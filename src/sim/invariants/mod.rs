@@ -37,7 +37,7 @@ struct Known {
     /// False: samples were dropped since, so that nothing is known.
     sure: bool,
     was_read: bool,
-    /// Answered by exception 02, and when last; by another exception; by what is no value.
+    /// Answered by exceptions 01 to 03, and when last; by another that says that it is broken; by what is no value.
     refused: bool,
     refused_at: u64,
     broken: bool,
@@ -80,6 +80,8 @@ pub struct Books<'s> {
     pub good: u64,
     /// Tags of units that answer beside one that does not.
     beside: Vec<Beside>,
+    /// Tags of devices that are odd, and no more.
+    odd: Vec<Beside>,
     /// How often such a unit was looked at.
     pub besides: u64,
 }
@@ -139,6 +141,7 @@ impl<'s> Books<'s> {
             bytes: Vec::new(),
             good: 0,
             beside: Vec::new(),
+            odd: Vec::new(),
             besides: 0,
         };
         books.add(scenario.config.clone(), Arc::new(scenario.plan.clone()));
@@ -240,7 +243,9 @@ impl<'s> Books<'s> {
                 }
                 let known = &mut self.tags[life];
                 match exchange.meaning {
-                    Meaning::Exception(2) => (known.refused, known.refused_at) = (true, exchange.received),
+                    Meaning::Exception(1..=3) => (known.refused, known.refused_at) = (true, exchange.received),
+                    // "Ask again", or a unit that does not answer: nothing that makes a value bad at once.
+                    Meaning::Exception(5 | 6 | 0x0A | 0x0B) => {}
                     Meaning::Exception(_) => known.broken = true,
                     Meaning::Values(epoch) => known.undecodable |= memory.expected(config, epoch).is_none(),
                     Meaning::Poison | Meaning::OfWrite => {}

@@ -10,6 +10,14 @@ use crate::plan::{LinkProtocolPlan, TagPlan};
 use crate::rt::{Counters, Image};
 use crate::tag::{ExecutorId, LinkId, Status, TagId, Value, ValueType};
 
+/// No device has it.
+const NO_UNIT: u8 = 0;
+/// What a connection takes to be made again, with the connector's looks into its rings and the attempts that it has no
+/// room for.
+const RECONNECT_NS: u64 = 250_000_000;
+/// How long a tag of a link that asks its device may be without any status, beside its timeouts: trouble that ends
+/// connections before its request had its turn does not last so long.
+const UNSTATED_NS: u64 = 30_000_000_000;
 /// Requests of two plans may be under way at once, and be answered the other way round.
 const AT_ONCE_NS: u64 = 1_000_000_000;
 
@@ -149,6 +157,79 @@ impl Books<'_> {
         }
         self.beside.retain(|beside| beside.executor != executor);
         self.beside.append(&mut still);
+        Ok(())
+    }
+
+    /// A device that does nothing worse than to close its connections, or to count its bytes wrongly, goes on being read.
+    ///
+    /// # Errors
+    /// The first tag that is not.
+    pub fn odd(
+        &mut self,
+        executor: ExecutorId,
+        odd: impl Iterator<Item = (u32, u64)>,
+        image: &Image,
+        now: u64,
+    ) -> Result<(), String> {
+        if !self.scenario.calm {
+            return Ok(());
+        }
+        let executor = executor.index();
+        let adopted = self.parts[executor].adopted.last().map_or(0, |(_, at)| *at);
+        let mut still = Vec::new();
+        for (host, since) in odd.filter(|(_, since)| *since >= adopted) {
+            let at = self.odd.iter().position(|b| (b.executor, b.host, b.since) == (executor, host, since));
+            let beside = match at {
+                Some(at) => self.odd.swap_remove(at),
+                None => {
+                    let well = self.read_well(executor, host, NO_UNIT, image, now);
+                    Beside { executor, host, since, well }
+                }
+            };
+            for id in &beside.well {
+                let shown = image.read(id.index()).ok_or("a slot of the image is locked though nobody writes")?;
+                let under = self.generation(executor);
+                let link = under.plan.tags[*id].link;
+                let requests = under.plan.links[link].protocol.modbus().map_or(0, |modbus| modbus.block_count);
+                let most = longest_age(under, *id) + u64::from(requests) * RECONNECT_NS;
+                if shown.t_mono_ns + most < now {
+                    return Err(format!(
+                        "tag \"{}\" is not read though its device only closes connections or counts bytes wrongly since \
+                         {since}: {shown:?}, {} ms old, {} ms allowed",
+                        under.plan.tags[*id].name,
+                        now.saturating_sub(shown.t_mono_ns) / 1_000_000,
+                        most / 1_000_000
+                    ));
+                }
+            }
+            still.push(beside);
+        }
+        self.odd.retain(|beside| beside.executor != executor);
+        self.odd.append(&mut still);
+        Ok(())
+    }
+
+    /// No Modbus tag stays without a status, whatever its device does.
+    ///
+    /// # Errors
+    /// The first that does.
+    pub fn stated(&self, executor: ExecutorId, image: &Image, now: u64) -> Result<(), String> {
+        let executor = executor.index();
+        let adopted = self.parts[executor].adopted.last().map_or(0, |(_, at)| *at);
+        let under = self.generation(executor);
+        if !self.scenario.calm || adopted + UNSTATED_NS > now {
+            return Ok(());
+        }
+        for (id, tag) in under.plan.tags.iter() {
+            let link = &under.plan.links[tag.link];
+            let Some(modbus) = link.protocol.modbus().filter(|_| link.executor.index() == executor) else { continue };
+            let waits = modbus.config.connect_timeout.0 + modbus.config.timeout.0 * 8;
+            let shown = image.read(id.index()).ok_or("a slot of the image is locked though nobody writes")?;
+            let is_unstated = Status(shown.status) == Status::BAD_WAITING_FOR_INITIAL_DATA;
+            if is_unstated && adopted + UNSTATED_NS + waits + under.plan.groups[tag.group].period.0 * 4 < now {
+                return Err(format!("tag \"{}\" has no status since {adopted}", tag.name));
+            }
+        }
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use super::bent_world::BentWorld;
 use super::planted::Fault;
 use crate::link::FieldLink;
-use crate::rt::{CloseReason, Conn, Floor, Link, ScanRelease, WriteOrder};
+use crate::rt::{CloseReason, Conn, Floor, Link, ScanRelease, World, WriteOrder};
 use crate::tag::{LinkId, Nanos};
 
 /// When a forgetful link forgets: not before its tags are read.
@@ -14,11 +14,33 @@ pub struct BentLink {
     fault: Fault,
     /// It does nothing until then.
     waits_until: Nanos,
+    /// It wants no connection until then; when it was answered last.
+    sulks_until: Nanos,
+    answered: (u64, Nanos),
 }
 
 impl BentLink {
     pub fn new(inner: FieldLink, fault: Fault) -> BentLink {
-        BentLink { inner, fault, waits_until: Nanos::ZERO }
+        BentLink { inner, fault, waits_until: Nanos::ZERO, sulks_until: Nanos::ZERO, answered: (0, Nanos::ZERO) }
+    }
+
+    /// What it makes of a connection that its device has closed.
+    fn sulk(&mut self, closes_before: u64, floor: &mut Floor<BentWorld>) {
+        let now = floor.world.now();
+        let link = &floor.counters.links[Link::<BentWorld>::id(&self.inner).index()];
+        let replies = link.replies.get();
+        if replies != self.answered.0 {
+            self.answered = (replies, now);
+        }
+        let was_idle = now.since(self.answered.1) > Nanos::from_millis(100);
+        let sulks = match self.fault {
+            Fault::SulksAfterReply => !was_idle,
+            Fault::SulksWhenIdle => was_idle,
+            _ => false,
+        };
+        if sulks && link.idle_closes.get() > closes_before {
+            self.sulks_until = now + Nanos::from_millis(30_000);
+        }
     }
 
     fn bent(&mut self, floor: &mut Floor<BentWorld>, step: impl FnOnce(&mut FieldLink, &mut Floor<BentWorld>)) {
@@ -54,7 +76,9 @@ impl Link<BentWorld> for BentLink {
     }
 
     fn receive(&mut self, floor: &mut Floor<BentWorld>) {
+        let closes = floor.counters.links[Link::<BentWorld>::id(&self.inner).index()].idle_closes.get();
         self.bent(floor, |link, floor| link.receive(floor));
+        self.sulk(closes, floor);
     }
 
     fn deadline(&self) -> Nanos {
@@ -71,6 +95,9 @@ impl Link<BentWorld> for BentLink {
     }
 
     fn adopt(&mut self, conn: Conn, now: Nanos, floor: &mut Floor<BentWorld>) {
+        if now < self.sulks_until {
+            return floor.give_up(Link::<BentWorld>::id(&self.inner), conn, CloseReason::Lost);
+        }
         self.inner.adopt(conn, now, floor);
     }
 

@@ -113,6 +113,13 @@ impl World for BentWorld {
         {
             buffer[..2].copy_from_slice(&self.transaction);
         }
+        if let Io::Done(n) = outcome
+            && self.fault == Fault::ByLength
+            && on_tcp
+            && is_too_long(&buffer[..n])
+        {
+            return Io::Closed;
+        }
         if let Io::Done(n) = outcome {
             self.bend_reply(conn, &mut buffer[..n]);
             if self.fault == Fault::AllGood && buffer[..4] == 1u32.to_ne_bytes() {
@@ -129,4 +136,11 @@ impl World for BentWorld {
         }
         outcome
     }
+}
+
+/// Whether a frame's header counts more bytes than its PDU.
+fn is_too_long(bytes: &[u8]) -> bool {
+    let &[_, _, 0, 0, high, low, _, function, count, ..] = bytes else { return false };
+    let own = if function & 0x80 != 0 { 3 } else { 3 + u16::from(count) };
+    matches!(function & 0x7F, 1..=4) && u16::from_be_bytes([high, low]) > own
 }

@@ -12,8 +12,11 @@ fn is_found(fault: Fault, words: &[&str]) {
         let Script::Drawn(drawn) = &mut scenario.script else { unreachable!() };
         drawn.writes = fault.is_of_writes();
         let is_quiet = scenario.calm && drawn.changes.is_none();
-        // Where nothing else keeps a unit from being read.
-        if matches!(fault, Fault::Waiting | Fault::Forgetful) && !is_quiet {
+        if fault.needs_quiet() && !is_quiet {
+            continue;
+        }
+        // Those that are fast are short, too.
+        if fault == Fault::Unread && scenario.fast {
             continue;
         }
         let Some((broken, _)) = run(&scenario, &Planted::new(fault)).broken else { continue };
@@ -28,7 +31,8 @@ fn is_found(fault: Fault, words: &[&str]) {
 
 #[test]
 fn a_burst_after_a_stall_is_found() {
-    is_found(Fault::Burst, &["it was to be skipped"]);
+    // Or it takes the wait for a reply for shorter than it was.
+    is_found(Fault::Burst, &["it was to be skipped", "requests outstanding"]);
 }
 
 #[test]
@@ -142,6 +146,31 @@ fn a_late_reply_that_is_taken_for_the_next_is_found() {
 #[test]
 fn a_link_that_lets_a_dead_unit_hold_up_the_others_is_found() {
     is_found(Fault::Waiting, &["is not read beside unit"]);
+}
+
+#[test]
+fn a_link_that_takes_a_close_after_a_reply_for_trouble_is_found() {
+    is_found(Fault::SulksAfterReply, &["is not read though its device only closes"]);
+}
+
+#[test]
+fn a_link_that_takes_the_close_of_an_idle_connection_for_trouble_is_found() {
+    is_found(Fault::SulksWhenIdle, &["is not read though its device only closes"]);
+}
+
+#[test]
+fn a_link_that_ends_a_connection_for_a_wrong_length_is_found() {
+    is_found(Fault::ByLength, &["is not read though its device only closes"]);
+}
+
+#[test]
+fn a_tag_that_stays_without_a_status_is_found() {
+    is_found(Fault::Unread, &["has no status"]);
+}
+
+#[test]
+fn a_link_that_waits_for_a_reply_without_end_is_found() {
+    is_found(Fault::Endless, &["has no status", "is not read beside unit", "did not come back"]);
 }
 
 #[test]

@@ -59,6 +59,15 @@ pub enum Fault {
     Hasty,
     /// After a timeout, a Modbus link asks nobody anything for a while.
     Waiting,
+    /// After a device closed a connection behind its reply, or when it was idle, its link wants no other for a while.
+    SulksAfterReply,
+    SulksWhenIdle,
+    /// A frame whose header counts wrongly ends its connection.
+    ByLength,
+    /// A Modbus link takes the first reply that does not come for one that is still under way.
+    Endless,
+    /// The last tag of each Modbus block is not read.
+    Unread,
     /// Of a local device, each item is taken for its neighbour.
     NextItem,
     /// What a local device says is bad is taken for good.
@@ -82,6 +91,12 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// It shows where nothing else keeps a device from being read.
+    pub fn needs_quiet(self) -> bool {
+        use Fault::{ByLength, Forgetful, SulksAfterReply, SulksWhenIdle, Unread, Waiting};
+        matches!(self, Waiting | Forgetful | SulksAfterReply | SulksWhenIdle | ByLength | Unread)
+    }
+
     pub fn is_of_writes(self) -> bool {
         matches!(self, Fault::TwiceWritten | Fault::Unwritten | Fault::Overdue | Fault::Denied)
     }
@@ -130,6 +145,14 @@ impl Planted {
         }
         let Some(modbus) = plan.links[id].protocol.modbus_mut() else { return };
         let config = &mut modbus.config;
+        match self.fault {
+            Fault::Endless => config.timeout = Nanos(u64::MAX / 1_000),
+            Fault::Unread => {
+                let several = modbus.requests.iter_mut().filter(|request| request.decodes.len() > 1);
+                several.for_each(|request| request.decodes.end -= 1);
+            }
+            _ => {}
+        }
         match &mut config.transport {
             ModbusTransport::Serial(serial) if self.fault == Fault::ShortSilence && serial.baud_rate <= 19_200 => {
                 serial.baud_rate = 3_000_000;

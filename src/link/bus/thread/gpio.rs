@@ -268,8 +268,13 @@ impl GpioLines for GpioChip {
             let fd = request.fd.as_raw_fd();
             let mut ready = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
             // SAFETY: one entry, which lives through the call. A read without events would wait.
-            if unsafe { libc::poll(&raw mut ready, 1, 0) } <= 0 {
-                continue;
+            match unsafe { libc::poll(&raw mut ready, 1, 0) } {
+                1.. => {}
+                0 => continue,
+                _ => match io::Error::last_os_error() {
+                    error if error.kind() == io::ErrorKind::Interrupted => continue,
+                    error => return Err(Fault::of(&error)),
+                },
             }
             if ready.revents & (libc::POLLERR | libc::POLLHUP | libc::POLLNVAL) != 0 {
                 return Err(Fault::Gone);

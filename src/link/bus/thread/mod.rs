@@ -163,8 +163,12 @@ impl Served {
         loop {
             // SAFETY: the array lives through the call and has so many entries.
             let ready = unsafe { libc::poll(waiting.as_mut_ptr(), waiting.len() as libc::nfds_t, -1) };
-            if ready < 0 && io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
-                return;
+            if ready < 0 {
+                if io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+                    return;
+                }
+                // What is said of the descriptors is that of the time before.
+                continue;
             }
             let edges = waiting.iter().skip(1).any(|fd| fd.revents != 0);
             // Edges first: what a scan reads is newer than they are.

@@ -13,7 +13,7 @@ use fastrand::Rng;
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::*;
-use crate::rt::{CloseReason, Conn};
+use crate::rt::{CloseReason, Conn, Served};
 
 /// What the fake dialer did and has under way.
 #[derive(Default)]
@@ -74,8 +74,12 @@ impl Side {
     }
 
     fn give_back(&mut self, link: LinkId, reason: CloseReason) -> bool {
+        self.give_back_after(link, reason, Served::Unknown)
+    }
+
+    fn give_back_after(&mut self, link: LinkId, reason: CloseReason, served: Served) -> bool {
         let Some(conn) = self.has.remove(&link) else { return false };
-        self.closed.push(Closed { link, conn, reason }).expect("there is always room to give back");
+        self.closed.push(Closed { link, conn, reason, served }).expect("there is always room to give back");
         true
     }
 }
@@ -131,7 +135,7 @@ impl Bench {
         for _ in 0..executors {
             let (connected_in, connected) = RingBuffer::new(ring);
             let (closed, closed_out) = RingBuffer::new(ring);
-            ports.push(ExecutorPort { connected: connected_in, closed: closed_out });
+            ports.push(ExecutorPort { connected: connected_in, closed: closed_out, waker: None });
             sides.push(Side { connected, closed, has: BTreeMap::new() });
         }
         let steps = Steps::new(ports, dialer, notes.clone(), Rng::with_seed(seed));
@@ -217,6 +221,13 @@ impl Bench {
 
     fn give_back(&mut self, link: u16, reason: CloseReason) {
         let given = self.sides.iter_mut().any(|side| side.give_back(LinkId(link), reason));
+        assert!(given, "the executor has a connection of link {link}");
+        self.step();
+    }
+
+    /// The same, telling what the connection was good for.
+    fn give_back_after(&mut self, link: u16, reason: CloseReason, served: Served) {
+        let given = self.sides.iter_mut().any(|side| side.give_back_after(LinkId(link), reason, served));
         assert!(given, "the executor has a connection of link {link}");
         self.step();
     }

@@ -53,8 +53,8 @@ fn a_running_connector_takes_links_moves_them_and_lets_them_go() {
     let mut side = Side { connected, closed, has: BTreeMap::new() };
     let notes = LinkNotes::default();
     let stop = Arc::new(AtomicBool::new(false));
-    let ports = vec![ExecutorPort { connected: connected_in, closed: closed_out }];
-    let connector = Connector::start_with(None, ports, notes.clone(), stop.clone());
+    let ports = vec![ExecutorPort { connected: connected_in, closed: closed_out, waker: None }];
+    let connector = Connector::start_with(None, ports, Waker::new().unwrap(), notes.clone(), stop.clone());
     let (link, name, executor) = (LinkId(3), Arc::from("l3"), ExecutorId(0));
 
     connector.tell(Command::Add { link, name, executor, target: to_first }).unwrap();

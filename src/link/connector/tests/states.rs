@@ -201,7 +201,8 @@ fn a_connection_that_nobody_is_known_to_have_is_closed_and_disturbs_nothing() {
     let stray = |bench: &mut Bench, link, fd| {
         bench.dialed.borrow_mut().open.insert(fd, (LinkId(link), target("?")));
         bench.dialed.borrow_mut().opened += 1;
-        let closed = Closed { link: LinkId(link), conn: Conn(fd), reason: CloseReason::Lost };
+        let (link, conn) = (LinkId(link), Conn(fd));
+        let closed = Closed { link, conn, reason: CloseReason::Lost, served: Served::Unknown };
         bench.sides[0].closed.push(closed).unwrap();
         bench.step();
     };

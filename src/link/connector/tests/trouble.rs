@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::limits::{CONNECT_MENDED_AFTER, CONNECT_PAUSE_MAX, CONNECT_PAUSE_MIN, CONNECT_STABLE_AFTER};
+use crate::rt::Served;
 
 /// Pauses of a link that is refused until they are long.
 fn refused(bench: &mut Bench, times: usize) -> Vec<Nanos> {
@@ -62,6 +63,72 @@ fn a_device_that_accepts_and_drops_is_left_alone_for_longer_and_longer() {
     }
     assert!(pauses[9] >= Nanos(CONNECT_PAUSE_MAX.0 / 2), "{pauses:?}");
     assert_eq!(bench.note(0).unwrap().failures, 10);
+    bench.stop();
+}
+
+#[test]
+fn a_device_that_closes_after_each_reply_is_dialled_at_once_and_is_no_trouble() {
+    let mut bench = Bench::with_link();
+    refused(&mut bench, 8);
+    for life in [1, 1, 800, 1, 3_000, 1] {
+        bench.accept(0);
+        bench.wait(ms(life));
+        bench.give_back_after(0, CloseReason::Ended, Served::Answered);
+        assert_eq!(bench.dialling(0).len(), 1, "without a pause");
+        assert_eq!(bench.note(0), Some(LinkNote::default()));
+    }
+    // It takes a moment until it accepts again.
+    for _ in 0..3 {
+        bench.refuse(0, "refused");
+        assert_eq!(bench.note(0), Some(LinkNote::default()), "that is no trouble");
+        assert!(bench.until_dialled(0) <= ms(80));
+    }
+    bench.accept(0);
+    bench.give_back_after(0, CloseReason::Ended, Served::Answered);
+    // It does not come back: as with any device.
+    let pauses = refused(&mut bench, 14);
+    assert!(pauses[0] <= ms(10) && pauses[13] >= Nanos(CONNECT_PAUSE_MAX.0 / 2), "{pauses:?}");
+    assert_eq!(bench.note(0).unwrap().trouble, "refused");
+    bench.stop();
+}
+
+#[test]
+fn a_connection_that_was_idle_is_made_again_at_once_and_one_that_was_hardly_there_is_not() {
+    let mut bench = Bench::connected();
+    for _ in 0..5 {
+        bench.wait(ms(800));
+        bench.give_back_after(0, CloseReason::Ended, Served::Unasked);
+        assert_eq!((bench.dialling(0).len(), bench.note(0)), (1, Some(LinkNote::default())));
+        bench.accept(0);
+    }
+    let mut pauses = Vec::new();
+    for _ in 0..10 {
+        bench.wait(ms(30));
+        bench.give_back_after(0, CloseReason::Ended, Served::Unasked);
+        pauses.push(bench.until_dialled(0));
+        bench.accept(0);
+    }
+    assert!(pauses[9] >= Nanos(CONNECT_PAUSE_MAX.0 / 2), "{pauses:?}");
+    bench.stop();
+}
+
+#[test]
+fn a_connection_is_judged_by_its_answers_and_not_by_how_long_it_lived() {
+    let mut bench = Bench::with_link();
+    let mut pauses = Vec::new();
+    for _ in 0..10 {
+        bench.accept(0);
+        bench.wait(ms(60_000));
+        bench.give_back_after(0, CloseReason::Silent, Served::Unanswered);
+        pauses.push(bench.until_dialled(0));
+    }
+    assert!(pauses[9] >= Nanos(CONNECT_PAUSE_MAX.0 / 2), "nothing was ever answered: {pauses:?}");
+    for reason in [CloseReason::Lost, CloseReason::Garbage, CloseReason::Silent] {
+        bench.accept(0);
+        bench.give_back_after(0, reason, Served::Answered);
+        assert!(bench.until_dialled(0) <= CONNECT_PAUSE_MIN, "{reason:?}");
+        assert_eq!(bench.note(0).unwrap().trouble, super::super::notes::lost_text(reason));
+    }
     bench.stop();
 }
 

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::super::framing::Expected;
+use super::ending::Returning;
 use super::{Asks, ModbusLink, RequestState, Sweep};
 use crate::config::Table;
 use crate::plan::{ModbusPlan, Plan, ScanId};
@@ -16,6 +17,12 @@ pub(super) struct Handover {
     units: Box<[(u16, u16)]>,
     /// By the old request's place: the new one's, or [`UNWANTED`].
     requests: Box<[u32]>,
+}
+
+/// In which of the queues.
+enum Queued {
+    First,
+    Later,
 }
 
 /// The new plan has no such request.
@@ -69,13 +76,17 @@ impl ModbusLink {
         self.sent_on_connection = old.sent_on_connection;
         std::mem::swap(&mut self.receive, &mut old.receive);
         self.received = std::mem::take(&mut old.received);
+        (self.excess, self.framed) = (std::mem::take(&mut old.excess), old.framed);
+        (self.returning, self.well) = (std::mem::replace(&mut old.returning, Returning::No), old.well);
+        (self.closes_after_reply, self.echoes) = (old.closes_after_reply, old.echoes);
+        self.pauses.continue_from(&old.pauses, &handover.units);
         self.lost_for_good_at = old.lost_for_good_at;
         self.starting = old.starting;
         if let (Some(line), Some(before)) = (&mut self.line, &old.line) {
             line.continue_from(before, &handover.units);
         }
         for (new, before) in &handover.units {
-            self.units[usize::from(*new)] = old.units[usize::from(*before)];
+            self.units[usize::from(*new)] = old.units[usize::from(*before)].replanned();
         }
         for scan in &mut self.scans {
             if let Some(before) = old.scans.iter().find(|before| before.id == scan.id) {
@@ -84,8 +95,7 @@ impl ModbusLink {
         }
         for (before, place) in old.requests.iter().zip(&handover.requests) {
             if let Some(request) = self.requests.get_mut(*place as usize) {
-                request.refused_until = before.refused_until;
-                request.fell_apart = before.fell_apart;
+                request.learn_from(before);
             }
         }
         self.take_flights(old, &handover, write_reply, floor);
@@ -140,14 +150,23 @@ impl ModbusLink {
     }
 
     fn take_queue(&mut self, old: &mut ModbusLink, handover: &Handover) {
-        while let Some((scan_at, at)) = old.queue.pop() {
+        self.later.continue_from(&old.later);
+        while let Some((queued, (scan_at, at))) = old.next_queued() {
             let place = handover.requests.get(at as usize).copied().unwrap_or(UNWANTED);
             if place == UNWANTED {
                 self.miss(old.scans[scan_at].id);
             } else if let Some(scan_at) = self.reopen(place, RequestState::Queued) {
-                self.queue.push(scan_at, place);
+                match queued {
+                    Queued::First => self.queue.push(scan_at, place),
+                    Queued::Later => self.later.queue.push(scan_at, place),
+                }
             }
         }
+    }
+
+    fn next_queued(&mut self) -> Option<(Queued, (usize, u32))> {
+        let first = self.queue.pop().map(|next| (Queued::First, next));
+        first.or_else(|| self.later.queue.pop().map(|next| (Queued::Later, next)))
     }
 
     /// A request that was open under the old plan is open under the new one; its scan's place.

@@ -15,6 +15,9 @@ use super::super::ascii::BINARY_BYTES_MAX;
 use super::super::frame;
 use super::super::frame::Shape;
 use super::super::framing::{Expected, Found, Framing};
+use super::super::rtu;
+use super::later::Known;
+use super::pauses::{Soonest, UnitPauses};
 use super::wire::Next;
 use super::write::Turn;
 use super::{Asks, InFlight, ModbusLink};
@@ -34,7 +37,6 @@ pub(super) struct Line {
     resync: Nanos,
     /// The longest wait for a silence, and for a late answer.
     patience: Nanos,
-    unit_pause: Nanos,
     echo: bool,
     rts: Option<Rts>,
     /// When the line may be used again, and since when a request waits for that.
@@ -44,8 +46,7 @@ pub(super) struct Line {
     waits_since: Option<Nanos>,
     /// When a request that waits may go out.
     next_try: Nanos,
-    /// By the plan's units: when each may be asked again.
-    unit_free_at: Box<[Nanos]>,
+    units: UnitPauses,
     /// Of the last request, so many bytes are still to be heard back.
     echo_left: usize,
     /// Noise was counted, and is not counted again until the next request.
@@ -98,14 +99,13 @@ impl Line {
             gap,
             resync: gap + LINE_RESYNC,
             patience: config.timeout.max(Nanos((gap + LINE_RESYNC).0 * 2)),
-            unit_pause: config.unit_pause,
             echo,
             rts,
             free_at: Nanos::ZERO,
             hold_until: Nanos::ZERO,
             waits_since: None,
             next_try: Nanos::NEVER,
-            unit_free_at: vec![Nanos::ZERO; plan.units.len()].into_boxed_slice(),
+            units: UnitPauses::new(plan),
             echo_left: 0,
             noisy: false,
             owed: false,
@@ -127,7 +127,7 @@ impl Line {
     }
 
     pub fn region(&self) -> (*const u8, usize) {
-        (self.unit_free_at.as_ptr().cast(), size_of_val(&*self.unit_free_at))
+        self.units.region()
     }
 
     pub fn deadline(&self) -> Nanos {
@@ -142,7 +142,7 @@ impl Line {
     pub fn opened(&mut self, now: Nanos) {
         self.closed();
         self.free_at = now + self.gap;
-        self.unit_free_at.fill(Nanos::ZERO);
+        self.units.clear();
         self.noisy = false;
         self.owed = false;
     }
@@ -212,13 +212,13 @@ impl Line {
 
     /// A unit's reply is not waited for any longer, and may come until `until` and a while after.
     pub fn leave_alone(&mut self, unit_at: usize, until: Nanos) {
-        self.unit_free_at[unit_at] = until + self.patience;
+        self.units.leave_alone(unit_at, until + self.patience);
     }
 
     /// A unit has said what it had to say.
     fn heard(&mut self, unit_at: usize, now: Nanos) {
         self.free_at = now + self.gap;
-        self.unit_free_at[unit_at] = now + self.unit_pause;
+        self.units.heard(unit_at, now);
     }
 
     /// Goes on under a new plan of the same port; `units` are new and old places.
@@ -229,9 +229,7 @@ impl Line {
         if let (Some(rts), Some(before)) = (&mut self.rts, &old.rts) {
             (rts.on_since, rts.off_at) = (before.on_since, before.off_at);
         }
-        for (new, before) in units {
-            self.unit_free_at[usize::from(*new)] = old.unit_free_at[usize::from(*before)];
-        }
+        self.units.continue_from(&old.units, units);
     }
 }
 
@@ -246,7 +244,8 @@ impl ModbusLink {
     ) -> Option<Next> {
         let (Some(line), Some(connection)) = (&mut self.line, &self.connection) else { return None };
         line.next_try = Nanos::NEVER;
-        if self.queue.is_empty() && write.is_none() {
+        let (plan, later) = (&self.plan, &mut self.later);
+        if self.queue.is_empty() && later.queue.is_empty() && write.is_none() {
             line.waits_since = None;
             return None;
         }
@@ -256,13 +255,10 @@ impl ModbusLink {
             line.next_try = free_at;
             return None;
         }
-        let plan = &self.plan;
-        let unit_free_at = |at: u32| line.unit_free_at[usize::from(plan.requests[at as usize].unit)];
-        let write_at = write.map_or(Nanos::NEVER, |turn| line.unit_free_at[turn.unit_at]);
-        let read_at = self.queue.iter().map(unit_free_at).min().unwrap_or(Nanos::NEVER);
-        let soonest = if write.is_some_and(|turn| turn.at_once) { write_at } else { write_at.min(read_at) };
-        if now < soonest {
-            line.next_try = soonest;
+        let known = Known { plan, requests: &self.requests, units: &self.units, waits_for_suspect: false };
+        let soonest = Soonest::of(&self.queue, (later, known), &line.units, write);
+        if now < soonest.any {
+            line.next_try = soonest.any;
             // Waiting for a unit is not waiting for the line.
             line.waits_since = None;
             return None;
@@ -279,14 +275,13 @@ impl ModbusLink {
                 return None;
             }
         }
-        if let Some(turn) = write
-            && write_at <= now
-            && (turn.at_once || !self.writes.lets_read_first() || now < read_at)
-        {
+        let read_first = self.writes.lets_read_first();
+        if let Some(turn) = write.filter(|turn| soonest.is_write(*turn, read_first, now)) {
             return Some(Next::Write(turn));
         }
-        let unit_free_at = |at: u32| line.unit_free_at[usize::from(plan.requests[at as usize].unit)];
-        let (scan_at, at) = self.queue.pop_first(|at| unit_free_at(at) <= now)?;
+        let units = &line.units;
+        let unit_free_at = |at: u32| units.free_at(usize::from(plan.requests[at as usize].unit));
+        let (scan_at, at) = later.next(&mut self.queue, now, known, unit_free_at)?;
         Some(Next::Read(scan_at, at))
     }
 
@@ -327,7 +322,11 @@ impl ModbusLink {
             return all;
         }
         let Some(flight) = self.in_flight[0] else {
-            self.unasked(now, floor);
+            // What a transceiver adds behind a reply may come a moment after it; the line's silence counts from there.
+            let padding = line.framing == Framing::Rtu && !line.owed && rtu::is_padding(bytes);
+            if !padding {
+                self.unasked(now, floor);
+            }
             return all;
         };
         let Some((unit_at, function, shape)) = self.expected(flight.asks) else {
@@ -337,16 +336,13 @@ impl ModbusLink {
             self.in_flight[0] = None;
             if let Some(line) = &mut self.line {
                 line.owed = true;
-                // That was what its unit had to say: see `leave_alone`.
-                let left_alone = flight.deadline + line.patience;
-                let (may_be_asked, own) = (now + line.unit_pause, |free_at: &&mut Nanos| **free_at == left_alone);
-                line.unit_free_at.iter_mut().filter(own).for_each(|free_at| *free_at = may_be_asked);
             }
             self.unasked(now, floor);
             return all;
         };
         let Some(line) = &mut self.line else { return all };
-        let expected = Expected { unit: self.plan.units[unit_at].0, function, shape };
+        let tolerance = self.plan.config.tolerance;
+        let expected = Expected { unit: self.plan.units[unit_at].0, function, shape, tolerance };
         let mut room = [0; BINARY_BYTES_MAX];
         match line.framing.find(bytes, &expected, &mut room) {
             Found::Nothing => {
@@ -359,8 +355,8 @@ impl ModbusLink {
                 }
                 echoed + at
             }
-            Found::Foreign => {
-                floor.counters.links[self.id.index()].foreign.add(1);
+            Found::Foreign(what) => {
+                self.mismatched(what, floor);
                 all
             }
             Found::Broken => {
@@ -375,7 +371,7 @@ impl ModbusLink {
                 line.heard(unit_at, now);
                 match (flight.asks, shape) {
                     (Asks::Read(at), Shape::Values(bytes)) => {
-                        self.take_reply(0, (at, flight), frame::reply(pdu, function, bytes), now, floor);
+                        self.take_reply(0, (at, flight), frame::reply(pdu, function, bytes, tolerance), now, floor);
                     }
                     _ => self.take_write_reply(0, expected.unit, pdu, now, floor),
                 }
@@ -416,7 +412,8 @@ impl ModbusLink {
             return expected;
         }
         let (unit_at, function, shape) = self.expected(asks)?;
-        Some(Expected { unit: self.plan.units[unit_at].0, function, shape })
+        let tolerance = self.plan.config.tolerance;
+        Some(Expected { unit: self.plan.units[unit_at].0, function, shape, tolerance })
     }
 
     /// Unit, function and shape of the reply that is waited for; `None`: nobody waits for one.
@@ -460,15 +457,24 @@ impl ModbusLink {
         self.finish(at, flight, now, RequestResult::Broken, floor);
         let unit_at = usize::from(self.plan.requests[at as usize].unit);
         let away = self.units[unit_at].answered_badly();
-        let status = if away { Status::BAD_NO_COMMUNICATION } else { Status::UNCERTAIN_LAST_USABLE };
-        self.hold(at, flight.cycle, status, now, floor);
+        if away {
+            self.hold(at, flight.cycle, Status::BAD_NO_COMMUNICATION, now, floor);
+        } else {
+            self.doubt(at, flight.cycle, now, floor);
+        }
+        self.end_trial(at, now, floor);
     }
 
     /// A request got no whole reply in time.
     pub(super) fn unanswered_on_line<W: World>(&mut self, unit_at: usize, now: Nanos, floor: &mut Floor<W>) {
-        let Some(line) = &mut self.line else { return };
+        let Some(line) = &mut self.line else { return self.pauses.heard(unit_at, now) };
         line.owed = true;
-        line.unit_free_at[unit_at] = now + line.patience;
+        if self.plan.config.tolerance.any_unit {
+            // Its late reply could be taken for that of any other.
+            line.units.leave_all_alone(now + line.patience);
+        } else {
+            line.leave_alone(unit_at, now);
+        }
         if std::mem::take(&mut self.received) > 0 {
             // What came of it has been counted; what may still come is its rest.
             floor.counters.links[self.id.index()].short_frames.add(1);

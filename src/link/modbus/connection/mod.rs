@@ -1,11 +1,29 @@
 //! A Modbus connection as a non-blocking state machine: requests queued by scan, a bounded number in flight, units and
-//! refused addresses dealt with on their own.
+//! refused or mute addresses dealt with on their own.
 //!
 //! Over Modbus TCP, replies are matched by transaction id. On a serial line, and over TCP to a serial server, there is
 //! one request at a time and the line's silences are kept: see `line`. Writes go between the reads: see `write`.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `ask` | what is asked in a cycle: blocks, or parts of them |
+//! | `later` | what gives way to all other requests |
+//! | `request` | one request's state |
+//! | `trouble`, `refusal` | what is not answered, and what is answered by an exception |
+//! | `wire`, `line` | requests out, replies in; where there are no transaction ids |
+//! | `pauses` | what devices need between two requests |
+//! | `ending` | connections that devices close by themselves |
+//! | `write` | writes between the reads |
+//! | `handover` | from one plan to the next |
 
+mod ask;
+mod ending;
 mod handover;
+mod later;
 mod line;
+mod pauses;
+mod refusal;
+mod request;
 mod trouble;
 mod wire;
 mod write;
@@ -13,8 +31,12 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+use ending::Returning;
 use handover::Handover;
+use later::Later;
 use line::Line;
+use pauses::Pauses;
+use request::{Request, RequestState};
 use write::Writes;
 
 use super::frame;
@@ -24,15 +46,13 @@ use super::unit::Unit;
 use crate::limits::{ASCII_FRAME_BYTES_MAX, MODBUS_ADU_BYTES_MAX, MODBUS_PIPELINE_MAX, SILENT_AFTER_TIMEOUTS};
 use crate::link::queue::Queue;
 use crate::plan::{LinkProtocolPlan, ModbusPlan, Plan, ScanId};
-use crate::rt::{CloseReason, Conn, Floor, Io, Link, LinkState, ScanRelease, World, WriteOrder, region_of};
+use crate::rt::{
+    CloseReason, Conn, Floor, Io, Link, LinkState, ScanRelease, World, WriteOrder, WriteOutcome, region_of,
+};
 use crate::tag::{LinkId, Nanos, Status};
 
 /// Room for the replies to all that may be in flight.
 const RECEIVE_BYTES: usize = MODBUS_PIPELINE_MAX * MODBUS_ADU_BYTES_MAX;
-/// How deep a block may fall apart: each cut parts two registers, or halves a block of bits.
-const HALVES_DEPTH_MAX: usize = 128;
-/// A refused address is asked again after this: devices get new programs.
-const REFUSED_PAUSE: Nanos = Nanos::from_millis(30_000);
 
 /// See the module.
 pub struct ModbusLink {
@@ -43,10 +63,23 @@ pub struct ModbusLink {
     requests: Box<[Request]>,
     scans: Box<[Scan]>,
     queue: Queue,
+    later: Later,
     writes: Writes,
     connection: Option<Connection>,
     /// Where frames carry no transaction id.
     line: Option<Line>,
+    /// Elsewhere.
+    pauses: Pauses,
+    /// When a request that waits for a pause, or for the connection, may go out.
+    next_try: Nanos,
+    /// The last connection ended by itself: see `ending`.
+    returning: Returning,
+    /// The last request that ended was answered, or one since then.
+    well: bool,
+    /// Connections in a row that the device closed after one reply.
+    closes_after_reply: u32,
+    /// The last reply had its own transaction id.
+    echoes: bool,
     in_flight: [Option<InFlight>; MODBUS_PIPELINE_MAX],
     transaction: u16,
     /// Requests of this connection, to tell late replies from foreign ones; saturates.
@@ -54,6 +87,10 @@ pub struct ModbusLink {
     /// Always there but while frames are cut out of it.
     receive: Option<Box<[u8; RECEIVE_BYTES]>>,
     received: usize,
+    /// Bytes that the last frame's header told of beyond its PDU: they may follow.
+    excess: usize,
+    /// A whole reply has come over this connection.
+    framed: bool,
     long: Box<[u8]>,
     /// Statuses still to be given to the tags of every request, one request a step.
     sweep: Option<Sweep>,
@@ -72,8 +109,12 @@ struct Connection {
     out: Outgoing,
     /// Timeouts in a row, of any unit.
     quiet_timeouts: u32,
-    /// Something was answered on it.
+    /// Something was answered on it; how often, and when last.
     answered: bool,
+    answers: u32,
+    answered_at: Nanos,
+    /// Nothing goes out before.
+    hold_until: Nanos,
 }
 
 /// The last request of a connection.
@@ -127,26 +168,10 @@ struct InFlight {
     deadline: Nanos,
 }
 
-/// A request's life from cycle to cycle.
-#[derive(Clone, Copy)]
-struct Request {
-    state: RequestState,
-    /// The device refused its addresses, and it has no halves: not asked before this.
-    refused_until: Nanos,
-    /// The device refused its addresses: its halves are asked instead.
-    fell_apart: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum RequestState {
-    Idle,
-    Queued,
-    InFlight,
-}
-
 /// A scan's current cycle on this link.
 struct Scan {
     id: ScanId,
+    period: Nanos,
     blocks: std::ops::Range<u32>,
     nominal: Nanos,
     cycle: u32,
@@ -186,6 +211,7 @@ impl ModbusLink {
             .filter(|(_, s)| s.link == id)
             .map(|(scan, s)| Scan {
                 id: scan,
+                period: plan.groups[s.group].period,
                 blocks: s.requests.clone(),
                 nominal: Nanos::ZERO,
                 cycle: 0,
@@ -193,25 +219,34 @@ impl ModbusLink {
                 missed: false,
             })
             .collect();
-        scans.sort_by_key(|s| plan.groups[plan.scans[s.id].group].period);
-        let queue = Queue::new(scans.iter().map(|s| modbus.requests.iter().filter(|r| r.scan == s.id).count()));
+        scans.sort_by_key(|s| s.period);
+        let queue = || Queue::new(scans.iter().map(|s| modbus.requests.iter().filter(|r| r.scan == s.id).count()));
+        let (queue, later) = (queue(), Later::new(queue()));
         let long_bytes_max = modbus.decodes.iter().map(|d| d.ty.long_bytes_max()).max().unwrap_or(0);
-        let idle = Request { state: RequestState::Idle, refused_until: Nanos::ZERO, fell_apart: false };
         ModbusLink {
             id,
             units: vec![Unit::default(); modbus.units.len()].into_boxed_slice(),
-            requests: vec![idle; modbus.requests.len()].into_boxed_slice(),
+            requests: vec![Request::IDLE; modbus.requests.len()].into_boxed_slice(),
             frames,
             scans: scans.into_boxed_slice(),
             queue,
+            later,
             writes: Writes::new(modbus, plan.links[id].write_spacing),
             connection: None,
             line,
+            pauses: Pauses::new(modbus),
+            next_try: Nanos::NEVER,
+            returning: Returning::No,
+            well: false,
+            closes_after_reply: 0,
+            echoes: true,
             in_flight: [None; MODBUS_PIPELINE_MAX],
             transaction: 0,
             sent_on_connection: 0,
             receive: Some(Box::new([0; RECEIVE_BYTES])),
             received: 0,
+            excess: 0,
+            framed: false,
             long: vec![0; long_bytes_max].into_boxed_slice(),
             // What its tags had before, when its device was somewhere else, is in doubt until it is read.
             sweep: Some(Sweep { status: Status::UNCERTAIN_LAST_USABLE, next: 0 }),
@@ -238,11 +273,13 @@ impl ModbusLink {
             region_of(&self.requests),
             region_of(&self.scans),
             region_of(&self.long),
+            self.pauses.units.region(),
         ]
         .into_iter()
         .chain(receive)
         .chain(self.line.iter().map(Line::region))
         .chain(self.queue.regions())
+        .chain(self.later.queue.regions())
         .chain(self.writes.regions())
         .chain(self.handover.iter().flat_map(Handover::regions))
     }
@@ -255,28 +292,6 @@ impl ModbusLink {
         Nanos(self.plan.config.timeout.0 * u64::from(SILENT_AFTER_TIMEOUTS))
     }
 
-    /// Whether `holds` of all that is asked for a block: itself, or its halves where the device refused it.
-    fn each_asked(&self, root: u32, mut holds: impl FnMut(u32, &Request) -> bool) -> bool {
-        let mut stack = [0u32; HALVES_DEPTH_MAX];
-        let mut depth = 1;
-        stack[0] = root;
-        while depth > 0 {
-            depth -= 1;
-            let at = stack[depth];
-            let request = &self.requests[at as usize];
-            match self.plan.requests[at as usize].halves {
-                Some([left, right]) if request.fell_apart && depth + 2 <= stack.len() => {
-                    stack[depth] = right;
-                    stack[depth + 1] = left;
-                    depth += 2;
-                }
-                _ if !holds(at, request) => return false,
-                _ => {}
-            }
-        }
-        true
-    }
-
     /// Takes what has come. When that was; `None`: nothing has, or the connection is gone.
     fn take_in<W: World>(&mut self, floor: &mut Floor<W>) -> Option<Nanos> {
         let (Some(connection), Some(buffer)) = (&self.connection, &mut self.receive) else { return None };
@@ -287,7 +302,7 @@ impl ModbusLink {
         }
         match outcome {
             Io::WouldBlock => return None,
-            Io::Closed => self.drop_connection(CloseReason::Lost, now, floor),
+            Io::Closed => self.peer_closed(now, floor),
             Io::Done(n) => {
                 self.received += n;
                 if self.take_frames(now, floor) {
@@ -298,43 +313,6 @@ impl ModbusLink {
             }
         }
         None
-    }
-
-    /// Queues what a request stands for: itself, or its halves where the device refused it.
-    fn enqueue(&mut self, scan_at: usize, root: u32, now: Nanos) -> u64 {
-        let mut stack = [0u32; HALVES_DEPTH_MAX];
-        let mut depth = 1;
-        stack[0] = root;
-        let mut suppressed = 0;
-        while depth > 0 {
-            depth -= 1;
-            let at = stack[depth];
-            let request = &mut self.requests[at as usize];
-            if request.fell_apart
-                && let Some([left, right]) = self.plan.requests[at as usize].halves
-                && depth + 2 <= stack.len()
-            {
-                stack[depth] = right;
-                stack[depth + 1] = left;
-                depth += 2;
-                continue;
-            }
-            if request.state != RequestState::Idle {
-                continue;
-            }
-            let unit = usize::from(self.plan.requests[at as usize].unit);
-            if now < request.refused_until {
-                continue;
-            }
-            if !self.units[unit].may_ask(now) {
-                suppressed += 1;
-                continue;
-            }
-            request.state = RequestState::Queued;
-            self.scans[scan_at].open += 1;
-            self.queue.push(scan_at, at);
-        }
-        suppressed
     }
 }
 
@@ -348,7 +326,8 @@ impl<W: World> Link<W> for ModbusLink {
         let scan = &mut self.scans[at];
         // Taken in any case: what was missed in one cycle is not missed again in the next.
         let missed = std::mem::take(&mut scan.missed);
-        if scan.open > 0 || missed {
+        let late = scan.open > 0;
+        if late || missed {
             floor.counters.scans[release.scan.index()].deadline_misses.add(1);
         }
         scan.nominal = release.nominal;
@@ -360,10 +339,15 @@ impl<W: World> Link<W> for ModbusLink {
             for root in blocks {
                 suppressed += self.enqueue(at, root, release.nominal);
             }
+        } else if self.returning != Returning::No {
+            self.wait_for_return(late, release.nominal, floor);
+            for root in blocks {
+                suppressed += self.enqueue(at, root, release.nominal);
+            }
         } else {
             suppressed = u64::from(blocks.end - blocks.start);
             if self.lost_for_good_at == Nanos::ZERO {
-                self.lost_for_good_at = release.nominal + self.plan.config.connect_timeout + self.grace();
+                self.lost_for_good_at = release.nominal + self.patience();
             }
         }
         if suppressed > 0 {
@@ -393,7 +377,7 @@ impl<W: World> Link<W> for ModbusLink {
             None => self.lost_for_good_at,
         };
         let overdue = self.in_flight.iter().flatten().map(|f| f.deadline).min().unwrap_or(Nanos::NEVER);
-        overdue.min(self.writes.deadline()).min(other)
+        overdue.min(self.writes.deadline()).min(other).min(self.next_try)
     }
 
     fn is_punctual(&self) -> bool {
@@ -408,6 +392,7 @@ impl<W: World> Link<W> for ModbusLink {
         if self.connection.is_none() && self.lost_for_good_at != Nanos::ZERO && now >= self.lost_for_good_at {
             self.lost_for_good_at = Nanos::NEVER;
             self.starting = false;
+            self.stop_returning(WriteOutcome::NoConnection, now, floor);
             self.sweep = Some(Sweep { status: Status::BAD_NO_COMMUNICATION, next: 0 });
             return;
         }
@@ -427,30 +412,36 @@ impl<W: World> Link<W> for ModbusLink {
             out: Outgoing { bytes: [0; ASCII_FRAME_BYTES_MAX], len: 0, unsent_len: 0 },
             quiet_timeouts: 0,
             answered: false,
+            answers: 0,
+            answered_at: now,
+            hold_until: now + self.plan.config.connect_delay,
         });
+        let returned = std::mem::replace(&mut self.returning, Returning::No) != Returning::No;
         self.sent_on_connection = 0;
-        self.received = 0;
+        (self.received, self.excess, self.framed) = (0, 0, false);
         self.starting = false;
         if let Some(line) = &mut self.line {
             line.opened(now);
+            line.hold(now + self.plan.config.connect_delay);
         }
-        for unit in &mut self.units {
-            unit.reconnected(now);
-        }
-        self.writes.opened();
-        // It may be another device by now, or the same one with another program.
-        for request in &mut self.requests {
-            request.refused_until = Nanos::ZERO;
-            request.fell_apart = false;
+        // It may be another device by now, or the same one with another program; but for one that closes its connections
+        // by itself, of which all is known that was.
+        if !returned {
+            self.opened_anew(now);
         }
         let counters = &floor.counters.links[self.id.index()];
         counters.connects.add(1);
         counters.set_state(if self.units.iter().all(Unit::is_silent) { LinkState::Silent } else { LinkState::Up });
+        // What has waited for it.
+        self.send(now, floor);
     }
 
     fn retire(&mut self, reason: CloseReason, floor: &mut Floor<W>) {
         let now = floor.world.now();
         self.drop_connection(reason, now, floor);
+        let unwritten =
+            if reason == CloseReason::Removed { WriteOutcome::PlanChanged } else { WriteOutcome::NoConnection };
+        self.stop_returning(unwritten, now, floor);
     }
 
     fn write(&mut self, order: &WriteOrder, now: Nanos, floor: &mut Floor<W>) {

@@ -1,9 +1,21 @@
-//! What goes wrong: timeouts, exceptions, lost connections, and what becomes of the tags.
+//! What goes wrong: timeouts, lost connections, and what becomes of the tags. For exceptions see `refusal`.
+//!
+//! Silence is counted twice. Of a unit: when several of its requests in a row are not answered, or its only one, it is
+//! silent, and nothing is asked of it but single values as probes. Of a request: when its unit answers others meanwhile,
+//! that request is mute. It is asked behind all others and with growing pauses, and a block is taken apart until what is
+//! mute stands alone; the parts that are answered are good again at once. Where all timeouts in a row were of one request,
+//! another of the same unit is asked, outside of its cycle if need be, to tell the one from the other. What was missed while
+//! its unit was silent counts until it is answered itself, behind all others: the unit may have been silent for it alone.
 
 use super::super::unit::{AfterTimeout, Unit};
-use super::{Asks, ModbusLink, REFUSED_PAUSE, RequestState, Sweep};
+use super::ending::Returning;
+use super::request::{Request, RequestState, Trouble};
+use super::{Asks, InFlight, ModbusLink, Sweep};
 use crate::config::ModbusTransport;
-use crate::limits::SILENT_AFTER_TIMEOUTS;
+use crate::limits::{
+    HALVED_AFTER_MISSES, MISSED_TWICE_PAUSE, MUTE_PAUSE_FIRST, MUTE_PAUSE_LONGEST, MUTE_PAUSE_MAX, SEARCH_LEVELS,
+    SILENT_AFTER_TIMEOUTS,
+};
 use crate::rt::{CloseReason, Floor, Frame, LinkState, RequestResult, World, WriteOutcome};
 use crate::tag::{Nanos, Status};
 
@@ -18,86 +30,99 @@ impl ModbusLink {
         floor.sink.flush();
     }
 
-    /// Exception 02 takes a block apart until the refused address stands alone; 0A and 0B come from a gateway
-    /// whose unit is silent; everything else is the device's own trouble.
-    pub(super) fn refused<W: World>(
-        &mut self,
-        (at, cycle): (u32, u32),
-        unit_at: usize,
-        code: u8,
-        now: Nanos,
-        floor: &mut Floor<W>,
-    ) {
-        if matches!(code, 0x0A | 0x0B) {
-            self.unanswered(at, unit_at, cycle, now, floor);
-            return;
+    /// A request's values can't be had now: they may still be usable; a tag that never had one has no communication.
+    pub(super) fn doubt<W: World>(&mut self, at: u32, cycle: u32, now: Nanos, floor: &mut Floor<W>) {
+        let request = &self.plan.requests[at as usize];
+        let frame = Frame { group: request.group, cycle, t: now };
+        for decode in &self.plan.decodes[request.decodes.start as usize..request.decodes.end as usize] {
+            floor.sink.doubt(frame, decode.tag, decode.ty.code(), decode.ty.is_long());
         }
-        self.answered(unit_at, floor);
-        if code != 0x02 {
-            self.hold(at, cycle, Status::BAD_DEVICE_FAILURE, now, floor);
-        } else if self.plan.requests[at as usize].halves.is_some() {
-            self.requests[at as usize].fell_apart = true;
-            // Its halves are asked in the same cycle, so that slow groups need not wait for the next.
-            if let Some(scan_at) = self.scan_at(self.plan.requests[at as usize].scan) {
-                self.enqueue(scan_at, at, now);
-            }
-        } else {
-            self.requests[at as usize].refused_until = now + REFUSED_PAUSE;
-            self.hold(at, cycle, Status::BAD_CONFIGURATION_ERROR, now, floor);
-        }
+        floor.sink.flush();
     }
 
-    /// An address that the device refused is there again, after a restart or with a new program: the blocks of
-    /// its scan are asked whole once more.
-    pub(super) fn accepted_again(&mut self, at: u32) {
-        if std::mem::take(&mut self.requests[at as usize].refused_until) == Nanos::ZERO {
-            return;
-        }
-        let scan = self.plan.requests[at as usize].scan;
-        for (request, plan) in self.requests.iter_mut().zip(&self.plan.requests) {
-            if plan.scan == scan {
-                request.fell_apart = false;
-            }
-        }
-    }
-
-    pub(super) fn answered<W: World>(&mut self, unit_at: usize, floor: &mut Floor<W>) {
+    /// Something came over the connection that shows that it lives.
+    pub(super) fn connection_answers(&mut self) {
         if let Some(connection) = &mut self.connection {
             connection.quiet_timeouts = 0;
             connection.answered = true;
         }
-        if self.units[unit_at].answered() {
+    }
+
+    pub(super) fn answered<W: World>(&mut self, unit_at: usize, now: Nanos, floor: &mut Floor<W>) {
+        self.connection_answers();
+        if self.units[unit_at].answered(now) {
             floor.counters.links[self.id.index()].set_state(LinkState::Up);
         }
     }
 
     /// A unit gave no answer to a request: its values are held, and with the third they are bad.
-    pub(super) fn unanswered<W: World>(
-        &mut self,
-        at: u32,
-        unit_at: usize,
-        cycle: u32,
-        now: Nanos,
-        floor: &mut Floor<W>,
-    ) {
-        let status = match self.unit_timed_out(unit_at, now, floor) {
-            AfterTimeout::StillTalking => Status::UNCERTAIN_LAST_USABLE,
-            AfterTimeout::StillSilent | AfterTimeout::BecameSilent => Status::BAD_NO_COMMUNICATION,
-        };
-        self.hold(at, cycle, status, now, floor);
+    pub(super) fn unanswered<W: World>(&mut self, at: u32, flight: &InFlight, now: Nanos, floor: &mut Floor<W>) {
+        let unit_at = usize::from(self.plan.requests[at as usize].unit);
+        let after = self.unit_timed_out(unit_at, Some(at), now, floor);
+        self.requests[at as usize].missed(flight.sent);
+        if !matches!(after, AfterTimeout::StillTalking | AfterTimeout::Undecided) {
+            if let Some(probed) = self.units[unit_at].probed.filter(|probed| *probed != at) {
+                self.requests[probed as usize].missed(flight.sent);
+            }
+            self.hold(at, flight.cycle, Status::BAD_NO_COMMUNICATION, now, floor);
+            return;
+        }
+        let request = self.requests[at as usize];
+        // One that is apart was tried as a whole, beside parts that are answered.
+        if request.apart || self.units[unit_at].has_answered_since(request.missed_at) {
+            self.mute(at, request, now);
+        }
+        if request.apart {
+            return;
+        }
+        if request.is_lost() {
+            self.hold(at, flight.cycle, Status::BAD_NO_COMMUNICATION, now, floor);
+        } else {
+            self.doubt(at, flight.cycle, now, floor);
+        }
+        self.end_trial(at, now, floor);
     }
 
-    /// What that makes of the unit.
+    /// A request was not answered, by a unit that answers others.
+    fn mute(&mut self, at: u32, request: Request, now: Nanos) {
+        let timeout = self.plan.config.timeout;
+        let times = |(timeouts, least): (u64, Nanos)| Nanos(timeout.0 * timeouts).clamp(least, MUTE_PAUSE_MAX);
+        self.later.missed(now, timeout, request.is_known_mute());
+        if !request.apart && request.misses < HALVED_AFTER_MISSES {
+            return;
+        }
+        let alone = request.apart || self.plan.requests[at as usize].halves.is_none();
+        let twice = alone && !request.is_lost();
+        let first = if twice { times(MISSED_TWICE_PAUSE) } else { times(MUTE_PAUSE_FIRST) };
+        let of_all = &mut self.requests[at as usize];
+        of_all.rest(Trouble::Mute, now, first, times(MUTE_PAUSE_LONGEST));
+        if !alone {
+            self.split(at, SEARCH_LEVELS, now);
+        }
+    }
+
+    /// What a timeout makes of a unit; `None`: of a write.
     pub(super) fn unit_timed_out<W: World>(
         &mut self,
         unit_at: usize,
+        request: Option<u32>,
         now: Nanos,
         floor: &mut Floor<W>,
     ) -> AfterTimeout {
-        let after = self.units[unit_at].timed_out(now);
+        let mut after = self.units[unit_at].timed_out(request, now);
+        if let (AfterTimeout::Undecided, Some(at)) = (after, request) {
+            match self.least_missed(unit_at, at) {
+                Some((_, other)) => self.ask_off_beat(other),
+                None => {
+                    self.units[unit_at].fall_silent(now);
+                    after = AfterTimeout::BecameSilent;
+                }
+            }
+        }
         if after == AfterTimeout::BecameSilent {
             self.sweep = Some(Sweep { status: Status::BAD_NO_COMMUNICATION, next: 0 });
             self.unqueue(unit_at, floor);
+            self.forget_doubts(Some(unit_at));
             if self.units.iter().all(Unit::is_silent) {
                 floor.counters.links[self.id.index()].set_state(LinkState::Silent);
             }
@@ -107,9 +132,9 @@ impl ModbusLink {
 
     /// What is queued for a silent unit would hold the line of the others.
     pub(super) fn unqueue<W: World>(&mut self, unit_at: usize, floor: &mut Floor<W>) {
-        let ModbusLink { queue, requests, scans, plan, .. } = self;
+        let ModbusLink { queue, later, requests, scans, plan, .. } = self;
         let suppressed = &floor.counters.links[self.id.index()].suppressed;
-        queue.retain(|scan_at, at| {
+        let mut keeps = |scan_at: usize, at: u32| {
             let keep = usize::from(plan.requests[at as usize].unit) != unit_at;
             if !keep {
                 requests[at as usize].state = RequestState::Idle;
@@ -118,7 +143,9 @@ impl ModbusLink {
                 suppressed.add(1);
             }
             keep
-        });
+        };
+        queue.retain(&mut keeps);
+        later.queue.retain(&mut keeps);
     }
 
     /// One step of a sweep: a single request's tags.
@@ -131,7 +158,7 @@ impl ModbusLink {
         self.sweep = Some(Sweep { status, next: next + 1 });
         let request = &self.plan.requests[next as usize];
         let silent = self.units[usize::from(request.unit)].is_silent();
-        if silent || self.connection.is_none() {
+        if silent || self.connection.is_none() && self.returning != Returning::Expected {
             let cycle = self.scan_at(request.scan).map_or(0, |at| self.scans[at].cycle);
             let status = if silent { Status::BAD_NO_COMMUNICATION } else { status };
             self.hold(next, cycle, status, now, floor);
@@ -144,11 +171,12 @@ impl ModbusLink {
             // Or it might be done after it was told as lost.
             floor.world.abort(connection.conn);
         }
-        floor.give_up(self.id, connection.conn, reason);
+        floor.give_up_after(self.id, connection.conn, reason, connection.served(self.sent_on_connection));
+        (self.returning, self.well) = (Returning::No, false);
         let counters = &floor.counters.links[self.id.index()];
         counters.disconnects.add(1);
         counters.set_state(LinkState::Down);
-        self.received = 0;
+        (self.received, self.excess) = (0, 0);
         if let Some(line) = &mut self.line {
             line.closed();
         }
@@ -164,11 +192,7 @@ impl ModbusLink {
                 self.finish(at, flight, now, RequestResult::Aborted, floor);
             }
         }
-        while let Some((scan_at, at)) = self.queue.pop() {
-            self.requests[at as usize].state = RequestState::Idle;
-            self.scans[scan_at].open -= 1;
-            self.scans[scan_at].missed = true;
-        }
+        self.forget_queued();
         self.sweep = Some(Sweep { status: Status::UNCERTAIN_LAST_USABLE, next: 0 });
         // A connection on which nothing was answered gives no new grace: a device that accepts and drops is away.
         if connection.answered || self.lost_for_good_at == Nanos::ZERO {
@@ -181,13 +205,13 @@ impl ModbusLink {
         let overdue = self.in_flight.iter().position(|f| f.is_some_and(|f| f.deadline <= now));
         let Some(flight) = overdue.and_then(|slot| self.in_flight[slot].take()) else { return };
         match flight.asks {
-            Asks::Nobody(_) => return,
+            Asks::Nobody(_) => return self.leave_doubtful(now, floor),
             Asks::Write => self.write_timed_out(now, floor),
             Asks::Read(at) => {
                 self.finish(at, flight, now, RequestResult::Timeout, floor);
                 let unit_at = usize::from(self.plan.requests[at as usize].unit);
                 self.unanswered_on_line(unit_at, now, floor);
-                self.unanswered(at, unit_at, flight.cycle, now, floor);
+                self.unanswered(at, &flight, now, floor);
             }
         }
         // A serial port can't be half open: a line on which all are silent stays as it is.
@@ -199,6 +223,7 @@ impl ModbusLink {
         } else if self.units.iter().any(Unit::is_silent) {
             self.ask_refused_sooner(now);
         }
+        self.leave_doubtful(now, floor);
     }
 
     /// A silent unit has missed a probe. Whether the connection lives, only the others can show; one that refused all
@@ -213,12 +238,12 @@ impl ModbusLink {
             let pauses = (0..self.plan.block_count).all(|root| {
                 usize::from(self.plan.requests[root as usize].unit) != unit_at
                     || self.each_asked(root, |at, request| {
-                        first.get_or_insert(at);
-                        request.refused_until > now
+                        first = first.or(request.is_refused().then_some(at));
+                        !request.is_due(now)
                     })
             });
             if let Some(first) = first.filter(|_| pauses) {
-                self.requests[first as usize].refused_until = now;
+                self.requests[first as usize].ask_by(now);
             }
         }
     }

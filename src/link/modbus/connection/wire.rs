@@ -1,7 +1,7 @@
 //! What goes over the wire: requests out, frames in, values into image and ring.
 
 use super::super::decode::{self, BlockBytes};
-use super::super::frame::{self, Parsed, Reply};
+use super::super::frame::{self, Known, Mismatch, Parsed, Reply, Resumed};
 use super::write::Turn;
 use super::{Asks, Connection, InFlight, ModbusLink, RequestState};
 use crate::limits::MODBUS_PIPELINE_MAX;
@@ -26,6 +26,7 @@ impl ModbusLink {
     /// Sends one queued request if a slot and the socket allow. False: nothing more to send now.
     pub(super) fn send_one<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) -> bool {
         self.writes.rest();
+        self.next_try = Nanos::NEVER;
         let Some(connection) = &mut self.connection else { return false };
         if connection.out.unsent_len > 0 && self.line.is_some() && self.in_flight[0].is_none() {
             // The rest of a request whose time is over would be taken for the beginning of the next.
@@ -36,19 +37,22 @@ impl ModbusLink {
             match push_unsent(connection, floor) {
                 Io::Done(_) if connection.out.unsent_len == 0 => {}
                 Io::Closed => {
-                    self.drop_connection(CloseReason::Lost, now, floor);
+                    self.peer_closed(now, floor);
                     return false;
                 }
                 _ => return false,
             }
         }
         let Some(slot) = self.free_slot() else { return false };
-        let waits = !self.queue.is_empty() || !self.writes.is_idle();
+        let waits = !(self.queue.is_empty() && self.later.queue.is_empty() && self.writes.is_idle());
         let now = match &self.line {
             // A late reply that waits to be read would be taken for that of the next request.
             Some(line) if waits && line.is_unseen(now) => self.take_in(floor).unwrap_or(now),
             _ => now,
         };
+        if self.is_held(now) {
+            return false;
+        }
         match self.next(now, floor) {
             None => false,
             Some(Next::Read(scan_at, at)) => self.send_read(scan_at, at, slot, floor),
@@ -61,12 +65,7 @@ impl ModbusLink {
         if self.line.is_some() {
             return self.next_on_line(write, now, floor);
         }
-        match write {
-            Some(turn) if turn.at_once || !self.writes.lets_read_first() || self.queue.is_empty() => {
-                Some(Next::Write(turn))
-            }
-            _ => self.queue.pop().map(|(scan_at, at)| Next::Read(scan_at, at)),
-        }
+        self.next_after_pause(write, now)
     }
 
     /// Puts the frame that was made ready on the wire. When that was, when its reply is overdue, and what came of it;
@@ -103,10 +102,11 @@ impl ModbusLink {
         // Function and byte count.
         let (sent, deadline, outcome) = self.transmit(2 + self.plan.requests[at as usize].value_bytes(), floor);
         let scan = &self.scans[scan_at];
+        let nominal = if self.requests[at as usize].off_beat { sent } else { scan.nominal };
         self.in_flight[slot] = Some(InFlight {
             asks: Asks::Read(at),
             transaction: self.transaction,
-            nominal: scan.nominal,
+            nominal,
             cycle: scan.cycle,
             sent,
             deadline,
@@ -114,9 +114,9 @@ impl ModbusLink {
         self.requests[at as usize].state = RequestState::InFlight;
         floor.counters.links[self.id.index()].requests.add(1);
         let group = self.plan.requests[at as usize].group;
-        floor.report(Report::Issued { group, link: self.id, nominal: scan.nominal, sent });
+        floor.report(Report::Issued { group, link: self.id, nominal, sent });
         if outcome == Io::Closed {
-            self.drop_connection(CloseReason::Lost, sent, floor);
+            self.peer_closed(sent, floor);
             return false;
         }
         true
@@ -176,19 +176,53 @@ impl ModbusLink {
         floor.sink.flush();
     }
 
+    /// Where a reply's request stands. Of a device that answers with any transaction, the one that is outstanding; but
+    /// one that has given back ours so far may repeat an earlier answer.
+    fn slot_of(&self, transaction: u16) -> Option<usize> {
+        let own = self.in_flight.iter().position(|f| f.is_some_and(|f| f.transaction == transaction));
+        let any = self.plan.config.tolerance.any_transaction && !(self.echoes && self.was_asked(transaction));
+        own.or_else(|| {
+            let mut out = (0..self.in_flight.len()).filter(|slot| self.in_flight[*slot].is_some());
+            out.next().filter(|_| any && out.next().is_none())
+        })
+    }
+
+    fn was_asked(&self, transaction: u16) -> bool {
+        u32::from(self.transaction.wrapping_sub(transaction)) < self.sent_on_connection
+    }
+
+    fn count_foreign<W: World>(&self, what: Mismatch, floor: &mut Floor<W>) {
+        let counters = &floor.counters.links[self.id.index()];
+        counters.foreign.add(1);
+        match what {
+            Mismatch::Unit => counters.other_unit.add(1),
+            Mismatch::Transaction => counters.other_transaction.add(1),
+            Mismatch::Function => counters.other_function.add(1),
+            Mismatch::Length => counters.other_length.add(1),
+        }
+    }
+
+    /// Not ours after all: the request goes on waiting for its own reply.
+    pub(super) fn mismatched<W: World>(&self, what: Mismatch, floor: &mut Floor<W>) {
+        self.count_foreign(what, floor);
+    }
+
     /// A whole frame came in.
     pub(super) fn take_frame<W: World>(&mut self, frame: frame::Frame<'_>, now: Nanos, floor: &mut Floor<W>) {
-        let known = self.in_flight.iter().position(|f| f.is_some_and(|f| f.transaction == frame.transaction));
+        let known = self.slot_of(frame.transaction);
         let Some((slot, flight)) = known.and_then(|slot| self.in_flight[slot].map(|f| (slot, f))) else {
-            let age = self.transaction.wrapping_sub(frame.transaction);
-            let counters = &floor.counters.links[self.id.index()];
-            if u32::from(age) < self.sent_on_connection {
-                counters.late.add(1)
+            if self.was_asked(frame.transaction) {
+                floor.counters.links[self.id.index()].late.add(1)
             } else {
-                counters.foreign.add(1)
+                self.count_foreign(Mismatch::Transaction, floor);
             }
             return;
         };
+        self.echoes = flight.transaction == frame.transaction;
+        self.framed = true;
+        if frame.excess > 0 {
+            floor.counters.links[self.id.index()].wrong_lengths.add(1);
+        }
         let at = match flight.asks {
             Asks::Read(at) => at,
             Asks::Write => return self.take_write_reply(slot, frame.unit, frame.pdu, now, floor),
@@ -200,10 +234,11 @@ impl ModbusLink {
         };
         let request = &self.plan.requests[at as usize];
         let unit_at = usize::from(request.unit);
-        let reply = if frame.unit == self.plan.units[unit_at].0 {
-            frame::reply(frame.pdu, request.table.read_function(), request.value_bytes())
+        let tolerance = self.plan.config.tolerance;
+        let reply = if frame.unit == self.plan.units[unit_at].0 || tolerance.any_unit {
+            frame::reply(frame.pdu, request.table.read_function(), request.value_bytes(), tolerance)
         } else {
-            Reply::Mismatch
+            Reply::Mismatch(Mismatch::Unit)
         };
         self.take_reply(slot, (at, flight), reply, now, floor);
     }
@@ -219,20 +254,34 @@ impl ModbusLink {
     ) {
         let unit_at = usize::from(self.plan.requests[at as usize].unit);
         match reply {
-            // Not ours after all: the request goes on waiting for its own reply.
-            Reply::Mismatch => floor.counters.links[self.id.index()].foreign.add(1),
+            Reply::Mismatch(what) => self.mismatched(what, floor),
             Reply::Values(values) => {
                 self.in_flight[slot] = None;
-                self.answered(unit_at, floor);
-                self.store(at, flight, values, now, floor);
+                self.note_answer(unit_at, now);
+                self.answered(unit_at, now, floor);
+                if !self.is_tried_out(at) {
+                    self.store(at, flight, values, now, floor);
+                }
                 self.finish(at, flight, now, RequestResult::Good, floor);
-                self.accepted_again(at);
+                self.served(at, now);
             }
             Reply::Exception(code) => {
                 self.in_flight[slot] = None;
+                self.note_answer(unit_at, now);
                 self.finish(at, flight, now, RequestResult::Exception(code), floor);
-                self.refused((at, flight.cycle), unit_at, code, now, floor);
+                self.refused(at, &flight, code, now, floor);
             }
+        }
+    }
+
+    fn known_by(&self, transaction: u16) -> Known {
+        let outstanding = self.in_flight.iter().flatten().any(|flight| flight.transaction == transaction);
+        if outstanding || self.plan.config.tolerance.any_transaction {
+            Known::Outstanding
+        } else if self.was_asked(transaction) {
+            Known::Before
+        } else {
+            Known::No
         }
     }
 
@@ -246,11 +295,21 @@ impl ModbusLink {
                 at = self.take_from_line(&buffer[..self.received], now, floor);
                 break true;
             }
+            // A device that has sent whole frames is not given up for a few bytes between them.
+            if self.excess > 0 || self.framed && !frame::may_begin(&buffer[at..self.received]) {
+                match frame::resume(&buffer[at..self.received], self.excess, |transaction| self.known_by(transaction)) {
+                    Resumed::Incomplete => break true,
+                    Resumed::Lost => break false,
+                    Resumed::At(skipped) => at += skipped,
+                }
+                self.excess = 0;
+            }
             match frame::parse(&buffer[at..self.received]) {
                 Parsed::Incomplete => break true,
                 Parsed::Garbage => break false,
                 Parsed::Frame { frame, bytes } => {
                     at += bytes;
+                    self.excess = frame.excess;
                     self.take_frame(frame, now, floor);
                 }
             }

@@ -23,10 +23,11 @@ mod steps;
 use self::steps::{Step, first_step, request};
 use super::super::frame;
 use super::super::pdu::Pdu;
+use super::ending::Returning;
 use super::{Asks, InFlight, ModbusLink};
 use crate::limits::{BROADCAST_PAUSE, MODBUS_WRITES_WAITING_MAX};
 use crate::plan::{ModbusPlan, ModbusWrite};
-use crate::rt::{CloseReason, Floor, Io, World, WriteAnswer, WriteOrder, WriteOutcome, WritePayload, region_of};
+use crate::rt::{Floor, Io, World, WriteAnswer, WriteOrder, WriteOutcome, WritePayload, region_of};
 use crate::tag::{LinkId, Nanos};
 
 /// What it takes at most until a request is the kernel's: none may get there after its deadline.
@@ -168,7 +169,7 @@ impl ModbusLink {
     pub(super) fn take_order<W: World>(&mut self, order: &WriteOrder, now: Nanos, floor: &mut Floor<W>) {
         let refused = if self.plan.writes.get(order.slot as usize).is_none() {
             Some(WriteOutcome::NotWritable)
-        } else if self.connection.is_none() {
+        } else if self.connection.is_none() && self.returning == Returning::No {
             Some(WriteOutcome::NoConnection)
         } else if now >= order.deadline {
             Some(WriteOutcome::NotSent)
@@ -298,7 +299,7 @@ impl ModbusLink {
             self.in_flight[slot] = Some(InFlight { asks, transaction, nominal, cycle: 0, sent, deadline });
         }
         if outcome == Io::Closed {
-            self.drop_connection(CloseReason::Lost, sent, floor);
+            self.peer_closed(sent, floor);
             return false;
         }
         if broadcast {

@@ -37,8 +37,8 @@ fn a_connection_that_lives_stays_and_the_unit_that_refuses_is_hardly_asked_more(
     let mut bench = one_silent_one_refusing(200_000);
     let (probes, refused) = (asked_of(&bench, SILENT), asked_of(&bench, REFUSING));
     assert!((15..25).contains(&probes), "{probes}");
-    // The block, its two halves, each half every 30 s, and one with each probe.
-    assert!(refused <= 3 + 2 * 7 + probes, "{refused}");
+    // The block and two single values of it: with growing pauses to 30 s, and with each probe.
+    assert!(refused <= 3 * (11 + probes), "{refused}");
     assert_eq!(bench.status(1), Status::BAD_CONFIGURATION_ERROR);
     assert_eq!(bench.counters.links[0].state(), LinkState::Up);
     // Back with a new program: within a probe and a cycle.

@@ -6,13 +6,19 @@ use std::sync::atomic::AtomicBool;
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
+mod closing;
 mod half_open;
 mod handover;
+mod lengths;
 mod line;
+mod mute;
 mod noise;
+mod pauses;
 mod read;
+mod refused;
 mod sensor;
 mod storm;
+mod tolerance;
 mod world;
 mod write;
 mod write_trouble;
@@ -87,6 +93,9 @@ fn tcp_config() -> ModbusConfig {
         reply_expected: Nanos::from_micros(100),
         turnaround: Nanos::ZERO,
         unit_pause: Nanos::ZERO,
+        unit_change_pause: Nanos::ZERO,
+        connect_delay: Nanos::ZERO,
+        tolerance: Tolerance::STRICT,
         registers_max: 125,
         bits_max: 2000,
         unreadable: vec![],
@@ -115,6 +124,26 @@ fn bench_with(
     stall: Option<(u64, u64)>,
     spaced: Option<Nanos>,
 ) -> Bench {
+    let period = spaced.unwrap_or(Nanos::from_millis(PERIOD_MS));
+    bench_in(modbus, links, stall, spaced, &[period])
+}
+
+/// The same with groups of these periods; writes follow each other at once.
+fn bench_of_periods(modbus: &ModbusConfig, links: Vec<(Vec<TagConfig>, Script)>, periods: &[Nanos]) -> Bench {
+    bench_in(modbus, links, None, None, periods)
+}
+
+fn bench_of_period(modbus: &ModbusConfig, links: Vec<(Vec<TagConfig>, Script)>, period: Nanos) -> Bench {
+    bench_of_periods(modbus, links, &[period])
+}
+
+fn bench_in(
+    modbus: &ModbusConfig,
+    links: Vec<(Vec<TagConfig>, Script)>,
+    stall: Option<(u64, u64)>,
+    spaced: Option<Nanos>,
+    periods: &[Nanos],
+) -> Bench {
     let admission = if spaced.is_some() { AdmissionRule::Refuse } else { AdmissionRule::Warn };
     let source = Source::default();
     let mut config = Config {
@@ -126,12 +155,16 @@ fn bench_with(
         watchdog: crate::config::WatchdogConfig::default(),
         outputs: vec![],
         links: vec![],
-        groups: vec![GroupConfig {
-            name: "g".into(),
-            source: source.clone(),
-            period: spaced.unwrap_or(Nanos::from_millis(PERIOD_MS)),
-            release: ReleaseMode::Spread,
-        }],
+        groups: periods
+            .iter()
+            .enumerate()
+            .map(|(at, period)| GroupConfig {
+                name: format!("g{at}"),
+                source: source.clone(),
+                period: *period,
+                release: ReleaseMode::Spread,
+            })
+            .collect(),
         tags: vec![],
     };
     let mut devices = BTreeMap::new();
@@ -165,6 +198,7 @@ fn bench_with(
         stall,
         rts: vec![],
         oversleeps: 0,
+        woken_each: None,
     };
     let links = (0..plan.links.len()).map(|i| ModbusLink::new(LinkId(i as u16), &plan)).collect();
     let (adoptions, to_executor) = RingBuffer::new(1);
@@ -218,6 +252,16 @@ impl Bench {
         while self.executor.floor_for_test().world.now < self.world_end {
             self.executor.turn();
         }
+    }
+
+    /// Runs for long; the samples of it.
+    fn run_for_samples(&mut self, ms: u64) -> Vec<Sample> {
+        let mut samples = Vec::new();
+        for _ in 0..ms.div_ceil(1_000) {
+            self.run_ms(1_000);
+            samples.extend(self.drain());
+        }
+        samples
     }
 
     fn device(&mut self, at: i32) -> &mut Device {

@@ -21,6 +21,10 @@ pub(super) struct Device {
     pub under_way: Vec<(u64, Vec<u8>)>,
     pub arrived: Vec<u8>,
     pub closed: bool,
+    /// It closes behind each reply; when it was so long idle (nanoseconds); and then, whatever is under way.
+    pub closes_after_reply: bool,
+    pub closes_when_idle: Option<u64>,
+    pub closes_at: Option<u64>,
     /// So many bytes it still takes; `None`: all.
     pub takes: Option<usize>,
     /// Bytes that were sent and have not arrived, as the kernel would tell.
@@ -40,6 +44,8 @@ pub(super) struct ScriptedWorld {
     pub rts: Vec<(u64, bool)>,
     /// Sleeps end so much late.
     pub oversleeps: u64,
+    /// Someone wakes it so often (nanoseconds).
+    pub woken_each: Option<u64>,
 }
 
 impl ScriptedWorld {
@@ -50,6 +56,7 @@ impl ScriptedWorld {
                 let (_, bytes) = device.under_way.remove(0);
                 device.arrived.extend(bytes);
             }
+            device.closed |= device.closes_at.is_some_and(|at| at <= self.now);
         }
     }
 }
@@ -75,8 +82,10 @@ impl World for ScriptedWorld {
         self.deliver();
         let watched = |conn: &i32| self.tokens.contains_key(conn);
         if self.devices.iter().all(|(conn, d)| d.arrived.is_empty() || !watched(conn)) {
-            let next = self.devices.values().flat_map(|d| d.under_way.iter().map(|(t, _)| *t)).min();
-            let wakes = until.0.min(next.unwrap_or(u64::MAX));
+            let closes = self.devices.values().filter(|d| !d.closed).filter_map(|d| d.closes_at);
+            let next = self.devices.values().flat_map(|d| d.under_way.iter().map(|(t, _)| *t)).chain(closes).min();
+            let woken = self.woken_each.map_or(u64::MAX, |each| self.now + each);
+            let wakes = until.0.min(next.unwrap_or(u64::MAX)).min(woken);
             // A look without a sleep takes its time, too.
             self.now = if wakes > self.now { wakes + self.oversleeps } else { self.now + LOOK };
             self.deliver();
@@ -112,6 +121,12 @@ impl World for ScriptedWorld {
         if let Some(script) = &mut device.script {
             let replies = script(bytes);
             device.under_way.extend(replies.into_iter().map(|(after, bytes)| (now + after, bytes)));
+            if device.closes_after_reply {
+                device.closes_at = device.under_way.iter().map(|(at, _)| *at).max();
+            }
+            if let Some(idle) = device.closes_when_idle {
+                device.closes_at = Some(now + idle);
+            }
         }
         Io::Done(bytes.len())
     }

@@ -219,7 +219,7 @@ fn values(n: u16) -> Vec<Value> {
 }
 
 /// One tag for each function, and one that has its own address in its name.
-fn all_functions() -> Vec<TagConfig> {
+pub(super) fn all_functions() -> Vec<TagConfig> {
     let mut both = writable(Table::HoldingRegisters, 60, 2, FieldType::Uint16);
     both.write.as_mut().unwrap().read_write_in_one = true;
     vec![
@@ -388,9 +388,9 @@ fn a_unit_without_a_function_is_asked_by_another_from_then_on() {
     };
     assert_eq!(round(&mut bench), [5, 15, 6, 16, 22, 3, 16, 23, 16]);
     assert_eq!(round(&mut bench), [15, 16, 3, 16, 16], "and it is remembered");
-    // A new connection may be to another device.
+    // After it was away for a while, a new connection may be to another device.
     bench.device(0).closed = true;
-    bench.run_ms(5);
+    bench.run_ms(300);
     bench.device(0).closed = false;
     bench.connected.push(Connected { link: LinkId(0), conn: Conn(0), target: 0 }).unwrap();
     bench.run_ms(25);

@@ -97,6 +97,13 @@ impl ModbusLink {
         unsent
     }
 
+    /// The connection is gone under the write on the wire; those that wait go on waiting.
+    pub(in super::super) fn lose_write_on_wire<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) {
+        let Some(current) = &self.writes.current else { return };
+        let outcome = current.outcome(WriteOutcome::Lost, WriteOutcome::NoConnection);
+        self.end_write(outcome, &[], now, floor);
+    }
+
     /// All orders that are here get their answer: the connection is gone, or the plan.
     pub(in super::super) fn end_writes<W: World>(
         &mut self,

@@ -1,6 +1,6 @@
 //! What a write's request was answered, and what follows.
 
-use super::super::super::frame::Shape;
+use super::super::super::frame::{Mismatch, Shape};
 use super::super::super::pdu::{self, Function, Reply};
 use super::super::ModbusLink;
 use super::answer;
@@ -33,17 +33,22 @@ impl ModbusLink {
         let Some(current) = &self.writes.current else { return };
         let Some(write) = self.write_of(&current.order) else { return };
         let unit_at = usize::from(write.unit);
-        let reply = if unit == self.plan.units[unit_at].0 { pdu::reply(pdu, &current.pdu) } else { Reply::Mismatch };
-        if reply == Reply::Mismatch {
-            // Not ours after all: the write goes on waiting for its own.
-            floor.counters.links[self.id.index()].foreign.add(1);
-            return;
+        let tolerance = self.plan.config.tolerance;
+        let reply = if unit == self.plan.units[unit_at].0 || tolerance.any_unit {
+            pdu::reply(pdu, &current.pdu, tolerance)
+        } else {
+            Reply::Mismatch(Mismatch::Unit)
+        };
+        if let Reply::Mismatch(what) = reply {
+            return self.mismatched(what, floor);
         }
         let (step, payload) = (current.step, current.order.payload);
         self.in_flight[slot] = None;
+        self.note_answer(unit_at, now);
         match reply {
             Reply::Exception(code @ (GATEWAY_PATH_UNAVAILABLE | GATEWAY_TARGET_SILENT)) => {
-                self.unit_timed_out(unit_at, now, floor);
+                self.connection_answers();
+                self.unit_timed_out(unit_at, None, now, floor);
                 self.end_write(
                     step.outcome(WriteOutcome::Refused(code.into()), WriteOutcome::Refused(code.into())),
                     &[],
@@ -52,21 +57,21 @@ impl ModbusLink {
                 );
             }
             Reply::Exception(code) => {
-                self.answered(unit_at, floor);
+                self.answered(unit_at, now, floor);
                 if code != ILLEGAL_FUNCTION || !self.falls_back(&write, step, now, floor) {
                     let refused = WriteOutcome::Refused(code.into());
                     self.end_write(step.outcome(refused, refused), &[], now, floor);
                 }
             }
             Reply::Differs => {
-                self.answered(unit_at, floor);
+                self.answered(unit_at, now, floor);
                 self.end_write(WriteOutcome::WrongReply, &[], now, floor);
             }
             Reply::Good(values) => {
-                self.answered(unit_at, floor);
+                self.answered(unit_at, now, floor);
                 self.go_on(&write, step, payload.bytes(), values, now, floor);
             }
-            Reply::Mismatch => {}
+            Reply::Mismatch(_) => {}
         }
     }
 
@@ -143,7 +148,7 @@ impl ModbusLink {
         let outcome = current.outcome(WriteOutcome::NoReply, WriteOutcome::NotSent);
         let unit_at = self.unit_of_order(&current.order);
         self.unanswered_on_line(unit_at, now, floor);
-        self.unit_timed_out(unit_at, now, floor);
+        self.unit_timed_out(unit_at, None, now, floor);
         if !self.drop_unsent(now, floor) {
             self.end_write(outcome, &[], now, floor);
         }

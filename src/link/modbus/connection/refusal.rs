@@ -1,0 +1,283 @@
+//! Exceptions: which of them is the block's fault, which the unit's, and which asks for patience.
+//!
+//! | code | taken for |
+//! |---|---|
+//! | 01, 02, 03, 04 | "not this block", or the whole unit: see below |
+//! | 05, 06 | "ask again": the value is held, and asked for again within the cycle |
+//! | 0A, 0B | the unit behind a gateway does not answer |
+//! | others | the device's own trouble |
+//!
+//! Devices refuse what they do not have, or what is too long, by any of 01 to 04; and a device that boots or fails refuses
+//! everything by the same codes. Halving a block for the second would tear it into single values for nothing. So a refusal
+//! counts as the block's own only when its unit is seen to serve something else: since the cycle began, and not too many
+//! refusals ago. If nothing of the kind is known, the block is in doubt and one single value of it is asked for, behind all
+//! other requests, and if that is refused, for another. Whatever the unit serves meanwhile settles it: the block is halved. If
+//! the single values are refused as well, the unit refuses everything as far as can be seen: all of the block's tags get their status, the block stays whole,
+//! and is asked again with growing pauses (with 04, as a failure may pass at any time, in each cycle), other single values
+//! with it. So a unit that fails as a whole costs two more requests a pause, and no block of it is torn apart; and however
+//! many values of a block are refused, in the end one is found that is not.
+//!
+//! What was learned stays: the block is asked in the parts that are served, among them the largest that a unit takes. The
+//! whole is tried again with growing pauses, as its refused values are.
+
+use super::super::unit::Serving;
+use super::request::{Request, RequestState, Trouble};
+use super::{InFlight, ModbusLink};
+use crate::limits::{
+    BUSY_HELD_MAX, BUSY_PAUSE_FIRST_MAX, BUSY_PAUSE_MAX, BUSY_PAUSE_MIN, BUSY_PERIODS, FAILED_PAUSE_MAX,
+    REFUSED_PAUSE_MAX, REFUSED_PAUSE_MIN, SINGLES_TRIED,
+};
+use crate::plan::ModbusRequest;
+use crate::rt::{Floor, World};
+use crate::tag::{Nanos, Status};
+
+/// Modbus exceptions (Application Protocol Specification V1.1b3, section 7).
+const ILLEGAL_FUNCTION: u8 = 0x01;
+const SERVER_DEVICE_FAILURE: u8 = 0x04;
+const ACKNOWLEDGE: u8 = 0x05;
+const SERVER_DEVICE_BUSY: u8 = 0x06;
+const GATEWAY_PATH_UNAVAILABLE: u8 = 0x0A;
+const GATEWAY_TARGET_SILENT: u8 = 0x0B;
+
+fn status_of(code: u8) -> Status {
+    match code {
+        ILLEGAL_FUNCTION..SERVER_DEVICE_FAILURE => Status::BAD_CONFIGURATION_ERROR,
+        _ => Status::BAD_DEVICE_FAILURE,
+    }
+}
+
+fn longest_pause(code: u8) -> Nanos {
+    if code == SERVER_DEVICE_FAILURE { FAILED_PAUSE_MAX } else { REFUSED_PAUSE_MAX }
+}
+
+impl ModbusLink {
+    /// A read was answered by an exception.
+    pub(super) fn refused<W: World>(&mut self, at: u32, flight: &InFlight, code: u8, now: Nanos, floor: &mut Floor<W>) {
+        let unit_at = usize::from(self.plan.requests[at as usize].unit);
+        if matches!(code, GATEWAY_PATH_UNAVAILABLE | GATEWAY_TARGET_SILENT) {
+            // The gateway lives, and so does the connection to it.
+            self.connection_answers();
+            return self.unanswered(at, flight, now, floor);
+        }
+        self.answered(unit_at, now, floor);
+        self.requests[at as usize].misses = 0;
+        match code {
+            ACKNOWLEDGE | SERVER_DEVICE_BUSY => self.busy(at, flight.cycle, now, floor),
+            ILLEGAL_FUNCTION..=SERVER_DEVICE_FAILURE => self.not_this(at, flight.cycle, code, now, floor),
+            _ => {
+                if !self.requests[at as usize].apart {
+                    self.requests[at as usize].forget();
+                    self.hold(at, flight.cycle, Status::BAD_DEVICE_FAILURE, now, floor);
+                }
+                self.end_trial(at, now, floor);
+            }
+        }
+    }
+
+    /// Refused by one of 01 to 04.
+    fn not_this<W: World>(&mut self, at: u32, cycle: u32, code: u8, now: Nanos, floor: &mut Floor<W>) {
+        let unit_at = usize::from(self.plan.requests[at as usize].unit);
+        let Some(scan_at) = self.scan_at(self.plan.requests[at as usize].scan) else { return };
+        let table = self.plan.requests[at as usize].table;
+        self.units[unit_at].table(table).refused();
+        let request = self.requests[at as usize];
+        if request.apart {
+            // It was tried as a whole.
+            return self.rest_refused(at, code, now);
+        }
+        let began = self.scans[scan_at].nominal;
+        let since = if let Trouble::Failing { at } = request.trouble { began.min(at) } else { began };
+        let serves = self.units[unit_at].table(table).serves(since);
+        if self.plan.requests[at as usize].halves.is_none() {
+            if serves || code != SERVER_DEVICE_FAILURE {
+                self.rest_refused(at, code, now);
+            } else {
+                self.fails(at, now);
+            }
+            self.hold(at, cycle, status_of(code), now, floor);
+            self.end_trial(at, now, floor);
+        } else if serves {
+            self.rest_refused(at, code, now);
+            self.split(at, 1, now);
+        } else if now >= request.until {
+            self.doubt_unit(at, code, now, floor);
+        } else {
+            self.hold(at, cycle, status_of(code), now, floor);
+        }
+    }
+
+    fn rest_refused(&mut self, at: u32, code: u8, now: Nanos) {
+        self.requests[at as usize].rest(Trouble::Refused(code), now, REFUSED_PAUSE_MIN, longest_pause(code));
+    }
+
+    fn fails(&mut self, at: u32, now: Nanos) {
+        self.requests[at as usize].rest(Trouble::Failing { at: now }, now, REFUSED_PAUSE_MIN, FAILED_PAUSE_MAX);
+    }
+
+    /// A block is refused by a unit of which nothing else is known: a single value of it is asked for.
+    fn doubt_unit<W: World>(&mut self, at: u32, code: u8, now: Nanos, floor: &mut Floor<W>) {
+        let request = &mut self.requests[at as usize];
+        request.doubted = true;
+        // Which one it was, until it is settled; the pauses of the same trouble go on growing.
+        request.trouble = match (request.trouble, code) {
+            (failing @ Trouble::Failing { .. }, SERVER_DEVICE_FAILURE) => failing,
+            _ => Trouble::Refused(code),
+        };
+        let serving = self.serving(at);
+        serving.doubted = true;
+        if serving.trial.is_none() {
+            self.try_single(at, now, floor);
+        }
+    }
+
+    /// Asks for a single value of the table that `of` reads: of the block in doubt that had the fewest.
+    fn try_single<W: World>(&mut self, of: u32, now: Nanos, floor: &mut Floor<W>) {
+        let of_blocks = self.doubted(of).min_by_key(|at| self.requests[*at as usize].trials).unwrap_or(of);
+        let single = self.single_of(of_blocks);
+        let scan_at = self.scan_at(self.plan.requests[single as usize].scan);
+        match scan_at.filter(|_| self.requests[single as usize].state == RequestState::Idle) {
+            Some(scan_at) => {
+                self.requests[single as usize].forget();
+                let serving = self.serving(of);
+                serving.trial = Some(single);
+                serving.trials += 1;
+                self.push_later(scan_at, single);
+            }
+            None => self.settle_refused(of, now, floor),
+        }
+    }
+
+    /// What is known of the table that a request reads.
+    fn serving(&mut self, at: u32) -> &mut Serving {
+        let request = &self.plan.requests[at as usize];
+        self.units[usize::from(request.unit)].table(request.table)
+    }
+
+    /// The single value was not served.
+    pub(super) fn end_trial<W: World>(&mut self, at: u32, now: Nanos, floor: &mut Floor<W>) {
+        let serving = self.serving(at);
+        if serving.trial != Some(at) {
+            return;
+        }
+        serving.trial = None;
+        if serving.trials < SINGLES_TRIED {
+            self.try_single(at, now, floor);
+        } else {
+            self.settle_refused(at, now, floor);
+        }
+    }
+
+    /// Nothing of the table that `of` reads is served, as far as can be seen.
+    fn settle_refused<W: World>(&mut self, of: u32, now: Nanos, floor: &mut Floor<W>) {
+        self.serving(of).settle();
+        while let Some(at) = self.next_doubted(of) {
+            self.requests[at as usize].doubted = false;
+            let code = match self.requests[at as usize].trouble {
+                Trouble::Refused(code) if code != SERVER_DEVICE_FAILURE => {
+                    self.rest_refused(at, code, now);
+                    code
+                }
+                _ => {
+                    self.fails(at, now);
+                    SERVER_DEVICE_FAILURE
+                }
+            };
+            let cycle = self.scan_at(self.plan.requests[at as usize].scan).map_or(0, |at| self.scans[at].cycle);
+            self.hold(at, cycle, status_of(code), now, floor);
+        }
+    }
+
+    /// Something of the table that `of` reads is served: what was in doubt is the blocks' own fault.
+    fn settle_served(&mut self, of: u32, now: Nanos) {
+        self.serving(of).settle();
+        while let Some(at) = self.next_doubted(of) {
+            self.requests[at as usize].doubted = false;
+            let code = match self.requests[at as usize].trouble {
+                Trouble::Refused(code) => code,
+                _ => SERVER_DEVICE_FAILURE,
+            };
+            self.rest_refused(at, code, now);
+            self.split(at, 1, now);
+        }
+    }
+
+    /// The requests in doubt of the unit and table of `of`.
+    fn doubted(&self, of: u32) -> impl Iterator<Item = u32> {
+        let of = &self.plan.requests[of as usize];
+        let all = (0u32..).zip(self.requests.iter().zip(&self.plan.requests));
+        let is_in_doubt = |(request, plan): (&Request, &ModbusRequest)| {
+            request.doubted && (plan.unit, plan.table) == (of.unit, of.table)
+        };
+        all.filter(move |(_, both)| is_in_doubt(*both)).map(|(at, _)| at)
+    }
+
+    fn next_doubted(&self, of: u32) -> Option<u32> {
+        self.doubted(of).next()
+    }
+
+    /// Nothing is to be found out of a unit any more; `None`: of any.
+    pub(super) fn forget_doubts(&mut self, unit_at: Option<usize>) {
+        let is_of = |at: usize| unit_at.is_none_or(|unit_at| unit_at == at);
+        for (_, unit) in self.units.iter_mut().enumerate().filter(|(at, _)| is_of(*at)) {
+            unit.tables().iter_mut().for_each(Serving::settle);
+        }
+        for (request, plan) in self.requests.iter_mut().zip(&self.plan.requests) {
+            request.doubted &= !is_of(usize::from(plan.unit));
+        }
+    }
+
+    /// Whether a request only finds something out. Its values belong to tags that are read by other requests of the same
+    /// cycle, perhaps at the same time, and are not told.
+    pub(super) fn is_tried_out(&mut self, at: u32) -> bool {
+        self.requests[at as usize].apart || self.serving(at).trial == Some(at)
+    }
+
+    /// A read was answered with values.
+    pub(super) fn served(&mut self, at: u32, now: Nanos) {
+        let serving = self.serving(at);
+        serving.served(now);
+        let doubted = serving.doubted;
+        let request = &mut self.requests[at as usize];
+        if !request.is_fine() {
+            let is_back = request.is_refused() || request.is_lost() || request.apart;
+            request.forget();
+            if is_back {
+                self.ask_others_again(at, now);
+            }
+        }
+        if doubted {
+            self.settle_served(at, now);
+        }
+    }
+
+    /// Something is there again, after a restart or with a new program: what else its unit refused may be, and the blocks
+    /// of its scan are asked whole as soon as their parts are well.
+    fn ask_others_again(&mut self, at: u32, now: Nanos) {
+        let (scan, unit) = (self.plan.requests[at as usize].scan, self.plan.requests[at as usize].unit);
+        for (request, plan) in self.requests.iter_mut().zip(&self.plan.requests) {
+            if plan.unit == unit && (plan.scan == scan || request.trouble == Trouble::Mute) {
+                request.ask_by(now);
+            }
+        }
+    }
+
+    /// The device asks for patience.
+    fn busy<W: World>(&mut self, at: u32, cycle: u32, now: Nanos, floor: &mut Floor<W>) {
+        let Some(scan_at) = self.scan_at(self.plan.requests[at as usize].scan) else { return };
+        let request = &mut self.requests[at as usize];
+        if request.apart {
+            // It was tried as a whole.
+            return request.rest(request.trouble, now, REFUSED_PAUSE_MIN, REFUSED_PAUSE_MAX);
+        }
+        request.doubted = false;
+        let period = self.scans[scan_at].period;
+        let since = if let Trouble::Busy { since } = request.trouble { since } else { now };
+        let first = Nanos(period.0 / 8).clamp(BUSY_PAUSE_MIN, BUSY_PAUSE_FIRST_MAX);
+        request.rest(Trouble::Busy { since }, now, first, BUSY_PAUSE_MAX);
+        let held = Nanos(period.0.saturating_mul(BUSY_PERIODS)).min(BUSY_HELD_MAX).max(self.plan.config.timeout);
+        if now.since(since) >= held {
+            self.doubt(at, cycle, now, floor);
+        }
+        self.push_later(scan_at, at);
+    }
+}
