@@ -40,12 +40,9 @@ impl WaitCall {
                 Err(error) => error,
             };
             call = call.next().ok_or_else(|| {
-                let what =
-                    "epoll_pwait2, ppoll and epoll_wait are all refused here, so that no device could be waited for";
-                io::Error::new(
-                    error.kind(),
-                    format!("{what} ({error}); allow one of them in the filter of system calls"),
-                )
+                let what = "epoll_pwait2, ppoll and epoll_wait are all refused here, so that no device could be waited \
+                            for; allow one of them in the filter of system calls";
+                io::Error::new(error.kind(), what)
             })?;
         }
     }
