@@ -94,11 +94,13 @@ impl Queue {
         ring.len += 1;
     }
 
-    /// A scan is released: what still waits of it is late.
-    pub fn released(&mut self, scan: usize) {
-        if self.scans[scan].len > 0 {
+    /// A scan is released: what still waits of it is late. Whether anything does.
+    pub fn released(&mut self, scan: usize) -> bool {
+        let waits = self.scans[scan].len > 0;
+        if waits {
             self.turns.is_late(scan);
         }
+        waits
     }
 
     /// Keeps what `keep` wants, in order.

@@ -326,13 +326,13 @@ impl<W: World> Link<W> for ModbusLink {
         let scan = &mut self.scans[at];
         // Taken in any case: what was missed in one cycle is not missed again in the next.
         let missed = std::mem::take(&mut scan.missed);
-        let late = scan.open > 0;
-        if late || missed {
+        if scan.open > 0 || missed {
             floor.counters.scans[release.scan.index()].deadline_misses.add(1);
         }
         scan.nominal = release.nominal;
         scan.cycle = release.cycle;
-        self.queue.released(at);
+        // What gives way to all others is late without harm: see `later`.
+        let waits = self.queue.released(at);
         let blocks = scan.blocks.clone();
         let mut suppressed = 0;
         if self.connection.is_some() {
@@ -340,7 +340,7 @@ impl<W: World> Link<W> for ModbusLink {
                 suppressed += self.enqueue(at, root, release.nominal);
             }
         } else if self.returning != Returning::No {
-            self.wait_for_return(late, release.nominal, floor);
+            self.wait_for_return(waits, release.nominal, floor);
             for root in blocks {
                 suppressed += self.enqueue(at, root, release.nominal);
             }
