@@ -80,6 +80,8 @@ pub struct Client {
     /// The frame to be sent next.
     out: Option<Frame>,
     timeout: Nanos,
+    /// The longest that an answer was waited for: so long that of a transfer may still come which was given up sooner.
+    patience: Nanos,
     /// When the next answer is overdue, and when the whole transfer is.
     deadline: Nanos,
     last: Nanos,
@@ -98,6 +100,7 @@ impl Client {
             unsized_value: false,
             out: None,
             timeout: Nanos::ZERO,
+            patience: Nanos::ZERO,
             deadline: Nanos::NEVER,
             last: Nanos::NEVER,
             resting_until: Nanos::ZERO,
@@ -162,6 +165,7 @@ impl Client {
         self.object = object;
         self.state = state;
         self.timeout = timeout;
+        self.patience = self.patience.max(timeout);
         self.deadline = now + timeout;
         let answers = 2 + bytes.div_ceil(SEGMENT_BYTES * SEGMENTS_PER_TIMEOUT) as u64;
         self.last = now + Nanos(timeout.0.saturating_mul(answers));
@@ -196,7 +200,7 @@ impl Client {
             self.deadline = now + self.timeout;
             return None;
         }
-        self.resting_until = now + self.timeout;
+        self.resting_until = now + self.patience;
         self.give_up(AbortCode::TIMED_OUT);
         Some(Outcome::TimedOut)
     }
@@ -216,7 +220,7 @@ impl Client {
     /// Ends the transfer as if its answer had not come in time.
     pub fn abandon(&mut self, now: Nanos) {
         if !self.is_idle() {
-            self.resting_until = now + self.timeout;
+            self.resting_until = now + self.patience;
             self.give_up(AbortCode::TIMED_OUT);
         }
     }

@@ -39,6 +39,24 @@ fn an_expedited_upload_is_one_question_and_one_answer() {
 }
 
 #[test]
+fn the_answer_to_a_write_that_its_deadline_cut_short_is_none_to_the_next_read() {
+    let mut c = client();
+    c.upload(OBJECT, false, Nanos::ZERO, T);
+    sent(&mut c);
+    ends(&mut c, [0x4B, 8, 0x10, 0, 0x34, 0x12, 0, 0], Outcome::Done);
+    // A write whose time is over soon: the node answers later than that, and still in time.
+    let (short, ms) = (Nanos::from_millis(1), Nanos::from_millis);
+    assert!(c.download(OBJECT, &[1, 2], false, Nanos::ZERO, short));
+    sent(&mut c);
+    assert_eq!(c.expire(short), Some(Outcome::TimedOut));
+    assert_eq!(sent(&mut c)[0], 0x80, "the node is told");
+    assert!(!c.is_free(ms(3)) && !c.is_free(ms(100)));
+    assert!(c.is_free(short + T), "no answer comes");
+    assert_eq!(c.take(&[0x60, 8, 0x10, 0, 0, 0, 0, 0], ms(4)), Taken::Foreign);
+    assert!(c.is_free(ms(4)), "nothing is left that could be mistaken for another answer");
+}
+
+#[test]
 fn a_segmented_upload_alternates_its_toggle_bit() {
     let mut c = client();
     c.upload(OBJECT, false, Nanos::ZERO, T);
