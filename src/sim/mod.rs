@@ -16,13 +16,15 @@
 //! | `stream`, `line` | connections that carry bytes; serial lines |
 //! | `views`, `generations` | what each plan allows, and what ids stand for under it |
 //! | `beat`, `invariants` | what must hold |
-//! | `writes`, `frames` | writes at any moment, and what must hold of them |
+//! | `writes`, `frames`, `pdos` | writes at any moment, and what must hold of them |
 //! | `journal`, `outputs` | the real journal, crashes, and outputs that follow it |
-//! | `admitted` | what admission promises, put to the test |
+//! | `admitted`, `admitted_canopen` | what admission promises, put to the test |
 //! | `run`, `log` | the run, its hash and its last events |
 
 #[cfg(test)]
 mod admitted;
+#[cfg(test)]
+mod admitted_canopen;
 mod beat;
 mod can;
 mod canopen;
@@ -41,6 +43,7 @@ mod log;
 mod memory;
 mod model;
 mod outputs;
+mod pdos;
 mod reload;
 mod run;
 mod scenario;

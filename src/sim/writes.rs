@@ -10,6 +10,7 @@ use super::device::Told;
 use super::frames::Frames;
 use super::memory::Area;
 use super::model::host_of_link;
+use super::pdos::Pdos;
 use super::scenario::Hosts;
 use crate::config::{FieldType, Table};
 use crate::limits::{EXECUTOR_SLEEP_MAX, WRITES_PENDING_MAX};
@@ -54,6 +55,21 @@ pub enum Place {
         index: u16,
         sub: u8,
     },
+    /// A node's RPDO, what the node held before, and how often it has begun anew or been written to otherwise.
+    Pdo {
+        node: u8,
+        before: [u8; 8],
+        changes: u32,
+        what: Pdo,
+    },
+}
+
+/// What became of a frame of an RPDO.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pdo {
+    Sent,
+    /// The node has its values now.
+    Taken,
 }
 
 /// A request as it stands on the wire, if it is a write.
@@ -82,6 +98,10 @@ pub struct Open {
     is_bit: bool,
     /// Of a write to CANopen: node, index and sub-index.
     object: Option<(u8, u16, u8)>,
+    /// Of one by PDO: node and sub-index.
+    pub pdo: Option<(u8, u8)>,
+    /// A frame went out with its value in it.
+    pub carried: bool,
     /// When it was made, and how long the CPU had stalled before.
     stalled: u64,
     pub frames: u32,
@@ -98,7 +118,7 @@ impl Open {
             Place::Registers { function, area } => {
                 self.area == Some(*area) && (same || self.is_bit && matches!(function, 6 | 16))
             }
-            Place::Frame { .. } => false,
+            Place::Frame { .. } | Place::Pdo { .. } => false,
             Place::Object { node, index, sub } => self.object == Some((*node, *index, *sub)) && same,
             Place::Order { id, slot, deadline } => {
                 (self.order.id, self.order.slot, self.order.deadline.0) == (*id, *slot, *deadline) && same
@@ -127,6 +147,7 @@ pub struct Writes {
     /// The plan that the executor has, and the one before.
     plans: Vec<Arc<Plan>>,
     frames: Frames,
+    pdos: Pdos,
     rng: Rng,
     pub done: u64,
     pub failed: u64,
@@ -158,6 +179,7 @@ impl Writes {
             open: Vec::new(),
             plans: vec![plan],
             frames: Frames::default(),
+            pdos: Pdos::default(),
             rng,
             done: 0,
             failed: 0,
@@ -206,7 +228,9 @@ impl Writes {
                     order,
                     area,
                     is_bit,
-                    object: object_of(&plan.links[link].protocol, slot),
+                    object: object_of(&plan.links[link].protocol, slot, false),
+                    pdo: object_of(&plan.links[link].protocol, slot, true).map(|(node, _, sub)| (node, sub)),
+                    carried: false,
                     stalled,
                     frames: 0,
                     confirmed: false,
@@ -278,6 +302,9 @@ impl Writes {
         if let Place::Frame { can_id } = seen.place {
             return self.frames.seen(seen, can_id, &mut self.open, &self.plans);
         }
+        if let Place::Pdo { node, before, changes, what } = seen.place {
+            return self.pdos.seen(seen, (node, before, changes, what), &mut self.open);
+        }
         let mut fitting: Vec<&mut Open> = self.open.iter_mut().filter(|open| open.is(seen)).collect();
         if fitting.is_empty() {
             return Err(format!("a device was written to without an open order, or too late: {seen:?}"));
@@ -333,10 +360,16 @@ impl Writes {
         }
         let reached =
             matches!(answer.outcome, WriteOutcome::Done | WriteOutcome::ReadBackDiffers | WriteOutcome::NotReadBack);
-        if reached && !open.confirmed {
+        // Of a PDO nothing is confirmed, but what is read back.
+        let differs = open.pdo.is_some() && answer.outcome == WriteOutcome::ReadBackDiffers;
+        if reached && !open.confirmed && !(differs && open.carried) {
             return wrong("told as done, and never confirmed");
         }
-        if answer.outcome == WriteOutcome::NotWritable {
+        if answer.outcome == WriteOutcome::Unconfirmed && !open.carried {
+            return wrong("told as sent, and never was");
+        }
+        // What a node's PDOs carry, it says when it is set up.
+        if answer.outcome == WriteOutcome::NotWritable && open.pdo.is_none() {
             return wrong("every order names a write of its plan");
         }
         let outdated = open.order.generation != self.generation;
@@ -354,9 +387,9 @@ fn latest(open: &Open, stalled: u64) -> u64 {
     open.order.deadline.0 + ANSWER_SLACK_NS + (stalled - open.stalled)
 }
 
-/// Where a write to a CANopen node goes.
-fn object_of(protocol: &LinkProtocolPlan, slot: usize) -> Option<(u8, u16, u8)> {
+/// Where a write to a CANopen node goes, by SDO or by PDO.
+fn object_of(protocol: &LinkProtocolPlan, slot: usize, by_pdo: bool) -> Option<(u8, u16, u8)> {
     let LinkProtocolPlan::CanOpen(canopen) = protocol else { return None };
-    let write = canopen.writes.get(slot)?;
+    let write = canopen.writes.get(slot).filter(|write| write.by_pdo == by_pdo)?;
     Some((canopen.nodes.get(usize::from(write.node))?.id, write.object.index, write.object.sub))
 }

@@ -61,6 +61,8 @@ struct Part {
     /// Since when each of its links reads the device that it reads; and those that got other work by that plan.
     fresh: BTreeMap<LinkId, u64>,
     changed: Vec<LinkId>,
+    /// And by the one before it.
+    changed_before: Vec<LinkId>,
     /// By scan: what it had missed when that plan was taken up.
     missed: Vec<(ScanId, u64)>,
     /// By link id.
@@ -126,6 +128,7 @@ impl<'s> Books<'s> {
             fresh_under: Vec::new(),
             fresh: BTreeMap::new(),
             changed: Vec::new(),
+            changed_before: Vec::new(),
             missed: scenario.plan.scans.ids().map(|id| (id, 0)).collect(),
             exchanges: Vec::new(),
             given: BTreeMap::new(),
@@ -209,7 +212,7 @@ impl<'s> Books<'s> {
             .extend(those(&|change| matches!(change, Change::New | Change::Target)).into_iter().map(|id| (id, now)));
         let fresh = part.fresh.iter().filter(|(_, at)| **at + SETTLED_NS > now).map(|(link, _)| (newest, *link));
         part.fresh_under.extend(fresh);
-        part.changed = those(&|change| change == Change::Work);
+        part.changed_before = std::mem::replace(&mut part.changed, those(&|change| change == Change::Work));
         part.missed = plan.scans.ids().map(|id| (id, misses(counters, id))).collect();
         // What comes in now is under the new plan; an id that was another link's has nothing of it.
         for (id, _) in changes.iter().filter(|(_, change)| *change == Change::New) {

@@ -112,7 +112,9 @@ impl Books<'_> {
                 let plan = &self.generations[of].plan;
                 plan.links.contains(link) && self.has_room(&self.generations[of], link)
             };
+            // What comes by itself may be in doubt after a change until it comes again.
             if !excused
+                && !comes_by_itself
                 && self.scenario.is_calm()
                 && self.scenario.hosts().is_steady(under.host(link))
                 && has_room(generation)

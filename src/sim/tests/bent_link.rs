@@ -2,20 +2,36 @@
 
 use super::bent_world::BentWorld;
 use super::planted::Fault;
+use crate::config::BusDevice;
 use crate::link::FieldLink;
+use crate::plan::{LinkProtocolPlan, SerialLine};
 use crate::rt::{CloseReason, Conn, Floor, Link, ScanRelease, WriteOrder};
 use crate::tag::{LinkId, Nanos};
 
 pub struct BentLink {
     inner: FieldLink,
     fault: Fault,
-    /// It does nothing until then.
+    /// Its device is on SPI; its units share a serial line.
+    on_spi: bool,
+    on_line: bool,
+    releases: u32,
+    /// It asks for nothing until then; it does nothing.
     waits_until: Nanos,
+    idle_until: Nanos,
 }
 
 impl BentLink {
-    pub fn new(inner: FieldLink, fault: Fault) -> BentLink {
-        BentLink { inner, fault, waits_until: Nanos::ZERO }
+    pub fn new(inner: FieldLink, fault: Fault, protocol: &LinkProtocolPlan) -> BentLink {
+        let (on_spi, on_line) = match protocol {
+            LinkProtocolPlan::Bus(bus) => (matches!(bus.setup.device, BusDevice::Spi { .. }), false),
+            LinkProtocolPlan::Modbus(modbus) => (false, SerialLine::of(&modbus.config).is_some()),
+            _ => (false, false),
+        };
+        BentLink { inner, fault, on_spi, on_line, releases: 0, waits_until: Nanos::ZERO, idle_until: Nanos::ZERO }
+    }
+
+    fn is_idle_for(&self, now: Nanos) -> bool {
+        now < self.idle_until
     }
 
     fn bent(&mut self, floor: &mut Floor<BentWorld>, step: impl FnOnce(&mut FieldLink, &mut Floor<BentWorld>)) {
@@ -36,14 +52,25 @@ impl Link<BentWorld> for BentLink {
     }
 
     fn release(&mut self, release: ScanRelease, floor: &mut Floor<BentWorld>) {
-        let waits = self.fault == Fault::Waiting && matches!(self.inner, FieldLink::Modbus(_));
+        let waits = match self.fault {
+            Fault::Waiting => matches!(self.inner, FieldLink::Modbus(_)),
+            Fault::Dawdling => self.on_line,
+            _ => false,
+        };
+        self.releases += 1;
+        let is_network = matches!(self.inner, FieldLink::CanOpen(_));
+        if self.fault == Fault::Idle && is_network && self.releases.is_multiple_of(64) {
+            self.idle_until = release.nominal + Nanos::from_millis(1_200);
+        }
         if !waits || release.nominal >= self.waits_until {
             self.inner.release(release, floor);
         }
     }
 
     fn send(&mut self, now: Nanos, floor: &mut Floor<BentWorld>) {
-        self.inner.send(now, floor);
+        if !self.is_idle_for(now) {
+            self.inner.send(now, floor);
+        }
     }
 
     fn receive(&mut self, floor: &mut Floor<BentWorld>) {
@@ -51,15 +78,19 @@ impl Link<BentWorld> for BentLink {
     }
 
     fn deadline(&self) -> Nanos {
-        Link::<BentWorld>::deadline(&self.inner)
+        Link::<BentWorld>::deadline(&self.inner).max(self.idle_until)
     }
 
     fn expire(&mut self, now: Nanos, floor: &mut Floor<BentWorld>) {
+        if self.is_idle_for(now) {
+            return;
+        }
         let id = Link::<BentWorld>::id(&self.inner).index();
         let before = floor.counters.links[id].timeouts.get();
         self.bent(floor, |link, floor| link.expire(now, floor));
         if floor.counters.links[id].timeouts.get() > before {
-            self.waits_until = now + Nanos::from_millis(6_000);
+            let waits_ms = if self.fault == Fault::Dawdling { 2_400 } else { 6_000 };
+            self.waits_until = now + Nanos::from_millis(waits_ms);
         }
     }
 
@@ -76,6 +107,7 @@ impl Link<BentWorld> for BentLink {
         match self.fault {
             Fault::TwiceWritten if order.id.is_multiple_of(8) => self.inner.write(&order, now, floor),
             Fault::Unwritten if order.id.is_multiple_of(8) => return,
+            Fault::NextRegister if self.on_spi => order.slot += 1,
             Fault::Overdue => order.deadline += Nanos::from_millis(3_000),
             _ => {}
         }

@@ -10,7 +10,7 @@ use super::bent_world::BentWorld;
 use crate::config::{CanOpenSource, ModbusTransport};
 use crate::hub::Batch;
 use crate::link::FieldLink;
-use crate::plan::can::BitPlace;
+use crate::plan::can::{BitPlace, GroupKey};
 use crate::plan::{LinkProtocolPlan, Plan, UsedIds};
 use crate::store::Position;
 use crate::tag::{Dictionary, LinkId, Nanos, flags};
@@ -56,6 +56,10 @@ pub enum Fault {
     Hasty,
     /// After a timeout, a Modbus link asks nobody anything for a while.
     Waiting,
+    /// After a timeout, a line asks nobody anything for a little longer than another cycle.
+    Dawdling,
+    /// A network's node is asked for one object after the other only every now and then.
+    Idle,
     /// Of a local device, each item is taken for its neighbour.
     NextItem,
     /// What a local device says is bad is taken for good.
@@ -72,11 +76,39 @@ pub enum Fault {
     NextObject,
     /// Answers of CANopen nodes are said to have come when they were taken.
     Unstamped,
+    /// A controller's times are taken as they are, or not at all.
+    AsStamped,
+    Unclocked,
+    /// Of CAN messages with branches, the switch is not looked at.
+    AnyBranch,
+    /// A packet that is missing is not missed.
+    AnyPacket,
+    /// Parameter groups of J1939 are taken from any node.
+    AnySource,
+    /// What a parameter says of itself is taken for a value.
+    NoIndicator,
+    /// Of a message with branches, a value goes out in another branch.
+    NextBranch,
+    /// What goes by PDO beside what is written is zero.
+    OtherOutputs,
+    /// What is to go by PDO does not.
+    Swallowed,
+    /// On SPI, each register is written in place of another.
+    NextRegister,
 }
 
 impl Fault {
     pub fn is_of_writes(self) -> bool {
-        matches!(self, Fault::TwiceWritten | Fault::Unwritten | Fault::Overdue)
+        matches!(
+            self,
+            Fault::TwiceWritten
+                | Fault::Unwritten
+                | Fault::Overdue
+                | Fault::NextRegister
+                | Fault::NextBranch
+                | Fault::OtherOutputs
+                | Fault::Swallowed
+        )
     }
 }
 
@@ -100,6 +132,20 @@ impl Planted {
             let next = places.iter().cycle().skip(1);
             match self.fault {
                 Fault::NextField => can.decodes.iter_mut().zip(next).for_each(|(decode, place)| decode.place = *place),
+                Fault::AnyBranch => can.cases.iter_mut().for_each(|case| case.conditions = 0..0),
+                Fault::NoIndicator => can.decodes.iter_mut().for_each(|decode| decode.special = false),
+                Fault::AnySource => {
+                    let any = GroupKey::ANY_SOURCE;
+                    can.lookup.groups.iter_mut().for_each(|(key, _)| key.source = any);
+                    can.transports.iter_mut().for_each(|slot| slot.key.source = any);
+                }
+                Fault::NextBranch => {
+                    for write in &mut can.writes {
+                        let of = can.transmits[usize::from(write.transmit)].frames.clone();
+                        let next = |frame: u32| of.start + (frame + 1 - of.start) % (of.end - of.start);
+                        write.frame = write.frame.map(next);
+                    }
+                }
                 Fault::Unwatched => can.cases.iter_mut().for_each(|case| case.silent_after = Nanos::NEVER),
                 _ => {}
             }
@@ -151,7 +197,7 @@ impl Parts for Planted {
             modbus.config.pipeline += 1;
         }
         self.bend(&mut plan, id);
-        BentLink::new(FieldLink::new(id, &plan), self.fault)
+        BentLink::new(FieldLink::new(id, &plan), self.fault, &plan.links[id].protocol)
     }
 
     fn following(&self, id: LinkId, plan: &Plan, old: &Plan) -> BentLink {
@@ -162,7 +208,7 @@ impl Parts for Planted {
             modbus.requests.rotate_left(1);
         }
         self.bend(&mut plan, id);
-        BentLink::new(FieldLink::following(id, &plan, &old), self.fault)
+        BentLink::new(FieldLink::following(id, &plan, &old), self.fault, &plan.links[id].protocol)
     }
 
     fn resting<'a>(&self, resting: &'a [UsedIds]) -> &'a [UsedIds] {
