@@ -234,18 +234,3 @@ fn a_new_plan_keeps_what_was_written() {
     bench.run_ms(10);
     assert_eq!(taken(&mut bench), [[0x5A, 0x2A, 6, 0]]);
 }
-
-#[test]
-fn a_pdo_does_not_undo_what_is_just_being_written_by_sdo() {
-    let mut bench = running(&link(""), module(255, [0, 0]));
-    bench.order(1, "control", &Value::Uint(0x000F), false);
-    // The node has it, and its answer is on the way.
-    while bench.network().device(5).objects.get(&(0x6040, 0)) != Some(&vec![0x0F, 0]) {
-        bench.executor.turn();
-    }
-    assert!(bench.outcomes().is_empty());
-    bench.order(2, "a", &Value::Uint(0x5A), false);
-    bench.run_ms(10);
-    assert_eq!(bench.outcomes(), [(1, WriteOutcome::Done), (2, WriteOutcome::Unconfirmed)]);
-    assert_eq!(taken(&mut bench), [[0x5A, 0x22, 0x0F, 0]]);
-}
