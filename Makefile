@@ -2,7 +2,9 @@
 
 CARGO ?= cargo
 
-.PHONY: demo build test bench latency setup-test check-format lint unit
+MINUTES ?= 10
+
+.PHONY: demo build test bench latency seeds setup-test check-format lint unit
 
 # ARGS go to the demo: make demo ARGS="--seconds 20 --fault 3:silence@5..10"
 demo:
@@ -35,3 +37,8 @@ bench:
 latency:
 	$(CARGO) build --release -p fieldbeat-cyclictest
 	./target/release/fieldbeat-latency $(ARGS)
+
+# Seeds of the simulator that nobody has run, on every core: make seeds MINUTES=60
+seeds:
+	$(CARGO) build --release --bin fieldbeat
+	./target/release/fieldbeat sim --fresh --minutes $(MINUTES) $(ARGS)

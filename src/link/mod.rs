@@ -6,6 +6,7 @@ pub mod canopen;
 pub mod connector;
 mod field;
 pub mod modbus;
+mod queue;
 pub mod write;
 
 pub use field::FieldLink;

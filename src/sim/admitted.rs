@@ -3,7 +3,7 @@
 
 use fastrand::Rng;
 
-use super::model::{Model, Shape};
+use super::script::{Drawn, Hosts, Script};
 use super::{RealParts, Scenario, run};
 use crate::config::{Config, Guard, HostPort, ModbusTransport, Table, WriteConfig, load_parts};
 use crate::plan::{self, Costs, Plan, PlanError, SerialLine};
@@ -94,7 +94,8 @@ fn serial_link(link: usize, each_ms: f64, rng: &mut Rng) -> String {
     )
 }
 
-struct Drawn {
+struct Admitted {
+    written: bool,
     /// Made whether it is admitted or not; without writes where these are what does not fit.
     scenario: Scenario,
     refused: Option<PlanError>,
@@ -103,32 +104,30 @@ struct Drawn {
     text: String,
 }
 
-/// Devices answer in their declared time, and nothing else goes wrong.
-pub(super) fn promised(seed: u64, config: Config, plan: Plan, writes: bool, rng: &mut Rng) -> Scenario {
+/// Devices answer in their declared time, `exact`ly or within it, and nothing else goes wrong.
+pub(super) fn promised(seed: u64, config: Config, plan: Plan, writes: bool, exact: bool) -> Scenario {
     let slowest = config.groups.iter().map(|group| group.period.0).max().unwrap_or(0);
     Scenario {
         seed,
         plan,
         trouble_ns: 0,
-        stall_max_ns: 0,
-        storms: false,
-        consumer_stops: false,
-        clock_steps: false,
-        model: Model::new(Shape { links: 1, tags: 1, periods_ms: vec![1000], others: false }, rng),
-        reload_pause_ns: 0,
+        calm: true,
+        fast: false,
+        tags: String::new(),
         hub_period_ns: 20 * MS,
         ring_slots: 1 << 16,
         journal_batches: 64,
         recovery_ns: (slowest * 20).clamp(1_000 * MS, 8_000 * MS),
-        exact: rng.bool(),
+        exact,
         promised: true,
         commit_ns: 0,
-        writes,
+        hosts: Hosts::new(seed, true, &[]),
+        script: Script::Drawn(Drawn { writes, ..Drawn::default() }),
         config,
     }
 }
 
-fn drawn(seed: u64) -> Drawn {
+fn drawn(seed: u64) -> Admitted {
     let mut rng = Rng::with_seed(seed ^ 0xadad);
     let (toml, tags) = texts(&mut rng);
     let config = load_parts(("fieldbeat.toml", &toml), &[("tags/sim.json", &tags)])
@@ -154,8 +153,8 @@ fn drawn(seed: u64) -> Drawn {
         Ok(planned) => planned.plan.clone(),
         Err(_) => plan_of(&config, &cpus),
     };
-    let scenario = promised(seed, config, plan, written, &mut rng);
-    Drawn { scenario, refused: planned.err(), no_room_for_writes, text: format!("{toml}\n{tags}") }
+    let scenario = promised(seed, config, plan, written, rng.bool());
+    Admitted { scenario, refused: planned.err(), no_room_for_writes, written, text: format!("{toml}\n{tags}") }
 }
 
 /// The plan, though it may not fit.
@@ -199,8 +198,8 @@ fn what_is_admitted_misses_nothing_while_devices_answer_in_their_declared_time()
         let outcome = run(&drawn.scenario, &RealParts);
         requests += outcome.requests;
         no_room += u32::from(drawn.no_room_for_writes);
-        written += u32::from(drawn.scenario.writes);
-        tight_written += u32::from(drawn.scenario.writes && load > 0.5);
+        written += u32::from(drawn.written);
+        tight_written += u32::from(drawn.written && load > 0.5);
         done += outcome.writes_done;
         match (&drawn.refused, outcome.broken) {
             (None, Some((what, _))) => broken.push(format!("seed {seed}: {what}\n{}", drawn.text)),

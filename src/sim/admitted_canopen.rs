@@ -120,7 +120,7 @@ fn drawn(seed: u64) -> Option<Drawn> {
         Err(_) => (plan_of(&config, &cpus)?, true),
     };
     let writes = config.tags.iter().any(|tag| tag.write.is_some());
-    let scenario = promised(seed, config, plan, writes, &mut rng);
+    let scenario = promised(seed, config, plan, writes, rng.bool());
     Some(Drawn { scenario, refused, load, text: format!("{toml}\n{tags}") })
 }
 
@@ -134,7 +134,7 @@ fn what_is_admitted_of_networks_misses_nothing_while_nodes_answer_in_their_decla
     for drawn in (0..SEEDS).filter_map(drawn) {
         let outcome = run(&drawn.scenario, &RealParts);
         requests += outcome.requests;
-        written += u32::from(drawn.scenario.writes);
+        written += u32::from(drawn.scenario.script.has_writes());
         done += outcome.writes_done;
         match (drawn.refused, outcome.broken) {
             (false, Some((what, _))) => broken.push(format!("seed {}: {what}\n{}", drawn.scenario.seed, drawn.text)),

@@ -7,8 +7,10 @@
 //! | `senders` | who else speaks on the bus |
 //! | `packets` | messages in packets |
 //! | `clock` | a controller's own clock |
+//! | `mood` | what can be the matter |
 
 mod clock;
+mod mood;
 mod packets;
 mod senders;
 
@@ -20,12 +22,14 @@ use std::sync::Arc;
 use fastrand::Rng;
 
 use clock::{Controller, Stamp, Times};
+pub use mood::Mood;
 use packets::{Following, Part, Piece};
 use senders::{SENDERS, Sender, keys_of};
 
 use super::device::Told;
 use super::given::{DATA_MAX, Given, Peer, PeerTold, What, drawn, group_key};
 use super::memory::mix;
+use super::script::Moods;
 use super::writes::{Place, Seen};
 use crate::plan::CanSocket;
 use crate::rt::{Io, Stamped};
@@ -49,81 +53,29 @@ pub fn message_id(message: u32) -> u32 {
     if message.is_multiple_of(2) { 0x100 + message } else { (0x18FE_0000 + message) | EXTENDED }
 }
 
-/// What is the matter with a bus for a while.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mood {
-    Well,
-    /// One of the others, or all, send no more.
-    Silent(usize),
-    AllSilent,
-    /// The controller has left the bus.
-    Off,
-    /// The interface goes down again and again, or is down.
-    Falling,
-    Down,
-    /// Frames are too short, remote, malformed, or tell of errors.
-    Strange,
-    /// The kernel drops frames.
-    Losing,
-    /// The kernel takes no frame.
-    Full,
-    /// Somebody sets the controller's clock, again and again.
-    Setting,
-    /// Messages in packets go wrong, and parameters say that they have no value.
-    Unready,
-}
-
 /// A bus; sockets come and go.
 pub struct Bus {
     seed: u64,
-    steady: bool,
-    well_from: u64,
     /// Between two frames of a message, at least and at most.
     periods: (u64, u64),
+    /// Of the details; the moods are drawn or listed before.
     rng: Rng,
-    mood: Mood,
-    mood_until: u64,
+    moods: Moods<Mood>,
     is_off: bool,
     controller: Controller,
 }
 
 impl Bus {
-    pub fn new(seed: u64, steady: bool, well_from: u64, fast: bool) -> Bus {
+    pub fn new(seed: u64, moods: Moods<Mood>, fast: bool) -> Bus {
         let periods = if fast { (2 * MS, 40 * MS) } else { (50 * MS, 500 * MS) };
         let mut rng = Rng::with_seed(mix(!seed));
-        let (mood, controller) = (Mood::Well, Controller::any(&mut rng));
-        Bus { seed, steady, well_from, periods, rng, mood, mood_until: 0, is_off: false, controller }
-    }
-
-    fn mood(&mut self, now: u64) -> Mood {
-        if self.steady || now >= self.well_from {
-            return Mood::Well;
-        }
-        while now >= self.mood_until {
-            let longest = if self.mood == Mood::Well { 8_000 * MS } else { 12_000 * MS };
-            self.mood_until = self.mood_until.max(now.saturating_sub(60_000 * MS)) + self.rng.u64(200 * MS..longest);
-            let one = Mood::Silent(self.rng.usize(..SENDERS));
-            let troubles = [
-                one,
-                one,
-                Mood::AllSilent,
-                Mood::Off,
-                Mood::Falling,
-                Mood::Down,
-                Mood::Strange,
-                Mood::Losing,
-                Mood::Full,
-                Mood::Setting,
-                Mood::Unready,
-            ];
-            self.mood = if self.mood == Mood::Well { troubles[self.rng.usize(..troubles.len())] } else { Mood::Well };
-        }
-        self.mood
+        let controller = Controller::any(&mut rng);
+        Bus { seed, periods, rng, moods, is_off: false, controller }
     }
 
     /// How long opening its interface takes; `None`: it is down.
     pub fn opens(&mut self, now: u64) -> Option<u64> {
-        (self.mood(now) != Mood::Down).then(|| self.rng.u64(MS / 10..5 * MS))
+        (self.moods.at(now) != Mood::Down).then(|| self.rng.u64(MS / 10..5 * MS))
     }
 
     fn period(&self, sender: usize) -> u64 {
@@ -234,7 +186,7 @@ impl Socket {
             }
             let bus = self.bus.clone();
             let mut bus = bus.borrow_mut();
-            let mood = bus.mood(at);
+            let mood = bus.moods.at(at);
             if at == self.next_trouble {
                 self.next_trouble = at + bus.rng.u64(20 * MS..400 * MS);
                 if (mood == Mood::Off) != bus.is_off {
@@ -363,7 +315,7 @@ impl Peer for Socket {
         let can_id = u32::from_ne_bytes([a, b, c, d]);
         let bus = self.bus.clone();
         let mut bus = bus.borrow_mut();
-        let mood = bus.mood(now);
+        let mood = bus.moods.at(now);
         if mood == Mood::Full && bus.rng.u8(..8) > 0 {
             return Io::WouldBlock;
         }

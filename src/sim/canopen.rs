@@ -2,6 +2,7 @@
 //! written to by SDO, and that send a PDO by themselves; they answer late, wrongly or never, start anew, or the bus is
 //! gone. It reads and writes frames by itself: nothing here is shared with the gateway's master.
 
+mod mood;
 mod outputs;
 mod pace;
 mod server;
@@ -13,12 +14,14 @@ use std::sync::Arc;
 
 use fastrand::Rng;
 
+pub use mood::Mood;
 use outputs::Outputs;
 pub use outputs::{BITS as RPDO_BITS, span as rpdo_span};
-use pace::Pace;
+pub use pace::Pace;
 
 use super::given::{Given, Peer, PeerTold, What, drawn, object_key, value_of};
 use super::memory::mix;
+use super::script::Moods;
 use crate::plan::CanSocket;
 use crate::rt::{Io, Stamped};
 use crate::tag::{LinkId, Nanos, ScalarType, Status};
@@ -56,29 +59,6 @@ pub fn kind_of(index: u16, sub: u8) -> (ScalarType, usize) {
     }
 }
 
-/// What is the matter with a network for a while.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mood {
-    Well,
-    /// One node, or all, say nothing.
-    Silent(u8),
-    AllSilent,
-    /// Nodes start anew.
-    Restarting,
-    /// Answers come late.
-    Late,
-    /// Nodes refuse what they are asked, or answer what fits no request.
-    Refusing,
-    Strange,
-    /// The controller has left the bus; the interface goes down again and again, or is down.
-    Off,
-    Falling,
-    Down,
-    /// The kernel drops frames, or takes none.
-    Losing,
-    Full,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     PreOperational,
@@ -105,27 +85,28 @@ struct Node {
     segments: Option<Segments>,
     /// What it was asked for last.
     asked: (u16, u8),
+    /// Its server's last answer: it serves one request after the other, and answers in that order.
+    answered_at: u64,
     outputs: Outputs,
 }
 
 /// A network; sockets come and go.
 pub struct Network {
     seed: u64,
-    steady: bool,
-    well_from: u64,
+    /// Of the details; the moods are drawn or listed before.
     rng: Rng,
-    mood: Mood,
-    mood_until: u64,
+    moods: Moods<Mood>,
     is_off: bool,
     pdo_ns: u64,
     /// When the last SYNC came.
     sync_at: u64,
-    pace: Pace,
+    pace: Option<Pace>,
     nodes: Vec<Node>,
 }
 
 impl Network {
-    pub fn new(seed: u64, (steady, exact): (bool, bool), well_from: u64, fast: bool) -> Network {
+    /// `pace`: of one whose nodes answer within the time that is declared of them, always.
+    pub fn new(seed: u64, moods: Moods<Mood>, pace: Option<Pace>, fast: bool) -> Network {
         let mut rng = Rng::with_seed(mix(!seed ^ 0xca0));
         let pdo_ns = if fast { rng.u64(5 * MS..50 * MS) } else { rng.u64(100 * MS..900 * MS) };
         let mut of_outputs = Rng::with_seed(mix(seed ^ 0x6000));
@@ -137,47 +118,23 @@ impl Network {
             guard_toggle: false,
             segments: None,
             asked: (FIRST_OBJECT, 0),
+            answered_at: 0,
             outputs: Outputs::any(&mut of_outputs),
         };
         let nodes = (0..u64::from(NODES)).map(node).collect();
-        let (mood, pace) = (Mood::Well, Pace::new(exact));
-        Network { seed, steady, well_from, rng, mood, mood_until: 0, is_off: false, pdo_ns, sync_at: 0, pace, nodes }
+        Network { seed, rng, moods, is_off: false, pdo_ns, sync_at: 0, pace, nodes }
     }
 
     /// What is declared of its nodes: the time until they answer, and that of a frame.
-    pub fn declare(&mut self, pace: (u64, u64)) {
-        self.pace.declare(pace);
-    }
-
-    fn mood(&mut self, now: u64) -> Mood {
-        if self.steady || now >= self.well_from {
-            return Mood::Well;
+    pub fn declare(&mut self, declared: (u64, u64)) {
+        if let Some(pace) = &mut self.pace {
+            pace.declare(declared);
         }
-        while now >= self.mood_until {
-            let longest = if self.mood == Mood::Well { 10_000 * MS } else { 8_000 * MS };
-            self.mood_until = self.mood_until.max(now.saturating_sub(60_000 * MS)) + self.rng.u64(200 * MS..longest);
-            let troubles = [
-                Mood::Silent(self.rng.u8(1..=NODES)),
-                Mood::Silent(self.rng.u8(1..=NODES)),
-                Mood::AllSilent,
-                Mood::Restarting,
-                Mood::Late,
-                Mood::Refusing,
-                Mood::Strange,
-                Mood::Off,
-                Mood::Falling,
-                Mood::Down,
-                Mood::Losing,
-                Mood::Full,
-            ];
-            self.mood = if self.mood == Mood::Well { troubles[self.rng.usize(..troubles.len())] } else { Mood::Well };
-        }
-        self.mood
     }
 
     /// How long opening its interface takes; `None`: it is down.
     pub fn opens(&mut self, now: u64) -> Option<u64> {
-        (self.mood(now) != Mood::Down).then(|| self.rng.u64(MS / 10..5 * MS))
+        (self.moods.at(now) != Mood::Down).then(|| self.rng.u64(MS / 10..5 * MS))
     }
 
     fn node(&mut self, id: u8) -> &mut Node {
@@ -252,7 +209,7 @@ impl Socket {
                 return;
             }
             let mut network = self.network.borrow_mut();
-            if network.mood(at) == Mood::Losing && network.rng.bool() {
+            if network.moods.at(at) == Mood::Losing && network.rng.bool() {
                 self.dropped += 1;
                 return;
             }
@@ -270,7 +227,7 @@ impl Socket {
         while let Some((at, id)) = self.next().filter(|(at, _)| *at <= now) {
             let shared = self.network.clone();
             let mut network = shared.borrow_mut();
-            let mood = network.mood(at);
+            let mood = network.moods.at(at);
             let Some(id) = id else {
                 self.next_trouble = at + network.rng.u64(50 * MS..800 * MS);
                 if (mood == Mood::Off) != network.is_off {
@@ -344,7 +301,7 @@ impl Socket {
     fn restart(&mut self, id: u8, at: u64) {
         let mut network = self.network.borrow_mut();
         let ready = at + network.rng.u64(MS..100 * MS);
-        let mood = network.mood(at);
+        let mood = network.moods.at(at);
         let speaks = network.speaks(mood, id);
         let Network { nodes, rng, .. } = &mut *network;
         let node = &mut nodes[usize::from(id - 1)];
@@ -387,7 +344,7 @@ impl Peer for Socket {
         let can_id = u32::from_ne_bytes([a, b, c, d]);
         {
             let mut network = self.network.borrow_mut();
-            if network.mood(now) == Mood::Full && network.rng.u8(..8) > 0 {
+            if network.moods.at(now) == Mood::Full && network.rng.u8(..8) > 0 {
                 return Io::WouldBlock;
             }
         }
@@ -397,7 +354,7 @@ impl Peer for Socket {
             (0, 2) if can_id == 0 && (1..=NODES).contains(&data[1]) => {
                 let shared = self.network.clone();
                 let mut network = shared.borrow_mut();
-                let mood = network.mood(now);
+                let mood = network.moods.at(now);
                 let hears = network.speaks(mood, data[1]);
                 match data[0] {
                     _ if !hears => {}
@@ -415,7 +372,7 @@ impl Peer for Socket {
             (0x700, 0 | 1) if can_id & REMOTE != 0 && node(0x700 | REMOTE).is_some() => {
                 let id = node(0x700 | REMOTE).unwrap_or(1);
                 let mut network = self.network.borrow_mut();
-                let mood = network.mood(now);
+                let mood = network.moods.at(now);
                 let speaks = network.speaks(mood, id);
                 let node = network.node(id);
                 let says = node.state.code() | u8::from(node.guard_toggle) << 7;
@@ -428,7 +385,7 @@ impl Peer for Socket {
             (0x080, _) if can_id == 0x80 => {
                 let mut network = self.network.borrow_mut();
                 network.sync_at = now;
-                let mood = network.mood(now);
+                let mood = network.moods.at(now);
                 for id in 1..=NODES {
                     let takes = network.takes_pdos(mood, id);
                     network.node(id).outputs.sync(id, takes, now, &mut told.written);
@@ -437,7 +394,7 @@ impl Peer for Socket {
             (0x200, 8) if node(0x200).is_some() => {
                 let id = node(0x200).unwrap_or(1);
                 let mut network = self.network.borrow_mut();
-                let mood = network.mood(now);
+                let mood = network.moods.at(now);
                 let takes = network.takes_pdos(mood, id);
                 network.node(id).outputs.sent(id, data, takes, now, &mut told.written);
             }

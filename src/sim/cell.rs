@@ -5,16 +5,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use fastrand::Rng;
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::beat::Beat;
+use super::broken::{Broken, Kind, OfKind};
 use super::connector::SimConnector;
 use super::field::Field;
 use super::invariants::Books;
 use super::log::Log;
-use super::run::Parts;
+use super::parts::Parts;
 use super::scenario::Scenario;
+use super::script::{Series, Storm};
 use super::views::Views;
 use super::world::SimWorld;
 use super::writes::Writes;
@@ -56,7 +57,7 @@ pub struct Cell<P: Parts> {
     pub connector: SimConnector,
     pub beat: Beat,
     pub stop: Arc<AtomicBool>,
-    pub next_storm: u64,
+    storms: Series<Storm>,
     pub writes: Writes,
 }
 
@@ -75,29 +76,23 @@ pub fn cell<P: Parts>(
     sink: Sink,
     counters: Arc<Counters>,
     log: Rc<RefCell<Log>>,
-    rng: &mut Rng,
 ) -> Cell<P> {
     let links = &plan.executors[id.index()].links;
-    let (hosts, trouble_ns) = (scenario.hosts(), scenario.trouble_ns);
-    let mut field = Field::new((hosts, scenario.exact), trouble_ns, Views::new(plan, id), log, rng.fork());
-    field.fast = scenario.is_fast();
-    field.fast = scenario.is_fast();
-    if scenario.stall_max_ns > 0 {
-        field.next_stall = rng.u64(..5_000 * MS);
-        field.stall_max = scenario.stall_max_ns;
-    }
+    let (hosts, ends) = (scenario.hosts.clone(), scenario.ends());
+    let rng = |part: &str| scenario.rng(part, id.0);
+    let mut field = Field::new((hosts.clone(), scenario.exact), ends.trouble, Views::new(plan, id), log, rng("field"));
+    field.fast = scenario.fast;
+    field.stalls = scenario.script.stalls(scenario.seed, id.0, ends);
     let field = Rc::new(RefCell::new(field));
     let (reports_in, reports) = RingBuffer::new(1 << 12);
     let (connected_in, connected) = RingBuffer::new(CONNECTIONS);
     let (closed, closed_out) = RingBuffer::new(CONNECTIONS);
     let (adoptions, to_executor) = RingBuffer::new(1);
     let (from_executor, adopted) = RingBuffer::new(1);
-    let until = if scenario.writes { trouble_ns + scenario.recovery_ns / 3 } else { 0 };
-    // A fork of its own, that scenarios without writes stay as they were.
-    let of_writes = Rng::with_seed(scenario.seed ^ u64::from(id.0) << 32 ^ 0x77);
     // What is promised is so with writes, too.
-    let (eager, spare_steady) = (scenario.promised, scenario.is_calm() && !scenario.promised);
-    let (writes, orders, answers_in) = Writes::new(until, plan.clone(), hosts, spare_steady, eager, of_writes);
+    let (eager, spare_steady) = (scenario.promised, scenario.calm && !scenario.promised);
+    let script = scenario.script.writes(scenario.seed, id.0, eager, ends);
+    let (writes, orders, answers_in) = Writes::new(script, plan.clone(), hosts, spare_steady, parts.outcome());
     let stop = Arc::new(AtomicBool::new(false));
     let wiring = Wiring {
         sink,
@@ -114,31 +109,24 @@ pub fn cell<P: Parts>(
     let parts_of_links = links.iter().map(|link| parts.link(*link, plan)).collect();
     let world = parts.world(SimWorld(field.clone()));
     let mut executor = Executor::new(id, plan, parts_of_links, world, wiring);
-    let any_guard = Nanos::from_micros(rng.u64(..60));
+    let any_guard = Nanos::from_micros(rng("guard").u64(..60));
     let guard = match scenario.config.realtime.guard {
         Guard::Auto => any_guard,
         Guard::Fixed(guard) => guard,
     };
     executor.start_at(Clock { start: START, guard });
-    let connector = SimConnector::new((plan, links), connected_in, closed_out, field.clone(), rng.fork());
-    let next_storm = if scenario.storms { rng.u64(..10_000 * MS) } else { u64::MAX };
+    let connector = SimConnector::new((plan, links), connected_in, closed_out, field.clone(), rng("connector"));
+    let storms = scenario.script.storms(scenario.seed, id.0, ends);
     let beat = Beat::new(plan, id, START);
     let (plan, pending) = (plan.clone(), None);
-    Cell { id, adoptions, adopted, plan, pending, executor, field, reports, connector, beat, stop, next_storm, writes }
+    Cell { id, adoptions, adopted, plan, pending, executor, field, reports, connector, beat, stop, storms, writes }
 }
 
 /// One turn of one executor, and what its connector does beside it. True: it took up a new plan.
-pub fn step<P: Parts>(
-    cell: &mut Cell<P>,
-    scenario: &Scenario,
-    books: &mut Books<'_>,
-    counters: &Counters,
-) -> Result<bool, String> {
+pub fn step<P: Parts>(cell: &mut Cell<P>, books: &mut Books<'_>, counters: &Counters) -> Result<bool, Broken> {
     let now = cell.field.borrow().now;
-    if now >= cell.next_storm && now < scenario.trouble_ns {
-        let mut field = cell.field.borrow_mut();
-        field.storm();
-        cell.next_storm = now + field.rng.u64(100 * MS..30_000 * MS);
+    if cell.storms.due(now).is_some() {
+        cell.field.borrow_mut().storm();
     }
     cell.connector.step();
     let stalled = cell.field.borrow().stalled;
@@ -151,14 +139,16 @@ pub fn step<P: Parts>(
 }
 
 /// What came with a new plan, if the executor has taken one up in its last turn.
-pub fn change_over<P: Parts>(cell: &mut Cell<P>, books: &mut Books<'_>, counters: &Counters) -> Result<bool, String> {
+pub fn change_over<P: Parts>(cell: &mut Cell<P>, books: &mut Books<'_>, counters: &Counters) -> Result<bool, Broken> {
     let Some(pending) = &cell.pending else { return Ok(false) };
     let mut field = cell.field.borrow_mut();
     let Ok(back) = cell.adopted.pop() else {
         let waited = field.now.saturating_sub(pending.since);
         let stalled = field.stalled - pending.stalled;
         if waited > ADOPTION_PATIENCE.0 + ADOPTION_SLACK_NS + stalled {
-            return Err(format!("executor {}: a new plan waits for {waited} ns, {stalled} of them stalled", cell.id.0));
+            let id = cell.id.0;
+            let what = format!("executor {id}: a new plan waits for {waited} ns, {stalled} of them stalled");
+            return Err(Kind::Reload.says(what));
         }
         return Ok(false);
     };
@@ -167,8 +157,8 @@ pub fn change_over<P: Parts>(cell: &mut Cell<P>, books: &mut Books<'_>, counters
     field.views.adopt(at);
     field.log.borrow_mut().add(at, "adopted: executor {}", [u64::from(cell.id.0), 0, 0, 0]);
     drop(field);
-    cell.beat.change(&pending.old, &pending.new, at, counters)?;
-    books.adopted(cell.id, &pending.changes, at, counters)?;
+    cell.beat.change(&pending.old, &pending.new, at, counters).of(Kind::Beat)?;
+    books.adopted(cell.id, &pending.changes, at, counters).of(Kind::SteadyLinkMissed)?;
     if let Some(pending) = cell.pending.take() {
         cell.writes.adopted(pending.new.clone());
         cell.plan = pending.new;
@@ -177,10 +167,10 @@ pub fn change_over<P: Parts>(cell: &mut Cell<P>, books: &mut Books<'_>, counters
 }
 
 /// Looks at what a step left behind.
-pub fn settle<P: Parts>(cell: &mut Cell<P>, step: u64, books: &mut Books<'_>, ended: bool) -> Result<(), String> {
+pub fn settle<P: Parts>(cell: &mut Cell<P>, step: u64, books: &mut Books<'_>, ended: bool) -> Result<(), Broken> {
     let field = &mut *cell.field.borrow_mut();
     if let Some(fault) = field.faults.pop() {
-        return Err(fault);
+        return Err(Kind::Misuse.says(fault));
     }
     for seen in field.written.drain(..) {
         cell.writes.seen(&seen)?;
@@ -208,7 +198,7 @@ pub fn settle<P: Parts>(cell: &mut Cell<P>, step: u64, books: &mut Books<'_>, en
             let numbers = [u64::from(link.0), sent.0, result, 0];
             field.log.borrow_mut().add(field.now, "finished: link {} sent {} result {}", numbers);
         }
-        cell.beat.check(&report, step)?;
+        cell.beat.check(&report, step).of(Kind::Beat)?;
     }
     Ok(())
 }

@@ -1,8 +1,10 @@
 //! A simulated Modbus device: most of the time well, in phases of trouble by its seed.
 
 use fastrand::Rng;
+use serde::{Deserialize, Serialize};
 
 use super::memory::{self, Area, Memory};
+use super::script::{self, Host, Moods, Phase};
 
 const MS: u64 = 1_000_000;
 
@@ -12,8 +14,9 @@ pub const UNITS: [u8; 2] = [1, 7];
 const REFUSED_OF: u64 = 60;
 
 /// What is the matter with a device for a while.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mood {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mood {
     Well,
     /// Answers around and after the timeout.
     Late,
@@ -35,6 +38,36 @@ enum Mood {
     Choked,
     /// Takes no connection, or only to drop it.
     Away,
+}
+
+impl script::Mood for Mood {
+    const WELL: Mood = Mood::Well;
+    const KIND: u64 = 1;
+    const TROUBLE_MAX_MS: u64 = 8_000;
+    const WELL_MAX_MS: u64 = 20_000;
+
+    fn any(rng: &mut Rng) -> Mood {
+        match rng.u8(..10) {
+            0 => Mood::Late,
+            1 => Mood::Lossy,
+            2 => Mood::Dead,
+            3 => Mood::DeadUnit(UNITS[rng.usize(..UNITS.len())]),
+            4 => Mood::Wrong,
+            5 => Mood::Broken,
+            6 => Mood::Pieces,
+            7 => Mood::Dropping,
+            8 => Mood::Choked,
+            _ => Mood::Away,
+        }
+    }
+
+    fn listed(host: &Host) -> &[Phase<Mood>] {
+        &host.modbus
+    }
+
+    fn list(host: &mut Host) -> &mut Vec<Phase<Mood>> {
+        &mut host.modbus
+    }
 }
 
 /// A request as it was understood.
@@ -108,92 +141,42 @@ pub struct Reaction {
 /// See the module.
 pub struct Device {
     pub memory: Memory,
-    /// Never in trouble.
-    steady: bool,
     /// Takes the expected time for each answer, not up to it.
     exact: bool,
     /// Some addresses are refused until then.
     refuses_until: u64,
-    /// No trouble from then on.
-    well_from: u64,
+    /// Of the details; the moods are drawn or listed before.
     rng: Rng,
-    mood: Mood,
-    mood_since: u64,
-    mood_until: u64,
+    moods: Moods<Mood>,
 }
 
 impl Device {
     /// `of_host` is all that tells one device from another.
-    pub fn new(of_host: u64, steady: bool, exact: bool, well_from: u64) -> Device {
-        let mut rng = Rng::with_seed(of_host);
-        // Some refuse for ever, some never; the others get another program in between.
-        let refuses_until = match rng.u8(..4) {
-            _ if steady => 0,
-            0 | 1 => 0,
-            2 => u64::MAX,
-            _ => rng.u64(..well_from.max(1)),
-        };
-        Device {
-            memory: Memory { seed: of_host },
-            steady,
-            exact,
-            refuses_until,
-            well_from,
-            rng,
-            mood: Mood::Well,
-            mood_since: 0,
-            mood_until: 0,
-        }
+    pub fn new(of_host: u64, moods: Moods<Mood>, exact: bool, refuses_until: u64) -> Device {
+        Device { memory: Memory { seed: of_host }, exact, refuses_until, rng: Rng::with_seed(of_host), moods }
     }
 
     /// The unit that answers nothing while all else is well, and since when.
     pub fn dead_unit(&self, now: u64) -> Option<(u8, u64)> {
-        match self.mood {
-            Mood::DeadUnit(unit) if now < self.mood_until && now < self.well_from => Some((unit, self.mood_since)),
+        match self.moods.known(now)? {
+            Phase { mood: Mood::DeadUnit(unit), from_ns, .. } => Some((unit, from_ns)),
             _ => None,
         }
     }
 
-    fn mood(&mut self, now: u64) -> Mood {
-        if self.steady || now >= self.well_from {
-            return Mood::Well;
-        }
-        while now >= self.mood_until {
-            let length = self.rng.u64(200 * MS..if self.mood == Mood::Well { 8_000 * MS } else { 20_000 * MS });
-            self.mood_since = now;
-            self.mood_until = self.mood_until.max(now.saturating_sub(60_000 * MS)) + length;
-            self.mood = match self.mood {
-                Mood::Well => match self.rng.u8(..10) {
-                    0 => Mood::Late,
-                    1 => Mood::Lossy,
-                    2 => Mood::Dead,
-                    3 => Mood::DeadUnit(UNITS[self.rng.usize(..UNITS.len())]),
-                    4 => Mood::Wrong,
-                    5 => Mood::Broken,
-                    6 => Mood::Pieces,
-                    7 => Mood::Dropping,
-                    8 => Mood::Choked,
-                    _ => Mood::Away,
-                },
-                _ => Mood::Well,
-            };
-        }
-        self.mood
-    }
-
     /// How long a connection takes to come about; `None`: it does not.
     pub fn connects(&mut self, now: u64) -> Option<u64> {
-        (self.mood(now) != Mood::Away || self.rng.u8(..8) == 0).then(|| self.rng.u64(MS / 10..20 * MS))
+        (self.moods.at(now) != Mood::Away || self.rng.u8(..8) == 0).then(|| self.rng.u64(MS / 10..20 * MS))
     }
 
     /// When a new connection is ended at once.
     pub fn ends_new_connection(&mut self, now: u64) -> Option<u64> {
-        (self.mood(now) == Mood::Away).then(|| now + self.rng.u64(..50 * MS))
+        (self.moods.at(now) == Mood::Away).then(|| now + self.rng.u64(..50 * MS))
     }
 
     /// How many of `len` bytes it takes now.
     pub fn takes(&mut self, now: u64, len: usize) -> usize {
-        match self.mood(now) {
+        match self.moods.at(now) {
             Mood::Choked => match self.rng.u8(..4) {
                 0 => self.rng.usize(0..=len),
                 1 => len,
@@ -205,7 +188,7 @@ impl Device {
 
     /// Answers a request.
     pub fn answer(&mut self, now: u64, asked: &Asked) -> Reaction {
-        let mood = self.mood(now);
+        let mood = self.moods.at(now);
         let at = now + if self.exact { asked.expected } else { self.rng.u64(asked.expected / 5..=asked.expected) };
         let mut reaction = Reaction::default();
         let right = self.right(at, asked);
@@ -262,7 +245,7 @@ impl Device {
 
     /// Answers a write, whose right answer is `confirmation`; and whether it did what it was told, as far as it says.
     pub fn answer_write(&mut self, now: u64, asked: &Asked, function: u8, confirmation: &[u8]) -> (Reaction, Told) {
-        let mood = self.mood(now);
+        let mood = self.moods.at(now);
         let mut at = now + if self.exact { asked.expected } else { self.rng.u64(asked.expected / 5..=asked.expected) };
         let (mut reaction, mut pieces) = (Reaction::default(), 1);
         let mut pdu = confirmation.to_vec();

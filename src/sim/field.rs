@@ -14,7 +14,7 @@ use super::line::Wire;
 use super::local::{Local, Thread};
 use super::log::Log;
 use super::model::CANOPEN;
-use super::scenario::Hosts;
+use super::script::{Hosts, Series, Stall};
 use super::stream::{Exchange, Piece};
 use super::views::Views;
 use super::writes::Seen;
@@ -72,13 +72,13 @@ pub struct Field {
     /// What no executor may do.
     pub faults: Vec<String>,
     pub log: Rc<RefCell<Log>>,
-    /// When the CPU stalls next; never: `u64::MAX`.
-    pub next_stall: u64,
-    pub stall_max: u64,
+    pub stalls: Series<Stall>,
     /// All stalls so far together.
     pub stalled: u64,
     pub well_from: u64,
+    /// Of wake-ups, and of the bytes on serial lines.
     pub rng: Rng,
+    pub(super) line_rng: Rng,
     pub requests: u64,
     /// By link: frames that the kernel dropped, as far as it has said so.
     pub dropped: BTreeMap<LinkId, u64>,
@@ -89,7 +89,13 @@ pub struct Field {
 }
 
 impl Field {
-    pub fn new((hosts, exact): (Hosts, bool), well_from: u64, views: Views, log: Rc<RefCell<Log>>, rng: Rng) -> Field {
+    pub fn new(
+        (hosts, exact): (Hosts, bool),
+        well_from: u64,
+        views: Views,
+        log: Rc<RefCell<Log>>,
+        mut rng: Rng,
+    ) -> Field {
         Field {
             now: 0,
             devices: Vec::new(),
@@ -108,10 +114,10 @@ impl Field {
             written: Vec::new(),
             faults: Vec::new(),
             log,
-            next_stall: u64::MAX,
-            stall_max: 1,
+            stalls: Series::none(),
             stalled: 0,
             well_from,
+            line_rng: rng.fork(),
             rng,
             requests: 0,
             first_look: None,
@@ -126,8 +132,9 @@ impl Field {
     /// The device at `host`.
     pub fn device(&mut self, host: u32) -> &mut Device {
         let place = self.devices.iter().position(|(at, _)| *at == host).unwrap_or_else(|| {
-            let Field { hosts, exact, well_from, .. } = *self;
-            self.devices.push((host, Device::new(hosts.of(host), hosts.is_steady(host), exact, well_from)));
+            let Field { hosts, exact, well_from, .. } = &*self;
+            let (moods, refuses_until) = (hosts.moods(host, *well_from), hosts.refuses_until(host, *well_from));
+            self.devices.push((host, Device::new(hosts.of(host), moods, *exact, refuses_until)));
             self.devices.len() - 1
         });
         &mut self.devices[place].1
@@ -136,8 +143,9 @@ impl Field {
     /// The local device at `host`.
     fn local(&mut self, host: u32) -> &Rc<RefCell<Local>> {
         let place = self.locals.iter().position(|(at, _)| *at == host).unwrap_or_else(|| {
-            let Field { hosts, well_from, .. } = *self;
-            let local = Local::new(hosts.of(host), hosts.is_steady(host), well_from);
+            let Field { hosts, well_from, .. } = &*self;
+            let moods = hosts.moods(host, *well_from);
+            let local = Local::new(hosts.of(host), hosts.is_steady(host), *well_from, moods);
             self.locals.push((host, Rc::new(RefCell::new(local))));
             self.locals.len() - 1
         });
@@ -147,8 +155,8 @@ impl Field {
     /// The CAN bus at `host`.
     fn bus(&mut self, host: u32) -> &Rc<RefCell<Bus>> {
         let place = self.buses.iter().position(|(at, _)| *at == host).unwrap_or_else(|| {
-            let Field { hosts, well_from, fast, .. } = *self;
-            let bus = Bus::new(hosts.of(host), hosts.is_steady(host), well_from, fast);
+            let Field { hosts, well_from, fast, .. } = &*self;
+            let bus = Bus::new(hosts.of(host), hosts.moods(host, *well_from), *fast);
             self.buses.push((host, Rc::new(RefCell::new(bus))));
             self.buses.len() - 1
         });
@@ -158,9 +166,9 @@ impl Field {
     /// The CANopen network at `host`.
     fn network(&mut self, host: u32) -> &Rc<RefCell<canopen::Network>> {
         let place = self.networks.iter().position(|(at, _)| *at == host).unwrap_or_else(|| {
-            let Field { hosts, exact, well_from, fast, .. } = *self;
-            let steady = (hosts.is_steady(host), exact);
-            let network = canopen::Network::new(hosts.of(host), steady, well_from, fast);
+            let Field { hosts, exact, well_from, fast, .. } = &*self;
+            let pace = hosts.is_steady(host).then(|| canopen::Pace::new(*exact));
+            let network = canopen::Network::new(hosts.of(host), hosts.moods(host, *well_from), pace, *fast);
             self.networks.push((host, Rc::new(RefCell::new(network))));
             self.networks.len() - 1
         });

@@ -6,12 +6,16 @@ use std::sync::Arc;
 use super::given::{bits_of, can_id};
 use super::model::dbc::sent_branch;
 use super::writes::{Open, Seen};
+use crate::config::CanBits;
 use crate::plan::can::CanWrite;
 use crate::plan::{LinkProtocolPlan, Plan};
 use crate::tag::LinkId;
 
 /// Between the look at the clock and the last of the frames that are sent by it.
 const SENT_LATER_NS: u64 = 500_000;
+
+/// A message's identifier, which of its frames it is in, or in all of them, and the bits in it.
+pub type Field = (u32, Option<usize>, CanBits);
 
 /// A message as it was sent last.
 #[derive(Debug, Clone, Copy)]
@@ -71,18 +75,19 @@ impl Frames {
                 let raw = bits_of(&write.bits, &data).unwrap_or_default();
                 let before = last.map(|last| bits_of(&write.bits, &last.data).unwrap_or_default());
                 let first = bits_of(&write.bits, &initial).unwrap_or_default();
-                let of_slot = |open: &&Open| {
-                    let order = &open.order;
-                    (order.link, order.slot) == (seen.link, slot as u32) && seen.at <= order.deadline.0 + SENT_LATER_NS
+                let field = (id, write.frame.map(|_| branch), write.bits);
+                let of_field = |open: &&Open| {
+                    open.writes_field(seen.link, field) && seen.at <= open.order.deadline.0 + SENT_LATER_NS
                 };
-                let newest = open.iter().filter(of_slot).filter(|open| raw_of(open) == raw).map(|open| open.order.id);
+                let newest = open.iter().filter(of_field).filter(|open| raw_of(open) == raw).map(|open| open.order.id);
                 let newest = newest.max();
                 let known = before == Some(raw) || last.is_none_or(|last| last.may_restart) && first == raw;
                 if newest.is_none() && !known {
                     stranger = Some(format!("slot {slot} is {raw}, and was {before:?}, first {first}"));
                 }
                 if let Some(newest) = newest {
-                    carried.push((slot as u32, newest, before != Some(raw)));
+                    // What the field had anyway, or has at first, says nothing of the order.
+                    carried.push((field, newest, !known));
                 }
                 write.bits.put(&mut rest, first);
                 write.bits.put(&mut rest_before, first);
@@ -113,11 +118,10 @@ impl Frames {
 }
 
 /// An order is in the frame whose value it is, and those that it overtook on its way are in it, too.
-fn mark(open: &mut [Open], link: LinkId, carried: &[(u32, u64, bool)]) {
-    for (slot, newest, changed) in carried {
-        let of_slot =
-            |open: &&mut Open| (open.order.link, open.order.slot) == (link, *slot) && open.order.id <= *newest;
-        let mut those: Vec<&mut Open> = open.iter_mut().filter(of_slot).collect();
+fn mark(open: &mut [Open], link: LinkId, carried: &[(Field, u64, bool)]) {
+    for (field, newest, changed) in carried {
+        let of_field = |open: &&mut Open| open.writes_field(link, *field) && open.order.id <= *newest;
+        let mut those: Vec<&mut Open> = open.iter_mut().filter(of_field).collect();
         let several = those.len() > 1;
         for open in &mut those {
             open.confirmed = true;

@@ -7,6 +7,7 @@ use super::device::Meaning;
 use super::given::key_of;
 use super::local::ITEM_MAX_NS;
 use super::model::host_of_link;
+use super::script::DeviceKind;
 use crate::config::{CanFrames, Config, FieldType, TagAddress, TagConfig};
 use crate::plan::{BusPlan, CanOpenPlan, LinkProtocolPlan, ModbusPlan, ModbusRequest, Plan, SerialLine};
 use crate::tag::{Dictionary, DictionaryTag, GroupId, Id, LinkId, TagId};
@@ -90,6 +91,19 @@ impl Generation {
         let (life, config) = (&self.tags, &self.config);
         let found = of_link.iter().filter_map(move |id| life[id.index()]).map(|(life, at)| (life, &config.tags[at]));
         found.filter(move |(_, tag)| all || may_be_no_value(tag))
+    }
+
+    /// Every host, and what kind of device is expected there.
+    pub fn places(&self) -> impl Iterator<Item = (u32, DeviceKind)> {
+        self.plan.links.iter().map(|(id, link)| {
+            let kind = match link.protocol {
+                LinkProtocolPlan::Modbus(_) => DeviceKind::Modbus,
+                LinkProtocolPlan::Bus(_) => DeviceKind::Local,
+                LinkProtocolPlan::Can(_) => DeviceKind::Can,
+                LinkProtocolPlan::CanOpen(_) => DeviceKind::CanOpen,
+            };
+            (self.host(id), kind)
+        })
     }
 
     /// The host of a link's device.

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use fastrand::Rng;
 
 use super::outputs::SimOutput;
-use super::run::Parts;
+use super::parts::Parts;
+use super::script::{Crash, Series};
 use crate::config::JournalConfig;
 use crate::hub::Batch;
 use crate::store::{BootId, Journal, JournalReader, Position};
@@ -45,7 +46,7 @@ pub struct SimJournal {
     checked: Vec<u64>,
     next_commit: u64,
     next_tick: u64,
-    next_crash: u64,
+    crash_times: Series<Crash>,
     period: u64,
     well_from: u64,
     rng: Rng,
@@ -68,7 +69,13 @@ fn hash(batch: &Batch, sample: &Sample, payload: &[Sample]) -> u64 {
 impl SimJournal {
     /// # Errors
     /// When no journal can be made.
-    pub fn new(seed: u64, period: u64, well_from: u64, mut rng: Rng) -> Result<SimJournal, String> {
+    pub fn new(
+        seed: u64,
+        period: u64,
+        well_from: u64,
+        crash_times: Series<Crash>,
+        rng: Rng,
+    ) -> Result<SimJournal, String> {
         static RUNS: AtomicU64 = AtomicU64::new(0);
         let memory = Path::new(MEMORY);
         let under = if memory.is_dir() { memory.to_path_buf() } else { std::env::temp_dir() };
@@ -86,7 +93,7 @@ impl SimJournal {
             checked: vec![0; OUTPUTS.len()],
             next_commit: 0,
             next_tick: 0,
-            next_crash: rng.u64(..60_000 * MS),
+            crash_times,
             period,
             well_from,
             rng,
@@ -120,8 +127,7 @@ impl SimJournal {
     /// # Errors
     /// What breaks.
     pub fn step<P: Parts>(&mut self, now: u64, parts: &P) -> Result<(), String> {
-        if now >= self.next_crash && now < self.well_from {
-            self.next_crash = now + self.rng.u64(..120_000 * MS);
+        if self.crash_times.due(now).is_some() {
             self.crash()?;
         }
         if now >= self.next_commit {

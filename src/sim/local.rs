@@ -7,9 +7,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use fastrand::Rng;
+use serde::{Deserialize, Serialize};
 
 use super::device::Told;
 use super::given::{Given, Peer, PeerTold, What, drawn, local_key, value_of};
+use super::script::{self, Host, Moods, Phase};
 use super::writes::{Place, Seen};
 use crate::plan::{BusSetup, BusSource, BusWrite};
 use crate::rt::{Io, Stamped};
@@ -22,8 +24,9 @@ pub const ITEM_MAX_NS: u64 = 20_000;
 const DOUBTFUL_OF: u8 = 30;
 
 /// What is the matter with a device for a while.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mood {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mood {
     Well,
     /// Answers around and after the timeout.
     Late,
@@ -42,46 +45,53 @@ enum Mood {
     Away,
 }
 
+impl script::Mood for Mood {
+    const WELL: Mood = Mood::Well;
+    const KIND: u64 = 2;
+    const TROUBLE_MAX_MS: u64 = 8_000;
+    const WELL_MAX_MS: u64 = 12_000;
+
+    fn any(rng: &mut Rng) -> Mood {
+        let troubles = [
+            Mood::Late,
+            Mood::Stuck,
+            Mood::Broken,
+            Mood::Partly,
+            Mood::Wrong,
+            Mood::Chattering,
+            Mood::Leaving,
+            Mood::Away,
+        ];
+        troubles[rng.usize(..troubles.len())]
+    }
+
+    fn listed(host: &Host) -> &[Phase<Mood>] {
+        &host.local
+    }
+
+    fn list(host: &mut Host) -> &mut Vec<Phase<Mood>> {
+        &mut host.local
+    }
+}
+
 /// A device; threads come and go.
 pub struct Local {
     seed: u64,
     steady: bool,
     well_from: u64,
+    /// Of the details; the moods are drawn or listed before.
     rng: Rng,
-    mood: Mood,
-    mood_until: u64,
+    moods: Moods<Mood>,
 }
 
 impl Local {
-    pub fn new(seed: u64, steady: bool, well_from: u64) -> Local {
-        Local { seed, steady, well_from, rng: Rng::with_seed(!seed), mood: Mood::Well, mood_until: 0 }
-    }
-
-    fn mood(&mut self, now: u64) -> Mood {
-        if self.steady || now >= self.well_from {
-            return Mood::Well;
-        }
-        while now >= self.mood_until {
-            let longest = if self.mood == Mood::Well { 8_000 * MS } else { 12_000 * MS };
-            self.mood_until = self.mood_until.max(now.saturating_sub(60_000 * MS)) + self.rng.u64(200 * MS..longest);
-            let troubles = [
-                Mood::Late,
-                Mood::Stuck,
-                Mood::Broken,
-                Mood::Partly,
-                Mood::Wrong,
-                Mood::Chattering,
-                Mood::Leaving,
-                Mood::Away,
-            ];
-            self.mood = if self.mood == Mood::Well { troubles[self.rng.usize(..troubles.len())] } else { Mood::Well };
-        }
-        self.mood
+    pub fn new(seed: u64, steady: bool, well_from: u64, moods: Moods<Mood>) -> Local {
+        Local { seed, steady, well_from, rng: Rng::with_seed(!seed), moods }
     }
 
     /// How long opening it takes; `None`: it does not open.
     pub fn opens(&mut self, now: u64) -> Option<u64> {
-        (self.mood(now) != Mood::Away).then(|| self.rng.u64(MS / 10..20 * MS))
+        (self.moods.at(now) != Mood::Away).then(|| self.rng.u64(MS / 10..20 * MS))
     }
 }
 
@@ -163,7 +173,7 @@ impl Thread {
         let timeout = self.setup.timeout.0;
         let device = self.device.clone();
         let mut local = device.borrow_mut();
-        let mood = local.mood(now);
+        let mood = local.moods.at(now);
         let well = local.steady || now >= local.well_from;
         let least = items.len() as u64 * ITEM_MAX_NS / 2;
         let work = match mood {
@@ -234,7 +244,7 @@ impl Thread {
         }
         let device = self.device.clone();
         let mut local = device.borrow_mut();
-        let mood = local.mood(now);
+        let mood = local.moods.at(now);
         let timeout = self.setup.timeout.0;
         let work = match mood {
             Mood::Late => local.rng.u64(timeout / 2..timeout * 5 / 2),
@@ -285,13 +295,13 @@ impl Thread {
             let t = self.next_edge;
             let device = self.device.clone();
             let mut local = device.borrow_mut();
-            let chatters = local.mood(t) == Mood::Chattering;
+            let chatters = local.moods.at(t) == Mood::Chattering;
             let pause = if chatters { local.rng.u64(MS..20 * MS) } else { local.rng.u64(..2_000 * MS) };
             self.next_edge = t + pause.max(1);
             let count = if chatters { local.rng.usize(1..8) } else { 1 };
             let lost = if chatters && local.rng.u8(..8) == 0 { local.rng.u32(1..9) } else { 0 };
             let items: Vec<u32> = (0..count).map(|_| self.told[local.rng.usize(..self.told.len())]).collect();
-            let silent = matches!(local.mood(t), Mood::Stuck | Mood::Leaving | Mood::Away);
+            let silent = matches!(local.moods.at(t), Mood::Stuck | Mood::Leaving | Mood::Away);
             drop(local);
             // What it reads next is newer than they are, and what it has read is older.
             if silent || t <= self.busy_until || self.out.back().is_some_and(|before| before.at >= t) {

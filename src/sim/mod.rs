@@ -7,6 +7,8 @@
 //! | file | subject |
 //! |---|---|
 //! | `scenario` | a configuration and its troubles, by seed |
+//! | `case`, `record` | a run as data, in a file |
+//! | `script` | the coarse events of a run: drawn, or listed |
 //! | `model` | configurations as people write and change them |
 //! | `reload` | a changed configuration on its way to the executors |
 //! | `memory`, `device` | what Modbus devices hold and how they misbehave |
@@ -16,18 +18,23 @@
 //! | `stream`, `line` | connections that carry bytes; serial lines |
 //! | `views`, `generations` | what each plan allows, and what ids stand for under it |
 //! | `beat`, `invariants` | what must hold |
-//! | `writes`, `frames`, `pdos` | writes at any moment, and what must hold of them |
+//! | `broken` | kinds of what does not |
+//! | `writes`, `orders`, `frames`, `pdos` | writes at any moment, and what must hold of them |
 //! | `journal`, `outputs` | the real journal, crashes, and outputs that follow it |
+//! | `shrink` | what breaks, made smaller |
+//! | `hunt` | seeds that nobody has seen, on every core |
 //! | `admitted`, `admitted_canopen` | what admission promises, put to the test |
-//! | `run`, `log` | the run, its hash and its last events |
+//! | `run`, `parts`, `log` | the run, its hash and its last events |
 
 #[cfg(test)]
 mod admitted;
 #[cfg(test)]
 mod admitted_canopen;
 mod beat;
+mod broken;
 mod can;
 mod canopen;
+mod case;
 mod cell;
 mod connector;
 mod device;
@@ -35,6 +42,7 @@ mod field;
 mod frames;
 mod generations;
 mod given;
+pub mod hunt;
 mod invariants;
 mod journal;
 mod line;
@@ -42,11 +50,16 @@ mod local;
 mod log;
 mod memory;
 mod model;
+mod orders;
 mod outputs;
+mod parts;
 mod pdos;
+mod record;
 mod reload;
 mod run;
 mod scenario;
+mod script;
+pub mod shrink;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -54,6 +67,10 @@ mod views;
 mod world;
 mod writes;
 
-pub use run::{Outcome, Parts, RealParts, run};
+pub use broken::{Broken, Kind};
+pub use case::{Case, CaseError};
+pub use parts::{Parts, RealParts};
+pub use record::Recorded;
+pub use run::{Outcome, record, run};
 pub use scenario::Scenario;
 pub use world::SimWorld;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
-use super::run::Parts;
+use super::parts::Parts;
 use crate::output::mqtt::flight::Flight;
 use crate::output::mqtt::gather::{Gather, GatherSettings};
 use crate::output::mqtt::topic::Topic;

@@ -38,7 +38,7 @@ impl Pdos {
             let part = |of: [u8; 8]| of[from..from + bytes].to_vec();
             let is_of_it = |open: &&mut Open| {
                 let same = open.order.payload.bytes() == &frame[from..from + bytes];
-                open.order.link == seen.link && open.pdo == Some((node, place as u8 + 1)) && same
+                open.taken && open.order.link == seen.link && open.pdo == Some((node, place as u8 + 1)) && same
             };
             let mut those: Vec<&mut Open> = open.iter_mut().filter(is_of_it).collect();
             if what == Pdo::Taken {

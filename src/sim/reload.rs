@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use fastrand::Rng;
 use rtrb::{Consumer, RingBuffer};
 
-use super::model::Model;
-use super::run::Parts;
+use super::broken::{Broken, Kind, OfKind};
+use super::parts::Parts;
 use super::scenario::{Scenario, load};
+use super::script::{Changes, Coming, TagChange};
 use crate::config::Config;
 use crate::link::connector::{Command, Target};
 use crate::plan::{self, Base, Change, Plan, UsedIds};
@@ -17,8 +17,6 @@ use crate::tag::{ExecutorId, LinkId, Sample, Status, TagId};
 
 /// A plan whose ids someone may still read is as old as this at most.
 const RECENT_NS: u64 = 10_000_000_000;
-/// Models that someone goes back to.
-const PAST_MAX: usize = 4;
 
 /// What comes of one reload for one executor.
 pub struct ForExecutor<L> {
@@ -39,40 +37,40 @@ pub struct Reload<L> {
 
 /// Whoever changes the configuration.
 pub struct Reloads {
-    model: Model,
-    past: Vec<Model>,
+    changes: Changes,
+    coming: Option<Coming>,
     plan: Arc<Plan>,
     /// Earlier plans, and when the next one took their place.
     replaced: Vec<(u64, Arc<Plan>)>,
     target: u32,
-    pause_ns: u64,
     ring_slots: usize,
-    rng: Rng,
     /// When the next reload begins.
     pub next: u64,
     /// Executors that have not taken up the newest plan.
     pub waiting: usize,
     pub count: u64,
     pub refused: u64,
+    /// Where a record is wanted: when each was begun, and what it was.
+    pub made: Option<Vec<(u64, TagChange)>>,
 }
 
 impl Reloads {
-    pub fn new(scenario: &Scenario, mut rng: Rng) -> Reloads {
-        let pause_ns = scenario.reload_pause_ns;
-        Reloads {
-            model: scenario.model.clone(),
-            past: vec![scenario.model.clone()],
+    pub fn new(scenario: &Scenario) -> Reloads {
+        let mut reloads = Reloads {
+            changes: scenario.script.changes(scenario.seed),
+            coming: None,
             plan: Arc::new(scenario.plan.clone()),
             replaced: Vec::new(),
             target: 0,
-            pause_ns,
             ring_slots: scenario.ring_slots,
-            next: if pause_ns == 0 { u64::MAX } else { rng.u64(..pause_ns) },
-            rng,
+            next: u64::MAX,
             waiting: 0,
             count: 0,
             refused: 0,
-        }
+            made: None,
+        };
+        reloads.pause(0);
+        reloads
     }
 
     /// An executor has taken up the newest plan at `now`; after the last of them, the next reload may come.
@@ -84,7 +82,8 @@ impl Reloads {
     }
 
     fn pause(&mut self, now: u64) {
-        self.next = now + if self.rng.u8(..4) == 0 { 0 } else { self.rng.u64(..self.pause_ns) };
+        self.coming = self.changes.next();
+        self.next = self.coming.as_ref().map_or(u64::MAX, |coming| now.saturating_add(coming.pause_ns));
     }
 
     /// Begins a reload; `None`: the new configuration was refused, and the old plan runs on.
@@ -97,11 +96,14 @@ impl Reloads {
         parts: &P,
         image: &Image,
         counters: &Counters,
-    ) -> Result<Option<Reload<P::Link>>, String> {
+    ) -> Result<Option<Reload<P::Link>>, Broken> {
         self.replaced.retain(|(at, _)| at + RECENT_NS > now);
-        let mut model = self.model.clone();
-        model.change(&self.past, &mut self.rng);
-        let config = load(&model.text())?;
+        let Some(Coming { pause_ns, text }) = self.coming.take() else { return Ok(None) };
+        let config = load(&text).of(Kind::Unrunnable)?;
+        if let Some(made) = &mut self.made {
+            let tags = serde_json::from_str(&text).map_err(|error| error.to_string()).of(Kind::Unrunnable)?;
+            made.push((now, TagChange { pause_ns, tags }));
+        }
         let recent: Vec<Arc<Plan>> = self.replaced.iter().map(|(_, plan)| plan.clone()).collect();
         let long_fits = |id: TagId, bytes| image.long_fits(id.index(), bytes);
         let resting: Vec<UsedIds> = recent.iter().map(|plan| UsedIds::of(plan)).collect();
@@ -114,11 +116,8 @@ impl Reloads {
                 return Ok(None);
             }
         };
-        self.check_ids(&new, &recent)?;
-        if self.past.len() == PAST_MAX {
-            self.past.remove(self.rng.usize(..PAST_MAX));
-        }
-        self.past.push(std::mem::replace(&mut self.model, model));
+        self.check_ids(&new, &recent).of(Kind::Reload)?;
+        self.changes.taken();
         let old = std::mem::replace(&mut self.plan, new.clone());
         self.replaced.push((now, old.clone()));
         self.target += 1;

@@ -1,79 +1,30 @@
 //! The run: executors, connectors and hub side by side in one thread, each invariant after each step.
 
 use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use fastrand::Rng;
 use rtrb::RingBuffer;
 
+use super::broken::{Broken, Kind, OfKind};
 use super::cell::{Cell, Pending, cell, of_executor, settle, step};
 use super::invariants::Books;
 use super::journal::SimJournal;
 use super::log::Log;
+use super::parts::Parts;
+use super::record::Recorded;
 use super::reload::Reloads;
 use super::scenario::Scenario;
-use super::world::SimWorld;
+use super::script::{ClockStep, Series, Span, Write};
 use crate::hub::{Batch, Filter, Hub, NextRing, RingEnd, RingStats};
-use crate::link::FieldLink;
-use crate::plan::{Plan, Suppress, UsedIds};
-use crate::rt::{Counters, Exceptions, Image, Link, Sink, World};
-use crate::store::Position;
-use crate::tag::{ClockPair, Dictionary, ExecutorId, LinkId, NANOS_PER_SEC, Nanos, Status};
+use crate::plan::Suppress;
+use crate::rt::{Counters, Exceptions, Image, Sink};
+use crate::tag::{ClockPair, ExecutorId, NANOS_PER_SEC, Nanos, Status};
 
-const MS: u64 = 1_000_000;
 /// UTC at the start; any time does.
 const UTC_START_NS: i64 = 1_700_000_000_000_000_000;
-
-/// What is run: the real parts, or real parts with a fault planted in them.
-pub trait Parts {
-    type World: World;
-    type Link: Link<Self::World>;
-    fn world(&self, world: SimWorld) -> Self::World;
-    fn link(&self, id: LinkId, plan: &Plan) -> Self::Link;
-    /// A link that takes over another.
-    fn following(&self, id: LinkId, plan: &Plan, old: &Plan) -> Self::Link;
-    /// The plans whose ids are not given to anything else.
-    fn resting<'a>(&self, resting: &'a [UsedIds]) -> &'a [UsedIds] {
-        resting
-    }
-    /// What the ids in the next ring mean.
-    fn names(&self, new: Arc<Dictionary>) -> Arc<Dictionary> {
-        new
-    }
-    /// How far an output's cursor may move: all up to there is acknowledged, and so much is sent.
-    fn cursor(&self, acknowledged: Position, sent: Position) -> Position {
-        let _ = sent;
-        acknowledged
-    }
-    /// What the consumer gets of a batch.
-    fn consumed(&self, batch: Arc<Batch>) -> Option<Arc<Batch>>;
-}
-
-/// The gateway as it is.
-pub struct RealParts;
-
-impl Parts for RealParts {
-    type World = SimWorld;
-    type Link = FieldLink;
-
-    fn world(&self, world: SimWorld) -> SimWorld {
-        world
-    }
-
-    fn link(&self, id: LinkId, plan: &Plan) -> FieldLink {
-        FieldLink::new(id, plan)
-    }
-
-    fn following(&self, id: LinkId, plan: &Plan, old: &Plan) -> FieldLink {
-        FieldLink::following(id, plan, old)
-    }
-
-    fn consumed(&self, batch: Arc<Batch>) -> Option<Arc<Batch>> {
-        Some(batch)
-    }
-}
 
 /// What came of a run.
 #[derive(Debug, Clone)]
@@ -100,16 +51,15 @@ pub struct Outcome {
     pub journal: bool,
     pub crashes: u64,
     /// The first invariant that broke, and the last events before.
-    pub broken: Option<(String, Vec<String>)>,
+    pub broken: Option<(Broken, Vec<String>)>,
 }
 
 /// The consumer of batches, who stops now and then.
 struct Reader {
     batches: Receiver<Arc<Batch>>,
-    rng: Rng,
-    /// Reads, or does not, until then.
-    until: u64,
-    stopped: bool,
+    stops: Series<Span>,
+    /// Reads nothing until then.
+    stopped_until: u64,
 }
 
 struct Run<'s, P: Parts> {
@@ -130,44 +80,70 @@ struct Run<'s, P: Parts> {
     rounds: u64,
     /// UTC − monotonic, and since when.
     utc_offsets: Vec<(u64, i64)>,
-    next_step: u64,
+    clock_steps: Series<ClockStep>,
     /// How far virtual time has come.
     reached: u64,
     requests: u64,
     /// Done, and not done.
     writes: (u64, u64),
-    rng: Rng,
+    /// Of executors that are gone.
+    written: Vec<Write>,
 }
 
 /// Runs a scenario to its end, or to the first invariant that breaks.
 pub fn run<P: Parts>(scenario: &Scenario, parts: &P) -> Outcome {
     let mut run = Run::new(scenario, parts);
-    let broken = run.go_on().err().map(|what| (what, run.log.borrow().last()));
-    let log = run.log.borrow();
-    Outcome {
-        hash: log.hash(),
-        events: log.count(),
-        virtual_ns: run.reached,
-        requests: run.requests,
-        writes_done: run.writes.0,
-        writes_failed: run.writes.1,
-        samples: run.counters.produced(),
-        good: run.books.good,
-        besides: run.books.besides,
-        dropped: run.counters.dropped(),
-        suppressed: run.counters.suppressed(),
-        reloads: run.reloads.count,
-        refused: run.reloads.refused,
-        journal: run.journal.is_some(),
-        crashes: run.journal.as_ref().map_or(0, |journal| journal.crashes),
-        broken,
-    }
+    run.outcome()
+}
+
+/// The same, and every coarse event that came to pass.
+pub fn record<P: Parts>(scenario: &Scenario, parts: &P) -> (Outcome, Recorded) {
+    let mut run = Run::new(scenario, parts);
+    run.reloads.made = Some(Vec::new());
+    run.cells.iter_mut().for_each(|cell| cell.writes.made = Some(Vec::new()));
+    let outcome = run.outcome();
+    let recorded = run.recorded();
+    (outcome, recorded)
 }
 
 impl<'s, P: Parts> Run<'s, P> {
+    fn outcome(&mut self) -> Outcome {
+        let run = self;
+        let ended = catch_unwind(AssertUnwindSafe(|| run.go_on()));
+        let ended = ended.unwrap_or_else(|panic| Err(Broken::of_panic(&*panic)));
+        let broken = ended.err().map(|what| (what, run.log.borrow().last()));
+        let log = run.log.borrow();
+        Outcome {
+            hash: log.hash(),
+            events: log.count(),
+            virtual_ns: run.reached,
+            requests: run.requests,
+            writes_done: run.writes.0,
+            writes_failed: run.writes.1,
+            samples: run.counters.produced(),
+            good: run.books.good,
+            besides: run.books.besides,
+            dropped: run.counters.dropped(),
+            suppressed: run.counters.suppressed(),
+            reloads: run.reloads.count,
+            refused: run.reloads.refused,
+            journal: run.journal.is_some(),
+            crashes: run.journal.as_ref().map_or(0, |journal| journal.crashes),
+            broken,
+        }
+    }
+
+    fn recorded(&mut self) -> Recorded {
+        let left = self.cells.iter_mut().filter_map(|cell| cell.writes.made.take()).flatten();
+        self.written.extend(left);
+        self.written.sort_by_key(|write| (write.at_ns, write.executor));
+        let (changed_at, changes) = self.reloads.made.take().unwrap_or_default().into_iter().unzip();
+        let places = self.books.generations.iter().flat_map(|generation| generation.places()).collect();
+        Recorded { reached: self.reached, places, writes: std::mem::take(&mut self.written), changes, changed_at }
+    }
+
     fn new(scenario: &'s Scenario, parts: &'s P) -> Run<'s, P> {
         let plan = Arc::new(scenario.plan.clone());
-        let mut rng = Rng::with_seed(scenario.seed);
         let log = Rc::new(RefCell::new(Log::default()));
         let counters = Arc::new(Counters::new(&plan));
         let image = Arc::new(Image::default());
@@ -185,20 +161,21 @@ impl<'s, P: Parts> Run<'s, P> {
             let long_bytes_max = plan.tags.values().map(|tag| tag.ty.long_bytes_max()).max().unwrap_or(0);
             let sink = Sink::new(samples, image.clone(), counters.clone(), id, long_bytes_max)
                 .with_exceptions(Exceptions::new(id, Suppress::Ring, &plan));
-            cells.push(cell(id, &plan, (scenario, parts), sink, counters.clone(), log.clone(), &mut rng));
+            cells.push(cell(id, &plan, (scenario, parts), sink, counters.clone(), log.clone()));
         }
         let (sender, batches) = bounded(scenario.journal_batches);
         let (next_rings, nexts) = unbounded();
         let stats: Arc<[RingStats]> = rings.iter().map(|_| RingStats::default()).collect();
         let clock = ClockPair { mono: Nanos::ZERO, utc_ns: UTC_START_NS };
         let hub = Hub::new(rings, nexts, sender, stats.clone(), clock);
-        let reader = Reader { batches, rng: rng.fork(), until: 0, stopped: false };
+        let stops = scenario.script.consumer_stops(scenario.seed, scenario.ends());
+        let reader = Reader { batches, stops, stopped_until: 0 };
         Run {
             scenario,
             parts,
             cells,
             books,
-            reloads: Reloads::new(scenario, rng.fork()),
+            reloads: Reloads::new(scenario),
             hub,
             next_rings,
             stats,
@@ -210,11 +187,11 @@ impl<'s, P: Parts> Run<'s, P> {
             next_hub: 0,
             rounds: 0,
             utc_offsets: vec![(0, UTC_START_NS)],
-            next_step: 1_000 * MS,
+            clock_steps: scenario.script.clock_steps(scenario.seed, scenario.ends()),
             reached: 0,
             requests: 0,
             writes: (0, 0),
-            rng,
+            written: Vec::new(),
         }
     }
 
@@ -222,22 +199,24 @@ impl<'s, P: Parts> Run<'s, P> {
         self.cells.iter().map(|cell| cell.field.borrow().now).min().unwrap_or(0)
     }
 
-    fn go_on(&mut self) -> Result<(), String> {
-        let end = self.scenario.trouble_ns + self.scenario.recovery_ns;
+    fn go_on(&mut self) -> Result<(), Broken> {
+        let end = self.scenario.ends().all;
         if self.scenario.commit_ns > 0 {
             let Scenario { seed, commit_ns, trouble_ns, .. } = *self.scenario;
-            self.journal = Some(SimJournal::new(seed, commit_ns, trouble_ns, self.rng.fork())?);
+            let crashes = self.scenario.script.crashes(seed, self.scenario.ends());
+            let rng = self.scenario.rng("journal", 0);
+            self.journal = Some(SimJournal::new(seed, commit_ns, trouble_ns, crashes, rng).of(Kind::Journal)?);
         }
         loop {
             // The executor that is behind goes on; they share nothing but the hub.
             let behind = self.cells.iter_mut().min_by_key(|cell| cell.field.borrow().now);
-            let cell = behind.ok_or("a plan without executors")?;
+            let cell = behind.ok_or("a plan without executors").of(Kind::Unrunnable)?;
             let now = cell.field.borrow().now;
             self.reached = now;
             if now >= end {
                 break;
             }
-            if step(cell, self.scenario, &mut self.books, &self.counters)? {
+            if step(cell, &mut self.books, &self.counters)? {
                 self.reloads.adopted(now);
             }
             if now >= self.reloads.next && now < self.scenario.trouble_ns {
@@ -252,8 +231,9 @@ impl<'s, P: Parts> Run<'s, P> {
     }
 
     /// As the gateway does it: the connector is told first, then the hub, then the executor.
-    fn reload(&mut self, now: u64) -> Result<(), String> {
-        let Some(reload) = self.reloads.begin(now, self.parts, &self.image, &self.counters)? else { return Ok(()) };
+    fn reload(&mut self, now: u64) -> Result<(), Broken> {
+        let reload = self.reloads.begin(now, self.parts, &self.image, &self.counters);
+        let Some(reload) = reload? else { return Ok(()) };
         let numbers = [self.reloads.count, reload.changes.len() as u64, reload.executors.len() as u64, 0];
         self.log.borrow_mut().add(now, "reload {}: {} links change, {} executors", numbers);
         let names = self.books.announce(reload.config, reload.plan.clone());
@@ -264,39 +244,39 @@ impl<'s, P: Parts> Run<'s, P> {
             let names = self.parts.names(names.clone());
             let filter = Filter::following(executor, &cell.plan, &reload.plan, self.counters.clone());
             let next = NextRing { executor, end: RingEnd { ring: part.ring, names, filter } };
-            self.next_rings.send(next).map_err(|_| "the hub is gone")?;
+            self.next_rings.send(next).map_err(|_| "the hub is gone").of(Kind::Reload)?;
             let mut field = cell.field.borrow_mut();
             field.views.announce(&reload.plan, executor, &reload.changes, reload.target);
             let changes = of_executor(&reload.changes, executor, &cell.plan, &reload.plan);
             let (old, new) = (cell.plan.clone(), reload.plan.clone());
             cell.pending = Some(Pending { old, new, changes, since: field.now, stalled: field.stalled });
             if cell.adoptions.push(part.adoption).is_err() {
-                return Err(format!("executor {} gets a plan before it took up the one before", executor.0));
+                let what = format!("executor {} gets a plan before it took up the one before", executor.0);
+                return Err(Kind::Reload.says(what));
             }
         }
         Ok(())
     }
 
-    fn hub_round(&mut self, now: u64) -> Result<(), String> {
-        if self.scenario.clock_steps && now >= self.next_step {
-            self.next_step = now + self.rng.u64(1_000 * MS..30_000 * MS);
-            let offset = self.utc_offset(now) + self.rng.i64(-5_000_000_000..5_000_000_000);
-            self.utc_offsets.push((now, offset));
+    fn hub_round(&mut self, now: u64) -> Result<(), Broken> {
+        while let Some(ClockStep { by_ns, .. }) = self.clock_steps.due(now) {
+            self.utc_offsets.push((now, self.utc_offset(now).saturating_add(by_ns)));
         }
         self.rounds += 1;
         for cell in &self.cells {
             let field = cell.field.borrow();
-            self.books.living(cell.id, field.dead_units(), &self.image, field.now)?;
+            let living = self.books.living(cell.id, field.dead_units(), &self.image, field.now);
+            living.of(Kind::NeighbourNotRead)?;
         }
         self.collect(now);
-        if !self.reader.stops(now, self.scenario) {
+        if !self.reader.stops(now) {
             self.drain(now)?;
             if let Some(journal) = &mut self.journal {
-                journal.step(now, self.parts)?;
+                journal.step(now, self.parts).of(Kind::Journal)?;
             }
             // A look at every tag: at each round where they are few.
             if self.scenario.plan.tags.len() < 64 || self.rounds.is_multiple_of(8) {
-                self.books.image(&self.image, &self.counters)?;
+                self.books.image(&self.image, &self.counters).of(Kind::Image)?;
                 for cell in &self.cells {
                     self.books.shown(cell.id, &self.image, cell.field.borrow().now)?;
                 }
@@ -311,11 +291,12 @@ impl<'s, P: Parts> Run<'s, P> {
     }
 
     /// A batch's clocks are both of one instant, and of one that is less than a second old.
-    fn check_clock(&self, batch: &Batch) -> Result<(), String> {
+    fn check_clock(&self, batch: &Batch) -> Result<(), Broken> {
         let ClockPair { mono, utc_ns } = batch.clock;
         let age = batch.drained.since(mono);
         if utc_ns - mono.0 as i64 != self.utc_offset(mono.0) || age.0 >= NANOS_PER_SEC {
-            return Err(format!("a batch of {} has the clocks {:?}, {} ns old", batch.drained.0, batch.clock, age.0));
+            let what = format!("a batch of {} has the clocks {:?}, {} ns old", batch.drained.0, batch.clock, age.0);
+            return Err(Kind::Clock.says(what));
         }
         Ok(())
     }
@@ -326,7 +307,7 @@ impl<'s, P: Parts> Run<'s, P> {
     }
 
     /// The consumer's round. True: there was something.
-    fn read(&mut self) -> Result<bool, String> {
+    fn read(&mut self) -> Result<bool, Broken> {
         let mut any = false;
         while let Ok(batch) = self.reader.batches.try_recv() {
             any = true;
@@ -349,56 +330,55 @@ impl<'s, P: Parts> Run<'s, P> {
         Ok(any)
     }
 
-    fn finish(&mut self) -> Result<(), String> {
+    fn finish(&mut self) -> Result<(), Broken> {
         let now = self.now();
         self.collect(now);
         self.drain(now)?;
-        self.books.image(&self.image, &self.counters)?;
-        self.books.recovered(&self.image, now - self.scenario.recovery_ns / 3, now)?;
-        self.books.steady(&self.counters)?;
+        self.books.image(&self.image, &self.counters).of(Kind::Image)?;
+        let since = now - self.scenario.recovery_ns / 3;
+        self.books.recovered(&self.image, since, now).of(Kind::NotRecovered)?;
+        self.books.steady(&self.counters).of(Kind::SteadyLinkMissed)?;
         for mut cell in self.cells.drain(..) {
-            cell.beat.close(&self.counters, cell.field.borrow().now)?;
+            cell.beat.close(&self.counters, cell.field.borrow().now).of(Kind::Beat)?;
             cell.stop.store(true, std::sync::atomic::Ordering::Relaxed);
             cell.executor.run();
             cell.connector.step();
             settle(&mut cell, now, &mut self.books, true)?;
             self.writes.0 += cell.writes.done;
             self.writes.1 += cell.writes.failed;
+            self.written.extend(cell.writes.made.take().unwrap_or_default());
             self.requests += cell.field.borrow().requests;
-            self.books.dropped(&cell.field.borrow().dropped, &self.counters)?;
+            let dropped = self.books.dropped(&cell.field.borrow().dropped, &self.counters);
+            dropped.of(Kind::DroppedUncounted)?;
             let Cell { executor, mut connector, field, .. } = cell;
             drop(executor);
-            connector.end()?;
+            connector.end().of(Kind::Connections)?;
             if let Some(fault) = field.borrow_mut().faults.pop() {
-                return Err(fault);
+                return Err(Kind::Misuse.says(fault));
             }
         }
         // The executors are gone, and have told their last gaps.
         self.collect(now);
         self.drain(now)?;
-        self.books.account(&self.counters, &self.stats, true)?;
-        self.journal.as_mut().map_or(Ok(()), |journal| journal.finish(now, self.parts))
+        self.books.account(&self.counters, &self.stats, true).of(Kind::Account)?;
+        self.journal.as_mut().map_or(Ok(()), |journal| journal.finish(now, self.parts)).of(Kind::Journal)
     }
 
     /// Until nothing is under way any more.
-    fn drain(&mut self, now: u64) -> Result<(), String> {
+    fn drain(&mut self, now: u64) -> Result<(), Broken> {
         while self.read()? {
             // What the hub still held for want of room.
             self.collect(now);
         }
-        self.books.account(&self.counters, &self.stats, false)
+        self.books.account(&self.counters, &self.stats, false).of(Kind::Account)
     }
 }
 
 impl Reader {
-    fn stops(&mut self, now: u64, scenario: &Scenario) -> bool {
-        if !scenario.consumer_stops || now >= scenario.trouble_ns {
-            return false;
+    fn stops(&mut self, now: u64) -> bool {
+        while let Some(span) = self.stops.due(now) {
+            self.stopped_until = span.until_ns;
         }
-        if now >= self.until {
-            self.stopped = !self.stopped;
-            self.until = now + self.rng.u64(..if self.stopped { 8_000 * MS } else { 15_000 * MS });
-        }
-        self.stopped
+        now < self.stopped_until
     }
 }

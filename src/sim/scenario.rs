@@ -1,9 +1,10 @@
-//! What a run is made of, by its seed: a configuration as people would write it, and the troubles to come.
+//! What a run is made of: a configuration as people would write it, and the troubles to come.
 
 use fastrand::Rng;
 
-use super::memory::mix;
+use super::case::Case;
 use super::model::{Model, Shape, dbc};
+use super::script::{Drawn, Ends, Hosts, Script, rng_of};
 use crate::config::{Config, WriteConfig, load_parts};
 use crate::plan::{self, Plan};
 
@@ -21,36 +22,32 @@ const SLOWER_MAX: usize = 10;
 
 /// A run before it runs.
 pub struct Scenario {
+    /// Of everything that the script does not say.
     pub seed: u64,
-    pub model: Model,
+    /// The first tag file.
+    pub tags: String,
     pub config: Config,
     pub plan: Plan,
+    /// Devices send by themselves every few milliseconds.
+    pub fast: bool,
     /// Trouble ends then, and everything must come back.
     pub trouble_ns: u64,
-    /// The CPUs stall, for so long at most; 0: never.
-    pub stall_max_ns: u64,
-    /// All connections break together now and then.
-    pub storms: bool,
-    /// The consumer stops now and then.
-    pub consumer_stops: bool,
-    /// UTC jumps now and then.
-    pub clock_steps: bool,
-    /// Between two reloads at most; 0: there is none.
-    pub reload_pause_ns: u64,
     /// How often the hub looks into the rings.
     pub hub_period_ns: u64,
     pub ring_slots: usize,
     pub journal_batches: usize,
     /// Virtual time after the trouble, in which all becomes well again.
     pub recovery_ns: u64,
+    /// Nothing outside the devices goes wrong, so that steady links must not miss anything.
+    pub calm: bool,
     /// No link may miss anything: the plan was admitted, and every device answers in its declared time, always.
     pub promised: bool,
     /// Each device takes the declared time for each answer, not up to it.
     pub exact: bool,
     /// Between two commits of the journal; 0: there is none.
     pub commit_ns: u64,
-    /// People write to devices.
-    pub writes: bool,
+    pub hosts: Hosts,
+    pub script: Script,
 }
 
 /// Reads a tag file.
@@ -87,31 +84,37 @@ impl Scenario {
         let cpus: Vec<u32> = (0..executors).collect();
         let mut model = Model::new(shape, &mut rng);
         let mut slower = 0;
-        let (config, planned) = loop {
-            let config = load(&model.text())?;
+        let (tags, config, planned) = loop {
+            let tags = model.text();
+            let config = load(&tags)?;
             match plan::build(&config, &cpus) {
-                Ok(planned) => break (config, planned),
+                Ok(planned) => break (tags, config, planned),
                 Err(_) if slower < SLOWER_MAX => model.slow_down(),
                 Err(error) => return Err(format!("the plan is refused: {error}")),
             }
             slower += 1;
         };
         let usual = if fast { rng.u64(2_000..6_000) } else { rng.u64(150_000..600_000) };
-        Ok(Scenario {
-            seed,
-            model,
-            config,
-            plan: planned.plan,
-            trouble_ns: hours.map_or(usual * MS, |hours| (hours * 3.6e12) as u64),
+        let drawn = Drawn {
             stall_max_ns: if rng.bool() { [5, 100, 3_000][rng.usize(..3)] * MS } else { 0 },
             storms: rng.u8(..3) == 0,
             consumer_stops: rng.u8(..3) == 0,
             clock_steps: rng.bool(),
-            reload_pause_ns: match (rng.u8(..3), fast) {
-                (0, _) => 0,
-                (_, true) => [500, 2_000][rng.usize(..2)] * MS,
-                (_, false) => [4_000, 40_000][rng.usize(..2)] * MS,
+            changes: match (rng.u8(..3), fast) {
+                (0, _) => None,
+                (_, true) => Some((model, [500, 2_000][rng.usize(..2)] * MS)),
+                (_, false) => Some((model, [4_000, 40_000][rng.usize(..2)] * MS)),
             },
+            writes: false,
+        };
+        let scenario = Scenario {
+            seed,
+            tags,
+            config,
+            plan: planned.plan,
+            fast,
+            trouble_ns: hours.map_or(usual * MS, |hours| (hours * 3.6e12) as u64),
+            calm: drawn.stall_max_ns == 0 && !drawn.storms,
             hub_period_ns: if fast { [2, 5, 20][rng.usize(..3)] } else { [20, 50, 100][rng.usize(..3)] } * MS,
             ring_slots: rng.usize(192..4096),
             journal_batches: rng.usize(1..=32),
@@ -123,40 +126,48 @@ impl Scenario {
                 (0, false) => 500 * MS,
                 _ => 0,
             },
-            writes: rng.u8(..3) != 0,
+            hosts: Hosts::new(seed, false, &[]),
+            script: Script::Drawn(Drawn { writes: rng.u8(..3) != 0, ..drawn }),
+        };
+        Ok(scenario)
+    }
+
+    /// A case, without a look at its changes: what is refused of them shows when its time has come.
+    ///
+    /// # Errors
+    /// When the first tag file is refused, or its plan.
+    pub fn of_case(case: &Case) -> Result<Scenario, String> {
+        let tags = case.tags.to_string();
+        let config = load(&tags)?;
+        let cpus: Vec<u32> = (0..u32::from(case.executors)).collect();
+        let planned = plan::build(&config, &cpus).map_err(|error| format!("the plan is refused: {error}"))?;
+        Ok(Scenario {
+            seed: case.seed,
+            tags,
+            config,
+            plan: planned.plan,
+            fast: case.fast,
+            trouble_ns: case.trouble_ns,
+            hub_period_ns: case.hub_period_ns,
+            ring_slots: case.ring_slots,
+            journal_batches: case.journal_batches,
+            recovery_ns: case.recovery_ns,
+            calm: case.calm,
+            promised: false,
+            exact: false,
+            commit_ns: case.commit_ns,
+            hosts: Hosts::new(case.seed, false, &case.events.hosts),
+            script: Script::Listed(case.events.clone()),
         })
     }
 
-    /// Periods are of milliseconds.
-    pub fn is_fast(&self) -> bool {
-        self.seed.is_multiple_of(FAST_OF)
+    pub fn ends(&self) -> Ends {
+        let (trouble, recovery) = (self.trouble_ns, self.recovery_ns);
+        Ends { trouble, writes: trouble + recovery / 3, all: trouble + recovery }
     }
 
-    /// Whether nothing outside the devices goes wrong, so that steady links must not miss anything.
-    pub fn is_calm(&self) -> bool {
-        self.stall_max_ns == 0 && !self.storms
-    }
-
-    pub fn hosts(&self) -> Hosts {
-        Hosts { seed: self.seed, all_steady: self.promised }
-    }
-}
-
-/// What is drawn for each host of a run.
-#[derive(Debug, Clone, Copy)]
-pub struct Hosts {
-    seed: u64,
-    all_steady: bool,
-}
-
-impl Hosts {
-    /// A number that belongs to a host and nothing else.
-    pub fn of(self, host: u32) -> u64 {
-        mix(self.seed ^ mix(u64::from(host) + 0x10_0000))
-    }
-
-    /// Whether the device there is never in trouble.
-    pub fn is_steady(self, host: u32) -> bool {
-        self.all_steady || self.of(host).is_multiple_of(3)
+    /// A generator for the details of one part, of one executor where there are several.
+    pub fn rng(&self, part: &str, executor: u16) -> Rng {
+        rng_of(self.seed, part, executor)
     }
 }

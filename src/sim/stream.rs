@@ -154,7 +154,7 @@ impl Field {
         }
         let line = &mut self.lines[at];
         let Some(wire) = &mut line.wire else { return };
-        match wire.send(now, bytes, &mut line.out, &mut self.rng) {
+        match wire.send(now, bytes, &mut line.out, &mut self.line_rng) {
             Ok(None) => {}
             Ok(Some(heard)) => self.take_from_line(at, &heard),
             Err(what) => self.faults.push(format!("link {}: {what}", line.link.0)),
@@ -214,12 +214,12 @@ impl Field {
         let mut free = heard.ends + wire.view.silence();
         for outgoing in reaction.send {
             let body = if outgoing.bent == Bent::Raw { &outgoing.bytes[..] } else { &outgoing.bytes[6..] };
-            let bytes = wire.bend(body, outgoing.bent, &mut self.rng);
+            let bytes = wire.bend(body, outgoing.bent, &mut self.line_rng);
             let exchange = Exchange { link, host, area, sent, received: 0, meaning: outgoing.meaning };
             let ends = (outgoing.meaning != Meaning::Poison).then_some((0, exchange));
             let start = outgoing.at.max(free);
             if wire.view.is_serial() {
-                free = wire.put(start, bytes, ends, &mut line.out, &mut self.rng);
+                free = wire.put(start, bytes, ends, &mut line.out, &mut self.line_rng);
             } else {
                 enqueue(&mut line.out, start, bytes, outgoing.pieces, ends);
                 free = start;

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::field::Field;
+use super::script::Stall;
 use crate::rt::{Conn, Io, Ready, Stamped, World};
 use crate::tag::Nanos;
 
@@ -19,15 +20,10 @@ impl World for SimWorld {
     fn now(&mut self) -> Nanos {
         let field = &mut *self.0.borrow_mut();
         field.now += LOOK_AT_CLOCK;
-        if field.now >= field.next_stall {
-            let length = field.rng.u64(..field.stall_max);
-            field.note("stall: {} ns", [length, 0, 0, 0]);
-            field.now += length;
-            field.stalled += length;
-            field.next_stall = field.now + field.rng.u64(100_000_000..20_000_000_000);
-            if field.next_stall >= field.well_from {
-                field.next_stall = u64::MAX;
-            }
+        while let Some(Stall { length_ns, .. }) = field.stalls.due(field.now) {
+            field.note("stall: {} ns", [length_ns, 0, 0, 0]);
+            field.now += length_ns;
+            field.stalled += length_ns;
         }
         let seen = field.exchanges.len() - std::mem::take(&mut field.unseen);
         for exchange in &mut field.exchanges[seen..] {

@@ -3,19 +3,21 @@
 
 use std::sync::Arc;
 
-use fastrand::Rng;
 use rtrb::{Consumer, Producer, RingBuffer};
 
+use super::broken::{Broken, Kind, OfKind};
 use super::device::Told;
-use super::frames::Frames;
+use super::frames::{Field, Frames};
+use super::given::can_id;
 use super::memory::Area;
 use super::model::host_of_link;
+use super::orders::{self, Manner};
 use super::pdos::Pdos;
-use super::scenario::Hosts;
-use crate::config::{FieldType, Table};
+use super::script::{Hosts, Series, Write};
+use crate::config::Table;
 use crate::limits::{EXECUTOR_SLEEP_MAX, WRITES_PENDING_MAX};
-use crate::plan::{BusWrite, LinkProtocolPlan, ModbusWrite, Plan};
-use crate::rt::{WriteAnswer, WriteOrder, WriteOutcome, WritePayload};
+use crate::plan::{LinkProtocolPlan, Plan};
+use crate::rt::{WriteAnswer, WriteOrder, WriteOutcome};
 use crate::tag::{LinkId, Nanos};
 
 const MS: u64 = 1_000_000;
@@ -102,6 +104,10 @@ pub struct Open {
     pub pdo: Option<(u8, u8)>,
     /// A frame went out with its value in it.
     pub carried: bool,
+    /// Of a write to a CAN link: the field.
+    field: Option<Field>,
+    /// The executor has taken it from the ring, and by the plan that it was made for: only then can a link have it.
+    pub taken: bool,
     /// When it was made, and how long the CPU had stalled before.
     stalled: u64,
     pub frames: u32,
@@ -111,6 +117,10 @@ pub struct Open {
 }
 
 impl Open {
+    pub fn writes_field(&self, link: LinkId, field: Field) -> bool {
+        self.taken && self.order.link == link && self.field == Some(field)
+    }
+
     fn is(&self, seen: &Seen) -> bool {
         let same = self.order.payload.bytes() == seen.payload;
         let fits = match &seen.place {
@@ -124,7 +134,7 @@ impl Open {
                 (self.order.id, self.order.slot, self.order.deadline.0) == (*id, *slot, *deadline) && same
             }
         };
-        fits && self.order.link == seen.link && seen.at < self.order.deadline.0
+        fits && self.taken && self.order.link == seen.link && seen.at < self.order.deadline.0
     }
 }
 
@@ -135,11 +145,7 @@ pub struct Writes {
     hosts: Hosts,
     /// Steady links are left alone: they must not miss anything, and the reckoning for them knows of no writes.
     spare_steady: bool,
-    /// One order after the other, and many storms.
-    eager: bool,
-    /// No more orders from then on; 0: there are none.
-    until: u64,
-    next: u64,
+    script: Series<Write>,
     next_id: u64,
     /// Plans that the executor has adopted.
     generation: u32,
@@ -148,41 +154,41 @@ pub struct Writes {
     plans: Vec<Arc<Plan>>,
     frames: Frames,
     pdos: Pdos,
-    rng: Rng,
+    /// What is made of each outcome on its way here.
+    told: fn(u64, WriteOutcome) -> WriteOutcome,
     pub done: u64,
     pub failed: u64,
+    /// Where a record is wanted: each order by itself.
+    pub made: Option<Vec<Write>>,
 }
 
 impl Writes {
     /// And the executor's ends.
     pub fn new(
-        until: u64,
+        script: Series<Write>,
         plan: Arc<Plan>,
         hosts: Hosts,
         spare_steady: bool,
-        eager: bool,
-        mut rng: Rng,
+        told: fn(u64, WriteOutcome) -> WriteOutcome,
     ) -> (Writes, Consumer<WriteOrder>, Producer<WriteAnswer>) {
         let (orders, to_executor) = RingBuffer::new(WRITES_PENDING_MAX);
         let (from_executor, answers) = RingBuffer::new(WRITES_PENDING_MAX);
-        let next = if eager { 0 } else { rng.u64(..3_000 * MS) };
         let writes = Writes {
             orders,
             answers,
             hosts,
             spare_steady,
-            eager,
-            until,
-            next,
+            script,
             next_id: 0,
             generation: 0,
             open: Vec::new(),
             plans: vec![plan],
             frames: Frames::default(),
             pdos: Pdos::default(),
-            rng,
+            told,
             done: 0,
             failed: 0,
+            made: None,
         };
         (writes, to_executor, from_executor)
     }
@@ -197,122 +203,96 @@ impl Writes {
 
     /// Orders what is to be ordered by now, by the plan that the executor has: one write, or a storm of them.
     pub fn step(&mut self, now: u64, stalled: u64, plan: &Plan, links: &[LinkId]) {
-        if now < self.next || now >= self.until || links.is_empty() {
-            return;
-        }
-        let storm = self.rng.u8(..20) == 0;
-        let pause_max = if self.eager || self.rng.u8(..4) == 0 { 20 * MS } else { 3_000 * MS };
-        self.next = now + self.rng.u64(..pause_max);
-        for _ in 0..if storm { 40 } else { 1 } {
-            let link = links[self.rng.usize(..links.len())];
-            let spared = self.spare_steady && self.hosts.is_steady(host_of_link(plan, link));
-            if spared || self.open.len() >= WRITES_PENDING_MAX {
-                continue;
-            }
-            let Some((slot, payload, area, is_bit)) = self.any_write(&plan.links[link].protocol) else { continue };
-            // Now and then one that was made by an earlier plan.
-            let old = self.generation > 0 && self.rng.u8(..12) == 0;
-            let within = [20, 100, 500, 3_000][self.rng.usize(..4)] * MS;
-            let order = WriteOrder {
-                id: self.next_id,
-                link,
-                slot: slot as u32,
-                generation: self.generation - u32::from(old),
-                deadline: Nanos(now + self.rng.u64(MS..within)),
-                read_back: self.rng.bool(),
-                payload,
-            };
-            self.next_id += 1;
-            if self.orders.push(order).is_ok() {
-                self.open.push(Open {
-                    order,
-                    area,
-                    is_bit,
-                    object: object_of(&plan.links[link].protocol, slot, false),
-                    pdo: object_of(&plan.links[link].protocol, slot, true).map(|(node, _, sub)| (node, sub)),
-                    carried: false,
-                    stalled,
-                    frames: 0,
-                    confirmed: false,
-                    one_of_several: false,
-                });
-            }
-        }
-    }
-
-    /// One of a link's writes: its slot and its payload; of Modbus, its area, and whether it is a bit of a register.
-    fn any_write(&mut self, protocol: &LinkProtocolPlan) -> Option<(usize, WritePayload, Option<Area>, bool)> {
-        match protocol {
-            LinkProtocolPlan::Modbus(modbus) if !modbus.writes.is_empty() => {
-                let slot = self.rng.usize(..modbus.writes.len());
-                let write = &modbus.writes[slot];
-                let unit = modbus.units[usize::from(write.unit)].0;
-                let area = Area { unit, table: write.table, first: write.place.first, count: write.count };
-                let is_bit = matches!(write.place.field, FieldType::RegisterBit(_));
-                Some((slot, self.payload(write), Some(area), is_bit))
-            }
-            LinkProtocolPlan::Bus(bus) if !bus.setup.writes.is_empty() => {
-                let slot = self.rng.usize(..bus.setup.writes.len());
-                let bytes: Vec<u8> = match &bus.setup.writes[slot] {
-                    BusWrite::Line(_) => vec![self.rng.u8(..2)],
-                    BusWrite::Register { write, .. } => (0..write.width).map(|_| self.rng.u8(..)).collect(),
-                    BusWrite::Channel(_) => self.rng.f64().to_le_bytes().to_vec(),
+        while let Some(write) = self.script.due(now) {
+            for n in 0..write.orders {
+                let draw = write.draw.wrapping_add(u64::from(n));
+                let place = match &write.tag {
+                    Some(name) => orders::place_of(name, plan, links),
+                    None => orders::any_place(draw, plan, links),
                 };
-                Some((slot, WritePayload::new(&bytes)?, None, false))
+                let Some((link, slot)) = place else { continue };
+                if self.order((now, stalled), (link, slot), draw, plan)
+                    && let Some(made) = &mut self.made
+                {
+                    let tag = orders::name_of(plan, link, slot).map(str::to_owned);
+                    made.push(Write { executor: write.executor, at_ns: write.at_ns, draw, orders: 1, tag });
+                }
             }
-            LinkProtocolPlan::CanOpen(canopen) if !canopen.writes.is_empty() => {
-                let slot = self.rng.usize(..canopen.writes.len());
-                let bytes = usize::from(canopen.writes[slot].decode.field.bytes());
-                let bytes: Vec<u8> = (0..bytes).map(|_| self.rng.u8(..)).collect();
-                Some((slot, WritePayload::new(&bytes)?, None, false))
-            }
-            LinkProtocolPlan::Can(can) if !can.writes.is_empty() => {
-                let slot = self.rng.usize(..can.writes.len());
-                let raw = self.rng.u64(..) & ((1 << can.writes[slot].bits.len) - 1);
-                Some((slot, WritePayload::new(&raw.to_le_bytes())?, None, false))
-            }
-            _ => None,
         }
     }
 
-    fn payload(&mut self, write: &ModbusWrite) -> WritePayload {
-        let count = usize::from(write.count);
-        let mut bytes: Vec<u8> = match write.place.field {
-            FieldType::RegisterBit(bit) => {
-                let (mask, on) = (1u16 << bit, self.rng.bool());
-                [(!mask).to_be_bytes(), if on { mask } else { 0 }.to_be_bytes()].concat()
-            }
-            _ if write.table.is_bits() => (0..count.div_ceil(8)).map(|_| self.rng.u8(..)).collect(),
-            _ => (0..count * 2).map(|_| self.rng.u8(..)).collect(),
-        };
-        if write.table.is_bits()
-            && !count.is_multiple_of(8)
-            && let Some(last) = bytes.last_mut()
-        {
-            *last &= (1 << (count % 8)) - 1;
+    /// Whether it was given.
+    fn order(&mut self, (now, stalled): (u64, u64), (link, slot): (LinkId, usize), draw: u64, plan: &Plan) -> bool {
+        let spared = self.spare_steady && self.hosts.is_steady(host_of_link(plan, link));
+        if spared || self.open.len() >= WRITES_PENDING_MAX {
+            return false;
         }
-        WritePayload::new(&bytes).unwrap_or_default()
+        let protocol = &plan.links[link].protocol;
+        let Some(payload) = orders::payload(draw, protocol, slot) else { return false };
+        let Manner { within, old, read_back } = Manner::of(draw);
+        let order = WriteOrder {
+            id: self.next_id,
+            link,
+            slot: slot as u32,
+            // Now and then one that was made by an earlier plan.
+            generation: self.generation - u32::from(old && self.generation > 0),
+            deadline: Nanos(now + within),
+            read_back,
+            payload,
+        };
+        self.next_id += 1;
+        let is_taken = self.orders.push(order).is_ok();
+        if is_taken {
+            let (area, is_bit) = orders::area(protocol, slot);
+            self.open.push(Open {
+                order,
+                area,
+                is_bit,
+                object: object_of(protocol, slot, false),
+                pdo: object_of(protocol, slot, true).map(|(node, _, sub)| (node, sub)),
+                carried: false,
+                field: field_of(protocol, slot),
+                taken: false,
+                stalled,
+                frames: 0,
+                confirmed: false,
+                one_of_several: false,
+            });
+        }
+        is_taken
+    }
+
+    /// Which orders have left the ring since the last look: the first ones, as they were put in. One that names an
+    /// earlier plan than the executor had then goes no further.
+    fn look_for_taken(&mut self) {
+        let waiting = WRITES_PENDING_MAX - self.orders.slots();
+        let gone = self.open.len().saturating_sub(waiting);
+        for open in self.open[..gone].iter_mut().filter(|open| !open.taken) {
+            open.taken = open.order.generation == self.generation;
+        }
     }
 
     /// A device was written to.
     ///
     /// # Errors
     /// When no order allows it.
-    pub fn seen(&mut self, seen: &Seen) -> Result<(), String> {
+    pub fn seen(&mut self, seen: &Seen) -> Result<(), Broken> {
+        self.look_for_taken();
         if let Place::Frame { can_id } = seen.place {
-            return self.frames.seen(seen, can_id, &mut self.open, &self.plans);
+            return self.frames.seen(seen, can_id, &mut self.open, &self.plans).of(Kind::FrameWithoutOrder);
         }
         if let Place::Pdo { node, before, changes, what } = seen.place {
-            return self.pdos.seen(seen, (node, before, changes, what), &mut self.open);
+            return self.pdos.seen(seen, (node, before, changes, what), &mut self.open).of(Kind::FrameWithoutOrder);
         }
         let mut fitting: Vec<&mut Open> = self.open.iter_mut().filter(|open| open.is(seen)).collect();
         if fitting.is_empty() {
-            return Err(format!("a device was written to without an open order, or too late: {seen:?}"));
+            let what = format!("a device was written to without an open order, or too late: {seen:?}");
+            return Err(Kind::WriteWithoutOrder.says(what));
         }
         let one_of_several = fitting.len() > 1;
         for open in &mut fitting {
             if matches!(seen.place, Place::Order { .. }) && open.frames > 0 {
-                return Err(format!("a device was told twice: {seen:?}"));
+                return Err(Kind::WriteWithoutOrder.says(format!("a device was told twice: {seen:?}")));
             }
             // What was refused has changed nothing.
             open.frames += u32::from(seen.told != Told::Refused);
@@ -326,12 +306,17 @@ impl Writes {
     ///
     /// # Errors
     /// What does not hold.
-    pub fn settle(&mut self, now: u64, stalled: u64, ended: bool) -> Result<(), String> {
+    pub fn settle(&mut self, now: u64, stalled: u64, ended: bool) -> Result<(), Broken> {
+        self.look_for_taken();
         while let Ok(answer) = self.answers.pop() {
+            let answer = WriteAnswer { outcome: (self.told)(answer.id, answer.outcome), ..answer };
             let at = self.open.iter().position(|open| open.order.id == answer.id);
             let open = match at {
                 Some(at) => self.open.remove(at),
-                None => return Err(format!("write {} was answered twice: {:?}", answer.id, answer.outcome)),
+                None => {
+                    let what = format!("write {} was answered twice: {:?}", answer.id, answer.outcome);
+                    return Err(Kind::WriteToldWrongly.says(what));
+                }
             };
             self.check(&open, &answer, stalled)?;
             if answer.outcome.is_done() {
@@ -342,42 +327,43 @@ impl Writes {
         }
         let late = |open: &&Open| now > latest(open, stalled);
         if let Some(open) = self.open.iter().find(late).or(self.open.first().filter(|_| ended)) {
-            return Err(format!("write {} of {:?} has no answer at {now}", open.order.id, open.order.deadline));
+            let what = format!("write {} of {:?} has no answer at {now}", open.order.id, open.order.deadline);
+            return Err(Kind::WriteWithoutAnswer.says(what));
         }
         Ok(())
     }
 
-    fn check(&self, open: &Open, answer: &WriteAnswer, stalled: u64) -> Result<(), String> {
-        let wrong = |what: &str| {
+    fn check(&self, open: &Open, answer: &WriteAnswer, stalled: u64) -> Result<(), Broken> {
+        let wrong = |kind: Kind, what: &str| {
             let (id, outcome, frames) = (answer.id, answer.outcome, open.frames);
-            Err(format!(
+            Err(kind.says(format!(
                 "write {id}: {what}; {outcome:?} at {:?}, {frames} frames, due {:?}",
                 answer.at, open.order.deadline
-            ))
+            )))
         };
         if answer.at.0 > latest(open, stalled) {
-            return wrong("answered too late");
+            return wrong(Kind::WriteWithoutAnswer, "answered too late");
         }
         let reached =
             matches!(answer.outcome, WriteOutcome::Done | WriteOutcome::ReadBackDiffers | WriteOutcome::NotReadBack);
         // Of a PDO nothing is confirmed, but what is read back.
         let differs = open.pdo.is_some() && answer.outcome == WriteOutcome::ReadBackDiffers;
         if reached && !open.confirmed && !(differs && open.carried) {
-            return wrong("told as done, and never confirmed");
+            return wrong(Kind::WriteToldAsDone, "told as done, and never confirmed");
         }
         if answer.outcome == WriteOutcome::Unconfirmed && !open.carried {
-            return wrong("told as sent, and never was");
+            return wrong(Kind::WriteToldAsDone, "told as sent, and never was");
         }
         // What a node's PDOs carry, it says when it is set up.
         if answer.outcome == WriteOutcome::NotWritable && open.pdo.is_none() {
-            return wrong("every order names a write of its plan");
+            return wrong(Kind::WriteToldWrongly, "every order names a write of its plan");
         }
         let outdated = open.order.generation != self.generation;
         if !answer.outcome.was_sent() && open.frames > 0 && !open.one_of_several {
-            return wrong("told as not sent, and the device has it");
+            return wrong(Kind::WriteToldAsNotSent, "told as not sent, and the device has it");
         }
         if answer.outcome == WriteOutcome::PlanChanged && !outdated {
-            return wrong("its plan is still there");
+            return wrong(Kind::WriteToldWrongly, "its plan is still there");
         }
         Ok(())
     }
@@ -385,6 +371,15 @@ impl Writes {
 
 fn latest(open: &Open, stalled: u64) -> u64 {
     open.order.deadline.0 + ANSWER_SLACK_NS + (stalled - open.stalled)
+}
+
+/// Where a write to a CAN link goes.
+fn field_of(protocol: &LinkProtocolPlan, slot: usize) -> Option<Field> {
+    let LinkProtocolPlan::Can(can) = protocol else { return None };
+    let write = can.writes.get(slot)?;
+    let transmit = can.transmits.get(usize::from(write.transmit))?;
+    let frame = write.frame.map(|frame| (frame - transmit.frames.start) as usize);
+    Some((can_id(transmit.id), frame, write.bits))
 }
 
 /// Where a write to a CANopen node goes, by SDO or by PDO.

@@ -27,6 +27,7 @@ pub use encode::{decode_back, encode};
 
 use std::ops::Range;
 
+use super::queue::Turns;
 use crate::limits::{BUS_DATAGRAM_BYTES_MAX, SILENT_AFTER_TIMEOUTS};
 use crate::plan::{BusPlan, Plan, ScanId};
 use crate::rt::{
@@ -44,6 +45,7 @@ pub struct BusLink {
     requests: Box<[Request]>,
     /// The faster first.
     scans: Box<[Scan]>,
+    turns: Turns,
     /// By tag of the plan: its request.
     request_of: Box<[u32]>,
     connection: Option<Connection>,
@@ -132,6 +134,7 @@ impl BusLink {
         BusLink {
             id,
             requests: vec![Request { is_queued: false, is_dead: false }; own.requests.len()].into_boxed_slice(),
+            turns: Turns::new(scans.len()),
             scans: scans.into_boxed_slice(),
             request_of: request_of.into_boxed_slice(),
             connection: None,
@@ -166,6 +169,7 @@ impl BusLink {
             region_of(&self.request_of),
             region_of(std::slice::from_ref(&*self.send)),
             self.writes.region(),
+            self.turns.region(),
         ]
         .into_iter()
         .chain(self.receive.iter().map(|buffer| region_of(&buffer[..])))
@@ -185,8 +189,13 @@ impl BusLink {
 
     /// The next request, and its scan.
     fn next_request(&self) -> Option<(usize, u32)> {
-        let is_queued = |at: &u32| self.requests.get(*at as usize).is_some_and(|request| request.is_queued);
-        self.scans.iter().enumerate().find_map(|(scan, of)| of.requests.clone().find(is_queued).map(|at| (scan, at)))
+        let scan = self.turns.next(|scan| self.first_queued(scan).is_some())?;
+        Some((scan, self.first_queued(scan)?))
+    }
+
+    /// The first request of a scan that waits.
+    fn first_queued(&self, scan: usize) -> Option<u32> {
+        self.scans.get(scan)?.requests.clone().find(|at| self.requests[*at as usize].is_queued)
     }
 
     /// Sends what is next, if the thread has nothing to do.
@@ -213,6 +222,10 @@ impl BusLink {
         let deadline = now + self.plan.config.timeout + planned.time + planned.setup_time;
         let (group, link) = (planned.group, self.id);
         self.requests[request as usize].is_queued = false;
+        self.turns.went(scan_at, (0..scan_at).any(|scan| self.first_queued(scan).is_some()));
+        if self.first_queued(scan_at).is_none() {
+            self.turns.is_done(scan_at);
+        }
         self.out = Some(Out {
             request: Some(request),
             sequence: self.sequence,
@@ -286,7 +299,11 @@ impl<W: World> Link<W> for BusLink {
             }
             return;
         }
+        if self.first_queued(at).is_some() {
+            self.turns.is_late(at);
+        }
         let out = self.out.filter(|out| !out.is_overdue).and_then(|out| out.request);
+        let scan = &mut self.scans[at];
         for request in scan.requests.clone() {
             let state = &mut self.requests[request as usize];
             if !state.is_queued && out != Some(request) {

@@ -1,6 +1,6 @@
 //! One node of the network, as its master knows it: where it stands, how it is set up, what it is asked.
 
-use super::super::modbus::queue::Queue;
+use super::super::queue::Queue;
 use super::emcy::Emergency;
 use super::nmt::{Command, NodeState, Watch, Watching};
 use super::pdo::Mapping;

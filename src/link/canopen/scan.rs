@@ -18,6 +18,7 @@ impl CanOpenLink {
             floor.counters.scans[release.scan.index()].deadline_misses.add(1);
         }
         (scan.nominal, scan.cycle) = (release.nominal, release.cycle);
+        self.nodes.iter_mut().for_each(|node| node.queue.released(at));
         if self.connection.is_none() && self.lost_for_good_at == Nanos::ZERO {
             self.lost_for_good_at = release.nominal + self.plan.config.connect_timeout + self.grace();
         }

@@ -7,7 +7,7 @@
 //! | `framing`, `rtu`, `ascii` | the frames of serial lines |
 //! | `pdu` | the requests of writes, and what replies say of them |
 //! | `decode`, `encode` | registers and bits to values, and back |
-//! | `queue`, `unit` | what waits for the wire; whether a unit answers |
+//! | `unit` | whether a unit answers |
 
 mod ascii;
 mod connection;
@@ -16,7 +16,6 @@ mod encode;
 pub mod frame;
 mod framing;
 mod pdu;
-pub(in crate::link) mod queue;
 mod rtu;
 mod unit;
 

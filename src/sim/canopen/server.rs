@@ -11,18 +11,22 @@ impl Socket {
     pub(super) fn asked(&mut self, id: u8, data: [u8; 8], now: u64, told: &mut PeerTold) {
         let shared = self.network.clone();
         let mut network = shared.borrow_mut();
-        let mood = network.mood(now);
+        let mood = network.moods.at(now);
         if !network.speaks(mood, id) {
             return;
         }
         let at = match mood {
             Mood::Late => now + network.rng.u64(5 * MS..500 * MS),
-            _ if network.steady => {
+            _ => {
                 let Network { pace, rng, .. } = &mut *network;
-                pace.answer(now, rng)
+                match pace {
+                    Some(pace) => pace.answer(now, rng),
+                    None => now + rng.u64(MS / 5..2 * MS),
+                }
             }
-            _ => now + network.rng.u64(MS / 5..2 * MS),
         };
+        let at = at.max(network.node(id).answered_at + 1);
+        network.node(id).answered_at = at;
         let [command, low, high, sub, ..] = data;
         let index = u16::from_le_bytes([low, high]);
         let own = index >= FIRST_OBJECT;

@@ -17,7 +17,7 @@ use super::memory::Memory;
 use super::scenario::Scenario;
 use super::stream::Exchange;
 use crate::config::TagConfig;
-use crate::plan::{Change, ScanId};
+use crate::plan::{Change, LinkPlan, LinkProtocolPlan, ScanId};
 use crate::rt::Counters;
 use crate::tag::{Dictionary, ExecutorId, LinkId, Status, TagId};
 
@@ -58,11 +58,9 @@ struct Part {
     adopted: Vec<(usize, u64)>,
     /// Links that read their device since that plan, or since shortly before it.
     fresh_under: Vec<(usize, LinkId)>,
-    /// Since when each of its links reads the device that it reads; and those that got other work by that plan.
+    /// Since when each of its links reads the device that it reads; and those that got other work by that plan, and when.
     fresh: BTreeMap<LinkId, u64>,
-    changed: Vec<LinkId>,
-    /// And by the one before it.
-    changed_before: Vec<LinkId>,
+    changed: Vec<(LinkId, u64)>,
     /// By scan: what it had missed when that plan was taken up.
     missed: Vec<(ScanId, u64)>,
     /// By link id.
@@ -128,7 +126,6 @@ impl<'s> Books<'s> {
             fresh_under: Vec::new(),
             fresh: BTreeMap::new(),
             changed: Vec::new(),
-            changed_before: Vec::new(),
             missed: scenario.plan.scans.ids().map(|id| (id, 0)).collect(),
             exchanges: Vec::new(),
             given: BTreeMap::new(),
@@ -212,7 +209,14 @@ impl<'s> Books<'s> {
             .extend(those(&|change| matches!(change, Change::New | Change::Target)).into_iter().map(|id| (id, now)));
         let fresh = part.fresh.iter().filter(|(_, at)| **at + SETTLED_NS > now).map(|(link, _)| (newest, *link));
         part.fresh_under.extend(fresh);
-        part.changed_before = std::mem::replace(&mut part.changed, those(&|change| change == Change::Work));
+        // The cycle that a change costs is counted at the next release, and another plan may come before that.
+        part.changed.retain(|(link, at)| {
+            let is_network = |link: &LinkPlan| matches!(link.protocol, LinkProtocolPlan::CanOpen(_));
+            let cycles = if plan.links.get(*link).is_some_and(is_network) { 2 } else { 1 };
+            let mut own = plan.scans.values().filter(|scan| scan.link == *link);
+            own.any(|scan| at + cycles * plan.groups[scan.group].period.0 > now)
+        });
+        part.changed.extend(those(&|change| change == Change::Work).into_iter().map(|id| (id, now)));
         part.missed = plan.scans.ids().map(|id| (id, misses(counters, id))).collect();
         // What comes in now is under the new plan; an id that was another link's has nothing of it.
         for (id, _) in changes.iter().filter(|(_, change)| *change == Change::New) {
@@ -231,7 +235,7 @@ impl<'s> Books<'s> {
         let both = if current == newest { vec![current] } else { vec![current, newest] };
         for at in both {
             let generation = &self.generations[at];
-            let memory = Memory { seed: self.scenario.hosts().of(exchange.host) };
+            let memory = Memory { seed: self.scenario.hosts.of(exchange.host) };
             for (Life(life), config) in generation.of_link(exchange.link, exchange.meaning) {
                 if !exchange.area.holds(config) {
                     continue;

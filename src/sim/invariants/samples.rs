@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::super::broken::{Broken, Kind, OfKind};
 use super::super::device::Meaning;
 use super::super::generations::{Generation, Life};
 use super::super::given::{CAUSED, Given};
@@ -18,33 +19,37 @@ impl Books<'_> {
     ///
     /// # Errors
     /// What it breaks.
-    pub fn batch(&mut self, batch: &Batch) -> Result<(), String> {
+    pub fn batch(&mut self, batch: &Batch) -> Result<(), Broken> {
         let executor = batch.executor.index();
         let part = &mut self.parts[executor];
         let jump = batch.first_sequence.checked_sub(part.next);
-        let jump = jump.ok_or_else(|| format!("executor {executor}: sequence {} came twice", batch.first_sequence))?;
+        let jump = jump.ok_or_else(|| format!("executor {executor}: sequence {} came twice", batch.first_sequence));
+        let jump = jump.of(Kind::Account)?;
         if jump > 0 {
             part.missing += jump;
             self.tags.iter_mut().filter(|known| known.executor == executor).for_each(|known| known.sure = false);
         }
         let generation = self.generations.iter().rposition(|g| Arc::ptr_eq(&g.names, &batch.names));
-        let generation = generation.ok_or_else(|| format!("executor {executor}: a batch under unknown names"))?;
+        let generation = generation.ok_or_else(|| format!("executor {executor}: a batch under unknown names"));
+        let generation = generation.of(Kind::SampleMisnamed)?;
         // The executor went on to another plan then.
         let mut later = self.parts[executor].adopted.iter().skip_while(|(of, _)| *of != generation);
         if later.next().is_none() {
-            return Err(format!("executor {executor}: a batch under the names of a plan that it did not have"));
+            let what = format!("executor {executor}: a batch under the names of a plan that it did not have");
+            return Err(Kind::SampleMisnamed.says(what));
         }
         let end = later.next().map_or(u64::MAX, |(_, at)| *at);
         let mut count = 0;
         for sample in batch.iter() {
             if sample.sample.t_mono_ns > end {
-                return Err(format!("a sample under a plan that ended at {end}: {:?}", sample.sample));
+                let what = format!("a sample under a plan that ended at {end}: {:?}", sample.sample);
+                return Err(Kind::SampleMisnamed.says(what));
             }
             self.sample(executor, generation, &sample)?;
             count += 1;
         }
         if count != batch.samples {
-            return Err(format!("a batch says {} samples and has {count}", batch.samples));
+            return Err(Kind::Account.says(format!("a batch says {} samples and has {count}", batch.samples)));
         }
         let part = &mut self.parts[executor];
         part.next = batch.first_sequence + u64::from(count);
@@ -52,29 +57,31 @@ impl Books<'_> {
         Ok(())
     }
 
-    fn sample(&mut self, executor: usize, generation: usize, told: &BatchSample<'_>) -> Result<(), String> {
+    fn sample(&mut self, executor: usize, generation: usize, told: &BatchSample<'_>) -> Result<(), Broken> {
         let sample = told.sample;
         let id = TagId(sample.tag);
         let under = &self.generations[generation];
         let named = under.names.tag(id).map(|tag| tag.name.clone());
-        let Some((Life(life), config)) = under.tag(id) else { return Err(format!("a sample of no tag: {sample:?}")) };
+        let Some((Life(life), config)) = under.tag(id) else {
+            return Err(Kind::SampleMisnamed.says(format!("a sample of no tag: {sample:?}")));
+        };
         let known = self.tags[life];
         let plan = &under.plan.tags[id];
-        let wrong = |what: &str| {
-            format!("tag \"{}\" (plan {generation}): {what}; it was {known:?}, now {sample:?}", config.name)
+        let wrong = |kind: Kind, what: &str| {
+            kind.says(format!("tag \"{}\" (plan {generation}): {what}; it was {known:?}, now {sample:?}", config.name))
         };
         if named.as_deref() != Some(&*config.name) || known.executor != executor {
-            return Err(wrong("told under another name, or by another executor"));
+            return Err(wrong(Kind::SampleMisnamed, "told under another name, or by another executor"));
         }
         if sample.group != plan.group.0 || sample.ty != plan.ty.code() {
-            return Err(wrong("wrong group or type"));
+            return Err(wrong(Kind::SampleMisnamed, "wrong group or type"));
         }
         let status = sample.status();
         // In doubt, but read.
         let doubtful = status == Status::UNCERTAIN_UNITS_EXCEEDED && under.key(id) != 0;
         if status.is_good() || doubtful {
             if sample.flags & !flags::LONG != 0 {
-                return Err(wrong("a good sample is no held one"));
+                return Err(wrong(Kind::HeldWrongly, "a good sample is no held one"));
             }
             self.bytes.clear();
             let mut bytes = std::mem::take(&mut self.bytes);
@@ -82,7 +89,7 @@ impl Books<'_> {
             let verdict =
                 self.has_been_answered(executor, under, id, sample.t_mono_ns, (sample.value, &bytes), Some(status));
             self.bytes = bytes;
-            verdict.map_err(|what| wrong(&what))?;
+            verdict.map_err(|what| wrong(Kind::SampleNeverGiven, &what))?;
             self.good += u64::from(status.is_good());
         } else {
             let unsaid = self.unsaid(executor, id, known.t);
@@ -90,7 +97,7 @@ impl Books<'_> {
             let comes_by_itself =
                 matches!(under.plan.links[plan.link].protocol, LinkProtocolPlan::Can(_) | LinkProtocolPlan::CanOpen(_));
             let may_be_new = unsaid.is_some() || comes_by_itself;
-            held(sample, &known, may_be_new, comes_by_itself).map_err(wrong)?;
+            held(sample, &known, may_be_new, comes_by_itself).map_err(|(kind, what)| wrong(kind, what))?;
             let same = known.sure && (sample.t_mono_ns, sample.value) == (known.t, known.value);
             if may_be_new && !sample.has_no_value() && !same {
                 // It may never have been told; that the device gave it is then all that is known of it.
@@ -104,7 +111,7 @@ impl Books<'_> {
                 let verdict =
                     self.has_been_answered(executor, then, id, sample.t_mono_ns, (sample.value, &bytes), None);
                 self.bytes = bytes;
-                verdict.map_err(|what| wrong(&what))?;
+                verdict.map_err(|what| wrong(Kind::SampleNeverGiven, &what))?;
             }
             let link = plan.link;
             let excused = status == Status::BAD_DECODING_ERROR || self.parts[executor].is_fresh(generation, link);
@@ -115,12 +122,12 @@ impl Books<'_> {
             // What comes by itself may be in doubt after a change until it comes again.
             if !excused
                 && !comes_by_itself
-                && self.scenario.is_calm()
-                && self.scenario.hosts().is_steady(under.host(link))
+                && self.scenario.calm
+                && self.scenario.hosts.is_steady(under.host(link))
                 && has_room(generation)
                 && has_room(generation.saturating_sub(1))
             {
-                return Err(wrong("its device always answered in time"));
+                return Err(wrong(Kind::SteadyLinkMissed, "its device always answered in time"));
             }
         }
         let was_read = known.was_read || !sample.has_no_value();
@@ -145,9 +152,9 @@ impl Books<'_> {
         if under.key(id) != 0 {
             let none = VecDeque::new();
             let kept = self.parts[executor].given.get(&(link, under.key(id))).unwrap_or(&none);
-            return was_given(kept, (host, self.scenario.hosts().of(host)), config, t, (value, bytes), status);
+            return was_given(kept, (host, self.scenario.hosts.of(host)), config, t, (value, bytes), status);
         }
-        let memory = Memory { seed: self.scenario.hosts().of(host) };
+        let memory = Memory { seed: self.scenario.hosts.of(host) };
         let none = VecDeque::new();
         let kept = self.parts[executor].exchanges.get(link.index()).unwrap_or(&none);
         // A value that is held may be older than all that is kept.
@@ -218,7 +225,7 @@ fn held(
     known: &Known,
     may_be_new: bool,
     comes_by_itself: bool,
-) -> Result<(), &'static str> {
+) -> Result<(), (Kind, &'static str)> {
     let status = sample.status();
     let may = match status {
         Status::UNCERTAIN_LAST_USABLE | Status::BAD_NO_COMMUNICATION => true,
@@ -229,32 +236,32 @@ fn held(
     };
     let caused = CAUSED.iter().position(|known| *known == status);
     if !may && caused.is_none_or(|bit| known.caused & 1 << bit == 0) {
-        return Err("nothing happened that gives this status");
+        return Err((Kind::StatusWithoutCause, "nothing happened that gives this status"));
     }
     if sample.flags & flags::HELD == 0 {
-        return Err("a value that was not read must be marked as held");
+        return Err((Kind::HeldWrongly, "a value that was not read must be marked as held"));
     }
     if sample.has_no_value() && status.is_uncertain() {
-        return Err("a value that never was cannot be uncertain");
+        return Err((Kind::HeldWrongly, "a value that never was cannot be uncertain"));
     }
     if !known.sure {
         return Ok(());
     }
     let is_newer = comes_by_itself && !sample.has_no_value() && (!known.was_read || sample.t_mono_ns > known.t);
     if sample.has_no_value() == known.was_read && !is_newer {
-        return Err("whether there is a value is told wrongly");
+        return Err((Kind::HeldWrongly, "whether there is a value is told wrongly"));
     }
     if status.is_uncertain() && Status(known.status).is_bad() && !is_newer {
-        return Err("a bad status became uncertain without a read");
+        return Err((Kind::StatusWithoutCause, "a bad status became uncertain without a read"));
     }
     if sample.status == known.status && !is_newer {
-        return Err("the same status was told again");
+        return Err((Kind::HeldWrongly, "the same status was told again"));
     }
     if may_be_new && known.was_read && sample.t_mono_ns < known.t {
-        return Err("a held value is older than one that was told");
+        return Err((Kind::HeldWrongly, "a held value is older than one that was told"));
     }
     if !may_be_new && known.was_read && (sample.t_mono_ns, sample.value) != (known.t, known.value) {
-        return Err("a held value keeps its value and its time");
+        return Err((Kind::HeldWrongly, "a held value keeps its value and its time"));
     }
     Ok(())
 }

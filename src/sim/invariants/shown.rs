@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use super::super::broken::{Broken, Kind, OfKind};
 use super::super::given::{CAUSED, Given};
 use super::samples::was_given;
 use super::{Books, EXCHANGE_KEPT_NS, Part};
-use crate::plan::{LinkProtocolPlan, TagPlan};
-use crate::rt::{Counters, Image};
+use crate::plan::{LinkProtocolPlan, ModbusRequest, SerialLine, TagPlan};
+use crate::rt::{Counters, Image, Reading};
 use crate::tag::{ExecutorId, LinkId, Status, TagId, ValueType};
 
 const SECOND: u64 = 1_000_000_000;
@@ -39,15 +40,23 @@ impl Books<'_> {
     ///
     /// # Errors
     /// The first tag of which that does not hold.
-    pub fn shown(&self, executor: ExecutorId, image: &Image, now: u64) -> Result<(), String> {
+    pub fn shown(&self, executor: ExecutorId, image: &Image, now: u64) -> Result<(), Broken> {
         let under = self.generation(executor.index());
         let part = &self.parts[executor.index()];
         let own = |link: LinkId| under.plan.links[link].executor == executor;
-        for (id, tag) in under.plan.tags.iter().filter(|(id, tag)| under.key(*id) != 0 && own(tag.link)) {
-            let shown = image.read(id.index()).ok_or("a slot of the image is locked though nobody writes")?;
+        for (id, tag) in under.plan.tags.iter().filter(|(_, tag)| own(tag.link)) {
+            let shown =
+                image.read(id.index()).ok_or("a slot of the image is locked though nobody writes").of(Kind::Image)?;
             let Some((_, config)) = under.tag(id) else { continue };
+            let is_asked_by_area = matches!(under.plan.links[tag.link].protocol, LinkProtocolPlan::Modbus(_));
+            if is_asked_by_area || under.key(id) != 0 {
+                self.is_young(executor, id, &shown, now)?;
+            }
+            if is_asked_by_area || under.key(id) == 0 {
+                continue;
+            }
             let host = under.host(tag.link);
-            let seed = self.scenario.hosts().of(host);
+            let seed = self.scenario.hosts.of(host);
             if let Some(last) = last_given(part, tag.link, under.key(id)) {
                 let is_there = match (last.reads(seed, config), last.trouble(config)) {
                     (Some(_), _) => shown.t_mono_ns >= last.from,
@@ -56,7 +65,8 @@ impl Books<'_> {
                     (None, None) => !Status(shown.status).is_good(),
                 };
                 if !is_there {
-                    return Err(format!("tag \"{}\": the device gave {last:?}, the image has {shown:?}", tag.name));
+                    let what = format!("tag \"{}\": the device gave {last:?}, the image has {shown:?}", tag.name);
+                    return Err(Kind::ShownNeverGiven.says(what));
                 }
             }
             // What was read before a change may have been read at another place.
@@ -66,17 +76,24 @@ impl Books<'_> {
                 && matches!(tag.ty, ValueType::Scalar(_))
             {
                 was_given(kept, (host, seed), config, shown.t_mono_ns, (shown.value, &[]), None)
-                    .map_err(|what| format!("tag \"{}\": {what}; the image has {shown:?}", tag.name))?;
+                    .map_err(|what| format!("tag \"{}\": {what}; the image has {shown:?}", tag.name))
+                    .of(Kind::ShownNeverGiven)?;
             }
-            let oldest = self.oldest(executor.index(), id, tag);
-            if self.scenario.is_calm() && Status(shown.status).is_good() && shown.t_mono_ns + oldest < now {
-                return Err(format!(
-                    "tag \"{}\" is said to be good, and is {} ms old, allowed are {}: {shown:?}",
-                    tag.name,
-                    (now - shown.t_mono_ns) / 1_000_000,
-                    oldest / 1_000_000
-                ));
-            }
+        }
+        Ok(())
+    }
+
+    /// A value that is said to be good is no older than its link's ways allow.
+    fn is_young(&self, executor: ExecutorId, id: TagId, shown: &Reading, now: u64) -> Result<(), Broken> {
+        let tag = &self.generation(executor.index()).plan.tags[id];
+        let oldest = self.oldest(executor.index(), tag);
+        if self.scenario.calm && Status(shown.status).is_good() && shown.t_mono_ns + oldest < now {
+            return Err(Kind::TooOld.says(format!(
+                "tag \"{}\" is said to be good, and is {} ms old, allowed are {}: {shown:?}",
+                tag.name,
+                (now - shown.t_mono_ns) / 1_000_000,
+                oldest / 1_000_000
+            )));
         }
         Ok(())
     }
@@ -88,7 +105,7 @@ impl Books<'_> {
     pub fn dropped(&self, dropped: &BTreeMap<LinkId, u64>, counters: &Counters) -> Result<(), String> {
         let counted = |link: &LinkId| counters.links[link.index()].can.dropped.get();
         match dropped.iter().find(|(link, dropped)| counted(link) != **dropped) {
-            Some((link, dropped)) if self.scenario.reload_pause_ns == 0 => {
+            Some((link, dropped)) if self.generations.len() == 1 => {
                 Err(format!("link {}: {dropped} frames were dropped, {} are counted", link.0, counted(link)))
             }
             _ => Ok(()),
@@ -96,7 +113,7 @@ impl Books<'_> {
     }
 
     /// How old a good value may be, at most.
-    fn oldest(&self, executor: usize, _id: TagId, tag: &TagPlan) -> u64 {
+    fn oldest(&self, executor: usize, tag: &TagPlan) -> u64 {
         let under = self.generation(executor);
         match &under.plan.links[tag.link].protocol {
             // Three timeouts until a thread is given up, in which it is asked for nothing else; before that, one write
@@ -115,7 +132,14 @@ impl Books<'_> {
                 let turns = canopen.items.len() as u64 + 8;
                 under.plan.groups[tag.group].period.0 * 2 + turns * 4 * canopen.config.timeout.0 + 5 * SECOND
             }
-            LinkProtocolPlan::Modbus(_) => u64::MAX / 2,
+            // Each block, and each half of one that was refused, waits for its turn among the others, and each of these may
+            // take its timeout and what follows: on a line, its silence. Writes and probes of silent units lie between.
+            LinkProtocolPlan::Modbus(modbus) => {
+                let of_line = |r: &ModbusRequest| Some(SerialLine::of(&modbus.config)?.line_time(r.table, r.count).0);
+                let longest = modbus.requests.iter().filter_map(of_line).max().unwrap_or(0);
+                let turns = modbus.requests.len() as u64 * 2 + 16;
+                under.plan.groups[tag.group].period.0 * 2 + turns * 2 * (modbus.config.timeout.0 + longest) + SECOND
+            }
         }
     }
 }

@@ -121,7 +121,7 @@ impl Books<'_> {
         image: &Image,
         now: u64,
     ) -> Result<(), String> {
-        if !self.scenario.is_calm() {
+        if !self.scenario.calm {
             return Ok(());
         }
         let executor = executor.index();
@@ -180,7 +180,7 @@ impl Books<'_> {
         let tag = &under.plan.tags[id];
         let timeout = under.plan.links[tag.link].protocol.modbus().map_or(0, |modbus| modbus.config.timeout.0);
         let period = under.plan.groups[tag.group].period.0;
-        if !self.scenario.writes && dead_for > timeout * 8 + period * 4 + COUNTS_AS_SILENT_NS {
+        if !self.scenario.script.has_writes() && dead_for > timeout * 8 + period * 4 + COUNTS_AS_SILENT_NS {
             return period * 5 / 2 + timeout * 2 + AGE_SLACK_NS;
         }
         period * 2 + timeout * 8 + 1_000_000_000
@@ -200,7 +200,7 @@ impl Books<'_> {
     }
 
     pub(super) fn steady_of(&self, executor: usize, counters: &Counters) -> Result<(), String> {
-        if !self.scenario.is_calm() {
+        if !self.scenario.calm {
             return Ok(());
         }
         let under = self.generation(executor);
@@ -210,7 +210,7 @@ impl Books<'_> {
             let link = &under.plan.links[scan.link];
             let had_room = before.is_none_or(|b| !b.plan.links.contains(scan.link) || self.has_room(b, scan.link));
             if link.executor.index() != executor
-                || !self.scenario.hosts().is_steady(under.host(scan.link))
+                || !self.scenario.hosts.is_steady(under.host(scan.link))
                 || !self.has_room(under, scan.link)
                 || !had_room
                 || part.is_fresh(part.generation, scan.link)
@@ -220,12 +220,11 @@ impl Books<'_> {
             let base = part.missed.iter().find(|(of, _)| *of == id).map_or(0, |(_, base)| *base);
             let missed = misses(counters, id) - base;
             // A change that could not wait any longer costs a link that is changed the cycle under way. Of a network, a
-            // node may be set up anew for it, which costs the next one as well; and both show at the release after them,
-            // maybe under the next plan.
-            let changed = |those: &[LinkId]| u64::from(those.contains(&scan.link));
+            // node may be set up anew for it, which costs the next one as well.
+            let changes = part.changed.iter().filter(|(link, _)| *link == scan.link).count() as u64;
             let excused = match &link.protocol {
-                LinkProtocolPlan::CanOpen(_) => 2 * (changed(&part.changed) + changed(&part.changed_before)),
-                _ => changed(&part.changed),
+                LinkProtocolPlan::CanOpen(_) => 2 * changes,
+                _ => changes.min(1),
             };
             if missed > excused {
                 return Err(format!(

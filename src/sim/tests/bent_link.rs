@@ -8,6 +8,9 @@ use crate::plan::{LinkProtocolPlan, SerialLine};
 use crate::rt::{CloseReason, Conn, Floor, Link, ScanRelease, WriteOrder};
 use crate::tag::{LinkId, Nanos};
 
+/// When a forgetful link forgets: not before its tags are read.
+const FORGETS_AT: Nanos = Nanos::from_millis(10_000);
+
 pub struct BentLink {
     inner: FieldLink,
     fault: Fault,
@@ -61,6 +64,10 @@ impl Link<BentWorld> for BentLink {
         let is_network = matches!(self.inner, FieldLink::CanOpen(_));
         if self.fault == Fault::Idle && is_network && self.releases.is_multiple_of(64) {
             self.idle_until = release.nominal + Nanos::from_millis(1_200);
+        }
+        let forgets = self.fault == Fault::Forgetful && matches!(self.inner, FieldLink::Modbus(_));
+        if forgets && release.nominal > FORGETS_AT {
+            return;
         }
         if !waits || release.nominal >= self.waits_until {
             self.inner.release(release, floor);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::{SimWorld, line};
 use super::planted::Fault;
 use crate::rt::{Conn, Io, Ready, Stamped, World};
-use crate::tag::Nanos;
+use crate::tag::{Nanos, Status};
 
 pub struct BentWorld {
     inner: SimWorld,
@@ -149,6 +149,13 @@ impl World for BentWorld {
             if self.fault == Fault::AllGood && buffer[..4] == 1u32.to_ne_bytes() {
                 let entries = buffer[16.min(n)..n].chunks_exact_mut(24);
                 entries.for_each(|entry| entry[16..20].fill(0));
+            }
+            if self.fault == Fault::Slander
+                && n == 40
+                && buffer[..4] == 1u32.to_ne_bytes()
+                && buffer[16].is_multiple_of(16)
+            {
+                buffer[32..36].copy_from_slice(&Status::BAD_SENSOR_FAILURE.0.to_ne_bytes());
             }
         }
         outcome

@@ -2,8 +2,10 @@
 
 mod bent_link;
 mod bent_world;
+mod cases;
 mod found;
 mod planted;
+mod smaller;
 
 use super::*;
 

@@ -4,14 +4,15 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use super::super::canopen::IN_PDO;
-use super::super::{Parts, SimWorld};
+use super::super::{Parts, Scenario, SimWorld};
 use super::bent_link::BentLink;
 use super::bent_world::BentWorld;
-use crate::config::{CanOpenSource, ModbusTransport};
+use crate::config::{BusDevice, CanOpenSource, ModbusTransport};
 use crate::hub::Batch;
 use crate::link::FieldLink;
 use crate::plan::can::{BitPlace, GroupKey};
-use crate::plan::{LinkProtocolPlan, Plan, UsedIds};
+use crate::plan::{BusPlan, CanOpenPlan, CanPlan, LinkProtocolPlan, ModbusPlan, Plan, SerialLine, UsedIds};
+use crate::rt::WriteOutcome;
 use crate::store::Position;
 use crate::tag::{Dictionary, LinkId, Nanos, flags};
 
@@ -46,6 +47,8 @@ pub enum Fault {
     TwiceWritten,
     Unwritten,
     Overdue,
+    /// Some that were done are told as not sent.
+    Denied,
     /// A slow serial line is taken for a fast one, whose silences are short.
     ShortSilence,
     /// On a line, the reply of any unit is taken.
@@ -64,6 +67,10 @@ pub enum Fault {
     NextItem,
     /// What a local device says is bad is taken for good.
     AllGood,
+    /// What a local device says is good is taken for a broken sensor now and then.
+    Slander,
+    /// A Modbus link forgets its scans after a while, and says nothing of them.
+    Forgetful,
     /// A local device that answers nothing is waited for without end.
     Patient,
     /// Of CAN messages, each field is taken for its neighbour.
@@ -104,11 +111,42 @@ impl Fault {
             Fault::TwiceWritten
                 | Fault::Unwritten
                 | Fault::Overdue
+                | Fault::Denied
                 | Fault::NextRegister
                 | Fault::NextBranch
                 | Fault::OtherOutputs
                 | Fault::Swallowed
         )
+    }
+
+    /// Whether a run has from its beginning what the fault is in.
+    pub fn concerns(self, scenario: &Scenario) -> bool {
+        let links = || scenario.plan.links.values().map(|link| &link.protocol);
+        let modbus =
+            |is: fn(&ModbusPlan) -> bool| links().any(|link| matches!(link, LinkProtocolPlan::Modbus(it) if is(it)));
+        let local = |is: fn(&BusPlan) -> bool| links().any(|link| matches!(link, LinkProtocolPlan::Bus(it) if is(it)));
+        let can = |is: fn(&CanPlan) -> bool| links().any(|link| matches!(link, LinkProtocolPlan::Can(it) if is(it)));
+        let canopen =
+            |is: fn(&CanOpenPlan) -> bool| links().any(|link| matches!(link, LinkProtocolPlan::CanOpen(it) if is(it)));
+        match self {
+            Fault::ShortSilence | Fault::AnyUnit | Fault::OutOfStep | Fault::Dawdling => {
+                modbus(|modbus| SerialLine::of(&modbus.config).is_some())
+            }
+            Fault::NextItem | Fault::AllGood | Fault::Slander | Fault::Patient => local(|_| true),
+            Fault::NextRegister => local(|bus| matches!(bus.setup.device, BusDevice::Spi { .. })),
+            Fault::NextField | Fault::Unwatched | Fault::Undropped => can(|_| true),
+            Fault::AsStamped | Fault::Unclocked => can(|can| can.socket().hardware_time),
+            Fault::AnyBranch => can(|can| can.cases.iter().any(|case| !case.conditions.is_empty())),
+            Fault::AnyPacket | Fault::AnySource => can(|can| !can.transports.is_empty()),
+            Fault::NoIndicator => can(|can| can.decodes.iter().any(|decode| decode.special)),
+            Fault::NextBranch => can(|can| can.writes.iter().any(|write| write.frame.is_some())),
+            Fault::NextObject | Fault::Unstamped | Fault::Idle => canopen(|_| true),
+            Fault::OtherOutputs | Fault::Swallowed => {
+                canopen(|canopen| canopen.writes.iter().any(|write| write.by_pdo))
+            }
+            Fault::CursorAhead => scenario.commit_ns > 0,
+            _ => true,
+        }
     }
 }
 
@@ -218,6 +256,16 @@ impl Parts for Planted {
     fn names(&self, new: Arc<Dictionary>) -> Arc<Dictionary> {
         let before = self.names.replace(Some(new.clone()));
         if self.fault == Fault::OldNames { before.unwrap_or(new) } else { new }
+    }
+
+    fn outcome(&self) -> fn(u64, WriteOutcome) -> WriteOutcome {
+        match self.fault {
+            Fault::Denied => |id, outcome| match outcome {
+                WriteOutcome::Done if id.is_multiple_of(8) => WriteOutcome::NotSent,
+                other => other,
+            },
+            _ => |_, outcome| outcome,
+        }
     }
 
     fn cursor(&self, acknowledged: Position, sent: Position) -> Position {

@@ -54,7 +54,8 @@ impl Client {
             return Taken::Foreign;
         }
         if frame[0] >> 5 != 3 {
-            return self.broken(AbortCode::UNKNOWN_COMMAND);
+            // Of an earlier read of the same object, most likely.
+            return self.unexpected(frame);
         }
         if self.len <= 4 {
             return self.done();
@@ -92,7 +93,7 @@ impl Client {
             return Taken::Foreign;
         }
         if frame[0] >> 5 != 5 || frame[0] & 3 != 0 {
-            return self.broken(AbortCode::UNKNOWN_COMMAND);
+            return self.unexpected(frame);
         }
         let segments = frame[4];
         if !(1..=BLOCK_SEGMENTS_MAX).contains(&segments) {

@@ -1,6 +1,10 @@
 //! SDO client (CiA 301, section 7.2.4.3): one transfer at a time with one node's default server. Expedited, segmented
 //! and block transfers, both ways; frames and time in, frames out.
 //!
+//! Answers after the first one of a transfer do not name their object. That one of them cannot be taken for the answer to
+//! a later transfer rests on the server: it serves one transfer at a time and answers in the order in which it was
+//! asked, so that what is late comes before the answer to the next first request, which names its object.
+//!
 //! | file | subject |
 //! |---|---|
 //! | `upload`, `download` | what each answer means in each state |
@@ -80,8 +84,6 @@ pub struct Client {
     /// The frame to be sent next.
     out: Option<Frame>,
     timeout: Nanos,
-    /// The longest that an answer was waited for: so long that of a transfer may still come which was given up sooner.
-    patience: Nanos,
     /// When the next answer is overdue, and when the whole transfer is.
     deadline: Nanos,
     last: Nanos,
@@ -100,7 +102,6 @@ impl Client {
             unsized_value: false,
             out: None,
             timeout: Nanos::ZERO,
-            patience: Nanos::ZERO,
             deadline: Nanos::NEVER,
             last: Nanos::NEVER,
             resting_until: Nanos::ZERO,
@@ -165,7 +166,6 @@ impl Client {
         self.object = object;
         self.state = state;
         self.timeout = timeout;
-        self.patience = self.patience.max(timeout);
         self.deadline = now + timeout;
         let answers = 2 + bytes.div_ceil(SEGMENT_BYTES * SEGMENTS_PER_TIMEOUT) as u64;
         self.last = now + Nanos(timeout.0.saturating_mul(answers));
@@ -200,7 +200,7 @@ impl Client {
             self.deadline = now + self.timeout;
             return None;
         }
-        self.resting_until = now + self.patience;
+        self.resting_until = now + self.timeout;
         self.give_up(AbortCode::TIMED_OUT);
         Some(Outcome::TimedOut)
     }
@@ -217,10 +217,10 @@ impl Client {
         self.resting_until = until;
     }
 
-    /// Ends the transfer as if its answer had not come in time.
+    /// Ends the transfer before the time of its answer is over: that still counts until the next may begin.
     pub fn abandon(&mut self, now: Nanos) {
         if !self.is_idle() {
-            self.resting_until = now + self.patience;
+            self.resting_until = self.deadline.max(now);
             self.give_up(AbortCode::TIMED_OUT);
         }
     }
@@ -290,13 +290,14 @@ impl Client {
         Taken::Ended(Outcome::Aborted(AbortCode(u32::from_le_bytes([frame[4], frame[5], frame[6], frame[7]]))))
     }
 
-    /// A late answer to an earlier transfer's first request: it names its object, so that it can be told apart from
-    /// an answer that is against the protocol.
+    /// A late answer to the first request of an earlier transfer, of the same object or of another: what such answers
+    /// look like is no sign of a node that breaks the protocol.
     fn unexpected(&mut self, frame: &Frame) -> Taken {
         match frame[0] >> 5 {
-            // Initiate upload, initiate download; block upload and download when they begin.
+            // Initiate upload, initiate download; block upload (with or without its size) and download when they begin.
             2 | 3 => Taken::Foreign,
-            5 | 6 if frame[0] & 3 == 0 => Taken::Foreign,
+            5 if frame[0] & 3 == 0 => Taken::Foreign,
+            6 if frame[0] & 1 == 0 => Taken::Foreign,
             _ => self.broken(AbortCode::UNKNOWN_COMMAND),
         }
     }

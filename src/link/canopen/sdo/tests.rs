@@ -39,24 +39,6 @@ fn an_expedited_upload_is_one_question_and_one_answer() {
 }
 
 #[test]
-fn the_answer_to_a_write_that_its_deadline_cut_short_is_none_to_the_next_read() {
-    let mut c = client();
-    c.upload(OBJECT, false, Nanos::ZERO, T);
-    sent(&mut c);
-    ends(&mut c, [0x4B, 8, 0x10, 0, 0x34, 0x12, 0, 0], Outcome::Done);
-    // A write whose time is over soon: the node answers later than that, and still in time.
-    let (short, ms) = (Nanos::from_millis(1), Nanos::from_millis);
-    assert!(c.download(OBJECT, &[1, 2], false, Nanos::ZERO, short));
-    sent(&mut c);
-    assert_eq!(c.expire(short), Some(Outcome::TimedOut));
-    assert_eq!(sent(&mut c)[0], 0x80, "the node is told");
-    assert!(!c.is_free(ms(3)) && !c.is_free(ms(100)));
-    assert!(c.is_free(short + T), "no answer comes");
-    assert_eq!(c.take(&[0x60, 8, 0x10, 0, 0, 0, 0, 0], ms(4)), Taken::Foreign);
-    assert!(c.is_free(ms(4)), "nothing is left that could be mistaken for another answer");
-}
-
-#[test]
 fn a_segmented_upload_alternates_its_toggle_bit() {
     let mut c = client();
     c.upload(OBJECT, false, Nanos::ZERO, T);
@@ -201,6 +183,53 @@ fn what_is_not_answered_is_given_up_and_its_late_answer_is_not_taken_for_the_nex
     assert!(!c.is_free(T), "the answer may still be on its way");
     assert_eq!(c.take(&[0x60, 8, 0x10, 0, 0, 0, 0, 0], T), Taken::Foreign);
     assert!(c.is_free(T), "now it has come");
+}
+
+#[test]
+fn a_late_answer_to_a_write_is_no_answer_to_a_read_of_the_same_object_nor_the_other_way_round() {
+    let mut c = client();
+    c.upload(OBJECT, false, Nanos::ZERO, T);
+    sent(&mut c);
+    assert_eq!(c.take(&[0x60, 8, 0x10, 0, 0, 0, 0, 0], Nanos::ZERO), Taken::Foreign);
+    assert_eq!(c.take(&[0xA4, 8, 0x10, 0, 127, 0, 0, 0], Nanos::ZERO), Taken::Foreign, "of a block download");
+    ends(&mut c, [0x4B, 8, 0x10, 0, 7, 0, 0, 0], Outcome::Done);
+    assert!(c.download(OBJECT, &[1], false, Nanos::ZERO, T));
+    sent(&mut c);
+    assert_eq!(c.take(&[0x4B, 8, 0x10, 0, 7, 0, 0, 0], Nanos::ZERO), Taken::Foreign);
+    assert_eq!(c.take(&[0xC6, 8, 0x10, 0, 9, 0, 0, 0], Nanos::ZERO), Taken::Foreign, "of a block upload");
+    ends(&mut c, [0x60, 8, 0x10, 0, 0, 0, 0, 0], Outcome::Done);
+}
+
+#[test]
+fn a_segment_that_comes_late_is_not_taken_into_the_next_value() {
+    let mut c = client();
+    c.upload(OBJECT, false, Nanos::ZERO, T);
+    sent(&mut c);
+    goes_on(&mut c, [0x41, 8, 0x10, 0, 8, 0, 0, 0]);
+    assert_eq!(c.expire(T), Some(Outcome::TimedOut));
+    sent(&mut c);
+    let later = Nanos(T.0 * 3);
+    c.upload(Object { index: 0x1009, sub: 0 }, false, later, T);
+    sent(&mut c);
+    // The server answers in the order in which it was asked.
+    assert_eq!(c.take(b"\x00FIELDBE", later), Taken::Foreign);
+    assert_eq!(goes_on(&mut c, [0x41, 9, 0x10, 0, 8, 0, 0, 0]), [0x60, 0, 0, 0, 0, 0, 0, 0]);
+    goes_on(&mut c, *b"\x00another");
+    ends(&mut c, *b"\x1D!\0\0\0\0\0\0", Outcome::Done);
+    assert_eq!(c.value(), b"another!");
+}
+
+#[test]
+fn a_transfer_that_is_given_up_early_leaves_its_answer_the_whole_time() {
+    let mut c = client();
+    assert!(c.download(OBJECT, &[1], false, Nanos::ZERO, T));
+    sent(&mut c);
+    let early = Nanos::from_millis(1);
+    c.abandon(early);
+    sent(&mut c);
+    assert!(!c.is_free(early) && !c.is_free(Nanos(T.0 - 1)) && c.is_free(T));
+    assert_eq!(c.take(&[0x60, 8, 0x10, 0, 0, 0, 0, 0], early), Taken::Foreign);
+    assert!(c.is_free(early), "now it has come");
 }
 
 #[test]

@@ -56,7 +56,8 @@ impl Client {
                 let block = Block { good: 0, complete: false, size, with_crc, crc: 0, crc_len: 0, stalled: 0 };
                 self.go_on(State::UploadBlock(block), now, [0xA3, 0, 0, 0, 0, 0, 0, 0])
             }
-            _ => self.broken(AbortCode::UNKNOWN_COMMAND),
+            // Of an earlier write to the same object, most likely.
+            _ => self.unexpected(frame),
         }
     }
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::super::framing::Expected;
 use super::{Asks, ModbusLink, RequestState, Sweep};
 use crate::config::Table;
 use crate::plan::{ModbusPlan, Plan, ScanId};
@@ -59,6 +60,7 @@ impl ModbusLink {
     /// Takes everything that still counts out of `old`.
     pub(super) fn continue_from<W: World>(&mut self, old: &mut ModbusLink, now: Nanos, floor: &mut Floor<W>) {
         // Orders name places of the old plan.
+        let write_reply = old.expected_frame(Asks::Write);
         old.give_up_writes(now, floor);
         let Some(handover) = self.handover.take() else { return };
         self.writes.continue_from(&old.writes, &handover.units);
@@ -86,7 +88,7 @@ impl ModbusLink {
                 request.fell_apart = before.fell_apart;
             }
         }
-        self.take_flights(old, &handover, floor);
+        self.take_flights(old, &handover, write_reply, floor);
         self.take_queue(old, &handover);
         // New tags of a link or a unit that is away know of it at once.
         let for_good = self.lost_for_good_at == crate::tag::Nanos::NEVER;
@@ -96,11 +98,19 @@ impl ModbusLink {
         old.handover = Some(handover);
     }
 
-    fn take_flights<W: World>(&mut self, old: &mut ModbusLink, handover: &Handover, floor: &mut Floor<W>) {
+    fn take_flights<W: World>(
+        &mut self,
+        old: &mut ModbusLink,
+        handover: &Handover,
+        write_reply: Option<Expected>,
+        floor: &mut Floor<W>,
+    ) {
         for slot in 0..self.in_flight.len() {
             let Some(mut flight) = old.in_flight[slot].take() else { continue };
             let Asks::Read(at) = flight.asks else {
-                flight.asks = Asks::Nobody;
+                if flight.asks == Asks::Write {
+                    flight.asks = Asks::Nobody(write_reply);
+                }
                 self.in_flight[slot] = Some(flight);
                 continue;
             };
@@ -121,7 +131,10 @@ impl ModbusLink {
                     line.leave_alone(usize::from(*unit), flight.deadline);
                 }
             }
-            flight.asks = if place == UNWANTED { Asks::Nobody } else { Asks::Read(place) };
+            flight.asks = match place {
+                UNWANTED => Asks::Nobody(old.expected_frame(flight.asks)),
+                place => Asks::Read(place),
+            };
             self.in_flight[slot] = Some(flight);
         }
     }

@@ -318,6 +318,9 @@ impl ModbusLink {
             return all;
         };
         let Some((unit_at, function, shape)) = self.expected(flight.asks) else {
+            if let Some(unfinished) = self.take_unwanted(flight, bytes, now, floor) {
+                return unfinished.map_or(all, |at| echoed + at);
+            }
             self.in_flight[0] = None;
             if let Some(line) = &mut self.line {
                 line.owed = true;
@@ -368,6 +371,41 @@ impl ModbusLink {
         }
     }
 
+    /// The reply of a request that nobody wants any more is no noise: its unit has said what it had to say, and the line is
+    /// free. `None`: it is something else; `Some(Some)`: it has begun there, and its rest is still to come.
+    fn take_unwanted<W: World>(
+        &mut self,
+        flight: InFlight,
+        bytes: &[u8],
+        now: Nanos,
+        floor: &mut Floor<W>,
+    ) -> Option<Option<usize>> {
+        let Asks::Nobody(Some(expected)) = flight.asks else { return None };
+        let line = self.line.as_mut()?;
+        match line.framing.find(bytes, &expected, &mut [0; BINARY_BYTES_MAX]) {
+            Found::Begun { at: 0 } => Some(Some(0)),
+            Found::Reply(_) => {
+                line.free_at = now + line.gap;
+                if let Some(unit_at) = self.plan.units.iter().position(|unit| unit.0 == expected.unit) {
+                    line.heard(unit_at, now);
+                }
+                self.in_flight[0] = None;
+                floor.counters.links[self.id.index()].late.add(1);
+                Some(None)
+            }
+            _ => None,
+        }
+    }
+
+    /// What the reply to a request must look like; `None`: nobody waits for one.
+    pub(super) fn expected_frame(&self, asks: Asks) -> Option<Expected> {
+        if let Asks::Nobody(expected) = asks {
+            return expected;
+        }
+        let (unit_at, function, shape) = self.expected(asks)?;
+        Some(Expected { unit: self.plan.units[unit_at].0, function, shape })
+    }
+
     /// Unit, function and shape of the reply that is waited for; `None`: nobody waits for one.
     fn expected(&self, asks: Asks) -> Option<(usize, u8, Shape)> {
         match asks {
@@ -377,7 +415,7 @@ impl ModbusLink {
                 Some((usize::from(request.unit), request.table.read_function(), shape))
             }
             Asks::Write => self.expected_of_write(),
-            Asks::Nobody => None,
+            Asks::Nobody(_) => None,
         }
     }
 
@@ -404,7 +442,7 @@ impl ModbusLink {
         let at = match flight.asks {
             Asks::Read(at) => at,
             Asks::Write => return self.write_reply_broken(now, floor),
-            Asks::Nobody => return,
+            Asks::Nobody(_) => return,
         };
         self.finish(at, flight, now, RequestResult::Broken, floor);
         let unit_at = usize::from(self.plan.requests[at as usize].unit);

@@ -18,10 +18,11 @@ use line::Line;
 use write::Writes;
 
 use super::frame;
+use super::framing::Expected;
 use super::pdu::Pdu;
-use super::queue::Queue;
 use super::unit::Unit;
 use crate::limits::{ASCII_FRAME_BYTES_MAX, MODBUS_ADU_BYTES_MAX, MODBUS_PIPELINE_MAX, SILENT_AFTER_TIMEOUTS};
+use crate::link::queue::Queue;
 use crate::plan::{LinkProtocolPlan, ModbusPlan, Plan, ScanId};
 use crate::rt::{CloseReason, Conn, Floor, Io, Link, LinkState, ScanRelease, World, WriteOrder, region_of};
 use crate::tag::{LinkId, Nanos, Status};
@@ -111,8 +112,9 @@ enum Asks {
     Read(u32),
     /// The write whose turn it is.
     Write,
-    /// Nobody wants it any more: the plan has changed, or a write's time is over. The device still has the request.
-    Nobody,
+    /// Nobody wants it any more: the plan has changed, or a write's time is over. The device still has the request, and
+    /// on a line its reply is known by what it must look like.
+    Nobody(Option<Expected>),
 }
 
 #[derive(Clone, Copy)]
@@ -328,6 +330,7 @@ impl<W: World> Link<W> for ModbusLink {
         }
         scan.nominal = release.nominal;
         scan.cycle = release.cycle;
+        self.queue.released(at);
         let blocks = scan.blocks.clone();
         let mut suppressed = 0;
         if self.connection.is_some() {

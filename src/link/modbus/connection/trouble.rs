@@ -181,7 +181,7 @@ impl ModbusLink {
         let overdue = self.in_flight.iter().position(|f| f.is_some_and(|f| f.deadline <= now));
         let Some(flight) = overdue.and_then(|slot| self.in_flight[slot].take()) else { return };
         match flight.asks {
-            Asks::Nobody => return,
+            Asks::Nobody(_) => return,
             Asks::Write => self.write_timed_out(now, floor),
             Asks::Read(at) => {
                 self.finish(at, flight, now, RequestResult::Timeout, floor);

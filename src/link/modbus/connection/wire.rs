@@ -186,7 +186,7 @@ impl ModbusLink {
         let at = match flight.asks {
             Asks::Read(at) => at,
             Asks::Write => return self.take_write_reply(slot, frame.unit, frame.pdu, now, floor),
-            Asks::Nobody => {
+            Asks::Nobody(_) => {
                 self.in_flight[slot] = None;
                 floor.counters.links[self.id.index()].late.add(1);
                 return;

@@ -273,3 +273,25 @@ fn a_value_of_the_device_at_the_old_place_is_in_doubt_at_once() {
     bench.run_ms(5);
     assert_eq!(bench.status(0), Status::UNCERTAIN_LAST_USABLE);
 }
+
+#[test]
+fn a_device_that_is_slower_than_its_fastest_scan_is_still_asked_for_the_others() {
+    // 15 ms each, where the fastest scan comes each 10 ms.
+    let slow: Script = Box::new(|request| vec![(15 * MS, honest(request))]);
+    let mut bench = bench(vec![(vec![1], slow)], None);
+    for (group, period_ms) in [(1, 200), (2, 700)] {
+        let period = Nanos::from_millis(period_ms);
+        bench.config.groups.push(GroupConfig { name: format!("g{group}"), period, ..bench.config.groups[0].clone() });
+        bench.config.tags.push(TagConfig { group, ..tag(0, 300 * group as u16) });
+    }
+    let _samples = bench.change(1);
+    drop(bench.adopted());
+    bench.run_ms(5_000);
+    let now = bench.executor.floor_for_test().world.now;
+    for (name, age_ms_max) in [("plc0.r1", 100), ("plc0.r300", 500), ("plc0.r600", 1_500)] {
+        let reading = bench.image.read(bench.id_of(name)).unwrap();
+        assert!(Status(reading.status).is_good() && reading.t_mono_ns + age_ms_max * MS > now, "{name}: {reading:?}");
+    }
+    let sent = bench.requests.borrow().len();
+    assert!(sent > 300, "{sent}: and the line is never idle");
+}

@@ -375,6 +375,8 @@ fn a_reply_that_nobody_wants_any_more_is_kept_from_the_next_request() {
     let good: Vec<Sample> = std::iter::from_fn(|| later.pop().ok()).filter(|s| s.status().is_good()).collect();
     let of =
         |name: &str| good.iter().filter(|s| s.tag as usize == bench.id_of(name)).map(|s| s.value).collect::<Vec<_>>();
+    let sent = sent(&bench);
+    assert!(sent.windows(2).all(|w| w[1] - w[0] < 35 * MS), "it was no noise, and the line is free at once: {sent:?}");
     for (name, value) in [("u1.r61", 61), ("u1.r361", 361)] {
         assert!(!of(name).is_empty() && of(name).iter().all(|found| *found == value), "{name}: {:?}", of(name));
     }

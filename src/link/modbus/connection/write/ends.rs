@@ -40,9 +40,10 @@ impl ModbusLink {
             return;
         }
         let slot = self.write_in_flight();
+        let reply = self.expected_frame(Asks::Write);
         // The device has it, and its reply is nobody's.
         if let Some(flight) = slot.and_then(|slot| self.in_flight[slot].as_mut()) {
-            flight.asks = Asks::Nobody;
+            flight.asks = Asks::Nobody(reply);
             if let Some(line) = &mut self.line {
                 line.leave_alone(unit_at, flight.deadline);
             }

@@ -1,0 +1,35 @@
+//! `fieldbeat sim --shrink`: of what breaks, what is left when all that it does not need is left out.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use super::SimArgs;
+use crate::cli;
+use crate::sim::shrink::{Limits, shrink, story};
+use crate::sim::{self, Case, RealParts, Scenario};
+
+/// So many runs at most; the time ends it sooner where runs are long.
+const TRIES_MAX: u64 = 20_000;
+
+/// A run of a seed as a case.
+pub fn case_of(scenario: &Scenario) -> Result<Case, String> {
+    let (_, recorded) = sim::record(scenario, &RealParts);
+    recorded.case(scenario).map_err(|error| format!("error: {error}"))
+}
+
+pub fn smaller(args: &SimArgs, case: &Case, again: &str) -> ExitCode {
+    let limits = Limits { tries: TRIES_MAX, time: Duration::from_secs(args.shrink_seconds) };
+    let Some(mut shrunk) = shrink(case, || RealParts, limits) else {
+        println!("nothing breaks: {again}");
+        return ExitCode::SUCCESS;
+    };
+    print!("{}", story(&shrunk));
+    if let Some(path) = &args.write_case {
+        shrunk.case.about = format!("{}: {}", shrunk.broken.kind, shrunk.broken);
+        if let Err(error) = shrunk.case.write(path) {
+            return cli::fail(1, format!("error: {error}"));
+        }
+        println!("run it again with: fieldbeat sim --case {}", path.display());
+    }
+    ExitCode::FAILURE
+}

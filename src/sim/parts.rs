@@ -1,0 +1,64 @@
+//! What is run: the real parts, or real parts with a fault planted in them.
+
+use std::sync::Arc;
+
+use super::world::SimWorld;
+use crate::hub::Batch;
+use crate::link::FieldLink;
+use crate::plan::{Plan, UsedIds};
+use crate::rt::{Link, World, WriteOutcome};
+use crate::store::Position;
+use crate::tag::{Dictionary, LinkId};
+
+/// What is run: the real parts, or real parts with a fault planted in them.
+pub trait Parts {
+    type World: World;
+    type Link: Link<Self::World>;
+    fn world(&self, world: SimWorld) -> Self::World;
+    fn link(&self, id: LinkId, plan: &Plan) -> Self::Link;
+    /// A link that takes over another.
+    fn following(&self, id: LinkId, plan: &Plan, old: &Plan) -> Self::Link;
+    /// The plans whose ids are not given to anything else.
+    fn resting<'a>(&self, resting: &'a [UsedIds]) -> &'a [UsedIds] {
+        resting
+    }
+    /// What the ids in the next ring mean.
+    fn names(&self, new: Arc<Dictionary>) -> Arc<Dictionary> {
+        new
+    }
+    /// How far an output's cursor may move: all up to there is acknowledged, and so much is sent.
+    fn cursor(&self, acknowledged: Position, sent: Position) -> Position {
+        let _ = sent;
+        acknowledged
+    }
+    /// What is told of a write, by its id.
+    fn outcome(&self) -> fn(u64, WriteOutcome) -> WriteOutcome {
+        |_, outcome| outcome
+    }
+    /// What the consumer gets of a batch.
+    fn consumed(&self, batch: Arc<Batch>) -> Option<Arc<Batch>>;
+}
+
+/// The gateway as it is.
+pub struct RealParts;
+
+impl Parts for RealParts {
+    type World = SimWorld;
+    type Link = FieldLink;
+
+    fn world(&self, world: SimWorld) -> SimWorld {
+        world
+    }
+
+    fn link(&self, id: LinkId, plan: &Plan) -> FieldLink {
+        FieldLink::new(id, plan)
+    }
+
+    fn following(&self, id: LinkId, plan: &Plan, old: &Plan) -> FieldLink {
+        FieldLink::following(id, plan, old)
+    }
+
+    fn consumed(&self, batch: Arc<Batch>) -> Option<Arc<Batch>> {
+        Some(batch)
+    }
+}
