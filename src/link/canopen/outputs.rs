@@ -128,7 +128,7 @@ impl CanOpenLink {
                 }
                 let mut frame = rpdo.begin(at, number);
                 for place in node.in_order() {
-                    if let Some(Order { order, by: By::Pdo(spot), stage: Stage::Waiting }) = &node.orders[place]
+                    if let Some(Order { order, by: By::Pdo(spot), stage: Stage::Waiting, .. }) = &node.orders[place]
                         && usize::from(spot.rpdo) == number
                         && now < order.deadline
                     {
@@ -148,12 +148,12 @@ impl CanOpenLink {
     pub(super) fn pdo_sent<W: World>(&mut self, frame: &Outgoing, now: Nanos, floor: &mut Floor<W>) {
         let node = &mut self.nodes[frame.node];
         let Some(rpdo) = node.rpdos.get_mut(frame.rpdo) else { return };
-        rpdo.sent(frame, now);
         // The node takes it with the next SYNC, or at once; and has something else to do as well.
         let taken_at = if rpdo.is_synchronous() && self.sync_at != Nanos::NEVER { self.sync_at.max(now) } else { now };
+        rpdo.sent(frame, now, taken_at);
         let mut left = frame.written();
         for place in node.in_order() {
-            let Some(Order { order, by: By::Pdo(spot), stage: stage @ Stage::Waiting }) = &mut node.orders[place]
+            let Some(Order { order, by: By::Pdo(spot), stage: stage @ Stage::Waiting, .. }) = &mut node.orders[place]
             else {
                 continue;
             };
@@ -179,7 +179,7 @@ impl CanOpenLink {
             return;
         }
         for place in &mut self.nodes[at].orders {
-            if let Some(Order { order, by: By::Pdo(_), stage: Stage::Waiting }) = place {
+            if let Some(Order { order, by: By::Pdo(_), stage: Stage::Waiting, .. }) = place {
                 let outcome = WriteOutcome::NotOperational;
                 floor.answer(WriteAnswer { id: order.id, outcome, at: now, back: WritePayload::default() });
                 *place = None;

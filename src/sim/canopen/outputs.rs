@@ -16,8 +16,8 @@ const SYNC_HEARD_NS: u64 = 1_000_000_000;
 #[derive(Debug)]
 pub struct Outputs {
     held: [u8; 8],
-    /// What it takes with the next SYNC.
-    waits: Option<[u8; 8]>,
+    /// What it takes with the next SYNC, and when it came.
+    waits: Option<([u8; 8], u64)>,
     synchronous: bool,
     /// How often it began anew, or got something else by SDO.
     changes: u32,
@@ -79,14 +79,19 @@ impl Outputs {
     pub fn sent(&mut self, node: u8, frame: [u8; 8], takes: bool, now: u64, written: &mut Vec<Seen>) {
         written.push(self.seen(node, now, Pdo::Sent, frame, takes));
         match takes {
-            true if self.synchronous => self.waits = Some(frame),
+            true if self.synchronous => self.waits = Some((frame, now)),
             true => self.take(node, frame, now, written),
             false => {}
         }
     }
 
+    /// With a SYNC that it misses, or that comes after a long time without one, it drops what waits: that such a frame
+    /// undoes what was written otherwise meanwhile, no master can prevent.
     pub fn sync(&mut self, node: u8, takes: bool, now: u64, written: &mut Vec<Seen>) {
-        if let Some(frame) = self.waits.take_if(|_| takes) {
+        if let Some((frame, came)) = self.waits.take()
+            && takes
+            && now < came + SYNC_HEARD_NS
+        {
             self.take(node, frame, now, written);
         }
     }
