@@ -152,7 +152,7 @@ fn a_late_reply_that_is_taken_for_the_next_is_found() {
 
 #[test]
 fn a_link_that_lets_a_dead_unit_hold_up_the_others_is_found() {
-    is_found(Fault::Waiting, &["is not read beside unit", "did not come back"]);
+    is_found(Fault::Waiting, &["is said to be good", "is not read beside unit", "did not come back"]);
 }
 
 #[test]

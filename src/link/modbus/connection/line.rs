@@ -51,9 +51,6 @@ pub(super) struct Line {
     noisy: bool,
     /// The last request was not answered in time: what comes unasked may be its reply.
     owed: bool,
-    /// A reply may be late until then; and when there was a look at what has come.
-    late_until: Nanos,
-    looked_at: Nanos,
 }
 
 /// RTS switched by hand.
@@ -109,8 +106,6 @@ impl Line {
             echo_left: 0,
             noisy: false,
             owed: false,
-            late_until: Nanos::ZERO,
-            looked_at: Nanos::ZERO,
         })
     }
 
@@ -205,12 +200,6 @@ impl Line {
     /// A unit's reply is not waited for any longer, and may come until `until` and a while after.
     pub fn leave_alone(&mut self, unit_at: usize, until: Nanos) {
         self.unit_free_at[unit_at] = until + self.patience;
-        self.late_until = self.late_until.max(until + self.patience);
-    }
-
-    /// What has come was looked at.
-    pub fn looked(&mut self, now: Nanos) {
-        self.looked_at = now;
     }
 
     /// A unit has said what it had to say.
@@ -224,7 +213,6 @@ impl Line {
         (self.free_at, self.waits_since, self.next_try) = (old.free_at, old.waits_since, old.next_try);
         self.hold_until = old.hold_until;
         (self.echo_left, self.noisy, self.owed) = (old.echo_left, old.noisy, old.owed);
-        (self.late_until, self.looked_at) = (old.late_until, old.looked_at);
         if let (Some(rts), Some(before)) = (&mut self.rts, &old.rts) {
             (rts.on_since, rts.off_at) = (before.on_since, before.off_at);
         }
@@ -243,7 +231,7 @@ impl ModbusLink {
         now: Nanos,
         floor: &mut Floor<W>,
     ) -> Option<Next> {
-        let (Some(line), Some(_)) = (&mut self.line, &self.connection) else { return None };
+        let (Some(line), Some(connection)) = (&mut self.line, &self.connection) else { return None };
         line.next_try = Nanos::NEVER;
         if self.queue.is_empty() && write.is_none() {
             line.waits_since = None;
@@ -266,14 +254,6 @@ impl ModbusLink {
             line.waits_since = None;
             return None;
         }
-        // Where the executor slept for long, a late reply may be there already: not to be taken for one to what goes now.
-        if line.looked_at < line.late_until && self.has_heard(floor) {
-            if let Some(line) = &mut self.line {
-                line.next_try = now;
-            }
-            return None;
-        }
-        let (Some(line), Some(connection)) = (&mut self.line, &self.connection) else { return None };
         if let Some(rts) = &mut line.rts {
             let on_since = *rts.on_since.get_or_insert_with(|| {
                 floor.world.set_rts(connection.conn, rts.on_send);
@@ -292,7 +272,6 @@ impl ModbusLink {
         {
             return Some(Next::Write(turn));
         }
-        let plan = &self.plan;
         let unit_free_at = |at: u32| line.unit_free_at[usize::from(plan.requests[at as usize].unit)];
         let (scan_at, at) = self.queue.pop_first(|at| unit_free_at(at) <= now)?;
         Some(Next::Read(scan_at, at))

@@ -357,9 +357,6 @@ impl<W: World> Link<W> for ModbusLink {
         let (Some(connection), Some(buffer)) = (&self.connection, &mut self.receive) else { return };
         let outcome = floor.world.receive(connection.conn, &mut buffer[self.received..]);
         let now = floor.world.now();
-        if let Some(line) = &mut self.line {
-            line.looked(now);
-        }
         match outcome {
             Io::WouldBlock => {}
             Io::Closed => self.drop_connection(CloseReason::Lost, now, floor),

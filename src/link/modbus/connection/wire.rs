@@ -230,20 +230,6 @@ impl ModbusLink {
         }
     }
 
-    /// Looks at what has come while nothing is asked. True: there was something.
-    pub(super) fn has_heard<W: World>(&mut self, floor: &mut Floor<W>) -> bool {
-        let (Some(connection), Some(buffer)) = (&self.connection, &mut self.receive) else { return false };
-        let outcome = floor.world.receive(connection.conn, &mut buffer[self.received..]);
-        let now = floor.world.now();
-        if let Some(line) = &mut self.line {
-            line.looked(now);
-        }
-        let Io::Done(n) = outcome else { return false };
-        self.received += n;
-        self.take_frames(now, floor);
-        true
-    }
-
     /// Cuts frames out of what was received. False: the stream is garbage.
     pub(super) fn take_frames<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) -> bool {
         // Lent out, so that a frame can be read while the rest of the link changes; put back below.

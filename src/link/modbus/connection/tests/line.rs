@@ -201,24 +201,6 @@ fn a_late_reply_is_never_taken_for_the_next_request_of_the_same_shape() {
 }
 
 #[test]
-fn a_late_reply_that_came_while_the_executor_slept_is_not_taken_for_the_next() {
-    let mut count = 0;
-    let script: Script = Box::new(move |request| {
-        count += 1;
-        vec![(if count == 1 { 45 * MS } else { wire(15) }, honest_rtu(request))]
-    });
-    // It sleeps from before the late reply until long after its unit may be asked again.
-    let tags = vec![unit_tag(1, 3), unit_tag(1, 400)];
-    let mut bench = bench_of(&rtu_config(), vec![(tags, script)], Some((44 * MS, 100 * MS)));
-    bench.run_ms(1_000);
-    let link = bench.counters.link(LinkId(0));
-    assert_eq!((link.timeouts.get(), link.late.get()), (1, 1));
-    let samples = bench.drain();
-    assert!(samples.iter().filter(|s| s.status().is_good()).count() > 50);
-    assert!(samples.iter().all(|s| s.has_no_value() || s.value == [3, 400][s.tag as usize]));
-}
-
-#[test]
 fn a_unit_that_does_not_exist_costs_the_others_only_its_timeouts() {
     let script: Script = Box::new(|request| match request[0] {
         2 => vec![],

@@ -129,7 +129,6 @@ impl World for ScriptedWorld {
     }
 
     fn receive(&mut self, conn: Conn, buffer: &mut [u8]) -> Io {
-        self.deliver();
         let Some(device) = self.devices.get_mut(&conn.0) else { return Io::Closed };
         if device.arrived.is_empty() {
             return if device.closed { Io::Closed } else { Io::WouldBlock };
