@@ -79,6 +79,8 @@ pub const CAN_OPEN_TIMEOUT: Nanos = Nanos::from_millis(1_000);
 pub const BUS_OPEN_TIMEOUT: Nanos = Nanos::from_millis(1_000);
 /// Bytes of a file that a link names (DBC, EDS). The largest databases of vehicles have a few MiB.
 pub const SIDE_FILE_BYTES_MAX: u64 = 8 << 20;
+/// Findings on one such file that are shown: a generated file repeats its oddity on every line.
+pub const SIDE_FILE_FAULTS_MAX: usize = 20;
 /// Bytes of one written value: 123 registers (Modbus function 16) have 246.
 pub const WRITE_BYTES_MAX: usize = 256;
 /// Writes of one executor that may wait for their answers: more than people and control loops above this one send in
@@ -162,8 +164,6 @@ pub const RELOAD_POLL: Duration = Duration::from_millis(400);
 pub const IDS_REST: Duration = Duration::from_secs(10);
 
 // --- CAN ---
-/// A DBC file; the largest of a car maker have a few MiB.
-pub const DBC_FILE_BYTES_MAX: u64 = 16 << 20;
 /// Filters of one socket (CAN_RAW_FILTER_MAX of linux/can/raw.h).
 pub const CAN_FILTERS_MAX: usize = 512;
 /// Cycle times without a message after which its values count as old.
@@ -377,8 +377,6 @@ pub const J1939_CONNECTION_TIMEOUT: Nanos = Nanos::from_millis(1_250);
 // --- CANopen (CiA 301, EDS by CiA 306) ---
 /// Lines of a data sheet; those of large drives have 60,000.
 pub const EDS_LINES_MAX: usize = 500_000;
-/// Faults of one data sheet that are told.
-pub const EDS_FAULTS_MAX: usize = 50;
 /// Objects and sub-objects of a data sheet.
 pub const EDS_OBJECTS_MAX: usize = 65_536;
 /// PDOs each way that a data sheet may have (CiA 301, section 7.4.1).

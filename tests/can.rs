@@ -1,6 +1,10 @@
-//! CAN frames as cantools decodes them, and files that are wrong.
+//! CAN frames as cantools decodes them: of a random DBC file, and of files as they are in the field.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod peers;
+#[path = "can/real_files.rs"]
+mod real_files;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,7 +13,7 @@ use std::process::Command;
 
 use fieldbeat::config::{Config, load_parts};
 use fieldbeat::link::can::pure::{Buffer, Decoded, Head, applies, encode, value};
-use fieldbeat::plan::can::CanPlan;
+use fieldbeat::plan::can::{CanDecode, CanPlan};
 use fieldbeat::plan::{self, LinkProtocolPlan};
 use fieldbeat::tag::{LinkId, Value, ValueType};
 
@@ -30,23 +34,50 @@ fn config(dbc: &str, names: &[&str]) -> Config {
     load_parts(TOML, &files).unwrap_or_else(|error| panic!("{error}")).config
 }
 
-/// What the link would make of a frame, by the tag's index.
-fn decoded(plan: &CanPlan, buffer: &Buffer, n: usize) -> BTreeMap<usize, Value> {
-    let Head::Data { id, extended, len } = buffer.head(n) else { panic!("no data frame") };
-    let message = &plan.messages[usize::from(plan.lookup.message(id, extended).expect("an unknown identifier"))];
+/// A frame as the kernel hands it over, and its bytes.
+fn buffer_of(id: u32, extended: bool, data: &[u8]) -> (Buffer, usize) {
+    let (frame, n) = encode(id, extended, data.len() > 8, data);
+    let mut buffer = Buffer::new();
+    buffer.as_mut()[..n].copy_from_slice(&frame[..n]);
+    (buffer, n)
+}
+
+/// What the link would make of a frame of a message.
+fn decode_all(plan: &CanPlan, message: usize, buffer: &Buffer, len: u8, mut take: impl FnMut(&CanDecode, Decoded)) {
+    let message = &plan.messages[message];
     let cases = &plan.cases[message.cases.start as usize..message.cases.end as usize];
-    let mut out = BTreeMap::new();
     for case in cases.iter().filter(|case| applies(plan, case, buffer.data(), len)) {
-        for decode in &plan.decodes[case.decodes.start as usize..case.decodes.end as usize] {
-            let (Decoded::Bits(bits, _), ValueType::Scalar(ty)) = (value(plan, decode, buffer.data()), decode.ty)
-            else {
-                panic!("no number: {decode:?}");
-            };
-            assert!(len >= decode.place.bytes_needed);
-            out.insert(decode.tag.index(), Value::from_bits(ty, bits));
+        let decodes = &plan.decodes[case.decodes.start as usize..case.decodes.end as usize];
+        for decode in decodes.iter().filter(|decode| len >= decode.place.bytes_needed) {
+            take(decode, value(plan, decode, buffer.data()));
         }
     }
+}
+
+fn number_of(decode: &CanDecode, value: Decoded) -> Value {
+    let (Decoded::Bits(bits, _), ValueType::Scalar(ty)) = (value, decode.ty) else { panic!("no number: {decode:?}") };
+    Value::from_bits(ty, bits)
+}
+
+fn text_of(plan: &CanPlan, at: u32) -> String {
+    let text = plan.texts[at as usize];
+    let bytes = &plan.text_bytes[text.start as usize..(text.start + text.len) as usize];
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// The same of any frame, by the tag's index.
+fn decoded(plan: &CanPlan, buffer: &Buffer, n: usize) -> BTreeMap<usize, Value> {
+    let Head::Data { id, extended, len } = buffer.head(n) else { panic!("no data frame") };
+    let message = plan.lookup.message(id, extended).expect("an unknown identifier");
+    let mut out = BTreeMap::new();
+    decode_all(plan, usize::from(message), buffer, len, |decode, value| {
+        out.insert(decode.tag.index(), number_of(decode, value));
+    });
     out
+}
+
+fn hexadecimal(text: &str) -> Vec<u8> {
+    (0..text.len() / 2).map(|at| u8::from_str_radix(&text[2 * at..2 * at + 2], 16).unwrap()).collect()
 }
 
 /// `0x1.8p+3`, as Python and C write floats; `inf`, `nan`.
@@ -114,12 +145,7 @@ fn random_frames_of_a_random_dbc_file_are_decoded_as_by_cantools() {
     for line in frames.lines() {
         let mut words = line.split(' ');
         let (id, kind, data) = (words.next().unwrap(), words.next().unwrap(), words.next().unwrap());
-        let data: Vec<u8> =
-            (0..data.len() / 2).map(|at| u8::from_str_radix(&data[2 * at..2 * at + 2], 16).unwrap()).collect();
-        let id = u32::from_str_radix(id, 16).unwrap();
-        let (frame, n) = encode(id, kind == "x", data.len() > 8, &data);
-        let mut buffer = Buffer::new();
-        buffer.as_mut()[..n].copy_from_slice(&frame[..n]);
+        let (buffer, n) = buffer_of(u32::from_str_radix(id, 16).unwrap(), kind == "x", &hexadecimal(data));
         let ours = decoded(can, &buffer, n);
         let ours: BTreeMap<&str, &Value> = ours.iter().map(|(tag, value)| (names_by_id[*tag], value)).collect();
         let theirs: BTreeMap<&str, &str> =

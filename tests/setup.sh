@@ -65,6 +65,18 @@ if ! .venv/bin/python -c 'import pymodbus, serial, can, cantools, canopen' >/dev
 	}
 fi
 
+# The files that cantools and canopen have in their own tests: they are in their sources only.
+if [ ! -e .venv/real_files/complete ]; then
+	rm -rf .venv/real_files && mkdir -p .venv/real_files
+	.venv/bin/python -m pip download --quiet --disable-pip-version-check --no-deps --no-binary :all: \
+		--dest .venv/real_files cantools==45.1.0 canopen==2.4.1 &&
+		for source in .venv/real_files/*.tar.gz; do tar -xzf "$source" -C .venv/real_files && rm "$source"; done &&
+		touch .venv/real_files/complete || {
+		echo "pip could not fetch the sources of cantools and canopen; is a package index reachable?" >&2
+		exit 1
+	}
+fi
+
 # The emulated machine of tests/guest. Without it those tests are skipped, and say so.
 if [ "${FIELDBEAT_GUEST:-}" != off ] && ! { sh tests/guest/prepare.sh && sh tests/guest/peers.sh; } >/dev/null; then
 	echo "the guest tests will be skipped (see above); FIELDBEAT_GUEST=required makes that an error" >&2

@@ -1,5 +1,6 @@
 //! `fieldbeat read`: asks the devices once, without a running gateway.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::files;
-use crate::config::{Config, LinkProtocol};
+use crate::config::{Config, LinkProtocol, TagAddress, TagConfig};
 use crate::plan::{self, Plan};
 use crate::rt::{Reading, monotonic_now};
 use crate::supervise::floor::{self, Floor, Scheduling};
@@ -48,7 +49,7 @@ pub fn read(args: &ReadArgs) -> ExitCode {
     while Instant::now() < end && !settled(&floor, &plan) {
         std::thread::sleep(Duration::from_millis(2));
     }
-    let all_good = print(&floor, &plan);
+    let all_good = print(&floor, &plan, &config);
     floor.stop();
     if all_good { ExitCode::SUCCESS } else { ExitCode::from(1) }
 }
@@ -103,7 +104,8 @@ fn settled(floor: &Floor, plan: &Plan) -> bool {
     })
 }
 
-fn print(floor: &Floor, plan: &Plan) -> bool {
+fn print(floor: &Floor, plan: &Plan, config: &Config) -> bool {
+    let texts: HashMap<&str, &TagConfig> = config.tags.iter().map(|tag| (&*tag.name, tag)).collect();
     let now = monotonic_now();
     let notes = floor.notes.lock().map(|notes| notes.clone()).unwrap_or_default();
     let width = plan.tags.values().map(|t| t.name.len()).max().unwrap_or(0);
@@ -115,13 +117,16 @@ fn print(floor: &Floor, plan: &Plan) -> bool {
         let status = Status(reading.status);
         all_good &= status.is_good();
         troubled[tag.link.index()] |= !status.is_good();
-        let value = value(tag.ty, reading, &bytes).map_or("-".to_owned(), |v| v.to_string());
+        let tag_value = value(tag.ty, reading, &bytes);
+        let value = tag_value.as_ref().map_or("-".to_owned(), |v| v.to_string());
         let age = match reading.t_mono_ns {
             0 => "never read".to_owned(),
             t => format!("{:.1} ms ago", (now - Nanos(t)).0 as f64 / 1e6),
         };
+        let text = texts.get(&*tag.name).and_then(|tag| text_of(tag, tag_value.as_ref()?));
+        let text = text.map_or(String::new(), |text| format!(" {text:?}"));
         let unit = if tag.unit.is_empty() { String::new() } else { format!(" {}", tag.unit) };
-        println!("{:<width$}  {value}{unit}  {status}  {age}", tag.name);
+        println!("{:<width$}  {value}{unit}{text}  {status}  {age}", tag.name);
     }
     for (id, note) in &notes {
         if troubled.get(id.index()) == Some(&true) && !note.trouble.is_empty() {
@@ -129,6 +134,20 @@ fn print(floor: &Floor, plan: &Plan) -> bool {
         }
     }
     all_good
+}
+
+/// What the value table of a DBC file calls a number.
+fn text_of<'t>(tag: &'t TagConfig, value: &Value) -> Option<&'t str> {
+    let TagAddress::Can(address) = &tag.address else { return None };
+    let number = match value {
+        Value::Int(number) => *number as f64,
+        Value::Uint(number) => *number as f64,
+        Value::Bool(is_set) => f64::from(u8::from(*is_set)),
+        Value::Float32(number) => f64::from(*number),
+        Value::Float64(number) => *number,
+        Value::Text(_) | Value::Array(_) => return None,
+    };
+    address.text_of(number, tag.scale, tag.offset)
 }
 
 fn value(ty: ValueType, reading: Reading, bytes: &[u8]) -> Option<Value> {

@@ -1,10 +1,17 @@
-//! Files beside the tag files that links name: DBC, EDS, DCF.
+//! Files beside the tag files that links name: DBC, EDS, DCF. Their bytes, their text, and what is wrong with them.
+//!
+//! Real files have oddities that no tag needs. So a reader leaves out what it cannot understand, says so in a warning,
+//! and only a tag that uses what was left out is refused, with the reason. A file of which nothing can be read is an
+//! error, which is said first; what follows from it is not reported.
 
 use std::path::Path;
 
+use super::diagnostic::Report;
 use super::files::{TAGS_DIR, read_side_file};
+use super::model::Source;
 use super::names::quoted;
 use super::reader::{Obj, Text};
+use crate::limits::SIDE_FILE_FAULTS_MAX;
 
 /// What names of such files end in, in small letters.
 pub(super) const ENDS: [&str; 3] = [".dbc", ".eds", ".dcf"];
@@ -23,6 +30,80 @@ pub(super) struct SideFile {
     /// As messages give it: `tags/vehicle.dbc`.
     pub name: String,
     pub bytes: Vec<u8>,
+}
+
+/// What is wrong in such a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// From 1; 0: the file as a whole.
+    pub line: u32,
+    pub message: String,
+    /// What is allowed, or what to do; may be empty.
+    pub help: String,
+}
+
+impl Fault {
+    pub(super) fn new(line: u32, message: impl Into<String>, help: impl Into<String>) -> Fault {
+        Fault { line, message: message.into(), help: help.into() }
+    }
+
+    /// As a message of another file repeats it: `tags/vehicle.dbc:12: why`.
+    pub(super) fn told_of(&self, file: &str) -> String {
+        format!("{file}:{}: {}", self.line, self.message)
+    }
+}
+
+/// What a reader left out of a file: the first findings, and how many there were.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    told: Vec<(String, Fault)>,
+    all: usize,
+}
+
+impl LeftOut {
+    /// `what`, such as `the signal Speed of message Motor`, is left out because of `why`.
+    pub(super) fn add(&mut self, what: impl Into<String>, why: Fault) {
+        self.all += 1;
+        if self.told.len() < SIDE_FILE_FAULTS_MAX {
+            self.told.push((what.into(), why));
+        }
+    }
+
+    /// How many findings there were, told or not.
+    pub fn len(&self) -> usize {
+        self.all
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.all == 0
+    }
+
+    /// The first ones: what was left out, and why.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Fault)> {
+        self.told.iter().map(|(what, why)| (&**what, why))
+    }
+
+    /// Reports them as warnings.
+    pub(super) fn warn(&self, report: &Report, file: &str, subject: &str) {
+        for (what, why) in self.iter() {
+            report.warning(source(file, why.line), subject, format!("{what} is left out: {}", why.message), &*why.help);
+        }
+        let more = self.all - self.told.len();
+        if more > 0 {
+            report.warning(source(file, 0), subject, format!("and {more} more of it is left out"), "");
+        }
+    }
+}
+
+fn source(file: &str, line: u32) -> Source {
+    Source { file: file.into(), line, column: u32::from(line > 0) }
+}
+
+/// Reports why nothing can be read of a file.
+pub(super) fn refuse(report: &Report, file: &str, subject: &str, faults: Vec<Fault>) {
+    for fault in faults {
+        report.cause(source(file, fault.line), subject, fault.message, fault.help);
+    }
 }
 
 /// Whether a name is that of a file that a link may name.
@@ -51,8 +132,72 @@ pub(super) fn read(object: &Obj<'_>, key: &str, text: Text<'_>, ends: &[&str]) -
     match bytes {
         Ok(bytes) => Some(SideFile { name, bytes }),
         Err(message) => {
-            object.error(text.span, format!("{name}: {message}"), "put it beside the tag files, or correct its name");
+            let help = "put it beside the tag files, or correct its name";
+            object.cx.report.cause(object.cx.source(text.span), &object.subject, format!("{name}: {message}"), help);
             None
         }
+    }
+}
+
+/// What Windows-1252 has at 0x80 to 0x9F; the holes are the control characters of Latin-1.
+const CP1252: [char; 32] = [
+    '\u{20AC}', '\u{81}', '\u{201A}', '\u{192}', '\u{201E}', '\u{2026}', '\u{2020}', '\u{2021}', '\u{2C6}', '\u{2030}',
+    '\u{160}', '\u{2039}', '\u{152}', '\u{8D}', '\u{17D}', '\u{8F}', '\u{90}', '\u{2018}', '\u{2019}', '\u{201C}',
+    '\u{201D}', '\u{2022}', '\u{2013}', '\u{2014}', '\u{2DC}', '\u{2122}', '\u{161}', '\u{203A}', '\u{153}', '\u{9D}',
+    '\u{17E}', '\u{178}',
+];
+
+/// The text of a file: UTF-8, UTF-16 with its mark, or else Windows-1252, in which the tools of many vendors write. Lines
+/// end with `\n` then, whatever the file has; what DOS puts behind the end of a file is no part of it.
+pub(super) fn text_of(bytes: &[u8]) -> String {
+    let utf_16 = |order: fn([u8; 2]) -> u16| {
+        let units = bytes.chunks_exact(2).skip(1).map(|pair| order([pair[0], pair[1]]));
+        char::decode_utf16(units).map(|c| c.unwrap_or('\u{FFFD}')).collect()
+    };
+    let text: String = match bytes {
+        [0xFF, 0xFE, ..] => utf_16(u16::from_le_bytes),
+        [0xFE, 0xFF, ..] => utf_16(u16::from_be_bytes),
+        _ => {
+            let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+            match std::str::from_utf8(bytes) {
+                Ok(text) => text.to_owned(),
+                Err(_) => bytes
+                    .iter()
+                    .map(|byte| match byte {
+                        0x80..=0x9F => CP1252.get(usize::from(byte - 0x80)).copied().unwrap_or('\u{FFFD}'),
+                        byte => char::from(*byte),
+                    })
+                    .collect(),
+            }
+        }
+    };
+    let text = text.trim_end_matches(['\u{1A}', '\0']);
+    if text.contains('\r') { text.replace("\r\n", "\n").replace('\r', "\n") } else { text.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_understood_in_each_encoding_that_files_come_in() {
+        let utf_16 = |order: fn(u16) -> [u8; 2]| "\u{FEFF}a°\n".encode_utf16().flat_map(order).collect::<Vec<u8>>();
+        for bytes in ["a°\n".as_bytes(), "\u{FEFF}a°\r\n".as_bytes(), b"a\xB0\r\n\x1A", b"a\xB0\r\0"] {
+            assert_eq!(text_of(bytes), "a°\n", "{bytes:?}");
+        }
+        assert_eq!(text_of(&utf_16(u16::to_le_bytes)), "a°\n");
+        assert_eq!(text_of(&utf_16(u16::to_be_bytes)), "a°\n");
+        assert_eq!(text_of(b"\x93short\x94 \x80"), "“short” €");
+        assert_eq!(text_of(b"\xFF\xFE"), "");
+        assert_eq!(text_of(b"\xFF\xFEa"), "");
+    }
+
+    #[test]
+    fn only_the_first_findings_are_kept_and_all_are_counted() {
+        let mut left_out = LeftOut::default();
+        for line in 0..1_000 {
+            left_out.add("this", Fault::new(line, "why", ""));
+        }
+        assert_eq!((left_out.len(), left_out.iter().count()), (1_000, SIDE_FILE_FAULTS_MAX));
     }
 }

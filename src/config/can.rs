@@ -9,7 +9,7 @@ use super::fields::{self, keys};
 use super::model::{CanConfig, CanSampling, CanTimestamps};
 use super::names::quoted;
 use super::reader::{Obj, Text};
-use crate::limits::{CAN_OPEN_TIMEOUT, CAN_TRANSMITS_MAX, DBC_FILE_BYTES_MAX};
+use crate::limits::{CAN_OPEN_TIMEOUT, CAN_TRANSMITS_MAX};
 use crate::tag::Nanos;
 
 /// A DBC file, under the name that messages give it.
@@ -23,7 +23,7 @@ pub(super) struct CanDbc {
 #[derive(Debug, Clone)]
 pub(super) enum LinkDbc {
     None,
-    /// It has faults, which are reported: nothing can be said of names.
+    /// It cannot be read, which is reported: nothing can be said of names.
     Broken,
     Read(CanDbc),
 }
@@ -55,6 +55,7 @@ pub(super) fn read_link(link: &Obj<'_>) -> (CanConfig, LinkDbc) {
         data_bitrate: data_bitrate.unwrap_or(fields::DATA_BITRATE.default.max(bitrate)) as u32,
         timestamps: link.choice("timestamps", fields::TIMESTAMPS).unwrap_or(CanTimestamps::Software),
         sampling: link.choice("sampling", fields::SAMPLING).unwrap_or(CanSampling::Latest),
+        j1939_special_values: link.opt_flag("j1939_special_values").unwrap_or(true),
         silent_after: link.opt_int(&fields::SILENT_AFTER_MS).map(Nanos::from_millis),
         transmit: Vec::new(),
     };
@@ -88,19 +89,13 @@ fn check_interface(link: &Obj<'_>, interface: Text<'_>) {
 
 fn read_dbc(link: &Obj<'_>, text: Text<'_>) -> LinkDbc {
     let Some(file) = beside::read(link, "dbc", text, &[".dbc"]) else { return LinkDbc::Broken };
-    if file.bytes.len() as u64 > DBC_FILE_BYTES_MAX {
-        let message = format!("{} is larger than {} MiB", file.name, DBC_FILE_BYTES_MAX >> 20);
-        link.error(text.span, message, "");
-        return LinkDbc::Broken;
-    }
-    let name: Arc<str> = file.name.as_str().into();
     match Dbc::read(&file.bytes) {
-        Ok(dbc) => LinkDbc::Read(CanDbc { name, dbc: Arc::new(dbc) }),
+        Ok(dbc) => {
+            dbc.left_out.warn(link.cx.report, &file.name, &link.subject);
+            LinkDbc::Read(CanDbc { name: file.name.as_str().into(), dbc: Arc::new(dbc) })
+        }
         Err(faults) => {
-            for fault in faults {
-                let source = super::model::Source { file: name.clone(), line: fault.line, column: 1 };
-                link.cx.report.error(source, &link.subject, fault.message, fault.help);
-            }
+            beside::refuse(link.cx.report, &file.name, &link.subject, faults);
             LinkDbc::Broken
         }
     }

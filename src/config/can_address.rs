@@ -1,28 +1,27 @@
-//! Addresses of CAN tags: by the names of a DBC file, by identifier and bits, by a parameter group of J1939 and bits.
+//! Addresses of CAN tags: by the names of a DBC file (see [`super::can_signal`]), by identifier and bits, by a parameter
+//! group of J1939 and bits.
 
 use std::sync::Arc;
 
 use super::address::Fault;
-use super::can::{CanDbc, LinkDbc};
-use super::dbc::{self, Message, Signal};
+use super::can::LinkDbc;
+use super::can_signal::by_name;
 use super::fields::{self, keys, type_name};
 use super::model::{CanAddress, CanBits, CanBitsKind, CanCondition, CanConfig, CanFrames, CanId, CanSwitch, FieldType};
-use super::names::{guess, quoted};
+use super::names::quoted;
 use super::reader::{Obj, Text};
 use super::tags::{Part, span};
 use crate::limits::J1939_MESSAGE_BYTES_MAX;
-use crate::tag::{Nanos, ScalarType, ValueType};
+use crate::tag::{ScalarType, ValueType};
 
 const ALLOWED: &str = "link:MESSAGE.SIGNAL with a DBC file, link:0x123:START:LENGTH (0x123x for 29 bits), or \
                        link:pgn:0xF004:START:LENGTH with a source address before START if only one is meant";
 /// The last identifiers of 11 and of 29 bits, and the last parameter group's number.
 const STANDARD_ID_MAX: u32 = 0x7FF;
 const EXTENDED_ID_MAX: u32 = 0x1FFF_FFFF;
-const PGN_MAX: u32 = 0x3_FFFF;
-/// In J1939, no node's address: DBC files write it where any node may send.
-const NULL_ADDRESS: u32 = 0xFE;
+pub(super) const PGN_MAX: u32 = 0x3_FFFF;
 const CLASSICAL_BYTES: u32 = 8;
-const FD_BYTES: u32 = 64;
+pub(super) const FD_BYTES: u32 = 64;
 
 /// Reads what follows the link's name. `None`: reported.
 pub(super) fn read(
@@ -37,7 +36,7 @@ pub(super) fn read(
             tag.error(tag.span_of(key), format!("{key} on a CAN tag"), "remove it: the address says which bits");
         }
     }
-    let address = match *parts {
+    let mut address = match *parts {
         [name] if name.text.contains('.') => by_name(tag, text, name, dbc)?,
         [id, start, length] => by_bits(tag, text, frames_of_id(tag, text, id), [start, length], link)?,
         [pgn, number, ref rest @ ..] if pgn.text == "pgn" => match *rest {
@@ -50,6 +49,7 @@ pub(super) fn read(
         },
         _ => return wrong_parts(tag, text, parts.len() + 1),
     };
+    address.special = has_special_values(tag, &address, link);
     if matches!(address.ty, ValueType::Scalar(ScalarType::Bool) | ValueType::Text { .. }) {
         for key in ["scale", "offset"] {
             if tag.get(key).is_some() && tag.get("data_type").is_none() {
@@ -58,6 +58,18 @@ pub(super) fn read(
         }
     }
     Some(address)
+}
+
+/// J1939-71, section 5.1.4: which raw values of a parameter are no values. Signed ones and floats have none of them.
+fn has_special_values(tag: &Obj<'_>, address: &CanAddress, link: &CanConfig) -> bool {
+    let own = tag.opt_flag("j1939_special_values");
+    let is_group = matches!(address.frames, CanFrames::Group { .. });
+    if own.is_some() && !is_group {
+        let help =
+            "remove it: only parameter groups have them (link:pgn:…, or messages that the DBC file calls J1939PG)";
+        tag.error(tag.span_of("j1939_special_values"), "j1939_special_values on what is not of J1939", help);
+    }
+    is_group && address.bits.kind == CanBitsKind::Unsigned && own.unwrap_or(link.j1939_special_values)
 }
 
 fn wrong_parts<T>(tag: &Obj<'_>, text: Text<'_>, parts: usize) -> Option<T> {
@@ -184,7 +196,7 @@ fn by_bits(
         offset: 0.0,
         ty: ValueType::Scalar(ty),
         texts: Arc::from([]),
-        special: matches!(frames, CanFrames::Group { .. }) && kind == CanBitsKind::Unsigned,
+        special: false,
         cycle: None,
         frame_bytes,
         unit: "".into(),
@@ -217,7 +229,7 @@ fn read_multiplexor(tag: &Obj<'_>, bytes_max: u32, big_endian: bool) -> Option<V
 }
 
 /// The type that whole numbers of so many bits have.
-fn natural(len: u8, signed: bool) -> ScalarType {
+pub(super) fn natural(len: u8, signed: bool) -> ScalarType {
     match (len, signed) {
         (1, false) => ScalarType::Bool,
         (..=16, false) => ScalarType::Uint16,
@@ -230,7 +242,7 @@ fn natural(len: u8, signed: bool) -> ScalarType {
 }
 
 /// Bits of a type of whole numbers, and whether it has a sign.
-fn whole(ty: FieldType) -> Option<(u8, bool)> {
+pub(super) fn whole(ty: FieldType) -> Option<(u8, bool)> {
     match ty {
         FieldType::Int16 => Some((16, true)),
         FieldType::Uint16 => Some((16, false)),
@@ -259,173 +271,4 @@ fn type_of_bits(data_type: Option<FieldType>, len: u8) -> Result<(CanBitsKind, S
         }
         _ => Err("allowed: bool, int16 to uint64, float32, float64; string with a DBC file"),
     }
-}
-
-/// Bits that the DBC file names.
-fn by_name(tag: &Obj<'_>, text: Text<'_>, part: Part<'_>, dbc: &LinkDbc) -> Option<CanAddress> {
-    let data_type = tag.choice("data_type", fields::DATA_TYPE);
-    for key in ["byte_order", "multiplexor"] {
-        if tag.get(key).is_some() {
-            tag.error(tag.span_of(key), format!("{key} with a signal of the DBC file"), "remove it: the file says it");
-        }
-    }
-    let file = match dbc {
-        LinkDbc::Broken => return None,
-        LinkDbc::None => {
-            let help = "add \"dbc\" to the link, or give the bits: link:0x123:START:LENGTH";
-            tag.error(span(text, part), "a signal's name, and the link has no DBC file", help);
-            return None;
-        }
-        LinkDbc::Read(file) => file,
-    };
-    let (message_name, signal_name) = part.text.split_once('.')?;
-    let Some(message) = file.dbc.message(message_name) else {
-        let guess = guess(message_name, file.dbc.message_names());
-        let help = format!("allowed: a message of {}{guess}", file.name);
-        tag.error(span(text, part), format!("the message {} is not known", quoted(message_name)), help);
-        return None;
-    };
-    let Some(signal) = message.signal(signal_name) else {
-        let guess = guess(signal_name, message.signals.iter().map(|signal| &*signal.name));
-        let help = format!("allowed: a signal of message {} ({}:{}){guess}", message.name, file.name, message.line);
-        tag.error(span(text, part), format!("the signal {} is not known", quoted(signal_name)), help);
-        return None;
-    };
-    let found = of_signal(file, message, signal, data_type);
-    found.map_err(|fault| tag.error(span(text, part), fault.message, fault.help)).ok()
-}
-
-/// The place of a signal, once it is checked.
-pub(super) fn bits_of(file: &CanDbc, message: &Message, signal: &Signal) -> Result<CanBits, Fault> {
-    let at = format!("{}:{}", file.name, signal.line);
-    if !(1..=64).contains(&signal.bits) {
-        let message = format!("{at}: the signal {} has {} bits", signal.name, signal.bits);
-        return Err(Fault { message, help: "allowed: 1 to 64".into() });
-    }
-    let kind = match (signal.float, signal.signed) {
-        (true, _) => CanBitsKind::Float,
-        (false, true) => CanBitsKind::Signed,
-        (false, false) => CanBitsKind::Unsigned,
-    };
-    let start = u16::try_from(signal.start).unwrap_or(u16::MAX);
-    let bits = CanBits { start, len: signal.bits as u8, big_endian: signal.big_endian, kind };
-    let bytes_max = if message.j1939 { J1939_MESSAGE_BYTES_MAX } else { FD_BYTES };
-    if bits.bytes_needed() > message.bytes.min(bytes_max) as usize {
-        let message = format!(
-            "{at}: the signal {} of {} bits from bit {} leaves message {} of {} bytes",
-            signal.name, signal.bits, signal.start, message.name, message.bytes
-        );
-        return Err(Fault { message, help: "correct the DBC file".into() });
-    }
-    Ok(bits)
-}
-
-fn of_signal(
-    file: &CanDbc,
-    message: &Message,
-    signal: &Signal,
-    data_type: Option<FieldType>,
-) -> Result<CanAddress, Fault> {
-    let in_file = |fault: dbc::Fault| Fault {
-        message: format!("{}:{}: {}", file.name, fault.line, fault.message),
-        help: "correct the DBC file".into(),
-    };
-    let bits = bits_of(file, message, signal)?;
-    let mut conditions = Vec::new();
-    for (switch, values) in message.switches_of(signal).map_err(in_file)? {
-        let place = bits_of(file, message, switch)?;
-        if place.bytes_needed() > FD_BYTES as usize {
-            let text =
-                format!("{}:{}: the multiplexor {} lies behind byte {FD_BYTES}", file.name, switch.line, switch.name);
-            return Err(Fault { message: text, help: "allowed: multiplexors in the first 64 bytes".into() });
-        }
-        let switch = CanSwitch { start: place.start, len: place.len, big_endian: place.big_endian };
-        conditions.push(CanCondition { switch, values: values.to_vec() });
-    }
-    conditions.reverse();
-    let (ty, texts) = type_of_signal(file, signal, data_type)?;
-    Ok(CanAddress {
-        frames: frames_of(message),
-        bits,
-        // A frame carries one of the cases: each of them comes more rarely.
-        cycle: message.cycle.map(|cycle| Nanos(cycle.0.saturating_mul(cases(message, signal)))),
-        conditions,
-        scale: signal.scale,
-        offset: signal.offset,
-        ty,
-        texts,
-        special: message.j1939 && bits.kind == CanBitsKind::Unsigned,
-        frame_bytes: message.bytes.min(J1939_MESSAGE_BYTES_MAX) as u16,
-        unit: signal.unit.as_str().into(),
-    })
-}
-
-/// The frames of a message: by its identifier, or, when the file says that it is of J1939, by its parameter group.
-pub(super) fn frames_of(message: &Message) -> CanFrames {
-    if !message.j1939 {
-        return CanFrames::Id(CanId { id: message.id, extended: message.extended });
-    }
-    let pgn = message.id >> 8 & PGN_MAX;
-    let pgn = if pgn >> 8 & 0xFF < 0xF0 { pgn & !0xFF } else { pgn };
-    let source = message.id & 0xFF;
-    CanFrames::Group { pgn, source: (source != NULL_ADDRESS).then_some(source as u8) }
-}
-
-/// How many values of its switch a message goes through, as far as its signals say.
-fn cases(message: &Message, signal: &Signal) -> u64 {
-    if signal.multiplexed.is_none() {
-        return 1;
-    }
-    let mut first: Vec<u64> =
-        message.signals.iter().filter_map(|other| Some(other.multiplexed.as_ref()?.values.first()?.0)).collect();
-    first.sort_unstable();
-    first.dedup();
-    first.len().max(1) as u64
-}
-
-type Texts = Arc<[(u64, Arc<str>)]>;
-
-fn type_of_signal(file: &CanDbc, signal: &Signal, data_type: Option<FieldType>) -> Result<(ValueType, Texts), Fault> {
-    let of_file = format!("the signal {} ({}:{})", signal.name, file.name, signal.line);
-    let fault = |help: String| {
-        let given = data_type.map_or("none", type_name);
-        Err(Fault { message: format!("data_type {given} for {of_file}"), help })
-    };
-    let scaled = signal.scale != 1.0 || signal.offset != 0.0;
-    let len = signal.bits as u8;
-    let own = match (signal.float, scaled) {
-        (true, false) if len == 32 => ScalarType::Float32,
-        (true, _) | (_, true) => ScalarType::Float64,
-        (false, false) => natural(len, signal.signed),
-    };
-    let ty = match data_type {
-        None => own,
-        Some(FieldType::Text) => {
-            return texts_of(signal)
-                .map_or_else(|| fault("allowed: string for a signal with a value table (VAL_)".into()), Ok);
-        }
-        Some(FieldType::Float64) => ScalarType::Float64,
-        Some(ty) if ty.scalar() == own && !matches!(ty, FieldType::Bcd { .. }) => own,
-        Some(ty) => match whole(ty) {
-            // A wider type than it needs.
-            Some((most, signed)) if !scaled && !signal.float && most >= len && signed == signal.signed => ty.scalar(),
-            Some((most, true)) if !scaled && !signal.float && !signal.signed && most > len => ty.scalar(),
-            _ => return fault(format!("allowed: {} or a wider type, float64, or left out", own.name())),
-        },
-    };
-    Ok((ValueType::Scalar(ty), Arc::from([])))
-}
-
-/// The value table of a signal, as raw bits that are extended by their sign.
-fn texts_of(signal: &Signal) -> Option<(ValueType, Texts)> {
-    if signal.texts.is_empty() || signal.float {
-        return None;
-    }
-    let mut texts: Vec<(u64, Arc<str>)> =
-        signal.texts.iter().map(|(raw, text)| (*raw as u64, text.as_str().into())).collect();
-    // Of a value that stands there twice the first text counts.
-    texts.sort_by_key(|(raw, _)| *raw);
-    texts.dedup_by_key(|(raw, _)| *raw);
-    let longest = texts.iter().map(|(_, text)| text.len()).max().unwrap_or(0);
-    Some((ValueType::Text { bytes_max: longest.clamp(1, usize::from(u16::MAX)) as u16 }, texts.into()))
 }

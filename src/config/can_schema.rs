@@ -50,6 +50,10 @@ pub struct CanLink {
     /// cycle time, where the DBC file says it.
     #[schemars(range(min = fields::SILENT_AFTER_MS.min, max = fields::SILENT_AFTER_MS.max))]
     silent_after_ms: Option<u32>,
+    /// Of J1939's parameter groups, the highest raw values of a field (of 8 bits 251 to 255) say that there is no value, unless
+    /// the DBC file's value table (VAL_) names them. False: each raw value is a value.
+    #[schemars(extend("default" = true))]
+    j1939_special_values: Option<bool>,
     /// Messages that are sent.
     #[schemars(length(max = CAN_TRANSMITS_MAX))]
     transmit: Option<Vec<CanMessage>>,

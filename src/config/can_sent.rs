@@ -1,5 +1,6 @@
 //! What is written on CAN links lies in messages that are sent, and these get all their values.
 
+use super::can::LinkDbc;
 use super::diagnostic::Report;
 use super::links::Links;
 use super::model::{
@@ -21,6 +22,10 @@ pub(super) fn check(tags: &[TagConfig], links: &mut Links, report: &Report) {
     for tag in tags.iter().filter(|tag| tag.write.is_some()) {
         let TagAddress::Can(address) = &tag.address else { continue };
         let Some(link) = links.list.get_mut(tag.link) else { continue };
+        // Its messages may be those of the file that could not be read.
+        if matches!(link.dbc, LinkDbc::Broken) {
+            continue;
+        }
         let LinkProtocol::Can(config) = &mut link.config.protocol else { continue };
         let subject = format!("tag {}", quoted(&tag.name));
         let sent = config.transmit.iter_mut().find(|transmit| address.frames == CanFrames::Id(transmit.id));
@@ -51,6 +56,9 @@ pub(super) fn check(tags: &[TagConfig], links: &mut Links, report: &Report) {
     }
     for (at, link) in links.list.iter().enumerate() {
         let LinkProtocol::Can(config) = &link.config.protocol else { continue };
+        if matches!(link.dbc, LinkDbc::Broken) {
+            continue;
+        }
         for transmit in &config.transmit {
             check_values(at, &link.config, transmit, tags, report);
         }

@@ -2,7 +2,8 @@
 
 use super::address::Fault;
 use super::can::{CanDbc, LinkDbc};
-use super::can_address::{bits_of, identifier};
+use super::can_address::identifier;
+use super::can_signal::{bits_of, message_of, signal_of};
 use super::dbc::{Message, Signal};
 use super::fields;
 use super::model::{CanBits, CanBranch, CanConfig, CanId, CanRawFault, CanSwitch, CanTransmit};
@@ -129,11 +130,13 @@ fn by_name(object: &Obj<'_>, dbc: &LinkDbc) -> Option<CanTransmit> {
         }
         LinkDbc::Read(file) => file,
     };
-    let Some(message) = file.dbc.message(text.value) else {
-        let help = format!("allowed: a message of {}{}", file.name, guess(text.value, file.dbc.message_names()));
-        object.error(text.span, format!("the message {} is not known", quoted(text.value)), help);
+    let refuse = |fault: Fault| object.error(text.span, fault.message, fault.help);
+    let message = message_of(file, text.value).map_err(refuse).ok()?;
+    if let Some(why) = message.first_left_out() {
+        let message = format!("a signal of message {} is left out of {}", message.name, why.told_of(&file.name));
+        object.error(text.span, message, &*why.help);
         return None;
-    };
+    }
     if message.bytes > 64 {
         let text_of =
             format!("the message {} ({}:{}) has {} bytes", message.name, file.name, message.line, message.bytes);
@@ -150,7 +153,7 @@ fn by_name(object: &Obj<'_>, dbc: &LinkDbc) -> Option<CanTransmit> {
         if message.signals.iter().any(|other| other.multiplexed.is_some()) && signal.is_switch {
             // Each branch has its own value there.
             if let Some(member) =
-                object.entries("initial", "signals and their values").iter().find(|m| m.name == signal.name)
+                object.entries("initial", "signals and their values").iter().find(|m| is_of(&m.name, signal))
             {
                 let text = format!("{} says which signals are in the frame", signal.name);
                 object.error(member.value.span, text, "remove it: it is set with the signals of each branch");
@@ -225,12 +228,15 @@ fn branch_of(
     }
 }
 
+/// Whether a name is one of the signal's.
+fn is_of(name: &str, signal: &Signal) -> bool {
+    name == signal.name || name == signal.written()
+}
+
 fn check_names(object: &Obj<'_>, file: &CanDbc, message: &Message) {
     for member in object.entries("initial", "signals and their values") {
-        if message.signal(&member.name).is_none() {
-            let guess = guess(&member.name, message.signals.iter().map(|signal| &*signal.name));
-            let help = format!("allowed: signals of message {} ({}:{}){guess}", message.name, file.name, message.line);
-            object.error(member.name_span, format!("the signal {} is not known", quoted(&member.name)), help);
+        if let Err(fault) = signal_of(file, message, &member.name) {
+            object.error(member.name_span, fault.message, fault.help);
         }
     }
 }
@@ -238,7 +244,7 @@ fn check_names(object: &Obj<'_>, file: &CanDbc, message: &Message) {
 /// The raw initial value; `None`: it has none. An error is reported.
 fn initial_of(object: &Obj<'_>, signal: &Signal, bits: &CanBits, from_file: bool) -> Result<Option<u64>, ()> {
     let members = object.entries("initial", "signals and their values");
-    let Some(member) = members.iter().find(|member| member.name == signal.name) else {
+    let Some(member) = members.iter().find(|member| is_of(&member.name, signal)) else {
         let start = signal.start_value.filter(|_| from_file);
         // A raw value, as attributes have it.
         return Ok(start.and_then(|raw| bits.raw_of(raw, 1.0, 0.0).ok()));

@@ -1,13 +1,18 @@
 //! CANopen links.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::beside;
 use super::canopen_value::{self, object_number};
-use super::diagnostic::{Diagnostic, Severity};
-use super::eds::{Eds, PdoDirection};
+use super::diagnostic::Report;
+use super::eds::{Eds, LeftOut, Pdo, PdoDirection};
 use super::fields::{self, keys};
-use super::model::{CanOpenConfig, CanOpenNode, MasterHeartbeat, NodeWatching, Object, PdoSource, Source};
+use super::links::Links;
+use super::model::{
+    CanOpenAccess, CanOpenConfig, CanOpenNode, CanOpenSource, LinkProtocol, MasterHeartbeat, NodeWatching, Object,
+    PdoSource, TagAddress, TagConfig,
+};
 use super::names::quoted;
 use super::node::Node;
 use super::reader::{Obj, found};
@@ -18,7 +23,8 @@ const INTERFACE_ALLOWED: &str = "the name of a CAN interface, such as \"can0\"";
 /// IFNAMSIZ of the kernel, without the NUL.
 pub(super) const INTERFACE_BYTES_MAX: usize = 15;
 
-pub(super) fn read_link(link: &Obj<'_>) -> CanOpenConfig {
+/// A link, and the nodes whose data sheet cannot be read, which is reported.
+pub(super) fn read_link(link: &Obj<'_>) -> (CanOpenConfig, Vec<u8>) {
     let interface = link.required_text("interface", INTERFACE_ALLOWED);
     if let Some(text) = interface
         && (text.value.is_empty()
@@ -34,12 +40,14 @@ pub(super) fn read_link(link: &Obj<'_>) -> CanOpenConfig {
         link.error(link.span_of("expected_reply_ms"), message, "allowed: at most timeout_ms");
     }
     let mut nodes: Vec<CanOpenNode> = Vec::new();
+    let mut unread = Vec::new();
     let list = link.list("nodes", "nodes");
     if list.is_empty() {
         link.error(link.span_of("nodes"), "no nodes", "allowed: a list of nodes, such as \"nodes\": [{\"id\": 5}]");
     }
     for (index, node) in list.iter().enumerate() {
-        let Some(read) = read_node(link, node, index) else { continue };
+        let Some((read, is_unread)) = read_node(link, node, index) else { continue };
+        unread.extend(is_unread.then_some(read.id));
         if nodes.iter().any(|other| other.id == read.id) {
             link.error(node.span, format!("node {} is declared twice", read.id), "");
             continue;
@@ -47,9 +55,8 @@ pub(super) fn read_link(link: &Obj<'_>) -> CanOpenConfig {
         nodes.push(read);
     }
     nodes.sort_by_key(|node| node.id);
-    check_identifiers(link, &nodes);
     let sync = link.opt_int(&fields::SYNC_MS).map(Nanos::from_millis);
-    CanOpenConfig {
+    let config = CanOpenConfig {
         interface: interface.map(|text| text.value).unwrap_or_default().into(),
         connect_timeout: CAN_OPEN_TIMEOUT,
         bit_rate: link.int(&fields::CAN_BITRATE) as u32,
@@ -58,7 +65,8 @@ pub(super) fn read_link(link: &Obj<'_>) -> CanOpenConfig {
         timeout,
         reply_expected,
         nodes,
-    }
+    };
+    (config, unread)
 }
 
 fn read_heartbeat(link: &Obj<'_>, nodes: &[CanOpenNode]) -> Option<MasterHeartbeat> {
@@ -84,37 +92,64 @@ fn read_heartbeat(link: &Obj<'_>, nodes: &[CanOpenNode]) -> Option<MasterHeartbe
     }
 }
 
-/// What two nodes would both send could not be told apart.
-fn check_identifiers(link: &Obj<'_>, nodes: &[CanOpenNode]) {
-    let mut taken: Vec<(u16, u8)> = Vec::new();
-    for node in nodes.iter().filter(|node| node.pdos == PdoSource::Eds) {
-        let Some(Ok(pdos)) = node.eds.as_ref().map(|eds| eds.pdos(PdoDirection::Transmit, node.id)) else { continue };
-        for pdo in pdos {
-            if let Some((_, other)) = taken.iter().find(|(cob_id, other)| *cob_id == pdo.cob_id && *other != node.id) {
-                let message = format!(
-                    "TPDO {} of node {} has the identifier 0x{:03X}, as one of node {other}",
-                    pdo.number, node.id, pdo.cob_id
-                );
-                link.error(link.span_of("nodes"), message, "correct it in the DCF of one of them");
+/// Once all tags are known: what two nodes would both send could not be told apart, which is an error where a tag is read
+/// from it.
+pub(super) fn check_identifiers(tags: &[TagConfig], links: &Links, report: &Report) {
+    for (at, link) in links.list.iter().enumerate() {
+        let LinkProtocol::CanOpen(config) = &link.config.protocol else { continue };
+        let of_node = |node: &CanOpenNode| match (node.pdos, &node.eds) {
+            (PdoSource::Eds, Some(eds)) => eds.pdos(PdoDirection::Transmit, node.id).read,
+            _ => Vec::new(),
+        };
+        let pdos: Vec<Vec<Pdo>> = config.nodes.iter().map(of_node).collect();
+        let read: BTreeSet<(usize, u16)> =
+            tags.iter().filter(|tag| tag.link == at).filter_map(|tag| pdo_of(tag, &pdos)).collect();
+        let mut taken: BTreeMap<u16, (usize, u16)> = BTreeMap::new();
+        for (node, pdo) in pdos.iter().enumerate().flat_map(|(node, pdos)| pdos.iter().map(move |pdo| (node, pdo))) {
+            let Some(other) = taken.insert(pdo.cob_id, (node, pdo.number)).filter(|(other, _)| *other != node) else {
+                continue;
+            };
+            let id = |node: usize| config.nodes.get(node).map_or(0, |node| node.id);
+            let message = format!(
+                "TPDO {} of node {} has the identifier 0x{:03X}, as TPDO {} of node {}",
+                pdo.number,
+                id(node),
+                pdo.cob_id,
+                other.1,
+                id(other.0)
+            );
+            let (subject, source) = (format!("link {}", quoted(&link.config.name)), link.config.source.clone());
+            let help = "correct it in the DCF of one of them, or read their tags with \"access\": \"sdo\"";
+            match read.contains(&other) || read.contains(&(node, pdo.number)) {
+                true => report.error(source, &subject, message, help),
+                false => report.warning(source, &subject, message, help),
             }
-            taken.push((pdo.cob_id, node.id));
         }
     }
 }
 
-fn read_node(link: &Obj<'_>, node: &Node<'_>, index: usize) -> Option<CanOpenNode> {
+/// The PDO that a tag is read from, as the plan takes the first that carries its object.
+fn pdo_of(tag: &TagConfig, pdos: &[Vec<Pdo>]) -> Option<(usize, u16)> {
+    let TagAddress::CanOpen(address) = &tag.address else { return None };
+    let CanOpenSource::Object(object) = address.source else { return None };
+    if address.access == CanOpenAccess::Sdo || address.array.is_some() {
+        return None;
+    }
+    let carries = |pdo: &&Pdo| pdo.fields.iter().any(|field| field.object == object);
+    pdos.get(address.node)?.iter().find(carries).map(|pdo| (address.node, pdo.number))
+}
+
+/// A node, and whether it has a data sheet that cannot be read.
+fn read_node(link: &Obj<'_>, node: &Node<'_>, index: usize) -> Option<(CanOpenNode, bool)> {
     let subject = format!("{}: node #{}", link.subject, index + 1);
     let node = Obj::open(link.cx, node, subject, keys::CANOPEN_NODE)?;
     node.words("description", fields::DESCRIPTION_BYTES_MAX);
     let id = node.required_int(&fields::NODE_ID).map(|id| id as u8);
-    let (eds, sheet) = match node.text("eds", "the name of an EDS or DCF file") {
-        Some(text) => match beside::read(&node, "eds", text, &[".eds", ".dcf"]) {
-            Some(file) => (read_eds(&node, &file), true),
-            None => (None, true),
-        },
-        None => (None, false),
-    };
-    let pdos = read_pdos(&node, sheet);
+    let named = node.text("eds", "the name of an EDS or DCF file");
+    let file = named.and_then(|text| beside::read(&node, "eds", text, &[".eds", ".dcf"]));
+    let eds = file.as_ref().and_then(|file| read_eds(&node, file));
+    let is_unread = named.is_some() && eds.is_none();
+    let pdos = read_pdos(&node, named.is_some());
     let read = CanOpenNode {
         id: id?,
         watching: read_watching(&node),
@@ -122,37 +157,32 @@ fn read_node(link: &Obj<'_>, node: &Node<'_>, index: usize) -> Option<CanOpenNod
         reset: node.flag("reset"),
         verify: node.opt_flag("verify").unwrap_or(true),
         pdos,
-        boot: read_boot(&node, eds.as_deref()),
+        boot: read_boot(&node, eds.as_deref(), is_unread),
         block: node.opt_flag("block").unwrap_or(true),
         eds,
     };
     if read.pdos == PdoSource::Eds
-        && let Some(eds) = &read.eds
+        && let (Some(eds), Some(file)) = (&read.eds, &file)
     {
-        for direction in [PdoDirection::Transmit, PdoDirection::Receive] {
-            if let Err(fault) = eds.pdos(direction, read.id) {
-                let text = node.span_of("eds");
-                node.error(text, format!("line {} of its data sheet: {}", fault.line, fault.message), fault.help);
+        let mut left_out = LeftOut::default();
+        for (direction, kind) in [(PdoDirection::Transmit, "TPDO"), (PdoDirection::Receive, "RPDO")] {
+            for pdo in eds.pdos(direction, read.id).left_out {
+                left_out.add(format!("{kind} {} of node {}", pdo.number, read.id), pdo.why);
             }
         }
+        left_out.warn(node.cx.report, &file.name, &link.subject);
     }
-    Some(read)
+    Some((read, is_unread))
 }
 
 fn read_eds(node: &Obj<'_>, file: &beside::SideFile) -> Option<Arc<Eds>> {
     match Eds::read(&file.bytes) {
-        Ok(eds) => Some(Arc::new(eds)),
+        Ok(eds) => {
+            eds.left_out.warn(node.cx.report, &file.name, &node.subject);
+            Some(Arc::new(eds))
+        }
         Err(faults) => {
-            for fault in faults {
-                let column = u32::from(fault.line > 0);
-                node.cx.report.push(Diagnostic {
-                    severity: Severity::Error,
-                    source: Source { file: file.name.as_str().into(), line: fault.line, column },
-                    subject: String::new(),
-                    message: fault.message,
-                    help: fault.help,
-                });
-            }
+            beside::refuse(node.cx.report, &file.name, &node.subject, faults);
             None
         }
     }
@@ -209,7 +239,7 @@ fn read_watching(node: &Obj<'_>) -> NodeWatching {
     }
 }
 
-fn read_boot(node: &Obj<'_>, eds: Option<&Eds>) -> Vec<(Object, Vec<u8>)> {
+fn read_boot(node: &Obj<'_>, eds: Option<&Eds>, is_unread: bool) -> Vec<(Object, Vec<u8>)> {
     let mut boot = Vec::new();
     for (at, entry) in node.list("boot", "objects to write").iter().enumerate() {
         let subject = format!("{}: boot #{}", node.subject, at + 1);
@@ -224,6 +254,10 @@ fn read_boot(node: &Obj<'_>, eds: Option<&Eds>) -> Vec<(Object, Vec<u8>)> {
         let sub = entry.int(&fields::SUB_INDEX) as u8;
         let (Some(index), Some(value)) = (index, entry.required("value", "what is written")) else { continue };
         let object = Object { index, sub };
+        // The data sheet may say what is missing here.
+        if is_unread && entry.get("data_type").is_none() {
+            continue;
+        }
         if let Some(bytes) = canopen_value::encode(&entry, object, value, eds) {
             boot.push((object, bytes));
         }

@@ -2,7 +2,7 @@
 //! `link:node:emcy` and the like.
 
 use super::canopen_value::{field_of, object_number_of};
-use super::eds::{Eds, PdoDirection};
+use super::eds::{Eds, Naming, PdoDirection};
 use super::fields;
 use super::model::{
     CanOpenAccess, CanOpenAddress, CanOpenConfig, CanOpenField, CanOpenNode, CanOpenSource, Object, PdoSource,
@@ -18,7 +18,14 @@ const ALLOWED: &str = "link:node:index:sub, such as \"co0:5:0x6064:0\"; link:nod
 const TEXT_BYTES: u16 = 64;
 
 /// Reads what follows the link's name. `None`: reported.
-pub(super) fn read(tag: &Obj<'_>, text: Text<'_>, parts: &[Part<'_>], link: &CanOpenConfig) -> Option<CanOpenAddress> {
+/// `unread`: the nodes whose data sheet cannot be read, which is reported; nothing more is said of their objects.
+pub(super) fn read(
+    tag: &Obj<'_>,
+    text: Text<'_>,
+    parts: &[Part<'_>],
+    link: &CanOpenConfig,
+    unread: &[u8],
+) -> Option<CanOpenAddress> {
     let [node_part, rest @ ..] = parts else {
         tag.error(text.span, format!("address {} has one part", quoted(text.value)), format!("allowed: {ALLOWED}"));
         return None;
@@ -49,6 +56,9 @@ pub(super) fn read(tag: &Obj<'_>, text: Text<'_>, parts: &[Part<'_>], link: &Can
         }
         [Part { text: "state", .. }] => return Some(own(CanOpenSource::State, CanOpenField::Unsigned(1))),
         _ => {}
+    }
+    if unread.contains(&node.id) {
+        return None;
     }
     let (object, count) = read_object(tag, text, rest, node)?;
     read_type(tag, text, at, node, object, count)
@@ -108,15 +118,20 @@ fn by_name(tag: &Obj<'_>, text: Text<'_>, first: Part<'_>, node: &CanOpenNode) -
         tag.error(at, message, format!("allowed: {ALLOWED}"));
         return None;
     };
-    match eds.named(name)[..] {
-        [only] => Some(only),
-        [] => {
+    match eds.named(name) {
+        Naming::One(only) => Some(only),
+        Naming::LeftOut(why) => {
+            let message = format!("the parameter {} is left out of the data sheet (line {})", quoted(name), why.line);
+            tag.error(at, format!("{message}: {}", why.message), &*why.help);
+            None
+        }
+        Naming::Unknown => {
             let guess = guess(name, eds.objects().map(|(_, entry)| &*entry.name));
             let message = format!("the data sheet has no parameter {}", quoted(name));
             tag.error(at, message, format!("allowed: a ParameterName, or Object.Sub-object{guess}"));
             None
         }
-        [one, other, ..] => {
+        Naming::Several(one, other) => {
             let message = format!("{} is the name of several objects, such as {one} and {other}", quoted(name));
             tag.error(at, message, "write index and sub-index");
             None
@@ -140,8 +155,9 @@ fn read_type(
                 tag.error(tag.span_of("bit"), "bit with another data_type than bool", "remove one of the two");
                 return None;
             }
-            if eds.is_some_and(|eds| eds.get(object).is_none()) {
-                tag.error(text.span, format!("the data sheet has no object {object}"), "");
+            if let Some(eds) = eds.filter(|eds| eds.get(object).is_none()) {
+                let (message, help) = no_object(eds, object);
+                tag.error(text.span, message, help);
                 return None;
             }
             CanOpenField::Bit(bit as u8)
@@ -186,18 +202,36 @@ fn check_access(tag: &Obj<'_>, text: Text<'_>, node: &CanOpenNode, object: Objec
     if access != CanOpenAccess::Pdo {
         return;
     }
-    let mapped = match (node.pdos, &node.eds) {
-        (PdoSource::None, _) => false,
-        (PdoSource::Eds, Some(eds)) => is_mapped(eds, node.id, object),
-        _ => true,
+    let pdos = match (node.pdos, &node.eds) {
+        (PdoSource::Eds, Some(eds)) => Some(eds.pdos(PdoDirection::Transmit, node.id)),
+        _ => None,
     };
+    let mapped = match &pdos {
+        Some(pdos) => pdos.read.iter().any(|pdo| pdo.fields.iter().any(|field| field.object == object)),
+        None => node.pdos != PdoSource::None,
+    };
+    if let Some(pdo) = pdos.as_ref().filter(|_| !mapped).and_then(|pdos| pdos.why_left_out(object)) {
+        let message = format!(
+            "access is pdo, and TPDO {} of node {}, which carries {object}, is left out of its data sheet (line {}): {}",
+            pdo.number, node.id, pdo.why.line, pdo.why.message
+        );
+        tag.error(text.span, message, "correct the file, set \"pdos\": \"node\" on the node, or take \"sdo\"");
+        return;
+    }
     if !mapped || array {
         let message = format!("access is pdo, but no TPDO of node {} carries {object}", node.id);
         tag.error(text.span, message, "map it in the DCF, set \"pdos\": \"node\" on the node, or take \"sdo\"");
     }
 }
 
-fn is_mapped(eds: &Eds, node: u8, object: Object) -> bool {
-    let pdos = eds.pdos(PdoDirection::Transmit, node).unwrap_or_default();
-    pdos.iter().any(|pdo| pdo.fields.iter().any(|field| field.object == object))
+/// What is said of an object that the data sheet does not have.
+pub(super) fn no_object(eds: &Eds, object: Object) -> (String, String) {
+    match eds.why_left_out(object) {
+        Some(why) => {
+            let message =
+                format!("the object {object} is left out of the data sheet (line {}): {}", why.line, why.message);
+            (message, why.help.clone())
+        }
+        None => (format!("the data sheet has no object {object}"), String::new()),
+    }
 }

@@ -1,5 +1,6 @@
 //! Types of CANopen objects as the tag files name them, and values that are written to a node when it starts.
 
+use super::canopen_address::no_object;
 use super::eds::Eds;
 use super::fields;
 use super::model::{CanOpenField, Object};
@@ -39,7 +40,8 @@ pub(super) fn field_of(at: &Obj<'_>, object: Object, eds: Option<&Eds>, text_byt
     let told = match entry {
         // The data sheet has no such object: it is a mistake, unless its type is given.
         Some(None) if written.is_none() => {
-            at.error(at.span, format!("the data sheet has no object {object}"), "correct it, or give its data_type");
+            let (message, _) = eds.map(|eds| no_object(eds, object)).unwrap_or_default();
+            at.error(at.span, message, "correct it, or give its data_type");
             return None;
         }
         Some(Some(entry)) => Some(entry.data_type),

@@ -57,7 +57,8 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// Why a configuration was refused: every error and warning, ordered by file, line and column.
+/// Why a configuration was refused: every error and warning, ordered by file, line and column; before them the files that
+/// could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostics {
     shown: Vec<Diagnostic>,
@@ -66,7 +67,7 @@ pub struct Diagnostics {
 }
 
 impl Diagnostics {
-    /// At most [`CONFIG_ERRORS_SHOWN_MAX`] errors and as many warnings.
+    /// At most [`CONFIG_ERRORS_SHOWN_MAX`] of each kind.
     pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
         self.shown.iter()
     }
@@ -110,6 +111,8 @@ pub(super) struct Report {
 
 #[derive(Default)]
 struct Found {
+    /// Errors from which others would follow.
+    causes: Vec<Diagnostic>,
     errors: Vec<Diagnostic>,
     errors_total: usize,
     warnings: Vec<Diagnostic>,
@@ -139,6 +142,21 @@ impl Report {
         });
     }
 
+    /// An error that keeps others from being judged, such as a file that cannot be read: it is shown before all others.
+    pub fn cause(&self, source: Source, subject: &str, message: impl Into<String>, help: impl Into<String>) {
+        let found = &mut *self.found.borrow_mut();
+        found.errors_total += 1;
+        if found.causes.len() < CONFIG_ERRORS_SHOWN_MAX {
+            found.causes.push(Diagnostic {
+                severity: Severity::Error,
+                source,
+                subject: subject.into(),
+                message: message.into(),
+                help: help.into(),
+            });
+        }
+    }
+
     pub fn warning(&self, source: Source, subject: &str, message: impl Into<String>, help: impl Into<String>) {
         self.push(Diagnostic {
             severity: Severity::Warning,
@@ -156,9 +174,12 @@ impl Report {
     /// The refusal: errors and warnings together.
     pub fn into_diagnostics(self) -> Diagnostics {
         let found = self.found.into_inner();
-        let mut shown = found.errors;
-        shown.extend(found.warnings);
+        let mut others = found.errors;
+        others.extend(found.warnings);
+        sort(&mut others);
+        let mut shown = found.causes;
         sort(&mut shown);
+        shown.extend(others);
         Diagnostics { shown, errors: found.errors_total, warnings: found.warnings_total }
     }
 

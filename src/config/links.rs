@@ -26,6 +26,8 @@ pub(super) struct Link {
     pub addressing: Addressing,
     /// Of a CAN link.
     pub dbc: LinkDbc,
+    /// Of a CANopen link: nodes whose data sheet cannot be read, which is reported.
+    pub unread_sheets: Vec<u8>,
     /// Its protocol could not be read, so nothing is known about its tags' addresses.
     pub broken: bool,
     pub used: bool,
@@ -59,7 +61,8 @@ impl Links {
                     protocol: LinkProtocol::Modbus(modbus::defaults()),
                 };
                 let dbc = LinkDbc::None;
-                self.add(Link { config, addressing: Addressing::Modicon, dbc, broken: true, used: true });
+                let (addressing, unread_sheets) = (Addressing::Modicon, Vec::new());
+                self.add(Link { config, addressing, dbc, unread_sheets, broken: true, used: true });
             }
             return;
         }
@@ -85,6 +88,7 @@ impl Links {
         };
         link.words("description", fields::DESCRIPTION_BYTES_MAX);
         let mut dbc = LinkDbc::None;
+        let mut unread_sheets = Vec::new();
         let protocol = match protocol.unwrap_or(Protocol::ModbusTcp) {
             Protocol::ModbusTcp => LinkProtocol::Modbus(modbus::read_link(&link, Transport::Tcp, addressing)),
             Protocol::ModbusRtu => LinkProtocol::Modbus(modbus::read_link(&link, Transport::Serial, addressing)),
@@ -94,7 +98,11 @@ impl Links {
                 dbc = read;
                 LinkProtocol::Can(config)
             }
-            Protocol::CanOpen => LinkProtocol::CanOpen(canopen::read_link(&link)),
+            Protocol::CanOpen => {
+                let (config, unread) = canopen::read_link(&link);
+                unread_sheets = unread;
+                LinkProtocol::CanOpen(config)
+            }
             Protocol::Gpio => LinkProtocol::Bus(bus::read_link(&link, BusKind::Gpio)),
             Protocol::I2c => LinkProtocol::Bus(bus::read_link(&link, BusKind::I2c)),
             Protocol::Spi => LinkProtocol::Bus(bus::read_link(&link, BusKind::Spi)),
@@ -119,7 +127,7 @@ impl Links {
             return;
         }
         let config = LinkConfig { name, source: cx.source(link.span), protocol };
-        self.add(Link { config, addressing, dbc, broken: !known, used: false });
+        self.add(Link { config, addressing, dbc, unread_sheets, broken: !known, used: false });
     }
 
     /// Two links on one serial port would talk over each other; the second would never get it.

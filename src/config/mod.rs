@@ -12,7 +12,7 @@
 //! | `sensor` | transmitters with a standard signal behind a tag |
 //! | `reporting` | report by exception, in groups and tags |
 //! | `modbus`, `modbus_address`, `address`, `serial`, `overlap` | Modbus links and their tags |
-//! | `can`, `can_address`, `can_transmit`, `can_sent`, `dbc` | CAN links, their tags, DBC files |
+//! | `can`, `can_address`, `can_signal`, `can_transmit`, `can_sent`, `dbc` | CAN links, their tags, DBC files |
 //! | `canopen`, `canopen_address`, `canopen_value`, `eds` | CANopen links, their tags, data sheets of devices |
 //! | `bus` | links to the machine's own inputs and outputs, and their tags |
 //! | `schema` | the tag files for editors |
@@ -24,6 +24,7 @@ mod can;
 mod can_address;
 mod can_schema;
 mod can_sent;
+mod can_signal;
 mod can_transmit;
 mod canopen;
 mod canopen_address;
@@ -157,6 +158,7 @@ fn read(inputs: Inputs, base: Base<'_>, beside: Beside<'_>, report: Report) -> R
         report.error(whole, "", "no tags: nothing to scan", "declare a link and its tags in a file tags/*.json");
     }
     can_sent::check(&tags.list, &mut links, &report);
+    canopen::check_identifiers(&tags.list, &links, &report);
     overlap::check(&tags.list, &links.list, &report);
     bus::check_lines(&tags.list, &links.list, &report);
     bus::check_buffers(&tags.list, &links.list, &report);

@@ -141,6 +141,9 @@ told! {
         byte_order: Option<String>,
         /// Of CAN bits: they are only in frames whose multiplexor has this value.
         multiplexor: Option<Multiplexor>,
+        /// Of a J1939 parameter group: whether the highest raw values say that there is no value; left out, as its link
+        /// says.
+        j1939_special_values: Option<bool>,
         /// Of a CANopen object: read by PDO or by SDO, whatever is mapped.
         #[schemars(extend("enum" = words(fields::CANOPEN_ACCESS)))]
         access: Option<String>,

@@ -188,12 +188,19 @@ fn read_address(tag: &Obj<'_>, known: &mut Known<'_>) -> Option<(usize, TagAddre
     if !matches!(link.config.protocol, LinkProtocol::Bus(_)) {
         bus::refuse_own_keys(tag, link.config.protocol.name());
     }
+    let protocol = link.config.protocol.name();
+    if !matches!(link.config.protocol, LinkProtocol::Can(_)) && tag.get("j1939_special_values").is_some() {
+        let message = format!("j1939_special_values on a {protocol} link");
+        tag.error(tag.span_of("j1939_special_values"), message, "remove it: only CAN links have J1939");
+    }
     let address = match &link.config.protocol {
         LinkProtocol::Modbus(modbus) => {
             TagAddress::Modbus(modbus_address::read(tag, text, &parts, modbus, link.addressing)?)
         }
         LinkProtocol::Can(config) => TagAddress::Can(can_address::read(tag, text, &parts, config, &link.dbc)?),
-        LinkProtocol::CanOpen(config) => TagAddress::CanOpen(canopen_address::read(tag, text, &parts, config)?),
+        LinkProtocol::CanOpen(config) => {
+            TagAddress::CanOpen(canopen_address::read(tag, text, &parts, config, &link.unread_sheets)?)
+        }
         LinkProtocol::Bus(config) => TagAddress::Bus(bus::read_address(tag, text, &parts, config)?),
     };
     Some((link_index, address))

@@ -202,7 +202,9 @@ fn what_is_admitted_misses_nothing_while_devices_answer_in_their_declared_time()
         tight_written += u32::from(drawn.written && load > 0.5);
         done += outcome.writes_done;
         match (&drawn.refused, outcome.broken) {
-            (None, Some((what, _))) => broken.push(format!("seed {seed}: {what}\n{}", drawn.text)),
+            (None, Some((what, last))) => {
+                broken.push(format!("seed {seed}: {what}\n{}\n{}", last.join("\n"), drawn.text));
+            }
             (Some(_), Some(_)) => missed += 1,
             _ => {}
         }

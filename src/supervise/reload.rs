@@ -131,11 +131,12 @@ impl Gateway {
             Ok(planned) => planned,
             Err(error) => return self.refuse(error),
         };
-        if same(&old, &new) {
-            return self.accept();
-        }
+        // Also where the plan stays: someone has changed a file.
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
+        }
+        if same(&old, &new) {
+            return self.accept();
         }
         for warning in &admission.warnings {
             tracing::warn!("{warning}");

@@ -2,7 +2,8 @@
 
 use super::Fault;
 use super::gathered::Gathered;
-use super::lexer::{Placed, Token};
+use super::lexer::{Lexer, Placed, Token};
+use super::parser::{holds_statement, is_keyword};
 
 /// An attribute's value.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -11,41 +12,68 @@ pub(super) enum Value<'t> {
     Text(&'t str),
 }
 
-pub(super) struct Parser<'p, 't> {
-    pub tokens: &'p [Placed<'t>],
+pub(super) struct Parser<'t> {
+    lexer: Lexer<'t>,
+    /// Those of the statement that is being read, as far as they were looked at.
+    tokens: Vec<Placed<'t>>,
     pub at: usize,
     pub out: Gathered<'t>,
-    pub faults: Vec<Fault>,
-    /// A message or a signal could not be read: what speaks of one that is not known may mean that.
-    pub incomplete: bool,
 }
 
-impl<'t> Parser<'_, 't> {
-    pub(super) fn peek(&self) -> Option<Placed<'t>> {
+impl<'t> Parser<'t> {
+    pub(super) fn new(text: &'t str) -> Parser<'t> {
+        Parser { lexer: Lexer::new(text), tokens: Vec::new(), at: 0, out: Gathered::default() }
+    }
+
+    pub(super) fn peek(&mut self) -> Option<Placed<'t>> {
+        if self.at >= self.tokens.len() {
+            self.tokens.extend(self.lexer.next());
+        }
         self.tokens.get(self.at).copied()
     }
 
     pub(super) fn next(&mut self) -> Option<Placed<'t>> {
         let placed = self.peek();
-        self.at += 1;
+        self.at += usize::from(placed.is_some());
         placed
     }
 
+    /// What has been read is not gone back to.
+    pub(super) fn forget(&mut self) {
+        self.tokens.drain(..self.at.min(self.tokens.len()));
+        self.at = 0;
+    }
+
+    /// Goes to the first line behind that of `failed` that begins with a keyword: what was taken for a text may hold
+    /// statements, where a quote is missing or too many.
+    pub(super) fn recover(&mut self, failed: Placed<'_>) {
+        self.tokens.clear();
+        self.at = 0;
+        self.lexer.go_behind(failed);
+    }
+
     /// What stands here is not what has to stand here.
-    pub(super) fn unexpected<T>(&self, wanted: &str) -> Result<T, Fault> {
-        let last = self.tokens.last().map_or(1, |placed| placed.line);
+    pub(super) fn unexpected<T>(&mut self, wanted: &str) -> Result<T, Fault> {
         let (line, found) = match self.peek() {
-            None => (last, "the file ends".to_owned()),
-            Some(Placed { token, line }) => {
+            None => (self.lexer.line(), "the file ends".to_owned()),
+            Some(Placed { token: Token::OpenText, line, .. }) => {
+                return Err(Fault::new(line, "a text stands here that has no end", "end it with \""));
+            }
+            Some(Placed { token, line, .. }) => {
                 let found = match token {
                     Token::Word(word) | Token::Number(word) => word.chars().take(40).collect(),
-                    Token::Text(text) => format!("the text \"{}\"", text.chars().take(40).collect::<String>()),
-                    Token::Sign(sign) => sign.to_string(),
+                    Token::Text(text) => format!("the text {:?}", text.chars().take(40).collect::<String>()),
+                    Token::Sign(sign) => sign.escape_debug().to_string(),
+                    Token::OpenText => String::new(),
                 };
                 (line, format!("{found} stands here"))
             }
         };
         Err(Fault::new(line, found, format!("wanted: {wanted}")))
+    }
+
+    pub(super) fn is_word(&mut self, word: &str) -> bool {
+        self.peek().is_some_and(|placed| placed.token == Token::Word(word))
     }
 
     pub(super) fn word(&mut self, wanted: &str) -> Result<&'t str, Fault> {
@@ -68,7 +96,7 @@ impl<'t> Parser<'_, 't> {
         }
     }
 
-    pub(super) fn is_sign(&self, sign: char) -> bool {
+    pub(super) fn is_sign(&mut self, sign: char) -> bool {
         self.peek().is_some_and(|placed| placed.token == Token::Sign(sign))
     }
 
@@ -80,6 +108,20 @@ impl<'t> Parser<'_, 't> {
 
     pub(super) fn sign(&mut self, sign: char) -> Result<(), Fault> {
         if self.accept(sign) { Ok(()) } else { self.unexpected(&sign.to_string()) }
+    }
+
+    /// Whether the next statement begins here, or nothing more comes.
+    pub(super) fn is_behind_statement(&mut self) -> bool {
+        match self.peek() {
+            None => true,
+            Some(Placed { token: Token::Word(word), is_first, .. }) => is_first && is_keyword(word),
+            Some(_) => false,
+        }
+    }
+
+    /// The semicolon of a statement, which some tools leave out before the next one.
+    pub(super) fn end(&mut self) -> Result<(), Fault> {
+        if self.accept(';') || self.is_behind_statement() { Ok(()) } else { self.unexpected(";") }
     }
 
     /// A number with its sign, as it is written.
@@ -161,11 +203,28 @@ impl<'t> Parser<'_, 't> {
         }
     }
 
-    pub(super) fn skip_statement(&mut self) {
-        while let Some(placed) = self.next() {
-            if placed.token == Token::Sign(';') {
-                return;
+    /// What stands on `line` up to a sign, whatever it is.
+    pub(super) fn skip_to(&mut self, sign: char, line: u32) -> Result<(), Fault> {
+        while self.peek().is_some_and(|placed| placed.line == line && placed.token != Token::Sign(sign)) {
+            self.at += 1;
+        }
+        self.sign(sign)
+    }
+
+    /// The rest of a statement whose content has no part in values.
+    pub(super) fn skip_statement(&mut self) -> Result<(), Fault> {
+        loop {
+            self.forget();
+            if self.is_behind_statement() {
+                return Ok(());
             }
+            if self.accept(';') {
+                return Ok(());
+            }
+            if self.peek().is_some_and(|next| holds_statement(next.token)) {
+                return self.unexpected(";");
+            }
+            self.at += 1;
         }
     }
 }

@@ -1,6 +1,7 @@
-//! A DBC file as words, numbers, texts and signs, each with its line.
+//! A DBC file as words, numbers, texts and signs, each with its place. Read one by one, so that reading can begin again
+//! at any line.
 
-use super::Fault;
+use super::parser::is_keyword;
 
 /// One token.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -11,6 +12,8 @@ pub(super) enum Token<'t> {
     Number(&'t str),
     /// Between its quotes, escapes still in it.
     Text(&'t str),
+    /// A text that has no end.
+    OpenText,
     Sign(char),
 }
 
@@ -20,60 +23,107 @@ pub(super) struct Placed<'t> {
     pub token: Token<'t>,
     /// From 1.
     pub line: u32,
+    /// In the file's text.
+    pub byte: usize,
+    /// Nothing stands before it on its line.
+    pub is_first: bool,
 }
 
-/// Cuts the text into tokens. Any byte is one of them: only a text that never ends is a fault.
-pub(super) fn tokens(text: &str) -> Result<Vec<Placed<'_>>, Fault> {
-    let bytes = text.as_bytes();
-    let mut out = Vec::new();
-    let (mut at, mut line) = (0, 1);
-    while let Some(&byte) = bytes.get(at) {
-        let start = at;
-        let placed = |token| Placed { token, line };
-        match byte {
-            b'\n' => {
-                line += 1;
-                at += 1;
+/// Reads a text token by token. Any byte is one of them.
+pub(super) struct Lexer<'t> {
+    text: &'t str,
+    at: usize,
+    line: u32,
+    is_first: bool,
+}
+
+impl<'t> Lexer<'t> {
+    pub fn new(text: &'t str) -> Lexer<'t> {
+        Lexer { text, at: 0, line: 1, is_first: true }
+    }
+
+    /// The line in which reading stands.
+    pub fn line(&self) -> u32 {
+        self.line
+    }
+
+    /// Goes on with the first line behind that of `after` that begins with a keyword.
+    pub fn go_behind(&mut self, after: Placed<'_>) {
+        let bytes = self.text.as_bytes();
+        (self.at, self.line, self.is_first) = (after.byte, after.line, true);
+        while let Some(end) = bytes.get(self.at..).and_then(|rest| rest.iter().position(|b| *b == b'\n')) {
+            self.at += end + 1;
+            self.line += 1;
+            let line = self.text.get(self.at..).unwrap_or_default().trim_start_matches([' ', '\t']);
+            let word = line.find(|c: char| !is_of_word(c)).map_or(line, |end| line.get(..end).unwrap_or_default());
+            if is_keyword(word) {
+                return;
             }
-            b if b.is_ascii_whitespace() => at += 1,
-            b'/' if bytes.get(at + 1) == Some(&b'/') => {
-                at += bytes[at..].iter().position(|b| *b == b'\n').unwrap_or(bytes.len() - at);
-            }
-            b'"' => {
-                let end = text_end(bytes, at)
-                    .ok_or_else(|| Fault::new(line, "this text has no end".into(), "end it with \"".into()))?;
-                let inner = text.get(start + 1..end).unwrap_or_default();
-                out.push(placed(Token::Text(inner)));
-                line += inner.bytes().filter(|b| *b == b'\n').count() as u32;
-                at = end + 1;
-            }
-            b if b.is_ascii_digit() || (b == b'.' && bytes.get(at + 1).is_some_and(u8::is_ascii_digit)) => {
-                at = number_end(bytes, at);
-                let word = text.get(start..at).unwrap_or_default();
-                let is_number = word.parse::<f64>().is_ok();
-                out.push(placed(if is_number { Token::Number(word) } else { Token::Word(word) }));
-            }
-            b if is_of_word(b) => {
-                at += bytes[at..].iter().take_while(|b| is_of_word(**b)).count();
-                out.push(placed(Token::Word(text.get(start..at).unwrap_or_default())));
-            }
-            _ => {
-                let sign = text.get(at..).and_then(|rest| rest.chars().next()).unwrap_or('\u{FFFD}');
-                out.push(placed(Token::Sign(sign)));
-                at += sign.len_utf8();
+        }
+        self.at = bytes.len();
+    }
+
+    fn skip_blanks(&mut self) {
+        let rest = |at: usize| self.text.get(at..).unwrap_or_default();
+        while let Some(c) = rest(self.at).chars().next() {
+            if c == '\n' {
+                self.line += 1;
+                self.is_first = true;
+                self.at += 1;
+            } else if c.is_whitespace() || matches!(c, '\0' | '\u{FEFF}') {
+                self.at += c.len_utf8();
+            } else if rest(self.at).starts_with("//") {
+                self.at += rest(self.at).find('\n').unwrap_or(rest(self.at).len());
+            } else {
+                return;
             }
         }
     }
-    Ok(out)
 }
 
-fn is_of_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_'
+impl<'t> Iterator for Lexer<'t> {
+    type Item = Placed<'t>;
+
+    fn next(&mut self) -> Option<Placed<'t>> {
+        self.skip_blanks();
+        let rest = self.text.get(self.at..)?;
+        let c = rest.chars().next()?;
+        let cut = |end: usize| rest.get(..end).unwrap_or(rest);
+        let (line, byte, is_first) = (self.line, self.at, self.is_first);
+        let (token, length) = match c {
+            '"' => match text_end(rest.as_bytes()) {
+                Some(end) => {
+                    let inner = rest.get(1..end).unwrap_or_default();
+                    self.line += inner.bytes().filter(|b| *b == b'\n').count() as u32;
+                    (Token::Text(inner), end + 1)
+                }
+                None => (Token::OpenText, rest.len()),
+            },
+            c if c.is_ascii_digit() || c == '.' && rest.as_bytes().get(1).is_some_and(u8::is_ascii_digit) => {
+                let word = cut(number_end(rest));
+                let is_number = word.parse::<f64>().is_ok();
+                (if is_number { Token::Number(word) } else { Token::Word(word) }, word.len())
+            }
+            c if is_of_word(c) => {
+                let word = cut(rest.find(|c| !is_of_word(c)).unwrap_or(rest.len()));
+                (Token::Word(word), word.len())
+            }
+            sign => (Token::Sign(sign), sign.len_utf8()),
+        };
+        self.at += length;
+        self.is_first = false;
+        Some(Placed { token, line, byte, is_first })
+    }
 }
 
-/// Where the quote stands that ends the text that starts at `start`.
-fn text_end(bytes: &[u8], start: usize) -> Option<usize> {
-    let mut at = start + 1;
+/// Names are of ASCII by the format; some tools write letters of their country.
+fn is_of_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+/// Where the quote stands that ends the text that starts at the first byte.
+fn text_end(bytes: &[u8]) -> Option<usize> {
+    let mut at = 1;
     loop {
         match bytes.get(at)? {
             b'"' => return Some(at),
@@ -84,15 +134,16 @@ fn text_end(bytes: &[u8], start: usize) -> Option<usize> {
 }
 
 /// The byte after a number, or after a word that starts with a digit.
-fn number_end(bytes: &[u8], start: usize) -> usize {
-    let mut at = start;
-    while let Some(&byte) = bytes.get(at) {
-        let exponent = matches!(byte, b'e' | b'E')
+fn number_end(text: &str) -> usize {
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while let Some(c) = text.get(at..).and_then(|rest| rest.chars().next()) {
+        let exponent = matches!(c, 'e' | 'E')
             && matches!(bytes.get(at + 1), Some(b'+' | b'-'))
             && bytes.get(at + 2).is_some_and(u8::is_ascii_digit);
-        match byte {
+        match c {
             _ if exponent => at += 2,
-            b if is_of_word(b) || b == b'.' => at += 1,
+            c if is_of_word(c) || c == '.' => at += c.len_utf8(),
             _ => break,
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! Read by a parser of our own: each message and signal keeps its line, so that a tag that does not fit can name it,
 //! and sections that say nothing about values are passed over. What is understood: BO_, SG_ (multiplexed ones too),
-//! SG_MUL_VAL_, SIG_VALTYPE_, VAL_, and of the attributes GenMsgCycleTime, GenSigStartValue, VFrameFormat.
+//! SG_MUL_VAL_, SIG_VALTYPE_, VAL_, and of the attributes GenMsgCycleTime, GenSigStartValue, VFrameFormat,
+//! SystemMessageLongSymbol, SystemSignalLongSymbol. What is not understood is left out, and only what uses it is refused.
 //!
 //! | file | subject |
 //! |---|---|
@@ -10,66 +11,86 @@
 //! | `parser` | statements, and what happens after a wrong one |
 //! | `messages`, `attributes` | each kind of statement |
 //! | `gathered` | what has been read, and the file that it makes |
+//! | `naming` | which name means which message and signal |
 
 mod attributes;
 mod cursor;
 mod gathered;
 mod lexer;
 mod messages;
+mod naming;
 mod parser;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
 
+use super::beside::text_of;
+pub use super::beside::{Fault, LeftOut};
 use crate::tag::Nanos;
-
-/// What is wrong in a DBC file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
-    /// From 1.
-    pub line: u32,
-    pub message: String,
-    /// May be empty.
-    pub help: String,
-}
-
-impl Fault {
-    fn new(line: u32, message: String, help: String) -> Fault {
-        Fault { line, message, help }
-    }
-}
 
 /// A whole file.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Dbc {
-    /// In the file's order.
+    /// In the file's order; also those that were left out.
     pub messages: Vec<Message>,
-    by_name: HashMap<String, usize>,
+    pub left_out: LeftOut,
+    /// By the names that are shown.
+    shown: HashMap<String, usize>,
+    /// By the short names of those that have a long one.
+    short: HashMap<String, Vec<usize>>,
+}
+
+/// Why a name stands for nothing.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Missing {
+    Unknown,
+    /// It is in the file, and was left out.
+    LeftOut(Fault),
 }
 
 /// BO_.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Message {
+    /// The long one where there is one.
     pub name: String,
+    /// The one in BO_, where that is another.
+    pub short: Option<String>,
     pub line: u32,
     /// 11 or 29 bits.
     pub id: u32,
     pub extended: bool,
     /// Data bytes of its frames.
     pub bytes: u32,
-    /// In the file's order.
+    /// In the file's order; also those that were left out.
     pub signals: Vec<Signal>,
+    /// Those that could not be read.
+    pub lost: Vec<LostSignal>,
     /// GenMsgCycleTime, unless zero.
     pub cycle: Option<Nanos>,
     /// VFrameFormat: a parameter group of J1939.
     pub j1939: bool,
+    /// Why no tag can use it.
+    pub left_out: Option<Fault>,
+}
+
+/// An SG_ that could not be read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LostSignal {
+    /// Empty: not even that is known.
+    pub name: String,
+    pub why: Fault,
+    /// It may be one that says which of the others are in the frame.
+    pub may_be_switch: bool,
 }
 
 /// SG_.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Signal {
+    /// The long one where there is one.
     pub name: String,
+    /// The one in SG_, where that is another.
+    pub short: Option<String>,
     pub line: u32,
     /// Of its least significant bit (Intel), of its most significant bit (Motorola): byte × 8 + bit, 0 the least
     /// significant of a byte.
@@ -89,8 +110,12 @@ pub struct Signal {
     pub multiplexed: Option<Multiplexed>,
     /// VAL_: raw values and their texts.
     pub texts: Vec<(i64, String)>,
+    /// Why the file's texts are not among them.
+    pub texts_left_out: Option<Fault>,
     /// GenSigStartValue, as a raw value.
     pub start_value: Option<f64>,
+    /// Why no tag can use it.
+    pub left_out: Option<Fault>,
 }
 
 /// When a signal is in the frame.
@@ -106,17 +131,30 @@ impl Dbc {
     /// Reads a file's bytes: UTF-8, or else Windows-1252, which Vector's tools write.
     ///
     /// # Errors
-    /// All that is wrong with it, in the file's order; a few dozen at most.
+    /// Why nothing can be read of it.
     pub fn read(bytes: &[u8]) -> Result<Dbc, Vec<Fault>> {
-        parser::parse(&decoded(bytes))
+        parser::parse(&text_of(bytes))
     }
 
-    pub fn message(&self, name: &str) -> Option<&Message> {
-        self.messages.get(*self.by_name.get(name)?)
+    /// The message of a name, the long one or the short one.
+    pub fn message(&self, name: &str) -> Result<&Message, Missing> {
+        let at = match (self.shown.get(name), self.short.get(name).map(|found| &found[..])) {
+            (Some(at), _) | (None, Some([at])) => *at,
+            (None, Some([one, other, ..])) => {
+                let long = [one, other].map(|at| self.messages.get(*at).map_or("", |message| &message.name));
+                let line = self.messages.get(*other).map_or(0, |message| message.line);
+                let message = format!("it is short for several messages, such as {} and {}", long[0], long[1]);
+                return Err(Missing::LeftOut(Fault::new(line, message, "write the long name")));
+            }
+            _ => return Err(Missing::Unknown),
+        };
+        let message = self.messages.get(at).ok_or(Missing::Unknown)?;
+        message.left_out.as_ref().map_or(Ok(message), |why| Err(Missing::LeftOut(why.clone())))
     }
 
+    /// Of those that can be used, as they are shown.
     pub fn message_names(&self) -> impl Iterator<Item = &str> {
-        self.messages.iter().map(|message| &*message.name)
+        self.messages.iter().filter(|message| message.left_out.is_none()).map(|message| &*message.name)
     }
 }
 
@@ -124,11 +162,29 @@ impl Dbc {
 pub type Switch<'m> = (&'m Signal, &'m [(u64, u64)]);
 
 impl Message {
-    pub fn signal(&self, name: &str) -> Option<&Signal> {
-        self.signals.iter().find(|signal| signal.name == name)
+    /// The signal of a name, the long one or the short one.
+    pub fn signal(&self, name: &str) -> Result<&Signal, Missing> {
+        let shown = self.signals.iter().find(|signal| signal.name == name);
+        let found = shown.or_else(|| self.signals.iter().find(|signal| signal.written() == name));
+        if let Some(signal) = found {
+            return signal.left_out.as_ref().map_or(Ok(signal), |why| Err(Missing::LeftOut(why.clone())));
+        }
+        let lost = self.lost.iter().find(|lost| lost.name == name);
+        Err(lost.map_or(Missing::Unknown, |lost| Missing::LeftOut(lost.why.clone())))
     }
 
-    /// The switches on which a signal's presence hangs, the nearest first, each with the values for which it is there.
+    /// Of those that can be used, as they are shown.
+    pub fn signal_names(&self) -> impl Iterator<Item = &str> {
+        self.signals.iter().filter(|signal| signal.left_out.is_none()).map(|signal| &*signal.name)
+    }
+
+    /// Why not all of its signals can be used.
+    pub fn first_left_out(&self) -> Option<&Fault> {
+        let lost = self.lost.first().map(|lost| &lost.why);
+        lost.or_else(|| self.signals.iter().find_map(|signal| signal.left_out.as_ref()))
+    }
+
+    /// The switches above a signal, the nearest first: it is in the frame when each has one of its values.
     ///
     /// # Errors
     /// What is wrong with them.
@@ -139,7 +195,7 @@ impl Message {
             let switch = self.switch_of(below, multiplexed)?;
             if std::ptr::eq(switch, signal) || out.iter().any(|(known, _)| std::ptr::eq(*known, switch)) {
                 let message = format!("the signal {} is multiplexed by itself", signal.name);
-                return Err(Fault::new(signal.line, message, String::new()));
+                return Err(Fault::new(signal.line, message, ""));
             }
             out.push((switch, &multiplexed.values));
             below = switch;
@@ -148,43 +204,63 @@ impl Message {
     }
 
     fn switch_of(&self, signal: &Signal, multiplexed: &Multiplexed) -> Result<&Signal, Fault> {
-        let fault = |message: String| Fault::new(signal.line, message, String::new());
-        if let Some(name) = &multiplexed.switch {
-            let named = self.signal(name);
-            return named.ok_or_else(|| fault(format!("the switch {name} of signal {} does not exist", signal.name)));
-        }
-        let mut switches = self.signals.iter().filter(|other| other.is_switch && other.multiplexed.is_none());
-        match (switches.next(), switches.next()) {
-            (Some(only), None) => Ok(only),
-            (None, _) => {
-                Err(fault(format!("the signal {} is multiplexed, and its message has no switch (M)", signal.name)))
+        let fault = |message: String| Fault::new(signal.line, message, "");
+        let switch = match &multiplexed.switch {
+            // SG_MUL_VAL_ has the names of SG_.
+            Some(name) => match self.signals.iter().find(|other| other.written() == name) {
+                Some(named) => named,
+                None => match self.lost.iter().find(|lost| lost.name == *name) {
+                    Some(lost) => return Err(lost.told_of_switch(signal)),
+                    None => return Err(fault(format!("the switch {name} of signal {} does not exist", signal.name))),
+                },
+            },
+            None => {
+                let is_switch = |other: &&Signal| other.is_switch && other.multiplexed.is_none();
+                let mut switches = self.signals.iter().filter(is_switch);
+                if let Some(lost) = self.lost.iter().find(|lost| lost.may_be_switch) {
+                    return Err(lost.told_of_switch(signal));
+                }
+                match (switches.next(), switches.next()) {
+                    (Some(only), None) => only,
+                    (None, _) => {
+                        let message =
+                            format!("the signal {} is multiplexed, and its message has no switch (M)", signal.name);
+                        return Err(fault(message));
+                    }
+                    (Some(_), Some(_)) => {
+                        return Err(fault(format!(
+                            "the signal {} is multiplexed, and its message has several switches: SG_MUL_VAL_ has to \
+                             say which",
+                            signal.name
+                        )));
+                    }
+                }
             }
-            (Some(_), Some(_)) => Err(fault(format!(
-                "the signal {} is multiplexed, and its message has several switches: SG_MUL_VAL_ has to say which",
-                signal.name
-            ))),
-        }
+        };
+        switch.left_out.as_ref().map_or(Ok(switch), |why| Err(why.clone()))
     }
 }
 
-/// What Windows-1252 has at 0x80 to 0x9F; the holes are the control characters of Latin-1.
-const CP1252: [char; 32] = [
-    '\u{20AC}', '\u{81}', '\u{201A}', '\u{192}', '\u{201E}', '\u{2026}', '\u{2020}', '\u{2021}', '\u{2C6}', '\u{2030}',
-    '\u{160}', '\u{2039}', '\u{152}', '\u{8D}', '\u{17D}', '\u{8F}', '\u{90}', '\u{2018}', '\u{2019}', '\u{201C}',
-    '\u{201D}', '\u{2022}', '\u{2013}', '\u{2014}', '\u{2DC}', '\u{2122}', '\u{161}', '\u{203A}', '\u{153}', '\u{9D}',
-    '\u{17E}', '\u{178}',
-];
+impl LostSignal {
+    fn told_of_switch(&self, below: &Signal) -> Fault {
+        let name = if self.name.is_empty() { "a signal" } else { &self.name };
+        let message =
+            format!("the switch of signal {} may be {name}, which is left out: {}", below.written(), self.why.message);
+        Fault::new(self.why.line, message, &*self.why.help)
+    }
+}
 
-fn decoded(bytes: &[u8]) -> String {
-    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
-    match std::str::from_utf8(bytes) {
-        Ok(text) => text.to_owned(),
-        Err(_) => bytes
-            .iter()
-            .map(|byte| match byte {
-                0x80..=0x9F => CP1252.get(usize::from(byte - 0x80)).copied().unwrap_or('\u{FFFD}'),
-                byte => char::from(*byte),
-            })
-            .collect(),
+impl Signal {
+    /// Its name in SG_.
+    pub fn written(&self) -> &str {
+        self.short.as_deref().unwrap_or(&self.name)
+    }
+
+    /// Whether another SG_ says the same.
+    fn is_like(&self, other: &Signal) -> bool {
+        let place = |signal: &Signal| (signal.start, signal.bits, signal.big_endian, signal.signed, signal.is_switch);
+        place(self) == place(other)
+            && (self.scale, self.offset) == (other.scale, other.offset)
+            && self.multiplexed == other.multiplexed
     }
 }

@@ -1,15 +1,12 @@
-//! Tokens to messages, statement by statement. One that is wrong is reported, and reading goes on with the next.
+//! Statement by statement. One that is wrong is left out, and reading goes on with the next line that begins with a
+//! keyword.
 
 use super::cursor::Parser;
-use super::gathered::Gathered;
-use super::lexer::{Placed, Token, tokens};
+use super::lexer::{Placed, Token};
 use super::{Dbc, Fault};
 
-/// Reported of one file: a wrong script repeats its mistake on every line.
-pub(super) const FAULTS_MAX: usize = 20;
 /// Keywords whose statements end with a semicolon and say nothing about values.
 const PASSED_OVER: &[&str] = &[
-    "CM_",
     "BA_DEF_REL_",
     "BA_REL_",
     "BA_DEF_DEF_REL_",
@@ -40,6 +37,7 @@ const READ: &[&str] = &[
     "BU_",
     "BO_",
     "SG_",
+    "CM_",
     "BA_DEF_",
     "BA_DEF_DEF_",
     "BA_",
@@ -52,77 +50,85 @@ pub(super) fn is_keyword(word: &str) -> bool {
     READ.contains(&word) || PASSED_OVER.contains(&word)
 }
 
+/// Where signals belong that come next.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(super) enum Below {
+    /// A statement was read below which no signals stand.
+    #[default]
+    None,
+    /// The message at this place.
+    Message(usize),
+    /// A message that was left out, and nothing can be said of its signals.
+    Gone,
+}
+
 pub(super) fn parse(text: &str) -> Result<Dbc, Vec<Fault>> {
-    let tokens = tokens(text).map_err(|fault| vec![fault])?;
-    let mut parser = Parser { tokens: &tokens, at: 0, out: Gathered::default(), faults: Vec::new(), incomplete: false };
-    while let Some(placed) = parser.peek().filter(|_| parser.faults.len() < FAULTS_MAX) {
-        if let Err(fault) = parser.statement() {
-            parser.incomplete |= placed.token == Token::Word("BO_");
-            parser.faults.push(fault);
+    let mut parser = Parser::new(text);
+    while let Some(placed) = parser.peek() {
+        parser.forget();
+        if let Err(fault) = parser.statement(placed) {
+            let what = match placed.token {
+                Token::Word(keyword) if is_keyword(keyword) => format!("this {keyword} statement"),
+                _ => "this line".to_owned(),
+            };
+            parser.out.dbc.left_out.add(what, fault);
             parser.recover(placed);
         }
     }
-    if parser.faults.is_empty() { Ok(parser.out.finish()) } else { Err(parser.faults) }
+    let has_statements = parser.out.has_statements;
+    let dbc = parser.out.finish();
+    let Some((_, first)) = dbc.left_out.iter().next().filter(|_| !has_statements) else { return Ok(dbc) };
+    let message = format!("no statement such as BO_ is in it, and in line {}: {}", first.line, first.message);
+    Err(vec![Fault::new(0, message, "is it a DBC file?")])
 }
 
-impl<'t> Parser<'_, 't> {
-    /// Goes to the next keyword that begins a line, after the statement that began with `failed`.
-    pub(super) fn recover(&mut self, failed: Placed<'t>) {
-        let mut line =
-            self.tokens.get(self.at.wrapping_sub(1)).map_or(failed.line, |placed| placed.line).max(failed.line);
-        while let Some(placed) = self.peek() {
-            if placed.line > line && matches!(placed.token, Token::Word(word) if is_keyword(word)) {
-                return;
-            }
-            line = placed.line;
-            self.at += 1;
-        }
+/// A text in which statements begin: a quote is missing or too many, which turns texts and statements round.
+pub(super) fn holds_statement(token: Token<'_>) -> bool {
+    match token {
+        Token::Text(text) => text.lines().skip(1).any(|line| line.split_whitespace().next().is_some_and(is_keyword)),
+        Token::OpenText => true,
+        _ => false,
     }
+}
 
-    fn statement(&mut self) -> Result<(), Fault> {
-        let Some(placed) = self.peek() else { return Ok(()) };
+impl<'t> Parser<'t> {
+    fn statement(&mut self, placed: Placed<'t>) -> Result<(), Fault> {
         // Semicolons too many hurt nobody.
         if self.accept(';') {
             return Ok(());
         }
         let keyword = self.word("a keyword such as BO_")?;
+        if keyword == "SG_" {
+            return self.signal(placed);
+        }
+        if is_keyword(keyword) {
+            self.out.below = Below::None;
+            self.out.has_statements = true;
+        }
         match keyword {
-            "VERSION" => self.text("a text").map(drop),
             "NS_" => {
-                self.sign(':')?;
+                self.accept(':');
                 self.new_symbols();
                 Ok(())
             }
-            "BS_" | "BU_" => {
-                self.sign(':')?;
-                // Baud rates, which nobody writes any more; names of nodes, which have no part in values.
-                while let Some(placed) = self.peek() {
-                    if matches!(placed.token, Token::Word(word) if is_keyword(word)) {
-                        break;
-                    }
-                    self.at += 1;
-                }
+            // Baud rates, which nobody writes any more; names of nodes, which have no part in values.
+            "VERSION" | "BS_" | "BU_" => {
+                self.skip_to_keyword(placed);
                 Ok(())
             }
-            "BO_" => self.message(placed.line),
-            "SG_" if self.incomplete => {
-                self.recover(placed);
+            "BO_" => self.message(placed),
+            "CM_" => {
+                self.comment(placed);
                 Ok(())
             }
-            "SG_" => Err(Fault::new(placed.line, "a signal without a message".into(), "SG_ stands below BO_".into())),
-            "BA_DEF_" => self.attribute_definition(),
-            "BA_DEF_DEF_" => {
-                let name = self.text("the name of an attribute")?;
-                let value = self.value()?;
-                self.out.defaults.insert(name, value);
-                self.sign(';')
-            }
-            "BA_" => self.attribute(),
+            "BA_DEF_" => self.attribute_definition(placed),
+            "BA_DEF_DEF_" => self.attribute_default(placed),
+            "BA_" => self.attribute(placed),
             "VAL_" => self.value_texts(),
             "SIG_VALTYPE_" => self.value_type(),
             "SG_MUL_VAL_" => self.multiplexed_values(),
             word if PASSED_OVER.contains(&word) => {
-                self.skip_statement();
+                self.pass_over(placed);
                 Ok(())
             }
             _ => {
@@ -132,15 +138,44 @@ impl<'t> Parser<'_, 't> {
         }
     }
 
+    /// A statement that has no part in values; what is wrong in it is nobody's concern.
+    pub(super) fn pass_over(&mut self, placed: Placed<'t>) {
+        if self.skip_statement().is_err() {
+            self.recover(placed);
+        }
+    }
+
+    /// Comments have texts of several lines, in which anything may stand, and quotes that were forgotten.
+    fn comment(&mut self, placed: Placed<'t>) {
+        while self.peek().is_some_and(|next| next.line == placed.line && !matches!(next.token, Token::Text(_))) {
+            self.at += 1;
+        }
+        if self.text("a text").and_then(|_| self.end()).is_err() {
+            self.recover(placed);
+        }
+    }
+
+    fn skip_to_keyword(&mut self, placed: Placed<'t>) {
+        while !self.is_behind_statement() {
+            if self.peek().is_some_and(|next| holds_statement(next.token)) {
+                return self.recover(placed);
+            }
+            self.at += 1;
+            self.forget();
+        }
+    }
+
     /// The names below NS_ are keywords themselves: each stands alone on its line.
     fn new_symbols(&mut self) {
         while let Some(placed) = self.peek() {
-            let next = self.tokens.get(self.at + 1);
-            let alone = next.is_none_or(|next| next.line > placed.line);
+            self.at += 1;
+            let alone = self.peek().is_none_or(|next| next.line > placed.line);
+            self.at -= 1;
             if !alone || !matches!(placed.token, Token::Word(_)) {
                 return;
             }
             self.at += 1;
+            self.forget();
         }
     }
 }

@@ -5,6 +5,10 @@ use super::{Eds, Fault};
 use crate::limits::{CANOPEN_MAPPED_MAX, CANOPEN_PDOS_MAX};
 use crate::tag::Nanos;
 
+/// Counts of mapped objects that make a PDO a multiplexed one: by source and by destination address (CiA 301, section
+/// 7.2.2.5).
+const MPDO: [u64; 2] = [0xFE, 0xFF];
+
 /// As the device sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PdoDirection {
@@ -58,24 +62,63 @@ pub struct MappedField {
     pub bits: u8,
 }
 
+/// One PDO that is valid by the file and cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnreadPdo {
+    pub number: u16,
+    /// What it would carry, as far as that is said.
+    pub objects: Vec<Object>,
+    pub why: Fault,
+}
+
+/// The PDOs of one direction, ascending.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pdos {
+    pub read: Vec<Pdo>,
+    pub left_out: Vec<UnreadPdo>,
+}
+
+impl Pdos {
+    /// Why a PDO that would carry the object is not read.
+    pub fn why_left_out(&self, object: Object) -> Option<&UnreadPdo> {
+        self.left_out.iter().find(|pdo| pdo.objects.contains(&object))
+    }
+}
+
 impl Eds {
-    /// The PDOs that are valid by the file, ascending.
-    ///
-    /// # Errors
-    /// A parameter that is no number, or a mapping that does not fit a frame.
-    pub fn pdos(&self, direction: PdoDirection, node: u8) -> Result<Vec<Pdo>, Fault> {
-        let mut pdos = Vec::new();
+    /// The PDOs that are valid by the file.
+    pub fn pdos(&self, direction: PdoDirection, node: u8) -> Pdos {
+        let mut pdos = Pdos::default();
         for number in 1..=CANOPEN_PDOS_MAX {
-            pdos.extend(self.pdo(direction, number, node)?);
+            match self.pdo(direction, number, node) {
+                Ok(pdo) => pdos.read.extend(pdo),
+                Err(why) => {
+                    let objects = self.carried_by(direction.mapping() + number - 1, node);
+                    pdos.left_out.push(UnreadPdo { number, objects, why });
+                }
+            }
         }
-        Ok(pdos)
+        pdos
+    }
+
+    fn carried_by(&self, mapping: u16, node: u8) -> Vec<Object> {
+        let mapped =
+            (1..=CANOPEN_MAPPED_MAX).filter_map(|sub| self.number(Object { index: mapping, sub }, node).ok()?);
+        mapped.map(mapped_object).collect()
     }
 
     fn pdo(&self, direction: PdoDirection, number: u16, node: u8) -> Result<Option<Pdo>, Fault> {
         let communication = direction.communication() + number - 1;
         let mapping = direction.mapping() + number - 1;
-        let at = |index, sub| self.number(Object { index, sub }, node);
-        if self.get(Object { index: communication, sub: 1 }).is_none() {
+        let at = |index, sub| {
+            let object = Object { index, sub };
+            match self.why_left_out(object) {
+                Some(why) => Err(why.clone()),
+                None => self.number(object, node),
+            }
+        };
+        let identifier = Object { index: communication, sub: 1 };
+        if self.get(identifier).is_none() && self.why_left_out(identifier).is_none() {
             return Ok(None);
         }
         // Without a value, the predefined connection set's (table 39): four PDOs each way.
@@ -93,19 +136,20 @@ impl Eds {
         let event_timer_ms = at(communication, 5)?.unwrap_or(0).min(u64::from(u16::MAX)) as u16;
         let count = at(mapping, 0)?.unwrap_or(0);
         let line = self.get(Object { index: mapping, sub: 0 }).map_or(0, |entry| entry.line);
+        if MPDO.contains(&count) {
+            let message = format!("the object {mapping:04X} makes it a multiplexed PDO (0x{count:X})");
+            return Err(Fault::new(line, message, "its objects are read by SDO"));
+        }
         if count > u64::from(CANOPEN_MAPPED_MAX) {
-            let message = format!("the object {:04X} maps {count} objects", mapping);
+            let message = format!("the object {mapping:04X} maps {count} objects");
             return Err(Fault::new(line, message, format!("allowed: at most {CANOPEN_MAPPED_MAX}")));
         }
         let mut fields = Vec::new();
         let mut first_bit = 0u16;
         for sub in 1..=count as u8 {
             let Some(entry) = at(mapping, sub)? else { continue };
-            let field = MappedField {
-                object: Object { index: (entry >> 16) as u16, sub: (entry >> 8) as u8 },
-                first_bit: first_bit.min(64) as u8,
-                bits: entry as u8,
-            };
+            let field =
+                MappedField { object: mapped_object(entry), first_bit: first_bit.min(64) as u8, bits: entry as u8 };
             first_bit += u16::from(field.bits);
             if first_bit > 64 {
                 let line = self.get(Object { index: mapping, sub }).map_or(line, |entry| entry.line);
@@ -116,4 +160,9 @@ impl Eds {
         }
         Ok(Some(Pdo { number, cob_id: (cob_id & 0x7FF) as u16, kind, inhibit_100us, event_timer_ms, fields }))
     }
+}
+
+/// Index, sub-index and bits, from the top (CiA 301, section 7.5.2.36).
+fn mapped_object(entry: u64) -> Object {
+    Object { index: (entry >> 16) as u16, sub: (entry >> 8) as u8 }
 }

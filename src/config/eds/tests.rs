@@ -24,17 +24,17 @@ fn objects_types_and_values_are_read() {
     assert_eq!((eds.vendor, eds.product), (Some(0x29A), Some(7)));
     let position = eds.get(Object { index: 0x6064, sub: 0 }).unwrap();
     assert_eq!((position.data_type, position.writable), (DataType::Integer(32), false));
-    assert_eq!(eds.named("Position actual value"), [Object { index: 0x6064, sub: 0 }]);
-    assert_eq!(eds.named("TPDO1.Type"), [Object { index: 0x1800, sub: 2 }]);
+    assert_eq!(eds.named("Position actual value"), Naming::One(Object { index: 0x6064, sub: 0 }));
+    assert_eq!(eds.named("TPDO1.Type"), Naming::One(Object { index: 0x1800, sub: 2 }));
     assert_eq!(eds.number(Object { index: 0x1000, sub: 0 }, 5), Ok(Some(0x20192)));
-    assert_eq!(eds.named("Channels.Second"), [Object { index: 0x2000, sub: 2 }]);
+    assert_eq!(eds.named("Channels.Second"), Naming::One(Object { index: 0x2000, sub: 2 }));
     assert_eq!(eds.number(Object { index: 0x2000, sub: 3 }, 5), Ok(Some(-5i64 as u64)));
 }
 
 #[test]
 fn a_pdo_is_what_its_parameters_say_for_the_node() {
     let eds = Eds::read(DRIVE.as_bytes()).unwrap();
-    let pdos = eds.pdos(PdoDirection::Transmit, 5).unwrap();
+    let pdos = eds.pdos(PdoDirection::Transmit, 5).read;
     let field = |index, first_bit, bits| MappedField { object: Object { index, sub: 0 }, first_bit, bits };
     let expected = Pdo {
         number: 1,
@@ -45,54 +45,156 @@ fn a_pdo_is_what_its_parameters_say_for_the_node() {
         fields: vec![field(0x6041, 0, 16), field(0x6064, 16, 32)],
     };
     assert_eq!(pdos, [expected]);
-    assert_eq!(eds.pdos(PdoDirection::Receive, 5), Ok(vec![]));
+    assert_eq!(eds.pdos(PdoDirection::Receive, 5), Pdos::default());
 }
 
 #[test]
 fn a_dcf_says_what_the_values_are() {
     let text = DRIVE.replace("DefaultValue=$NODEID+0x180", "DefaultValue=$NODEID+0x180\r\nParameterValue=0x80000185");
     let eds = Eds::read(text.as_bytes()).unwrap();
-    assert_eq!(eds.pdos(PdoDirection::Transmit, 5), Ok(vec![]), "it is switched off");
+    assert_eq!(eds.pdos(PdoDirection::Transmit, 5), Pdos::default(), "it is switched off");
+}
+
+/// What is left out: the line, and what and why.
+fn left_out(eds: &Eds) -> Vec<(u32, String)> {
+    eds.left_out.iter().map(|(what, why)| (why.line, format!("{what}: {}", why.message))).collect()
 }
 
 #[track_caller]
-fn fault(text: &str, line: u32, part: &str) {
-    let faults = Eds::read(text.as_bytes()).unwrap_err();
-    let found = faults.iter().any(|f| f.line == line && f.message.contains(part));
-    assert!(found, "{part:?} in line {line} is not among {faults:?}");
+fn leaves_out(text: &str, line: u32, part: &str) -> Eds {
+    let eds = Eds::read(text.as_bytes()).unwrap_or_else(|faults| panic!("{faults:?}"));
+    let found = left_out(&eds);
+    let is_it = found.len() == 1 && found[0].0 == line && found[0].1.contains(part);
+    assert!(is_it, "{part:?} in line {line} is not the one of {found:?}");
+    eds
+}
+
+const DEVICE_TYPE: Object = Object { index: 0x1000, sub: 0 };
+
+#[test]
+fn an_oddity_is_left_out_with_its_line_and_the_rest_is_read() {
+    let one = "[DeviceInfo]\n[2000]\nParameterName=Ok\nDataType=7\n";
+    for (odd, line, part) in [
+        ("[1000]\nDataType=0xZZ\n", 6, "the object 0x1000:00: DataType is \"0xZZ\""),
+        (
+            "[1000]\nDataType=7\n[1000]\nDataType=6\n",
+            7,
+            "the object 0x1000: the section [\"1000\"] stands in line 5, too",
+        ),
+        ("[1000]\nDataType=7\ndatatype=6\n", 7, "the object 0x1000: the key \"datatype\" stands in line 6, too"),
+        ("[1000]\nParameterName=x\n", 5, "the object 0x1000:00: its DataType is missing"),
+        ("[1000]\nObjectType=y\nDataType=7\n", 6, "the object 0x1000: ObjectType is \"y\""),
+        ("[1000]\nObjectType=8\nDataType=7\nCompactSubObj=999\n", 8, "the object 0x1000: CompactSubObj is"),
+        ("[OptionalObjects]\n1=0x1000\n", 6, "the object 0x1000: it is listed here, but its section is missing"),
+    ] {
+        let eds = leaves_out(&format!("{one}{odd}"), line, part);
+        assert!(eds.get(DEVICE_TYPE).is_none() && eds.why_left_out(DEVICE_TYPE).is_some(), "{odd}");
+        assert_eq!(eds.named("Ok"), Naming::One(Object { index: 0x2000, sub: 0 }), "{odd}");
+        assert_eq!(eds.why_left_out(Object { index: 0x2000, sub: 0 }), None);
+    }
+    for (odd, line, part) in [
+        ("[OptionalObjects]\n1=x\n", 6, "object 1 of the list is \"x\""),
+        ("[2001]\nwhat is this\nDataType=7\n", 6, "neither section nor key"),
+        ("[2001\nDataType=7\n", 5, "has no end"),
+        ("[2000]\nParameterName=Ok\nDataType=7\n", 5, "this section: the section [\"2000\"] stands in line 2, too"),
+        ("[2001]\n\u{1}\u{2}\nDataType=7\n", 6, "control character"),
+    ] {
+        let eds = leaves_out(&format!("{one}{odd}"), line, part);
+        assert_eq!(eds.named("Ok"), Naming::One(Object { index: 0x2000, sub: 0 }), "{odd}");
+    }
+    leaves_out("[1000]\nDataType=7\n", 1, "the device's identity: the section [DeviceInfo] is missing");
+    leaves_out("[DeviceInfo]\nVendorNumber=0x100000000\n", 2, "the device's identity: vendornumber");
 }
 
 #[test]
-fn every_fault_names_its_line() {
-    fault("[DeviceInfo]\n[1000]\nDataType=0xZZ\n", 3, "DataType is \"0xZZ\"");
-    fault("[DeviceInfo]\n[1000]\nDataType=7\n[1000]\nDataType=7\n", 4, "[\"1000\"] stands here twice");
-    fault("[DeviceInfo]\n[1000]\nDataType=7\ndatatype=7\n", 4, "twice");
-    fault("[DeviceInfo]\n[1000]\nParameterName=x\n", 2, "DataType of the object 0x1000:00 is missing");
-    fault("[DeviceInfo]\n[OptionalObjects]\n1=0x6064\n", 3, "0x6064 is listed, but its section is missing");
-    fault("[DeviceInfo]\n[OptionalObjects]\n1=x\n", 3, "object 1 of the list is \"x\"");
-    fault("[DeviceInfo]\nwhat is this\n", 2, "neither section nor key");
-    fault("[DeviceInfo\n", 1, "has no end");
-    fault("[1000]\nDataType=7\n", 1, "[DeviceInfo] is missing");
-    fault("[DeviceInfo]\nVendorNumber=0x100000000\n", 2, "vendornumber");
-    fault("\u{1}\u{2}\n", 1, "control character");
+fn an_oddity_that_takes_nothing_away_is_not_told() {
+    for odd in [
+        "[Comments]\nLines=2\nLine1=x\nhere it goes on\n",
+        "[Comments]\nLine1=x\nLine1=y\n[Comments]\n\u{1}\n",
+        "[2000]\nDataType=7\nDataType=7\nLowLimit=1\nLowLimit=2\n",
+        "[2000]\nDataType=0x0007 ; UNSIGNED32\n; a comment\n",
+        "[2000]\nDataType=07\nDefaultValue=09\n\u{1A}",
+        "[2000sub0]\nParameterName=n\nDataType=5\n[ManufacturerObjects]\nSupportedObjects=1\n1=0x2000\n",
+    ] {
+        let eds = Eds::read(format!("[DeviceInfo]\n{odd}").as_bytes()).unwrap();
+        assert_eq!(left_out(&eds), [], "{odd}");
+        assert_eq!(eds.get(Object { index: 0x2000, sub: 0 }).is_some(), odd.contains("[2000"), "{odd}");
+    }
+    let odd = "[DeviceInfo]\n[2000]\nParameterName=R\n[2000sub1]\nParameterName=a\nDataType=7\nDefaultValue=09\n";
+    let eds = Eds::read(odd.as_bytes()).unwrap();
+    assert_eq!(eds.named("R.a"), Naming::One(Object { index: 0x2000, sub: 1 }), "a record without its ObjectType");
+    assert_eq!(eds.number(Object { index: 0x2000, sub: 1 }, 5), Ok(Some(9)), "09 is not octal");
 }
 
 #[test]
-fn a_mapping_that_does_not_fit_a_frame_is_refused_with_its_line() {
-    let text = DRIVE.replace("0x60640020", "0x60640040");
-    let fault = Eds::read(text.as_bytes()).unwrap().pdos(PdoDirection::Transmit, 5).unwrap_err();
-    assert!(fault.message.contains("more than 64 bits") && fault.line > 20, "{fault:?}");
-    let text = DRIVE.replace("0x60640020", "0x606");
-    assert!(Eds::read(text.as_bytes()).unwrap().pdos(PdoDirection::Transmit, 5).is_ok());
-    let text = DRIVE.replace("0x60640020", "position");
-    let fault = Eds::read(text.as_bytes()).unwrap().pdos(PdoDirection::Transmit, 5).unwrap_err();
-    assert!(fault.message.contains("\"position\""), "{fault:?}");
+fn a_type_of_the_devices_own_is_the_one_that_it_limits() {
+    let eds = Eds::read(
+        b"[DeviceInfo]\n[2000]\nDataType=0x00A0\n[2001]\nDataType=0x00A1\n[A0]\nParameterName=limited\nDataType=7\n\
+          [A0sub1]\nParameterName=type\nDataType=7\nDefaultValue=0x0003\n",
+    );
+    let eds = eds.unwrap();
+    let type_of = |index| eds.get(Object { index, sub: 0 }).unwrap().data_type;
+    assert_eq!((type_of(0x2000), type_of(0x2001)), (DataType::Integer(16), DataType::Other(0xA1)));
 }
 
 #[test]
-fn a_latin_1_file_is_read() {
-    let bytes = b"[DeviceInfo]\n[6064]\nParameterName=Temperatur \xb0C\nDataType=4\n";
-    assert_eq!(Eds::read(bytes).unwrap().named("Temperatur °C").len(), 1);
+fn a_name_that_is_left_out_or_stands_twice_says_so() {
+    let text = "[DeviceInfo]\n[2000]\nParameterName=Gone\nDataType=q\n[2001]\nParameterName=Twin\nDataType=7\n\
+                [2002]\nParameterName=Twin\nDataType=q\n";
+    let eds = Eds::read(text.as_bytes()).unwrap();
+    assert!(matches!(eds.named("Gone"), Naming::LeftOut(why) if why.line == 4));
+    let object = |index| Object { index, sub: 0 };
+    assert_eq!(eds.named("Twin"), Naming::Several(object(0x2001), object(0x2002)), "one of them could not be read");
+    assert_eq!(eds.named("Unheard"), Naming::Unknown);
+}
+
+#[test]
+fn what_is_no_data_sheet_is_refused_as_a_whole() {
+    for text in ["", "\u{1}\u{2}\n", "%PDF-1.7\n1 0 obj\n", "{\"a\": 1}\n", "[Settings]\nkey=1\n"] {
+        let faults = Eds::read(text.as_bytes()).unwrap_err();
+        assert!(faults.len() == 1 && faults[0].message.starts_with("neither [DeviceInfo] nor an object"), "{faults:?}");
+    }
+}
+
+#[test]
+fn a_pdo_that_cannot_be_read_is_left_out_with_what_it_carries() {
+    let pdos =
+        |from: &str, to: &str| Eds::read(DRIVE.replace(from, to).as_bytes()).unwrap().pdos(PdoDirection::Transmit, 5);
+    let position = Object { index: 0x6064, sub: 0 };
+    for (from, to, part) in [
+        ("0x60640020", "0x60640040", "more than 64 bits"),
+        ("DataType=5\r\nDefaultValue=2", "DataType=5\r\nDefaultValue=0xFE", "a multiplexed PDO (0xFE)"),
+        ("DataType=5\r\nDefaultValue=2", "DataType=5\r\nDefaultValue=255", "a multiplexed PDO (0xFF)"),
+        ("DataType=5\r\nDefaultValue=2", "DataType=5\r\nDefaultValue=65", "maps 65 objects"),
+        ("$NODEID+0x180", "a COB-ID", "is no number"),
+        ("n\r\nDataType=5", "n\r\nDataType=q", "DataType is \"q\""),
+    ] {
+        let found = pdos(from, to);
+        let why = found.why_left_out(position).unwrap_or_else(|| panic!("{to}: {found:?}"));
+        assert!(found.read.is_empty() && why.number == 1, "{to}: {found:?}");
+        assert!(why.why.message.contains(part) && why.why.line > 20, "{to}: {why:?}");
+    }
+    assert_eq!(pdos("0x60640020", "0x606").left_out, []);
+    let found = pdos("0x60640020", "position");
+    assert!(found.left_out.len() == 1 && found.left_out[0].why.message.contains("\"position\""), "{found:?}");
+    assert_eq!(found.why_left_out(position), None, "nobody knows what it carries there");
+}
+
+#[test]
+fn files_in_windows_1252_in_utf_8_and_with_a_mark_are_read() {
+    for (bytes, name) in [
+        (&b"[DeviceInfo]\n[6064]\nParameterName=Temperatur \xB0C\nDataType=4\n"[..], "Temperatur °C"),
+        (b"[DeviceInfo]\r\n[6064]\r\nParameterName=\x93short\x94 \x80\r\nDataType=4\r\n\x1A", "“short” €"),
+        ("\u{FEFF}[DeviceInfo]\n[6064]\nParameterName=Öl\nDataType=4\n".as_bytes(), "Öl"),
+        (b"[DeviceInfo]\r[6064]\rParameterName=Mac\rDataType=4\r", "Mac"),
+    ] {
+        let eds = Eds::read(bytes).unwrap();
+        assert_eq!(
+            (eds.named(name), left_out(&eds)),
+            (Naming::One(Object { index: 0x6064, sub: 0 }), vec![]),
+            "{name}"
+        );
+    }
 }
 
 proptest! {

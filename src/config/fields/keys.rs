@@ -105,6 +105,7 @@ pub const CAN_LINK: &[&str] = &[
     "timestamps",
     "sampling",
     "silent_after_ms",
+    "j1939_special_values",
     "transmit",
     "description",
 ];
@@ -181,6 +182,7 @@ pub const TAG: &[&str] = &[
     "byte_order",
     "access",
     "multiplexor",
+    "j1939_special_values",
     "scan_rate_ms",
     "group",
     "scale",

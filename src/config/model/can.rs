@@ -19,6 +19,8 @@ pub struct CanConfig {
     pub data_bitrate: u32,
     pub timestamps: CanTimestamps,
     pub sampling: CanSampling,
+    /// J1939-71: the highest raw values of a parameter group's fields are no values, unless a tag says otherwise.
+    pub j1939_special_values: bool,
     /// How long nothing may come before a value counts as old; `None`: three times the message's cycle time.
     pub silent_after: Option<Nanos>,
     pub transmit: Vec<CanTransmit>,
@@ -110,9 +112,10 @@ pub struct CanAddress {
     pub offset: f64,
     /// Of the value before the tag's own scale and offset.
     pub ty: ValueType,
-    /// Raw values and their texts, ascending; of a text only.
+    /// The value table: raw values, extended by their sign, and their texts, ascending.
     pub texts: Arc<[(u64, Arc<str>)]>,
-    /// J1939-71: the highest raw values are no values, but say "error" and "not available".
+    /// J1939-71: the highest raw values are no values, but say "error" and "not available", unless the value table names
+    /// them.
     pub special: bool,
     /// How often the frame comes, where that is known.
     pub cycle: Option<Nanos>,
@@ -120,6 +123,19 @@ pub struct CanAddress {
     pub frame_bytes: u16,
     /// Engineering unit of a tag that has none of its own; may be empty.
     pub unit: Arc<str>,
+}
+
+impl CanAddress {
+    /// The text that the value table has for a value of a tag with this scale and offset.
+    pub fn text_of(&self, value: f64, scale: f64, offset: f64) -> Option<&str> {
+        // As the link makes values of raw ones.
+        let (scale, offset) = (self.scale * scale, self.offset * scale + offset);
+        let is_it = |raw: u64| {
+            let raw = if self.bits.kind == CanBitsKind::Signed { raw as i64 as f64 } else { raw as f64 };
+            raw * scale + offset == value
+        };
+        self.texts.iter().find(|(raw, _)| is_it(*raw)).map(|(_, text)| &**text)
+    }
 }
 
 impl CanBits {

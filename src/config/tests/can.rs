@@ -45,13 +45,9 @@ fn read(link: &str, tags: &[&str]) -> Config {
     loaded(MINIMAL, &[("tags/a.json", &file(&link, tags)), ("tags/v.dbc", DBC)]).config
 }
 
-fn faults_with(dbc: &str, link: &str, tags: &[&str]) -> Vec<String> {
-    let link = format!(r#", "dbc": "v.dbc"{link}"#);
-    lines(&refused(MINIMAL, &[("tags/a.json", &file(&link, tags)), ("tags/v.dbc", dbc)]))
-}
-
 fn faults(link: &str, tags: &[&str]) -> Vec<String> {
-    faults_with(DBC, link, tags)
+    let link = format!(r#", "dbc": "v.dbc"{link}"#);
+    lines(&refused(MINIMAL, &[("tags/a.json", &file(&link, tags)), ("tags/v.dbc", DBC)]))
 }
 
 fn address(config: &Config, tag: usize) -> &CanAddress {
@@ -159,20 +155,6 @@ fn a_tag_that_does_not_fit_says_why() {
             assert!(found[0].contains(part), "{tag}: {}: {part}", found[0]);
         }
     }
-}
-
-#[test]
-fn a_dbc_file_with_errors_is_named_with_its_lines() {
-    let broken = DBC.replace("23|16@0-", "23|x@0-").replace("VAL_ 512 Mode 0", "VAL_ 512 Mode zero");
-    let found = faults_with(&broken, "", &[r#""address": "c:Motor.Speed""#]);
-    assert_eq!(found.len(), 2, "{found:#?}");
-    assert!(found[0].starts_with("tags/v.dbc:3:1: error: link \"c\": x"), "{}", found[0]);
-    assert!(found[1].starts_with("tags/v.dbc:21:1: error:") && found[1].contains("zero"), "{}", found[1]);
-    let link = r#", "dbc": "gone.dbc""#;
-    let missing = lines(&refused(MINIMAL, &[("tags/a.json", &file(link, &[r#""address": "c:Motor.Speed""#]))]));
-    assert!(missing.len() == 1 && missing[0].contains("tags/gone.dbc: there is no such file"), "{missing:#?}");
-    let without = lines(&refused(MINIMAL, &[("tags/a.json", &file("", &[r#""address": "c:Motor.Speed""#]))]));
-    assert!(without.len() == 1 && without[0].contains("the link has no DBC file"), "{without:#?}");
 }
 
 #[test]

@@ -156,15 +156,6 @@ fn a_network_has_one_master() {
     assert!(found.len() == 1 && found[0].contains("interface \"can0\" is that of link \"a\", too"), "{found:#?}");
 }
 
-#[test]
-fn a_fault_of_a_data_sheet_names_its_own_file_and_line() {
-    let wrong = SHEET.replace("DataType=4", "DataType=0xZ4");
-    let link = r#""interface": "can0", "nodes": [{"id": 5, "eds": "d.eds"}]"#;
-    let typed = r#"{"name": "t", "address": "co0:5:0x6064:0", "data_type": "int32", "scan_rate_ms": 10}"#;
-    let found = lines(&refused(MINIMAL, &[("tags/a.json", &file(link, typed)), ("tags/d.eds", &wrong)]));
-    assert_eq!(found, ["tags/d.eds:10:1: error: DataType is \"0xZ4\"; allowed: a number from 0 to 0xFFFF"]);
-}
-
 /// A data sheet with an RPDO that carries the position and two bytes, and objects of each access.
 const OUTPUTS: &str = "[DeviceInfo]\n[1000]\nDataType=7\nAccessType=const\n[6041]\nDataType=6\nAccessType=ro\n\
 [607A]\nDataType=4\n[6200]\nObjectType=8\n[6200sub1]\nDataType=5\n[6200sub2]\nDataType=5\nAccessType=rww\n[2100]\nDataType=15\n\

@@ -10,6 +10,7 @@ mod random;
 mod reporting;
 mod schema;
 mod sensor;
+mod side_files;
 mod tag_faults;
 mod writes;
 

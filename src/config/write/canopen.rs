@@ -61,6 +61,13 @@ fn check_pdo(tag: &Obj<'_>, at: Span, address: &CanOpenAddress, object: Object, 
                 let message = format!("via is pdo, and RPDO {} carries {object} with {bits} bits", pdo.number);
                 return refuse(message, "give the tag a data_type of that size, or correct the DCF");
             }
+            None if let Some(pdo) = eds.pdos(PdoDirection::Receive, node.id).why_left_out(object) => {
+                let message = format!(
+                    "via is pdo, and RPDO {} of node {}, which carries {object}, is left out of its data sheet (line {}): {}",
+                    pdo.number, node.id, pdo.why.line, pdo.why.message
+                );
+                return refuse(message, "correct the file, set \"pdos\": \"node\" on the node, or take \"sdo\"");
+            }
             None => ("by the data sheet", "map it in the DCF, set \"pdos\": \"node\" on the node, or take \"sdo\""),
         },
         _ => ("without pdos", "set \"pdos\": \"node\" on the node, give it a data sheet, or take \"sdo\""),
@@ -70,7 +77,7 @@ fn check_pdo(tag: &Obj<'_>, at: Span, address: &CanOpenAddress, object: Object, 
 
 /// The RPDO that carries an object, and with how many bits.
 fn rpdo_of(eds: &Eds, node: u8, object: Object) -> Option<(Pdo, u8)> {
-    eds.pdos(PdoDirection::Receive, node).ok()?.into_iter().find_map(|pdo| {
+    eds.pdos(PdoDirection::Receive, node).read.into_iter().find_map(|pdo| {
         let bits = pdo.fields.iter().find(|field| field.object == object)?.bits;
         Some((pdo, bits))
     })

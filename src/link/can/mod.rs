@@ -148,6 +148,7 @@ impl CanLink {
             region_of(plan.sensors.entries()),
             region_of(&plan.texts),
             region_of(&plan.text_bytes),
+            region_of(&plan.named),
             region_of(&plan.beats),
             region_of(&plan.scans),
             region_of(&plan.transports),

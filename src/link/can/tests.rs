@@ -50,6 +50,9 @@ BO_ 528 Setup: 4 Node
  SG_ Common : 24|8@1+ (1,0) [0|0] "" Node
 BO_ 2565866750 EEC1: 8 Node
  SG_ EngineSpeed : 24|16@1+ (0.125,0) [0|0] "rpm" Node
+ SG_ Gear : 0|8@1+ (1,-125) [0|0] "" Node
+ SG_ Regeneration : 8|2@1+ (1,0) [0|0] "" Node
+ SG_ Fmi : 16|5@1+ (1,0) [0|0] "" Node
 BA_DEF_ BO_ "GenMsgCycleTime" INT 0 65535;
 BA_DEF_ BO_ "VFrameFormat" ENUM "StandardCAN","ExtendedCAN","reserved","J1939PG";
 BA_DEF_DEF_ "GenMsgCycleTime" 0;
@@ -58,6 +61,9 @@ BA_ "GenMsgCycleTime" BO_ 256 10;
 BA_ "GenMsgCycleTime" BO_ 257 10;
 BA_ "VFrameFormat" BO_ 2565866750 3;
 VAL_ 256 Gear 0 "neutral" 1 "first" 15 "reverse" ;
+VAL_ 2565866750 Gear 251 "park" 252 "none" ;
+VAL_ 2565866750 Regeneration 2 "needed" ;
+VAL_ 2565866750 Fmi 0 "high" 31 "condition exists" ;
 "#;
 
 /// A frame on its way: when it comes, its bytes, the controller's time, and what the kernel has dropped so far.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::bits::{BitPlace, CAN_DATA_BYTES_MAX};
 use super::filters;
+use super::j1939::j1939_special;
 use super::model::*;
 use crate::config::{
     CanAddress, CanBits, CanBitsKind, CanCondition, CanConfig, CanFrames, CanSwitch, CanTransmit, TagAddress, TagConfig,
@@ -58,6 +59,7 @@ pub fn plan(config: &CanConfig, tags: &[(TagId, &TagConfig)], scanning: &mut Sca
         decodes: Vec::new(),
         texts: Vec::new(),
         text_bytes: Vec::new(),
+        named: Vec::new(),
         sensors: Sensors::of(tags),
         scans,
         beats: Vec::new(),
@@ -151,6 +153,7 @@ fn add_case(out: &mut CanPlan, conditions: &[CanCondition], tags: &[Tag<'_>], ta
             ValueType::Text { .. } => text_range(out, &tag.address.texts, tables),
             _ => 0..0,
         };
+        let named = named_range(out, tag.address);
         let scaled = tag.ty == ValueType::Scalar(crate::tag::ScalarType::Float64)
             && !(scale == 1.0 && offset == 0.0 && tag.address.bits.kind == CanBitsKind::Float && place.bits() == 64);
         out.decodes.push(CanDecode {
@@ -166,6 +169,7 @@ fn add_case(out: &mut CanPlan, conditions: &[CanCondition], tags: &[Tag<'_>], ta
             offset,
             has_sensor: tag.has_sensor,
             special: tag.address.special,
+            named,
             texts,
             scan_at: tag.scan_at,
         });
@@ -222,6 +226,16 @@ fn text_range(out: &mut CanPlan, table: &Arc<[(u64, Arc<str>)]>, tables: &mut Te
     let range = start..out.texts.len() as u32;
     tables.insert(table.clone(), range.clone());
     range
+}
+
+/// Those of the special values that the value table names.
+fn named_range(out: &mut CanPlan, address: &CanAddress) -> std::ops::Range<u32> {
+    let start = out.named.len() as u32;
+    if address.special {
+        let names = address.texts.iter().map(|(raw, _)| *raw);
+        out.named.extend(names.filter(|raw| j1939_special(*raw, address.bits.len).is_some()));
+    }
+    start..out.named.len() as u32
 }
 
 fn add_transmit(out: &mut CanPlan, transmit: &CanTransmit) {

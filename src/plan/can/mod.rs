@@ -5,12 +5,14 @@
 //! | `model` | the tables |
 //! | `bits` | a field's place in the data of a frame |
 //! | `build` | addresses to tables |
+//! | `j1939` | raw values that are no values |
 //! | `filters` | what the kernel lets through |
 //! | `time` | how long a frame takes on the wire |
 
 mod bits;
 mod build;
 mod filters;
+mod j1939;
 mod model;
 #[cfg(test)]
 mod tests;
@@ -23,6 +25,7 @@ use crate::tag::{ById, GroupId, Nanos, TagId};
 
 pub use bits::{BitPlace, CAN_DATA_BYTES_MAX, CAN_DATA_ROOM, CanData};
 pub use filters::{CAN_ERROR, CAN_EXTENDED, CAN_EXTENDED_MASK, CAN_REMOTE, CAN_STANDARD_MASK, TP_CM, TP_DT};
+pub use j1939::j1939_special;
 pub use model::*;
 pub use time::{FrameShape, fd_bytes};
 

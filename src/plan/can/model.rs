@@ -22,6 +22,8 @@ pub struct CanPlan {
     pub decodes: Vec<CanDecode>,
     /// Those of a value table side by side, ascending by their raw values.
     pub texts: Vec<CanText>,
+    /// Raw values that a value table names, where the highest ones are special; those of a decode side by side, ascending.
+    pub named: Vec<u64>,
     /// Transmitters among the tags.
     pub sensors: Sensors,
     /// The bytes of all texts.
@@ -164,8 +166,10 @@ pub struct CanDecode {
     pub offset: f64,
     /// The tag is one of [`CanPlan::sensors`].
     pub has_sensor: bool,
-    /// J1939-71: the highest values say "error" and "not available".
+    /// J1939-71: the highest values say "error" and "not available", unless they are among `named`.
     pub special: bool,
+    /// Into [`CanPlan::named`].
+    pub named: Range<u32>,
     /// Into [`CanPlan::texts`]; of texts only.
     pub texts: Range<u32>,
     /// Into [`CanPlan::scans`].

@@ -149,7 +149,7 @@ fn way(
 
 fn pdo_of(eds: &Eds, node: u8, object: Object) -> Option<Pdo> {
     let carries = |pdo: &Pdo| pdo.fields.iter().any(|field| field.object == object);
-    eds.pdos(PdoDirection::Transmit, node).ok()?.into_iter().find(carries)
+    eds.pdos(PdoDirection::Transmit, node).read.into_iter().find(carries)
 }
 
 /// The RPDOs that carry what is written by PDO. What else they carry has to be known before one is sent.
@@ -162,7 +162,7 @@ fn add_rpdos(node: &CanOpenNode, plan: &mut CanOpenNodePlan, written: impl Itera
         }
         (PdoSource::Eds, Some(eds)) => {
             // The first that carries an object, as the configuration has checked it.
-            let pdos = eds.pdos(PdoDirection::Receive, node.id).unwrap_or_default();
+            let pdos = eds.pdos(PdoDirection::Receive, node.id).read;
             let carries = |pdo: &Pdo, object: &Object| pdo.fields.iter().any(|field| field.object == *object);
             for object in &written {
                 let Some(pdo) = pdos.iter().find(|pdo| carries(pdo, object)) else { continue };

@@ -20,7 +20,7 @@ fn is_found(fault: Fault, words: &[&str]) {
             drawn.writes = fault.is_of_writes();
             let is_quiet = scenario.calm && drawn.changes.is_none();
             // Where nothing else keeps a unit from being read.
-            if matches!(fault, Fault::Waiting | Fault::Dawdling) && !is_quiet {
+            if matches!(fault, Fault::Waiting | Fault::Dawdling | Fault::Forgetful) && !is_quiet {
                 continue;
             }
             let Some((broken, _)) = run(&scenario, &Planted::new(fault)).broken else { continue };

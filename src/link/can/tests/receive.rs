@@ -130,6 +130,42 @@ fn parameter_groups_come_from_any_node_or_from_one() {
 }
 
 #[test]
+fn what_the_value_table_names_is_a_value_and_the_other_special_ones_are_none() {
+    let string = r#", "data_type": "string""#;
+    let off = r#", "j1939_special_values": false"#;
+    let tags = [
+        ("EEC1.Gear", ""),
+        ("EEC1.Regeneration", ""),
+        ("EEC1.Fmi", ""),
+        ("EEC1.Gear", string),
+        ("EEC1.Gear", off),
+        ("pgn:0xF004:0:8", ""),
+    ];
+    let mut bench = bench("", &tags);
+    let id = 0x18F0_0421 | 1 << 31;
+    let read = |bench: &Bench| [0, 1, 2, 3, 4, 5].map(|tag| bench.status(tag));
+    bench.frame(2, id, &[251, 0b10, 31, 0, 0, 0, 0, 0]);
+    bench.run_ms(4);
+    let good = Status::GOOD;
+    // Without a DBC file, nothing names 251: it is a reserved one.
+    assert_eq!(read(&bench), [good, good, good, good, good, Status::BAD_DECODING_ERROR]);
+    let numbers =
+        (bench.float(0), bench.image.read(1).unwrap().value, bench.image.read(2).unwrap().value, bench.float(4));
+    assert_eq!(numbers, (126.0, 2, 31, 126.0));
+    let mut text = [0; 16];
+    let reading = bench.image.read_long(3, &mut text).unwrap();
+    assert_eq!(&text[..reading.value as usize], b"park");
+    bench.frame(0, id, &[255, 0b11, 30, 0, 0, 0, 0, 0]);
+    bench.run_ms(2);
+    let (none, failed) = (Status::BAD_DATA_UNAVAILABLE, Status::BAD_SENSOR_FAILURE);
+    assert_eq!(read(&bench), [none, none, failed, none, good, none]);
+    assert_eq!((bench.float(0), bench.float(4)), (126.0, 130.0));
+    bench.frame(0, id, &[254, 0b01, 0, 0, 0, 0, 0, 0]);
+    bench.run_ms(2);
+    assert_eq!(read(&bench), [failed, good, good, failed, good, failed]);
+}
+
+#[test]
 fn a_flood_holds_no_release_and_all_of_it_is_accounted_for() {
     let mut bench = bench("", &[("0x123:0:32", "")]);
     for n in 0..20_000u32 {

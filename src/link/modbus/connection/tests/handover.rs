@@ -301,9 +301,9 @@ fn a_value_of_the_device_at_the_old_place_is_in_doubt_at_once() {
 
 #[test]
 fn a_device_that_is_slower_than_its_fastest_scan_is_still_asked_for_the_others() {
-    // 15 ms each, where the fastest scan comes each 10 ms.
-    let slow: Script = Box::new(|request| vec![(15 * MS, honest(request))]);
-    let mut bench = bench(vec![(vec![1], slow)], None);
+    // 17 ms each, where the fastest scan asks for two blocks each 10 ms.
+    let slow: Script = Box::new(|request| vec![(17 * MS, honest(request))]);
+    let mut bench = bench(vec![(vec![1, 2000], slow)], None);
     for (group, period_ms) in [(1, 200), (2, 700)] {
         let period = Nanos::from_millis(period_ms);
         bench.config.groups.push(GroupConfig { name: format!("g{group}"), period, ..bench.config.groups[0].clone() });
@@ -313,10 +313,10 @@ fn a_device_that_is_slower_than_its_fastest_scan_is_still_asked_for_the_others()
     drop(bench.adopted());
     bench.run_ms(5_000);
     let now = bench.executor.floor_for_test().world.now;
-    for (name, age_ms_max) in [("plc0.r1", 100), ("plc0.r300", 500), ("plc0.r600", 1_500)] {
+    for (name, age_ms_max) in [("plc0.r1", 150), ("plc0.r300", 500), ("plc0.r600", 1_500)] {
         let reading = bench.image.read(bench.id_of(name)).unwrap();
         assert!(Status(reading.status).is_good() && reading.t_mono_ns + age_ms_max * MS > now, "{name}: {reading:?}");
     }
     let sent = bench.requests.borrow().len();
-    assert!(sent > 300, "{sent}: and the line is never idle");
+    assert!(sent > 280, "{sent}: and the line is never idle");
 }
