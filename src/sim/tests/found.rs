@@ -108,6 +108,7 @@ fn an_answer_that_a_change_gives_to_another_request_is_found() {
         "requests outstanding",
         "cycles of scan",
         "did not come back",
+        "is said to be good",
     ];
     is_found(Fault::Neighbour, &words);
 }
