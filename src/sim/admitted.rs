@@ -13,7 +13,7 @@ const MS: u64 = 1_000_000;
 
 /// What the simulated machine costs: its system calls take 2 µs, half that for a look at what is ready, and waking
 /// up takes up to 40 µs.
-const SIMULATED: Costs =
+pub(super) const SIMULATED: Costs =
     Costs { request: Nanos(5_500), sample: Nanos::ZERO, release: Nanos(2_500), wake_up: Nanos(41_000) };
 
 /// A configuration whose busiest link is asked for about `load` of its time.
@@ -104,6 +104,29 @@ struct Admitted {
     text: String,
 }
 
+/// Devices answer in their declared time, `exact`ly or within it, and nothing else goes wrong.
+pub(super) fn promised(seed: u64, config: Config, plan: Plan, writes: bool, exact: bool) -> Scenario {
+    let slowest = config.groups.iter().map(|group| group.period.0).max().unwrap_or(0);
+    Scenario {
+        seed,
+        plan,
+        trouble_ns: 0,
+        calm: true,
+        fast: false,
+        tags: String::new(),
+        hub_period_ns: 20 * MS,
+        ring_slots: 1 << 16,
+        journal_batches: 64,
+        recovery_ns: (slowest * 20).clamp(1_000 * MS, 8_000 * MS),
+        exact,
+        promised: true,
+        commit_ns: 0,
+        hosts: Hosts::new(seed, true, &[]),
+        script: Script::Drawn(Drawn { writes, ..Drawn::default() }),
+        config,
+    }
+}
+
 fn drawn(seed: u64) -> Admitted {
     let mut rng = Rng::with_seed(seed ^ 0xadad);
     let (toml, tags) = texts(&mut rng);
@@ -126,28 +149,11 @@ fn drawn(seed: u64) -> Admitted {
         no_room_for_writes = planned.is_ok();
     }
     let written = config.tags.iter().any(|tag| tag.write.is_some());
-    let slowest = config.groups.iter().map(|group| group.period.0).max().unwrap_or(0);
-    let scenario = Scenario {
-        seed,
-        plan: match &planned {
-            Ok(planned) => planned.plan.clone(),
-            Err(_) => plan_of(&config, &cpus),
-        },
-        trouble_ns: 0,
-        calm: true,
-        fast: false,
-        tags: String::new(),
-        hub_period_ns: 20 * MS,
-        ring_slots: 1 << 16,
-        journal_batches: 64,
-        recovery_ns: (slowest * 20).clamp(1_000 * MS, 8_000 * MS),
-        exact: rng.bool(),
-        promised: true,
-        commit_ns: 0,
-        hosts: Hosts::new(seed, true, &[]),
-        script: Script::Drawn(Drawn { writes: written, ..Drawn::default() }),
-        config,
+    let plan = match &planned {
+        Ok(planned) => planned.plan.clone(),
+        Err(_) => plan_of(&config, &cpus),
     };
+    let scenario = promised(seed, config, plan, written, rng.bool());
     Admitted { scenario, refused: planned.err(), no_room_for_writes, written, text: format!("{toml}\n{tags}") }
 }
 

@@ -1,5 +1,18 @@
 //! A simulated CAN bus behind a socket of the kernel's: others send their messages, what the executor sends comes back,
-//! and now and then frames are lost, short or strange, the controller leaves the bus, or the interface is gone.
+//! and now and then frames are lost, short or strange, the controller leaves the bus, its clock is set, or the interface
+//! is gone.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `senders` | who else speaks on the bus |
+//! | `packets` | messages in packets |
+//! | `clock` | a controller's own clock |
+//! | `mood` | what can be the matter |
+
+mod clock;
+mod mood;
+mod packets;
+mod senders;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -7,12 +20,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use fastrand::Rng;
-use serde::{Deserialize, Serialize};
+
+use clock::{Controller, Stamp, Times};
+pub use mood::Mood;
+use packets::{Following, Part, Piece};
+use senders::{SENDERS, Sender, keys_of};
 
 use super::device::Told;
-use super::given::{Given, Peer, PeerTold, What, drawn, frame_key};
+use super::given::{DATA_MAX, Given, Peer, PeerTold, What, drawn, group_key};
 use super::memory::mix;
-use super::script::{self, Host, Moods, Phase};
+use super::script::Moods;
 use super::writes::{Place, Seen};
 use crate::plan::CanSocket;
 use crate::rt::{Io, Stamped};
@@ -36,49 +53,6 @@ pub fn message_id(message: u32) -> u32 {
     if message.is_multiple_of(2) { 0x100 + message } else { (0x18FE_0000 + message) | EXTENDED }
 }
 
-/// What is the matter with a bus for a while.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Mood {
-    Well,
-    /// One message, or all, come no more.
-    Silent(u32),
-    AllSilent,
-    /// The controller has left the bus.
-    Off,
-    /// The interface goes down again and again, or is down.
-    Falling,
-    Down,
-    /// Frames are too short, remote, malformed, or tell of errors.
-    Strange,
-    /// The kernel drops frames.
-    Losing,
-    /// The kernel takes no frame.
-    Full,
-}
-
-impl script::Mood for Mood {
-    const WELL: Mood = Mood::Well;
-    const KIND: u64 = 3;
-    const TROUBLE_MAX_MS: u64 = 8_000;
-    const WELL_MAX_MS: u64 = 12_000;
-
-    fn any(rng: &mut Rng) -> Mood {
-        let one = Mood::Silent(rng.u32(..MESSAGES));
-        let troubles =
-            [one, one, Mood::AllSilent, Mood::Off, Mood::Falling, Mood::Down, Mood::Strange, Mood::Losing, Mood::Full];
-        troubles[rng.usize(..troubles.len())]
-    }
-
-    fn listed(host: &Host) -> &[Phase<Mood>] {
-        &host.can
-    }
-
-    fn list(host: &mut Host) -> &mut Vec<Phase<Mood>> {
-        &mut host.can
-    }
-}
-
 /// A bus; sockets come and go.
 pub struct Bus {
     seed: u64,
@@ -88,12 +62,15 @@ pub struct Bus {
     rng: Rng,
     moods: Moods<Mood>,
     is_off: bool,
+    controller: Controller,
 }
 
 impl Bus {
     pub fn new(seed: u64, moods: Moods<Mood>, fast: bool) -> Bus {
         let periods = if fast { (2 * MS, 40 * MS) } else { (50 * MS, 500 * MS) };
-        Bus { seed, periods, rng: Rng::with_seed(mix(!seed)), moods, is_off: false }
+        let mut rng = Rng::with_seed(mix(!seed));
+        let controller = Controller::any(&mut rng);
+        Bus { seed, periods, rng, moods, is_off: false, controller }
     }
 
     /// How long opening its interface takes; `None`: it is down.
@@ -101,16 +78,27 @@ impl Bus {
         (self.moods.at(now) != Mood::Down).then(|| self.rng.u64(MS / 10..5 * MS))
     }
 
-    fn period(&self, message: u32) -> u64 {
+    fn period(&self, sender: usize) -> u64 {
         let (least, most) = self.periods;
-        least + mix(self.seed ^ u64::from(message)) % (most - least)
+        let period = least + mix(self.seed ^ sender as u64) % (most - least);
+        // Each of its branches comes as often as another message.
+        if Sender::of(sender) == Sender::Branches { period / 4 } else { period }
+    }
+
+    /// What a sender says at a time. Its parameters have values, unless the bus is in that mood.
+    fn says(&mut self, key: u64, at: u64, mood: Mood) -> [u8; 8] {
+        let data = drawn(self.seed, key, at).to_le_bytes();
+        // Of the fields that tags have, none has its highest values without two ones side by side.
+        if mood == Mood::Unready && self.rng.bool() { data } else { data.map(|byte| byte & 0x55) }
     }
 }
 
 /// A frame on its way to the executor.
 struct Coming {
-    /// When the kernel has it.
+    /// When it was on the wire, and when the kernel has it.
+    wire: u64,
     at: u64,
+    stamp: Option<Stamp>,
     can_id: u32,
     len: u8,
     data: [u8; 8],
@@ -118,6 +106,8 @@ struct Coming {
     bytes: usize,
     /// Somebody's value.
     is_value: bool,
+    /// Of a message in packets: of which stream.
+    part: Option<(usize, Part)>,
 }
 
 /// One socket.
@@ -125,14 +115,25 @@ pub struct Socket {
     bus: Rc<RefCell<Bus>>,
     socket: Arc<CanSocket>,
     out: VecDeque<Coming>,
-    /// When each message comes next.
+    /// When each sender sends next; never: the socket does not hear it.
     next: Vec<u64>,
+    /// The branch that was sent last.
+    branch: u8,
+    /// What is still to come of each message in packets, and when the next one may begin.
+    scripts: Vec<(VecDeque<Piece>, u64)>,
+    following: Following,
     next_trouble: u64,
     dropped: u32,
     /// Of these, so many were told with a frame.
     dropped_told: u32,
     /// The interface has gone down.
     falls: bool,
+    times: Times,
+}
+
+/// As the kernel does it: a filter hears what has its bits.
+fn passes(socket: &CanSocket, can_id: u32) -> bool {
+    socket.filters.iter().any(|filter| can_id & filter.mask == filter.id & filter.mask)
 }
 
 impl Socket {
@@ -141,15 +142,27 @@ impl Socket {
             let mut bus = bus.borrow_mut();
             // Opened anew, the controller is on the bus.
             bus.is_off = false;
-            let periods: Vec<u64> = (0..MESSAGES).map(|message| bus.period(message)).collect();
-            periods.into_iter().map(|period| now + bus.rng.u64(..period)).collect()
+            let first = |sender: usize| {
+                let hears = passes(&socket, Sender::of(sender).id(6));
+                let period = bus.period(sender);
+                if hears { now + bus.rng.u64(..period) } else { u64::MAX }
+            };
+            (0..SENDERS).map(first).collect()
         };
-        Socket { bus, socket, out: VecDeque::new(), next, next_trouble: now, dropped: 0, dropped_told: 0, falls: false }
-    }
-
-    /// As the kernel does it: a filter hears what has its bits.
-    fn passes(&self, can_id: u32) -> bool {
-        self.socket.filters.iter().any(|filter| can_id & filter.mask == filter.id & filter.mask)
+        Socket {
+            bus,
+            socket,
+            out: VecDeque::new(),
+            next,
+            branch: 0,
+            scripts: vec![(VecDeque::new(), 0); packets::STREAMS],
+            following: Following::default(),
+            next_trouble: now,
+            dropped: 0,
+            dropped_told: 0,
+            falls: false,
+            times: Times::default(),
+        }
     }
 
     fn put(&mut self, frame: Coming) {
@@ -159,14 +172,15 @@ impl Socket {
 
     fn error(&mut self, at: u64, classes: u32, about: u8) {
         let data = [0, about, 0, 0, 0, 0, 0, 0];
-        self.put(Coming { at, can_id: ERROR | classes, len: 8, data, bytes: 16, is_value: false });
+        let can_id = ERROR | classes;
+        self.put(Coming { wire: at, at, stamp: None, can_id, len: 8, data, bytes: 16, is_value: false, part: None });
     }
 
     /// What happens by itself up to now.
     fn run(&mut self, now: u64) {
         loop {
-            let message = (0..self.next.len()).min_by_key(|at| self.next[*at]).unwrap_or(0);
-            let at = self.next[message].min(self.next_trouble);
+            let sender = (0..self.next.len()).min_by_key(|at| self.next[*at]).unwrap_or(0);
+            let at = self.next[sender].min(self.next_trouble);
             if at > now {
                 return;
             }
@@ -181,6 +195,10 @@ impl Socket {
                 }
                 match mood {
                     Mood::Falling | Mood::Down => self.falls |= bus.rng.u8(..4) == 0,
+                    Mood::Setting => {
+                        let Bus { controller, rng, .. } = &mut *bus;
+                        controller.set(rng);
+                    }
                     Mood::Strange => {
                         let class = [0x04, 0x08, 0x20, 0x02, 0x80][bus.rng.usize(..5)];
                         self.error(at, class, [0x01, 0x04, 0x10, 0x20][bus.rng.usize(..4)]);
@@ -189,27 +207,31 @@ impl Socket {
                 }
                 continue;
             }
-            let period = bus.period(message as u32);
-            self.next[message] = at + period - period / 10 + bus.rng.u64(..period / 5);
             let silent = match mood {
                 Mood::AllSilent | Mood::Off | Mood::Down => true,
-                Mood::Silent(which) => which == message as u32,
+                Mood::Silent(which) => which == sender,
                 _ => bus.is_off,
             };
-            let id = message_id(message as u32);
-            if silent || !self.passes(id) {
+            let lost = mood == Mood::Losing && bus.rng.bool();
+            let spoken = self.speak(&mut bus, sender, at, mood);
+            if silent {
                 continue;
             }
-            if mood == Mood::Losing && bus.rng.bool() {
+            if lost {
                 self.dropped += 1;
                 continue;
             }
-            let data = drawn(bus.seed, frame_key(id), at).to_le_bytes();
-            let mut frame = Coming { at, can_id: id, len: 8, data, bytes: 16, is_value: true };
-            if mood == Mood::Strange {
+            let (can_id, data, part) = spoken;
+            let (kernel, stamp) = match &mut *bus {
+                Bus { controller, rng, .. } if self.socket.hardware_time => controller.stamp(at, rng),
+                _ => (at, None),
+            };
+            let (len, bytes, is_value) = (8, 16, true);
+            let mut frame = Coming { wire: at, at: kernel, stamp, can_id, len, data, bytes, is_value, part };
+            if mood == Mood::Strange && part.is_none() {
                 match bus.rng.u8(..8) {
                     0 => frame.len = bus.rng.u8(..8),
-                    1 => (frame.can_id, frame.is_value) = (id | REMOTE, false),
+                    1 => (frame.can_id, frame.is_value) = (can_id | REMOTE, false),
                     2 => (frame.len, frame.is_value) = (bus.rng.u8(9..), false),
                     3 => (frame.bytes, frame.is_value) = (bus.rng.usize(1..16), false),
                     _ => {}
@@ -217,6 +239,58 @@ impl Socket {
             }
             drop(bus);
             self.put(frame);
+        }
+    }
+
+    /// What a sender sends at its time; and when it sends again.
+    fn speak(&mut self, bus: &mut Bus, sender: usize, at: u64, mood: Mood) -> (u32, [u8; 8], Option<(usize, Part)>) {
+        if let Sender::Packets(stream) = Sender::of(sender) {
+            let (pgn, source, _) = packets::of(stream);
+            let (pieces, pause) = &mut self.scripts[stream];
+            if pieces.is_empty() {
+                let trouble = mood == Mood::Unready && bus.rng.bool();
+                let size = packets::size(trouble, &mut bus.rng);
+                let words = (0..4).map(|word| bus.says(group_key(pgn, Some(source)), at + word, mood));
+                let message = words.flatten().take(size).collect();
+                (*pieces, *pause) = packets::script(stream, at, message, trouble, &mut bus.rng);
+            }
+            let none = Piece { at, can_id: 0, data: [0; 8], part: Part::Over };
+            let piece = pieces.pop_front().unwrap_or(none);
+            let next = pieces.front().map_or(*pause + bus.rng.u64(..500 * MS), |next| next.at);
+            self.next[sender] = next.max(at + 1);
+            return (piece.can_id, piece.data, Some((stream, piece.part)));
+        }
+        let period = bus.period(sender);
+        self.next[sender] = at + period - period / 10 + bus.rng.u64(..(period / 5).max(1));
+        let can_id = Sender::of(sender).id(bus.rng.u32(3..8));
+        let key = keys_of(can_id, [0; 8], 0).first().copied().unwrap_or_default();
+        let is_group = matches!(Sender::of(sender), Sender::Single { .. });
+        let mut data = if is_group { bus.says(key, at, mood) } else { drawn(bus.seed, key, at).to_le_bytes() };
+        if Sender::of(sender) == Sender::Branches {
+            self.branch = (self.branch + 1) % 4;
+            data[0] = data[0] & !3 | self.branch;
+        }
+        (can_id, data, None)
+    }
+
+    /// A frame that the link takes at `now`: what it says.
+    fn given(&mut self, frame: &Coming, now: u64, told: &mut PeerTold) {
+        let Coming { wire, at, stamp, can_id, data, len, part, .. } = *frame;
+        let (from, to) = self.times.span(wire, at, stamp);
+        let mut give = |keys: &[u64], (data, len): ([u8; DATA_MAX], u8), began: u64, required: bool| {
+            let what = What::Frame { data, len };
+            let given = Given { link: LinkId(0), host: 0, key: 0, from, to, received: now, began, what, required };
+            told.given.extend(keys.iter().map(|key| Given { key: *key, ..given.clone() }));
+        };
+        let Some((stream, part)) = part else {
+            let mut whole = [0; DATA_MAX];
+            whole[..8].copy_from_slice(&data);
+            return give(&keys_of(can_id, data, len), (whole, len), now, true);
+        };
+        let (pgn, source, _) = packets::of(stream);
+        if let Some(whole) = self.following.take(stream, part, data, at, now) {
+            let keys = [group_key(pgn, Some(source)), group_key(pgn, None)];
+            give(&keys, (whole.data, whole.len), whole.began, whole.in_time);
         }
     }
 }
@@ -251,8 +325,11 @@ impl Peer for Socket {
         // On the bus, and back again, unless nobody acknowledges.
         let arrives = !bus.is_off && !matches!(mood, Mood::AllSilent | Mood::Down);
         drop(bus);
-        if arrives && self.socket.hears_itself && self.passes(can_id) {
-            self.put(Coming { at: now + FRAME_NS, can_id, len, data, bytes: 16, is_value: true });
+        if arrives && self.socket.hears_itself && passes(&self.socket, can_id) {
+            // What comes back of one's own has no stamp.
+            let at = now + FRAME_NS;
+            let (wire, stamp, part) = (at, None, None);
+            self.put(Coming { wire, at, stamp, can_id, len, data, bytes: 16, is_value: true, part });
         }
         Io::Done(bytes.len())
     }
@@ -265,7 +342,8 @@ impl Peer for Socket {
         if self.out.front()?.at > now {
             return None;
         }
-        let Coming { at, can_id, len, data, bytes, is_value } = self.out.pop_front()?;
+        let coming = self.out.pop_front()?;
+        let Coming { at, stamp, can_id, len, data, bytes, is_value, .. } = coming;
         let mut frame = [0; 16];
         frame[..4].copy_from_slice(&can_id.to_ne_bytes());
         frame[4] = len;
@@ -273,23 +351,15 @@ impl Peer for Socket {
         let n = bytes.min(buffer.len());
         buffer[..n].copy_from_slice(&frame[..n]);
         if is_value {
-            let what = What::Frame { data, len };
-            let key = frame_key(can_id);
-            let host = 0;
-            told.given.push(Given {
-                link: LinkId(0),
-                host,
-                key,
-                from: at,
-                to: at,
-                received: now,
-                what,
-                required: true,
-            });
+            self.given(&coming, now, told);
+        }
+        if can_id & ERROR != 0 && can_id & BUS_OFF != 0 {
+            self.following.forget();
         }
         told.dropped += u64::from(self.dropped - self.dropped_told);
         self.dropped_told = self.dropped;
-        Some(Stamped { io: Io::Done(n), at: Nanos(at), hardware: None, dropped: self.dropped })
+        let hardware = stamp.map(|stamp| Nanos(stamp.hardware));
+        Some(Stamped { io: Io::Done(n), at: Nanos(at), hardware, dropped: self.dropped })
     }
 
     fn clear(&mut self) {

@@ -2,19 +2,26 @@
 //! written to by SDO, and that send a PDO by themselves; they answer late, wrongly or never, start anew, or the bus is
 //! gone. It reads and writes frames by itself: nothing here is shared with the gateway's master.
 
+mod mood;
+mod outputs;
+mod pace;
+mod server;
+
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use fastrand::Rng;
-use serde::{Deserialize, Serialize};
 
-use super::device::Told;
+pub use mood::Mood;
+use outputs::Outputs;
+pub use outputs::{BITS as RPDO_BITS, span as rpdo_span};
+pub use pace::Pace;
+
 use super::given::{Given, Peer, PeerTold, What, drawn, object_key, value_of};
 use super::memory::mix;
-use super::script::{self, Host, Moods, Phase};
-use super::writes::{Place, Seen};
+use super::script::Moods;
 use crate::plan::CanSocket;
 use crate::rt::{Io, Stamped};
 use crate::tag::{LinkId, Nanos, ScalarType, Status};
@@ -32,74 +39,23 @@ pub const NODES: u8 = 3;
 pub const FIRST_OBJECT: u16 = 0x2000;
 /// The object whose sub-indices 1 to 4 are in each node's first TPDO.
 pub const IN_PDO: u16 = 0x5000;
+/// The object whose sub-indices 1 to 3 are in each node's first RPDO.
+pub const OUT_PDO: u16 = 0x6000;
 /// How long before its request came the master may have begun it: it waits for room in the kernel's queue, up to its timeout.
 const ASKED_BEFORE_NS: u64 = 300 * MS;
 
 /// What the value at an object's place is, and its bytes.
 pub fn kind_of(index: u16, sub: u8) -> (ScalarType, usize) {
-    match if index == IN_PDO { 3 * (u16::from(sub) % 2) } else { index % 5 } {
+    match match index {
+        IN_PDO => 3 * (u16::from(sub) % 2),
+        OUT_PDO => [0, 0, 3, 1][usize::from(sub % 4)],
+        _ => index % 5,
+    } {
         0 => (ScalarType::Int16, 2),
         1 => (ScalarType::Uint32, 4),
         2 => (ScalarType::Float32, 4),
         3 => (ScalarType::Uint16, 2),
         _ => (ScalarType::Float64, 8),
-    }
-}
-
-/// What is the matter with a network for a while.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Mood {
-    Well,
-    /// One node, or all, say nothing.
-    Silent(u8),
-    AllSilent,
-    /// Nodes start anew.
-    Restarting,
-    /// Answers come late.
-    Late,
-    /// Nodes refuse what they are asked, or answer what fits no request.
-    Refusing,
-    Strange,
-    /// The controller has left the bus; the interface goes down again and again, or is down.
-    Off,
-    Falling,
-    Down,
-    /// The kernel drops frames, or takes none.
-    Losing,
-    Full,
-}
-
-impl script::Mood for Mood {
-    const WELL: Mood = Mood::Well;
-    const KIND: u64 = 4;
-    const TROUBLE_MAX_MS: u64 = 10_000;
-    const WELL_MAX_MS: u64 = 8_000;
-
-    fn any(rng: &mut Rng) -> Mood {
-        let troubles = [
-            Mood::Silent(rng.u8(1..=NODES)),
-            Mood::Silent(rng.u8(1..=NODES)),
-            Mood::AllSilent,
-            Mood::Restarting,
-            Mood::Late,
-            Mood::Refusing,
-            Mood::Strange,
-            Mood::Off,
-            Mood::Falling,
-            Mood::Down,
-            Mood::Losing,
-            Mood::Full,
-        ];
-        troubles[rng.usize(..troubles.len())]
-    }
-
-    fn listed(host: &Host) -> &[Phase<Mood>] {
-        &host.canopen
-    }
-
-    fn list(host: &mut Host) -> &mut Vec<Phase<Mood>> {
-        &mut host.canopen
     }
 }
 
@@ -131,6 +87,7 @@ struct Node {
     asked: (u16, u8),
     /// Its server's last answer: it serves one request after the other, and answers in that order.
     answered_at: u64,
+    outputs: Outputs,
 }
 
 /// A network; sockets come and go.
@@ -141,13 +98,18 @@ pub struct Network {
     moods: Moods<Mood>,
     is_off: bool,
     pdo_ns: u64,
+    /// When the last SYNC came.
+    sync_at: u64,
+    pace: Option<Pace>,
     nodes: Vec<Node>,
 }
 
 impl Network {
-    pub fn new(seed: u64, moods: Moods<Mood>, fast: bool) -> Network {
+    /// `pace`: of one whose nodes answer within the time that is declared of them, always.
+    pub fn new(seed: u64, moods: Moods<Mood>, pace: Option<Pace>, fast: bool) -> Network {
         let mut rng = Rng::with_seed(mix(!seed ^ 0xca0));
         let pdo_ns = if fast { rng.u64(5 * MS..50 * MS) } else { rng.u64(100 * MS..900 * MS) };
+        let mut of_outputs = Rng::with_seed(mix(seed ^ 0x6000));
         let node = |n: u64| Node {
             state: State::PreOperational,
             heartbeat_ns: 0,
@@ -157,9 +119,17 @@ impl Network {
             segments: None,
             asked: (FIRST_OBJECT, 0),
             answered_at: 0,
+            outputs: Outputs::any(&mut of_outputs),
         };
         let nodes = (0..u64::from(NODES)).map(node).collect();
-        Network { seed, rng, moods, is_off: false, pdo_ns, nodes }
+        Network { seed, rng, moods, is_off: false, pdo_ns, sync_at: 0, pace, nodes }
+    }
+
+    /// What is declared of its nodes: the time until they answer, and that of a frame.
+    pub fn declare(&mut self, declared: (u64, u64)) {
+        if let Some(pace) = &mut self.pace {
+            pace.declare(declared);
+        }
     }
 
     /// How long opening its interface takes; `None`: it is down.
@@ -179,6 +149,10 @@ impl Network {
             _ => self.is_off,
         };
         !silent
+    }
+
+    fn takes_pdos(&mut self, mood: Mood, id: u8) -> bool {
+        self.speaks(mood, id) && self.node(id).state == State::Operational
     }
 
     fn value(&self, id: u8, (index, sub): (u16, u8), at: u64) -> (u64, Vec<u8>) {
@@ -214,7 +188,7 @@ pub struct Socket {
 fn given(id: u8, (index, sub): (u16, u8), from: u64, to: u64, (bits, status): (u64, Status)) -> Given {
     let (key, what) = (object_key(id, index, sub), What::Value { bits, status });
     // A master that was set up anew meanwhile passes it over.
-    Given { link: LinkId(0), host: 0, key, from, to, received: 0, what, required: false }
+    Given { link: LinkId(0), host: 0, key, from, to, received: 0, began: 0, what, required: false }
 }
 
 impl Socket {
@@ -329,126 +303,14 @@ impl Socket {
         let ready = at + network.rng.u64(MS..100 * MS);
         let mood = network.moods.at(at);
         let speaks = network.speaks(mood, id);
-        let node = network.node(id);
+        let Network { nodes, rng, .. } = &mut *network;
+        let node = &mut nodes[usize::from(id - 1)];
+        node.outputs.restart(rng);
         (node.state, node.segments, node.guard_toggle) = (State::PreOperational, None, false);
         (node.heartbeat_ns, node.beat_at, node.pdo_at) = (0, u64::MAX, ready);
         drop(network);
         if speaks {
             self.put(ready, 0x700 + u32::from(id), vec![0], Vec::new());
-        }
-    }
-
-    /// A request to a node's SDO server.
-    fn asked(&mut self, id: u8, data: [u8; 8], now: u64, told: &mut PeerTold) {
-        let shared = self.network.clone();
-        let mut network = shared.borrow_mut();
-        let mood = network.moods.at(now);
-        if !network.speaks(mood, id) {
-            return;
-        }
-        let at = match mood {
-            Mood::Late => now + network.rng.u64(5 * MS..500 * MS),
-            _ => now + network.rng.u64(MS / 5..2 * MS),
-        };
-        let at = at.max(network.node(id).answered_at + 1);
-        network.node(id).answered_at = at;
-        let [command, low, high, sub, ..] = data;
-        let index = u16::from_le_bytes([low, high]);
-        let own = index >= FIRST_OBJECT;
-        let answer = |first: u8, value: &[u8]| {
-            let mut bytes = vec![first, low, high, sub, 0, 0, 0, 0];
-            bytes[4..4 + value.len()].copy_from_slice(value);
-            bytes
-        };
-        let abort = |code: u32| answer(0x80, &code.to_le_bytes());
-        let from = now.saturating_sub(ASKED_BEFORE_NS);
-        let trouble = |status| vec![given(id, (index, sub), from, at, (0, status))];
-        if own && command >> 5 == 2 {
-            network.node(id).asked = (index, sub);
-        }
-        let refuses = mood == Mood::Refusing && own && network.rng.u8(..3) == 0;
-        let strange = mood == Mood::Strange && own && network.rng.u8(..3) == 0;
-        let (bytes, values) = match command >> 5 {
-            // Initiate upload.
-            2 if refuses => (abort(0x0800_0000), trouble(Status::BAD_DEVICE_FAILURE)),
-            2 if strange => (answer(0xE3, &[1, 2, 3, 4]), trouble(Status::BAD_DECODING_ERROR)),
-            2 => match self.holds(&network, id, (index, sub), from) {
-                None => (abort(0x0602_0000), Vec::new()),
-                Some((bits, value)) => {
-                    let values =
-                        if own { vec![given(id, (index, sub), from, at, (bits, Status::GOOD))] } else { Vec::new() };
-                    match value.len() {
-                        n @ 1..=4 => (answer(0x43 | ((4 - n) as u8) << 2, &value), values),
-                        n => {
-                            let given = given(id, (index, sub), from, at, (bits, Status::GOOD));
-                            network.node(id).segments = Some(Segments { bytes: value, toggle: false, given });
-                            (answer(0x41, &(n as u32).to_le_bytes()), Vec::new())
-                        }
-                    }
-                }
-            },
-            // Upload segment.
-            3 => {
-                let toggle = command & 0x10 != 0;
-                match network.node(id).segments.take().filter(|under_way| under_way.toggle == toggle) {
-                    None => (vec![0x80, 0, 0, 0, 0, 0, 3, 5], Vec::new()),
-                    Some(mut under_way) => {
-                        let n = under_way.bytes.len().min(7);
-                        let rest = under_way.bytes.split_off(n);
-                        let is_last = rest.is_empty();
-                        let head = u8::from(toggle) << 4 | ((7 - n) as u8) << 1 | u8::from(is_last);
-                        let mut bytes = vec![0; 8];
-                        bytes[0] = head;
-                        bytes[1..=n].copy_from_slice(&under_way.bytes);
-                        under_way.given.to = at;
-                        let values = if is_last { vec![under_way.given.clone()] } else { Vec::new() };
-                        if !is_last {
-                            network.node(id).segments = Some(Segments { bytes: rest, toggle: !toggle, ..under_way });
-                        }
-                        (bytes, values)
-                    }
-                }
-            }
-            // Initiate download: nothing that is written needs segments.
-            1 if command & 3 == 3 => {
-                let n = 4 - usize::from(command >> 2 & 3);
-                let payload = data[4..4 + n].to_vec();
-                if own {
-                    let place = Place::Object { node: id, index, sub };
-                    let what = if refuses { Told::Refused } else { Told::Done };
-                    told.written.push(Seen { at: now, link: LinkId(0), place, payload, told: what });
-                } else if (index, sub) == (0x1017, 0) {
-                    let period = u64::from(u16::from_le_bytes([data[4], data[5]])) * MS;
-                    let node = network.node(id);
-                    (node.heartbeat_ns, node.beat_at) = (period, if period > 0 { at + period } else { u64::MAX });
-                }
-                (if refuses { abort(0x0800_0000) } else { answer(0x60, &[]) }, Vec::new())
-            }
-            // It was given up.
-            4 => {
-                network.node(id).segments = None;
-                return;
-            }
-            _ => (abort(0x0504_0001), Vec::new()),
-        };
-        drop(network);
-        let stray = mood == Mood::Late || command >> 5 == 3;
-        self.put_stray(at, 0x580 + u32::from(id), bytes, values, stray);
-    }
-
-    /// What a node's dictionary has: values, and what it says of itself.
-    fn holds(&self, network: &Network, id: u8, object: (u16, u8), at: u64) -> Option<(u64, Vec<u8>)> {
-        let number = |value: u64, bytes: usize| Some((value, value.to_le_bytes()[..bytes].to_vec()));
-        match object {
-            (0x1000, 0) => number(0x191, 4),
-            (0x1800, 0) => number(5, 1),
-            (0x1800, 1) => number(0x180 + u64::from(id), 4),
-            (0x1800, 2) => number(255, 1),
-            (0x1800, 5) => number(network.pdo_ns.div_ceil(MS), 2),
-            (0x1A00, 0) => number(4, 1),
-            (0x1A00, sub @ 1..=4) => number(u64::from(IN_PDO) << 16 | u64::from(sub) << 8 | 16, 4),
-            (index, _) if index >= FIRST_OBJECT => Some(network.value(id, object, at)),
-            _ => None,
         }
     }
 }
@@ -520,7 +382,22 @@ impl Peer for Socket {
                     self.put(now + MS / 4, 0x700 + u32::from(id), vec![says], Vec::new());
                 }
             }
-            (0x080, _) if can_id == 0x80 => {}
+            (0x080, _) if can_id == 0x80 => {
+                let mut network = self.network.borrow_mut();
+                network.sync_at = now;
+                let mood = network.moods.at(now);
+                for id in 1..=NODES {
+                    let takes = network.takes_pdos(mood, id);
+                    network.node(id).outputs.sync(id, takes, now, &mut told.written);
+                }
+            }
+            (0x200, 8) if node(0x200).is_some() => {
+                let id = node(0x200).unwrap_or(1);
+                let mut network = self.network.borrow_mut();
+                let mood = network.moods.at(now);
+                let takes = network.takes_pdos(mood, id);
+                network.node(id).outputs.sent(id, data, takes, now, &mut told.written);
+            }
             _ => told.faults.push(format!("a frame that no node knows: {can_id:#x}, {len} bytes {data:?}")),
         }
         Io::Done(bytes.len())
@@ -545,7 +422,7 @@ impl Peer for Socket {
         frame[8..8 + data.len()].copy_from_slice(&data);
         let n = frame.len().min(buffer.len());
         buffer[..n].copy_from_slice(&frame[..n]);
-        told.given.extend(values.into_iter().map(|given| Given { received: now, ..given }));
+        told.given.extend(values.into_iter().map(|given| Given { received: now, began: now, ..given }));
         told.dropped += u64::from(self.dropped - self.dropped_told);
         self.dropped_told = self.dropped;
         Some(Stamped { io: Io::Done(n), at: Nanos(at), hardware: None, dropped: self.dropped })

@@ -166,8 +166,9 @@ impl Field {
     /// The CANopen network at `host`.
     fn network(&mut self, host: u32) -> &Rc<RefCell<canopen::Network>> {
         let place = self.networks.iter().position(|(at, _)| *at == host).unwrap_or_else(|| {
-            let Field { hosts, well_from, fast, .. } = &*self;
-            let network = canopen::Network::new(hosts.of(host), hosts.moods(host, *well_from), *fast);
+            let Field { hosts, exact, well_from, fast, .. } = &*self;
+            let pace = hosts.is_steady(host).then(|| canopen::Pace::new(*exact));
+            let network = canopen::Network::new(hosts.of(host), hosts.moods(host, *well_from), pace, *fast);
             self.networks.push((host, Rc::new(RefCell::new(network))));
             self.networks.len() - 1
         });
@@ -207,6 +208,8 @@ impl Field {
             Place::Tcp { .. } | Place::Serial(_) => (self.device(host).ends_new_connection(now), None),
             Place::Bus(setup) => (None, Some(Box::new(Thread::new(self.local(host).clone(), setup.clone(), now)))),
             Place::Can(socket) if is_canopen(socket) => {
+                let pace = self.views.pace(link, target);
+                self.network(host).borrow_mut().declare(pace);
                 (None, Some(Box::new(canopen::Socket::new(self.network(host).clone(), socket.clone(), now))))
             }
             Place::Can(socket) => (None, Some(Box::new(Socket::new(self.bus(host).clone(), socket.clone(), now)))),

@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::given::{bits_of, can_id};
+use super::model::dbc::sent_branch;
 use super::writes::{Open, Seen};
 use crate::config::CanBits;
+use crate::plan::can::CanWrite;
 use crate::plan::{LinkProtocolPlan, Plan};
 use crate::tag::LinkId;
 
 /// Between the look at the clock and the last of the frames that are sent by it.
 const SENT_LATER_NS: u64 = 500_000;
 
-/// A message's identifier, and the bits in it.
-pub type Field = (u32, CanBits);
+/// A message's identifier, which of its frames it is in, or in all of them, and the bits in it.
+pub type Field = (u32, Option<usize>, CanBits);
 
 /// A message as it was sent last.
 #[derive(Debug, Clone, Copy)]
@@ -26,7 +28,8 @@ struct Last {
 /// Of one executor's links.
 #[derive(Default)]
 pub struct Frames {
-    last: BTreeMap<(LinkId, u32), Last>,
+    /// By link, identifier, and which of a message's frames it is.
+    last: BTreeMap<(LinkId, u32, usize), Last>,
 }
 
 impl Frames {
@@ -48,12 +51,21 @@ impl Frames {
             let protocol = plan.links.get(seen.link).map(|link| &link.protocol);
             let Some(LinkProtocolPlan::Can(can)) = protocol else { continue };
             let Some(at) = can.transmits.iter().position(|t| can_id(t.id) == id) else { continue };
-            // Without a DBC file a message has one frame.
-            let frame = can.frames.get(can.transmits[at].frames.start as usize);
-            let first = frame.and_then(|frame| frame.initial.as_slice().try_into().ok());
-            let initial: [u8; 8] = first.unwrap_or_default();
-            let last = self.last.get(&(seen.link, id)).copied();
-            let fields = can.writes.iter().enumerate().filter(|(_, write)| usize::from(write.transmit) == at);
+            let frames = can.transmits[at].frames.clone();
+            let Some(branch) = sent_branch(id, &data).filter(|branch| *branch < frames.len()) else {
+                why = "its switch has no such value".to_owned();
+                continue;
+            };
+            let number = frames.start + branch as u32;
+            let first = |number: u32| -> [u8; 8] {
+                let frame = can.frames.get(number as usize);
+                frame.and_then(|frame| frame.initial.as_slice().try_into().ok()).unwrap_or_default()
+            };
+            let initial = first(number);
+            let last = self.last.get(&(seen.link, id, branch)).copied();
+            let of_frame =
+                |write: &CanWrite| usize::from(write.transmit) == at && write.frame.is_none_or(|own| own == number);
+            let fields = can.writes.iter().enumerate().filter(|(_, write)| of_frame(write));
             let mut rest = data;
             // What a field was written to that has left the plan stays as it is.
             let mut rest_before = last.map_or(initial, |last| last.data);
@@ -63,7 +75,7 @@ impl Frames {
                 let raw = bits_of(&write.bits, &data).unwrap_or_default();
                 let before = last.map(|last| bits_of(&write.bits, &last.data).unwrap_or_default());
                 let first = bits_of(&write.bits, &initial).unwrap_or_default();
-                let field = (id, write.bits);
+                let field = (id, write.frame.map(|_| branch), write.bits);
                 let of_field = |open: &&Open| {
                     open.writes_field(seen.link, field) && seen.at <= open.order.deadline.0 + SENT_LATER_NS
                 };
@@ -87,7 +99,16 @@ impl Frames {
                 }
                 None => {
                     mark(open, seen.link, &carried);
-                    self.last.insert((seen.link, id), Last { data, may_restart: false });
+                    // What all frames of the message have is in the others from now on.
+                    for (other, frame) in frames.enumerate().filter(|(other, _)| *other != branch) {
+                        let begin = Last { data: first(frame), may_restart: true };
+                        let other = self.last.entry((seen.link, id, other)).or_insert(begin);
+                        let common = can.writes.iter().filter(|write| write.frame.is_none() && of_frame(write));
+                        for write in common {
+                            write.bits.put(&mut other.data, bits_of(&write.bits, &data).unwrap_or_default());
+                        }
+                    }
+                    self.last.insert((seen.link, id, branch), Last { data, may_restart: false });
                     return Ok(());
                 }
             }

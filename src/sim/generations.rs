@@ -9,8 +9,11 @@ use super::local::ITEM_MAX_NS;
 use super::model::host_of_link;
 use super::script::DeviceKind;
 use crate::config::{CanFrames, Config, FieldType, TagAddress, TagConfig};
-use crate::plan::{BusPlan, LinkProtocolPlan, ModbusPlan, ModbusRequest, Plan, SerialLine};
+use crate::plan::{BusPlan, CanOpenPlan, LinkProtocolPlan, ModbusPlan, ModbusRequest, Plan, SerialLine};
 use crate::tag::{Dictionary, DictionaryTag, GroupId, Id, LinkId, TagId};
+
+/// A CAN frame of eight bytes at a bit a second, with the most stuff bits and the pause behind it (ISO 11898-1).
+const CAN_FRAME_S: u64 = 135;
 
 /// A tag as long as it is the same one: over plans, until it leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -134,13 +137,23 @@ impl Generation {
         match &self.plan.links[link].protocol {
             LinkProtocolPlan::Modbus(modbus) => self.has_room_on_modbus(modbus),
             LinkProtocolPlan::Bus(bus) => self.has_room_at_thread(bus),
-            LinkProtocolPlan::Can(_) | LinkProtocolPlan::CanOpen(_) => false,
+            LinkProtocolPlan::CanOpen(canopen) => self.has_room_on_canopen(canopen),
+            // Nothing is asked for: its beats cost the executor's own time alone.
+            LinkProtocolPlan::Can(can) => {
+                let shortest = can.scans.iter().map(|scan| self.plan.groups[scan.group].period.0).min().unwrap_or(0);
+                self.own_time() <= shortest / 2
+            }
         }
+    }
+
+    /// The executor's own time for a request: a wake-up, the calls, and other links' work in between.
+    fn own_time(&self) -> u64 {
+        150_000 * self.plan.links.len() as u64
     }
 
     fn has_room_at_thread(&self, bus: &BusPlan) -> bool {
         let shortest = bus.requests.iter().map(|r| self.plan.groups[r.group].period.0).min().unwrap_or(0);
-        let each = |items: u64| items * ITEM_MAX_NS + 150_000 * self.plan.links.len() as u64;
+        let each = |items: u64| items * ITEM_MAX_NS + self.own_time();
         bus.requests.iter().map(|r| each(r.items.len() as u64)).sum::<u64>() <= shortest / 2
     }
 
@@ -148,8 +161,22 @@ impl Generation {
         let of_line = |r: &ModbusRequest| Some(SerialLine::of(&modbus.config)?.line_time(r.table, r.count).0);
         let longest = modbus.blocks().iter().filter_map(of_line).max().unwrap_or(modbus.config.reply_expected.0);
         let shortest = modbus.blocks().iter().map(|r| self.plan.groups[r.group].period.0).min().unwrap_or(0);
-        // The executor's own time: a wake-up, the calls, and other links' work in between.
-        let each = longest + 150_000 * self.plan.links.len() as u64;
-        modbus.blocks().len() as u64 * each <= shortest / 2
+        modbus.blocks().len() as u64 * (longest + self.own_time()) <= shortest / 2
+    }
+
+    /// A node answers one request after the other: of a value of more than four bytes, a question of it and one for
+    /// each seven bytes.
+    fn has_room_on_canopen(&self, canopen: &CanOpenPlan) -> bool {
+        let shortest = canopen.scans.iter().map(|scan| self.plan.groups[scan.group].period.0).min().unwrap_or(0);
+        let questions = |bytes: u16| if bytes <= 4 { 1 } else { 1 + u64::from(bytes.div_ceil(7)) };
+        let frames = 2 * CAN_FRAME_S * 1_000_000_000 / u64::from(canopen.config.bit_rate);
+        let each = canopen.config.reply_expected.0 + frames + self.own_time();
+        let of_node = |node: usize| {
+            let own = canopen.items.iter().filter(|item| usize::from(item.node) == node);
+            own.map(|item| questions(item.bytes) * each).sum::<u64>()
+        };
+        // Their frames share one bus.
+        let all: u64 = canopen.items.iter().map(|item| questions(item.bytes) * frames).sum();
+        (0..canopen.nodes.len()).map(of_node).max().unwrap_or(0) + all <= shortest / 2
     }
 }

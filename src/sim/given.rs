@@ -27,8 +27,9 @@ pub struct Given {
     /// A sample of it has a time from here to there.
     pub from: u64,
     pub to: u64,
-    /// When the link took it.
+    /// When the link took it, and the first of what it is made of.
     pub received: u64,
+    pub began: u64,
     pub what: What,
     /// The link must have shown it by then; else it may have passed it over, because it came too late.
     pub required: bool,
@@ -39,9 +40,14 @@ pub struct Given {
 pub enum What {
     /// A value as it is, and how good it is.
     Value { bits: u64, status: Status },
-    /// A CAN frame.
-    Frame { data: [u8; 8], len: u8 },
+    /// A value that was written before.
+    Held { bits: u64 },
+    /// A CAN frame, or what came in several.
+    Frame { data: [u8; DATA_MAX], len: u8 },
 }
+
+/// Bytes of what comes in several frames, at most.
+pub const DATA_MAX: usize = 32;
 
 /// What a peer does at the other end of a connection that carries datagrams.
 pub trait Peer {
@@ -88,6 +94,16 @@ pub fn frame_key(can_id: u32) -> u64 {
     u64::from(can_id) | 1 << 40
 }
 
+/// Those of them in which a switch has one of these values.
+pub fn branch_key(can_id: u32, first: u64, last: u64) -> u64 {
+    hashed(&(can_id, first, last)) | 1 << 43
+}
+
+/// Frames of a parameter group of J1939, from one source address or any.
+pub fn group_key(pgn: u32, source: Option<u8>) -> u64 {
+    u64::from(pgn) << 12 | source.map_or(0x100, u64::from) | 1 << 42
+}
+
 /// An entry of a CANopen node's object dictionary.
 pub fn object_key(node: u8, index: u16, sub: u8) -> u64 {
     u64::from(node) << 24 | u64::from(index) << 8 | u64::from(sub) | 1 << 41
@@ -107,9 +123,13 @@ pub fn key_of(tag: &TagConfig) -> u64 {
             CanOpenSource::Object(object) => object_key(address.node as u8 + 1, object.index, object.sub),
             _ => 0,
         },
-        TagAddress::Can(address) => match address.frames {
-            CanFrames::Id(id) => frame_key(can_id(id)),
-            CanFrames::Group { .. } => 0,
+        TagAddress::Can(address) => match (address.frames, address.conditions.as_slice()) {
+            (CanFrames::Id(id), []) => frame_key(can_id(id)),
+            (CanFrames::Id(id), [condition, ..]) => {
+                let (first, last) = condition.values.first().copied().unwrap_or_default();
+                branch_key(can_id(id), first, last)
+            }
+            (CanFrames::Group { pgn, source }, _) => group_key(pgn, source),
         },
         TagAddress::Bus(address) => match &address.point {
             BusPoint::Gpio(point) => {
@@ -164,27 +184,59 @@ impl Given {
                 let own = value_of(ty, drawn(seed, key_of(tag), self.from));
                 (own == *bits).then_some((Expected::Scalar(own), *status))
             }
+            What::Held { bits } => Some((Expected::Scalar(*bits), Status::GOOD)),
             What::Frame { data, len } => {
                 let TagAddress::Can(address) = &tag.address else { return None };
                 let bits = bits_of(&address.bits, &data[..usize::from(*len)])?;
+                if address.special && says_of_itself(bits, address.bits.len).is_some() {
+                    return None;
+                }
                 let raw = match address.bits.kind {
                     CanBitsKind::Signed if bits >> (address.bits.len - 1) & 1 == 1 => {
                         bits as i64 - (1i64 << address.bits.len)
                     }
                     _ => bits as i64,
                 };
-                let is_plain = tag.scale == 1.0 && tag.offset == 0.0;
-                let value = if is_plain { raw as u64 } else { (raw as f64 * tag.scale + tag.offset).to_bits() };
+                let is_plain = (tag.scale, tag.offset, address.scale, address.offset) == (1.0, 0.0, 1.0, 0.0);
+                let number = (raw as f64 * address.scale + address.offset) * tag.scale + tag.offset;
+                let value = if is_plain { raw as u64 } else { number.to_bits() };
                 Some((Expected::Scalar(value), Status::GOOD))
             }
         }
     }
 
-    /// The bad status that it brings.
-    pub fn trouble(&self) -> Option<Status> {
-        match self.what {
-            What::Value { status, .. } => Some(status).filter(|status| status.is_bad()),
-            What::Frame { .. } => None,
+    /// The bad status that it brings to a tag there.
+    pub fn trouble(&self, tag: &TagConfig) -> Option<Status> {
+        match (&self.what, &tag.address) {
+            (What::Value { status, .. }, _) => Some(*status).filter(|status| status.is_bad()),
+            (What::Frame { data, len }, TagAddress::Can(address)) if address.special => {
+                says_of_itself(bits_of(&address.bits, &data[..usize::from(*len)])?, address.bits.len)
+            }
+            (What::Frame { .. } | What::Held { .. }, _) => None,
         }
+    }
+
+    /// Whether it may bring one at all.
+    pub fn may_be_trouble(&self) -> bool {
+        match self.what {
+            What::Value { status, .. } => status.is_bad(),
+            What::Frame { .. } => self.key & 1 << 42 != 0,
+            What::Held { .. } => false,
+        }
+    }
+}
+
+/// SAE J1939-71, section 5.1.4: what a parameter says of itself by its highest values, in place of a value.
+fn says_of_itself(bits: u64, len: u8) -> Option<Status> {
+    let (highest, shift) = match len {
+        0 | 1 => return None,
+        2..=7 => ((1 << len) - 1, 0),
+        _ => (0xFF, len - 8),
+    };
+    match (highest - (bits >> shift), len) {
+        (0, _) => Some(Status::BAD_DATA_UNAVAILABLE),
+        (1, _) => Some(Status::BAD_SENSOR_FAILURE),
+        (2..=4, 8..) => Some(Status::BAD_DECODING_ERROR),
+        _ => None,
     }
 }

@@ -162,7 +162,7 @@ impl Thread {
         bytes.extend(status.0.to_ne_bytes());
         bytes.extend((item as u32).to_ne_bytes());
         let what = What::Value { bits, status };
-        let given = Given { link: LinkId(0), host: 0, key, from: t, to: t, received: 0, what, required };
+        let given = Given { link: LinkId(0), host: 0, key, from: t, to: t, received: 0, began: 0, what, required };
         (bytes, given)
     }
 
@@ -360,7 +360,7 @@ impl Peer for Thread {
             return None;
         }
         let Outgoing { bytes, given, .. } = self.out.pop_front()?;
-        told.given.extend(given.into_iter().map(|given| Given { received: now, ..given }));
+        told.given.extend(given.into_iter().map(|given| Given { received: now, began: now, ..given }));
         let n = bytes.len().min(buffer.len());
         buffer[..n].copy_from_slice(&bytes[..n]);
         Some(Stamped { io: Io::Done(n), at: Nanos(now), hardware: None, dropped: 0 })

@@ -19,15 +19,17 @@
 //! | `views`, `generations` | what each plan allows, and what ids stand for under it |
 //! | `beat`, `invariants` | what must hold |
 //! | `broken` | kinds of what does not |
-//! | `writes`, `orders`, `frames` | writes at any moment, and what must hold of them |
+//! | `writes`, `orders`, `frames`, `pdos` | writes at any moment, and what must hold of them |
 //! | `journal`, `outputs` | the real journal, crashes, and outputs that follow it |
 //! | `shrink` | what breaks, made smaller |
 //! | `hunt` | seeds that nobody has seen, on every core |
-//! | `admitted` | what admission promises, put to the test |
+//! | `admitted`, `admitted_canopen` | what admission promises, put to the test |
 //! | `run`, `parts`, `log` | the run, its hash and its last events |
 
 #[cfg(test)]
 mod admitted;
+#[cfg(test)]
+mod admitted_canopen;
 mod beat;
 mod broken;
 mod can;
@@ -52,6 +54,7 @@ mod model;
 mod orders;
 mod outputs;
 mod parts;
+mod pdos;
 mod record;
 mod reload;
 mod run;

@@ -3,7 +3,7 @@
 use fastrand::Rng;
 
 use super::case::Case;
-use super::model::{Model, Shape};
+use super::model::{Model, Shape, dbc};
 use super::script::{Drawn, Ends, Hosts, Script, rng_of};
 use crate::config::{Config, WriteConfig, load_parts};
 use crate::plan::{self, Plan};
@@ -55,7 +55,7 @@ pub struct Scenario {
 /// # Errors
 /// When it is refused: a fault of `model`, or of what reads it.
 pub fn load(text: &str) -> Result<Config, String> {
-    let loaded = load_parts(("fieldbeat.toml", GATEWAY), &[("tags/sim.json", text)]);
+    let loaded = load_parts(("fieldbeat.toml", GATEWAY), &[("tags/sim.json", text), ("tags/sim.dbc", dbc::TEXT)]);
     let mut config = loaded.map_err(|errors| format!("the configuration is refused:\n{errors}\n{text}"))?.config;
     // By its name, so that a tag stays writable for as long as it is there.
     let written = config.tags.iter_mut().filter(|tag| tag.address.modbus().is_some());

@@ -8,6 +8,8 @@ use crate::tag::{ById, ExecutorId, LinkId};
 
 /// A connection that takes no bytes is given up within this.
 const REST_NS: u64 = 60_000_000_000;
+/// A CAN frame of eight bytes and 11 bits of identifier with the most stuff bits, and the pause behind it (ISO 11898-1).
+const FRAME_BITS: u64 = 135;
 
 /// One link under one plan.
 #[derive(Debug, Clone)]
@@ -20,6 +22,8 @@ pub struct View {
     pub expected: u64,
     /// Where frames carry no transaction id.
     pub line: Option<LineView>,
+    /// Of a CANopen network: what a frame takes on the bus.
+    pub frame_ns: u64,
     areas: Vec<Area>,
     /// What may be written, and read around that.
     writes: Vec<Area>,
@@ -39,14 +43,22 @@ impl View {
     fn of(plan: &Plan, link: LinkId, target: u32) -> View {
         let host = host_of_link(plan, link);
         let LinkProtocolPlan::Modbus(modbus) = &plan.links[link].protocol else {
-            // What such a link may ask, its device's own thread knows.
+            // What such a link may ask, its device's own thread knows; of a CANopen node, how fast it answers.
+            let (expected, frame_ns) = match &plan.links[link].protocol {
+                LinkProtocolPlan::CanOpen(canopen) => {
+                    let config = &canopen.config;
+                    (config.reply_expected.0, FRAME_BITS * 1_000_000_000 / u64::from(config.bit_rate))
+                }
+                _ => (0, 0),
+            };
             return View {
                 host,
                 target,
                 pipeline: 1,
                 timeout: 0,
-                expected: 0,
+                expected,
                 line: None,
+                frame_ns,
                 areas: Vec::new(),
                 writes: Vec::new(),
             };
@@ -70,6 +82,7 @@ impl View {
             timeout: modbus.config.timeout.0,
             expected: modbus.config.reply_expected.0,
             line: LineView::of(&modbus.config),
+            frame_ns: 0,
             areas: modbus.requests.iter().map(area).collect(),
             writes: modbus.writes.iter().map(written).collect(),
         }
@@ -109,6 +122,12 @@ impl Views {
     /// How the line is set up to which this place of the link is connected.
     pub fn line(&self, link: LinkId, target: u32) -> Option<LineView> {
         self.both(link).find(|view| view.target == target)?.line
+    }
+
+    /// What is declared of the CANopen nodes there: the time until they answer, and that of a frame.
+    pub fn pace(&self, link: LinkId, target: u32) -> (u64, u64) {
+        let found = self.both(link).find(|view| view.target == target);
+        found.map_or((0, 0), |view| (view.expected, view.frame_ns))
     }
 
     /// Whether a connection to this place of the link is one that it uses, now or soon.

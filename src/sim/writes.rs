@@ -12,6 +12,7 @@ use super::given::can_id;
 use super::memory::Area;
 use super::model::host_of_link;
 use super::orders::{self, Manner};
+use super::pdos::Pdos;
 use super::script::{Hosts, Series, Write};
 use crate::config::Table;
 use crate::limits::{EXECUTOR_SLEEP_MAX, WRITES_PENDING_MAX};
@@ -56,6 +57,21 @@ pub enum Place {
         index: u16,
         sub: u8,
     },
+    /// A node's RPDO, what the node held before, and how often it has begun anew or been written to otherwise.
+    Pdo {
+        node: u8,
+        before: [u8; 8],
+        changes: u32,
+        what: Pdo,
+    },
+}
+
+/// What became of a frame of an RPDO.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pdo {
+    Sent,
+    /// The node has its values now.
+    Taken,
 }
 
 /// A request as it stands on the wire, if it is a write.
@@ -84,10 +100,14 @@ pub struct Open {
     is_bit: bool,
     /// Of a write to CANopen: node, index and sub-index.
     object: Option<(u8, u16, u8)>,
+    /// Of one by PDO: node and sub-index.
+    pub pdo: Option<(u8, u8)>,
+    /// A frame went out with its value in it.
+    pub carried: bool,
     /// Of a write to a CAN link: the field.
     field: Option<Field>,
     /// The executor has taken it from the ring, and by the plan that it was made for: only then can a link have it.
-    taken: bool,
+    pub taken: bool,
     /// When it was made, and how long the CPU had stalled before.
     stalled: u64,
     pub frames: u32,
@@ -108,7 +128,7 @@ impl Open {
             Place::Registers { function, area } => {
                 self.area == Some(*area) && (same || self.is_bit && matches!(function, 6 | 16))
             }
-            Place::Frame { .. } => false,
+            Place::Frame { .. } | Place::Pdo { .. } => false,
             Place::Object { node, index, sub } => self.object == Some((*node, *index, *sub)) && same,
             Place::Order { id, slot, deadline } => {
                 (self.order.id, self.order.slot, self.order.deadline.0) == (*id, *slot, *deadline) && same
@@ -133,6 +153,7 @@ pub struct Writes {
     /// The plan that the executor has, and the one before.
     plans: Vec<Arc<Plan>>,
     frames: Frames,
+    pdos: Pdos,
     /// What is made of each outcome on its way here.
     told: fn(u64, WriteOutcome) -> WriteOutcome,
     pub done: u64,
@@ -163,6 +184,7 @@ impl Writes {
             open: Vec::new(),
             plans: vec![plan],
             frames: Frames::default(),
+            pdos: Pdos::default(),
             told,
             done: 0,
             failed: 0,
@@ -222,10 +244,20 @@ impl Writes {
         let is_taken = self.orders.push(order).is_ok();
         if is_taken {
             let (area, is_bit) = orders::area(protocol, slot);
-            let (object, field) = (object_of(protocol, slot), field_of(protocol, slot));
-            let (taken, frames, confirmed, one_of_several) = (false, 0, false, false);
-            let open = Open { order, area, is_bit, object, field, taken, stalled, frames, confirmed, one_of_several };
-            self.open.push(open);
+            self.open.push(Open {
+                order,
+                area,
+                is_bit,
+                object: object_of(protocol, slot, false),
+                pdo: object_of(protocol, slot, true).map(|(node, _, sub)| (node, sub)),
+                carried: false,
+                field: field_of(protocol, slot),
+                taken: false,
+                stalled,
+                frames: 0,
+                confirmed: false,
+                one_of_several: false,
+            });
         }
         is_taken
     }
@@ -248,6 +280,9 @@ impl Writes {
         self.look_for_taken();
         if let Place::Frame { can_id } = seen.place {
             return self.frames.seen(seen, can_id, &mut self.open, &self.plans).of(Kind::FrameWithoutOrder);
+        }
+        if let Place::Pdo { node, before, changes, what } = seen.place {
+            return self.pdos.seen(seen, (node, before, changes, what), &mut self.open).of(Kind::FrameWithoutOrder);
         }
         let mut fitting: Vec<&mut Open> = self.open.iter_mut().filter(|open| open.is(seen)).collect();
         if fitting.is_empty() {
@@ -311,10 +346,16 @@ impl Writes {
         }
         let reached =
             matches!(answer.outcome, WriteOutcome::Done | WriteOutcome::ReadBackDiffers | WriteOutcome::NotReadBack);
-        if reached && !open.confirmed {
+        // Of a PDO nothing is confirmed, but what is read back.
+        let differs = open.pdo.is_some() && answer.outcome == WriteOutcome::ReadBackDiffers;
+        if reached && !open.confirmed && !(differs && open.carried) {
             return wrong(Kind::WriteToldAsDone, "told as done, and never confirmed");
         }
-        if answer.outcome == WriteOutcome::NotWritable {
+        if answer.outcome == WriteOutcome::Unconfirmed && !open.carried {
+            return wrong(Kind::WriteToldAsDone, "told as sent, and never was");
+        }
+        // What a node's PDOs carry, it says when it is set up.
+        if answer.outcome == WriteOutcome::NotWritable && open.pdo.is_none() {
             return wrong(Kind::WriteToldWrongly, "every order names a write of its plan");
         }
         let outdated = open.order.generation != self.generation;
@@ -336,12 +377,14 @@ fn latest(open: &Open, stalled: u64) -> u64 {
 fn field_of(protocol: &LinkProtocolPlan, slot: usize) -> Option<Field> {
     let LinkProtocolPlan::Can(can) = protocol else { return None };
     let write = can.writes.get(slot)?;
-    Some((can_id(can.transmits.get(usize::from(write.transmit))?.id), write.bits))
+    let transmit = can.transmits.get(usize::from(write.transmit))?;
+    let frame = write.frame.map(|frame| (frame - transmit.frames.start) as usize);
+    Some((can_id(transmit.id), frame, write.bits))
 }
 
-/// Where a write to a CANopen node goes.
-fn object_of(protocol: &LinkProtocolPlan, slot: usize) -> Option<(u8, u16, u8)> {
+/// Where a write to a CANopen node goes, by SDO or by PDO.
+fn object_of(protocol: &LinkProtocolPlan, slot: usize, by_pdo: bool) -> Option<(u8, u16, u8)> {
     let LinkProtocolPlan::CanOpen(canopen) = protocol else { return None };
-    let write = canopen.writes.get(slot)?;
+    let write = canopen.writes.get(slot).filter(|write| write.by_pdo == by_pdo)?;
     Some((canopen.nodes.get(usize::from(write.node))?.id, write.object.index, write.object.sub))
 }

@@ -78,6 +78,8 @@ pub(super) struct Order {
     pub order: WriteOrder,
     pub by: By,
     pub stage: Stage,
+    /// Of the node's RPDOs, the one that carries its object as well.
+    pub beside: Option<u8>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,17 +94,6 @@ pub(super) enum Stage {
     Waiting,
     /// Sent by PDO: what the node holds is read, not before `read_at`, after so many reads that said otherwise.
     Sent { read_at: Nanos, reads: u8 },
-}
-
-impl Order {
-    /// From when on the node's server can be asked for it.
-    fn sdo_at(&self) -> Nanos {
-        match (self.by, self.stage) {
-            (By::Sdo, _) => Nanos::ZERO,
-            (By::Pdo(_), Stage::Sent { read_at, .. }) => read_at,
-            (By::Pdo(_), Stage::Waiting) => Nanos::NEVER,
-        }
-    }
 }
 
 pub(super) struct Node {
@@ -274,17 +265,29 @@ impl Node {
         }
     }
 
+    /// From when on its server can be asked for an order. SYNC goes out before what may go at the same time.
+    fn sdo_at(&self, order: &Order) -> Nanos {
+        match (order.by, order.stage) {
+            (By::Sdo, _) => {
+                let rpdo = order.beside.and_then(|at| self.rpdos.get(usize::from(at)));
+                rpdo.map_or(Nanos::ZERO, Rpdo::taken_at)
+            }
+            (By::Pdo(_), Stage::Sent { read_at, .. }) => read_at,
+            (By::Pdo(_), Stage::Waiting) => Nanos::NEVER,
+        }
+    }
+
     /// When its server has something to do; orders wait until `write_at`.
     fn work_at(&self, write_at: Nanos) -> Nanos {
         if !self.queue.is_empty() {
             return Nanos::ZERO;
         }
-        self.orders.iter().flatten().map(Order::sdo_at).min().unwrap_or(Nanos::NEVER).max(write_at)
+        self.orders.iter().flatten().map(|order| self.sdo_at(order)).min().unwrap_or(Nanos::NEVER).max(write_at)
     }
 
     /// The order that came first of those that its server can be asked for now.
     pub fn first_order(&self, now: Nanos) -> Option<usize> {
-        self.in_order().find(|at| self.orders[*at].as_ref().is_some_and(|order| now >= order.sdo_at()))
+        self.in_order().find(|at| self.orders[*at].as_ref().is_some_and(|order| now >= self.sdo_at(order)))
     }
 
     /// The places of its orders, the first one first.

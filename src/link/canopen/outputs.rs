@@ -1,6 +1,6 @@
 //! Writes by PDO: what a node has for them at its start, when they may go, and what becomes of them.
 
-use super::node::{By, Order, Stage};
+use super::node::{By, Job, Order, Stage};
 use super::rpdo::{Outgoing, Spot};
 use super::{CanOpenLink, Owner, values};
 use crate::config::{CanOpenField, NodeWatching};
@@ -91,10 +91,19 @@ impl CanOpenLink {
         Ok(spot)
     }
 
+    /// Whether one of a PDO's objects is just being written by SDO: what was there before would undo it.
+    fn is_being_written(&self, at: usize, number: usize) -> bool {
+        let node = &self.nodes[at];
+        let under_way = node.under_way.filter(|_| node.job == Job::Write).and_then(|place| node.orders[place]);
+        let written = under_way.and_then(|order| self.plan.writes.get(order.order.slot as usize));
+        written.is_some_and(|write| node.rpdos.get(number).is_some_and(|own| own.place_of(write.object).is_some()))
+    }
+
     /// When a PDO is to be sent; never, if nothing is to go with it or it may not go.
     fn pdo_due(&self, at: usize, number: usize) -> Nanos {
         let node = &self.nodes[at];
-        let Some(rpdo) = node.rpdos.get(number).filter(|_| self.is_operational(at)) else { return Nanos::NEVER };
+        let may_go = self.is_operational(at) && !self.is_being_written(at, number);
+        let Some(rpdo) = node.rpdos.get(number).filter(|_| may_go) else { return Nanos::NEVER };
         let waits = |order: &Order| match (order.by, order.stage) {
             (By::Pdo(spot), Stage::Waiting) => {
                 usize::from(spot.rpdo) == number && rpdo.is_complete(spot.place.in_frame())
@@ -119,7 +128,7 @@ impl CanOpenLink {
                 }
                 let mut frame = rpdo.begin(at, number);
                 for place in node.in_order() {
-                    if let Some(Order { order, by: By::Pdo(spot), stage: Stage::Waiting }) = &node.orders[place]
+                    if let Some(Order { order, by: By::Pdo(spot), stage: Stage::Waiting, .. }) = &node.orders[place]
                         && usize::from(spot.rpdo) == number
                         && now < order.deadline
                     {
@@ -139,12 +148,12 @@ impl CanOpenLink {
     pub(super) fn pdo_sent<W: World>(&mut self, frame: &Outgoing, now: Nanos, floor: &mut Floor<W>) {
         let node = &mut self.nodes[frame.node];
         let Some(rpdo) = node.rpdos.get_mut(frame.rpdo) else { return };
-        rpdo.sent(frame, now);
         // The node takes it with the next SYNC, or at once; and has something else to do as well.
         let taken_at = if rpdo.is_synchronous() && self.sync_at != Nanos::NEVER { self.sync_at.max(now) } else { now };
+        rpdo.sent(frame, now, taken_at);
         let mut left = frame.written();
         for place in node.in_order() {
-            let Some(Order { order, by: By::Pdo(spot), stage: stage @ Stage::Waiting }) = &mut node.orders[place]
+            let Some(Order { order, by: By::Pdo(spot), stage: stage @ Stage::Waiting, .. }) = &mut node.orders[place]
             else {
                 continue;
             };
@@ -170,7 +179,7 @@ impl CanOpenLink {
             return;
         }
         for place in &mut self.nodes[at].orders {
-            if let Some(Order { order, by: By::Pdo(_), stage: Stage::Waiting }) = place {
+            if let Some(Order { order, by: By::Pdo(_), stage: Stage::Waiting, .. }) = place {
                 let outcome = WriteOutcome::NotOperational;
                 floor.answer(WriteAnswer { id: order.id, outcome, at: now, back: WritePayload::default() });
                 *place = None;

@@ -27,6 +27,9 @@ pub(super) struct Rpdo {
     written: u64,
     /// Not sent before this.
     free_at: Nanos,
+    /// When the SYNC is due with which the node takes the last frame; what is written to one of its objects before
+    /// that, it would undo.
+    taken_at: Nanos,
     /// When it is sent again, since the node watches for its absence; never, where it does not or nothing was sent.
     repeat_at: Nanos,
 }
@@ -60,6 +63,7 @@ impl Rpdo {
             known: 0,
             written: 0,
             free_at: Nanos::ZERO,
+            taken_at: Nanos::ZERO,
             repeat_at: Nanos::NEVER,
         };
         if let Some(pdo) = plan.planned.as_ref().filter(|_| !plan.is_read) {
@@ -72,7 +76,7 @@ impl Rpdo {
     /// The node starts anew: what it holds is not known.
     pub fn forget(&mut self) {
         (self.image, self.known, self.written) = (0, 0, 0);
-        (self.free_at, self.repeat_at) = (Nanos::ZERO, Nanos::NEVER);
+        (self.free_at, self.taken_at, self.repeat_at) = (Nanos::ZERO, Nanos::ZERO, Nanos::NEVER);
     }
 
     /// Nothing is repeated to a node that is not there.
@@ -166,6 +170,10 @@ impl Rpdo {
         self.free_at
     }
 
+    pub fn taken_at(&self) -> Nanos {
+        self.taken_at
+    }
+
     pub fn repeat_at(&self) -> Nanos {
         self.repeat_at
     }
@@ -183,8 +191,10 @@ impl Rpdo {
         Outgoing { message, ..frame }
     }
 
-    /// The interface has the frame. A synchronous one has no inhibit time (CiA 301, section 7.5.2.35).
-    pub fn sent(&mut self, frame: &Outgoing, now: Nanos) {
+    /// The interface has the frame, and the node takes it at `taken_at`. A synchronous one has no inhibit time (CiA 301,
+    /// section 7.5.2.35).
+    pub fn sent(&mut self, frame: &Outgoing, now: Nanos, taken_at: Nanos) {
+        self.taken_at = taken_at;
         self.image = frame.image;
         (self.known, self.written) = (self.known | frame.written, self.written | frame.written);
         self.free_at = if self.is_synchronous() { now } else { now + self.inhibit };
@@ -260,7 +270,7 @@ mod tests {
         assert!(rpdo.is_complete(control.in_frame()));
         let first = frame(&rpdo, control, 0x010F);
         assert_eq!(first.message, Message::new(0x205, &[0x0F, 1, 0, 3]));
-        rpdo.sent(&first, Nanos::from_millis(10));
+        rpdo.sent(&first, Nanos::from_millis(10), Nanos::from_millis(10));
         assert_eq!(rpdo.free_at(), Nanos::from_millis(15), "50 × 100 µs");
         // What is read of a written object does not count, it may be older; of another it does.
         rpdo.follow(control, 0x0006);

@@ -27,8 +27,11 @@ impl CanOpenLink {
             return Err(WriteOutcome::NotSent);
         }
         let by = if write.by_pdo { By::Pdo(self.spot_of(at, order.slot)?) } else { By::Sdo };
-        let free = self.nodes[at].orders.iter_mut().find(|place| place.is_none());
-        *free.ok_or(WriteOutcome::Busy)? = Some(Order { order: *order, by, stage: Stage::Waiting });
+        let object = write.object;
+        let node = &mut self.nodes[at];
+        let beside = (0..).zip(&node.rpdos).find(|(_, rpdo)| rpdo.place_of(object).is_some()).map(|(rpdo, _)| rpdo);
+        let free = node.orders.iter_mut().find(|place| place.is_none());
+        *free.ok_or(WriteOutcome::Busy)? = Some(Order { order: *order, by, stage: Stage::Waiting, beside });
         Ok(())
     }
 

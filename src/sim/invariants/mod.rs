@@ -17,7 +17,7 @@ use super::memory::Memory;
 use super::scenario::Scenario;
 use super::stream::Exchange;
 use crate::config::TagConfig;
-use crate::plan::{Change, ScanId};
+use crate::plan::{Change, LinkPlan, LinkProtocolPlan, ScanId};
 use crate::rt::Counters;
 use crate::tag::{Dictionary, ExecutorId, LinkId, Status, TagId};
 
@@ -214,8 +214,10 @@ impl<'s> Books<'s> {
         part.fresh_under.extend(fresh);
         // The cycle that a change costs is counted at the next release, and another plan may come before that.
         part.changed.retain(|(link, at)| {
+            let is_network = |link: &LinkPlan| matches!(link.protocol, LinkProtocolPlan::CanOpen(_));
+            let cycles = if plan.links.get(*link).is_some_and(is_network) { 2 } else { 1 };
             let mut own = plan.scans.values().filter(|scan| scan.link == *link);
-            own.any(|scan| at + plan.groups[scan.group].period.0 > now)
+            own.any(|scan| at + cycles * plan.groups[scan.group].period.0 > now)
         });
         part.changed.extend(those(&|change| change == Change::Work).into_iter().map(|id| (id, now)));
         part.missed = plan.scans.ids().map(|id| (id, misses(counters, id))).collect();

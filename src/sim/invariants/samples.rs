@@ -104,12 +104,14 @@ impl Books<'_> {
                 self.bytes.clear();
                 let mut bytes = std::mem::take(&mut self.bytes);
                 told.payload_into(&mut bytes);
-                let then = self.parts[executor].in_force_since(sample.t_mono_ns).next().unwrap_or(generation);
-                let then = &self.generations[then];
-                // A frame from before a change may be taken after it, for a tag that has come by it.
-                let then = if then.tag(id).is_some() { then } else { under };
-                let verdict =
-                    self.has_been_answered(executor, then, id, sample.t_mono_ns, (sample.value, &bytes), None);
+                // A frame from before a change may be taken after it, for a tag that has come, or changed, by it.
+                let in_force = self.parts[executor].in_force_since(sample.t_mono_ns);
+                let then = in_force.take(if comes_by_itself { usize::MAX } else { 1 });
+                let then = then.map(|of| &self.generations[of]).filter(|then| then.tag(id).is_some());
+                let answered =
+                    |then| self.has_been_answered(executor, then, id, sample.t_mono_ns, (sample.value, &bytes), None);
+                let verdicts = then.chain([under]).map(answered);
+                let verdict = first_good(verdicts.take(if comes_by_itself { usize::MAX } else { 1 }));
                 self.bytes = bytes;
                 verdict.map_err(|what| wrong(Kind::SampleNeverGiven, &what))?;
             }
@@ -119,7 +121,9 @@ impl Books<'_> {
                 let plan = &self.generations[of].plan;
                 plan.links.contains(link) && self.has_room(&self.generations[of], link)
             };
+            // What comes by itself may be in doubt after a change until it comes again.
             if !excused
+                && !comes_by_itself
                 && self.scenario.calm
                 && self.scenario.hosts.is_steady(under.host(link))
                 && has_room(generation)
@@ -262,4 +266,16 @@ fn held(
         return Err((Kind::HeldWrongly, "a held value keeps its value and its time"));
     }
     Ok(())
+}
+
+/// The first that is good, or else what is wrong with the first.
+fn first_good<E>(verdicts: impl Iterator<Item = Result<(), E>>) -> Result<(), E> {
+    let mut wrong = Ok(());
+    for verdict in verdicts {
+        match verdict {
+            Ok(()) => return Ok(()),
+            Err(what) => wrong = wrong.and(Err(what)),
+        }
+    }
+    wrong
 }

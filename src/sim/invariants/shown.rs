@@ -17,11 +17,15 @@ const LOOKS_NS: u64 = 300_000_000;
 impl Books<'_> {
     /// A device gave something to one of this executor's links.
     pub fn given(&mut self, executor: ExecutorId, given: Given) {
-        if let Some(bit) = given.trouble().and_then(|status| CAUSED.iter().position(|known| *known == status)) {
+        if given.may_be_trouble() {
             let (current, newest) = (self.parts[executor.index()].generation, self.generations.len() - 1);
             for at in current..=newest {
-                for (_, life) in self.generations[at].at(given.link, given.key) {
-                    self.tags[life.0].caused |= 1 << bit;
+                let generation = &self.generations[at];
+                for (id, life) in generation.at(given.link, given.key) {
+                    let status = generation.tag(id).and_then(|(_, tag)| given.trouble(tag));
+                    if let Some(bit) = status.and_then(|status| CAUSED.iter().position(|known| *known == status)) {
+                        self.tags[life.0].caused |= 1 << bit;
+                    }
                 }
             }
         }
@@ -54,7 +58,7 @@ impl Books<'_> {
             let host = under.host(tag.link);
             let seed = self.scenario.hosts.of(host);
             if let Some(last) = last_given(part, tag.link, under.key(id)) {
-                let is_there = match (last.reads(seed, config), last.trouble()) {
+                let is_there = match (last.reads(seed, config), last.trouble(config)) {
                     (Some(_), _) => shown.t_mono_ns >= last.from,
                     (None, Some(_)) => Status(shown.status).is_bad(),
                     // Too short for the tag.
@@ -143,5 +147,5 @@ impl Books<'_> {
 /// What the link took last from a place, under the plan that it has, if it must be shown.
 fn last_given(part: &Part, link: LinkId, key: u64) -> Option<&Given> {
     let adopted = part.adopted.last().map_or(0, |(_, at)| *at);
-    part.given.get(&(link, key))?.back().filter(|given| given.required && given.received > adopted)
+    part.given.get(&(link, key))?.back().filter(|given| given.required && given.began > adopted)
 }

@@ -21,6 +21,11 @@ const UNSTATED_NS: u64 = 30_000_000_000;
 /// Requests of two plans may be under way at once, and be answered the other way round.
 const AT_ONCE_NS: u64 = 1_000_000_000;
 
+/// After the timeouts of a unit that died, it counts as silent, and what was late is made up for.
+const COUNTS_AS_SILENT_NS: u64 = 2_000_000_000;
+/// Of a value that is read in time: the executor's own work, and the look at it.
+const AGE_SLACK_NS: u64 = 150_000_000;
+
 impl Books<'_> {
     /// The image shows what was told last, and of new tags nothing; called when every ring is empty.
     ///
@@ -143,7 +148,7 @@ impl Books<'_> {
                 let shown = image.read(id.index()).ok_or("a slot of the image is locked though nobody writes")?;
                 self.besides += 1;
                 let under = self.generation(executor);
-                let (most, name) = (longest_age(under, *id), &under.plan.tags[*id].name);
+                let (most, name) = (self.longest_age(under, *id, now - since), &under.plan.tags[*id].name);
                 if !Status(shown.status).is_good() || shown.t_mono_ns + most < now {
                     let age_ms = now.saturating_sub(shown.t_mono_ns) / 1_000_000;
                     return Err(format!(
@@ -191,7 +196,7 @@ impl Books<'_> {
                 let under = self.generation(executor);
                 let link = under.plan.tags[*id].link;
                 let requests = under.plan.links[link].protocol.modbus().map_or(0, |modbus| modbus.block_count);
-                let most = longest_age(under, *id) + u64::from(requests) * RECONNECT_NS;
+                let most = self.longest_age(under, *id, 0) + u64::from(requests) * RECONNECT_NS;
                 if shown.t_mono_ns + most < now {
                     return Err(format!(
                         "tag \"{}\" is not read though its device only closes connections or counts bytes wrongly since \
@@ -241,12 +246,25 @@ impl Books<'_> {
             let shown = image.read(id.index())?;
             let known = &self.tags[life.0];
             let lives = config.address.modbus().is_some_and(|address| address.unit.0 != dead);
-            let is_well = Status(shown.status).is_good() && shown.t_mono_ns + longest_age(under, id) >= now;
+            let is_well = Status(shown.status).is_good() && shown.t_mono_ns + self.longest_age(under, id, 0) >= now;
             let fits = under.plan.links[tag.link].executor.index() == executor && under.host(tag.link) == host;
             (fits && lives && is_well && !known.refused && !may_be_no_value(config) && self.has_room(under, tag.link))
                 .then_some(id)
         };
         under.plan.tags.iter().filter_map(well).collect()
+    }
+
+    /// How old a value may become while another unit takes its timeouts: three until it counts as silent, a probe at a
+    /// time from then on, and writes. On a line, silences come on top. `dead_for`: once the unit counts as silent and
+    /// nobody writes, the others keep their cycles but for that probe.
+    fn longest_age(&self, under: &Generation, id: TagId, dead_for: u64) -> u64 {
+        let tag = &under.plan.tags[id];
+        let timeout = under.plan.links[tag.link].protocol.modbus().map_or(0, |modbus| modbus.config.timeout.0);
+        let period = under.plan.groups[tag.group].period.0;
+        if !self.scenario.script.has_writes() && dead_for > timeout * 8 + period * 4 + COUNTS_AS_SILENT_NS {
+            return period * 5 / 2 + timeout * 2 + AGE_SLACK_NS;
+        }
+        period * 2 + timeout * 8 + 1_000_000_000
     }
 
     /// Whether a link may miss nothing as long as its device is steady.
@@ -282,8 +300,14 @@ impl Books<'_> {
             }
             let base = part.missed.iter().find(|(of, _)| *of == id).map_or(0, |(_, base)| *base);
             let missed = misses(counters, id) - base;
-            // A change that could not wait any longer costs a link that is changed the cycle under way.
-            if missed > u64::from(part.changed.iter().any(|(link, _)| *link == scan.link)) {
+            // A change that could not wait any longer costs a link that is changed the cycle under way. Of a network, a
+            // node may be set up anew for it, which costs the next one as well.
+            let changes = part.changed.iter().filter(|(link, _)| *link == scan.link).count() as u64;
+            let excused = match &link.protocol {
+                LinkProtocolPlan::CanOpen(_) => 2 * changes,
+                _ => changes.min(1),
+            };
+            if missed > excused {
                 return Err(format!(
                     "link \"{}\", whose device always answered in time, missed or skipped {missed} cycles of scan {}",
                     link.name, id.0
@@ -307,12 +331,4 @@ fn is_near(ty: ValueType, told: u64, read: u64, deadband: f64) -> bool {
     let (told, read) = (number(told), number(read));
     // A part in a billion for the numbers that float64 cannot tell apart.
     (told - read).abs() <= deadband * (1.0 + 1e-9) || told == read || told.is_nan() && read.is_nan()
-}
-
-/// How old a value may become while another unit takes its timeouts: three until it counts as silent, a probe at a
-/// time from then on, and writes. On a line, silences come on top.
-fn longest_age(under: &Generation, id: TagId) -> u64 {
-    let tag = &under.plan.tags[id];
-    let timeout = under.plan.links[tag.link].protocol.modbus().map_or(0, |modbus| modbus.config.timeout.0);
-    under.plan.groups[tag.group].period.0 * 2 + timeout * 8 + 1_000_000_000
 }

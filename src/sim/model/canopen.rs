@@ -2,7 +2,7 @@
 
 use fastrand::Rng;
 
-use super::super::canopen::{FIRST_OBJECT, IN_PDO, NODES, kind_of};
+use super::super::canopen::{FIRST_OBJECT, IN_PDO, NODES, OUT_PDO, RPDO_BITS, kind_of};
 use crate::tag::ScalarType;
 
 /// One link.
@@ -24,7 +24,7 @@ impl CanOpen {
                 2 => r#""heartbeat_ms": 0, "guarding": {"time_ms": 400, "life": 3}"#,
                 _ => r#""heartbeat_ms": 0"#,
             };
-            format!(r#"{{"id": {id}, {watched}, "reset": {}, "pdos": "node", "tpdos": 1}}"#, self.reset)
+            format!(r#"{{"id": {id}, {watched}, "reset": {}, "pdos": "node", "tpdos": 1, "rpdos": 1}}"#, self.reset)
         };
         let nodes: Vec<String> = (1..=NODES).map(node).collect();
         let sync = if self.sync { r#""sync_ms": 100, "# } else { "" };
@@ -34,9 +34,10 @@ impl CanOpen {
     /// The `n`-th place for a tag, and what else is written of it.
     pub fn spot(self, n: u32, rng: &mut Rng) -> (String, String) {
         let (node, n) = (n % u32::from(NODES) + 1, n / u32::from(NODES));
-        // Every third one comes by PDO.
-        let (index, sub) = match n % 3 {
-            2 => (IN_PDO, (n / 3 % 4 + 1) as u8),
+        // Every fourth one comes by PDO, and one goes by it.
+        let (index, sub) = match n % 4 {
+            2 => (IN_PDO, (n / 4 % 4 + 1) as u8),
+            1 => (OUT_PDO, (n / 4 % RPDO_BITS.len() as u32 + 1) as u8),
             _ => (FIRST_OBJECT + (n % 0x1000) as u16, 0),
         };
         let (ty, bytes) = kind_of(index, sub);
@@ -47,7 +48,14 @@ impl CanOpen {
             ScalarType::Uint16 => "uint16",
             _ => "float64",
         };
-        let write = if index != IN_PDO && bytes <= 4 && rng.u8(..3) == 0 { r#", "write": true"# } else { "" };
+        let write = match (index, rng.u8(..3)) {
+            // Now and then what a PDO carries as well is written by SDO.
+            (OUT_PDO, 0) if rng.bool() => r#", "write": true"#,
+            (OUT_PDO, _) => r#", "write": {"via": "pdo"}"#,
+            (IN_PDO, _) => "",
+            (_, 0) if bytes <= 4 => r#", "write": true"#,
+            _ => "",
+        };
         (format!("{node}:0x{index:04X}:{sub}"), format!(r#""data_type": "{name}"{write}"#))
     }
 }

@@ -10,12 +10,13 @@ pub const LINES_MAX: u32 = 64;
 pub enum Device {
     Gpio,
     I2c,
+    Spi,
     Iio,
 }
 
 impl Device {
     pub fn any(rng: &mut Rng) -> Device {
-        [Device::Gpio, Device::I2c, Device::Iio][rng.usize(..3)]
+        [Device::Gpio, Device::I2c, Device::Spi, Device::Iio][rng.usize(..4)]
     }
 
     /// Protocol and device of a link.
@@ -23,6 +24,7 @@ impl Device {
         match self {
             Device::Gpio => format!(r#""gpio", "chip": "/dev/gpiochip{host}""#),
             Device::I2c => format!(r#""i2c", "bus": "/dev/i2c-{host}", "clock_hz": 400000"#),
+            Device::Spi => format!(r#""spi", "device": "/dev/spi{host}", "mode": 0, "speed_hz": 1000000"#),
             Device::Iio => format!(r#""iio", "device": "iio:device{host}""#),
         }
     }
@@ -32,6 +34,7 @@ impl Device {
         match self {
             Device::Gpio => LINES_MAX,
             Device::I2c => 100 * 200,
+            Device::Spi => 0x4000,
             Device::Iio => u32::MAX,
         }
     }
@@ -54,6 +57,15 @@ impl Device {
                 let at = format!("0x{:02x}:0x{:02x}:{bytes}", 0x08 + n / 200, n % 200);
                 let scaled = if rng.u8(..4) == 0 { r#", "scale": 0.5, "offset": -3"# } else { "" };
                 (at, format!(r#""data_type": "{name}"{scaled}{write}"#))
+            }
+            Device::Spi => {
+                let (name, bytes) = [("int16", 2), ("uint16", 2), ("int32", 4), ("float32", 4)][rng.usize(..4)];
+                let scaled = if rng.u8(..4) == 0 { r#", "scale": 2, "offset": 5"# } else { "" };
+                let how = match write {
+                    "" => String::new(),
+                    write => format!(r#", "write_command": ["0x{:02x}", "0x{:02x}"]{write}"#, n >> 8, n & 0xFF),
+                };
+                (format!("0x{:04x}:{bytes}", 0x8000 | n), format!(r#""data_type": "{name}"{scaled}{how}"#))
             }
             Device::Iio => (format!("in_voltage{n}"), r#""data_type": "float64""#.to_owned()),
         }

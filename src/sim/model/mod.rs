@@ -4,11 +4,13 @@
 //! |---|---|
 //! | `change` | what people change |
 //! | `modbus`, `local`, `can`, `canopen` | links and tags, by kind |
+//! | `dbc` | the DBC file of CAN links |
 //! | `places` | what the names of devices' places say |
 
 mod can;
 mod canopen;
 mod change;
+pub mod dbc;
 mod local;
 mod modbus;
 mod places;

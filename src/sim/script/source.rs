@@ -71,6 +71,14 @@ fn own<T: Executed + Clone + 'static>(events: &[T], executor: u16, end: u64) -> 
 }
 
 impl Script {
+    /// Whether people write to devices.
+    pub fn has_writes(&self) -> bool {
+        match self {
+            Script::Drawn(drawn) => drawn.writes,
+            Script::Listed(listed) => !listed.writes.is_empty(),
+        }
+    }
+
     pub fn stalls(&self, seed: u64, executor: u16, ends: Ends) -> Series<Stall> {
         match self {
             Script::Drawn(drawn) => Series::new(draw::stalls(seed, executor, drawn.stall_max_ns, ends.trouble)),

@@ -2,7 +2,9 @@
 
 use super::bent_world::BentWorld;
 use super::planted::Fault;
+use crate::config::BusDevice;
 use crate::link::FieldLink;
+use crate::plan::{LinkProtocolPlan, SerialLine};
 use crate::rt::{CloseReason, Conn, Floor, Link, ScanRelease, World, WriteOrder};
 use crate::tag::{LinkId, Nanos};
 
@@ -12,6 +14,9 @@ const FORGETS_AT: Nanos = Nanos::from_millis(10_000);
 pub struct BentLink {
     inner: FieldLink,
     fault: Fault,
+    /// Its device is on SPI; its units share a serial line.
+    on_spi: bool,
+    on_line: bool,
     /// It does nothing until then.
     waits_until: Nanos,
     /// It wants no connection until then; when it was answered last.
@@ -20,8 +25,21 @@ pub struct BentLink {
 }
 
 impl BentLink {
-    pub fn new(inner: FieldLink, fault: Fault) -> BentLink {
-        BentLink { inner, fault, waits_until: Nanos::ZERO, sulks_until: Nanos::ZERO, answered: (0, Nanos::ZERO) }
+    pub fn new(inner: FieldLink, fault: Fault, protocol: &LinkProtocolPlan) -> BentLink {
+        let (on_spi, on_line) = match protocol {
+            LinkProtocolPlan::Bus(bus) => (matches!(bus.setup.device, BusDevice::Spi { .. }), false),
+            LinkProtocolPlan::Modbus(modbus) => (false, SerialLine::of(&modbus.config).is_some()),
+            _ => (false, false),
+        };
+        BentLink {
+            inner,
+            fault,
+            on_spi,
+            on_line,
+            waits_until: Nanos::ZERO,
+            sulks_until: Nanos::ZERO,
+            answered: (0, Nanos::ZERO),
+        }
     }
 
     /// What it makes of a connection that its device has closed.
@@ -61,7 +79,11 @@ impl Link<BentWorld> for BentLink {
     }
 
     fn release(&mut self, release: ScanRelease, floor: &mut Floor<BentWorld>) {
-        let waits = self.fault == Fault::Waiting && matches!(self.inner, FieldLink::Modbus(_));
+        let waits = match self.fault {
+            Fault::Waiting => matches!(self.inner, FieldLink::Modbus(_)),
+            Fault::Dawdling => self.on_line,
+            _ => false,
+        };
         let forgets = self.fault == Fault::Forgetful && matches!(self.inner, FieldLink::Modbus(_));
         if forgets && release.nominal > FORGETS_AT {
             return;
@@ -90,7 +112,8 @@ impl Link<BentWorld> for BentLink {
         let before = floor.counters.links[id].timeouts.get();
         self.bent(floor, |link, floor| link.expire(now, floor));
         if floor.counters.links[id].timeouts.get() > before {
-            self.waits_until = now + Nanos::from_millis(6_000);
+            let waits_ms = if self.fault == Fault::Dawdling { 2_400 } else { 6_000 };
+            self.waits_until = now + Nanos::from_millis(waits_ms);
         }
     }
 
@@ -110,6 +133,7 @@ impl Link<BentWorld> for BentLink {
         match self.fault {
             Fault::TwiceWritten if order.id.is_multiple_of(8) => self.inner.write(&order, now, floor),
             Fault::Unwritten if order.id.is_multiple_of(8) => return,
+            Fault::NextRegister if self.on_spi => order.slot += 1,
             Fault::Overdue => order.deadline += Nanos::from_millis(3_000),
             _ => {}
         }

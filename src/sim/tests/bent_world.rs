@@ -19,12 +19,30 @@ pub struct BentWorld {
     asked: BTreeMap<i32, u8>,
     /// By connection that is out of step: what it has not shown yet.
     kept: BTreeMap<i32, u8>,
+    /// By connection, source and destination: the next packet.
+    packets: BTreeMap<(i32, u8, u8), u8>,
 }
 
 impl BentWorld {
     pub fn new(inner: SimWorld, fault: Fault) -> BentWorld {
         let (tcp, asked, kept) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
-        BentWorld { inner, fault, shown: 0, behind: false, transaction: [0; 2], tcp, asked, kept }
+        let packets = BTreeMap::new();
+        BentWorld { inner, fault, shown: 0, behind: false, transaction: [0; 2], tcp, asked, kept, packets }
+    }
+
+    /// Packets of J1939 (0xEB00), which get the numbers that are due by what opens or resumes their message (0xEC00).
+    fn renumber(&mut self, conn: Conn, frame: &mut [u8]) {
+        match *frame {
+            [source, to, 0xEC, _, _, _, _, _, 16 | 32, ..] => drop(self.packets.insert((conn.0, source, to), 1)),
+            [to, source, 0xEC, _, _, _, _, _, 17, count, from, ..] if count > 0 => {
+                self.packets.insert((conn.0, source, to), from);
+            }
+            [source, to, 0xEB, ..] => {
+                let next = self.packets.entry((conn.0, source, to)).or_insert(1);
+                (frame[8], *next) = (*next, next.wrapping_add(1));
+            }
+            _ => {}
+        }
     }
 
     /// Bytes of an RTU reply, as the fault has them.
@@ -84,7 +102,15 @@ impl World for BentWorld {
         if bytes.len() == 8 {
             self.asked.insert(conn.0, bytes[0]);
         }
-        let outcome = self.inner.send(conn, bytes);
+        let id = bytes.first_chunk().filter(|_| bytes.len() == 16).map(|id| u32::from_ne_bytes(*id));
+        let to_rpdo = id.is_some_and(|id| (0x201..0x204).contains(&id));
+        let mut bent = bytes.to_vec();
+        match self.fault {
+            Fault::OtherOutputs if to_rpdo => bent[12..].fill(0),
+            Fault::Swallowed if to_rpdo => return Io::Done(bytes.len()),
+            _ => {}
+        }
+        let outcome = self.inner.send(conn, &bent);
         if self.fault == Fault::Blocking {
             let until = self.inner.now() + Nanos::from_millis(200);
             self.inner.wait(until, &mut Ready::with_capacity(1));
@@ -94,7 +120,12 @@ impl World for BentWorld {
 
     fn receive_stamped(&mut self, conn: Conn, buffer: &mut [u8]) -> Stamped {
         let stamped = self.inner.receive_stamped(conn, buffer);
+        if self.fault == Fault::AnyPacket {
+            self.renumber(conn, buffer);
+        }
         match self.fault {
+            Fault::AsStamped => Stamped { at: stamped.hardware.unwrap_or(stamped.at), hardware: None, ..stamped },
+            Fault::Unclocked => Stamped { hardware: None, ..stamped },
             Fault::Undropped => Stamped { dropped: 0, ..stamped },
             Fault::Unstamped if matches!(buffer, [low, 5, ..] if *low & 0x80 != 0) => {
                 Stamped { at: self.inner.now(), ..stamped }

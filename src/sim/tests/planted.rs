@@ -4,14 +4,14 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use super::super::canopen::IN_PDO;
-use super::super::{Parts, SimWorld};
+use super::super::{Parts, Scenario, SimWorld};
 use super::bent_link::BentLink;
 use super::bent_world::BentWorld;
-use crate::config::{CanOpenSource, ModbusTransport};
+use crate::config::{BusDevice, CanOpenSource, ModbusTransport};
 use crate::hub::Batch;
 use crate::link::FieldLink;
-use crate::plan::can::BitPlace;
-use crate::plan::{LinkProtocolPlan, Plan, UsedIds};
+use crate::plan::can::{BitPlace, GroupKey};
+use crate::plan::{BusPlan, CanOpenPlan, CanPlan, LinkProtocolPlan, ModbusPlan, Plan, SerialLine, UsedIds};
 use crate::rt::WriteOutcome;
 use crate::store::Position;
 use crate::tag::{Dictionary, LinkId, Nanos, flags};
@@ -68,6 +68,8 @@ pub enum Fault {
     Endless,
     /// The last tag of each Modbus block is not read.
     Unread,
+    /// After a timeout, a line asks nobody anything for a little longer than another cycle.
+    Dawdling,
     /// Of a local device, each item is taken for its neighbour.
     NextItem,
     /// What a local device says is bad is taken for good.
@@ -88,17 +90,76 @@ pub enum Fault {
     NextObject,
     /// Answers of CANopen nodes are said to have come when they were taken.
     Unstamped,
+    /// A controller's times are taken as they are, or not at all.
+    AsStamped,
+    Unclocked,
+    /// Of CAN messages with branches, the switch is not looked at.
+    AnyBranch,
+    /// A packet that is missing is not missed.
+    AnyPacket,
+    /// Parameter groups of J1939 are taken from any node.
+    AnySource,
+    /// What a parameter says of itself is taken for a value.
+    NoIndicator,
+    /// Of a message with branches, a value goes out in another branch.
+    NextBranch,
+    /// What goes by PDO beside what is written is zero.
+    OtherOutputs,
+    /// What is to go by PDO does not.
+    Swallowed,
+    /// On SPI, each register is written in place of another.
+    NextRegister,
 }
 
 impl Fault {
     /// It shows where nothing else keeps a device from being read.
     pub fn needs_quiet(self) -> bool {
-        use Fault::{ByLength, Forgetful, SulksAfterReply, SulksWhenIdle, Unread, Waiting};
-        matches!(self, Waiting | Forgetful | SulksAfterReply | SulksWhenIdle | ByLength | Unread)
+        use Fault::{ByLength, Dawdling, Forgetful, SulksAfterReply, SulksWhenIdle, Unread, Waiting};
+        matches!(self, Waiting | Dawdling | Forgetful | SulksAfterReply | SulksWhenIdle | ByLength | Unread)
     }
 
     pub fn is_of_writes(self) -> bool {
-        matches!(self, Fault::TwiceWritten | Fault::Unwritten | Fault::Overdue | Fault::Denied)
+        matches!(
+            self,
+            Fault::TwiceWritten
+                | Fault::Unwritten
+                | Fault::Overdue
+                | Fault::Denied
+                | Fault::NextRegister
+                | Fault::NextBranch
+                | Fault::OtherOutputs
+                | Fault::Swallowed
+        )
+    }
+
+    /// Whether a run has from its beginning what the fault is in.
+    pub fn concerns(self, scenario: &Scenario) -> bool {
+        let links = || scenario.plan.links.values().map(|link| &link.protocol);
+        let modbus =
+            |is: fn(&ModbusPlan) -> bool| links().any(|link| matches!(link, LinkProtocolPlan::Modbus(it) if is(it)));
+        let local = |is: fn(&BusPlan) -> bool| links().any(|link| matches!(link, LinkProtocolPlan::Bus(it) if is(it)));
+        let can = |is: fn(&CanPlan) -> bool| links().any(|link| matches!(link, LinkProtocolPlan::Can(it) if is(it)));
+        let canopen =
+            |is: fn(&CanOpenPlan) -> bool| links().any(|link| matches!(link, LinkProtocolPlan::CanOpen(it) if is(it)));
+        match self {
+            Fault::ShortSilence | Fault::AnyUnit | Fault::OutOfStep | Fault::Dawdling => {
+                modbus(|modbus| SerialLine::of(&modbus.config).is_some())
+            }
+            Fault::NextItem | Fault::AllGood | Fault::Slander | Fault::Patient => local(|_| true),
+            Fault::NextRegister => local(|bus| matches!(bus.setup.device, BusDevice::Spi { .. })),
+            Fault::NextField | Fault::Unwatched | Fault::Undropped => can(|_| true),
+            Fault::AsStamped | Fault::Unclocked => can(|can| can.socket().hardware_time),
+            Fault::AnyBranch => can(|can| can.cases.iter().any(|case| !case.conditions.is_empty())),
+            Fault::AnyPacket | Fault::AnySource => can(|can| !can.transports.is_empty()),
+            Fault::NoIndicator => can(|can| can.decodes.iter().any(|decode| decode.special)),
+            Fault::NextBranch => can(|can| can.writes.iter().any(|write| write.frame.is_some())),
+            Fault::NextObject | Fault::Unstamped => canopen(|_| true),
+            Fault::OtherOutputs | Fault::Swallowed => {
+                canopen(|canopen| canopen.writes.iter().any(|write| write.by_pdo))
+            }
+            Fault::CursorAhead => scenario.commit_ns > 0,
+            _ => true,
+        }
     }
 }
 
@@ -122,6 +183,20 @@ impl Planted {
             let next = places.iter().cycle().skip(1);
             match self.fault {
                 Fault::NextField => can.decodes.iter_mut().zip(next).for_each(|(decode, place)| decode.place = *place),
+                Fault::AnyBranch => can.cases.iter_mut().for_each(|case| case.conditions = 0..0),
+                Fault::NoIndicator => can.decodes.iter_mut().for_each(|decode| decode.special = false),
+                Fault::AnySource => {
+                    let any = GroupKey::ANY_SOURCE;
+                    can.lookup.groups.iter_mut().for_each(|(key, _)| key.source = any);
+                    can.transports.iter_mut().for_each(|slot| slot.key.source = any);
+                }
+                Fault::NextBranch => {
+                    for write in &mut can.writes {
+                        let of = can.transmits[usize::from(write.transmit)].frames.clone();
+                        let next = |frame: u32| of.start + (frame + 1 - of.start) % (of.end - of.start);
+                        write.frame = write.frame.map(next);
+                    }
+                }
                 Fault::Unwatched => can.cases.iter_mut().for_each(|case| case.silent_after = Nanos::NEVER),
                 _ => {}
             }
@@ -181,7 +256,7 @@ impl Parts for Planted {
             modbus.config.pipeline += 1;
         }
         self.bend(&mut plan, id);
-        BentLink::new(FieldLink::new(id, &plan), self.fault)
+        BentLink::new(FieldLink::new(id, &plan), self.fault, &plan.links[id].protocol)
     }
 
     fn following(&self, id: LinkId, plan: &Plan, old: &Plan) -> BentLink {
@@ -192,7 +267,7 @@ impl Parts for Planted {
             modbus.requests.rotate_left(1);
         }
         self.bend(&mut plan, id);
-        BentLink::new(FieldLink::following(id, &plan, &old), self.fault)
+        BentLink::new(FieldLink::following(id, &plan, &old), self.fault, &plan.links[id].protocol)
     }
 
     fn resting<'a>(&self, resting: &'a [UsedIds]) -> &'a [UsedIds] {

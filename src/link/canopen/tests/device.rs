@@ -20,6 +20,8 @@ pub struct Device {
     pub dead: bool,
     /// It answers no SDO, and is well otherwise.
     pub mute: bool,
+    /// What it takes for the answer to one.
+    pub answers_in: u64,
     /// Sent with each SYNC while it is operational: identifier and data.
     pub on_sync: Option<(u16, Vec<u8>)>,
     /// The PDO that it receives: identifier, transmission type, the objects and their bytes.
@@ -48,6 +50,7 @@ impl Device {
             state: 127,
             dead: false,
             mute: false,
+            answers_in: ANSWER,
             on_sync: None,
             rpdo: None,
             waits: None,
@@ -164,7 +167,7 @@ impl Device {
             }
             cob if cob == 0x600 + id && !self.mute => {
                 let answer = self.sdo(&message.data, now);
-                answer.map(|frame| (now + ANSWER, Message::new(0x580 + id, &frame))).into_iter().collect()
+                answer.map(|frame| (now + self.answers_in, Message::new(0x580 + id, &frame))).into_iter().collect()
             }
             _ => vec![],
         }

@@ -82,6 +82,58 @@ fn a_synchronous_pdo_goes_before_the_next_sync_and_is_read_back_behind_it() {
     assert_eq!(bench.outcomes(), [(1, WriteOutcome::Done), (2, WriteOutcome::Done)]);
 }
 
+fn wait_for(bench: &mut Bench, has_come: impl Fn(&Bench) -> bool) {
+    for _ in 0..200 {
+        if has_come(bench) {
+            return;
+        }
+        // No further than that: the world's time jumps from event to event.
+        bench.executor.turn();
+    }
+    panic!("it does not come");
+}
+
+/// Whether the node was told by SDO what the drive is to do.
+fn is_controlled(bench: &Bench) -> bool {
+    bench.network().device(5).written.iter().any(|(object, _)| *object == (0x6040, 0))
+}
+
+#[test]
+fn a_pdo_waits_while_one_of_its_objects_is_being_written_by_sdo() {
+    let mut bench = running(&link(""), module(255, [0, 0]));
+    bench.network().device(5).answers_in = 45 * MS;
+    // One order a turn: the second comes while the first is on its way.
+    bench.order(1, "control", &Value::Uint(0x0F), false);
+    bench.order(2, "a", &Value::Uint(1), false);
+    bench.run_ms(100);
+    let asked = bench.sent(0x605).iter().find(|(_, m)| m.bytes()[..3] == [0x2B, 0x40, 0x60]).unwrap().0;
+    assert!(bench.sent(0x205)[0].0 >= asked + 45 * MS, "whether the node has taken it, was not known before");
+    assert_eq!(taken(&mut bench), [[1, 0x22, 0x0F, 0]]);
+    assert_eq!(bench.outcomes(), [(1, WriteOutcome::Done), (2, WriteOutcome::Unconfirmed)]);
+}
+
+#[test]
+fn a_write_by_sdo_waits_for_the_sync_with_which_the_node_takes_a_pdo_of_its_object() {
+    let mut bench = running(&link(r#""sync_ms": 50,"#), module(1, [0, 0]));
+    let before = bench.sent(0x80).len();
+    wait_for(&mut bench, |bench| bench.sent(0x80).len() > before);
+    bench.order(1, "a", &Value::Uint(7), false);
+    bench.run_ms(5);
+    bench.order(2, "control", &Value::Uint(0x0F), false);
+    bench.run_ms(10);
+    assert_eq!(bench.sent(0x205).len(), 1);
+    assert!(!is_controlled(&bench), "the PDO would undo it");
+    let turns = bench.counters.executors[0].loops.get();
+    bench.run_ms(20);
+    assert!(bench.counters.executors[0].loops.get() - turns < 100, "it sleeps meanwhile");
+    bench.run_ms(40);
+    assert_eq!(bench.outcomes(), [(1, WriteOutcome::Unconfirmed), (2, WriteOutcome::Done)]);
+    assert_eq!(bench.network().device(5).objects[&(0x6040, 0)], [0x0F, 0], "it is still there");
+    bench.order(3, "a", &Value::Uint(8), false);
+    bench.run_ms(10);
+    assert_eq!(bench.sent(0x205).last().unwrap().1.bytes(), [8, 0x22, 0x0F, 0]);
+}
+
 #[test]
 fn writes_within_the_inhibit_time_go_together_when_it_is_over() {
     let mut bench = running(&link(""), module(255, [200, 0]));

@@ -93,6 +93,7 @@ impl ModbusLink {
                 (scan.nominal, scan.cycle, scan.missed) = (before.nominal, before.cycle, before.missed);
             }
         }
+        old.forget_refused_parts();
         for (before, place) in old.requests.iter().zip(&handover.requests) {
             if let Some(request) = self.requests.get_mut(*place as usize) {
                 request.learn_from(before);
@@ -106,6 +107,18 @@ impl ModbusLink {
         self.sweep = Some(Sweep { status, next: 0 });
         // Freed with the old link, outside.
         old.handover = Some(handover);
+    }
+
+    /// Of a block that is asked for as a whole, what was refused of its parts, maybe under an earlier plan, counts no
+    /// more: one of them may be a block of the next plan. Parts stand behind what they are parts of.
+    fn forget_refused_parts(&mut self) {
+        for at in 0..self.requests.len() {
+            if let Some(halves) = self.plan.requests[at].halves.filter(|_| !self.requests[at].apart) {
+                for half in halves {
+                    self.requests[half as usize].forget();
+                }
+            }
+        }
     }
 
     fn take_flights<W: World>(

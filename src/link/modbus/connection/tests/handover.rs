@@ -101,6 +101,31 @@ fn a_tag_more_on_a_link_keeps_connection_beat_counts_and_values() {
 }
 
 #[test]
+fn what_was_refused_by_itself_and_is_read_in_a_block_is_read_by_itself_again() {
+    let refuses = std::rc::Rc::new(std::cell::Cell::new(true));
+    let is_refused = refuses.clone();
+    let script: Script = Box::new(move |request| {
+        vec![(100_000, if is_refused.get() { exception(request, 2) } else { honest(request) })]
+    });
+    let mut bench = bench(vec![(vec![1], script)], None);
+    bench.run_ms(50);
+    assert_eq!(bench.status(0), Status::BAD_CONFIGURATION_ERROR);
+    refuses.set(false);
+    bench.config.tags.push(tag(0, 2));
+    let _second = bench.change(1);
+    bench.adopted();
+    bench.run_ms(50);
+    let tag = bench.id_of("plc0.r1");
+    assert_eq!(bench.status(tag), Status::GOOD);
+    bench.config.tags.pop();
+    let _third = bench.change(1);
+    bench.adopted();
+    bench.run_ms(100);
+    let now = bench.executor.floor_for_test().world.now;
+    assert!(bench.image.read(tag).unwrap().t_mono_ns + 3 * PERIOD_MS * MS > now, "it is still read");
+}
+
+#[test]
 fn a_request_that_both_plans_know_is_answered_across_the_change() {
     // Slow answers: the link is never idle at a release, so the change comes while a request is in flight.
     let slow: Script = Box::new(|request| vec![(9_990_000, honest(request))]);
