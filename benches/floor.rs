@@ -91,7 +91,11 @@ fn store(case: &Case, changing: bool) -> (f64, f64) {
             let frame::Parsed::Frame { frame, .. } = frame::parse(black_box(replies[cycle as usize % 2])) else {
                 unreachable!()
             };
-            let frame::Reply::Values(bytes) = frame::reply(frame.pdu, 3, request.value_bytes()) else { unreachable!() };
+            let frame::Reply::Values(bytes) =
+                frame::reply(frame.pdu, 3, request.value_bytes(), config::Tolerance::default())
+            else {
+                unreachable!()
+            };
             let shared = Frame { group: GroupId(0), cycle, t: Nanos(u64::from(cycle)) };
             let block = decode::BlockBytes { bytes, first: request.first };
             for d in decodes {
@@ -126,7 +130,11 @@ fn decode_only(case: &Case) -> (f64, f64) {
     rounds(|| {
         for _ in 0..REPLIES {
             let frame::Parsed::Frame { frame, .. } = frame::parse(black_box(&case.reply)) else { unreachable!() };
-            let frame::Reply::Values(bytes) = frame::reply(frame.pdu, 3, request.value_bytes()) else { unreachable!() };
+            let frame::Reply::Values(bytes) =
+                frame::reply(frame.pdu, 3, request.value_bytes(), config::Tolerance::default())
+            else {
+                unreachable!()
+            };
             let block = decode::BlockBytes { bytes, first: request.first };
             for d in decodes {
                 black_box(decode::scalar(d, block).expect("a value"));
