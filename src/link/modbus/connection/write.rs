@@ -169,7 +169,7 @@ impl ModbusLink {
     pub(super) fn take_order<W: World>(&mut self, order: &WriteOrder, now: Nanos, floor: &mut Floor<W>) {
         let refused = if self.plan.writes.get(order.slot as usize).is_none() {
             Some(WriteOutcome::NotWritable)
-        } else if self.connection.is_none() && self.returning == Returning::No {
+        } else if self.connection.is_none() && self.returning != Returning::Expected {
             Some(WriteOutcome::NoConnection)
         } else if now >= order.deadline {
             Some(WriteOutcome::NotSent)
