@@ -121,6 +121,7 @@ pub(super) fn promised(seed: u64, config: Config, plan: Plan, writes: bool, exac
         exact,
         promised: true,
         commit_ns: 0,
+        told: super::log::KEPT,
         hosts: Hosts::new(seed, true, &[]),
         script: Script::Drawn(Drawn { writes, ..Drawn::default() }),
         config,

@@ -77,6 +77,8 @@ struct Segments {
 #[derive(Debug)]
 struct Node {
     state: State,
+    /// It begins until then: it hears nothing and says nothing, but at the end that it is there (CiA 301, 7.3.2.2.1).
+    begins_until: u64,
     /// It has been told to say its state so often; 0: never.
     heartbeat_ns: u64,
     beat_at: u64,
@@ -112,6 +114,7 @@ impl Network {
         let mut of_outputs = Rng::with_seed(mix(seed ^ 0x6000));
         let node = |n: u64| Node {
             state: State::PreOperational,
+            begins_until: 0,
             heartbeat_ns: 0,
             beat_at: u64::MAX,
             pdo_at: n * MS,
@@ -141,18 +144,18 @@ impl Network {
         &mut self.nodes[usize::from(id - 1)]
     }
 
-    /// Whether a node says anything.
-    fn speaks(&self, mood: Mood, id: u8) -> bool {
+    /// Whether a node hears and says anything.
+    fn speaks(&self, mood: Mood, id: u8, at: u64) -> bool {
         let silent = match mood {
             Mood::Silent(which) => which == id,
             Mood::AllSilent | Mood::Off | Mood::Down => true,
             _ => self.is_off,
         };
-        !silent
+        !silent && at >= self.nodes[usize::from(id - 1)].begins_until
     }
 
-    fn takes_pdos(&mut self, mood: Mood, id: u8) -> bool {
-        self.speaks(mood, id) && self.node(id).state == State::Operational
+    fn takes_pdos(&mut self, mood: Mood, id: u8, at: u64) -> bool {
+        self.speaks(mood, id, at) && self.node(id).state == State::Operational
     }
 
     fn value(&self, id: u8, (index, sub): (u16, u8), at: u64) -> (u64, Vec<u8>) {
@@ -256,7 +259,7 @@ impl Socket {
                 }
                 continue;
             };
-            let speaks = network.speaks(mood, id);
+            let speaks = network.speaks(mood, id, at);
             let pdo_ns = network.pdo_ns;
             let node = network.node(id);
             if node.beat_at <= at {
@@ -302,11 +305,12 @@ impl Socket {
         let mut network = self.network.borrow_mut();
         let ready = at + network.rng.u64(MS..100 * MS);
         let mood = network.moods.at(at);
-        let speaks = network.speaks(mood, id);
+        let speaks = network.speaks(mood, id, ready);
         let Network { nodes, rng, .. } = &mut *network;
         let node = &mut nodes[usize::from(id - 1)];
         node.outputs.restart(rng);
         (node.state, node.segments, node.guard_toggle) = (State::PreOperational, None, false);
+        node.begins_until = ready;
         (node.heartbeat_ns, node.beat_at, node.pdo_at) = (0, u64::MAX, ready);
         drop(network);
         if speaks {
@@ -355,7 +359,7 @@ impl Peer for Socket {
                 let shared = self.network.clone();
                 let mut network = shared.borrow_mut();
                 let mood = network.moods.at(now);
-                let hears = network.speaks(mood, data[1]);
+                let hears = network.speaks(mood, data[1], now);
                 match data[0] {
                     _ if !hears => {}
                     1 => network.node(data[1]).state = State::Operational,
@@ -373,7 +377,7 @@ impl Peer for Socket {
                 let id = node(0x700 | REMOTE).unwrap_or(1);
                 let mut network = self.network.borrow_mut();
                 let mood = network.moods.at(now);
-                let speaks = network.speaks(mood, id);
+                let speaks = network.speaks(mood, id, now);
                 let node = network.node(id);
                 let says = node.state.code() | u8::from(node.guard_toggle) << 7;
                 node.guard_toggle ^= speaks;
@@ -387,7 +391,7 @@ impl Peer for Socket {
                 network.sync_at = now;
                 let mood = network.moods.at(now);
                 for id in 1..=NODES {
-                    let takes = network.takes_pdos(mood, id);
+                    let takes = network.takes_pdos(mood, id, now);
                     network.node(id).outputs.sync(id, takes, now, &mut told.written);
                 }
             }
@@ -395,7 +399,7 @@ impl Peer for Socket {
                 let id = node(0x200).unwrap_or(1);
                 let mut network = self.network.borrow_mut();
                 let mood = network.moods.at(now);
-                let takes = network.takes_pdos(mood, id);
+                let takes = network.takes_pdos(mood, id, now);
                 network.node(id).outputs.sent(id, data, takes, now, &mut told.written);
             }
             _ => told.faults.push(format!("a frame that no node knows: {can_id:#x}, {len} bytes {data:?}")),

@@ -80,7 +80,8 @@ pub fn cell<P: Parts>(
     let links = &plan.executors[id.index()].links;
     let (hosts, ends) = (scenario.hosts.clone(), scenario.ends());
     let rng = |part: &str| scenario.rng(part, id.0);
-    let mut field = Field::new((hosts.clone(), scenario.exact), ends.trouble, Views::new(plan, id), log, rng("field"));
+    let mut field =
+        Field::new((hosts.clone(), scenario.exact), ends.trouble, Views::new(plan, id), log.clone(), rng("field"));
     field.fast = scenario.fast;
     field.stalls = scenario.script.stalls(scenario.seed, id.0, ends);
     let field = Rc::new(RefCell::new(field));
@@ -92,7 +93,8 @@ pub fn cell<P: Parts>(
     // What is promised is so with writes, too.
     let (eager, spare_steady) = (scenario.promised, scenario.calm && !scenario.promised);
     let script = scenario.script.writes(scenario.seed, id.0, eager, ends);
-    let (writes, orders, answers_in) = Writes::new(script, plan.clone(), hosts, spare_steady, parts.outcome());
+    let (writes, orders, answers_in) =
+        Writes::new(script, plan.clone(), hosts, spare_steady, parts.outcome(), log.clone());
     let stop = Arc::new(AtomicBool::new(false));
     let wiring = Wiring {
         sink,

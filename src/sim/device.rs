@@ -197,9 +197,15 @@ impl Device {
     pub fn ends_new_connection(&mut self, now: u64) -> Option<u64> {
         match self.moods.at(now) {
             Mood::Away => Some(now + self.rng.u64(..50 * MS)),
-            Mood::ClosesWhenIdle(idle) => Some(now + idle),
+            Mood::ClosesWhenIdle(idle) => self.closes_when_idle(now, idle),
             _ => None,
         }
+    }
+
+    /// When it closes a connection on which nothing is asked from now on: not any more once that mood is over.
+    fn closes_when_idle(&self, now: u64, idle: u64) -> Option<u64> {
+        let until = self.moods.known(now).map_or(0, |phase| phase.until_ns);
+        Some(now + idle).filter(|at| *at < until)
     }
 
     /// How many of `len` bytes it takes now.
@@ -233,7 +239,7 @@ impl Device {
                 reaction.send.push(well(1));
             }
             Mood::ClosesWhenIdle(idle) => {
-                reaction.idle_close_at = Some(at + idle);
+                reaction.idle_close_at = self.closes_when_idle(at, idle);
                 reaction.send.push(well(1));
             }
             Mood::TooLong => {
@@ -304,7 +310,7 @@ impl Device {
                 true
             }
             Mood::ClosesWhenIdle(idle) => {
-                reaction.idle_close_at = (!asked.on_line).then_some(at + idle);
+                reaction.idle_close_at = self.closes_when_idle(at, idle).filter(|_| !asked.on_line);
                 true
             }
             Mood::Dead => false,

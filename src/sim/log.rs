@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::fmt;
 
-/// Events that are kept to be shown.
-const KEPT: usize = 30;
+/// Events that are kept to be shown, unless more are wanted.
+pub const KEPT: usize = 30;
 /// FNV-1a, 64 bits.
 const FNV_START: u64 = 0xcbf2_9ce4_8422_2325;
 const FNV_PRIME: u64 = 0x0100_0000_01b3;
@@ -39,16 +39,16 @@ impl fmt::Display for Event {
 pub struct Log {
     hash: u64,
     count: u64,
+    kept: usize,
     last: VecDeque<Event>,
 }
 
-impl Default for Log {
-    fn default() -> Log {
-        Log { hash: FNV_START, count: 0, last: VecDeque::with_capacity(KEPT + 1) }
-    }
-}
-
 impl Log {
+    /// Keeps so many events.
+    pub fn new(kept: usize) -> Log {
+        Log { hash: FNV_START, count: 0, kept, last: VecDeque::with_capacity(kept.min(KEPT)) }
+    }
+
     pub fn add(&mut self, at: u64, what: &'static str, numbers: [u64; 4]) {
         let mut hash = self.hash ^ what.len() as u64 ^ u64::from(what.as_bytes()[0]) << 8;
         for word in [at, numbers[0], numbers[1], numbers[2], numbers[3]] {
@@ -58,7 +58,7 @@ impl Log {
         }
         self.hash = hash;
         self.count += 1;
-        if self.last.len() == KEPT {
+        if self.last.len() >= self.kept {
             self.last.pop_front();
         }
         self.last.push_back(Event { at, what, numbers });
@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn every_number_of_an_event_counts_in_the_hash() {
         let hash = |at, numbers| {
-            let mut log = Log::default();
+            let mut log = Log::new(KEPT);
             log.add(at, "a {} b {}", numbers);
             log.hash()
         };
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn the_last_events_are_told_with_their_numbers() {
-        let mut log = Log::default();
+        let mut log = Log::new(KEPT);
         for n in 0..100 {
             log.add(n, "link {} sent {}", [n, 7, 0, 0]);
         }

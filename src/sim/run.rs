@@ -144,7 +144,7 @@ impl<'s, P: Parts> Run<'s, P> {
 
     fn new(scenario: &'s Scenario, parts: &'s P) -> Run<'s, P> {
         let plan = Arc::new(scenario.plan.clone());
-        let log = Rc::new(RefCell::new(Log::default()));
+        let log = Rc::new(RefCell::new(Log::new(scenario.told)));
         let counters = Arc::new(Counters::new(&plan));
         let image = Arc::new(Image::default());
         for (id, tag) in plan.tags.iter() {
@@ -265,6 +265,7 @@ impl<'s, P: Parts> Run<'s, P> {
         self.rounds += 1;
         for cell in &self.cells {
             let field = cell.field.borrow();
+            self.books.settle(cell.id, field.now, &self.counters);
             let living = self.books.living(cell.id, field.dead_units(), &self.image, field.now);
             living.of(Kind::NeighbourNotRead)?;
             let odd = self.books.odd(cell.id, field.odd_ones(), &self.image, field.now);

@@ -3,6 +3,7 @@
 use fastrand::Rng;
 
 use super::case::Case;
+use super::log::KEPT;
 use super::model::{Model, Shape, dbc};
 use super::script::{Drawn, Ends, Hosts, Script, rng_of};
 use crate::config::{Config, WriteConfig, load_parts};
@@ -46,6 +47,8 @@ pub struct Scenario {
     pub exact: bool,
     /// Between two commits of the journal; 0: there is none.
     pub commit_ns: u64,
+    /// How many of the last events are told of what breaks.
+    pub told: usize,
     pub hosts: Hosts,
     pub script: Script,
 }
@@ -126,6 +129,7 @@ impl Scenario {
                 (0, false) => 500 * MS,
                 _ => 0,
             },
+            told: KEPT,
             hosts: Hosts::new(seed, false, &[]),
             script: Script::Drawn(Drawn { writes: rng.u8(..3) != 0, ..drawn }),
         };
@@ -156,6 +160,7 @@ impl Scenario {
             promised: false,
             exact: false,
             commit_ns: case.commit_ns,
+            told: KEPT,
             hosts: Hosts::new(case.seed, false, &case.events.hosts),
             script: Script::Listed(case.events.clone()),
         })

@@ -1,6 +1,8 @@
 //! Writes at any moment, and what must hold of them: each order has one answer, in time; a device is only written to by
 //! an order that is open and not overdue; and what was told as done or as not sent is just that.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use rtrb::{Consumer, Producer, RingBuffer};
@@ -9,6 +11,7 @@ use super::broken::{Broken, Kind, OfKind};
 use super::device::Told;
 use super::frames::{Field, Frames};
 use super::given::can_id;
+use super::log::Log;
 use super::memory::Area;
 use super::model::host_of_link;
 use super::orders::{self, Manner};
@@ -160,6 +163,7 @@ pub struct Writes {
     pub failed: u64,
     /// Where a record is wanted: each order by itself.
     pub made: Option<Vec<Write>>,
+    log: Rc<RefCell<Log>>,
 }
 
 impl Writes {
@@ -170,6 +174,7 @@ impl Writes {
         hosts: Hosts,
         spare_steady: bool,
         told: fn(u64, WriteOutcome) -> WriteOutcome,
+        log: Rc<RefCell<Log>>,
     ) -> (Writes, Consumer<WriteOrder>, Producer<WriteAnswer>) {
         let (orders, to_executor) = RingBuffer::new(WRITES_PENDING_MAX);
         let (from_executor, answers) = RingBuffer::new(WRITES_PENDING_MAX);
@@ -189,6 +194,7 @@ impl Writes {
             done: 0,
             failed: 0,
             made: None,
+            log,
         };
         (writes, to_executor, from_executor)
     }
@@ -241,6 +247,11 @@ impl Writes {
             payload,
         };
         self.next_id += 1;
+        self.note(
+            now,
+            "ordered: write {} link {} slot {} due {}",
+            [order.id, u64::from(link.0), order.slot.into(), order.deadline.0],
+        );
         let is_taken = self.orders.push(order).is_ok();
         if is_taken {
             let (area, is_bit) = orders::area(protocol, slot);
@@ -260,6 +271,10 @@ impl Writes {
             });
         }
         is_taken
+    }
+
+    fn note(&self, at: u64, what: &'static str, numbers: [u64; 4]) {
+        self.log.borrow_mut().add(at, what, numbers);
     }
 
     /// Which orders have left the ring since the last look: the first ones, as they were put in. One that names an
@@ -310,6 +325,12 @@ impl Writes {
         self.look_for_taken();
         while let Ok(answer) = self.answers.pop() {
             let answer = WriteAnswer { outcome: (self.told)(answer.id, answer.outcome), ..answer };
+            let told = match answer.outcome {
+                outcome if outcome.is_done() => "told: write {} is done",
+                outcome if outcome.was_sent() => "told: write {} was sent, and may not be done",
+                _ => "told: write {} was not sent",
+            };
+            self.note(now, told, [answer.id, 0, 0, 0]);
             let at = self.open.iter().position(|open| open.order.id == answer.id);
             let open = match at {
                 Some(at) => self.open.remove(at),

@@ -38,6 +38,9 @@ pub struct SimArgs {
     /// Look for a smaller story for so long at most.
     #[arg(long, value_name = "S", requires = "shrink", default_value_t = 120)]
     shrink_seconds: u64,
+    /// Tell so many of the last events before what breaks.
+    #[arg(long, value_name = "COUNT", conflicts_with_all = ["fresh", "shrink"])]
+    last: Option<usize>,
     /// Seeds that nobody has run, on every core, for --minutes or so many --seeds; stops at nothing.
     #[arg(long)]
     fresh: bool,
@@ -64,7 +67,7 @@ pub fn sim(args: &SimArgs) -> ExitCode {
         if args.shrink {
             return smaller::smaller(args, &case, &again);
         }
-        let done = Scenario::of_case(&case).and_then(|scenario| one(args, &scenario, "case", &again));
+        let done = Scenario::of_case(&case).and_then(|scenario| one(args, scenario, "case", &again));
         return match done {
             Ok(_) => ExitCode::SUCCESS,
             Err(error) => super::fail(1, error),
@@ -83,7 +86,7 @@ pub fn sim(args: &SimArgs) -> ExitCode {
                 Err(error) => super::fail(1, error),
             };
         }
-        match scenario.and_then(|scenario| one(args, &scenario, &format!("seed {seed}"), &again)) {
+        match scenario.and_then(|scenario| one(args, scenario, &format!("seed {seed}"), &again)) {
             Ok(ns) => virtual_ns += ns,
             Err(error) => return super::fail(1, error),
         }
@@ -102,7 +105,9 @@ fn again(seed: u64, hours: Option<f64>) -> String {
 }
 
 /// One run: how long it was, or what broke.
-fn one(args: &SimArgs, scenario: &Scenario, name: &str, again: &str) -> Result<u64, String> {
+fn one(args: &SimArgs, mut scenario: Scenario, name: &str, again: &str) -> Result<u64, String> {
+    scenario.told = args.last.unwrap_or(scenario.told);
+    let scenario = &scenario;
     let outcome = match &args.write_case {
         Some(path) => {
             let (outcome, recorded) = sim::record(scenario, &RealParts);

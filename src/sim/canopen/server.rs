@@ -12,7 +12,7 @@ impl Socket {
         let shared = self.network.clone();
         let mut network = shared.borrow_mut();
         let mood = network.moods.at(now);
-        if !network.speaks(mood, id) {
+        if !network.speaks(mood, id, now) {
             return;
         }
         let at = match mood {

@@ -86,10 +86,11 @@ pub struct Books<'s> {
     pub besides: u64,
 }
 
-/// A connection with a dead unit, and what was well on it when that died.
+/// A connection with trouble, the unit that is at fault where it is one, and what was well on it when that began.
 struct Beside {
     executor: usize,
     host: u32,
+    unit: u8,
     since: u64,
     well: Vec<TagId>,
 }
@@ -119,14 +120,18 @@ fn misses(counters: &Counters, scan: ScanId) -> u64 {
 
 impl<'s> Books<'s> {
     pub fn new(scenario: &'s Scenario) -> Books<'s> {
+        // The nodes of a network are set up once it is there, and what is due meanwhile is missed.
+        let is_network = |link: &LinkPlan| matches!(link.protocol, LinkProtocolPlan::CanOpen(_));
+        let networks = scenario.plan.links.iter().filter(|(_, link)| is_network(link)).map(|(id, _)| id);
+        let networks: Vec<LinkId> = networks.collect();
         let part = |_| Part {
             next: 0,
             missing: 0,
             delivered: 0,
             generation: 0,
             adopted: vec![(0, 0)],
-            fresh_under: Vec::new(),
-            fresh: BTreeMap::new(),
+            fresh_under: networks.iter().map(|link| (0, *link)).collect(),
+            fresh: networks.iter().map(|link| (*link, 0)).collect(),
             changed: Vec::new(),
             missed: scenario.plan.scans.ids().map(|id| (id, 0)).collect(),
             exchanges: Vec::new(),
@@ -186,6 +191,21 @@ impl<'s> Books<'s> {
 
     fn generation(&self, executor: usize) -> &Generation {
         &self.generations[self.parts[executor].generation]
+    }
+
+    /// The links of the first plan have had their time to begin: from now on, they miss nothing.
+    pub fn settle(&mut self, executor: ExecutorId, now: u64, counters: &Counters) {
+        let part = &mut self.parts[executor.index()];
+        if now < SETTLED_NS || part.generation != 0 || part.fresh_under.is_empty() {
+            return;
+        }
+        let links = std::mem::take(&mut part.fresh_under);
+        let plan = &self.generations[0].plan;
+        let of_those = |scan: &ScanId| links.contains(&(0, plan.scans[*scan].link));
+        part.missed
+            .iter_mut()
+            .filter(|(scan, _)| of_those(scan))
+            .for_each(|(scan, base)| *base = misses(counters, *scan));
     }
 
     /// An executor has taken up the newest plan.

@@ -7,7 +7,7 @@ use super::super::generations::{Generation, Life, may_be_no_value};
 use super::{Beside, Books, Part, REFUSED_NS, misses};
 use crate::hub::RingStats;
 use crate::plan::{LinkProtocolPlan, TagPlan};
-use crate::rt::{Counters, Image};
+use crate::rt::{Counters, Image, Reading};
 use crate::tag::{ExecutorId, LinkId, Status, TagId, Value, ValueType};
 
 /// No device has it.
@@ -129,39 +129,15 @@ impl Books<'_> {
         image: &Image,
         now: u64,
     ) -> Result<(), String> {
-        if !self.scenario.calm {
-            return Ok(());
-        }
-        let executor = executor.index();
-        let adopted = self.parts[executor].adopted.last().map_or(0, |(_, at)| *at);
-        let mut still = Vec::new();
-        for (host, unit, since) in dead.filter(|(_, _, since)| *since >= adopted) {
-            let at = self.beside.iter().position(|b| (b.executor, b.host, b.since) == (executor, host, since));
-            let beside = match at {
-                Some(at) => self.beside.swap_remove(at),
-                None => {
-                    let well = self.read_well(executor, host, unit, image, now);
-                    Beside { executor, host, since, well }
-                }
-            };
-            for id in &beside.well {
-                let shown = image.read(id.index()).ok_or("a slot of the image is locked though nobody writes")?;
-                self.besides += 1;
-                let under = self.generation(executor);
-                let (most, name) = (self.longest_age(under, *id, now - since), &under.plan.tags[*id].name);
-                if !Status(shown.status).is_good() || shown.t_mono_ns + most < now {
-                    let age_ms = now.saturating_sub(shown.t_mono_ns) / 1_000_000;
-                    return Err(format!(
-                        "tag \"{name}\" is not read beside unit {unit}, which is dead since {since}: {shown:?}, \
-                         {age_ms} ms old, {} ms allowed",
-                        most / 1_000_000
-                    ));
-                }
-            }
-            still.push(beside);
-        }
-        self.beside.retain(|beside| beside.executor != executor);
-        self.beside.append(&mut still);
+        let all = std::mem::take(&mut self.beside);
+        self.beside = self.watched(all, (executor, dead), image, now, |under, id, beside, shown| {
+            let Beside { unit, since, .. } = beside;
+            let most = self.longest_age(under, id, now - since);
+            (!Status(shown.status).is_good() || shown.t_mono_ns + most < now)
+                .then(|| (format!("is not read beside unit {unit}, which is dead since {since}"), most))
+        })?;
+        let looked_at = self.beside.iter().filter(|beside| beside.executor == executor.index());
+        self.besides += looked_at.map(|beside| beside.well.len() as u64).sum::<u64>();
         Ok(())
     }
 
@@ -176,31 +152,49 @@ impl Books<'_> {
         image: &Image,
         now: u64,
     ) -> Result<(), String> {
+        let all = std::mem::take(&mut self.odd);
+        let odd = odd.map(|(host, since)| (host, NO_UNIT, since));
+        self.odd = self.watched(all, (executor, odd), image, now, |under, id, beside, shown| {
+            let link = under.plan.tags[id].link;
+            let requests = under.plan.links[link].protocol.modbus().map_or(0, |modbus| modbus.block_count);
+            let most = self.longest_age(under, id, 0) + u64::from(requests) * RECONNECT_NS;
+            let what = "is not read though its device only closes connections or counts bytes wrongly since";
+            (shown.t_mono_ns + most < now).then(|| (format!("{what} {}", beside.since), most))
+        })?;
+        Ok(())
+    }
+
+    /// Looks at the tags beside each trouble of an executor: those that were well when it began. `late` says what is
+    /// wrong with one, and how old it may be. Returns what is still watched.
+    fn watched(
+        &self,
+        mut all: Vec<Beside>,
+        (executor, troubles): (ExecutorId, impl Iterator<Item = (u32, u8, u64)>),
+        image: &Image,
+        now: u64,
+        late: impl Fn(&Generation, TagId, &Beside, &Reading) -> Option<(String, u64)>,
+    ) -> Result<Vec<Beside>, String> {
         if !self.scenario.calm {
-            return Ok(());
+            return Ok(all);
         }
         let executor = executor.index();
         let adopted = self.parts[executor].adopted.last().map_or(0, |(_, at)| *at);
+        let under = self.generation(executor);
         let mut still = Vec::new();
-        for (host, since) in odd.filter(|(_, since)| *since >= adopted) {
-            let at = self.odd.iter().position(|b| (b.executor, b.host, b.since) == (executor, host, since));
+        for (host, unit, since) in troubles.filter(|(_, _, since)| *since >= adopted) {
+            let at = all.iter().position(|b| (b.executor, b.host, b.since) == (executor, host, since));
             let beside = match at {
-                Some(at) => self.odd.swap_remove(at),
+                Some(at) => all.swap_remove(at),
                 None => {
-                    let well = self.read_well(executor, host, NO_UNIT, image, now);
-                    Beside { executor, host, since, well }
+                    let well = self.read_well(executor, host, unit, image, now);
+                    Beside { executor, host, unit, since, well }
                 }
             };
             for id in &beside.well {
                 let shown = image.read(id.index()).ok_or("a slot of the image is locked though nobody writes")?;
-                let under = self.generation(executor);
-                let link = under.plan.tags[*id].link;
-                let requests = under.plan.links[link].protocol.modbus().map_or(0, |modbus| modbus.block_count);
-                let most = self.longest_age(under, *id, 0) + u64::from(requests) * RECONNECT_NS;
-                if shown.t_mono_ns + most < now {
+                if let Some((what, most)) = late(under, *id, &beside, &shown) {
                     return Err(format!(
-                        "tag \"{}\" is not read though its device only closes connections or counts bytes wrongly since \
-                         {since}: {shown:?}, {} ms old, {} ms allowed",
+                        "tag \"{}\" {what}: {shown:?}, {} ms old, {} ms allowed",
                         under.plan.tags[*id].name,
                         now.saturating_sub(shown.t_mono_ns) / 1_000_000,
                         most / 1_000_000
@@ -209,9 +203,9 @@ impl Books<'_> {
             }
             still.push(beside);
         }
-        self.odd.retain(|beside| beside.executor != executor);
-        self.odd.append(&mut still);
-        Ok(())
+        all.retain(|beside| beside.executor != executor);
+        all.append(&mut still);
+        Ok(all)
     }
 
     /// No Modbus tag stays without a status, whatever its device does.
@@ -241,12 +235,15 @@ impl Books<'_> {
     /// The tags of a host's other units that are read in time, by links that have time to spare.
     fn read_well(&self, executor: usize, host: u32, dead: u8, image: &Image, now: u64) -> Vec<TagId> {
         let under = self.generation(executor);
+        let adopted = self.parts[executor].adopted.last().map_or(0, |(_, at)| *at);
         let well = |(id, tag): (TagId, &TagPlan)| {
             let (life, config) = under.tag(id)?;
             let shown = image.read(id.index())?;
             let known = &self.tags[life.0];
             let lives = config.address.modbus().is_some_and(|address| address.unit.0 != dead);
-            let is_well = Status(shown.status).is_good() && shown.t_mono_ns + self.longest_age(under, id, 0) >= now;
+            // Where it lies by its newest plan, it has to have been read.
+            let is_read = shown.t_mono_ns > adopted && shown.t_mono_ns + self.longest_age(under, id, 0) >= now;
+            let is_well = Status(shown.status).is_good() && is_read;
             let fits = under.plan.links[tag.link].executor.index() == executor && under.host(tag.link) == host;
             (fits && lives && is_well && !known.refused && !may_be_no_value(config) && self.has_room(under, tag.link))
                 .then_some(id)

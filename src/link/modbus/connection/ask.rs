@@ -59,6 +59,8 @@ impl ModbusLink {
                 continue;
             }
             if request.state != RequestState::Idle {
+                // What was only tried is wanted for itself by now.
+                self.requests[at as usize].tried_out = false;
                 continue;
             }
             if !request.is_due(now) {
@@ -107,7 +109,7 @@ impl ModbusLink {
 
     fn open(&mut self, scan_at: usize, at: u32) {
         let request = &mut self.requests[at as usize];
-        (request.state, request.off_beat, request.again) = (RequestState::Queued, false, 0);
+        (request.state, request.tried_out, request.off_beat, request.again) = (RequestState::Queued, false, false, 0);
         self.scans[scan_at].open += 1;
     }
 
@@ -202,7 +204,7 @@ impl ModbusLink {
     }
 
     /// Whether a request that is on its way gives way to all others when it is to be asked again: see `later`.
-    pub(super) fn gives_way(&mut self, at: u32) -> bool {
+    pub(super) fn gives_way(&self, at: u32) -> bool {
         self.is_tried_out(at) || self.known().is_suspect(at)
     }
 

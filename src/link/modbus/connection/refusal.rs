@@ -142,6 +142,7 @@ impl ModbusLink {
                 serving.trial = Some(single);
                 serving.trials += 1;
                 self.push_later(scan_at, single);
+                self.requests[single as usize].tried_out = true;
             }
             None => self.settle_refused(of, now, floor),
         }
@@ -226,10 +227,9 @@ impl ModbusLink {
         }
     }
 
-    /// Whether a request only finds something out. Its values belong to tags that are read by other requests of the same
-    /// cycle, perhaps at the same time, and are not told.
-    pub(super) fn is_tried_out(&mut self, at: u32) -> bool {
-        self.requests[at as usize].apart || self.serving(at).trial == Some(at)
+    /// Whether a request only finds something out, also when that is settled by another before its reply comes.
+    pub(super) fn is_tried_out(&self, at: u32) -> bool {
+        self.requests[at as usize].apart || self.requests[at as usize].tried_out
     }
 
     /// A read was answered with values.

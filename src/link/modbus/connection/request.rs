@@ -36,6 +36,9 @@ pub(super) struct Request {
     pub apart: bool,
     /// Refused, and it is not known yet whether that is the block's fault or the unit's.
     pub doubted: bool,
+    /// Asked only to find something out: its values are read by other requests of the same cycle, perhaps at the same
+    /// time, and are not told.
+    pub tried_out: bool,
     /// Asked outside of its scan's cycle.
     pub off_beat: bool,
     /// So often it was asked again in this cycle: see `ending`.
@@ -56,6 +59,7 @@ impl Request {
         state: RequestState::Idle,
         apart: false,
         doubted: false,
+        tried_out: false,
         off_beat: false,
         again: 0,
         trouble: Trouble::None,
@@ -91,7 +95,8 @@ impl Request {
 
     /// As if nothing was ever wrong; where it stands stays.
     pub fn forget(&mut self) {
-        *self = Request { state: self.state, off_beat: self.off_beat, again: self.again, ..Request::IDLE };
+        let Request { state, tried_out, off_beat, again, .. } = *self;
+        *self = Request { state, tried_out, off_beat, again, ..Request::IDLE };
     }
 
     /// What was learned of it under another plan stays.

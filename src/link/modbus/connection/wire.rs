@@ -33,6 +33,12 @@ impl ModbusLink {
             self.drop_connection(CloseReason::Silent, now, floor);
             return false;
         }
+        if connection.out.unsent_len > 0 && self.writes.is_on_wire() {
+            // It may have become too late for it since, and the device must not get it then.
+            let now = floor.world.now();
+            self.expire_current(now, floor);
+        }
+        let Some(connection) = &mut self.connection else { return false };
         if connection.out.unsent_len > 0 {
             match push_unsent(connection, floor) {
                 Io::Done(_) if connection.out.unsent_len == 0 => {}

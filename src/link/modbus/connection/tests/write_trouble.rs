@@ -210,6 +210,28 @@ fn what_a_choked_connection_did_not_take_in_time_is_taken_back() {
 }
 
 #[test]
+fn a_write_that_waits_for_the_socket_through_a_stall_never_leaves() {
+    for stall_from in (0..25).map(|ms| ms * MS) {
+        let memory = Shared::default();
+        let mut bench = one(&memory);
+        bench.run_ms(2);
+        bench.device(0).takes = Some(0);
+        bench.order(20, Value::Uint(1), 15, false);
+        bench.run_ms(1);
+        bench.device(0).takes = None;
+        bench.executor.floor_for_test().world.stall = Some((bench.now() + stall_from, 100 * MS));
+        let deadline = bench.now() + 14 * MS;
+        bench.run_ms(300);
+        let answers = bench.answered();
+        assert_eq!(answers.len(), 1);
+        let written = memory.borrow().registers.len();
+        let in_time = answers[0].outcome == WriteOutcome::Done;
+        assert_eq!(written, usize::from(in_time), "{:?}, stalled after {stall_from} ns", answers[0].outcome);
+        assert!(answers[0].at.0 < deadline || !in_time);
+    }
+}
+
+#[test]
 fn half_a_write_at_its_deadline_ends_the_connection() {
     // Taken in part by the socket; or all of it, but not by the device.
     for (takes, unsent) in [(Some(5), 0), (None, 12)] {

@@ -22,7 +22,8 @@ impl ModbusLink {
         }
     }
 
-    fn expire_current<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) {
+    /// Answers the order whose turn it is, if its time is over. What has not left of its request never does.
+    pub(in super::super) fn expire_current<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) {
         let Some(current) = &self.writes.current else { return };
         if now < current.order.deadline {
             return;
