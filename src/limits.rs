@@ -81,6 +81,8 @@ pub const LINE_RESYNC: Nanos = Nanos::from_millis(20);
 /// What came on a line was looked at so recently that it need not be again before a request goes out: within the silence
 /// between frames, a reply that begins then meets the request in any case.
 pub const LINE_LOOK: Nanos = Nanos::from_micros(50);
+/// What it takes at most until a frame that writes is the kernel's: none may get there after its deadline.
+pub const WRITE_HAND_OVER: Nanos = Nanos::from_micros(20);
 /// After a broadcast, until the devices have done it (2.1: typically 100 to 200 ms).
 pub const BROADCAST_PAUSE: Nanos = Nanos::from_millis(100);
 /// Time for a serial port to be opened.

@@ -4,12 +4,14 @@ use super::super::can::frame::Trouble;
 use super::emcy::Emergency;
 use super::message::{ERROR_CONTROL, Message, Received, SDO_REQUEST, SYNC};
 use super::nmt::{self, Heard, NodeState, Silence};
-use super::node::{Job, NONE, Phase, Sweep};
+use super::node::{Job, NONE, Node, Phase, Sweep};
 use super::rpdo::Spot;
 use super::sdo::Taken;
 use super::{CanOpenLink, Owner, values};
 use crate::config::Object;
-use crate::limits::{CAN_SEND_PAUSE, CANOPEN_FRAMES_PER_STEP, PDO_LATE_PERIODS, PDO_LOST_PERIODS, PROBE_PAUSE_MIN};
+use crate::limits::{
+    CAN_SEND_PAUSE, CANOPEN_FRAMES_PER_STEP, PDO_LATE_PERIODS, PDO_LOST_PERIODS, PROBE_PAUSE_MIN, WRITE_HAND_OVER,
+};
 use crate::plan::can::CAN_DATA_ROOM;
 use crate::rt::{CanCounters, CloseReason, Floor, Frame, Io, NodeEvent, World};
 use crate::tag::{Nanos, Status};
@@ -168,10 +170,16 @@ impl CanOpenLink {
     /// Sends what is due, up to the bound of a step.
     pub(super) fn pump<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) {
         for _ in 0..CANOPEN_FRAMES_PER_STEP {
+            // What the step has done so far took its time.
+            let now = floor.world.now().max(now);
             let Some(conn) = self.connection.filter(|_| now >= self.send_again_at) else { return };
             let pdo = if self.unsent.is_none() { self.next_pdo(now) } else { None };
             let pending = self.unsent.take().or(pdo.map(|pdo| pdo.message));
             let Some(message) = pending.or_else(|| self.next_message(now, floor)) else { return };
+            if let Some(at) = self.overdue_write(&message, now) {
+                self.expire_orders(at, now + WRITE_HAND_OVER, floor);
+                continue;
+            }
             match floor.world.send(conn, &message.to_can_frame()) {
                 Io::Done(_) => {
                     floor.counters.links[self.id.index()].can.sent.add(1);
@@ -192,6 +200,14 @@ impl CanOpenLink {
                 }
             }
         }
+    }
+
+    /// The node to which a message would write after the time of its order, also because there was no room before.
+    fn overdue_write(&self, message: &Message, now: Nanos) -> Option<usize> {
+        let is_asked = |node: &Node| node.job == Job::Write && message.cob_id == SDO_REQUEST + u16::from(node.id);
+        let at = self.nodes.iter().position(is_asked)?;
+        let order = self.nodes[at].under_way.and_then(|place| self.nodes[at].orders[place])?;
+        (now + WRITE_HAND_OVER >= order.order.deadline).then_some(at)
     }
 
     /// What the interface had no room for is not sent once nobody waits for its answer.

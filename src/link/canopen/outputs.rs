@@ -4,7 +4,7 @@ use super::node::{By, Job, Order, Stage};
 use super::rpdo::{Outgoing, Spot};
 use super::{CanOpenLink, Owner, values};
 use crate::config::{CanOpenField, NodeWatching};
-use crate::limits::CANOPEN_READ_BACK_PAUSE;
+use crate::limits::{CANOPEN_READ_BACK_PAUSE, WRITE_HAND_OVER};
 use crate::plan::{BootStep, CanOpenWrite};
 use crate::rt::{Floor, NodeEvent, World, WriteAnswer, WriteOutcome, WritePayload};
 use crate::tag::Nanos;
@@ -130,7 +130,7 @@ impl CanOpenLink {
                 for place in node.in_order() {
                     if let Some(Order { order, by: By::Pdo(spot), stage: Stage::Waiting, .. }) = &node.orders[place]
                         && usize::from(spot.rpdo) == number
-                        && now < order.deadline
+                        && now + WRITE_HAND_OVER < order.deadline
                     {
                         frame.add(spot.place, values::number(order.payload.bytes()).unwrap_or(0));
                     }
@@ -159,7 +159,7 @@ impl CanOpenLink {
             };
             let mask = spot.place.in_frame();
             // Of two for the same bits, the first is in the frame.
-            if usize::from(spot.rpdo) != frame.rpdo || left & mask != mask || now >= order.deadline {
+            if usize::from(spot.rpdo) != frame.rpdo || left & mask != mask || now + WRITE_HAND_OVER >= order.deadline {
                 continue;
             }
             left &= !mask;

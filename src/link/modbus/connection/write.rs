@@ -25,13 +25,10 @@ use super::super::frame;
 use super::super::pdu::Pdu;
 use super::ending::Returning;
 use super::{Asks, InFlight, ModbusLink};
-use crate::limits::{BROADCAST_PAUSE, MODBUS_WRITES_WAITING_MAX};
+use crate::limits::{BROADCAST_PAUSE, MODBUS_WRITES_WAITING_MAX, WRITE_HAND_OVER};
 use crate::plan::{ModbusPlan, ModbusWrite};
 use crate::rt::{Floor, Io, World, WriteAnswer, WriteOrder, WriteOutcome, WritePayload, region_of};
 use crate::tag::{LinkId, Nanos};
-
-/// What it takes at most until a request is the kernel's: none may get there after its deadline.
-const HAND_OVER: Nanos = Nanos::from_micros(20);
 
 /// See the module.
 pub(super) struct Writes {
@@ -278,7 +275,7 @@ impl ModbusLink {
             }
             _ => out,
         };
-        if now + answered + HAND_OVER > current.order.deadline {
+        if now + answered + WRITE_HAND_OVER > current.order.deadline {
             connection.out.clear();
             let outcome = current.outcome(WriteOutcome::NotSent, WriteOutcome::NotSent);
             self.end_write(outcome, &[], now, floor);
