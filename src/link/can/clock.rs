@@ -15,16 +15,31 @@ pub struct HardwareClock {
     /// Software time − hardware time, the smallest of this window and of the one before.
     present: i64,
     before: i64,
+    /// The last time that was given. Frames overtake each other in controllers with several mailboxes, and some have no
+    /// stamp: a tag's time goes forward all the same.
+    last: Nanos,
 }
 
 impl HardwareClock {
     pub fn new() -> HardwareClock {
-        HardwareClock { since: Nanos::ZERO, present: i64::MAX, before: i64::MAX }
+        HardwareClock { since: Nanos::ZERO, present: i64::MAX, before: i64::MAX, last: Nanos::ZERO }
+    }
+
+    /// A frame came that the controller gave no stamp.
+    #[inline]
+    pub fn without_stamp(&mut self, software: Nanos) -> Nanos {
+        self.last = self.last.max(software);
+        self.last
     }
 
     /// When a frame came that the controller stamped with `hardware`, and the kernel took at `software`.
     #[inline]
     pub fn on_monotonic(&mut self, hardware: Nanos, software: Nanos) -> Nanos {
+        self.last = self.estimate(hardware, software).max(self.last);
+        self.last
+    }
+
+    fn estimate(&mut self, hardware: Nanos, software: Nanos) -> Nanos {
         let distance = (software.0 as i64).wrapping_sub(hardware.0 as i64);
         if software.since(self.since) >= WINDOW {
             (self.since, self.before, self.present) = (software, self.present, i64::MAX);
@@ -63,6 +78,28 @@ mod tests {
             let time = clock.on_monotonic(Nanos(at * MS), ours(at * MS) + Nanos(late));
             assert_eq!(time, ours(at * MS) + Nanos(10_000));
         }
+    }
+
+    #[test]
+    fn times_never_go_back() {
+        let mut clock = HardwareClock::new();
+        let mut last = Nanos::ZERO;
+        // The first frames waited long, then one that did not shows how long; one in between has no stamp.
+        for (wire, waited, stamped) in
+            [(10, 5_000_000, true), (16, 10_000, true), (17, 900_000, false), (18, 5_000, true)]
+        {
+            let software = Nanos(wire * MS + waited);
+            let time =
+                if stamped { clock.on_monotonic(Nanos(wire * MS), software) } else { clock.without_stamp(software) };
+            assert!(time >= last && time <= software, "{time:?} after {last:?}");
+            last = time;
+        }
+        // Learned before: its own time would be earlier than that of the one that waited.
+        assert_eq!(clock.on_monotonic(Nanos(18 * MS + 1), Nanos(18 * MS + 6_000)), Nanos(18 * MS + 5_001));
+        // One that another has overtaken in the controller.
+        let mut clock = HardwareClock::new();
+        let first = clock.on_monotonic(Nanos(11 * MS), Nanos(11 * MS + 5_000));
+        assert_eq!(clock.on_monotonic(Nanos(10 * MS), Nanos(11 * MS + 6_000)), first, "its own would be 10.005 ms");
     }
 
     #[test]

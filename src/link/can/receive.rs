@@ -25,7 +25,7 @@ impl CanLink {
                 counters.can.received.add(1);
                 let t = match stamped.hardware {
                     Some(hardware) => self.clock.on_monotonic(hardware, stamped.at),
-                    None => stamped.at,
+                    None => self.clock.without_stamp(stamped.at),
                 };
                 self.take_data(id, extended, len, buffer.data(), t, floor);
             }

@@ -65,13 +65,18 @@ pub struct Times {
     set: u32,
     /// When the kernel had them, and how long they had waited for it.
     waited: VecDeque<(u64, u64)>,
+    /// The latest time that the frame before may have: none has an earlier one than those before it.
+    before: u64,
 }
 
 impl Times {
     /// From when to when the time of a sample may be of a frame that was on the wire at `wire` and with the kernel at
     /// `at`: not later than by what the least delayed of the last second waited.
     pub fn span(&mut self, wire: u64, at: u64, stamp: Option<Stamp>) -> (u64, u64) {
-        let Some(stamp) = stamp else { return (at, at) };
+        let Some(stamp) = stamp else {
+            self.before = at;
+            return (at, at);
+        };
         if self.set != stamp.set {
             self.set = stamp.set;
             self.waited.clear();
@@ -81,6 +86,7 @@ impl Times {
         }
         self.waited.push_back((at, at - wire));
         let least = self.waited.iter().map(|(_, waited)| *waited).min().unwrap_or(0);
-        (wire.saturating_sub(EARLY_NS), at.min(wire + least + DRIFT_NS))
+        self.before = at.min(wire + least + DRIFT_NS).max(self.before);
+        (wire.saturating_sub(EARLY_NS), self.before)
     }
 }
