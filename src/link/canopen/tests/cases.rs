@@ -415,6 +415,36 @@ fn a_write_that_the_interface_had_no_room_for_is_not_sent_once_its_time_is_over(
 }
 
 #[test]
+fn no_write_leaves_after_its_time_when_there_is_room_again() {
+    // When the write is on the bus, and what was told of it, both from when it was ordered.
+    let written = |within: u64| {
+        let mut bench = writable();
+        bench.run_ms(500);
+        (bench.network().look_ns, bench.network().full) = (30_000, true);
+        let mut order = bench.made(1, "control", &Value::Uint(9), false);
+        let begun = bench.network().now;
+        order.deadline = Nanos(begun + within);
+        bench.orders.push(order).unwrap();
+        bench.run_ms(48);
+        bench.network().full = false;
+        bench.run_ms(100);
+        let sent = bench.sent(0x605).into_iter().find(|(at, message)| *at > begun && message.data[0] >> 5 == 1);
+        (sent.map(|(at, _)| at - begun), bench.outcomes())
+    };
+    let (tried, told) = written(140 * MS);
+    assert_eq!(told, [(1, WriteOutcome::Done)]);
+    let tried = tried.unwrap();
+    let mut in_time = 0;
+    for within in (tried - 600_000..tried + 600_000).step_by(20_000) {
+        let (sent, told) = written(within);
+        assert!(sent.is_none_or(|sent| sent < within), "{sent:?}, due {within}");
+        assert!(told != [(1, WriteOutcome::Done)] || sent.is_some());
+        in_time += usize::from(sent.is_some());
+    }
+    assert!((1..60).contains(&in_time), "{in_time}");
+}
+
+#[test]
 fn writes_go_by_sdo_and_are_answered_with_what_the_node_says() {
     let mut bench = writable();
     bench.run_ms(500);

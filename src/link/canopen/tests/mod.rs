@@ -36,6 +36,8 @@ struct Network {
     dropped: u32,
     /// So long frames waited in the kernel before they are taken.
     waited: u64,
+    /// What each look at the clock takes.
+    look_ns: u64,
 }
 
 impl Network {
@@ -68,7 +70,9 @@ struct FakeWorld {
 
 impl World for FakeWorld {
     fn now(&mut self) -> Nanos {
-        Nanos(self.network.borrow().now)
+        let mut network = self.network.borrow_mut();
+        network.now += network.look_ns;
+        Nanos(network.now)
     }
 
     fn spin_until(&mut self, until: Nanos) -> Nanos {

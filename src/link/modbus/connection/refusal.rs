@@ -178,10 +178,12 @@ impl ModbusLink {
                     self.rest_refused(at, code, now);
                     code
                 }
-                _ => {
+                Trouble::Refused(_) | Trouble::Failing { .. } => {
                     self.fails(at, now);
                     SERVER_DEVICE_FAILURE
                 }
+                // It was asked again meanwhile, and the refusal is not the last that is known of it.
+                Trouble::None | Trouble::Mute | Trouble::Busy { .. } => continue,
             };
             let cycle = self.scan_at(self.plan.requests[at as usize].scan).map_or(0, |at| self.scans[at].cycle);
             self.hold(at, cycle, status_of(code), now, floor);
@@ -195,7 +197,8 @@ impl ModbusLink {
             self.requests[at as usize].doubted = false;
             let code = match self.requests[at as usize].trouble {
                 Trouble::Refused(code) => code,
-                _ => SERVER_DEVICE_FAILURE,
+                Trouble::Failing { .. } => SERVER_DEVICE_FAILURE,
+                Trouble::None | Trouble::Mute | Trouble::Busy { .. } => continue,
             };
             self.rest_refused(at, code, now);
             self.split(at, 1, now);

@@ -220,14 +220,12 @@ fn a_write_that_waits_for_the_socket_through_a_stall_never_leaves() {
         bench.run_ms(1);
         bench.device(0).takes = None;
         bench.executor.floor_for_test().world.stall = Some((bench.now() + stall_from, 100 * MS));
-        let deadline = bench.now() + 14 * MS;
         bench.run_ms(300);
         let answers = bench.answered();
         assert_eq!(answers.len(), 1);
         let written = memory.borrow().registers.len();
         let in_time = answers[0].outcome == WriteOutcome::Done;
         assert_eq!(written, usize::from(in_time), "{:?}, stalled after {stall_from} ns", answers[0].outcome);
-        assert!(answers[0].at.0 < deadline || !in_time);
     }
 }
 
