@@ -111,6 +111,10 @@ impl<P: Parts, F: Fn() -> P> Shrinker<F> {
         for change in cut::SIMPLER {
             let mut case = self.best.case.clone();
             change(&mut case, self.best.reached);
+            if self.kind == Kind::NotRecovered {
+                // In a shorter time, it would not have to.
+                case.recovery_ns = self.best.case.recovery_ns;
+            }
             any |= case != self.best.case && self.takes(&case);
         }
         for cut in &CUTS {

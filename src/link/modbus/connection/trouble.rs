@@ -14,7 +14,7 @@ use super::{Asks, InFlight, ModbusLink, Sweep};
 use crate::config::ModbusTransport;
 use crate::limits::{
     HALVED_AFTER_MISSES, MISSED_TWICE_PAUSE, MUTE_PAUSE_FIRST, MUTE_PAUSE_LONGEST, MUTE_PAUSE_MAX, SEARCH_LEVELS,
-    SILENT_AFTER_TIMEOUTS,
+    SILENT_AFTER_TIMEOUTS, UNANSWERED_KEPT,
 };
 use crate::rt::{CloseReason, Floor, Frame, LinkState, RequestResult, World, WriteOutcome};
 use crate::tag::{Nanos, Status};
@@ -218,7 +218,11 @@ impl ModbusLink {
         let may_be_half_open = !matches!(self.plan.config.transport, ModbusTransport::Serial(_));
         let Some(connection) = self.connection.as_mut().filter(|_| may_be_half_open) else { return };
         connection.quiet_timeouts = connection.quiet_timeouts.saturating_add(1);
-        if connection.quiet_timeouts >= SILENT_AFTER_TIMEOUTS && self.units.iter().all(Unit::is_silent) {
+        // One that never was answered on is not kept for several probes that are far apart.
+        let next_probe = self.units.iter().filter_map(Unit::probe_at).min().unwrap_or(now);
+        let never_answers = !connection.answered && next_probe.since(now) >= UNANSWERED_KEPT;
+        let is_quiet = connection.quiet_timeouts >= SILENT_AFTER_TIMEOUTS || never_answers;
+        if is_quiet && self.units.iter().all(Unit::is_silent) {
             self.drop_connection(CloseReason::Silent, now, floor);
         } else if self.units.iter().any(Unit::is_silent) {
             self.ask_refused_sooner(now);
