@@ -97,6 +97,8 @@ fn observed() -> Arc<Observed> {
         reloads: Reloads::started_now(),
         writes: Arc::default(),
         counters,
+        image: Arc::default(),
+        link_troubles: Box::new(BTreeMap::new),
         statistics,
         rings: vec![Box::new(|| RingFill { used: 1024, capacity: 4096 })],
         journal: Box::new(|| JournalView {

@@ -5,7 +5,7 @@ use super::CanOpenLink;
 use super::node::{NONE, Phase, Sweep};
 use crate::plan::{CanOpenNodePlan, CanOpenPlan, Plan};
 use crate::rt::{Floor, RequestResult, World, WriteOutcome, region_of};
-use crate::tag::{LinkId, Nanos, Status};
+use crate::tag::{LinkId, Nanos, NodeFault, Status};
 
 /// Which nodes of two plans are the same; made outside the floor.
 pub(super) struct Handover {
@@ -110,11 +110,13 @@ impl CanOpenLink {
             }
             Phase::Away { .. } => {
                 node.phase = old.phase;
-                node.sweep = Some(Sweep { status: Status::BAD_NO_COMMUNICATION, next: 0, bound_only: false });
+                node.sweep = Some(Sweep::bad(Status::BAD_NO_COMMUNICATION, NodeFault::Silent));
             }
             Phase::Refused { .. } => {
                 node.phase = old.phase;
-                node.sweep = Some(Sweep { status: Status::BAD_CONFIGURATION_ERROR, next: 0, bound_only: false });
+                node.refusal = old.refusal;
+                let fault = node.refusal.map_or(NodeFault::OtherDevice, |(fault, _)| fault);
+                node.sweep = Some(Sweep::bad(Status::BAD_CONFIGURATION_ERROR, fault));
             }
             Phase::Boot { .. } => {}
         }

@@ -242,7 +242,7 @@ impl CanOpenLink {
 
     fn sweep_all(&mut self, status: Status) {
         for node in &mut self.nodes {
-            node.sweep = Some(Sweep { status, next: 0, bound_only: false });
+            node.sweep = Some(Sweep { status, fault: None, next: 0, bound_only: false });
         }
     }
 

@@ -1,10 +1,11 @@
 //! What people are told of a link: each trouble once in the log, and the state of things on request.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use crate::rt::CloseReason;
-use crate::tag::LinkId;
+use crate::tag::{Cause, LinkId};
 
 /// What is known of a link's connection, for people.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,9 +47,14 @@ impl Teller {
 
     /// Each trouble goes to the log once; the notes keep count.
     pub fn trouble(&mut self, trouble: &str) {
-        if self.told.as_deref() != Some(trouble) {
+        self.trouble_of_kind(trouble, trouble);
+    }
+
+    /// The same for a trouble whose words hold figures that change: it is told once for each kind.
+    pub fn trouble_of_kind(&mut self, kind: &str, trouble: &str) {
+        if self.told.as_deref() != Some(kind) {
             tracing::warn!("link \"{}\": {trouble}; trying again until it works", self.name);
-            self.told = Some(trouble.to_owned());
+            self.told = Some(kind.to_owned());
         }
         self.note(|note| {
             note.failures = note.failures.saturating_add(1);
@@ -103,14 +109,20 @@ impl Teller {
     }
 }
 
-/// Why the executor gave a connection back, in the words of whoever stands before the device.
-pub fn lost_text(reason: CloseReason) -> &'static str {
-    match reason {
+/// Why the executor gave a connection back, in the words of whoever stands before the device: the kind of trouble, and
+/// all that is known of it. `cause`: what came in place of answers.
+pub fn lost_text(reason: CloseReason, cause: Option<Cause>) -> (&'static str, Cow<'static, str>) {
+    if let (CloseReason::Silent | CloseReason::Doubtful, Some(cause)) = (reason, cause) {
+        let text = format!("connected, but no reply is as it was asked for: {cause}");
+        return (cause.kind().name(), text.into());
+    }
+    let text = match reason {
         CloseReason::Lost | CloseReason::Ended | CloseReason::Stopped | CloseReason::Removed => "connection lost",
         CloseReason::Garbage => "the device sent something that is not Modbus TCP; is this the right port?",
         CloseReason::Silent | CloseReason::Doubtful => {
             "connected, but nothing is answered; is the device busy, or are the unit ids right?"
         }
         CloseReason::Refused => "the connection could not be watched (out of kernel memory?)",
-    }
+    };
+    (text, text.into())
 }

@@ -196,7 +196,7 @@ impl<D: Dialer> Steps<D> {
         }
     }
 
-    fn take_back(&mut self, now: Nanos, Closed { link, conn, reason, served }: Closed) {
+    fn take_back(&mut self, now: Nanos, Closed { link, conn, reason, served, cause }: Closed) {
         self.dialer.close(conn);
         if self.ledger.get(&link).is_none_or(|held| held.conn != conn) {
             return;
@@ -228,7 +228,8 @@ impl<D: Dialer> Steps<D> {
             return;
         }
         entry.state = State::Waiting { until: now + entry.backoff.next(&mut self.rng) };
-        entry.teller.trouble(lost_text(reason));
+        let (kind, text) = lost_text(reason, cause);
+        entry.teller.trouble_of_kind(kind, &text);
     }
 
     fn settle(&mut self, now: Nanos, outcome: Outcome) {

@@ -127,7 +127,7 @@ fn a_connection_is_judged_by_its_answers_and_not_by_how_long_it_lived() {
         bench.accept(0);
         bench.give_back_after(0, reason, Served::Answered);
         assert!(bench.until_dialled(0) <= CONNECT_PAUSE_MIN, "{reason:?}");
-        assert_eq!(bench.note(0).unwrap().trouble, super::super::notes::lost_text(reason));
+        assert_eq!(bench.note(0).unwrap().trouble, super::super::notes::lost_text(reason, None).1);
     }
     bench.stop();
 }

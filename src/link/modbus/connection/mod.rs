@@ -10,6 +10,7 @@
 //! | `later` | what gives way to all other requests |
 //! | `request` | one request's state |
 //! | `trouble`, `refusal` | what is not answered, and what is answered by an exception |
+//! | `reasons` | why: what came in place of a reply, or too late |
 //! | `wire`, `line` | requests out, replies in; where there are no transaction ids |
 //! | `pauses` | what devices need between two requests |
 //! | `ending` | connections that devices close by themselves |
@@ -22,6 +23,7 @@ mod handover;
 mod later;
 mod line;
 mod pauses;
+mod reasons;
 mod refusal;
 mod request;
 mod trouble;
@@ -36,6 +38,7 @@ use handover::Handover;
 use later::Later;
 use line::Line;
 use pauses::Pauses;
+use reasons::Reasons;
 use request::{Request, RequestState};
 use write::Writes;
 
@@ -80,6 +83,7 @@ pub struct ModbusLink {
     closes_after_reply: u32,
     /// The last reply had its own transaction id.
     echoes: bool,
+    reasons: Reasons,
     in_flight: [Option<InFlight>; MODBUS_PIPELINE_MAX],
     transaction: u16,
     /// Requests of this connection, to tell late replies from foreign ones; saturates.
@@ -184,6 +188,8 @@ struct Scan {
 struct Sweep {
     status: Status,
     next: u32,
+    /// Of another device than before: what was known of its tags does not hold any more.
+    is_anew: bool,
 }
 
 impl ModbusLink {
@@ -240,6 +246,7 @@ impl ModbusLink {
             well: false,
             closes_after_reply: 0,
             echoes: true,
+            reasons: Reasons::new(modbus.units.len()),
             in_flight: [None; MODBUS_PIPELINE_MAX],
             transaction: 0,
             sent_on_connection: 0,
@@ -249,7 +256,7 @@ impl ModbusLink {
             framed: false,
             long: vec![0; long_bytes_max].into_boxed_slice(),
             // What its tags had before, when its device was somewhere else, is in doubt until it is read.
-            sweep: Some(Sweep { status: Status::UNCERTAIN_LAST_USABLE, next: 0 }),
+            sweep: Some(Sweep { status: Status::UNCERTAIN_LAST_USABLE, next: 0, is_anew: true }),
             lost_for_good_at: Nanos::ZERO,
             starting: true,
             handover: None,
@@ -274,6 +281,7 @@ impl ModbusLink {
             region_of(&self.scans),
             region_of(&self.long),
             self.pauses.units.region(),
+            self.reasons.region(),
         ]
         .into_iter()
         .chain(receive)
@@ -393,7 +401,7 @@ impl<W: World> Link<W> for ModbusLink {
             self.lost_for_good_at = Nanos::NEVER;
             self.starting = false;
             self.stop_returning(WriteOutcome::NoConnection, now, floor);
-            self.sweep = Some(Sweep { status: Status::BAD_NO_COMMUNICATION, next: 0 });
+            self.sweep = Some(Sweep { status: Status::BAD_NO_COMMUNICATION, next: 0, is_anew: false });
             return;
         }
         self.release_line(now, floor);
@@ -419,6 +427,7 @@ impl<W: World> Link<W> for ModbusLink {
         let returned = std::mem::replace(&mut self.returning, Returning::No) != Returning::No;
         self.sent_on_connection = 0;
         (self.received, self.excess, self.framed) = (0, 0, false);
+        self.reasons.opened();
         self.starting = false;
         if let Some(line) = &mut self.line {
             line.opened(now);
