@@ -41,8 +41,9 @@ pub fn learn(config: &Config, seconds: f64) -> ExitCode {
             statistics.drain(ring);
         });
     }
-    let all_answered = print(config, &plan, &statistics, &floor);
-    let all_good = print_bad_tags(&plan, &floor);
+    let tags = Tags::look(&plan, &floor.image, &floor.counters, Nanos::ZERO);
+    let all_answered = print(config, &plan, &statistics, &floor, &tags);
+    let all_good = print_bad_tags(&plan, &floor, &tags);
     floor.stop();
     if all_answered && all_good { ExitCode::SUCCESS } else { ExitCode::from(1) }
 }
@@ -73,7 +74,7 @@ fn declared(link: &LinkConfig) -> Nanos {
     link.protocol.modbus().map_or(Nanos::ZERO, |modbus| modbus.reply_expected)
 }
 
-fn print(config: &Config, slow: &Plan, statistics: &Statistics, floor: &Floor) -> bool {
+fn print(config: &Config, slow: &Plan, statistics: &Statistics, floor: &Floor, tags: &Tags) -> bool {
     // Loads are those of the rates that were asked for; the ids are the configuration's order in either plan.
     let mut asked = slow.clone();
     for ((_, group), wanted) in asked.groups.iter_mut().zip(&config.groups) {
@@ -94,9 +95,14 @@ fn print(config: &Config, slow: &Plan, statistics: &Statistics, floor: &Floor) -
         if seen.count == 0 {
             all_answered = false;
             println!("{:<20} {:>8} {:>10.3}", link.name, 0, millis(expected));
-            let trouble = notes.get(&id).map_or("", |note| &*note.trouble);
-            let trouble = if trouble.is_empty() { "nothing was answered" } else { trouble };
-            eprintln!("link \"{}\": {trouble}", link.name);
+            let trouble = notes.get(&id).map(|note| &*note.trouble);
+            let of_tag = tags.troubled.iter().find(|tag| tag.link == id);
+            let why = match (trouble.filter(|trouble| !trouble.is_empty()), of_tag) {
+                (Some(trouble), _) => trouble.to_owned(),
+                (None, Some(tag)) => reason(tag.status, tag.cause, None),
+                (None, None) => "nothing was answered".to_owned(),
+            };
+            eprintln!("link \"{}\": {why}", link.name);
             continue;
         }
         let percent = |reply| admission::load_with(&asked, id, reply) * 100.0;
@@ -119,8 +125,7 @@ fn print(config: &Config, slow: &Plan, statistics: &Statistics, floor: &Floor) -
 }
 
 /// Every tag that is not good at the end, and why. False: one is bad.
-fn print_bad_tags(plan: &Plan, floor: &Floor) -> bool {
-    let tags = Tags::look(plan, &floor.image, &floor.counters, Nanos::ZERO);
+fn print_bad_tags(plan: &Plan, floor: &Floor, tags: &Tags) -> bool {
     let troubles = floor.notes.lock().map(|notes| notes.clone()).unwrap_or_default();
     let counts = tags.counts();
     let of = |n: usize| format!("{n} of {} tags", counts.total);

@@ -119,10 +119,15 @@ fn settled(floor: &Floor, plan: &Plan) -> bool {
 
 /// Whether a device with a connection has answered nothing so far, not even too late.
 fn is_silent(floor: &Floor, plan: &Plan) -> bool {
-    plan.tags.ids().any(|id| {
-        let cause = Cause::of_code(floor.image.cause(id.index()));
+    plan.tags.iter().any(|(id, tag)| {
         let status = floor.image.read(id.index()).map(|r| Status(r.status));
-        status == Some(Status::BAD_NO_COMMUNICATION) && matches!(cause, Some(Cause::Read { fault: Fault::NoReply, .. }))
+        let is_silent = match Cause::of_code(floor.image.cause(id.index())) {
+            Some(Cause::Read { fault, .. }) => fault == Fault::NoReply,
+            // It had one, which was given up for its silence.
+            Some(Cause::NotConnected) => floor.counters.link(tag.link).connects.get() > 0,
+            _ => false,
+        };
+        is_silent && status == Some(Status::BAD_NO_COMMUNICATION)
     })
 }
 

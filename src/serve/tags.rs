@@ -197,7 +197,12 @@ pub fn cause_of(plan: &Plan, image: &Image, counters: &Counters, tag: TagId, sta
         }
         // Of all others that are not good, the value was read, and is what it is.
         _ if status.is_bad() || status == Status::UNCERTAIN_LAST_USABLE => {
-            Cause::of_status(status).or_else(|| Cause::of_code(image.cause(tag.index())))
+            let cause = Cause::of_status(status).or_else(|| Cause::of_code(image.cause(tag.index())))?;
+            let link = plan.tags.get(tag)?.link;
+            let listens = matches!(plan.links.get(link)?.protocol, LinkProtocolPlan::Can(_));
+            // The interface is back, and what is waited for is the message.
+            let is_back = cause == Cause::NotConnected && listens && counters.link(link).state() == LinkState::Up;
+            Some(if is_back { Cause::Can(CanFault::Never) } else { cause })
         }
         _ => None,
     }
@@ -206,7 +211,7 @@ pub fn cause_of(plan: &Plan, image: &Image, counters: &Counters, tag: TagId, sta
 /// The reason of a tag that is not good, for people. `trouble`: why its link has no connection.
 pub fn reason(status: Status, cause: Option<Cause>, trouble: Option<&str>) -> String {
     match (cause, trouble.filter(|trouble| !trouble.is_empty())) {
-        (Some(Cause::NotConnected), Some(trouble)) => format!("the link is not connected: {trouble}"),
+        (Some(Cause::NotConnected), Some(trouble)) => trouble.to_owned(),
         (Some(cause), _) => cause.to_string(),
         (None, _) if status == Status::BAD_WAITING_FOR_INITIAL_DATA => "nothing has been read yet".to_owned(),
         (None, _) if status == Status::UNCERTAIN_UNITS_EXCEEDED => {

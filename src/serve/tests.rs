@@ -387,3 +387,5 @@ fn a_report_that_cannot_be_written_leaves_nothing_behind() {
     RunReport::of(&observed(), Nanos::ZERO).write(&path).unwrap_err();
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
 }
+
+mod tags;

@@ -19,6 +19,12 @@ use crate::tag::{Cause, CauseKind, LinkId, TagId};
 /// A link, and the code of what fails alike there.
 type Key = (LinkId, u64);
 
+/// What is logged.
+enum Line {
+    Bad(String),
+    Well(String),
+}
+
 /// Who was told what.
 pub struct Reasons {
     looked: Instant,
@@ -69,11 +75,14 @@ impl Reasons {
     pub fn tend(&mut self, observed: &Observed) {
         if self.looked.elapsed() >= REASONS_LOOK {
             self.looked = Instant::now();
-            self.look(observed, self.looked);
+            self.look(observed, self.looked, &mut |line| match line {
+                Line::Bad(text) => tracing::warn!("{text}"),
+                Line::Well(text) => tracing::info!("{text}"),
+            });
         }
     }
 
-    fn look(&mut self, observed: &Observed, now: Instant) {
+    fn look(&mut self, observed: &Observed, now: Instant, log: &mut dyn FnMut(Line)) {
         let plan = observed.plan();
         let tags = Tags::look(&plan, &observed.image, &observed.counters, FIRST_VALUE_PATIENCE);
         let mut present: BTreeMap<Key, Vec<&TagTrouble>> = BTreeMap::new();
@@ -84,23 +93,23 @@ impl Reasons {
         let mut lines = 0;
         for (key, troubled) in &present {
             let group = self.groups.entry(*key).or_insert_with(|| Group::new(now));
-            lines += usize::from(lines < REASON_LINES_MAX && group.tell(&plan, troubled, now));
+            lines += usize::from(lines < REASON_LINES_MAX && group.tell(&plan, troubled, now, log));
         }
         let troubled: BTreeSet<TagId> = tags.troubled.iter().map(|trouble| trouble.tag).collect();
         self.groups.retain(|key, group| {
             let is_present = present.contains_key(key);
-            plan.links.contains(key.0) && (is_present || group.end(&plan, key.0, &troubled, now))
+            plan.links.contains(key.0) && (is_present || group.end(&plan, key.0, &troubled, now, log))
         });
-        self.tell_met(observed, &plan, &present, now, lines);
+        self.tell_met(observed, (&plan, &present), now, lines, log);
     }
 
     fn tell_met(
         &mut self,
         observed: &Observed,
-        plan: &Plan,
-        present: &BTreeMap<Key, Vec<&TagTrouble>>,
+        (plan, present): (&Plan, &BTreeMap<Key, Vec<&TagTrouble>>),
         now: Instant,
         mut lines: usize,
+        log: &mut dyn FnMut(Line),
     ) {
         self.seen.retain(|(link, _), _| plan.links.contains(*link));
         let shown: BTreeSet<(LinkId, CauseKind)> =
@@ -124,7 +133,7 @@ impl Reasons {
                 };
                 seen.told = Some((now, pause));
                 lines += 1;
-                tracing::warn!("link \"{}\": {count} so far, the last: {cause}", link.name);
+                log(Line::Bad(format!("link \"{}\": {count} so far, the last: {cause}", link.name)));
             }
         }
     }
@@ -144,7 +153,7 @@ impl Group {
     }
 
     /// Logs it where it is new, has come again after its pause, or has taken more tags. True: a line was written.
-    fn tell(&mut self, plan: &Plan, troubled: &[&TagTrouble], now: Instant) -> bool {
+    fn tell(&mut self, plan: &Plan, troubled: &[&TagTrouble], now: Instant, log: &mut dyn FnMut(Line)) -> bool {
         self.gone = None;
         let is_due = match self.told {
             None => now.duration_since(self.since) >= REASON_SETTLED,
@@ -163,13 +172,20 @@ impl Group {
         self.tags = troubled.iter().map(|trouble| trouble.tag).collect();
         self.cause = troubled.first().and_then(|trouble| trouble.cause);
         if let Some(first) = troubled.first() {
-            tracing::warn!("link \"{}\": {}", name_of(plan, first.link), line(plan, troubled));
+            log(Line::Bad(format!("link \"{}\": {}", name_of(plan, first.link), line(plan, troubled))));
         }
         true
     }
 
     /// No tag has it any more. Logs that once it has stayed so. False: it can be forgotten.
-    fn end(&mut self, plan: &Plan, link: LinkId, troubled: &BTreeSet<TagId>, now: Instant) -> bool {
+    fn end(
+        &mut self,
+        plan: &Plan,
+        link: LinkId,
+        troubled: &BTreeSet<TagId>,
+        now: Instant,
+        log: &mut dyn FnMut(Line),
+    ) -> bool {
         let Some(told) = self.told else { return false };
         let gone = *self.gone.get_or_insert(now);
         if self.ended {
@@ -186,7 +202,7 @@ impl Group {
         self.ended = true;
         let was = self.cause.map_or(String::new(), |cause| format!(" (it was: {})", place_and_fault(cause)));
         let names = names(plan, self.tags.iter().map(|tag| (*tag, String::new())));
-        tracing::info!("link \"{}\": all well again: {names}{was}", name_of(plan, link));
+        log(Line::Well(format!("link \"{}\": all well again: {names}{was}", name_of(plan, link))));
         true
     }
 }
@@ -236,3 +252,6 @@ fn names(plan: &Plan, tags: impl Iterator<Item = (TagId, String)>) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

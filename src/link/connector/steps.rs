@@ -212,7 +212,10 @@ impl<D: Dialer> Steps<D> {
         let lived = now.since(since);
         match served {
             Served::Unknown => entry.backoff.lived(lived),
-            Served::Answered => entry.backoff.answered(),
+            Served::Answered => {
+                entry.backoff.answered();
+                entry.teller.answered();
+            }
             Served::Unasked | Served::Unanswered => {}
         }
         if reason == CloseReason::Removed {
@@ -229,7 +232,10 @@ impl<D: Dialer> Steps<D> {
         }
         entry.state = State::Waiting { until: now + entry.backoff.next(&mut self.rng) };
         let (kind, text) = lost_text(reason, cause);
-        entry.teller.trouble_of_kind(kind, &text);
+        match reason {
+            CloseReason::Silent | CloseReason::Doubtful => entry.teller.unanswered(kind, &text),
+            _ => entry.teller.trouble(&text),
+        }
     }
 
     fn settle(&mut self, now: Nanos, outcome: Outcome) {

@@ -441,6 +441,7 @@ impl<W: World> Link<W> for ModbusLink {
         let counters = &floor.counters.links[self.id.index()];
         counters.connects.add(1);
         counters.set_state(if self.units.iter().all(Unit::is_silent) { LinkState::Silent } else { LinkState::Up });
+        self.explain_silence();
         // What has waited for it.
         self.send(now, floor);
     }

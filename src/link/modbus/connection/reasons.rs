@@ -2,10 +2,14 @@
 //! is then the cause of the statuses that follow; a reply that comes after that says afterwards how long it took.
 
 use super::super::frame::Mismatch;
+use super::super::unit::Unit;
 use super::{Asks, InFlight, ModbusLink, Sweep};
-use crate::limits::MODBUS_PIPELINE_MAX;
+use crate::limits::{MODBUS_PIPELINE_MAX, SILENT_AFTER_TIMEOUTS};
 use crate::rt::{Floor, World, region_of};
 use crate::tag::{Block, Cause, Fault, Nanos, Status};
+
+/// What a device was seen to do holds until so many requests in a row have shown nothing.
+const FAULT_KEPT: u32 = 2 * SILENT_AFTER_TIMEOUTS;
 
 /// See the module.
 pub(super) struct Reasons {
@@ -15,7 +19,15 @@ pub(super) struct Reasons {
     overdue: [Option<Overdue>; MODBUS_PIPELINE_MAX],
     next: usize,
     /// By unit: why it gave no answer when it was last asked in vain.
-    units: Box<[Fault]>,
+    units: Box<[UnitFault]>,
+}
+
+/// Not every request that is asked in vain shows what a device does: it may be late once, and later still the next time.
+#[derive(Debug, Clone, Copy, Default)]
+struct UnitFault {
+    fault: Fault,
+    /// So many requests since then showed nothing.
+    silences: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +43,7 @@ impl Reasons {
             seen: [Fault::NoReply; MODBUS_PIPELINE_MAX],
             overdue: [None; MODBUS_PIPELINE_MAX],
             next: 0,
-            units: vec![Fault::NoReply; units].into_boxed_slice(),
+            units: vec![UnitFault::default(); units].into_boxed_slice(),
         }
     }
 
@@ -114,7 +126,7 @@ impl ModbusLink {
     /// What keeps a tag of this request from its value while its unit is silent, or the link has no connection.
     pub(super) fn cause_of_absence(&self, at: u32) -> Cause {
         let unit_at = usize::from(self.plan.requests[at as usize].unit);
-        let fault = self.reasons.units[unit_at];
+        let fault = self.reasons.units[unit_at].fault;
         if self.units[unit_at].is_silent() && (fault.is_seen() || self.connection.is_some()) {
             self.cause(at, fault)
         } else {
@@ -124,9 +136,9 @@ impl ModbusLink {
 
     /// What came over a connection on which no unit gives answers.
     pub(super) fn cause_of_silence(&self) -> Option<Cause> {
-        let unit_at = self.reasons.units.iter().position(|fault| fault.is_seen())?;
+        let unit_at = self.reasons.units.iter().position(|unit| unit.fault.is_seen())?;
         let request = self.plan.blocks().iter().position(|request| usize::from(request.unit) == unit_at)?;
-        Some(self.cause(request as u32, self.reasons.units[unit_at]))
+        Some(self.cause(request as u32, self.reasons.units[unit_at].fault))
     }
 
     /// Why the request in this place was not answered in time.
@@ -142,11 +154,24 @@ impl ModbusLink {
         }
     }
 
-    /// A unit that is silent was asked in vain. All of its tags are so for the last reason that is known.
-    pub(super) fn unit_failed(&mut self, unit_at: usize, fault: Fault) {
-        let before = std::mem::replace(&mut self.reasons.units[unit_at], fault);
-        let is_alike = std::mem::discriminant(&before) == std::mem::discriminant(&fault);
-        if !is_alike && self.units[unit_at].is_silent() {
+    /// A unit that is silent was asked in vain. All of its tags are so for the last reason that is known, which is
+    /// returned.
+    pub(super) fn unit_failed(&mut self, unit_at: usize, fault: Fault) -> Fault {
+        let unit = &mut self.reasons.units[unit_at];
+        let before = *unit;
+        let silences = if fault.is_seen() { 0 } else { before.silences.saturating_add(1) };
+        let is_kept = !fault.is_seen() && before.fault.is_seen() && silences < FAULT_KEPT;
+        *unit = UnitFault { fault: if is_kept { before.fault } else { fault }, silences };
+        let fault = unit.fault;
+        if std::mem::discriminant(&before.fault) != std::mem::discriminant(&fault) {
+            self.explain_silence();
+        }
+        fault
+    }
+
+    /// The tags of silent units are to have the reason that is known now.
+    pub(super) fn explain_silence(&mut self) {
+        if self.units.iter().any(Unit::is_silent) {
             self.sweep.get_or_insert(Sweep { status: Status::BAD_NO_COMMUNICATION, next: 0, is_anew: false });
         }
     }
@@ -158,6 +183,10 @@ impl ModbusLink {
         let fault = Fault::Late(u32::try_from(now.since(sent).0.div_ceil(1_000_000)).unwrap_or(u32::MAX).max(1));
         let cause = self.cause(at, fault);
         floor.counters.links[self.id.index()].lately.note(cause);
+        if let (Some(_), Some(connection)) = (transaction, &mut self.connection) {
+            // It is slow, not half open.
+            connection.quiet_timeouts = 0;
+        }
         let request = &mut self.requests[at as usize];
         request.late = fault;
         // The parts of one that is apart have causes of their own.

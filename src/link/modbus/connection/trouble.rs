@@ -78,7 +78,7 @@ impl ModbusLink {
             if let Some(probed) = self.units[unit_at].probed.filter(|probed| *probed != at) {
                 self.requests[probed as usize].missed(flight.sent);
             }
-            self.unit_failed(unit_at, fault);
+            let fault = self.unit_failed(unit_at, fault);
             self.hold(at, flight.cycle, (Status::BAD_NO_COMMUNICATION, self.cause(at, fault)), now, floor);
             return;
         }
