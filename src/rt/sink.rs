@@ -142,7 +142,8 @@ impl Sink {
         self.hold_because(frame, tag, ty, is_long, status, Cause::of_status(status));
     }
 
-    /// As [`Sink::hold`], with the cause. That of a tag which has the status already is replaced where there is one.
+    /// As [`Sink::hold`], with the cause. That of a tag which has the status already, or is still waiting for its first
+    /// value, is replaced where there is one.
     pub fn hold_because(
         &mut self,
         frame: Frame,
@@ -157,6 +158,10 @@ impl Sink {
         let worse = |held: &Reading| !(status.is_uncertain() && Status(held.status).is_bad());
         let is_known = held.is_some_and(|held| held.status == status.0);
         if is_known && let Some(cause) = cause {
+            self.image.set_cause(tag.index(), cause.code());
+        }
+        let waits = held.is_some_and(|held| held.status == Status::BAD_WAITING_FOR_INITIAL_DATA.0);
+        if waits && let Some(cause) = cause {
             self.image.set_cause(tag.index(), cause.code());
         }
         if let Some(held) = held.filter(|held| !is_known && worse(held)) {

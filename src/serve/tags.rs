@@ -191,8 +191,11 @@ pub fn cause_of(plan: &Plan, image: &Image, counters: &Counters, tag: TagId, sta
             match (counters.link(link).state(), &plan.links.get(link)?.protocol) {
                 (LinkState::Down, _) => Some(Cause::NotConnected),
                 (LinkState::BusOff, _) => Some(Cause::Can(CanFault::BusOff)),
-                (_, LinkProtocolPlan::Can(_)) => Some(Cause::Can(CanFault::Never)),
-                _ => None,
+                (_, protocol) => {
+                    let stored = Cause::of_code(image.cause(tag.index())).filter(|cause| *cause != Cause::NotConnected);
+                    let never = matches!(protocol, LinkProtocolPlan::Can(_)).then_some(Cause::Can(CanFault::Never));
+                    stored.or(never)
+                }
             }
         }
         // Of all others that are not good, the value was read, and is what it is.

@@ -9,7 +9,7 @@ use crate::rt::{Floor, World, region_of};
 use crate::tag::{Block, Cause, Fault, Nanos, Status};
 
 /// What a device was seen to do holds until so many requests in a row have shown nothing.
-const FAULT_KEPT: u32 = 2 * SILENT_AFTER_TIMEOUTS;
+const FAULT_KEPT: u32 = SILENT_AFTER_TIMEOUTS;
 
 /// See the module.
 pub(super) struct Reasons {
@@ -54,6 +54,11 @@ impl Reasons {
     /// A new connection: nothing that was asked before can be answered on it.
     pub fn opened(&mut self) {
         (self.seen, self.overdue) = ([Fault::NoReply; MODBUS_PIPELINE_MAX], [None; MODBUS_PIPELINE_MAX]);
+    }
+
+    /// The connection has ended by itself: what came over it explains nothing of what follows.
+    pub fn lost(&mut self) {
+        self.units.fill(UnitFault::default());
     }
 
     /// A request went out.

@@ -195,7 +195,10 @@ impl ModbusLink {
         }
         let cause = match reason {
             CloseReason::Silent | CloseReason::Doubtful => self.cause_of_silence(),
-            _ => None,
+            _ => {
+                self.reasons.lost();
+                None
+            }
         };
         let served = connection.served(self.sent_on_connection);
         floor.give_up_because(self.id, connection.conn, reason, served, cause);
