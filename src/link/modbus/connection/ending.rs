@@ -190,7 +190,7 @@ impl ModbusLink {
         }
         if late {
             self.returning = Returning::Overdue;
-            self.sweep.get_or_insert(Sweep { status: Status::UNCERTAIN_LAST_USABLE, next: 0, is_anew: false });
+            self.sweep.get_or_insert(Sweep { status: Status::UNCERTAIN_LAST_USABLE, next: 0 });
             floor.counters.links[self.id.index()].set_state(LinkState::Down);
         }
     }

@@ -121,7 +121,7 @@ impl ModbusLink {
         // New tags of a link or a unit that is away know of it at once.
         let for_good = self.lost_for_good_at == crate::tag::Nanos::NEVER;
         let status = if for_good { Status::BAD_NO_COMMUNICATION } else { Status::UNCERTAIN_LAST_USABLE };
-        self.sweep = Some(Sweep { status, next: 0, is_anew: false });
+        self.sweep = Some(Sweep { status, next: 0 });
         // Freed with the old link, outside.
         old.handover = Some(handover);
     }

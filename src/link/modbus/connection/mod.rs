@@ -188,8 +188,6 @@ struct Scan {
 struct Sweep {
     status: Status,
     next: u32,
-    /// Of another device than before: what was known of its tags does not hold any more.
-    is_anew: bool,
 }
 
 impl ModbusLink {
@@ -256,7 +254,7 @@ impl ModbusLink {
             framed: false,
             long: vec![0; long_bytes_max].into_boxed_slice(),
             // What its tags had before, when its device was somewhere else, is in doubt until it is read.
-            sweep: Some(Sweep { status: Status::UNCERTAIN_LAST_USABLE, next: 0, is_anew: true }),
+            sweep: Some(Sweep { status: Status::UNCERTAIN_LAST_USABLE, next: 0 }),
             lost_for_good_at: Nanos::ZERO,
             starting: true,
             handover: None,
@@ -401,7 +399,7 @@ impl<W: World> Link<W> for ModbusLink {
             self.lost_for_good_at = Nanos::NEVER;
             self.starting = false;
             self.stop_returning(WriteOutcome::NoConnection, now, floor);
-            self.sweep = Some(Sweep { status: Status::BAD_NO_COMMUNICATION, next: 0, is_anew: false });
+            self.sweep = Some(Sweep { status: Status::BAD_NO_COMMUNICATION, next: 0 });
             return;
         }
         self.release_line(now, floor);

@@ -177,7 +177,7 @@ impl ModbusLink {
     /// The tags of silent units are to have the reason that is known now.
     pub(super) fn explain_silence(&mut self) {
         if self.units.iter().any(Unit::is_silent) {
-            self.sweep.get_or_insert(Sweep { status: Status::BAD_NO_COMMUNICATION, next: 0, is_anew: false });
+            self.sweep.get_or_insert(Sweep { status: Status::BAD_NO_COMMUNICATION, next: 0 });
         }
     }
 

@@ -137,7 +137,7 @@ impl ModbusLink {
             }
         }
         if after == AfterTimeout::BecameSilent {
-            self.sweep = Some(Sweep { status: Status::BAD_NO_COMMUNICATION, next: 0, is_anew: false });
+            self.sweep = Some(Sweep { status: Status::BAD_NO_COMMUNICATION, next: 0 });
             self.unqueue(unit_at, floor);
             self.forget_doubts(Some(unit_at));
             if self.units.iter().all(Unit::is_silent) {
@@ -167,18 +167,13 @@ impl ModbusLink {
 
     /// One step of a sweep: a single request's tags.
     pub(super) fn sweep_step<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) {
-        let Some(Sweep { status, next, is_anew }) = self.sweep else { return };
+        let Some(Sweep { status, next }) = self.sweep else { return };
         if next >= self.plan.block_count {
             self.sweep = None;
             return;
         }
-        self.sweep = Some(Sweep { status, next: next + 1, is_anew });
+        self.sweep = Some(Sweep { status, next: next + 1 });
         let request = &self.plan.requests[next as usize];
-        if is_anew {
-            for decode in &self.plan.decodes[request.decodes.start as usize..request.decodes.end as usize] {
-                floor.sink.explain(decode.tag, None);
-            }
-        }
         let silent = self.units[usize::from(request.unit)].is_silent();
         if silent || self.connection.is_none() && self.returning != Returning::Expected {
             let cycle = self.scan_at(request.scan).map_or(0, |at| self.scans[at].cycle);
@@ -223,7 +218,7 @@ impl ModbusLink {
             }
         }
         self.forget_queued();
-        self.sweep = Some(Sweep { status: Status::UNCERTAIN_LAST_USABLE, next: 0, is_anew: false });
+        self.sweep = Some(Sweep { status: Status::UNCERTAIN_LAST_USABLE, next: 0 });
         // A connection on which nothing was answered gives no new grace: a device that accepts and drops is away.
         if connection.answered || self.lost_for_good_at == Nanos::ZERO {
             self.lost_for_good_at = now + self.grace();
