@@ -194,10 +194,13 @@ impl Group {
         if now.duration_since(gone) < REASON_SETTLED {
             return true;
         }
-        // Those that are bad for another reason by now are told with that one.
         self.tags.retain(|tag| plan.tags.contains(*tag));
-        if self.tags.is_empty() || !self.tags.is_disjoint(troubled) {
+        if self.tags.is_empty() {
             return false;
+        }
+        // They are bad for another reason by now, perhaps because the link is being connected again.
+        if !self.tags.is_disjoint(troubled) {
+            return true;
         }
         self.ended = true;
         let was = self.cause.map_or(String::new(), |cause| format!(" (it was: {})", place_and_fault(cause)));

@@ -124,6 +124,22 @@ fn what_passes_within_a_second_and_links_without_a_connection_are_not_told_here(
 }
 
 #[test]
+fn a_silent_device_that_is_connected_again_and_again_is_told_once_and_so_is_its_end() {
+    let mut bench = Bench::new();
+    let mut told = Vec::new();
+    for _ in 0..60 {
+        bench.bad(0, read(1, 7, Fault::NoReply));
+        told.extend(bench.run_s(10));
+        bench.set(0, Status::BAD_NO_COMMUNICATION, Some(Cause::NotConnected));
+        told.extend(bench.run_s(10));
+    }
+    assert!(told.len() == 1 && told[0].contains("no reply within timeout_ms"), "{told:#?}");
+    bench.good(0);
+    let lines = bench.run_s(10);
+    assert!(lines.len() == 1 && lines[0].contains("all well again: \"a\""), "{lines:#?}");
+}
+
+#[test]
 fn a_reason_that_turns_into_another_is_not_told_as_well_again() {
     let mut bench = Bench::new();
     bench.bad(0, read(1, 7, Fault::NoReply));
