@@ -358,6 +358,25 @@ pub const HTTP_REQUEST_BYTES_MAX: usize = 8 << 10;
 pub const HTTP_DEADLINE: Nanos = Nanos::from_millis(5_000);
 /// Reasons shown by `/health`: enough to act on, bounded when a whole plant is dark.
 pub const HEALTH_REASONS_MAX: usize = 100;
+/// Bad tags that `/health` names, each with its reason: enough to see what is wrong; the log and `check --learn` name more.
+pub const HEALTH_TAGS_MAX: usize = 10;
+/// Units and nodes whose state is a metric: five series each, so that a scrape stays below a megabyte.
+pub const METRIC_UNITS_MAX: usize = 1_000;
+/// A tag that is still without a first value after so long, and three cycles, is bad.
+pub const FIRST_VALUE_PATIENCE: Nanos = Nanos::from_millis(10_000);
+/// Between two looks at the reasons of bad tags: what passes sooner is not logged.
+pub const REASONS_LOOK: Duration = Duration::from_secs(1);
+/// A reason must have held for so long before it is logged, and have been gone for so long before its end is.
+pub const REASON_SETTLED: Duration = Duration::from_secs(2);
+/// A reason that comes again is logged again after this pause, which doubles each time up to the longest.
+pub const REASON_PAUSE_MIN: Duration = Duration::from_secs(60);
+pub const REASON_PAUSE_MAX: Duration = Duration::from_secs(3_600);
+/// Lines about reasons in one look; the others wait for the next, so that a plant that starts in the dark fills no disk.
+pub const REASON_LINES_MAX: usize = 20;
+/// `read` waits so long for the late reply of a device that has answered nothing in time: it tells slow from silent.
+pub const LATE_REPLY_WAIT: Duration = Duration::from_secs(2);
+/// Tags that one line of the log names.
+pub const REASON_TAGS_NAMED: usize = 5;
 /// Samples of one block: enough that the columns compress, little enough that one is decoded in milliseconds.
 pub const BLOCK_SAMPLES_MAX: usize = 1 << 16;
 /// Samples and payload slots of one block: 8 MiB decoded.

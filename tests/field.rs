@@ -18,6 +18,8 @@ mod faults;
 #[path = "field/interop.rs"]
 mod interop;
 mod peers;
+#[path = "field/reasons.rs"]
+mod reasons;
 #[path = "field/refused_calls.rs"]
 mod refused_calls;
 #[path = "field/reload.rs"]

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::config::{Config, Guard, LinkConfig};
 use crate::hub::stats::{Distribution, Statistics};
 use crate::plan::{self, Costs, Plan, admission};
+use crate::serve::{Tags, reason};
 use crate::supervise::floor::{self, Floor, Scheduling};
 use crate::tag::{LinkId, Nanos};
 
@@ -16,11 +17,13 @@ const PERIOD_MIN: Nanos = Nanos::from_millis(100);
 const DRAIN_PERIOD: Duration = Duration::from_millis(20);
 /// The longest that is measured.
 const SECONDS_MAX: f64 = 3600.0;
+/// Bad tags that are printed one by one.
+const BAD_TAGS_SHOWN: usize = 200;
 /// A declared time above so many times the measured one is said to be too long.
 const TOO_LONG: f64 = 4.0;
 
 /// Reads every request of every link again and again for so many seconds, and prints what their replies took.
-/// Exit code 1 when a device answered nothing.
+/// Exit code 1 when a device answered nothing, or a tag is bad: which, and why, is printed.
 pub fn learn(config: &Config, seconds: f64) -> ExitCode {
     let plan = match plan::build_with(&slowly(config), &[0], &nothing()) {
         Ok(planned) => Arc::new(planned.plan),
@@ -38,9 +41,11 @@ pub fn learn(config: &Config, seconds: f64) -> ExitCode {
             statistics.drain(ring);
         });
     }
-    let all_answered = print(config, &plan, &statistics, &floor);
+    let tags = Tags::look(&plan, &floor.image, &floor.counters, Nanos::ZERO);
+    let all_answered = print(config, &plan, &statistics, &floor, &tags);
+    let all_good = print_bad_tags(&plan, &floor, &tags);
     floor.stop();
-    if all_answered { ExitCode::SUCCESS } else { ExitCode::from(1) }
+    if all_answered && all_good { ExitCode::SUCCESS } else { ExitCode::from(1) }
 }
 
 /// The same requests, at a pace that takes nobody's time.
@@ -69,7 +74,7 @@ fn declared(link: &LinkConfig) -> Nanos {
     link.protocol.modbus().map_or(Nanos::ZERO, |modbus| modbus.reply_expected)
 }
 
-fn print(config: &Config, slow: &Plan, statistics: &Statistics, floor: &Floor) -> bool {
+fn print(config: &Config, slow: &Plan, statistics: &Statistics, floor: &Floor, tags: &Tags) -> bool {
     // Loads are those of the rates that were asked for; the ids are the configuration's order in either plan.
     let mut asked = slow.clone();
     for ((_, group), wanted) in asked.groups.iter_mut().zip(&config.groups) {
@@ -90,9 +95,14 @@ fn print(config: &Config, slow: &Plan, statistics: &Statistics, floor: &Floor) -
         if seen.count == 0 {
             all_answered = false;
             println!("{:<20} {:>8} {:>10.3}", link.name, 0, millis(expected));
-            let trouble = notes.get(&id).map_or("", |note| &*note.trouble);
-            let trouble = if trouble.is_empty() { "nothing was answered" } else { trouble };
-            eprintln!("link \"{}\": {trouble}", link.name);
+            let trouble = notes.get(&id).map(|note| &*note.trouble);
+            let of_tag = tags.troubled.iter().find(|tag| tag.link == id);
+            let why = match (trouble.filter(|trouble| !trouble.is_empty()), of_tag) {
+                (Some(trouble), _) => trouble.to_owned(),
+                (None, Some(tag)) => reason(tag.status, tag.cause, None),
+                (None, None) => "nothing was answered".to_owned(),
+            };
+            eprintln!("link \"{}\": {why}", link.name);
             continue;
         }
         let percent = |reply| admission::load_with(&asked, id, reply) * 100.0;
@@ -112,6 +122,31 @@ fn print(config: &Config, slow: &Plan, statistics: &Statistics, floor: &Floor) -
     hints.iter().for_each(|hint| println!("{hint}"));
     println!();
     all_answered
+}
+
+/// Every tag that is not good at the end, and why. False: one is bad.
+fn print_bad_tags(plan: &Plan, floor: &Floor, tags: &Tags) -> bool {
+    let troubles = floor.notes.lock().map(|notes| notes.clone()).unwrap_or_default();
+    let counts = tags.counts();
+    let of = |n: usize| format!("{n} of {} tags", counts.total);
+    if counts.waiting > 0 {
+        println!("note: {} have not been asked for yet; --seconds makes the look longer", of(counts.waiting));
+    }
+    for trouble in tags.troubled.iter().take(BAD_TAGS_SHOWN) {
+        let name = plan.tags.get(trouble.tag).map_or("", |tag| &*tag.name);
+        let why = reason(trouble.status, trouble.cause, troubles.get(&trouble.link).map(|note| &*note.trouble));
+        println!("{name}  {}: {why}", trouble.status);
+    }
+    let more = tags.troubled.len().saturating_sub(BAD_TAGS_SHOWN);
+    if more > 0 {
+        println!("and {more} more");
+    }
+    match (counts.bad, tags.troubled.len()) {
+        (0, 0) => {}
+        (0, held) => println!("note: {} have a value that is held, since it could not be read again", of(held)),
+        (bad, _) => eprintln!("error: {} cannot be read; see the reasons above", of(bad)),
+    }
+    counts.bad == 0
 }
 
 /// What to write into the tag file where the declared time is none that the device keeps, or far from it.

@@ -10,11 +10,12 @@ use clap::Args;
 
 use super::files;
 use crate::config::{Config, LinkProtocol, TagAddress, TagConfig};
-use crate::limits::SILENT_AFTER_TIMEOUTS;
+use crate::limits::{LATE_REPLY_WAIT, SILENT_AFTER_TIMEOUTS};
 use crate::plan::{self, Plan};
 use crate::rt::{LinkState, Reading, monotonic_now};
+use crate::serve::{cause_of, reason};
 use crate::supervise::floor::{self, Floor, Scheduling};
-use crate::tag::{Nanos, Status, Value, ValueType};
+use crate::tag::{Cause, Fault, Nanos, Status, Value, ValueType};
 
 #[derive(Args)]
 pub struct ReadArgs {
@@ -48,6 +49,11 @@ pub fn read(args: &ReadArgs) -> ExitCode {
     };
     let end = Instant::now() + patience;
     while Instant::now() < end && !settled(&floor, &plan) {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    // Whether a device is silent or slow shows only later.
+    let end = end.min(Instant::now() + LATE_REPLY_WAIT);
+    while Instant::now() < end && is_silent(&floor, &plan) {
         std::thread::sleep(Duration::from_millis(2));
     }
     let all_good = print(&floor, &plan, &config);
@@ -111,6 +117,20 @@ fn settled(floor: &Floor, plan: &Plan) -> bool {
     })
 }
 
+/// Whether a device with a connection has answered nothing so far, not even too late.
+fn is_silent(floor: &Floor, plan: &Plan) -> bool {
+    plan.tags.iter().any(|(id, tag)| {
+        let status = floor.image.read(id.index()).map(|r| Status(r.status));
+        let is_silent = match Cause::of_code(floor.image.cause(id.index())) {
+            Some(Cause::Read { fault, .. }) => fault == Fault::NoReply,
+            // It had one, which was given up for its silence.
+            Some(Cause::NotConnected) => floor.counters.link(tag.link).connects.get() > 0,
+            _ => false,
+        };
+        is_silent && status == Some(Status::BAD_NO_COMMUNICATION)
+    })
+}
+
 fn print(floor: &Floor, plan: &Plan, config: &Config) -> bool {
     let texts: HashMap<&str, &TagConfig> = config.tags.iter().map(|tag| (&*tag.name, tag)).collect();
     let now = monotonic_now();
@@ -133,7 +153,14 @@ fn print(floor: &Floor, plan: &Plan, config: &Config) -> bool {
         let text = texts.get(&*tag.name).and_then(|tag| text_of(tag, tag_value.as_ref()?));
         let text = text.map_or(String::new(), |text| format!(" {text:?}"));
         let unit = if tag.unit.is_empty() { String::new() } else { format!(" {}", tag.unit) };
-        println!("{:<width$}  {value}{unit}{text}  {status}  {age}", tag.name);
+        let why = match status.is_good() {
+            true => String::new(),
+            false => {
+                let cause = cause_of(plan, &floor.image, &floor.counters, id, status);
+                format!(": {}", reason(status, cause, notes.get(&tag.link).map(|note| &*note.trouble)))
+            }
+        };
+        println!("{:<width$}  {value}{unit}{text}  {status}  {age}{why}", tag.name);
     }
     for (id, note) in &notes {
         if troubled.get(id.index()) == Some(&true) && !note.trouble.is_empty() {

@@ -9,7 +9,7 @@ use super::pages::region_of;
 use super::sink::Sink;
 use super::world::World;
 use crate::plan::{self, Plan, ScanId, Suppress};
-use crate::tag::{ExecutorId, GroupId, LinkId, Nanos, Sample};
+use crate::tag::{ExecutorId, GroupId, LinkId, Nanos, Sample, TagId};
 
 /// One release of the plan, with its clock.
 pub(super) struct Release {
@@ -89,6 +89,8 @@ pub struct Adoption<L> {
     ring: Producer<Sample>,
     scratch: Box<[u8]>,
     exceptions: Exceptions,
+    /// Tags of links that are new, or lead elsewhere: what was known of their devices says nothing of these.
+    elsewhere: Box<[TagId]>,
     /// What it takes, at a generous estimate: an executor looks for so much time between two releases.
     pub(super) cost: Nanos,
 }
@@ -98,6 +100,7 @@ const COST_BASE: Nanos = Nanos::from_micros(20);
 const COST_OF_A_LINK: Nanos = Nanos::from_micros(3);
 const COST_OF_A_PART: Nanos = Nanos(50);
 const COST_OF_AN_EXCEPTION: Nanos = Nanos(20);
+const COST_OF_A_TAG: Nanos = Nanos(20);
 
 impl<L> Adoption<L> {
     /// For `executor`, from `old` to `new`, with the links that change, and the ring that its samples go to from
@@ -112,10 +115,17 @@ impl<L> Adoption<L> {
         let parts: usize = links.iter().filter_map(|c| new.links.get(c.id)).map(|l| l.protocol.parts()).sum();
         let long_bytes_max = new.tags.values().map(|tag| tag.ty.long_bytes_max()).max().unwrap_or(0);
         let exceptions = Exceptions::following(executor, Suppress::Ring, old, new);
+        let mut anew = vec![false; new.links.end()];
+        for change in links.iter().filter(|change| !change.takes_over) {
+            anew.get_mut(change.id.index()).into_iter().for_each(|is_anew| *is_anew = true);
+        }
+        let is_elsewhere = |tag: &plan::TagPlan| anew.get(tag.link.index()) == Some(&true);
+        let elsewhere: Box<[TagId]> = new.tags.iter().filter(|(_, tag)| is_elsewhere(tag)).map(|(id, _)| id).collect();
         let cost = COST_BASE.0
             + COST_OF_A_LINK.0 * links.len() as u64
             + COST_OF_A_PART.0 * parts as u64
-            + COST_OF_AN_EXCEPTION.0 * exceptions.len() as u64;
+            + COST_OF_AN_EXCEPTION.0 * exceptions.len() as u64
+            + COST_OF_A_TAG.0 * elsewhere.len() as u64;
         Adoption {
             slots: Slots::new(new.links.end().max(old.links.end())),
             releases: Release::of_plan(new, executor, Some(old)),
@@ -124,6 +134,7 @@ impl<L> Adoption<L> {
             links,
             ring,
             exceptions,
+            elsewhere,
         }
     }
 
@@ -141,7 +152,7 @@ impl<L> Adoption<L> {
             region_of(&self.slots.targets),
         ];
         let releases = self.releases.iter().map(|release| region_of(&release.scans));
-        [region_of(&self.links), region_of(&self.releases), region_of(&self.scratch)]
+        [region_of(&self.links), region_of(&self.releases), region_of(&self.scratch), region_of(&self.elsewhere)]
             .into_iter()
             .chain(slots)
             .chain(releases)
@@ -198,6 +209,7 @@ impl<L> Adoption<L> {
             slots.deadlines[at] = slots.links[at].as_ref().map_or(Nanos::NEVER, |link| link.deadline());
             slots.to_send[at] = false;
         }
+        self.elsewhere.iter().for_each(|tag| floor.sink.explain(*tag, None));
         std::mem::swap(&mut self.releases, releases);
         floor.sink.flush();
     }

@@ -9,7 +9,7 @@ use crossbeam_utils::CachePadded;
 use super::pages::{Pages, region_of};
 use crate::limits::{GROUPS_MAX, LINKS_MAX, TAGS_MAX};
 use crate::plan::{Plan, ScanId};
-use crate::tag::LinkId;
+use crate::tag::{Cause, CauseKind, LinkId};
 
 /// A count with one writer.
 #[derive(Debug, Default)]
@@ -107,7 +107,28 @@ pub struct LinkCounters {
     pub writes_failed: Count,
     /// Of CAN frames; zero elsewhere.
     pub can: CanCounters,
+    /// What was last seen of each kind.
+    pub lately: Lately,
     state: AtomicU8,
+}
+
+/// The last cause of each kind that a Modbus link has met, whether a tag suffered from it or not.
+#[derive(Debug, Default)]
+pub struct Lately([AtomicU64; LATELY]);
+
+/// Kinds of a read, and the one before them.
+const LATELY: usize = CauseKind::Closed as usize + 1;
+
+impl Lately {
+    pub fn note(&self, cause: Cause) {
+        if let Some(place) = self.0.get(cause.kind() as usize) {
+            place.store(cause.code(), Relaxed);
+        }
+    }
+
+    pub fn get(&self, kind: CauseKind) -> Option<Cause> {
+        Cause::of_code(self.0.get(kind as usize)?.load(Relaxed))
+    }
 }
 
 /// Of one CAN interface.
@@ -220,6 +241,7 @@ impl LinkCounters {
             writes_done,
             writes_failed,
             can,
+            lately,
             state,
         } = self;
         let counts = [
@@ -250,6 +272,7 @@ impl LinkCounters {
         ];
         counts.into_iter().for_each(Count::reset);
         can.all().into_iter().for_each(|(_, count)| count.reset());
+        lately.0.iter().for_each(|cause| cause.store(0, Relaxed));
         state.store(LinkState::Down as u8, Relaxed);
     }
 }

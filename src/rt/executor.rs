@@ -207,7 +207,13 @@ impl<W: World, L: Link<W>> Executor<W, L> {
             // It may have been made for a link that has left, or for where the device was before.
             let wanted = self.slots.targets.get(id.index()) == Some(&target);
             let Some(link) = self.slots.links.get_mut(id.index()).and_then(Option::as_mut).filter(|_| wanted) else {
-                self.floor.send_back(Closed { link: id, conn, reason: CloseReason::Removed, served: Served::Unknown });
+                self.floor.send_back(Closed {
+                    link: id,
+                    conn,
+                    reason: CloseReason::Removed,
+                    served: Served::Unknown,
+                    cause: None,
+                });
                 continue;
             };
             if self.floor.world.attach(conn, u32::from(id.0)) {

@@ -25,7 +25,7 @@ pub struct Reading {
     pub cycle: u32,
 }
 
-/// Sequence (odd while being written), time, value, status and cycle.
+/// Sequence (odd while being written), time, value, status and cycle; beside these, what caused the status.
 #[repr(align(64))]
 #[derive(Default)]
 struct Slot {
@@ -33,6 +33,8 @@ struct Slot {
     t_mono_ns: AtomicU64,
     value: AtomicU64,
     status_cycle: AtomicU64,
+    /// A number of its own, not under the sequence lock: written before the status that it belongs to.
+    cause: AtomicU64,
     /// Room for a long value; made once, with the first tag that needs it.
     long: OnceLock<Box<[AtomicU64]>>,
 }
@@ -67,6 +69,7 @@ impl Image {
         if long_bytes_max > 0 {
             slot.long.get_or_init(|| (0..long_bytes_max.div_ceil(8)).map(|_| AtomicU64::new(0)).collect());
         }
+        slot.cause.store(0, Ordering::Relaxed);
         self.write(tag, Reading { status, ..Reading::default() });
     }
 
@@ -80,6 +83,19 @@ impl Image {
     pub fn regions(&self) -> impl Iterator<Item = (*const u8, usize)> {
         let longs = self.slots.regions().flatten().filter_map(|slot| slot.long.get().map(|long| region_of(long)));
         self.slots.regions().map(region_of).chain(longs)
+    }
+
+    /// Says what causes the status that is written next, or that stands there; 0: nothing is known. Only the tag's
+    /// executor may call it.
+    #[inline]
+    pub fn set_cause(&self, tag: usize, cause: u64) {
+        self.slots[tag].cause.store(cause, Ordering::Relaxed);
+    }
+
+    /// What was last said to cause a status; of a tag that has been read well since, it says nothing any more. Whoever has
+    /// read the status sees its cause, or a later one (by sync points C and D).
+    pub fn cause(&self, tag: usize) -> u64 {
+        self.slots.get(tag).map_or(0, |slot| slot.cause.load(Ordering::Relaxed))
     }
 
     /// Writes a reading. Only the tag's executor may call it.

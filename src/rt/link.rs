@@ -7,7 +7,7 @@ use super::sink::Sink;
 use super::world::{Conn, World};
 use super::write::{WriteAnswer, WriteOrder};
 use crate::plan::ScanId;
-use crate::tag::{LinkId, Nanos};
+use crate::tag::{Cause, LinkId, Nanos};
 use std::sync::Arc;
 
 /// What an executor lends to a link for one step.
@@ -32,6 +32,8 @@ pub struct Closed {
     pub conn: Conn,
     pub reason: CloseReason,
     pub served: Served,
+    /// What came over it in place of answers.
+    pub cause: Option<Cause>,
 }
 
 /// What a connection was good for.
@@ -88,8 +90,20 @@ impl<W: World> Floor<W> {
 
     /// The same, telling what it was good for.
     pub fn give_up_after(&mut self, link: LinkId, conn: Conn, reason: CloseReason, served: Served) {
+        self.give_up_because(link, conn, reason, served, None);
+    }
+
+    /// The same, telling what came over it in place of answers.
+    pub fn give_up_because(
+        &mut self,
+        link: LinkId,
+        conn: Conn,
+        reason: CloseReason,
+        served: Served,
+        cause: Option<Cause>,
+    ) {
         self.world.detach(conn);
-        self.send_back(Closed { link, conn, reason, served });
+        self.send_back(Closed { link, conn, reason, served, cause });
     }
 
     /// Gives a connection back that is not watched.

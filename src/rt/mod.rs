@@ -20,7 +20,7 @@ pub mod write;
 
 pub use adoption::{Adoption, LinkChange};
 pub use counters::{
-    CanCounters, Count, Counters, ExecutorCounters, GroupCounters, LinkCounters, LinkState, ScanCounters,
+    CanCounters, Count, Counters, ExecutorCounters, GroupCounters, Lately, LinkCounters, LinkState, ScanCounters,
 };
 pub use exceptions::{Exceptions, Verdict};
 pub use executor::{Clock, Connected, Executor, Wiring};

@@ -7,7 +7,7 @@ use rtrb::Producer;
 use super::counters::Counters;
 use super::exceptions::{Exceptions, Verdict};
 use super::image::{Image, Reading};
-use crate::tag::{ExecutorId, GroupId, Nanos, Sample, Status, TagId, flags};
+use crate::tag::{Cause, ExecutorId, GroupId, Nanos, Sample, Status, TagId, flags};
 
 /// Samples gathered before they are copied to the ring in one piece.
 const STAGE_SLOTS: usize = 128;
@@ -139,10 +139,33 @@ impl Sink {
     /// tag has that status already, nor does a bad status become uncertain: what was given up, or never was,
     /// is usable again only once it is read.
     pub fn hold(&mut self, frame: Frame, tag: TagId, ty: u8, is_long: bool, status: Status) {
+        self.hold_because(frame, tag, ty, is_long, status, Cause::of_status(status));
+    }
+
+    /// As [`Sink::hold`], with the cause. That of a tag which has the status already, or is still waiting for its first
+    /// value, is replaced where there is one.
+    pub fn hold_because(
+        &mut self,
+        frame: Frame,
+        tag: TagId,
+        ty: u8,
+        is_long: bool,
+        status: Status,
+        cause: Option<Cause>,
+    ) {
         let mut scratch = std::mem::take(&mut self.scratch);
         let held = if is_long { self.image.read_long(tag.index(), &mut scratch) } else { self.image.read(tag.index()) };
         let worse = |held: &Reading| !(status.is_uncertain() && Status(held.status).is_bad());
-        if let Some(held) = held.filter(|held| held.status != status.0 && worse(held)) {
+        let is_known = held.is_some_and(|held| held.status == status.0);
+        if is_known && let Some(cause) = cause {
+            self.image.set_cause(tag.index(), cause.code());
+        }
+        let waits = held.is_some_and(|held| held.status == Status::BAD_WAITING_FOR_INITIAL_DATA.0);
+        if waits && let Some(cause) = cause {
+            self.image.set_cause(tag.index(), cause.code());
+        }
+        if let Some(held) = held.filter(|held| !is_known && worse(held)) {
+            self.image.set_cause(tag.index(), cause.map_or(0, Cause::code));
             self.hold_reading(frame, tag, ty, is_long, status, held, &scratch);
         }
         self.scratch = scratch;
@@ -150,11 +173,16 @@ impl Sink {
 
     /// As [`Sink::hold`] of a tag whose value is missing for now: it is uncertain; that of a tag which is still waiting for
     /// its first one can't be, so that it has no communication.
-    pub fn doubt(&mut self, frame: Frame, tag: TagId, ty: u8, is_long: bool) {
+    pub fn doubt(&mut self, frame: Frame, tag: TagId, ty: u8, is_long: bool, cause: Cause) {
         let shown = self.image.read(tag.index()).map(|held| Status(held.status));
         let waits = shown == Some(Status::BAD_WAITING_FOR_INITIAL_DATA);
         let status = if waits { Status::BAD_NO_COMMUNICATION } else { Status::UNCERTAIN_LAST_USABLE };
-        self.hold(frame, tag, ty, is_long, status);
+        self.hold_because(frame, tag, ty, is_long, status, Some(cause));
+    }
+
+    /// What is known of a tag's cause; `None`: what was known does not hold any more.
+    pub fn explain(&mut self, tag: TagId, cause: Option<Cause>) {
+        self.image.set_cause(tag.index(), cause.map_or(0, Cause::code));
     }
 
     #[allow(clippy::too_many_arguments)]

@@ -5,11 +5,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
-use crate::limits::HEALTH_REASONS_MAX;
+use crate::limits::{FIRST_VALUE_PATIENCE, HEALTH_REASONS_MAX, HEALTH_TAGS_MAX};
 use crate::plan::Plan;
 use crate::rt::{Counters, LinkState};
 
-use super::Observed;
+use super::{Observed, TagCounts, TagTrouble, Tags, reason};
 
 /// How bad a condition is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -17,7 +17,7 @@ use super::Observed;
 pub enum Severity {
     /// Nothing to do.
     Ok,
-    /// A part of the work is not done: a device is silent, a broker is away.
+    /// A part of the work is not done: a device is silent, a tag is bad, a broker is away.
     Degraded,
     /// The work itself is in danger: the journal cannot store, an executor stands still.
     Failed,
@@ -81,6 +81,14 @@ impl LinksSummary {
     }
 }
 
+/// A tag that is bad, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BadTag {
+    pub tag: String,
+    pub status: &'static str,
+    pub reason: String,
+}
+
 /// What `/health` answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct HealthReport {
@@ -89,10 +97,13 @@ pub struct HealthReport {
     /// The worst first.
     pub reasons: Vec<String>,
     pub links: LinksSummary,
+    pub tags: TagCounts,
+    /// The first ones, each with its reason.
+    pub bad_tags: Vec<BadTag>,
 }
 
 impl HealthReport {
-    /// The conditions of the parts, and the links that do not answer.
+    /// The conditions of the parts, the links that do not answer, and the tags that are bad.
     pub fn of(observed: &Observed) -> HealthReport {
         let mut reasons: Vec<(Severity, String)> = observed
             .health
@@ -102,11 +113,28 @@ impl HealthReport {
             .map(|(part, condition)| (condition.severity, format!("{part}: {}", condition.text)))
             .collect();
         let plan = observed.plan();
+        let troubles = (observed.link_troubles)();
         for (id, link) in plan.links.iter() {
             let state = observed.counters.link(id).state();
             if state != LinkState::Up {
-                reasons.push((Severity::Degraded, format!("link {} is {}", link.name, state.name())));
+                let why = troubles.get(&id).map_or(String::new(), |trouble| format!(": {trouble}"));
+                reasons.push((Severity::Degraded, format!("link {} is {}{why}", link.name, state.name())));
             }
+        }
+        let tags = Tags::look(&plan, &observed.image, &observed.counters, FIRST_VALUE_PATIENCE);
+        let named = |bad: &&TagTrouble| BadTag {
+            tag: plan.tags.get(bad.tag).map_or(String::new(), |tag| tag.name.to_string()),
+            status: bad.status.name(),
+            reason: reason(bad.status, bad.cause, troubles.get(&bad.link).map(String::as_str)),
+        };
+        let bad_tags: Vec<BadTag> = tags.bad().take(HEALTH_TAGS_MAX).map(|bad| named(&bad)).collect();
+        // What a device has no value for is bad, and no fault.
+        let at_fault = || tags.bad().filter(|bad| bad.cause.is_none_or(|cause| !cause.is_no_trouble()));
+        if let Some(first) = at_fault().next() {
+            let BadTag { tag, reason, .. } = named(&first);
+            let text =
+                format!("{} of {} tags are bad, such as \"{tag}\": {reason}", at_fault().count(), plan.tags.len());
+            reasons.push((Severity::Degraded, text));
         }
         reasons.sort_by_key(|(severity, _)| std::cmp::Reverse(*severity));
         let status = reasons.first().map_or(Severity::Ok, |(severity, _)| *severity);
@@ -115,6 +143,7 @@ impl HealthReport {
         if more > 0 {
             reasons.push(format!("and {more} more"));
         }
-        HealthReport { status, reasons, links: LinksSummary::of(&plan, &observed.counters) }
+        let links = LinksSummary::of(&plan, &observed.counters);
+        HealthReport { status, reasons, links, tags: tags.counts(), bad_tags }
     }
 }

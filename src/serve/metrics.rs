@@ -1,5 +1,7 @@
 //! Every count and distribution as Prometheus metrics: read at each scrape, nothing is kept twice.
 
+mod tags;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -133,6 +135,7 @@ impl Collector for Reader {
         let e = &mut encoder;
         self.groups(e)?;
         self.links(e)?;
+        self.tags(e)?;
         self.executors(e)?;
         self.journal(e)?;
         self.outputs(e)?;

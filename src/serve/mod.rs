@@ -6,15 +6,17 @@ mod http;
 mod metrics;
 mod process;
 mod report;
+mod tags;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::command::WriteStats;
 use crate::hub::stats::Statistics;
 use crate::plan::Plan;
-use crate::rt::Counters;
-use crate::tag::Nanos;
+use crate::rt::{Counters, Image};
+use crate::tag::{LinkId, Nanos};
 
 pub use control::{ControlError, ControlSocket};
 pub use health::{Condition, Health, HealthReport, Severity};
@@ -23,6 +25,7 @@ pub use process::ProcessUsage;
 pub use report::{
     GroupReport, LinkReport, OutputReport, ProcessReport, Quantiles, RunReport, SamplesReport, ScanReport,
 };
+pub use tags::{TagCounts, TagState, TagTrouble, Tags, cause_of, reason};
 
 /// How full a ring is, in slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -98,6 +101,9 @@ pub struct Observed {
     pub gateway: String,
     pub current: Mutex<Arc<Plan>>,
     pub counters: Arc<Counters>,
+    pub image: Arc<Image>,
+    /// Why links have no connection, in words, of those that have none.
+    pub link_troubles: View<BTreeMap<LinkId, String>>,
     pub statistics: Arc<Statistics>,
     /// By [`crate::tag::ExecutorId`].
     pub rings: Vec<View<RingFill>>,

@@ -97,6 +97,8 @@ fn observed() -> Arc<Observed> {
         reloads: Reloads::started_now(),
         writes: Arc::default(),
         counters,
+        image: Arc::default(),
+        link_troubles: Box::new(BTreeMap::new),
         statistics,
         rings: vec![Box::new(|| RingFill { used: 1024, capacity: 4096 })],
         journal: Box::new(|| JournalView {
@@ -385,3 +387,5 @@ fn a_report_that_cannot_be_written_leaves_nothing_behind() {
     RunReport::of(&observed(), Nanos::ZERO).write(&path).unwrap_err();
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
 }
+
+mod tags;

@@ -15,8 +15,9 @@ use super::hardware::HardwareWatchdog;
 use super::learned::Learned;
 use super::notify::ServiceManager;
 use super::outputs::Outputs;
+use super::reasons::Reasons;
 use super::reload::Reload;
-use super::views::{journal_view, output_view, ring_views};
+use super::views::{journal_view, link_troubles, output_view, ring_views};
 use super::watchdog::{Bounds, Part, Stall, Watchdog};
 use super::writes::{self, Live, Ways};
 use super::{leave, stack};
@@ -56,6 +57,7 @@ pub struct Gateway {
     pub(super) floor: Floor,
     pub(super) reload: Reload,
     learned: Learned,
+    reasons: Reasons,
     hub: JoinHandle<()>,
     /// Takes the ring that an executor goes on with, before the executor gets its other end.
     pub(super) next_rings: Sender<NextRing>,
@@ -160,6 +162,8 @@ impl Gateway {
             gateway: config.gateway.id.clone(),
             current: Mutex::new(plan.clone()),
             counters: floor.counters.clone(),
+            image: floor.image.clone(),
+            link_troubles: link_troubles(&floor.notes),
             statistics,
             rings: ring_views(&rings),
             journal: journal_view(writer.stats(), config.journal.bytes_max),
@@ -188,6 +192,7 @@ impl Gateway {
         Ok(Gateway {
             reload,
             learned: Learned::new(),
+            reasons: Reasons::new(),
             admission,
             observed,
             missing,
@@ -240,6 +245,7 @@ impl Gateway {
         self.tell_failed_waits();
         self.tend_reload();
         self.learned.tend(&self.observed);
+        self.reasons.tend(&self.observed);
         self.tell_journal();
         if self.floor.has_lost_an_executor() {
             return Err(Trouble::Ended("an executor's thread"));

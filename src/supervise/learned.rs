@@ -91,6 +91,8 @@ mod tests {
         Observed {
             gateway: "g".into(),
             counters: Arc::new(Counters::new(&plan)),
+            image: Arc::default(),
+            link_troubles: Box::new(Default::default),
             statistics: Arc::new(Statistics::new(&plan)),
             current: Mutex::new(plan),
             rings: vec![],

@@ -1,13 +1,15 @@
-//! What metrics and health see of rings, journal and outputs.
+//! What metrics and health see of links, rings, journal and outputs.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::hub::{self, RingStats};
+use crate::link::connector::LinkNotes;
 use crate::output::{OutputState, OutputStats};
 use crate::serve::{self, JournalView, OutputView, RingFill};
 use crate::store::{JournalReader, JournalStats};
-use crate::tag::Nanos;
+use crate::tag::{LinkId, Nanos};
 
 pub(super) fn ring_views(rings: &Arc<[RingStats]>) -> Vec<Box<dyn Fn() -> RingFill + Send + Sync>> {
     (0..rings.len())
@@ -18,6 +20,15 @@ pub(super) fn ring_views(rings: &Arc<[RingStats]>) -> Vec<Box<dyn Fn() -> RingFi
             Box::new(view) as Box<dyn Fn() -> RingFill + Send + Sync>
         })
         .collect()
+}
+
+pub(super) fn link_troubles(notes: &LinkNotes) -> Box<dyn Fn() -> BTreeMap<LinkId, String> + Send + Sync> {
+    let notes = notes.clone();
+    Box::new(move || {
+        let notes = notes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let troubled = notes.iter().filter(|(_, note)| !note.trouble.is_empty());
+        troubled.map(|(link, note)| (*link, note.trouble.clone())).collect()
+    })
 }
 
 pub(super) fn journal_view(stats: Arc<JournalStats>, bytes_max: u64) -> Box<dyn Fn() -> JournalView + Send + Sync> {

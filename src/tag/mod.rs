@@ -1,6 +1,9 @@
-//! Pure data that every other module shares: identities and their names, samples, values, status codes, time.
+//! Pure data that every other module shares: identities and their names, samples, values, status codes and
+//! what causes them, time.
 
+mod abort;
 mod by_id;
+mod cause;
 mod dictionary;
 mod id;
 mod sample;
@@ -9,7 +12,11 @@ mod time;
 mod utc;
 mod value;
 
+pub use abort::AbortCode;
 pub use by_id::{ById, Id};
+pub use cause::{
+    Block, CanFault, Cause, CauseKind, DeviceFault, Fault, NodeFault, ObjectAt, ValueFault, exception_name,
+};
 pub use dictionary::{Dictionary, DictionaryTag};
 pub use id::{ExecutorId, GroupId, LinkId, TagId, UnitId};
 pub use sample::{GAP_TAG, Sample, flags};

@@ -3,7 +3,7 @@
 use super::BusLink;
 use super::wire::{self, Entries, Told};
 use crate::rt::{Floor, Frame, LinkState, RequestResult, World};
-use crate::tag::{Nanos, Status};
+use crate::tag::{Cause, DeviceFault, Nanos, Status};
 
 /// As Modbus names it (04, server device failure): the statistics count exceptions by their codes.
 const DEVICE_FAILURE: u8 = 4;
@@ -66,7 +66,8 @@ impl BusLink {
             if entry.item == wire::UNCHANGED {
                 good += 1;
             } else if entry.status.is_bad() || entry.status == Status::UNCERTAIN_LAST_USABLE {
-                floor.sink.hold(frame, tag.tag, tag.ty as u8, false, entry.status);
+                let cause = cause_of(entry.status, entry.value);
+                floor.sink.hold_because(frame, tag.tag, tag.ty as u8, false, entry.status, cause);
             } else {
                 good += 1;
                 floor.sink.scalar_with_status(frame, tag.tag, tag.ty as u8, entry.value, entry.status);
@@ -95,4 +96,15 @@ impl BusLink {
         floor.sink.flush();
         true
     }
+}
+
+/// Why an item has no value; `error`: the kernel's number, if it gave one.
+fn cause_of(status: Status, error: u64) -> Option<Cause> {
+    let fault = match status {
+        Status::BAD_DEVICE_FAILURE => DeviceFault::Failed(u16::try_from(error).unwrap_or(0)),
+        Status::BAD_CONFIGURATION_ERROR => DeviceFault::OtherChip,
+        Status::BAD_NO_COMMUNICATION | Status::UNCERTAIN_LAST_USABLE => DeviceFault::Overdue,
+        other => return Cause::of_status(other),
+    };
+    Some(Cause::Device(fault))
 }

@@ -3,7 +3,7 @@
 use super::BusLink;
 use crate::limits::SILENT_AFTER_TIMEOUTS;
 use crate::rt::{CloseReason, Floor, Frame, LinkState, RequestResult, World};
-use crate::tag::{Nanos, Status};
+use crate::tag::{Cause, DeviceFault, Nanos, Status};
 
 /// A status on its way to the tags of every request.
 pub(super) struct Sweep {
@@ -13,12 +13,18 @@ pub(super) struct Sweep {
 
 impl BusLink {
     /// Gives a request's tags a status; a tag that has it already stays as it is.
-    pub(super) fn hold<W: World>(&mut self, request: u32, status: Status, now: Nanos, floor: &mut Floor<W>) {
+    pub(super) fn hold<W: World>(
+        &mut self,
+        request: u32,
+        (status, cause): (Status, Cause),
+        now: Nanos,
+        floor: &mut Floor<W>,
+    ) {
         let cycle = self.scan_of(request).map_or(0, |at| self.scans[at].cycle);
         let Some(planned) = self.plan.requests.get(request as usize) else { return };
         let frame = Frame { group: planned.group, cycle, t: now };
         for tag in &self.plan.tags[planned.items.start as usize..planned.items.end as usize] {
-            floor.sink.hold(frame, tag.tag, tag.ty as u8, false, status);
+            floor.sink.hold_because(frame, tag.tag, tag.ty as u8, false, status, Some(cause));
         }
         floor.sink.flush();
     }
@@ -32,7 +38,7 @@ impl BusLink {
         }
         self.sweep = Some(Sweep { status, next: next + 1 });
         if self.connection.is_none() {
-            self.hold(next, status, now, floor);
+            self.hold(next, (status, Cause::NotConnected), now, floor);
         }
     }
 
@@ -42,7 +48,8 @@ impl BusLink {
         let Some(out) = self.out.filter(|out| out.deadline <= now) else { return };
         if let (Some(request), false) = (out.request, out.is_overdue) {
             self.finish(out, now, RequestResult::Timeout, floor);
-            self.hold(request, Status::UNCERTAIN_LAST_USABLE, now, floor);
+            let cause = Cause::Device(DeviceFault::Silent);
+            self.hold(request, (Status::UNCERTAIN_LAST_USABLE, cause), now, floor);
         }
         let deadline = now + self.plan.config.timeout;
         self.out = Some(super::Out { deadline, is_overdue: true, ..out });

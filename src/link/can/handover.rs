@@ -5,7 +5,7 @@ use super::receive::hold;
 use super::{CanLink, region_of};
 use crate::plan::can::{CanCase, CanDecode, CanFramePlan, CanPlan, CanTransmitPlan};
 use crate::rt::{Floor, Frame, World, WriteOutcome};
-use crate::tag::{Nanos, Status};
+use crate::tag::{CanFault, Cause, Nanos, Status};
 
 /// No such thing in the plan before.
 const NEW: u32 = u32::MAX;
@@ -132,7 +132,9 @@ impl CanLink {
             let decode = &plan.decodes[at];
             let cycle = scans[usize::from(decode.scan_at)].cycle;
             let frame = Frame { group: decode.group, cycle, t: now };
-            hold(plan, decode, &mut latest[at], frame, Status::UNCERTAIN_LAST_USABLE, floor);
+            floor.sink.explain(decode.tag, None);
+            let why = (Status::UNCERTAIN_LAST_USABLE, Some(Cause::Can(CanFault::Never)));
+            hold(plan, decode, &mut latest[at], frame, why, floor);
         }
         for (at, from) in handover.transmits.iter().enumerate() {
             if let (Some(sent), Some(before)) = (old.sent.get(*from as usize), old.plan.transmits.get(*from as usize)) {

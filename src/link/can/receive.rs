@@ -9,7 +9,7 @@ use crate::config::CanSampling;
 use crate::limits::CAN_VALUES_PER_STEP;
 use crate::plan::can::{CanData, CanDecode, CanPlan};
 use crate::rt::{Arrival, Floor, Frame, LinkState, World};
-use crate::tag::{Nanos, Status};
+use crate::tag::{CanFault, Cause, Nanos, Status};
 
 impl CanLink {
     #[inline]
@@ -93,7 +93,8 @@ impl CanLink {
                 let frame = Frame { group: decode.group, cycle: scans[usize::from(decode.scan_at)].cycle, t };
                 if len < decode.bytes_needed {
                     is_short = true;
-                    hold(plan, decode, &mut latest[i], frame, Status::UNCERTAIN_LAST_USABLE, floor);
+                    let why = (Status::UNCERTAIN_LAST_USABLE, Some(Cause::Can(CanFault::Short)));
+                    hold(plan, decode, &mut latest[i], frame, why, floor);
                     continue;
                 }
                 let far;
@@ -114,7 +115,7 @@ impl CanLink {
                         (u64::from(text), Status::GOOD)
                     }
                     Decoded::Bad(status) => {
-                        hold(plan, decode, &mut latest[i], frame, status, floor);
+                        hold(plan, decode, &mut latest[i], frame, (status, Cause::of_status(status)), floor);
                         continue;
                     }
                 };
@@ -212,9 +213,9 @@ pub(super) fn hold<W: World>(
     decode: &CanDecode,
     latest: &mut Latest,
     frame: Frame,
-    status: Status,
+    (status, cause): (Status, Option<Cause>),
     floor: &mut Floor<W>,
 ) {
     tell_fresh(plan, decode, latest, frame.cycle, floor);
-    floor.sink.hold(frame, decode.tag, decode.code, decode.ty.is_long(), status);
+    floor.sink.hold_because(frame, decode.tag, decode.code, decode.ty.is_long(), status, cause);
 }

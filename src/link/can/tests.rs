@@ -17,6 +17,7 @@ use crate::tag::*;
 
 mod batch;
 mod bus;
+mod reasons;
 mod receive;
 mod transmit;
 mod transport;

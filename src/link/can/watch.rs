@@ -5,7 +5,7 @@ use super::receive::hold;
 use crate::limits::{CAN_VALUES_PER_STEP, SILENT_AFTER_TIMEOUTS};
 use crate::plan::can::CanPlan;
 use crate::rt::{Floor, Frame, World};
-use crate::tag::{Nanos, Status};
+use crate::tag::{CanFault, Cause, Nanos, Status};
 
 /// A look at every case takes place so many times within the shortest silence that counts.
 const LOOKS_PER_SILENCE: u64 = 8;
@@ -70,7 +70,8 @@ impl CanLink {
         while left > 0 && (next as usize) < self.cases.len() {
             let at = next as usize;
             next += 1;
-            let given = self.hold_case(at, status, since, now, floor);
+            let cause = if self.bus_off { Cause::Can(CanFault::BusOff) } else { Cause::NotConnected };
+            let given = self.hold_case(at, (status, cause), since, now, floor);
             left = left.saturating_sub(given.max(1));
         }
         self.sweep = if (next as usize) < self.cases.len() { Some(Sweep { status, next, since }) } else { None };
@@ -80,7 +81,7 @@ impl CanLink {
     fn hold_case<W: World>(
         &mut self,
         at: usize,
-        status: Status,
+        (status, cause): (Status, Cause),
         since: Nanos,
         now: Nanos,
         floor: &mut Floor<W>,
@@ -93,7 +94,7 @@ impl CanLink {
         for i in decodes.start as usize..decodes.end as usize {
             let decode = &plan.decodes[i];
             let frame = Frame { group: decode.group, cycle: scans[usize::from(decode.scan_at)].cycle, t: now };
-            hold(plan, decode, &mut latest[i], frame, status, floor);
+            hold(plan, decode, &mut latest[i], frame, (status, Some(cause)), floor);
         }
         decodes.len()
     }
@@ -123,7 +124,13 @@ impl CanLink {
             };
             if grown != age {
                 self.cases[at].age = grown;
-                left = left.saturating_sub(self.hold_case(at, status, Nanos::NEVER, now, floor));
+                left = left.saturating_sub(self.hold_case(
+                    at,
+                    (status, Cause::Can(CanFault::Silent)),
+                    Nanos::NEVER,
+                    now,
+                    floor,
+                ));
             }
         }
         if self.watch.at as usize >= self.cases.len() {

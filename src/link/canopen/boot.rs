@@ -8,7 +8,7 @@ use crate::config::CanOpenSource;
 use crate::limits::{CANOPEN_ITEMS_PER_STEP, PDO_LATE_PERIODS, PROBE_PAUSE_MIN, SILENT_AFTER_TIMEOUTS};
 use crate::plan::{BootStep, Way};
 use crate::rt::{Floor, NodeEvent, Report, World};
-use crate::tag::{Nanos, Status};
+use crate::tag::{Nanos, NodeFault, ObjectAt, Status};
 
 impl CanOpenLink {
     pub(super) fn tell<W: World>(&self, at: usize, event: NodeEvent, floor: &mut Floor<W>) {
@@ -89,7 +89,12 @@ impl CanOpenLink {
             Some(event) => {
                 let node = &mut self.nodes[at];
                 node.refuse(now);
-                node.sweep = Some(Sweep { status: Status::BAD_CONFIGURATION_ERROR, next: 0, bound_only: false });
+                let fault = match event {
+                    NodeEvent::Refused { code, .. } => NodeFault::Refused(super::AbortCode(code)),
+                    _ => NodeFault::OtherDevice,
+                };
+                node.refusal = Some((fault, ObjectAt { index: object.index, sub: object.sub }));
+                node.sweep = Some(Sweep::bad(Status::BAD_CONFIGURATION_ERROR, fault));
                 self.tell(at, event, floor);
             }
         }
@@ -173,7 +178,7 @@ impl CanOpenLink {
             None if planned.way == Way::Pdo => {
                 state.refused_until = Nanos::NEVER;
                 self.tell(at, NodeEvent::NotMapped { object }, floor);
-                self.hold(item, Status::BAD_CONFIGURATION_ERROR, now, floor);
+                self.hold(item, Status::BAD_CONFIGURATION_ERROR, Some(NodeFault::NotMapped), now, floor);
             }
             None => {}
         }
@@ -202,7 +207,7 @@ impl CanOpenLink {
         self.end_orders(at, crate::rt::WriteOutcome::NoReply, crate::rt::WriteOutcome::NoConnection, now, floor);
         let node = &mut self.nodes[at];
         node.lose(now);
-        node.sweep = Some(Sweep { status: Status::BAD_NO_COMMUNICATION, next: 0, bound_only: false });
+        node.sweep = Some(Sweep::bad(Status::BAD_NO_COMMUNICATION, NodeFault::Silent));
         if !was_away {
             self.tell(at, NodeEvent::Lost, floor);
         }
@@ -216,7 +221,7 @@ impl CanOpenLink {
         self.end_orders(at, crate::rt::WriteOutcome::Lost, crate::rt::WriteOutcome::NoConnection, now, floor);
         let node = &mut self.nodes[at];
         node.forget();
-        node.sweep = Some(Sweep { status: Status::UNCERTAIN_LAST_USABLE, next: 0, bound_only: false });
+        node.sweep = Some(Sweep::doubt(NodeFault::Silent, false));
         self.tell(at, NodeEvent::BootUp, floor);
         self.boot(at, floor);
     }

@@ -14,7 +14,7 @@ use crate::limits::{
 };
 use crate::plan::can::CAN_DATA_ROOM;
 use crate::rt::{CanCounters, CloseReason, Floor, Frame, Io, NodeEvent, World};
-use crate::tag::{Nanos, Status};
+use crate::tag::{Nanos, NodeFault, Status};
 
 /// What every node has (CiA 301, 7.5.2.1): asked to see whether it is there.
 const DEVICE_TYPE: Object = Object { index: 0x1000, sub: 0 };
@@ -141,7 +141,7 @@ impl CanOpenLink {
             next = item.next;
             let Some((_, place)) = item.bound else { continue };
             if place.bytes() > message.len {
-                self.hold(at, Status::BAD_DECODING_ERROR, now, floor);
+                self.hold(at, Status::BAD_DECODING_ERROR, Some(NodeFault::PdoShort), now, floor);
                 continue;
             }
             let raw = place.read(&message.data);
@@ -313,7 +313,7 @@ impl CanOpenLink {
                 Some(Silence::Late) => {
                     let node = &mut self.nodes[at];
                     node.late = true;
-                    node.sweep = Some(Sweep { status: Status::UNCERTAIN_LAST_USABLE, next: 0, bound_only: false });
+                    node.sweep = Some(Sweep::doubt(NodeFault::Late, false));
                     self.tell(at, NodeEvent::Late, floor);
                 }
                 Some(Silence::Lost) => self.lost(at, now, floor),
@@ -323,7 +323,7 @@ impl CanOpenLink {
                 let node = &mut self.nodes[at];
                 node.command = Some(nmt::Command::Start);
                 node.restart_at = now + PROBE_PAUSE_MIN;
-                node.sweep = Some(Sweep { status: Status::UNCERTAIN_LAST_USABLE, next: 0, bound_only: true });
+                node.sweep = Some(Sweep::doubt(NodeFault::PdoSilent, true));
             }
             self.expire_pdos(at, now, floor);
             if !worked && self.nodes[at].sweep.is_some() {
@@ -355,7 +355,7 @@ impl CanOpenLink {
             while next != NONE {
                 let item = next;
                 next = self.items[item as usize].next;
-                self.hold(item, status, now, floor);
+                self.hold(item, status, Some(NodeFault::PdoSilent), now, floor);
             }
         }
     }

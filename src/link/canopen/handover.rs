@@ -1,21 +1,26 @@
 //! A link under a new plan goes on where it stood under the old one: same socket, and nodes that stay as they are keep
 //! running; the others are set up anew.
 
+use std::collections::BTreeMap;
+
 use super::CanOpenLink;
 use super::node::{NONE, Phase, Sweep};
-use crate::plan::{CanOpenNodePlan, CanOpenPlan, Plan};
+use crate::config::CanOpenSource;
+use crate::plan::{CanOpenItem, CanOpenNodePlan, CanOpenPlan, Plan};
 use crate::rt::{Floor, RequestResult, World, WriteOutcome, region_of};
-use crate::tag::{LinkId, Nanos, Status};
+use crate::tag::{LinkId, Nanos, NodeFault, Status, TagId};
 
 /// Which nodes of two plans are the same; made outside the floor.
 pub(super) struct Handover {
     /// New and old place of each.
     nodes: Box<[(u8, u8)]>,
+    /// Tags that are read of another object now: what was known of the old one says nothing of it.
+    moved: Box<[TagId]>,
 }
 
 impl Handover {
-    pub fn region(&self) -> (*const u8, usize) {
-        region_of(&self.nodes)
+    pub fn regions(&self) -> [(*const u8, usize); 2] {
+        [region_of(&self.nodes), region_of(&self.moved)]
     }
 }
 
@@ -23,6 +28,16 @@ impl Handover {
 fn is_same(new: &CanOpenNodePlan, old: &CanOpenNodePlan) -> bool {
     (new.id, new.watching, new.start, &new.steps, &new.tpdos, &new.rpdos)
         == (old.id, old.watching, old.start, &old.steps, &old.tpdos, &old.rpdos)
+}
+
+/// What each tag is read of: node and object.
+fn sources(plan: &CanOpenPlan) -> BTreeMap<TagId, (u8, CanOpenSource)> {
+    let of_item = |item: &CanOpenItem| {
+        let node = plan.nodes.get(usize::from(item.node)).map_or(0, |node| node.id);
+        let decodes = plan.decodes_of(item).iter();
+        decodes.map(move |decode| (decode.tag, (node, item.source))).collect::<Box<[_]>>()
+    };
+    plan.items.iter().flat_map(of_item).collect()
 }
 
 impl CanOpenLink {
@@ -33,7 +48,14 @@ impl CanOpenLink {
             let old = before.nodes.iter().position(|old| is_same(node, old))?;
             Some((at as u8, old as u8))
         };
-        link.handover = Some(Handover { nodes: own.nodes.iter().enumerate().filter_map(place).collect() });
+        let sources = sources(before);
+        let moved = |(tag, source): (TagId, (u8, CanOpenSource))| {
+            sources.get(&tag).is_some_and(|old| *old != source).then_some(tag)
+        };
+        link.handover = Some(Handover {
+            nodes: own.nodes.iter().enumerate().filter_map(place).collect(),
+            moved: self::sources(own).into_iter().filter_map(moved).collect(),
+        });
         link
     }
 
@@ -70,6 +92,7 @@ impl CanOpenLink {
                 node.connected(plan, now);
             }
         }
+        handover.moved.iter().for_each(|tag| floor.sink.explain(*tag, None));
         for (new, before) in &handover.nodes {
             self.continue_node(usize::from(*new), &mut old.nodes[usize::from(*before)]);
         }
@@ -110,11 +133,13 @@ impl CanOpenLink {
             }
             Phase::Away { .. } => {
                 node.phase = old.phase;
-                node.sweep = Some(Sweep { status: Status::BAD_NO_COMMUNICATION, next: 0, bound_only: false });
+                node.sweep = Some(Sweep::bad(Status::BAD_NO_COMMUNICATION, NodeFault::Silent));
             }
             Phase::Refused { .. } => {
                 node.phase = old.phase;
-                node.sweep = Some(Sweep { status: Status::BAD_CONFIGURATION_ERROR, next: 0, bound_only: false });
+                node.refusal = old.refusal;
+                let fault = node.refusal.map_or(NodeFault::OtherDevice, |(fault, _)| fault);
+                node.sweep = Some(Sweep::bad(Status::BAD_CONFIGURATION_ERROR, fault));
             }
             Phase::Boot { .. } => {}
         }

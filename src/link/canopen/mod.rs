@@ -229,7 +229,7 @@ impl CanOpenLink {
         .into_iter()
         .chain(of_plan)
         .chain(self.nodes.iter().flat_map(Node::regions))
-        .chain(self.handover.iter().map(Handover::region))
+        .chain(self.handover.iter().flat_map(Handover::regions))
     }
 
     fn scan_at(&self, scan: ScanId) -> Option<usize> {
@@ -242,7 +242,7 @@ impl CanOpenLink {
 
     fn sweep_all(&mut self, status: Status) {
         for node in &mut self.nodes {
-            node.sweep = Some(Sweep { status, next: 0, bound_only: false });
+            node.sweep = Some(Sweep { status, fault: None, next: 0, bound_only: false });
         }
     }
 

@@ -10,7 +10,7 @@ use crate::config::{NodeWatching, Object};
 use crate::limits::{CANOPEN_NODE_WRITES_MAX, PROBE_PAUSE_MAX, PROBE_PAUSE_MIN};
 use crate::plan::{BootStep, CanOpenNodePlan};
 use crate::rt::{WriteOrder, region_of};
-use crate::tag::{Nanos, Status};
+use crate::tag::{Nanos, NodeFault, ObjectAt, Status};
 
 /// No item: the end of a list.
 pub(super) const NONE: u32 = u32::MAX;
@@ -67,9 +67,23 @@ pub(super) struct Tpdo {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sweep {
     pub status: Status,
+    /// `None`: the link has no connection.
+    pub fault: Option<NodeFault>,
     pub next: usize,
     /// Only what comes by PDO.
     pub bound_only: bool,
+}
+
+impl Sweep {
+    /// All of its items are bad.
+    pub fn bad(status: Status, fault: NodeFault) -> Sweep {
+        Sweep { status, fault: Some(fault), next: 0, bound_only: false }
+    }
+
+    /// What was last heard of them may still be usable.
+    pub fn doubt(fault: NodeFault, bound_only: bool) -> Sweep {
+        Sweep { status: Status::UNCERTAIN_LAST_USABLE, fault: Some(fault), next: 0, bound_only }
+    }
 }
 
 /// A write that waits for its turn or its end.
@@ -124,6 +138,8 @@ pub(super) struct Node {
     pub emergency: Emergency,
     pub emergencies: u32,
     pub sweep: Option<Sweep>,
+    /// Why it would not be set up the last time, and at which object.
+    pub refusal: Option<(NodeFault, ObjectAt)>,
     pub rpdos: Box<[Rpdo]>,
     /// By the plan's writes by PDO.
     pub spots: Box<[Option<Spot>]>,
@@ -171,6 +187,7 @@ impl Node {
             emergency: Emergency::default(),
             emergencies: 0,
             sweep: None,
+            refusal: None,
             rpdos: plan.rpdos.iter().map(Rpdo::new).collect(),
             spots: vec![None; plan.pdo_writes.len()].into_boxed_slice(),
             orders: [None; CANOPEN_NODE_WRITES_MAX],

@@ -7,7 +7,7 @@ use super::{CanOpenLink, ItemState, values};
 use crate::config::{CanOpenSource, NodeWatching};
 use crate::limits::{CANOPEN_ITEMS_PER_STEP, CANOPEN_REFUSED_PAUSE, PDO_FIRST, SILENT_AFTER_TIMEOUTS};
 use crate::rt::{Floor, Frame, Report, RequestResult, ScanRelease, World};
-use crate::tag::{Nanos, Status};
+use crate::tag::{Cause, Nanos, NodeFault, ObjectAt, Status};
 
 impl CanOpenLink {
     pub(super) fn release_scan<W: World>(&mut self, release: ScanRelease, floor: &mut Floor<W>) {
@@ -174,10 +174,14 @@ impl CanOpenLink {
             Outcome::Aborted(_) if by_pdo => {}
             Outcome::Aborted(code) if code.is_missing() => {
                 state.refused_until = now + CANOPEN_REFUSED_PAUSE;
-                self.hold(item, Status::BAD_CONFIGURATION_ERROR, now, floor);
+                self.hold(item, Status::BAD_CONFIGURATION_ERROR, Some(NodeFault::Aborted(code)), now, floor);
             }
-            Outcome::Aborted(_) => self.hold(item, Status::BAD_DEVICE_FAILURE, now, floor),
-            Outcome::Broken(_) => self.hold(item, Status::BAD_DECODING_ERROR, now, floor),
+            Outcome::Aborted(code) => {
+                self.hold(item, Status::BAD_DEVICE_FAILURE, Some(NodeFault::Aborted(code)), now, floor);
+            }
+            Outcome::Broken(_) => {
+                self.hold(item, Status::BAD_DECODING_ERROR, Some(NodeFault::Broken), now, floor);
+            }
             Outcome::TimedOut => {
                 node.timeouts = node.timeouts.saturating_add(1);
                 let silent = node.timeouts >= SILENT_AFTER_TIMEOUTS;
@@ -186,7 +190,7 @@ impl CanOpenLink {
                     return;
                 }
                 let status = if silent { Status::BAD_NO_COMMUNICATION } else { Status::UNCERTAIN_LAST_USABLE };
-                self.hold(item, status, now, floor);
+                self.hold(item, status, Some(NodeFault::NoReply), now, floor);
             }
         }
         floor.sink.flush();
@@ -223,28 +227,46 @@ impl CanOpenLink {
         }
     }
 
-    /// Gives an item's tags a new status; they keep their values.
-    pub(super) fn hold<W: World>(&mut self, item: u32, status: Status, now: Nanos, floor: &mut Floor<W>) {
+    /// Gives an item's tags a new status; they keep their values. `fault`: of its node; `None`: of the link.
+    pub(super) fn hold<W: World>(
+        &mut self,
+        item: u32,
+        status: Status,
+        fault: Option<NodeFault>,
+        now: Nanos,
+        floor: &mut Floor<W>,
+    ) {
         let planned = &self.plan.items[item as usize];
+        let node = &self.nodes[usize::from(planned.node)];
+        let object = match (fault, planned.source) {
+            (Some(NodeFault::Refused(_) | NodeFault::OtherDevice), _) => {
+                node.refusal.map_or_else(Default::default, |(_, at)| at)
+            }
+            (Some(NodeFault::Silent | NodeFault::Late), _) => ObjectAt::default(),
+            (_, CanOpenSource::Object(object)) => ObjectAt { index: object.index, sub: object.sub },
+            _ => ObjectAt::default(),
+        };
+        let node = node.id;
+        let cause = fault.map_or(Cause::NotConnected, |fault| Cause::Node { node, object, fault });
         let state = &mut self.items[item as usize];
         state.fresh = false;
         let cycle = self.scans[usize::from(state.rank)].cycle;
         let frame = Frame { group: planned.group, cycle, t: now };
         for decode in self.plan.decodes_of(planned) {
-            floor.sink.hold(frame, decode.tag, decode.ty.code(), decode.ty.is_long(), status);
+            floor.sink.hold_because(frame, decode.tag, decode.ty.code(), decode.ty.is_long(), status, Some(cause));
         }
     }
 
     /// Some of a node's items get the status that its sweep brings.
     pub(super) fn sweep_step<W: World>(&mut self, at: usize, now: Nanos, floor: &mut Floor<W>) {
-        let Some(Sweep { status, next, bound_only }) = self.nodes[at].sweep else { return };
+        let Some(Sweep { status, fault, next, bound_only }) = self.nodes[at].sweep else { return };
         for place in next..next + CANOPEN_ITEMS_PER_STEP {
             let Some(item) = self.plan.nodes[at].items.get(place).copied() else {
                 self.nodes[at].sweep = None;
                 break;
             };
             if self.items[item as usize].bound.is_some() || !bound_only {
-                self.hold(item, status, now, floor);
+                self.hold(item, status, fault, now, floor);
             }
         }
         if let Some(sweep) = &mut self.nodes[at].sweep {

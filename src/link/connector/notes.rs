@@ -1,10 +1,11 @@
 //! What people are told of a link: each trouble once in the log, and the state of things on request.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use crate::rt::CloseReason;
-use crate::tag::LinkId;
+use crate::tag::{Cause, LinkId};
 
 /// What is known of a link's connection, for people.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,14 +27,19 @@ pub struct Teller {
     notes: LinkNotes,
     /// What was last told in the log, to tell each trouble once.
     told: Option<String>,
+    /// There is trouble, told or not, in the notes.
+    is_noted: bool,
     /// That the device closes its connections was told.
     told_of_closes: bool,
+    /// Connections in a row on which nothing was answered as it should be. Between two of them all may have seemed well;
+    /// their trouble is told the first time, the second, the fourth, and so on.
+    unanswered: u32,
 }
 
 impl Teller {
     /// Of a link that is new, or has a new target: nothing is known of it.
     pub fn new(link: LinkId, name: Arc<str>, notes: LinkNotes) -> Teller {
-        let teller = Teller { link, name, notes, told: None, told_of_closes: false };
+        let teller = Teller { link, name, notes, told: None, is_noted: false, told_of_closes: false, unanswered: 0 };
         teller.note(|note| *note = LinkNote::default());
         teller
     }
@@ -46,10 +52,35 @@ impl Teller {
 
     /// Each trouble goes to the log once; the notes keep count.
     pub fn trouble(&mut self, trouble: &str) {
-        if self.told.as_deref() != Some(trouble) {
-            tracing::warn!("link \"{}\": {trouble}; trying again until it works", self.name);
-            self.told = Some(trouble.to_owned());
+        self.trouble_of_kind(trouble, trouble);
+    }
+
+    /// A connection was given up, on which nothing was answered as it should be. What `trouble` says may hold figures that
+    /// change; `kind` does not.
+    pub fn unanswered(&mut self, kind: &str, trouble: &str) {
+        self.unanswered = self.unanswered.saturating_add(1);
+        if self.unanswered.is_power_of_two() {
+            self.trouble_of_kind(kind, trouble);
+        } else {
+            self.note_trouble(trouble);
         }
+    }
+
+    /// Something was answered.
+    pub fn answered(&mut self) {
+        self.unanswered = 0;
+    }
+
+    fn trouble_of_kind(&mut self, kind: &str, trouble: &str) {
+        if self.told.as_deref() != Some(kind) {
+            tracing::warn!("link \"{}\": {trouble}; trying again until it works", self.name);
+            self.told = Some(kind.to_owned());
+        }
+        self.note_trouble(trouble);
+    }
+
+    fn note_trouble(&mut self, trouble: &str) {
+        self.is_noted = true;
         self.note(|note| {
             note.failures = note.failures.saturating_add(1);
             trouble.clone_into(&mut note.trouble);
@@ -59,20 +90,22 @@ impl Teller {
     /// A connection came about. After trouble it is told once it has lived for a moment; of a device that closes its
     /// connections, not again.
     pub fn connected(&self) {
-        if self.told.is_none() && !self.told_of_closes {
+        if !self.is_noted && !self.told_of_closes && self.unanswered == 0 {
             tracing::info!("link \"{}\": connected", self.name);
         }
     }
 
-    /// Whether there was trouble whose end has not been told.
+    /// Whether there was trouble whose end has not been noted.
     pub fn has_trouble(&self) -> bool {
-        self.told.is_some()
+        self.is_noted
     }
 
     /// The connection has lived for a moment.
     pub fn mended(&mut self) {
         if self.told.take().is_some() {
             tracing::info!("link \"{}\": connected", self.name);
+        }
+        if std::mem::take(&mut self.is_noted) {
             self.note(|note| *note = LinkNote::default());
         }
     }
@@ -91,6 +124,7 @@ impl Teller {
     /// The same link has another target: what was told of the old one does not count.
     pub fn start_anew(&mut self) {
         self.told = None;
+        (self.is_noted, self.unanswered) = (false, 0);
         self.told_of_closes = false;
         self.note(|note| *note = LinkNote::default());
     }
@@ -103,14 +137,20 @@ impl Teller {
     }
 }
 
-/// Why the executor gave a connection back, in the words of whoever stands before the device.
-pub fn lost_text(reason: CloseReason) -> &'static str {
-    match reason {
+/// Why the executor gave a connection back, in the words of whoever stands before the device: the kind of trouble, and
+/// all that is known of it. `cause`: what came in place of answers.
+pub fn lost_text(reason: CloseReason, cause: Option<Cause>) -> (&'static str, Cow<'static, str>) {
+    if let (CloseReason::Silent | CloseReason::Doubtful, Some(cause)) = (reason, cause) {
+        let text = format!("connected, but no reply is as it was asked for: {cause}");
+        return (cause.kind().name(), text.into());
+    }
+    let text = match reason {
         CloseReason::Lost | CloseReason::Ended | CloseReason::Stopped | CloseReason::Removed => "connection lost",
         CloseReason::Garbage => "the device sent something that is not Modbus TCP; is this the right port?",
         CloseReason::Silent | CloseReason::Doubtful => {
             "connected, but nothing is answered; is the device busy, or are the unit ids right?"
         }
         CloseReason::Refused => "the connection could not be watched (out of kernel memory?)",
-    }
+    };
+    (text, text.into())
 }

@@ -196,7 +196,7 @@ impl<D: Dialer> Steps<D> {
         }
     }
 
-    fn take_back(&mut self, now: Nanos, Closed { link, conn, reason, served }: Closed) {
+    fn take_back(&mut self, now: Nanos, Closed { link, conn, reason, served, cause }: Closed) {
         self.dialer.close(conn);
         if self.ledger.get(&link).is_none_or(|held| held.conn != conn) {
             return;
@@ -212,7 +212,10 @@ impl<D: Dialer> Steps<D> {
         let lived = now.since(since);
         match served {
             Served::Unknown => entry.backoff.lived(lived),
-            Served::Answered => entry.backoff.answered(),
+            Served::Answered => {
+                entry.backoff.answered();
+                entry.teller.answered();
+            }
             Served::Unasked | Served::Unanswered => {}
         }
         if reason == CloseReason::Removed {
@@ -228,7 +231,11 @@ impl<D: Dialer> Steps<D> {
             return;
         }
         entry.state = State::Waiting { until: now + entry.backoff.next(&mut self.rng) };
-        entry.teller.trouble(lost_text(reason));
+        let (kind, text) = lost_text(reason, cause);
+        match reason {
+            CloseReason::Silent | CloseReason::Doubtful => entry.teller.unanswered(kind, &text),
+            _ => entry.teller.trouble(&text),
+        }
     }
 
     fn settle(&mut self, now: Nanos, outcome: Outcome) {

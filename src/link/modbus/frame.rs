@@ -3,6 +3,7 @@
 
 use crate::config::Tolerance;
 use crate::limits::{MODBUS_ADU_BYTES_MAX, MODBUS_EXCESS_BYTES_MAX};
+pub use crate::tag::exception_name;
 
 /// Transaction id, protocol id, length, unit id.
 pub const MBAP_BYTES: usize = 7;
@@ -234,22 +235,6 @@ pub fn reply(pdu: &[u8], function: u8, value_bytes: usize, tolerance: Tolerance)
             _ => Reply::Mismatch(Mismatch::Length),
         },
         _ => Reply::Mismatch(Mismatch::Length),
-    }
-}
-
-/// The exception codes of section 7, for people.
-pub fn exception_name(code: u8) -> &'static str {
-    match code {
-        0x01 => "illegal function",
-        0x02 => "illegal data address",
-        0x03 => "illegal data value",
-        0x04 => "server device failure",
-        0x05 => "acknowledge",
-        0x06 => "server device busy",
-        0x08 => "memory parity error",
-        0x0A => "gateway path unavailable",
-        0x0B => "gateway target device failed to respond",
-        _ => "unknown exception",
     }
 }
 

@@ -85,6 +85,15 @@ impl Framing {
         }
     }
 
+    /// Unit, function and the byte that follows, of a whole frame that was found in these bytes, or read into this room.
+    pub fn header(self, bytes: &[u8], room: &[u8; ascii::BINARY_BYTES_MAX]) -> [u8; 3] {
+        let frame = match self {
+            Framing::Rtu => bytes,
+            Framing::Ascii => room,
+        };
+        frame.first_chunk().copied().unwrap_or_default()
+    }
+
     /// `room` is for frames that are not binary on the wire.
     pub fn find<'a>(
         self,

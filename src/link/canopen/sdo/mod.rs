@@ -8,16 +8,15 @@
 //! | file | subject |
 //! |---|---|
 //! | `upload`, `download` | what each answer means in each state |
-//! | `abort`, `crc` | abort codes; the checksum of block transfers |
+//! | `crc` | the checksum of block transfers |
 
-mod abort;
 mod crc;
 mod download;
 #[cfg(test)]
 mod tests;
 mod upload;
 
-pub use abort::AbortCode;
+pub use crate::tag::AbortCode;
 
 use crate::config::Object;
 use crate::tag::Nanos;

@@ -4,6 +4,7 @@ mod cases;
 mod device;
 mod outputs;
 mod random;
+mod reasons;
 
 use std::cell::RefCell;
 use std::rc::Rc;

@@ -14,6 +14,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::*;
 use crate::rt::{CloseReason, Conn, Served};
+use crate::tag::Cause;
 
 /// What the fake dialer did and has under way.
 #[derive(Default)]
@@ -78,8 +79,12 @@ impl Side {
     }
 
     fn give_back_after(&mut self, link: LinkId, reason: CloseReason, served: Served) -> bool {
+        self.give_back_because(link, reason, served, None)
+    }
+
+    fn give_back_because(&mut self, link: LinkId, reason: CloseReason, served: Served, cause: Option<Cause>) -> bool {
         let Some(conn) = self.has.remove(&link) else { return false };
-        self.closed.push(Closed { link, conn, reason, served }).expect("there is always room to give back");
+        self.closed.push(Closed { link, conn, reason, served, cause }).expect("there is always room to give back");
         true
     }
 }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::limits::{CONNECT_MENDED_AFTER, CONNECT_PAUSE_MAX, CONNECT_PAUSE_MIN, CONNECT_STABLE_AFTER};
 use crate::rt::Served;
+use crate::tag::{Block, Fault};
 
 /// Pauses of a link that is refused until they are long.
 fn refused(bench: &mut Bench, times: usize) -> Vec<Nanos> {
@@ -127,7 +128,7 @@ fn a_connection_is_judged_by_its_answers_and_not_by_how_long_it_lived() {
         bench.accept(0);
         bench.give_back_after(0, reason, Served::Answered);
         assert!(bench.until_dialled(0) <= CONNECT_PAUSE_MIN, "{reason:?}");
-        assert_eq!(bench.note(0).unwrap().trouble, super::super::notes::lost_text(reason));
+        assert_eq!(bench.note(0).unwrap().trouble, super::super::notes::lost_text(reason, None).1);
     }
     bench.stop();
 }
@@ -295,4 +296,36 @@ fn a_link_without_trouble_is_told_as_connected_at_once_also_at_its_new_target() 
     });
     assert_eq!(log.len(), 2, "{log:#?}");
     assert!(log.iter().all(|line| line.contains("INFO") && line.contains("link \"l0\": connected")), "{log:#?}");
+}
+
+#[test]
+fn replies_that_are_not_as_asked_are_told_as_what_they_are_with_the_key_and_less_and_less_often() {
+    let block = Block { unit: 1, function: 3, first: 7, count: 1 };
+    let cause = Cause::Read { block, fault: Fault::OtherUnit(255) };
+    let not_as_asked = |bench: &mut Bench, cause| {
+        // Between two of them all seems well.
+        bench.accept(0);
+        bench.wait(ms(1_500));
+        let given = bench.sides[0].give_back_because(LinkId(0), CloseReason::Silent, Served::Unanswered, cause);
+        assert!(given);
+        bench.step();
+        bench.until_dialled(0);
+    };
+    let log = logged(|| {
+        let mut bench = Bench::with_link();
+        (0..20).for_each(|_| not_as_asked(&mut bench, Some(cause)));
+        assert!(bench.note(0).unwrap().trouble.contains("answered with unit id 255 instead of 1"));
+        bench.stop();
+    });
+    let warned: Vec<&String> = log.iter().filter(|line| line.contains("WARN")).collect();
+    assert_eq!(warned.len(), 5, "the 1st, 2nd, 4th, 8th and 16th: {log:#?}");
+    for line in warned {
+        assert!(line.contains("\"any_unit_id\": true") && !line.contains("nothing is answered"), "{line}");
+    }
+    let silent = logged(|| {
+        let mut bench = Bench::with_link();
+        not_as_asked(&mut bench, None);
+        bench.stop();
+    });
+    assert!(silent.iter().any(|line| line.contains("nothing is answered")), "{silent:#?}");
 }

@@ -6,7 +6,7 @@ use super::{Asks, Connection, ModbusLink, RequestState, Sweep};
 use crate::config::ModbusTransport;
 use crate::limits::{CLOSE_AFTER_REPLY_WAIT, CLOSES_AFTER_REPLY, REFUSED_PAUSE_MIN};
 use crate::rt::{CloseReason, Floor, LinkState, Report, RequestResult, Served, World, WriteOutcome};
-use crate::tag::{Nanos, Status};
+use crate::tag::{Fault, Nanos, Status};
 
 /// How often a request of one cycle is asked again because the device closed before its answer. Others were answered on
 /// each of these connections; a request that ends each of them is not to go on for ever.
@@ -164,7 +164,7 @@ impl ModbusLink {
             else {
                 self.finish(at, flight, now, RequestResult::Aborted, floor);
                 if !gives_way {
-                    self.doubt(at, flight.cycle, now, floor);
+                    self.doubt(at, flight.cycle, self.cause(at, Fault::Closed), now, floor);
                 }
                 self.end_trial(at, now, floor);
                 continue;

@@ -7,9 +7,9 @@ use super::super::framing::Expected;
 use super::ending::Returning;
 use super::{Asks, ModbusLink, RequestState, Sweep};
 use crate::config::Table;
-use crate::plan::{ModbusPlan, Plan, ScanId};
+use crate::plan::{ModbusPlan, ModbusRequest, Plan, ScanId};
 use crate::rt::{Floor, Report, RequestResult, World, region_of};
-use crate::tag::{LinkId, Nanos, Status, UnitId};
+use crate::tag::{LinkId, Nanos, Status, TagId, UnitId};
 
 /// Which parts of two plans of one link are the same; made outside the floor.
 pub(super) struct Handover {
@@ -17,6 +17,8 @@ pub(super) struct Handover {
     units: Box<[(u16, u16)]>,
     /// By the old request's place: the new one's, or [`UNWANTED`].
     requests: Box<[u32]>,
+    /// Tags that are read elsewhere now: what was known of the old place says nothing of the new one.
+    moved: Box<[TagId]>,
 }
 
 /// In which of the queues.
@@ -35,9 +37,19 @@ fn asked(plan: &ModbusPlan) -> impl Iterator<Item = Asked> {
     plan.requests.iter().map(|r| (r.scan, plan.units[usize::from(r.unit)], r.table, r.first, r.count))
 }
 
+/// Where each tag is read.
+fn places(plan: &ModbusPlan) -> BTreeMap<TagId, (UnitId, Table, u16, u16)> {
+    let of_block = |block: &ModbusRequest| {
+        let (unit, table) = (plan.units[usize::from(block.unit)], block.table);
+        let decodes = plan.decodes[block.decodes.start as usize..block.decodes.end as usize].iter();
+        decodes.map(move |decode| (decode.tag, (unit, table, decode.first, decode.len))).collect::<Box<[_]>>()
+    };
+    plan.blocks().iter().flat_map(of_block).collect()
+}
+
 impl Handover {
-    pub fn regions(&self) -> [(*const u8, usize); 2] {
-        [region_of(&self.units), region_of(&self.requests)]
+    pub fn regions(&self) -> [(*const u8, usize); 3] {
+        [region_of(&self.units), region_of(&self.requests), region_of(&self.moved)]
     }
 
     fn new(old: &ModbusPlan, new: &ModbusPlan) -> Handover {
@@ -49,7 +61,10 @@ impl Handover {
         let unit = |(at, unit): (usize, &UnitId)| {
             old.units.iter().position(|before| before == unit).map(|before| (at as u16, before as u16))
         };
+        let before = self::places(old);
+        let moved = |(tag, place): (TagId, _)| before.get(&tag).is_some_and(|old| *old != place).then_some(tag);
         Handover {
+            moved: self::places(new).into_iter().filter_map(moved).collect(),
             units: new.units.iter().enumerate().filter_map(unit).collect(),
             requests: asked(old).map(|asked| places.get(&asked).copied().unwrap_or(UNWANTED)).collect(),
         }
@@ -85,6 +100,8 @@ impl ModbusLink {
         if let (Some(line), Some(before)) = (&mut self.line, &old.line) {
             line.continue_from(before, &handover.units);
         }
+        self.reasons.continue_from(&old.reasons, &handover.units);
+        handover.moved.iter().for_each(|tag| floor.sink.explain(*tag, None));
         for (new, before) in &handover.units {
             self.units[usize::from(*new)] = old.units[usize::from(*before)].replanned();
         }

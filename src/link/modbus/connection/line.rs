@@ -25,7 +25,7 @@ use crate::config::{ModbusTransport, Rs485Switch, SerialFraming};
 use crate::limits::{LINE_LOOK, LINE_RESYNC};
 use crate::plan::{ModbusPlan, SerialLine};
 use crate::rt::{Floor, RequestResult, World};
-use crate::tag::{Nanos, Status};
+use crate::tag::{Fault, Nanos, Status};
 
 /// See the module.
 pub(super) struct Line {
@@ -312,7 +312,7 @@ impl ModbusLink {
                 line.echo_left = 0;
                 self.count_noise(now, floor);
                 if let Some(flight) = self.in_flight[0].take() {
-                    self.end_broken(flight, now, floor);
+                    self.end_broken(flight, Fault::Noise, now, floor);
                 }
                 return all;
             }
@@ -346,6 +346,7 @@ impl ModbusLink {
         let mut room = [0; BINARY_BYTES_MAX];
         match line.framing.find(bytes, &expected, &mut room) {
             Found::Nothing => {
+                self.reasons.saw(0, Fault::Noise);
                 self.count_noise(now, floor);
                 all
             }
@@ -356,7 +357,8 @@ impl ModbusLink {
                 echoed + at
             }
             Found::Foreign(what) => {
-                self.mismatched(what, floor);
+                let header = line.framing.header(bytes, &room);
+                self.mismatched_read(0, what, header, floor);
                 all
             }
             Found::Broken => {
@@ -364,14 +366,16 @@ impl ModbusLink {
                 line.noisy = true;
                 line.noise(now);
                 floor.counters.links[self.id.index()].crc_errors.add(1);
-                self.end_broken(flight, now, floor);
+                self.end_broken(flight, Fault::Broken, now, floor);
                 all
             }
             Found::Reply(pdu) => {
                 line.heard(unit_at, now);
                 match (flight.asks, shape) {
                     (Asks::Read(at), Shape::Values(bytes)) => {
-                        self.take_reply(0, (at, flight), frame::reply(pdu, function, bytes, tolerance), now, floor);
+                        let header = [expected.unit, *pdu.first().unwrap_or(&0), *pdu.get(1).unwrap_or(&0)];
+                        let reply = frame::reply(pdu, function, bytes, tolerance);
+                        self.take_reply(0, (at, flight), (reply, header), now, floor);
                     }
                     _ => self.take_write_reply(0, expected.unit, pdu, now, floor),
                 }
@@ -445,10 +449,13 @@ impl ModbusLink {
             let counters = &floor.counters.links[self.id.index()];
             if owed { counters.late.add(1) } else { counters.garbage.add(1) }
         }
+        if owed {
+            self.came_late(None, now, floor);
+        }
     }
 
     /// The reply of a request can't be read.
-    fn end_broken<W: World>(&mut self, flight: InFlight, now: Nanos, floor: &mut Floor<W>) {
+    fn end_broken<W: World>(&mut self, flight: InFlight, fault: Fault, now: Nanos, floor: &mut Floor<W>) {
         let at = match flight.asks {
             Asks::Read(at) => at,
             Asks::Write => return self.write_reply_broken(now, floor),
@@ -457,10 +464,12 @@ impl ModbusLink {
         self.finish(at, flight, now, RequestResult::Broken, floor);
         let unit_at = usize::from(self.plan.requests[at as usize].unit);
         let away = self.units[unit_at].answered_badly();
+        let cause = self.cause(at, fault);
+        floor.counters.links[self.id.index()].lately.note(cause);
         if away {
-            self.hold(at, flight.cycle, Status::BAD_NO_COMMUNICATION, now, floor);
+            self.hold(at, flight.cycle, (Status::BAD_NO_COMMUNICATION, cause), now, floor);
         } else {
-            self.doubt(at, flight.cycle, now, floor);
+            self.doubt(at, flight.cycle, cause, now, floor);
         }
         self.end_trial(at, now, floor);
     }

@@ -10,6 +10,7 @@
 //! | `later` | what gives way to all other requests |
 //! | `request` | one request's state |
 //! | `trouble`, `refusal` | what is not answered, and what is answered by an exception |
+//! | `reasons` | why: what came in place of a reply, or too late |
 //! | `wire`, `line` | requests out, replies in; where there are no transaction ids |
 //! | `pauses` | what devices need between two requests |
 //! | `ending` | connections that devices close by themselves |
@@ -22,6 +23,7 @@ mod handover;
 mod later;
 mod line;
 mod pauses;
+mod reasons;
 mod refusal;
 mod request;
 mod trouble;
@@ -36,6 +38,7 @@ use handover::Handover;
 use later::Later;
 use line::Line;
 use pauses::Pauses;
+use reasons::Reasons;
 use request::{Request, RequestState};
 use write::Writes;
 
@@ -80,6 +83,7 @@ pub struct ModbusLink {
     closes_after_reply: u32,
     /// The last reply had its own transaction id.
     echoes: bool,
+    reasons: Reasons,
     in_flight: [Option<InFlight>; MODBUS_PIPELINE_MAX],
     transaction: u16,
     /// Requests of this connection, to tell late replies from foreign ones; saturates.
@@ -240,6 +244,7 @@ impl ModbusLink {
             well: false,
             closes_after_reply: 0,
             echoes: true,
+            reasons: Reasons::new(modbus.units.len()),
             in_flight: [None; MODBUS_PIPELINE_MAX],
             transaction: 0,
             sent_on_connection: 0,
@@ -274,6 +279,7 @@ impl ModbusLink {
             region_of(&self.scans),
             region_of(&self.long),
             self.pauses.units.region(),
+            self.reasons.region(),
         ]
         .into_iter()
         .chain(receive)
@@ -419,6 +425,7 @@ impl<W: World> Link<W> for ModbusLink {
         let returned = std::mem::replace(&mut self.returning, Returning::No) != Returning::No;
         self.sent_on_connection = 0;
         (self.received, self.excess, self.framed) = (0, 0, false);
+        self.reasons.opened();
         self.starting = false;
         if let Some(line) = &mut self.line {
             line.opened(now);
@@ -432,6 +439,7 @@ impl<W: World> Link<W> for ModbusLink {
         let counters = &floor.counters.links[self.id.index()];
         counters.connects.add(1);
         counters.set_state(if self.units.iter().all(Unit::is_silent) { LinkState::Silent } else { LinkState::Up });
+        self.explain_silence();
         // What has waited for it.
         self.send(now, floor);
     }

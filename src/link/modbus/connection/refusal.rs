@@ -29,7 +29,7 @@ use crate::limits::{
 };
 use crate::plan::ModbusRequest;
 use crate::rt::{Floor, World};
-use crate::tag::{Nanos, Status};
+use crate::tag::{Fault, Nanos, Status};
 
 /// Modbus exceptions (Application Protocol Specification V1.1b3, section 7).
 const ILLEGAL_FUNCTION: u8 = 0x01;
@@ -54,20 +54,21 @@ impl ModbusLink {
     /// A read was answered by an exception.
     pub(super) fn refused<W: World>(&mut self, at: u32, flight: &InFlight, code: u8, now: Nanos, floor: &mut Floor<W>) {
         let unit_at = usize::from(self.plan.requests[at as usize].unit);
+        self.note(at, Fault::Exception(code), floor);
         if matches!(code, GATEWAY_PATH_UNAVAILABLE | GATEWAY_TARGET_SILENT) {
             // The gateway lives, and so does the connection to it.
             self.connection_answers();
-            return self.unanswered(at, flight, now, floor);
+            return self.unanswered(at, flight, Fault::Exception(code), now, floor);
         }
         self.answered(unit_at, now, floor);
         self.requests[at as usize].misses = 0;
         match code {
-            ACKNOWLEDGE | SERVER_DEVICE_BUSY => self.busy(at, flight.cycle, now, floor),
+            ACKNOWLEDGE | SERVER_DEVICE_BUSY => self.busy(at, flight.cycle, code, now, floor),
             ILLEGAL_FUNCTION..=SERVER_DEVICE_FAILURE => self.not_this(at, flight.cycle, code, now, floor),
             _ => {
                 if !self.requests[at as usize].apart {
                     self.requests[at as usize].forget();
-                    self.hold(at, flight.cycle, Status::BAD_DEVICE_FAILURE, now, floor);
+                    self.hold_refused(at, flight.cycle, code, now, floor);
                 }
                 self.end_trial(at, now, floor);
             }
@@ -94,7 +95,7 @@ impl ModbusLink {
             } else {
                 self.fails(at, now);
             }
-            self.hold(at, cycle, status_of(code), now, floor);
+            self.hold_refused(at, cycle, code, now, floor);
             self.end_trial(at, now, floor);
         } else if serves {
             self.rest_refused(at, code, now);
@@ -102,8 +103,13 @@ impl ModbusLink {
         } else if now >= request.until {
             self.doubt_unit(at, code, now, floor);
         } else {
-            self.hold(at, cycle, status_of(code), now, floor);
+            self.hold_refused(at, cycle, code, now, floor);
         }
+    }
+
+    /// The tags of a request get the status of an exception.
+    fn hold_refused<W: World>(&mut self, at: u32, cycle: u32, code: u8, now: Nanos, floor: &mut Floor<W>) {
+        self.hold(at, cycle, (status_of(code), self.cause(at, Fault::Exception(code))), now, floor);
     }
 
     fn rest_refused(&mut self, at: u32, code: u8, now: Nanos) {
@@ -186,7 +192,7 @@ impl ModbusLink {
                 Trouble::None | Trouble::Mute | Trouble::Busy { .. } => continue,
             };
             let cycle = self.scan_at(self.plan.requests[at as usize].scan).map_or(0, |at| self.scans[at].cycle);
-            self.hold(at, cycle, status_of(code), now, floor);
+            self.hold_refused(at, cycle, code, now, floor);
         }
     }
 
@@ -265,7 +271,7 @@ impl ModbusLink {
     }
 
     /// The device asks for patience.
-    fn busy<W: World>(&mut self, at: u32, cycle: u32, now: Nanos, floor: &mut Floor<W>) {
+    fn busy<W: World>(&mut self, at: u32, cycle: u32, code: u8, now: Nanos, floor: &mut Floor<W>) {
         let Some(scan_at) = self.scan_at(self.plan.requests[at as usize].scan) else { return };
         let request = &mut self.requests[at as usize];
         if request.apart {
@@ -279,7 +285,7 @@ impl ModbusLink {
         request.rest(Trouble::Busy { since }, now, first, BUSY_PAUSE_MAX);
         let held = Nanos(period.0.saturating_mul(BUSY_PERIODS)).min(BUSY_HELD_MAX).max(self.plan.config.timeout);
         if now.since(since) >= held {
-            self.doubt(at, cycle, now, floor);
+            self.doubt(at, cycle, self.cause(at, Fault::Exception(code)), now, floor);
         }
         self.push_later(scan_at, at);
     }

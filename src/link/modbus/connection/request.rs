@@ -1,7 +1,7 @@
 //! A request's life from cycle to cycle: whether it is asked, whole or in parts, and what went wrong with it.
 
 use crate::limits::SILENT_AFTER_TIMEOUTS;
-use crate::tag::Nanos;
+use crate::tag::{Fault, Nanos};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RequestState {
@@ -47,6 +47,8 @@ pub(super) struct Request {
     /// Not answered so many times in a row, and when the first of them was sent. Halves begin with what their block had.
     pub misses: u32,
     pub missed_at: Nanos,
+    /// What came of it after it was given up, since it was last sent.
+    pub late: Fault,
     /// The last pause, and when it is over: not asked as a whole before.
     pause: Nanos,
     pub until: Nanos,
@@ -65,6 +67,7 @@ impl Request {
         trouble: Trouble::None,
         misses: 0,
         missed_at: Nanos::ZERO,
+        late: Fault::NoReply,
         pause: Nanos::ZERO,
         until: Nanos::ZERO,
         trials: 0,

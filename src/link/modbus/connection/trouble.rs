@@ -17,25 +17,32 @@ use crate::limits::{
     SILENT_AFTER_TIMEOUTS, UNANSWERED_KEPT,
 };
 use crate::rt::{CloseReason, Floor, Frame, LinkState, RequestResult, World, WriteOutcome};
-use crate::tag::{Nanos, Status};
+use crate::tag::{Cause, Fault, Nanos, Status};
 
 impl ModbusLink {
     /// Gives a request's tags a status; a tag that has it already stays as it is.
-    pub(super) fn hold<W: World>(&mut self, at: u32, cycle: u32, status: Status, now: Nanos, floor: &mut Floor<W>) {
+    pub(super) fn hold<W: World>(
+        &mut self,
+        at: u32,
+        cycle: u32,
+        (status, cause): (Status, Cause),
+        now: Nanos,
+        floor: &mut Floor<W>,
+    ) {
         let request = &self.plan.requests[at as usize];
         let frame = Frame { group: request.group, cycle, t: now };
         for decode in &self.plan.decodes[request.decodes.start as usize..request.decodes.end as usize] {
-            floor.sink.hold(frame, decode.tag, decode.ty.code(), decode.ty.is_long(), status);
+            floor.sink.hold_because(frame, decode.tag, decode.ty.code(), decode.ty.is_long(), status, Some(cause));
         }
         floor.sink.flush();
     }
 
     /// A request's values can't be had now: they may still be usable; a tag that never had one has no communication.
-    pub(super) fn doubt<W: World>(&mut self, at: u32, cycle: u32, now: Nanos, floor: &mut Floor<W>) {
+    pub(super) fn doubt<W: World>(&mut self, at: u32, cycle: u32, cause: Cause, now: Nanos, floor: &mut Floor<W>) {
         let request = &self.plan.requests[at as usize];
         let frame = Frame { group: request.group, cycle, t: now };
         for decode in &self.plan.decodes[request.decodes.start as usize..request.decodes.end as usize] {
-            floor.sink.doubt(frame, decode.tag, decode.ty.code(), decode.ty.is_long());
+            floor.sink.doubt(frame, decode.tag, decode.ty.code(), decode.ty.is_long(), cause);
         }
         floor.sink.flush();
     }
@@ -56,7 +63,14 @@ impl ModbusLink {
     }
 
     /// A unit gave no answer to a request: its values are held, and with the third they are bad.
-    pub(super) fn unanswered<W: World>(&mut self, at: u32, flight: &InFlight, now: Nanos, floor: &mut Floor<W>) {
+    pub(super) fn unanswered<W: World>(
+        &mut self,
+        at: u32,
+        flight: &InFlight,
+        fault: Fault,
+        now: Nanos,
+        floor: &mut Floor<W>,
+    ) {
         let unit_at = usize::from(self.plan.requests[at as usize].unit);
         let after = self.unit_timed_out(unit_at, Some(at), now, floor);
         self.requests[at as usize].missed(flight.sent);
@@ -64,21 +78,24 @@ impl ModbusLink {
             if let Some(probed) = self.units[unit_at].probed.filter(|probed| *probed != at) {
                 self.requests[probed as usize].missed(flight.sent);
             }
-            self.hold(at, flight.cycle, Status::BAD_NO_COMMUNICATION, now, floor);
+            let fault = self.unit_failed(unit_at, fault);
+            self.hold(at, flight.cycle, (Status::BAD_NO_COMMUNICATION, self.cause(at, fault)), now, floor);
             return;
         }
         let request = self.requests[at as usize];
+        let talks = self.units[unit_at].has_answered_since(request.missed_at);
         // One that is apart was tried as a whole, beside parts that are answered.
-        if request.apart || self.units[unit_at].has_answered_since(request.missed_at) {
+        if request.apart || talks {
             self.mute(at, request, now);
         }
         if request.apart {
             return;
         }
+        let cause = self.cause(at, if talks && fault == Fault::NoReply { Fault::Mute } else { fault });
         if request.is_lost() {
-            self.hold(at, flight.cycle, Status::BAD_NO_COMMUNICATION, now, floor);
+            self.hold(at, flight.cycle, (Status::BAD_NO_COMMUNICATION, cause), now, floor);
         } else {
-            self.doubt(at, flight.cycle, now, floor);
+            self.doubt(at, flight.cycle, cause, now, floor);
         }
         self.end_trial(at, now, floor);
     }
@@ -161,7 +178,7 @@ impl ModbusLink {
         if silent || self.connection.is_none() && self.returning != Returning::Expected {
             let cycle = self.scan_at(request.scan).map_or(0, |at| self.scans[at].cycle);
             let status = if silent { Status::BAD_NO_COMMUNICATION } else { status };
-            self.hold(next, cycle, status, now, floor);
+            self.hold(next, cycle, (status, self.cause_of_absence(next)), now, floor);
         }
     }
 
@@ -171,7 +188,15 @@ impl ModbusLink {
             // Or it might be done after it was told as lost.
             floor.world.abort(connection.conn);
         }
-        floor.give_up_after(self.id, connection.conn, reason, connection.served(self.sent_on_connection));
+        let cause = match reason {
+            CloseReason::Silent | CloseReason::Doubtful => self.cause_of_silence(),
+            _ => {
+                self.reasons.lost();
+                None
+            }
+        };
+        let served = connection.served(self.sent_on_connection);
+        floor.give_up_because(self.id, connection.conn, reason, served, cause);
         (self.returning, self.well) = (Returning::No, false);
         let counters = &floor.counters.links[self.id.index()];
         counters.disconnects.add(1);
@@ -203,15 +228,20 @@ impl ModbusLink {
     /// The request that has waited too long, if there is one: one a step.
     pub(super) fn time_out_one<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) {
         let overdue = self.in_flight.iter().position(|f| f.is_some_and(|f| f.deadline <= now));
-        let Some(flight) = overdue.and_then(|slot| self.in_flight[slot].take()) else { return };
+        let Some(slot) = overdue else { return };
+        let Some(flight) = self.in_flight[slot].take() else { return };
         match flight.asks {
             Asks::Nobody(_) => return self.leave_doubtful(now, floor),
             Asks::Write => self.write_timed_out(now, floor),
             Asks::Read(at) => {
+                let fault = self.fault_of_timeout(slot, at, &flight);
                 self.finish(at, flight, now, RequestResult::Timeout, floor);
+                if fault == Fault::Short {
+                    self.note(at, fault, floor);
+                }
                 let unit_at = usize::from(self.plan.requests[at as usize].unit);
                 self.unanswered_on_line(unit_at, now, floor);
-                self.unanswered(at, &flight, now, floor);
+                self.unanswered(at, &flight, fault, now, floor);
             }
         }
         // A serial port can't be half open: a line on which all are silent stays as it is.

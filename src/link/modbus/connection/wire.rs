@@ -6,7 +6,7 @@ use super::write::Turn;
 use super::{Asks, Connection, InFlight, ModbusLink, RequestState};
 use crate::limits::MODBUS_PIPELINE_MAX;
 use crate::rt::{CloseReason, Floor, Frame, Io, Report, RequestResult, World};
-use crate::tag::{Nanos, Status, ValueType};
+use crate::tag::{Fault, Nanos, Status, ValueType};
 
 /// What goes out next.
 pub(super) enum Next {
@@ -91,6 +91,7 @@ impl ModbusLink {
                 connection.out.unsent_len = 0;
             }
             self.received = 0;
+            self.reasons.sent_on_line();
         }
         self.sent_on_connection = self.sent_on_connection.saturating_add(1);
         (sent, deadline, outcome)
@@ -118,6 +119,7 @@ impl ModbusLink {
             deadline,
         });
         self.requests[at as usize].state = RequestState::InFlight;
+        self.reasons.sent(slot);
         floor.counters.links[self.id.index()].requests.add(1);
         let group = self.plan.requests[at as usize].group;
         floor.report(Report::Issued { group, link: self.id, nominal, sent });
@@ -218,16 +220,23 @@ impl ModbusLink {
         let known = self.slot_of(frame.transaction);
         let Some((slot, flight)) = known.and_then(|slot| self.in_flight[slot].map(|f| (slot, f))) else {
             if self.was_asked(frame.transaction) {
-                floor.counters.links[self.id.index()].late.add(1)
+                floor.counters.links[self.id.index()].late.add(1);
+                if self.came_late(Some(frame.transaction), now, floor) {
+                    return;
+                }
+                // It was answered before: the device repeats itself.
             } else {
                 self.count_foreign(Mismatch::Transaction, floor);
             }
-            return;
+            return self.came_unasked(frame.transaction, floor);
         };
         self.echoes = flight.transaction == frame.transaction;
         self.framed = true;
         if frame.excess > 0 {
             floor.counters.links[self.id.index()].wrong_lengths.add(1);
+            if let Asks::Read(at) = flight.asks {
+                self.note(at, Fault::HeaderLength(frame.excess.min(usize::from(u8::MAX)) as u8), floor);
+            }
         }
         let at = match flight.asks {
             Asks::Read(at) => at,
@@ -246,21 +255,22 @@ impl ModbusLink {
         } else {
             Reply::Mismatch(Mismatch::Unit)
         };
-        self.take_reply(slot, (at, flight), reply, now, floor);
+        let header = [frame.unit, *frame.pdu.first().unwrap_or(&0), *frame.pdu.get(1).unwrap_or(&0)];
+        self.take_reply(slot, (at, flight), (reply, header), now, floor);
     }
 
-    /// What a read in flight was answered.
+    /// What a read in flight was answered; with unit, function and count of what came.
     pub(super) fn take_reply<W: World>(
         &mut self,
         slot: usize,
         (at, flight): (u32, InFlight),
-        reply: Reply<'_>,
+        (reply, header): (Reply<'_>, [u8; 3]),
         now: Nanos,
         floor: &mut Floor<W>,
     ) {
         let unit_at = usize::from(self.plan.requests[at as usize].unit);
         match reply {
-            Reply::Mismatch(what) => self.mismatched(what, floor),
+            Reply::Mismatch(what) => self.mismatched_read(slot, what, header, floor),
             Reply::Values(values) => {
                 self.in_flight[slot] = None;
                 self.note_answer(unit_at, now);

@@ -15,6 +15,7 @@ mod mute;
 mod noise;
 mod pauses;
 mod read;
+mod reasons;
 mod refused;
 mod sensor;
 mod storm;

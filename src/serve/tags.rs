@@ -1,0 +1,225 @@
+//! How many tags are good, uncertain and bad, and why each that is not good is so: out of the process image, as it stands.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::plan::{LinkProtocolPlan, Plan, ScanId};
+use crate::rt::{Counters, Image, LinkState};
+use crate::tag::{CanFault, Cause, GroupId, LinkId, Nanos, Status, TagId};
+
+/// Cycles that a tag may wait for its first value in any case.
+const FIRST_VALUE_CYCLES: u64 = 3;
+
+/// Tags by the severity of their statuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct TagCounts {
+    pub total: usize,
+    pub good: usize,
+    pub uncertain: usize,
+    pub bad: usize,
+    /// Nothing has been read of them yet, and nothing has failed.
+    pub waiting: usize,
+}
+
+/// A tag that is not good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TagTrouble {
+    pub tag: TagId,
+    pub link: LinkId,
+    pub status: Status,
+    /// `None`: nothing is known of it.
+    pub cause: Option<Cause>,
+}
+
+/// How a tag stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TagState {
+    Good,
+    Uncertain,
+    Bad,
+    Waiting,
+}
+
+/// What one look at the image found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tags {
+    /// Those that are bad, and those whose last value is held.
+    pub troubled: Vec<TagTrouble>,
+    pub by_link: BTreeMap<LinkId, TagCounts>,
+    /// By link and unit or node.
+    pub units: BTreeMap<(LinkId, u8), UnitState>,
+}
+
+/// How a unit (a slave, a CANopen node) stands, by its tags.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum UnitState {
+    /// Nothing has been read of it yet.
+    Waiting,
+    /// The link has no connection.
+    Down,
+    /// It answers nothing that is of use.
+    Silent,
+    /// It answers, and refuses all that it is asked for.
+    Refused,
+    /// Something of it is read.
+    Up,
+}
+
+impl UnitState {
+    pub const ALL: [UnitState; 5] =
+        [UnitState::Up, UnitState::Refused, UnitState::Silent, UnitState::Down, UnitState::Waiting];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            UnitState::Waiting => "waiting",
+            UnitState::Down => "down",
+            UnitState::Silent => "silent",
+            UnitState::Refused => "refused",
+            UnitState::Up => "up",
+        }
+    }
+
+    /// What one of its tags says of it.
+    fn by(state: TagState, status: Status, cause: Option<Cause>) -> UnitState {
+        match (state, cause) {
+            (TagState::Good, _) | (_, Some(Cause::Value(_))) => UnitState::Up,
+            (TagState::Waiting, _) => UnitState::Waiting,
+            (TagState::Uncertain, _) if status != Status::UNCERTAIN_LAST_USABLE => UnitState::Up,
+            (_, Some(cause)) if cause.is_refusal() => UnitState::Refused,
+            (_, Some(Cause::NotConnected)) => UnitState::Down,
+            _ => UnitState::Silent,
+        }
+    }
+}
+
+impl Tags {
+    /// Looks at every tag of the plan. One without a first value is bad after three cycles and so long a time.
+    pub fn look(plan: &Plan, image: &Image, counters: &Counters, patience: Nanos) -> Tags {
+        let scans: BTreeMap<(GroupId, LinkId), ScanId> =
+            plan.scans.iter().map(|(id, scan)| ((scan.group, scan.link), id)).collect();
+        let waited = |group: GroupId, link: LinkId| {
+            let Some(scan) = scans.get(&(group, link)) else { return false };
+            let cycles = counters.scan(*scan).cycles.get();
+            let period = plan.groups.get(group).map_or(Nanos::ZERO, |group| group.period);
+            cycles >= FIRST_VALUE_CYCLES && period.0.saturating_mul(cycles) >= patience.0
+        };
+        let units = units_of(plan);
+        let mut tags = Tags::default();
+        for (id, tag) in plan.tags.iter() {
+            let Some(reading) = image.read(id.index()) else { continue };
+            let status = Status(reading.status);
+            let cause = cause_of(plan, image, counters, id, status);
+            let state = match status {
+                Status::BAD_WAITING_FOR_INITIAL_DATA if !waited(tag.group, tag.link) => TagState::Waiting,
+                _ if status.is_good() => TagState::Good,
+                _ if status.is_uncertain() => TagState::Uncertain,
+                _ => TagState::Bad,
+            };
+            tags.by_link.entry(tag.link).or_default().count(state);
+            if state == TagState::Bad || status == Status::UNCERTAIN_LAST_USABLE {
+                tags.troubled.push(TagTrouble { tag: id, link: tag.link, status, cause });
+            }
+            if let Some(unit) = units.get(&id) {
+                let by_this = UnitState::by(state, status, cause);
+                let unit = tags.units.entry((tag.link, *unit)).or_insert(by_this);
+                *unit = by_this.max(*unit);
+            }
+        }
+        tags
+    }
+
+    /// Those that are bad.
+    pub fn bad(&self) -> impl Iterator<Item = &TagTrouble> {
+        self.troubled.iter().filter(|tag| tag.status.is_bad())
+    }
+
+    /// Of all links.
+    pub fn counts(&self) -> TagCounts {
+        self.by_link.values().fold(TagCounts::default(), |sum, of| TagCounts {
+            total: sum.total + of.total,
+            good: sum.good + of.good,
+            uncertain: sum.uncertain + of.uncertain,
+            bad: sum.bad + of.bad,
+            waiting: sum.waiting + of.waiting,
+        })
+    }
+}
+
+impl TagCounts {
+    fn count(&mut self, state: TagState) {
+        self.total += 1;
+        *match state {
+            TagState::Good => &mut self.good,
+            TagState::Uncertain => &mut self.uncertain,
+            TagState::Bad => &mut self.bad,
+            TagState::Waiting => &mut self.waiting,
+        } += 1;
+    }
+}
+
+/// The unit or node that each tag is read of, where its link has such.
+fn units_of(plan: &Plan) -> BTreeMap<TagId, u8> {
+    let mut units = BTreeMap::new();
+    for link in plan.links.values() {
+        match &link.protocol {
+            LinkProtocolPlan::Modbus(own) => {
+                for block in own.blocks() {
+                    let Some(unit) = own.units.get(usize::from(block.unit)) else { continue };
+                    let decodes = own.decodes.get(block.decodes.start as usize..block.decodes.end as usize);
+                    units.extend(decodes.unwrap_or_default().iter().map(|decode| (decode.tag, unit.0)));
+                }
+            }
+            LinkProtocolPlan::CanOpen(own) => {
+                for item in &own.items {
+                    let Some(node) = own.nodes.get(usize::from(item.node)) else { continue };
+                    let decodes = own.decodes.get(item.decodes.start as usize..item.decodes.end as usize);
+                    units.extend(decodes.unwrap_or_default().iter().map(|decode| (decode.tag, node.id)));
+                }
+            }
+            LinkProtocolPlan::Can(_) | LinkProtocolPlan::Bus(_) => {}
+        }
+    }
+    units
+}
+
+/// Why a tag has this status; `None`: it is good, or nothing is known.
+pub fn cause_of(plan: &Plan, image: &Image, counters: &Counters, tag: TagId, status: Status) -> Option<Cause> {
+    match status {
+        Status::BAD_WAITING_FOR_INITIAL_DATA => {
+            let link = plan.tags.get(tag)?.link;
+            match (counters.link(link).state(), &plan.links.get(link)?.protocol) {
+                (LinkState::Down, _) => Some(Cause::NotConnected),
+                (LinkState::BusOff, _) => Some(Cause::Can(CanFault::BusOff)),
+                (_, protocol) => {
+                    let stored = Cause::of_code(image.cause(tag.index())).filter(|cause| *cause != Cause::NotConnected);
+                    let never = matches!(protocol, LinkProtocolPlan::Can(_)).then_some(Cause::Can(CanFault::Never));
+                    stored.or(never)
+                }
+            }
+        }
+        // Of all others that are not good, the value was read, and is what it is.
+        _ if status.is_bad() || status == Status::UNCERTAIN_LAST_USABLE => {
+            let cause = Cause::of_status(status).or_else(|| Cause::of_code(image.cause(tag.index())))?;
+            let link = plan.tags.get(tag)?.link;
+            let listens = matches!(plan.links.get(link)?.protocol, LinkProtocolPlan::Can(_));
+            // The interface is back, and what is waited for is the message.
+            let is_back = cause == Cause::NotConnected && listens && counters.link(link).state() == LinkState::Up;
+            Some(if is_back { Cause::Can(CanFault::Never) } else { cause })
+        }
+        _ => None,
+    }
+}
+
+/// The reason of a tag that is not good, for people. `trouble`: why its link has no connection.
+pub fn reason(status: Status, cause: Option<Cause>, trouble: Option<&str>) -> String {
+    match (cause, trouble.filter(|trouble| !trouble.is_empty())) {
+        (Some(Cause::NotConnected), Some(trouble)) => trouble.to_owned(),
+        (Some(cause), _) => cause.to_string(),
+        (None, _) if status == Status::BAD_WAITING_FOR_INITIAL_DATA => "nothing has been read yet".to_owned(),
+        (None, _) if status == Status::UNCERTAIN_UNITS_EXCEEDED => {
+            "the value is outside of the range of its sensor".to_owned()
+        }
+        (None, _) => "no reason is known".to_owned(),
+    }
+}
