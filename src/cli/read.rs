@@ -19,7 +19,7 @@ use crate::tag::{Nanos, Status, Value, ValueType};
 #[derive(Args)]
 pub struct ReadArgs {
     /// Directory with fieldbeat.toml and tags/.
-    #[arg(long, value_name = "DIR")]
+    #[arg(short, long, value_name = "DIR", default_value = files::CONFIG_DIR)]
     config: PathBuf,
     /// Tags to read.
     #[arg(required = true, value_name = "TAG")]
@@ -60,14 +60,7 @@ fn only(mut config: Config, names: &[String]) -> Result<Config, String> {
     let mut tags = Vec::new();
     for name in names {
         let Some(tag) = config.tags.iter().find(|t| t.name == *name) else {
-            let near: Vec<&str> = config
-                .tags
-                .iter()
-                .map(|t| t.name.as_str())
-                .filter(|t| t.contains(name.as_str()) || name.contains(*t))
-                .take(5)
-                .collect();
-            let hint = if near.is_empty() { String::new() } else { format!("; there is: {}", near.join(", ")) };
+            let hint = files::near(name, config.tags.iter().map(|tag| tag.name.as_str()));
             return Err(format!("error: there is no tag \"{name}\" in the configuration{hint}"));
         };
         tags.push(tag.clone());
@@ -98,7 +91,7 @@ fn patience(config: &Config) -> Duration {
     Duration::from_nanos((longest.max().unwrap_or_default() + slowest_scan + slowest_scan).0)
 }
 
-fn settled(floor: &Floor, plan: &Plan) -> bool {
+pub(super) fn settled(floor: &Floor, plan: &Plan) -> bool {
     plan.tags.iter().all(|(id, tag)| match floor.image.read(id.index()).map(|r| Status(r.status)) {
         None | Some(Status::BAD_WAITING_FOR_INITIAL_DATA | Status::UNCERTAIN_LAST_USABLE) => false,
         // After the first reply that did not come: another may.

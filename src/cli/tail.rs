@@ -1,6 +1,5 @@
 //! `fieldbeat tail`: follows tags of a running gateway out of its journal, from another process.
 
-use std::collections::HashSet;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -18,7 +17,7 @@ const QUIET: Duration = Duration::from_secs(3);
 #[derive(Args)]
 pub struct TailArgs {
     /// Directory with fieldbeat.toml and tags/.
-    #[arg(long, value_name = "DIR")]
+    #[arg(short, long, value_name = "DIR", default_value = files::CONFIG_DIR)]
     config: PathBuf,
     /// Tags to follow; all when none is named. A name that ends in * stands for all that begin with it.
     #[arg(value_name = "TAG")]
@@ -40,9 +39,27 @@ pub fn tail(args: &TailArgs) -> ExitCode {
         Ok(reader) => reader,
         Err(error) => return super::fail(1, format!("error: {error}")),
     };
-    let names: HashSet<&str> = loaded.config.tags.iter().map(|t| t.name.as_str()).collect();
-    for wanted in args.tags.iter().filter(|t| !t.ends_with('*') && !names.contains(t.as_str())) {
-        eprintln!("warning: there is no tag \"{wanted}\" in the configuration; it may still be in the journal");
+    let configured: Vec<&str> = loaded.config.tags.iter().map(|tag| tag.name.as_str()).collect();
+    let mut unknown: Vec<&str> = args.tags.iter().map(String::as_str).collect();
+    unknown.retain(|wanted| !configured.iter().any(|name| is_named(name, wanted)));
+    if let Err(error) = reader.visit_names(args.from_start, |names| {
+        unknown.retain(|wanted| !names.tags.iter().any(|tag| is_named(&tag.name, wanted)));
+        !unknown.is_empty()
+    }) {
+        return super::fail(1, format!("error: {error}"));
+    }
+    let is_waiting = args.lines.is_none() || unknown.is_empty() || unknown.len() < args.tags.len();
+    let (kind, waiting) = match is_waiting {
+        true if args.lines.is_none() => ("warning", " (waiting; Ctrl-C ends)"),
+        true => ("warning", ""),
+        false => ("error", ""),
+    };
+    for wanted in &unknown {
+        let near = files::near(wanted.trim_end_matches('*'), configured.iter().copied());
+        eprintln!("{kind}: there is no tag \"{wanted}\" in the configuration, nor in the journal{near}{waiting}");
+    }
+    if !is_waiting {
+        return ExitCode::from(1);
     }
     match follow(&reader, args) {
         Ok(()) => ExitCode::SUCCESS,
@@ -105,11 +122,15 @@ fn print(out: &mut impl Write, block: &Block, wanted: &[String], left: &mut u64)
 }
 
 fn is_wanted(name: &str, wanted: &[String]) -> bool {
-    wanted.is_empty()
-        || wanted.iter().any(|w| match w.strip_suffix('*') {
-            Some(prefix) => name.starts_with(prefix),
-            None => name == w,
-        })
+    wanted.is_empty() || wanted.iter().any(|wanted| is_named(name, wanted))
+}
+
+/// Whether a name is what was asked for: itself, or all that begin so.
+fn is_named(name: &str, wanted: &str) -> bool {
+    match wanted.strip_suffix('*') {
+        Some(prefix) => !name.is_empty() && name.starts_with(prefix),
+        None => name == wanted,
+    }
 }
 
 #[cfg(test)]

@@ -12,13 +12,19 @@ fn changed(from: &str, to: &str) -> String {
 
 #[test]
 fn an_unknown_key_is_named_with_the_nearest_one() {
-    assert_eq!(
-        fault(&changed("\"data_type\"", "\"scael\": 2, \"data_type\"")),
+    // Those of the kind of link that the tag is on.
+    let others = [keys::OF_LOCAL_LINKS, keys::OF_CAN_LINKS, keys::OF_CANOPEN_LINKS].concat();
+    let own: Vec<&str> = keys::TAG.iter().copied().filter(|key| !others.contains(key)).collect();
+    let own = own.join(", ");
+    assert!(own.contains("array") && !own.contains("debounce_us"));
+    let line = |key: &str, meant: &str| {
         format!(
-            "tags/a.json:2:46: error: tag \"t\": the key \"scael\" is unknown; allowed: {} (did you mean \"scale\"?)",
-            keys::TAG.join(", ")
+            "tags/a.json:2:46: error: tag \"t\": the key \"{key}\" is unknown; allowed: {own} (did you mean \"{meant}\"?)"
         )
-    );
+    };
+    assert_eq!(fault(&changed("\"data_type\"", "\"scael\": 2, \"data_type\"")), line("scael", "scale"));
+    // What other programs call it.
+    assert_eq!(fault(&changed("\"data_type\"", "\"writable\": true, \"data_type\"")), line("writable", "write"));
     let all = lines(&refused(MINIMAL, &[("tags/a.json", "{\"tgas\": []}")]));
     assert_eq!(
         all,
@@ -217,7 +223,9 @@ fn the_parts_of_an_address_are_refused_each_at_its_place() {
     for (from, to, line) in [
         ("plc1:", "plc2:", "2:27: error: tag \"t\": the link \"plc2\" is not declared; allowed: a link of \"links\" in one of the files (did you mean \"plc1\"?)".to_owned()),
         (":1:3:", ":256:3:", format!("2:32: error: tag \"t\": the unit in the address is \"256\"; allowed: a number from 0 to 255; {address}")),
-        (":3:", ":6:", "2:34: error: tag \"t\": the function 6 does not read; allowed: 1 coils, 2 discrete inputs, 3 holding registers, 4 input registers".to_owned()),
+        (":3:", ":6:", "2:34: error: tag \"t\": function 6 writes; name the table that is read (3 holding registers) and allow writing with \"write\": {…}".to_owned()),
+        (":3:", ":15:", "2:34: error: tag \"t\": function 15 writes; name the table that is read (1 coils) and allow writing with \"write\": {…}".to_owned()),
+        (":3:", ":7:", "2:34: error: tag \"t\": the function 7 does not read; allowed: 1 coils, 2 discrete inputs, 3 holding registers, 4 input registers".to_owned()),
         (":3:", ":x:", format!("2:34: error: tag \"t\": the function in the address is \"x\"; allowed: a number from 0 to 255; {address}")),
         (":2\"", ":two\"", format!("2:42: error: tag \"t\": the count in the address is \"two\"; allowed: a number from 0 to 65536; {address}")),
         (":40001:2", "", format!("2:26: error: tag \"t\": address \"plc1:1:3\" has 3 parts; allowed: {address}")),

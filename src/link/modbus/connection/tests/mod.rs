@@ -73,6 +73,7 @@ fn tag(link: usize, register: u16) -> TagConfig {
             field: FieldType::Uint16,
             array: None,
             order: WordOrder::Abcd,
+            reference: None,
         }),
         scale: 1.0,
         offset: 0.0,
