@@ -10,7 +10,7 @@ use clap::Args;
 
 use super::files;
 use crate::config::{Config, LinkProtocol, TagAddress, TagConfig};
-use crate::limits::SILENT_AFTER_TIMEOUTS;
+use crate::limits::{PERIOD_QUICK_MAX, SILENT_AFTER_TIMEOUTS};
 use crate::plan::{self, Plan};
 use crate::rt::{LinkState, Reading, monotonic_now};
 use crate::supervise::floor::{self, Floor, Scheduling};
@@ -37,6 +37,8 @@ pub fn read(args: &ReadArgs) -> ExitCode {
     };
     // Ordinary threads read, those of local buses among them: they stay below this.
     config.realtime.priority = 1;
+    // Once is enough, but whoever asks does not wait for a day to be asked again after a reply that was lost.
+    config.groups.iter_mut().for_each(|group| group.period = group.period.min(PERIOD_QUICK_MAX));
     let patience = patience(&config);
     let plan = match plan::build(&config, &[0]) {
         Ok(planned) => Arc::new(planned.plan),

@@ -11,7 +11,7 @@ use super::files;
 use crate::store::{Block, JournalReader};
 use crate::tag::{ScalarType, Status, Value, utc_text};
 
-/// A silence that is worth a word.
+/// A silence that is worth a word, beside two scans.
 const QUIET: Duration = Duration::from_secs(3);
 
 #[derive(Args)]
@@ -61,13 +61,17 @@ pub fn tail(args: &TailArgs) -> ExitCode {
     if !is_waiting {
         return ExitCode::from(1);
     }
-    match follow(&reader, args) {
+    // The fastest of what is wanted says how long nothing is to be expected.
+    let wanted = loaded.config.tags.iter().filter(|tag| is_wanted(&tag.name, &args.tags));
+    let fastest = wanted.filter_map(|tag| loaded.config.groups.get(tag.group)).map(|group| group.period.0).min();
+    let quiet = QUIET + Duration::from_nanos(fastest.unwrap_or(0).saturating_mul(2));
+    match follow(&reader, args, quiet) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => super::fail(1, format!("error: {error}")),
     }
 }
 
-fn follow(reader: &JournalReader, args: &TailArgs) -> Result<(), String> {
+fn follow(reader: &JournalReader, args: &TailArgs, quiet: Duration) -> Result<(), String> {
     let text = |error: crate::store::JournalError| error.to_string();
     let mut next = if args.from_start { 0 } else { reader.next_index().map_err(text)? };
     let mut left = args.lines.unwrap_or(u64::MAX);
@@ -86,9 +90,9 @@ fn follow(reader: &JournalReader, args: &TailArgs) -> Result<(), String> {
             None => {
                 reader.wait_beyond(next, Duration::from_millis(500));
                 // Said once a silence.
-                if quiet_since.is_some_and(|since| since.elapsed() > QUIET) {
+                if quiet_since.is_some_and(|since| since.elapsed() > quiet) {
                     quiet_since = None;
-                    eprintln!("nothing new in the journal for {} s; is the gateway running?", QUIET.as_secs());
+                    eprintln!("nothing new in the journal for {} s; is the gateway running?", quiet.as_secs());
                 }
             }
         }

@@ -136,7 +136,7 @@ fn read_group(tag: &Obj<'_>, known: &mut Known<'_>) -> Option<usize> {
     let period = read_period(tag);
     let Some(name) = tag.text("group", "the name of a group") else {
         if tag.get("scan_rate_ms").is_none() && tag.get("group").is_none() {
-            let help = "allowed: \"scan_rate_ms\" (1 to 1000), or \"group\" with the name of a group";
+            let help = "allowed: \"scan_rate_ms\" (1 to 86400000), or \"group\" with the name of a group";
             tag.error(tag.span, "scan_rate_ms and group are missing", help);
         }
         return known.groups.of_period(tag, period?);

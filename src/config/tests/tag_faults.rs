@@ -154,14 +154,14 @@ fn a_rate_outside_1_to_1000_hertz_is_refused_in_both_units() {
         assert_eq!(
             fault(&changed("10}", &format!("{written}}}"))),
             format!(
-                "tags/a.json:2:86: error: tag \"t\": scan_rate_ms is {told}; allowed: a number from 1 to 1000 ms \
-                 (1000 Hz to 1 Hz)"
+                "tags/a.json:2:86: error: tag \"t\": scan_rate_ms is {told}; allowed: a number from 1 to 86400000 ms \
+                 (1000 Hz to once a day)"
             )
         );
     }
     assert_eq!(
         fault(&changed(", \"scan_rate_ms\": 10", "")),
-        "tags/a.json:2:1: error: tag \"t\": scan_rate_ms and group are missing; allowed: \"scan_rate_ms\" (1 to 1000), \
+        "tags/a.json:2:1: error: tag \"t\": scan_rate_ms and group are missing; allowed: \"scan_rate_ms\" (1 to 86400000), \
          or \"group\" with the name of a group"
     );
 }
@@ -462,7 +462,7 @@ fn all_faults_of_all_files_are_told_at_once_in_order() {
         "fieldbeat.toml:1:1: error: [gateway]: id is missing; allowed: the gateway's name, such as \"line-4\"\n\
          tags/a.json:2:59: error: tag \"t\": data_type \"flaot32\" is unknown; allowed: bool, int16, uint16, int32, uint32, \
          int64, uint64, float32, float64, bcd16, bcd32, bcd64, string (did you mean \"float32\"?)\n\
-         tags/a.json:3:86: error: tag \"u\": scan_rate_ms is 0; allowed: a number from 1 to 1000 ms (1000 Hz to 1 Hz)\n\
+         tags/a.json:3:86: error: tag \"u\": scan_rate_ms is 0; allowed: a number from 1 to 86400000 ms (1000 Hz to once a day)\n\
          tags/b.json:1:11: error: not JSON: unexpected close brace\n\
          4 errors"
     );

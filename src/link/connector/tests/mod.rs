@@ -79,7 +79,9 @@ impl Side {
 
     fn give_back_after(&mut self, link: LinkId, reason: CloseReason, served: Served) -> bool {
         let Some(conn) = self.has.remove(&link) else { return false };
-        self.closed.push(Closed { link, conn, reason, served }).expect("there is always room to give back");
+        self.closed
+            .push(Closed { link, conn, reason, served, again_at: Nanos::ZERO })
+            .expect("there is always room to give back");
         true
     }
 }

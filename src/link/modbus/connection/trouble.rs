@@ -52,6 +52,7 @@ impl ModbusLink {
         self.connection_answers();
         if self.units[unit_at].answered(now) {
             floor.counters.links[self.id.index()].set_state(LinkState::Up);
+            self.read_slowly(unit_at, now);
         }
     }
 
