@@ -104,6 +104,11 @@ fn warn_of_outputs(config: &Config) {
     }
 }
 
+/// How many a second; what is read each quarter of an hour is not nothing.
+fn rate(per_s: f64) -> String {
+    if per_s >= 10.0 { format!("{per_s:.0}") } else { format!("{per_s:.3}") }
+}
+
 /// Milliseconds with two digits.
 fn ms(time: Nanos) -> String {
     format!("{:.2} ms", time.0 as f64 / 1e6)
@@ -154,11 +159,11 @@ fn print_plan(config: &Config, plan: &Plan, admission: &Admission, origin: &str)
     );
     for (id, (executor, load)) in plan.executors.iter().zip(&admission.executors).enumerate() {
         println!(
-            "{id:<9} {:>4} {:>6} {:>12.0} {:>12.0} {:>8}  {}",
+            "{id:<9} {:>4} {:>6} {:>12} {:>12} {:>8}  {}",
             executor.cpu,
             executor.links.len(),
-            load.requests_per_s,
-            load.samples_per_s,
+            rate(load.requests_per_s),
+            rate(load.samples_per_s),
             percent(load.load),
             slot_text(plan, load.slot)
         );
@@ -170,12 +175,12 @@ fn print_plan(config: &Config, plan: &Plan, admission: &Admission, origin: &str)
     for (id, link) in plan.links.iter() {
         let load = &admission.links[id];
         println!(
-            "{:<20} {:>9} {:>6} {:>12.0} {:>12.0} {:>8}  {}",
+            "{:<20} {:>9} {:>6} {:>12} {:>12} {:>8}  {}",
             link.name,
             link.executor.0,
             link.protocol.modbus().map_or(1, |modbus| modbus.units.len()),
-            load.requests_per_s,
-            load.wire_bytes_per_s,
+            rate(load.requests_per_s),
+            rate(load.wire_bytes_per_s),
             percent(load.load),
             link_slot_text(plan, admission, id)
         );

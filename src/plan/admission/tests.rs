@@ -376,9 +376,9 @@ fn scans_from_once_in_ten_seconds_to_once_a_day_are_reckoned_and_what_does_not_f
     let units: Vec<(u8, u32, u32, u32)> = (1..=50).map(|unit| (unit, 0, 10, 10_000)).collect();
     let planned = on_a_line("", &units).unwrap();
     assert!((0.1..0.4).contains(&planned.admission.links[LinkId(0)].load));
-    let units: Vec<(u8, u32, u32, u32)> = (1..=50).map(|unit| (unit, 0, 10, 1_500)).collect();
+    let units: Vec<(u8, u32, u32, u32)> = (1..=50).map(|unit| (unit, 0, 10, 1_200)).collect();
     let error = on_a_line("", &units).unwrap_err().to_string();
-    assert!(error.contains("50 requests each 1.5 s") && error.contains("at most once each 2 s is possible"), "{error}");
+    assert!(error.contains("50 requests each 1.2 s") && error.contains("at most once each 2 s is possible"), "{error}");
     // Beside a fast scan, a slow one is nothing; and a line that is full for hours is refused, and not reckoned for hours.
     let both = |fast| one(r#""expected_reply_ms":1"#, &[(fast, 1), (86_400_000.0, 1)]);
     assert!(both(10.0).unwrap().admission.links[LinkId(0)].load < 0.12);

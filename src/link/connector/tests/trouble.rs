@@ -311,13 +311,13 @@ fn a_connection_that_is_needed_later_is_made_a_little_before_or_when_there_is_ot
         bench.sides[0].closed.push(Closed { link, conn, reason, served, again_at: until }).unwrap();
         bench.step();
     };
-    let needed = bench.now + ms(905_000);
+    let needed = bench.now + ms(35_000);
     rest(&mut bench, needed);
     assert!(bench.dialling(0).is_empty());
     let before = needed - bench.now - bench.until_dialled(0);
     assert!((ms(700)..ms(740)).contains(&before), "twice what it took, and a little: {before:?}");
     bench.accept(0);
-    let needed = bench.now + ms(905_000);
+    let needed = bench.now + ms(35_000);
     rest(&mut bench, needed);
     bench.tell(Command::Hurry { link: LinkId(0) });
     assert_eq!(bench.dialling(0).len(), 1);

@@ -82,7 +82,9 @@ impl ModbusLink {
         self.pauses.continue_from(&old.pauses, &handover.units);
         self.lost_for_good_at = old.lost_for_good_at;
         self.starting = old.starting;
-        self.slow_at = Nanos::ZERO;
+        if self.scans.iter().any(|scan| scan.is_slow) {
+            self.slow_at = Nanos::ZERO;
+        }
         if let (Some(line), Some(before)) = (&mut self.line, &old.line) {
             line.continue_from(before, &handover.units);
         }

@@ -338,7 +338,7 @@ impl<W: World> Link<W> for ModbusLink {
         let Some(at) = self.scan_at(release.scan) else { return };
         let scan = &mut self.scans[at];
         // Taken in any case: what was missed in one cycle is not missed again in the next.
-        let missed = std::mem::take(&mut scan.missed);
+        let missed = !release.off_beat && std::mem::take(&mut scan.missed);
         let missed = missed || scan.is_slow && self.release_slowly(at, release);
         let scan = &mut self.scans[at];
         if (scan.open > 0 || missed) && !release.off_beat {
@@ -367,7 +367,7 @@ impl<W: World> Link<W> for ModbusLink {
             }
         }
         if suppressed > 0 {
-            self.scans[at].missed = !self.starting;
+            self.scans[at].missed |= !self.starting && !release.off_beat;
             floor.counters.links[self.id.index()].suppressed.add(suppressed);
         }
     }

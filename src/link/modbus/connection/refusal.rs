@@ -275,7 +275,9 @@ impl ModbusLink {
         }
         let (serving, until) = (*self.serving(at), self.requests[at as usize].until);
         for (request, plan) in self.requests.iter_mut().zip(&self.plan.requests) {
-            if request.apart && (plan.unit, plan.table) == (unit, table) && serving.is_too_long(plan.count) {
+            // One that is queued goes out, and is refused itself.
+            let is_idle = request.apart && request.state == RequestState::Idle;
+            if is_idle && (plan.unit, plan.table) == (unit, table) && serving.is_too_long(plan.count) {
                 request.until = request.until.max(until);
             }
         }
@@ -310,7 +312,8 @@ impl ModbusLink {
     /// Takes a block apart that is not asked, since its unit does not take what is so long.
     pub(super) fn part_too_long(&mut self, at: u32, halves: [u32; 2], now: Nanos) {
         self.rest_refused(at, ILLEGAL_DATA_VALUE, now);
-        self.requests[at as usize].apart = true;
+        let request = &mut self.requests[at as usize];
+        (request.apart, request.until) = (true, now + REFUSED_PAUSE_MAX);
         halves.iter().for_each(|half| self.requests[*half as usize].forget());
     }
 
