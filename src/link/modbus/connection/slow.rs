@@ -132,7 +132,9 @@ impl ModbusLink {
         }
         for unit_at in 0..self.units.len() {
             let unit = &mut self.units[unit_at];
-            let Some(_) = unit.probe_at().filter(|_| unit.is_slow) else { continue };
+            if !unit.is_slow || !unit.is_silent() {
+                continue;
+            }
             if unit.may_ask(now)
                 && let Some((_, least)) = self.least_missed(unit_at, u32::MAX)
             {
