@@ -33,8 +33,24 @@ pub const GROUPS_MAX: usize = 1024;
 pub const EXECUTORS_MAX: usize = 64;
 /// The fastest scan: 1000 Hz.
 pub const PERIOD_MIN: Nanos = Nanos::from_millis(1);
-/// The slowest scan: 1 Hz.
-pub const PERIOD_MAX: Nanos = Nanos::from_millis(1000);
+/// The slowest scan: once a day.
+pub const PERIOD_MAX: Nanos = Nanos::from_millis(86_400_000);
+/// Scans slower than this are not left to their beat alone: they are read at once after a start, an outage or a change, and
+/// what fails is asked again in between. Nobody waits a quarter of an hour to learn what the next second would tell.
+pub const PERIOD_QUICK_MAX: Nanos = Nanos::from_millis(1_000);
+/// From one beginning of a slow scan to another that is out of its beat at least, where its period is longer: a device whose
+/// connection breaks again and again is not asked more often for it. Some meters fail when they are.
+pub const OFF_BEAT_SPACING: Nanos = Nanos::from_millis(10_000);
+/// What failed in a slow scan is asked again after this, and after four times as long each time, up to a quarter of its
+/// period and the last.
+pub const SLOW_RETRY_FIRST: Nanos = Nanos::from_millis(1_000);
+pub const SLOW_RETRY_MAX: Nanos = Nanos::from_millis(3_600_000);
+/// The longest pause between probes of a silent unit of which nothing is read more often, beside a quarter of its shortest
+/// period: silence for good is asked into now and then only.
+pub const SLOW_PROBE_PAUSE_MAX: Nanos = Nanos::from_millis(300_000);
+/// How long before a connection is needed it is made, beside twice what the last one took, for a device that closes what is
+/// idle and is asked rarely.
+pub const CONNECT_LEAD: Nanos = Nanos::from_millis(100);
 
 // --- Modbus (Application Protocol Specification V1.1b3, sections 6.1 to 6.4; Messaging on TCP/IP V1.0b, 3.1) ---
 /// Registers in one read reply: the PDU is 253 bytes.
@@ -191,6 +207,8 @@ pub const SINGLES_TRIED: u32 = 2;
 pub const BUSY_PAUSE_MIN: Nanos = Nanos::from_millis(1);
 pub const BUSY_PAUSE_FIRST_MAX: Nanos = Nanos::from_millis(50);
 pub const BUSY_PAUSE_MAX: Nanos = Nanos::from_millis(1_000);
+/// The same for a scan that is slower than eight times this, an eighth of its period, and the most.
+pub const BUSY_PAUSE_SLOW_MAX: Nanos = Nanos::from_millis(60_000);
 /// Periods for which a busy device's values are held as good, and the most; the link's timeout at least.
 pub const BUSY_PERIODS: u64 = 3;
 pub const BUSY_HELD_MAX: Nanos = Nanos::from_millis(10_000);

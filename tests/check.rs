@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
 use fieldbeat::plant::{Fault, GatewaySettings, Plant, PlantConfig};
@@ -15,7 +17,12 @@ fn plant() -> Plant {
 /// A folder with the plant's configuration.
 fn site(plant: &Plant) -> TempDir {
     let dir = TempDir::new().unwrap();
-    let settings = GatewaySettings { timeout: Nanos::from_millis(100), ..GatewaySettings::default() };
+    let settings = GatewaySettings {
+        timeout: Nanos::from_millis(100),
+        journal_path: Some("journal".into()),
+        metrics_listen: Some("off".into()),
+        ..GatewaySettings::default()
+    };
     plant.write_config(dir.path(), &settings).unwrap();
     dir
 }
@@ -26,6 +33,79 @@ fn check(site: &TempDir, more: &[&str]) -> (i32, String, String) {
     let out = program.arg("check").arg("--config").arg(site.path()).args(more).stdin(Stdio::null()).output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (out.status.code().unwrap_or(-1), text(&out.stdout), text(&out.stderr))
+}
+
+/// A device that has registers from offset 40000 on, and refuses all others.
+fn device_that_counts_from_zero() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            std::thread::spawn(move || {
+                let mut request = [0; 12];
+                while stream.read_exact(&mut request).is_ok() {
+                    let word = |at: usize| u16::from_be_bytes([request[at], request[at + 1]]);
+                    let (first, bytes) = (word(8), 2 * word(10));
+                    let pdu = match first {
+                        40_000.. => [vec![3, bytes as u8], vec![1; usize::from(bytes)]].concat(),
+                        _ => vec![0x83, 2],
+                    };
+                    let length = (pdu.len() as u16 + 1).to_be_bytes();
+                    let reply = [&request[..4], &length, &request[6..7], &pdu].concat();
+                    if stream.write_all(&reply).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    port
+}
+
+#[test]
+fn check_tells_how_references_are_counted_and_finds_a_device_that_counts_from_zero() {
+    let site = TempDir::new().unwrap();
+    std::fs::create_dir(site.path().join("tags")).unwrap();
+    std::fs::write(site.path().join("fieldbeat.toml"), "[gateway]\nid = \"g\"\n[journal]\npath = \"journal\"\n")
+        .unwrap();
+    let file = site.path().join("tags/a.json");
+    let text = format!(
+        r#"{{"links": [{{"name": "inv", "protocol": "modbus_tcp", "host": "127.0.0.1", "port": {}}}], "tags": [
+        {{"name": "amps", "address": "inv:1:3:40072", "data_type": "uint16", "scan_rate_ms": 100}},
+        {{"name": "maker", "address": "inv:1:3:40004:16", "data_type": "string", "scan_rate_ms": 1000}}]}}"#,
+        device_that_counts_from_zero()
+    );
+    std::fs::write(&file, &text).unwrap();
+    let (code, out, err) = check(&site, &["--learn", "--seconds", "2"]);
+    assert_eq!(code, 0, "{out}{err}");
+    assert!(out.contains("note: references of link \"inv\" count from 1: 40072 is read at offset 71"), "{out}");
+    assert!(
+        err.contains("40004 reads like SunSpec's, which counts from 0: taken as the offset 3; set \"addressing\""),
+        "{err}"
+    );
+    let found = "a.json:1: link \"inv\": warning: the device counts from 0: it refuses offset 71, which 40072 of tag \"amps\" \
+                 is as a reference, and answers at offset 40072 (so 2 of 2 refused tags); write \"addressing\": \"raw\"";
+    assert!(out.contains(found), "{out}");
+    std::fs::write(&file, text.replace("\"host\"", "\"addressing\": \"raw\", \"host\"")).unwrap();
+    let (code, out, err) = check(&site, &["--learn", "--seconds", "1"]);
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    assert!(!out.contains("counts from 0") && !out.contains("note: references"), "{out}");
+}
+
+#[test]
+fn an_output_whose_files_are_wrong_stops_neither_check_nor_run() {
+    let site = site(&plant());
+    let toml = site.path().join("fieldbeat.toml");
+    let text = std::fs::read_to_string(&toml).unwrap();
+    let output = "[outputs.cloud]\ntype = \"mqtt\"\nurl = \"mqtts://127.0.0.1:1\"\nca = \"no-such-ca.pem\"\n";
+    std::fs::write(&toml, format!("{text}\n{output}")).unwrap();
+    let (code, out, err) = check(&site, &[]);
+    assert!(code == 0 && err.contains("warning: output \"cloud\": ") && err.contains("no-such-ca.pem"), "{out}{err}");
+    let mut run = Command::new(env!("CARGO_BIN_EXE_fieldbeat"));
+    let run = run.arg("run").arg("--config").arg(site.path()).args(["--seconds", "1"]).output().unwrap();
+    let log = String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.success() && log.contains("output \"cloud\": ") && log.contains("running: "), "{log}");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::tag::utc_text;
 #[derive(Args)]
 pub struct AuditArgs {
     /// Directory with fieldbeat.toml and tags/.
-    #[arg(short, long, value_name = "DIR")]
+    #[arg(short, long, value_name = "DIR", default_value = files::CONFIG_DIR)]
     config: PathBuf,
     /// The newest so many records.
     #[arg(long, value_name = "N", default_value_t = 20)]
@@ -35,6 +35,9 @@ pub fn audit(args: &AuditArgs) -> ExitCode {
         Err(error) => return super::fail(1, format!("error: {error}")),
     };
     // A closed pipe (`audit … | head`) is the end, not an error.
+    if tail.records.is_empty() {
+        eprintln!("no writes are recorded");
+    }
     let _ = print(&mut io::BufWriter::new(io::stdout().lock()), &tail, args.json);
     for (number, why) in &tail.damaged {
         eprintln!("warning: record {number} can't be read: {why}");

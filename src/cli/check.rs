@@ -1,7 +1,7 @@
 //! `fieldbeat check`: what a configuration will do, and whether it fits.
 //!
 //! ```text
-//! gateway "line-4": 300 tags, 3 links, 3 groups, 1 executors
+//! gateway "line-4": 300 tags, 3 links, 3 groups, 1 executor
 //! reckoned with (measured on this machine): request 12.1 µs, sample 21 ns, release 5.0 µs, wake-up 16.7 µs
 //!
 //! executor   cpu  links   requests/s    samples/s     load  worst slot
@@ -24,7 +24,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{files, learn};
+use super::{counting, files, learn};
 use crate::config::{Config, OutputKind, ReleaseMode};
 use crate::output::mqtt;
 use crate::plan::{self, Admission, Costs, Plan, Planned, Slot};
@@ -35,7 +35,7 @@ use crate::tag::{LinkId, Nanos};
 #[derive(Args)]
 pub struct CheckArgs {
     /// Directory with fieldbeat.toml and tags/.
-    #[arg(long, value_name = "DIR")]
+    #[arg(short, long, value_name = "DIR", default_value = files::CONFIG_DIR)]
     config: PathBuf,
     /// Connect to the devices and measure how long their replies take.
     #[arg(long)]
@@ -66,6 +66,7 @@ pub fn check(args: &CheckArgs) -> ExitCode {
             for warning in &admission.warnings {
                 println!("warning: {warning}");
             }
+            counting::note(config).iter().for_each(|note| println!("{note}"));
         }
         Err(error) if args.learn => {
             // The devices may be faster than was declared.
@@ -73,17 +74,7 @@ pub fn check(args: &CheckArgs) -> ExitCode {
         }
         Err(error) => return super::fail(super::EXIT_CONFIG, error),
     }
-    let mut wrong = 0;
-    for output in &config.outputs {
-        let OutputKind::Mqtt(mqtt) = &output.kind;
-        if let Err(error) = mqtt::check_files(mqtt) {
-            eprintln!("error: output \"{}\": {error}", output.name);
-            wrong += 1;
-        }
-    }
-    if wrong > 0 {
-        code = ExitCode::from(super::EXIT_CONFIG);
-    }
+    warn_of_outputs(config);
     let learned = if args.learn { learn::learn(config, args.seconds) } else { ExitCode::SUCCESS };
     if code != ExitCode::SUCCESS {
         return code;
@@ -96,6 +87,26 @@ pub fn check(args: &CheckArgs) -> ExitCode {
         _ => println!("ok: it does not fit, and runs all the same, since realtime.admission is \"warn\""),
     }
     ExitCode::SUCCESS
+}
+
+/// An output whose certificate, key or CA cannot be used stops neither this nor `run`: the field is read, the journal
+/// keeps what the output is to have, and the files are looked at again until they are right.
+fn warn_of_outputs(config: &Config) {
+    for output in &config.outputs {
+        let OutputKind::Mqtt(mqtt) = &output.kind;
+        if let Err(error) = mqtt::check_files(mqtt) {
+            eprintln!(
+                "warning: output \"{}\": {error}; nothing is published until that is right, `run` starts all the same \
+                 and stores the samples",
+                output.name
+            );
+        }
+    }
+}
+
+/// How many a second; what is read each quarter of an hour is not nothing.
+fn rate(per_s: f64) -> String {
+    if per_s >= 10.0 { format!("{per_s:.0}") } else { format!("{per_s:.3}") }
 }
 
 /// Milliseconds with two digits.
@@ -126,12 +137,12 @@ fn percent(share: f64) -> String {
 
 fn print_plan(config: &Config, plan: &Plan, admission: &Admission, origin: &str) {
     println!(
-        "gateway \"{}\": {} tags, {} links, {} groups, {} executors",
+        "gateway \"{}\": {}, {}, {}, {}",
         config.gateway.id,
-        plan.tags.len(),
-        plan.links.len(),
-        plan.groups.len(),
-        plan.executors.len()
+        files::counted(plan.tags.len(), "tag"),
+        files::counted(plan.links.len(), "link"),
+        files::counted(plan.groups.len(), "group"),
+        files::counted(plan.executors.len(), "executor")
     );
     let Costs { request, sample, release, wake_up } = admission.costs;
     let us = |time: Nanos| time.0 as f64 / 1e3;
@@ -148,11 +159,11 @@ fn print_plan(config: &Config, plan: &Plan, admission: &Admission, origin: &str)
     );
     for (id, (executor, load)) in plan.executors.iter().zip(&admission.executors).enumerate() {
         println!(
-            "{id:<9} {:>4} {:>6} {:>12.0} {:>12.0} {:>8}  {}",
+            "{id:<9} {:>4} {:>6} {:>12} {:>12} {:>8}  {}",
             executor.cpu,
             executor.links.len(),
-            load.requests_per_s,
-            load.samples_per_s,
+            rate(load.requests_per_s),
+            rate(load.samples_per_s),
             percent(load.load),
             slot_text(plan, load.slot)
         );
@@ -164,12 +175,12 @@ fn print_plan(config: &Config, plan: &Plan, admission: &Admission, origin: &str)
     for (id, link) in plan.links.iter() {
         let load = &admission.links[id];
         println!(
-            "{:<20} {:>9} {:>6} {:>12.0} {:>12.0} {:>8}  {}",
+            "{:<20} {:>9} {:>6} {:>12} {:>12} {:>8}  {}",
             link.name,
             link.executor.0,
             link.protocol.modbus().map_or(1, |modbus| modbus.units.len()),
-            load.requests_per_s,
-            load.wire_bytes_per_s,
+            rate(load.requests_per_s),
+            rate(load.wire_bytes_per_s),
             percent(load.load),
             link_slot_text(plan, admission, id)
         );

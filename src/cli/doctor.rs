@@ -14,7 +14,7 @@ const EXIT_BAD: u8 = 1;
 #[derive(Args)]
 pub struct DoctorArgs {
     /// Directory with fieldbeat.toml and tags/: its CPUs, its priority and its journal are looked at too.
-    #[arg(long, value_name = "DIR")]
+    #[arg(short, long, value_name = "DIR")]
     config: Option<PathBuf>,
     /// For scripts: one JSON object.
     #[arg(long)]

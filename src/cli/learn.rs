@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::counting;
 use crate::config::{Config, Guard, LinkConfig};
 use crate::hub::stats::{Distribution, Statistics};
 use crate::plan::{self, Costs, Plan, admission};
@@ -44,7 +45,9 @@ pub fn learn(config: &Config, seconds: f64) -> ExitCode {
     let tags = Tags::look(&plan, &floor.image, &floor.counters, Nanos::ZERO);
     let all_answered = print(config, &plan, &statistics, &floor, &tags);
     let all_good = print_bad_tags(&plan, &floor, &tags);
+    let refused = counting::refused(config, &plan, &floor);
     floor.stop();
+    counting::hints(&slowly(config), &refused).iter().for_each(|hint| println!("{hint}"));
     if all_answered && all_good { ExitCode::SUCCESS } else { ExitCode::from(1) }
 }
 

@@ -13,6 +13,7 @@
 
 mod audit;
 mod check;
+mod counting;
 mod demo;
 mod doctor;
 mod files;
@@ -49,6 +50,9 @@ enum Command {
     /// Run the gateway until SIGTERM or Ctrl-C.
     Run(run::RunArgs),
     /// Check a configuration: links, groups, requests, load. Starts nothing; with --learn it asks the devices.
+    #[command(
+        after_help = "Examples:\n  fieldbeat check --config /etc/fieldbeat\n  fieldbeat check -c . --learn --seconds 10"
+    )]
     Check(check::CheckArgs),
     /// Show everything on this machine alone: a simulated plant, the gateway, a broker.
     Demo(demo::DemoArgs),
@@ -66,7 +70,11 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Run planner, executors, links and hub in virtual time against devices that misbehave, by seed.
     Sim(sim::SimArgs),
-    /// Print the JSON Schema of tag files.
+    /// Print the JSON Schema of tag files, for editors.
+    #[command(
+        after_help = "Example:\n  fieldbeat schema > /etc/fieldbeat/tags/tags.schema.json\n\nIn tags/ a schema is passed \
+                            over, whatever its name. A tag file names it by \"$schema\": \"./tags.schema.json\"."
+    )]
     Schema,
 }
 

@@ -21,7 +21,7 @@ use crate::tag::Nanos;
 #[derive(Args, Clone)]
 pub struct PlantArgs {
     /// Where to write fieldbeat.toml and tags/ for a gateway that reads this plant.
-    #[arg(long, value_name = "DIR")]
+    #[arg(short, long, value_name = "DIR")]
     config: PathBuf,
     #[command(flatten)]
     pub shape: PlantShape,

@@ -10,7 +10,7 @@ use clap::Args;
 
 use super::files;
 use crate::config::{Config, LinkProtocol, TagAddress, TagConfig};
-use crate::limits::{LATE_REPLY_WAIT, SILENT_AFTER_TIMEOUTS};
+use crate::limits::{LATE_REPLY_WAIT, PERIOD_QUICK_MAX, SILENT_AFTER_TIMEOUTS};
 use crate::plan::{self, Plan};
 use crate::rt::{LinkState, Reading, monotonic_now};
 use crate::serve::{cause_of, reason};
@@ -20,7 +20,7 @@ use crate::tag::{Cause, Fault, Nanos, Status, Value, ValueType};
 #[derive(Args)]
 pub struct ReadArgs {
     /// Directory with fieldbeat.toml and tags/.
-    #[arg(long, value_name = "DIR")]
+    #[arg(short, long, value_name = "DIR", default_value = files::CONFIG_DIR)]
     config: PathBuf,
     /// Tags to read.
     #[arg(required = true, value_name = "TAG")]
@@ -38,6 +38,8 @@ pub fn read(args: &ReadArgs) -> ExitCode {
     };
     // Ordinary threads read, those of local buses among them: they stay below this.
     config.realtime.priority = 1;
+    // Once is enough, but whoever asks does not wait for a day to be asked again after a reply that was lost.
+    config.groups.iter_mut().for_each(|group| group.period = group.period.min(PERIOD_QUICK_MAX));
     let patience = patience(&config);
     let plan = match plan::build(&config, &[0]) {
         Ok(planned) => Arc::new(planned.plan),
@@ -66,14 +68,7 @@ fn only(mut config: Config, names: &[String]) -> Result<Config, String> {
     let mut tags = Vec::new();
     for name in names {
         let Some(tag) = config.tags.iter().find(|t| t.name == *name) else {
-            let near: Vec<&str> = config
-                .tags
-                .iter()
-                .map(|t| t.name.as_str())
-                .filter(|t| t.contains(name.as_str()) || name.contains(*t))
-                .take(5)
-                .collect();
-            let hint = if near.is_empty() { String::new() } else { format!("; there is: {}", near.join(", ")) };
+            let hint = files::near(name, config.tags.iter().map(|tag| tag.name.as_str()));
             return Err(format!("error: there is no tag \"{name}\" in the configuration{hint}"));
         };
         tags.push(tag.clone());
@@ -104,7 +99,7 @@ fn patience(config: &Config) -> Duration {
     Duration::from_nanos((longest.max().unwrap_or_default() + slowest_scan + slowest_scan).0)
 }
 
-fn settled(floor: &Floor, plan: &Plan) -> bool {
+pub(super) fn settled(floor: &Floor, plan: &Plan) -> bool {
     plan.tags.iter().all(|(id, tag)| match floor.image.read(id.index()).map(|r| Status(r.status)) {
         None | Some(Status::BAD_WAITING_FOR_INITIAL_DATA | Status::UNCERTAIN_LAST_USABLE) => false,
         // After the first reply that did not come: another may.

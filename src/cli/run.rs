@@ -18,7 +18,7 @@ const TEND_PERIOD: Duration = Duration::from_millis(200);
 #[derive(Args)]
 pub struct RunArgs {
     /// Directory with fieldbeat.toml and tags/.
-    #[arg(long, value_name = "DIR")]
+    #[arg(short, long, value_name = "DIR", default_value = files::CONFIG_DIR)]
     config: PathBuf,
     /// Stop by itself after so many seconds.
     #[arg(long, value_name = "N")]
@@ -63,11 +63,13 @@ fn tell_machine(visit: &Visit, config: &Path) {
         visit.standing(state).map(|check| check.id).filter(|id| !TOLD_BY_ITSELF.contains(id)).collect()
     };
     let (bad, warned) = (named(State::Bad), named(State::Warn));
-    let see = format!("see `fieldbeat doctor --config {}`", config.display());
+    let of = format!("of {} of this machine", files::counted(visit.checks.len(), "check"));
+    let see = format!("`fieldbeat doctor --config {}` says which and what to do", config.display());
     if !bad.is_empty() {
-        tracing::warn!("this machine can't keep a steady beat: {} (and {} more); {see}", bad.join(", "), warned.len());
+        let (ids, more) = (bad.join(", "), warned.len());
+        tracing::warn!("{} {of} fail: {ids} (and {more} warn); {see} (late cycles must be expected)", bad.len());
     } else if !warned.is_empty() {
-        tracing::info!("this machine is not set up for a steady beat yet: {}; {see}", warned.join(", "));
+        tracing::info!("{} {of} warn; {see} (samples still flow, jitter may be milliseconds)", warned.len());
     }
 }
 
@@ -82,11 +84,12 @@ fn announce(gateway: &Gateway) {
     let plan = gateway.observed.plan();
     let guards: Vec<String> = gateway.guards().iter().map(|g| format!("{} µs", g.0 / 1000)).collect();
     tracing::info!(
-        "running: {} tags on {} links, {} executors on CPUs {:?}, guard {}",
-        plan.tags.len(),
-        plan.links.len(),
-        plan.executors.len(),
-        plan.executors.iter().map(|e| e.cpu).collect::<Vec<_>>(),
+        "running: {} on {}, {} on CPU{} {}, guard {}",
+        files::counted(plan.tags.len(), "tag"),
+        files::counted(plan.links.len(), "link"),
+        files::counted(plan.executors.len(), "executor"),
+        if plan.executors.len() == 1 { "" } else { "s" },
+        plan.executors.iter().map(|e| e.cpu.to_string()).collect::<Vec<_>>().join(", "),
         guards.join(", ")
     );
     if let Some(socket) = gateway.control_socket() {

@@ -1,6 +1,5 @@
 //! `fieldbeat tail`: follows tags of a running gateway out of its journal, from another process.
 
-use std::collections::HashSet;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,13 +11,13 @@ use super::files;
 use crate::store::{Block, JournalReader};
 use crate::tag::{ScalarType, Status, Value, utc_text};
 
-/// A silence that is worth a word.
+/// A silence that is worth a word, beside two scans.
 const QUIET: Duration = Duration::from_secs(3);
 
 #[derive(Args)]
 pub struct TailArgs {
     /// Directory with fieldbeat.toml and tags/.
-    #[arg(long, value_name = "DIR")]
+    #[arg(short, long, value_name = "DIR", default_value = files::CONFIG_DIR)]
     config: PathBuf,
     /// Tags to follow; all when none is named. A name that ends in * stands for all that begin with it.
     #[arg(value_name = "TAG")]
@@ -40,17 +39,39 @@ pub fn tail(args: &TailArgs) -> ExitCode {
         Ok(reader) => reader,
         Err(error) => return super::fail(1, format!("error: {error}")),
     };
-    let names: HashSet<&str> = loaded.config.tags.iter().map(|t| t.name.as_str()).collect();
-    for wanted in args.tags.iter().filter(|t| !t.ends_with('*') && !names.contains(t.as_str())) {
-        eprintln!("warning: there is no tag \"{wanted}\" in the configuration; it may still be in the journal");
+    let configured: Vec<&str> = loaded.config.tags.iter().map(|tag| tag.name.as_str()).collect();
+    let mut unknown: Vec<&str> = args.tags.iter().map(String::as_str).collect();
+    unknown.retain(|wanted| !configured.iter().any(|name| is_named(name, wanted)));
+    if let Err(error) = reader.visit_names(args.from_start, |names| {
+        unknown.retain(|wanted| !names.tags.iter().any(|tag| is_named(&tag.name, wanted)));
+        !unknown.is_empty()
+    }) {
+        return super::fail(1, format!("error: {error}"));
     }
-    match follow(&reader, args) {
+    let is_waiting = args.lines.is_none() || unknown.is_empty() || unknown.len() < args.tags.len();
+    let (kind, waiting) = match is_waiting {
+        true if args.lines.is_none() => ("warning", " (waiting; Ctrl-C ends)"),
+        true => ("warning", ""),
+        false => ("error", ""),
+    };
+    for wanted in &unknown {
+        let near = files::near(wanted.trim_end_matches('*'), configured.iter().copied());
+        eprintln!("{kind}: there is no tag \"{wanted}\" in the configuration, nor in the journal{near}{waiting}");
+    }
+    if !is_waiting {
+        return ExitCode::from(1);
+    }
+    // The fastest of what is wanted says how long nothing is to be expected.
+    let wanted = loaded.config.tags.iter().filter(|tag| is_wanted(&tag.name, &args.tags));
+    let fastest = wanted.filter_map(|tag| loaded.config.groups.get(tag.group)).map(|group| group.period.0).min();
+    let quiet = QUIET + Duration::from_nanos(fastest.unwrap_or(0).saturating_mul(2));
+    match follow(&reader, args, quiet) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => super::fail(1, format!("error: {error}")),
     }
 }
 
-fn follow(reader: &JournalReader, args: &TailArgs) -> Result<(), String> {
+fn follow(reader: &JournalReader, args: &TailArgs, quiet: Duration) -> Result<(), String> {
     let text = |error: crate::store::JournalError| error.to_string();
     let mut next = if args.from_start { 0 } else { reader.next_index().map_err(text)? };
     let mut left = args.lines.unwrap_or(u64::MAX);
@@ -69,9 +90,9 @@ fn follow(reader: &JournalReader, args: &TailArgs) -> Result<(), String> {
             None => {
                 reader.wait_beyond(next, Duration::from_millis(500));
                 // Said once a silence.
-                if quiet_since.is_some_and(|since| since.elapsed() > QUIET) {
+                if quiet_since.is_some_and(|since| since.elapsed() > quiet) {
                     quiet_since = None;
-                    eprintln!("nothing new in the journal for {} s; is the gateway running?", QUIET.as_secs());
+                    eprintln!("nothing new in the journal for {} s; is the gateway running?", quiet.as_secs());
                 }
             }
         }
@@ -105,11 +126,15 @@ fn print(out: &mut impl Write, block: &Block, wanted: &[String], left: &mut u64)
 }
 
 fn is_wanted(name: &str, wanted: &[String]) -> bool {
-    wanted.is_empty()
-        || wanted.iter().any(|w| match w.strip_suffix('*') {
-            Some(prefix) => name.starts_with(prefix),
-            None => name == w,
-        })
+    wanted.is_empty() || wanted.iter().any(|wanted| is_named(name, wanted))
+}
+
+/// Whether a name is what was asked for: itself, or all that begin so.
+fn is_named(name: &str, wanted: &str) -> bool {
+    match wanted.strip_suffix('*') {
+        Some(prefix) => !name.is_empty() && name.starts_with(prefix),
+        None => name == wanted,
+    }
 }
 
 #[cfg(test)]

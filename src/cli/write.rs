@@ -28,8 +28,8 @@ const ANSWER_BYTES_MAX: u64 = 4 * COMMAND_BYTES_MAX as u64;
 
 #[derive(Args)]
 pub struct WriteArgs {
-    /// Directory with fieldbeat.toml and tags/.
-    #[arg(short, long, value_name = "DIR", required_unless_present = "socket")]
+    /// Directory with fieldbeat.toml and tags/; /etc/fieldbeat where neither this nor --socket is given.
+    #[arg(short, long, value_name = "DIR")]
     config: Option<PathBuf>,
     /// The gateway's control socket; else where its configuration says.
     #[arg(long, value_name = "PATH")]
@@ -79,7 +79,8 @@ pub fn write(args: &WriteArgs) -> ExitCode {
 
 /// The socket, and whether the tag is known to hold text.
 fn place(args: &WriteArgs) -> Result<(PathBuf, bool), ExitCode> {
-    let config = match &args.config {
+    let standard = args.socket.is_none().then(|| Path::new(files::CONFIG_DIR));
+    let config = match args.config.as_deref().or(standard) {
         None => None,
         // Files that are wrong now do not matter to a gateway that runs by what they were.
         Some(dir) if args.socket.is_some() => crate::config::load(dir).ok().map(|loaded| loaded.config),

@@ -19,6 +19,32 @@ impl Refusal {
     }
 }
 
+/// Reads a value of a type that is within the tag's limits. A whole number that the type does not hold is judged by the
+/// limits where there are any: they are what the tag's file says, the type is the device's.
+///
+/// # Errors
+/// As [`typed`] and [`within_limits`].
+pub fn allowed(ty: ValueType, limits: &WriteConfig, json: &Json) -> Result<Value, Refusal> {
+    let value = typed(ty, json).map_err(|refusal| match (refusal.reason, json, limits_text(limits)) {
+        (Reason::OutOfRange, Json::Number(number), Some(allowed)) => {
+            Refusal::new(Reason::OutOfRange, format!("the value is {number}; allowed: {allowed}"))
+        }
+        _ => refusal,
+    })?;
+    within_limits(limits, &value)?;
+    Ok(value)
+}
+
+/// `0 to 100`; `None`: no limits.
+fn limits_text(limits: &WriteConfig) -> Option<String> {
+    match (limits.min, limits.max) {
+        (Some(min), Some(max)) => Some(format!("{min} to {max}")),
+        (Some(min), None) => Some(format!("{min} or more")),
+        (None, Some(max)) => Some(format!("{max} or less")),
+        (None, None) => None,
+    }
+}
+
 /// Reads a value of a type. Whole numbers may be written with a fraction of zero, and a bool as 0 or 1.
 ///
 /// # Errors
@@ -135,12 +161,7 @@ pub fn within_limits(limits: &WriteConfig, value: &Value) -> Result<(), Refusal>
     if !below && !above {
         return Ok(());
     }
-    let allowed = match (limits.min, limits.max) {
-        (Some(min), Some(max)) => format!("{min} to {max}"),
-        (Some(min), None) => format!("{min} or more"),
-        (None, Some(max)) => format!("{max} or less"),
-        (None, None) => String::new(),
-    };
+    let allowed = limits_text(limits).unwrap_or_default();
     Err(Refusal::new(Reason::OutOfRange, format!("the value is {value}; allowed: {allowed}")))
 }
 

@@ -17,7 +17,7 @@ mod request;
 mod seen;
 
 pub use answer::{Answer, Outcome, Reason};
-pub use check::{Refusal, json_of, typed, within_limits, within_step};
+pub use check::{Refusal, allowed, json_of, typed, within_limits, within_step};
 pub use desk::{Asked, Desk, Reply, WriteStats};
 pub use rates::{Bucket, TagRates};
 pub use request::{Malformed, Request, Requester, Way};

@@ -136,8 +136,11 @@ pub(super) const DEADBAND: Real = Real { key: "deadband", min: 0.0, max: 1e300, 
 /// OPC 10000-8, section 6.2.
 pub(super) const DEADBAND_PERCENT: Real =
     Real { key: "deadband_percent", min: 0.0, max: 100.0, default: 0.0, unit: " %" };
-/// A consumer must not wait longer than a day to learn that a value still is what it was.
-pub(super) const MAX_SILENCE_MS: Int = int("max_silence_ms", 10, 86_400_000, 60_000, " ms");
+/// A week: seven scans of the slowest.
+pub(super) const MAX_SILENCE_MS: Int = int("max_silence_ms", 10, 604_800_000, 60_000, " ms");
+/// Where nothing is said, a longest silence has so many scans at least: with fewer, every sample or every other one would be
+/// told.
+pub(super) const SILENT_SCANS: u64 = 4;
 /// Where samples are held back.
 pub(super) const SUPPRESS: &[(&str, Suppress)] = &[("ring", Suppress::Ring), ("journal", Suppress::Journal)];
 /// Which register bit a bool is, 0 the least significant.
@@ -165,7 +168,7 @@ pub(super) const BYTE_ORDER: &[(&str, WordOrder)] =
 pub(super) const MIN_INTERVAL_MS: Int = int("min_interval_ms", 0, 3_600_000, 100, " ms");
 pub(super) const WRITE_TIMEOUT_MS: Int =
     int("timeout_ms", limits::WRITE_TIMEOUT_MIN.0 / 1_000_000, limits::WRITE_TIMEOUT_MAX.0 / 1_000_000, 1000, " ms");
-/// Of Modbus: 23, or left out.
+/// Of Modbus; which, depends on the table and the type.
 pub(super) const WRITE_FUNCTION: Int = int("function", 1, 255, 23, "");
 /// Of CANopen: by which service; true: PDO.
 pub(super) const WRITE_VIA: &[(&str, bool)] = &[("sdo", false), ("pdo", true)];

@@ -125,8 +125,8 @@ impl Groups {
     }
 }
 
-const RATE_ALLOWED: &str = "allowed: a number from 1 to 1000 ms (1000 Hz to 1 Hz)";
-const _: () = assert!(PERIOD_MIN.0 == 1_000_000 && PERIOD_MAX.0 == 1_000_000_000);
+const RATE_ALLOWED: &str = "allowed: a number from 1 to 86400000 ms (1000 Hz to once a day)";
+const _: () = assert!(PERIOD_MIN.0 == 1_000_000 && PERIOD_MAX.0 == 86_400_000_000_000);
 
 /// Reads `"scan_rate_ms"`, if it is there and right.
 pub(super) fn read_period(object: &Obj<'_>) -> Option<Nanos> {

@@ -66,7 +66,7 @@ use std::path::Path;
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use files::Fingerprint;
 pub use model::*;
-pub(crate) use names::{guess, quoted};
+pub(crate) use names::{guess, nearest, quoted};
 pub use reporting::{Reporting, Suppress};
 pub use schema::schema;
 
@@ -90,7 +90,7 @@ pub struct Loaded {
 }
 
 /// Reads `dir/fieldbeat.toml` and `dir/tags/*.json`, in the order of their names. Names that start with a dot or
-/// end in `.tmp` or `~` are passed over, as is `tags.schema.json`. Relative paths in the files start at `dir`.
+/// end in `.tmp` or `~` are passed over, as are JSON Schemas. Relative paths in the files start at `dir`.
 ///
 /// # Errors
 /// All that is wrong in all files.
@@ -132,6 +132,7 @@ fn read(inputs: Inputs, base: Base<'_>, beside: Beside<'_>, report: Report) -> R
     let roots: Vec<Obj<'_>> = trees
         .iter()
         .flatten()
+        .filter(|(_, root)| !is_schema(root))
         .filter_map(|(cx, root)| Obj::open(*cx, root, String::new(), fields::keys::TAG_FILE))
         .collect();
 
@@ -205,6 +206,15 @@ fn check<'t>(cx: Cx<'_>, parsed: Result<Node<'t>, Fault>) -> Option<Node<'t>> {
             None
         }
     }
+}
+
+/// Whether a file is a JSON Schema, such as the one of the tag files that `fieldbeat schema` prints: editors look for it
+/// beside the files, whatever its name.
+fn is_schema(root: &Node<'_>) -> bool {
+    let of = root.member("$schema").and_then(Node::as_text);
+    let of = of.and_then(|url| url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")));
+    of.is_some_and(|url| url.starts_with("json-schema.org/"))
+        && ["properties", "definitions", "$defs"].iter().any(|key| root.member(key).is_some())
 }
 
 fn parse_toml(text: &str) -> Result<Node<'_>, Fault> {

@@ -37,8 +37,8 @@ pub(super) fn read(
     let table = function.and_then(|function| {
         let table = Table::from_read_function(function as u8);
         if table.is_none() {
-            let help = "allowed: 1 coils, 2 discrete inputs, 3 holding registers, 4 input registers";
-            tag.error(span(text, function_part), format!("the function {function} does not read"), help);
+            let (message, help) = no_table(function);
+            tag.error(span(text, function_part), message, help);
         }
         table
     });
@@ -52,7 +52,7 @@ pub(super) fn read(
     let count = place.check_count(count, count_part.map_or(text.span, |part| span(text, part)), array)?;
     let (unit, first) = (UnitId(unit? as u8), first?);
     place.check_range(unit, first, count, span(text, register_part))?;
-    Some(ModbusAddress {
+    let address = ModbusAddress {
         unit,
         table: table?,
         first,
@@ -60,7 +60,46 @@ pub(super) fn read(
         field,
         array: array.map(|array| array as u16),
         order: order.unwrap_or_default(),
-    })
+        reference: register_part.text.parse().ok().filter(|number| *number != first),
+    };
+    warn_of_sunspec(tag, span(text, register_part), &address);
+    Some(address)
+}
+
+/// SunSpec's numbers count from 0 and look like references: of these, kind and length say that they are no others.
+fn warn_of_sunspec(tag: &Obj<'_>, at: Span, address: &ModbusAddress) {
+    let Some(number) = address.reference.filter(|_| address.table == Table::HoldingRegisters) else { return };
+    let is_known = match address.field {
+        // Manufacturer, model and serial number of the common model at 40000; its version.
+        FieldType::Text => match address.count {
+            16 => matches!(number, 40_004 | 40_020 | 40_052),
+            8 => number == 40_044,
+            _ => false,
+        },
+        // Energy of an inverter, whose model follows the common one.
+        FieldType::Uint32 => number == 40_093,
+        _ => false,
+    };
+    if is_known {
+        let message =
+            format!("{number} reads like SunSpec's, which counts from 0: taken as the offset {}", address.first);
+        tag.warning(at, message, "set \"addressing\": \"raw\" on the link if the manual counts from 0");
+    }
+}
+
+/// What to say of a function that reads no table. Those that write are common in manuals.
+fn no_table(function: u32) -> (String, &'static str) {
+    let message = format!("function {function} writes");
+    match function {
+        5 | 15 => (message, "name the table that is read (1 coils) and allow writing with \"write\": {…}"),
+        6 | 16 | 22 | 23 => {
+            (message, "name the table that is read (3 holding registers) and allow writing with \"write\": {…}")
+        }
+        _ => (
+            format!("the function {function} does not read"),
+            "allowed: 1 coils, 2 discrete inputs, 3 holding registers, 4 input registers",
+        ),
+    }
 }
 
 fn number(tag: &Obj<'_>, text: Text<'_>, part: Part<'_>, what: &str, max: u32) -> Option<u32> {

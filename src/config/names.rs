@@ -63,7 +63,7 @@ pub(crate) fn quoted(text: &str) -> String {
 }
 
 /// The candidate that is nearest to `text`, if one is near enough to be meant.
-pub(super) fn nearest<'a>(text: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(text: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let length = text.chars().count();
     if length > NAME_BYTES_MAX {
         return None;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::beside::Beside;
 use super::diagnostic::Report;
-use super::fields::{Int, Real};
+use super::fields::{Int, Real, keys};
 use super::model::Source;
 use super::names::{guess, quoted};
 use super::node::{Kind, Member, Node};
@@ -68,17 +68,28 @@ pub(super) fn subject(what: &str, node: &Node<'_>, index: usize) -> String {
 impl<'c> Obj<'c> {
     /// Opens an object that may have `keys` and no others.
     pub fn open(cx: Cx<'c>, node: &'c Node<'c>, subject: String, keys: &'static [&'static str]) -> Option<Obj<'c>> {
+        Obj::open_told(cx, node, subject, keys, |_| true)
+    }
+
+    /// The same; of the keys, messages tell those of which `is_told`.
+    pub fn open_told(
+        cx: Cx<'c>,
+        node: &'c Node<'c>,
+        subject: String,
+        keys: &'static [&'static str],
+        is_told: impl Fn(&str) -> bool,
+    ) -> Option<Obj<'c>> {
         let Kind::Object(members) = &node.kind else {
             let message = format!("{}, not an object", found(node));
             cx.report.error(cx.source(node.span), &subject, message, format!("allowed: an object with {}", list(keys)));
             return None;
         };
         let object = Obj { cx, span: node.span, subject, members, keys };
-        object.check_keys();
+        object.check_keys(is_told);
         Some(object)
     }
 
-    fn check_keys(&self) {
+    fn check_keys(&self, is_told: impl Fn(&str) -> bool) {
         let mut seen: HashMap<&str, Span> = HashMap::with_capacity(self.members.len());
         for member in self.members {
             if let Some(first) = seen.get(&*member.name) {
@@ -90,7 +101,13 @@ impl<'c> Obj<'c> {
             seen.insert(&member.name, member.name_span);
             if !self.keys.contains(&&*member.name) {
                 let message = format!("the key {} is unknown", quoted(&member.name));
-                let help = format!("allowed: {}{}", list(self.keys), guess(&member.name, self.keys.iter().copied()));
+                let told: Vec<&str> = self.keys.iter().copied().filter(|key| is_told(key)).collect();
+                let meant = keys::MEANT.iter().find(|(name, key)| *name == member.name && self.keys.contains(key));
+                let guess = match meant {
+                    Some((_, key)) => format!(" (did you mean {}?)", quoted(key)),
+                    None => guess(&member.name, told.iter().copied()),
+                };
+                let help = format!("allowed: {}{guess}", list(&told));
                 self.error(member.name_span, message, help);
             }
         }

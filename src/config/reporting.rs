@@ -128,10 +128,10 @@ pub(super) fn of_tag(tag: &Obj<'_>, own: Said, config: &TagConfig, groups: &Grou
     };
     Some(Reporting {
         deadband,
-        max_silence: own
-            .max_silence
-            .or(group.max_silence)
-            .unwrap_or(Nanos::from_millis(fields::MAX_SILENCE_MS.default)),
+        max_silence: own.max_silence.or(group.max_silence).unwrap_or_else(|| {
+            let period = groups.list.get(config.group).map_or(Nanos::ZERO, |group| group.period);
+            Nanos::from_millis(fields::MAX_SILENCE_MS.default).max(Nanos(period.0 * fields::SILENT_SCANS))
+        }),
         suppress: own.suppress.or(group.suppress).unwrap_or(Suppress::Ring),
         keep_last: own.keep_last.or(group.keep_last).unwrap_or(false) && !ty.is_long(),
     })

@@ -60,7 +60,7 @@ macro_rules! told {
             #[schemars(range(min = fields::DEADBAND_PERCENT.min, max = fields::DEADBAND_PERCENT.max))]
             deadband_percent: Option<f64>,
             /// With report by exception: a sample is told at least this often, in milliseconds, whatever its value. At
-            /// least two scans.
+            /// least two scans; left out, 60000, or four scans where that is longer.
             #[schemars(
                 range(min = fields::MAX_SILENCE_MS.min, max = fields::MAX_SILENCE_MS.max),
                 extend("default" = fields::MAX_SILENCE_MS.default)
@@ -88,7 +88,7 @@ told! {
         /// Unique among all files; it becomes a topic level and a metric label.
         #[schemars(length(min = 1, max = NAME_BYTES_MAX), regex(pattern = NAME_PATTERN))]
         name: String,
-        /// Time between two scans in milliseconds: 1 is 1000 Hz, 1000 is 1 Hz.
+        /// Time between two scans in milliseconds: 1 is 1000 Hz, 1000 is 1 Hz, 900000 is each quarter of an hour, 86400000 once a day.
         #[schemars(range(min = fields::SCAN_RATE_MS.min, max = fields::SCAN_RATE_MS.max))]
         scan_rate_ms: f64,
         /// How the group's links start: each at a phase of its own, or all at one instant (a coherent snapshot).
@@ -147,7 +147,7 @@ told! {
         /// Of a CANopen object: read by PDO or by SDO, whatever is mapped.
         #[schemars(extend("enum" = words(fields::CANOPEN_ACCESS)))]
         access: Option<String>,
-        /// Time between two scans in milliseconds: 1 is 1000 Hz, 1000 is 1 Hz. With a group: the group's, or left out.
+        /// Time between two scans in milliseconds: 1 is 1000 Hz, 1000 is 1 Hz, 900000 is each quarter of an hour, 86400000 once a day. With a group: the group's, or left out.
         #[schemars(range(min = fields::SCAN_RATE_MS.min, max = fields::SCAN_RATE_MS.max))]
         scan_rate_ms: Option<f64>,
         /// Name of a group.

@@ -43,7 +43,8 @@ impl<'c> Tags<'c> {
             }
             return;
         }
-        let Some(tag) = Obj::open(cx, node, subject("tag", node, index), keys::TAG) else { return };
+        let is_told = of_its_link(node, known.links);
+        let Some(tag) = Obj::open_told(cx, node, subject("tag", node, index), keys::TAG, is_told) else { return };
         let name = read_name(&tag, Letters::Any);
         if let Some(name) = node.member("name").and_then(Node::as_text)
             && let Some((file, span)) = self.names.insert(name, (cx.file, tag.span))
@@ -95,6 +96,21 @@ impl<'c> Tags<'c> {
     }
 }
 
+/// Which keys a message on a tag tells: those that its kind of link has, as far as the link is known.
+fn of_its_link(tag: &Node<'_>, links: &Links) -> impl Fn(&str) -> bool + use<> {
+    let address = tag.member("address").and_then(Node::as_text).unwrap_or_default();
+    let name = address.split(':').next().unwrap_or_default();
+    let link = links.find(name).and_then(|at| links.list.get(at));
+    let others: &'static [&'static [&'static str]] = match link.map(|link| &link.config.protocol) {
+        None => &[],
+        Some(LinkProtocol::Modbus(_)) => &[keys::OF_LOCAL_LINKS, keys::OF_CAN_LINKS, keys::OF_CANOPEN_LINKS],
+        Some(LinkProtocol::Can(_)) => &[keys::OF_LOCAL_LINKS, keys::OF_MODBUS_LINKS, keys::OF_CANOPEN_LINKS],
+        Some(LinkProtocol::CanOpen(_)) => &[keys::OF_LOCAL_LINKS, keys::OF_MODBUS_LINKS, keys::OF_CAN_LINKS],
+        Some(LinkProtocol::Bus(_)) => &[keys::OF_MODBUS_LINKS, keys::OF_CAN_LINKS, keys::OF_CANOPEN_LINKS],
+    };
+    move |key| !others.iter().any(|keys| keys.contains(&key))
+}
+
 /// A unit that people did not write here: cut to what one may be.
 fn unit_of_file(unit: &str) -> String {
     let mut text: String = unit.chars().filter(|c| !c.is_control()).collect();
@@ -120,7 +136,7 @@ fn read_group(tag: &Obj<'_>, known: &mut Known<'_>) -> Option<usize> {
     let period = read_period(tag);
     let Some(name) = tag.text("group", "the name of a group") else {
         if tag.get("scan_rate_ms").is_none() && tag.get("group").is_none() {
-            let help = "allowed: \"scan_rate_ms\" (1 to 1000), or \"group\" with the name of a group";
+            let help = "allowed: \"scan_rate_ms\" (1 to 86400000), or \"group\" with the name of a group";
             tag.error(tag.span, "scan_rate_ms and group are missing", help);
         }
         return known.groups.of_period(tag, period?);

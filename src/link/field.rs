@@ -91,6 +91,14 @@ impl<W: World> Link<W> for FieldLink {
         of_any_kind!(self, link => Link::<W>::is_punctual(link))
     }
 
+    fn returns(&self) -> bool {
+        of_any_kind!(self, link => Link::<W>::returns(link))
+    }
+
+    fn wants_release(&mut self, now: Nanos) -> bool {
+        of_any_kind!(self, link => Link::<W>::wants_release(link, now))
+    }
+
     fn expire(&mut self, now: Nanos, floor: &mut Floor<W>) {
         of_any_kind!(self, link => link.expire(now, floor));
     }

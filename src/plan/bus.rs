@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::build::Scanning;
-use super::model::{GroupPlan, ScanId};
+use super::model::{GroupPlan, ScanId, slots_per_s};
 use super::sensor::SensorLimits;
 use crate::config::{
     BusAddress, BusConfig, BusDevice, BusPoint, Formula, GpioLine, GpioSetting, Program, RegisterWrite, Step,
@@ -173,9 +173,7 @@ impl BusPlan {
     }
 
     pub(super) fn slots_per_s(&self, groups: &ById<GroupId, GroupPlan>) -> u64 {
-        let of_request = |request: &BusRequest| {
-            (request.items.len() as f64 / groups[request.group].period.as_secs_f64()).ceil() as u64
-        };
+        let of_request = |request: &BusRequest| slots_per_s(request.items.len() as u64, groups[request.group].period);
         let edges = self.items_that_tell() as u64 * GPIO_EDGES_PER_S_MAX;
         self.requests.iter().map(of_request).sum::<u64>() + edges + self.samples_per_s()
     }

@@ -2,6 +2,7 @@
 
 use super::model::*;
 use crate::config::Reporting;
+use crate::limits::PERIOD_QUICK_MAX;
 use crate::tag::{ById, ExecutorId, LinkId, Nanos, TagId};
 
 /// What becomes of a link.
@@ -53,6 +54,11 @@ pub fn executor_stays(executor: ExecutorId, changes: &[(LinkId, Change)], old: &
 fn reporting(executor: ExecutorId, plan: &Plan) -> impl Iterator<Item = (TagId, Reporting)> {
     let own = move |tag: &TagPlan| plan.links[tag.link].executor == executor;
     plan.tags.iter().filter(move |(_, tag)| own(tag)).filter_map(|(id, tag)| Some((id, tag.reporting?)))
+}
+
+/// Whether nothing is read of a link as often as once a second: its connection may be left for later.
+pub fn is_slow(plan: &Plan, link: LinkId) -> bool {
+    plan.scans.values().filter(|scan| scan.link == link).all(|scan| plan.groups[scan.group].period > PERIOD_QUICK_MAX)
 }
 
 /// Each link's scans, with the periods by which they are served.

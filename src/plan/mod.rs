@@ -25,7 +25,7 @@ pub use admission::{
 };
 pub use build::{Planned, build, build_with, rebuild, rebuild_with};
 pub use can::{CanFilter, CanSocket};
-pub use change::{Change, changes, executor_stays};
+pub use change::{Change, changes, executor_stays, is_slow};
 pub use ids::{Base, UsedIds};
 pub use model::*;
 pub use phases::predecessor;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::admission::SerialLine;
 use super::blocks::{self, Block, BlockLimits, Span};
 use super::build::Scanning;
-use super::model::{GroupPlan, ScanId, ring_slots};
+use super::model::{GroupPlan, ScanId, ring_slots, slots_per_s};
 use super::sensor::Sensors;
 use crate::config::{FieldType, ModbusAddress, ModbusConfig, ModbusTransport, Table, TagConfig, WordOrder};
 use crate::limits;
@@ -48,8 +48,7 @@ impl ModbusPlan {
     pub(super) fn slots_per_s(&self, groups: &ById<GroupId, GroupPlan>) -> u64 {
         let of_request = |request: &ModbusRequest| {
             let decodes = &self.decodes[request.decodes.start as usize..request.decodes.end as usize];
-            let slots = ring_slots(decodes.iter().map(|d| d.ty));
-            (slots as f64 / groups[request.group].period.as_secs_f64()).ceil() as u64
+            slots_per_s(ring_slots(decodes.iter().map(|d| d.ty)), groups[request.group].period)
         };
         self.blocks().iter().map(of_request).sum()
     }
@@ -102,6 +101,8 @@ pub struct ModbusWrite {
     pub place: Decode,
     /// Written and read back by one request.
     pub in_one: bool,
+    /// The function that was asked for: 5, 6, 15, 16 or 22.
+    pub function: Option<u8>,
 }
 
 /// How one tag is cut out of a reply's value bytes.
@@ -207,6 +208,7 @@ fn writes(tags: &[(TagId, &TagConfig)], units: &[UnitId]) -> Vec<ModbusWrite> {
             count: address.count,
             place: decode(*id, tag, address),
             in_one: write.read_write_in_one,
+            function: write.function,
         })
     };
     let mut writes: Vec<ModbusWrite> = tags.iter().filter_map(write).collect();

@@ -11,6 +11,7 @@ pub use super::canopen::{
 };
 pub use super::modbus::{Decode, ModbusPlan, ModbusRequest, ModbusWrite};
 use crate::config::{ReleaseMode, Reporting, WriteConfig};
+use crate::limits::PERIOD_QUICK_MAX;
 use crate::tag::{ById, ExecutorId, GroupId, Id, LinkId, Nanos, Sample, TagId, ValueType};
 
 /// A gateway's whole work.
@@ -106,6 +107,12 @@ impl LinkProtocolPlan {
             LinkProtocolPlan::Bus(bus) => bus.slots_per_s(groups),
         }
     }
+}
+
+/// Slots of the ring that so many fill in a second, when they come once a period. What comes more rarely than once a second
+/// still comes at once, and must find its room.
+pub(super) fn slots_per_s(slots: u64, period: Nanos) -> u64 {
+    (slots as f64 / period.min(PERIOD_QUICK_MAX).as_secs_f64().max(1e-9)).ceil() as u64
 }
 
 /// Slots of the ring that values of these types fill, each once.

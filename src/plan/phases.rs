@@ -1,10 +1,17 @@
 //! Phases: releases are spread over their periods, so that they do not meet.
 
 use super::model::ReleasePlan;
+use crate::limits::PERIOD_QUICK_MAX;
 use crate::tag::Nanos;
 
 /// Places tried for a release that joins others, evenly over its period.
 const CANDIDATES: u64 = 128;
+
+/// Over how much of its period a release may be spread. What is read each quarter of an hour is not begun minutes after the
+/// start, and a slow release needs no more room than a fast one.
+fn room(period: Nanos) -> u64 {
+    period.0.min(PERIOD_QUICK_MAX.0)
+}
 
 /// Gives every release its phase. One that was there before (`old`), with the same period and at least one of
 /// its scans, keeps its phase. With nothing before, releases of equal period are spread evenly over it, and those
@@ -30,7 +37,7 @@ pub(super) fn spread(releases: &mut [ReleasePlan], old: &[ReleasePlan]) {
     }
     for at in joining {
         let period = releases[at].period;
-        let candidates = (0..CANDIDATES).map(|i| Nanos(period.0 * i / CANDIDATES));
+        let candidates = (0..CANDIDATES).map(|i| Nanos(room(period) * i / CANDIDATES));
         let freest = candidates.max_by_key(|phase| (nearest(&placed, period, *phase), std::cmp::Reverse(*phase)));
         releases[at].phase = freest.unwrap_or(Nanos::ZERO);
         placed.push((period, releases[at].phase));
@@ -66,10 +73,10 @@ fn spread_evenly(releases: &mut [ReleasePlan]) {
     while start < releases.len() {
         let period = releases[start].period;
         let len = releases[start..].iter().take_while(|r| r.period == period).count();
-        let step = period.0 / len as u64;
+        let step = room(period) / len as u64;
         let shift = if classes == 0 { 0 } else { step / (classes + 1) };
         for (i, release) in releases[start..start + len].iter_mut().enumerate() {
-            release.phase = Nanos((step * i as u64 + shift) % period.0);
+            release.phase = Nanos((step * i as u64 + shift) % room(period));
         }
         classes += 1;
         start += len;

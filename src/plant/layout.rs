@@ -125,7 +125,7 @@ pub(super) fn tags(config: &PlantConfig) -> Result<Vec<PlantTag>, String> {
     if let ScanRates::Uniform(period) = config.scan_rates
         && (!(PERIOD_MIN..=PERIOD_MAX).contains(&period) || period.0 % 1_000_000 != 0)
     {
-        return Err(format!("a scan period of {} ns: whole milliseconds from 1 to 1000 are allowed", period.0));
+        return Err(format!("a scan period of {} ns: whole milliseconds from 1 to 86400000 are allowed", period.0));
     }
     let mut out = Vec::with_capacity(config.devices * per_device);
     for device in 0..config.devices {

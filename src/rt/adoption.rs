@@ -8,6 +8,7 @@ use super::link::{CloseReason, Floor, Link};
 use super::pages::region_of;
 use super::sink::Sink;
 use super::world::World;
+use crate::limits::{OFF_BEAT_SPACING, PERIOD_QUICK_MAX};
 use crate::plan::{self, Plan, ScanId, Suppress};
 use crate::tag::{ExecutorId, GroupId, LinkId, Nanos, Sample, TagId};
 
@@ -18,10 +19,52 @@ pub(super) struct Release {
     pub phase: Nanos,
     pub next: Nanos,
     pub cycle: u32,
-    /// Each with its link's id.
-    pub scans: Box<[(ScanId, u32)]>,
+    /// By their ids, ascending.
+    pub scans: Box<[Due]>,
     /// The release of the plan before, whose beat goes on.
     from: Option<u32>,
+}
+
+/// A scan of a release.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Due {
+    pub scan: ScanId,
+    /// Its link's id.
+    pub link: u32,
+    /// When it is to be released out of its beat; never, mostly.
+    pub off_beat_at: Nanos,
+    /// When it was last released so.
+    begun: Nanos,
+}
+
+impl Due {
+    /// Its beat has come.
+    pub fn released(&mut self) {
+        self.off_beat_at = Nanos::NEVER;
+    }
+
+    pub fn released_off_beat(&mut self, at: Nanos) {
+        (self.off_beat_at, self.begun) = (Nanos::NEVER, at);
+    }
+
+    /// It is to be read now, if its beat does not come soon, and not too often.
+    pub fn want(&mut self, period: Nanos, next: Nanos, now: Nanos) {
+        let soonest = if self.begun == Nanos::ZERO { now } else { now.max(self.begun + period.min(OFF_BEAT_SPACING)) };
+        if soonest + PERIOD_QUICK_MAX < next {
+            self.off_beat_at = self.off_beat_at.min(soonest);
+        }
+    }
+}
+
+/// What stays goes on where it stood; both are ascending.
+fn carry_over(new: &mut [Due], old: &[Due]) {
+    let mut old = old.iter().peekable();
+    for due in new {
+        while old.next_if(|before| before.scan < due.scan).is_some() {}
+        if let Some(before) = old.next_if(|before| before.scan == due.scan) {
+            (due.off_beat_at, due.begun) = (before.off_beat_at, before.begun);
+        }
+    }
 }
 
 impl Release {
@@ -33,7 +76,16 @@ impl Release {
             phase: r.phase,
             next: Nanos::NEVER,
             cycle: 0,
-            scans: r.scans.iter().map(|scan| (*scan, u32::from(plan.scans[*scan].link.0))).collect(),
+            scans: r
+                .scans
+                .iter()
+                .map(|scan| Due {
+                    scan: *scan,
+                    link: u32::from(plan.scans[*scan].link.0),
+                    off_beat_at: Nanos::NEVER,
+                    begun: Nanos::ZERO,
+                })
+                .collect(),
             from: plan::predecessor(r, before).map(|at| at as u32),
         };
         plan.executors[executor.index()].releases.iter().map(release).collect()
@@ -143,6 +195,11 @@ impl<L> Adoption<L> {
         self.links.iter().map(|change| change.id)
     }
 
+    /// Those that go on with the connection that they have.
+    pub(super) fn taken_over(&self) -> impl Iterator<Item = LinkId> {
+        self.links.iter().filter(|change| change.takes_over).map(|change| change.id)
+    }
+
     /// Every stretch of memory that the executor will touch: address and bytes.
     pub fn regions(&self) -> impl Iterator<Item = (*const u8, usize)> {
         let slots = [
@@ -190,7 +247,10 @@ impl<L> Adoption<L> {
         for release in &mut self.releases {
             let before = release.from.and_then(|at| releases.get(at as usize));
             (release.next, release.cycle) = match before {
-                Some(before) => (before.next, before.cycle),
+                Some(before) => {
+                    carry_over(&mut release.scans, &before.scans);
+                    (before.next, before.cycle)
+                }
                 None => (next_after(now, start + release.phase, release.period), 0),
             };
         }

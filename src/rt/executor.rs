@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rtrb::{Consumer, Producer};
 
-use super::adoption::{Adoption, Release, Slots};
+use super::adoption::{Adoption, Due, Release, Slots};
 use super::counters::Counters;
 use super::link::{CloseReason, Closed, Floor, Link, ScanRelease, Served};
 use super::linux::Waker;
@@ -13,7 +13,7 @@ use super::report::Report;
 use super::sink::Sink;
 use super::world::{Conn, Ready, World};
 use super::write::{WriteAnswer, WriteOrder, WriteOutcome, WritePayload};
-use crate::limits::{ADOPTION_PATIENCE, EXECUTOR_SLEEP_MAX};
+use crate::limits::{ADOPTION_PATIENCE, EXECUTOR_SLEEP_MAX, PERIOD_QUICK_MAX};
 use crate::plan::Plan;
 use crate::tag::{ExecutorId, LinkId, Nanos};
 
@@ -71,6 +71,8 @@ pub struct Executor<W, L> {
     adoptions: Consumer<Box<Adoption<L>>>,
     adopted: Producer<Box<Adoption<L>>>,
     orders: Consumer<WriteOrder>,
+    /// When the next scan is to be released out of its beat.
+    off_beat_at: Nanos,
     /// Plans adopted so far.
     generation: u32,
     /// Since when a new plan waits for a good moment.
@@ -101,6 +103,7 @@ impl<W: World, L: Link<W>> Executor<W, L> {
             adoptions,
             adopted,
             orders,
+            off_beat_at: Nanos::NEVER,
             generation: 0,
             adoption_waits: None,
             stop,
@@ -158,6 +161,7 @@ impl<W: World, L: Link<W>> Executor<W, L> {
         self.adopt_connections(now);
         self.adopt_plan(now, slack_end);
         self.take_order(now, slack_end);
+        self.release_off_beat(now, slack_end);
         self.work_in_slack(now, slack_end);
     }
 
@@ -173,14 +177,17 @@ impl<W: World, L: Link<W>> Executor<W, L> {
             let nominal = due + Nanos(skipped * release.period.0);
             release.next = nominal + release.period;
             release.cycle = release.cycle.wrapping_add(1 + skipped as u32);
-            for (scan, link) in &release.scans {
-                let Some(field_link) = &mut self.slots.links[*link as usize] else { continue };
+            for due in &mut release.scans {
+                due.released();
+                let (scan, link) = (due.scan, due.link as usize);
+                let Some(field_link) = &mut self.slots.links[link] else { continue };
                 let counters = &self.floor.counters.scans[scan.index()];
                 counters.cycles.add(1);
                 counters.skipped.add(skipped);
-                let scan_release = ScanRelease { scan: *scan, nominal, cycle: release.cycle };
+                let scan_release =
+                    ScanRelease { scan, nominal, cycle: release.cycle, next: release.next, off_beat: false };
                 field_link.release(scan_release, &mut self.floor);
-                self.slots.to_send[*link as usize] = true;
+                self.slots.to_send[link] = true;
             }
             self.floor.report(Report::Released { group: release.group, due, nominal, actual: now });
         }
@@ -197,6 +204,29 @@ impl<W: World, L: Link<W>> Executor<W, L> {
         self.floor.sink.flush();
     }
 
+    /// Releases one scan that is to be read out of its beat, when the slack is long enough for it.
+    fn release_off_beat(&mut self, now: Nanos, slack_end: Nanos) {
+        if now < self.off_beat_at || slack_end.since(now) < WRITE_COST {
+            return;
+        }
+        let release = self.releases.iter_mut().find(|release| release.scans.iter().any(|due| due.off_beat_at <= now));
+        if let Some(release) = release
+            && let Some(due) = release.scans.iter_mut().find(|due| due.off_beat_at <= now)
+        {
+            due.released_off_beat(now);
+            let at = due.link as usize;
+            if let Some(link) = &mut self.slots.links[at] {
+                let Due { scan, .. } = *due;
+                let (cycle, next) = (release.cycle, release.next);
+                link.release(ScanRelease { scan, nominal: now, cycle, next, off_beat: true }, &mut self.floor);
+                link.send(now, &mut self.floor);
+                self.slots.deadlines[at] = link.deadline();
+                self.floor.sink.flush();
+            }
+        }
+        self.off_beat_at = next_off_beat(&self.releases);
+    }
+
     fn adopt_connections(&mut self, now: Nanos) {
         while let Ok(next) = self.connected.peek() {
             // For a plan that is on its way; what comes behind it can wait as long.
@@ -207,17 +237,16 @@ impl<W: World, L: Link<W>> Executor<W, L> {
             // It may have been made for a link that has left, or for where the device was before.
             let wanted = self.slots.targets.get(id.index()) == Some(&target);
             let Some(link) = self.slots.links.get_mut(id.index()).and_then(Option::as_mut).filter(|_| wanted) else {
-                self.floor.send_back(Closed {
-                    link: id,
-                    conn,
-                    reason: CloseReason::Removed,
-                    served: Served::Unknown,
-                    cause: None,
-                });
+                let (reason, served) = (CloseReason::Removed, Served::Unknown);
+                self.floor.send_back(Closed { link: id, conn, reason, served, cause: None, again_at: Nanos::ZERO });
                 continue;
             };
             if self.floor.world.attach(conn, u32::from(id.0)) {
+                let returns = link.returns();
                 link.adopt(conn, now, &mut self.floor);
+                if !returns {
+                    self.off_beat_at = self.off_beat_at.min(want_off_beat(&mut self.releases, id, now));
+                }
             } else {
                 self.floor.give_up(id, conn, CloseReason::Refused);
             }
@@ -239,6 +268,10 @@ impl<W: World, L: Link<W>> Executor<W, L> {
         self.adoption_waits = None;
         self.generation = self.generation.wrapping_add(1);
         adoption.apply(&mut self.slots, &mut self.releases, self.start, now, &mut self.floor);
+        for id in adoption.taken_over() {
+            want_off_beat(&mut self.releases, id, now);
+        }
+        self.off_beat_at = next_off_beat(&self.releases);
         // There is room: one is under way at a time.
         let pushed = self.adopted.push(adoption);
         debug_assert!(pushed.is_ok());
@@ -281,7 +314,7 @@ impl<W: World, L: Link<W>> Executor<W, L> {
             // Another write waits: the next turn takes it.
             now
         } else {
-            slack_end.min(deadline).min(now + EXECUTOR_SLEEP_MAX)
+            slack_end.min(deadline).min(self.off_beat_at).min(now + EXECUTOR_SLEEP_MAX)
         };
         let punctual = until == deadline && matches!(self.slots.links.get(at), Some(Some(link)) if link.is_punctual());
         let early = if punctual { Nanos(until.0.saturating_sub(self.guard.0)) } else { until };
@@ -314,6 +347,10 @@ impl<W: World, L: Link<W>> Executor<W, L> {
                 link.expire(now, &mut self.floor);
                 self.floor.sink.flush();
                 *deadline = link.deadline();
+                if link.wants_release(now) {
+                    let id = link.id();
+                    self.off_beat_at = self.off_beat_at.min(want_off_beat(&mut self.releases, id, now));
+                }
                 now = self.floor.world.now();
                 if now >= slack_end {
                     return;
@@ -331,4 +368,22 @@ impl<W: World, L: Link<W>> Executor<W, L> {
     pub fn floor_for_test(&mut self) -> &mut Floor<W> {
         &mut self.floor
     }
+}
+
+/// A link's slow scans are to be read without waiting for their beat. Returns when the first of them is.
+fn want_off_beat(releases: &mut [Release], link: LinkId, now: Nanos) -> Nanos {
+    let mut first = Nanos::NEVER;
+    for release in releases.iter_mut().filter(|release| release.period > PERIOD_QUICK_MAX) {
+        let (period, next) = (release.period, release.next);
+        for due in release.scans.iter_mut().filter(|due| due.link == u32::from(link.0)) {
+            due.want(period, next, now);
+            first = first.min(due.off_beat_at);
+        }
+    }
+    first
+}
+
+fn next_off_beat(releases: &[Release]) -> Nanos {
+    let all = releases.iter().flat_map(|release| &release.scans);
+    all.map(|due| due.off_beat_at).min().unwrap_or(Nanos::NEVER)
 }

@@ -34,6 +34,8 @@ pub struct Closed {
     pub served: Served,
     /// What came over it in place of answers.
     pub cause: Option<Cause>,
+    /// Where nothing is wrong: the next one is needed by then. Zero: at once.
+    pub again_at: Nanos,
 }
 
 /// What a connection was good for.
@@ -103,7 +105,13 @@ impl<W: World> Floor<W> {
         cause: Option<Cause>,
     ) {
         self.world.detach(conn);
-        self.send_back(Closed { link, conn, reason, served, cause });
+        self.send_back(Closed { link, conn, reason, served, cause, again_at: Nanos::ZERO });
+    }
+
+    /// The same, where nothing is wrong and the next connection is needed only by `again_at`.
+    pub fn let_rest(&mut self, link: LinkId, conn: Conn, reason: CloseReason, served: Served, again_at: Nanos) {
+        self.world.detach(conn);
+        self.send_back(Closed { link, conn, reason, served, cause: None, again_at });
     }
 
     /// Gives a connection back that is not watched.
@@ -124,6 +132,10 @@ pub struct ScanRelease {
     pub scan: ScanId,
     pub nominal: Nanos,
     pub cycle: u32,
+    /// When the scan's beat has its next release.
+    pub next: Nanos,
+    /// It is one in between, after a start, an outage or a change.
+    pub off_beat: bool,
 }
 
 /// A non-blocking state machine on one connection. Every method is one bounded step.
@@ -145,6 +157,17 @@ pub trait Link<W: World> {
 
     /// Whether its deadline is met like a release, without the lateness of a wake-up: for lines whose time is dear.
     fn is_punctual(&self) -> bool {
+        false
+    }
+
+    /// Whether the connection that comes next is one of a device that closes them by itself: nothing was missed meanwhile,
+    /// and no scan is to be read for it out of its beat.
+    fn returns(&self) -> bool {
+        false
+    }
+
+    /// After `expire`: whether its slow scans are to be released now, out of their beat. Says so once.
+    fn wants_release(&mut self, _now: Nanos) -> bool {
         false
     }
 

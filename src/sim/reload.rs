@@ -168,6 +168,7 @@ impl Reloads {
                 Some(Command::Retarget { link, target: Target::of(&new.links[link].protocol, self.target) })
             }
             Change::Gone => Some(Command::Remove { link }),
+            Change::Work if plan::is_slow(&self.plan, link) => Some(Command::Hurry { link }),
             Change::Work => None,
         }
     }

@@ -25,11 +25,7 @@ pub enum JournalError {
     #[error("the journal's directory {} cannot be made ({source}): check `journal.path`", path.display())]
     NotCreatable { path: PathBuf, source: io::Error },
 
-    #[error(
-        "no permission for the journal {} ({source}): give the directory and its files to the user that runs this \
-         (`chown -R`), or run it as their owner",
-        path.display()
-    )]
+    #[error("no permission for the journal {} ({source}): {}", path.display(), permission_help(path))]
     Permission { path: PathBuf, source: io::Error },
 
     #[error(
@@ -130,4 +126,21 @@ impl JournalError {
 /// Whether an error says that there is no room: disk, quota, or the file size limit.
 pub(super) fn is_disk_full(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG))
+}
+
+/// Whoever reads a gateway's journal must not take it away from the gateway.
+fn permission_help(path: &Path) -> String {
+    use std::os::unix::fs::MetadataExt;
+    let owner = std::fs::metadata(path).ok().map(|found| found.uid());
+    let name = owner.and_then(|uid| nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid)).ok().flatten());
+    match name {
+        Some(user) => {
+            let user = user.name;
+            format!(
+                "run this as its owner: sudo -u {user} fieldbeat …; only if the gateway runs as another user, give the \
+                 directory to that one"
+            )
+        }
+        None => "run this as the gateway's user: sudo -u fieldbeat fieldbeat …".to_owned(),
+    }
 }

@@ -85,6 +85,34 @@ impl JournalReader {
         }
     }
 
+    /// Gives out the tags' names of the newest block, which are those that the gateway runs with; with `all`, then those
+    /// of every block. Until `visit` has seen enough, and says false.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn visit_names(&self, all: bool, mut visit: impl FnMut(&Dictionary) -> bool) -> Result<(), JournalError> {
+        if let Some(newest) = self.newest()?
+            && let Some(block) = self.block_at_or_after(newest)?
+            && !visit(&block.batch.names)
+        {
+            return Ok(());
+        }
+        let mut next = all.then_some(0);
+        while let Some(from) = next {
+            // One at a time, and copied out: a long transaction would make the file grow.
+            let found = self.shared.database.read(|tables, txn| {
+                let found = tables.dictionaries.get_greater_than_or_equal_to(txn, &from)?;
+                Ok(found.map(|(id, bytes)| (id, bytes.to_vec())))
+            })?;
+            let Some((id, bytes)) = found else { return Ok(()) };
+            if dictionary::decode(&bytes).is_ok_and(|names| !visit(&names)) {
+                return Ok(());
+            }
+            next = id.checked_add(1);
+        }
+        Ok(())
+    }
+
     fn decode(&self, index: u64, bytes: &[u8], names: Names) -> Result<Block, Malformed> {
         // Before the names: a header that cannot be read says why itself.
         Header::read(bytes)?;

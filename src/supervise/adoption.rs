@@ -102,7 +102,7 @@ impl Floor {
         let Some(connector) = &self.connector else { return };
         for (link, change) in changes {
             let command = match change {
-                Change::Work => continue,
+                Change::Work => Command::Hurry { link: *link },
                 Change::New => Command::add(new, *link, target),
                 Change::Target => {
                     Command::Retarget { link: *link, target: Target::of(&new.links[*link].protocol, target) }

@@ -180,7 +180,9 @@ impl Gateway {
 
     fn accept(&self) {
         let reloads = &self.observed.reloads;
-        reloads.last_refused.store(false, Relaxed);
+        if reloads.last_refused.swap(false, Relaxed) {
+            tracing::info!("the configuration is right again: what the files say is what runs");
+        }
         reloads.last_success_utc_ns.store(hub::clock_pair().utc_ns, Relaxed);
         self.observed.health.clear(PART);
     }

@@ -66,8 +66,9 @@ fn what_is_not_allowed_is_refused_with_what_is() {
         (&["setpoint", "fast"], Reason::WrongType, "allowed: a number"),
         (&["setpoint", "1.5"], Reason::WrongType, "allowed: a whole number"),
         (&["setpoint", "1001"], Reason::OutOfRange, "allowed: 0 to 1000"),
-        (&["setpoint", "-1"], Reason::OutOfRange, "allowed: 0 to 65535"),
-        (&["setpoint", "70000"], Reason::OutOfRange, "allowed: 0 to 65535"),
+        // By the tag's limits, not by those of its type.
+        (&["setpoint", "-1"], Reason::OutOfRange, "the value is -1; allowed: 0 to 1000"),
+        (&["setpoint", "70000"], Reason::OutOfRange, "the value is 70000; allowed: 0 to 1000"),
         (&["speed", "NaN"], Reason::WrongType, "allowed: a number"),
         (&["valve", "2"], Reason::WrongType, "allowed: true or false"),
         (&["label", "123456789"], Reason::OutOfRange, "allowed: 8"),

@@ -93,6 +93,32 @@ fn read_knows_which_names_are_near() {
 }
 
 #[test]
+fn tail_of_a_name_that_no_tag_has_ends_at_once_with_names_that_are_near() {
+    let plant = plant();
+    let site = Site::of(&plant, &settings());
+    let gateway = site.run(&["--seconds", "2"]);
+    gateway.end().assert_clean();
+    let (code, out, err) = site.command("tail", &["dev0.drive0.statsu", "--lines", "5"]);
+    assert_eq!((code, out.as_str()), (1, ""), "{err}");
+    assert!(
+        err.contains("error: there is no tag \"dev0.drive0.statsu\"") && err.contains("dev0.drive0.status"),
+        "{err}"
+    );
+    let (code, _, err) = site.command("tail", &["dev7.*", "--from-start", "--lines", "5"]);
+    assert!(code == 1 && err.contains("error: there is no tag \"dev7.*\""), "{err}");
+    // A right one among them is followed.
+    let fast = |device: &str| plant.tags().iter().find(|tag| tag.name == format!("{device}.drive0.status")).unwrap();
+    let tag = &fast("dev0").name;
+    let (code, out, err) = site.command("tail", &["dev7.x", tag, "--from-start", "--lines", "5"]);
+    assert_eq!((code, out.lines().count()), (0, 5), "{err}");
+    assert!(err.contains("warning: there is no tag \"dev7.x\""), "{err}");
+    // Of a tag that is gone from the files, the journal still has what there was.
+    std::fs::remove_file(site.path().join("tags/dev1.json")).unwrap();
+    let (code, out, err) = site.command("tail", &[&fast("dev1").name, "--from-start", "--lines", "5"]);
+    assert_eq!((code, out.lines().count(), err.as_str()), (0, 5, ""));
+}
+
+#[test]
 fn tail_follows_a_running_gateway_and_shows_a_held_value_with_its_old_time() {
     let plant = plant();
     let site = Site::of(&plant, &settings());

@@ -89,6 +89,10 @@ impl Bench {
             self.metric("fieldbeat_config_last_reload_successful") == Some(1.0)
                 && !http_get(&self.address, "/health").1.contains("configuration")
         });
+        // The last word of the log is not that it is refused.
+        let log = self.gateway.log();
+        let of_files = log.lines().rfind(|line| line.contains("configuration"));
+        assert!(of_files.is_some_and(|line| line.contains("the configuration is right again")), "{log}");
     }
 }
 

@@ -232,4 +232,45 @@ pub const TAG: &[&str] = &[
     "sensor",
     "write",
 ];
+/// Keys of tags that only these links have: what they are for, and which keys. All others are told for every link.
+pub const OF_LOCAL_LINKS: &[&str] = &[
+    "direction",
+    "bias",
+    "drive",
+    "active_low",
+    "edge",
+    "debounce_us",
+    "initial",
+    "command",
+    "delay_us",
+    "at",
+    "width",
+    "shift",
+    "mask",
+    "chip",
+    "write_command",
+];
+pub const OF_CAN_LINKS: &[&str] = &["multiplexor", "j1939_special_values"];
+pub const OF_CANOPEN_LINKS: &[&str] = &["access"];
+pub const OF_MODBUS_LINKS: &[&str] = &["array"];
+/// What people write by the habits of other programs, and the key that it is here.
+pub const MEANT: &[(&str, &str)] = &[
+    ("writable", "write"),
+    ("writeable", "write"),
+    ("type", "data_type"),
+    ("datatype", "data_type"),
+    ("register", "address"),
+    ("interval", "scan_rate_ms"),
+    ("period_ms", "scan_rate_ms"),
+    ("poll_rate", "scan_rate_ms"),
+    ("scan_rate", "scan_rate_ms"),
+    ("factor", "scale"),
+    ("multiplier", "scale"),
+    ("word_order", "byte_order"),
+    ("ip", "host"),
+    ("baud", "baudrate"),
+    ("baud_rate", "baudrate"),
+    ("slave", "address"),
+    ("unit_id", "address"),
+];
 pub const WRITE: &[&str] = &["min", "max", "max_step", "min_interval_ms", "read_back", "timeout_ms", "function", "via"];

@@ -193,6 +193,9 @@ pub struct ModbusAddress {
     /// Elements; `None` for a scalar.
     pub array: Option<u16>,
     pub order: WordOrder,
+    /// The number as it was written, where it is a reference that counts from 1 and could be an offset as well: what is
+    /// read if the device's manual counts from 0.
+    pub reference: Option<u16>,
 }
 
 impl ModbusAddress {

@@ -17,6 +17,8 @@ pub struct WriteConfig {
     pub timeout: Nanos,
     /// With Modbus: one request writes and reads back (function 23).
     pub read_write_in_one: bool,
+    /// With Modbus: another function to write with, 5, 6, 15, 16 or 22; `None`: the right one.
+    pub function: Option<u8>,
     /// With CANopen: sent in a PDO that the node receives, in place of an SDO.
     pub by_pdo: bool,
 }

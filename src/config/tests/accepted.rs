@@ -30,6 +30,7 @@ fn a_tag_is_read_with_everything_it_says() {
             field: FieldType::Float32,
             array: None,
             order: WordOrder::Cdab,
+            reference: Some(30_011),
         }),
         scale: 0.5,
         offset: -40.0,
@@ -80,6 +81,7 @@ fn every_type_knows_its_registers_and_order() {
                     field,
                     array: elements,
                     order,
+                    reference: None,
                 };
                 assert_eq!(*modbus(&config, 0), expected, "{tag}");
             }

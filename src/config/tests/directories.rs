@@ -40,6 +40,8 @@ fn only_finished_tag_files_are_read_in_the_order_of_their_names() {
         "tags/a.json",
         r#"{"tags": [{"name": "a", "address": "plc1:1:3:2", "data_type": "int16", "scan_rate_ms": 10}]}"#,
     );
+    // A schema for the editor, under whatever name.
+    write(dir, "tags/schema.json", super::super::schema().to_string());
     for half in ["tags/.c.json", "tags/c.json.tmp", "tags/c.json~", "tags/tags.schema.json", "tags/notes.txt"] {
         write(dir, half, "{");
     }
@@ -47,6 +49,10 @@ fn only_finished_tag_files_are_read_in_the_order_of_their_names() {
     assert_eq!(loaded.warnings, []);
     let names: Vec<&str> = loaded.config.tags.iter().map(|tag| &*tag.name).collect();
     assert_eq!(names, ["a", "t"]);
+    // A tag file that names the wrong schema is none itself.
+    write(dir, "tags/e.json", r#"{"$schema": "https://json-schema.org/draft/2020-12/schema", "tgas": []}"#);
+    assert!(lines(&load(dir).unwrap_err())[0].contains("the key \"tgas\" is unknown"));
+    fs::remove_file(dir.join("tags/e.json")).unwrap();
     write(dir, "tags/d.JSON", "{}");
     let warnings = load(dir).unwrap().warnings;
     assert_eq!(warnings[0].to_string(), "tags/d.JSON: warning: not read: tag files are named *.json; rename it");

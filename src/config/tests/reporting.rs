@@ -41,6 +41,16 @@ fn a_deadband_is_absolute_or_a_part_of_the_range() {
 }
 
 #[test]
+fn a_slow_tag_may_be_silent_for_four_scans_where_nothing_else_is_said() {
+    for (period_ms, silence_ms) in [(10_000, 60_000), (900_000, 3_600_000), (86_400_000, 345_600_000)] {
+        let text = file("", "int16", r#", "report": "change""#)
+            .replace("\"scan_rate_ms\": 10", &format!("\"scan_rate_ms\": {period_ms}"));
+        let found = config(&text).tags[0].reporting.unwrap().max_silence;
+        assert_eq!(found, Nanos::from_millis(silence_ms), "{period_ms} ms");
+    }
+}
+
+#[test]
 fn a_tag_goes_before_its_group() {
     let group = r#", "deadband": 2, "max_silence_ms": 5000, "suppress": "journal", "keep_last": true"#;
     let said = Reporting {
@@ -132,7 +142,7 @@ fn what_does_not_suit_a_tag_is_refused() {
         (
             "int16",
             r#""report": "change", "max_silence_ms": 0"#,
-            "max_silence_ms is 0; allowed: a whole number from 10 to 86400000 ms",
+            "max_silence_ms is 0; allowed: a whole number from 10 to 604800000 ms",
         ),
         (
             "int16",

@@ -12,13 +12,19 @@ fn changed(from: &str, to: &str) -> String {
 
 #[test]
 fn an_unknown_key_is_named_with_the_nearest_one() {
-    assert_eq!(
-        fault(&changed("\"data_type\"", "\"scael\": 2, \"data_type\"")),
+    // Those of the kind of link that the tag is on.
+    let others = [keys::OF_LOCAL_LINKS, keys::OF_CAN_LINKS, keys::OF_CANOPEN_LINKS].concat();
+    let own: Vec<&str> = keys::TAG.iter().copied().filter(|key| !others.contains(key)).collect();
+    let own = own.join(", ");
+    assert!(own.contains("array") && !own.contains("debounce_us"));
+    let line = |key: &str, meant: &str| {
         format!(
-            "tags/a.json:2:46: error: tag \"t\": the key \"scael\" is unknown; allowed: {} (did you mean \"scale\"?)",
-            keys::TAG.join(", ")
+            "tags/a.json:2:46: error: tag \"t\": the key \"{key}\" is unknown; allowed: {own} (did you mean \"{meant}\"?)"
         )
-    );
+    };
+    assert_eq!(fault(&changed("\"data_type\"", "\"scael\": 2, \"data_type\"")), line("scael", "scale"));
+    // What other programs call it.
+    assert_eq!(fault(&changed("\"data_type\"", "\"writable\": true, \"data_type\"")), line("writable", "write"));
     let all = lines(&refused(MINIMAL, &[("tags/a.json", "{\"tgas\": []}")]));
     assert_eq!(
         all,
@@ -135,11 +141,10 @@ fn a_count_that_does_not_fit_the_type_is_refused() {
 }
 
 #[test]
-fn a_rate_outside_1_to_1000_hertz_is_refused_in_both_units() {
+fn a_rate_outside_a_thousand_a_second_to_one_a_day_is_refused_in_both_units() {
     for (written, told) in [
         ("0.5", "0.5 (2000 Hz)"),
-        ("1001", "1001 (0.999 Hz)"),
-        ("2000.0", "2000.0 (0.5 Hz)"),
+        ("86400001", "86400001 (1.2e-5 Hz)"),
         ("0", "0"),
         ("-10", "-10"),
         ("1e999", "inf"),
@@ -148,14 +153,14 @@ fn a_rate_outside_1_to_1000_hertz_is_refused_in_both_units() {
         assert_eq!(
             fault(&changed("10}", &format!("{written}}}"))),
             format!(
-                "tags/a.json:2:86: error: tag \"t\": scan_rate_ms is {told}; allowed: a number from 1 to 1000 ms \
-                 (1000 Hz to 1 Hz)"
+                "tags/a.json:2:86: error: tag \"t\": scan_rate_ms is {told}; allowed: a number from 1 to 86400000 ms \
+                 (1000 Hz to once a day)"
             )
         );
     }
     assert_eq!(
         fault(&changed(", \"scan_rate_ms\": 10", "")),
-        "tags/a.json:2:1: error: tag \"t\": scan_rate_ms and group are missing; allowed: \"scan_rate_ms\" (1 to 1000), \
+        "tags/a.json:2:1: error: tag \"t\": scan_rate_ms and group are missing; allowed: \"scan_rate_ms\" (1 to 86400000), \
          or \"group\" with the name of a group"
     );
 }
@@ -217,7 +222,9 @@ fn the_parts_of_an_address_are_refused_each_at_its_place() {
     for (from, to, line) in [
         ("plc1:", "plc2:", "2:27: error: tag \"t\": the link \"plc2\" is not declared; allowed: a link of \"links\" in one of the files (did you mean \"plc1\"?)".to_owned()),
         (":1:3:", ":256:3:", format!("2:32: error: tag \"t\": the unit in the address is \"256\"; allowed: a number from 0 to 255; {address}")),
-        (":3:", ":6:", "2:34: error: tag \"t\": the function 6 does not read; allowed: 1 coils, 2 discrete inputs, 3 holding registers, 4 input registers".to_owned()),
+        (":3:", ":6:", "2:34: error: tag \"t\": function 6 writes; name the table that is read (3 holding registers) and allow writing with \"write\": {…}".to_owned()),
+        (":3:", ":15:", "2:34: error: tag \"t\": function 15 writes; name the table that is read (1 coils) and allow writing with \"write\": {…}".to_owned()),
+        (":3:", ":7:", "2:34: error: tag \"t\": the function 7 does not read; allowed: 1 coils, 2 discrete inputs, 3 holding registers, 4 input registers".to_owned()),
         (":3:", ":x:", format!("2:34: error: tag \"t\": the function in the address is \"x\"; allowed: a number from 0 to 255; {address}")),
         (":2\"", ":two\"", format!("2:42: error: tag \"t\": the count in the address is \"two\"; allowed: a number from 0 to 65536; {address}")),
         (":40001:2", "", format!("2:26: error: tag \"t\": address \"plc1:1:3\" has 3 parts; allowed: {address}")),
@@ -454,7 +461,7 @@ fn all_faults_of_all_files_are_told_at_once_in_order() {
         "fieldbeat.toml:1:1: error: [gateway]: id is missing; allowed: the gateway's name, such as \"line-4\"\n\
          tags/a.json:2:59: error: tag \"t\": data_type \"flaot32\" is unknown; allowed: bool, int16, uint16, int32, uint32, \
          int64, uint64, float32, float64, bcd16, bcd32, bcd64, string (did you mean \"float32\"?)\n\
-         tags/a.json:3:86: error: tag \"u\": scan_rate_ms is 0; allowed: a number from 1 to 1000 ms (1000 Hz to 1 Hz)\n\
+         tags/a.json:3:86: error: tag \"u\": scan_rate_ms is 0; allowed: a number from 1 to 86400000 ms (1000 Hz to once a day)\n\
          tags/b.json:1:11: error: not JSON: unexpected close brace\n\
          4 errors"
     );

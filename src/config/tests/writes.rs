@@ -44,6 +44,7 @@ fn a_tag_is_written_only_when_its_file_says_so() {
         read_back: true,
         timeout: Nanos::from_millis(250),
         read_write_in_one: true,
+        function: None,
         by_pdo: false,
     };
     assert_eq!(write_of(&all, "plc1:1:3:40001", INT16), Some(expected));
@@ -94,9 +95,8 @@ fn limits_that_cannot_be_are_refused() {
             "2:51: error: tag \"t\": timeout_ms is 5; allowed: a whole number from 10 to 60000 ms",
         ),
         (
-            r#"{"min": 0, "max": 9, "function": 6}"#,
-            "2:49: error: tag \"t\": function is 6; allowed: 23, which writes and reads back in one request; without it, \
-             the right one is taken",
+            r#"{"min": 0, "max": 9, "function": 5}"#,
+            "2:49: error: tag \"t\": function is 5; allowed: 6, 16, 23 for one register; without it, the right one is taken",
         ),
         (
             r#"{"min": 0, "max": 9, "maxstep": 1}"#,
@@ -132,7 +132,19 @@ fn what_modbus_cannot_write_is_refused() {
     let told = fault(&tag("true", "plc1:1:1:1:1969", r#""data_type": "bool", "array": 1969"#));
     assert!(told.contains("1969 coils do not fit one write; allowed: at most 1968 coils"), "{told}");
     let told = fault(&tag(r#"{"function": 23}"#, "plc1:1:3:40001", r#""data_type": "bool", "bit": 3"#));
-    assert!(told.contains("function 23 on a bool"), "{told}");
+    assert!(told.contains("function is 23; allowed: 22, 6, 16 for a bit of a register"), "{told}");
+    let told = fault(&tag(r#"{"function": 5}"#, "plc1:1:1:1:8", r#""data_type": "bool", "array": 8"#));
+    assert!(told.contains("function is 5; allowed: 15 for several coils"), "{told}");
+    let told = fault(&tag(r#"{"function": 6}"#, "plc1:1:3:40001:4", r#""data_type": "string""#));
+    assert!(told.contains("function is 6; allowed: 16, 23 for several registers"), "{told}");
+    for (function, at, is_there) in
+        [(22, "plc1:1:3:40001", true), (16, "plc1:1:3:40001", true), (23, "plc1:1:3:40001", false)]
+    {
+        let ty = if is_there { r#""data_type": "bool", "bit": 3"# } else { INT16 };
+        let write = format!(r#"{{"function": {function}{}}}"#, if is_there { "" } else { r#", "min": 0, "max": 1"# });
+        let found = write_of(&write, at, ty).unwrap();
+        assert_eq!((found.function, found.read_write_in_one), (is_there.then_some(function), !is_there));
+    }
     let told = fault(&tag(r#"{"min": 0}"#, "plc1:1:1:1", r#""data_type": "bool""#));
     assert!(told.contains("min on a bool or a string; remove it"), "{told}");
 }

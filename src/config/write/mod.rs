@@ -4,13 +4,17 @@ mod canopen;
 pub(super) mod schema;
 
 use super::fields::{self, keys};
-use super::model::{FieldType, LinkProtocol, ModbusAddress, SensorConfig, Table, TagAddress, WriteConfig};
+use super::model::{
+    FieldType, LinkProtocol, ModbusAddress, ModbusConfig, ModbusTransport, SensorConfig, Table, TagAddress, WriteConfig,
+};
 use super::node::{Kind, Node};
 use super::reader::{Obj, found};
 use super::text::Span;
 use crate::limits::{MODBUS_READ_WRITE_REGISTERS_MAX, MODBUS_WRITE_BITS_MAX, MODBUS_WRITE_REGISTERS_MAX};
 use crate::tag::{Nanos, ScalarType, ValueType};
 
+/// Writes registers and reads them back.
+const READ_WRITE_REGISTERS: u8 = 23;
 const ALLOWED: &str = "true, false, or an object such as {\"min\": 0, \"max\": 100}";
 
 /// Where the tag lies, and how its numbers are scaled.
@@ -80,6 +84,7 @@ fn defaults() -> WriteConfig {
         read_back: false,
         timeout: Nanos::from_millis(fields::WRITE_TIMEOUT_MS.default),
         read_write_in_one: false,
+        function: None,
         by_pdo: false,
     }
 }
@@ -96,11 +101,7 @@ fn read_limits(write: &Obj<'_>) -> WriteConfig {
         let help = "allowed: a number above 0, or no max_step";
         write.error(write.span_of("max_step"), format!("max_step is {step}"), help);
     }
-    let function = write.opt_int(&fields::WRITE_FUNCTION);
-    if function.is_some_and(|function| function != 23) {
-        let help = "allowed: 23, which writes and reads back in one request; without it, the right one is taken";
-        write.error(write.span_of("function"), format!("function is {}", function.unwrap_or_default()), help);
-    }
+    let function = write.opt_int(&fields::WRITE_FUNCTION).map(|function| function as u8);
     WriteConfig {
         min,
         max,
@@ -108,7 +109,8 @@ fn read_limits(write: &Obj<'_>) -> WriteConfig {
         interval_min: Nanos::from_millis(write.int(&fields::MIN_INTERVAL_MS)),
         read_back: write.flag("read_back"),
         timeout: Nanos::from_millis(write.int(&fields::WRITE_TIMEOUT_MS)),
-        read_write_in_one: function == Some(23),
+        read_write_in_one: function == Some(READ_WRITE_REGISTERS),
+        function: function.filter(|function| *function != READ_WRITE_REGISTERS),
         by_pdo: write.choice("via", fields::WRITE_VIA).unwrap_or(false),
     }
 }
@@ -116,10 +118,13 @@ fn read_limits(write: &Obj<'_>) -> WriteConfig {
 /// What depends on where the tag lies and on its type.
 fn check_place(tag: &Obj<'_>, node: &Node<'_>, place: &Place<'_>, write: Option<&Obj<'_>>, limits: &WriteConfig) {
     let Place { link, address, scale, offset, .. } = place;
-    if let TagAddress::Modbus(modbus) = address {
+    if let (TagAddress::Modbus(modbus), LinkProtocol::Modbus(config)) = (address, link) {
+        if let Some(write) = write.filter(|write| write.get("function").is_some()) {
+            check_function(write, modbus, config, limits);
+        }
         check_modbus(tag, node.span, modbus, limits);
-    } else if limits.read_write_in_one {
-        tag.error(node.span, "function 23 on a link that is not Modbus", "remove function");
+    } else if let Some(write) = write.filter(|write| write.get("function").is_some()) {
+        write.error(write.span_of("function"), "function on a link that is not Modbus", "remove it");
     }
     if let (TagAddress::CanOpen(own), LinkProtocol::CanOpen(link)) = (address, link) {
         if !canopen::check(tag, node.span, own, link, limits) {
@@ -185,10 +190,34 @@ fn check_modbus(tag: &Obj<'_>, at: Span, address: &ModbusAddress, limits: &Write
         let message = format!("{} {entries} do not fit one write", address.count);
         tag.error(at, message, format!("allowed: at most {most} {entries}"));
     }
-    let is_bit = matches!(address.field, FieldType::Bit | FieldType::RegisterBit(_));
-    if limits.read_write_in_one && is_bit {
-        let help = "remove function: a bit is written by functions 5, 15 or 22";
-        tag.error(at, "function 23 on a bool", help);
+}
+
+/// Which function a tag may be written with depends on what lies there.
+fn check_function(write: &Obj<'_>, address: &ModbusAddress, link: &ModbusConfig, limits: &WriteConfig) {
+    let at = write.span_of("function");
+    let function = if limits.read_write_in_one { READ_WRITE_REGISTERS } else { limits.function.unwrap_or_default() };
+    let is_one = address.count == 1;
+    let is_bit_of_register = matches!(address.field, FieldType::RegisterBit(_));
+    let (allowed, of): (&[u8], &str) = match address.table {
+        Table::Coils if is_one => (&[5, 15], "one coil"),
+        Table::Coils => (&[15], "several coils"),
+        Table::HoldingRegisters if is_bit_of_register => (&[22, 6, 16], "a bit of a register"),
+        Table::HoldingRegisters if is_one => (&[6, 16, 23], "one register"),
+        Table::HoldingRegisters => (&[16, 23], "several registers"),
+        // Said elsewhere: they are only read.
+        Table::DiscreteInputs | Table::InputRegisters => return,
+    };
+    if !allowed.contains(&function) {
+        let allowed: Vec<String> = allowed.iter().map(u8::to_string).collect();
+        let help = format!("allowed: {} for {of}; without it, the right one is taken", allowed.join(", "));
+        write.error(at, format!("function is {function}"), help);
+    } else if is_bit_of_register
+        && function != 22
+        && address.unit.0 == 0
+        && !matches!(link.transport, ModbusTransport::Tcp(_))
+    {
+        let help = "allowed: 22; a register of all devices cannot be read to write it back";
+        write.error(at, format!("function {function} for a bit of unit 0"), help);
     }
 }
 

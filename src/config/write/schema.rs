@@ -41,8 +41,11 @@ pub(in crate::config) struct WriteLimits {
         extend("default" = fields::WRITE_TIMEOUT_MS.default)
     )]
     timeout_ms: Option<u16>,
-    /// Modbus: 23 writes and reads back in one request.
-    #[schemars(extend("const" = 23))]
+    /// Modbus: the function to write with. Left out, the right one: 5 or 15 for coils, 6 or 16 for registers, 22 for a bit
+    /// of a register; a unit that refuses 5 or 6 is written with 15 or 16. 23 writes and reads back in one request. For a
+    /// bit of a register, 22 alone is one step for the device; 6 and 16 read the register and write it back, and so does
+    /// what is left out where the unit has no function 22.
+    #[schemars(extend("enum" = [5, 6, 15, 16, 22, 23]))]
     function: Option<u8>,
     /// CANopen: the service that carries it, sdo or pdo. By PDO, the other objects of the PDO keep what was last written
     /// to them or read of them.

@@ -23,7 +23,7 @@ mod transport;
 mod watch;
 
 use crate::config::CanSampling;
-use crate::limits::{CAN_FRAMES_PER_STEP, CAN_OUTAGE_GRACE, CAN_WRITES_MAX};
+use crate::limits::{CAN_FRAMES_PER_STEP, CAN_OUTAGE_GRACE, CAN_WRITES_MAX, PERIOD_QUICK_MAX};
 use crate::plan::can::CanPlan;
 use crate::plan::{Plan, ScanId};
 use crate::rt::{
@@ -83,6 +83,8 @@ struct Scan {
     /// Of its values, those from here on are still to be looked at on this beat.
     next: u32,
     end: u32,
+    /// Sampled more rarely than once a second.
+    is_slow: bool,
 }
 
 /// A value that is in the image, and not yet in the ring.
@@ -93,12 +95,17 @@ struct Latest {
     value: u64,
     status: Status,
     is_fresh: bool,
+    /// A value was told since there was none, or it was in doubt: of a slow scan the first does not wait for its beat.
+    was_told: bool,
 }
 
 impl CanLink {
     /// `id` must be the link of `own` in `plan`.
-    pub fn new(id: LinkId, own: &CanPlan, _plan: &Plan) -> CanLink {
-        let scan = |scan: &crate::plan::can::CanScan| Scan { id: scan.id, cycle: 0, next: 0, end: 0 };
+    pub fn new(id: LinkId, own: &CanPlan, plan: &Plan) -> CanLink {
+        let scan = |scan: &crate::plan::can::CanScan| {
+            let is_slow = plan.groups.get(scan.group).is_some_and(|group| group.period > PERIOD_QUICK_MAX);
+            Scan { id: scan.id, cycle: 0, next: 0, end: 0, is_slow }
+        };
         CanLink {
             id,
             connection: None,

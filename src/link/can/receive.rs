@@ -119,8 +119,9 @@ impl CanLink {
                         continue;
                     }
                 };
-                latest[i] = Latest { t, value, status, is_fresh: !every };
-                if every {
+                let at_once = every || !latest[i].was_told && scans[usize::from(decode.scan_at)].is_slow;
+                latest[i] = Latest { t, value, status, is_fresh: !at_once, was_told: true };
+                if at_once {
                     tell(plan, decode, frame, value, status, floor);
                 }
             }
@@ -217,5 +218,6 @@ pub(super) fn hold<W: World>(
     floor: &mut Floor<W>,
 ) {
     tell_fresh(plan, decode, latest, frame.cycle, floor);
+    latest.was_told = false;
     floor.sink.hold_because(frame, decode.tag, decode.code, decode.ty.is_long(), status, cause);
 }

@@ -5,7 +5,7 @@ use super::rpdo::Spot;
 use super::sdo::Outcome;
 use super::{CanOpenLink, ItemState, Owner, values};
 use crate::config::CanOpenSource;
-use crate::limits::{CANOPEN_ITEMS_PER_STEP, PDO_LATE_PERIODS, PROBE_PAUSE_MIN, SILENT_AFTER_TIMEOUTS};
+use crate::limits::{CANOPEN_ITEMS_PER_STEP, PDO_FIRST, PDO_LATE_PERIODS, PROBE_PAUSE_MIN, SILENT_AFTER_TIMEOUTS};
 use crate::plan::{BootStep, Way};
 use crate::rt::{Floor, NodeEvent, Report, World};
 use crate::tag::{Nanos, NodeFault, ObjectAt, Status};
@@ -194,6 +194,9 @@ impl CanOpenLink {
         for tpdo in node.tpdos.iter_mut().filter(|tpdo| tpdo.head != NONE && tpdo.period > Nanos::ZERO) {
             tpdo.due = now + Nanos(tpdo.period.0 * PDO_LATE_PERIODS);
             tpdo.late = false;
+        }
+        if self.scans.iter().any(|scan| scan.is_slow) {
+            self.behind_at = self.behind_at.min(now + PDO_FIRST);
         }
         self.tell(at, NodeEvent::Ready, floor);
         self.tell_state(floor);

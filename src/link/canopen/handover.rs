@@ -72,6 +72,7 @@ impl CanOpenLink {
         (self.send_again_at, self.write_at) = (old.send_again_at, old.write_at);
         self.lost_for_good_at = old.lost_for_good_at;
         self.starting = old.starting;
+        self.behind_at = old.behind_at;
         if self.plan.config.sync == old.plan.config.sync {
             self.sync_at = old.sync_at;
         } else if self.connection.is_some() {

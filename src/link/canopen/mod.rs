@@ -37,7 +37,7 @@ use pdo::Place;
 use rpdo::Spot;
 pub use sdo::AbortCode;
 
-use crate::limits::{CANOPEN_FRAMES_PER_STEP, SILENT_AFTER_TIMEOUTS};
+use crate::limits::{CANOPEN_FRAMES_PER_STEP, PDO_FIRST, PERIOD_QUICK_MAX, SILENT_AFTER_TIMEOUTS};
 use crate::plan::{CanOpenPlan, Plan, ScanId};
 use crate::rt::{
     Arrival, CloseReason, Conn, Floor, Io, Link, LinkState, ScanRelease, World, WriteAnswer, WriteOrder, WriteOutcome,
@@ -79,6 +79,8 @@ pub struct CanOpenLink {
     lost_for_good_at: Nanos,
     /// No connection yet, and its first attempt still has time.
     starting: bool,
+    /// When what is read more rarely than once a second is read out of its beat, for a node that has come.
+    behind_at: Nanos,
     handover: Option<Handover>,
 }
 
@@ -130,6 +132,8 @@ struct Scan {
     /// Its reads that are queued or in flight.
     open: u32,
     missed: bool,
+    /// Read more rarely than once a second.
+    is_slow: bool,
 }
 
 impl CanOpenLink {
@@ -145,6 +149,7 @@ impl CanOpenLink {
                 cycle: 0,
                 open: 0,
                 missed: false,
+                is_slow: plan.groups[plan.scans[scan.id].group].period > PERIOD_QUICK_MAX,
             })
             .collect();
         scans.sort_by_key(|scan| plan.groups[plan.scans[scan.id].group].period);
@@ -198,6 +203,7 @@ impl CanOpenLink {
             long: vec![0; long_bytes_max].into_boxed_slice(),
             lost_for_good_at: Nanos::ZERO,
             starting: true,
+            behind_at: Nanos::NEVER,
             handover: None,
             plan: Box::new(own.clone()),
         };
@@ -313,7 +319,17 @@ impl<W: World> Link<W> for CanOpenLink {
     }
 
     fn deadline(&self) -> Nanos {
-        self.next_deadline()
+        self.next_deadline().min(self.behind_at)
+    }
+
+    fn wants_release(&mut self, now: Nanos) -> bool {
+        if now < self.behind_at {
+            return false;
+        }
+        // A node that has come since still brings its first PDOs.
+        let later = self.nodes.iter().map(|node| node.ready_at + PDO_FIRST).filter(|then| *then > now);
+        self.behind_at = later.min().unwrap_or(Nanos::NEVER);
+        true
     }
 
     fn expire(&mut self, now: Nanos, floor: &mut Floor<W>) {

@@ -87,6 +87,8 @@ pub enum Command {
     /// The link's device is elsewhere now. A connection that the executor has is not taken from it: it gives it
     /// back by itself, and the new target is dialled then.
     Retarget { link: LinkId, target: Target },
+    /// The link's connection, which was to be made when it is needed, is needed now: it has other work.
+    Hurry { link: LinkId },
     /// The link is kept connected no longer. Its connection is closed when the executor gives it back.
     Remove { link: LinkId },
 }

@@ -11,7 +11,7 @@ use fastrand::Rng;
 use super::backoff::Backoff;
 use super::notes::{LinkNotes, Teller, lost_text};
 use super::{Command, ExecutorPort, Target};
-use crate::limits::{CONNECT_MENDED_AFTER, CONNECT_PAUSE_MIN, CONNECT_POLL};
+use crate::limits::{CONNECT_LEAD, CONNECT_MENDED_AFTER, CONNECT_PAUSE_MIN, CONNECT_POLL};
 use crate::rt::{CloseReason, Closed, Conn, Connected, Served};
 use crate::tag::{LinkId, Nanos};
 
@@ -67,6 +67,10 @@ struct Entry {
     target: Target,
     state: State,
     backoff: Backoff,
+    /// What the last attempt took that succeeded.
+    took: Nanos,
+    /// It waits until its connection is needed, and not for its device to be well.
+    is_resting: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +80,7 @@ enum State {
     },
     Connecting {
         attempt: u64,
+        since: Nanos,
     },
     /// The ledger has its connection.
     Connected {
@@ -165,6 +170,8 @@ impl<D: Dialer> Steps<D> {
                     target,
                     state: State::Waiting { until: now },
                     backoff: Backoff::new(),
+                    took: Nanos::ZERO,
+                    is_resting: false,
                 };
                 self.entries.insert(link, entry);
             }
@@ -173,8 +180,16 @@ impl<D: Dialer> Steps<D> {
                 entry.target = target;
                 entry.backoff = Backoff::new();
                 entry.teller.start_anew();
+                entry.is_resting = false;
                 if entry.state != State::Over {
                     entry.state = State::Waiting { until: now };
+                }
+            }
+            Command::Hurry { link } => {
+                if let Some(entry) = self.entries.get_mut(&link)
+                    && entry.is_resting
+                {
+                    (entry.is_resting, entry.state) = (false, State::Waiting { until: now });
                 }
             }
             Command::Remove { link } => self.remove(link),
@@ -196,7 +211,7 @@ impl<D: Dialer> Steps<D> {
         }
     }
 
-    fn take_back(&mut self, now: Nanos, Closed { link, conn, reason, served, cause }: Closed) {
+    fn take_back(&mut self, now: Nanos, Closed { link, conn, reason, served, cause, again_at }: Closed) {
         self.dialer.close(conn);
         if self.ledger.get(&link).is_none_or(|held| held.conn != conn) {
             return;
@@ -227,7 +242,9 @@ impl<D: Dialer> Steps<D> {
                 entry.backoff.ended();
             }
             entry.teller.ended();
-            entry.state = State::Waiting { until: now };
+            let lead = Nanos(entry.took.0 * 2) + CONNECT_LEAD;
+            let until = now.max(Nanos(again_at.0.saturating_sub(lead.0)));
+            (entry.is_resting, entry.state) = (until > now, State::Waiting { until });
             return;
         }
         entry.state = State::Waiting { until: now + entry.backoff.next(&mut self.rng) };
@@ -240,8 +257,11 @@ impl<D: Dialer> Steps<D> {
 
     fn settle(&mut self, now: Nanos, outcome: Outcome) {
         let Outcome { attempt: Attempt { link, number }, result } = outcome;
-        let state = State::Connecting { attempt: number };
-        let Some(entry) = self.entries.get_mut(&link).filter(|entry| entry.state == state) else {
+        let under_way = self.entries.get_mut(&link).and_then(|entry| match entry.state {
+            State::Connecting { attempt, since } if attempt == number => Some((entry, since)),
+            _ => None,
+        });
+        let Some((entry, since)) = under_way else {
             self.discard(Outcome { attempt: Attempt { link, number }, result });
             return;
         };
@@ -261,6 +281,7 @@ impl<D: Dialer> Steps<D> {
                 }
                 self.ledger.insert(link, Held { conn, executor: entry.executor });
                 entry.state = State::Connected { since: now };
+                entry.took = now.since(since);
                 entry.teller.connected();
             }
             Err(trouble) => {
@@ -298,7 +319,7 @@ impl<D: Dialer> Steps<D> {
                 return true;
             }
             self.attempts = number;
-            entry.state = State::Connecting { attempt: number };
+            (entry.is_resting, entry.state) = (false, State::Connecting { attempt: number, since: now });
         }
         false
     }

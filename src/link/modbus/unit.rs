@@ -12,6 +12,10 @@ pub struct Unit {
     answered_at: Nanos,
     /// Of which request the last probe was a single value.
     pub probed: Option<u32>,
+    /// The longest pause between its probes.
+    pause_max: Nanos,
+    /// Nothing is read of it as often as once a second: it is probed out of its scans' beat.
+    pub is_slow: bool,
     /// By table: a unit may have none of one.
     tables: [Serving; 4],
 }
@@ -23,6 +27,12 @@ pub struct Serving {
     served_at: Nanos,
     /// Refusals since then.
     refusals: u32,
+    /// The longest read that was answered with values, in registers or bits; and the shortest of which it is known that it
+    /// is too long: its halves are served, and nothing lies between them. 0: none.
+    longest: u16,
+    too_long: u16,
+    /// The request that found out last whether such a length is taken: one at a time.
+    pub tried_long: Option<u32>,
     /// Requests were refused, and wait until it is known whether anything is served.
     pub doubted: bool,
     /// The request that is to find that out, and how many there were.
@@ -42,6 +52,38 @@ impl Serving {
     /// Whether a refusal in a cycle that began at `cycle` is one of the block that was asked for, since others are served.
     pub fn serves(&self, cycle: Nanos) -> bool {
         self.served_at >= cycle && self.served_at > Nanos::ZERO && self.refusals <= REFUSALS_IN_A_ROW_MAX
+    }
+
+    /// A read of so many was answered with values. True: it had counted as too long.
+    pub fn took(&mut self, count: u16) -> bool {
+        self.longest = self.longest.max(count);
+        let was_too_long = self.is_too_long(count);
+        if was_too_long {
+            (self.too_long, self.tried_long) = (0, None);
+        }
+        was_too_long
+    }
+
+    /// A read of so many was refused for nothing but its length.
+    pub fn is_too_much(&mut self, count: u16) {
+        if count > self.longest && (self.too_long == 0 || count < self.too_long) {
+            self.too_long = count;
+        }
+    }
+
+    pub fn is_too_long(&self, count: u16) -> bool {
+        self.too_long > 0 && count >= self.too_long
+    }
+
+    /// What is behind the connection may be another device.
+    pub fn forget_lengths(&mut self) {
+        (self.longest, self.too_long, self.tried_long) = (0, 0, None);
+    }
+
+    /// Requests have other places.
+    fn replanned(&mut self) {
+        self.settle();
+        self.tried_long = None;
     }
 
     /// Nothing is to be found out any more.
@@ -72,6 +114,8 @@ impl Default for Unit {
             state: State::Talking { timeouts: 0, missed: Missed::None },
             answered_at: Nanos::ZERO,
             probed: None,
+            pause_max: PROBE_PAUSE_MAX,
+            is_slow: false,
             tables: [Serving::default(); 4],
         }
     }
@@ -88,6 +132,11 @@ pub enum AfterTimeout {
 }
 
 impl Unit {
+    /// One that is read rarely, with the longest pause between its probes.
+    pub fn slow(pause_max: Nanos) -> Unit {
+        Unit { pause_max, is_slow: true, ..Unit::default() }
+    }
+
     pub fn is_silent(&self) -> bool {
         matches!(self.state, State::Silent { .. })
     }
@@ -175,7 +224,7 @@ impl Unit {
                 }
             }
             State::Silent { probe_at, pause } => {
-                *pause = Nanos(pause.0 * 2).min(PROBE_PAUSE_MAX);
+                *pause = Nanos(pause.0 * 2).min(self.pause_max);
                 *probe_at = now + *pause;
                 AfterTimeout::StillSilent
             }
@@ -188,13 +237,15 @@ impl Unit {
     }
 
     /// Goes on under another plan, whose requests have other places.
-    pub fn replanned(self) -> Unit {
+    /// `new` is what that one makes of it.
+    pub fn replanned(self, new: &Unit) -> Unit {
         let state = match self.state {
             State::Talking { timeouts, missed: Missed::One(_) } => State::Talking { timeouts, missed: Missed::None },
             other => other,
         };
-        let mut unit = Unit { state, probed: None, ..self };
-        unit.tables.iter_mut().for_each(Serving::settle);
+        let Unit { pause_max, is_slow, .. } = *new;
+        let mut unit = Unit { state, probed: None, pause_max, is_slow, ..self };
+        unit.tables.iter_mut().for_each(Serving::replanned);
         unit
     }
 }

@@ -164,7 +164,7 @@ impl Peer {
                 format!("the certificate of {address} is valid only from {}; set the clocks right", date(*not_before))
             }
             CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
-                "the certificate of {address} was not issued by a CA in {}; put the CA of the broker there",
+                "the certificate of {address} was not issued by a CA in {}; set `ca` to the file of the broker's CA",
                 self.roots.as_deref().unwrap_or("the system's roots")
             ),
             CertificateError::NotValidForName => format!(

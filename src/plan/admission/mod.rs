@@ -197,6 +197,7 @@ pub fn admit(config: &Config, ids: &[LinkId], plan: &Plan, costs: &Costs) -> Res
             admission.warnings.push(format!("link \"{name}\" is at {:.0} % of its time", load.load * 100.0));
         }
         admission.links.insert(id, load);
+        admission.warnings.extend(connect_warning(plan, id));
     }
     for (index, executor) in plan.executors.iter().enumerate() {
         let load = executor_load(plan, executor, &demands, costs);
@@ -233,6 +234,23 @@ pub fn admit(config: &Config, ids: &[LinkId], plan: &Plan, costs: &Costs) -> Res
         |refusal| format!("{refusal} (it runs all the same, and what is late is counted: realtime.admission)");
     admission.warnings.extend(refusals.into_iter().map(tolerated));
     Ok(admission)
+}
+
+/// What a device needs after each connection is no part of its load, since nobody knows how often it is connected anew;
+/// but cycles that are shorter are missed each time.
+fn connect_warning(plan: &Plan, id: LinkId) -> Option<String> {
+    let modbus = plan.links[id].protocol.modbus()?;
+    let delay = modbus.config.connect_delay;
+    let group = plan.scans.values().filter(|scan| scan.link == id).map(|scan| &plan.groups[scan.group]);
+    let group = group.min_by_key(|group| group.period).filter(|group| group.period <= delay)?;
+    Some(format!(
+        "link \"{}\": each time it is connected anew, nothing is asked for {} ms (connect_delay_ms), and group \"{}\" misses \
+         {} cycles; that is no part of the load above",
+        plan.links[id].name,
+        delay.0 / 1_000_000,
+        group.name,
+        delay.0 / group.period.0.max(1)
+    ))
 }
 
 /// Puts what writes make of it into the reckoning.

@@ -4,6 +4,7 @@ use super::demand::LinkDemand;
 use super::executor::Beside;
 use super::{ExecutorLoad, response};
 use crate::config::{BusDevice, ModbusTransport, Source};
+use crate::limits::PERIOD_MAX;
 use crate::plan::model::*;
 use crate::tag::{LinkId, NANOS_PER_SEC, Nanos};
 
@@ -41,8 +42,8 @@ pub(super) fn of_link(
     let Some(heaviest) = heaviest else { return format!("link \"{}\" does not fit", link.name) };
     // Too much in all: the heaviest has to give way. Else the one that is late, if that helps.
     let candidates = if load > super::LOAD_MAX { [heaviest, heaviest] } else { [late.unwrap_or(heaviest), heaviest] };
-    let found = candidates.iter().find_map(|at| Some((*at, possible_hz(demand, *at, beside)?)));
-    let (at, possible_hz) = found.map_or((candidates[0], None), |(at, hz)| (at, Some(hz)));
+    let found = candidates.iter().find_map(|at| Some((*at, possible(demand, *at, beside)?)));
+    let (at, possible) = found.map_or((candidates[0], None), |(at, rate)| (at, Some(rate)));
     let scan = &demand.scans[at];
     let alone = Beside::nothing(beside.wake_up);
     let executor = link.executor.0;
@@ -63,9 +64,9 @@ pub(super) fn of_link(
             load * 100.0
         )
     };
-    let advice = match possible_hz {
-        Some(hz) => format!("at most {hz} Hz is possible"),
-        None => "not even 1 Hz is possible beside what else the link and its executor have to do".to_owned(),
+    let advice = match possible {
+        Some(rate) => format!("at most {rate} is possible"),
+        None => "no rate is possible beside what else the link and its executor have to do".to_owned(),
     };
     let else_helps = if response::fits(demand, &alone) {
         "give realtime.cores more CPUs, move links to another gateway,"
@@ -80,7 +81,7 @@ pub(super) fn of_link(
         }
     };
     let (file, line) = (&source.file, source.line);
-    let asked_hz = 1.0 / scan.period.as_secs_f64();
+    let asked = rate_text(scan.period);
     let each_ms = scan.line.as_secs_f64() * 1e3 / scan.requests.max(1) as f64;
     let each = match transport {
         Some(ModbusTransport::Serial(serial)) => {
@@ -95,7 +96,7 @@ pub(super) fn of_link(
         "or correct \"expected_reply_ms\" if it answers faster"
     };
     format!(
-        "{file}:{line}: link \"{}\", group \"{}\": {} requests at {asked_hz:.0} Hz, {each}, {why}; {advice}. \
+        "{file}:{line}: link \"{}\", group \"{}\": {} requests {asked}, {each}, {why}; {advice}. \
          {else_helps} {or_correct}",
         link.name, plan.groups[scan.group].name, scan.requests,
     )
@@ -115,10 +116,9 @@ pub(super) fn of_writes(plan: &Plan, (id, source): (LinkId, &Source), demand: &L
     let responses = response::worst_responses(demand, beside);
     let late = responses.iter().position(|response| *response == Nanos::NEVER).unwrap_or(0);
     let group = demand.scans.get(late).and_then(|scan| plan.groups.get(scan.group)).map_or("", |group| &*group.name);
-    let possible = demand.scans.get(late).and_then(|_| possible_hz(demand, late, beside));
-    let advice = match possible {
-        Some(hz) => format!("at most {hz} Hz is possible for it"),
-        None => "not even 1 Hz is possible for it".to_owned(),
+    let advice = match demand.scans.get(late).and_then(|_| possible(demand, late, beside)) {
+        Some(rate) => format!("at most {rate} is possible for it"),
+        None => "no rate is possible for it".to_owned(),
     };
     format!(
         "{file}:{line}: link \"{}\": its reads fit, but no write does beside them: one of tag \"{}\" takes {:.3} ms of the \
@@ -164,26 +164,45 @@ fn of_canopen_bus(link: &LinkPlan, canopen: &CanOpenPlan, source: &Source, load:
     )
 }
 
-/// The highest whole rate of a scan, up to the asked one, at which everything on its link fits.
-fn possible_hz(demand: &LinkDemand, at: usize, beside: &Beside) -> Option<u64> {
-    let asked = NANOS_PER_SEC / demand.scans[at].period.0.max(1);
-    let fits = |hz: u64| {
+/// `at 100 Hz`, or `each 15 s`.
+fn rate_text(period: Nanos) -> String {
+    match NANOS_PER_SEC as f64 / period.0.max(1) as f64 {
+        hz if hz >= 1.0 => format!("at {hz:.0} Hz"),
+        _ => format!("each {} s", period.as_secs_f64()),
+    }
+}
+
+/// The highest whole rate of a scan, up to the asked one, at which everything on its link fits; where it is less than
+/// 1 Hz, the shortest period of whole seconds.
+fn possible(demand: &LinkDemand, at: usize, beside: &Beside) -> Option<String> {
+    let asked = demand.scans[at].period;
+    let fits = |period: Nanos| {
         let mut changed = demand.clone();
-        let period = Nanos(NANOS_PER_SEC / hz);
-        let beside = beside.retimed(demand.scans[at].period, period);
+        let beside = beside.retimed(asked, period);
         changed.scans[at].period = period;
         changed.scans.sort_by_key(|scan| scan.period);
         changed.load() <= super::LOAD_MAX && response::fits(&changed, &beside)
     };
-    if asked == 0 || !fits(1) {
-        return None;
+    // Of places that grow longer with their number, the first that fits.
+    let first = |mut low: u64, mut high: u64, period: &dyn Fn(u64) -> Nanos| {
+        if low > high || !fits(period(high)) {
+            return None;
+        }
+        while low < high {
+            let middle = (low + high) / 2;
+            if fits(period(middle)) { high = middle } else { low = middle + 1 }
+        }
+        Some(high)
+    };
+    let asked_hz = NANOS_PER_SEC / asked.0.max(1);
+    let hz = |place: u64| asked_hz + 1 - place;
+    if let Some(place) = first(1, asked_hz, &|place| Nanos(NANOS_PER_SEC / hz(place))) {
+        return Some(format!("{} Hz", hz(place)));
     }
-    let (mut possible, mut too_much) = (1, asked + 1);
-    while possible + 1 < too_much {
-        let middle = (possible + too_much) / 2;
-        if fits(middle) { possible = middle } else { too_much = middle }
-    }
-    Some(possible)
+    let seconds = |place: u64| Nanos(place * NANOS_PER_SEC);
+    let longest = PERIOD_MAX.0 / NANOS_PER_SEC;
+    let place = first((asked.0 / NANOS_PER_SEC).max(1) + 1, longest, &seconds)?;
+    Some(format!("once each {place} s"))
 }
 
 pub(super) fn of_executor(index: usize, executor: &ExecutorPlan, load: &ExecutorLoad) -> String {

@@ -13,6 +13,9 @@ use crate::tag::Nanos;
 
 /// Cycles looked at within one busy stretch; a link so full that it takes more counts as full.
 const CYCLES_MAX: u64 = 512;
+/// Steps by which the end of one cycle is looked for. Each is a request longer at least, and a scan of a second has fewer;
+/// a link that is full for hours takes too many.
+const STEPS_MAX: usize = 200_000;
 
 /// Of each of the link's scans: from its release until its last reply is handled, at worst; [`Nanos::NEVER`] where
 /// that is not before its next release.
@@ -120,7 +123,7 @@ impl<'a> Stretch<'a> {
     fn end_of(&self, cycle: u64) -> Option<Nanos> {
         let deadline = Nanos(self.link.scans[self.at].period.0 * cycle);
         let mut seen = Nanos::ZERO;
-        loop {
+        for _ in 0..STEPS_MAX {
             let (start, end) = self.times(self.before(cycle, seen), seen);
             if end >= deadline {
                 return None;
@@ -130,13 +133,14 @@ impl<'a> Stretch<'a> {
             }
             seen = start;
         }
+        None
     }
 
     /// Whether nothing of the stretch is left when the cycle after the `cycle`th is due.
     fn is_over(&self, cycle: u64) -> bool {
         let next = Nanos(self.link.scans[self.at].period.0 * cycle);
         let mut seen = Nanos::ZERO;
-        loop {
+        for _ in 0..STEPS_MAX {
             let mut before = self.before(cycle, seen);
             before.requests += 1;
             before.line += self.link.scans[self.at].longest;
@@ -149,5 +153,6 @@ impl<'a> Stretch<'a> {
             }
             seen = start;
         }
+        false
     }
 }

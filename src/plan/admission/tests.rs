@@ -369,3 +369,34 @@ fn a_local_bus_that_is_slower_than_reckoned_is_found_when_it_has_no_room() {
     assert!((tight.load - 0.75).abs() < 1e-6, "{tight:?}");
     assert!(observed(10.1).unwrap().is_over);
 }
+
+#[test]
+fn scans_from_once_in_ten_seconds_to_once_a_day_are_reckoned_and_what_does_not_fit_is_told_in_seconds() {
+    // Fifty meters on one line, ten registers each: 0.1 s a meter.
+    let units: Vec<(u8, u32, u32, u32)> = (1..=50).map(|unit| (unit, 0, 10, 10_000)).collect();
+    let planned = on_a_line("", &units).unwrap();
+    assert!((0.1..0.4).contains(&planned.admission.links[LinkId(0)].load));
+    let units: Vec<(u8, u32, u32, u32)> = (1..=50).map(|unit| (unit, 0, 10, 1_200)).collect();
+    let error = on_a_line("", &units).unwrap_err().to_string();
+    assert!(error.contains("50 requests each 1.2 s") && error.contains("at most once each 2 s is possible"), "{error}");
+    // Beside a fast scan, a slow one is nothing; and a line that is full for hours is refused, and not reckoned for hours.
+    let both = |fast| one(r#""expected_reply_ms":1"#, &[(fast, 1), (86_400_000.0, 1)]);
+    assert!(both(10.0).unwrap().admission.links[LinkId(0)].load < 0.12);
+    assert!(both(1.0).is_err());
+    // Each comes within the first second after the start.
+    let plan = one("", &[(10_000.0, 1), (900_000.0, 1), (86_400_000.0, 1)]).unwrap().plan;
+    assert!(plan.executors[0].releases.iter().all(|release| release.phase < Nanos::from_millis(1_000)));
+    // A burst has its room in the ring, however rare it is.
+    assert_eq!(plan.executors[0].slots_per_s, 3);
+}
+
+#[test]
+fn what_is_not_asked_for_after_each_connection_is_told_beside_the_load() {
+    let warnings = |period| one(r#""connect_delay_ms":2000"#, &[(period, 1)]).unwrap().admission.warnings;
+    let told = warnings(100.0);
+    assert!(
+        told.len() == 1 && told[0].contains("(connect_delay_ms), and group \"100ms\" misses 20 cycles"),
+        "{told:?}"
+    );
+    assert_eq!(warnings(10_000.0), [""; 0]);
+}

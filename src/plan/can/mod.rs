@@ -19,7 +19,7 @@ mod tests;
 mod time;
 
 use super::build::Scanning;
-use super::model::{GroupPlan, ring_slots};
+use super::model::{GroupPlan, ring_slots, slots_per_s};
 use crate::config::{CanConfig, CanFrames, CanSampling, CanTimestamps, TagConfig};
 use crate::tag::{ById, GroupId, Nanos, TagId};
 
@@ -80,7 +80,7 @@ impl CanPlan {
     }
 
     pub(super) fn slots_per_s(&self, groups: &ById<GroupId, GroupPlan>) -> u64 {
-        let per_s = |slots: u64, period: Nanos| (slots as f64 / period.as_secs_f64().max(1e-9)).ceil() as u64;
+        let per_s = slots_per_s;
         match self.config.sampling {
             CanSampling::Latest => {
                 let of_scan = |scan: &CanScan| {

@@ -10,7 +10,7 @@ use std::ops::Range;
 pub(super) use cost::BUS;
 
 use super::can::{CAN_EXTENDED, CAN_REMOTE, CanFilter, CanSocket};
-use super::model::{GroupPlan, ScanId, ring_slots};
+use super::model::{GroupPlan, ScanId, ring_slots, slots_per_s};
 use super::sensor::Sensors;
 use crate::config::eds::Pdo;
 use crate::config::{CanOpenConfig, CanOpenField, CanOpenSource, NodeWatching, Object};
@@ -171,7 +171,7 @@ impl CanOpenPlan {
         let of_scan = |scan: &CanOpenScan| {
             let items = &self.items[scan.items.start as usize..scan.items.end as usize];
             let slots = ring_slots(items.iter().flat_map(|item| self.decodes_of(item)).map(|decode| decode.ty));
-            (slots as f64 / groups[scan.group].period.as_secs_f64()).ceil() as u64
+            slots_per_s(slots, groups[scan.group].period)
         };
         self.scans.iter().map(of_scan).sum()
     }

@@ -8,8 +8,7 @@ use serde_json::Value as Json;
 use super::book::key;
 use super::field::{Field, Reading, Target};
 use crate::command::{
-    Again, Answer, Bucket, Reason, Refusal, Request, Requester, Seen, TagRates, json_of, typed, within_limits,
-    within_step,
+    Again, Answer, Bucket, Reason, Refusal, Request, Requester, Seen, TagRates, allowed, json_of, within_step,
 };
 use crate::config::{WriteConfig, quoted};
 use crate::limits::COMMAND_EXPIRES_MAX;
@@ -160,8 +159,7 @@ impl Judge {
         let old = field.newest(&target);
         answer.old = old.value.as_ref().map(json_of);
         answer.old_status = Some(old.status.name());
-        let value = typed(target.ty, &request.value)?;
-        within_limits(&limits, &value)?;
+        let value = allowed(target.ty, &limits, &request.value)?;
         if tag_is_open(target.id) {
             return refuse(Reason::TooFast, "a write to the tag is under way; allowed: one at a time".to_owned());
         }

@@ -84,7 +84,9 @@ impl Side {
 
     fn give_back_because(&mut self, link: LinkId, reason: CloseReason, served: Served, cause: Option<Cause>) -> bool {
         let Some(conn) = self.has.remove(&link) else { return false };
-        self.closed.push(Closed { link, conn, reason, served, cause }).expect("there is always room to give back");
+        self.closed
+            .push(Closed { link, conn, reason, served, cause, again_at: Nanos::ZERO })
+            .expect("there is always room to give back");
         true
     }
 }

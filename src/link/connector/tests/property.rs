@@ -61,6 +61,7 @@ impl Wanted {
                     wanted.1 = target;
                 }
             }
+            Command::Hurry { .. } => {}
             Command::Remove { link } => {
                 self.0.remove(&link);
             }

@@ -202,7 +202,8 @@ fn a_connection_that_nobody_is_known_to_have_is_closed_and_disturbs_nothing() {
         bench.dialed.borrow_mut().open.insert(fd, (LinkId(link), target("?")));
         bench.dialed.borrow_mut().opened += 1;
         let (link, conn) = (LinkId(link), Conn(fd));
-        let closed = Closed { link, conn, reason: CloseReason::Lost, served: Served::Unknown, cause: None };
+        let (reason, served) = (CloseReason::Lost, Served::Unknown);
+        let closed = Closed { link, conn, reason, served, cause: None, again_at: Nanos::ZERO };
         bench.sides[0].closed.push(closed).unwrap();
         bench.step();
     };

@@ -329,3 +329,38 @@ fn replies_that_are_not_as_asked_are_told_as_what_they_are_with_the_key_and_less
     });
     assert!(silent.iter().any(|line| line.contains("nothing is answered")), "{silent:#?}");
 }
+
+#[test]
+fn a_connection_that_is_needed_later_is_made_a_little_before_or_when_there_is_other_work() {
+    let mut bench = Bench::with_link();
+    // The device takes 300 ms to accept.
+    bench.wait(ms(300));
+    bench.accept(0);
+    let rest = |bench: &mut Bench, until| {
+        bench.wait(ms(5_000));
+        let link = LinkId(0);
+        let conn = bench.sides[0].has.remove(&link).unwrap();
+        let (reason, served) = (CloseReason::Ended, Served::Answered);
+        bench.sides[0].closed.push(Closed { link, conn, reason, served, cause: None, again_at: until }).unwrap();
+        bench.step();
+    };
+    let needed = bench.now + ms(35_000);
+    rest(&mut bench, needed);
+    assert!(bench.dialling(0).is_empty());
+    let before = needed - bench.now - bench.until_dialled(0);
+    assert!((ms(700)..ms(740)).contains(&before), "twice what it took, and a little: {before:?}");
+    bench.accept(0);
+    let needed = bench.now + ms(35_000);
+    rest(&mut bench, needed);
+    bench.tell(Command::Hurry { link: LinkId(0) });
+    assert_eq!(bench.dialling(0).len(), 1);
+    // What waits because its device is not well is not hurried.
+    bench.refuse(0, "refused");
+    for _ in 0..10 {
+        bench.until_dialled(0);
+        bench.refuse(0, "refused");
+    }
+    bench.tell(Command::Hurry { link: LinkId(0) });
+    assert!(bench.dialling(0).is_empty());
+    bench.stop();
+}

@@ -45,6 +45,13 @@ impl ModbusLink {
         while depth > 0 {
             depth -= 1;
             let at = stack[depth];
+            if !self.requests[at as usize].apart
+                && self.requests[at as usize].state == RequestState::Idle
+                && let Some(halves) = self.plan.requests[at as usize].halves
+                && self.is_too_long(at)
+            {
+                self.part_too_long(at, halves, now);
+            }
             let request = &self.requests[at as usize];
             if request.apart
                 && let Some(halves @ [left, right]) = self.plan.requests[at as usize].halves
@@ -63,7 +70,7 @@ impl ModbusLink {
                 self.requests[at as usize].tried_out = false;
                 continue;
             }
-            if !request.is_due(now) {
+            if !request.is_due(now) && !self.scans[scan_at].is_slow {
                 suppressed += u64::from(request.trouble == Trouble::Mute);
                 continue;
             }
@@ -82,7 +89,7 @@ impl ModbusLink {
     }
 
     /// Whether a block that was taken apart may be tried as one, beside its parts: they lose nothing if it fails.
-    fn may_try_whole(&self, at: u32, halves: [u32; 2], now: Nanos) -> bool {
+    fn may_try_whole(&mut self, at: u32, halves: [u32; 2], now: Nanos) -> bool {
         let request = &self.requests[at as usize];
         let unit = &self.units[usize::from(self.plan.requests[at as usize].unit)];
         request.state == RequestState::Idle
@@ -90,6 +97,8 @@ impl ModbusLink {
             && halves.iter().all(|half| self.requests[*half as usize].is_fine())
             && !unit.is_silent()
             && self.later.is_ready(at, self.known(), now)
+            // Of what is too long for its unit, one block sees for all whether that still holds.
+            && (!self.is_too_long(at) || self.may_try_long(at))
     }
 
     /// Queues a request that is idle.
@@ -125,7 +134,7 @@ impl ModbusLink {
 
     /// Asks a silent unit for a single value: what was missed may be mute for itself, or hold something that is. It is one
     /// of what was missed least, another one each time. Returns which.
-    fn probe(&mut self, unit_at: usize, due: u32) -> u32 {
+    pub(super) fn probe(&mut self, unit_at: usize, due: u32) -> u32 {
         let misses = self.requests[due as usize].misses;
         let other = self.least_missed(unit_at, due).filter(|(fewer, _)| *fewer < misses);
         let of = other.map_or(due, |(_, other)| other);

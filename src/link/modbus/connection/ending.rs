@@ -2,6 +2,7 @@
 //! with that as long as something was answered. The next connection is made at once, what was asked and not answered is
 //! asked again on it, and no tag learns of it unless a cycle is missed.
 
+use super::super::unit::{Serving, Unit};
 use super::{Asks, Connection, ModbusLink, RequestState, Sweep};
 use crate::config::ModbusTransport;
 use crate::limits::{CLOSE_AFTER_REPLY_WAIT, CLOSES_AFTER_REPLY, REFUSED_PAUSE_MIN};
@@ -61,6 +62,9 @@ impl ModbusLink {
         // After a while it may be another device, or the same one with another program. Before that it is the same, and
         // what was learned of it stays; but if it has started anew, what it refused may soon be there.
         let is_other = self.lost_for_good_at == Nanos::NEVER;
+        if is_other {
+            self.units.iter_mut().flat_map(Unit::tables).for_each(Serving::forget_lengths);
+        }
         for request in &mut self.requests {
             if is_other {
                 request.forget();
@@ -134,13 +138,15 @@ impl ModbusLink {
     /// Ends a connection of which nothing is lost: what waits goes on waiting, for the next.
     fn let_go<W: World>(&mut self, reason: CloseReason, now: Nanos, floor: &mut Floor<W>) {
         let was_on_wire = self.writes.is_on_wire();
+        let again_at = self.needed_again(reason, now);
         let Some(connection) = self.connection.take() else { return };
         if was_on_wire {
             // Whether the device has it is not known; it must not get it later.
             floor.world.abort(connection.conn);
             self.lose_write_on_wire(now, floor);
         }
-        floor.give_up_after(self.id, connection.conn, reason, connection.served(self.sent_on_connection));
+        let served = connection.served(self.sent_on_connection);
+        floor.let_rest(self.id, connection.conn, reason, served, again_at);
         (self.received, self.excess) = (0, 0);
         if let Some(line) = &mut self.line {
             line.closed();

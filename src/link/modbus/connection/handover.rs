@@ -97,17 +97,22 @@ impl ModbusLink {
         self.pauses.continue_from(&old.pauses, &handover.units);
         self.lost_for_good_at = old.lost_for_good_at;
         self.starting = old.starting;
+        if self.scans.iter().any(|scan| scan.is_slow) {
+            self.slow_at = Nanos::ZERO;
+        }
         if let (Some(line), Some(before)) = (&mut self.line, &old.line) {
             line.continue_from(before, &handover.units);
         }
         self.reasons.continue_from(&old.reasons, &handover.units);
         handover.moved.iter().for_each(|tag| floor.sink.explain(*tag, None));
         for (new, before) in &handover.units {
-            self.units[usize::from(*new)] = old.units[usize::from(*before)].replanned();
+            let unit = &mut self.units[usize::from(*new)];
+            *unit = old.units[usize::from(*before)].replanned(unit);
         }
         for scan in &mut self.scans {
             if let Some(before) = old.scans.iter().find(|before| before.id == scan.id) {
                 (scan.nominal, scan.cycle, scan.missed) = (before.nominal, before.cycle, before.missed);
+                scan.next = before.next;
             }
         }
         old.forget_refused_parts();
@@ -167,8 +172,8 @@ impl ModbusLink {
                 self.miss(before.scan);
                 // A reply that is late is not known from one to the next request of this shape.
                 let unit = handover.units.iter().find(|(_, old)| *old == before.unit);
-                if let (Some(line), Some((unit, _))) = (&mut self.line, unit) {
-                    line.leave_alone(usize::from(*unit), flight.deadline);
+                if let Some(line) = &mut self.line {
+                    line.leave_alone(unit.map(|(unit, _)| usize::from(*unit)), flight.deadline);
                 }
             }
             flight.asks = match place {

@@ -38,6 +38,8 @@ pub(super) struct Line {
     /// The longest wait for a silence, and for a late answer.
     patience: Nanos,
     echo: bool,
+    /// Replies are taken with any unit's id.
+    any_unit: bool,
     rts: Option<Rts>,
     /// When the line may be used again, and since when a request waits for that.
     free_at: Nanos,
@@ -100,6 +102,7 @@ impl Line {
             resync: gap + LINE_RESYNC,
             patience: config.timeout.max(Nanos((gap + LINE_RESYNC).0 * 2)),
             echo,
+            any_unit: config.tolerance.any_unit,
             rts,
             free_at: Nanos::ZERO,
             hold_until: Nanos::ZERO,
@@ -211,8 +214,15 @@ impl Line {
     }
 
     /// A unit's reply is not waited for any longer, and may come until `until` and a while after.
-    pub fn leave_alone(&mut self, unit_at: usize, until: Nanos) {
-        self.units.leave_alone(unit_at, until + self.patience);
+    /// `None`: the unit is not asked any more.
+    pub fn leave_alone(&mut self, unit_at: Option<usize>, until: Nanos) {
+        let until = until + self.patience;
+        match unit_at {
+            // It could be taken for that of any other.
+            _ if self.any_unit => self.units.leave_all_alone(until),
+            Some(unit_at) => self.units.leave_alone(unit_at, until),
+            None => {}
+        }
     }
 
     /// A unit has said what it had to say.
@@ -478,12 +488,7 @@ impl ModbusLink {
     pub(super) fn unanswered_on_line<W: World>(&mut self, unit_at: usize, now: Nanos, floor: &mut Floor<W>) {
         let Some(line) = &mut self.line else { return self.pauses.heard(unit_at, now) };
         line.owed = true;
-        if self.plan.config.tolerance.any_unit {
-            // Its late reply could be taken for that of any other.
-            line.units.leave_all_alone(now + line.patience);
-        } else {
-            line.leave_alone(unit_at, now);
-        }
+        line.leave_alone(Some(unit_at), now);
         if std::mem::take(&mut self.received) > 0 {
             // What came of it has been counted; what may still come is its rest.
             floor.counters.links[self.id.index()].short_frames.add(1);

@@ -9,6 +9,7 @@
 //! | `ask` | what is asked in a cycle: blocks, or parts of them |
 //! | `later` | what gives way to all other requests |
 //! | `request` | one request's state |
+//! | `slow` | what is read more rarely than once a second |
 //! | `trouble`, `refusal` | what is not answered, and what is answered by an exception |
 //! | `reasons` | why: what came in place of a reply, or too late |
 //! | `wire`, `line` | requests out, replies in; where there are no transaction ids |
@@ -26,6 +27,7 @@ mod pauses;
 mod reasons;
 mod refusal;
 mod request;
+mod slow;
 mod trouble;
 mod wire;
 mod write;
@@ -46,7 +48,9 @@ use super::frame;
 use super::framing::Expected;
 use super::pdu::Pdu;
 use super::unit::Unit;
-use crate::limits::{ASCII_FRAME_BYTES_MAX, MODBUS_ADU_BYTES_MAX, MODBUS_PIPELINE_MAX, SILENT_AFTER_TIMEOUTS};
+use crate::limits::{
+    ASCII_FRAME_BYTES_MAX, MODBUS_ADU_BYTES_MAX, MODBUS_PIPELINE_MAX, PERIOD_QUICK_MAX, SILENT_AFTER_TIMEOUTS,
+};
 use crate::link::queue::Queue;
 use crate::plan::{LinkProtocolPlan, ModbusPlan, Plan, ScanId};
 use crate::rt::{
@@ -75,6 +79,8 @@ pub struct ModbusLink {
     pauses: Pauses,
     /// When a request that waits for a pause, or for the connection, may go out.
     next_try: Nanos,
+    /// When something is to be asked out of its beat: see `slow`.
+    slow_at: Nanos,
     /// The last connection ended by itself: see `ending`.
     returning: Returning,
     /// The last request that ended was answered, or one since then.
@@ -176,8 +182,12 @@ struct InFlight {
 struct Scan {
     id: ScanId,
     period: Nanos,
+    /// What fails is asked again before its next release: see `slow`.
+    is_slow: bool,
     blocks: std::ops::Range<u32>,
     nominal: Nanos,
+    /// The next release of its beat.
+    next: Nanos,
     cycle: u32,
     /// Requests of the scan that are queued or in flight.
     open: u32,
@@ -216,8 +226,10 @@ impl ModbusLink {
             .map(|(scan, s)| Scan {
                 id: scan,
                 period: plan.groups[s.group].period,
+                is_slow: plan.groups[s.group].period > PERIOD_QUICK_MAX,
                 blocks: s.requests.clone(),
                 nominal: Nanos::ZERO,
+                next: Nanos::ZERO,
                 cycle: 0,
                 open: 0,
                 missed: false,
@@ -229,7 +241,8 @@ impl ModbusLink {
         let long_bytes_max = modbus.decodes.iter().map(|d| d.ty.long_bytes_max()).max().unwrap_or(0);
         ModbusLink {
             id,
-            units: vec![Unit::default(); modbus.units.len()].into_boxed_slice(),
+            units: slow::units(modbus, plan),
+            slow_at: Nanos::NEVER,
             requests: vec![Request::IDLE; modbus.requests.len()].into_boxed_slice(),
             frames,
             scans: scans.into_boxed_slice(),
@@ -331,14 +344,17 @@ impl<W: World> Link<W> for ModbusLink {
         let Some(at) = self.scan_at(release.scan) else { return };
         let scan = &mut self.scans[at];
         // Taken in any case: what was missed in one cycle is not missed again in the next.
-        let missed = std::mem::take(&mut scan.missed);
-        if scan.open > 0 || missed {
+        let missed = !release.off_beat && std::mem::take(&mut scan.missed);
+        let missed = missed || scan.is_slow && self.release_slowly(at, release);
+        let scan = &mut self.scans[at];
+        if (scan.open > 0 || missed) && !release.off_beat {
             floor.counters.scans[release.scan.index()].deadline_misses.add(1);
         }
         scan.nominal = release.nominal;
         scan.cycle = release.cycle;
         // What gives way to all others is late without harm: see `later`.
         let waits = self.queue.released(at);
+        let scan = &self.scans[at];
         let blocks = scan.blocks.clone();
         let mut suppressed = 0;
         if self.connection.is_some() {
@@ -357,7 +373,7 @@ impl<W: World> Link<W> for ModbusLink {
             }
         }
         if suppressed > 0 {
-            self.scans[at].missed = !self.starting;
+            self.scans[at].missed |= !self.starting && !release.off_beat;
             floor.counters.links[self.id.index()].suppressed.add(suppressed);
         }
     }
@@ -383,7 +399,8 @@ impl<W: World> Link<W> for ModbusLink {
             None => self.lost_for_good_at,
         };
         let overdue = self.in_flight.iter().flatten().map(|f| f.deadline).min().unwrap_or(Nanos::NEVER);
-        overdue.min(self.writes.deadline()).min(other).min(self.next_try)
+        let slow_at = if self.connection.is_some() { self.slow_at } else { Nanos::NEVER };
+        overdue.min(self.writes.deadline()).min(other).min(self.next_try).min(slow_at)
     }
 
     fn is_punctual(&self) -> bool {
@@ -405,7 +422,12 @@ impl<W: World> Link<W> for ModbusLink {
         self.release_line(now, floor);
         self.time_out_one(now, floor);
         self.expire_writes(now, floor);
+        self.ask_slowly(now);
         self.send(now, floor);
+    }
+
+    fn returns(&self) -> bool {
+        self.returning != Returning::No
     }
 
     fn adopt(&mut self, conn: Conn, now: Nanos, floor: &mut Floor<W>) {

@@ -18,14 +18,16 @@
 //! many values of a block are refused, in the end one is found that is not.
 //!
 //! What was learned stays: the block is asked in the parts that are served, among them the largest that a unit takes. The
-//! whole is tried again with growing pauses, as its refused values are.
+//! whole is tried again with growing pauses, as its refused values are. One that is refused while its halves are answered is
+//! too long: no other of that length or more is asked of this table of the unit, and one at a time is tried again.
 
 use super::super::unit::Serving;
 use super::request::{Request, RequestState, Trouble};
+use super::slow::busy_pause_max;
 use super::{InFlight, ModbusLink};
 use crate::limits::{
-    BUSY_HELD_MAX, BUSY_PAUSE_FIRST_MAX, BUSY_PAUSE_MAX, BUSY_PAUSE_MIN, BUSY_PERIODS, FAILED_PAUSE_MAX,
-    REFUSED_PAUSE_MAX, REFUSED_PAUSE_MIN, SINGLES_TRIED,
+    BUSY_HELD_MAX, BUSY_PAUSE_FIRST_MAX, BUSY_PAUSE_MIN, BUSY_PERIODS, FAILED_PAUSE_MAX, REFUSED_PAUSE_MAX,
+    REFUSED_PAUSE_MIN, SINGLES_TRIED,
 };
 use crate::plan::ModbusRequest;
 use crate::rt::{Floor, World};
@@ -33,6 +35,7 @@ use crate::tag::{Fault, Nanos, Status};
 
 /// Modbus exceptions (Application Protocol Specification V1.1b3, section 7).
 const ILLEGAL_FUNCTION: u8 = 0x01;
+const ILLEGAL_DATA_VALUE: u8 = 0x03;
 const SERVER_DEVICE_FAILURE: u8 = 0x04;
 const ACKNOWLEDGE: u8 = 0x05;
 const SERVER_DEVICE_BUSY: u8 = 0x06;
@@ -84,7 +87,8 @@ impl ModbusLink {
         let request = self.requests[at as usize];
         if request.apart {
             // It was tried as a whole.
-            return self.rest_refused(at, code, now);
+            self.rest_refused(at, code, now);
+            return self.refused_whole(at);
         }
         let began = self.scans[scan_at].nominal;
         let since = if let Trouble::Failing { at } = request.trouble { began.min(at) } else { began };
@@ -155,7 +159,7 @@ impl ModbusLink {
     }
 
     /// What is known of the table that a request reads.
-    fn serving(&mut self, at: u32) -> &mut Serving {
+    pub(super) fn serving(&mut self, at: u32) -> &mut Serving {
         let request = &self.plan.requests[at as usize];
         self.units[usize::from(request.unit)].table(request.table)
     }
@@ -243,8 +247,10 @@ impl ModbusLink {
 
     /// A read was answered with values.
     pub(super) fn served(&mut self, at: u32, now: Nanos) {
+        let count = self.plan.requests[at as usize].count;
         let serving = self.serving(at);
         serving.served(now);
+        let takes_again = serving.took(count);
         let doubted = serving.doubted;
         let request = &mut self.requests[at as usize];
         if !request.is_fine() {
@@ -254,9 +260,70 @@ impl ModbusLink {
                 self.ask_others_again(at, now);
             }
         }
+        if takes_again {
+            self.ask_long_again(at, now);
+        }
         if doubted {
             self.settle_served(at, now);
         }
+    }
+
+    /// A block was refused as a whole while its halves are answered. Where it has nothing but them, its length was meant:
+    /// that goes for all that the unit is asked of this table, and one of these at a time finds out whether it still holds.
+    fn refused_whole(&mut self, at: u32) {
+        let block = &self.plan.requests[at as usize];
+        let (unit, table, count) = (block.unit, block.table, block.count);
+        let Some(halves) = block.halves else { return };
+        let [left, right] = halves.map(|half| &self.plan.requests[half as usize]);
+        let are_all = u32::from(left.first) + u32::from(left.count) == u32::from(right.first);
+        if are_all && halves.iter().all(|half| self.requests[*half as usize].is_fine()) {
+            self.serving(at).is_too_much(count);
+        }
+        if !self.is_too_long(at) {
+            return;
+        }
+        let (serving, until) = (*self.serving(at), self.requests[at as usize].until);
+        for (request, plan) in self.requests.iter_mut().zip(&self.plan.requests) {
+            // One that is queued goes out, and is refused itself.
+            let is_idle = request.apart && request.state == RequestState::Idle;
+            if is_idle && (plan.unit, plan.table) == (unit, table) && serving.is_too_long(plan.count) {
+                request.until = request.until.max(until);
+            }
+        }
+    }
+
+    /// Whether a block that is too long for its unit may be tried whole: no other is at this time.
+    pub(super) fn may_try_long(&mut self, at: u32) -> bool {
+        let other = self.serving(at).tried_long.filter(|other| *other != at);
+        let is_idle = other.is_none_or(|other| self.requests[other as usize].state == RequestState::Idle);
+        if is_idle {
+            self.serving(at).tried_long = Some(at);
+        }
+        is_idle
+    }
+
+    /// A unit takes a length that it has refused: what was taken apart for that is tried whole in its next cycle.
+    fn ask_long_again(&mut self, of: u32, now: Nanos) {
+        let (unit, table) = (self.plan.requests[of as usize].unit, self.plan.requests[of as usize].table);
+        for (request, plan) in self.requests.iter_mut().zip(&self.plan.requests) {
+            if request.apart && (plan.unit, plan.table) == (unit, table) {
+                request.ask_by(now);
+            }
+        }
+    }
+
+    /// Whether a block is longer than what its unit takes.
+    pub(super) fn is_too_long(&mut self, at: u32) -> bool {
+        let count = self.plan.requests[at as usize].count;
+        self.plan.requests[at as usize].halves.is_some() && self.serving(at).is_too_long(count)
+    }
+
+    /// Takes a block apart that is not asked, since its unit does not take what is so long.
+    pub(super) fn part_too_long(&mut self, at: u32, halves: [u32; 2], now: Nanos) {
+        self.rest_refused(at, ILLEGAL_DATA_VALUE, now);
+        let request = &mut self.requests[at as usize];
+        (request.apart, request.until) = (true, now + REFUSED_PAUSE_MAX);
+        halves.iter().for_each(|half| self.requests[*half as usize].forget());
     }
 
     /// Something is there again, after a restart or with a new program: what else its unit refused may be, and the blocks
@@ -282,7 +349,7 @@ impl ModbusLink {
         let period = self.scans[scan_at].period;
         let since = if let Trouble::Busy { since } = request.trouble { since } else { now };
         let first = Nanos(period.0 / 8).clamp(BUSY_PAUSE_MIN, BUSY_PAUSE_FIRST_MAX);
-        request.rest(Trouble::Busy { since }, now, first, BUSY_PAUSE_MAX);
+        request.rest(Trouble::Busy { since }, now, first, busy_pause_max(period));
         let held = Nanos(period.0.saturating_mul(BUSY_PERIODS)).min(BUSY_HELD_MAX).max(self.plan.config.timeout);
         if now.since(since) >= held {
             self.doubt(at, cycle, self.cause(at, Fault::Exception(code)), now, floor);

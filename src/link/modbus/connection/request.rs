@@ -1,6 +1,6 @@
 //! A request's life from cycle to cycle: whether it is asked, whole or in parts, and what went wrong with it.
 
-use crate::limits::SILENT_AFTER_TIMEOUTS;
+use crate::limits::{SILENT_AFTER_TIMEOUTS, SLOW_RETRY_FIRST, SLOW_RETRY_MAX};
 use crate::tag::{Fault, Nanos};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +52,11 @@ pub(super) struct Request {
     /// The last pause, and when it is over: not asked as a whole before.
     pause: Nanos,
     pub until: Nanos,
+    /// In a slow scan: asked again then, out of its beat; and so often it has failed in a row.
+    pub retry_at: Nanos,
+    retries: u32,
+    /// Its scan's cycle has not got it yet.
+    pub owed: bool,
     /// So many single values of it were asked for, to see whether its unit answers anything.
     pub trials: u32,
 }
@@ -70,6 +75,9 @@ impl Request {
         late: Fault::NoReply,
         pause: Nanos::ZERO,
         until: Nanos::ZERO,
+        retry_at: Nanos::NEVER,
+        retries: 0,
+        owed: false,
         trials: 0,
     };
 
@@ -98,8 +106,21 @@ impl Request {
 
     /// As if nothing was ever wrong; where it stands stays.
     pub fn forget(&mut self) {
-        let Request { state, tried_out, off_beat, again, .. } = *self;
-        *self = Request { state, tried_out, off_beat, again, ..Request::IDLE };
+        let Request { state, tried_out, off_beat, again, retry_at, retries, owed, .. } = *self;
+        *self = Request { state, tried_out, off_beat, again, retry_at, retries, owed, ..Request::IDLE };
+    }
+
+    /// In a slow scan of this period, what becomes of it; `owed`: its cycle has missed it so far.
+    pub fn ended_slowly(&mut self, is_good: bool, owed: bool, period: Nanos, now: Nanos) {
+        if is_good {
+            (self.retry_at, self.retries, self.owed) = (Nanos::NEVER, 0, false);
+            return;
+        }
+        let grown = Nanos(SLOW_RETRY_FIRST.0 << (2 * self.retries.min(8)));
+        let longest = Nanos(period.0 / 4).clamp(SLOW_RETRY_FIRST, SLOW_RETRY_MAX);
+        self.retry_at = now + grown.min(longest);
+        self.retries = self.retries.saturating_add(1);
+        self.owed = owed;
     }
 
     /// What was learned of it under another plan stays.

@@ -59,6 +59,7 @@ impl ModbusLink {
         self.connection_answers();
         if self.units[unit_at].answered(now) {
             floor.counters.links[self.id.index()].set_state(LinkState::Up);
+            self.read_slowly(unit_at, now);
         }
     }
 
@@ -137,6 +138,10 @@ impl ModbusLink {
             }
         }
         if after == AfterTimeout::BecameSilent {
+            // Its probes have a time of their own.
+            if self.units[unit_at].is_slow {
+                self.slow_at = self.slow_at.min(now);
+            }
             self.sweep = Some(Sweep { status: Status::BAD_NO_COMMUNICATION, next: 0 });
             self.unqueue(unit_at, floor);
             self.forget_doubts(Some(unit_at));

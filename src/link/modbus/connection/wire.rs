@@ -139,13 +139,20 @@ impl ModbusLink {
         result: RequestResult,
         floor: &mut Floor<W>,
     ) {
-        let request = &self.plan.requests[at as usize];
+        let id = self.plan.requests[at as usize].scan;
         self.requests[at as usize].state = RequestState::Idle;
-        if let Some(at) = self.scan_at(request.scan) {
-            let scan = &mut self.scans[at];
+        if let Some(scan_at) = self.scan_at(id) {
+            let scan = &mut self.scans[scan_at];
             scan.open -= 1;
-            if result != RequestResult::Good && !matches!(result, RequestResult::Exception(_)) {
-                scan.missed = true;
+            // What a slow scan has not got may still come in its cycle.
+            let is_lost = match result {
+                RequestResult::Good | RequestResult::Exception(_) => false,
+                RequestResult::Timeout | RequestResult::Broken => !scan.is_slow,
+                RequestResult::Aborted => true,
+            };
+            scan.missed |= is_lost;
+            if scan.is_slow {
+                self.ended_slowly(at, scan_at, result, received);
             }
         }
         let counters = &floor.counters.links[self.id.index()];
@@ -157,7 +164,7 @@ impl ModbusLink {
             RequestResult::Broken => counters.broken.add(1),
         }
         let InFlight { nominal, sent, .. } = flight;
-        floor.report(Report::Finished { scan: request.scan, link: self.id, nominal, sent, received, result });
+        floor.report(Report::Finished { scan: id, link: self.id, nominal, sent, received, result });
     }
 
     /// Puts a reply's values into image and ring.

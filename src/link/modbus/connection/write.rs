@@ -8,7 +8,8 @@
 //!
 //! A bit of a register is changed by function 22. A unit that has no such function gets its register read and written
 //! back, with nothing of this link in between: another master's change in that moment is lost. Likewise a unit that
-//! refuses function 5, 6 or 23 is asked by 15 or 16 from then on.
+//! refuses function 5, 6 or 23 is asked by 15 or 16 from then on. What is asked again was refused by an exception; a write
+//! whose fate is not known never is.
 //!
 //! | file | subject |
 //! |---|---|
@@ -56,6 +57,9 @@ struct Current {
     on_wire: bool,
     /// Its step begins a turn, for which it has to wait.
     begins_turn: bool,
+    /// Functions that were refused for it, as bits; and the first refusal that may have meant the address or the value.
+    tried: u32,
+    refused: Option<u8>,
 }
 
 /// A write that could go out now, as far as its unit is concerned.
@@ -192,8 +196,10 @@ impl ModbusLink {
         self.write_of(order).map_or(0, |write| usize::from(write.unit))
     }
 
+    /// What the unit lacks, and what it has refused of the write under way.
     fn lacks_of(&self, write: &ModbusWrite) -> u32 {
-        self.writes.lacks.get(usize::from(write.unit)).copied().unwrap_or_default()
+        let tried = self.writes.current.as_ref().map_or(0, |current| current.tried);
+        self.writes.lacks.get(usize::from(write.unit)).copied().unwrap_or_default() | tried
     }
 
     /// On a serial line, unit 0 is everyone, and nobody answers (Modbus over Serial Line V1.02, section 2.1).
@@ -247,7 +253,7 @@ impl ModbusLink {
                 let lacks = self.lacks_of(&write);
                 let step = first_step(&write, self.is_broadcast(&write), lacks);
                 let pdu = request(&write, step, order.payload.bytes(), lacks)?;
-                Some(Current { order, step, pdu, on_wire: false, begins_turn: true })
+                Some(Current { order, step, pdu, on_wire: false, begins_turn: true, tried: 0, refused: None })
             });
             if begun.is_none() {
                 answer(&order, WriteOutcome::NotWritable, &[], now, floor);

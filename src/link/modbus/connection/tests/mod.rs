@@ -11,6 +11,7 @@ mod half_open;
 mod handover;
 mod lengths;
 mod line;
+mod longest;
 mod mute;
 mod noise;
 mod pauses;
@@ -18,10 +19,12 @@ mod read;
 mod reasons;
 mod refused;
 mod sensor;
+mod slow;
 mod storm;
 mod tolerance;
 mod world;
 mod write;
+mod write_functions;
 mod write_trouble;
 
 use self::world::{Device, Script, ScriptedWorld, Sent};
@@ -74,6 +77,7 @@ fn tag(link: usize, register: u16) -> TagConfig {
             field: FieldType::Uint16,
             array: None,
             order: WordOrder::Abcd,
+            reference: None,
         }),
         scale: 1.0,
         offset: 0.0,

@@ -1,5 +1,6 @@
 //! Replies that are not quite as they should be: refused and counted by what differs, or taken where a key says so.
 
+use super::line::{rtu_config, unit_tag, with_crc};
 use super::*;
 
 fn bent(bend: fn(&mut Vec<u8>)) -> Script {
@@ -53,6 +54,33 @@ fn each_difference_is_counted_as_what_it_is_and_taken_only_with_its_key() {
         let samples = taken.drain();
         assert_eq!(samples.len(), 150);
         assert!(samples.iter().all(|s| s.status() == Status::GOOD && s.value == [3, 4, 900][s.tag as usize]), "{at}");
+    }
+}
+
+#[test]
+fn with_any_unit_a_reply_that_is_late_for_a_change_of_plan_is_nobodys() {
+    // Two units on a line, of which none says which it is; the first answers late, and leaves the plan meanwhile.
+    for (goes, after_ms) in (0..60).map(|at| (at % 2 == 0, at)) {
+        let script: Script = Box::new(move |request| {
+            let value = if request[0] == 1 { 111 } else { 222u16 };
+            let reply = [&[255, 3, 2][..], &value.to_be_bytes()].concat();
+            vec![(if request[0] == 1 { 50 * MS } else { MS }, with_crc(reply))]
+        });
+        let tolerance = Tolerance { any_unit: true, ..STRICT };
+        let config = ModbusConfig { tolerance, ..rtu_config() };
+        let tags = vec![unit_tag(1, 10), unit_tag(2, 20), unit_tag(1, 900)];
+        let mut bench = bench_of(&config, vec![(tags, script)], None);
+        bench.run_ms(after_ms);
+        // Either the whole unit, or one of its tags.
+        bench.config.tags.retain(|tag| tag.name != "u1.r10" && (!goes || tag.name != "u1.r900"));
+        let mut later = bench.change(1);
+        drop(bench.adopted());
+        bench.run_ms(300);
+        let second = bench.id_of("u2.r20") as u32;
+        let before = bench.drain();
+        let all = before.into_iter().chain(std::iter::from_fn(|| later.pop().ok()));
+        let wrong = all.filter(|sample| sample.tag == second && sample.status() == Status::GOOD && sample.value != 222);
+        assert_eq!(wrong.count(), 0, "{after_ms} ms, the unit goes: {goes}");
     }
 }
 

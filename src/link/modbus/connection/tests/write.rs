@@ -152,7 +152,8 @@ pub(super) fn writable(table: Table, first: u16, count: u16, field: FieldType) -
     let TagAddress::Modbus(address) = &mut tag.address else { unreachable!() };
     let per = field.registers();
     let array = (per > 0 && count > per).then(|| count / per);
-    *address = ModbusAddress { unit: UnitId(1), table, first, count, field, array, order: WordOrder::Abcd };
+    *address =
+        ModbusAddress { unit: UnitId(1), table, first, count, field, array, order: WordOrder::Abcd, reference: None };
     tag
 }
 

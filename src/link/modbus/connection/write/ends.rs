@@ -46,7 +46,7 @@ impl ModbusLink {
         if let Some(flight) = slot.and_then(|slot| self.in_flight[slot].as_mut()) {
             flight.asks = Asks::Nobody(reply);
             if let Some(line) = &mut self.line {
-                line.leave_alone(unit_at, flight.deadline);
+                line.leave_alone(Some(unit_at), flight.deadline);
             }
         }
         self.end_write(outcome, &[], now, floor);

@@ -4,13 +4,14 @@ use super::super::super::frame::{Mismatch, Shape};
 use super::super::super::pdu::{self, Function, Reply};
 use super::super::ModbusLink;
 use super::answer;
-use super::steps::{Step, first_step, is_written, masked, register_function, request};
+use super::steps::{Step, first_step, is_written, masked, replaceable, request};
 use crate::plan::ModbusWrite;
 use crate::rt::{Floor, World, WriteOutcome};
 use crate::tag::Nanos;
 
 /// Modbus exceptions (Application Protocol Specification V1.1b3, section 7).
 const ILLEGAL_FUNCTION: u8 = 0x01;
+const ILLEGAL_DATA_VALUE: u8 = 0x03;
 const GATEWAY_PATH_UNAVAILABLE: u8 = 0x0A;
 const GATEWAY_TARGET_SILENT: u8 = 0x0B;
 
@@ -58,8 +59,8 @@ impl ModbusLink {
             }
             Reply::Exception(code) => {
                 self.answered(unit_at, now, floor);
-                if code != ILLEGAL_FUNCTION || !self.falls_back(&write, step, now, floor) {
-                    let refused = WriteOutcome::Refused(code.into());
+                if !self.falls_back(&write, step, code, now, floor) {
+                    let refused = WriteOutcome::Refused(self.told_refusal(code).into());
                     self.end_write(step.outcome(refused, refused), &[], now, floor);
                 }
             }
@@ -85,6 +86,9 @@ impl ModbusLink {
         now: Nanos,
         floor: &mut Floor<W>,
     ) {
+        if matches!(step, Step::Write(_) | Step::WriteAfter(_)) {
+            self.learn_functions(write);
+        }
         match step {
             Step::ReadBack | Step::Write(Function::ReadWriteRegisters) => {
                 let same = is_written(write, payload, values);
@@ -106,22 +110,51 @@ impl ModbusLink {
         }
     }
 
-    /// A unit has no such function: it is done by others from now on. False: there is no other way.
-    fn falls_back<W: World>(&mut self, write: &ModbusWrite, step: Step, now: Nanos, floor: &mut Floor<W>) -> bool {
-        let refused = match step {
-            Step::Write(function) => function,
-            Step::WriteAfter(_) => register_function(1, self.lacks_of(write)),
-            Step::ReadBefore | Step::ReadBack => return false,
-        };
-        if matches!(refused, Function::WriteCoils | Function::WriteRegisters) {
+    /// A function was refused: the write is done by another that does the same, if there is one. False: there is none.
+    ///
+    /// By the specification a server checks the function (01), the address (02) and the value (03) before it does anything,
+    /// so nothing was done; 04 and the others it may say in the midst. 01 says that the unit has no such function, and that
+    /// is known from then on. 02 and 03 may say so as well, or mean what they say: the other function is tried for this
+    /// write, and only if that is taken does the unit count as one that lacks the first.
+    fn falls_back<W: World>(
+        &mut self,
+        write: &ModbusWrite,
+        step: Step,
+        code: u8,
+        now: Nanos,
+        floor: &mut Floor<W>,
+    ) -> bool {
+        let Some(refused) = replaceable(write, step, self.lacks_of(write)) else { return false };
+        if !(ILLEGAL_FUNCTION..=ILLEGAL_DATA_VALUE).contains(&code) {
             return false;
         }
-        if let Some(lacks) = self.writes.lacks.get_mut(usize::from(write.unit)) {
-            *lacks |= 1 << refused as u8;
+        let Some(current) = &mut self.writes.current else { return false };
+        current.tried |= 1 << refused as u8;
+        if code == ILLEGAL_FUNCTION {
+            if let Some(lacks) = self.writes.lacks.get_mut(usize::from(write.unit)) {
+                *lacks |= 1 << refused as u8;
+            }
+        } else {
+            current.refused.get_or_insert(code);
         }
         // From the beginning: what a register held that was read may be another by the next turn.
         self.next_step(write, first_step(write, false, self.lacks_of(write)), now, floor);
         true
+    }
+
+    /// What is said of a write that was refused by `code`: where another function was tried in vain, what the first said of
+    /// the address or the value.
+    fn told_refusal(&self, code: u8) -> u8 {
+        let first = self.writes.current.as_ref().and_then(|current| current.refused);
+        first.filter(|_| (ILLEGAL_FUNCTION..=ILLEGAL_DATA_VALUE).contains(&code)).unwrap_or(code)
+    }
+
+    /// A write was taken: what was refused before it was the function.
+    fn learn_functions(&mut self, write: &ModbusWrite) {
+        let tried = self.writes.current.as_ref().map_or(0, |current| current.tried);
+        if let Some(lacks) = self.writes.lacks.get_mut(usize::from(write.unit)) {
+            *lacks |= tried;
+        }
     }
 
     fn next_step<W: World>(&mut self, write: &ModbusWrite, step: Step, now: Nanos, floor: &mut Floor<W>) {

@@ -16,13 +16,19 @@ pub(super) enum Step {
     ReadBack,
 }
 
-/// How a write is done that has not yet begun.
+/// How a write is done that has not yet begun, by a unit that `lacks` some functions.
 pub(super) fn first_step(write: &ModbusWrite, broadcast: bool, lacks: u32) -> Step {
+    let may = |function: Function| {
+        lacks & 1 << function as u8 == 0 && write.function.is_none_or(|asked| asked == function as u8)
+    };
     let has = |function: Function| lacks & 1 << function as u8 == 0;
     let function = match (write.table, write.place.field) {
-        (Table::Coils, _) if write.count == 1 && has(Function::WriteCoil) => Function::WriteCoil,
+        (Table::Coils, _) if write.count == 1 && may(Function::WriteCoil) => Function::WriteCoil,
         (Table::Coils, _) => Function::WriteCoils,
-        (_, FieldType::RegisterBit(_)) if broadcast || has(Function::MaskWriteRegister) => Function::MaskWriteRegister,
+        // Who asks for it wants one step for the device, or none.
+        (_, FieldType::RegisterBit(_)) if broadcast || may(Function::MaskWriteRegister) || is_mask_only(write) => {
+            Function::MaskWriteRegister
+        }
         (_, FieldType::RegisterBit(_)) => return Step::ReadBefore,
         _ if write.in_one
             && !broadcast
@@ -31,14 +37,36 @@ pub(super) fn first_step(write: &ModbusWrite, broadcast: bool, lacks: u32) -> St
         {
             Function::ReadWriteRegisters
         }
-        _ => register_function(write.count, lacks),
+        _ => register_function(write, lacks),
     };
     Step::Write(function)
 }
 
-pub(super) fn register_function(count: u16, lacks: u32) -> Function {
-    let one = count == 1 && lacks & 1 << Function::WriteRegister as u8 == 0;
+/// Function 22 was asked for: there is no other way.
+fn is_mask_only(write: &ModbusWrite) -> bool {
+    write.function == Some(Function::MaskWriteRegister as u8)
+}
+
+/// By which function registers are written, those that a bit was changed in among them.
+pub(super) fn register_function(write: &ModbusWrite, lacks: u32) -> Function {
+    let has_one = lacks & 1 << Function::WriteRegister as u8 == 0;
+    let one = write.count == 1 && has_one && write.function != Some(Function::WriteRegisters as u8);
     if one { Function::WriteRegister } else { Function::WriteRegisters }
+}
+
+/// Which function a step writes with, where there is another that does the same.
+pub(super) fn replaceable(write: &ModbusWrite, step: Step, lacks: u32) -> Option<Function> {
+    let function = match step {
+        Step::Write(function) => function,
+        Step::WriteAfter(_) => register_function(write, lacks),
+        Step::ReadBefore | Step::ReadBack => return None,
+    };
+    let is_last = match function {
+        Function::WriteCoils | Function::WriteRegisters => true,
+        Function::MaskWriteRegister => is_mask_only(write),
+        Function::WriteCoil | Function::WriteRegister | Function::ReadWriteRegisters => false,
+    };
+    (!is_last).then_some(function)
 }
 
 /// The request of a step; `None`: the payload is nothing that it can write.
@@ -47,7 +75,7 @@ pub(super) fn request(write: &ModbusWrite, step: Step, payload: &[u8], lacks: u3
     let first = write.place.first;
     match step {
         Step::Write(function) => Pdu::write(function, first, count, payload),
-        Step::WriteAfter(register) => Pdu::write(register_function(1, lacks), first, 1, &register),
+        Step::WriteAfter(register) => Pdu::write(register_function(write, lacks), first, 1, &register),
         Step::ReadBefore | Step::ReadBack => Some(Pdu::read(table, first, count)),
     }
 }
