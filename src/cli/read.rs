@@ -1,6 +1,5 @@
 //! `fieldbeat read`: asks the devices once, without a running gateway.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -9,7 +8,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::files;
-use crate::config::{Config, LinkProtocol, TagAddress, TagConfig};
+use crate::config::{Config, LinkProtocol};
 use crate::limits::SILENT_AFTER_TIMEOUTS;
 use crate::plan::{self, Plan};
 use crate::rt::{LinkState, Reading, monotonic_now};
@@ -50,7 +49,7 @@ pub fn read(args: &ReadArgs) -> ExitCode {
     while Instant::now() < end && !settled(&floor, &plan) {
         std::thread::sleep(Duration::from_millis(2));
     }
-    let all_good = print(&floor, &plan, &config);
+    let all_good = print(&floor, &plan, &args.tags);
     floor.stop();
     if all_good { ExitCode::SUCCESS } else { ExitCode::from(1) }
 }
@@ -71,6 +70,13 @@ fn only(mut config: Config, names: &[String]) -> Result<Config, String> {
             return Err(format!("error: there is no tag \"{name}\" in the configuration{hint}"));
         };
         tags.push(tag.clone());
+    }
+    // What scales them has to be read with them.
+    let scales: Vec<_> = tags.iter().filter_map(|tag| tag.decoding.scale_from.clone()).collect();
+    for scale in scales {
+        if !tags.iter().any(|tag| *tag.name == *scale) {
+            tags.extend(config.tags.iter().find(|tag| *tag.name == *scale).cloned());
+        }
     }
     let mut used: Vec<usize> = tags.iter().map(|t| t.link).collect();
     used.sort_unstable();
@@ -111,26 +117,26 @@ fn settled(floor: &Floor, plan: &Plan) -> bool {
     })
 }
 
-fn print(floor: &Floor, plan: &Plan, config: &Config) -> bool {
-    let texts: HashMap<&str, &TagConfig> = config.tags.iter().map(|tag| (&*tag.name, tag)).collect();
+fn print(floor: &Floor, plan: &Plan, names: &[String]) -> bool {
     let now = monotonic_now();
     let notes = floor.notes.lock().map(|notes| notes.clone()).unwrap_or_default();
     let width = plan.tags.values().map(|t| t.name.len()).max().unwrap_or(0);
     let mut all_good = true;
     let mut troubled = vec![false; plan.links.end()];
-    for (id, tag) in plan.tags.iter() {
+    // Scales of other tags are read as well, and not asked for.
+    for (id, tag) in plan.tags.iter().filter(|(_, tag)| names.iter().any(|name| **name == *tag.name)) {
         let mut bytes = vec![0; tag.ty.long_bytes_max()];
         let reading = floor.image.read_long(id.index(), &mut bytes).unwrap_or_default();
         let status = Status(reading.status);
         all_good &= status.is_good();
         troubled[tag.link.index()] |= !status.is_good();
-        let tag_value = value(tag.ty, reading, &bytes);
-        let value = tag_value.as_ref().map_or("-".to_owned(), |v| v.to_string());
+        let value = value(tag.ty, reading, &bytes).map_or("-".to_owned(), |v| v.to_string());
         let age = match reading.t_mono_ns {
             0 => "never read".to_owned(),
             t => format!("{:.1} ms ago", (now - Nanos(t)).0 as f64 / 1e6),
         };
-        let text = texts.get(&*tag.name).and_then(|tag| text_of(tag, tag_value.as_ref()?));
+        let has_text = reading.t_mono_ns != 0 && !tag.ty.is_long();
+        let text = Some(reading.value).filter(|_| has_text).and_then(|bits| tag.texts.of(bits));
         let text = text.map_or(String::new(), |text| format!(" {text:?}"));
         let unit = if tag.unit.is_empty() { String::new() } else { format!(" {}", tag.unit) };
         println!("{:<width$}  {value}{unit}{text}  {status}  {age}", tag.name);
@@ -141,20 +147,6 @@ fn print(floor: &Floor, plan: &Plan, config: &Config) -> bool {
         }
     }
     all_good
-}
-
-/// What the value table of a DBC file calls a number.
-fn text_of<'t>(tag: &'t TagConfig, value: &Value) -> Option<&'t str> {
-    let TagAddress::Can(address) = &tag.address else { return None };
-    let number = match value {
-        Value::Int(number) => *number as f64,
-        Value::Uint(number) => *number as f64,
-        Value::Bool(is_set) => f64::from(u8::from(*is_set)),
-        Value::Float32(number) => f64::from(*number),
-        Value::Float64(number) => *number,
-        Value::Text(_) | Value::Array(_) => return None,
-    };
-    address.text_of(number, tag.scale, tag.offset)
 }
 
 fn value(ty: ValueType, reading: Reading, bytes: &[u8]) -> Option<Value> {

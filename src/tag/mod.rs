@@ -2,18 +2,24 @@
 
 mod by_id;
 mod dictionary;
+mod encoding;
 mod id;
 mod sample;
+mod scaling;
 mod status;
+mod texts;
 mod time;
 mod utc;
 mod value;
 
 pub use by_id::{ById, Id};
 pub use dictionary::{Dictionary, DictionaryTag};
+pub use encoding::{CP1252, Encoding};
 pub use id::{ExecutorId, GroupId, LinkId, TagId, UnitId};
 pub use sample::{GAP_TAG, Sample, flags};
+pub use scaling::Scaling;
 pub use status::Status;
+pub use texts::Texts;
 pub use time::{ClockPair, NANOS_PER_SEC, Nanos};
 pub use utc::{utc_of_text, utc_text};
 pub use value::{ScalarType, Value, ValueType};

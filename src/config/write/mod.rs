@@ -9,7 +9,7 @@ use super::node::{Kind, Node};
 use super::reader::{Obj, found};
 use super::text::Span;
 use crate::limits::{MODBUS_READ_WRITE_REGISTERS_MAX, MODBUS_WRITE_BITS_MAX, MODBUS_WRITE_REGISTERS_MAX};
-use crate::tag::{Nanos, ScalarType, ValueType};
+use crate::tag::{Nanos, ScalarType, Scaling, ValueType};
 
 const ALLOWED: &str = "true, false, or an object such as {\"min\": 0, \"max\": 100}";
 
@@ -157,7 +157,7 @@ fn check_place(tag: &Obj<'_>, node: &Node<'_>, place: &Place<'_>, write: Option<
         tag.warning(node.span, format!("a number that may be written without {missing}"), help);
     }
     let Some((low, high)) = raw_range(address) else { return };
-    let ends = [low * scale + offset, high * scale + offset];
+    let ends = [low, high].map(|raw| Scaling::new(*scale, *offset).apply(raw));
     let (low, high) = (ends[0].min(ends[1]), ends[0].max(ends[1]));
     for (key, limit) in [("min", limits.min), ("max", limits.max)] {
         if let (Some(limit), Some(write)) = (limit, write)
@@ -185,10 +185,11 @@ fn check_modbus(tag: &Obj<'_>, at: Span, address: &ModbusAddress, limits: &Write
         let message = format!("{} {entries} do not fit one write", address.count);
         tag.error(at, message, format!("allowed: at most {most} {entries}"));
     }
-    let is_bit = matches!(address.field, FieldType::Bit | FieldType::RegisterBit(_));
-    if limits.read_write_in_one && is_bit {
-        let help = "remove function: a bit is written by functions 5, 15 or 22";
-        tag.error(at, "function 23 on a bool", help);
+    let is_part = address.field == FieldType::Bit || address.field.is_part_of_register();
+    if limits.read_write_in_one && is_part {
+        let help = "remove function: a bit is written by functions 5, 15 or 22, a byte by 22";
+        let what = if address.field.scalar() == ScalarType::Bool { "a bool" } else { "a byte" };
+        tag.error(at, format!("function 23 on {what}"), help);
     }
 }
 
@@ -206,7 +207,7 @@ fn scalar(address: &TagAddress) -> Option<ScalarType> {
         ValueType::Text { .. } => None,
     };
     match address {
-        TagAddress::Modbus(address) if address.field == FieldType::Text => None,
+        TagAddress::Modbus(address) if address.field.is_text() => None,
         TagAddress::Modbus(address) => Some(address.field.scalar()),
         TagAddress::Can(address) => of(&address.ty),
         TagAddress::CanOpen(address) => of(&address.ty),
@@ -218,6 +219,16 @@ fn scalar(address: &TagAddress) -> Option<ScalarType> {
 fn raw_range(address: &TagAddress) -> Option<(f64, f64)> {
     if let TagAddress::Modbus(ModbusAddress { field: FieldType::Bcd { registers }, .. }) = address {
         return Some((0.0, 10f64.powi(4 * i32::from(*registers)) - 1.0));
+    }
+    if let TagAddress::Modbus(address) = address {
+        match (address.field, address.field.whole_bits()) {
+            (FieldType::Float16, _) => return Some((-65_504.0, 65_504.0)),
+            (_, Some((bits, true))) => {
+                return Some((-(2f64.powi(i32::from(bits) - 1)), 2f64.powi(i32::from(bits) - 1) - 1.0));
+            }
+            (_, Some((bits, false))) => return Some((0.0, 2f64.powi(bits.into()) - 1.0)),
+            _ => {}
+        }
     }
     Some(match scalar(address)? {
         ScalarType::Int16 => (i16::MIN.into(), i16::MAX.into()),

@@ -24,6 +24,7 @@ mod line;
 mod pauses;
 mod refusal;
 mod request;
+mod store;
 mod trouble;
 mod wire;
 mod write;
@@ -266,7 +267,8 @@ impl ModbusLink {
             region_of(&self.plan.units),
             region_of(&self.plan.requests),
             region_of(&self.plan.decodes),
-            region_of(self.plan.sensors.entries()),
+            region_of(self.plan.checks.memory().0),
+            region_of(self.plan.checks.memory().1),
             region_of(&self.plan.writes),
             region_of(&self.frames),
             region_of(&self.units),

@@ -81,6 +81,7 @@ fn tag(link: usize, register: u16) -> TagConfig {
         description: String::new(),
         write: None,
         reporting: None,
+        decoding: Default::default(),
     }
 }
 
