@@ -10,7 +10,7 @@ use clap::Args;
 use super::files;
 use crate::config::{Config, LinkProtocol};
 use crate::limits::SILENT_AFTER_TIMEOUTS;
-use crate::plan::{self, Plan};
+use crate::plan::{self, Plan, TagPlan};
 use crate::rt::{LinkState, Reading, monotonic_now};
 use crate::supervise::floor::{self, Floor, Scheduling};
 use crate::tag::{Nanos, Status, Value, ValueType};
@@ -130,16 +130,11 @@ fn print(floor: &Floor, plan: &Plan, names: &[String]) -> bool {
         let status = Status(reading.status);
         all_good &= status.is_good();
         troubled[tag.link.index()] |= !status.is_good();
-        let value = value(tag.ty, reading, &bytes).map_or("-".to_owned(), |v| v.to_string());
         let age = match reading.t_mono_ns {
             0 => "never read".to_owned(),
             t => format!("{:.1} ms ago", (now - Nanos(t)).0 as f64 / 1e6),
         };
-        let has_text = reading.t_mono_ns != 0 && !tag.ty.is_long();
-        let text = Some(reading.value).filter(|_| has_text).and_then(|bits| tag.texts.of(bits));
-        let text = text.map_or(String::new(), |text| format!(" {text:?}"));
-        let unit = if tag.unit.is_empty() { String::new() } else { format!(" {}", tag.unit) };
-        println!("{:<width$}  {value}{unit}{text}  {status}  {age}", tag.name);
+        println!("{:<width$}  {}  {status}  {age}", tag.name, shown(tag, reading, &bytes));
     }
     for (id, note) in &notes {
         if troubled.get(id.index()) == Some(&true) && !note.trouble.is_empty() {
@@ -149,6 +144,16 @@ fn print(floor: &Floor, plan: &Plan, names: &[String]) -> bool {
     all_good
 }
 
+/// A value with its unit, and with what it is called.
+fn shown(tag: &TagPlan, reading: Reading, bytes: &[u8]) -> String {
+    let value = value(tag.ty, reading, bytes).map_or("-".to_owned(), |v| v.to_string());
+    let unit = if tag.unit.is_empty() { String::new() } else { format!(" {}", tag.unit) };
+    let has_text = reading.t_mono_ns != 0 && !tag.ty.is_long();
+    let text = Some(reading.value).filter(|_| has_text).and_then(|bits| tag.texts.of(bits));
+    let text = text.map_or(String::new(), |text| format!(" {text:?}"));
+    format!("{value}{unit}{text}")
+}
+
 fn value(ty: ValueType, reading: Reading, bytes: &[u8]) -> Option<Value> {
     if reading.t_mono_ns == 0 {
         return None;
@@ -156,5 +161,69 @@ fn value(ty: ValueType, reading: Reading, bytes: &[u8]) -> Option<Value> {
     match ty {
         ValueType::Scalar(scalar) => Some(Value::from_bits(scalar, reading.value)),
         _ => Value::from_long(ty.code(), &bytes[..(reading.value as usize).min(bytes.len())]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::load_parts;
+
+    const DBC: &str = "BO_ 256 Gearbox: 8 Node\n SG_ Gear : 0|8@1+ (1,-125) [0|0] \"\" Node\n \
+        SG_ Lever : 8|8@1- (1,0) [0|0] \"\" Node\nVAL_ 256 Gear 251 \"Park\" 0 \"Reverse\" ;\nVAL_ 256 Lever -1 \"back\" ;\n";
+
+    fn plan_of(tags: &str) -> Plan {
+        let file = format!(
+            r#"{{ "links": [ {{ "name": "can", "protocol": "can", "interface": "can0", "dbc": "gear.dbc" }},
+                             {{ "name": "plc", "protocol": "modbus_tcp", "host": "h" }} ], "tags": [ {tags} ] }}"#
+        );
+        let files = [("tags/a.json", &*file), ("tags/gear.dbc", DBC)];
+        let config = load_parts(("fieldbeat.toml", "[gateway]\nid = \"t\"\n"), &files);
+        plan::build(&config.unwrap_or_else(|errors| panic!("{errors}")).config, &[0]).unwrap().plan
+    }
+
+    #[test]
+    fn a_value_is_shown_with_its_unit_and_with_what_a_dbc_file_or_its_tag_calls_it() {
+        let plan = plan_of(
+            r#"{ "name": "gear", "address": "can:Gearbox.Gear", "scan_rate_ms": 100 },
+               { "name": "lever", "address": "can:Gearbox.Lever", "scan_rate_ms": 100 },
+               { "name": "pump", "address": "plc:1:3:1", "data_type": "uint16", "unit": "x", "scan_rate_ms": 100,
+                 "values": { "0": "off", "2": "on" } }"#,
+        );
+        let shown = |name: &str, value: u64| {
+            let tag = plan.tags.values().find(|tag| *tag.name == *name).unwrap();
+            super::shown(tag, Reading { t_mono_ns: 1, value, ..Reading::default() }, &[])
+        };
+        assert_eq!(shown("gear", 126f64.to_bits()), "126 \"Park\"");
+        assert_eq!(shown("gear", (-125f64).to_bits()), "-125 \"Reverse\"");
+        assert_eq!(shown("gear", 3f64.to_bits()), "3");
+        assert_eq!(shown("lever", -1i64 as u64), "-1 \"back\"");
+        assert_eq!([shown("pump", 2), shown("pump", 1)], ["2 x \"on\"", "1 x"]);
+        let never = Reading::default();
+        let pump = plan.tags.values().find(|tag| *tag.name == *"pump").unwrap();
+        assert_eq!(super::shown(pump, never, &[]), "- x");
+    }
+
+    #[test]
+    fn a_tag_is_read_with_the_tag_that_scales_it() {
+        let tag = |name: &str, more: &str| {
+            format!(
+                r#"{{ "name": "{name}", "address": "plc:1:3:1", "data_type": "int16", "scan_rate_ms": 100{more} }}"#
+            )
+        };
+        let file = format!(
+            r#"{{ "links": [ {{ "name": "plc", "protocol": "modbus_tcp", "host": "h" }} ], "tags": [ {}, {}, {} ] }}"#,
+            tag("a", r#", "scale_from": "sf""#),
+            tag("b", ""),
+            tag("sf", "")
+        );
+        let toml = ("fieldbeat.toml", "[gateway]\nid = \"t\"\n");
+        let config = load_parts(toml, &[("tags/a.json", &file)]).unwrap_or_else(|errors| panic!("{errors}")).config;
+        let names = |asked: &[&str]| {
+            let asked: Vec<String> = asked.iter().map(|name| (*name).to_owned()).collect();
+            let config = only(config.clone(), &asked).unwrap();
+            config.tags.iter().map(|tag| tag.name.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!((names(&["a"]), names(&["b"])), (vec!["a".into(), "sf".into()], vec!["b".to_owned()]));
     }
 }

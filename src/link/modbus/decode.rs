@@ -1,12 +1,10 @@
 //! Value bytes of a reply → raw bits of samples. No allocation, no panic on any bytes.
 
-use super::date::{self, NoDate};
-use super::half;
+use super::{half, text};
 use crate::config::{FieldType, WordOrder};
-use crate::limits::MODBUS_REGISTERS_MAX;
 use crate::link::no_value::{NoValue, is_finite};
 use crate::plan::Decode;
-use crate::tag::{Encoding, ScalarType, ValueType};
+use crate::tag::{ScalarType, ValueType};
 
 /// A block's value bytes, and the address of the first.
 #[derive(Debug, Clone, Copy)]
@@ -43,7 +41,7 @@ pub fn long(
     match decode.ty {
         ValueType::Scalar(_) => Err(NoValue::Wrong),
         ValueType::Text { .. } => {
-            let len = text(decode, block.bytes, at, out)?;
+            let len = text::read(decode, block.bytes, at, out)?;
             if len == 0 && is_absent(0) { Err(NoValue::Absent) } else { Ok(len) }
         }
         ValueType::Array { of, len } => {
@@ -137,17 +135,6 @@ fn words_reversed<const N: usize>(value: u64) -> u64 {
     (0..N).fold(0, |out, word| out << 16 | (value >> (16 * word)) & 0xFFFF)
 }
 
-/// Registers from the wire's order to the usual one, or back.
-pub(super) fn reorder(registers: &mut [u8], order: WordOrder) {
-    if order.swaps_words() {
-        registers.reverse();
-    }
-    // Reversed bytes are swapped in each register already.
-    if order.swaps_bytes() != order.swaps_words() {
-        registers.chunks_exact_mut(2).for_each(|pair| pair.swap(0, 1));
-    }
-}
-
 /// Packed BCD, the most significant digit first. A digit above 9 is no value.
 fn bcd(packed: u64) -> Result<u64, NoValue> {
     let mut value = 0u64;
@@ -172,79 +159,11 @@ fn rescaled(decode: &Decode, raw: u64) -> u64 {
     decode.scaling.apply(number).to_bits()
 }
 
-/// What is told as text.
-fn text(decode: &Decode, bytes: &[u8], at: usize, out: &mut [u8]) -> Result<usize, NoValue> {
-    match decode.field {
-        FieldType::Text(encoding) => characters(decode, encoding, bytes, at, out),
-        FieldType::Date(format) => {
-            let (registers, len) = in_usual_order(decode, bytes, at)?;
-            date::read(format, &registers[..len], out).map_err(|fault| match fault {
-                NoDate::Wrong => NoValue::Wrong,
-                NoDate::NotValid => NoValue::Absent,
-            })
-        }
-        FieldType::Int128 => {
-            let (registers, _) = in_usual_order(decode, bytes, at)?;
-            let number = i128::from_be_bytes(registers);
-            digits(number.unsigned_abs(), number < 0, out)
-        }
-        FieldType::Uint128 => {
-            let (registers, _) = in_usual_order(decode, bytes, at)?;
-            digits(u128::from_be_bytes(registers), false, out)
-        }
-        _ => Err(NoValue::Wrong),
-    }
-}
-
-/// The registers of one element, and how many bytes they are.
-fn in_usual_order(decode: &Decode, bytes: &[u8], at: usize) -> Result<([u8; 16], usize), NoValue> {
-    let len = usize::from(decode.field.registers()) * 2;
-    let mut registers = [0; 16];
-    let own = registers.get_mut(..len).ok_or(NoValue::Wrong)?;
-    own.copy_from_slice(bytes.get(at * 2..at * 2 + len).ok_or(NoValue::Wrong)?);
-    reorder(own, decode.order);
-    Ok((registers, len))
-}
-
-/// A number's decimal digits.
-fn digits(mut number: u128, negative: bool, out: &mut [u8]) -> Result<usize, NoValue> {
-    let mut backwards = [0; 40];
-    let mut len = 0;
-    for slot in &mut backwards {
-        *slot = b'0' + (number % 10) as u8;
-        number /= 10;
-        len += 1;
-        if number == 0 {
-            break;
-        }
-    }
-    if negative && let Some(slot) = backwards.get_mut(len) {
-        *slot = b'-';
-        len += 1;
-    }
-    let slots = out.get_mut(..len).ok_or(NoValue::Wrong)?;
-    slots.iter_mut().zip(backwards[..len].iter().rev()).for_each(|(slot, byte)| *slot = *byte);
-    Ok(len)
-}
-
-/// Two characters a register. The order says which of the two is first; registers of text are in reading order in every
-/// device.
-fn characters(decode: &Decode, encoding: Encoding, bytes: &[u8], at: usize, out: &mut [u8]) -> Result<usize, NoValue> {
-    let len = usize::from(decode.len) * 2;
-    let mut registers = [0; MODBUS_REGISTERS_MAX as usize * 2];
-    let own = registers.get_mut(..len).ok_or(NoValue::Wrong)?;
-    own.copy_from_slice(bytes.get(at * 2..at * 2 + len).ok_or(NoValue::Wrong)?);
-    if decode.order.swaps_bytes() {
-        own.chunks_exact_mut(2).for_each(|pair| pair.swap(0, 1));
-    }
-    encoding.decode(own, out).ok_or(NoValue::Wrong)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::DateFormat;
-    use crate::tag::{Scaling, TagId};
+    use crate::tag::{Encoding, Scaling, TagId};
     use proptest::prelude::*;
 
     fn decode(field: FieldType, order: WordOrder) -> Decode {

@@ -4,14 +4,14 @@
 #[cfg(test)]
 mod tests;
 
-use super::decode::{self, BlockBytes, reorder, reordered};
-use super::{date, half};
+use super::decode::{self, BlockBytes, reordered};
+use super::{half, text};
 use crate::config::FieldType;
 use crate::limits::{ARRAY_ELEMENTS_MAX, MODBUS_WRITE_BITS_MAX, WRITE_BYTES_MAX};
 use crate::link::write::WriteFault;
 use crate::plan::{Decode, ModbusPlan, ModbusWrite};
 use crate::rt::WritePayload;
-use crate::tag::{Encoding, ScalarType, TagId, Value, ValueType};
+use crate::tag::{ScalarType, TagId, Value, ValueType};
 
 /// The place of a tag's write in the plan, and the value's bytes.
 ///
@@ -52,7 +52,7 @@ fn write_of(plan: &ModbusPlan, tag: TagId) -> Option<(u32, &ModbusWrite)> {
 /// function 22 has it: the AND mask, then the OR mask.
 fn value_bytes(place: &Decode, value: &Value, out: &mut [u8; WRITE_BYTES_MAX]) -> Result<usize, WriteFault> {
     match (place.ty, value) {
-        (ValueType::Text { .. }, Value::Text(text)) => text_bytes(place, text, out),
+        (ValueType::Text { .. }, Value::Text(value)) => text::write(place, value, out),
         (ValueType::Array { of, len }, Value::Array(values)) => {
             if values.len() != usize::from(len) {
                 return Err(WriteFault::Length { found: values.len(), wanted: usize::from(len) });
@@ -218,62 +218,4 @@ fn packed(mut number: u64) -> u64 {
         number /= 10;
     }
     out
-}
-
-/// What is told as text: characters, dates, the digits of long numbers.
-fn text_bytes(place: &Decode, text: &str, out: &mut [u8; WRITE_BYTES_MAX]) -> Result<usize, WriteFault> {
-    let mut registers = [0; 16];
-    let len = match place.field {
-        FieldType::Text(encoding) => return characters(place, encoding, text, out),
-        FieldType::Date(format) => date::write(format, text, &mut registers)
-            .ok_or(WriteFault::Unreadable { allowed: date::example(format) })?,
-        FieldType::Int128 => {
-            let allowed = "a whole number from -170141183460469231731687303715884105728 to \
-                           170141183460469231731687303715884105727";
-            registers = text.parse::<i128>().map_err(|_| WriteFault::Unreadable { allowed })?.to_be_bytes();
-            registers.len()
-        }
-        FieldType::Uint128 => {
-            let allowed = "a whole number from 0 to 340282366920938463463374607431768211455";
-            registers = text.parse::<u128>().map_err(|_| WriteFault::Unreadable { allowed })?.to_be_bytes();
-            registers.len()
-        }
-        _ => return Err(WriteFault::NotWritable),
-    };
-    let own = registers.get_mut(..len).ok_or(WriteFault::NotWritable)?;
-    reorder(own, place.order);
-    out.get_mut(..len).ok_or(WriteFault::NotWritable)?.copy_from_slice(own);
-    Ok(len)
-}
-
-/// Two characters a register, NUL to the end of the place.
-fn characters(
-    place: &Decode,
-    encoding: Encoding,
-    text: &str,
-    out: &mut [u8; WRITE_BYTES_MAX],
-) -> Result<usize, WriteFault> {
-    let room = usize::from(place.len) * 2;
-    if text.contains('\0') {
-        return Err(WriteFault::Nul);
-    }
-    let out = out.get_mut(..room).ok_or(WriteFault::NotWritable)?;
-    out.fill(0);
-    let mut bytes = 0;
-    for c in text.chars() {
-        let mut own = [0; 4];
-        let lacks = WriteFault::NoSuchCharacter { found: c, encoding: encoding.name() };
-        let len = encoding.encode(c, &mut own).ok_or(lacks)?;
-        if let Some(slot) = out.get_mut(bytes..bytes + len) {
-            slot.copy_from_slice(&own[..len]);
-        }
-        bytes += len;
-    }
-    if bytes > room {
-        return Err(WriteFault::TooLong { bytes, bytes_max: room });
-    }
-    if place.order.swaps_bytes() {
-        out.chunks_exact_mut(2).for_each(|pair| pair.swap(0, 1));
-    }
-    Ok(room)
 }

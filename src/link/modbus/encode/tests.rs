@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::{DateFormat, WordOrder};
-use crate::tag::Scaling;
+use crate::tag::{Encoding, Scaling};
 use proptest::prelude::*;
 
 const ORDERS: [WordOrder; 4] = [WordOrder::Abcd, WordOrder::Dcba, WordOrder::Badc, WordOrder::Cdab];

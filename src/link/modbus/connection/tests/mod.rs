@@ -19,6 +19,7 @@ mod refused;
 mod sensor;
 mod storm;
 mod tolerance;
+mod values;
 mod world;
 mod write;
 mod write_trouble;
