@@ -81,6 +81,14 @@ pub const CLOSES_AFTER_REPLY: u32 = 2;
 pub const MODBUS_PIPELINE_MAX: usize = 16;
 /// Elements of an array tag: the registers of one read.
 pub const ARRAY_ELEMENTS_MAX: u16 = MODBUS_REGISTERS_MAX;
+/// The power of ten that a scale in another register may be, either way (SunSpec: sunssf, -10 to 10).
+pub const SCALE_POWER_MAX: i64 = 10;
+/// Texts of the values of one tag: all that 12 bits tell apart, so that names stay small beside their samples.
+pub const VALUE_TEXTS_MAX: usize = 4096;
+/// Bytes of one of them: a line of a display.
+pub const VALUE_TEXT_BYTES_MAX: usize = 256;
+/// Raw values of one tag that say that there is none.
+pub const NOT_AVAILABLE_MAX: usize = 32;
 
 // --- serial lines (Modbus over Serial Line Specification and Implementation Guide V1.02) ---
 /// Slower lines can't carry one full frame in the longest timeout.

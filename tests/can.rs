@@ -15,7 +15,7 @@ use fieldbeat::config::{Config, load_parts};
 use fieldbeat::link::can::pure::{Buffer, Decoded, Head, applies, encode, value};
 use fieldbeat::plan::can::{CanDecode, CanPlan};
 use fieldbeat::plan::{self, LinkProtocolPlan};
-use fieldbeat::tag::{LinkId, Value, ValueType};
+use fieldbeat::tag::{LinkId, Status, Value, ValueType};
 
 const TOML: (&str, &str) = ("fieldbeat.toml", "[gateway]\nid = \"t\"\n");
 
@@ -55,8 +55,12 @@ fn decode_all(plan: &CanPlan, message: usize, buffer: &Buffer, len: u8, mut take
 }
 
 fn number_of(decode: &CanDecode, value: Decoded) -> Value {
-    let (Decoded::Bits(bits, _), ValueType::Scalar(ty)) = (value, decode.ty) else { panic!("no number: {decode:?}") };
-    Value::from_bits(ty, bits)
+    match (value, decode.ty) {
+        (Decoded::Bits(bits, _), ValueType::Scalar(ty)) => Value::from_bits(ty, bits),
+        // What is not a number, or infinite, is no value.
+        (Decoded::Bad(Status::BAD_DATA_UNAVAILABLE), ValueType::Scalar(_)) => Value::Float64(f64::NAN),
+        _ => panic!("no number: {decode:?}"),
+    }
 }
 
 fn text_of(plan: &CanPlan, at: u32) -> String {
@@ -113,8 +117,9 @@ fn number(text: &str) -> f64 {
     text.parse::<i128>().map_or_else(|_| float(text), |whole| whole as f64)
 }
 
+/// Of whole numbers of more than 53 bits the last one may be rounded.
 fn same(a: f64, b: f64) -> bool {
-    a == b || a.is_nan() && b.is_nan()
+    (a - b).abs() <= a.abs() * 2.3e-16 || a.is_nan() && !b.is_finite()
 }
 
 #[test]

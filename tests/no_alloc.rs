@@ -11,7 +11,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
-use fieldbeat::config::{self, Config, Guard, LinkConfig, Reporting, Suppress, WriteConfig};
+use fieldbeat::config::{
+    self, Config, DateFormat, DecodingConfig, FieldType, Guard, LinkConfig, ModbusAddress, Reporting, Suppress,
+    TagAddress, TagConfig, WriteConfig,
+};
 use fieldbeat::hub::{self, Batch, Filter, NextRing, RingEnd, RingStats};
 use fieldbeat::link::write::{self, Encoded};
 use fieldbeat::plan::{self, Base, Costs, Plan, UsedIds};
@@ -19,7 +22,7 @@ use fieldbeat::plant::{Fault, GatewaySettings, Plant, PlantConfig, Profile, Scan
 use fieldbeat::rt::thread::{default_cpus, lock_memory};
 use fieldbeat::rt::{WriteOrder, WriteOutcome, monotonic_now};
 use fieldbeat::supervise::floor::{self, Floor, Scheduling};
-use fieldbeat::tag::{Nanos, ScalarType, TagId, Value, ValueType};
+use fieldbeat::tag::{Encoding, Nanos, ScalarType, TagId, Value, ValueType};
 use floor_memory::{ALLOCATIONS, ARMED, FREES, the_detector_bites};
 
 fn end(ring: rtrb::Consumer<fieldbeat::tag::Sample>) -> RingEnd {
@@ -123,6 +126,40 @@ fn tell_by_exception(config: &mut Config) {
             keep_last: !tag.value_type().is_long(),
         });
     }
+}
+
+/// The same registers once more, as all else that registers may hold: texts, dates, parts of them, values that are none,
+/// values whose scale is another tag.
+fn read_in_more_ways(config: &mut Config) {
+    let mut more = Vec::new();
+    for tag in &config.tags {
+        let Some(address) = tag.address.modbus() else { continue };
+        let mut add = |name: &str, field: FieldType, decoding: DecodingConfig| {
+            let count = field.registers();
+            let count = if count == 0 { address.count } else { count };
+            let address = TagAddress::Modbus(ModbusAddress { field, count, ..address.clone() });
+            more.push(TagConfig { name: format!("{}.{name}", tag.name), address, decoding, ..tag.clone() });
+        };
+        let none = || DecodingConfig { not_available: (0..32).collect(), ..DecodingConfig::default() };
+        match address.field {
+            FieldType::Text(_) => {
+                add("cp1252", FieldType::Text(Encoding::Windows1252), none());
+                add("wide", FieldType::Uint128, DecodingConfig::default());
+                add("date", FieldType::Date(DateFormat::Iec60870), DecodingConfig::default());
+                add("clock", FieldType::Date(DateFormat::Unix32), DecodingConfig::default());
+            }
+            FieldType::Int16 => {
+                add("high", FieldType::Byte { signed: true, high: true }, none());
+                add("half", FieldType::Float16, DecodingConfig::default());
+                let scale_from = Some(tag.name.as_str().into());
+                add("scaled", FieldType::Uint16, DecodingConfig { scale_from, ..none() });
+            }
+            FieldType::Float32 => add("triple", FieldType::Int24, none()),
+            _ => {}
+        }
+    }
+    assert!(more.len() > 50, "{} tags", more.len());
+    config.tags.extend(more);
 }
 
 /// Changes the configuration while everything runs: a link comes and goes, another one's tags change, by turns on TCP
@@ -271,6 +308,7 @@ fn an_executor_neither_allocates_nor_frees_through_ten_thousand_cycles_of_faults
     let lines = start_lines(&dir.path().join("ports"));
     lines.write_tags(&dir.path().join("tags")).unwrap();
     let mut loaded = config::load(dir.path()).unwrap();
+    read_in_more_ways(&mut loaded.config);
     tell_by_exception(&mut loaded.config);
     loaded.config.tags.iter_mut().for_each(|tag| tag.write = Some(WriteConfig::default()));
     let plan = Arc::new(plan::build_with(&loaded.config, &default_cpus(), &COSTS).unwrap().plan);

@@ -15,6 +15,7 @@ mod audit;
 mod check;
 mod counting;
 mod demo;
+mod discover;
 mod doctor;
 mod files;
 mod learn;
@@ -64,6 +65,8 @@ enum Command {
     Audit(audit::AuditArgs),
     /// Follow tags of a running gateway, out of its journal.
     Tail(tail::TailArgs),
+    /// Ask a device what it has, and write a tag file of it.
+    Discover(discover::DiscoverArgs),
     /// A simulated plant on loopback: devices that can misbehave, a configuration for them, a broker.
     Plant(plant::PlantArgs),
     /// Look whether this machine is fit for a steady beat, and say what mends it. Changes nothing.
@@ -92,6 +95,7 @@ pub fn main() -> ExitCode {
         Command::Write(args) => write::write(&args),
         Command::Audit(args) => audit::audit(&args),
         Command::Tail(args) => tail::tail(&args),
+        Command::Discover(args) => discover::discover(&args),
         Command::Plant(args) => plant::plant(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Sim(args) => sim::sim(&args),

@@ -1,6 +1,5 @@
 //! `fieldbeat read`: asks the devices once, without a running gateway.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -9,9 +8,9 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::files;
-use crate::config::{Config, LinkProtocol, TagAddress, TagConfig};
+use crate::config::{Config, LinkProtocol};
 use crate::limits::{LATE_REPLY_WAIT, PERIOD_QUICK_MAX, SILENT_AFTER_TIMEOUTS};
-use crate::plan::{self, Plan};
+use crate::plan::{self, Plan, TagPlan};
 use crate::rt::{LinkState, Reading, monotonic_now};
 use crate::serve::{cause_of, reason};
 use crate::supervise::floor::{self, Floor, Scheduling};
@@ -58,7 +57,7 @@ pub fn read(args: &ReadArgs) -> ExitCode {
     while Instant::now() < end && is_silent(&floor, &plan) {
         std::thread::sleep(Duration::from_millis(2));
     }
-    let all_good = print(&floor, &plan, &config);
+    let all_good = print(&floor, &plan, &args.tags);
     floor.stop();
     if all_good { ExitCode::SUCCESS } else { ExitCode::from(1) }
 }
@@ -72,6 +71,13 @@ fn only(mut config: Config, names: &[String]) -> Result<Config, String> {
             return Err(format!("error: there is no tag \"{name}\" in the configuration{hint}"));
         };
         tags.push(tag.clone());
+    }
+    // What scales them has to be read with them.
+    let scales: Vec<_> = tags.iter().filter_map(|tag| tag.decoding.scale_from.clone()).collect();
+    for scale in scales {
+        if !tags.iter().any(|tag| *tag.name == *scale) {
+            tags.extend(config.tags.iter().find(|tag| *tag.name == *scale).cloned());
+        }
     }
     let mut used: Vec<usize> = tags.iter().map(|t| t.link).collect();
     used.sort_unstable();
@@ -126,28 +132,23 @@ fn is_silent(floor: &Floor, plan: &Plan) -> bool {
     })
 }
 
-fn print(floor: &Floor, plan: &Plan, config: &Config) -> bool {
-    let texts: HashMap<&str, &TagConfig> = config.tags.iter().map(|tag| (&*tag.name, tag)).collect();
+fn print(floor: &Floor, plan: &Plan, names: &[String]) -> bool {
     let now = monotonic_now();
     let notes = floor.notes.lock().map(|notes| notes.clone()).unwrap_or_default();
     let width = plan.tags.values().map(|t| t.name.len()).max().unwrap_or(0);
     let mut all_good = true;
     let mut troubled = vec![false; plan.links.end()];
-    for (id, tag) in plan.tags.iter() {
+    // Scales of other tags are read as well, and not asked for.
+    for (id, tag) in plan.tags.iter().filter(|(_, tag)| names.iter().any(|name| **name == *tag.name)) {
         let mut bytes = vec![0; tag.ty.long_bytes_max()];
         let reading = floor.image.read_long(id.index(), &mut bytes).unwrap_or_default();
         let status = Status(reading.status);
         all_good &= status.is_good();
         troubled[tag.link.index()] |= !status.is_good();
-        let tag_value = value(tag.ty, reading, &bytes);
-        let value = tag_value.as_ref().map_or("-".to_owned(), |v| v.to_string());
         let age = match reading.t_mono_ns {
             0 => "never read".to_owned(),
             t => format!("{:.1} ms ago", (now - Nanos(t)).0 as f64 / 1e6),
         };
-        let text = texts.get(&*tag.name).and_then(|tag| text_of(tag, tag_value.as_ref()?));
-        let text = text.map_or(String::new(), |text| format!(" {text:?}"));
-        let unit = if tag.unit.is_empty() { String::new() } else { format!(" {}", tag.unit) };
         let why = match status.is_good() {
             true => String::new(),
             false => {
@@ -155,7 +156,7 @@ fn print(floor: &Floor, plan: &Plan, config: &Config) -> bool {
                 format!(": {}", reason(status, cause, notes.get(&tag.link).map(|note| &*note.trouble)))
             }
         };
-        println!("{:<width$}  {value}{unit}{text}  {status}  {age}{why}", tag.name);
+        println!("{:<width$}  {}  {status}  {age}{why}", tag.name, shown(tag, reading, &bytes));
     }
     for (id, note) in &notes {
         if troubled.get(id.index()) == Some(&true) && !note.trouble.is_empty() {
@@ -165,18 +166,14 @@ fn print(floor: &Floor, plan: &Plan, config: &Config) -> bool {
     all_good
 }
 
-/// What the value table of a DBC file calls a number.
-fn text_of<'t>(tag: &'t TagConfig, value: &Value) -> Option<&'t str> {
-    let TagAddress::Can(address) = &tag.address else { return None };
-    let number = match value {
-        Value::Int(number) => *number as f64,
-        Value::Uint(number) => *number as f64,
-        Value::Bool(is_set) => f64::from(u8::from(*is_set)),
-        Value::Float32(number) => f64::from(*number),
-        Value::Float64(number) => *number,
-        Value::Text(_) | Value::Array(_) => return None,
-    };
-    address.text_of(number, tag.scale, tag.offset)
+/// A value with its unit, and with what it is called.
+fn shown(tag: &TagPlan, reading: Reading, bytes: &[u8]) -> String {
+    let value = value(tag.ty, reading, bytes).map_or("-".to_owned(), |v| v.to_string());
+    let unit = if tag.unit.is_empty() { String::new() } else { format!(" {}", tag.unit) };
+    let has_text = reading.t_mono_ns != 0 && !tag.ty.is_long();
+    let text = Some(reading.value).filter(|_| has_text).and_then(|bits| tag.texts.of(bits));
+    let text = text.map_or(String::new(), |text| format!(" {text:?}"));
+    format!("{value}{unit}{text}")
 }
 
 fn value(ty: ValueType, reading: Reading, bytes: &[u8]) -> Option<Value> {
@@ -186,5 +183,69 @@ fn value(ty: ValueType, reading: Reading, bytes: &[u8]) -> Option<Value> {
     match ty {
         ValueType::Scalar(scalar) => Some(Value::from_bits(scalar, reading.value)),
         _ => Value::from_long(ty.code(), &bytes[..(reading.value as usize).min(bytes.len())]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::load_parts;
+
+    const DBC: &str = "BO_ 256 Gearbox: 8 Node\n SG_ Gear : 0|8@1+ (1,-125) [0|0] \"\" Node\n \
+        SG_ Lever : 8|8@1- (1,0) [0|0] \"\" Node\nVAL_ 256 Gear 251 \"Park\" 0 \"Reverse\" ;\nVAL_ 256 Lever -1 \"back\" ;\n";
+
+    fn plan_of(tags: &str) -> Plan {
+        let file = format!(
+            r#"{{ "links": [ {{ "name": "can", "protocol": "can", "interface": "can0", "dbc": "gear.dbc" }},
+                             {{ "name": "plc", "protocol": "modbus_tcp", "host": "h" }} ], "tags": [ {tags} ] }}"#
+        );
+        let files = [("tags/a.json", &*file), ("tags/gear.dbc", DBC)];
+        let config = load_parts(("fieldbeat.toml", "[gateway]\nid = \"t\"\n"), &files);
+        plan::build(&config.unwrap_or_else(|errors| panic!("{errors}")).config, &[0]).unwrap().plan
+    }
+
+    #[test]
+    fn a_value_is_shown_with_its_unit_and_with_what_a_dbc_file_or_its_tag_calls_it() {
+        let plan = plan_of(
+            r#"{ "name": "gear", "address": "can:Gearbox.Gear", "scan_rate_ms": 100 },
+               { "name": "lever", "address": "can:Gearbox.Lever", "scan_rate_ms": 100 },
+               { "name": "pump", "address": "plc:1:3:1", "data_type": "uint16", "unit": "x", "scan_rate_ms": 100,
+                 "values": { "0": "off", "2": "on" } }"#,
+        );
+        let shown = |name: &str, value: u64| {
+            let tag = plan.tags.values().find(|tag| *tag.name == *name).unwrap();
+            super::shown(tag, Reading { t_mono_ns: 1, value, ..Reading::default() }, &[])
+        };
+        assert_eq!(shown("gear", 126f64.to_bits()), "126 \"Park\"");
+        assert_eq!(shown("gear", (-125f64).to_bits()), "-125 \"Reverse\"");
+        assert_eq!(shown("gear", 3f64.to_bits()), "3");
+        assert_eq!(shown("lever", -1i64 as u64), "-1 \"back\"");
+        assert_eq!([shown("pump", 2), shown("pump", 1)], ["2 x \"on\"", "1 x"]);
+        let never = Reading::default();
+        let pump = plan.tags.values().find(|tag| *tag.name == *"pump").unwrap();
+        assert_eq!(super::shown(pump, never, &[]), "- x");
+    }
+
+    #[test]
+    fn a_tag_is_read_with_the_tag_that_scales_it() {
+        let tag = |name: &str, more: &str| {
+            format!(
+                r#"{{ "name": "{name}", "address": "plc:1:3:1", "data_type": "int16", "scan_rate_ms": 100{more} }}"#
+            )
+        };
+        let file = format!(
+            r#"{{ "links": [ {{ "name": "plc", "protocol": "modbus_tcp", "host": "h" }} ], "tags": [ {}, {}, {} ] }}"#,
+            tag("a", r#", "scale_from": "sf""#),
+            tag("b", ""),
+            tag("sf", "")
+        );
+        let toml = ("fieldbeat.toml", "[gateway]\nid = \"t\"\n");
+        let config = load_parts(toml, &[("tags/a.json", &file)]).unwrap_or_else(|errors| panic!("{errors}")).config;
+        let names = |asked: &[&str]| {
+            let asked: Vec<String> = asked.iter().map(|name| (*name).to_owned()).collect();
+            let config = only(config.clone(), &asked).unwrap();
+            config.tags.iter().map(|tag| tag.name.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!((names(&["a"]), names(&["b"])), (vec!["a".into(), "sf".into()], vec!["b".to_owned()]));
     }
 }

@@ -118,9 +118,12 @@ fn print(out: &mut impl Write, block: &Block, wanted: &[String], left: &mut u64)
             ScalarType::from_code(tag.ty).map(|ty| Value::from_bits(ty, item.sample.value))
         };
         let value = value.map_or("-".to_owned(), |v| v.to_string());
+        let has_text = !item.sample.has_no_value() && !item.sample.is_long();
+        let text = Some(item.sample.value).filter(|_| has_text).and_then(|bits| tag.texts.of(bits));
+        let text = text.map_or(String::new(), |text| format!(" {text:?}"));
         let time = utc_text(block.batch.clock.utc_ns_of(crate::tag::Nanos(item.sample.t_mono_ns)));
         let space = if tag.unit.is_empty() { "" } else { " " };
-        writeln!(out, "{time} {} {value}{space}{} {}", tag.name, tag.unit, Status(item.sample.status))?;
+        writeln!(out, "{time} {} {value}{space}{}{text} {}", tag.name, tag.unit, Status(item.sample.status))?;
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ use super::model::Source;
 use super::names::quoted;
 use super::reader::{Obj, Text};
 use crate::limits::SIDE_FILE_FAULTS_MAX;
+use crate::tag::CP1252;
 
 /// What names of such files end in, in small letters.
 pub(super) const ENDS: [&str; 3] = [".dbc", ".eds", ".dcf"];
@@ -138,14 +139,6 @@ pub(super) fn read(object: &Obj<'_>, key: &str, text: Text<'_>, ends: &[&str]) -
         }
     }
 }
-
-/// What Windows-1252 has at 0x80 to 0x9F; the holes are the control characters of Latin-1.
-const CP1252: [char; 32] = [
-    '\u{20AC}', '\u{81}', '\u{201A}', '\u{192}', '\u{201E}', '\u{2026}', '\u{2020}', '\u{2021}', '\u{2C6}', '\u{2030}',
-    '\u{160}', '\u{2039}', '\u{152}', '\u{8D}', '\u{17D}', '\u{8F}', '\u{90}', '\u{2018}', '\u{2019}', '\u{201C}',
-    '\u{201D}', '\u{2022}', '\u{2013}', '\u{2014}', '\u{2DC}', '\u{2122}', '\u{161}', '\u{203A}', '\u{153}', '\u{9D}',
-    '\u{17E}', '\u{178}',
-];
 
 /// The text of a file: UTF-8, UTF-16 with its mark, or else Windows-1252, in which the tools of many vendors write. Lines
 /// end with `\n` then, whatever the file has; what DOS puts behind the end of a file is no part of it.

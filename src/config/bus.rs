@@ -130,7 +130,7 @@ pub(super) fn refuse_own_keys(tag: &Obj<'_>, protocol: &str) {
 fn read_type(tag: &Obj<'_>) -> Option<ScalarType> {
     let written = tag.choice("data_type", fields::DATA_TYPE)?;
     let scalar = match written {
-        FieldType::Bcd { .. } | FieldType::Text => None,
+        of_registers if of_registers.is_of_registers() => None,
         FieldType::Bit => Some(ScalarType::Bool),
         number => Some(number.scalar()),
     };

@@ -184,7 +184,7 @@ fn type_of_signal(
     };
     let ty = match data_type {
         None => own,
-        Some(FieldType::Text) => {
+        Some(FieldType::Text(_)) => {
             if let Some(why) = &signal.texts_left_out {
                 let message = format!("the texts of {of_file} are left out of {}", why.told_of(&file.name));
                 return Err(Fault { message, help: why.help.clone() });
@@ -196,7 +196,7 @@ fn type_of_signal(
             return Ok(ValueType::Text { bytes_max: longest.clamp(1, usize::from(u16::MAX)) as u16 });
         }
         Some(FieldType::Float64) => ScalarType::Float64,
-        Some(ty) if ty.scalar() == own && !matches!(ty, FieldType::Bcd { .. }) => own,
+        Some(ty) if ty.scalar() == own && !ty.is_of_registers() => own,
         Some(ty) => match whole(ty) {
             // A wider type than it needs.
             Some((most, signed)) if !scaled && !signal.float && most >= len && signed == signal.signed => ty.scalar(),

@@ -11,7 +11,7 @@ use super::names::{guess, quoted};
 use super::node::Kind;
 use super::reader::{Obj, Text, found};
 use crate::limits::{CAN_BRANCHES_MAX, CAN_UNSET_MAX};
-use crate::tag::Nanos;
+use crate::tag::{Nanos, Scaling};
 
 /// Data bytes that the length code of CAN FD can say, beside 0 to 8.
 const FD_LENGTHS: [u64; 7] = [12, 16, 20, 24, 32, 48, 64];
@@ -247,7 +247,7 @@ fn initial_of(object: &Obj<'_>, signal: &Signal, bits: &CanBits, from_file: bool
     let Some(member) = members.iter().find(|member| is_of(&member.name, signal)) else {
         let start = signal.start_value.filter(|_| from_file);
         // A raw value, as attributes have it.
-        return Ok(start.and_then(|raw| bits.raw_of(raw, 1.0, 0.0).ok()));
+        return Ok(start.and_then(|raw| bits.raw_of(raw, &Scaling::NONE).ok()));
     };
     let node = &member.value;
     let value = match &node.kind {
@@ -268,7 +268,7 @@ fn initial_of(object: &Obj<'_>, signal: &Signal, bits: &CanBits, from_file: bool
             return Err(());
         }
     };
-    bits.raw_of(value, signal.scale, signal.offset).map(Some).map_err(|fault| {
+    bits.raw_of(value, &Scaling::new(signal.scale, signal.offset)).map(Some).map_err(|fault| {
         let help = match fault {
             CanRawFault::NotFinite => "allowed: a finite number".to_owned(),
             CanRawFault::Range(min, max) => format!("allowed: {min} to {max}"),

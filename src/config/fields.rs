@@ -12,9 +12,10 @@ mod can;
 mod gateway;
 pub(super) mod keys;
 
-use super::model::{FieldType, Parity, ReleaseMode, Rs485Switch, SerialFraming, WordOrder};
+use super::model::{DateFormat, FieldType, Parity, ReleaseMode, Rs485Switch, SerialFraming, WordOrder};
 use super::reporting::{Report, Suppress};
 use crate::limits;
+use crate::tag::Encoding;
 pub(super) use bus::*;
 pub(super) use can::*;
 pub(super) use gateway::*;
@@ -149,18 +150,42 @@ pub(super) const ARRAY: Int = int("array", 1, limits::MODBUS_BITS_MAX as u64, 1,
 /// `Bit` stands for bool on either kind of table; the address decides.
 pub(super) const DATA_TYPE: &[(&str, FieldType)] = &[
     ("bool", FieldType::Bit),
+    ("int8", FieldType::Byte { signed: true, high: false }),
+    ("uint8", FieldType::Byte { signed: false, high: false }),
     ("int16", FieldType::Int16),
     ("uint16", FieldType::Uint16),
+    ("int24", FieldType::Int24),
+    ("uint24", FieldType::Uint24),
     ("int32", FieldType::Int32),
     ("uint32", FieldType::Uint32),
     ("int64", FieldType::Int64),
     ("uint64", FieldType::Uint64),
+    ("int128", FieldType::Int128),
+    ("uint128", FieldType::Uint128),
+    ("float16", FieldType::Float16),
     ("float32", FieldType::Float32),
     ("float64", FieldType::Float64),
     ("bcd16", FieldType::Bcd { registers: 1 }),
     ("bcd32", FieldType::Bcd { registers: 2 }),
     ("bcd64", FieldType::Bcd { registers: 4 }),
-    ("string", FieldType::Text),
+    ("string", FieldType::Text(Encoding::Unstated)),
+    ("datetime_unix32", FieldType::Date(DateFormat::Unix32)),
+    ("datetime_unix64", FieldType::Date(DateFormat::Unix64)),
+    ("datetime_unix64_ms", FieldType::Date(DateFormat::Unix64Ms)),
+    ("datetime_iec60870", FieldType::Date(DateFormat::Iec60870)),
+    ("datetime_registers", FieldType::Date(DateFormat::Registers)),
+    ("datetime_bytes", FieldType::Date(DateFormat::Bytes)),
+    ("datetime_bcd", FieldType::Date(DateFormat::Bcd)),
+    ("datetime_s7", FieldType::Date(DateFormat::S7)),
+];
+/// Which byte of a register an int8 or a uint8 is; true: the high one.
+pub(super) const BYTE: &[(&str, bool)] = &[("low", false), ("high", true)];
+/// Of a string's bytes.
+pub(super) const ENCODING: &[(&str, Encoding)] = &[
+    ("utf-8", Encoding::Utf8),
+    ("ascii", Encoding::Ascii),
+    ("iso-8859-1", Encoding::Latin1),
+    ("windows-1252", Encoding::Windows1252),
 ];
 pub(super) const BYTE_ORDER: &[(&str, WordOrder)] =
     &[("ABCD", WordOrder::Abcd), ("DCBA", WordOrder::Dcba), ("BADC", WordOrder::Badc), ("CDAB", WordOrder::Cdab)];
@@ -178,8 +203,13 @@ pub(super) const UNIT_TEXT_BYTES_MAX: usize = 64;
 pub(super) const DESCRIPTION_BYTES_MAX: usize = 1024;
 
 /// The name of a field type in the tag files.
-pub(super) fn type_name(field: FieldType) -> &'static str {
-    let wanted = if matches!(field, FieldType::RegisterBit(_)) { FieldType::Bit } else { field };
+pub(crate) fn type_name(field: FieldType) -> &'static str {
+    let wanted = match field {
+        FieldType::RegisterBit(_) => FieldType::Bit,
+        FieldType::Byte { signed, .. } => FieldType::Byte { signed, high: false },
+        FieldType::Text(_) => FieldType::Text(Encoding::Unstated),
+        field => field,
+    };
     DATA_TYPE.iter().find(|(_, ty)| *ty == wanted).map_or("bool", |(name, _)| name)
 }
 

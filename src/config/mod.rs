@@ -9,6 +9,7 @@
 //! | `beside` | files that links name: DBC, EDS |
 //! | `gateway`, `mqtt`, `control`, `host` | `fieldbeat.toml` |
 //! | `links`, `groups`, `tags` | the tag files: what all kinds of links share |
+//! | `decoding`, `value_texts` | which values are none, scales in other tags; what values are called |
 //! | `sensor` | transmitters with a standard signal behind a tag |
 //! | `reporting` | report by exception, in groups and tags |
 //! | `modbus`, `modbus_address`, `address`, `serial`, `overlap` | Modbus links and their tags |
@@ -32,6 +33,7 @@ mod canopen_schema;
 mod canopen_value;
 mod control;
 mod dbc;
+mod decoding;
 mod diagnostic;
 pub mod eds;
 mod fields;
@@ -59,11 +61,13 @@ mod tags;
 #[cfg(test)]
 mod tests;
 mod text;
+mod value_texts;
 mod write;
 
 use std::path::Path;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
+pub(crate) use fields::type_name;
 pub use files::Fingerprint;
 pub use model::*;
 pub(crate) use names::{guess, nearest, quoted};
@@ -160,6 +164,7 @@ fn read(inputs: Inputs, base: Base<'_>, beside: Beside<'_>, report: Report) -> R
     }
     can_sent::check(&tags.list, &mut links, &report);
     canopen::check_identifiers(&tags.list, &links, &report);
+    decoding::check_scales(&tags.list, &tags.scaled, incomplete, &report);
     overlap::check(&tags.list, &links.list, &report);
     bus::check_lines(&tags.list, &links.list, &report);
     bus::check_buffers(&tags.list, &links.list, &report);

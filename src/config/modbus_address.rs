@@ -7,7 +7,7 @@ use super::names::quoted;
 use super::reader::{Obj, Text};
 use super::tags::{Part, span};
 use super::text::Span;
-use crate::tag::UnitId;
+use crate::tag::{Encoding, UnitId};
 
 const ADDRESS_ALLOWED: &str = "link:unit:function:register:count, such as \"plc1:1:3:40001:2\"";
 
@@ -23,6 +23,7 @@ pub(super) fn read(
     let order = tag.choice("byte_order", fields::BYTE_ORDER);
     let bit = tag.opt_int(&fields::BIT);
     let array = tag.opt_int(&fields::ARRAY);
+    let part = RegisterPart::read(tag);
     let (unit_part, function_part, register_part, count_part) = match parts[..] {
         [unit, function, register] => (unit, function, register, None),
         [unit, function, register, count] => (unit, function, register, Some(count)),
@@ -47,7 +48,7 @@ pub(super) fn read(
         None => None,
     };
     let first = read_register(tag, text, register_part, table?, addressing);
-    let field = field_of(tag, data_type?, table?, bit, order)?;
+    let field = part.of(tag, field_of(tag, data_type?, table?, bit, order)?);
     let place = Place { tag, text, table: table?, field, modbus };
     let count = place.check_count(count, count_part.map_or(text.span, |part| span(text, part)), array)?;
     let (unit, first) = (UnitId(unit? as u8), first?);
@@ -71,7 +72,7 @@ fn warn_of_sunspec(tag: &Obj<'_>, at: Span, address: &ModbusAddress) {
     let Some(number) = address.reference.filter(|_| address.table == Table::HoldingRegisters) else { return };
     let is_known = match address.field {
         // Manufacturer, model and serial number of the common model at 40000; its version.
-        FieldType::Text => match address.count {
+        FieldType::Text(_) => match address.count {
             16 => matches!(number, 40_004 | 40_020 | 40_052),
             8 => number == 40_044,
             _ => false,
@@ -99,6 +100,34 @@ fn no_table(function: u32) -> (String, &'static str) {
             format!("the function {function} does not read"),
             "allowed: 1 coils, 2 discrete inputs, 3 holding registers, 4 input registers",
         ),
+    }
+}
+
+/// Which byte of a register it is, and how a text is encoded.
+struct RegisterPart {
+    high: Option<bool>,
+    encoding: Option<Encoding>,
+}
+
+impl RegisterPart {
+    fn read(tag: &Obj<'_>) -> RegisterPart {
+        RegisterPart { high: tag.choice("byte", fields::BYTE), encoding: tag.choice("encoding", fields::ENCODING) }
+    }
+
+    fn of(self, tag: &Obj<'_>, field: FieldType) -> FieldType {
+        let is_byte = matches!(field, FieldType::Byte { .. });
+        let is_text = matches!(field, FieldType::Text(_));
+        for (key, fits, what) in [("byte", is_byte, "int8 and uint8"), ("encoding", is_text, "string")] {
+            if tag.get(key).is_some() && !fits {
+                let message = format!("{key} with data_type {}", type_name(field));
+                tag.error(tag.span_of(key), message, format!("remove it, or set data_type to {what}"));
+            }
+        }
+        match field {
+            FieldType::Byte { signed, .. } => FieldType::Byte { signed, high: self.high.unwrap_or(false) },
+            FieldType::Text(_) => FieldType::Text(self.encoding.unwrap_or_default()),
+            field => field,
+        }
     }
 }
 
@@ -202,11 +231,13 @@ impl Place<'_, '_> {
         let tag = self.tag;
         let name = type_name(self.field);
         let entries = self.entries();
-        let count = if self.field == FieldType::Text {
-            if tag.get("array").is_some() {
-                tag.error(tag.span_of("array"), "array of string", "allowed: arrays of numbers, coils or inputs");
-                return None;
-            }
+        let is_part = matches!(self.field, FieldType::Byte { .. });
+        if tag.get("array").is_some() && (self.field.is_text() || is_part) {
+            let help = "allowed: arrays of numbers of whole registers, coils or inputs";
+            tag.error(tag.span_of("array"), format!("array of {name}"), help);
+            return None;
+        }
+        let count = if matches!(self.field, FieldType::Text(_)) {
             let Some(count) = written else {
                 let help = format!("add it to the address: {ADDRESS_ALLOWED}; a register holds two characters");
                 tag.error(self.text.span, "the count is missing: the length of a string in registers", help);

@@ -32,7 +32,7 @@ fn end(a: &ModbusAddress) -> u32 {
 
 fn same_reading(a: &ModbusAddress, b: &ModbusAddress) -> bool {
     let field = |a: &ModbusAddress| match a.field {
-        FieldType::RegisterBit(_) => FieldType::RegisterBit(0),
+        FieldType::RegisterBit(_) | FieldType::Byte { .. } => FieldType::RegisterBit(0),
         field => field,
     };
     (a.first, a.count, field(a), a.order) == (b.first, b.count, field(b), b.order)
@@ -40,8 +40,8 @@ fn same_reading(a: &ModbusAddress, b: &ModbusAddress) -> bool {
 
 /// Whether two readings that share registers can both be right.
 fn agree(a: &ModbusAddress, b: &ModbusAddress) -> bool {
-    let bit_of_word = |field| matches!(field, FieldType::RegisterBit(_));
-    let word = |field| matches!(field, FieldType::RegisterBit(_) | FieldType::Int16 | FieldType::Uint16);
+    let bit_of_word = FieldType::is_part_of_register;
+    let word = |field: FieldType| field.is_part_of_register() || matches!(field, FieldType::Int16 | FieldType::Uint16);
     if (bit_of_word(a.field) && word(b.field)) || (bit_of_word(b.field) && word(a.field)) {
         return a.order.swaps_bytes() == b.order.swaps_bytes();
     }
@@ -50,7 +50,7 @@ fn agree(a: &ModbusAddress, b: &ModbusAddress) -> bool {
     }
     match a.field {
         FieldType::Bit => true,
-        FieldType::Text => same_reading(a, b),
+        field if field.is_text() => same_reading(a, b),
         field => {
             a.first.abs_diff(b.first).is_multiple_of(field.registers())
                 && same_order(a.order, b.order, field.registers())

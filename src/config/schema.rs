@@ -3,6 +3,8 @@
 //! The types mirror the files and exist for their schema alone; ranges, defaults and words come from [`super::fields`],
 //! where the reader takes them from. What depends on several keys at once is the reader's to judge.
 
+use std::collections::BTreeMap;
+
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 use serde_json::{Value, json};
@@ -136,6 +138,12 @@ told! {
         /// Elements, for an array.
         #[schemars(range(min = fields::ARRAY.min, max = fields::ARRAY.max))]
         array: Option<u16>,
+        /// Of an int8 or a uint8 in a Modbus register: which of its bytes.
+        #[schemars(extend("enum" = words(fields::BYTE), "default" = "low"))]
+        byte: Option<String>,
+        /// Of a string in Modbus registers. Left out: UTF-8, and what is none is read as Windows-1252.
+        #[schemars(extend("enum" = words(fields::ENCODING)))]
+        encoding: Option<String>,
         /// How the bytes lie on the wire, A being the most significant; of CAN bits little (Intel) or big (Motorola).
         #[schemars(extend("enum" = byte_orders()))]
         byte_order: Option<String>,
@@ -159,6 +167,19 @@ told! {
         /// The value is raw × scale + offset.
         #[schemars(extend("default" = 0))]
         offset: Option<f64>,
+        /// The tag of the same Modbus link whose value is a power of ten, by which the raw value is multiplied before
+        /// scale and offset: scale factors of SunSpec.
+        #[schemars(length(min = 1, max = NAME_BYTES_MAX), regex(pattern = TAG_NAME_PATTERN))]
+        scale_from: Option<String>,
+        /// Raw values that say that there is no value: numbers, their bits such as "0x8000", a list of these; or sunspec,
+        /// what SunSpec has for the type.
+        not_available: Option<OneOrSeveral>,
+        /// What is not a number, and infinity, is a value of a float; else it says that there is none.
+        #[schemars(extend("default" = false))]
+        allow_nan: Option<bool>,
+        /// What values are called: {"0": "off", "1": "on"}, by the values that the tag has.
+        #[schemars(length(max = crate::limits::VALUE_TEXTS_MAX))]
+        values: Option<BTreeMap<String, String>>,
         /// Engineering unit, such as °C.
         #[schemars(length(max = fields::UNIT_TEXT_BYTES_MAX))]
         unit: Option<String>,
@@ -218,6 +239,23 @@ told! {
         /// That it may be written, and within which limits. Without it, the tag is only read.
         write: Option<write::Write>,
     }
+}
+
+/// A raw value: a number, or its bits.
+#[derive(JsonSchema)]
+#[schemars(untagged, inline)]
+#[expect(dead_code, reason = "read by the derive only")]
+enum RawValue {
+    Number(f64),
+    Bits(#[schemars(regex(pattern = "^(sunspec|0[xX][0-9A-Fa-f]{1,16})$"))] String),
+}
+
+#[derive(JsonSchema)]
+#[schemars(untagged, inline)]
+#[expect(dead_code, reason = "read by the derive only")]
+enum OneOrSeveral {
+    One(RawValue),
+    Several(#[schemars(length(min = 1, max = crate::limits::NOT_AVAILABLE_MAX))] Vec<RawValue>),
 }
 
 pub(super) fn words<T>(choices: &[(&'static str, T)]) -> Vec<&'static str> {

@@ -1,13 +1,13 @@
 //! "sensor" of a tag: a transmitter with a standard signal behind an analogue input, whatever the kind of its link.
 
-use super::fields::{self, keys};
+use super::fields::{self, keys, type_name};
 use super::model::{
     BusPoint, CanBits, CanBitsKind, CanOpenAddress, CanOpenField, CanOpenSource, FieldType, ModbusAddress,
     SensorConfig, TagAddress,
 };
 use super::node::{Kind, Node};
 use super::reader::{Obj, found};
-use crate::tag::{ScalarType, ValueType};
+use crate::tag::{ScalarType, Scaling, ValueType};
 
 /// `None`: there is none, or it is reported. `address` is `None` when it could not be read, which has been reported.
 pub(super) fn read(tag: &Obj<'_>, address: Option<&TagAddress>) -> Option<SensorConfig> {
@@ -137,9 +137,9 @@ fn raw_range(address: &TagAddress) -> Option<(String, f64, f64)> {
             Some(("the BCD number".into(), 0.0, 10f64.powi(4 * i32::from(*registers)) - 1.0))
         }
         TagAddress::Modbus(ModbusAddress { field, .. }) => {
-            let (bits, signed) = whole_bits(field.scalar())?;
+            let (bits, signed) = field.whole_bits()?;
             let (low, high) = of_bits(bits, signed);
-            Some((format!("the {}", field.scalar().name()), low, high))
+            Some((format!("the {}", type_name(*field)), low, high))
         }
         TagAddress::Can(can) => {
             let CanBits { len, kind, .. } = can.bits;
@@ -148,7 +148,7 @@ fn raw_range(address: &TagAddress) -> Option<(String, f64, f64)> {
                 CanBitsKind::Signed => of_bits(len, true),
                 CanBitsKind::Float => return None,
             };
-            let ends = [low, high].map(|raw| raw * can.scale + can.offset);
+            let ends = [low, high].map(|raw| Scaling::new(can.scale, can.offset).apply(raw));
             Some((format!("the signal of {len} bits"), ends[0].min(ends[1]), ends[0].max(ends[1])))
         }
         TagAddress::CanOpen(CanOpenAddress { field, .. }) => {
@@ -162,18 +162,5 @@ fn raw_range(address: &TagAddress) -> Option<(String, f64, f64)> {
         }
         // A chip's or a driver's own unit, or bits that are cut out.
         TagAddress::Bus(_) => None,
-    }
-}
-
-/// Bits of whole numbers, and whether they have a sign.
-fn whole_bits(ty: ScalarType) -> Option<(u8, bool)> {
-    match ty {
-        ScalarType::Int16 => Some((16, true)),
-        ScalarType::Uint16 => Some((16, false)),
-        ScalarType::Int32 => Some((32, true)),
-        ScalarType::Uint32 => Some((32, false)),
-        ScalarType::Int64 => Some((64, true)),
-        ScalarType::Uint64 => Some((64, false)),
-        ScalarType::Bool | ScalarType::Float32 | ScalarType::Float64 => None,
     }
 }

@@ -2,17 +2,19 @@
 
 use std::collections::HashMap;
 
+use super::decoding::{self, Scaled};
 use super::fields::{self, keys};
 use super::groups::{Groups, read_period};
 use super::links::{Link, Links, already, read_name};
-use super::model::{LinkProtocol, TagAddress, TagConfig};
+use super::model::{DecodingConfig, LinkProtocol, TagAddress, TagConfig};
 use super::names::{Letters, guess, quoted};
 use super::node::Node;
 use super::reader::{Cx, Obj, Text, subject};
 use super::reporting::{self, Said};
 use super::text::{File, Span};
-use super::{bus, can_address, canopen_address, modbus_address, sensor, write};
+use super::{bus, can_address, canopen_address, modbus_address, sensor, value_texts, write};
 use crate::limits::TAGS_MAX;
+use crate::tag::ScalarType;
 
 /// The tags of all files.
 #[derive(Default)]
@@ -20,6 +22,8 @@ pub(super) struct Tags<'c> {
     pub list: Vec<TagConfig>,
     /// Entries seen, right or wrong.
     pub seen: usize,
+    /// Those that another tag scales.
+    pub scaled: Vec<Scaled>,
     /// Where each name was given first.
     names: HashMap<&'c str, (&'c File, Span)>,
 }
@@ -54,7 +58,7 @@ impl<'c> Tags<'c> {
         }
         let located = read_address(&tag, known);
         let group = read_group(&tag, known);
-        let numeric = !matches!(tag.get("data_type").and_then(Node::as_text), Some("bool" | "string"));
+        let numeric = is_numeric(&tag);
         let sensor = sensor::read(&tag, located.as_ref().map(|(_, address)| address));
         let written = (read_factor(&tag, "scale", 1.0, numeric), read_factor(&tag, "offset", 0.0, numeric));
         let (scale, offset) = sensor.map_or(written, |sensor| sensor.scale_and_offset());
@@ -73,6 +77,7 @@ impl<'c> Tags<'c> {
         });
         let write = write::read(&tag, place);
         let said = Said::read(&tag);
+        let decoding = decoding::read(&tag, located.as_ref().map(|(_, address)| address));
         if let (Some(name), Some((link, address)), Some(group)) = (name, located, group) {
             let source = cx.source(tag.span);
             let reporting = None;
@@ -89,9 +94,16 @@ impl<'c> Tags<'c> {
                 description,
                 write,
                 reporting,
+                decoding,
             };
             let reporting = reporting::of_tag(&tag, said, &config, known.groups);
-            self.list.push(TagConfig { reporting, ..config });
+            let texts = value_texts::read(&tag, &config);
+            if config.decoding.scale_from.is_some() {
+                let (at, subject) = (cx.source(tag.span_of("scale_from")), tag.subject.clone());
+                self.scaled.push(Scaled { tag: self.list.len(), at, subject });
+            }
+            let decoding = DecodingConfig { texts, ..config.decoding };
+            self.list.push(TagConfig { reporting, decoding, ..config });
         }
     }
 }
@@ -109,6 +121,13 @@ fn of_its_link(tag: &Node<'_>, links: &Links) -> impl Fn(&str) -> bool + use<> {
         Some(LinkProtocol::Bus(_)) => &[keys::OF_MODBUS_LINKS, keys::OF_CAN_LINKS, keys::OF_CANOPEN_LINKS],
     };
     move |key| !others.iter().any(|keys| keys.contains(&key))
+}
+
+/// Whether the data type, as far as it is written, is one of numbers.
+fn is_numeric(tag: &Obj<'_>) -> bool {
+    let written = tag.get("data_type").and_then(Node::as_text);
+    let found = fields::DATA_TYPE.iter().find(|(name, _)| Some(*name) == written);
+    found.is_none_or(|(_, field)| !field.is_text() && field.scalar() != ScalarType::Bool)
 }
 
 /// A unit that people did not write here: cut to what one may be.
@@ -208,6 +227,12 @@ fn read_address(tag: &Obj<'_>, known: &mut Known<'_>) -> Option<(usize, TagAddre
     if !matches!(link.config.protocol, LinkProtocol::Can(_)) && tag.get("j1939_special_values").is_some() {
         let message = format!("j1939_special_values on a {protocol} link");
         tag.error(tag.span_of("j1939_special_values"), message, "remove it: only CAN links have J1939");
+    }
+    if !matches!(link.config.protocol, LinkProtocol::Modbus(_)) {
+        for key in ["byte", "encoding"].into_iter().filter(|key| tag.get(key).is_some()) {
+            let message = format!("{key} on a {protocol} link");
+            tag.error(tag.span_of(key), message, "remove it: only Modbus links have registers");
+        }
     }
     let address = match &link.config.protocol {
         LinkProtocol::Modbus(modbus) => {

@@ -6,6 +6,7 @@ pub mod canopen;
 pub mod connector;
 mod field;
 pub mod modbus;
+mod no_value;
 mod queue;
 pub mod write;
 

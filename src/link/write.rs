@@ -42,6 +42,15 @@ pub enum WriteFault {
     },
     /// A text with a NUL character, at which it would end when it is read.
     Nul,
+    /// A text with a character that the device's encoding lacks.
+    NoSuchCharacter {
+        found: char,
+        encoding: &'static str,
+    },
+    /// A text that is no date, or no number.
+    Unreadable {
+        allowed: &'static str,
+    },
 }
 
 impl WriteFault {
@@ -81,6 +90,10 @@ impl fmt::Display for WriteFault {
                 write!(f, "the string has {bytes} bytes; allowed: at most {bytes_max}")
             }
             WriteFault::Nul => f.write_str("the string has a NUL character, at which it would end"),
+            WriteFault::NoSuchCharacter { found, encoding } => {
+                write!(f, "the string has the character {found:?}, which {encoding} has not; allowed: its characters")
+            }
+            WriteFault::Unreadable { allowed } => write!(f, "the string cannot be read; allowed: {allowed}"),
         }
     }
 }

@@ -101,6 +101,7 @@ fn tag_plan(tag: &TagConfig, ids: &Allotted) -> TagPlan {
         group: ids.groups[tag.group],
         ty: tag.value_type(),
         unit: tag.unit.as_str().into(),
+        texts: tag.decoding.texts.clone(),
         description: tag.description.as_str().into(),
         reporting: tag.reporting,
         write: tag.write.clone(),

@@ -12,7 +12,7 @@ use crate::config::{
     TagAddress, TagConfig,
 };
 use crate::limits::{BUS_PRIORITY_MAX, BUS_REQUEST_ITEMS_MAX, GPIO_EDGES_PER_S_MAX};
-use crate::tag::{ById, GroupId, NANOS_PER_SEC, Nanos, ScalarType, TagId, ValueType};
+use crate::tag::{ById, GroupId, NANOS_PER_SEC, Nanos, ScalarType, Scaling, TagId, ValueType};
 
 /// The work of one device file.
 #[derive(Debug, Clone, PartialEq)]
@@ -70,8 +70,7 @@ impl Eq for BusSetup {}
 pub struct BusItem {
     pub source: BusSource,
     pub ty: ScalarType,
-    pub scale: f64,
-    pub offset: f64,
+    pub scaling: Scaling,
     pub sensor: Option<SensorLimits>,
 }
 
@@ -138,8 +137,8 @@ impl BusPlan {
             let at = setup.items.len() as u32;
             let source = places.source(address, &mut setup);
             let ValueType::Scalar(ty) = tag.value_type() else { continue };
-            let (scale, offset) = (tag.scale, tag.offset);
-            setup.items.push(BusItem { source, ty, scale, offset, sensor: tag.sensor.as_ref().map(SensorLimits::of) });
+            let (scaling, sensor) = (tag.scaling(), tag.sensor.as_ref().map(SensorLimits::of));
+            setup.items.push(BusItem { source, ty, scaling, sensor });
             plan.tags.push(BusTag { tag: id, ty });
             if tag.write.is_some()
                 && let Some(write) = write_of(address, source, &setup)

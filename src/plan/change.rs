@@ -3,7 +3,7 @@
 use super::model::*;
 use crate::config::Reporting;
 use crate::limits::PERIOD_QUICK_MAX;
-use crate::tag::{ById, ExecutorId, LinkId, Nanos, TagId};
+use crate::tag::{ById, ExecutorId, LinkId, Nanos, TagId, Texts};
 
 /// What becomes of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,13 +47,15 @@ pub fn executor_stays(executor: ExecutorId, changes: &[(LinkId, Change)], old: &
     let at = executor.index();
     changes.is_empty()
         && old.executors[at].releases == new.executors[at].releases
-        && reporting(executor, old).eq(reporting(executor, new))
+        && told(executor, old).eq(told(executor, new))
 }
 
-/// Which samples of its tags an executor tells, as far as not all.
-fn reporting(executor: ExecutorId, plan: &Plan) -> impl Iterator<Item = (TagId, Reporting)> {
+/// Which samples of its tags an executor tells, as far as not all, and what their values are called.
+fn told(executor: ExecutorId, plan: &Plan) -> impl Iterator<Item = (TagId, Option<Reporting>, &Texts)> {
     let own = move |tag: &TagPlan| plan.links[tag.link].executor == executor;
-    plan.tags.iter().filter(move |(_, tag)| own(tag)).filter_map(|(id, tag)| Some((id, tag.reporting?)))
+    let says = |tag: &TagPlan| tag.reporting.is_some() || !tag.texts.is_empty();
+    let tags = plan.tags.iter().filter(move |(_, tag)| own(tag) && says(tag));
+    tags.map(|(id, tag)| (id, tag.reporting, &tag.texts))
 }
 
 /// Whether nothing is read of a link as often as once a second: its connection may be left for later.

@@ -10,6 +10,7 @@ mod bus;
 pub mod can;
 mod canopen;
 mod change;
+mod checks;
 mod ids;
 mod modbus;
 mod model;
@@ -26,7 +27,8 @@ pub use admission::{
 pub use build::{Planned, build, build_with, rebuild, rebuild_with};
 pub use can::{CanFilter, CanSocket};
 pub use change::{Change, changes, executor_stays, is_slow};
+pub use checks::{Check, Checks};
 pub use ids::{Base, UsedIds};
 pub use model::*;
 pub use phases::predecessor;
-pub use sensor::{SensorLimits, Sensors};
+pub use sensor::SensorLimits;

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use super::admission::SerialLine;
 use super::blocks::{self, Block, BlockLimits, Span};
 use super::build::Scanning;
+use super::checks::Checks;
 use super::model::{GroupPlan, ScanId, ring_slots, slots_per_s};
-use super::sensor::Sensors;
 use crate::config::{FieldType, ModbusAddress, ModbusConfig, ModbusTransport, Table, TagConfig, WordOrder};
 use crate::limits;
-use crate::tag::{ById, GroupId, TagId, UnitId, ValueType};
+use crate::tag::{ById, GroupId, ScalarType, Scaling, TagId, UnitId, ValueType};
 
 /// Bytes that one more request costs on a Modbus TCP wire: two Ethernet, IP and TCP headers (54 each), the
 /// request (12) and the reply's header (9). A gap that is cheaper than this is read along.
@@ -29,8 +29,8 @@ pub struct ModbusPlan {
     pub block_count: u32,
     /// Sorted by scan and address; a request and its halves share theirs.
     pub decodes: Vec<Decode>,
-    /// Transmitters among the tags.
-    pub sensors: Sensors,
+    /// What values of some tags have to pass.
+    pub checks: Checks,
     /// By tag, ascending: what may be written. An order says which by its place.
     pub writes: Vec<ModbusWrite>,
 }
@@ -116,16 +116,20 @@ pub struct Decode {
     pub field: FieldType,
     pub order: WordOrder,
     pub ty: ValueType,
-    pub scale: f64,
-    pub offset: f64,
-    /// The tag is one of [`ModbusPlan::sensors`].
-    pub has_sensor: bool,
+    pub scaling: Scaling,
+    /// The tag is one of [`ModbusPlan::checks`].
+    pub is_checked: bool,
+    /// It is the scale of other tags: of a reply, it is read before them.
+    pub is_scale: bool,
+    /// A float that is not a number, or infinite, is a value.
+    pub allow_nan: bool,
 }
 
 impl Decode {
-    /// The sample is raw × scale + offset, as a float64.
+    /// The sample is the scaled raw value, as a float64.
     pub fn is_scaled(&self) -> bool {
-        self.scale != 1.0 || self.offset != 0.0 || self.has_sensor
+        let (ValueType::Scalar(of) | ValueType::Array { of, .. }) = self.ty else { return false };
+        of == ScalarType::Float64 && !(self.scaling.is_none() && self.field.scalar() == ScalarType::Float64)
     }
 }
 
@@ -151,7 +155,7 @@ fn plan(config: &ModbusConfig, tags: &[(TagId, &TagConfig)], scanning: &mut Scan
 
     let mut out = ModbusPlan {
         config: config.clone(),
-        sensors: Sensors::of(tags),
+        checks: Checks::of(tags),
         writes: writes(tags, &units),
         units,
         requests: Vec::new(),
@@ -182,6 +186,9 @@ fn plan(config: &ModbusConfig, tags: &[(TagId, &TagConfig)], scanning: &mut Scan
             origins.push((spans.clone(), block, decodes_start));
         }
         scanning.scans[scan].requests.end = out.requests.len() as u32;
+    }
+    for tag in out.checks.scales() {
+        out.decodes.iter_mut().filter(|decode| decode.tag == tag).for_each(|decode| decode.is_scale = true);
     }
     out.block_count = out.requests.len() as u32;
     add_halves(&mut out.requests, origins);
@@ -246,7 +253,7 @@ fn decode_range(start: u32, block: &Block) -> Range<u32> {
 fn decode(tag_id: TagId, tag: &TagConfig, address: &ModbusAddress) -> Decode {
     let len = match address.array {
         Some(len) => len,
-        None if address.field.registers() == 0 => address.count,
+        None if matches!(address.field, FieldType::Text(_)) => address.count,
         None => 1,
     };
     Decode {
@@ -256,9 +263,10 @@ fn decode(tag_id: TagId, tag: &TagConfig, address: &ModbusAddress) -> Decode {
         field: address.field,
         order: address.order,
         ty: tag.value_type(),
-        scale: tag.scale,
-        offset: tag.offset,
-        has_sensor: tag.sensor.is_some(),
+        scaling: tag.scaling(),
+        is_checked: Checks::has(tag),
+        is_scale: false,
+        allow_nan: tag.decoding.allow_nan,
     }
 }
 

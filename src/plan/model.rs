@@ -12,7 +12,7 @@ pub use super::canopen::{
 pub use super::modbus::{Decode, ModbusPlan, ModbusRequest, ModbusWrite};
 use crate::config::{ReleaseMode, Reporting, WriteConfig};
 use crate::limits::PERIOD_QUICK_MAX;
-use crate::tag::{ById, ExecutorId, GroupId, Id, LinkId, Nanos, Sample, TagId, ValueType};
+use crate::tag::{ById, ExecutorId, GroupId, Id, LinkId, Nanos, Sample, TagId, Texts, ValueType};
 
 /// A gateway's whole work.
 #[derive(Debug, Clone, Default)]
@@ -33,6 +33,8 @@ pub struct TagPlan {
     pub group: GroupId,
     pub ty: ValueType,
     pub unit: Arc<str>,
+    /// What its values are called.
+    pub texts: Texts,
     pub description: Arc<str>,
     /// Which samples are told; `None`: every one.
     pub reporting: Option<Reporting>,

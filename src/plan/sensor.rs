@@ -3,8 +3,8 @@
 //! The value itself is scaled like any other; a transmitter adds the status. NAMUR NE 43, see
 //! [`crate::config::SignalLimits`].
 
-use crate::config::{SensorConfig, TagConfig};
-use crate::tag::{Status, TagId};
+use crate::config::SensorConfig;
+use crate::tag::Status;
 
 /// For the rounding of values that lie on a limit; in shares of the span.
 const ROUNDING: f64 = 1e-9;
@@ -43,31 +43,6 @@ impl SensorLimits {
         } else {
             Status::BAD_SENSOR_FAILURE
         }
-    }
-}
-
-/// The transmitters of a link, ascending by their tags.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Sensors(Box<[(TagId, SensorLimits)]>);
-
-impl Sensors {
-    pub(super) fn of(tags: &[(TagId, &TagConfig)]) -> Sensors {
-        let limits = |(id, tag): &(TagId, &TagConfig)| Some((*id, SensorLimits::of(tag.sensor.as_ref()?)));
-        let mut all: Vec<_> = tags.iter().filter_map(limits).collect();
-        all.sort_by_key(|(id, _)| *id);
-        Sensors(all.into())
-    }
-
-    /// What is to be thought of a sample of a tag that has one: the bits of a float64.
-    pub fn status(&self, tag: TagId, bits: u64) -> Status {
-        let at = self.0.binary_search_by_key(&tag, |(known, _)| *known);
-        let found = at.ok().and_then(|at| self.0.get(at));
-        found.map_or(Status::GOOD, |(_, limits)| limits.status(f64::from_bits(bits)))
-    }
-
-    /// Its memory, for those that lock and touch it.
-    pub fn entries(&self) -> &[(TagId, SensorLimits)] {
-        &self.0
     }
 }
 

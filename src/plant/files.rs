@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::config::{FieldType, WordOrder};
+use crate::config::{FieldType, WordOrder, type_name};
 use crate::tag::Nanos;
 
 use super::Plant;
@@ -161,7 +161,7 @@ pub(super) fn tag_entry<'a>(link: &str, tag: &'a PlantTag) -> Tag<'a> {
         name: &tag.name,
         protocol: "modbus_tcp",
         address: format!("{link}:{}:{function}:{}:{}", tag.unit.0, tag.first, tag.count),
-        data_type: data_type(tag.field),
+        data_type: type_name(tag.field),
         byte_order: match tag.order {
             WordOrder::Abcd => None,
             WordOrder::Dcba => Some("DCBA"),
@@ -176,23 +176,5 @@ pub(super) fn tag_entry<'a>(link: &str, tag: &'a PlantTag) -> Tag<'a> {
         scale: (tag.scale != 1.0).then_some(tag.scale),
         unit: tag.unit_text,
         description: &tag.description,
-    }
-}
-
-fn data_type(field: FieldType) -> &'static str {
-    match field {
-        FieldType::Bit | FieldType::RegisterBit(_) => "bool",
-        FieldType::Int16 => "int16",
-        FieldType::Uint16 => "uint16",
-        FieldType::Int32 => "int32",
-        FieldType::Uint32 => "uint32",
-        FieldType::Int64 => "int64",
-        FieldType::Uint64 => "uint64",
-        FieldType::Float32 => "float32",
-        FieldType::Float64 => "float64",
-        FieldType::Bcd { registers: 1 } => "bcd16",
-        FieldType::Bcd { registers: 2 } => "bcd32",
-        FieldType::Bcd { .. } => "bcd64",
-        FieldType::Text => "string",
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::config::{FieldType, Table, WordOrder};
 use crate::limits::{PERIOD_MAX, PERIOD_MIN};
-use crate::tag::{Nanos, ScalarType, UnitId, Value};
+use crate::tag::{Encoding, Nanos, ScalarType, Scaling, UnitId, Value};
 
 use super::PlantConfig;
 use super::signal::{Signal, hash};
@@ -66,7 +66,7 @@ impl PlantTag {
     pub(super) fn registers(&self, tick: u64) -> [u16; TAG_REGISTERS_MAX] {
         let mut out = [0u16; TAG_REGISTERS_MAX];
         let words = self.count as usize;
-        if self.field == FieldType::Text {
+        if self.field.is_text() {
             let bytes = self.signal.text(self.seed, tick).as_bytes();
             for (word, pair) in out.iter_mut().zip(bytes.chunks(2)) {
                 *word = u16::from_be_bytes([pair[0], *pair.get(1).unwrap_or(&0)]);
@@ -98,9 +98,9 @@ impl PlantTag {
     pub(super) fn value(&self, tick: u64) -> Value {
         let bits = self.raw_bits(tick);
         match self.field {
-            FieldType::Text => Value::Text(self.signal.text(self.seed, tick).into()),
+            FieldType::Text(_) => Value::Text(self.signal.text(self.seed, tick).into()),
             FieldType::RegisterBit(bit) => Value::Bool(bits >> bit & 1 != 0),
-            _ if self.scale != 1.0 => Value::Float64(bits as i64 as f64 * self.scale),
+            _ if self.scale != 1.0 => Value::Float64(Scaling::new(self.scale, 0.0).apply(bits as i64 as f64)),
             field => {
                 let scalar = field.scalar();
                 debug_assert!(scalar != ScalarType::Uint64 || field == FieldType::Uint64);
@@ -369,7 +369,7 @@ fn recipe(i: u64) -> Spec {
     Spec {
         name: format!("recipe{i}.name"),
         table: Table::HoldingRegisters,
-        field: FieldType::Text,
+        field: FieldType::Text(Encoding::Unstated),
         count: TAG_REGISTERS_MAX as u16,
         order: WordOrder::Abcd,
         scale: 1.0,
@@ -411,7 +411,7 @@ mod tests {
             assert!(tags.iter().any(|t| t.table == table));
         }
         assert_eq!(tags.iter().filter(|t| t.field == FieldType::RegisterBit(1)).count(), 60);
-        assert_eq!(tags.iter().filter(|t| t.field == FieldType::Text).count(), 10);
+        assert_eq!(tags.iter().filter(|t| t.field.is_text()).count(), 10);
     }
 
     #[test]

@@ -98,6 +98,12 @@ impl Sink {
         self.image.write(tag.index(), Reading { t_mono_ns: t.0, value, status: status.0, cycle });
     }
 
+    /// What the image has of a tag.
+    #[inline]
+    pub fn shown(&self, tag: TagId) -> Option<Reading> {
+        self.image.read(tag.index())
+    }
+
     /// The sample of a scalar that the image has already.
     #[inline]
     pub fn sample(&mut self, frame: Frame, tag: TagId, ty: u8, value: u64, status: Status) {

@@ -42,7 +42,7 @@ fn plan() -> Plan {
             requests: vec![],
             block_count: 0,
             decodes: vec![],
-            sensors: Default::default(),
+            checks: Default::default(),
             writes: vec![],
         }),
     };

@@ -10,7 +10,7 @@ use super::model::host_of_link;
 use super::script::DeviceKind;
 use crate::config::{CanFrames, Config, FieldType, TagAddress, TagConfig};
 use crate::plan::{BusPlan, CanOpenPlan, LinkProtocolPlan, ModbusPlan, ModbusRequest, Plan, SerialLine};
-use crate::tag::{Dictionary, DictionaryTag, GroupId, Id, LinkId, TagId};
+use crate::tag::{Dictionary, DictionaryTag, GroupId, Id, LinkId, Status, TagId};
 
 /// A CAN frame of eight bytes at a bit a second, with the most stuff bits and the pause behind it (ISO 11898-1).
 const CAN_FRAME_S: u64 = 135;
@@ -35,7 +35,13 @@ pub struct Generation {
 
 /// Not every bit pattern is a value of the tag's type.
 pub fn may_be_no_value(tag: &TagConfig) -> bool {
-    tag.address.modbus().is_some_and(|address| matches!(address.field, FieldType::Bcd { .. }))
+    let may = |field| matches!(field, FieldType::Bcd { .. } | FieldType::Float32 | FieldType::Float64);
+    tag.address.modbus().is_some_and(|address| may(address.field))
+}
+
+/// What a tag has whose bit pattern is none.
+pub fn is_no_value(status: Status) -> bool {
+    matches!(status, Status::BAD_DECODING_ERROR | Status::BAD_DATA_UNAVAILABLE)
 }
 
 fn dictionary(plan: &Plan) -> Dictionary {
@@ -45,6 +51,7 @@ fn dictionary(plan: &Plan) -> Dictionary {
             name: tag.name.to_string(),
             ty: tag.ty.code(),
             unit: tag.unit.to_string(),
+            texts: tag.texts.clone(),
         })
     };
     let group = |id: usize| plan.groups.get(GroupId::from_index(id)).map_or_else(String::new, |g| g.name.to_string());

@@ -3,7 +3,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::memory::{Expected, mix};
+use super::memory::{Expected, decimal, mix};
 use crate::config::{BusPoint, CanBits, CanBitsKind, CanFrames, CanId, CanOpenSource, TagAddress, TagConfig};
 use crate::rt::{Io, Stamped};
 use crate::tag::{LinkId, ScalarType, Status, ValueType};
@@ -198,7 +198,8 @@ impl Given {
                     _ => bits as i64,
                 };
                 let is_plain = (tag.scale, tag.offset, address.scale, address.offset) == (1.0, 0.0, 1.0, 0.0);
-                let number = (raw as f64 * address.scale + address.offset) * tag.scale + tag.offset;
+                let (scale, offset) = (address.scale * tag.scale, address.offset * tag.scale + tag.offset);
+                let number = decimal(raw.into(), scale, offset);
                 let value = if is_plain { raw as u64 } else { number.to_bits() };
                 Some((Expected::Scalar(value), Status::GOOD))
             }

@@ -87,7 +87,7 @@ impl Memory {
     pub fn expected(self, tag: &TagConfig, epoch: u64) -> Option<Expected> {
         let address = tag.address.modbus()?;
         let unit = address.unit.0;
-        if address.field == FieldType::Text {
+        if matches!(address.field, FieldType::Text(_)) {
             let mut bytes = self.read(area(address, unit), epoch);
             if matches!(address.order, WordOrder::Badc | WordOrder::Dcba) {
                 bytes.chunks_exact_mut(2).for_each(|pair| pair.swap(0, 1));
@@ -131,6 +131,8 @@ impl Memory {
             FieldType::Int16 => number as u16 as i16 as i64 as u64,
             FieldType::Int32 => number as u32 as i32 as i64 as u64,
             FieldType::Bcd { .. } => format!("{number:x}").parse().ok()?,
+            FieldType::Float32 if !f32::from_bits(number as u32).is_finite() => return None,
+            FieldType::Float64 if !f64::from_bits(number).is_finite() => return None,
             _ => number,
         })
     }
@@ -142,8 +144,22 @@ fn area(address: &ModbusAddress, unit: u8) -> Area {
 
 fn rescale(tag: &TagConfig, from: ScalarType, raw: u64) -> u64 {
     let number = match from {
-        ScalarType::Int16 | ScalarType::Int32 | ScalarType::Int64 => raw as i64 as f64,
-        _ => raw as f64,
+        ScalarType::Int16 | ScalarType::Int32 | ScalarType::Int64 => i128::from(raw as i64),
+        _ => i128::from(raw),
     };
-    (number * tag.scale + tag.offset).to_bits()
+    // A float64 does not hold all of 64 bits.
+    decimal(number as f64 as i128, tag.scale, tag.offset).to_bits()
+}
+
+/// raw × scale + offset as a person reckons it, with the digits that the two numbers are written with.
+pub fn decimal(raw: i128, scale: f64, offset: f64) -> f64 {
+    let digits = |number: f64| {
+        let text = number.to_string();
+        let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
+        (format!("{whole}{fraction}").parse::<i128>().unwrap_or_default(), fraction.len() as u32)
+    };
+    let ((scale, behind), (offset, behind_offset)) = (digits(scale), digits(offset));
+    let power = behind.max(behind_offset);
+    let sum = raw * scale * 10i128.pow(power - behind) + offset * 10i128.pow(power - behind_offset);
+    format!("{sum}e-{power}").parse().unwrap_or(f64::NAN)
 }

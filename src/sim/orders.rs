@@ -77,7 +77,7 @@ pub fn area(protocol: &LinkProtocolPlan, slot: usize) -> (Option<Area>, bool) {
     let Some(write) = modbus.writes.get(slot) else { return (None, false) };
     let unit = modbus.units[usize::from(write.unit)].0;
     let area = Area { unit, table: write.table, first: write.place.first, count: write.count };
-    (Some(area), matches!(write.place.field, FieldType::RegisterBit(_)))
+    (Some(area), write.place.field.is_part_of_register())
 }
 
 /// What is written.

@@ -381,6 +381,7 @@ pub(super) fn dictionary(gateway: &str, plan: &Plan) -> Dictionary {
         name: tag.name.to_string(),
         ty: tag.ty.code(),
         unit: tag.unit.to_string(),
+        texts: tag.texts.clone(),
     };
     Dictionary {
         gateway: gateway.to_owned(),

@@ -1,6 +1,7 @@
 //! What ids mean: the names behind the tags and groups of a plan.
 
 use super::id::{GroupId, TagId};
+use super::texts::Texts;
 
 /// The names of one plan. Samples carry ids only, and an id that became free may mean something else in the next
 /// plan: samples are told with the names that they were made under.
@@ -20,6 +21,8 @@ pub struct DictionaryTag {
     pub ty: u8,
     /// Engineering unit, may be empty.
     pub unit: String,
+    /// What its values are called.
+    pub texts: Texts,
 }
 
 impl Dictionary {

@@ -5,9 +5,12 @@ mod abort;
 mod by_id;
 mod cause;
 mod dictionary;
+mod encoding;
 mod id;
 mod sample;
+mod scaling;
 mod status;
+mod texts;
 mod time;
 mod utc;
 mod value;
@@ -18,9 +21,12 @@ pub use cause::{
     Block, CanFault, Cause, CauseKind, DeviceFault, Fault, NodeFault, ObjectAt, ValueFault, exception_name,
 };
 pub use dictionary::{Dictionary, DictionaryTag};
+pub use encoding::{CP1252, Encoding};
 pub use id::{ExecutorId, GroupId, LinkId, TagId, UnitId};
 pub use sample::{GAP_TAG, Sample, flags};
+pub use scaling::Scaling;
 pub use status::Status;
+pub use texts::Texts;
 pub use time::{ClockPair, NANOS_PER_SEC, Nanos};
 pub use utc::{utc_of_text, utc_text};
 pub use value::{ScalarType, Value, ValueType};

@@ -9,6 +9,7 @@ hexadecimal floats.
 
 import random
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import cantools
@@ -111,6 +112,14 @@ def shown(value):
     return str(value) if isinstance(value, int) else value.hex()
 
 
+def exact(signal, raw, value):
+    """What scale and offset make of a whole number as decimals, which is what they are: cantools reckons in floats."""
+    if not isinstance(value, float) or not isinstance(raw, int):
+        return value
+    conversion = signal.conversion
+    return float(raw * Fraction(str(conversion.scale)) + Fraction(str(conversion.offset)))
+
+
 made, refused = 0, 0
 # One may have got no room for any signal.
 messages = [message for message in database.messages if message.signals]
@@ -120,10 +129,13 @@ with open(directory / "frames.txt", "w") as out:
         data = rng.randbytes(message.length)
         try:
             values = message.decode(data, decode_choices=False)
+            raws = message.decode(data, decode_choices=False, scaling=False)
         except cantools.database.DecodeError:
             # A switch has a value for which nothing is declared: cantools gives such a frame up as a whole.
             refused += 1
             continue
+        signals = {signal.name: signal for signal in message.signals}
+        values = {name: exact(signals[name], raws[name], value) for name, value in values.items()}
         values = " ".join(f"{name}={shown(value)}" for name, value in values.items())
         out.write(f"{message.frame_id:x} {'x' if message.is_extended_frame else 's'} {data.hex()} {values}\n")
         made += 1

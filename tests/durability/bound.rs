@@ -22,7 +22,12 @@ const TAGS: u32 = 1000;
 const BATCH: u32 = 8000;
 
 fn names() -> Arc<Dictionary> {
-    let tag = |i| DictionaryTag { name: format!("t{i}"), ty: ScalarType::Int64 as u8, unit: String::new() };
+    let tag = |i| DictionaryTag {
+        name: format!("t{i}"),
+        ty: ScalarType::Int64 as u8,
+        unit: String::new(),
+        ..Default::default()
+    };
     Arc::new(Dictionary { gateway: "line-4".into(), tags: (0..TAGS).map(tag).collect(), groups: vec!["g".into()] })
 }
 

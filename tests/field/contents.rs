@@ -54,7 +54,7 @@ fn same(found: &Value, expected: &Json) -> bool {
 pub fn assert_contents(link: &str, contents: &Json, unit: Option<u8>, stored: &Stored) {
     let mut wrong = Vec::new();
     let tags = contents["tags"].as_array().unwrap();
-    assert_eq!(tags.len(), 1624);
+    assert_eq!(tags.len(), 2604);
     let tags = tags.iter().filter(|tag| unit.is_none_or(|unit| is_of_unit(tag, unit)));
     for tag in tags {
         let name = format!("{link}.{}", tag["name"].as_str().unwrap());

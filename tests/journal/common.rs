@@ -23,7 +23,7 @@ pub fn names() -> Arc<Dictionary> {
 }
 
 pub fn names_of(gateway: &str) -> Arc<Dictionary> {
-    let tag = |i| DictionaryTag { name: format!("{gateway}.tag{i}"), ty: 6, unit: String::new() };
+    let tag = |i| DictionaryTag { name: format!("{gateway}.tag{i}"), ty: 6, unit: String::new(), ..Default::default() };
     Arc::new(Dictionary { gateway: gateway.into(), tags: (0..10).map(tag).collect(), groups: vec!["g".into()] })
 }
 

@@ -152,7 +152,12 @@ fn names_count_against_the_byte_bound_and_leave_with_what_it_drops() {
     let bytes_max = 16 * MIB;
     let mut journal = open(dir.path(), bytes_max).unwrap();
     let large = |i: u64| {
-        let tag = |at| DictionaryTag { name: format!("hall {i}, line {at}, temperature"), ty: 6, unit: "°C".into() };
+        let tag = |at| DictionaryTag {
+            name: format!("hall {i}, line {at}, temperature"),
+            ty: 6,
+            unit: "°C".into(),
+            ..Default::default()
+        };
         let tags = (0..2_000).map(tag).collect();
         Arc::new(Dictionary { gateway: i.to_string(), tags, groups: vec!["g".into()] })
     };

@@ -93,7 +93,12 @@ pub struct Producer {
 impl Producer {
     pub fn new(journal: &MemoryJournal, executors: u16, groups: u16, tags_per_group: u32) -> Producer {
         let total = u32::from(executors) * u32::from(groups) * tags_per_group;
-        let tag = |i| DictionaryTag { name: format!("tag{i}"), ty: ScalarType::Uint64 as u8, unit: String::new() };
+        let tag = |i| DictionaryTag {
+            name: format!("tag{i}"),
+            ty: ScalarType::Uint64 as u8,
+            unit: String::new(),
+            ..Default::default()
+        };
         let dictionary = Dictionary {
             gateway: "line-4".into(),
             tags: (0..total).map(tag).collect(),

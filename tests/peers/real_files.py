@@ -12,6 +12,7 @@ import logging
 import random
 import sys
 import warnings
+from fractions import Fraction
 
 import canopen
 import cantools
@@ -24,6 +25,14 @@ FD_LENGTHS = [0, 1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 20, 24, 32, 48, 64]
 
 def shown(value):
     return str(int(value)) if isinstance(value, int) else float(value).hex()
+
+
+def exact(signal, raw, value):
+    """What scale and offset make of a whole number as decimals, which is what they are: cantools reckons in floats."""
+    if not isinstance(value, float) or not isinstance(raw, int):
+        return value
+    conversion = signal.conversion
+    return float(raw * Fraction(str(conversion.scale)) + Fraction(str(conversion.offset)))
 
 
 def type_of(signal):
@@ -47,11 +56,14 @@ def frames_of(message, wanted, rng):
         try:
             values = message.decode(data, decode_choices=False)
             texts = message.decode(data, decode_choices=True)
+            raws = message.decode(data, decode_choices=False, scaling=False)
         except Exception:  # noqa: BLE001
             # A switch has a value for which nothing is declared, or the message cannot be decoded at all.
             continue
         named = {name: str(text) for name, text in texts.items() if not isinstance(text, (int, float))}
-        yield {"data": data.hex(), "values": {name: shown(value) for name, value in values.items()}, "texts": named}
+        signals = {signal.name: signal for signal in message.signals}
+        values = {name: shown(exact(signals[name], raws[name], value)) for name, value in values.items()}
+        yield {"data": data.hex(), "values": values, "texts": named}
 
 
 def dbc(path, wanted, seed):

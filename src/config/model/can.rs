@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::tag::{Nanos, ValueType};
+use crate::tag::{Nanos, Scaling, ValueType};
 
 /// A CAN interface of the kernel (SocketCAN), and what goes over it.
 #[derive(Debug, Clone, PartialEq)]
@@ -125,19 +125,6 @@ pub struct CanAddress {
     pub unit: Arc<str>,
 }
 
-impl CanAddress {
-    /// The text that the value table has for a value of a tag with this scale and offset.
-    pub fn text_of(&self, value: f64, scale: f64, offset: f64) -> Option<&str> {
-        // As the link makes values of raw ones.
-        let (scale, offset) = (self.scale * scale, self.offset * scale + offset);
-        let is_it = |raw: u64| {
-            let raw = if self.bits.kind == CanBitsKind::Signed { raw as i64 as f64 } else { raw as f64 };
-            raw * scale + offset == value
-        };
-        self.texts.iter().find(|(raw, _)| is_it(*raw)).map(|(_, text)| &**text)
-    }
-}
-
 impl CanBits {
     /// Data bytes that a frame must have.
     pub fn bytes_needed(&self) -> usize {
@@ -161,17 +148,17 @@ pub enum CanRawFault {
 }
 
 impl CanBits {
-    /// The raw bits of a value: value = raw × scale + offset, rounded to the nearest.
+    /// The raw bits of a value, rounded to the nearest.
     ///
     /// # Errors
     /// When it is no number or does not fit.
-    pub fn raw_of(&self, value: f64, scale: f64, offset: f64) -> Result<u64, CanRawFault> {
-        let exact = (value - offset) / scale;
+    pub fn raw_of(&self, value: f64, scaling: &Scaling) -> Result<u64, CanRawFault> {
+        let exact = scaling.undo(value);
         if !exact.is_finite() {
             return Err(CanRawFault::NotFinite);
         }
         let len = u32::from(self.len);
-        let scaled = |raw: f64| raw * scale + offset;
+        let scaled = |raw: f64| scaling.apply(raw);
         let (min, max) = match self.kind {
             CanBitsKind::Float if len == 32 => (f64::from(f32::MIN), f64::from(f32::MAX)),
             CanBitsKind::Float => (f64::MIN, f64::MAX),

@@ -3,6 +3,8 @@
 mod bus;
 mod can;
 mod canopen;
+mod decoding;
+mod field;
 mod modbus;
 mod sensor;
 mod write;
@@ -15,12 +17,14 @@ use std::sync::Arc;
 pub use bus::*;
 pub use can::*;
 pub use canopen::*;
+pub use decoding::*;
+pub use field::*;
 pub use modbus::*;
 pub use sensor::*;
 pub use write::*;
 
 use super::reporting::Reporting;
-use crate::tag::{Nanos, ScalarType, ValueType};
+use crate::tag::{Nanos, ScalarType, Scaling, ValueType};
 
 /// A whole gateway. Every index in it is in range.
 #[derive(Debug, Clone, PartialEq)]
@@ -289,17 +293,27 @@ pub struct TagConfig {
     pub write: Option<WriteConfig>,
     /// Which samples are told; `None`: every one.
     pub reporting: Option<Reporting>,
+    pub decoding: DecodingConfig,
 }
 
 impl TagConfig {
     /// The type of the tag's samples: the field's own type, or float64 once it is scaled.
     pub fn value_type(&self) -> ValueType {
-        let scaled = self.scale != 1.0 || self.offset != 0.0 || self.sensor.is_some();
+        let own = self.scale != 1.0 || self.offset != 0.0 || self.sensor.is_some();
+        let scaled = own || self.decoding.scale_from.is_some();
         let scalar = |ty: ScalarType| if scaled && ty != ScalarType::Bool { ScalarType::Float64 } else { ty };
         match self.address.value_type() {
             ValueType::Scalar(ty) => ValueType::Scalar(scalar(ty)),
             ValueType::Array { of, len } => ValueType::Array { of: scalar(of), len },
             text => text,
+        }
+    }
+
+    /// What makes the tag's value of the raw one: what a DBC file says, and the tag's own on top of it.
+    pub fn scaling(&self) -> Scaling {
+        match &self.address {
+            TagAddress::Can(can) => Scaling::new(can.scale, can.offset).then(self.scale, self.offset),
+            _ => Scaling::new(self.scale, self.offset),
         }
     }
 }

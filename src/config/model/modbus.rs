@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::tag::{Nanos, ScalarType, UnitId, ValueType};
+use super::FieldType;
+use crate::tag::{Nanos, UnitId, ValueType};
 
 /// A connection over which Modbus is spoken.
 #[derive(Debug, Clone, PartialEq)]
@@ -201,65 +202,10 @@ pub struct ModbusAddress {
 impl ModbusAddress {
     /// The type of what lies there, before it is scaled.
     pub fn value_type(&self) -> ValueType {
-        match self.field {
-            FieldType::Text => ValueType::Text { bytes_max: self.count * 2 },
-            field => match self.array {
-                Some(len) => ValueType::Array { of: field.scalar(), len },
-                None => ValueType::Scalar(field.scalar()),
-            },
-        }
-    }
-}
-
-/// What the registers hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum FieldType {
-    /// A coil or a discrete input.
-    Bit,
-    /// One bit of a register, 0 the least significant.
-    RegisterBit(u8),
-    Int16,
-    Uint16,
-    Int32,
-    Uint32,
-    Int64,
-    Uint64,
-    Float32,
-    Float64,
-    /// Packed BCD: 4 digits a register; 1, 2 or 4 registers.
-    Bcd {
-        registers: u8,
-    },
-    /// Two characters a register, the first in the high byte (the low one when the order swaps bytes);
-    /// ends at the first NUL.
-    Text,
-}
-
-impl FieldType {
-    /// Registers of one element; 1 for bits; 0 for text, whose length is the address's count.
-    pub fn registers(self) -> u16 {
-        match self {
-            FieldType::Bit | FieldType::RegisterBit(_) | FieldType::Int16 | FieldType::Uint16 => 1,
-            FieldType::Int32 | FieldType::Uint32 | FieldType::Float32 => 2,
-            FieldType::Int64 | FieldType::Uint64 | FieldType::Float64 => 4,
-            FieldType::Bcd { registers } => registers as u16,
-            FieldType::Text => 0,
-        }
-    }
-
-    /// The type of an unscaled element.
-    pub fn scalar(self) -> ScalarType {
-        match self {
-            FieldType::Bit | FieldType::RegisterBit(_) => ScalarType::Bool,
-            FieldType::Int16 => ScalarType::Int16,
-            FieldType::Uint16 => ScalarType::Uint16,
-            FieldType::Int32 => ScalarType::Int32,
-            FieldType::Uint32 => ScalarType::Uint32,
-            FieldType::Int64 => ScalarType::Int64,
-            FieldType::Uint64 | FieldType::Bcd { .. } | FieldType::Text => ScalarType::Uint64,
-            FieldType::Float32 => ScalarType::Float32,
-            FieldType::Float64 => ScalarType::Float64,
-        }
+        self.field.text(self.count).unwrap_or(match self.array {
+            Some(len) => ValueType::Array { of: self.field.scalar(), len },
+            None => ValueType::Scalar(self.field.scalar()),
+        })
     }
 }
 

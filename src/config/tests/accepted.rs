@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::super::*;
 use super::{LINK, MINIMAL, config, loaded, tag_file};
-use crate::tag::{Nanos, UnitId};
+use crate::tag::{Encoding, Nanos, UnitId};
 
 fn modbus(config: &Config, tag: usize) -> &ModbusAddress {
     config.tags[tag].address.modbus().unwrap()
@@ -39,6 +39,7 @@ fn a_tag_is_read_with_everything_it_says() {
         description: "Füllstand".into(),
         write: None,
         reporting: None,
+        decoding: DecodingConfig::default(),
     };
     assert_eq!(config.tags, [expected]);
     assert_eq!((config.groups[0].name.as_str(), config.groups[0].period), ("2.5ms", Nanos(2_500_000)));
@@ -104,7 +105,7 @@ fn bits_and_strings_are_read() {
     assert_eq!(read(0), (0, Table::Coils, 0, 1, FieldType::Bit, None));
     assert_eq!(read(1), (255, Table::DiscreteInputs, 0, 2000, FieldType::Bit, Some(2000)));
     assert_eq!(read(2), (1, Table::HoldingRegisters, 0, 1, FieldType::RegisterBit(15), None));
-    assert_eq!(read(3), (1, Table::InputRegisters, 0, 125, FieldType::Text, None));
+    assert_eq!(read(3), (1, Table::InputRegisters, 0, 125, FieldType::Text(Encoding::Unstated), None));
     assert_eq!(modbus(&config, 3).order, WordOrder::Badc);
 }
 

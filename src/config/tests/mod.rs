@@ -12,6 +12,7 @@ mod schema;
 mod sensor;
 mod side_files;
 mod tag_faults;
+mod values;
 mod writes;
 
 use super::{Config, Diagnostics, Loaded, load_parts};

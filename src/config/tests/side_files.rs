@@ -4,6 +4,7 @@ use std::fs;
 
 use super::super::{CanFrames, Config, Loaded, TagAddress, load, load_parts};
 use super::{MINIMAL, lines};
+use crate::tag::{ScalarType, ValueType};
 
 const DBC: &str = r#"BO_ 256 Ok: 8 Node
  SG_ Speed : 0|16@1+ (1,0) [0|0] "" Node
@@ -258,8 +259,11 @@ fn the_value_table_is_kept_beside_the_number_and_has_its_text() {
     let config = j1939("", &tags).unwrap();
     let text = |tag: usize, value: f64| {
         let tag = &config.tags[tag];
-        let TagAddress::Can(address) = &tag.address else { panic!("a CAN tag") };
-        address.text_of(value, tag.scale, tag.offset).map(str::to_owned)
+        let bits = match tag.value_type() {
+            ValueType::Scalar(ScalarType::Float64) => value.to_bits(),
+            _ => value as u64,
+        };
+        tag.decoding.texts.of(bits).map(str::to_owned)
     };
     assert_eq!([text(0, 126.0), text(0, -125.0), text(0, 0.0)], [Some("Park".into()), Some("Reverse".into()), None]);
     assert_eq!([text(1, 253.0), text(1, 126.0)], [Some("Park".into()), None]);

@@ -459,8 +459,10 @@ fn all_faults_of_all_files_are_told_at_once_in_order() {
     assert_eq!(
         found.to_string(),
         "fieldbeat.toml:1:1: error: [gateway]: id is missing; allowed: the gateway's name, such as \"line-4\"\n\
-         tags/a.json:2:59: error: tag \"t\": data_type \"flaot32\" is unknown; allowed: bool, int16, uint16, int32, uint32, \
-         int64, uint64, float32, float64, bcd16, bcd32, bcd64, string (did you mean \"float32\"?)\n\
+         tags/a.json:2:59: error: tag \"t\": data_type \"flaot32\" is unknown; allowed: bool, int8, uint8, int16, uint16, int24, uint24, int32, uint32, \
+         int64, uint64, int128, uint128, float16, float32, float64, bcd16, bcd32, bcd64, string, datetime_unix32, \
+         datetime_unix64, datetime_unix64_ms, datetime_iec60870, datetime_registers, datetime_bytes, datetime_bcd, \
+         datetime_s7 (did you mean \"float32\"?)\n\
          tags/a.json:3:86: error: tag \"u\": scan_rate_ms is 0; allowed: a number from 1 to 86400000 ms (1000 Hz to once a day)\n\
          tags/b.json:1:11: error: not JSON: unexpected close brace\n\
          4 errors"

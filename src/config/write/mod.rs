@@ -11,7 +11,7 @@ use super::node::{Kind, Node};
 use super::reader::{Obj, found};
 use super::text::Span;
 use crate::limits::{MODBUS_READ_WRITE_REGISTERS_MAX, MODBUS_WRITE_BITS_MAX, MODBUS_WRITE_REGISTERS_MAX};
-use crate::tag::{Nanos, ScalarType, ValueType};
+use crate::tag::{Nanos, ScalarType, Scaling, ValueType};
 
 /// Writes registers and reads them back.
 const READ_WRITE_REGISTERS: u8 = 23;
@@ -162,7 +162,7 @@ fn check_place(tag: &Obj<'_>, node: &Node<'_>, place: &Place<'_>, write: Option<
         tag.warning(node.span, format!("a number that may be written without {missing}"), help);
     }
     let Some((low, high)) = raw_range(address) else { return };
-    let ends = [low * scale + offset, high * scale + offset];
+    let ends = [low, high].map(|raw| Scaling::new(*scale, *offset).apply(raw));
     let (low, high) = (ends[0].min(ends[1]), ends[0].max(ends[1]));
     for (key, limit) in [("min", limits.min), ("max", limits.max)] {
         if let (Some(limit), Some(write)) = (limit, write)
@@ -197,11 +197,11 @@ fn check_function(write: &Obj<'_>, address: &ModbusAddress, link: &ModbusConfig,
     let at = write.span_of("function");
     let function = if limits.read_write_in_one { READ_WRITE_REGISTERS } else { limits.function.unwrap_or_default() };
     let is_one = address.count == 1;
-    let is_bit_of_register = matches!(address.field, FieldType::RegisterBit(_));
+    let is_part = address.field.is_part_of_register();
     let (allowed, of): (&[u8], &str) = match address.table {
         Table::Coils if is_one => (&[5, 15], "one coil"),
         Table::Coils => (&[15], "several coils"),
-        Table::HoldingRegisters if is_bit_of_register => (&[22, 6, 16], "a bit of a register"),
+        Table::HoldingRegisters if is_part => (&[22, 6, 16], "a part of a register"),
         Table::HoldingRegisters if is_one => (&[6, 16, 23], "one register"),
         Table::HoldingRegisters => (&[16, 23], "several registers"),
         // Said elsewhere: they are only read.
@@ -211,13 +211,9 @@ fn check_function(write: &Obj<'_>, address: &ModbusAddress, link: &ModbusConfig,
         let allowed: Vec<String> = allowed.iter().map(u8::to_string).collect();
         let help = format!("allowed: {} for {of}; without it, the right one is taken", allowed.join(", "));
         write.error(at, format!("function is {function}"), help);
-    } else if is_bit_of_register
-        && function != 22
-        && address.unit.0 == 0
-        && !matches!(link.transport, ModbusTransport::Tcp(_))
-    {
+    } else if is_part && function != 22 && address.unit.0 == 0 && !matches!(link.transport, ModbusTransport::Tcp(_)) {
         let help = "allowed: 22; a register of all devices cannot be read to write it back";
-        write.error(at, format!("function {function} for a bit of unit 0"), help);
+        write.error(at, format!("function {function} for a part of a register of unit 0"), help);
     }
 }
 
@@ -235,7 +231,7 @@ fn scalar(address: &TagAddress) -> Option<ScalarType> {
         ValueType::Text { .. } => None,
     };
     match address {
-        TagAddress::Modbus(address) if address.field == FieldType::Text => None,
+        TagAddress::Modbus(address) if address.field.is_text() => None,
         TagAddress::Modbus(address) => Some(address.field.scalar()),
         TagAddress::Can(address) => of(&address.ty),
         TagAddress::CanOpen(address) => of(&address.ty),
@@ -247,6 +243,16 @@ fn scalar(address: &TagAddress) -> Option<ScalarType> {
 fn raw_range(address: &TagAddress) -> Option<(f64, f64)> {
     if let TagAddress::Modbus(ModbusAddress { field: FieldType::Bcd { registers }, .. }) = address {
         return Some((0.0, 10f64.powi(4 * i32::from(*registers)) - 1.0));
+    }
+    if let TagAddress::Modbus(address) = address {
+        match (address.field, address.field.whole_bits()) {
+            (FieldType::Float16, _) => return Some((-65_504.0, 65_504.0)),
+            (_, Some((bits, true))) => {
+                return Some((-(2f64.powi(i32::from(bits) - 1)), 2f64.powi(i32::from(bits) - 1) - 1.0));
+            }
+            (_, Some((bits, false))) => return Some((0.0, 2f64.powi(bits.into()) - 1.0)),
+            _ => {}
+        }
     }
     Some(match scalar(address)? {
         ScalarType::Int16 => (i16::MIN.into(), i16::MAX.into()),

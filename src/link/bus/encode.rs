@@ -40,18 +40,18 @@ pub fn decode_back(plan: &BusPlan, tag: TagId, back: &[u8]) -> Option<Value> {
     match (write, item.source) {
         (BusWrite::Line(_), _) => back.first().map(|level| Value::Bool(*level != 0)),
         (BusWrite::Register { .. }, BusSource::Register { formula, .. }) => {
-            let BusItem { ty, scale, offset, .. } = *item;
+            let BusItem { ty, scaling, .. } = *item;
             let (number, status) = formula::value(&formula, &[], back).ok()?;
             // Whatever a transmitter's signal says of it: this is what the register holds.
-            let how = Convert { ty, scale, offset, sensor: None };
+            let how = Convert { ty, scaling, sensor: None };
             let (bits, _) = formula::convert(number, status, &how).ok()?;
             debug_assert!(status == Status::GOOD);
             Some(Value::from_bits(ty, bits))
         }
         (BusWrite::Channel(_), _) => {
-            let BusItem { ty, scale, offset, .. } = *item;
+            let BusItem { ty, scaling, .. } = *item;
             let number = Number::Float(f64::from_ne_bytes(back.try_into().ok()?));
-            let how = Convert { ty, scale, offset, sensor: None };
+            let how = Convert { ty, scaling, sensor: None };
             let (bits, _) = formula::convert(number, Status::GOOD, &how).ok()?;
             Some(Value::from_bits(ty, bits))
         }
@@ -109,16 +109,16 @@ fn raw(item: &BusItem, value: &Value) -> Result<f64, WriteFault> {
             return Err(WriteFault::wrong_type(value, ValueType::Scalar(item.ty)));
         }
     };
-    let raw = if is_scaled(item) { (number - item.offset) / item.scale } else { number };
+    let raw = if is_scaled(item) { item.scaling.undo(number) } else { number };
     if raw.is_finite() { Ok(raw) } else { Err(WriteFault::NotFinite) }
 }
 
 fn is_scaled(item: &BusItem) -> bool {
-    item.scale != 1.0 || item.offset != 0.0 || item.sensor.is_some()
+    !item.scaling.is_none() || item.sensor.is_some()
 }
 
 /// The bounds of the raw value, as engineering values.
 fn out_of_range(item: &BusItem, min: f64, max: f64) -> WriteFault {
-    let value = |raw: f64| Value::Float64(raw * item.scale + item.offset);
+    let value = |raw: f64| Value::Float64(item.scaling.apply(raw));
     WriteFault::Range { min: value(min), max: value(max) }.in_order()
 }

@@ -1,5 +1,6 @@
 //! A frame's data → raw bits and texts of samples. No allocation, no panic on any bytes.
 
+use crate::link::no_value::is_finite;
 use crate::plan::can::{CanCase, CanData, CanDecode, CanPlan, j1939_special};
 use crate::tag::{ScalarType, Status, ValueType};
 
@@ -36,17 +37,23 @@ pub fn value(plan: &CanPlan, decode: &CanDecode, data: &CanData) -> Decoded {
     {
         return Decoded::Bad(status);
     }
-    if decode.scaled {
-        let bits = (decode.place.number(raw) * decode.scale + decode.offset).to_bits();
-        let status = if decode.has_sensor { plan.sensors.status(decode.tag, bits) } else { Status::GOOD };
-        return if status.is_bad() { Decoded::Bad(status) } else { Decoded::Bits(bits, status) };
+    let check = if decode.is_checked { plan.checks.of_tag(decode.tag) } else { None };
+    if check.is_some_and(|check| plan.checks.is_absent(check, decode.place.extended(raw))) {
+        return Decoded::Bad(Status::BAD_DATA_UNAVAILABLE);
     }
-    if let ValueType::Scalar(ty) = decode.ty {
+    let ValueType::Scalar(ty) = decode.ty else { return text(plan, decode, decode.place.extended(raw)) };
+    let bits = match ty {
+        _ if decode.scaled => decode.scaling.apply(decode.place.number(raw)).to_bits(),
         // A bool has one bit, a float those of its type: only numbers have a sign to extend.
-        let bits = if ty == ScalarType::Bool { raw } else { decode.place.extended(raw) };
-        return Decoded::Bits(bits, Status::GOOD);
-    }
-    text(plan, decode, decode.place.extended(raw))
+        ScalarType::Bool => raw,
+        _ => decode.place.extended(raw),
+    };
+    let status = match check {
+        _ if !is_finite(ty, bits) && !decode.allow_nan => Status::BAD_DATA_UNAVAILABLE,
+        Some(check) => check.status(bits),
+        None => Status::GOOD,
+    };
+    if status.is_bad() { Decoded::Bad(status) } else { Decoded::Bits(bits, status) }
 }
 
 #[inline(never)]

@@ -28,9 +28,7 @@ pub fn decode_back(plan: &CanPlan, tag: TagId, back: &[u8]) -> Option<Value> {
             let text = write.texts.iter().find(|(known, _)| *known == bits)?;
             Some(Value::Text(text.1.to_string()))
         }
-        ValueType::Scalar(ScalarType::Float64) => {
-            Some(Value::Float64(write.place.number(raw) * write.scale + write.offset))
-        }
+        ValueType::Scalar(ScalarType::Float64) => Some(Value::Float64(write.scaling.apply(write.place.number(raw)))),
         ValueType::Scalar(ty) => Some(Value::from_bits(ty, bits)),
         ValueType::Array { .. } => None,
     }
@@ -58,7 +56,7 @@ fn raw_of(write: &CanWrite, value: &Value) -> Result<u64, WriteFault> {
     if is_whole(write) && number.is_finite() && number.fract() != 0.0 {
         return Err(WriteFault::wrong_type(value, write.ty));
     }
-    write.bits.raw_of(number, write.scale, write.offset).map_err(|fault| match fault {
+    write.bits.raw_of(number, &write.scaling).map_err(|fault| match fault {
         CanRawFault::NotFinite => WriteFault::NotFinite,
         CanRawFault::Range(min, max) => WriteFault::Range { min: Value::Float64(min), max: Value::Float64(max) },
     })
@@ -85,14 +83,15 @@ mod tests {
     use super::*;
     use crate::config::{CanBits, CanBitsKind};
     use crate::plan::can::BitPlace;
+    use crate::tag::Scaling;
     use std::sync::Arc;
 
     fn written(value: Value, ty: ValueType, kind: CanBitsKind, len: u8, scale: f64) -> Result<u64, WriteFault> {
         let bits = CanBits { start: 0, len, big_endian: false, kind };
         let place = BitPlace::of(&bits).unwrap();
         let texts: Arc<[(u64, Arc<str>)]> = vec![(0, "off".into()), (3, "on".into())].into();
-        let tag = TagId(0);
-        let write = CanWrite { tag, transmit: 0, frame: None, place, unset: 0, bits, scale, offset: 0.0, ty, texts };
+        let (tag, scaling) = (TagId(0), Scaling::new(scale, 0.0));
+        let write = CanWrite { tag, transmit: 0, frame: None, place, unset: 0, bits, scaling, ty, texts };
         raw_of(&write, &value)
     }
 

@@ -156,8 +156,7 @@ impl CanOpenLink {
             let cycle = self.scans[usize::from(item.rank)].cycle;
             let frame = Frame { group: planned.group, cycle, t: now };
             for decode in self.plan.decodes_of(planned) {
-                let bits = values::of_number(decode, raw);
-                let status = values::status(&self.plan.sensors, decode, bits);
+                let (bits, status) = values::judged(&self.plan.checks, decode, raw);
                 if status.is_bad() {
                     floor.sink.hold(frame, decode.tag, decode.ty.code(), false, status);
                 } else {

@@ -29,7 +29,7 @@ pub fn decode_back(plan: &CanOpenPlan, tag: TagId, back: &[u8]) -> Option<Value>
         return Some(Value::from_bits(ty, values::scalar(&decode, back, false).ok()?));
     }
     let mut out = vec![0; decode.ty.long_bytes_max()];
-    let len = values::long(&decode, back, &mut out).ok()?;
+    let len = values::long(&plan.checks, &decode, back, &mut out).ok()?;
     Value::from_long(decode.ty.code(), out.get(..len)?)
 }
 
@@ -89,7 +89,7 @@ fn element(decode: &CanOpenDecode, ty: ScalarType, value: &Value) -> Result<Vec<
         _ => return Err(wrong()),
     };
     let number = if is_scaled {
-        let raw = (as_f64(value).ok_or_else(wrong)? - decode.offset) / decode.scale;
+        let raw = decode.scaling.undo(as_f64(value).ok_or_else(wrong)?);
         if !raw.is_finite() {
             return Err(WriteFault::NotFinite);
         }
@@ -100,7 +100,7 @@ fn element(decode: &CanOpenDecode, ty: ScalarType, value: &Value) -> Result<Vec<
     };
     if !(min..=max).contains(&number) {
         let told = |number: i128| match i64::try_from(number) {
-            _ if is_scaled => Value::Float64(number as f64 * decode.scale + decode.offset),
+            _ if is_scaled => Value::Float64(decode.scaling.apply(number as f64)),
             Ok(number) => Value::Int(number),
             Err(_) => Value::Uint(number as u64),
         };
@@ -122,7 +122,7 @@ fn as_f64(value: &Value) -> Option<f64> {
 /// `Err(None)`: the value is of the wrong type.
 fn real(decode: &CanOpenDecode, value: &Value, is_scaled: bool) -> Result<Vec<u8>, Option<WriteFault>> {
     let number = as_f64(value).ok_or(None)?;
-    let raw = if is_scaled { (number - decode.offset) / decode.scale } else { number };
+    let raw = if is_scaled { decode.scaling.undo(number) } else { number };
     if !raw.is_finite() {
         return Err(Some(WriteFault::NotFinite));
     }
@@ -131,7 +131,7 @@ fn real(decode: &CanOpenDecode, value: &Value, is_scaled: bool) -> Result<Vec<u8
     }
     let narrow = raw as f32;
     if !narrow.is_finite() {
-        let told = |raw: f32| Value::Float64(f64::from(raw) * decode.scale + decode.offset);
+        let told = |raw: f32| Value::Float64(decode.scaling.apply(f64::from(raw)));
         return Err(Some(WriteFault::Range { min: told(f32::MIN), max: told(f32::MAX) }.in_order()));
     }
     Ok(narrow.to_le_bytes().to_vec())
@@ -140,11 +140,13 @@ fn real(decode: &CanOpenDecode, value: &Value, is_scaled: bool) -> Result<Vec<u8
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tag::Scaling;
     use proptest::prelude::*;
 
     fn decode(field: CanOpenField, scale: f64) -> CanOpenDecode {
         let ty = if scale == 1.0 { field.value_type(None) } else { ValueType::Scalar(ScalarType::Float64) };
-        CanOpenDecode { tag: TagId(0), field, len: 1, ty, scale, offset: 0.0, has_sensor: false }
+        let scaling = Scaling::new(scale, 0.0);
+        CanOpenDecode { tag: TagId(0), field, len: 1, ty, scaling, is_checked: false, allow_nan: false }
     }
 
     #[test]

@@ -61,8 +61,7 @@ impl CanOpenLink {
         if std::mem::take(&mut item.fresh) {
             let frame = Frame { t: item.at, ..frame };
             for decode in self.plan.decodes_of(planned) {
-                let bits = values::of_number(decode, item.raw);
-                let status = values::status(&self.plan.sensors, decode, bits);
+                let (bits, status) = values::judged(&self.plan.checks, decode, item.raw);
                 // A bad one was told when it came.
                 if !status.is_bad() {
                     floor.sink.sample(frame, decode.tag, decode.ty.code(), bits, status);
@@ -214,15 +213,17 @@ impl CanOpenLink {
         for decode in self.plan.decodes_of(planned) {
             let code = decode.ty.code();
             let done = if decode.ty.is_long() {
-                let long = values::long(decode, client.value(), &mut self.long);
+                let long = values::long(&self.plan.checks, decode, client.value(), &mut self.long);
                 long.map(|n| floor.sink.long(frame, decode.tag, code, self.long.get(..n).unwrap_or_default()))
             } else {
-                let scalar = values::scalar(decode, client.value(), client.is_unsized());
-                let status = |bits| values::status(&self.plan.sensors, decode, bits);
-                scalar.map(|bits| floor.sink.judged(frame, decode.tag, code, bits, status(bits)))
+                let raw = values::raw(decode, client.value(), client.is_unsized());
+                raw.map(|raw| {
+                    let (bits, status) = values::judged(&self.plan.checks, decode, raw);
+                    floor.sink.judged(frame, decode.tag, code, bits, status);
+                })
             };
-            if done.is_err() {
-                floor.sink.hold(frame, decode.tag, code, decode.ty.is_long(), Status::BAD_DECODING_ERROR);
+            if let Err(none) = done {
+                floor.sink.hold(frame, decode.tag, code, decode.ty.is_long(), none.status());
             }
         }
     }

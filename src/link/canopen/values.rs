@@ -1,12 +1,9 @@
 //! Bytes of objects → raw bits of samples. Little endian; no allocation, no panic on any bytes.
 
 use crate::config::CanOpenField;
-use crate::plan::{CanOpenDecode, Sensors};
-use crate::tag::{ScalarType, Status, ValueType};
-
-/// The bytes are no value of the type.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NotAValue;
+use crate::link::no_value::{NoValue, is_finite};
+use crate::plan::{CanOpenDecode, Checks};
+use crate::tag::{Status, ValueType};
 
 /// The number in up to eight bytes.
 pub fn number(bytes: &[u8]) -> Option<u64> {
@@ -16,26 +13,28 @@ pub fn number(bytes: &[u8]) -> Option<u64> {
     Some(bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
 }
 
-/// A scalar out of an SDO's value. `is_unsized`: the node left open how many of the four bytes count.
-pub fn scalar(decode: &CanOpenDecode, bytes: &[u8], is_unsized: bool) -> Result<u64, NotAValue> {
+/// The number in an SDO's value, without sign. `is_unsized`: the node left open how many of the four bytes count.
+pub fn raw(decode: &CanOpenDecode, bytes: &[u8], is_unsized: bool) -> Result<u64, NoValue> {
     let wanted = usize::from(decode.field.bytes());
     let bytes = match bytes.len() {
         _ if wanted == 0 => bytes,
         len if len == wanted => bytes,
-        len if is_unsized && len > wanted => bytes.get(..wanted).ok_or(NotAValue)?,
-        _ => return Err(NotAValue),
+        len if is_unsized && len > wanted => bytes.get(..wanted).ok_or(NoValue::Wrong)?,
+        _ => return Err(NoValue::Wrong),
     };
-    number(bytes).map(|raw| of_number(decode, raw)).ok_or(NotAValue)
+    number(bytes).ok_or(NoValue::Wrong)
+}
+
+/// A scalar out of an SDO's value, whatever it says.
+pub fn scalar(decode: &CanOpenDecode, bytes: &[u8], is_unsized: bool) -> Result<u64, NoValue> {
+    raw(decode, bytes, is_unsized).map(|raw| of_number(decode, raw))
 }
 
 /// A scalar out of the bits that an object has in a PDO, as a number without sign.
 #[inline]
 pub fn of_number(decode: &CanOpenDecode, raw: u64) -> u64 {
     let raw = extended(decode.field, raw);
-    if decode.ty != ValueType::Scalar(ScalarType::Float64) || !decode.is_scaled() {
-        return raw;
-    }
-    rescaled(decode, raw)
+    if decode.is_scaled() { rescaled(decode, raw) } else { raw }
 }
 
 #[inline]
@@ -58,35 +57,48 @@ fn rescaled(decode: &CanOpenDecode, raw: u64) -> u64 {
         CanOpenField::Real64 => f64::from_bits(raw),
         _ => raw as f64,
     };
-    (number * decode.scale + decode.offset).to_bits()
+    decode.scaling.apply(number).to_bits()
 }
 
-/// What is to be thought of a scalar: a transmitter's signal says it.
+/// A scalar, and what is to be thought of it: of a number without sign.
 #[inline]
-pub fn status(sensors: &Sensors, decode: &CanOpenDecode, bits: u64) -> Status {
-    if decode.has_sensor { sensors.status(decode.tag, bits) } else { Status::GOOD }
+pub fn judged(checks: &Checks, decode: &CanOpenDecode, raw: u64) -> (u64, Status) {
+    let bits = of_number(decode, raw);
+    let check = if decode.is_checked { checks.of_tag(decode.tag) } else { None };
+    let is_none = check.is_some_and(|check| checks.is_absent(check, extended(decode.field, raw)));
+    let ValueType::Scalar(ty) = decode.ty else { return (bits, Status::BAD_DECODING_ERROR) };
+    let status = match check {
+        _ if is_none || !decode.allow_nan && !is_finite(ty, bits) => NoValue::Absent.status(),
+        Some(check) => check.status(bits),
+        None => Status::GOOD,
+    };
+    (bits, status)
 }
 
 /// A long value into `out`; how many bytes it has.
-pub fn long(decode: &CanOpenDecode, bytes: &[u8], out: &mut [u8]) -> Result<usize, NotAValue> {
+pub fn long(checks: &Checks, decode: &CanOpenDecode, bytes: &[u8], out: &mut [u8]) -> Result<usize, NoValue> {
     match decode.ty {
-        ValueType::Scalar(_) => Err(NotAValue),
+        ValueType::Scalar(_) => Err(NoValue::Wrong),
         ValueType::Text { bytes_max } => {
             let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-            let text = bytes.get(..end).filter(|text| text.len() <= usize::from(bytes_max)).ok_or(NotAValue)?;
-            std::str::from_utf8(text).map_err(|_| NotAValue)?;
-            out.get_mut(..end).ok_or(NotAValue)?.copy_from_slice(text);
+            let text = bytes.get(..end).filter(|text| text.len() <= usize::from(bytes_max)).ok_or(NoValue::Wrong)?;
+            std::str::from_utf8(text).map_err(|_| NoValue::Wrong)?;
+            out.get_mut(..end).ok_or(NoValue::Wrong)?.copy_from_slice(text);
             Ok(end)
         }
         ValueType::Array { of, len } => {
             let size = usize::from(decode.field.bytes());
             if size == 0 || bytes.len() != size * usize::from(len) {
-                return Err(NotAValue);
+                return Err(NoValue::Wrong);
             }
             for (element, slot) in bytes.chunks_exact(size).zip(out.chunks_exact_mut(8)) {
-                let raw = number(element).ok_or(NotAValue)?;
+                let raw = number(element).ok_or(NoValue::Wrong)?;
                 let element = CanOpenDecode { ty: ValueType::Scalar(of), ..*decode };
-                slot.copy_from_slice(&of_number(&element, raw).to_le_bytes());
+                let (bits, status) = judged(checks, &element, raw);
+                if status.is_bad() {
+                    return Err(NoValue::Absent);
+                }
+                slot.copy_from_slice(&bits.to_le_bytes());
             }
             Ok(usize::from(len) * 8)
         }
@@ -96,12 +108,13 @@ pub fn long(decode: &CanOpenDecode, bytes: &[u8], out: &mut [u8]) -> Result<usiz
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tag::TagId;
+    use crate::tag::{Scaling, TagId};
     use proptest::prelude::*;
 
     fn decode(field: CanOpenField, array: Option<u16>) -> CanOpenDecode {
         let (ty, len) = (field.value_type(array), array.unwrap_or(1));
-        CanOpenDecode { tag: TagId(0), field, len, ty, scale: 1.0, offset: 0.0, has_sensor: false }
+        let scaling = Scaling::NONE;
+        CanOpenDecode { tag: TagId(0), field, len, ty, scaling, is_checked: false, allow_nan: false }
     }
 
     #[test]
@@ -119,24 +132,35 @@ mod tests {
     #[test]
     fn a_value_of_another_size_is_none() {
         let wanted = decode(CanOpenField::Unsigned(4), None);
-        assert_eq!(scalar(&wanted, &[1, 0], false), Err(NotAValue));
+        assert_eq!(scalar(&wanted, &[1, 0], false), Err(NoValue::Wrong));
         let wanted = decode(CanOpenField::Unsigned(2), None);
-        assert_eq!(scalar(&wanted, &[1, 0, 9, 9], false), Err(NotAValue));
+        assert_eq!(scalar(&wanted, &[1, 0, 9, 9], false), Err(NoValue::Wrong));
         assert_eq!(scalar(&wanted, &[1, 0, 9, 9], true), Ok(1), "the node did not say how many count");
+    }
+
+    #[test]
+    fn what_is_not_a_number_is_no_value_unless_it_may_be_one() {
+        let real = decode(CanOpenField::Real32, None);
+        let nan = u64::from(f32::NAN.to_bits());
+        let status = |decode: &CanOpenDecode| judged(&Checks::default(), decode, nan).1;
+        assert_eq!(status(&real), Status::BAD_DATA_UNAVAILABLE);
+        assert_eq!(status(&CanOpenDecode { allow_nan: true, ..real }), Status::GOOD);
+        let list = decode(CanOpenField::Real32, Some(1));
+        assert_eq!(long(&Checks::default(), &list, &f32::NAN.to_le_bytes(), &mut [0; 8]), Err(NoValue::Absent));
     }
 
     #[test]
     fn texts_and_arrays_fit_their_room() {
         let mut out = [0; 16];
         let text = decode(CanOpenField::Text(5), None);
-        assert_eq!(long(&text, b"drive", &mut out), Ok(5));
-        assert_eq!(long(&text, b"ab\0xyzuvw", &mut out), Ok(2));
-        assert_eq!(long(&text, b"drives", &mut out), Err(NotAValue));
-        assert_eq!(long(&text, &[0xC3], &mut out), Err(NotAValue));
+        assert_eq!(long(&Checks::default(), &text, b"drive", &mut out), Ok(5));
+        assert_eq!(long(&Checks::default(), &text, b"ab\0xyzuvw", &mut out), Ok(2));
+        assert_eq!(long(&Checks::default(), &text, b"drives", &mut out), Err(NoValue::Wrong));
+        assert_eq!(long(&Checks::default(), &text, &[0xC3], &mut out), Err(NoValue::Wrong));
         let array = decode(CanOpenField::Signed(1), Some(2));
-        assert_eq!(long(&array, &[1, 0xFF], &mut out), Ok(16));
+        assert_eq!(long(&Checks::default(), &array, &[1, 0xFF], &mut out), Ok(16));
         assert_eq!(out[8..], (-1i64).to_le_bytes());
-        assert_eq!(long(&array, &[1], &mut out), Err(NotAValue));
+        assert_eq!(long(&Checks::default(), &array, &[1], &mut out), Err(NoValue::Wrong));
     }
 
     proptest! {
@@ -144,9 +168,9 @@ mod tests {
         fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..40), size in 1u8..=8, bit in any::<u8>(), u in any::<bool>()) {
             for field in [CanOpenField::Signed(size), CanOpenField::Unsigned(size), CanOpenField::Bit(bit), CanOpenField::Real64] {
                 let _ = scalar(&decode(field, None), &bytes, u);
-                let _ = long(&decode(field, Some(3)), &bytes, &mut [0; 24]);
+                let _ = long(&Checks::default(), &decode(field, Some(3)), &bytes, &mut [0; 24]);
             }
-            let _ = long(&decode(CanOpenField::Text(9), None), &bytes, &mut [0; 9]);
+            let _ = long(&Checks::default(), &decode(CanOpenField::Text(9), None), &bytes, &mut [0; 9]);
         }
     }
 }

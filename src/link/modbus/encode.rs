@@ -5,6 +5,7 @@
 mod tests;
 
 use super::decode::{self, BlockBytes, reordered};
+use super::{half, text};
 use crate::config::FieldType;
 use crate::limits::{ARRAY_ELEMENTS_MAX, MODBUS_WRITE_BITS_MAX, WRITE_BYTES_MAX};
 use crate::link::write::WriteFault;
@@ -32,7 +33,7 @@ pub fn decode_back(plan: &ModbusPlan, tag: TagId, back: &[u8]) -> Option<Value> 
         return Some(Value::from_bits(ty, decode::scalar(&write.place, block).ok()?));
     }
     let mut out = [0; LONG_BYTES_MAX];
-    let len = decode::long(&write.place, block, &mut out).ok()?;
+    let len = decode::long(&write.place, block, &mut out, |_| false).ok()?;
     Value::from_long(write.place.ty.code(), out.get(..len)?)
 }
 
@@ -47,11 +48,11 @@ fn write_of(plan: &ModbusPlan, tag: TagId) -> Option<(u32, &ModbusWrite)> {
 
 /// The bytes that a write's payload has, in `out`; how many they are.
 ///
-/// Registers lie as on the wire, bits are packed from the least significant up. One bit of a register is a mask as
+/// Registers lie as on the wire, bits are packed from the least significant up. A part of a register is a mask as
 /// function 22 has it: the AND mask, then the OR mask.
 fn value_bytes(place: &Decode, value: &Value, out: &mut [u8; WRITE_BYTES_MAX]) -> Result<usize, WriteFault> {
     match (place.ty, value) {
-        (ValueType::Text { .. }, Value::Text(text)) => write_text(place, text, out),
+        (ValueType::Text { .. }, Value::Text(value)) => text::write(place, value, out),
         (ValueType::Array { of, len }, Value::Array(values)) => {
             if values.len() != usize::from(len) {
                 return Err(WriteFault::Length { found: values.len(), wanted: usize::from(len) });
@@ -87,12 +88,17 @@ fn write_element(
             *byte = *byte & !(1 << (at % 8)) | (raw as u8 & 1) << (at % 8);
             Ok(at / 8 + 1)
         }
-        FieldType::RegisterBit(bit) => {
-            let mask = reordered::<1>(1 << (bit & 15), place.order) as u16;
-            let [and, or] = [!mask, if raw == 0 { 0 } else { mask }].map(u16::to_be_bytes);
+        FieldType::RegisterBit(_) | FieldType::Byte { .. } => {
+            let (mask, shift) = match place.field {
+                FieldType::RegisterBit(bit) => (1, bit & 15),
+                FieldType::Byte { high: true, .. } => (0xFF, 8),
+                _ => (0xFF, 0),
+            };
+            let [mask, or] =
+                [mask << shift, (raw & mask) << shift].map(|bits| reordered::<1>(bits, place.order) as u16);
+            let [and, or] = [!mask, or].map(u16::to_be_bytes);
             put(0, &[and[0], and[1], or[0], or[1]])
         }
-        FieldType::Text => Err(WriteFault::NotWritable),
         field => match field.registers() {
             1 => put(at * 2, &(reordered::<1>(raw & 0xFFFF, place.order) as u16).to_be_bytes()),
             2 => put(at * 4, &(reordered::<2>(raw & 0xFFFF_FFFF, place.order) as u32).to_be_bytes()),
@@ -130,7 +136,7 @@ fn raw(place: &Decode, ty: ScalarType, value: &Value) -> Result<u64, WriteFault>
     if !number.is_finite() {
         return Err(WriteFault::NotFinite);
     }
-    let number = if is_scaled { (number - place.offset) / place.scale } else { number };
+    let number = if is_scaled { place.scaling.undo(number) } else { number };
     match (Range::of(place.field), place.field) {
         (Some(range), _) => {
             let rounded = number.round();
@@ -140,6 +146,10 @@ fn raw(place: &Decode, ty: ScalarType, value: &Value) -> Result<u64, WriteFault>
             }
             range.check(place, rounded as i128)
         }
+        (None, FieldType::Float16) => half::of_float64(number).map(u64::from).ok_or_else(|| {
+            let most = f64::from(half::to_float32(HALF_MAX));
+            WriteFault::Range { min: engineering(place, -most), max: engineering(place, most) }.in_order()
+        }),
         (None, FieldType::Float32) => {
             let narrow = number as f32;
             let most = f64::from(f32::MAX);
@@ -154,6 +164,9 @@ fn raw(place: &Decode, ty: ScalarType, value: &Value) -> Result<u64, WriteFault>
     }
 }
 
+/// 65504, the greatest that there is.
+const HALF_MAX: u16 = 0x7BFF;
+
 /// The whole numbers that a field holds.
 struct Range {
     min: i128,
@@ -162,17 +175,11 @@ struct Range {
 
 impl Range {
     fn of(field: FieldType) -> Option<Range> {
-        let (min, max) = match field {
-            FieldType::Int16 => (i16::MIN.into(), i16::MAX.into()),
-            FieldType::Uint16 => (0, u16::MAX.into()),
-            FieldType::Int32 => (i32::MIN.into(), i32::MAX.into()),
-            FieldType::Uint32 => (0, u32::MAX.into()),
-            FieldType::Int64 => (i64::MIN.into(), i64::MAX.into()),
-            FieldType::Uint64 => (0, u64::MAX.into()),
-            FieldType::Bcd { registers } => (0, 10i128.pow(4 * u32::from(registers.min(4))) - 1),
-            FieldType::Bit | FieldType::RegisterBit(_) | FieldType::Float32 | FieldType::Float64 | FieldType::Text => {
-                return None;
-            }
+        let (min, max) = match (field, field.whole_bits()) {
+            (FieldType::Bcd { registers }, _) => (0, 10i128.pow(4 * u32::from(registers.min(4))) - 1),
+            (_, Some((bits, true))) => (-(1i128 << (bits - 1)), (1i128 << (bits - 1)) - 1),
+            (_, Some((bits, false))) => (0, (1i128 << bits) - 1),
+            (_, None) => return None,
         };
         Some(Range { min, max })
     }
@@ -200,7 +207,7 @@ impl Range {
 }
 
 fn engineering(place: &Decode, raw: f64) -> Value {
-    Value::Float64(raw * place.scale + place.offset)
+    Value::Float64(place.scaling.apply(raw))
 }
 
 /// Packed BCD, the most significant digit first.
@@ -211,26 +218,4 @@ fn packed(mut number: u64) -> u64 {
         number /= 10;
     }
     out
-}
-
-/// Two characters a register, NUL to the end of the place.
-fn write_text(place: &Decode, text: &str, out: &mut [u8; WRITE_BYTES_MAX]) -> Result<usize, WriteFault> {
-    let room = usize::from(place.len) * 2;
-    if text.len() > room {
-        return Err(WriteFault::TooLong { bytes: text.len(), bytes_max: room });
-    }
-    if text.contains('\0') {
-        return Err(WriteFault::Nul);
-    }
-    let out = out.get_mut(..room).ok_or(WriteFault::NotWritable)?;
-    out.fill(0);
-    for (slot, byte) in out.iter_mut().zip(text.bytes()) {
-        *slot = byte;
-    }
-    if place.order.swaps_bytes() {
-        for pair in out.chunks_exact_mut(2) {
-            pair.swap(0, 1);
-        }
-    }
-    Ok(room)
 }

@@ -6,17 +6,20 @@
 //! | `frame` | Modbus TCP frames, and what replies say |
 //! | `framing`, `rtu`, `ascii` | the frames of serial lines |
 //! | `pdu` | the requests of writes, and what replies say of them |
-//! | `decode`, `encode` | registers and bits to values, and back |
+//! | `decode`, `encode`, `text`, `date`, `half` | registers and bits to values, and back |
 //! | `unit` | whether a unit answers |
 
 mod ascii;
 mod connection;
+mod date;
 pub mod decode;
 mod encode;
 pub mod frame;
 mod framing;
+mod half;
 mod pdu;
 mod rtu;
+mod text;
 mod unit;
 
 pub use connection::ModbusLink;

@@ -346,7 +346,8 @@ impl Gather {
             let time = (sample.flags & flags::HELD == 0).then_some(sample.t_mono_ns);
             let position = Position { block: cut.block.index, samples: cut.sample };
             let full = |open: &Open| {
-                let bytes = open.payload.len() + names.encoder.bytes_max(&item) + payload::CLOSE_BYTES;
+                let close = payload::close_bytes(open.frame.as_ref());
+                let bytes = open.payload.len() + names.encoder.bytes_max(&item) + close;
                 let late =
                     time.zip(open.t_mono_ns).is_some_and(|(t, first)| t.saturating_sub(first) > self.settings.batch.0);
                 late || bytes > self.settings.message_bytes_max || open.samples == u32::MAX
@@ -410,7 +411,7 @@ impl Gather {
     fn finish(&mut self, open: Open) {
         let covers = self.open.values().map(|other| other.first).fold(self.next, Position::min);
         let mut payload = open.payload;
-        payload::close(&mut payload);
+        payload::close(&mut payload, open.frame.as_ref());
         self.typical_bytes = payload.len();
         self.ready.push_back(Message { topic: open.topic, payload, covers });
     }

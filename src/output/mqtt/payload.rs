@@ -22,25 +22,31 @@
 //!   tag that is silent for longer, its status being good, has a gateway that does not scan or does not reach the
 //!   broker; the latter shows on the status topic, too. Samples that are held back use up no sequence numbers.
 //! - `values`: by tag name. Integers with all their digits (64 bits: read them as such), float32 and float64 in
-//!   the shortest form that reads back to the same bits, NaN and infinities as `null` (JSON has none), booleans,
+//!   the shortest form that reads back to the same bits; of a tag that allows them, what is not a number and the infinities
+//!   as the strings `"NaN"`, `"Infinity"` and `"-Infinity"` (JSON has no such numbers); booleans,
 //!   strings (bytes that are no UTF-8 as U+FFFD), arrays of these; `null` while a tag was never read. A tag stands at most once in a frame.
+//! - `texts`, only where there are any: what the values are called, by tag name: `"texts":{"pump.state":"off"}`.
 
 use std::sync::Arc;
 
 use crate::hub::BatchSample;
 use crate::store::BootId;
-use crate::tag::{ClockPair, Dictionary, ExecutorId, Nanos, ScalarType, ValueType};
+use crate::tag::{ClockPair, Dictionary, ExecutorId, Nanos, Sample, ScalarType, Texts, ValueType};
 
 /// The most bytes of a number: `-1.7976931348623157e308` has 23.
 const NUMBER_BYTES_MAX: usize = 24;
 /// The most bytes that a frame adds beside its values: five keys, five numbers, brackets.
 const FRAME_BYTES_MAX: usize = 160;
-/// What [`close`] adds.
-pub(super) const CLOSE_BYTES: usize = 4;
+/// What [`close`] adds, beside the texts of the frame.
+const CLOSE_BYTES: usize = 4;
+/// `},"texts":{`
+const TEXTS_BYTES: usize = 11;
 
 /// The frame that a message is writing.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Frame {
+    /// Of its values so far, with their names.
+    texts: Vec<u8>,
     t_mono_ns: u64,
     cycle: u32,
     status: u32,
@@ -53,6 +59,8 @@ pub(super) struct Frame {
 pub(super) struct Encoder {
     /// `"name":` by tag; nothing for an id that is not in use.
     keys: Arc<[Box<[u8]>]>,
+    /// By tag, what its values are called.
+    texts: Arc<[Texts]>,
     /// By tag, the last frame that it stands in.
     last_frame: Vec<u64>,
     frames: u64,
@@ -70,28 +78,37 @@ impl Encoder {
             out.push(b':');
             out.into_boxed_slice()
         };
-        Encoder::of(dictionary.tags.iter().map(|tag| key(&tag.name)).collect())
+        let texts = dictionary.tags.iter().map(|tag| tag.texts.clone()).collect();
+        Encoder::of(dictionary.tags.iter().map(|tag| key(&tag.name)).collect(), texts)
     }
 
     /// Another one with the same names.
     pub(super) fn sibling(&self) -> Encoder {
-        Encoder::of(self.keys.clone())
+        Encoder::of(self.keys.clone(), self.texts.clone())
     }
 
-    fn of(keys: Arc<[Box<[u8]>]>) -> Encoder {
-        Encoder { last_frame: vec![0; keys.len()], keys, frames: 0, bytes: Vec::new() }
+    fn of(keys: Arc<[Box<[u8]>]>, texts: Arc<[Texts]>) -> Encoder {
+        Encoder { last_frame: vec![0; keys.len()], keys, texts, frames: 0, bytes: Vec::new() }
     }
 
     fn key(&self, tag: usize) -> Option<&[u8]> {
         self.keys.get(tag).map(AsRef::as_ref).filter(|key| !key.is_empty())
     }
 
-    /// The most bytes that [`Encoder::push`] adds for this sample.
+    /// What a sample's value is called.
+    fn text_of(&self, sample: &Sample) -> Option<&str> {
+        let texts = self.texts.get(sample.tag as usize).filter(|texts| !texts.is_empty())?;
+        if sample.is_long() || sample.has_no_value() { None } else { texts.of(sample.value) }
+    }
+
+    /// The most bytes that [`Encoder::push`] adds for this sample, to the message and to what [`close`] adds.
     pub(super) fn bytes_max(&self, item: &BatchSample<'_>) -> usize {
         let key = self.key(item.sample.tag as usize).map_or(NUMBER_BYTES_MAX, <[u8]>::len);
         // A control character takes six bytes, and eight bytes of an array at most a number and a comma.
         let long = item.payload.len() * crate::tag::Sample::PAYLOAD_BYTES * 6;
-        FRAME_BYTES_MAX + key + NUMBER_BYTES_MAX + long
+        // Quotes and a comma, and its name again.
+        let text = self.text_of(item.sample).map_or(0, |text| TEXTS_BYTES + key + text.len() * 6 + 3);
+        FRAME_BYTES_MAX + key + NUMBER_BYTES_MAX + long + text
     }
 
     /// Adds a sample: to `frame` when it belongs there, else to a new one.
@@ -114,10 +131,16 @@ impl Encoder {
                 && f.next_sequence == item.sequence
                 && self.last_frame[tag] != f.id
         });
+        let mut texts = frame.take().map(|frame| frame.texts);
         if joins {
             out.push(b',');
         } else {
-            out.extend_from_slice(if frame.is_some() { b"}},{\"seq\":" } else { b"{\"seq\":" });
+            if let Some(texts) = &texts {
+                end_frame(out, texts);
+                out.push(b',');
+            }
+            texts = None;
+            out.extend_from_slice(b"{\"seq\":");
             number(out, item.sequence);
             out.extend_from_slice(b",\"t\":");
             number(out, clock.utc_ns_of(Nanos(sample.t_mono_ns)).div_euclid(1000));
@@ -129,7 +152,16 @@ impl Encoder {
             self.frames += 1;
         }
         let id = self.frames;
+        let mut texts = texts.unwrap_or_default();
+        if let (Some(key), Some(name)) = (self.key(tag), self.text_of(sample)) {
+            if !texts.is_empty() {
+                texts.push(b',');
+            }
+            texts.extend_from_slice(key);
+            text(&mut texts, name);
+        }
         *frame = Some(Frame {
+            texts,
             t_mono_ns: sample.t_mono_ns,
             cycle: sample.cycle,
             status: sample.status,
@@ -190,9 +222,25 @@ pub(super) fn open(out: &mut Vec<u8>, gateway: &str, boot: BootId, executor: Exe
     out.extend_from_slice(b",\"frames\":[");
 }
 
-/// Ends a message that holds at least one sample.
-pub(super) fn close(out: &mut Vec<u8>) {
-    out.extend_from_slice(b"}}]}");
+/// Ends a message that holds at least one sample, with its last frame.
+pub(super) fn close(out: &mut Vec<u8>, frame: Option<&Frame>) {
+    end_frame(out, frame.map_or(&[], |frame| &frame.texts));
+    out.extend_from_slice(b"]}");
+}
+
+/// What [`close`] adds to a message as it is.
+pub(super) fn close_bytes(frame: Option<&Frame>) -> usize {
+    CLOSE_BYTES + frame.map_or(0, |frame| if frame.texts.is_empty() { 0 } else { TEXTS_BYTES + frame.texts.len() })
+}
+
+fn end_frame(out: &mut Vec<u8>, texts: &[u8]) {
+    out.push(b'}');
+    if !texts.is_empty() {
+        out.extend_from_slice(b",\"texts\":{");
+        out.extend_from_slice(texts);
+        out.push(b'}');
+    }
+    out.push(b'}');
 }
 
 fn scalar(out: &mut Vec<u8>, ty: Option<ScalarType>, bits: u64) {
@@ -200,13 +248,28 @@ fn scalar(out: &mut Vec<u8>, ty: Option<ScalarType>, bits: u64) {
         Some(ScalarType::Bool) => out.extend_from_slice(if bits != 0 { b"true" } else { b"false" }),
         Some(ScalarType::Int16 | ScalarType::Int32 | ScalarType::Int64) => number(out, bits as i64),
         Some(ScalarType::Uint16 | ScalarType::Uint32 | ScalarType::Uint64) => number(out, bits),
-        Some(ScalarType::Float32) => number(out, f32::from_bits(bits as u32)),
-        Some(ScalarType::Float64) => number(out, f64::from_bits(bits)),
+        Some(ScalarType::Float32) => match f32::from_bits(bits as u32) {
+            value if value.is_finite() => number(out, value),
+            value => out.extend_from_slice(no_number(value.into())),
+        },
+        Some(ScalarType::Float64) => match f64::from_bits(bits) {
+            value if value.is_finite() => number(out, value),
+            value => out.extend_from_slice(no_number(value)),
+        },
         None => out.extend_from_slice(b"null"),
     }
 }
 
-/// Numbers as serde_json writes them: all digits, shortest float, `null` for what is not finite.
+/// What JSON has no number for, as the JSON of Protocol Buffers has it: never `null`, which is no value.
+fn no_number(value: f64) -> &'static [u8] {
+    match (value.is_nan(), value > 0.0) {
+        (true, _) => b"\"NaN\"",
+        (_, true) => b"\"Infinity\"",
+        _ => b"\"-Infinity\"",
+    }
+}
+
+/// Numbers as serde_json writes them: all digits, shortest float.
 #[inline]
 fn number<T: serde::Serialize>(out: &mut Vec<u8>, value: T) {
     write(out, &value);
@@ -230,7 +293,7 @@ fn write<T: serde::Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
 mod tests {
     use super::*;
     use crate::hub::Batch;
-    use crate::tag::{DictionaryTag, Sample, Status, flags};
+    use crate::tag::{DictionaryTag, Status, flags};
 
     fn dictionary(names: &[&str]) -> Dictionary {
         let tags = names.iter().map(|name| DictionaryTag { name: (*name).into(), ..Default::default() }).collect();
@@ -245,17 +308,23 @@ mod tests {
         let samples = slots.len() as u32;
         let clock = ClockPair { mono: Nanos(5_000), utc_ns: 1_763_693_956_123_456_789 };
         let executor = ExecutorId(0);
-        let names = Arc::new(dictionary(names));
+        let mut names = dictionary(names);
+        let states = Texts::new(vec![(0, "off".into()), (2, "say \"on\"".into())]);
+        names.tags.iter_mut().filter(|tag| tag.name.ends_with("state")).for_each(|tag| tag.texts = states.clone());
+        let names = Arc::new(names);
         let mut encoder = Encoder::new(&names);
         let batch = Batch { executor, first_sequence: 1200, samples, slots, clock, drained: Nanos::ZERO, names };
         let (mut out, mut frame) = (Vec::new(), None);
         open(&mut out, "line-4", BootId(0xa2f), executor, "fast");
         for item in batch.iter() {
-            let (before, bytes_max) = (out.len(), encoder.bytes_max(&item));
+            let whole = |out: &Vec<u8>, frame: &Option<Frame>| out.len() + close_bytes(frame.as_ref());
+            let (before, bytes_max) = (whole(&out, &frame), encoder.bytes_max(&item));
             encoder.push(&mut out, &mut frame, &item, &clock);
-            assert!(out.len() - before <= bytes_max, "the bound holds");
+            assert!(whole(&out, &frame) - before <= bytes_max, "the bound holds");
         }
-        close(&mut out);
+        let whole = out.len() + close_bytes(frame.as_ref());
+        close(&mut out, frame.as_ref());
+        assert_eq!(out.len(), whole);
         String::from_utf8(out).unwrap()
     }
 
@@ -280,6 +349,22 @@ mod tests {
             ..sample(0, ScalarType::Uint16, 0)
         };
         assert!(encode(&["a"], vec![never]).contains("\"q\":2150694912,\"values\":{\"a\":null}"));
+    }
+
+    #[test]
+    fn a_value_with_a_name_has_it_beside_the_values_of_its_frame() {
+        let state = |tag, value| sample(tag, ScalarType::Uint16, value);
+        let never = Sample { flags: flags::HELD | flags::NO_VALUE, cycle: 9, ..state(0, 2) };
+        let slots = vec![state(0, 2), state(1, 7), state(2, 0), Sample { cycle: 8, ..state(0, 1) }, never];
+        let text = encode(&["a.state", "n", "b.state"], slots);
+        let frames = text.split_once("\"frames\":").unwrap().1;
+        assert_eq!(
+            frames,
+            "[{\"seq\":1200,\"t\":1763693956123456,\"cycle\":7,\"q\":0,\"values\":{\"a.state\":2,\"n\":7,\"b.state\":0},\
+             \"texts\":{\"a.state\":\"say \\\"on\\\"\",\"b.state\":\"off\"}},\
+             {\"seq\":1203,\"t\":1763693956123456,\"cycle\":8,\"q\":0,\"values\":{\"a.state\":1}},\
+             {\"seq\":1204,\"t\":1763693956123456,\"cycle\":9,\"q\":0,\"values\":{\"a.state\":null}}]}"
+        );
     }
 
     #[test]
@@ -340,7 +425,7 @@ mod tests {
         assert_eq!(
             values,
             "{\"u\":18446744073709551615,\"i\":-9223372036854775808,\"f\":0.1,\"d\":1.7976931348623157e+308,\
-             \"n\":null,\"x\":null,\"b\":true,\"?\":null}}]}"
+             \"n\":\"NaN\",\"x\":\"-Infinity\",\"b\":true,\"?\":null}}]}"
         );
     }
 

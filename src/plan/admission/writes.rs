@@ -11,7 +11,7 @@ use std::ops::Range;
 use super::demand::{LinkDemand, fastest_of, line_of};
 use super::executor::{Beside, ExecutorDemand};
 use super::{Costs, LOAD_MAX, response};
-use crate::config::{Config, FieldType, ModbusTransport, Step, Table};
+use crate::config::{Config, ModbusTransport, Step, Table};
 use crate::limits::BROADCAST_PAUSE;
 use crate::plan::bus::step_time;
 use crate::plan::model::*;
@@ -177,9 +177,8 @@ fn of_modbus(modbus: &ModbusPlan, write: &ModbusWrite) -> Vec<Turn> {
     // What a unit rests after each exchange is reckoned as the line's, since its reads wait for it.
     let of = |request, reply| (exchange(request, reply) + config.unit_pause, early(reply));
     let (read, written) = (of(5, 2 + values), of(6 + values, 5));
-    let is_bit_of_register =
-        write.table == Table::HoldingRegisters && matches!(write.place.field, FieldType::RegisterBit(_));
-    let first = if is_bit_of_register { Turn::of(&[read, written]) } else { Turn::of(&[written]) };
+    let is_part_of_register = write.table == Table::HoldingRegisters && write.place.field.is_part_of_register();
+    let first = if is_part_of_register { Turn::of(&[read, written]) } else { Turn::of(&[written]) };
     vec![first, Turn::of(&[read])]
 }
 

@@ -11,9 +11,9 @@ use crate::config::{
     CanAddress, CanBits, CanBitsKind, CanCondition, CanConfig, CanFrames, CanSwitch, CanTransmit, TagAddress, TagConfig,
 };
 use crate::limits::{CAN_SILENT_CYCLES, CAN_UNSET_MAX, J1939_SESSIONS_ANY_SOURCE, J1939_SESSIONS_ONE_SOURCE};
-use crate::plan::Sensors;
+use crate::plan::Checks;
 use crate::plan::build::Scanning;
-use crate::tag::{GroupId, Nanos, TagId, ValueType};
+use crate::tag::{GroupId, Nanos, Scaling, TagId, ValueType};
 
 /// A tag of the link.
 #[derive(Clone, Copy)]
@@ -22,10 +22,10 @@ struct Tag<'a> {
     group: GroupId,
     scan_at: u16,
     address: &'a CanAddress,
-    scale: f64,
-    offset: f64,
+    scaling: Scaling,
     ty: ValueType,
-    has_sensor: bool,
+    is_checked: bool,
+    allow_nan: bool,
     writable: bool,
 }
 
@@ -45,9 +45,9 @@ pub fn plan(config: &CanConfig, tags: &[(TagId, &TagConfig)], scanning: &mut Sca
         let TagAddress::Can(address) = &tag.address else { continue };
         let group = scanning.groups[tag.group];
         let scan_at = scans.iter().position(|scan| scan.group == group).unwrap_or(0) as u16;
-        let (scale, offset, ty, writable) = (tag.scale, tag.offset, tag.value_type(), tag.write.is_some());
-        let has_sensor = tag.sensor.is_some();
-        own.push(Tag { id: *id, group, scan_at, address, scale, offset, ty, has_sensor, writable });
+        let (scaling, ty, writable) = (tag.scaling(), tag.value_type(), tag.write.is_some());
+        let (is_checked, allow_nan) = (Checks::has(tag), tag.decoding.allow_nan);
+        own.push(Tag { id: *id, group, scan_at, address, scaling, ty, is_checked, allow_nan, writable });
     }
     let mut out = CanPlan {
         config: config.clone(),
@@ -60,7 +60,7 @@ pub fn plan(config: &CanConfig, tags: &[(TagId, &TagConfig)], scanning: &mut Sca
         texts: Vec::new(),
         text_bytes: Vec::new(),
         named: Vec::new(),
-        sensors: Sensors::of(tags),
+        checks: Checks::of(tags),
         scans,
         beats: Vec::new(),
         transports: Vec::new(),
@@ -148,14 +148,13 @@ fn add_case(out: &mut CanPlan, conditions: &[CanCondition], tags: &[Tag<'_>], ta
     for tag in tags {
         let Some((base, place)) = place_in_message(&tag.address.bits) else { continue };
         cycle = cycle.into_iter().chain(tag.address.cycle).max();
-        let (scale, offset) = total_scale(tag);
         let texts = match tag.ty {
             ValueType::Text { .. } => text_range(out, &tag.address.texts, tables),
             _ => 0..0,
         };
         let named = named_range(out, tag.address);
         let scaled = tag.ty == ValueType::Scalar(crate::tag::ScalarType::Float64)
-            && !(scale == 1.0 && offset == 0.0 && tag.address.bits.kind == CanBitsKind::Float && place.bits() == 64);
+            && !(tag.scaling.is_none() && tag.address.bits.kind == CanBitsKind::Float && place.bits() == 64);
         out.decodes.push(CanDecode {
             tag: tag.id,
             group: tag.group,
@@ -165,9 +164,9 @@ fn add_case(out: &mut CanPlan, conditions: &[CanCondition], tags: &[Tag<'_>], ta
             ty: tag.ty,
             code: tag.ty.code(),
             scaled,
-            scale,
-            offset,
-            has_sensor: tag.has_sensor,
+            scaling: tag.scaling,
+            is_checked: tag.is_checked,
+            allow_nan: tag.allow_nan,
             special: tag.address.special,
             named,
             texts,
@@ -206,11 +205,6 @@ fn transports(plan: &CanPlan) -> Vec<TransportSlot> {
     // Rooms are told apart by 16 bits.
     slots.truncate(usize::from(u16::MAX));
     slots
-}
-
-/// What the address scales, and the tag on top of it.
-fn total_scale(tag: &Tag<'_>) -> (f64, f64) {
-    (tag.address.scale * tag.scale, tag.address.offset * tag.scale + tag.offset)
 }
 
 fn text_range(out: &mut CanPlan, table: &Arc<[(u64, Arc<str>)]>, tables: &mut TextTables) -> std::ops::Range<u32> {
@@ -285,7 +279,6 @@ fn write_of(config: &CanConfig, plans: &[CanTransmitPlan], tag: &Tag<'_>) -> Opt
         None => None,
         Some(branch) => Some(plans.get(at)?.frames.start + branch as u32),
     };
-    let (scale, offset) = total_scale(tag);
     let place = BitPlace::of(&tag.address.bits)?;
     let unset = unset.map_or(0, |at| 1u64.checked_shl(at as u32).unwrap_or(0));
     Some(CanWrite {
@@ -295,8 +288,7 @@ fn write_of(config: &CanConfig, plans: &[CanTransmitPlan], tag: &Tag<'_>) -> Opt
         place,
         unset,
         bits: tag.address.bits,
-        scale,
-        offset,
+        scaling: tag.scaling,
         ty: tag.ty,
         texts: tag.address.texts.clone(),
     })

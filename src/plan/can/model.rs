@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::bits::BitPlace;
 use crate::config::{CanBits, CanConfig, CanFrames, CanId};
-use crate::plan::{ScanId, Sensors};
-use crate::tag::{GroupId, Nanos, TagId, ValueType};
+use crate::plan::{Checks, ScanId};
+use crate::tag::{GroupId, Nanos, Scaling, TagId, ValueType};
 
 /// The work of one CAN interface.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,8 +24,8 @@ pub struct CanPlan {
     pub texts: Vec<CanText>,
     /// Raw values that a value table names, where the highest ones are special; those of a decode side by side, ascending.
     pub named: Vec<u64>,
-    /// Transmitters among the tags.
-    pub sensors: Sensors,
+    /// What values of some tags have to pass.
+    pub checks: Checks,
     /// The bytes of all texts.
     pub text_bytes: Vec<u8>,
     /// The scans of its groups, ascending by their ids.
@@ -160,12 +160,13 @@ pub struct CanDecode {
     pub ty: ValueType,
     /// [`ValueType::code`] of the type.
     pub code: u8,
-    /// The sample is raw × scale + offset.
+    /// The sample is the scaled raw value.
     pub scaled: bool,
-    pub scale: f64,
-    pub offset: f64,
-    /// The tag is one of [`CanPlan::sensors`].
-    pub has_sensor: bool,
+    pub scaling: Scaling,
+    /// The tag is one of [`CanPlan::checks`].
+    pub is_checked: bool,
+    /// A float that is not a number, or infinite, is a value.
+    pub allow_nan: bool,
     /// J1939-71: the highest values say "error" and "not available", unless they are among `named`.
     pub special: bool,
     /// Into [`CanPlan::named`].
@@ -239,9 +240,8 @@ pub struct CanWrite {
     /// Of the fields that had no value, this one has one then.
     pub unset: u64,
     pub bits: CanBits,
-    /// Value = raw × scale + offset.
-    pub scale: f64,
-    pub offset: f64,
+    /// Of the raw value.
+    pub scaling: Scaling,
     /// Of the tag's value.
     pub ty: ValueType,
     /// Raw values and their texts.

@@ -35,7 +35,7 @@ impl CanOpenPlan {
             nodes: config.nodes.iter().map(node_plan).collect(),
             items: Vec::new(),
             decodes: Vec::new(),
-            sensors: Sensors::of(tags),
+            checks: Checks::of(tags),
             scans: Vec::new(),
             writes: Vec::new(),
         };
@@ -87,9 +87,9 @@ impl CanOpenPlan {
                 field: address.field,
                 len: address.array.unwrap_or(1),
                 ty: tag.value_type(),
-                scale: tag.scale,
-                offset: tag.offset,
-                has_sensor: tag.sensor.is_some(),
+                scaling: tag.scaling(),
+                is_checked: Checks::has(tag),
+                allow_nan: tag.decoding.allow_nan,
             };
             bytes = bytes.max(address.field.bytes() * decode.len);
             self.decodes.push(decode);

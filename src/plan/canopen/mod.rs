@@ -10,12 +10,12 @@ use std::ops::Range;
 pub(super) use cost::BUS;
 
 use super::can::{CAN_EXTENDED, CAN_REMOTE, CanFilter, CanSocket};
+use super::checks::Checks;
 use super::model::{GroupPlan, ScanId, ring_slots, slots_per_s};
-use super::sensor::Sensors;
 use crate::config::eds::Pdo;
 use crate::config::{CanOpenConfig, CanOpenField, CanOpenSource, NodeWatching, Object};
 use crate::limits::CAN_FILTERS_MAX;
-use crate::tag::{ById, GroupId, TagId, ValueType};
+use crate::tag::{ById, GroupId, ScalarType, Scaling, TagId, ValueType};
 
 /// The work of a CANopen link.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,8 +26,8 @@ pub struct CanOpenPlan {
     /// What is read, sorted by scan and node.
     pub items: Vec<CanOpenItem>,
     pub decodes: Vec<CanOpenDecode>,
-    /// Transmitters among the tags.
-    pub sensors: Sensors,
+    /// What values of some tags have to pass.
+    pub checks: Checks,
     /// The scans of its groups, each with its items.
     pub scans: Vec<CanOpenScan>,
     pub writes: Vec<CanOpenWrite>,
@@ -135,16 +135,18 @@ pub struct CanOpenDecode {
     /// Elements; 1 for a scalar.
     pub len: u16,
     pub ty: ValueType,
-    pub scale: f64,
-    pub offset: f64,
-    /// The tag is one of [`CanOpenPlan::sensors`].
-    pub has_sensor: bool,
+    pub scaling: Scaling,
+    /// The tag is one of [`CanOpenPlan::checks`].
+    pub is_checked: bool,
+    /// A float that is not a number, or infinite, is a value.
+    pub allow_nan: bool,
 }
 
 impl CanOpenDecode {
-    /// The sample is raw × scale + offset, as a float64.
+    /// The sample is the scaled raw value, as a float64.
     pub fn is_scaled(&self) -> bool {
-        self.scale != 1.0 || self.offset != 0.0 || self.has_sensor
+        let (ValueType::Scalar(of) | ValueType::Array { of, .. }) = self.ty else { return false };
+        of == ScalarType::Float64 && !(self.scaling.is_none() && self.field == CanOpenField::Real64)
     }
 }
 

@@ -32,7 +32,7 @@ fn plan(tags: &[(ValueType, Option<Reporting>)]) -> Plan {
         requests: vec![],
         block_count: 0,
         decodes: vec![],
-        sensors: Default::default(),
+        checks: Default::default(),
         writes: vec![],
     };
     let protocol = LinkProtocolPlan::Modbus(modbus);
@@ -42,6 +42,7 @@ fn plan(tags: &[(ValueType, Option<Reporting>)]) -> Plan {
         group: GroupId(0),
         ty: *ty,
         unit: "".into(),
+        texts: Default::default(),
         description: "".into(),
         reporting: *reporting,
         write: None,

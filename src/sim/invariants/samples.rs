@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::super::broken::{Broken, Kind, OfKind};
 use super::super::device::Meaning;
-use super::super::generations::{Generation, Life};
+use super::super::generations::{Generation, Life, is_no_value};
 use super::super::given::{CAUSED, Given};
 use super::super::memory::{Expected, Memory};
 use super::{Books, EXCHANGE_KEPT_NS, Known};
@@ -116,7 +116,7 @@ impl Books<'_> {
                 verdict.map_err(|what| wrong(Kind::SampleNeverGiven, &what))?;
             }
             let link = plan.link;
-            let excused = status == Status::BAD_DECODING_ERROR || self.parts[executor].is_fresh(generation, link);
+            let excused = is_no_value(status) || self.parts[executor].is_fresh(generation, link);
             let has_room = |of: usize| {
                 let plan = &self.generations[of].plan;
                 plan.links.contains(link) && self.has_room(&self.generations[of], link)
@@ -233,7 +233,7 @@ fn held(
         Status::UNCERTAIN_LAST_USABLE | Status::BAD_NO_COMMUNICATION => true,
         Status::BAD_DEVICE_FAILURE => known.broken,
         Status::BAD_CONFIGURATION_ERROR => known.refused,
-        Status::BAD_DECODING_ERROR => known.undecodable,
+        status if is_no_value(status) => known.undecodable,
         _ => false,
     };
     let caused = CAUSED.iter().position(|known| *known == status);

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::super::device::Meaning;
-use super::super::generations::{Generation, Life, may_be_no_value};
+use super::super::generations::{Generation, Life, is_no_value, may_be_no_value};
 use super::{Beside, Books, Part, REFUSED_NS, misses};
 use crate::hub::RingStats;
 use crate::plan::{LinkProtocolPlan, TagPlan};
@@ -110,7 +110,7 @@ impl Books<'_> {
             if newest.comes_when_written(tag.link, config) {
                 continue;
             }
-            let no_value = may_be_no_value(config) && status == Status::BAD_DECODING_ERROR;
+            let no_value = may_be_no_value(config) && is_no_value(status);
             if !no_value && (!status.is_good() || shown.t_mono_ns < since) {
                 return Err(format!("tag \"{}\" did not come back after the trouble: {shown:?}, {known:?}", tag.name));
             }

@@ -61,9 +61,12 @@ fn reloading() -> Refusal {
 fn refusal(fault: &WriteFault) -> Refusal {
     let reason = match fault {
         WriteFault::NotWritable => Reason::ReadOnly,
-        WriteFault::WrongType { .. } | WriteFault::NotFinite | WriteFault::Length { .. } | WriteFault::Nul => {
-            Reason::WrongType
-        }
+        WriteFault::WrongType { .. }
+        | WriteFault::NotFinite
+        | WriteFault::Length { .. }
+        | WriteFault::Nul
+        | WriteFault::NoSuchCharacter { .. }
+        | WriteFault::Unreadable { .. } => Reason::WrongType,
         WriteFault::Range { .. } | WriteFault::TooLong { .. } => Reason::OutOfRange,
     };
     let message = match fault {

@@ -3,7 +3,7 @@
 use super::bme280;
 use crate::config::{Field, FieldKind, Formula};
 use crate::plan::SensorLimits;
-use crate::tag::{ScalarType, Status};
+use crate::tag::{ScalarType, Scaling, Status};
 
 /// A value before it is scaled.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -29,8 +29,7 @@ impl Number {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Convert {
     pub ty: ScalarType,
-    pub scale: f64,
-    pub offset: f64,
+    pub scaling: Scaling,
     pub sensor: Option<SensorLimits>,
 }
 
@@ -98,12 +97,12 @@ pub fn value(formula: &Formula, calibration: &[u8], result: &[u8]) -> Result<(Nu
 /// The status of a tag that has no value.
 pub fn convert(number: Number, status: Status, how: &Convert) -> Result<(u64, Status), Status> {
     // Whole numbers stay what they are, all 64 bits.
-    if how.sensor.is_none() && how.scale == 1.0 && how.offset == 0.0 {
+    if how.sensor.is_none() && how.scaling.is_none() {
         return whole(number, how.ty).map(|bits| (bits, status));
     }
-    let value = number.as_f64() * how.scale + how.offset;
+    let value = how.scaling.apply(number.as_f64());
     if !value.is_finite() {
-        return Err(Status::BAD_DECODING_ERROR);
+        return Err(Status::BAD_DATA_UNAVAILABLE);
     }
     let status = match how.sensor.map_or(Status::GOOD, |sensor| sensor.status(value)) {
         Status::GOOD => status,
@@ -118,7 +117,7 @@ fn whole(number: Number, ty: ScalarType) -> Result<u64, Status> {
         Number::Bool(value) => i128::from(value),
         Number::Int(value) => i128::from(value),
         Number::Uint(value) => i128::from(value),
-        Number::Float(value) if !value.is_finite() => return Err(Status::BAD_DECODING_ERROR),
+        Number::Float(value) if !value.is_finite() => return Err(Status::BAD_DATA_UNAVAILABLE),
         Number::Float(value) => value.round() as i128,
     };
     let fits = |min: i128, max: i128| (min..=max).contains(&integer).then_some(integer as u64);
@@ -223,13 +222,13 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_its_type_is_no_value() {
-        let how = |ty, scale| Convert { ty, scale, offset: 0.0, sensor: None };
+        let how = |ty, scale| Convert { ty, scaling: Scaling::new(scale, 0.0), sensor: None };
         let good = |number, ty| convert(number, Status::GOOD, &how(ty, 1.0)).map(|(bits, _)| bits);
         assert_eq!(good(Number::Uint(40_000), ScalarType::Int16), Err(Status::BAD_DECODING_ERROR));
         assert_eq!(good(Number::Int(-5), ScalarType::Int16), Ok(-5i64 as u64));
         assert_eq!(good(Number::Int(-5), ScalarType::Uint64), Err(Status::BAD_DECODING_ERROR));
         assert_eq!(good(Number::Uint(u64::MAX), ScalarType::Uint64), Ok(u64::MAX));
-        assert_eq!(good(Number::Float(f64::NAN), ScalarType::Float64), Err(Status::BAD_DECODING_ERROR));
+        assert_eq!(good(Number::Float(f64::NAN), ScalarType::Float64), Err(Status::BAD_DATA_UNAVAILABLE));
         let scaled = convert(Number::Uint(10), Status::GOOD, &how(ScalarType::Float64, 0.5));
         assert_eq!(scaled, Ok((5.0f64.to_bits(), Status::GOOD)));
         assert!(convert(Number::Float(1e300), Status::GOOD, &how(ScalarType::Float64, 1e300)).is_err());

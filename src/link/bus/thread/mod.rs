@@ -103,7 +103,7 @@ trait Reader: Send {
 }
 
 fn convert_of(item: &BusItem) -> Convert {
-    Convert { ty: item.ty, scale: item.scale, offset: item.offset, sensor: item.sensor }
+    Convert { ty: item.ty, scaling: item.scaling, sensor: item.sensor }
 }
 
 /// CLOCK_MONOTONIC and the thread's own sleep.

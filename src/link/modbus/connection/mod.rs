@@ -28,6 +28,7 @@ mod reasons;
 mod refusal;
 mod request;
 mod slow;
+mod store;
 mod trouble;
 mod wire;
 mod write;
@@ -284,7 +285,8 @@ impl ModbusLink {
             region_of(&self.plan.units),
             region_of(&self.plan.requests),
             region_of(&self.plan.decodes),
-            region_of(self.plan.sensors.entries()),
+            region_of(self.plan.checks.memory().0),
+            region_of(self.plan.checks.memory().1),
             region_of(&self.plan.writes),
             region_of(&self.frames),
             region_of(&self.units),

@@ -1,12 +1,11 @@
-//! What goes over the wire: requests out, frames in, values into image and ring.
+//! What goes over the wire: requests out, frames in.
 
-use super::super::decode::{self, BlockBytes};
 use super::super::frame::{self, Known, Mismatch, Parsed, Reply, Resumed};
 use super::write::Turn;
 use super::{Asks, Connection, InFlight, ModbusLink, RequestState};
 use crate::limits::MODBUS_PIPELINE_MAX;
-use crate::rt::{CloseReason, Floor, Frame, Io, Report, RequestResult, World};
-use crate::tag::{Fault, Nanos, Status, ValueType};
+use crate::rt::{CloseReason, Floor, Io, Report, RequestResult, World};
+use crate::tag::{Fault, Nanos};
 
 /// What goes out next.
 pub(super) enum Next {
@@ -165,30 +164,6 @@ impl ModbusLink {
         }
         let InFlight { nominal, sent, .. } = flight;
         floor.report(Report::Finished { scan: id, link: self.id, nominal, sent, received, result });
-    }
-
-    /// Puts a reply's values into image and ring.
-    fn store<W: World>(&mut self, at: u32, flight: InFlight, values: &[u8], received: Nanos, floor: &mut Floor<W>) {
-        let request = &self.plan.requests[at as usize];
-        let middle = Nanos(flight.sent.0 + (received - flight.sent).0 / 2);
-        let frame = Frame { group: request.group, cycle: flight.cycle, t: middle };
-        let block = BlockBytes { bytes: values, first: request.first };
-        for d in &self.plan.decodes[request.decodes.start as usize..request.decodes.end as usize] {
-            let code = d.ty.code();
-            let done = match d.ty {
-                ValueType::Scalar(_) => decode::scalar(d, block).map(|bits| match d.has_sensor {
-                    false => floor.sink.scalar(frame, d.tag, code, bits),
-                    true => floor.sink.judged(frame, d.tag, code, bits, self.plan.sensors.status(d.tag, bits)),
-                }),
-                _ => {
-                    decode::long(d, block, &mut self.long).map(|n| floor.sink.long(frame, d.tag, code, &self.long[..n]))
-                }
-            };
-            if done.is_err() {
-                floor.sink.hold(frame, d.tag, code, d.ty.is_long(), Status::BAD_DECODING_ERROR);
-            }
-        }
-        floor.sink.flush();
     }
 
     /// Where a reply's request stands. Of a device that answers with any transaction, the one that is outstanding; but

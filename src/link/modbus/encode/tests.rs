@@ -1,19 +1,32 @@
 //! What was encoded is decoded again, in every type and order; what does not fit is refused.
 
 use super::*;
-use crate::config::WordOrder;
+use crate::config::{DateFormat, WordOrder};
+use crate::tag::{Encoding, Scaling};
 use proptest::prelude::*;
 
 const ORDERS: [WordOrder; 4] = [WordOrder::Abcd, WordOrder::Dcba, WordOrder::Badc, WordOrder::Cdab];
 
 fn place(field: FieldType, order: WordOrder) -> Decode {
     let ty = ValueType::Scalar(field.scalar());
-    Decode { tag: TagId(0), first: 0, len: 1, field, order, ty, scale: 1.0, offset: 0.0, has_sensor: false }
+    let scaling = Scaling::NONE;
+    Decode {
+        tag: TagId(0),
+        first: 0,
+        len: 1,
+        field,
+        order,
+        ty,
+        scaling,
+        is_checked: false,
+        is_scale: false,
+        allow_nan: false,
+    }
 }
 
 fn scaled(field: FieldType, scale: f64, offset: f64) -> Decode {
     let ty = ValueType::Scalar(ScalarType::Float64);
-    Decode { ty, scale, offset, ..place(field, WordOrder::Abcd) }
+    Decode { ty, scaling: Scaling::new(scale, offset), ..place(field, WordOrder::Abcd) }
 }
 
 fn array(len: u16, of: Decode) -> Decode {
@@ -33,7 +46,7 @@ fn read(place: &Decode, bytes: &[u8]) -> Value {
         ValueType::Scalar(ty) => Value::from_bits(ty, decode::scalar(place, block).unwrap()),
         _ => {
             let mut out = [0; 4000];
-            let n = decode::long(place, block, &mut out).unwrap();
+            let n = decode::long(place, block, &mut out, |_| false).unwrap();
             Value::from_long(place.ty.code(), &out[..n]).unwrap()
         }
     }
@@ -54,7 +67,11 @@ fn each_order_puts_its_bytes_where_its_name_says() {
     assert_eq!(bytes(&long, &Value::Uint(0x0102_0304_0506_0708)), Ok(vec![7, 8, 5, 6, 3, 4, 1, 2]));
     let bcd = place(FieldType::Bcd { registers: 2 }, WordOrder::Abcd);
     assert_eq!(bytes(&bcd, &Value::Uint(12_345_678)), Ok(vec![0x12, 0x34, 0x56, 0x78]));
-    let text = Decode { len: 3, ty: ValueType::Text { bytes_max: 6 }, ..place(FieldType::Text, WordOrder::Badc) };
+    let text = Decode {
+        len: 3,
+        ty: ValueType::Text { bytes_max: 6 },
+        ..place(FieldType::Text(Encoding::Unstated), WordOrder::Badc)
+    };
     assert_eq!(bytes(&text, &Value::Text("abc".into())), Ok(b"ba\0c\0\0".to_vec()));
 }
 
@@ -96,6 +113,10 @@ fn what_the_registers_cannot_hold_is_refused_and_never_wrapped() {
             Value::Uint(1 << 31),
         ),
         (Uint32, Value::Int(-1), Value::Int(0), Value::Int(4_294_967_295), Value::Uint(1 << 32)),
+        (Byte { signed: true, high: false }, Value::Int(-129), Value::Int(-128), Value::Int(127), Value::Int(128)),
+        (Byte { signed: false, high: true }, Value::Int(-1), Value::Int(0), Value::Int(255), Value::Uint(256)),
+        (Uint24, Value::Int(-1), Value::Int(0), Value::Int(16_777_215), Value::Uint(1 << 24)),
+        (Int24, Value::Int(-8_388_609), Value::Int(-8_388_608), Value::Int(8_388_607), Value::Int(1 << 23)),
         (Uint64, Value::Int(-1), Value::Int(0), Value::Uint(u64::MAX), Value::Int(i64::MIN)),
         (Bcd { registers: 1 }, Value::Int(-1), Value::Int(0), Value::Int(9_999), Value::Uint(10_000)),
         (Bcd { registers: 4 }, Value::Int(-1), Value::Int(0), Value::Int(9_999_999_999_999_999), Value::Uint(u64::MAX)),
@@ -104,6 +125,7 @@ fn what_the_registers_cannot_hold_is_refused_and_never_wrapped() {
         refused(plain(field), too_much, min.clone(), max.clone());
         for edge in [min, max] {
             let taken = bytes(&plain(field), &edge).unwrap();
+            let taken = if field.is_part_of_register() { taken[2..].to_vec() } else { taken };
             assert_eq!(read(&plain(field), &taken).to_string(), edge.to_string());
         }
     }
@@ -117,6 +139,7 @@ fn what_the_registers_cannot_hold_is_refused_and_never_wrapped() {
     // 2^63 is the nearest float to i64's largest, and one too much.
     assert!(bytes(&scaled(Int64, 1.0, 0.5), &Value::Float64(9.223372036854776e18)).is_err());
     assert!(bytes(&plain(Float32), &Value::Float64(1e39)).is_err());
+    refused(plain(Float16), Value::Float32(65_520.0), Value::Float64(-65_504.0), Value::Float64(65_504.0));
     assert!(bytes(&scaled(Float64, 1e-300, 0.0), &Value::Float64(1e300)).is_err());
 }
 
@@ -129,7 +152,7 @@ fn no_number_and_the_wrong_type_are_refused() {
             assert_eq!(bytes(&place, &Value::Float32(value as f32)), Err(WriteFault::NotFinite));
         }
     }
-    let text = Decode { len: 2, ty: ValueType::Text { bytes_max: 4 }, ..plain(FieldType::Text) };
+    let text = Decode { len: 2, ty: ValueType::Text { bytes_max: 4 }, ..plain(FieldType::Text(Encoding::Unstated)) };
     let two = array(2, plain(FieldType::Int16));
     for (place, value) in [
         (plain(FieldType::Int16), Value::Float64(1.0)),
@@ -148,6 +171,36 @@ fn no_number_and_the_wrong_type_are_refused() {
     assert_eq!(bytes(&two, &one), Err(WriteFault::Length { found: 1, wanted: 2 }));
     assert_eq!(bytes(&text, &Value::Text("äöü".into())), Err(WriteFault::TooLong { bytes: 6, bytes_max: 4 }));
     assert_eq!(bytes(&text, &Value::Text("a\0b".into())), Err(WriteFault::Nul));
+}
+
+#[test]
+fn a_byte_of_a_register_leaves_the_other_one() {
+    let low = place(FieldType::Byte { signed: true, high: false }, WordOrder::Abcd);
+    assert_eq!(bytes(&low, &Value::Int(-2)), Ok(vec![0xFF, 0x00, 0x00, 0xFE]));
+    let high = place(FieldType::Byte { signed: false, high: true }, WordOrder::Abcd);
+    assert_eq!(bytes(&high, &Value::Uint(0x12)), Ok(vec![0x00, 0xFF, 0x12, 0x00]));
+    let swapped = Decode { order: WordOrder::Badc, ..high };
+    assert_eq!(bytes(&swapped, &Value::Uint(0x12)), Ok(vec![0xFF, 0x00, 0x00, 0x12]));
+}
+
+#[test]
+fn a_text_goes_in_its_encoding_and_what_that_lacks_is_refused() {
+    let text = |field: FieldType| Decode { len: 2, ty: field.text(2).unwrap(), ..place(field, WordOrder::Abcd) };
+    let of = |encoding| text(FieldType::Text(encoding));
+    let value = |text: &str| Value::Text(text.into());
+    assert_eq!(bytes(&of(Encoding::Latin1), &value("21°C")), Ok(b"21\xB0C".to_vec()));
+    assert_eq!(bytes(&of(Encoding::Windows1252), &value("5 €")), Ok(b"5 \x80\0".to_vec()));
+    let lacks = WriteFault::NoSuchCharacter { found: '€', encoding: "iso-8859-1" };
+    assert_eq!(bytes(&of(Encoding::Latin1), &value("5 €")), Err(lacks));
+    assert_eq!(bytes(&of(Encoding::Latin1), &value("°°°°°")), Err(WriteFault::TooLong { bytes: 5, bytes_max: 4 }));
+    let refused = |field: FieldType, text_value: &str| {
+        assert!(matches!(bytes(&text(field), &value(text_value)), Err(WriteFault::Unreadable { .. })), "{text_value}");
+    };
+    refused(FieldType::Uint128, "-1");
+    refused(FieldType::Uint128, "340282366920938463463374607431768211456");
+    refused(FieldType::Int128, "1.5");
+    refused(FieldType::Date(DateFormat::Unix32), "tomorrow");
+    refused(FieldType::Date(DateFormat::Bcd), "2026-11-21T08:15:10Z");
 }
 
 #[test]
@@ -180,7 +233,25 @@ fn any_value(field: FieldType) -> BoxedStrategy<Value> {
         FieldType::Float32 => any::<f32>().prop_map(|v| Value::Float32(if v.is_finite() { v } else { 0.5 })).boxed(),
         FieldType::Float64 => any::<f64>().prop_map(|v| Value::Float64(if v.is_finite() { v } else { 0.5 })).boxed(),
         FieldType::Bcd { registers } => (0..10u64.pow(4 * u32::from(registers))).prop_map(Value::Uint).boxed(),
-        FieldType::Text => "[a-zäß ]{0,5}".prop_map(Value::Text).boxed(),
+        FieldType::Byte { signed: true, .. } => any::<i8>().prop_map(|v| Value::Int(v.into())).boxed(),
+        FieldType::Byte { .. } => any::<u8>().prop_map(|v| Value::Uint(v.into())).boxed(),
+        FieldType::Int24 => (-(1i64 << 23)..1 << 23).prop_map(Value::Int).boxed(),
+        FieldType::Uint24 => (0u64..1 << 24).prop_map(Value::Uint).boxed(),
+        FieldType::Float16 => (-65_504i32..65_505)
+            .prop_map(|v| Value::Float32(half::to_float32(half::of_float64(f64::from(v) / 7.0).unwrap())))
+            .boxed(),
+        FieldType::Int128 => any::<i128>().prop_map(|v| Value::Text(v.to_string())).boxed(),
+        FieldType::Uint128 => any::<u128>().prop_map(|v| Value::Text(v.to_string())).boxed(),
+        FieldType::Date(format) => (0u8..28, 0u8..24, 0u8..60, 0u16..1000)
+            .prop_map(move |(day, hour, minute, millis)| {
+                let fraction = if format.has_millis() { format!(".{millis:03}") } else { String::new() };
+                let zone = if format.is_utc() { "Z" } else { "" };
+                Value::Text(format!("2031-02-{:02}T{hour:02}:{minute:02}:07{fraction}{zone}", day + 1))
+            })
+            .boxed(),
+        FieldType::Text(Encoding::Latin1) => "([a-zµ]([a-zß ]{0,9}[a-zß])?)?".prop_map(Value::Text).boxed(),
+        FieldType::Text(Encoding::Windows1252) => "([a-z€]([a-zß ]{0,9}[a-z€])?)?".prop_map(Value::Text).boxed(),
+        FieldType::Text(_) => "([a-zäß]([a-zß ]{0,3}[a-zß])?)?".prop_map(Value::Text).boxed(),
     }
 }
 
@@ -197,18 +268,33 @@ fn any_place() -> impl Strategy<Value = (Decode, Value)> {
             FieldType::Uint64,
             FieldType::Float32,
             FieldType::Float64,
-            FieldType::Text,
+            FieldType::Int24,
+            FieldType::Uint24,
+            FieldType::Float16,
+            FieldType::Int128,
+            FieldType::Uint128,
+            FieldType::Text(Encoding::Unstated),
+            FieldType::Text(Encoding::Latin1),
+            FieldType::Text(Encoding::Windows1252),
+            FieldType::Date(DateFormat::Unix32),
+            FieldType::Date(DateFormat::Unix64Ms),
+            FieldType::Date(DateFormat::Iec60870),
+            FieldType::Date(DateFormat::Registers),
+            FieldType::Date(DateFormat::Bytes),
+            FieldType::Date(DateFormat::Bcd),
+            FieldType::Date(DateFormat::S7),
         ]),
+        (any::<bool>(), any::<bool>()).prop_map(|(signed, high)| FieldType::Byte { signed, high }),
         prop::sample::select(vec![1u8, 2, 4]).prop_map(|registers| FieldType::Bcd { registers }),
     ];
     (field, prop::sample::select(ORDERS.to_vec()), 0u16..30).prop_flat_map(|(field, order, len)| {
         let single = place(field, order);
         match field {
-            FieldType::Text => {
-                let text = Decode { len: 6, ty: ValueType::Text { bytes_max: 12 }, ..single };
+            _ if field.is_text() => {
+                let text = Decode { len: 6, ty: field.text(6).unwrap(), ..single };
                 any_value(field).prop_map(move |value| (text, value)).boxed()
             }
-            FieldType::RegisterBit(_) => any_value(field).prop_map(move |value| (single, value)).boxed(),
+            _ if field.is_part_of_register() => any_value(field).prop_map(move |value| (single, value)).boxed(),
             _ if len == 0 => any_value(field).prop_map(move |value| (single, value)).boxed(),
             _ => prop::collection::vec(any_value(field), usize::from(len))
                 .prop_map(move |values| (array(len, single), Value::Array(values)))
@@ -222,7 +308,7 @@ proptest! {
     fn what_is_written_is_what_is_read((place, value) in any_place()) {
         let written = bytes(&place, &value).unwrap();
         let held = match place.field {
-            FieldType::RegisterBit(_) => written[2..4].to_vec(),
+            field if field.is_part_of_register() => written[2..4].to_vec(),
             _ => written,
         };
         prop_assert_eq!(read(&place, &held), value);
@@ -245,7 +331,7 @@ proptest! {
 
     #[test]
     fn no_value_makes_it_panic((mut place, _) in any_place(), (_, value) in any_place(), scale in any::<f64>(), len in any::<u16>()) {
-        place.scale = if scale == 0.0 { 1.0 } else { scale };
+        place.scaling = Scaling::new(if scale == 0.0 { 1.0 } else { scale }, 0.0);
         place.len = len;
         if let ValueType::Array { of, .. } = place.ty {
             place.ty = ValueType::Array { of, len: place.len };

@@ -22,6 +22,7 @@ mod sensor;
 mod slow;
 mod storm;
 mod tolerance;
+mod values;
 mod world;
 mod write;
 mod write_functions;
@@ -86,6 +87,7 @@ fn tag(link: usize, register: u16) -> TagConfig {
         description: String::new(),
         write: None,
         reporting: None,
+        decoding: Default::default(),
     }
 }
 

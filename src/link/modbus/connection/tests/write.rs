@@ -231,7 +231,7 @@ pub(super) fn all_functions() -> Vec<TagConfig> {
         writable(Table::HoldingRegisters, 40, 3, FieldType::Uint16),
         writable(Table::HoldingRegisters, 50, 1, FieldType::RegisterBit(12)),
         both,
-        writable(Table::HoldingRegisters, 70, 4, FieldType::Text),
+        writable(Table::HoldingRegisters, 70, 4, FieldType::Text(crate::tag::Encoding::Unstated)),
     ]
 }
 

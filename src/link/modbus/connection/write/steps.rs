@@ -1,7 +1,7 @@
 //! How a write is done: its steps, their requests, and what they come to.
 
 use super::super::super::pdu::{Function, Pdu};
-use crate::config::{FieldType, Table};
+use crate::config::Table;
 use crate::limits::MODBUS_READ_WRITE_REGISTERS_MAX;
 use crate::plan::ModbusWrite;
 use crate::rt::WriteOutcome;
@@ -9,9 +9,9 @@ use crate::rt::WriteOutcome;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     Write(Function),
-    /// The register is read, to change a bit of it.
+    /// The register is read, to change a part of it.
     ReadBefore,
-    /// And written back with the bit.
+    /// And written back with it.
     WriteAfter([u8; 2]),
     ReadBack,
 }
@@ -26,10 +26,13 @@ pub(super) fn first_step(write: &ModbusWrite, broadcast: bool, lacks: u32) -> St
         (Table::Coils, _) if write.count == 1 && may(Function::WriteCoil) => Function::WriteCoil,
         (Table::Coils, _) => Function::WriteCoils,
         // Who asks for it wants one step for the device, or none.
-        (_, FieldType::RegisterBit(_)) if broadcast || may(Function::MaskWriteRegister) || is_mask_only(write) => {
+        (_, field)
+            if field.is_part_of_register()
+                && (broadcast || may(Function::MaskWriteRegister) || is_mask_only(write)) =>
+        {
             Function::MaskWriteRegister
         }
-        (_, FieldType::RegisterBit(_)) => return Step::ReadBefore,
+        (_, field) if field.is_part_of_register() => return Step::ReadBefore,
         _ if write.in_one
             && !broadcast
             && write.count <= MODBUS_READ_WRITE_REGISTERS_MAX
@@ -83,7 +86,7 @@ pub(super) fn request(write: &ModbusWrite, step: Step, payload: &[u8], lacks: u3
 /// Whether what was read back is what was written.
 pub(super) fn is_written(write: &ModbusWrite, payload: &[u8], back: &[u8]) -> bool {
     match (write.place.field, payload, back) {
-        (FieldType::RegisterBit(_), &[a, b, c, d], &[high, low]) => {
+        (field, &[a, b, c, d], &[high, low]) if field.is_part_of_register() => {
             let [and, or] = [[a, b], [c, d]].map(u16::from_be_bytes);
             u16::from_be_bytes([high, low]) & !and == or & !and
         }

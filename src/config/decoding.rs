@@ -1,0 +1,246 @@
+//! What is made of a tag's value beside its type: `"not_available"`, `"allow_nan"`, `"scale_from"`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::diagnostic::Report;
+use super::fields::type_name;
+use super::model::{CanBitsKind, CanOpenField, DecodingConfig, FieldType, Source, TagAddress, TagConfig};
+use super::names::{guess, quoted};
+use super::node::{Kind, Node};
+use super::reader::{Obj, found};
+use crate::limits::NOT_AVAILABLE_MAX;
+use crate::tag::{ScalarType, Texts, ValueType};
+
+/// What a tag's keys say; the texts of its values come when its type is known.
+pub(super) fn read(tag: &Obj<'_>, address: Option<&TagAddress>) -> DecodingConfig {
+    let not_available = not_available(tag, address).unwrap_or_default();
+    let allow_nan = tag.flag("allow_nan");
+    if let Some(address) = address.filter(|_| tag.get("allow_nan").is_some()) {
+        let at = tag.span_of("allow_nan");
+        match (address, address.value_type()) {
+            (TagAddress::Bus(_), _) => {
+                let help = "remove it: what is not a number is no value of a device on a local bus";
+                tag.error(at, "allow_nan on a local bus", help);
+            }
+            (_, ValueType::Scalar(of) | ValueType::Array { of, .. })
+                if matches!(of, ScalarType::Float32 | ScalarType::Float64) => {}
+            _ => tag.error(at, "allow_nan on what is no float", "remove it: all else is a number or none"),
+        }
+    }
+    let scale_from = tag.text("scale_from", "the name of a tag").map(|name| Arc::from(name.value));
+    if let (Some(_), Some(address)) = (&scale_from, address) {
+        check_scaled(tag, address);
+    }
+    DecodingConfig { not_available, allow_nan, texts: Texts::default(), scale_from }
+}
+
+fn check_scaled(tag: &Obj<'_>, address: &TagAddress) {
+    let at = tag.span_of("scale_from");
+    let TagAddress::Modbus(address) = address else {
+        return tag.error(at, "scale_from on a link that is not Modbus", "remove it: only Modbus has registers");
+    };
+    if address.field.is_text() || address.field.scalar() == ScalarType::Bool {
+        tag.error(at, format!("scale_from on a {}", type_name(address.field)), "remove it: only numbers are scaled");
+    }
+    if tag.get("sensor").is_some() {
+        tag.error(at, "scale_from beside sensor", "remove it: the sensor's range says what is meant");
+    }
+    if tag.get("write").is_some_and(|write| !matches!(write.kind, Kind::Bool(false))) {
+        let help = "remove write: what was read of the scale may no longer be what the device has";
+        tag.error(at, "scale_from on a tag that may be written", help);
+    }
+}
+
+/// What raw values there are.
+#[derive(Clone, Copy)]
+enum Raw {
+    Whole {
+        bits: u8,
+        signed: bool,
+    },
+    /// Decimal digits.
+    Bcd(u32),
+    /// IEEE 754 of half, single or double width; the bits of a half are those of the single outside.
+    Half,
+    Single,
+    Double,
+    Text,
+}
+
+impl Raw {
+    fn of(address: &TagAddress) -> Option<Raw> {
+        let whole = |(bits, signed)| Raw::Whole { bits, signed };
+        match address {
+            TagAddress::Modbus(address) => match address.field {
+                FieldType::Bcd { registers } => Some(Raw::Bcd(4 * u32::from(registers))),
+                FieldType::Float16 => Some(Raw::Half),
+                FieldType::Float32 => Some(Raw::Single),
+                FieldType::Float64 => Some(Raw::Double),
+                FieldType::Text(_) => Some(Raw::Text),
+                field => field.whole_bits().map(whole),
+            },
+            TagAddress::Can(address) => match (address.bits.kind, address.bits.len) {
+                (CanBitsKind::Float, 32) => Some(Raw::Single),
+                (CanBitsKind::Float, _) => Some(Raw::Double),
+                (_, 1) => None,
+                (kind, bits) => Some(whole((bits, kind == CanBitsKind::Signed))),
+            },
+            TagAddress::CanOpen(address) => match address.field {
+                CanOpenField::Signed(bytes) => Some(whole((8 * bytes.min(8), true))),
+                CanOpenField::Unsigned(bytes) => Some(whole((8 * bytes.min(8), false))),
+                CanOpenField::Real32 => Some(Raw::Single),
+                CanOpenField::Real64 => Some(Raw::Double),
+                CanOpenField::Bool | CanOpenField::Bit(_) | CanOpenField::Text(_) => None,
+            },
+            TagAddress::Bus(_) => None,
+        }
+    }
+
+    /// What SunSpec has where a point is not implemented (SunSpec Device Information Model Specification, section 4.2).
+    fn sunspec(self) -> Option<u64> {
+        match self {
+            Raw::Whole { bits: bits @ (16 | 32 | 64), signed: true } => Some((i64::MIN >> (64 - bits)) as u64),
+            Raw::Whole { bits: bits @ (16 | 32 | 64), signed: false } => Some(u64::MAX >> (64 - bits)),
+            Raw::Single => Some(f32::NAN.to_bits().into()),
+            Raw::Double => Some(f64::NAN.to_bits()),
+            // One that is empty.
+            Raw::Text => Some(0),
+            Raw::Whole { .. } | Raw::Bcd(_) | Raw::Half => None,
+        }
+    }
+
+    /// The raw bits of a number, or of a pattern of bits.
+    fn value(self, node: &Node<'_>) -> Option<u64> {
+        let whole = match node.kind {
+            Kind::Int(number) => Some(number),
+            Kind::Float(number) if number.fract() == 0.0 && number.abs() < 9e15 => Some(number as i128),
+            _ => None,
+        };
+        let float = match node.kind {
+            Kind::Int(number) => Some(number as f64),
+            Kind::Float(number) => Some(number),
+            _ => None,
+        };
+        let pattern = match &node.kind {
+            Kind::Text(text) => text
+                .strip_prefix("0x")
+                .or_else(|| text.strip_prefix("0X"))
+                .filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))
+                .and_then(|digits| u64::from_str_radix(digits, 16).ok()),
+            _ => None,
+        };
+        match self {
+            Raw::Whole { bits, signed } => {
+                let unused = 64 - u32::from(bits.clamp(1, 64));
+                let extended = |raw: u64| if signed { ((raw << unused) as i64 >> unused) as u64 } else { raw };
+                let (min, max) = self.range()?;
+                let own = whole.filter(|number| (min..=max).contains(number)).map(|number| number as u64);
+                own.or_else(|| pattern.filter(|raw| *raw <= u64::MAX >> unused).map(extended))
+            }
+            Raw::Bcd(_) => {
+                let (min, max) = self.range()?;
+                whole.filter(|number| (min..=max).contains(number)).map(|number| number as u64)
+            }
+            Raw::Half => float.map(|number| (number as f32).to_bits().into()),
+            Raw::Single => {
+                let pattern = pattern.filter(|raw| u32::try_from(*raw).is_ok());
+                float.map(|number| (number as f32).to_bits().into()).or(pattern)
+            }
+            Raw::Double => float.map(f64::to_bits).or(pattern),
+            Raw::Text => None,
+        }
+    }
+
+    fn range(self) -> Option<(i128, i128)> {
+        match self {
+            Raw::Whole { bits, signed: true } => Some((-(1i128 << (bits - 1)), (1i128 << (bits - 1)) - 1)),
+            Raw::Whole { bits, signed: false } => Some((0, (1i128 << bits) - 1)),
+            Raw::Bcd(digits) => Some((0, 10i128.pow(digits) - 1)),
+            _ => None,
+        }
+    }
+
+    fn allowed(self) -> String {
+        let of_sunspec = if self.sunspec().is_some() { ", \"sunspec\"" } else { "" };
+        match (self, self.range()) {
+            (Raw::Bcd(_), Some((min, max))) => format!("allowed: a raw value from {min} to {max}, or a list of them"),
+            (_, Some((min, max))) => format!(
+                "allowed: a raw value from {min} to {max}, its bits such as \"0x80\"{of_sunspec}, or a list of them"
+            ),
+            (Raw::Text, _) => "allowed: \"sunspec\", which says that an empty string is none".to_owned(),
+            _ => format!("allowed: a number{of_sunspec}, or a list of them; what is not a number is none anyway"),
+        }
+    }
+}
+
+fn not_available(tag: &Obj<'_>, address: Option<&TagAddress>) -> Option<Arc<[u64]>> {
+    let node = tag.get("not_available")?;
+    let address = address?;
+    let Some(raw) = Raw::of(address) else {
+        let help = "remove it: numbers of Modbus, CAN and CANopen, and strings of Modbus, have values that are none";
+        tag.error(node.span, "not_available on a tag that has a value always", help);
+        return None;
+    };
+    let nodes = match &node.kind {
+        Kind::Array(nodes) => &nodes[..],
+        _ => std::slice::from_ref(node),
+    };
+    if nodes.len() > NOT_AVAILABLE_MAX || nodes.is_empty() {
+        let message = format!("not_available has {} values", nodes.len());
+        tag.error(node.span, message, format!("allowed: 1 to {NOT_AVAILABLE_MAX}"));
+        return None;
+    }
+    let mut values = Vec::with_capacity(nodes.len());
+    for node in nodes {
+        let value = match &node.kind {
+            Kind::Text(text) if text == "sunspec" => raw.sunspec(),
+            _ => raw.value(node),
+        };
+        match value {
+            Some(value) => values.push(value),
+            None => tag.error(node.span, format!("not_available is {}", found(node)), raw.allowed()),
+        }
+    }
+    values.sort_unstable();
+    values.dedup();
+    Some(values.into())
+}
+
+/// A tag that is scaled by another, and where that is said.
+pub(super) struct Scaled {
+    /// Index into the tags.
+    pub tag: usize,
+    pub at: Source,
+    pub subject: String,
+}
+
+/// The tags that others are scaled by have to be there, and powers of ten.
+pub(super) fn check_scales(tags: &[TagConfig], scaled: &[Scaled], incomplete: bool, report: &Report) {
+    if scaled.is_empty() {
+        return;
+    }
+    let by_name: HashMap<&str, &TagConfig> = tags.iter().map(|tag| (&*tag.name, tag)).collect();
+    for Scaled { tag, at, subject } in scaled {
+        let Some(tag) = tags.get(*tag) else { continue };
+        let Some(name) = &tag.decoding.scale_from else { continue };
+        let Some(scale) = by_name.get(&**name) else {
+            if !incomplete {
+                let guess = guess(name, by_name.keys().copied());
+                let message = format!("scale_from is {}, which is no tag", quoted(name));
+                report.error(at.clone(), subject, message, format!("allowed: the name of a tag{guess}"));
+            }
+            continue;
+        };
+        let whole = match scale.value_type() {
+            ValueType::Scalar(ty) => !matches!(ty, ScalarType::Bool | ScalarType::Float32 | ScalarType::Float64),
+            _ => false,
+        };
+        if scale.link != tag.link || !whole {
+            let what = if whole { "is on another link" } else { "is no whole number as it is" };
+            let message = format!("scale_from is {}, which {what}", quoted(name));
+            let help = "allowed: a tag of the same link, such as an int16, without scale and offset: a power of ten";
+            report.error(at.clone(), subject, message, help);
+        }
+    }
+}

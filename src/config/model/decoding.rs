@@ -1,0 +1,20 @@
+//! What is made of a tag's value beside its type: which raw values are none, what values are called.
+
+use std::sync::Arc;
+
+use crate::tag::Texts;
+
+/// See the module; the default is none of it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct DecodingConfig {
+    /// Raw values that say that there is no value, as the 64 bits that they have before they are scaled; ascending. Of a
+    /// text: one entry, whatever it is, says that an empty text is none.
+    pub not_available: Arc<[u64]>,
+    /// A float that is not a number, or infinite, is a value.
+    pub allow_nan: bool,
+    /// What values are called, by the bits that they have in samples.
+    pub texts: Texts,
+    /// The tag of the same link that has the power of ten by which the raw value is multiplied first (SunSpec's scale
+    /// factors).
+    pub scale_from: Option<Arc<str>>,
+}
