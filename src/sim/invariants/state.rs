@@ -23,6 +23,9 @@ const AT_ONCE_NS: u64 = 1_000_000_000;
 
 /// After the timeouts of a unit that died, it counts as silent, and what was late is made up for.
 const COUNTS_AS_SILENT_NS: u64 = 2_000_000_000;
+/// The longest pause of what is mute, in timeouts; and what asking for it takes, behind all others.
+const MUTE_TIMEOUTS: u64 = 120;
+const MUTE_ASKED_NS: u64 = 5_000_000_000;
 /// Of a value that is read in time: the executor's own work, and the look at it.
 const AGE_SLACK_NS: u64 = 150_000_000;
 
@@ -110,12 +113,31 @@ impl Books<'_> {
             if newest.comes_when_written(tag.link, config) {
                 continue;
             }
+            if status == Status::BAD_NO_COMMUNICATION && self.may_still_rest(newest, id, image, since, now) {
+                continue;
+            }
             let no_value = may_be_no_value(config) && is_no_value(status);
             if !no_value && (!status.is_good() || shown.t_mono_ns < since) {
                 return Err(format!("tag \"{}\" did not come back after the trouble: {shown:?}, {known:?}", tag.name));
             }
         }
         Ok(())
+    }
+
+    /// What was mute while its unit answered others is asked again after pauses of many timeouts, which may be longer
+    /// than all else needs to become well.
+    fn may_still_rest(&self, newest: &Generation, id: TagId, image: &Image, since: u64, now: u64) -> bool {
+        let tag = &newest.plan.tags[id];
+        let Some(modbus) = newest.plan.links[tag.link].protocol.modbus() else { return false };
+        let longest = modbus.config.timeout.0.saturating_mul(MUTE_TIMEOUTS);
+        let ended = now.saturating_sub(self.scenario.recovery_ns);
+        let unit_of = |id| Some(newest.tag(id)?.1.address.modbus()?.unit);
+        let is_read = |id: TagId| {
+            image.read(id.index()).is_some_and(|shown| Status(shown.status).is_good() && shown.t_mono_ns >= since)
+        };
+        let beside =
+            newest.plan.tags.iter().filter(|(other, of)| of.link == tag.link && unit_of(*other) == unit_of(id));
+        ended + longest + MUTE_ASKED_NS > now && beside.map(|(other, _)| other).any(is_read)
     }
 
     /// The units that answer keep being read beside one on their connection that does not.
