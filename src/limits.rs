@@ -177,7 +177,8 @@ pub const SILENT_AFTER_TIMEOUTS: u32 = 3;
 /// First and longest pause between probes of a silent unit.
 pub const PROBE_PAUSE_MIN: Nanos = Nanos::from_millis(500);
 pub const PROBE_PAUSE_MAX: Nanos = Nanos::from_millis(15_000);
-/// A connection on which nothing was ever answered is given back when the next probe comes only after this.
+/// A connection on which nothing was ever answered is given back at its second probe when the next one comes no sooner than
+/// after this. A new one is probed at once.
 pub const UNANSWERED_KEPT: Nanos = Nanos::from_millis(3_000);
 /// Misses in a row after which a block is taken apart whose unit answers others meanwhile: one may be noise.
 pub const HALVED_AFTER_MISSES: u32 = 2;

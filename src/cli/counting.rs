@@ -72,7 +72,7 @@ pub fn hints(config: &Config, refused: &[usize]) -> Vec<String> {
     let mut hints = Vec::new();
     for (at, link) in config.links.iter().enumerate() {
         let tags = || refused.iter().filter_map(|tag| config.tags.get(*tag)).filter(|tag| tag.link == at);
-        let right = || tags().filter(|tag| answered.iter().any(|name| *name == tag.name));
+        let right = || tags().filter(|tag| answered.contains(&tag.name));
         let Some((tag, (address, number))) = right().chain(tags()).find_map(|tag| Some((tag, reference(tag)?))) else {
             continue;
         };

@@ -52,8 +52,10 @@ struct Seen {
     told: Option<(Instant, Duration)>,
 }
 
+type Count = fn(&LinkCounters) -> u64;
+
 /// Kinds that are told of a link where no tag is bad for them, and how often each was met.
-const MET: [(CauseKind, fn(&LinkCounters) -> u64); 10] = [
+const MET: [(CauseKind, Count); 10] = [
     (CauseKind::Late, |c| c.late.get()),
     (CauseKind::Exception, |c| c.exceptions.get()),
     (CauseKind::OtherUnit, |c| c.other_unit.get()),

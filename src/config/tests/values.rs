@@ -157,7 +157,7 @@ fn what_does_not_go_together_is_told_with_what_is_allowed() {
     }
     let can = r#"{"name": "x", "address": "plc1:1:3:40001", "data_type": "int16", "scan_rate_ms": 10, "write": {"function": 23, "min": 0, "max": 1}}"#;
     let byte = can.replace("int16", "int8");
-    assert!(fault(&byte).contains("function 23 on a byte"));
+    assert!(fault(&byte).contains("function is 23; allowed: 22, 6, 16 for a part of a register"));
     assert!(
         fault(&byte.replace("\"function\": 23, ", "").replace("\"max\": 1", "\"max\": 300"))
             .contains("holds -128 to 127")

@@ -132,7 +132,7 @@ fn what_modbus_cannot_write_is_refused() {
     let told = fault(&tag("true", "plc1:1:1:1:1969", r#""data_type": "bool", "array": 1969"#));
     assert!(told.contains("1969 coils do not fit one write; allowed: at most 1968 coils"), "{told}");
     let told = fault(&tag(r#"{"function": 23}"#, "plc1:1:3:40001", r#""data_type": "bool", "bit": 3"#));
-    assert!(told.contains("function is 23; allowed: 22, 6, 16 for a bit of a register"), "{told}");
+    assert!(told.contains("function is 23; allowed: 22, 6, 16 for a part of a register"), "{told}");
     let told = fault(&tag(r#"{"function": 5}"#, "plc1:1:1:1:8", r#""data_type": "bool", "array": 8"#));
     assert!(told.contains("function is 5; allowed: 15 for several coils"), "{told}");
     let told = fault(&tag(r#"{"function": 6}"#, "plc1:1:3:40001:4", r#""data_type": "string""#));

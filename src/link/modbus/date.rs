@@ -233,7 +233,7 @@ pub fn write(format: DateFormat, text: &str, out: &mut [u8; 16]) -> Option<usize
         return None;
     }
     let of_century = || date.year.checked_sub(CENTURY).filter(|year| *year < 100);
-    let bcd = |number: u64| (number / 10 << 4 | number % 10) as u8;
+    let bcd = |number: u64| (((number / 10) << 4) | (number % 10)) as u8;
     let small =
         |year: u64, each: fn(u64) -> u8| [year, date.month, date.day, date.hour, date.minute, date.second].map(each);
     let unix = (date.year >= 1970).then(|| date.unix());

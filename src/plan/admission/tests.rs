@@ -14,8 +14,9 @@ fn planned(links: &[Asked<'_>], toml: &str, costs: &Costs) -> Result<Planned, Pl
     let mut link_texts = Vec::new();
     let mut tags = Vec::new();
     for (l, Asked { link, groups }) in links.iter().enumerate() {
+        let more = if link.is_empty() { String::new() } else { format!(",{link}") };
         link_texts
-            .push(format!(r#"{{"name":"l{l}","protocol":"modbus_tcp","host":"127.0.0.1","addressing":"raw",{link}}}"#));
+            .push(format!(r#"{{"name":"l{l}","protocol":"modbus_tcp","host":"127.0.0.1","addressing":"raw"{more}}}"#));
         for (g, (period, blocks)) in groups.iter().enumerate() {
             tags.extend((0..*blocks).map(|b| {
                 let address = g * 10_000 + b * 500;

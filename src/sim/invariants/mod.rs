@@ -122,7 +122,9 @@ impl<'s> Books<'s> {
     pub fn new(scenario: &'s Scenario) -> Books<'s> {
         // The nodes of a network are set up once it is there, and what is due meanwhile is missed.
         let is_network = |link: &LinkPlan| matches!(link.protocol, LinkProtocolPlan::CanOpen(_));
-        let networks = scenario.plan.links.iter().filter(|(_, link)| is_network(link)).map(|(id, _)| id);
+        // What was admitted misses nothing from the beginning.
+        let networks = scenario.plan.links.iter().filter(|(_, link)| !scenario.promised && is_network(link));
+        let networks = networks.map(|(id, _)| id);
         let networks: Vec<LinkId> = networks.collect();
         let part = |_| Part {
             next: 0,

@@ -111,11 +111,6 @@ impl World for BentWorld {
             _ => {}
         }
         let outcome = self.inner.send(conn, &bent);
-        let to_server = id.is_some_and(|id| (0x601..0x604).contains(&id));
-        if self.fault == Fault::BlockingOnCanOpen && to_server {
-            let until = self.inner.now() + Nanos::from_millis(200);
-            self.inner.spin_until(until);
-        }
         if self.fault == Fault::Blocking {
             let until = self.inner.now() + Nanos::from_millis(200);
             self.inner.wait(until, &mut Ready::with_capacity(1));

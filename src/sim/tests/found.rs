@@ -95,12 +95,6 @@ fn an_executor_that_waits_for_the_wire_is_found() {
 }
 
 #[test]
-fn an_executor_that_waits_for_canopen_nodes_is_found() {
-    // All that shares the executor suffers by it, in any way.
-    is_found_as(Fault::BlockingOnCanOpen, &["its device always answered in time"], &[""]);
-}
-
-#[test]
 fn a_drop_that_is_not_counted_is_found() {
     is_found(Fault::Uncounted, &["samples made", "told as missing"]);
 }

@@ -25,8 +25,6 @@ pub enum Fault {
     AnyTransaction,
     /// The executor waits for the wire after each request.
     Blocking,
-    /// And after each request to a CANopen node.
-    BlockingOnCanOpen,
     /// The first sample that is dropped in a step is not counted.
     Uncounted,
     /// More requests outstanding than the device was said to take.
@@ -155,7 +153,7 @@ impl Fault {
             Fault::AnyPacket | Fault::AnySource => can(|can| !can.transports.is_empty()),
             Fault::NoIndicator => can(|can| can.decodes.iter().any(|decode| decode.special)),
             Fault::NextBranch => can(|can| can.writes.iter().any(|write| write.frame.is_some())),
-            Fault::NextObject | Fault::Unstamped | Fault::BlockingOnCanOpen => canopen(|_| true),
+            Fault::NextObject | Fault::Unstamped => canopen(|_| true),
             Fault::OtherOutputs | Fault::Swallowed => {
                 canopen(|canopen| canopen.writes.iter().any(|write| write.by_pdo))
             }

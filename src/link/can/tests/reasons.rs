@@ -3,6 +3,9 @@
 use super::*;
 
 fn cause(bench: &Bench, tag: usize) -> Option<Cause> {
+    if bench.status(tag).is_good() {
+        return None;
+    }
     Cause::of_code(bench.image.cause(tag))
 }
 

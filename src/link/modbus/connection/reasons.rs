@@ -61,6 +61,12 @@ impl Reasons {
         self.units.fill(UnitFault::default());
     }
 
+    /// The connection was given back as silent: what is late comes sooner than that, and shows that it lives.
+    pub fn silent(&mut self) {
+        let late = self.units.iter_mut().filter(|unit| matches!(unit.fault, Fault::Late(_)));
+        late.for_each(|unit| *unit = UnitFault::default());
+    }
+
     /// A request went out.
     pub fn sent(&mut self, slot: usize) {
         self.saw(slot, Fault::NoReply);

@@ -194,7 +194,11 @@ impl ModbusLink {
             floor.world.abort(connection.conn);
         }
         let cause = match reason {
-            CloseReason::Silent | CloseReason::Doubtful => self.cause_of_silence(),
+            CloseReason::Silent => {
+                self.reasons.silent();
+                self.cause_of_silence()
+            }
+            CloseReason::Doubtful => self.cause_of_silence(),
             _ => {
                 self.reasons.lost();
                 None
@@ -253,22 +257,25 @@ impl ModbusLink {
         let may_be_half_open = !matches!(self.plan.config.transport, ModbusTransport::Serial(_));
         let Some(connection) = self.connection.as_mut().filter(|_| may_be_half_open) else { return };
         connection.quiet_timeouts = connection.quiet_timeouts.saturating_add(1);
-        // One that never was answered on is not kept for several probes that are far apart.
+        // One that never was answered on is not kept for several probes that are far apart; but slow scans ask by a rule
+        // of their own once it is there.
         let next_probe = self.units.iter().filter_map(Unit::probe_at).min().unwrap_or(now);
-        let never_answers = !connection.answered && next_probe.since(now) >= UNANSWERED_KEPT;
+        let is_quick = self.units.iter().all(|unit| !unit.is_slow);
+        let was_probed = is_quick && !connection.answered && connection.quiet_timeouts > 1;
+        let never_answers = was_probed && next_probe.since(now) >= UNANSWERED_KEPT;
         let is_quiet = connection.quiet_timeouts >= SILENT_AFTER_TIMEOUTS || never_answers;
         if is_quiet && self.units.iter().all(Unit::is_silent) {
             self.drop_connection(CloseReason::Silent, now, floor);
         } else if self.units.iter().any(Unit::is_silent) {
-            self.ask_refused_sooner(now);
+            self.ask_resting_sooner(now);
         }
         self.leave_doubtful(now, floor);
     }
 
-    /// A silent unit has missed a probe. Whether the connection lives, only the others can show; one that refused all
-    /// that it is asked would not be asked before a long pause has passed. One of its requests then goes out with the
+    /// A silent unit has missed a probe. Whether the connection lives, only the others can show; one that refused all that
+    /// it is asked, or is mute about it, would not be asked before a long pause has passed. One of its requests then goes out with the
     /// next cycle: any answer, a refusal too, shows it, and without one the unit is soon silent itself.
-    fn ask_refused_sooner(&mut self, now: Nanos) {
+    fn ask_resting_sooner(&mut self, now: Nanos) {
         for unit_at in 0..self.units.len() {
             if self.units[unit_at].is_silent() {
                 continue;
@@ -277,7 +284,8 @@ impl ModbusLink {
             let pauses = (0..self.plan.block_count).all(|root| {
                 usize::from(self.plan.requests[root as usize].unit) != unit_at
                     || self.each_asked(root, |at, request| {
-                        first = first.or(request.is_refused().then_some(at));
+                        let rests = request.is_refused() || request.trouble == Trouble::Mute;
+                        first = first.or(rests.then_some(at));
                         !request.is_due(now)
                     })
             });

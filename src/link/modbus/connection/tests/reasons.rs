@@ -171,7 +171,7 @@ fn on_a_line_broken_foreign_short_and_late_replies_are_told_apart() {
         (|_| vec![(MS, b"hello, world".to_vec())], Fault::Noise),
     ];
     for (answer, expected) in cases {
-        let script: Script = Box::new(move |request| answer(request));
+        let script: Script = Box::new(answer);
         let mut bench = bench_of(&rtu_config(), vec![(vec![tag(0, 7)], script)], None);
         bench.run_ms(1_000);
         assert_eq!((bench.status(0), fault(&bench, 0, 7)), (Status::BAD_NO_COMMUNICATION, expected));
