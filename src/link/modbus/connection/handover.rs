@@ -83,6 +83,7 @@ impl ModbusLink {
     pub(super) fn continue_from<W: World>(&mut self, old: &mut ModbusLink, now: Nanos, floor: &mut Floor<W>) {
         // Orders name places of the old plan.
         let write_reply = old.expected_frame(Asks::Write);
+        let written_unit = old.written_unit();
         old.give_up_writes(now, floor);
         let Some(handover) = self.handover.take() else { return };
         self.writes.continue_from(&old.writes, &handover.units);
@@ -121,7 +122,7 @@ impl ModbusLink {
                 request.learn_from(before);
             }
         }
-        self.take_flights(old, &handover, write_reply, floor);
+        self.take_flights(old, &handover, (write_reply, written_unit), floor);
         self.take_queue(old, &handover);
         // New tags of a link or a unit that is away know of it at once.
         let for_good = self.lost_for_good_at == crate::tag::Nanos::NEVER;
@@ -147,14 +148,22 @@ impl ModbusLink {
         &mut self,
         old: &mut ModbusLink,
         handover: &Handover,
-        write_reply: Option<Expected>,
+        (write_reply, written_unit): (Option<Expected>, Option<usize>),
         floor: &mut Floor<W>,
     ) {
+        let unit_now = |before: usize| {
+            let unit = handover.units.iter().find(|(_, old)| usize::from(*old) == before);
+            unit.map(|(unit, _)| usize::from(*unit))
+        };
         for slot in 0..self.in_flight.len() {
             let Some(mut flight) = old.in_flight[slot].take() else { continue };
             let Asks::Read(at) = flight.asks else {
                 if flight.asks == Asks::Write {
                     flight.asks = Asks::Nobody(write_reply);
+                    // It may be a read of what is written, whose reply looks like that of another.
+                    if let Some(line) = &mut self.line {
+                        line.leave_alone(written_unit.and_then(unit_now), flight.deadline);
+                    }
                 }
                 self.in_flight[slot] = Some(flight);
                 continue;
@@ -171,9 +180,8 @@ impl ModbusLink {
                 floor.report(Report::Finished { scan: before.scan, link, nominal, sent, received, result });
                 self.miss(before.scan);
                 // A reply that is late is not known from one to the next request of this shape.
-                let unit = handover.units.iter().find(|(_, old)| *old == before.unit);
                 if let Some(line) = &mut self.line {
-                    line.leave_alone(unit.map(|(unit, _)| usize::from(*unit)), flight.deadline);
+                    line.leave_alone(unit_now(usize::from(before.unit)), flight.deadline);
                 }
             }
             flight.asks = match place {

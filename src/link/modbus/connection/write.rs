@@ -192,6 +192,11 @@ impl ModbusLink {
         self.plan.writes.get(order.slot as usize).copied()
     }
 
+    /// The unit of the write whose turn it is.
+    pub(super) fn written_unit(&self) -> Option<usize> {
+        self.writes.current.as_ref().map(|current| self.unit_of_order(&current.order))
+    }
+
     fn unit_of_order(&self, order: &WriteOrder) -> usize {
         self.write_of(order).map_or(0, |write| usize::from(write.unit))
     }
