@@ -78,7 +78,7 @@ fn check_tells_how_references_are_counted_and_finds_a_device_that_counts_from_ze
     );
     std::fs::write(&file, &text).unwrap();
     let (code, out, err) = check(&site, &["--learn", "--seconds", "2"]);
-    assert_eq!(code, 0, "{out}{err}");
+    assert_eq!(code, 1, "neither tag can be read: {out}{err}");
     assert!(out.contains("note: references of link \"inv\" count from 1: 40072 is read at offset 71"), "{out}");
     assert!(
         err.contains("40004 reads like SunSpec's, which counts from 0: taken as the offset 3; set \"addressing\""),
@@ -160,7 +160,7 @@ fn what_does_not_fit_is_refused_with_the_rate_that_would() {
     std::fs::write(&file, text.replace("\"expected_reply_ms\": 0.1,", "\"expected_reply_ms\": 90,")).unwrap();
     let (code, out, err) = check(&site, &[]);
     assert_eq!((code, out.as_str()), (2, ""), "{err}");
-    assert!(err.contains("dev0.json:") && err.contains("Hz is possible"), "{err}");
+    assert!(err.contains("dev0.json:") && err.contains("no rate is possible beside what else"), "{err}");
     // The devices are asked all the same, since that tells what to declare.
     let (code, out, err) = check(&site, &["--learn", "--seconds", "1"]);
     assert_eq!(code, 2, "{err}");
