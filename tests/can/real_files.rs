@@ -233,7 +233,10 @@ fn compare(path: &Path, theirs: &Json, sums: &mut Sums) {
                 let theirs = theirs.as_str().unwrap();
                 if types.contains_key(&*name) {
                     let ours = numbers.get(&name);
-                    let equal = ours.is_some_and(|ours| agrees(ours, theirs) || is_near(ours, theirs, bits));
+                    // What is no number, or infinite, is no value.
+                    let is_none = theirs.parse::<f64>().is_ok_and(|theirs| !theirs.is_finite());
+                    let equal = ours.is_none_or(|ours| agrees(ours, theirs) || is_near(ours, theirs, bits));
+                    let equal = equal && ours.is_none() == is_none;
                     assert!(equal, "{at}: {address} of {}: {ours:?}, by cantools {theirs}", frame["data"]);
                     sums.values += 1;
                 }

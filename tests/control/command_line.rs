@@ -71,7 +71,7 @@ fn what_is_not_allowed_is_refused_with_what_is() {
         (&["setpoint", "70000"], Reason::OutOfRange, "the value is 70000; allowed: 0 to 1000"),
         (&["speed", "NaN"], Reason::WrongType, "allowed: a number"),
         (&["valve", "2"], Reason::WrongType, "allowed: true or false"),
-        (&["label", "123456789"], Reason::OutOfRange, "allowed: 8"),
+        (&["label", "123456789"], Reason::OutOfRange, "allowed: at most 8"),
         (&["step", "30000"], Reason::StepTooLarge, "allowed: 10 in one write"),
     ] {
         let (code, out, err) = site.command("write", args);
