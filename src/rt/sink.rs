@@ -163,15 +163,12 @@ impl Sink {
         let held = if is_long { self.image.read_long(tag.index(), &mut scratch) } else { self.image.read(tag.index()) };
         let worse = |held: &Reading| !(status.is_uncertain() && Status(held.status).is_bad());
         let is_known = held.is_some_and(|held| held.status == status.0);
-        if is_known && let Some(cause) = cause {
-            self.image.set_cause(tag.index(), cause.code());
-        }
         let waits = held.is_some_and(|held| held.status == Status::BAD_WAITING_FOR_INITIAL_DATA.0);
-        if waits && let Some(cause) = cause {
-            self.image.set_cause(tag.index(), cause.code());
+        if (is_known || waits) && cause.is_some() {
+            self.explain(tag, cause);
         }
         if let Some(held) = held.filter(|held| !is_known && worse(held)) {
-            self.image.set_cause(tag.index(), cause.map_or(0, Cause::code));
+            self.explain(tag, cause);
             self.hold_reading(frame, tag, ty, is_long, status, held, &scratch);
         }
         self.scratch = scratch;

@@ -273,8 +273,8 @@ impl ModbusLink {
     }
 
     /// A silent unit has missed a probe. Whether the connection lives, only the others can show; one that refused all that
-    /// it is asked, or is mute about it, would not be asked before a long pause has passed. One of its requests then goes out with the
-    /// next cycle: any answer, a refusal too, shows it, and without one the unit is soon silent itself.
+    /// it is asked, or is mute about it, would not be asked before a long pause has passed. One of its requests then goes
+    /// out with the next cycle: any answer, a refusal too, shows it, and without one the unit is soon silent itself.
     fn ask_resting_sooner(&mut self, now: Nanos) {
         for unit_at in 0..self.units.len() {
             if self.units[unit_at].is_silent() {
