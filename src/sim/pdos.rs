@@ -11,12 +11,15 @@ use crate::tag::LinkId;
 /// Between the look at the clock and the frame that is sent by it.
 const SENT_LATER_NS: u64 = 500_000;
 
+/// By object of the PDO.
+pub type Changes = [u32; RPDO_BITS.len()];
+
 /// Of one executor's links.
 #[derive(Default)]
 pub struct Pdos {
-    /// By link and node: what was sent last, and how often the node had begun anew, or been written to otherwise, by
-    /// then.
-    last: BTreeMap<(LinkId, u8), (u32, [u8; 8])>,
+    /// By link and node: what was sent last, and by object, how often the node had begun anew, or it was written otherwise,
+    /// by then.
+    last: BTreeMap<(LinkId, u8), (Changes, [u8; 8])>,
 }
 
 impl Pdos {
@@ -27,14 +30,15 @@ impl Pdos {
     pub fn seen(
         &mut self,
         seen: &Seen,
-        (node, before, changes, what): (u8, [u8; 8], u32, Pdo),
+        (node, before, changes, what): (u8, [u8; 8], Changes, Pdo),
         open: &mut [Open],
     ) -> Result<(), String> {
         let frame: [u8; 8] =
             seen.payload.as_slice().try_into().map_err(|_| format!("a PDO of another length: {seen:?}"))?;
-        let last = self.last.get(&(seen.link, node)).filter(|(of, _)| *of == changes).map(|(_, last)| *last);
+        let sent_before = self.last.get(&(seen.link, node)).copied();
         for place in 0..RPDO_BITS.len() {
             let (from, bytes) = rpdo_span(place);
+            let last = sent_before.filter(|(of, _)| of[place] == changes[place]).map(|(_, last)| last);
             let part = |of: [u8; 8]| of[from..from + bytes].to_vec();
             let is_of_it = |open: &&mut Open| {
                 let same = open.order.payload.bytes() == &frame[from..from + bytes];

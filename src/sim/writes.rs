@@ -15,7 +15,7 @@ use super::log::Log;
 use super::memory::Area;
 use super::model::host_of_link;
 use super::orders::{self, Manner};
-use super::pdos::Pdos;
+use super::pdos::{Changes, Pdos};
 use super::script::{Hosts, Series, Write};
 use crate::config::Table;
 use crate::limits::{EXECUTOR_SLEEP_MAX, WRITES_PENDING_MAX};
@@ -64,7 +64,7 @@ pub enum Place {
     Pdo {
         node: u8,
         before: [u8; 8],
-        changes: u32,
+        changes: Changes,
         what: Pdo,
     },
 }

@@ -38,6 +38,9 @@ use trouble::Sweep;
 use wire::{Asked, Datagram};
 use writes::Writes;
 
+/// A datagram that is too long is cut to the buffer it is read into; with a byte more it is not taken for the longest.
+const RECEIVE_BYTES: usize = BUS_DATAGRAM_BYTES_MAX + 1;
+
 /// See the module.
 pub struct BusLink {
     id: LinkId,
@@ -56,7 +59,7 @@ pub struct BusLink {
     wrote: bool,
     sequence: u32,
     /// Always there but while a datagram is read in it.
-    receive: Option<Box<[u8; BUS_DATAGRAM_BYTES_MAX]>>,
+    receive: Option<Box<[u8; RECEIVE_BYTES]>>,
     send: Box<Datagram>,
     /// Statuses still to be given to the tags of every request, one request a step.
     sweep: Option<Sweep>,
@@ -142,7 +145,7 @@ impl BusLink {
             writes: Writes::new(plan.links.get(id).map_or(Nanos::ZERO, |link| link.write_spacing)),
             wrote: false,
             sequence: 0,
-            receive: Some(Box::new([0; BUS_DATAGRAM_BYTES_MAX])),
+            receive: Some(Box::new([0; RECEIVE_BYTES])),
             send: Box::default(),
             sweep: Some(Sweep { status: Status::UNCERTAIN_LAST_USABLE, next: 0 }),
             lost_for_good_at: Nanos::ZERO,

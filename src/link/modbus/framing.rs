@@ -48,6 +48,16 @@ impl Expected {
         }
     }
 
+    /// Whether a whole frame is the reply, as far as its form says.
+    pub fn is_met(&self, unit: u8, pdu: &[u8]) -> bool {
+        let (code, count) = (*pdu.first().unwrap_or(&0), *pdu.get(1).unwrap_or(&0));
+        let is_refusal = code & 0x80 != 0;
+        self.allows_unit(unit)
+            && self.allows_function(code)
+            && pdu.len() == 1 + self.reply_bytes(code, count)
+            && (is_refusal || self.allows_count(count))
+    }
+
     /// In what a whole frame that is not the reply differs from it.
     pub fn mismatch(&self, unit: u8, code: u8) -> Mismatch {
         match () {

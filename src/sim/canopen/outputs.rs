@@ -19,18 +19,18 @@ pub struct Outputs {
     /// What it takes with the next SYNC, and when it came.
     waits: Option<([u8; 8], u64)>,
     synchronous: bool,
-    /// How often it began anew, or got something else by SDO.
-    changes: u32,
+    /// By object, how often it began anew or was written by SDO.
+    changes: [u32; BITS.len()],
 }
 
 impl Outputs {
     pub fn any(rng: &mut Rng) -> Outputs {
-        Outputs { held: rng.u64(..).to_le_bytes(), waits: None, synchronous: false, changes: 0 }
+        Outputs { held: rng.u64(..).to_le_bytes(), waits: None, synchronous: false, changes: [0; BITS.len()] }
     }
 
     /// The node begins anew: what was written is gone.
     pub fn restart(&mut self, rng: &mut Rng) {
-        *self = Outputs { changes: self.changes + 1, ..Outputs::any(rng) };
+        *self = Outputs { changes: self.changes.map(|times| times + 1), ..Outputs::any(rng) };
     }
 
     /// What the node's dictionary has of it. `sync_at`: when the last SYNC came.
@@ -65,7 +65,7 @@ impl Outputs {
         let (from, bytes) = span(usize::from(sub) - 1);
         if payload.len() == bytes {
             self.held[from..from + bytes].copy_from_slice(payload);
-            self.changes += 1;
+            self.changes[usize::from(sub) - 1] += 1;
         }
     }
 

@@ -17,9 +17,9 @@ use super::memory::Memory;
 use super::scenario::Scenario;
 use super::stream::Exchange;
 use crate::config::TagConfig;
-use crate::plan::{Change, LinkPlan, LinkProtocolPlan, ScanId};
+use crate::plan::{Change, LinkPlan, LinkProtocolPlan, Plan, ScanId};
 use crate::rt::Counters;
-use crate::tag::{Dictionary, ExecutorId, LinkId, Status, TagId};
+use crate::tag::{Dictionary, ExecutorId, LinkId, Nanos, Status, TagId};
 
 /// Exchanges older than this have had their samples told, as no consumer stops that long.
 const EXCHANGE_KEPT_NS: u64 = 20_000_000_000;
@@ -133,7 +133,8 @@ impl<'s> Books<'s> {
             generation: 0,
             adopted: vec![(0, 0)],
             fresh_under: networks.iter().map(|link| (0, *link)).collect(),
-            fresh: networks.iter().map(|link| (*link, 0)).collect(),
+            // A change of plan may keep the connector from its first work.
+            fresh: scenario.plan.links.ids().filter(|_| !scenario.promised).map(|link| (link, 0)).collect(),
             changed: Vec::new(),
             missed: scenario.plan.scans.ids().map(|id| (id, 0)).collect(),
             exchanges: Vec::new(),
@@ -224,6 +225,7 @@ impl<'s> Books<'s> {
         self.steady_of(executor.index(), counters)?;
         let newest = self.generations.len() - 1;
         let plan = &self.generations[newest].plan;
+        let before = &self.generations[self.parts[executor.index()].generation].plan;
         let part = &mut self.parts[executor.index()];
         part.generation = newest;
         part.adopted.push((newest, now));
@@ -241,7 +243,13 @@ impl<'s> Books<'s> {
             let mut own = plan.scans.values().filter(|scan| scan.link == *link);
             own.any(|scan| at + cycles * plan.groups[scan.group].period.0 > now)
         });
-        part.changed.extend(those(&|change| change == Change::Work).into_iter().map(|id| (id, now)));
+        let mut changed = those(&|change| change == Change::Work);
+        // Released at another time than before: its last cycle may have had less than a period.
+        let is_moved = |id| release_of(before, id).is_some_and(|old| Some(old) != release_of(plan, id));
+        changed.extend(plan.scans.iter().filter(|(id, _)| is_moved(*id)).map(|(_, scan)| scan.link));
+        changed.sort_unstable();
+        changed.dedup();
+        part.changed.extend(changed.into_iter().map(|id| (id, now)));
         part.missed = plan.scans.ids().map(|id| (id, misses(counters, id))).collect();
         // What comes in now is under the new plan; an id that was another link's has nothing of it.
         for (id, _) in changes.iter().filter(|(_, change)| *change == Change::New) {
@@ -290,6 +298,12 @@ impl<'s> Books<'s> {
             kept.pop_front();
         }
     }
+}
+
+/// Phase and period of a scan's releases.
+fn release_of(plan: &Plan, scan: ScanId) -> Option<(Nanos, Nanos)> {
+    let mut releases = plan.executors.iter().flat_map(|executor| &executor.releases);
+    releases.find(|release| release.scans.contains(&scan)).map(|release| (release.phase, release.period))
 }
 
 fn overlap(one: &TagConfig, other: Option<(Life, &TagConfig)>) -> bool {

@@ -99,8 +99,9 @@ impl World for Scripted {
         let mut device = self.0.borrow_mut();
         match device.arrived.pop_front() {
             Some(bytes) => {
-                buffer[..bytes.len()].copy_from_slice(&bytes);
-                Io::Done(bytes.len())
+                let taken = bytes.len().min(buffer.len());
+                buffer[..taken].copy_from_slice(&bytes[..taken]);
+                Io::Done(taken)
             }
             None if device.closed => Io::Closed,
             None => Io::WouldBlock,

@@ -1,6 +1,7 @@
 //! Scans: values, statuses and edges of a thread, and what becomes of them when it does not answer.
 
 use super::*;
+use crate::limits::BUS_REQUEST_ITEMS_MAX;
 
 #[test]
 fn each_release_asks_once_and_values_carry_the_time_of_their_access() {
@@ -159,6 +160,28 @@ fn what_is_no_answer_of_ours_ends_the_connection() {
         assert_eq!((bench.link().garbage.get(), bench.link().aborted.get()), (1, 1));
         bench.account_closes(0);
     }
+}
+
+#[test]
+fn one_entry_too_many_is_seen_at_the_longest_request_too() {
+    let tags: Vec<String> = (0..BUS_REQUEST_ITEMS_MAX)
+        .map(|n| format!(r#""address": "l:0x{:02x}:{}:2""#, 0x10 + n / 100, n % 100))
+        .collect();
+    let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
+    let script: Script = Box::new(move |bytes, now| {
+        let Some(Asked::Scan { request, sequence }) = wire::asked(bytes) else { panic!() };
+        let mut datagram = Datagram::default();
+        datagram.scanned(request, sequence);
+        let entry = Entry { t: Nanos(now), value: 1, status: Status::GOOD, item: 0 };
+        (0..BUS_REQUEST_ITEMS_MAX).for_each(|_| datagram.entry(entry));
+        let mut bytes = datagram.bytes().to_vec();
+        bytes.extend([7; 24]);
+        vec![(MS, bytes)]
+    });
+    let mut bench = bench(LINK, &tags, script);
+    bench.run_to_ms(50);
+    assert_eq!(bench.closed.pop().unwrap().reason, CloseReason::Garbage);
+    assert!(bench.samples().iter().all(|sample| sample.status().is_bad()));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::super::unit::{Serving, Unit};
 use super::{Asks, Connection, ModbusLink, RequestState, Sweep};
 use crate::config::ModbusTransport;
 use crate::limits::{CLOSE_AFTER_REPLY_WAIT, CLOSES_AFTER_REPLY, REFUSED_PAUSE_MIN};
-use crate::rt::{CloseReason, Floor, LinkState, Report, RequestResult, Served, World, WriteOutcome};
+use crate::rt::{CloseReason, Floor, LinkState, RequestResult, Served, World, WriteOutcome};
 use crate::tag::{Fault, Nanos, Status};
 
 /// How often a request of one cycle is asked again because the device closed before its answer. Others were answered on
@@ -162,26 +162,15 @@ impl ModbusLink {
         for slot in 0..self.in_flight.len() {
             let Some(flight) = self.in_flight[slot].take() else { continue };
             let Asks::Read(at) = flight.asks else { continue };
-            let gives_way = self.gives_way(at);
-            let request = &mut self.requests[at as usize];
-            let scan = self.plan.requests[at as usize].scan;
-            let Some(scan_at) =
-                self.scans.iter().position(|s| s.id == scan).filter(|_| request.again < ASKED_AGAIN_MAX)
-            else {
-                self.finish(at, flight, now, RequestResult::Aborted, floor);
-                if !gives_way {
-                    self.doubt(at, flight.cycle, self.cause(at, Fault::Closed), now, floor);
-                }
-                self.end_trial(at, now, floor);
+            if self.ask_again(at, flight, (RequestResult::Aborted, ASKED_AGAIN_MAX), now, floor) {
                 continue;
-            };
-            request.again += 1;
-            request.state = RequestState::Queued;
-            let queue = if gives_way { &mut self.later.queue } else { &mut self.queue };
-            queue.push(scan_at, at);
-            floor.counters.links[self.id.index()].aborted.add(1);
-            let (nominal, sent, result) = (flight.nominal, flight.sent, RequestResult::Aborted);
-            floor.report(Report::Finished { scan, link: self.id, nominal, sent, received: now, result });
+            }
+            let gives_way = self.gives_way(at);
+            self.finish(at, flight, now, RequestResult::Aborted, floor);
+            if !gives_way {
+                self.doubt(at, flight.cycle, self.cause(at, Fault::Closed), now, floor);
+            }
+            self.end_trial(at, now, floor);
         }
         self.returning = Returning::Expected;
         let waits = self.scans.iter().any(|scan| scan.open > 0);

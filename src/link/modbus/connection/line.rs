@@ -55,6 +55,8 @@ pub(super) struct Line {
     noisy: bool,
     /// The last request was not answered in time: what comes unasked may be its reply.
     owed: bool,
+    /// Whose request was the last that was not answered, while none was since.
+    unheard: Option<usize>,
     /// When it was seen last what has come.
     looked_at: Nanos,
 }
@@ -112,6 +114,7 @@ impl Line {
             echo_left: 0,
             noisy: false,
             owed: false,
+            unheard: None,
             looked_at: Nanos::ZERO,
         })
     }
@@ -148,6 +151,7 @@ impl Line {
         self.units.clear();
         self.noisy = false;
         self.owed = false;
+        self.unheard = None;
     }
 
     pub fn closed(&mut self) {
@@ -228,6 +232,7 @@ impl Line {
     /// A unit has said what it had to say.
     fn heard(&mut self, unit_at: usize, now: Nanos) {
         self.free_at = now + self.gap;
+        self.unheard = None;
         self.units.heard(unit_at, now);
     }
 
@@ -484,17 +489,24 @@ impl ModbusLink {
         self.end_trial(at, now, floor);
     }
 
-    /// A request got no whole reply in time.
-    pub(super) fn unanswered_on_line<W: World>(&mut self, unit_at: usize, now: Nanos, floor: &mut Floor<W>) {
-        let Some(line) = &mut self.line else { return self.pauses.heard(unit_at, now) };
+    /// A request got no whole reply in time. Returns whether it came right behind one that another unit left unanswered:
+    /// its own unit may have taken it for the answer to that (libmodbus does).
+    pub(super) fn unanswered_on_line<W: World>(&mut self, unit_at: usize, now: Nanos, floor: &mut Floor<W>) -> bool {
+        let Some(line) = &mut self.line else {
+            self.pauses.heard(unit_at, now);
+            return false;
+        };
         line.owed = true;
+        let is_behind_other = line.unheard.replace(unit_at).is_some_and(|other| other != unit_at);
         line.leave_alone(Some(unit_at), now);
-        if std::mem::take(&mut self.received) > 0 {
+        let has_begun = std::mem::take(&mut self.received) > 0;
+        if has_begun {
             // What came of it has been counted; what may still come is its rest.
             floor.counters.links[self.id.index()].short_frames.add(1);
             line.owed = false;
             line.noise(now);
         }
         line.echo_left = 0;
+        is_behind_other && !has_begun
     }
 }

@@ -395,7 +395,7 @@ impl<W: World> Link<W> for ModbusLink {
             return Nanos::ZERO;
         }
         let other = match &self.connection {
-            // The socket takes no more: look again when the reply is overdue, which ends the connection.
+            // Where the socket takes no more, that the request is overdue ends the connection: see `wire`.
             Some(_) => self.line.as_ref().map_or(Nanos::NEVER, Line::deadline),
             None if self.lost_for_good_at == Nanos::ZERO => Nanos::NEVER,
             None => self.lost_for_good_at,

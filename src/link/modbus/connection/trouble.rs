@@ -244,14 +244,19 @@ impl ModbusLink {
             Asks::Write => self.write_timed_out(now, floor),
             Asks::Read(at) => {
                 let fault = self.fault_of_timeout(slot, at, &flight);
-                self.finish(at, flight, now, RequestResult::Timeout, floor);
-                if fault == Fault::Short {
-                    self.note(at, fault, floor);
-                }
                 let unit_at = usize::from(self.plan.requests[at as usize].unit);
-                self.unanswered_on_line(unit_at, now, floor);
-                self.unanswered(at, &flight, fault, now, floor);
+                let may_be_unheard = self.unanswered_on_line(unit_at, now, floor);
+                if !may_be_unheard || !self.ask_unheard_again(at, flight, now, floor) {
+                    self.finish(at, flight, now, RequestResult::Timeout, floor);
+                    if fault == Fault::Short {
+                        self.note(at, fault, floor);
+                    }
+                    self.unanswered(at, &flight, fault, now, floor);
+                }
             }
+        }
+        if self.drop_stuck(now, floor) {
+            return;
         }
         // A serial port can't be half open: a line on which all are silent stays as it is.
         let may_be_half_open = !matches!(self.plan.config.transport, ModbusTransport::Serial(_));
@@ -270,6 +275,15 @@ impl ModbusLink {
             self.ask_resting_sooner(now);
         }
         self.leave_doubtful(now, floor);
+    }
+
+    /// A request of a unit that answers was lost right behind one that another left unanswered: it counts only if it is
+    /// lost again.
+    fn ask_unheard_again<W: World>(&mut self, at: u32, flight: InFlight, now: Nanos, floor: &mut Floor<W>) -> bool {
+        let request = &self.requests[at as usize];
+        let answers = self.units[usize::from(self.plan.requests[at as usize].unit)].has_answered_since(Nanos::ZERO);
+        let is_wanted = !request.is_known_mute() && !request.tried_out && !request.apart;
+        answers && is_wanted && self.ask_again(at, flight, (RequestResult::Timeout, 1), now, floor)
     }
 
     /// A silent unit has missed a probe. Whether the connection lives, only the others can show; one that refused all that

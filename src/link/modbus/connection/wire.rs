@@ -4,6 +4,7 @@ use super::super::frame::{self, Known, Mismatch, Parsed, Reply, Resumed};
 use super::write::Turn;
 use super::{Asks, Connection, InFlight, ModbusLink, RequestState};
 use crate::limits::MODBUS_PIPELINE_MAX;
+use crate::plan::ScanId;
 use crate::rt::{CloseReason, Floor, Io, Report, RequestResult, World};
 use crate::tag::{Fault, Nanos};
 
@@ -26,12 +27,10 @@ impl ModbusLink {
     pub(super) fn send_one<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) -> bool {
         self.writes.rest();
         self.next_try = Nanos::NEVER;
-        let Some(connection) = &mut self.connection else { return false };
-        if connection.out.unsent_len > 0 && self.line.is_some() && self.in_flight[0].is_none() {
-            // The rest of a request whose time is over would be taken for the beginning of the next.
-            self.drop_connection(CloseReason::Silent, now, floor);
+        if self.connection.is_none() || self.drop_stuck(now, floor) {
             return false;
         }
+        let Some(connection) = &mut self.connection else { return false };
         if connection.out.unsent_len > 0 && self.writes.is_on_wire() {
             // It may have become too late for it since, and the device must not get it then.
             let now = floor.world.now();
@@ -63,6 +62,17 @@ impl ModbusLink {
             Some(Next::Read(scan_at, at)) => self.send_read(scan_at, at, slot, floor),
             Some(Next::Write(turn)) => self.send_write(turn, slot, floor),
         }
+    }
+
+    /// Drops a connection that has not taken a whole request in the time of that. Its rest is not to be sent any more, on a
+    /// line it would be taken for the beginning of the next, and nothing else may go before it.
+    pub(super) fn drop_stuck<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) -> bool {
+        let is_unsent = self.connection.as_ref().is_some_and(|connection| connection.out.unsent_len > 0);
+        let is_stuck = is_unsent && !self.in_flight.iter().flatten().any(|f| f.transaction == self.transaction);
+        if is_stuck {
+            self.drop_connection(CloseReason::Silent, now, floor);
+        }
+        is_stuck
     }
 
     fn next<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) -> Option<Next> {
@@ -154,6 +164,41 @@ impl ModbusLink {
                 self.ended_slowly(at, scan_at, result, received);
             }
         }
+        self.close_account(id, flight, received, result, floor);
+    }
+
+    /// Puts a request that was lost for no fault of its own back into its scan's cycle. False: it has been there so often
+    /// already, and is still to be finished.
+    pub(super) fn ask_again<W: World>(
+        &mut self,
+        at: u32,
+        flight: InFlight,
+        (result, times_max): (RequestResult, u8),
+        now: Nanos,
+        floor: &mut Floor<W>,
+    ) -> bool {
+        let id = self.plan.requests[at as usize].scan;
+        let gives_way = self.gives_way(at);
+        let Some(scan_at) = self.scan_at(id).filter(|_| self.requests[at as usize].again < times_max) else {
+            return false;
+        };
+        let request = &mut self.requests[at as usize];
+        request.again += 1;
+        request.state = RequestState::Queued;
+        let queue = if gives_way { &mut self.later.queue } else { &mut self.queue };
+        queue.push(scan_at, at);
+        self.close_account(id, flight, now, result, floor);
+        true
+    }
+
+    fn close_account<W: World>(
+        &self,
+        scan: ScanId,
+        flight: InFlight,
+        received: Nanos,
+        result: RequestResult,
+        floor: &mut Floor<W>,
+    ) {
         let counters = &floor.counters.links[self.id.index()];
         match result {
             RequestResult::Good => counters.replies.add(1),
@@ -163,7 +208,7 @@ impl ModbusLink {
             RequestResult::Broken => counters.broken.add(1),
         }
         let InFlight { nominal, sent, .. } = flight;
-        floor.report(Report::Finished { scan: id, link: self.id, nominal, sent, received, result });
+        floor.report(Report::Finished { scan, link: self.id, nominal, sent, received, result });
     }
 
     /// Where a reply's request stands. Of a device that answers with any transaction, the one that is outstanding; but
@@ -223,6 +268,10 @@ impl ModbusLink {
         let at = match flight.asks {
             Asks::Read(at) => at,
             Asks::Write => return self.take_write_reply(slot, frame.unit, frame.pdu, now, floor),
+            Asks::Nobody(Some(expected)) if !expected.is_met(frame.unit, frame.pdu) => {
+                let code = *frame.pdu.first().unwrap_or(&0);
+                return self.mismatched(expected.mismatch(frame.unit, code), floor);
+            }
             Asks::Nobody(_) => {
                 self.in_flight[slot] = None;
                 floor.counters.links[self.id.index()].late.add(1);

@@ -47,3 +47,22 @@ fn a_connection_that_lives_stays_and_the_unit_that_refuses_is_hardly_asked_more(
     bench.run_ms(31_000);
     assert_eq!((bench.status(1), bench.status(2)), (Status::GOOD, Status::GOOD));
 }
+
+#[test]
+fn a_connection_that_takes_nothing_any_more_is_given_up_with_the_first_request_that_is_overdue() {
+    let tags = vec![unit_tag(1, 5), unit_tag(2, 9), unit_tag(3, 9)];
+    let config = ModbusConfig { pipeline: 4, ..tcp_config() };
+    let mut bench = bench_of_period(&config, vec![(tags, good())], Nanos::from_millis(1_000));
+    bench.run_ms(2_000);
+    assert_eq!([0, 1, 2].map(|tag| bench.status(tag)), [Status::GOOD; 3]);
+    for taken in [0, 5] {
+        bench.device(0).takes = Some(taken);
+        bench.run_ms(1_100);
+        assert_eq!(bench.closed.pop().map(|closed| closed.reason), Ok(CloseReason::Silent), "{taken} bytes");
+        assert!((0..3).all(|tag| !bench.status(tag).is_good()), "{taken} bytes");
+        bench.device(0).takes = None;
+        bench.connected.push(Connected { link: LinkId(0), conn: Conn(0), target: 0 }).unwrap();
+        bench.run_ms(2_000);
+        assert_eq!([0, 1, 2].map(|tag| bench.status(tag)), [Status::GOOD; 3]);
+    }
+}

@@ -404,3 +404,52 @@ fn a_late_reply_that_came_while_the_executor_stood_still_is_not_taken_for_the_ne
     assert!(bench.counters.link(LinkId(0)).late.get() + bench.counters.link(LinkId(0)).garbage.get() > 0);
     assert!(bench.status(bench.id_of("u1.r1")).is_good() && bench.status(bench.id_of("u1.r300")).is_good());
 }
+
+/// libmodbus, as a slave, takes what follows a request to another unit for that one's answer, for half a second.
+#[test]
+fn a_slave_that_takes_a_request_for_the_answer_of_a_unit_that_is_away_stays_good() {
+    let mut takes_next = false;
+    let script: Script = Box::new(move |request| {
+        if request[0] != 1 {
+            takes_next = true;
+            return vec![];
+        }
+        if std::mem::take(&mut takes_next) {
+            return vec![];
+        }
+        let reply = honest_rtu(request);
+        vec![(wire(8 + reply.len()), reply)]
+    });
+    let tags = vec![unit_tag(1, 3), unit_tag(1, 900), unit_tag(77, 9)];
+    let mut bench = bench_of_period(&rtu_config(), vec![(tags, script)], Nanos::from_millis(1_000));
+    let samples = bench.run_for_samples(60_000);
+    let of = |tag: u32| samples.iter().filter(move |sample| sample.tag == tag);
+    for tag in [0, 1] {
+        assert!(
+            of(tag).all(|sample| sample.status().is_good()),
+            "{:?}",
+            of(tag).map(|s| s.status()).collect::<Vec<_>>()
+        );
+        assert_eq!(of(tag).count(), 60);
+    }
+    assert_eq!(bench.status(2), Status::BAD_NO_COMMUNICATION);
+    assert!(bench.counters.link(LinkId(0)).timeouts.get() >= 6);
+}
+
+#[test]
+fn what_a_unit_does_not_answer_behind_one_that_is_away_counts_when_asked_again() {
+    let script: Script = Box::new(|request| {
+        if request[0] != 1 || request[3] == 0x84 {
+            return vec![];
+        }
+        let reply = honest_rtu(request);
+        vec![(wire(8 + reply.len()), reply)]
+    });
+    let tags = vec![unit_tag(1, 3), unit_tag(1, 900), unit_tag(77, 9)];
+    let mut bench = bench_of_period(&rtu_config(), vec![(tags, script)], Nanos::from_millis(1_000));
+    bench.run_ms(20_000);
+    assert_eq!(
+        [0, 1, 2].map(|tag| bench.status(tag)),
+        [Status::GOOD, Status::BAD_NO_COMMUNICATION, Status::BAD_NO_COMMUNICATION]
+    );
+}

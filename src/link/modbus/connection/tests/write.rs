@@ -424,3 +424,28 @@ fn nothing_goes_between_the_reading_and_the_writing_of_a_register() {
         assert!(pairs.iter().all(|pair| pair[0] == (3, 50)), "{pairs:?}");
     }
 }
+
+#[test]
+fn what_is_no_reply_to_a_write_whose_time_is_over_does_not_make_room_for_the_next_request() {
+    let memory = Shared::default();
+    let mut bench = bench_of(&tcp(1), vec![(vec![register(20)], device(&memory, MS))], None);
+    bench.run_ms(20);
+    let script: Script = Box::new(move |request| {
+        let reply = answer_to(&memory, request);
+        if request[7] != 6 {
+            return vec![(MS, reply)];
+        }
+        let (mut unit, mut function) = (reply.clone(), reply.clone());
+        unit[6] = 9;
+        function[7] = 5;
+        vec![(15 * MS, unit), (16 * MS, function), (25 * MS, reply)]
+    });
+    bench.device(0).script = Some(script);
+    bench.order(20, Value::Uint(3), 12, false);
+    bench.run_ms(100);
+    assert_eq!(bench.answered()[0].outcome, WriteOutcome::NoReply);
+    let sent: Vec<(u64, u8)> = bench.requests.borrow().iter().map(|(t, bytes)| (*t, bytes[7])).collect();
+    let write = sent.iter().position(|(_, function)| *function == 6).unwrap();
+    assert!(sent[write + 1].0 >= sent[write].0 + 25 * MS, "{sent:?}");
+    assert_eq!((bench.counters.link(LinkId(0)).foreign.get(), bench.counters.link(LinkId(0)).late.get()), (2, 1));
+}
