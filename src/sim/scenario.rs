@@ -93,6 +93,7 @@ impl Scenario {
             match plan::build(&config, &cpus) {
                 Ok(planned) => break (tags, config, planned),
                 Err(_) if slower < SLOWER_MAX => model.slow_down(),
+                Err(_) if slower < 2 * SLOWER_MAX => model.thin_out(),
                 Err(error) => return Err(format!("the plan is refused: {error}")),
             }
             slower += 1;

@@ -16,7 +16,7 @@ pub struct HardwareClock {
     present: i64,
     before: i64,
     /// The last time that was given. Frames overtake each other in controllers with several mailboxes, and some have no
-    /// stamp: a tag's time goes forward all the same.
+    /// stamp: a tag's time goes forward all the same, and no two of its values have the same.
     last: Nanos,
 }
 
@@ -28,14 +28,19 @@ impl HardwareClock {
     /// A frame came that the controller gave no stamp.
     #[inline]
     pub fn without_stamp(&mut self, software: Nanos) -> Nanos {
-        self.last = self.last.max(software);
-        self.last
+        self.forward(software)
     }
 
     /// When a frame came that the controller stamped with `hardware`, and the kernel took at `software`.
     #[inline]
     pub fn on_monotonic(&mut self, hardware: Nanos, software: Nanos) -> Nanos {
-        self.last = self.estimate(hardware, software).max(self.last);
+        let time = self.estimate(hardware, software);
+        self.forward(time)
+    }
+
+    #[inline]
+    fn forward(&mut self, time: Nanos) -> Nanos {
+        self.last = time.max(self.last + Nanos(1));
         self.last
     }
 
@@ -81,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn times_never_go_back() {
+    fn times_always_go_forward() {
         let mut clock = HardwareClock::new();
         let mut last = Nanos::ZERO;
         // The first frames waited long, then one that did not shows how long; one in between has no stamp.
@@ -91,7 +96,7 @@ mod tests {
             let software = Nanos(wire * MS + waited);
             let time =
                 if stamped { clock.on_monotonic(Nanos(wire * MS), software) } else { clock.without_stamp(software) };
-            assert!(time >= last && time <= software, "{time:?} after {last:?}");
+            assert!(time > last && time <= software, "{time:?} after {last:?}");
             last = time;
         }
         // Learned before: its own time would be earlier than that of the one that waited.
@@ -99,7 +104,8 @@ mod tests {
         // One that another has overtaken in the controller.
         let mut clock = HardwareClock::new();
         let first = clock.on_monotonic(Nanos(11 * MS), Nanos(11 * MS + 5_000));
-        assert_eq!(clock.on_monotonic(Nanos(10 * MS), Nanos(11 * MS + 6_000)), first, "its own would be 10.005 ms");
+        let overtaken = clock.on_monotonic(Nanos(10 * MS), Nanos(11 * MS + 6_000));
+        assert_eq!(overtaken, first + Nanos(1), "its own would be 10.005 ms");
     }
 
     #[test]

@@ -13,6 +13,8 @@ const REMEMBERED_NS: u64 = 1_000 * MS;
 const DRIFT_NS: u64 = 100_000;
 /// Where nothing came for long, they have drifted further apart.
 const EARLY_NS: u64 = 2 * MS;
+/// So far apart are the times of frames at most that would have the same; some come between those that are values.
+const APART_NS: u64 = 100;
 /// Between the wire and the kernel.
 const WAITS_NS: u64 = 200_000;
 const WAITS_LONG_NS: u64 = 5 * MS;
@@ -65,7 +67,7 @@ pub struct Times {
     set: u32,
     /// When the kernel had them, and how long they had waited for it.
     waited: VecDeque<(u64, u64)>,
-    /// The latest time that the frame before may have: none has an earlier one than those before it.
+    /// The latest time that the frame before may have: each has a later one than those before it.
     before: u64,
 }
 
@@ -74,8 +76,8 @@ impl Times {
     /// `at`: not later than by what the least delayed of the last second waited.
     pub fn span(&mut self, wire: u64, at: u64, stamp: Option<Stamp>) -> (u64, u64) {
         let Some(stamp) = stamp else {
-            self.before = at;
-            return (at, at);
+            self.before = at.max(self.before + APART_NS);
+            return (at, self.before);
         };
         if self.set != stamp.set {
             self.set = stamp.set;
@@ -86,7 +88,7 @@ impl Times {
         }
         self.waited.push_back((at, at - wire));
         let least = self.waited.iter().map(|(_, waited)| *waited).min().unwrap_or(0);
-        self.before = at.min(wire + least + DRIFT_NS).max(self.before);
+        self.before = at.min(wire + least + DRIFT_NS).max(self.before + APART_NS);
         (wire.saturating_sub(EARLY_NS), self.before)
     }
 }

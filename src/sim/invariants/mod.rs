@@ -63,6 +63,8 @@ struct Part {
     changed: Vec<(LinkId, u64)>,
     /// By scan: what it had missed when that plan was taken up.
     missed: Vec<(ScanId, u64)>,
+    /// Links that came with a plan, and when.
+    came: Vec<(LinkId, u64)>,
     /// By link id.
     exchanges: Vec<VecDeque<Exchange>>,
     /// By link and place.
@@ -109,6 +111,11 @@ impl Part {
         self.adopted[first..].iter().map(|(generation, _)| *generation)
     }
 
+    /// Whether what a link was asked at one time and answered at the other is of one and the same link, by its id.
+    fn is_of_one(&self, link: LinkId, asked: u64, answered: u64) -> bool {
+        !self.came.iter().any(|(id, at)| *id == link && (asked..answered).contains(at))
+    }
+
     fn is_fresh(&self, generation: usize, link: LinkId) -> bool {
         self.fresh_under.contains(&(generation, link))
     }
@@ -137,6 +144,7 @@ impl<'s> Books<'s> {
             fresh: scenario.plan.links.ids().filter(|_| !scenario.promised).map(|link| (link, 0)).collect(),
             changed: Vec::new(),
             missed: scenario.plan.scans.ids().map(|id| (id, 0)).collect(),
+            came: Vec::new(),
             exchanges: Vec::new(),
             given: BTreeMap::new(),
         };
@@ -251,14 +259,9 @@ impl<'s> Books<'s> {
         changed.dedup();
         part.changed.extend(changed.into_iter().map(|id| (id, now)));
         part.missed = plan.scans.ids().map(|id| (id, misses(counters, id))).collect();
-        // What comes in now is under the new plan; an id that was another link's has nothing of it.
-        for (id, _) in changes.iter().filter(|(_, change)| *change == Change::New) {
-            if let Some(kept) = part.exchanges.get_mut(id.index()) {
-                kept.retain(|exchange| exchange.received > now);
-            }
-            let of_link = part.given.iter_mut().filter(|((link, _), _)| link == id);
-            of_link.for_each(|(_, kept)| kept.retain(|given| given.received > now));
-        }
+        // An id that was another link's has nothing of that one.
+        let new = changes.iter().filter(|(_, change)| *change == Change::New);
+        part.came.extend(new.map(|(id, _)| (*id, now)));
         Ok(())
     }
 

@@ -167,7 +167,8 @@ impl Books<'_> {
         let mut found = None;
         for exchange in kept.range(from..) {
             let Meaning::Values(epoch) = exchange.meaning else { continue };
-            if exchange.sent > t || exchange.host != host || !exchange.area.holds(config) {
+            let is_its = self.parts[executor].is_of_one(link, exchange.sent, exchange.received);
+            if exchange.sent > t || exchange.host != host || !exchange.area.holds(config) || !is_its {
                 continue;
             }
             let expected = memory.expected(config, epoch);
