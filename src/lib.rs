@@ -6,6 +6,8 @@
 //! |---|---|
 //! | [`tag`] | samples, values, status codes: pure data that everyone shares |
 //! | [`limits`] | every hard limit, with its reason |
+//! | [`disk`] | files that are ours: locks, and what is written whole |
+//! | [`logs`] | what is said on standard error, without waiting for anyone |
 //! | [`config`] | what people write, read and validated |
 //! | [`command`] | writes to tags as they are asked for: requests, answers, what is allowed |
 //! | [`plan`] | configuration compiled into what the executors walk |
@@ -24,10 +26,12 @@
 pub mod cli;
 pub mod command;
 pub mod config;
+pub mod disk;
 pub mod doctor;
 pub mod hub;
 pub mod limits;
 pub mod link;
+pub mod logs;
 pub mod output;
 pub mod plan;
 pub mod plant;

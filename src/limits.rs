@@ -516,3 +516,10 @@ pub const CANOPEN_READ_BACK_PAUSE: Nanos = Nanos::from_millis(5);
 pub const CANOPEN_READ_BACKS_MAX: u8 = 5;
 /// Items of a node that get a new status, or their place in its PDOs, in one step.
 pub const CANOPEN_ITEMS_PER_STEP: usize = 32;
+/// Log lines that wait for whoever reads standard error, with what each takes beside its text: an hour of a bad day.
+pub const LOG_QUEUE_BYTES_MAX: usize = 1 << 20;
+pub const LOG_LINE_OVERHEAD: usize = 64;
+/// Standard error that took nothing is tried again after this.
+pub const LOG_RETRY: Duration = Duration::from_millis(100);
+/// For so long the end of the process waits for log lines that nobody has read.
+pub const LOG_END_PATIENCE: Duration = Duration::from_millis(500);

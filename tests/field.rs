@@ -26,5 +26,11 @@ mod refused_calls;
 mod reload;
 #[path = "field/rig.rs"]
 mod rig;
+#[path = "field/signals.rs"]
+mod signals;
+#[path = "field/standard_error.rs"]
+mod standard_error;
+#[path = "field/standard_output.rs"]
+mod standard_output;
 #[path = "field/whole_runs.rs"]
 mod whole_runs;

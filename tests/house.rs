@@ -7,21 +7,26 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which modules each module may import. Nobody else's business is nobody's import.
-const MAY_IMPORT: [(&str, &[&str]); 16] = [
+const MAY_IMPORT: [(&str, &[&str]); 18] = [
     ("tag", &[]),
     ("limits", &["tag"]),
+    ("disk", &[]),
+    ("logs", &["limits"]),
     ("config", &["limits", "tag"]),
     ("command", &["config", "limits", "tag"]),
     ("plan", &["config", "limits", "tag"]),
     ("rt", &["limits", "plan", "tag"]),
     ("link", &["config", "limits", "plan", "rt", "tag"]),
     ("hub", &["limits", "link", "plan", "rt", "tag"]),
-    ("store", &["config", "hub", "limits", "tag"]),
+    ("store", &["config", "disk", "hub", "limits", "tag"]),
     ("output", &["command", "config", "hub", "limits", "store", "tag"]),
-    ("serve", &["command", "config", "hub", "limits", "plan", "rt", "tag"]),
+    ("serve", &["command", "config", "disk", "hub", "limits", "logs", "plan", "rt", "tag"]),
     ("doctor", &["config", "limits", "rt", "tag"]),
     ("plant", &["config", "limits", "rt", "tag"]),
-    ("supervise", &["command", "config", "hub", "limits", "link", "output", "plan", "rt", "serve", "store", "tag"]),
+    (
+        "supervise",
+        &["command", "config", "hub", "limits", "link", "logs", "output", "plan", "rt", "serve", "store", "tag"],
+    ),
     ("sim", &["config", "hub", "limits", "link", "output", "plan", "rt", "store", "tag"]),
     (
         "cli",
@@ -32,6 +37,7 @@ const MAY_IMPORT: [(&str, &[&str]); 16] = [
             "hub",
             "limits",
             "link",
+            "logs",
             "output",
             "plan",
             "plant",

@@ -64,9 +64,9 @@ pub fn check(args: &CheckArgs) -> ExitCode {
             excesses = admission.excesses;
             print_plan(config, &plan, &admission, &origin);
             for warning in &admission.warnings {
-                println!("warning: {warning}");
+                out!("warning: {warning}");
             }
-            counting::note(config).iter().for_each(|note| println!("{note}"));
+            counting::note(config).iter().for_each(|note| out!("{note}"));
         }
         Err(error) if args.learn => {
             // The devices may be faster than was declared.
@@ -83,8 +83,8 @@ pub fn check(args: &CheckArgs) -> ExitCode {
         return learned;
     }
     match excesses {
-        0 => println!("ok: it fits"),
-        _ => println!("ok: it does not fit, and runs all the same, since realtime.admission is \"warn\""),
+        0 => out!("ok: it fits"),
+        _ => out!("ok: it does not fit, and runs all the same, since realtime.admission is \"warn\""),
     }
     ExitCode::SUCCESS
 }
@@ -95,7 +95,7 @@ fn warn_of_outputs(config: &Config) {
     for output in &config.outputs {
         let OutputKind::Mqtt(mqtt) = &output.kind;
         if let Err(error) = mqtt::check_files(mqtt) {
-            eprintln!(
+            note!(
                 "warning: output \"{}\": {error}; nothing is published until that is right, `run` starts all the same \
                  and stores the samples",
                 output.name
@@ -136,7 +136,7 @@ fn percent(share: f64) -> String {
 }
 
 fn print_plan(config: &Config, plan: &Plan, admission: &Admission, origin: &str) {
-    println!(
+    out!(
         "gateway \"{}\": {}, {}, {}, {}",
         config.gateway.id,
         files::counted(plan.tags.len(), "tag"),
@@ -146,19 +146,24 @@ fn print_plan(config: &Config, plan: &Plan, admission: &Admission, origin: &str)
     );
     let Costs { request, sample, release, wake_up } = admission.costs;
     let us = |time: Nanos| time.0 as f64 / 1e3;
-    println!(
+    out!(
         "reckoned with ({origin}): request {:.1} µs, sample {} ns, release {:.1} µs, wake-up {:.1} µs\n",
         us(request),
         sample.0,
         us(release),
         us(wake_up)
     );
-    println!(
+    out!(
         "{:<9} {:>4} {:>6} {:>12} {:>12} {:>8}  worst slot",
-        "executor", "cpu", "links", "requests/s", "samples/s", "load"
+        "executor",
+        "cpu",
+        "links",
+        "requests/s",
+        "samples/s",
+        "load"
     );
     for (id, (executor, load)) in plan.executors.iter().zip(&admission.executors).enumerate() {
-        println!(
+        out!(
             "{id:<9} {:>4} {:>6} {:>12} {:>12} {:>8}  {}",
             executor.cpu,
             executor.links.len(),
@@ -168,13 +173,18 @@ fn print_plan(config: &Config, plan: &Plan, admission: &Admission, origin: &str)
             slot_text(plan, load.slot)
         );
     }
-    println!(
+    out!(
         "\n{:<20} {:>9} {:>6} {:>12} {:>12} {:>8}  worst slot",
-        "link", "executor", "units", "requests/s", "bytes/s", "load"
+        "link",
+        "executor",
+        "units",
+        "requests/s",
+        "bytes/s",
+        "load"
     );
     for (id, link) in plan.links.iter() {
         let load = &admission.links[id];
-        println!(
+        out!(
             "{:<20} {:>9} {:>6} {:>12} {:>12} {:>8}  {}",
             link.name,
             link.executor.0,
@@ -186,7 +196,7 @@ fn print_plan(config: &Config, plan: &Plan, admission: &Admission, origin: &str)
         );
     }
     print_writes(plan, admission);
-    println!("\n{:<20} {:>10} {:>9} {:>6} {:>9}", "group", "period ms", "release", "links", "requests");
+    out!("\n{:<20} {:>10} {:>9} {:>6} {:>9}", "group", "period ms", "release", "links", "requests");
     for (id, group) in plan.groups.iter() {
         let scans = plan.scans.values().filter(|s| s.group == id);
         let (links, requests) = scans.fold((0, 0), |(links, sum), s| (links + 1, sum + s.requests.len()));
@@ -195,16 +205,23 @@ fn print_plan(config: &Config, plan: &Plan, admission: &Admission, origin: &str)
             ReleaseMode::Together => "together",
         };
         let period_ms = group.period.0 as f64 / 1e6;
-        println!("{:<20} {period_ms:>10} {release:>9} {links:>6} {requests:>9}", group.name);
+        out!("{:<20} {period_ms:>10} {release:>9} {links:>6} {requests:>9}", group.name);
     }
-    println!(
+    out!(
         "\n{:<20} {:<12} {:>4} {:>3} {:>6} {:>6} {:>5} {:>11}",
-        "request: link", "group", "unit", "fc", "first", "count", "tags", "wire bytes"
+        "request: link",
+        "group",
+        "unit",
+        "fc",
+        "first",
+        "count",
+        "tags",
+        "wire bytes"
     );
     for link in plan.links.values() {
         let Some(modbus) = link.protocol.modbus() else { continue };
         for request in modbus.blocks() {
-            println!(
+            out!(
                 "{:<20} {:<12} {:>4} {:>3} {:>6} {:>6} {:>5} {:>11}",
                 link.name,
                 plan.groups[request.group].name,
@@ -217,7 +234,7 @@ fn print_plan(config: &Config, plan: &Plan, admission: &Admission, origin: &str)
             );
         }
     }
-    println!();
+    out!("");
 }
 
 fn print_writes(plan: &Plan, admission: &Admission) {
@@ -226,13 +243,10 @@ fn print_writes(plan: &Plan, admission: &Admission) {
     if written.is_empty() {
         return;
     }
-    println!(
-        "\n{:<20} {:>5} {:>9} {:>9} {:>11} {:>11}",
-        "writes: link", "tags", "asked/s", "fit/s", "each", "turn every"
-    );
+    out!("\n{:<20} {:>5} {:>9} {:>9} {:>11} {:>11}", "writes: link", "tags", "asked/s", "fit/s", "each", "turn every");
     for (link, writes) in written {
         let fit = if writes.fits { format!("{:.1}", writes.possible_per_s()) } else { "none".to_owned() };
-        println!(
+        out!(
             "{:<20} {:>5} {:>9.1} {fit:>9} {:>11} {:>11}",
             link.name,
             writes.tags,

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::plant::{PlantLine, PlantShape};
-use super::run;
 use super::signals::StopSignals;
+use super::{print, run};
 use crate::plant::can;
 use crate::rt::LinkState;
 use crate::serve::RunReport;
@@ -55,7 +55,7 @@ impl DemoArgs {
             if shape.can.is_none() && shape.canopen.is_none() {
                 match can::check(CAN_INTERFACE) {
                     Ok(()) => (shape.can, shape.canopen) = (Some(CAN_INTERFACE.into()), Some(CAN_INTERFACE.into())),
-                    Err(why) => println!("the plant is without CAN and CANopen: {why}"),
+                    Err(why) => out!("the plant is without CAN and CANopen: {why}"),
                 }
             }
         }
@@ -78,6 +78,7 @@ struct Workplace {
 
 pub fn demo(args: &DemoArgs) -> ExitCode {
     let signals = StopSignals::block();
+    print::end_by_signal();
     let shape = args.whole_shape();
     // The plant's process would say it too, but later.
     if let Err(code) = shape.faults().and_then(|_| shape.can_nodes()) {
@@ -215,7 +216,7 @@ impl Screen {
         }
         self.next += Duration::from_secs(1);
         if self.lines.is_multiple_of(20) {
-            println!(
+            out!(
                 "{:>5} {:>9} {:>10} {:>6} {:>22} {:>14} {:>6} {:>16} {:>20} {:>7} {:>7}",
                 "time",
                 "scans/s",
@@ -248,7 +249,7 @@ impl Screen {
         let up = plan.links.ids().filter(|id| observed.counters.link(*id).state() == LinkState::Up).count();
         let behind: u64 = observed.outputs.iter().map(|(_, view)| view().lag).sum();
         let line = plant.latest();
-        println!(
+        out!(
             "{:>4}s {:>9.0} {:>10.0} {:>6} {:>22} {:>14} {:>5.1}% {:>16} {:>20} {:>7} {:>7}",
             (now - self.started).as_secs(),
             (cycles - self.cycles) as f64 / seconds,
@@ -277,16 +278,22 @@ fn worst<const N: usize>(report: &RunReport, figures: impl Fn(&crate::serve::Gro
 }
 
 fn summary(report: &RunReport, executors: usize) {
-    println!(
+    out!(
         "\n{:<10} {:>9} {:>8} {:>7} {:>8} {:>24} {:>24}",
-        "group", "period", "cycles", "skipped", "missed", "release jitter µs", "sample age µs"
+        "group",
+        "period",
+        "cycles",
+        "skipped",
+        "missed",
+        "release jitter µs",
+        "sample age µs"
     );
-    println!("{:<10} {:>9} {:>8} {:>7} {:>8} {:>24} {:>24}", "", "", "", "", "", "p50 / p99 / max", "p50 / p99 / max");
+    out!("{:<10} {:>9} {:>8} {:>7} {:>8} {:>24} {:>24}", "", "", "", "", "", "p50 / p99 / max", "p50 / p99 / max");
     for (name, group) in &report.groups {
         let quantiles = |q: &crate::serve::Quantiles| {
             format!("{:.0} / {:.0} / {:.0}", q.p50 as f64 / 1e3, q.p99 as f64 / 1e3, q.max as f64 / 1e3)
         };
-        println!(
+        out!(
             "{name:<10} {:>6} ms {:>8} {:>7} {:>8} {:>24} {:>24}",
             group.period_ns / 1_000_000,
             group.cycles,
@@ -298,7 +305,7 @@ fn summary(report: &RunReport, executors: usize) {
     }
     let samples = &report.samples;
     let closes = samples.produced == samples.stored + samples.dropped + samples.suppressed;
-    println!(
+    out!(
         "\nsamples: {} produced = {} stored + {} dropped + {} suppressed: {}",
         samples.produced,
         samples.stored,
@@ -307,9 +314,9 @@ fn summary(report: &RunReport, executors: usize) {
         if closes { "the account closes" } else { "THE ACCOUNT DOES NOT CLOSE" }
     );
     for (name, output) in &report.outputs {
-        println!("output {name}: {} samples acknowledged, {} pending", output.acked, output.pending);
+        out!("output {name}: {} samples acknowledged, {} pending", output.acked, output.pending);
     }
-    println!(
+    out!(
         "process: {:.1} s CPU in {:.1} s on {executors} executor(s), {:.1} MB anonymous memory",
         report.process.cpu_seconds,
         report.duration_seconds,

@@ -30,7 +30,7 @@ pub fn doctor(args: &DoctorArgs) -> ExitCode {
     let mut visit = doctor::visit(&Machine::this(), config);
     doctor::measure(&mut visit, config);
     if args.json {
-        println!("{:#}", serde_json::json!(visit));
+        out!("{:#}", serde_json::json!(visit));
     } else {
         print(&visit);
     }
@@ -39,14 +39,14 @@ pub fn doctor(args: &DoctorArgs) -> ExitCode {
 
 fn print(visit: &Visit) {
     for check in &visit.checks {
-        println!("{:<8} {:<24} {}", check.state.name(), check.id, check.found);
+        out!("{:<8} {:<24} {}", check.state.name(), check.id, check.found);
         if let Some(mend) = &check.mend {
-            println!("{:<8} {:<24} why:  {}", "", "", check.why);
-            println!("{:<8} {:<24} mend: {mend}", "", "");
+            out!("{:<8} {:<24} why:  {}", "", "", check.why);
+            out!("{:<8} {:<24} mend: {mend}", "", "");
         }
     }
     let count = |state| visit.checks.iter().filter(|check| check.state == state).count();
-    println!(
+    out!(
         "\n{} ok, {} warn, {} bad, {} unknown",
         count(State::Ok),
         count(State::Warn),

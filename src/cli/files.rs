@@ -31,7 +31,7 @@ pub fn load(dir: &Path) -> Result<Loaded, ExitCode> {
     match config::load(dir) {
         Ok(loaded) => {
             for warning in &loaded.warnings {
-                eprintln!("{warning}");
+                note!("{warning}");
             }
             Ok(loaded)
         }

@@ -47,7 +47,7 @@ pub fn learn(config: &Config, seconds: f64) -> ExitCode {
     let all_good = print_bad_tags(&plan, &floor, &tags);
     let refused = counting::refused(config, &plan, &floor);
     floor.stop();
-    counting::hints(&slowly(config), &refused).iter().for_each(|hint| println!("{hint}"));
+    counting::hints(&slowly(config), &refused).iter().for_each(|hint| out!("{hint}"));
     if all_answered && all_good { ExitCode::SUCCESS } else { ExitCode::from(1) }
 }
 
@@ -85,9 +85,16 @@ fn print(config: &Config, slow: &Plan, statistics: &Statistics, floor: &Floor, t
     }
     let response = statistics.snapshot().response;
     let notes = floor.notes.lock().map(|notes| notes.clone()).unwrap_or_default();
-    println!(
+    out!(
         "{:<20} {:>8} {:>10} {:>8} {:>8} {:>8} {:>9} {:>9}",
-        "reply times: link", "replies", "declared", "p50 ms", "p99 ms", "max ms", "load", "measured"
+        "reply times: link",
+        "replies",
+        "declared",
+        "p50 ms",
+        "p99 ms",
+        "max ms",
+        "load",
+        "measured"
     );
     let mut hints = Vec::new();
     let mut all_answered = true;
@@ -97,7 +104,7 @@ fn print(config: &Config, slow: &Plan, statistics: &Statistics, floor: &Floor, t
         let expected = declared(link);
         if seen.count == 0 {
             all_answered = false;
-            println!("{:<20} {:>8} {:>10.3}", link.name, 0, millis(expected));
+            out!("{:<20} {:>8} {:>10.3}", link.name, 0, millis(expected));
             let trouble = notes.get(&id).map(|note| &*note.trouble);
             let of_tag = tags.troubled.iter().find(|tag| tag.link == id);
             let why = match (trouble.filter(|trouble| !trouble.is_empty()), of_tag) {
@@ -105,11 +112,11 @@ fn print(config: &Config, slow: &Plan, statistics: &Statistics, floor: &Floor, t
                 (None, Some(tag)) => reason(tag.status, tag.cause, None),
                 (None, None) => "nothing was answered".to_owned(),
             };
-            eprintln!("link \"{}\": {why}", link.name);
+            note!("link \"{}\": {why}", link.name);
             continue;
         }
         let percent = |reply| admission::load_with(&asked, id, reply) * 100.0;
-        println!(
+        out!(
             "{:<20} {:>8} {:>10.3} {:>8.3} {:>8.3} {:>8.3} {:>7.1} % {:>7.1} %",
             link.name,
             seen.count,
@@ -122,8 +129,8 @@ fn print(config: &Config, slow: &Plan, statistics: &Statistics, floor: &Floor, t
         );
         hints.extend(hint(&asked, id, link, &seen));
     }
-    hints.iter().for_each(|hint| println!("{hint}"));
-    println!();
+    hints.iter().for_each(|hint| out!("{hint}"));
+    out!("");
     all_answered
 }
 
@@ -133,21 +140,21 @@ fn print_bad_tags(plan: &Plan, floor: &Floor, tags: &Tags) -> bool {
     let counts = tags.counts();
     let of = |n: usize| format!("{n} of {} tags", counts.total);
     if counts.waiting > 0 {
-        println!("note: {} have not been asked for yet; --seconds makes the look longer", of(counts.waiting));
+        out!("note: {} have not been asked for yet; --seconds makes the look longer", of(counts.waiting));
     }
     for trouble in tags.troubled.iter().take(BAD_TAGS_SHOWN) {
         let name = plan.tags.get(trouble.tag).map_or("", |tag| &*tag.name);
         let why = reason(trouble.status, trouble.cause, troubles.get(&trouble.link).map(|note| &*note.trouble));
-        println!("{name}  {}: {why}", trouble.status);
+        out!("{name}  {}: {why}", trouble.status);
     }
     let more = tags.troubled.len().saturating_sub(BAD_TAGS_SHOWN);
     if more > 0 {
-        println!("and {more} more");
+        out!("and {more} more");
     }
     match (counts.bad, tags.troubled.len()) {
         (0, 0) => {}
-        (0, held) => println!("note: {} have a value that is held, since it could not be read again", of(held)),
-        (bad, _) => eprintln!("error: {} cannot be read; see the reasons above", of(bad)),
+        (0, held) => out!("note: {} have a value that is held, since it could not be read again", of(held)),
+        (bad, _) => note!("error: {} cannot be read; see the reasons above", of(bad)),
     }
     counts.bad == 0
 }

@@ -11,6 +11,9 @@
 //!
 //! A process that could not even end by itself after that is ended by SIGALRM.
 
+#[macro_use]
+mod print;
+
 mod audit;
 mod check;
 mod counting;
@@ -19,7 +22,6 @@ mod discover;
 mod doctor;
 mod files;
 mod learn;
-mod logs;
 mod plant;
 mod read;
 mod run;
@@ -28,9 +30,13 @@ mod sim;
 mod tail;
 mod write;
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::limits::LOG_END_PATIENCE;
+use crate::logs;
 
 /// Exit code of a wrong configuration.
 const EXIT_CONFIG: u8 = 2;
@@ -83,7 +89,23 @@ enum Command {
 
 /// Runs the command that was typed.
 pub fn main() -> ExitCode {
-    let command = Cli::parse().command;
+    let code = match Cli::try_parse() {
+        Ok(cli) => run_command(cli.command),
+        Err(said) => {
+            // Help and the version are output, too.
+            if let Err(error) = said.print().and_then(|()| io::stdout().flush())
+                && !said.use_stderr()
+            {
+                print::failed(&error);
+            }
+            ExitCode::from(if said.use_stderr() { EXIT_CONFIG } else { 0 })
+        }
+    };
+    logs::flush(LOG_END_PATIENCE);
+    print::code(code)
+}
+
+fn run_command(command: Command) -> ExitCode {
     if !matches!(command, Command::Run(_) | Command::Demo(_) | Command::Plant(_) | Command::Tail(_)) {
         signals::end_with_the_reader();
     }
@@ -100,7 +122,7 @@ pub fn main() -> ExitCode {
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Sim(args) => sim::sim(&args),
         Command::Schema => {
-            println!("{:#}", crate::config::schema());
+            out!("{:#}", crate::config::schema());
             ExitCode::SUCCESS
         }
     }
@@ -108,6 +130,6 @@ pub fn main() -> ExitCode {
 
 /// Says what went wrong, on standard error.
 fn fail(code: u8, message: impl std::fmt::Display) -> ExitCode {
-    eprintln!("{message}");
+    note!("{message}");
     ExitCode::from(code)
 }

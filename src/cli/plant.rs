@@ -1,6 +1,6 @@
 //! `fieldbeat plant`: the simulated plant in a process of its own, so that its work is not the gateway's.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use super::signals::StopSignals;
+use super::signals::{StopSignals, Wanted};
 use crate::plant::broker::Broker;
 use crate::plant::can::{BusFaultError, CanNodes, CanSettings};
 use crate::plant::{
@@ -127,7 +127,7 @@ pub fn plant(args: &PlantArgs) -> ExitCode {
         Err(error) => return super::fail(1, format!("error: the plant does not start: {error}")),
     };
     if !args.child {
-        println!(
+        out!(
             "plant: {} devices on {} to {}; run the gateway with: fieldbeat run --config {}",
             plant.addresses().len(),
             plant.addresses()[0],
@@ -135,14 +135,14 @@ pub fn plant(args: &PlantArgs) -> ExitCode {
             args.config.display()
         );
         for port in lines.iter().flat_map(SerialLines::ports) {
-            println!("serial line: {} at {} baud", port.display(), args.shape.serial_baud);
+            out!("serial line: {} at {} baud", port.display(), args.shape.serial_baud);
         }
         if nodes.is_some() {
             let [can, canopen] = [&args.shape.can, &args.shape.canopen].map(|name| name.as_deref().unwrap_or("none"));
-            println!("CAN: senders on {can}, CANopen node on {canopen}");
+            out!("CAN: senders on {can}, CANopen node on {canopen}");
         }
         if let Some(broker) = &broker {
-            println!(
+            out!(
                 "broker: mqtt://{}; watch it with: mosquitto_sub -p {} -t '#' -v",
                 broker.addr(),
                 broker.addr().port()
@@ -239,14 +239,11 @@ fn serve(child: bool, signals: &StopSignals, (plant, spoiled): (&Plant, &dyn Fn(
                 message_bytes: broker.map_or(0, |b| b.stats().bytes.load(Relaxed)),
             };
             let Ok(text) = serde_json::to_string(&line) else { return };
-            let mut out = io::stdout().lock();
-            if writeln!(out, "{text}").and_then(|()| out.flush()).is_err() {
-                return;
-            }
+            out!("{text}");
         }
         let gone = parent_gone.as_ref().is_some_and(|gone| gone.load(Relaxed));
         // A child's Ctrl-C is its parent's business, which then closes our input.
-        if gone || (signals.wait(Duration::from_millis(50)) && !child) {
+        if gone || (signals.wait(Duration::from_millis(50)) == Some(Wanted::Stop) && !child) {
             return;
         }
     }

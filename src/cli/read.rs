@@ -156,11 +156,11 @@ fn print(floor: &Floor, plan: &Plan, names: &[String]) -> bool {
                 format!(": {}", reason(status, cause, notes.get(&tag.link).map(|note| &*note.trouble)))
             }
         };
-        println!("{:<width$}  {}  {status}  {age}{why}", tag.name, shown(tag, reading, &bytes));
+        out!("{:<width$}  {}  {status}  {age}{why}", tag.name, shown(tag, reading, &bytes));
     }
     for (id, note) in &notes {
         if troubled.get(id.index()) == Some(&true) && !note.trouble.is_empty() {
-            eprintln!("link \"{}\": {}", plan.links[*id].name, note.trouble);
+            note!("link \"{}\": {}", plan.links[*id].name, note.trouble);
         }
     }
     all_good

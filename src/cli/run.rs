@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use super::signals::StopSignals;
-use super::{files, logs};
+use super::files;
+use super::signals::{StopSignals, Wanted};
 use crate::doctor::{self, Machine, State, Visit};
+use crate::logs;
 use crate::serve::RunReport;
 use crate::supervise::{Ended, Gateway, StartError, Trouble};
 
@@ -30,6 +31,7 @@ pub struct RunArgs {
 
 pub fn run(args: &RunArgs) -> ExitCode {
     let signals = StopSignals::block();
+    logs::start();
     let mut gateway = match start(&args.config) {
         Ok(gateway) => gateway,
         Err(code) => return code,
@@ -46,7 +48,6 @@ pub fn run(args: &RunArgs) -> ExitCode {
 /// Loads a configuration and starts its gateway; says what is wrong, or what was started.
 pub fn start(config: &Path) -> Result<Gateway, ExitCode> {
     let loaded = files::load(config)?;
-    logs::start();
     tell_machine(&doctor::visit(&Machine::this(), Some(&loaded.config)), config);
     let gateway = Gateway::start(loaded).map_err(|error| match error {
         StartError::Plan(_) => super::fail(super::EXIT_CONFIG, error),
@@ -110,9 +111,14 @@ pub fn look_after(
 ) -> (Gateway, Option<Trouble>) {
     loop {
         let left = end.map_or(TEND_PERIOD, |end| end.saturating_duration_since(Instant::now()).min(TEND_PERIOD));
-        if signals.wait(left) {
-            tracing::info!("stopping");
-            return (gateway, None);
+        match signals.wait(left) {
+            Some(Wanted::Stop) => {
+                tracing::info!("stopping");
+                return (gateway, None);
+            }
+            Some(Wanted::Look) => gateway.look_for_changes(),
+            Some(Wanted::Nothing(signal)) => tracing::info!("signal {signal} means nothing to a gateway: it goes on"),
+            None => {}
         }
         if end.is_some_and(|end| Instant::now() >= end) {
             return (gateway, None);

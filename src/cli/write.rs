@@ -144,12 +144,12 @@ fn tell(args: &WriteArgs, answer: &Json) -> ExitCode {
         _ => EXIT_FAILED,
     };
     if args.json {
-        println!("{answer}");
+        out!("{answer}");
         return ExitCode::from(code);
     }
     let line = line_of(&args.tag, answer);
     if code == 0 {
-        println!("{line}");
+        out!("{line}");
         return ExitCode::SUCCESS;
     }
     super::fail(code, line)

@@ -140,6 +140,20 @@ impl Fingerprint {
     }
 }
 
+/// When names came, went or were given to other files in a configuration's directories: files that are replaced one by
+/// one are looked at again once that has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DirTimes([Option<(i64, i64)>; 2]);
+
+impl DirTimes {
+    pub fn of(dir: &Path) -> DirTimes {
+        DirTimes([dir.to_owned(), dir.join(TAGS_DIR)].map(|dir| {
+            let dir = fs::metadata(dir).ok()?;
+            Some((dir.mtime(), dir.mtime_nsec()))
+        }))
+    }
+}
+
 /// Names of the files that links may name, sorted.
 fn side_file_names(dir: &Path) -> Vec<OsString> {
     let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };

@@ -68,7 +68,7 @@ use std::path::Path;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub(crate) use fields::type_name;
-pub use files::Fingerprint;
+pub use files::{DirTimes, Fingerprint};
 pub use model::*;
 pub(crate) use names::{guess, nearest, quoted};
 pub use reporting::{Reporting, Suppress};

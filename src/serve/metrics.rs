@@ -481,6 +481,8 @@ impl Reader {
         }
         let mut cpu = family(e, COUNTER, "process_cpu", Some(&Unit::Seconds), "User and system time of all threads")?;
         cpu.0.encode_counter::<NoLabelSet, f64, u64>(&usage.cpu_s, None)?;
+        let help = "Log lines that nobody took from standard error";
+        family(e, COUNTER, "fieldbeat_log_lost_lines", None, help)?.counter([], crate::logs::lost())?;
         let mut build = family(e, GAUGE, "fieldbeat_build_info", None, "Which gateway this is, and which version")?;
         build.gauge([("gateway", &self.0.gateway), ("version", env!("CARGO_PKG_VERSION"))], 1.0)
     }

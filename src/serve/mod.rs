@@ -18,7 +18,7 @@ use crate::plan::Plan;
 use crate::rt::{Counters, Image};
 use crate::tag::{LinkId, Nanos};
 
-pub use control::{ControlError, ControlSocket};
+pub use control::{ControlError, ControlSocket, PART as CONTROL_PART};
 pub use health::{Condition, Health, HealthReport, Severity};
 pub use http::{HttpServer, ServeError};
 pub use process::ProcessUsage;

@@ -1,8 +1,7 @@
 //! The report of a run, as JSON: what was asked, what happened, how well the beat was kept.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 
 use serde::Serialize;
@@ -13,6 +12,7 @@ use crate::rt::GroupCounters;
 use crate::tag::{GroupId, LinkId, Nanos};
 
 use super::{Observed, ProcessUsage};
+use crate::disk;
 
 /// A distribution in nanoseconds; quantiles within 1 %, the maximum exact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -236,24 +236,14 @@ impl RunReport {
         }
     }
 
-    /// Writes the report so that a reader sees the old file or the whole new one, never a part.
+    /// Writes the report so that a reader sees the old file or the whole new one, never a part. A link is followed; what is
+    /// no file, as a pipe or a terminal, is written to.
     ///
     /// # Errors
     /// Whatever the file system says; the file that was there is then untouched.
     pub fn write(&self, path: &Path) -> io::Result<()> {
-        let mut name = path.file_name().map_or_else(Default::default, |name| name.to_os_string());
-        name.push(format!(".{}.tmp", std::process::id()));
-        let temporary = path.with_file_name(name);
-        let written = (|| {
-            let mut file = File::create(&temporary)?;
-            file.write_all(&serde_json::to_vec_pretty(self)?)?;
-            file.write_all(b"\n")?;
-            file.sync_all()?;
-            fs::rename(&temporary, path)
-        })();
-        if written.is_err() {
-            let _ = fs::remove_file(&temporary);
-        }
-        written
+        let mut text = serde_json::to_vec_pretty(self)?;
+        text.push(b'\n');
+        disk::write_whole(path, &text)
     }
 }

@@ -13,6 +13,9 @@ pub enum JournalError {
     )]
     Owned { path: PathBuf, pid: Option<u32> },
 
+    #[error("the journal {} can't be locked: {source}; or set another `journal.path`", path.display())]
+    NotLockable { path: PathBuf, source: crate::disk::LockError },
+
     #[error(
         "the journal {} is open in this process already",
         path.display()

@@ -1,38 +1,27 @@
 //! One writer: a lock on a file beside the journal, which names its holder.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::error::JournalError;
+use crate::disk::{LockError, LockFile};
 
-/// Held as long as it lives; the kernel lets go of it when the process ends in any way.
+/// Held as long as it lives.
 #[derive(Debug)]
 pub struct WriterLock {
-    _file: File,
+    _file: LockFile,
 }
 
 impl WriterLock {
     /// # Errors
     /// [`JournalError::Owned`] with the holder's process id when another writer is there.
     pub fn take(journal: &Path) -> Result<WriterLock, JournalError> {
-        let path: PathBuf = journal.join("writer.lock");
-        let failed = |source| JournalError::from_io(journal, "locking", source);
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut text = String::new();
-                // The holder may be between taking the lock and writing its id.
-                let pid = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
-                return Err(JournalError::Owned { path: journal.to_owned(), pid });
-            }
-            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        let path = journal.to_owned();
+        match LockFile::take(&journal.join("writer.lock")) {
+            Ok(file) => Ok(WriterLock { _file: file }),
+            Err(LockError::Held { pid }) => Err(JournalError::Owned { path, pid }),
+            Err(LockError::Failed(source)) => Err(JournalError::from_io(journal, "locking", source)),
+            Err(source) => Err(JournalError::NotLockable { path, source }),
         }
-        // The id only serves the other's message: a full disk must not stop us here.
-        let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
-        Ok(WriterLock { _file: file })
     }
 }
 

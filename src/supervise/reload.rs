@@ -85,6 +85,14 @@ impl Gateway {
         Ok(())
     }
 
+    /// Has the files looked at now, though they may have changed just before.
+    pub fn look_for_changes(&self) {
+        match &self.reload.watch {
+            Some(watch) => watch.look_at_once(),
+            None => tracing::warn!("nothing looks for changed files here"),
+        }
+    }
+
     /// Makes `loaded` the plan that runs, at once, and waits for the executors; as the files would be adopted.
     pub fn adopt(&mut self, loaded: &Loaded) {
         while !self.rings_are_followed() || self.reload.changing.is_some() && !self.end_change() {

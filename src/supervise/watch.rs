@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use crate::config::{self, Diagnostics, Fingerprint, Loaded};
+use crate::config::{self, Diagnostics, DirTimes, Fingerprint, Loaded};
 
 /// What the files say now.
 pub type Found = Result<Loaded, Diagnostics>;
@@ -18,8 +18,8 @@ pub type Found = Result<Loaded, Diagnostics>;
 /// A thread that watches.
 pub struct Watch {
     found: Receiver<Found>,
-    /// Dropped to end the thread.
-    stop: Option<Sender<()>>,
+    /// Has the thread look at once; dropped to end it.
+    hurry: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -30,19 +30,31 @@ impl Watch {
     /// When the system gives no thread.
     pub fn start(dir: PathBuf, period: Duration) -> io::Result<Watch> {
         let (tell, found) = bounded(1);
-        let (stop, stopped) = bounded(0);
+        let (hurry, hurried) = bounded(1);
         // The parser recurses to a bounded depth.
         let thread = thread::Builder::new().name("fb-reload".to_owned()).stack_size(2 << 20).spawn(move || {
-            let mut files = Files { dir, seen: None, read: None };
-            while stopped.recv_timeout(period) == Err(RecvTimeoutError::Timeout) {
-                if let Some(new) = files.look()
-                    && tell.send(new).is_err()
-                {
+            let mut files = Files { dir, seen: None, read: None, unsettled: 0 };
+            loop {
+                let new = match hurried.recv_timeout(period) {
+                    Err(RecvTimeoutError::Timeout) => files.look(),
+                    // Whoever asks for it says that the files are what they should be.
+                    Ok(()) => files.look_at_once(),
+                    Err(RecvTimeoutError::Disconnected) => return,
+                };
+                if new.is_some_and(|new| tell.send(new).is_err()) {
                     return;
                 }
             }
         })?;
-        Ok(Watch { found, stop: Some(stop), thread: Some(thread) })
+        Ok(Watch { found, hurry: Some(hurry), thread: Some(thread) })
+    }
+
+    /// Has the files looked at now, though they may have changed just before.
+    pub fn look_at_once(&self) {
+        if let Some(hurry) = &self.hurry {
+            // One that waits already is enough.
+            let _ = hurry.try_send(());
+        }
     }
 
     /// What was found since the last call.
@@ -53,7 +65,7 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.stop = None;
+        self.hurry = None;
         // It may be waiting to tell.
         while self.found.try_recv().is_ok() {}
         if let Some(thread) = self.thread.take() {
@@ -62,27 +74,46 @@ impl Drop for Watch {
     }
 }
 
+/// A directory in which something else comes and goes all the time does not keep the files from being read for longer
+/// than so many looks.
+const DIR_LOOKS_MAX: u32 = 25;
+
 /// The files as they were seen last, and as they were when they were read last.
 struct Files {
     dir: PathBuf,
-    seen: Option<Fingerprint>,
+    seen: Option<(Fingerprint, DirTimes)>,
     read: Option<Fingerprint>,
+    /// Looks in a row that found the files as they were and their directories changed.
+    unsettled: u32,
 }
 
 impl Files {
     /// Reads the files when they are not those that were read last, and have stayed the same since the last look
     /// and while they were read.
     fn look(&mut self) -> Option<Found> {
-        let now = Fingerprint::of(&self.dir);
-        let settled = self.seen.as_ref() == Some(&now);
-        let new = self.read.as_ref() != Some(&now);
+        let now = (Fingerprint::of(&self.dir), DirTimes::of(&self.dir));
+        let is_same = self.seen.as_ref().is_some_and(|(files, _)| *files == now.0);
+        let is_quiet = self.seen.as_ref().is_some_and(|(_, dirs)| *dirs == now.1);
+        self.unsettled = if is_same && !is_quiet { self.unsettled + 1 } else { 0 };
         self.seen = Some(now);
-        if !settled || !new {
+        if is_same && (is_quiet || self.unsettled >= DIR_LOOKS_MAX) { self.read_new() } else { None }
+    }
+
+    /// The same, without waiting until they have stayed the same.
+    fn look_at_once(&mut self) -> Option<Found> {
+        self.seen = Some((Fingerprint::of(&self.dir), DirTimes::of(&self.dir)));
+        self.read_new()
+    }
+
+    fn read_new(&mut self) -> Option<Found> {
+        let (files, dirs) = self.seen.as_ref()?;
+        if self.read.as_ref() == Some(files) {
             return None;
         }
         let found = config::load(&self.dir);
         let after = Fingerprint::of(&self.dir);
-        if self.seen.as_ref() != Some(&after) {
+        let is_quiet = *dirs == DirTimes::of(&self.dir) || self.unsettled >= DIR_LOOKS_MAX;
+        if *files != after || !is_quiet {
             return None;
         }
         self.read = Some(after);
@@ -113,7 +144,7 @@ mod tests {
         fs::create_dir(dir.path().join("tags")).unwrap();
         fs::write(dir.path().join("fieldbeat.toml"), TOML).unwrap();
         fs::write(dir.path().join("tags/a.json"), tags("a")).unwrap();
-        let files = Files { dir: dir.path().to_owned(), seen: None, read: None };
+        let files = Files { dir: dir.path().to_owned(), seen: None, read: None, unsettled: 0 };
         (dir, files)
     }
 
@@ -172,5 +203,45 @@ mod tests {
             thread::sleep(Duration::from_millis(50));
         }
         drop(watch);
+    }
+
+    #[test]
+    fn what_is_missing_while_it_is_replaced_is_not_taken_for_removed() {
+        let (dir, mut files) = files();
+        files.look();
+        assert_eq!(names(files.look()).unwrap(), ["a"]);
+        let at = dir.path().join("tags/a.json");
+        for _ in 0..DIR_LOOKS_MAX / 2 {
+            // It is there between the looks, and not when they come.
+            fs::write(&at, tags("a")).unwrap();
+            fs::remove_file(&at).unwrap();
+            assert!(files.look().is_none());
+        }
+        fs::write(&at, tags("b")).unwrap();
+        files.look();
+        assert_eq!(names(files.look()).unwrap(), ["b"]);
+    }
+
+    #[test]
+    fn names_that_come_and_go_beside_the_files_do_not_keep_them_from_being_read() {
+        let (dir, mut files) = files();
+        let mut found = None;
+        for look in 0..=DIR_LOOKS_MAX + 2 {
+            let beside = dir.path().join(format!("tags/{look}.tmp"));
+            fs::write(beside, "").unwrap();
+            found = found.or(names(files.look()));
+        }
+        assert_eq!(found.unwrap(), ["a"]);
+    }
+
+    #[test]
+    fn who_asks_for_it_has_the_files_looked_at_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("tags")).unwrap();
+        fs::write(dir.path().join("fieldbeat.toml"), TOML).unwrap();
+        fs::write(dir.path().join("tags/a.json"), tags("a")).unwrap();
+        let watch = Watch::start(dir.path().to_owned(), Duration::from_secs(3600)).unwrap();
+        watch.look_at_once();
+        assert_eq!(names(watch.found.recv_timeout(Duration::from_secs(60)).ok()).unwrap(), ["a"]);
     }
 }

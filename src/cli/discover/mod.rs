@@ -80,7 +80,7 @@ fn of_sunspec(args: &SunspecArgs) -> Result<(), String> {
     for model in &found {
         let known = models::of(model.id);
         let what = known.map_or("its points are not known here", |known| known.label);
-        eprintln!("model {} at {}, {} registers: {what}", model.id, model.at, model.registers);
+        note!("model {} at {}, {} registers: {what}", model.id, model.at, model.registers);
     }
     let place =
         sunspec::Place { name: &args.name, host: &host, port, unit: args.unit, scan_rate_ms: args.scan_rate_ms };
@@ -88,12 +88,12 @@ fn of_sunspec(args: &SunspecArgs) -> Result<(), String> {
     let tags = file.tags();
     let text = file.text()?;
     match &args.out {
-        None => print!("{text}"),
+        None => out!("{}", text.trim_end()),
         Some(path) => {
             let refused = |error: std::io::Error| format!("{}: {error}", path.display());
             let mut out = OpenOptions::new().write(true).create_new(true).open(path).map_err(refused)?;
             out.write_all(text.as_bytes()).map_err(refused)?;
-            eprintln!("{tags} tags in {}", path.display());
+            note!("{tags} tags in {}", path.display());
         }
     }
     Ok(())

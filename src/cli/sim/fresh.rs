@@ -35,15 +35,15 @@ pub fn fresh(args: &SimArgs) -> ExitCode {
     };
     let folder = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from(FOLDER), PathBuf::from);
     let file = folder.join(format!("sim-broken-{base}.txt"));
-    println!("fresh seeds from {base} on, {} threads; what breaks goes to {}", hunt.threads, file.display());
+    out!("fresh seeds from {base} on, {} threads; what breaks goes to {}", hunt.threads, file.display());
     let found = |find: &Find| {
-        println!("seed {}: {}: {}", find.seed, find.broken.kind, find.broken);
+        out!("seed {}: {}: {}", find.seed, find.broken.kind, find.broken);
         if let Err(error) = keep(&file, find, args.hours) {
-            eprintln!("error: {}: {error}", file.display());
+            note!("error: {}: {error}", file.display());
         }
     };
     let bag = hunt::hunt(&hunt, found, |progress| {
-        println!(
+        out!(
             "{:>6.0} s: {} seeds, {:.1} virtual hours, {} broke",
             progress.after.as_secs_f64(),
             progress.seeds,
@@ -71,7 +71,7 @@ fn keep(file: &Path, find: &Find, hours: Option<f64>) -> std::io::Result<()> {
 
 fn summary(bag: &Bag, base: u64, hours: Option<f64>, file: &Path) -> ExitCode {
     let progress = &bag.progress;
-    println!(
+    out!(
         "{} seeds from {base} on in {:.0} s, {:.1} virtual hours: {} broke",
         progress.seeds,
         progress.after.as_secs_f64(),
@@ -79,10 +79,10 @@ fn summary(bag: &Bag, base: u64, hours: Option<f64>, file: &Path) -> ExitCode {
         progress.broken
     );
     for (kind, seeds) in &bag.finds {
-        println!("{kind}: {}", seeds.len());
-        seeds.iter().take(SHOWN_MAX).for_each(|seed| println!("    {}", again(*seed, hours)));
+        out!("{kind}: {}", seeds.len());
+        seeds.iter().take(SHOWN_MAX).for_each(|seed| out!("    {}", again(*seed, hours)));
         if seeds.len() > SHOWN_MAX {
-            println!("    and {} more in {}", seeds.len() - SHOWN_MAX, file.display());
+            out!("    and {} more in {}", seeds.len() - SHOWN_MAX, file.display());
         }
     }
     if bag.finds.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -92,7 +92,7 @@ pub fn sim(args: &SimArgs) -> ExitCode {
         }
     }
     if count > 1 {
-        println!("{count} seeds hold, {:.2} virtual hours", virtual_ns as f64 / 3.6e12);
+        out!("{count} seeds hold, {:.2} virtual hours", virtual_ns as f64 / 3.6e12);
     }
     ExitCode::SUCCESS
 }
@@ -114,7 +114,7 @@ fn one(args: &SimArgs, mut scenario: Scenario, name: &str, again: &str) -> Resul
             let mut case = recorded.case(scenario).map_err(|error| format!("error: {error}"))?;
             case.about = outcome.broken.as_ref().map(|(broken, _)| broken.to_string()).unwrap_or_default();
             case.write(path).map_err(|error| format!("error: {error}"))?;
-            println!("{name} is written to {}", path.display());
+            out!("{name} is written to {}", path.display());
             outcome
         }
         None => sim::run(scenario, &RealParts),
@@ -134,7 +134,7 @@ fn one(args: &SimArgs, mut scenario: Scenario, name: &str, again: &str) -> Resul
 }
 
 fn print(name: &str, scenario: &Scenario, outcome: &Outcome) {
-    println!(
+    out!(
         "{name}: hash {:016x}, {:.0} s, {} executors, {} links, {} tags: {} requests, {} samples ({} good, \
          {} dropped and {} suppressed, all counted), {} writes ({} done), {} reloads, {} events",
         outcome.hash,

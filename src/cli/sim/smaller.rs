@@ -20,16 +20,16 @@ pub fn case_of(scenario: &Scenario) -> Result<Case, String> {
 pub fn smaller(args: &SimArgs, case: &Case, again: &str) -> ExitCode {
     let limits = Limits { tries: TRIES_MAX, time: Duration::from_secs(args.shrink_seconds) };
     let Some(mut shrunk) = shrink(case, || RealParts, limits) else {
-        println!("nothing breaks: {again}");
+        out!("nothing breaks: {again}");
         return ExitCode::SUCCESS;
     };
-    print!("{}", story(&shrunk));
+    out!("{}", story(&shrunk).trim_end());
     if let Some(path) = &args.write_case {
         shrunk.case.about = format!("{}: {}", shrunk.broken.kind, shrunk.broken);
         if let Err(error) = shrunk.case.write(path) {
             return cli::fail(1, format!("error: {error}"));
         }
-        println!("run it again with: fieldbeat sim --case {}", path.display());
+        out!("run it again with: fieldbeat sim --case {}", path.display());
     }
     ExitCode::FAILURE
 }

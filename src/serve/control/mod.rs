@@ -24,10 +24,15 @@ use crate::command::{Answer, Desk};
 use crate::config::ControlConfig;
 use crate::limits::CONTROL_CLIENTS_MAX;
 
+use super::{Health, Severity};
 use client::Client;
 pub use place::ControlError;
 use place::Place;
 
+/// The name of the condition under which a socket that is not there shows on `/health`.
+pub const PART: &str = "control socket";
+/// How often it is looked whether the socket's file is still there.
+const LOOK_PERIOD: Duration = Duration::from_secs(1);
 /// Pause after an accept that failed for want of descriptors or memory: the next would fail at once, too.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -63,7 +68,11 @@ impl ControlSocket {
     ///
     /// # Errors
     /// Another gateway has it, or there cannot be a socket there.
-    pub fn start(config: &ControlConfig, desk: Desk) -> Result<Option<ControlSocket>, ControlError> {
+    pub fn start(
+        config: &ControlConfig,
+        desk: Desk,
+        health: Arc<Health>,
+    ) -> Result<Option<ControlSocket>, ControlError> {
         let Some(path) = &config.socket else { return Ok(None) };
         let (place, listener) = Place::take(path, config.group.as_deref())?;
         let failed = |error| ControlError::Failed { path: path.clone(), error };
@@ -71,7 +80,8 @@ impl ControlSocket {
         let shared = Arc::new(Shared { stop: AtomicBool::new(false), wake });
         let (to, answers) = unbounded();
         let mail = Mail { to, shared: shared.clone() };
-        let mut server = Server { listener, answers, mail, desk, clients: Vec::new(), next: 0, _place: place };
+        let mut server =
+            Server { listener, answers, mail, desk, clients: Vec::new(), next: 0, place, trouble: None, health };
         let thread =
             std::thread::Builder::new().name("control".into()).spawn(move || server.serve()).map_err(failed)?;
         Ok(Some(ControlSocket { path: path.clone(), shared, thread: Some(thread) }))
@@ -100,16 +110,20 @@ struct Server {
     clients: Vec<Client>,
     /// The number of the next client.
     next: u64,
-    _place: Place,
+    place: Place,
+    /// Why there is no place, as it was told last.
+    trouble: Option<String>,
+    health: Arc<Health>,
 }
 
 impl Server {
     fn serve(&mut self) {
         let mut accept_again = Instant::now();
+        let mut look_at = accept_again + LOOK_PERIOD;
         while !self.mail.shared.stop.load(Relaxed) {
             let now = Instant::now();
             let accepting = now >= accept_again;
-            let ready = self.wait(now, accepting, accept_again);
+            let ready = self.wait(now, accepting, accept_again, look_at);
             let _ = self.mail.shared.wake.read();
             self.hand_out();
             for (client, ready) in self.clients.iter_mut().zip(&ready[2..]) {
@@ -123,18 +137,47 @@ impl Server {
             if accepting && !ready[1].is_empty() && !self.accept() {
                 accept_again = now + ACCEPT_PAUSE;
             }
+            if now >= look_at {
+                look_at = now + LOOK_PERIOD;
+                self.keep_place();
+            }
         }
         // What was answered at the very end.
         self.hand_out();
     }
 
+    /// Makes the socket anew where its file is gone: without it, nobody could write.
+    fn keep_place(&mut self) {
+        if self.place.is_in_place() {
+            return;
+        }
+        match self.place.make_again() {
+            Ok(listener) => {
+                self.listener = listener;
+                self.health.clear(PART);
+                self.trouble = None;
+                let path = self.place.path().display();
+                tracing::warn!("the control socket {path} was removed by someone else: it is made anew");
+            }
+            Err(error) => {
+                let text = error.to_string();
+                if self.trouble.as_ref() != Some(&text) {
+                    tracing::error!("no writes by `fieldbeat write`: {text}; it is tried again each second");
+                    self.health.set(PART, Severity::Degraded, text.clone());
+                    self.trouble = Some(text);
+                }
+            }
+        }
+    }
+
     /// Until something is to be done: what each descriptor is ready for.
-    fn wait(&self, now: Instant, accepting: bool, accept_again: Instant) -> Vec<PollFlags> {
+    fn wait(&self, now: Instant, accepting: bool, accept_again: Instant, look_at: Instant) -> Vec<PollFlags> {
         let mut fds = Vec::with_capacity(2 + self.clients.len());
         fds.push(PollFd::new(self.mail.shared.wake.as_fd(), PollFlags::POLLIN));
         fds.push(PollFd::new(self.listener.as_fd(), if accepting { PollFlags::POLLIN } else { PollFlags::empty() }));
         fds.extend(self.clients.iter().map(|client| PollFd::new(client.socket.as_fd(), client.interest())));
-        let deadlines = self.clients.iter().filter_map(Client::deadline).chain((!accepting).then_some(accept_again));
+        let own = (!accepting).then_some(accept_again).into_iter().chain([look_at]);
+        let deadlines = self.clients.iter().filter_map(Client::deadline).chain(own);
         let again = self.clients.iter().any(|client| client.again).then_some(now);
         let timeout = deadlines.chain(again).min().map_or(PollTimeout::NONE, |next| {
             // Rounded up, so that the deadline has passed when it wakes.

@@ -1,13 +1,15 @@
 //! The socket's file: who owns it, who may use it, what is left of a gateway that was killed.
 
-use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
-use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
-use nix::unistd::{Group, chown};
+use nix::unistd::{Gid, Group, chown};
+
+use crate::disk::{LockError, LockFile};
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 16;
@@ -26,6 +28,8 @@ pub enum ControlError {
         path.display()
     )]
     NotASocket { path: PathBuf },
+    #[error("the control socket {} can't be locked: {error}; or set another `control.socket`", path.display())]
+    Lock { path: PathBuf, error: LockError },
     #[error("there is no group of users \"{group}\" on this machine: make it, or correct `control.group`")]
     NoGroup { group: String },
     #[error(
@@ -42,20 +46,23 @@ pub enum ControlError {
     Failed { path: PathBuf, error: io::Error },
 }
 
-/// The file, ours as long as this lives. The kernel lets go of the lock when the process ends in any way.
+/// The file, ours as long as this lives.
 pub(super) struct Place {
     path: PathBuf,
-    _lock: File,
+    group: Option<(Gid, String)>,
+    lock: LockFile,
+    /// Device and inode of the socket's file.
+    made: (u64, u64),
 }
 
 impl Place {
     /// Makes the socket and listens. What a gateway that was killed has left is replaced; one that lives keeps its own.
     pub(super) fn take(path: &Path, group: Option<&str>) -> Result<(Place, UnixListener), ControlError> {
         let failed = |error: io::Error| ControlError::Failed { path: path.to_owned(), error };
-        let gid = match group {
+        let group = match group {
             None => None,
             Some(name) => match Group::from_name(name) {
-                Ok(Some(group)) => Some((group.gid, name)),
+                Ok(Some(group)) => Some((group.gid, name.to_owned())),
                 Ok(None) => return Err(ControlError::NoGroup { group: name.to_owned() }),
                 Err(error) => return Err(failed(error.into())),
             },
@@ -64,56 +71,87 @@ impl Place {
             fs::create_dir_all(dir).map_err(failed)?;
         }
         let lock = take_lock(path)?;
-        match fs::symlink_metadata(path) {
-            Ok(found) if found.file_type().is_socket() => fs::remove_file(path).map_err(failed)?,
-            Ok(_) => return Err(ControlError::NotASocket { path: path.to_owned() }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(failed(error)),
+        let (listener, made) = make(path, group.as_ref())?;
+        Ok((Place { path: path.to_owned(), group, lock, made }, listener))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether whoever connects still comes to us.
+    pub(super) fn is_in_place(&self) -> bool {
+        identity(&self.path).is_ok_and(|there| there == self.made)
+    }
+
+    /// Makes the socket anew where its file was removed, or replaced.
+    pub(super) fn make_again(&mut self) -> Result<UnixListener, ControlError> {
+        if let Some(dir) = self.path.parent() {
+            fs::create_dir_all(dir).map_err(|error| ControlError::Failed { path: self.path.clone(), error })?;
         }
-        let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
-        let fd = socket(AddressFamily::Unix, SockType::Stream, flags, None).map_err(|e| failed(e.into()))?;
-        let address = UnixAddr::new(path).map_err(|e| failed(e.into()))?;
-        bind(std::os::fd::AsRawFd::as_raw_fd(&fd), &address).map_err(|e| failed(e.into()))?;
-        let place = Place { path: path.to_owned(), _lock: lock };
-        // Nobody can connect before it listens, so its rights are right from the first moment.
-        let mode = if gid.is_some() { 0o660 } else { 0o600 };
-        fs::set_permissions(path, Permissions::from_mode(mode)).map_err(failed)?;
-        if let Some((gid, group)) = gid {
-            chown(path, None, Some(gid)).map_err(|error| ControlError::Group {
-                path: path.to_owned(),
-                group: group.to_owned(),
-                error: error.into(),
-            })?;
+        if !self.lock.is_in_place() {
+            self.lock = take_lock(&self.path)?;
         }
-        listen(&fd, Backlog::new(BACKLOG).map_err(|e| failed(e.into()))?).map_err(|e| failed(e.into()))?;
-        Ok((place, UnixListener::from(fd)))
+        let (listener, made) = make(&self.path, self.group.as_ref())?;
+        self.made = made;
+        Ok(listener)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
+        if self.is_in_place() {
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let there = fs::symlink_metadata(path)?;
+    Ok((there.dev(), there.ino()))
+}
+
+/// A socket that listens at `path`, in place of one that was there, and its file's device and inode.
+fn make(path: &Path, group: Option<&(Gid, String)>) -> Result<(UnixListener, (u64, u64)), ControlError> {
+    let failed = |error: io::Error| ControlError::Failed { path: path.to_owned(), error };
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.file_type().is_socket() => fs::remove_file(path).map_err(failed)?,
+        Ok(_) => return Err(ControlError::NotASocket { path: path.to_owned() }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(error)),
+    }
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let fd = socket(AddressFamily::Unix, SockType::Stream, flags, None).map_err(|e| failed(e.into()))?;
+    let address = UnixAddr::new(path).map_err(|e| failed(e.into()))?;
+    bind(std::os::fd::AsRawFd::as_raw_fd(&fd), &address).map_err(|e| failed(e.into()))?;
+    let made = identity(path).map_err(failed)?;
+    // Nobody can connect before it listens, so its rights are right from the first moment.
+    let ready = || {
+        let mode = if group.is_some() { 0o660 } else { 0o600 };
+        fs::set_permissions(path, Permissions::from_mode(mode)).map_err(failed)?;
+        if let Some((gid, group)) = group {
+            chown(path, None, Some(*gid)).map_err(|error| ControlError::Group {
+                path: path.to_owned(),
+                group: group.clone(),
+                error: error.into(),
+            })?;
+        }
+        listen(&fd, Backlog::new(BACKLOG).map_err(|e| failed(e.into()))?).map_err(|e| failed(e.into()))
+    };
+    if let Err(error) = ready() {
+        let _ = fs::remove_file(path);
+        return Err(error);
+    }
+    Ok((UnixListener::from(fd), made))
+}
+
 /// Beside the socket; it names its holder.
-fn take_lock(path: &Path) -> Result<File, ControlError> {
-    let failed = |error| ControlError::Failed { path: path.to_owned(), error };
+fn take_lock(path: &Path) -> Result<LockFile, ControlError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
-    let mut options = OpenOptions::new();
-    let mut file =
-        options.read(true).write(true).create(true).truncate(false).mode(0o600).open(name).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut text = String::new();
-            let pid = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
-            return Err(ControlError::Taken { path: path.to_owned(), pid });
-        }
-        Err(TryLockError::Error(error)) => return Err(failed(error)),
-    }
-    // The id only serves the other's message: a full disk must not stop us here.
-    let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
-    Ok(file)
+    LockFile::take(Path::new(&name)).map_err(|error| match error {
+        LockError::Held { pid } => ControlError::Taken { path: path.to_owned(), pid },
+        LockError::Failed(error) => ControlError::Failed { path: path.to_owned(), error },
+        error => ControlError::Lock { path: path.to_owned(), error },
+    })
 }

@@ -42,7 +42,7 @@ fn rig() -> Rig {
         }
     });
     let config = ControlConfig { socket: Some(path.clone()), ..ControlConfig::default() };
-    let socket = ControlSocket::start(&config, desk).unwrap();
+    let socket = ControlSocket::start(&config, desk, Arc::default()).unwrap();
     Rig { socket, path, judged, dir }
 }
 
@@ -217,7 +217,7 @@ fn the_file_is_the_owners_alone_and_goes_with_the_gateway() {
 fn start(path: &Path, group: Option<&str>) -> Result<Option<ControlSocket>, ControlError> {
     let config =
         ControlConfig { socket: Some(path.into()), group: group.map(str::to_owned), ..ControlConfig::default() };
-    ControlSocket::start(&config, Desk::new(Arc::default()).0)
+    ControlSocket::start(&config, Desk::new(Arc::default()).0, Arc::default())
 }
 
 #[test]
@@ -250,4 +250,43 @@ fn what_stands_in_the_way_is_told_and_left_alone() {
     let meta = std::fs::metadata(&free).unwrap();
     assert_eq!(meta.permissions().mode() & 0o777, 0o660);
     drop(socket);
+}
+
+#[test]
+fn a_socket_whose_file_was_removed_is_made_anew_and_those_who_are_connected_stay() {
+    let rig = rig();
+    let mut before = rig.connect();
+    std::fs::remove_file(&rig.path).unwrap();
+    std::fs::remove_file(rig.path.with_extension("sock.lock")).unwrap();
+    let end = Instant::now() + Duration::from_secs(60);
+    while !rig.path.exists() {
+        assert!(Instant::now() < end);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    for talk in [&mut before, &mut rig.connect()] {
+        assert_eq!(talk.ask(json!({"tag": "a", "value": 1}))["outcome"], "done");
+    }
+    assert!(start(&rig.path, None).is_err(), "the lock is there again, too");
+}
+
+#[test]
+fn what_was_put_in_the_place_of_the_socket_stays_and_is_told_until_it_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("c.sock");
+    let config = ControlConfig { socket: Some(path.clone()), ..ControlConfig::default() };
+    let health = Arc::<crate::serve::Health>::default();
+    let _socket = ControlSocket::start(&config, Desk::new(Arc::default()).0, health.clone()).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, "mine").unwrap();
+    let until = |holds: &dyn Fn() -> bool| {
+        let end = Instant::now() + Duration::from_secs(60);
+        while !holds() {
+            assert!(Instant::now() < end);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    until(&|| health.conditions().contains_key(PART));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
+    std::fs::remove_file(&path).unwrap();
+    until(&|| !health.conditions().contains_key(PART) && path.exists());
 }

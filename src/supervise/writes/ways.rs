@@ -9,11 +9,8 @@ use super::live::Live;
 use super::service::Writes;
 use crate::command::{Asked, Desk, WriteStats};
 use crate::config::ControlConfig;
-use crate::serve::{ControlSocket, Health, Severity};
+use crate::serve::{CONTROL_PART, ControlSocket, Health, Severity};
 use crate::store::{AuditLog, JournalReader};
-
-/// The name of the condition under which a socket that is not there shows on `/health`.
-const PART: &str = "control socket";
 
 /// A desk at which nobody sits yet: requests wait.
 pub struct Prepared {
@@ -45,13 +42,13 @@ impl Prepared {
         live: Live,
         reader: &JournalReader,
         control: &ControlConfig,
-        health: &Health,
+        health: Arc<Health>,
     ) -> io::Result<Ways> {
         let Prepared { desk, stats, asked, audit } = self;
         let service = Writes::start(live, asked, audit, reader, control.writes_per_s, stats)?;
-        let socket = ControlSocket::start(control, desk).unwrap_or_else(|error| {
+        let socket = ControlSocket::start(control, desk, health.clone()).unwrap_or_else(|error| {
             tracing::error!("no writes by `fieldbeat write`: {error}; everything else runs");
-            health.set(PART, Severity::Degraded, error.to_string());
+            health.set(CONTROL_PART, Severity::Degraded, error.to_string());
             None
         });
         Ok(Ways { service, socket })

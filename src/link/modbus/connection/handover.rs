@@ -179,6 +179,12 @@ impl ModbusLink {
                 let result = RequestResult::Aborted;
                 floor.report(Report::Finished { scan: before.scan, link, nominal, sent, received, result });
                 self.miss(before.scan);
+                // What the socket has not taken yet never goes out.
+                let is_last = flight.transaction == self.transaction;
+                if let Some(connection) = self.connection.as_mut().filter(|c| is_last && c.out.is_untouched()) {
+                    connection.out.clear();
+                    continue;
+                }
                 // A reply that is late is not known from one to the next request of this shape.
                 if let Some(line) = &mut self.line {
                     line.leave_alone(unit_now(usize::from(before.unit)), flight.deadline);

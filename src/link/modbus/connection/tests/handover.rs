@@ -321,3 +321,25 @@ fn a_device_that_is_slower_than_its_fastest_scan_is_still_asked_for_the_others()
     let sent = bench.requests.borrow().len();
     assert!(sent > 280, "{sent}: and the line is never idle");
 }
+
+#[test]
+fn what_the_socket_has_not_taken_before_a_change_does_not_go_out_after_it() {
+    let config = ModbusConfig { timeout: Nanos::from_millis(300), ..tcp_config() };
+    let mut bench = bench_of(&config, vec![(vec![tag(0, 5)], good())], None);
+    bench.run_ms(100);
+    bench.device(0).takes = Some(0);
+    bench.run_ms(15);
+    bench.config.tags = vec![tag(0, 40)];
+    let mut later = bench.change(1);
+    drop(bench.adopted());
+    bench.requests.borrow_mut().clear();
+    bench.device(0).takes = None;
+    bench.run_ms(100);
+    let asked: Vec<u8> = bench.requests.borrow().iter().map(|(_, request)| request[9]).collect();
+    assert!(asked.len() >= 5 && asked.iter().all(|first| *first == 40), "{asked:?}");
+    assert!(bench.closed.pop().is_err(), "the connection stays");
+    let told: Vec<Sample> = std::iter::from_fn(|| later.pop().ok()).collect();
+    assert!(told.iter().any(|sample| sample.value == 40 && sample.status().is_good()));
+    let counts = bench.counters.link(LinkId(0));
+    assert_eq!(counts.requests.get(), counts.replies.get() + counts.aborted.get() + counts.timeouts.get());
+}

@@ -1,0 +1,7 @@
+//! Files on disk that others may have laid hands on: each is looked at before it is written to.
+
+mod lock;
+mod whole;
+
+pub use lock::{LockError, LockFile};
+pub use whole::write_whole;
