@@ -12,6 +12,9 @@ const STACK_PATIENCE: Duration = Duration::from_millis(500);
 /// Threads of the whole machine that are looked at for one that holds the CPU.
 const NEIGHBOURS_MAX: usize = 20_000;
 
+/// A thread that has used less is none that held a CPU: half a second (of 100 ticks a second).
+const HOG_TICKS_MIN: u64 = 50;
+
 /// A line of `/proc/…/stat` (proc_pid_stat(5)), as far as it says why a thread does not run.
 #[derive(Debug, PartialEq, Eq)]
 struct Stat {
@@ -125,7 +128,7 @@ pub fn of(stall: &Stall) -> Vec<String> {
     if let Some(kernel) = read(&dir, "stack") {
         lines.extend(kernel.lines().map(|line| format!("kernel: {line}")));
     }
-    if let Some(stat) = stat.as_ref().filter(|stat| stat.state == 'R') {
+    if let Some(stat) = &stat {
         lines.extend(before(stat));
     }
     match stack::addresses(thread, STACK_PATIENCE) {
@@ -164,7 +167,7 @@ fn named_call(text: &str) -> String {
     }
 }
 
-/// Who is runnable on the same CPU and goes first.
+/// Who is runnable on the same CPU and goes first; or went first, and may have ended its work since.
 fn before(stalled: &Stat) -> Vec<String> {
     let mut found = Vec::new();
     let mut looked = 0;
@@ -177,13 +180,16 @@ fn before(stalled: &Stat) -> Vec<String> {
                 return found;
             }
             let Some(stat) = read(&thread, "stat").and_then(|text| Stat::parse(&text)) else { continue };
-            if stat.state == 'R' && stat.cpu == stalled.cpu && stat.is_before(stalled) {
+            if stat.cpu != stalled.cpu || !stat.is_before(stalled) {
+                continue;
+            }
+            let (cpu, name, policy, of) = (stat.cpu, &stat.name, stat.policy(), thread.display());
+            let ticks = stat.user_ticks + stat.system_ticks;
+            if stat.state == 'R' {
+                found.push(format!("CPU {cpu} runs {of} \"{name}\" with {policy} before it"));
+            } else if ticks >= HOG_TICKS_MIN {
                 found.push(format!(
-                    "CPU {} runs {} \"{}\" with {} before it",
-                    stat.cpu,
-                    thread.display(),
-                    stat.name,
-                    stat.policy()
+                    "CPU {cpu} ran {of} \"{name}\" with {policy} before it, which has used {ticks} ticks so far"
                 ));
             }
         }

@@ -21,6 +21,10 @@ const PART: &str = "configuration";
 /// How long an executor's adoption is waited for before other work is looked after.
 const ADOPTION_LOOK: Duration = Duration::from_millis(50);
 
+/// With so many tags less, memory is given back, so long after the last of it may have been used.
+const TRIM_TAGS_MIN: usize = 1_000;
+const TRIM_DELAY: Duration = Duration::from_secs(5);
+
 /// What a gateway keeps to be able to reload.
 pub(super) struct Reload {
     watch: Option<Watch>,
@@ -35,6 +39,8 @@ pub(super) struct Reload {
     /// Found, and not yet begun.
     waiting: Option<Loaded>,
     changing: Option<Changing>,
+    /// When memory that a plan before has left is given back to the system.
+    trim_at: Option<Instant>,
     /// From before the first executor changes until the plan is the new one everywhere.
     is_changing: Arc<AtomicBool>,
 }
@@ -65,6 +71,7 @@ impl Reload {
             told_of_gateway_file: false,
             waiting: None,
             changing: None,
+            trim_at: None,
             is_changing: Arc::default(),
         }
     }
@@ -104,6 +111,10 @@ impl Gateway {
 
     /// Does what is to be done next for what was found in the files.
     pub(super) fn tend_reload(&mut self) {
+        if self.reload.trim_at.is_some_and(|at| Instant::now() >= at) {
+            self.reload.trim_at = None;
+            give_memory_back();
+        }
         if self.reload.changing.is_some() && !self.end_change() {
             return;
         }
@@ -176,6 +187,9 @@ impl Gateway {
         }
         let Some(Changing { old, new, changes, admission }) = self.reload.changing.take() else { return true };
         tracing::info!("new configuration adopted: {}", summary(&old, &new, &changes));
+        if old.tags.len() >= new.tags.len() + TRIM_TAGS_MIN {
+            self.reload.trim_at = Some(Instant::now() + IDS_REST + TRIM_DELAY);
+        }
         self.observed.set_plan(new);
         self.reload.is_changing.store(false, SeqCst);
         let (plan, ids) = (Arc::downgrade(&old), UsedIds::of(&old));
@@ -244,6 +258,15 @@ fn summary(old: &Plan, new: &Plan, changes: &[(LinkId, Change)]) -> String {
         new.tags.len(),
         new.links.len()
     )
+}
+
+/// The allocator keeps what was freed between what is still used; the system may need it.
+fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it takes no pointers, and may be called at any time from any thread.
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
 
 #[cfg(test)]

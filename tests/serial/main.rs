@@ -68,9 +68,7 @@ fn pymodbus_and_libmodbus_are_read_right_in_every_type_order_and_table() {
         link("lib", lines[2].port(), &json!({})),
     ];
     let site = Site::with_tags(TOML, &json!({ "links": links, "tags": tags }));
-    // libmodbus hears nothing for half a second after it has refused something: what is lost with it and takes it for mute
-    // is asked again after 15 s.
-    let ended = site.run(&["--seconds", "24"]).end();
+    let ended = site.run(&["--seconds", "12"]).end();
     ended.assert_clean();
     let stored = site.samples();
     assert_contents("rtu", &contents, None, &stored);
