@@ -494,31 +494,30 @@ fn every_order_has_one_answer_in_time_whatever_the_device_does() {
 
 /// On a line, the reply to the read-back would pass for that to any read of the same shape.
 #[test]
-fn the_late_reply_to_a_read_back_is_no_value_of_another_tag_after_a_change_of_plan() {
+fn the_late_reply_to_a_read_back_is_no_value_of_another_tag_after_a_change() {
     let memory = Shared::default();
     let tags = vec![register(20), register(400)];
-    let mut bench = bench_of(&super::line::rtu_config(), vec![(tags, device(&memory, MS))], None);
-    bench.run_ms(50);
+    // Longer than a change waits for what is under way.
+    let config = ModbusConfig { timeout: Nanos::from_millis(300), ..rtu_config() };
+    let mut bench = bench_of_period(&config, vec![(tags, device(&memory, MS))], Nanos::from_millis(1_000));
+    bench.run_ms(2_500);
     let slow = memory.clone();
     let mut is_written = false;
     bench.device(0).script = Some(Box::new(move |request| {
-        let after = if is_written { 45 * MS } else { MS };
-        is_written |= request[1] == 6;
+        // The read-back's reply comes when the next cycle's first request is out.
+        let after = if std::mem::replace(&mut is_written, request[1] == 6) { 305 * MS } else { 8 * MS };
         vec![(after, answer_to(&slow, request))]
     }));
-    bench.order(20, Value::Uint(7_777), 500, true);
-    let is_read_back = |bench: &Bench| {
-        let requests = bench.requests.borrow();
-        requests.iter().skip_while(|(_, bytes)| bytes[1] != 6).nth(1).is_some()
-    };
-    while !is_read_back(&bench) {
-        bench.run_ms(1);
-    }
-    bench.run_ms(5);
+    let of_cycle = bench.requests.borrow().iter().rev().nth(1).unwrap().0;
+    let before_next = of_cycle + 690 * MS - bench.now();
+    bench.run_ms(before_next / MS);
+    bench.order(20, Value::Uint(7_777), 5_000, true);
+    bench.run_ms(30);
+    assert_eq!(bench.requests.borrow().iter().rev().nth(1).unwrap().1[1], 6, "the last is the read-back");
     bench.config.tags.retain(|tag| !tag.name.ends_with(".20"));
     let mut samples = bench.change(1);
     drop(bench.adopted());
-    bench.run_ms(1_000);
+    bench.run_ms(3_000);
     assert_eq!(bench.answered().len(), 1);
     let mut count = 0;
     while let Ok(sample) = samples.pop() {
