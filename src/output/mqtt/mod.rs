@@ -18,6 +18,7 @@ pub(crate) mod gather;
 pub mod payload;
 mod tls;
 pub(crate) mod topic;
+mod wire;
 mod worker;
 
 use std::sync::Arc;
