@@ -327,6 +327,9 @@ pub const COMMAND_HEAD_BYTES_MAX: usize = 8 << 10;
 pub const COMMAND_BROKER_PACKET_BYTES_MAX: u32 = 1 << 20;
 /// Messages that the broker may have under way to us without our acknowledgement (MQTT 5, Receive Maximum).
 pub const COMMAND_RECEIVE_MAX: u16 = 64;
+/// How long the broker keeps requests for a connection that was lost (MQTT 5): a few attempts to connect again. What is
+/// away for longer gets none of them.
+pub const COMMAND_SESSION_S: u32 = 10;
 /// Messages and bytes that are taken from the broker in a second: many times what can be written, and a few percent of a
 /// core. More waits in the socket, and at the broker.
 pub const COMMAND_MESSAGES_PER_S_MAX: u32 = 2_000;
@@ -390,6 +393,10 @@ pub const MQTT_MESSAGE_BYTES_MAX: usize = 64 << 20;
 pub const MQTT_GATHERED_BYTES_MAX: usize = 8 << 20;
 /// Bytes of any MQTT string (3.1.1, section 1.5.3).
 pub const MQTT_STRING_BYTES_MAX: usize = u16::MAX as usize;
+
+// --- simulated plant ---
+/// Tags in all: some 200 bytes each, and ten times what one gateway reads.
+pub const PLANT_TAGS_MAX: usize = 10 * TAGS_MAX;
 
 // --- embedded MQTT broker (demo) ---
 /// Clients at once: two threads each.

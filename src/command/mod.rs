@@ -12,6 +12,8 @@
 mod answer;
 mod check;
 mod desk;
+#[doc(hidden)]
+pub mod fuzz;
 mod rates;
 mod request;
 mod seen;

@@ -14,6 +14,8 @@ mod client;
 mod commands;
 mod failure;
 pub(crate) mod flight;
+#[doc(hidden)]
+pub mod fuzz;
 pub(crate) mod gather;
 pub mod payload;
 mod tls;

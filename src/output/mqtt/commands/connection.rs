@@ -15,14 +15,14 @@ use crate::config::MqttVersion;
 use crate::limits::{
     COMMAND_ANSWER_SUSPECT, COMMAND_BROKER_PACKET_BYTES_MAX, COMMAND_FLOOD_LOG_PAUSE, COMMAND_IN_FLIGHT_MAX,
     COMMAND_MESSAGES_PER_S_MAX, COMMAND_PACKETS_PER_ROUND, COMMAND_READ_BYTES_PER_S_MAX, COMMAND_RECEIVE_MAX,
-    MQTT_CONNECT_TIMEOUT, MQTT_SETTLED, MQTT_STALL_MIN, OUTPUT_POLL, OUTPUT_STOP_FAREWELL,
+    COMMAND_SESSION_S, MQTT_CONNECT_TIMEOUT, MQTT_SETTLED, MQTT_STALL_MIN, OUTPUT_POLL, OUTPUT_STOP_FAREWELL,
 };
 
 /// Why a connection ended.
 pub(super) struct Failure {
     pub(super) text: String,
     /// The broker ended it, and may have had a reason in what we published; with MQTT 5 perhaps the reason's code.
-    by_broker: Option<Option<u8>>,
+    pub(super) by_broker: Option<Option<u8>>,
 }
 
 impl From<String> for Failure {
@@ -32,32 +32,32 @@ impl From<String> for Failure {
 }
 
 /// An answer that is sent and not acknowledged.
-struct Sent {
-    packet: u16,
-    reply: Reply,
+pub(super) struct Sent {
+    pub(super) packet: u16,
+    pub(super) reply: Reply,
 }
 
-struct Connection {
-    line: Line,
-    sent: VecDeque<Sent>,
+pub(super) struct Connection {
+    pub(super) line: Line,
+    pub(super) sent: VecDeque<Sent>,
     /// Topics of answers with QoS 0, which nobody acknowledges.
-    unconfirmed: VecDeque<(Instant, Reply)>,
+    pub(super) unconfirmed: VecDeque<(Instant, Reply)>,
     packet: u16,
-    in_flight_max: usize,
-    packet_bytes_max: usize,
+    pub(super) in_flight_max: usize,
+    pub(super) packet_bytes_max: usize,
     keep_alive: Duration,
     /// Of the last acknowledgement, or the first answer after a quiet time.
-    acknowledged: Instant,
+    pub(super) acknowledged: Instant,
     connected: Instant,
     heard: Instant,
-    wrote: Instant,
+    pub(super) wrote: Instant,
     pinged: Option<Instant>,
     messages: Pace,
     bytes: Pace,
     next_tick: Instant,
     /// Since when it is on its way out, and whether DISCONNECT is.
     leaving: Option<Instant>,
-    disconnecting: bool,
+    pub(super) disconnecting: bool,
 }
 
 impl Connection {
@@ -89,7 +89,7 @@ impl Connection {
     }
 
     /// An identifier that no answer on its way has.
-    fn next_packet(&mut self) -> u16 {
+    pub(super) fn next_packet(&mut self) -> u16 {
         loop {
             self.packet = self.packet.checked_add(1).unwrap_or(1);
             if self.sent.iter().all(|sent| sent.packet != self.packet) {
@@ -134,6 +134,8 @@ impl Commands {
                 user: settings.user.as_deref(),
                 password: settings.password.as_deref(),
                 keep_alive_s,
+                is_clean: !self.has_session,
+                session_s: COMMAND_SESSION_S,
                 receive_max: COMMAND_RECEIVE_MAX,
                 packet_bytes_max: COMMAND_BROKER_PACKET_BYTES_MAX,
             },
@@ -158,7 +160,7 @@ impl Commands {
         }
     }
 
-    fn accepted(&self, connection: &mut Connection, ack: &ConnAck) -> Result<(), Failure> {
+    fn accepted(&mut self, connection: &mut Connection, ack: &ConnAck) -> Result<(), Failure> {
         let peer = &self.settings.peer;
         match (ack.code, self.settings.version) {
             (0, _) => {}
@@ -177,6 +179,7 @@ impl Commands {
         }
         connection.in_flight_max = COMMAND_IN_FLIGHT_MAX.min(usize::from(ack.in_flight_max).max(1));
         connection.packet_bytes_max = ack.packet_bytes_max;
+        self.has_session = self.settings.version == MqttVersion::V5;
         if let Some(seconds) = ack.keep_alive_s {
             connection.keep_alive = Duration::from_secs(seconds.into());
         }
@@ -295,47 +298,6 @@ impl Commands {
         Ok(())
     }
 
-    /// Publishes answers as far as the window reaches.
-    fn send(&mut self, connection: &mut Connection) {
-        while connection.sent.len() < connection.in_flight_max && !connection.disconnecting {
-            let Some(reply) = self.waiting.pop_front() else { return };
-            let payload = reply.answer.to_json().into_bytes();
-            let correlation = reply.correlation.as_deref();
-            let bytes = payload.len() + reply.topic.len() + correlation.map_or(0, <[u8]>::len) + 32;
-            if bytes > connection.packet_bytes_max {
-                self.desk.count_answer(AnswerEnd::Refused);
-                continue;
-            }
-            if reply.is_own_topic
-                && reply.topic != self.answer_topic
-                && self.refused_topics.left(&reply.topic, std::time::Instant::now()).is_some()
-            {
-                self.answer_elsewhere(reply);
-                continue;
-            }
-            let packet = self.at_least_once.then(|| connection.next_packet());
-            let out = &mut connection.line.out;
-            wire::publish(out, self.settings.version, &reply.topic, packet, &payload, correlation);
-            let now = Instant::now();
-            connection.wrote = now;
-            match packet {
-                Some(packet) => {
-                    if connection.sent.is_empty() {
-                        connection.acknowledged = now;
-                    }
-                    connection.sent.push_back(Sent { packet, reply });
-                }
-                None => {
-                    self.desk.count_answer(AnswerEnd::Sent);
-                    connection.unconfirmed.push_back((now, reply));
-                    if connection.unconfirmed.len() > COMMAND_IN_FLIGHT_MAX {
-                        connection.unconfirmed.pop_front();
-                    }
-                }
-            }
-        }
-    }
-
     /// Every [`OUTPUT_POLL`]: a stuck broker, pings, the way out. Whether the connection is at its end.
     fn tick(&mut self, connection: &mut Connection, now: Instant) -> Result<bool, Failure> {
         if now > connection.connected + MQTT_SETTLED {
@@ -362,7 +324,7 @@ impl Commands {
         let done = connection.sent.is_empty() && self.waiting.is_empty() && self.replies.is_empty();
         if done || now > since + OUTPUT_STOP_FAREWELL {
             connection.disconnecting = true;
-            wire::disconnect(&mut connection.line.out);
+            wire::disconnect(&mut connection.line.out, self.settings.version);
         }
         Ok(false)
     }
@@ -400,38 +362,5 @@ impl Commands {
              a second); reading pauses again and again, and commands wait with the rest",
             self.name, self.settings.peer.address(), self.command_topic, COMMAND_READ_BYTES_PER_S_MAX >> 20
         );
-    }
-
-    /// What is left of a connection: answers go out again on the next one, but for one that it may have ended over.
-    fn settle(&mut self, connection: Connection, failure: Option<&Failure>) {
-        let now = std::time::Instant::now();
-        let Connection { mut sent, unconfirmed, .. } = connection;
-        if let Some(Failure { by_broker: Some(code), text }) = failure {
-            // Not authorized, topic invalid, and what else a packet of ours may be told.
-            let is_sure = code.is_some_and(|code| matches!(code, 0x81 | 0x82 | 0x83 | 0x87 | 0x90 | 0x95 | 0x99));
-            // A broker takes packets in their order: it was the first that it did not acknowledge.
-            let is_first_own = sent.front().is_some_and(|sent| self.may_be_to_blame(&sent.reply));
-            if is_first_own && let Some(Sent { reply, .. }) = sent.pop_front() {
-                if is_sure {
-                    self.answer_refused(reply, text);
-                } else if self.refused_topics.suspect(&reply.topic, now) {
-                    self.answer_refused(reply, "it closed the connection over it twice");
-                } else {
-                    self.put(reply);
-                }
-            }
-            for (_, reply) in unconfirmed {
-                if self.may_be_to_blame(&reply) && self.refused_topics.suspect(&reply.topic, now) {
-                    self.answer_refused(reply, "it closed the connection over it twice");
-                }
-            }
-        }
-        while let Some(Sent { reply, .. }) = sent.pop_back() {
-            self.waiting.push_front(reply);
-        }
-    }
-
-    fn may_be_to_blame(&self, reply: &Reply) -> bool {
-        reply.is_own_topic && reply.topic != self.answer_topic
     }
 }

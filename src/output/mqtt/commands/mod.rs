@@ -1,13 +1,15 @@
 //! Requests to write that come over MQTT, and their answers.
 //!
-//! A connection and a thread of their own, beside the output's: whatever comes here, samples go on. The session is
-//! clean, so that the broker keeps no request for a gateway that is away; retained messages are refused, since they would
+//! A connection and a thread of their own, beside the output's: whatever comes here, samples go on. A start begins a
+//! clean session, so that the broker keeps no request for a gateway that is away; with MQTT 5 the session outlives a lost
+//! connection by a few seconds, so that one that some broker closes costs no request. Retained messages are refused, since they would
 //! be done again at each reconnect; each request says when it expires, so that one that was held up on the way is not
 //! done later by surprise; each has an id, and a repeat of it (QoS 1) is answered again and not done again.
 //!
 //! Whoever publishes on the topic may cost its own requests, and nobody else's: what is too large, malformed or asks for
 //! an answer where the broker allows none is answered or counted, and the connection lives.
 
+mod answers;
 mod connection;
 mod line;
 mod requests;
@@ -23,8 +25,8 @@ use tokio::time::Instant;
 use super::backoff::Backoff;
 use super::client::ClientSettings;
 use super::tls::Renewed;
-use crate::command::{Answer, AnswerEnd, Desk, Reason, Requester, Way};
-use crate::config::quoted;
+use super::wire::Packet;
+use crate::command::{Answer, Desk, Requester, Way};
 use crate::limits::{COMMAND_ANSWERS_MAX, OUTPUT_POLL};
 use connection::Failure;
 use senders::{RefusedTopics, Senders, UnderWay};
@@ -54,6 +56,8 @@ pub(super) struct Commands {
     /// Answered here, and those that a lost connection has left.
     waiting: VecDeque<Reply>,
     senders: Senders,
+    /// The broker may hold requests that came while the last connection was lost.
+    has_session: bool,
     refused_topics: RefusedTopics,
     backoff: Backoff,
     /// The failure that stands in the log, so that each is told once.
@@ -92,11 +96,24 @@ impl Commands {
             to_replies,
             waiting: VecDeque::new(),
             senders: Senders::default(),
+            has_session: false,
             refused_topics: RefusedTopics::default(),
             backoff: Backoff::new(fastrand::Rng::new()),
             told: String::new(),
             told_flood: None,
         }
+    }
+
+    /// What came, without a connection, for fuzzers.
+    pub(super) fn feed(&mut self, packet: Packet) {
+        match packet {
+            Packet::Publish(publish) => {
+                self.take(publish);
+            }
+            Packet::Unreadable(unreadable) => self.take_unreadable(&unreadable),
+            _ => {}
+        }
+        assert!(self.waiting.len() <= COMMAND_ANSWERS_MAX);
     }
 
     /// Runs until `stop` is set.
@@ -119,46 +136,6 @@ impl Commands {
         let until = Instant::now() + self.backoff.next_pause();
         while !self.stop.load(Relaxed) && Instant::now() < until {
             tokio::time::sleep_until(until.min(Instant::now() + OUTPUT_POLL)).await;
-        }
-    }
-
-    /// The broker does not let an answer be published where its sender wants it, or where answers go.
-    fn answer_refused(&mut self, reply: Reply, why: &str) {
-        let topic = quoted(&reply.topic);
-        if self.refused_topics.refuse(&reply.topic, std::time::Instant::now()) {
-            let hint = match reply.is_own_topic {
-                true => "requests that want their answer there are refused for a while",
-                false => "check the broker's access rights for `answer_topic`",
-            };
-            tracing::warn!(
-                output = %self.name,
-                "commands of output {}: {} refuses an answer on topic {topic}: {why}; {hint}",
-                self.name, self.settings.peer.address()
-            );
-        }
-        let message = format!("the broker refuses answers on topic {topic}: {why}; another record says how it ended");
-        let Answer { id, tag, .. } = &reply.answer;
-        let record = Answer::refused(id.clone(), tag.clone(), Reason::ResponseTopic, message);
-        self.desk.note(self.requester.clone(), record);
-        self.answer_elsewhere(reply);
-    }
-
-    /// What cannot go where its sender wants it goes where answers go by themselves.
-    fn answer_elsewhere(&mut self, reply: Reply) {
-        if !reply.is_own_topic {
-            self.desk.count_answer(AnswerEnd::Refused);
-            return;
-        }
-        self.desk.count_answer(AnswerEnd::Redirected);
-        self.put(Reply { topic: self.answer_topic.clone(), is_own_topic: false, ..reply });
-    }
-
-    /// Has an answer sent when its turn comes.
-    fn put(&mut self, reply: Reply) {
-        if self.waiting.len() < COMMAND_ANSWERS_MAX {
-            self.waiting.push_back(reply);
-        } else {
-            self.desk.count_answer(AnswerEnd::NoRoom);
         }
     }
 }

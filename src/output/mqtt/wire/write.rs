@@ -2,13 +2,17 @@
 
 use crate::config::MqttVersion;
 
-/// What CONNECT says. The session is clean, and there is no last will.
+/// What CONNECT says. There is no last will.
 pub(in crate::output::mqtt) struct Connect<'a> {
     pub(in crate::output::mqtt) version: MqttVersion,
     pub(in crate::output::mqtt) client_id: &'a str,
     pub(in crate::output::mqtt) user: Option<&'a str>,
     pub(in crate::output::mqtt) password: Option<&'a str>,
     pub(in crate::output::mqtt) keep_alive_s: u16,
+    /// Nothing is left of an earlier session.
+    pub(in crate::output::mqtt) is_clean: bool,
+    /// How long the broker keeps the session without a connection (MQTT 5).
+    pub(in crate::output::mqtt) session_s: u32,
     /// Messages that the broker may send before they are acknowledged (MQTT 5).
     pub(in crate::output::mqtt) receive_max: u16,
     /// The broker drops what is larger (MQTT 5).
@@ -22,10 +26,12 @@ pub(in crate::output::mqtt) fn connect(out: &mut Vec<u8>, connect: &Connect<'_>)
     packet(out, 0x10, |body| {
         string(body, b"MQTT");
         body.push(if v5 { 5 } else { 4 });
-        body.push(0x02 | u8::from(user.is_some()) << 7 | u8::from(password.is_some()) << 6);
+        body.push(u8::from(connect.is_clean) << 1 | u8::from(user.is_some()) << 7 | u8::from(password.is_some()) << 6);
         body.extend(connect.keep_alive_s.to_be_bytes());
         if v5 {
-            let mut properties = vec![0x21];
+            let mut properties = vec![0x11];
+            properties.extend(connect.session_s.to_be_bytes());
+            properties.push(0x21);
             properties.extend(connect.receive_max.to_be_bytes());
             properties.push(0x27);
             properties.extend(connect.packet_bytes_max.to_be_bytes());
@@ -88,8 +94,13 @@ pub(in crate::output::mqtt) fn ping(out: &mut Vec<u8>) {
     packet(out, 0xc0, |_| {});
 }
 
-pub(in crate::output::mqtt) fn disconnect(out: &mut Vec<u8>) {
-    packet(out, 0xe0, |_| {});
+/// With MQTT 5, the session ends with it: normal disconnection, Session Expiry Interval 0.
+pub(in crate::output::mqtt) fn disconnect(out: &mut Vec<u8>, version: MqttVersion) {
+    packet(out, 0xe0, |body| {
+        if version == MqttVersion::V5 {
+            body.extend([0, 5, 0x11, 0, 0, 0, 0]);
+        }
+    });
 }
 
 fn packet(out: &mut Vec<u8>, first: u8, fill: impl FnOnce(&mut Vec<u8>)) {
