@@ -1,8 +1,11 @@
 //! What fuzzers feed: each function takes any bytes, must not panic, and must not grow without bound. `fuzz/` runs them
 //! with cargo-fuzz, `tests/fuzz.rs` for a few seconds over the same corpora. Nothing here is for users.
 
+/// A name, and what takes the bytes.
+pub type Target = (&'static str, fn(&[u8]));
+
 /// By the name of its corpus and of its program under `fuzz/`.
-pub const TARGETS: [(&str, fn(&[u8])); 15] = [
+pub const TARGETS: [Target; 15] = [
     ("tag_files", crate::config::fuzz::tag_files),
     ("toml", crate::config::fuzz::toml),
     ("dbc", crate::config::fuzz::dbc),

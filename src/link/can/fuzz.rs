@@ -27,7 +27,7 @@ pub fn frames(bytes: &[u8]) {
         if let [kind, source, destination, after, data @ ..] = record
             && let Ok(data) = <&[u8; 8]>::try_from(data)
         {
-            now = now + Nanos::from_millis(u64::from(*after));
+            now += Nanos::from_millis(u64::from(*after));
             transport.expire(now);
             transport.fuzz(kind & 1 == 0, source % 4, *destination, data, now);
             // A field's own bits and no more, as the plan's places read them.

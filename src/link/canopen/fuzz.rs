@@ -28,7 +28,7 @@ pub fn frames(bytes: &[u8]) {
     let mut mapping = Mapping::default();
     mapping.begin(u64::from(*how));
     for frame in frames.chunks(16) {
-        now = now + Nanos::from_millis(1);
+        now += Nanos::from_millis(1);
         let Received::Message(message) = Message::from_can_frame(frame) else { continue };
         let _ = Emergency::read(&message);
         let _ = watch.take(&message, now);
