@@ -22,12 +22,15 @@
 //! | [`sim`] | the floor and the hub in virtual time against devices that misbehave, by seed |
 //! | [`supervise`] | start and stop of a whole gateway |
 //! | [`cli`] | the commands that people type |
+//! | [`mod@fuzz`] | what fuzzers feed |
 
 pub mod cli;
 pub mod command;
 pub mod config;
 pub mod disk;
 pub mod doctor;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod hub;
 pub mod limits;
 pub mod link;

@@ -318,6 +318,40 @@ pub const COMMAND_IN_FLIGHT_MAX: usize = 32;
 /// Bytes of the topic that a requester wants its answer on, and of what is sent back with it.
 pub const COMMAND_TOPIC_BYTES_MAX: usize = 1024;
 pub const COMMAND_CORRELATION_BYTES_MAX: usize = 1024;
+/// Bytes of a packet from the broker that is kept whole: the largest request, its topics, its properties, and as much
+/// again that is told in the refusal. Of a larger one the head is kept, where its properties are.
+pub const COMMAND_PACKET_BYTES_MAX: usize = 64 << 10;
+pub const COMMAND_HEAD_BYTES_MAX: usize = 8 << 10;
+/// Bytes of a packet that the broker is asked not to send at all (MQTT 5, Maximum Packet Size). Up to here whoever
+/// published it is answered.
+pub const COMMAND_BROKER_PACKET_BYTES_MAX: u32 = 1 << 20;
+/// Messages that the broker may have under way to us without our acknowledgement (MQTT 5, Receive Maximum).
+pub const COMMAND_RECEIVE_MAX: u16 = 64;
+/// How long the broker keeps requests for a connection that was lost (MQTT 5): a few attempts to connect again. What is
+/// away for longer gets none of them.
+pub const COMMAND_SESSION_S: u32 = 10;
+/// Messages and bytes that are taken from the broker in a second: many times what can be written, and a few percent of a
+/// core. More waits in the socket, and at the broker.
+pub const COMMAND_MESSAGES_PER_S_MAX: u32 = 2_000;
+pub const COMMAND_READ_BYTES_PER_S_MAX: u32 = 16 << 20;
+/// Bytes of one read, and packets that are taken between two looks at answers, time and stop.
+pub const COMMAND_READ_BYTES: usize = 16 << 10;
+pub const COMMAND_PACKETS_PER_ROUND: usize = 32;
+/// Bytes that wait to be written, beyond which no more requests are read.
+pub const COMMAND_OUT_BYTES_MAX: usize = 256 << 10;
+/// How often a broker that sends too fast stands in the log.
+pub const COMMAND_FLOOD_LOG_PAUSE: Duration = Duration::from_secs(60);
+/// Requests of one sender under way: half of what may wait to be judged, so that others find room.
+pub const COMMAND_UNDER_WAY_MAX: usize = WRITES_WAITING_MAX / 2;
+/// Senders with a request under way: all that may wait, and all that may be written.
+pub const COMMAND_SENDERS_MAX: usize = WRITES_WAITING_MAX + WRITES_PENDING_MAX;
+/// How long no answer goes to a topic that the broker refused, connections that it must have cost when the broker just
+/// closes them, and topics that are remembered.
+pub const COMMAND_TOPIC_REFUSED_PAUSE: Duration = Duration::from_secs(60);
+pub const COMMAND_TOPIC_STRIKES: u32 = 2;
+pub const COMMAND_TOPICS_REFUSED_MAX: usize = 256;
+/// With QoS 0: how long after an answer a closed connection may be the broker's opinion of it.
+pub const COMMAND_ANSWER_SUSPECT: Duration = Duration::from_secs(1);
 
 // --- control socket ---
 /// Clients at once; one more pushes out the one that was idle longest.
@@ -341,6 +375,9 @@ pub const MQTT_PAUSE_MIN: Duration = Duration::from_millis(250);
 pub const MQTT_PAUSE_MAX: Duration = Duration::from_secs(30);
 /// A connection that lived this long was a good one: the pauses start again at the shortest.
 pub const MQTT_SETTLED: Duration = Duration::from_secs(30);
+/// Messages a second on an output's connection, which subscribes to nothing: a broker that pushes some of its own may, one
+/// that floods loses the connection.
+pub const MQTT_UNASKED_PER_S_MAX: u32 = 200;
 /// Pause before the journal is read again after it failed.
 pub const JOURNAL_READ_RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// At a clean stop: how long committed samples are still sent, and how long acknowledgements are waited for.
@@ -356,6 +393,10 @@ pub const MQTT_MESSAGE_BYTES_MAX: usize = 64 << 20;
 pub const MQTT_GATHERED_BYTES_MAX: usize = 8 << 20;
 /// Bytes of any MQTT string (3.1.1, section 1.5.3).
 pub const MQTT_STRING_BYTES_MAX: usize = u16::MAX as usize;
+
+// --- simulated plant ---
+/// Tags in all: some 200 bytes each, and ten times what one gateway reads.
+pub const PLANT_TAGS_MAX: usize = 10 * TAGS_MAX;
 
 // --- embedded MQTT broker (demo) ---
 /// Clients at once: two threads each.

@@ -5,6 +5,8 @@
 
 #[path = "support/certs.rs"]
 mod certs;
+#[path = "mqtt/commands.rs"]
+mod commands;
 #[path = "mqtt/failures.rs"]
 mod failures;
 #[path = "mqtt/journal.rs"]
@@ -17,6 +19,8 @@ mod message;
 mod outages;
 #[path = "support/mosquitto.rs"]
 mod peers;
+#[path = "mqtt/scripted.rs"]
+mod scripted;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -8,9 +8,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use clap::builder::RangedU64ValueParser;
 use serde::{Deserialize, Serialize};
 
 use super::signals::{StopSignals, Wanted};
+use crate::limits::{LINKS_MAX, TAGS_MAX};
 use crate::plant::broker::Broker;
 use crate::plant::can::{BusFaultError, CanNodes, CanSettings};
 use crate::plant::{
@@ -26,7 +28,7 @@ pub struct PlantArgs {
     #[command(flatten)]
     pub shape: PlantShape,
     /// First port; devices take one each. Any free ports when left out.
-    #[arg(long, value_name = "PORT")]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     base_port: Option<u16>,
     /// Do not start an MQTT broker.
     #[arg(long)]
@@ -40,10 +42,10 @@ pub struct PlantArgs {
 #[derive(Args, Clone)]
 pub struct PlantShape {
     /// Devices, each a Modbus TCP server.
-    #[arg(long, value_name = "N", default_value_t = 10)]
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = up_to(LINKS_MAX))]
     pub devices: usize,
     /// Tags in all.
-    #[arg(long, value_name = "N", default_value_t = 1000)]
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = up_to(TAGS_MAX))]
     pub tags: usize,
     /// Scan every tag at this rate; a mix of 1 to 100 Hz when left out.
     #[arg(long, value_name = "HZ", value_parser = clap::value_parser!(u64).range(1..=1000))]
@@ -78,12 +80,17 @@ pub struct PlantShape {
     pub faults: Vec<String>,
 }
 
+/// A number from 1: more than `max` no gateway would read.
+fn up_to(max: usize) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..=max as u64)
+}
+
 impl PlantShape {
     /// The faults as they were typed; says what is wrong with them.
     pub fn faults(&self) -> Result<Vec<ScheduledFault>, ExitCode> {
         let faults: Result<Vec<ScheduledFault>, _> = self.faults.iter().map(|text| text.parse()).collect();
         let faults = faults.map_err(|error| super::fail(super::EXIT_CONFIG, format!("error: {error}")))?;
-        match ScheduledFault::astray(&faults, self.devices.max(1), self.serial as usize) {
+        match ScheduledFault::astray(&faults, self.devices, self.serial as usize) {
             Some(why) => Err(super::fail(super::EXIT_CONFIG, format!("error: {why}"))),
             None => Ok(faults),
         }
@@ -114,6 +121,14 @@ const JOURNAL_BYTES_MAX: u64 = 256 << 20;
 
 pub fn plant(args: &PlantArgs) -> ExitCode {
     let signals = StopSignals::block();
+    let last = usize::from(u16::MAX) + 1 - args.shape.devices;
+    if let Some(base) = args.base_port
+        && usize::from(base) > last
+    {
+        let devices = args.shape.devices;
+        let why = format!("error: --base-port {base} with {devices} devices, a port each; allowed: 1 to {last}");
+        return super::fail(super::EXIT_CONFIG, why);
+    }
     let faults = match args.shape.faults() {
         Ok(faults) => faults,
         Err(code) => return code,
@@ -165,7 +180,7 @@ struct Running {
 
 fn start(args: &PlantArgs, faults: Vec<ScheduledFault>, can: Option<&CanSettings>) -> io::Result<Running> {
     let shape = &args.shape;
-    let devices = shape.devices.max(1);
+    let devices = shape.devices;
     let tags_per_device = shape.tags.div_ceil(devices);
     let cpus = std::thread::available_parallelism().map_or(1, |n| n.get());
     let plant = Plant::start(PlantConfig {
@@ -259,4 +274,52 @@ fn watch_stdin() -> std::sync::Arc<std::sync::atomic::AtomicBool> {
         flag.store(true, Relaxed);
     });
     gone
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        plant: PlantArgs,
+    }
+
+    fn parse(option: &str, value: &str) -> Result<Line, String> {
+        let line = ["plant", "--config", "x", option, value];
+        Line::try_parse_from(line).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn numbers_that_no_plant_can_have_are_refused_with_what_is_allowed() {
+        for (option, allowed) in [
+            ("--devices", "1..=4096"),
+            ("--tags", "1..=100000"),
+            ("--base-port", "1..=65535"),
+            ("--rate", "1..=1000"),
+            ("--serial", "0..=64"),
+            ("--serial-baud", "1200..=3000000"),
+            ("--canopen-node", "1..=127"),
+        ] {
+            for value in ["18446744073709551615", "99999999999999999999999", "-1", "1e9", "NaN", ""] {
+                assert!(parse(option, value).is_err(), "{option} {value}");
+            }
+            let text = parse(option, "9000000").err().unwrap();
+            assert!(text.contains(allowed) && text.contains(option), "{text}");
+        }
+        for option in ["--devices", "--tags", "--base-port", "--rate"] {
+            assert!(parse(option, "0").is_err_and(|text| text.contains("is not in 1..=")), "{option}");
+        }
+        assert!(parse("--devices", "4096").is_ok() && parse("--tags", "100000").is_ok());
+    }
+
+    #[test]
+    fn ports_beyond_the_last_are_refused_before_anything_starts() {
+        let line = parse("--base-port", "65530").unwrap();
+        assert_eq!(format!("{:?}", plant(&line.plant)), format!("{:?}", ExitCode::from(super::super::EXIT_CONFIG)));
+        assert!(!Path::new("x").exists());
+    }
 }

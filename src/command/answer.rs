@@ -56,6 +56,9 @@ macro_rules! reasons {
 reasons! {
     /// The request is none.
     Malformed "malformed" Refused,
+    TooLarge "too_large" Refused,
+    /// The broker refuses answers on the topic that the requester wants them on.
+    ResponseTopic "response_topic" Refused,
     UnknownTag "unknown_tag" Refused,
     /// The tag's file does not say that it may be written.
     ReadOnly "read_only" Refused,

@@ -28,17 +28,76 @@ pub enum Asked {
     },
 }
 
+/// What became of an answer to a request over MQTT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AnswerEnd {
+    /// The broker has it.
+    Sent,
+    /// The broker refuses the topic that its sender named; it goes to the topic of answers.
+    Redirected,
+    /// The broker refuses it.
+    Refused,
+    /// Too many wait for the broker.
+    NoRoom,
+}
+
+impl AnswerEnd {
+    pub const ALL: [AnswerEnd; 4] = [AnswerEnd::Sent, AnswerEnd::Redirected, AnswerEnd::Refused, AnswerEnd::NoRoom];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            AnswerEnd::Sent => "sent",
+            AnswerEnd::Redirected => "redirected",
+            AnswerEnd::Refused => "refused",
+            AnswerEnd::NoRoom => "no_room",
+        }
+    }
+}
+
 /// How many writes ended how, by the way they came.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct WriteStats {
     counts: [[AtomicU64; Outcome::ALL.len()]; Way::ALL.len()],
+    /// Of those that were not done.
+    reasons: [[AtomicU64; Reason::ALL.len()]; Way::ALL.len()],
+    answers: [AtomicU64; AnswerEnd::ALL.len()],
+    /// Times that a broker sent faster than is taken.
+    floods: AtomicU64,
     /// Refused at the desk, where there was no room to have them recorded one by one.
     unrecorded: AtomicU64,
 }
 
+impl Default for WriteStats {
+    fn default() -> WriteStats {
+        WriteStats {
+            counts: Default::default(),
+            reasons: std::array::from_fn(|_| std::array::from_fn(|_| AtomicU64::new(0))),
+            answers: Default::default(),
+            floods: AtomicU64::new(0),
+            unrecorded: AtomicU64::new(0),
+        }
+    }
+}
+
 impl WriteStats {
-    pub fn count(&self, way: Way, outcome: Outcome) {
-        self.counts[way as usize][outcome as usize].fetch_add(1, Relaxed);
+    pub fn count(&self, way: Way, answer: &Answer) {
+        self.counts[way as usize][answer.outcome as usize].fetch_add(1, Relaxed);
+        let reason = Reason::ALL.iter().position(|reason| answer.reason == Some(reason.word()));
+        if let Some(at) = reason {
+            self.reasons[way as usize][at].fetch_add(1, Relaxed);
+        }
+    }
+
+    pub fn not_done(&self, way: Way, reason: Reason) -> u64 {
+        self.reasons[way as usize][reason as usize].load(Relaxed)
+    }
+
+    pub fn answers(&self, end: AnswerEnd) -> u64 {
+        self.answers[end as usize].load(Relaxed)
+    }
+
+    pub fn floods(&self) -> u64 {
+        self.floods.load(Relaxed)
     }
 
     /// How many were refused since the last call that whoever judges requests has not heard of.
@@ -76,9 +135,10 @@ impl Desk {
             Err(TrySendError::Disconnected(asked)) => (asked, Reason::Stopping, "the gateway stops".to_owned()),
         };
         if let Asked::Write { requester, request, reply, .. } = asked {
-            self.stats.count(requester.way, Outcome::Refused);
+            let answer = Answer::refused(request.id, Some(request.tag), reason, message);
+            self.stats.count(requester.way, &answer);
             self.stats.unrecorded.fetch_add(1, Relaxed);
-            reply(Answer::refused(request.id, Some(request.tag), reason, message));
+            reply(answer);
         }
     }
 
@@ -86,13 +146,26 @@ impl Desk {
     pub fn refuse(&self, requester: Requester, malformed: Malformed, reason: Reason) -> Answer {
         let Malformed { id, tag, message } = malformed;
         let answer = Answer::refused(id, tag, reason, message);
-        self.stats.count(requester.way, Outcome::Refused);
+        self.stats.count(requester.way, &answer);
+        self.note(requester, answer.clone());
+        answer
+    }
+
+    /// Has something recorded that is no request's end, if there is room for that.
+    pub fn note(&self, requester: Requester, answer: Answer) {
         // What is no request leaves the most of the room to those that are.
-        let record = Asked::Refused { requester, answer: answer.clone() };
+        let record = Asked::Refused { requester, answer };
         if self.to.len() >= WRITES_WAITING_MAX / 4 || self.to.try_send(record).is_err() {
             self.stats.unrecorded.fetch_add(1, Relaxed);
         }
-        answer
+    }
+
+    pub fn count_answer(&self, end: AnswerEnd) {
+        self.stats.answers[end as usize].fetch_add(1, Relaxed);
+    }
+
+    pub fn count_flood(&self) {
+        self.stats.floods.fetch_add(1, Relaxed);
     }
 }
 
@@ -128,6 +201,8 @@ mod tests {
         assert_eq!(told.try_recv().unwrap().reason, Some("stopping"));
         assert_eq!((stats.get(Way::Mqtt, Outcome::Refused), stats.take_unrecorded()), (2, 2));
         assert_eq!(stats.get(Way::Socket, Outcome::Refused), 0);
+        let by_reason = |reason| stats.not_done(Way::Mqtt, reason);
+        assert_eq!((by_reason(Reason::Busy), by_reason(Reason::Stopping)), (1, 1));
     }
 
     #[test]

@@ -12,13 +12,15 @@
 mod answer;
 mod check;
 mod desk;
+#[doc(hidden)]
+pub mod fuzz;
 mod rates;
 mod request;
 mod seen;
 
 pub use answer::{Answer, Outcome, Reason};
 pub use check::{Refusal, allowed, json_of, typed, within_limits, within_step};
-pub use desk::{Asked, Desk, Reply, WriteStats};
+pub use desk::{AnswerEnd, Asked, Desk, Reply, WriteStats};
 pub use rates::{Bucket, TagRates};
 pub use request::{Malformed, Request, Requester, Way};
 pub use seen::{Again, Seen};

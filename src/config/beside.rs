@@ -140,14 +140,20 @@ pub(super) fn read(object: &Obj<'_>, key: &str, text: Text<'_>, ends: &[&str]) -
     }
 }
 
-/// The text of a file: UTF-8, UTF-16 with its mark, or else Windows-1252, in which the tools of many vendors write. Lines
+/// The text of a file: UTF-8, UTF-16 or UTF-32 with its mark, or else Windows-1252, in which the tools of many vendors write. Lines
 /// end with `\n` then, whatever the file has; what DOS puts behind the end of a file is no part of it.
 pub(super) fn text_of(bytes: &[u8]) -> String {
     let utf_16 = |order: fn([u8; 2]) -> u16| {
         let units = bytes.chunks_exact(2).skip(1).map(|pair| order([pair[0], pair[1]]));
         char::decode_utf16(units).map(|c| c.unwrap_or('\u{FFFD}')).collect()
     };
+    let utf_32 = |order: fn([u8; 4]) -> u32| {
+        let units = bytes.chunks_exact(4).skip(1).map(|unit| order([unit[0], unit[1], unit[2], unit[3]]));
+        units.map(|unit| char::from_u32(unit).unwrap_or('\u{FFFD}')).collect()
+    };
     let text: String = match bytes {
+        [0xFF, 0xFE, 0, 0, ..] => utf_32(u32::from_le_bytes),
+        [0, 0, 0xFE, 0xFF, ..] => utf_32(u32::from_be_bytes),
         [0xFF, 0xFE, ..] => utf_16(u16::from_le_bytes),
         [0xFE, 0xFF, ..] => utf_16(u16::from_be_bytes),
         _ => {
@@ -180,6 +186,10 @@ mod tests {
         }
         assert_eq!(text_of(&utf_16(u16::to_le_bytes)), "a°\n");
         assert_eq!(text_of(&utf_16(u16::to_be_bytes)), "a°\n");
+        let utf_32 =
+            |order: fn(u32) -> [u8; 4]| "\u{FEFF}a°\n".chars().flat_map(|c| order(c.into())).collect::<Vec<u8>>();
+        assert_eq!(text_of(&utf_32(u32::to_le_bytes)), "a°\n");
+        assert_eq!(text_of(&utf_32(u32::to_be_bytes)), "a°\n");
         assert_eq!(text_of(b"\x93short\x94 \x80"), "“short” €");
         assert_eq!(text_of(b"\xFF\xFE"), "");
         assert_eq!(text_of(b"\xFF\xFEa"), "");

@@ -38,6 +38,8 @@ mod diagnostic;
 pub mod eds;
 mod fields;
 mod files;
+#[doc(hidden)]
+pub mod fuzz;
 mod gateway;
 mod groups;
 mod host;

@@ -84,8 +84,9 @@ pub(super) struct NotText {
 
 /// Reads UTF-8; a byte order mark is dropped.
 pub(super) fn decode(bytes: Vec<u8>) -> Result<String, NotText> {
-    if bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]) {
-        return Err(NotText { before: String::new(), message: "the file is UTF-16".into(), help: "save it as UTF-8" });
+    if let Some(encoding) = other_encoding(&bytes) {
+        let message = format!("the file is {encoding}");
+        return Err(NotText { before: String::new(), message, help: "save it as UTF-8" });
     }
     match String::from_utf8(bytes) {
         Ok(text) => Ok(match text.strip_prefix('\u{FEFF}') {
@@ -100,6 +101,18 @@ pub(super) fn decode(bytes: Vec<u8>) -> Result<String, NotText> {
             let before = before.strip_prefix('\u{FEFF}').unwrap_or(&before).to_owned();
             Err(NotText { before, message: format!("the byte 0x{byte:02X} is not UTF-8"), help: "save it as UTF-8" })
         }
+    }
+}
+
+/// The encoding of a text with two or four bytes a character, by its byte order mark, or by the zeros of its first
+/// character: what people write here begins with one below U+0080.
+fn other_encoding(bytes: &[u8]) -> Option<&'static str> {
+    match *bytes {
+        [0x00, 0x00, 0xFE, 0xFF, ..] | [0, 0, 0, 1..=0x7F, ..] => Some("UTF-32BE"),
+        [0xFF, 0xFE, 0x00, 0x00, ..] | [1..=0x7F, 0, 0, 0, ..] => Some("UTF-32LE"),
+        [0xFE, 0xFF, ..] | [0, 1..=0x7F, ..] => Some("UTF-16BE"),
+        [0xFF, 0xFE, ..] | [1..=0x7F, 0, ..] => Some("UTF-16LE"),
+        _ => None,
     }
 }
 
@@ -140,6 +153,19 @@ mod tests {
     fn a_byte_order_mark_is_no_part_of_the_text() {
         assert_eq!(decode(b"\xEF\xBB\xBF{}".to_vec()).ok().unwrap(), "{}");
         assert!(decode(b"\xFF\xFE{\0".to_vec()).err().unwrap().message.contains("UTF-16"));
+        for (text, name) in [
+            (&b"\xFF\xFE{\0}\0"[..], "UTF-16LE"),
+            (b"\xFE\xFF\0{\0}", "UTF-16BE"),
+            (b"\xFF\xFE\0\0{\0\0\0", "UTF-32LE"),
+            (b"\0\0\xFE\xFF\0\0\0{", "UTF-32BE"),
+            (b"{\0}\0", "UTF-16LE"),
+            (b"\0{\0}", "UTF-16BE"),
+            (b"{\0\0\0}\0\0\0", "UTF-32LE"),
+            (b"\0\0\0{\0\0\0}", "UTF-32BE"),
+        ] {
+            assert_eq!(decode(text.to_vec()).err().unwrap().message, format!("the file is {name}"));
+        }
+        assert_eq!(decode(vec![0; 8]).ok().unwrap().len(), 8, "zeros alone are no encoding; the reader names them");
         let bad = decode(b"a\nb\xE9c".to_vec()).err().unwrap();
         assert_eq!((bad.before.as_str(), bad.message.as_str()), ("a\nb", "the byte 0xE9 is not UTF-8"));
     }

@@ -1,7 +1,7 @@
 //! Which tags a device offers, and where they lie.
 
 use crate::config::{FieldType, Table, WordOrder};
-use crate::limits::{PERIOD_MAX, PERIOD_MIN};
+use crate::limits::{LINKS_MAX, PERIOD_MAX, PERIOD_MIN, PLANT_TAGS_MAX};
 use crate::tag::{Encoding, Nanos, ScalarType, Scaling, UnitId, Value};
 
 use super::PlantConfig;
@@ -127,7 +127,14 @@ pub(super) fn tags(config: &PlantConfig) -> Result<Vec<PlantTag>, String> {
     {
         return Err(format!("a scan period of {} ns: whole milliseconds from 1 to 86400000 are allowed", period.0));
     }
-    let mut out = Vec::with_capacity(config.devices * per_device);
+    let whole = config.devices.checked_mul(per_device).filter(|tags| *tags <= PLANT_TAGS_MAX);
+    let (Some(whole), true) = (whole, config.devices <= LINKS_MAX) else {
+        return Err(format!(
+            "{} devices with {per_device} tags each: allowed are {LINKS_MAX} devices, and {PLANT_TAGS_MAX} tags in all",
+            config.devices
+        ));
+    };
+    let mut out = Vec::with_capacity(whole);
     for device in 0..config.devices {
         for unit in 1..=config.units_per_device {
             // The first units take one more when it does not come out even.

@@ -249,39 +249,14 @@ struct Site {
 
 impl Site {
     fn answer(&self, request: &[u8]) -> Vec<u8> {
-        let text = String::from_utf8_lossy(request);
-        let mut lines = text.split("\r\n");
-        let mut words = lines.next().unwrap_or_default().split(' ');
-        let (Some(method), Some(target), Some(version), None) =
-            (words.next(), words.next(), words.next(), words.next())
-        else {
-            return reply("400 Bad Request", PLAIN, "", "this is no HTTP request\n", false);
-        };
-        if !version.starts_with("HTTP/1.") || !target.starts_with('/') {
-            return reply("400 Bad Request", PLAIN, "", "HTTP/1.0 and HTTP/1.1 are spoken here\n", false);
-        }
-        let head = method == "HEAD";
-        let path = target.split(['?', '#']).next().unwrap_or(target);
-        if !matches!(path, "/metrics" | "/health") {
-            return reply("404 Not Found", PLAIN, "", "here are /metrics and /health\n", head);
-        }
-        if !head && method != "GET" {
-            return reply("405 Method Not Allowed", PLAIN, "Allow: GET, HEAD\r\n", "only GET and HEAD\n", false);
-        }
-        match path {
-            "/metrics" => self.metrics(lines, head),
-            _ => self.health(head),
+        match asked(request) {
+            Asked::Metrics { format, head } => self.metrics(format, head),
+            Asked::Health { head } => self.health(head),
+            Asked::Refused(reply) => reply,
         }
     }
 
-    fn metrics<'a>(&self, mut headers: impl Iterator<Item = &'a str>, head: bool) -> Vec<u8> {
-        let accepts_open = headers.any(|header| {
-            header.split_once(':').is_some_and(|(name, value)| {
-                name.eq_ignore_ascii_case("accept")
-                    && value.to_ascii_lowercase().contains("application/openmetrics-text")
-            })
-        });
-        let format = if accepts_open { Format::OpenMetrics } else { Format::Prometheus };
+    fn metrics(&self, format: Format, head: bool) -> Vec<u8> {
         match self.metrics.write(format) {
             Ok(body) => reply("200 OK", format.content_type(), "", &body, head),
             Err(_) => reply("500 Internal Server Error", PLAIN, "", "the metrics could not be written\n", head),
@@ -296,6 +271,66 @@ impl Site {
             Err(_) => reply("500 Internal Server Error", PLAIN, "", "the report could not be written\n", head),
         }
     }
+}
+
+/// What a request wants.
+enum Asked {
+    Metrics { format: Format, head: bool },
+    Health { head: bool },
+    Refused(Vec<u8>),
+}
+
+/// Reads the head of a request.
+fn asked(request: &[u8]) -> Asked {
+    let refused = |status, more, why, head| Asked::Refused(reply(status, PLAIN, more, why, head));
+    let text = String::from_utf8_lossy(request);
+    let mut lines = text.split("\r\n");
+    let mut words = lines.next().unwrap_or_default().split(' ');
+    let (Some(method), Some(target), Some(version), None) = (words.next(), words.next(), words.next(), words.next())
+    else {
+        return refused("400 Bad Request", "", "this is no HTTP request\n", false);
+    };
+    let (true, Some(path)) = (version.starts_with("HTTP/1."), path_of(target)) else {
+        return refused("400 Bad Request", "", "HTTP/1.0 and HTTP/1.1 are spoken here\n", false);
+    };
+    let head = method == "HEAD";
+    if !matches!(path, "/metrics" | "/health") {
+        return refused("404 Not Found", "", "here are /metrics and /health\n", head);
+    }
+    if !head && method != "GET" {
+        return refused("405 Method Not Allowed", "Allow: GET, HEAD\r\n", "only GET and HEAD\n", false);
+    }
+    if path == "/health" {
+        return Asked::Health { head };
+    }
+    let accepts_open = lines.any(|header| {
+        header.split_once(':').is_some_and(|(name, value)| {
+            name.eq_ignore_ascii_case("accept") && value.to_ascii_lowercase().contains("application/openmetrics-text")
+        })
+    });
+    Asked::Metrics { format: if accepts_open { Format::OpenMetrics } else { Format::Prometheus }, head }
+}
+
+/// Any bytes as a request.
+pub fn fuzz(request: &[u8]) {
+    if let Asked::Refused(reply) = asked(request) {
+        assert!(reply.starts_with(b"HTTP/1.1 4"));
+    }
+}
+
+/// The path of a request's target: `/metrics?x`, or `http://host/metrics` as proxies and some clients send it (RFC 9112,
+/// section 3.2.2: a server must take that form too). `None`: neither.
+fn path_of(target: &str) -> Option<&str> {
+    let without_query = target.split(['?', '#']).next().unwrap_or(target);
+    if target.starts_with('/') {
+        return Some(without_query);
+    }
+    let (scheme, rest) = without_query.split_once("://")?;
+    if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
+        return None;
+    }
+    let (host, path) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
+    (!host.is_empty()).then_some(path)
 }
 
 const PLAIN: &str = "text/plain; charset=utf-8";

@@ -12,7 +12,7 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::command::{Outcome, Way};
+use crate::command::{AnswerEnd, Outcome, Reason, Way};
 use crate::hub::stats::{BUCKET_BOUNDS, Distribution};
 use crate::plan::{LinkProtocolPlan, ScanPlan};
 use crate::rt::{GroupCounters, LinkCounters, LinkState, ScanCounters};
@@ -444,7 +444,21 @@ impl Reader {
                 family.counter([("way", way.name()), ("outcome", outcome.name())], count)?;
             }
         }
-        Ok(())
+        let help = "Writes that were refused or failed, by the way they came and the reason that their answer gives";
+        let mut family = self::family(e, COUNTER, "fieldbeat_writes_not_done", None, help)?;
+        for way in Way::ALL {
+            for reason in Reason::ALL {
+                let count = self.0.writes.not_done(way, *reason);
+                family.counter([("way", way.name()), ("reason", reason.word())], count)?;
+            }
+        }
+        let help = "Answers to commands over MQTT; redirected are those whose own topic the broker refuses";
+        let mut family = self::family(e, COUNTER, "fieldbeat_command_answers", None, help)?;
+        for end in AnswerEnd::ALL {
+            family.counter([("result", end.name())], self.0.writes.answers(end))?;
+        }
+        let help = "Minutes in which a broker sent commands faster than they are taken";
+        self::family(e, COUNTER, "fieldbeat_command_floods", None, help)?.counter([], self.0.writes.floods())
     }
 
     /// Named as Prometheus names its own.

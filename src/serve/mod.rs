@@ -1,6 +1,8 @@
 //! What others read from us and ask of us: metrics and health over HTTP, the control socket, the report of a run.
 
 mod control;
+#[doc(hidden)]
+pub mod fuzz;
 mod health;
 mod http;
 mod metrics;

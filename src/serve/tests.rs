@@ -276,6 +276,19 @@ fn what_is_not_there_is_said_so() {
     assert_eq!(status("GET / HTTP/1.1\r\n\r\n"), "HTTP/1.1 404 Not Found");
     assert_eq!(status("GET /metricsx HTTP/1.1\r\n\r\n"), "HTTP/1.1 404 Not Found");
     assert_eq!(status("GET /metrics?x=1 HTTP/1.0\r\n\r\n"), "HTTP/1.1 200 OK");
+    for target in ["http://x/metrics", "HTTP://plant.example:9464/metrics?x=1", "https://[::1]:9464/metrics#here"] {
+        assert_eq!(status(&format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n")), "HTTP/1.1 200 OK", "{target}");
+    }
+    for (target, answer) in [
+        ("http://x", "404 Not Found"),
+        ("http://x/", "404 Not Found"),
+        ("http:///metrics", "400 Bad Request"),
+        ("ftp://x/metrics", "400 Bad Request"),
+        ("metrics", "400 Bad Request"),
+        ("*", "400 Bad Request"),
+    ] {
+        assert_eq!(status(&format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n")), format!("HTTP/1.1 {answer}"));
+    }
     assert_eq!(status("GET /metrics HTTP/2.0\r\n\r\n"), "HTTP/1.1 400 Bad Request");
     assert_eq!(status("\u{0}\u{1}\u{2}\r\n\r\n"), "HTTP/1.1 400 Bad Request");
     assert_eq!(

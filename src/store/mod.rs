@@ -16,6 +16,8 @@ mod cursors;
 mod database;
 mod dictionary;
 mod error;
+#[doc(hidden)]
+pub mod fuzz;
 mod journal;
 mod lock;
 mod names;

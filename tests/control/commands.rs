@@ -88,7 +88,7 @@ fn writes_come_and_are_answered(version: &str) {
         (request("4", "setpoint", json!(1001)).to_string(), "out_of_range"),
         (request("5", "level", json!(1)).to_string(), "read_only"),
         (request("6", "setpoynt", json!(1)).to_string(), "unknown_tag"),
-        (request("7", "setpoint", json!("x".repeat(40_000))).to_string(), "malformed"),
+        (request("7", "setpoint", json!("x".repeat(40_000))).to_string(), "too_large"),
     ] {
         let answer = line.ask(&message, &[]);
         assert_eq!((&answer["outcome"], &answer["reason"]), (&json!("refused"), &json!(reason)), "{answer}");

@@ -176,6 +176,8 @@ impl Subscriber {
             "-t",
             "fieldbeat/#",
             "-t",
+            "plant/#",
+            "-t",
             "probe",
         ]);
         let mut child = start("mosquitto_sub", command.stdout(Stdio::piped()).stderr(Stdio::null()));

@@ -97,12 +97,16 @@ fn what_is_no_text_is_refused_with_its_place() {
     write(dir, "tags/a.json", b"{\n  \"unit\": \"\xB0C\"\n}");
     write(dir, "tags/b.json", b"\xFF\xFE{\0}\0");
     fs::create_dir(dir.join("tags/c.json")).unwrap();
+    write(dir, "tags/d.json", b"\xFE\xFF\0{\0}");
+    write(dir, "tags/e.json", b"{\0\0\0}\0\0\0");
     assert_eq!(
         lines(&load(dir).unwrap_err()),
         [
             "tags/a.json:2:12: error: the byte 0xB0 is not UTF-8; save it as UTF-8",
-            "tags/b.json:1:1: error: the file is UTF-16; save it as UTF-8",
+            "tags/b.json:1:1: error: the file is UTF-16LE; save it as UTF-8",
             "tags/c.json: error: is not a file",
+            "tags/d.json:1:1: error: the file is UTF-16BE; save it as UTF-8",
+            "tags/e.json:1:1: error: the file is UTF-32LE; save it as UTF-8",
         ]
     );
 }

@@ -14,6 +14,8 @@ mod clock;
 mod decode;
 mod encode;
 pub(in crate::link) mod frame;
+#[doc(hidden)]
+pub mod fuzz;
 mod handover;
 mod receive;
 #[cfg(test)]

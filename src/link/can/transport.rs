@@ -128,6 +128,16 @@ impl Transport {
         dropped
     }
 
+    /// A frame of either kind, for fuzzers.
+    pub(super) fn fuzz(&mut self, is_control: bool, source: u8, destination: u8, data: &[u8; 8], now: Nanos) {
+        if is_control {
+            self.control(source, destination, data, now);
+        } else {
+            self.packet(source, destination, data, now);
+        }
+        assert!(self.under_way <= self.list.len());
+    }
+
     /// A frame of connection management; how many messages it has put an end to before they were whole.
     fn control(&mut self, source: u8, destination: u8, data: &[u8; 8], now: Nanos) -> u64 {
         let [control, low, high, packets, _, pgn @ ..] = *data;

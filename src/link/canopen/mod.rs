@@ -15,6 +15,8 @@ mod boot;
 mod bus;
 pub mod emcy;
 mod encode;
+#[doc(hidden)]
+pub mod fuzz;
 mod handover;
 pub mod message;
 mod nmt;

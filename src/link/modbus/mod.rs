@@ -16,6 +16,8 @@ pub mod decode;
 mod encode;
 pub mod frame;
 mod framing;
+#[doc(hidden)]
+pub mod fuzz;
 mod half;
 mod pdu;
 mod rtu;

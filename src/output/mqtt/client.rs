@@ -54,23 +54,11 @@ pub(super) enum Event {
     },
     /// Our DISCONNECT is on the wire.
     Disconnected,
-    /// The broker's answer to our SUBSCRIBE: `refused` says why not.
-    Subscribed {
-        refused: Option<String>,
-    },
-    Message(Box<Message>),
+    /// A message, or another packet, that nothing asked for: an output subscribes to nothing.
+    Unasked,
+    /// The broker breaks the protocol.
+    Violation(String),
     Other,
-}
-
-/// A message of a topic that we follow.
-#[derive(Debug)]
-pub(super) struct Message {
-    /// The broker kept it: it was published before we came, or is to be given to whoever comes later.
-    pub(super) retained: bool,
-    pub(super) payload: Vec<u8>,
-    /// Of MQTT 5: where its answer should go, and with what.
-    pub(super) response_topic: Option<String>,
-    pub(super) correlation: Option<Vec<u8>>,
 }
 
 /// Hands messages to the connection.
@@ -97,7 +85,7 @@ fn queue_len(settings: &ClientSettings) -> usize {
     usize::from(settings.in_flight_max) + 8
 }
 
-/// Bytes of what a broker may send us: acknowledgements, at most with a reason and properties; requests to write.
+/// Bytes of what a broker may send us: acknowledgements, at most with a reason and properties.
 const INCOMING_BYTES_MAX: u32 = 64 << 10;
 
 pub(super) fn open(settings: &ClientSettings, tls: Option<Arc<ClientConfig>>) -> (Publisher, Events) {
@@ -179,39 +167,6 @@ impl Publisher {
         }
     }
 
-    /// Follows a topic, from its next message on where the version allows to say so. `false`: the queue is full, or the
-    /// topic is none.
-    pub(super) fn subscribe(&self, topic: &str) -> bool {
-        use rumqttc::v5::mqttbytes::v5::{Filter, RetainForwardRule};
-        match self {
-            Publisher::V311(client) => client.try_subscribe(topic, rumqttc::QoS::AtLeastOnce).is_ok(),
-            Publisher::V5(client) => {
-                let mut filter = Filter::new(topic, rumqttc::v5::mqttbytes::QoS::AtLeastOnce);
-                filter.nolocal = true;
-                filter.preserve_retain = true;
-                filter.retain_forward_rule = RetainForwardRule::Never;
-                client.try_subscribe_many([filter]).is_ok()
-            }
-        }
-    }
-
-    /// Queues an answer, with what MQTT 5 sends back to the asker. `false`: as with [`Publisher::publish`].
-    pub(super) fn answer(
-        &self,
-        topic: &str,
-        at_least_once: bool,
-        payload: Vec<u8>,
-        correlation: Option<Vec<u8>>,
-    ) -> bool {
-        let (Publisher::V5(client), Some(correlation)) = (self, correlation) else {
-            return self.publish(topic, at_least_once, false, payload);
-        };
-        use rumqttc::v5::mqttbytes::QoS;
-        let qos = if at_least_once { QoS::AtLeastOnce } else { QoS::AtMostOnce };
-        let properties = v5::PublishProperties { correlation_data: Some(correlation.into()), ..Default::default() };
-        client.try_publish_with_properties(topic, qos, false, payload, properties).is_ok()
-    }
-
     pub(super) fn disconnect(&self) -> bool {
         match self {
             Publisher::V311(client) => client.try_disconnect().is_ok(),
@@ -282,18 +237,9 @@ fn event_v311(event: &rumqttc::Event) -> Event {
             Event::Connected(BrokerLimits { in_flight_max: u16::MAX, packet_bytes_max: usize::MAX, qos_max: 2 })
         }
         rumqttc::Event::Incoming(v4::Packet::PubAck(ack)) => Event::Acknowledged { packet: ack.pkid, refused: None },
-        rumqttc::Event::Incoming(v4::Packet::SubAck(ack)) => {
-            let refused = ack.return_codes.iter().any(|code| matches!(code, v4::SubscribeReasonCode::Failure));
-            Event::Subscribed { refused: refused.then(|| "no access".to_owned()) }
-        }
-        rumqttc::Event::Incoming(v4::Packet::Publish(publish)) => Event::Message(Box::new(Message {
-            retained: publish.retain,
-            payload: publish.payload.to_vec(),
-            response_topic: None,
-            correlation: None,
-        })),
+        rumqttc::Event::Incoming(v4::Packet::PingResp) => Event::Other,
+        rumqttc::Event::Incoming(_) => Event::Unasked,
         rumqttc::Event::Outgoing(outgoing) => event_outgoing(outgoing),
-        _ => Event::Other,
     }
 }
 
@@ -314,21 +260,19 @@ fn event_v5(event: &rumqttc::v5::Event) -> Event {
             };
             Event::Acknowledged { packet: ack.pkid, refused }
         }
-        rumqttc::v5::Event::Incoming(v5::Packet::SubAck(ack)) => {
-            let failed = |code: &&v5::SubscribeReasonCode| !matches!(code, v5::SubscribeReasonCode::Success(_));
-            Event::Subscribed { refused: ack.return_codes.iter().find(failed).map(|code| format!("{code:?}")) }
-        }
         rumqttc::v5::Event::Incoming(v5::Packet::Publish(publish)) => {
-            let properties = publish.properties.as_ref();
-            Event::Message(Box::new(Message {
-                retained: publish.retain,
-                payload: publish.payload.to_vec(),
-                response_topic: properties.and_then(|p| p.response_topic.clone()),
-                correlation: properties.and_then(|p| p.correlation_data.as_ref()).map(|data| data.to_vec()),
-            }))
+            match publish.properties.as_ref().and_then(|properties| properties.topic_alias) {
+                Some(alias) => {
+                    let text = format!("topic alias {alias}, and this client allows none (Topic Alias Maximum is 0)");
+                    Event::Violation(text)
+                }
+                None => Event::Unasked,
+            }
         }
+        // What DISCONNECT says is told by the error that follows it.
+        rumqttc::v5::Event::Incoming(v5::Packet::PingResp(_) | v5::Packet::Disconnect(_)) => Event::Other,
+        rumqttc::v5::Event::Incoming(_) => Event::Unasked,
         rumqttc::v5::Event::Outgoing(outgoing) => event_outgoing(outgoing),
-        _ => Event::Other,
     }
 }
 

@@ -91,6 +91,11 @@ impl Peer {
         format!("{} does not speak MQTT ({detail}){hint}", self.address())
     }
 
+    /// MQTT, and not as the standard has it.
+    pub(super) fn violation(&self, detail: &str) -> String {
+        format!("{} breaks the MQTT protocol: {detail}; look for a newer version of the broker", self.address())
+    }
+
     pub(super) fn silent(&self, seconds: u64) -> String {
         format!(
             "{} gave no answer within {seconds} s of connecting (TCP, TLS, CONNACK); check network, firewall and broker",

@@ -14,10 +14,13 @@ mod client;
 mod commands;
 mod failure;
 pub(crate) mod flight;
+#[doc(hidden)]
+pub mod fuzz;
 pub(crate) mod gather;
 pub mod payload;
 mod tls;
 pub(crate) mod topic;
+mod wire;
 mod worker;
 
 use std::sync::Arc;

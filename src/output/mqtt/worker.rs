@@ -16,10 +16,11 @@ use super::client::{self, BrokerLimits, ClientSettings, Event, Events, OFFLINE, 
 use super::flight::{Flight, Progress};
 use super::gather::Gather;
 use super::tls::Renewed;
+use crate::command::Bucket;
 use crate::config::TlsConfig;
 use crate::limits::{
-    JOURNAL_READ_RETRY_PAUSE, MQTT_MESSAGE_BYTES_MAX, MQTT_SETTLED, MQTT_STALL_MIN, OUTPUT_POLL, OUTPUT_STOP_FAREWELL,
-    OUTPUT_STOP_SEND, OUTPUT_STOP_WAIT,
+    JOURNAL_READ_RETRY_PAUSE, MQTT_MESSAGE_BYTES_MAX, MQTT_SETTLED, MQTT_STALL_MIN, MQTT_UNASKED_PER_S_MAX,
+    OUTPUT_POLL, OUTPUT_STOP_FAREWELL, OUTPUT_STOP_SEND, OUTPUT_STOP_WAIT,
 };
 use crate::output::{JournalSource, OutputState, OutputStats};
 use crate::store::Position;
@@ -73,6 +74,8 @@ struct Connection {
     connected: Instant,
     acknowledged: bool,
     leaving: Leaving,
+    /// How much more the broker may send that nothing asked for.
+    unasked: Bucket,
 }
 
 impl Worker {
@@ -251,6 +254,7 @@ impl Worker {
             connected: now,
             acknowledged: false,
             leaving: Leaving::No,
+            unasked: Bucket::new(MQTT_UNASKED_PER_S_MAX, now.into_std()),
         };
         self.status(&mut connection, ONLINE)?;
         Ok(connection)
@@ -321,8 +325,18 @@ impl Worker {
                         .garbage(&format!("acknowledgement {packet} that nothing asked for")));
                 }
             },
-            Event::Disconnected => return Ok(true),
-            Event::Connected(_) | Event::Subscribed { .. } | Event::Message(_) | Event::Other => {}
+            Event::Disconnected if matches!(connection.leaving, Leaving::Disconnecting { .. }) => return Ok(true),
+            // The library's own reaction to something wrong: what was wrong follows.
+            Event::Disconnected => {}
+            Event::Unasked if !connection.unasked.take(now) => {
+                return Err(format!(
+                    "{} floods the connection: more than {MQTT_UNASKED_PER_S_MAX} messages a second, and this output \
+                     subscribes to none; look for subscriptions that the broker makes by itself",
+                    self.settings.peer.address()
+                ));
+            }
+            Event::Violation(detail) => return Err(self.settings.peer.violation(&detail)),
+            Event::Connected(_) | Event::Unasked | Event::Other => {}
         }
         Ok(false)
     }

@@ -221,7 +221,7 @@ impl<F: Field> Service<F> {
     }
 
     fn refuse(&mut self, requester: &Requester, answer: Answer, reply: Reply, came: Instant, now: Instant) {
-        self.stats.count(requester.way, answer.outcome);
+        self.stats.count(requester.way, &answer);
         let record = AuditRecord { old_status: None, ..record_of(requester, &answer) };
         self.book.refused(record, now);
         tell(answer, vec![reply], came);
@@ -249,7 +249,7 @@ impl<F: Field> Service<F> {
         }
         let message = "a write with this id is under way; its answer comes by itself";
         let answer = Answer::refused(request.id, Some(request.tag), Reason::UnderWay, message);
-        self.stats.count(requester.way, answer.outcome);
+        self.stats.count(requester.way, &answer);
         tell(answer, vec![reply], came);
     }
 
@@ -310,7 +310,7 @@ impl<F: Field> Service<F> {
                     let message = format!("nothing is written that can't be recorded: {error}");
                     let answer = pending.answer.with_reason(Reason::NoRecord, message);
                     self.judge.take_back(&pending.requester, &answer);
-                    self.stats.count(pending.requester.way, answer.outcome);
+                    self.stats.count(pending.requester.way, &answer);
                     tell(answer, pending.replies, pending.came);
                     continue;
                 }
@@ -373,7 +373,7 @@ impl<F: Field> Service<F> {
             answer = answer.with_reason(reason, message);
         }
         self.judge.end(&pending.requester, &answer);
-        self.stats.count(pending.requester.way, answer.outcome);
+        self.stats.count(pending.requester.way, &answer);
         let end = record_of(&pending.requester, &answer);
         let (asked_utc_ns, old_status): (i64, Option<Status>) =
             (pending.record.asked_utc_ns, pending.record.old_status);

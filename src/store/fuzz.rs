@@ -1,0 +1,22 @@
+//! Any bytes as what a journal holds.
+
+use std::sync::Arc;
+
+use super::{audit, codec, cursors, dictionary};
+use crate::store::checksum::crc32;
+
+/// A block as it is stored; and behind its checksum, a body after its counts.
+pub fn blocks(bytes: &[u8]) {
+    let _ = codec::decode(bytes, Arc::default());
+    codec::fuzz(bytes);
+    let _ = (cursors::decode(bytes), audit::fuzz(bytes));
+}
+
+/// As stored, and with a right checksum.
+pub fn dictionaries(bytes: &[u8]) {
+    let _ = dictionary::decode(bytes);
+    let crc = crc32(bytes).to_le_bytes();
+    if let Ok(names) = dictionary::decode(&[bytes, &crc].concat()) {
+        assert_eq!(dictionary::decode(&dictionary::encode(&names)).ok(), Some(names));
+    }
+}
