@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`tag`] | samples, values, status codes: pure data that everyone shares |
 //! | [`limits`] | every hard limit, with its reason |
+//! | [`held`] | whether a path still is the file that was opened under it |
 //! | [`config`] | what people write, read and validated |
 //! | [`command`] | writes to tags as they are asked for: requests, answers, what is allowed |
 //! | [`plan`] | configuration compiled into what the executors walk |
@@ -25,6 +26,7 @@ pub mod cli;
 pub mod command;
 pub mod config;
 pub mod doctor;
+pub mod held;
 pub mod hub;
 pub mod limits;
 pub mod link;

@@ -7,16 +7,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which modules each module may import. Nobody else's business is nobody's import.
-const MAY_IMPORT: [(&str, &[&str]); 16] = [
+const MAY_IMPORT: [(&str, &[&str]); 17] = [
     ("tag", &[]),
     ("limits", &["tag"]),
+    ("held", &[]),
     ("config", &["limits", "tag"]),
     ("command", &["config", "limits", "tag"]),
     ("plan", &["config", "limits", "tag"]),
     ("rt", &["limits", "plan", "tag"]),
     ("link", &["config", "limits", "plan", "rt", "tag"]),
     ("hub", &["limits", "link", "plan", "rt", "tag"]),
-    ("store", &["config", "hub", "limits", "tag"]),
+    ("store", &["config", "held", "hub", "limits", "tag"]),
     ("output", &["command", "config", "hub", "limits", "store", "tag"]),
     ("serve", &["command", "config", "hub", "limits", "plan", "rt", "tag"]),
     ("doctor", &["config", "limits", "rt", "tag"]),

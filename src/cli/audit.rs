@@ -45,7 +45,10 @@ pub fn audit(args: &AuditArgs) -> ExitCode {
     if tail.dropped > 0 {
         eprintln!("{} older records were removed at the audit's bound", tail.dropped);
     }
-    ExitCode::SUCCESS
+    if tail.damaged.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    super::fail(1, format!("error: {} damaged records were left out", tail.damaged.len()))
 }
 
 fn print(out: &mut impl Write, tail: &AuditTail, as_json: bool) -> io::Result<()> {

@@ -5,11 +5,13 @@ use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use super::error::JournalError;
+use crate::held::{Held, HeldPath};
 
 /// Held as long as it lives; the kernel lets go of it when the process ends in any way.
 #[derive(Debug)]
 pub struct WriterLock {
     _file: File,
+    held: HeldPath,
 }
 
 impl WriterLock {
@@ -19,7 +21,7 @@ impl WriterLock {
         let path: PathBuf = journal.join("writer.lock");
         let failed = |source| JournalError::from_io(journal, "locking", source);
         let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(failed)?;
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -32,8 +34,20 @@ impl WriterLock {
         }
         // The id only serves the other's message: a full disk must not stop us here.
         let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
-        Ok(WriterLock { _file: file })
+        let held = HeldPath::new(&path, &file).map_err(failed)?;
+        Ok(WriterLock { _file: file, held })
     }
+
+    /// Whether the file at its path still is the one that is locked: a lock on any other keeps nobody away.
+    pub fn still_holds(&self) -> bool {
+        !matches!(self.held.look(), Ok(Held::Gone | Held::Replaced))
+    }
+}
+
+/// Whether a journal has a writer now. Changes nothing.
+pub fn is_held(journal: &Path) -> bool {
+    let Ok(file) = File::open(journal.join("writer.lock")) else { return false };
+    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
 }
 
 #[cfg(test)]
@@ -46,7 +60,11 @@ mod tests {
         let first = WriterLock::take(dir.path()).unwrap();
         let error = WriterLock::take(dir.path()).unwrap_err();
         assert!(matches!(error, JournalError::Owned { pid: Some(pid), .. } if pid == std::process::id()), "{error}");
+        assert!(is_held(dir.path()) && first.still_holds());
+        std::fs::remove_file(dir.path().join("writer.lock")).unwrap();
+        assert!(!first.still_holds());
         drop(first);
         WriterLock::take(dir.path()).unwrap();
+        assert!(!is_held(dir.path()));
     }
 }
