@@ -376,7 +376,9 @@ fn the_report_has_every_figure_of_the_run() {
     );
     assert_eq!(
         report["samples"],
-        serde_json::json!({ "produced": 1000, "stored": 990, "dropped": 10, "suppressed": 50 })
+        serde_json::json!({
+            "produced": 1000, "stored": 990, "dropped": 10, "suppressed": 50, "lost_after_stored": 4,
+        })
     );
     assert_eq!(report["outputs"]["cloud"], serde_json::json!({ "acked": 950, "pending": 40, "lost": 0 }));
     assert_eq!(report["duration_seconds"], 30.5);

@@ -15,11 +15,7 @@ fn error(path: &Path) -> JournalError {
 }
 
 /// Changes one record behind the journal's back.
-pub fn with_table<K: 'static>(
-    path: &Path,
-    name: &str,
-    change: impl Fn(&Database<'_, K, Bytes>, &mut heed::RwTxn<'_>),
-) {
+pub fn with_table<K: 'static>(path: &Path, name: &str, change: impl Fn(&Database<'_, K, Bytes>, &mut heed::RwTxn<'_>)) {
     // SAFETY: nobody else has the file open.
     let env = unsafe { EnvOpenOptions::new().map_size(4 << 30).max_dbs(4).open(path).unwrap() };
     let txn = env.write_txn().unwrap();

@@ -45,7 +45,11 @@ pub struct AuditLog {
 impl AuditLog {
     pub(super) fn new(shared: Arc<Shared>, journal_bytes_max: u64) -> AuditLog {
         let bytes_max = bytes_max(journal_bytes_max);
-        AuditLog { space: Mutex::default(), journal_bytes_max, bytes_max, next: AtomicU64::new(0), shared }
+        let database = &shared.database;
+        // If that fails, the first commit tries again and says why.
+        let space = database.is_open().then(|| Space::new(&database.data_file(), journal_bytes_max).ok()).flatten();
+        let space = Mutex::new(space.map(|space| (database.generation(), space)));
+        AuditLog { space, journal_bytes_max, bytes_max, next: AtomicU64::new(0), shared }
     }
 
     /// Makes sure that so many bytes can be written.

@@ -34,6 +34,8 @@ struct Record {
 pub struct Gap {
     pub after: Option<u64>,
     pub before: u64,
+    /// How many samples the log had before it.
+    pub first: u64,
     pub samples: u64,
 }
 
@@ -221,15 +223,15 @@ impl Survey {
                 }
             };
             let (first, samples) = (header.log_samples, u64::from(header.samples));
-            if last.is_some_and(|(_, end)| first < end) && !record.lives {
-                // Of an earlier time, under a number that was given again.
-                strays.push(*index);
+            if last.is_some_and(|(_, end)| first < end) {
+                // Of an earlier time, under a number that was given again; or its number is what is damaged.
+                strays.push((*index, *record, first, samples));
                 continue;
             }
             if let Some((before, end)) = last
                 && first > end
             {
-                verdict.gaps.push(Gap { after: Some(before), before: *index, samples: first - end });
+                verdict.gaps.push(Gap { after: Some(before), before: *index, first: end, samples: first - end });
                 verdict.samples_missing += first - end;
             }
             verdict.blocks += 1;
@@ -237,7 +239,17 @@ impl Survey {
             verdict.range = Some((verdict.range.map_or(*index, |(from, _)| from), *index));
             last = Some((*index, first.saturating_add(samples)));
         }
-        self.blocks.retain(|index, _| !strays.contains(index));
+        for (index, record, first, samples) in strays {
+            self.blocks.remove(&index);
+            let placed = record.lives.then(|| place_for(&mut verdict.gaps, first, samples)).flatten();
+            let Some(number) = placed else { continue };
+            self.blocks.insert(number, record);
+            verdict.blocks += 1;
+            verdict.samples += samples;
+            verdict.samples_missing -= samples;
+            verdict.blocks_damaged += 1;
+            verdict.blocks_listed.push((number, format!("stood under the number {index}")));
+        }
         for (id, record) in &self.names {
             let read = self.file.data_at(record.place);
             match read.and_then(|bytes| dictionary::decode(&bytes).map_err(|error| error.to_string())) {
@@ -256,6 +268,17 @@ impl Survey {
     }
 }
 
+/// The number of a block whose own is damaged, by the samples before it: where it closes a gap of one block. The gap is closed.
+fn place_for(gaps: &mut Vec<Gap>, first: u64, samples: u64) -> Option<u64> {
+    let closes = |gap: &Gap| gap.first == first && gap.samples == samples;
+    let at = gaps.iter().position(closes)?;
+    let number = gaps[at].after?.checked_add(1)?;
+    (number < gaps[at].before).then(|| {
+        gaps.remove(at);
+        number
+    })
+}
+
 impl std::fmt::Display for Verdict {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut out = String::new();
@@ -268,7 +291,7 @@ impl std::fmt::Display for Verdict {
         for (index, what) in &self.blocks_listed {
             writeln!(out, "  block {index}: {what}")?;
         }
-        for Gap { after, before, samples } in self.gaps.iter().take(JOURNAL_DAMAGE_LISTED_MAX) {
+        for Gap { after, before, samples, .. } in self.gaps.iter().take(JOURNAL_DAMAGE_LISTED_MAX) {
             let after = after.map_or("the beginning".to_owned(), |after| format!("block {after}"));
             writeln!(out, "  between {after} and block {before}: {samples} samples are missing")?;
         }
