@@ -6,7 +6,7 @@
 //! |---|---|
 //! | [`tag`] | samples, values, status codes: pure data that everyone shares |
 //! | [`limits`] | every hard limit, with its reason |
-//! | [`disk`] | files that are ours: locks, and what is written whole |
+//! | [`disk`] | files that are ours: locks, paths that are held open, what is written whole |
 //! | [`logs`] | what is said on standard error, without waiting for anyone |
 //! | [`config`] | what people write, read and validated |
 //! | [`command`] | writes to tags as they are asked for: requests, answers, what is allowed |

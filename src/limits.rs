@@ -463,6 +463,24 @@ pub const JOURNAL_RESERVE_BYTES_MAX: u64 = 4 << 20;
 pub const JOURNAL_RETRY_PAUSE: Nanos = Nanos::from_millis(500);
 /// How long the last commit is retried when the gateway stops.
 pub const JOURNAL_CLOSE_RETRY_MAX: Nanos = Nanos::from_millis(5_000);
+/// How long the check of a journal at its start looks at leaves and heads of overflow pages: what it delays the first sample
+/// by at most. Branches, and whether all they lead to lies within the file, are looked at in any case.
+pub const JOURNAL_CHECK_MAX: Duration = Duration::from_millis(1_500);
+/// Between looks whether the journal's path still is the file that is written.
+pub const JOURNAL_LOOK_PERIOD: Duration = Duration::from_secs(1);
+/// Damaged journals that are set aside beside a new one. Each may take the journal's bound of the disk, and a machine that
+/// damages more than these will damage the next one as well: then samples are dropped, and counted, until one is removed.
+pub const JOURNAL_ASIDE_MAX: usize = 3;
+/// How long a journal that was lost while it was written shows on `/health`: until someone has had the time to look.
+pub const JOURNAL_LOSS_SHOWN: Duration = Duration::from_secs(3_600);
+/// Bytes of one record of the journal: a block's values are smaller than that, names, too.
+pub const JOURNAL_RECORD_BYTES_MAX: usize = 64 << 20;
+/// Pages at the file's end that LMDB has counted and never written: what one transaction frees of its own at most.
+pub const JOURNAL_PAGES_UNWRITTEN_MAX: u64 = 1 << 17;
+/// Levels of a tree; LMDB's own bound is 32.
+pub const JOURNAL_TREE_DEPTH_MAX: usize = 32;
+/// Damages that are listed one by one; all are counted.
+pub const JOURNAL_DAMAGE_LISTED_MAX: usize = 100;
 /// Bytes of a cursor's name: LMDB keys have 511.
 pub const CURSOR_NAME_BYTES_MAX: usize = 256;
 /// Decoded names that the journal's writer keeps, beside those in use, and that its readers keep: for outputs that

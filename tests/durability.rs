@@ -9,6 +9,8 @@ mod bound;
 mod broker;
 #[path = "support/certs.rs"]
 mod certs;
+#[path = "durability/damage.rs"]
+mod damage;
 #[path = "support/disk.rs"]
 mod disk;
 #[path = "durability/full.rs"]

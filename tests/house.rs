@@ -174,3 +174,17 @@ fn nothing_is_left_open() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
+
+/// `println!` ends whoever calls it when nobody reads: what is printed goes through `cli::print` and `logs`.
+#[test]
+fn nothing_is_printed_by_a_macro_that_panics() {
+    let wrong: Vec<String> = code()
+        .into_iter()
+        .filter(|(path, text)| {
+            !path.starts_with("src/sim/admitted")
+                && ["println!(", "print!(", "dbg!("].iter().any(|call| text.contains(call))
+        })
+        .map(|(path, _)| path)
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}

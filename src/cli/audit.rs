@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::{Value as Json, json};
 
-use super::files;
+use super::{files, print};
 use crate::store::{AuditOutcome, AuditRecord, AuditTail, JournalReader};
 use crate::tag::utc_text;
 
@@ -34,21 +34,26 @@ pub fn audit(args: &AuditArgs) -> ExitCode {
         Ok(tail) => tail,
         Err(error) => return super::fail(1, format!("error: {error}")),
     };
-    // A closed pipe (`audit … | head`) is the end, not an error.
     if tail.records.is_empty() {
-        eprintln!("no writes are recorded");
+        note!("no writes are recorded");
     }
-    let _ = print(&mut io::BufWriter::new(io::stdout().lock()), &tail, args.json);
+    // A closed pipe (`audit … | head`) is the end, not an error.
+    if let Err(error) = write(&mut io::BufWriter::new(io::stdout().lock()), &tail, args.json) {
+        print::failed(&error);
+    }
     for (number, why) in &tail.damaged {
-        eprintln!("warning: record {number} can't be read: {why}");
+        note!("warning: record {number} can't be read: {why}");
     }
     if tail.dropped > 0 {
-        eprintln!("{} older records were removed at the audit's bound", tail.dropped);
+        note!("{} older records were removed at the audit's bound", tail.dropped);
     }
-    ExitCode::SUCCESS
+    if tail.damaged.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    super::fail(1, format!("error: {} damaged records were left out", tail.damaged.len()))
 }
 
-fn print(out: &mut impl Write, tail: &AuditTail, as_json: bool) -> io::Result<()> {
+fn write(out: &mut impl Write, tail: &AuditTail, as_json: bool) -> io::Result<()> {
     for (number, record) in &tail.records {
         let line = if as_json { json_of(*number, record).to_string() } else { line_of(record) };
         writeln!(out, "{line}")?;

@@ -21,6 +21,7 @@ mod demo;
 mod discover;
 mod doctor;
 mod files;
+mod journal;
 mod learn;
 mod plant;
 mod read;
@@ -71,6 +72,12 @@ enum Command {
     Audit(audit::AuditArgs),
     /// Follow tags of a running gateway, out of its journal.
     Tail(tail::TailArgs),
+    /// Verify a journal, or salvage what a damaged one still holds.
+    #[command(
+        after_help = "Examples:\n  fieldbeat journal verify /var/lib/fieldbeat/journal\n  fieldbeat journal salvage \
+                      /var/lib/fieldbeat/journal/damaged-2026-11-30T13-50-02Z --to /var/lib/fieldbeat/salvaged"
+    )]
+    Journal(journal::JournalArgs),
     /// Ask a device what it has, and write a tag file of it.
     Discover(discover::DiscoverArgs),
     /// A simulated plant on loopback: devices that can misbehave, a configuration for them, a broker.
@@ -117,6 +124,7 @@ fn run_command(command: Command) -> ExitCode {
         Command::Write(args) => write::write(&args),
         Command::Audit(args) => audit::audit(&args),
         Command::Tail(args) => tail::tail(&args),
+        Command::Journal(args) => journal::journal(&args),
         Command::Discover(args) => discover::discover(&args),
         Command::Plant(args) => plant::plant(&args),
         Command::Doctor(args) => doctor::doctor(&args),

@@ -155,11 +155,15 @@ pub fn finish(ended: &Ended, report: Option<&Path>, trouble: Option<Trouble>) ->
     }
     let RunReport { samples, .. } = &ended.report;
     tracing::info!(
-        "stopped: {} samples produced, {} stored, {} dropped, {} suppressed",
+        "stopped: {} samples produced, {} stored, {} dropped, {} suppressed{}",
         samples.produced,
         samples.stored,
         samples.dropped,
-        samples.suppressed
+        samples.suppressed,
+        match samples.lost_after_stored {
+            0 => String::new(),
+            lost => format!("; {lost} were lost after they were stored"),
+        }
     );
     code
 }

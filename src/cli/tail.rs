@@ -1,18 +1,21 @@
 //! `fieldbeat tail`: follows tags of a running gateway out of its journal, from another process.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use super::files;
-use crate::store::{Block, JournalReader};
-use crate::tag::{ScalarType, Status, Value, utc_text};
+use super::{files, print};
+use crate::store::{Block, Found, JournalReader};
+use crate::tag::{DictionaryTag, ScalarType, Status, Value, utc_text};
 
 /// A silence that is worth a word, beside two scans.
 const QUIET: Duration = Duration::from_secs(3);
+
+/// A gateway that writes a damaged journal begins a new one within a second or two.
+const RENEWED_WITHIN: Duration = Duration::from_secs(5);
 
 #[derive(Args)]
 pub struct TailArgs {
@@ -56,7 +59,7 @@ pub fn tail(args: &TailArgs) -> ExitCode {
     };
     for wanted in &unknown {
         let near = files::near(wanted.trim_end_matches('*'), configured.iter().copied());
-        eprintln!("{kind}: there is no tag \"{wanted}\" in the configuration, nor in the journal{near}{waiting}");
+        note!("{kind}: there is no tag \"{wanted}\" in the configuration, nor in the journal{near}{waiting}");
     }
     if !is_waiting {
         return ExitCode::from(1);
@@ -65,67 +68,174 @@ pub fn tail(args: &TailArgs) -> ExitCode {
     let wanted = loaded.config.tags.iter().filter(|tag| is_wanted(&tag.name, &args.tags));
     let fastest = wanted.filter_map(|tag| loaded.config.groups.get(tag.group)).map(|group| group.period.0).min();
     let quiet = QUIET + Duration::from_nanos(fastest.unwrap_or(0).saturating_mul(2));
-    match follow(&reader, args, quiet) {
-        Ok(()) => ExitCode::SUCCESS,
+    match Tail::new(reader, args, &loaded.config.journal.path).follow(quiet) {
+        Ok(damage) => damage.code(),
         Err(error) => super::fail(1, format!("error: {error}")),
     }
 }
 
-fn follow(reader: &JournalReader, args: &TailArgs, quiet: Duration) -> Result<(), String> {
-    let text = |error: crate::store::JournalError| error.to_string();
-    let mut next = if args.from_start { 0 } else { reader.next_index().map_err(text)? };
-    let mut left = args.lines.unwrap_or(u64::MAX);
-    let mut out = io::BufWriter::new(io::stdout().lock());
-    let mut quiet_since = Some(Instant::now());
-    while left > 0 {
-        match reader.block_at_or_after(next).map_err(text)? {
-            Some(block) => {
-                next = block.index + 1;
-                quiet_since = Some(Instant::now());
-                // A closed pipe (`tail … | head`) is the end, not an error.
-                if print(&mut out, &block, &args.tags, &mut left).and_then(|()| out.flush()).is_err() {
-                    return Ok(());
+/// What could not be shown.
+#[derive(Default)]
+struct Damage {
+    blocks: u64,
+    /// In those whose header can be read.
+    samples: u64,
+    unknown: u64,
+    /// Samples shown by number, for want of a name, and those left out because names were asked for.
+    numbered: u64,
+    left_out: u64,
+}
+
+impl Damage {
+    fn code(&self) -> ExitCode {
+        if self.blocks > 0 {
+            let of_more = match self.unknown {
+                0 => String::new(),
+                unknown => format!(", and those of {unknown} blocks that do not say how many"),
+            };
+            note!("error: {} damaged blocks were left out ({} samples{of_more})", self.blocks, self.samples);
+        }
+        if self.numbered + self.left_out > 0 {
+            note!(
+                "error: names are damaged: {} samples are shown by their tag's number, {} were left out because names were \
+                 asked for",
+                self.numbered,
+                self.left_out
+            );
+        }
+        let whole = self.blocks + self.numbered + self.left_out == 0;
+        if whole { ExitCode::SUCCESS } else { ExitCode::from(1) }
+    }
+}
+
+struct Tail<'a> {
+    reader: JournalReader,
+    path: &'a Path,
+    args: &'a TailArgs,
+    left: u64,
+    damage: Damage,
+}
+
+impl<'a> Tail<'a> {
+    fn new(reader: JournalReader, args: &'a TailArgs, path: &'a Path) -> Tail<'a> {
+        Tail { reader, path, args, left: args.lines.unwrap_or(u64::MAX), damage: Damage::default() }
+    }
+
+    fn follow(mut self, quiet: Duration) -> Result<Damage, String> {
+        let text = |error: crate::store::JournalError| error.to_string();
+        let mut next = if self.args.from_start { 0 } else { self.reader.next_index().map_err(text)? };
+        let mut out = io::BufWriter::new(io::stdout().lock());
+        let mut quiet_since = Some(Instant::now());
+        while self.left > 0 {
+            let found = match self.reader.found_at_or_after(next) {
+                Err(error) if error.is_damage() && self.comes_back() => {
+                    next = self.open_again(next);
+                    continue;
                 }
-            }
-            None => {
-                reader.wait_beyond(next, Duration::from_millis(500));
+                found => found.map_err(text)?,
+            };
+            let Some(found) = found else {
+                self.reader.wait_beyond(next, Duration::from_millis(500));
+                next = self.open_again(next);
                 // Said once a silence.
                 if quiet_since.is_some_and(|since| since.elapsed() > quiet) {
                     quiet_since = None;
-                    eprintln!("nothing new in the journal for {} s; is the gateway running?", quiet.as_secs());
+                    note!("nothing new in the journal for {} s; is the gateway running?", quiet.as_secs());
                 }
+                continue;
+            };
+            quiet_since = Some(Instant::now());
+            let block = match found {
+                Found::Block(block) => block,
+                Found::Nameless(block, what) => {
+                    note!("warning: block {}: {what}; tags are shown by number", block.index);
+                    block
+                }
+                Found::Damaged(damaged) => {
+                    self.damage.blocks += 1;
+                    self.damage.samples += u64::from(damaged.samples.unwrap_or(0));
+                    self.damage.unknown += u64::from(damaged.samples.is_none());
+                    note!("warning: block {} is damaged and left out: {}", damaged.index, damaged.what);
+                    next = damaged.index + 1;
+                    continue;
+                }
+            };
+            next = block.index + 1;
+            // A closed pipe (`tail … | head`) is the end, not an error.
+            if let Err(error) = self.print(&mut out, &block).and_then(|()| out.flush()) {
+                print::failed(&error);
             }
         }
+        Ok(self.damage)
     }
-    Ok(())
-}
 
-fn print(out: &mut impl Write, block: &Block, wanted: &[String], left: &mut u64) -> io::Result<()> {
-    let mut bytes = Vec::new();
-    for item in block.batch.iter() {
-        let Some(tag) = block.batch.names.tag(item.sample.tag()) else { continue };
-        if *left == 0 || !is_wanted(&tag.name, wanted) {
-            continue;
+    /// Whether the gateway makes a new file in place of one that is damaged.
+    fn comes_back(&self) -> bool {
+        let end = Instant::now() + RENEWED_WITHIN;
+        while Instant::now() < end {
+            if self.reader.is_left_behind() && JournalReader::open_read_only(self.path).is_ok() {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(100));
         }
-        *left -= 1;
-        let value = if item.sample.has_no_value() {
-            None
-        } else if item.sample.is_long() {
-            bytes.clear();
-            item.payload_into(&mut bytes);
-            Value::from_long(tag.ty, &bytes)
-        } else {
-            ScalarType::from_code(tag.ty).map(|ty| Value::from_bits(ty, item.sample.value))
-        };
-        let value = value.map_or("-".to_owned(), |v| v.to_string());
-        let has_text = !item.sample.has_no_value() && !item.sample.is_long();
-        let text = Some(item.sample.value).filter(|_| has_text).and_then(|bits| tag.texts.of(bits));
-        let text = text.map_or(String::new(), |text| format!(" {text:?}"));
-        let time = utc_text(block.batch.clock.utc_ns_of(crate::tag::Nanos(item.sample.t_mono_ns)));
-        let space = if tag.unit.is_empty() { "" } else { " " };
-        writeln!(out, "{time} {} {value}{space}{}{text} {}", tag.name, tag.unit, Status(item.sample.status))?;
+        false
     }
-    Ok(())
+
+    /// Follows the gateway to the file that it writes now, if that is another one; where to go on.
+    fn open_again(&mut self, next: u64) -> u64 {
+        if !self.reader.is_left_behind() {
+            return next;
+        }
+        // The gateway may be about to make it.
+        let Ok(reader) = JournalReader::open_read_only(self.path) else { return next };
+        note!("warning: the journal's file was removed or set aside, and is a new one now; see the gateway's log");
+        self.reader = reader;
+        // One that was begun by a new start counts from 0 again.
+        self.reader.next_index().map_or(next, |end| if end < next { 0 } else { next })
+    }
+
+    fn print(&mut self, out: &mut impl Write, block: &Block) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        let nameless = DictionaryTag::default();
+        for item in block.batch.iter() {
+            let known = block.batch.names.tag(item.sample.tag());
+            if known.is_none() && !self.args.tags.is_empty() {
+                self.damage.left_out += 1;
+                continue;
+            }
+            let number;
+            let (tag, name) = match known {
+                Some(tag) => (tag, tag.name.as_str()),
+                None => {
+                    number = format!("#{}", item.sample.tag);
+                    (&nameless, number.as_str())
+                }
+            };
+            if self.left == 0 || !is_wanted(name, &self.args.tags) {
+                continue;
+            }
+            self.left -= 1;
+            self.damage.numbered += u64::from(known.is_none());
+            let ty = known.map_or(item.sample.ty, |tag| tag.ty);
+            let value = if item.sample.has_no_value() {
+                None
+            } else if item.sample.is_long() {
+                bytes.clear();
+                item.payload_into(&mut bytes);
+                Value::from_long(ty, &bytes)
+            } else {
+                ScalarType::from_code(ty).map(|ty| Value::from_bits(ty, item.sample.value))
+            };
+            let value = value.map_or("-".to_owned(), |v| v.to_string());
+            let has_text = !item.sample.has_no_value() && !item.sample.is_long();
+            let text = Some(item.sample.value).filter(|_| has_text).and_then(|bits| tag.texts.of(bits));
+            let text = text.map_or(String::new(), |text| format!(" {text:?}"));
+            let time = utc_text(block.batch.clock.utc_ns_of(crate::tag::Nanos(item.sample.t_mono_ns)));
+            let space = if tag.unit.is_empty() { "" } else { " " };
+            writeln!(out, "{time} {name} {value}{space}{}{text} {}", tag.unit, Status(item.sample.status))?;
+        }
+        Ok(())
+    }
 }
 
 fn is_wanted(name: &str, wanted: &[String]) -> bool {

@@ -387,6 +387,13 @@ impl Reader {
                 "Samples removed at the bound before every output had them",
                 view.evicted,
             ),
+            (
+                "fieldbeat_journal_lost_samples",
+                "Samples that were stored, and lost with the journal's file before every output had them",
+                view.lost,
+            ),
+            ("fieldbeat_journal_set_aside", "Damaged journals that were set aside", view.set_aside),
+            ("fieldbeat_journal_damaged_blocks", "Damaged blocks that readers skipped", view.blocks_damaged),
             ("fieldbeat_journal_commits", "Commits with full sync", view.commits),
         ] {
             family(e, COUNTER, name, None, help)?.counter([], value)?;
@@ -414,7 +421,7 @@ impl Reader {
             ("fieldbeat_output_published_messages", "Messages sent, repeats included", |v| v.published),
             (
                 "fieldbeat_output_lost_samples",
-                "Samples removed at the journal's bound before the other side had acknowledged them, ever",
+                "Samples removed at the journal's bound, or lost with its file, before the other side had them, ever",
                 |v| v.lost,
             ),
         ];

@@ -52,6 +52,13 @@ pub struct JournalView {
     pub dropped: u64,
     /// Samples removed at the bound before every output had them, since the start.
     pub evicted: u64,
+    /// Samples that were stored and are lost with a file that was removed, replaced or damaged, before every output had
+    /// them, since the start. They are among the stored ones.
+    pub lost: u64,
+    /// Damaged files that were set aside, since the start.
+    pub set_aside: u64,
+    /// Blocks that readers skipped because they are damaged, each time that one came by.
+    pub blocks_damaged: u64,
     pub commits: u64,
     /// The longest commit since the start.
     pub commit_max: Nanos,
@@ -91,7 +98,8 @@ pub struct OutputView {
     pub published: u64,
     /// Messages sent and not yet acknowledged.
     pub in_flight: u64,
-    /// Samples that the journal's bound removed before the other side had acknowledged them, ever.
+    /// Samples that the journal's bound removed, or that were lost with its file, before the other side had acknowledged
+    /// them, ever.
     pub lost: u64,
 }
 

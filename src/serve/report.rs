@@ -103,6 +103,8 @@ pub struct SamplesReport {
     pub dropped: u64,
     /// Held back, at the rings or before the journal, by the rules of report by exception.
     pub suppressed: u64,
+    /// Of the stored ones, or of those of earlier runs: lost with the journal's file before every output had them.
+    pub lost_after_stored: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -111,7 +113,7 @@ pub struct OutputReport {
     pub acked: u64,
     /// Samples in the journal that it has not.
     pub pending: u64,
-    /// Samples that the journal's bound removed before it had acknowledged them, ever.
+    /// Samples that the journal's bound removed, or that were lost with its file, before it had acknowledged them, ever.
     pub lost: u64,
 }
 
@@ -225,6 +227,7 @@ impl RunReport {
                 stored: journal.stored,
                 dropped: counters.dropped() + journal.dropped,
                 suppressed: counters.suppressed(),
+                lost_after_stored: journal.lost,
             },
             outputs: outputs.collect(),
             process: ProcessReport {

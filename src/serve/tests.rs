@@ -109,6 +109,9 @@ fn observed() -> Arc<Observed> {
             stored: 990,
             dropped: 3,
             evicted: 0,
+            lost: 4,
+            set_aside: 1,
+            blocks_damaged: 2,
             commits: 12,
             commit_max: Nanos::from_millis(20),
         }),
@@ -208,6 +211,8 @@ fn the_metrics_say_what_was_counted() {
         "fieldbeat_journal_size_bytes 1048576.0",
         "fieldbeat_journal_oldest_age_seconds 2.5",
         "fieldbeat_journal_stored_samples_total 990",
+        "fieldbeat_journal_lost_samples_total 4",
+        "fieldbeat_journal_set_aside_total 1",
         "fieldbeat_output_cursor_lag_samples{output=\"cloud\"} 40.0",
         "fieldbeat_output_acknowledged_samples_total{output=\"cloud\"} 950",
         "fieldbeat_output_state{output=\"cloud\",state=\"up\"} 1.0",
@@ -384,7 +389,9 @@ fn the_report_has_every_figure_of_the_run() {
     );
     assert_eq!(
         report["samples"],
-        serde_json::json!({ "produced": 1000, "stored": 990, "dropped": 10, "suppressed": 50 })
+        serde_json::json!({
+            "produced": 1000, "stored": 990, "dropped": 10, "suppressed": 50, "lost_after_stored": 4,
+        })
     );
     assert_eq!(report["outputs"]["cloud"], serde_json::json!({ "acked": 950, "pending": 40, "lost": 0 }));
     assert_eq!(report["duration_seconds"], 30.5);

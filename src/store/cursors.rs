@@ -10,7 +10,8 @@ use super::wire::{Malformed, Reader};
 pub struct CursorState {
     pub name: String,
     pub position: Position,
-    /// Samples that the byte bound removed before this cursor had passed them, since it was made.
+    /// Samples that the byte bound removed, or that were lost with the file, before this cursor had passed them, since it
+    /// was made.
     pub samples_lost: u64,
 }
 
@@ -104,6 +105,14 @@ impl Cursors {
             most = most.max(lost);
         }
         most
+    }
+
+    /// Takes note that so many samples, which a cursor had not passed, are lost with the journal's file.
+    pub fn lose_with_the_file(&mut self, name: &str, samples: u64) {
+        if let Some(cursor) = self.by_name.get_mut(name) {
+            cursor.samples_lost += samples;
+            cursor.dirty = true;
+        }
     }
 
     /// Takes over what a commit of `committed` has made durable: losses, and what is no longer dirty.

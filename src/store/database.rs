@@ -1,103 +1,61 @@
-//! The LMDB environment: tables, transactions, the map's size, and opening it again after a fatal error.
+//! The LMDB environment: transactions, the map's size, opening it again after a fatal error, and the watch over its file.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use heed::byteorder::BigEndian;
-use heed::types::{Bytes, Str, U64};
-use heed::{
-    CommitOrAbort, Database as Table, DatabaseStat, Env, EnvFlags, EnvOpenOptions, MdbError, RoTxn, RwTxn, WithoutTls,
-};
+use heed::types::{Bytes, Str};
+use heed::{Database as Table, Env, MdbError, RoTxn, RwTxn, WithoutTls};
 
 use super::error::{JournalError, is_disk_full};
-use super::space::Fill;
+use super::fault::MapGuard;
+use super::pages::{self, Checked};
+use super::tables::{Tables, add_audit, create_tables, is_new, open_env, open_meta, open_tables};
+use crate::disk::{Held, HeldPath};
 
-const FORMAT: u32 = 2;
-const FORMAT_KEY: &str = "format";
-const FORMAT_MARK: &[u8] = b"fieldbeat journal ";
+pub(super) const FORMAT: u32 = 2;
+pub(super) const FORMAT_KEY: &str = "format";
+pub(super) const FORMAT_MARK: &[u8] = b"fieldbeat journal ";
 /// LMDB's file for readers and locks: 126 readers need this much.
 const READERS_FILE_BYTES: libc::off_t = 8192;
+/// How often the commit that a reader holds on to is looked for, where another process commits all the time.
+const SNAPSHOT_TRIES: usize = 20;
 /// Map beyond the bound, for pages that are freed and not yet free for use, and for removals.
 const MAP_ROOM_BYTES: u64 = 64 << 20;
 
-/// The tables of a journal.
-pub struct Tables {
-    pub env: Env<WithoutTls>,
-    pub meta: Table<'static, Str, Bytes>,
-    /// Blocks by index.
-    pub blocks: Table<'static, U64<BigEndian>, Bytes>,
-    /// Names by [`super::names::NamesId`].
-    pub dictionaries: Table<'static, U64<BigEndian>, Bytes>,
-    /// The index of the last block that uses them, by the same.
-    pub names_last: Table<'static, U64<BigEndian>, U64<BigEndian>>,
-    /// Cursors by name.
-    pub cursors: Table<'static, Str, Bytes>,
-    /// Audit records by number; `None` in a journal that is only read and never had one.
-    audit: Option<Table<'static, U64<BigEndian>, Bytes>>,
+/// What is open, and how it is watched. The guard goes first: before the maps.
+struct Opened {
+    guard: MapGuard,
+    tables: Tables,
+    /// The data file once more: to see how long it is.
+    file: File,
+    held: HeldPath,
+    /// Its length when it was longest: LMDB never makes it shorter.
+    longest: AtomicU64,
+    damage: OnceLock<String>,
 }
 
-impl Tables {
-    /// # Errors
-    /// The journal has no audit: it was made by an earlier version, and is only read.
-    pub fn audit(&self) -> heed::Result<&Table<'static, U64<BigEndian>, Bytes>> {
-        self.audit.as_ref().ok_or(heed::Error::Mdb(MdbError::NotFound))
-    }
-
-    /// Bytes of the pages that the audit uses.
-    pub fn audit_bytes(&self, txn: &RoTxn<'_>) -> heed::Result<u64> {
-        let stat = self.audit()?.stat(txn)?;
-        Ok((stat.branch_pages + stat.leaf_pages + stat.overflow_pages) as u64 * u64::from(stat.page_size))
-    }
-
-    /// Pages in use, and the end of the file. A transaction sees its own changes.
-    pub fn fill(&self, txn: &RoTxn<'_>) -> heed::Result<Fill> {
-        let stats = [
-            self.env.unnamed_database_stat(),
-            self.meta.stat(txn)?,
-            self.blocks.stat(txn)?,
-            self.dictionaries.stat(txn)?,
-            self.names_last.stat(txn)?,
-            self.cursors.stat(txn)?,
-        ];
-        let pages = |stat: &DatabaseStat| stat.branch_pages + stat.leaf_pages + stat.overflow_pages;
-        let page_size = stats[0].page_size as u64;
-        // Two pages hold the roots.
-        let used = 2 + stats.iter().map(pages).sum::<usize>() as u64;
-        let end = self.env.info().last_page_number as u64 + 1;
-        let audit = self.audit.as_ref().map_or(Ok(0), |_| self.audit_bytes(txn))?;
-        Ok(Fill { used: used * page_size + audit, end: end * page_size })
-    }
-}
-
-/// An open environment.
+/// An environment that is open most of the time.
 pub struct Database {
     pub path: PathBuf,
     pub read_only: bool,
     map_bytes: AtomicUsize,
     map_bytes_max: usize,
-    /// Transactions hold it shared; changing the map or opening again needs it alone. `None` after an attempt
-    /// to open again has failed.
-    tables: RwLock<Option<Tables>>,
+    /// How often it was opened.
+    generation: AtomicU64,
+    /// Transactions hold it shared; changing the map or opening again needs it alone. `None` before the first opening,
+    /// and after one has failed.
+    opened: RwLock<Option<Opened>>,
 }
 
 impl Database {
-    /// Opens or makes a journal in `path`, which is a directory. The caller is the only writer.
-    pub fn open(path: &Path, bytes_max: u64) -> Result<Database, JournalError> {
-        let failed = |source| JournalError::from_io(path, "opening", source);
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(false).mode(0o600);
-        let readers_file = options.open(path.join("lock.mdb")).map_err(failed)?;
-        // LMDB maps this file and writes into the map, which on a full disk would kill the process.
-        match nix::fcntl::posix_fallocate(&readers_file, 0, READERS_FILE_BYTES).map_err(std::io::Error::from) {
-            Err(full) if is_disk_full(&full) => return Err(failed(full)),
-            // Otherwise the file system cannot, and there is nothing to be done about it.
-            _ => {}
-        }
-        drop(readers_file);
-
+    /// A journal in the directory `path`, which is not opened yet. The caller is the only writer.
+    ///
+    /// # Errors
+    /// The map does not fit.
+    pub fn new(path: &Path, bytes_max: u64) -> Result<Database, JournalError> {
         let map = |bytes: u64| {
             let page = 1 << 16;
             usize::try_from(bytes.next_multiple_of(page)).ok().filter(|bytes| *bytes <= isize::MAX as usize).ok_or(
@@ -111,15 +69,14 @@ impl Database {
         let bytes_max = bytes_max.min(1 << 60);
         let map_bytes = map(bytes_max + bytes_max / 4 + MAP_ROOM_BYTES)?;
         let map_bytes_max = map(2 * bytes_max + 4 * MAP_ROOM_BYTES).unwrap_or(map_bytes);
-        let database = Database {
+        Ok(Database {
             path: path.to_owned(),
             read_only: false,
             map_bytes: AtomicUsize::new(map_bytes),
             map_bytes_max,
-            tables: RwLock::new(None),
-        };
-        database.reopen()?;
-        Ok(database)
+            generation: AtomicU64::new(0),
+            opened: RwLock::new(None),
+        })
     }
 
     /// Opens the journal of another process.
@@ -134,16 +91,23 @@ impl Database {
             read_only: true,
             map_bytes: AtomicUsize::new(0),
             map_bytes_max: 0,
-            tables: RwLock::new(None),
+            generation: AtomicU64::new(0),
+            opened: RwLock::new(None),
         };
         database.reopen()?;
         Ok(database)
     }
 
-    /// Closes the environment and opens it again: the only way out of LMDB's fatal errors.
+    /// Opens or makes it, after a check of its pages; what was open before is closed. The only way out of LMDB's fatal
+    /// errors.
     pub fn reopen(&self) -> Result<(), JournalError> {
         let mut guard = self.alone();
         *guard = None;
+        if !self.read_only {
+            self.make_readers_file()?;
+            let checked = pages::check(&self.data_file());
+            self.judge(checked.map_err(|source| JournalError::from_io(&self.path, "checking", source))?)?;
+        }
         let map_bytes = self.map_bytes.load(Relaxed);
         let env = open_env(&self.path, self.read_only, map_bytes).map_err(|error| match error {
             heed::Error::Io(source) if source.raw_os_error() == Some(libc::ENOMEM) => {
@@ -151,21 +115,137 @@ impl Database {
             }
             error => self.failed("opening", error),
         })?;
+        let failed = |source| JournalError::from_io(&self.path, "opening", source);
+        let file = File::open(self.data_file()).map_err(failed)?;
+        let held = HeldPath::new(&self.data_file(), &file).map_err(failed)?;
+        let longest = AtomicU64::new(file.metadata().map_err(failed)?.len());
+        let maps = self.guard_maps();
+        if self.read_only {
+            self.check_snapshot(&env)?;
+        }
         let tables = if is_new(&env).map_err(|error| self.failed("opening", error))? && !self.read_only {
             create_tables(env).map_err(|error| self.failed("making the tables", error))?
         } else {
-            let other = || JournalError::NotAJournal {
-                path: self.path.clone(),
-                what: "its data.mdb holds other tables".to_owned(),
-            };
             let failed = |error| self.failed("opening the tables", error);
             // First the mark alone: another format may have other tables.
-            self.check_format(&env, open_meta(&env).map_err(failed)?.ok_or_else(other)?)?;
-            let tables = open_tables(env).map_err(failed)?.ok_or_else(other)?;
+            let meta = open_meta(&env).map_err(failed)?.ok_or_else(|| self.without_tables())?;
+            let judged = self.check_format(&env, meta);
+            let tables = match (judged, open_tables(env).map_err(failed)?) {
+                (Ok(()), Some(tables)) => tables,
+                (Ok(()), None) => return Err(self.without_tables()),
+                (Err(JournalError::NotAJournal { .. }), Some(_)) => {
+                    return Err(JournalError::Corrupt {
+                        path: self.path.clone(),
+                        what: "it has a journal's tables, and its mark is damaged".to_owned(),
+                    });
+                }
+                (Err(error), _) => return Err(error),
+            };
             if tables.audit.is_some() || self.read_only { tables } else { add_audit(tables).map_err(failed)? }
         };
-        *guard = Some(tables);
+        let opened = Opened { guard: maps, tables, file, held, longest, damage: OnceLock::new() };
+        self.sound(&opened)?;
+        *guard = Some(opened);
+        self.generation.fetch_add(1, Relaxed);
         Ok(())
+    }
+
+    /// LMDB maps this file and writes into the map, which on a full disk would kill the process.
+    fn make_readers_file(&self) -> Result<(), JournalError> {
+        let failed = |source| JournalError::from_io(&self.path, "opening", source);
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false).mode(0o600);
+        let file = options.open(self.readers_file()).map_err(failed)?;
+        match nix::fcntl::posix_fallocate(&file, 0, READERS_FILE_BYTES).map_err(std::io::Error::from) {
+            Err(full) if is_disk_full(&full) => Err(failed(full)),
+            // Otherwise the file system cannot, and there is nothing to be done about it.
+            _ => Ok(()),
+        }
+    }
+
+    fn judge(&self, checked: Checked) -> Result<(), JournalError> {
+        let path = self.path.clone();
+        match checked {
+            Checked::New | Checked::Whole { unseen: 0 } => Ok(()),
+            Checked::Whole { unseen } => {
+                let path = path.display();
+                tracing::info!(
+                    "the journal {path}: its trees are whole; {unseen} records were not looked at, for want of time"
+                );
+                Ok(())
+            }
+            Checked::Foreign => {
+                Err(JournalError::NotAJournal { path, what: "its data.mdb is no file of a journal".to_owned() })
+            }
+            Checked::Damaged(what) => Err(JournalError::Corrupt { path, what }),
+        }
+    }
+
+    /// Checks what another process writes, by a commit that is held on to meanwhile.
+    fn check_snapshot(&self, env: &Env<WithoutTls>) -> Result<(), JournalError> {
+        for _ in 0..SNAPSHOT_TRIES {
+            let txn = env.read_txn().map_err(|error| self.failed("reading", error))?;
+            let checked = pages::check_commit(&self.data_file(), txn.id() as u64);
+            if let Some(checked) = checked.map_err(|source| JournalError::from_io(&self.path, "checking", source))? {
+                return self.judge(checked);
+            }
+        }
+        // It commits faster than its meta page can be read, so it lives.
+        Ok(())
+    }
+
+    fn guard_maps(&self) -> MapGuard {
+        MapGuard::new(&self.data_file(), &self.readers_file()).unwrap_or_else(|error| {
+            let path = self.path.display();
+            tracing::warn!("the journal {path}: a fault in its map would end this process ({error})");
+            MapGuard::default()
+        })
+    }
+
+    /// What shows that the file can no longer be trusted.
+    fn sound(&self, opened: &Opened) -> Result<(), JournalError> {
+        let len = opened.file.metadata().map_or(u64::MAX, |found| found.len());
+        let longest = if len == u64::MAX { 0 } else { opened.longest.fetch_max(len, Relaxed) };
+        let what = match (opened.damage.get(), opened.guard.fault()) {
+            (Some(what), _) => what.clone(),
+            (None, Some(at)) => {
+                format!("byte {at} of its file could not be read, it was cut or the disk fails")
+            }
+            (None, None) if len < longest => format!("its file was cut from {longest} to {len} bytes"),
+            (None, None) => return Ok(()),
+        };
+        let _ = opened.damage.set(what.clone());
+        Err(JournalError::Corrupt { path: self.path.clone(), what })
+    }
+
+    /// Whether it can be read and written now.
+    pub fn is_open(&self) -> bool {
+        self.shared().is_some()
+    }
+
+    pub fn close(&self) {
+        *self.alone() = None;
+    }
+
+    /// Changes with each opening.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Relaxed)
+    }
+
+    /// Whether the journal's path still is what is open; `None` while nothing is, or where it cannot be told.
+    pub fn look(&self) -> Option<Held> {
+        self.shared().as_ref().and_then(|opened| opened.held.look().ok())
+    }
+
+    /// The error for a file that lacks tables of a journal: another program's, unless it carries a journal's mark.
+    fn without_tables(&self) -> JournalError {
+        let path = self.path.clone();
+        match pages::mark_is_in(&self.data_file()) {
+            Ok(true) => {
+                JournalError::Corrupt { path, what: "a journal's mark is in it, but not all its tables".to_owned() }
+            }
+            _ => JournalError::NotAJournal { path, what: "its data.mdb holds other tables".to_owned() },
+        }
     }
 
     fn check_format(&self, env: &Env<WithoutTls>, meta: Table<'_, Str, Bytes>) -> Result<(), JournalError> {
@@ -190,17 +270,19 @@ impl Database {
     pub fn read<R>(&self, mut work: impl FnMut(&Tables, &RoTxn<'_>) -> heed::Result<R>) -> Result<R, JournalError> {
         let attempt = |work: &mut dyn FnMut(&Tables, &RoTxn<'_>) -> heed::Result<R>| {
             let guard = self.shared();
-            let Some(tables) = guard.as_ref() else { return Ok(None) };
-            let txn = tables.env.read_txn()?;
-            work(tables, &txn).map(Some)
+            let Some(opened) = guard.as_ref() else { return Err(self.closed()) };
+            self.sound(opened)?;
+            let result = opened.tables.env.read_txn().and_then(|txn| work(&opened.tables, &txn));
+            self.sound(opened)?;
+            Ok(result)
         };
-        let mut outcome = attempt(&mut work);
+        let mut outcome = attempt(&mut work)?;
         // The writer has made its map larger.
         if let Err(heed::Error::Mdb(MdbError::MapResized)) = outcome {
             self.resize(0)?;
-            outcome = attempt(&mut work);
+            outcome = attempt(&mut work)?;
         }
-        outcome.map_err(|error| self.failed("reading", error))?.ok_or_else(|| self.closed())
+        outcome.map_err(|error| self.noted("reading", error))
     }
 
     /// Runs `work` in a write transaction and commits it, on the disk when this returns.
@@ -211,34 +293,47 @@ impl Database {
         if self.read_only {
             return Err(JournalError::ReadOnly { path: self.path.clone() });
         }
-        if self.shared().is_none() {
-            self.reopen()?;
-        }
         let mut attempt = || {
             let guard = self.shared();
-            let Some(tables) = guard.as_ref() else { return Ok(None) };
-            let mut txn = tables.env.write_txn()?;
-            let result = work(tables, &mut txn)?;
-            txn.commit()?;
-            Ok(Some(result))
+            let Some(opened) = guard.as_ref() else { return Err(self.closed()) };
+            self.sound(opened)?;
+            let result = opened.tables.env.write_txn().and_then(|mut txn| {
+                let result = work(&opened.tables, &mut txn)?;
+                // What was made of a page that could not be read stays out of the file.
+                if opened.guard.fault().is_none() {
+                    txn.commit()?;
+                }
+                Ok(result)
+            });
+            self.sound(opened)?;
+            Ok(result)
         };
-        let mut outcome = attempt();
+        let mut outcome = attempt()?;
         match outcome {
-            Err(heed::Error::Mdb(MdbError::MapFull)) if self.grow()? => outcome = attempt(),
+            Err(heed::Error::Mdb(MdbError::MapFull)) if self.grow()? => outcome = attempt()?,
             Err(heed::Error::Mdb(MdbError::Panic | MdbError::BadTxn)) => {
                 self.reopen()?;
-                outcome = attempt();
+                outcome = attempt()?;
             }
             _ => {}
         }
-        outcome.map_err(|error| self.failed("writing", error))?.ok_or_else(|| self.closed())
+        outcome.map_err(|error| self.noted("writing", error))
+    }
+
+    /// The error for a caller; one that says that the file is damaged is the answer to everybody from now on.
+    fn noted(&self, doing: &'static str, error: heed::Error) -> JournalError {
+        let error = self.failed(doing, error);
+        if let (JournalError::Corrupt { what, .. }, Some(opened)) = (&error, self.shared().as_ref()) {
+            let _ = opened.damage.set(what.clone());
+        }
+        error
     }
 
     /// Frees what dead readers hold, and enlarges the map if it may grow; whether trying again makes sense.
     fn grow(&self) -> Result<bool, JournalError> {
         let mut dead = 0;
-        if let Some(tables) = self.shared().as_ref() {
-            dead = tables.env.clear_stale_readers().unwrap_or(0);
+        if let Some(opened) = self.shared().as_ref() {
+            dead = opened.tables.env.clear_stale_readers().unwrap_or(0);
         }
         let now = self.map_bytes.load(Relaxed);
         if now >= self.map_bytes_max {
@@ -253,9 +348,12 @@ impl Database {
     /// 0: the size that the writer has given the map.
     fn resize(&self, bytes: usize) -> Result<(), JournalError> {
         let mut guard = self.alone();
-        let Some(tables) = guard.as_ref() else { return Ok(()) };
+        let Some(opened) = guard.as_mut() else { return Ok(()) };
+        opened.guard = MapGuard::default();
         // SAFETY: transactions of this process run under the shared guard, and the exclusive one is held.
-        if let Err(error) = unsafe { tables.env.resize(bytes) } {
+        let resized = unsafe { opened.tables.env.resize(bytes) };
+        opened.guard = self.guard_maps();
+        if let Err(error) = resized {
             *guard = None;
             return Err(JournalError::Map {
                 path: self.path.clone(),
@@ -268,8 +366,8 @@ impl Database {
 
     /// Frees the slots of readers that died.
     pub fn clear_dead_readers(&self) {
-        if let Some(tables) = self.shared().as_ref() {
-            let _ = tables.env.clear_stale_readers();
+        if let Some(opened) = self.shared().as_ref() {
+            let _ = opened.tables.env.clear_stale_readers();
         }
     }
 
@@ -277,108 +375,27 @@ impl Database {
         self.path.join("data.mdb")
     }
 
+    pub fn readers_file(&self) -> PathBuf {
+        self.path.join("lock.mdb")
+    }
+
     pub fn failed(&self, doing: &'static str, error: heed::Error) -> JournalError {
         JournalError::from_heed(&self.path, doing, self.map_bytes.load(Relaxed) as u64, error)
     }
 
-    fn closed(&self) -> JournalError {
+    pub fn closed(&self) -> JournalError {
         JournalError::Failed {
             path: self.path.clone(),
             doing: "access",
-            detail: "it is closed after an earlier error, and will be opened again".to_owned(),
+            detail: "it is not open, and will be opened".to_owned(),
         }
     }
 
-    fn shared(&self) -> RwLockReadGuard<'_, Option<Tables>> {
-        self.tables.read().unwrap_or_else(PoisonError::into_inner)
+    fn shared(&self) -> RwLockReadGuard<'_, Option<Opened>> {
+        self.opened.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn alone(&self) -> RwLockWriteGuard<'_, Option<Tables>> {
-        self.tables.write().unwrap_or_else(PoisonError::into_inner)
+    fn alone(&self) -> RwLockWriteGuard<'_, Option<Opened>> {
+        self.opened.write().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn open_env(path: &Path, read_only: bool, map_bytes: usize) -> heed::Result<Env<WithoutTls>> {
-    let mut options = EnvOpenOptions::new().read_txn_without_tls();
-    options.max_dbs(6);
-    if map_bytes > 0 {
-        options.map_size(map_bytes);
-    }
-    // Most reads are of the newest blocks: reading ahead would only push others out of memory.
-    let mut flags = EnvFlags::NO_READ_AHEAD;
-    flags.set(EnvFlags::READ_ONLY, read_only);
-    // SAFETY: neither flag weakens LMDB's guarantees. The files are changed by LMDB alone: there is one writer
-    // (the lock beside them), and what is done to the data file elsewhere is to lengthen it and to set room
-    // aside beyond its end.
-    unsafe {
-        options.flags(flags);
-        options.open(path)
-    }
-}
-
-fn is_new(env: &Env<WithoutTls>) -> heed::Result<bool> {
-    Ok(env.unnamed_database_stat().entries == 0)
-}
-
-fn create_tables(env: Env<WithoutTls>) -> heed::Result<Tables> {
-    let txn = env.write_txn()?;
-    let (meta, blocks, dictionaries, names_last, cursors, audit) = env
-        .create_databases_and_commit(txn, |make, txn| {
-            let meta: Table<'_, Str, Bytes> = make.create_database(txn, Some("meta"))?;
-            meta.put(txn, FORMAT_KEY, &[FORMAT_MARK, &FORMAT.to_le_bytes()].concat())?;
-            let blocks = make.create_database(txn, Some("blocks"))?;
-            let dictionaries = make.create_database(txn, Some("dictionaries"))?;
-            let names_last = make.create_database(txn, Some("names_last"))?;
-            let cursors = make.create_database(txn, Some("cursors"))?;
-            let audit = make.create_database(txn, Some("audit"))?;
-            let tables = (meta, blocks, dictionaries, names_last, cursors, audit);
-            Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit(tables))
-        })?
-        .commit()
-        .ok_or(heed::Error::Mdb(MdbError::BadTxn))?;
-    Ok(Tables { env, meta, blocks, dictionaries, names_last, cursors, audit: Some(audit) })
-}
-
-/// To a journal that was made before there was one.
-fn add_audit(tables: Tables) -> heed::Result<Tables> {
-    let txn = tables.env.write_txn()?;
-    let audit = tables
-        .env
-        .create_databases_and_commit(txn, |make, txn| {
-            let audit = make.create_database(txn, Some("audit"))?;
-            Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit(audit))
-        })?
-        .commit();
-    Ok(Tables { audit, ..tables })
-}
-
-fn open_meta(env: &Env<WithoutTls>) -> heed::Result<Option<Table<'static, Str, Bytes>>> {
-    let txn = env.read_txn()?;
-    let meta = env
-        .open_databases_and_commit(txn, |open, txn| {
-            let meta = open.open_database(txn, Some("meta"))?;
-            Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit(meta))
-        })?
-        .commit();
-    Ok(meta.flatten())
-}
-
-fn open_tables(env: Env<WithoutTls>) -> heed::Result<Option<Tables>> {
-    let txn = env.read_txn()?;
-    let tables = env
-        .open_databases_and_commit(txn, |open, txn| {
-            let meta = open.open_database(txn, Some("meta"))?;
-            let blocks = open.open_database(txn, Some("blocks"))?;
-            let dictionaries = open.open_database(txn, Some("dictionaries"))?;
-            let names_last = open.open_database(txn, Some("names_last"))?;
-            let cursors = open.open_database(txn, Some("cursors"))?;
-            let audit = open.open_database(txn, Some("audit"))?;
-            let tables = (meta, blocks, dictionaries, names_last, cursors, audit);
-            Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit(tables))
-        })?
-        .commit();
-    let Some((Some(meta), Some(blocks), Some(dictionaries), Some(names_last), Some(cursors), audit)) = tables else {
-        return Ok(None);
-    };
-    Ok(Some(Tables { env, meta, blocks, dictionaries, names_last, cursors, audit }))
 }

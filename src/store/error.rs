@@ -73,10 +73,25 @@ pub enum JournalError {
     Map { path: PathBuf, map_bytes: u64, detail: String },
 
     #[error(
-        "the journal {} is damaged ({what}): move it away, so that a new one is made; check the disk",
-        path.display()
+        "the journal {} is damaged ({what}): `fieldbeat journal verify {}` says what is whole, `fieldbeat journal salvage \
+         {} --to NEWDIR` copies it; `fieldbeat run` sets it aside and begins a new one; check the disk",
+        path.display(), path.display(), path.display()
     )]
     Corrupt { path: PathBuf, what: String },
+
+    #[error(
+        "the journal {} is damaged ({what}), and {count} damaged ones are set aside in it already, which is the most: \
+         samples are dropped until one is moved away (`ls -d {}/damaged-*`) or salvaged (`fieldbeat journal salvage`) and \
+         removed; check the disk",
+        path.display(), path.display()
+    )]
+    TooManyAside { path: PathBuf, what: String, count: usize },
+
+    #[error("the journal {} is being written by a gateway: stop that, or look at a copy", path.display())]
+    Written { path: PathBuf },
+
+    #[error("there is a journal at {} already: name a directory that has none", path.display())]
+    Exists { path: PathBuf },
 
     #[error("no cursor {name:?} is registered in this journal")]
     UnknownCursor { name: String },
@@ -100,6 +115,16 @@ impl JournalError {
         matches!(self, JournalError::DiskFull { .. } | JournalError::MapFull { .. })
     }
 
+    /// Whether a gateway starts nonetheless: it will store as soon as it can.
+    pub fn passes_by_itself(&self) -> bool {
+        self.is_full() || matches!(self, JournalError::TooManyAside { .. })
+    }
+
+    /// Whether its file can no longer be trusted.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, JournalError::Corrupt { .. })
+    }
+
     pub(super) fn from_io(path: &Path, doing: &'static str, source: io::Error) -> JournalError {
         let path = path.to_owned();
         match source.raw_os_error() {
@@ -119,7 +144,9 @@ impl JournalError {
             heed::Error::Mdb(MdbError::Invalid | MdbError::VersionMismatch | MdbError::Incompatible) => {
                 JournalError::NotAJournal { path, what }
             }
-            heed::Error::Mdb(MdbError::Corrupted | MdbError::PageNotFound) => JournalError::Corrupt { path, what },
+            // A table whose keys are no numbers, or not in order, and pages that LMDB cannot account for.
+            heed::Error::Mdb(MdbError::Corrupted | MdbError::PageNotFound | MdbError::Problem | MdbError::KeyExist)
+            | heed::Error::Decoding(_) => JournalError::Corrupt { path, what },
             heed::Error::EnvAlreadyOpened => JournalError::AlreadyOpen { path },
             _ => JournalError::Failed { path, doing, detail: what },
         }

@@ -16,7 +16,8 @@ pub fn blocks(bytes: &[u8]) {
 pub fn dictionaries(bytes: &[u8]) {
     let _ = dictionary::decode(bytes);
     let crc = crc32(bytes).to_le_bytes();
-    if let Ok(names) = dictionary::decode(&[bytes, &crc].concat()) {
-        assert_eq!(dictionary::decode(&dictionary::encode(&names)).ok(), Some(names));
+    if let Ok(decoded) = dictionary::decode(&[bytes, &crc].concat()) {
+        let again = dictionary::decode(&dictionary::encode(&decoded.names)).ok();
+        assert_eq!(again.map(|again| (again.names, again.damaged)), Some((decoded.names, 0)));
     }
 }

@@ -1,6 +1,5 @@
-//! The writer's side of the log: opening, appending, removing.
+//! The writer's side of the log: appending, removing.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -17,6 +16,7 @@ use super::error::JournalError;
 use super::lock::WriterLock;
 use super::names::{Books, Entries, NamesId};
 use super::reader::JournalReader;
+use super::renew::Undelivered;
 use super::retention::{Retention, Trimmed};
 use super::shared::{Ends, Shared};
 use super::space::{Space, commit_slots_max, used_bytes_max};
@@ -42,74 +42,85 @@ pub struct Committed {
     pub samples_dropped: u64,
 }
 
-/// The one writer of a journal.
+/// The one writer of a journal. Its file may come later than it, and may be given up for a new one: see [`super::renew`].
 pub struct Journal {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     boot: BootId,
     commit: Nanos,
     commit_slots_max: usize,
-    bytes_max: u64,
+    pub(super) bytes_max: u64,
     retention: Retention,
-    space: Space,
+    /// `None` while no file is open.
+    pub(super) space: Option<Space>,
     encoder: Encoder,
-    ends: Ends,
+    pub(super) ends: Ends,
     /// Samples that were ever put into the log.
-    log_samples: u64,
-    names: Books,
+    pub(super) log_samples: u64,
+    pub(super) names: Books,
+    pub(super) undelivered: Undelivered,
+    /// The cursors that are to be there, once they were registered.
+    pub(super) outputs: Option<Vec<String>>,
+    pub(super) look_again: Instant,
+    /// What is wrong with a file that could not be set aside beside those that are.
+    pub(super) too_many: Option<String>,
     commits: u64,
-    _lock: WriterLock,
+    pub(super) lock: Option<WriterLock>,
 }
 
 impl Journal {
     /// Opens or makes the journal of `config`; what is appended belongs to `boot`. LMDB goes back to the last whole
-    /// commit by itself, whatever happened.
+    /// commit by itself, whatever happened. A file that is damaged is set aside, and a new one begun.
     ///
     /// # Errors
-    /// Another writer has it; the directory cannot be made or used; it is no journal, a damaged one, or one of
-    /// another version; the disk is full; the map does not fit.
+    /// Another writer has it; the directory cannot be made or used; it is no journal, or one of another version; too many
+    /// damaged ones are set aside; the disk is full; the map does not fit.
     pub fn open(config: &JournalConfig, boot: BootId) -> Result<Journal, JournalError> {
-        let path = config.path.as_path();
-        make_directory(path)?;
-        let lock = WriterLock::take(path)?;
-        let database = Database::open(path, config.bytes_max)?;
-        database.clear_dead_readers();
-        let failed = |source| JournalError::from_io(path, "opening", source);
-        let mut space = Space::new(&database.data_file(), config.bytes_max).map_err(failed)?;
-        let fill = database.read(|tables, txn| tables.fill(txn))?;
-        space.lengthen(fill.end).map_err(failed)?;
-        space.admit(fill, COMMIT_EXTRA_BYTES).map_err(failed)?;
-        sync_directories(path).map_err(failed)?;
+        let mut journal = Journal::closed(config, boot)?;
+        journal.bring_up()?;
+        Ok(journal)
+    }
 
-        let ends = database.read(|tables, txn| {
-            let oldest = tables.blocks.first(txn)?.map(|(index, _)| index);
-            let next = tables.blocks.last(txn)?.map(|(index, _)| index + 1);
-            Ok(Ends { oldest: oldest.unwrap_or(0), next: next.unwrap_or(0) })
-        })?;
-        let log_samples = log_samples(&database)?;
-        let names = database.read(|tables, txn| {
-            let last = tables.names_last.iter(txn)?.map(|record| record.map(|(id, last)| (NamesId(id), last)));
-            Ok(Books::open(last.collect::<heed::Result<Vec<_>>>()?.into_iter(), ends.next.saturating_sub(1)))
-        })?;
-        let journal = Journal {
-            shared: Arc::new(Shared::new(database, Some(ends))),
+    /// The same for a gateway that scans in any case: where there is no room for a file, the journal is there without
+    /// one, and [`Journal::append`] opens it as soon as there is.
+    ///
+    /// # Errors
+    /// Those that a person must mend.
+    pub fn open_or_wait(config: &JournalConfig, boot: BootId) -> Result<Journal, JournalError> {
+        let mut journal = Journal::closed(config, boot)?;
+        match journal.bring_up() {
+            Err(error) if error.passes_by_itself() => {
+                tracing::error!("{error}; until then tags are scanned, and their samples are dropped and counted");
+                journal.shared.stats.fail(&error);
+            }
+            brought => brought?,
+        }
+        Ok(journal)
+    }
+
+    fn closed(config: &JournalConfig, boot: BootId) -> Result<Journal, JournalError> {
+        let database = Database::new(&config.path, config.bytes_max)?;
+        Ok(Journal {
+            shared: Arc::new(Shared::new(database, Some(Ends::default()))),
             boot,
             commit: config.commit,
             commit_slots_max: commit_slots_max(config.bytes_max),
             bytes_max: config.bytes_max,
             retention: Retention { used_bytes_max: used_bytes_max(config.bytes_max), keep: JOURNAL_KEEP },
-            space,
+            space: None,
             encoder: Encoder::default(),
-            ends,
-            log_samples,
-            names,
+            ends: Ends::default(),
+            log_samples: 0,
+            names: Books::default(),
+            undelivered: Undelivered::default(),
+            outputs: None,
+            look_again: Instant::now(),
+            too_many: None,
             commits: 0,
-            _lock: lock,
-        };
-        journal.show_what_is_there()?;
-        Ok(journal)
+            lock: None,
+        })
     }
 
-    fn show_what_is_there(&self) -> Result<(), JournalError> {
+    pub(super) fn show_what_is_there(&self) -> Result<(), JournalError> {
         let found = self.shared.database.read(|tables, txn| {
             let oldest = tables.blocks.first(txn)?;
             let fill = tables.fill(txn)?;
@@ -127,7 +138,7 @@ impl Journal {
 
     /// Sets the cursors that hold blocks back: one for each output. A new one starts with the samples to come;
     /// cursors that are not named are removed, so that an output that is gone holds nothing back. Durable when
-    /// this returns.
+    /// this returns, or with the opening of a journal that waits for its file.
     ///
     /// # Errors
     /// [`JournalError::CursorName`], and those of a commit.
@@ -137,14 +148,42 @@ impl Journal {
                 return Err(JournalError::CursorName { name: (*name).to_owned(), max: CURSOR_NAME_BYTES_MAX });
             }
         }
-        let next = self.ends.next;
+        self.outputs = Some(names.iter().map(|name| (*name).to_owned()).collect());
+        if self.shared.database.is_open() { self.make_cursors() } else { Ok(()) }
+    }
+
+    /// The same for a gateway that scans in any case: where there is no room, they are there with the journal's next
+    /// opening.
+    ///
+    /// # Errors
+    /// Those that a person must mend.
+    pub fn register_or_wait(&mut self, names: &[&str]) -> Result<(), JournalError> {
+        match self.register_cursors(names) {
+            Err(error) if error.passes_by_itself() => {
+                tracing::error!("{error}; until then tags are scanned, and their samples are dropped and counted");
+                self.shared.stats.fail(&error);
+                // Otherwise an output would take a cursor that is not there for a new one.
+                self.close();
+                Ok(())
+            }
+            registered => registered,
+        }
+    }
+
+    /// Makes the cursors durable: where the database has them or, ahead of it, where they are in memory.
+    pub(super) fn make_cursors(&mut self) -> Result<(), JournalError> {
+        let Some(names) = &self.outputs else { return Ok(()) };
+        let end = Position { block: self.ends.next, samples: 0 };
+        let known = self.shared.cursors().clone();
         let registered = self.shared.database.write(|tables, txn| {
             let mut registered = Cursors::default();
             for name in names {
                 let durable = tables.cursors.get(txn, name)?.and_then(|bytes| cursors::decode(bytes).ok());
-                let (mut position, lost) = durable.unwrap_or((Position { block: next, samples: 0 }, 0));
-                position = position.min(Position { block: next, samples: 0 });
-                registered.insert(name, position, lost);
+                let (position, lost) = match (durable, known.get(name)) {
+                    (Some(durable), Some(known)) => (durable.0.max(known.0), durable.1.max(known.1)),
+                    (durable, known) => durable.or(known).unwrap_or((end, 0)),
+                };
+                registered.insert(name, position.min(end), lost);
             }
             tables.cursors.clear(txn)?;
             for (name, record) in registered.dirty() {
@@ -172,11 +211,11 @@ impl Journal {
     /// full disk, cursors are still saved and passed blocks removed, so that room can come from there.
     pub fn append(&mut self, batches: &[Arc<Batch>]) -> Result<Committed, JournalError> {
         let start = Instant::now();
-        let outcome = self.try_append(batches);
+        let outcome = self.append_somewhere(batches);
         match &outcome {
             Ok(_) => self.shared.stats.succeed(start.elapsed()),
             Err(error) => {
-                if error.is_full() && !batches.is_empty() {
+                if error.is_full() && !batches.is_empty() && self.shared.database.is_open() {
                     // It may fail too; the error to be told is the first one.
                     let _ = self.commit_blocks(&[], &[], Entries::default(), 0);
                 }
@@ -186,7 +225,7 @@ impl Journal {
         outcome
     }
 
-    fn try_append(&mut self, batches: &[Arc<Batch>]) -> Result<Committed, JournalError> {
+    pub(super) fn try_append(&mut self, batches: &[Arc<Batch>]) -> Result<Committed, JournalError> {
         let cut = cut(batches);
         let names = self.names.enter(self.ends.next, &cut.blocks);
         let mut blocks = Vec::with_capacity(cut.blocks.len());
@@ -207,7 +246,8 @@ impl Journal {
         if !blocks.is_empty() {
             let fill = self.shared.database.read(|tables, txn| tables.fill(txn))?;
             let path = &self.shared.database.path;
-            self.space.admit(fill, need).map_err(|source| JournalError::from_io(path, "writing", source))?;
+            let space = self.space.as_mut().ok_or_else(|| self.shared.database.closed())?;
+            space.admit(fill, need).map_err(|source| JournalError::from_io(path, "writing", source))?;
         }
         let committed = self.commit_blocks(&blocks, &dictionaries, names, samples)?;
         let stats = &self.shared.stats;
@@ -231,7 +271,8 @@ impl Journal {
         let first = self.ends.next;
         let utc_now_ns = utc_now_ns();
         let (records, ends) = (self.names.records(&names), self.names.ends(&names));
-        let (trimmed, cursors) = self.shared.database.write(|tables, txn| {
+        let log_end = self.log_samples + samples;
+        let (trimmed, cursors, undelivered) = self.shared.database.write(|tables, txn| {
             for (index, bytes) in (first..).zip(blocks) {
                 tables.blocks.put_with_flags(txn, PutFlags::APPEND, &index, bytes)?;
             }
@@ -246,8 +287,10 @@ impl Journal {
             for (name, record) in cursors.dirty() {
                 tables.cursors.put(txn, name, &record)?;
             }
-            Ok((trimmed, cursors))
+            let undelivered = Undelivered::of(tables, txn, &cursors, log_end)?;
+            Ok((trimmed, cursors, undelivered))
         })?;
+        self.undelivered = undelivered;
         self.shared.cursors().settle(&cursors);
         self.log_samples += samples;
         self.ends.next = first + blocks.len() as u64;
@@ -281,10 +324,7 @@ impl Journal {
     }
 
     /// Where writes to tags are recorded, beside the samples.
-    ///
-    /// # Errors
-    /// The data file cannot be opened.
-    pub fn audit(&self) -> Result<AuditLog, JournalError> {
+    pub fn audit(&self) -> AuditLog {
         AuditLog::new(self.shared.clone(), self.bytes_max)
     }
 
@@ -317,37 +357,6 @@ impl Journal {
 /// What a record of these bytes takes at most in pages of its own.
 fn pages_of(bytes: &[u8]) -> u64 {
     (bytes.len() as u64 + 16).next_multiple_of(PAGE_BYTES)
-}
-
-/// Samples that were ever put into the log, by its newest block that can be read.
-fn log_samples(database: &Database) -> Result<u64, JournalError> {
-    database.read(|tables, txn| {
-        for record in tables.blocks.rev_iter(txn)? {
-            if let Ok(header) = Header::read(record?.1) {
-                return Ok(header.log_samples + header.samples as u64);
-            }
-        }
-        Ok(0)
-    })
-}
-
-fn make_directory(path: &Path) -> Result<(), JournalError> {
-    std::fs::create_dir_all(path).map_err(|source| match JournalError::from_io(path, "making", source) {
-        JournalError::Failed { path, detail, .. } => {
-            JournalError::NotCreatable { path, source: std::io::Error::other(detail) }
-        }
-        error => error,
-    })
-}
-
-/// Makes the files' names durable, not only what is in them.
-fn sync_directories(path: &Path) -> std::io::Result<()> {
-    std::fs::File::open(path)?.sync_all()?;
-    match path.canonicalize()?.parent() {
-        // Not ours to sync when we may not even open it.
-        Some(parent) => std::fs::File::open(parent).and_then(|dir| dir.sync_all()).or(Ok(())),
-        None => Ok(()),
-    }
 }
 
 fn utc_now_ns() -> i64 {

@@ -7,6 +7,7 @@
 //! process).
 
 mod account;
+mod aside;
 mod audit;
 mod block;
 mod checksum;
@@ -16,27 +17,34 @@ mod cursors;
 mod database;
 mod dictionary;
 mod error;
+mod fault;
 #[doc(hidden)]
 pub mod fuzz;
 mod journal;
 mod lock;
 mod names;
+mod pages;
 mod reader;
+mod renew;
 mod retention;
+mod salvage;
 mod shared;
 mod space;
 mod stats;
+mod tables;
 mod wire;
 mod writer;
 
 pub use account::Account;
+pub use aside::set_aside_before;
 pub use audit::{AuditLog, AuditOutcome, AuditRecord, AuditTail};
 pub use block::{Block, BootId, Position};
 pub use cursors::CursorState;
 pub use error::JournalError;
 pub use journal::{Committed, Journal};
 pub use names::NamesId;
-pub use reader::JournalReader;
+pub use reader::{DamagedBlock, Found, JournalReader};
+pub use salvage::{Gap, Salvaged, Survey, Verdict};
 pub use stats::{JournalState, JournalStats};
 pub use wire::Malformed;
 pub use writer::{WriterEnd, WriterHandle, spawn_writer};

@@ -15,7 +15,28 @@ use super::names::NamesId;
 use super::shared::{Ends, Shared};
 use super::stats::JournalStats;
 use super::wire::Malformed;
+use crate::disk::Held;
+use crate::limits::JOURNAL_RECORD_BYTES_MAX;
 use crate::tag::Dictionary;
+
+/// What stands at a place of the log.
+#[derive(Debug, Clone)]
+pub enum Found {
+    Block(Block),
+    /// Its samples are whole, and nothing says what their tags are called: the names of the block are empty.
+    Nameless(Block, Malformed),
+    /// Nothing of it can be told.
+    Damaged(DamagedBlock),
+}
+
+/// A block that is damaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DamagedBlock {
+    pub index: u64,
+    /// Samples in it, if its header can be read.
+    pub samples: Option<u32>,
+    pub what: Malformed,
+}
 
 /// The names of a block, as far as they are at hand.
 enum Names {
@@ -47,42 +68,53 @@ impl JournalReader {
     }
 
     /// The first block whose index is `index` or above; `None` when there is none yet. A cursor whose block is
-    /// gone so goes on at the oldest one. A block that is damaged is skipped, counted and logged.
+    /// gone so goes on at the oldest one. A block that is damaged, or without names, is skipped, counted and logged.
     ///
     /// # Errors
     /// The database cannot be read.
     pub fn block_at_or_after(&self, mut index: u64) -> Result<Option<Block>, JournalError> {
         loop {
-            if self.shared.ends().is_some_and(|ends| index >= ends.next) {
-                return Ok(None);
-            }
-            // Copied out, so that the transaction is over before the work begins.
-            let found = self.shared.database.read(|tables, txn| {
-                let Some((index, bytes)) = tables.blocks.get_greater_than_or_equal_to(txn, &index)? else {
-                    return Ok(None);
-                };
-                let id = Header::read(bytes).ok().map(|header| header.names);
-                let names = match id.map(|id| (id, self.shared.known_names(id))) {
-                    Some((_, Some(known))) => Names::Known(known),
-                    Some((id, None)) => match tables.dictionaries.get(txn, &id.0)? {
-                        Some(stored) => Names::Stored(id, stored.to_vec()),
-                        None => Names::Missing,
-                    },
-                    None => Names::Missing,
-                };
-                Ok(Some((index, bytes.to_vec(), names)))
-            })?;
-            let Some((found, bytes, names)) = found else { return Ok(None) };
-            match self.decode(found, &bytes, names) {
-                Ok(block) => return Ok(Some(block)),
-                Err(Malformed(what)) => {
-                    self.shared.stats.blocks_corrupt.fetch_add(1, Relaxed);
-                    let path = self.shared.database.path.display();
-                    tracing::error!("the journal {path}: block {found} is damaged and skipped: {what}");
-                    index = found + 1;
-                }
-            }
+            let (skipped, what) = match self.found_at_or_after(index)? {
+                None => return Ok(None),
+                Some(Found::Block(block)) => return Ok(Some(block)),
+                Some(Found::Nameless(block, what)) => (block.index, what),
+                Some(Found::Damaged(damaged)) => (damaged.index, damaged.what),
+            };
+            self.shared.stats.blocks_corrupt.fetch_add(1, Relaxed);
+            let path = self.shared.database.path.display();
+            tracing::error!("the journal {path}: block {skipped} is damaged and skipped: {what}");
+            index = skipped + 1;
         }
+    }
+
+    /// What stands at `index` or, where there is nothing, at the next place above; `None` when there is nothing yet.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn found_at_or_after(&self, index: u64) -> Result<Option<Found>, JournalError> {
+        if self.shared.ends().is_some_and(|ends| index >= ends.next) {
+            return Ok(None);
+        }
+        // Copied out, so that the transaction is over before the work begins.
+        let found = self.shared.database.read(|tables, txn| {
+            let Some((index, bytes)) = tables.blocks.get_greater_than_or_equal_to(txn, &index)? else {
+                return Ok(None);
+            };
+            if bytes.len() > JOURNAL_RECORD_BYTES_MAX {
+                return Ok(Some((index, Vec::new(), Names::Missing)));
+            }
+            let id = Header::read(bytes).ok().map(|header| header.names);
+            let names = match id.map(|id| (id, self.shared.known_names(id))) {
+                Some((_, Some(known))) => Names::Known(known),
+                Some((id, None)) => match tables.dictionaries.get(txn, &id.0)? {
+                    Some(stored) if stored.len() <= JOURNAL_RECORD_BYTES_MAX => Names::Stored(id, stored.to_vec()),
+                    _ => Names::Missing,
+                },
+                None => Names::Missing,
+            };
+            Ok(Some((index, bytes.to_vec(), names)))
+        })?;
+        Ok(found.map(|(found, bytes, names)| self.decode(found, &bytes, names)))
     }
 
     /// Gives out the tags' names of the newest block, which are those that the gateway runs with; with `all`, then those
@@ -105,7 +137,7 @@ impl JournalReader {
                 Ok(found.map(|(id, bytes)| (id, bytes.to_vec())))
             })?;
             let Some((id, bytes)) = found else { return Ok(()) };
-            if dictionary::decode(&bytes).is_ok_and(|names| !visit(&names)) {
+            if dictionary::decode(&bytes).is_ok_and(|decoded| !visit(&decoded.names)) {
                 return Ok(());
             }
             next = id.checked_add(1);
@@ -113,16 +145,41 @@ impl JournalReader {
         Ok(())
     }
 
-    fn decode(&self, index: u64, bytes: &[u8], names: Names) -> Result<Block, Malformed> {
-        // Before the names: a header that cannot be read says why itself.
-        Header::read(bytes)?;
+    fn decode(&self, index: u64, bytes: &[u8], names: Names) -> Found {
         let names = match names {
-            Names::Known(names) => names,
-            Names::Stored(id, bytes) => self.shared.keep_names(id, dictionary::decode(&bytes)?),
-            Names::Missing => return Err(Malformed("the names of its tags are missing")),
+            Names::Known(names) => Ok(names),
+            Names::Stored(id, bytes) => dictionary::decode(&bytes).map(|decoded| {
+                if decoded.damaged > 0 {
+                    let path = self.shared.database.path.display();
+                    tracing::error!(
+                        "the journal {path}: {} entries of the names of block {} are damaged; their tags are shown by number",
+                        decoded.damaged,
+                        id.0
+                    );
+                }
+                self.shared.keep_names(id, decoded.names)
+            }),
+            Names::Missing => Err(Malformed("the names of its tags are missing")),
         };
-        let (header, batch) = codec::decode(bytes, names)?;
-        Ok(Block { index, boot: header.boot, batch })
+        let (names, nameless) = match names {
+            Ok(names) => (names, None),
+            Err(what) => (Arc::default(), Some(what)),
+        };
+        // The block first: one that cannot be read says why itself.
+        match (codec::decode(bytes, names), nameless) {
+            (Ok((header, batch)), None) => Found::Block(Block { index, boot: header.boot, batch }),
+            (Ok((header, batch)), Some(what)) => Found::Nameless(Block { index, boot: header.boot, batch }, what),
+            (Err(what), _) => {
+                let samples = Header::read(bytes).ok().map(|header| header.samples);
+                Found::Damaged(DamagedBlock { index, samples, what })
+            }
+        }
+    }
+
+    /// Whether the journal's path no longer is the file that is read: it was set aside, removed or replaced. Then it has
+    /// to be opened again.
+    pub fn is_left_behind(&self) -> bool {
+        matches!(self.shared.database.look(), Some(Held::Gone | Held::Replaced))
     }
 
     /// Index of the oldest block.
@@ -161,7 +218,12 @@ impl JournalReader {
     /// Where a cursor stands: beside the writer the last position posted, elsewhere the durable one.
     pub fn cursor(&self, name: &str) -> Result<Option<Position>, JournalError> {
         if self.shared.ends().is_some() {
-            return Ok(self.shared.cursors().get(name).map(|(position, _)| position));
+            let known = self.shared.cursors().get(name).map(|(position, _)| position);
+            // A journal that waits for its file does not know yet.
+            return match known {
+                None if !self.shared.database.is_open() => Err(self.shared.database.closed()),
+                known => Ok(known),
+            };
         }
         Ok(self.cursors()?.into_iter().find(|cursor| cursor.name == name).map(|cursor| cursor.position))
     }

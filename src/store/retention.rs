@@ -4,8 +4,8 @@ use heed::RwTxn;
 
 use super::codec::Header;
 use super::cursors::Cursors;
-use super::database::Tables;
 use super::names::NamesId;
+use super::tables::Tables;
 use crate::limits::RETENTION_BLOCKS_MAX;
 use crate::tag::Nanos;
 

@@ -82,6 +82,11 @@ impl Shared {
         }
     }
 
+    /// After the file was changed for another one, whose names have other ids.
+    pub fn forget_names(&self) {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Names, if they are among those that readers used last.
     pub fn known_names(&self, id: NamesId) -> Option<Arc<Dictionary>> {
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);

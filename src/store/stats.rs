@@ -2,11 +2,13 @@
 //!
 //! All orderings are relaxed: each number is a total of its own, and no other memory is read through it.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::error::JournalError;
+use crate::limits::JOURNAL_LOSS_SHOWN;
 
 /// How the journal fares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +53,11 @@ pub struct JournalStats {
     pub blocks_live: AtomicU64,
     /// Samples that were removed by the byte bound before every cursor had passed them.
     pub samples_dropped: AtomicU64,
+    /// Samples that were stored, and lost with the file before every output had them (without outputs: all in it), as of
+    /// its last commit: the file was removed, renamed, replaced, or found damaged while it was written.
+    pub samples_lost: AtomicU64,
+    /// Damaged files that were set aside.
+    pub set_aside: AtomicU64,
     /// Samples that could not be stored when the journal was closed.
     pub samples_unsaved: AtomicU64,
     /// Samples longer than any type allows; a fault in the gateway.
@@ -64,6 +71,16 @@ pub struct JournalStats {
     state: AtomicU8,
     /// Never taken by a real-time thread.
     error: Mutex<Option<String>>,
+    loss: Mutex<Option<Loss>>,
+}
+
+/// The last file that was lost.
+#[derive(Debug, Clone)]
+pub(super) struct Loss {
+    pub text: String,
+    /// Where a damaged one was set aside.
+    pub aside: Option<PathBuf>,
+    pub since: Instant,
 }
 
 impl JournalStats {
@@ -80,11 +97,35 @@ impl JournalStats {
         self.error.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// What a person must still see of a file that was lost: for [`JOURNAL_LOSS_SHOWN`], or until what was set aside is
+    /// gone from there.
+    pub fn loss(&self) -> Option<String> {
+        let mut loss = self.loss.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_over = |loss: &Loss| match &loss.aside {
+            Some(aside) => !aside.exists(),
+            None => loss.since.elapsed() > JOURNAL_LOSS_SHOWN,
+        };
+        if loss.as_ref().is_some_and(is_over) {
+            *loss = None;
+        }
+        loss.as_ref().map(|loss| loss.text.clone())
+    }
+
+    pub(super) fn lose(&self, loss: Loss) {
+        *self.loss.lock().unwrap_or_else(PoisonError::into_inner) = Some(loss);
+    }
+
     pub(super) fn fail(&self, error: &JournalError) {
         let state = if error.is_full() { JournalState::Full } else { JournalState::Failing };
         *self.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
         self.state.store(state as u8, Relaxed);
         self.commits_failed.fetch_add(1, Relaxed);
+    }
+
+    /// The journal can be written again.
+    pub(super) fn recover(&self) {
+        *self.error.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.state.store(JournalState::Ok as u8, Relaxed);
     }
 
     pub(super) fn succeed(&self, took: Duration) {
@@ -94,8 +135,7 @@ impl JournalStats {
         self.commit_ns_max.fetch_max(ns, Relaxed);
         self.commit_ns_sum.fetch_add(ns, Relaxed);
         if self.state() != JournalState::Ok {
-            *self.error.lock().unwrap_or_else(PoisonError::into_inner) = None;
-            self.state.store(JournalState::Ok as u8, Relaxed);
+            self.recover();
         }
     }
 }

@@ -121,14 +121,13 @@ impl Writer {
         loop {
             self.gather(due);
             due = (due + period).max(Instant::now());
-            if self.pending.is_empty() && !self.journal.has_cursors_to_save() {
-                if self.disconnected {
-                    return None;
-                }
-                continue;
+            let quiet = self.pending.is_empty() && !self.journal.has_cursors_to_save();
+            if quiet && self.disconnected {
+                return None;
             }
-            match self.journal.append(&self.pending) {
-                Ok(_) => {
+            let outcome = if quiet { self.journal.tend() } else { self.journal.append(&self.pending).map(|_| ()) };
+            match outcome {
+                Ok(()) => {
                     self.pending.clear();
                     self.samples = 0;
                     self.closing_since = None;

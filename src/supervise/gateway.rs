@@ -101,7 +101,8 @@ impl Gateway {
     /// are opened, whose maps would be pinned too.
     ///
     /// # Errors
-    /// What does not fit (nothing was started), a journal that can't be opened, a system without threads.
+    /// What does not fit (nothing was started), a journal that can't be opened and won't be by itself, a system without
+    /// threads.
     pub fn start(loaded: Loaded) -> Result<Gateway, StartError> {
         let config = loaded.config;
         let cpus = config.realtime.cores.clone().unwrap_or_else(rt_thread::default_cpus);
@@ -126,11 +127,11 @@ impl Gateway {
             }
         };
 
-        let mut journal = Journal::open(&config.journal, new_boot())?;
+        let mut journal = Journal::open_or_wait(&config.journal, new_boot())?;
         let names: Vec<&str> = config.outputs.iter().map(|o| o.name.as_str()).collect();
-        journal.register_cursors(&names)?;
+        journal.register_or_wait(&names)?;
         let reader = journal.reader();
-        let writes = writes::Prepared::new(journal.audit()?);
+        let writes = writes::Prepared::new(journal.audit());
         let (to_journal, batches) = bounded::<Arc<Batch>>(JOURNAL_QUEUE_BATCHES);
         let writer = crate::store::spawn_writer(journal, batches)?;
 
@@ -294,6 +295,10 @@ impl Gateway {
             }
             JournalState::Ok => health.clear("journal"),
             _ => health.set("journal", Severity::Failed, stats.error().unwrap_or_default()),
+        }
+        match stats.loss() {
+            Some(text) => health.set("journal file", Severity::Degraded, text),
+            None => health.clear("journal file"),
         }
     }
 

@@ -43,6 +43,9 @@ pub(super) fn journal_view(stats: Arc<JournalStats>, bytes_max: u64) -> Box<dyn 
             stored: stats.samples_stored.load(Relaxed),
             dropped: stats.samples_unsaved.load(Relaxed) + stats.samples_refused.load(Relaxed),
             evicted: stats.samples_dropped.load(Relaxed),
+            lost: stats.samples_lost.load(Relaxed),
+            set_aside: stats.set_aside.load(Relaxed),
+            blocks_damaged: stats.blocks_corrupt.load(Relaxed),
             commits: stats.commits.load(Relaxed),
             commit_max: Nanos(stats.commit_ns_max.load(Relaxed)),
         }

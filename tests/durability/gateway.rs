@@ -59,6 +59,11 @@ impl Site {
         Gateway { site: self, child }
     }
 
+    /// The configuration's directory.
+    pub fn config(&self) -> &Path {
+        self.dir.path()
+    }
+
     fn log_path(&self) -> PathBuf {
         self.dir.path().join("log")
     }

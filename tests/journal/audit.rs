@@ -34,7 +34,7 @@ fn append_for_ever(mut journal: Journal) {
 fn victim() {
     let Some(path) = role() else { return };
     let journal = open(&path, 16 * MIB).unwrap();
-    let audit = journal.audit().unwrap();
+    let audit = journal.audit();
     let samples = std::thread::spawn(move || append_for_ever(journal));
     loop {
         let number = audit.commit(&[record(0, AuditOutcome::Open)], &[]).unwrap();
@@ -83,7 +83,7 @@ fn what_was_begun_and_what_was_ended_is_there_when_the_process_is_killed() {
 fn the_audit_keeps_to_its_bound_and_counts_what_it_lets_go() {
     let dir = tempfile::tempdir().unwrap();
     let journal = open(dir.path(), 16 * MIB).unwrap();
-    let audit = journal.audit().unwrap();
+    let audit = journal.audit();
     let mut next = 0;
     // 64 at once, as many as the gateway records together: 2 MiB in a journal that gives its audit one.
     for _ in 0..80 {
@@ -104,14 +104,14 @@ fn the_audit_keeps_to_its_bound_and_counts_what_it_lets_go() {
     drop((audit, journal));
     // Numbers go on after a new start.
     let journal = open(dir.path(), 16 * MIB).unwrap();
-    assert_eq!(journal.audit().unwrap().commit(&[record(next, AuditOutcome::Open)], &[]).unwrap(), next);
+    assert_eq!(journal.audit().commit(&[record(next, AuditOutcome::Open)], &[]).unwrap(), next);
 }
 
 #[test]
 fn the_newest_records_are_read_by_another_process() {
     let dir = tempfile::tempdir().unwrap();
     let journal = open(dir.path(), 16 * MIB).unwrap();
-    let audit = journal.audit().unwrap();
+    let audit = journal.audit();
     for number in 0..10 {
         audit.commit(&[record(number, AuditOutcome::Done)], &[]).unwrap();
     }
@@ -129,7 +129,7 @@ fn on_a_full_disk_no_write_is_begun_and_one_under_way_is_ended() {
     let ballast = disk.ballast(8);
     let mut journal = open(&disk.path().join("journal"), 256 * MIB).unwrap();
     journal.register_cursors(&["cloud"]).unwrap();
-    let audit = journal.audit().unwrap();
+    let audit = journal.audit();
     let number = audit.commit(&[record(0, AuditOutcome::Open)], &[]).unwrap();
     let mut sequence = 0;
     while journal.append(&[batch(0, sequence, 10_000)]).is_ok() {

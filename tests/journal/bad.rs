@@ -15,9 +15,9 @@ fn error(path: &Path) -> JournalError {
 }
 
 /// Changes one record behind the journal's back.
-fn with_table<K: 'static>(path: &Path, name: &str, change: impl Fn(&Database<'_, K, Bytes>, &mut heed::RwTxn<'_>)) {
+pub fn with_table<K: 'static>(path: &Path, name: &str, change: impl Fn(&Database<'_, K, Bytes>, &mut heed::RwTxn<'_>)) {
     // SAFETY: nobody else has the file open.
-    let env = unsafe { EnvOpenOptions::new().map_size(64 << 20).max_dbs(4).open(path).unwrap() };
+    let env = unsafe { EnvOpenOptions::new().map_size(4 << 30).max_dbs(4).open(path).unwrap() };
     let txn = env.write_txn().unwrap();
     env.create_databases_and_commit(txn, |make, txn| {
         let table = make.create_database::<K, Bytes>(txn, Some(name))?;
@@ -102,8 +102,11 @@ fn a_block_without_its_names_is_skipped_and_counted() {
     drop(journal);
     with_table::<U64<BigEndian>>(dir.path(), "dictionaries", |table, txn| {
         assert!(table.delete(txn, &0).unwrap());
+        // Both heads of the names, of which one is enough.
         let mut bytes = table.get(txn, &1).unwrap().unwrap().to_vec();
+        let last = bytes.len() - 1;
         bytes[3] ^= 1;
+        bytes[last] ^= 1;
         table.put(txn, &1, &bytes).unwrap();
     });
     let reader = JournalReader::open_read_only(dir.path()).unwrap();
@@ -145,26 +148,4 @@ fn a_damaged_block_is_skipped_and_counted() {
     assert_eq!(reader.newest().unwrap(), Some(5));
     // The header of block 3 is gone, and with it 100 numbers.
     assert_eq!(reader.accounts().unwrap()[0].holes, [(300, 400)]);
-}
-
-#[test]
-fn a_file_that_was_cut_short_does_not_kill_the_gateway() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut journal = open(dir.path(), 16 * MIB).unwrap();
-    for i in 0..20 {
-        journal.append(&[batch(0, i * 10_000, 10_000)]).unwrap();
-    }
-    drop(journal);
-    let file = std::fs::OpenOptions::new().write(true).open(dir.path().join("data.mdb")).unwrap();
-    file.set_len(file.metadata().unwrap().len() / 2).unwrap();
-    drop(file);
-    // Damaged, or with fewer blocks: either way it is said and not a signal.
-    if let Ok(journal) = open(dir.path(), 16 * MIB) {
-        let reader = journal.reader();
-        let mut index = 0;
-        while let Ok(Some(block)) = reader.block_at_or_after(index) {
-            assert_genuine(std::slice::from_ref(&block), 10_000);
-            index = block.index + 1;
-        }
-    }
 }

@@ -7,6 +7,7 @@ mod bad;
 mod bound;
 mod common;
 mod crash;
+mod damage;
 #[path = "../support/disk.rs"]
 mod disk;
 mod full;

@@ -375,7 +375,7 @@ impl Worker {
             self.stats.samples_skipped.fetch_add(skipped.samples, Relaxed);
             tracing::warn!(
                 output = %self.name,
-                "output {}: the journal reached its bound and dropped {} blocks ({} samples) that were not sent yet",
+                "output {}: {} blocks ({} samples) that were not sent yet are no longer in the journal, or damaged there",
                 self.name, skipped.blocks, skipped.samples
             );
         }

@@ -6,15 +6,16 @@
 
 mod record;
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use heed::{PutFlags, RoTxn, RwTxn};
 
-use super::database::Tables;
 use super::error::JournalError;
 use super::reader::JournalReader;
 use super::shared::Shared;
 use super::space::Space;
+use super::tables::Tables;
 use crate::limits::{AUDIT_BYTES_MAX, AUDIT_TRIM_MAX};
 
 pub use record::{AuditOutcome, AuditRecord};
@@ -32,16 +33,38 @@ pub(super) fn bytes_max(journal_bytes_max: u64) -> u64 {
 /// The writer's side: one for each journal that is open for writing.
 pub struct AuditLog {
     shared: Arc<Shared>,
-    space: Mutex<Space>,
+    /// Of the file that was open at this generation of the database.
+    space: Mutex<Option<(u64, Space)>>,
+    journal_bytes_max: u64,
     bytes_max: u64,
+    /// The number of the next record, also after the journal's file was changed for a new one: an order that is under way
+    /// must not end another one's record.
+    next: AtomicU64,
 }
 
 impl AuditLog {
-    pub(super) fn new(shared: Arc<Shared>, journal_bytes_max: u64) -> Result<AuditLog, JournalError> {
-        let path = &shared.database.path;
-        let space = Space::new(&shared.database.data_file(), journal_bytes_max)
-            .map_err(|source| JournalError::from_io(path, "opening", source))?;
-        Ok(AuditLog { space: Mutex::new(space), bytes_max: bytes_max(journal_bytes_max), shared })
+    pub(super) fn new(shared: Arc<Shared>, journal_bytes_max: u64) -> AuditLog {
+        let bytes_max = bytes_max(journal_bytes_max);
+        let database = &shared.database;
+        // If that fails, the first commit tries again and says why.
+        let space = database.is_open().then(|| Space::new(&database.data_file(), journal_bytes_max).ok()).flatten();
+        let space = Mutex::new(space.map(|space| (database.generation(), space)));
+        AuditLog { space, journal_bytes_max, bytes_max, next: AtomicU64::new(0), shared }
+    }
+
+    /// Makes sure that so many bytes can be written.
+    fn admit(&self, bytes: usize) -> Result<(), JournalError> {
+        let database = &self.shared.database;
+        let failed = |source| JournalError::from_io(&database.path, "writing", source);
+        let fill = database.read(|tables, txn| tables.fill(txn))?;
+        let mut space = self.space.lock().unwrap_or_else(PoisonError::into_inner);
+        let generation = database.generation();
+        if space.as_ref().is_none_or(|(of, _)| *of != generation) {
+            let new = Space::new(&database.data_file(), self.journal_bytes_max).map_err(failed)?;
+            *space = Some((generation, new));
+        }
+        let Some((_, space)) = space.as_mut() else { return Ok(()) };
+        space.admit(fill, COMMIT_EXTRA_BYTES + 2 * bytes as u64).map_err(failed)
     }
 
     /// Appends `new` records and replaces those of `ended`, by their numbers, in one commit, on the disk when this
@@ -55,27 +78,25 @@ impl AuditLog {
         let ended: Vec<(u64, Vec<u8>)> = ended.iter().map(|(number, record)| (*number, record.encode())).collect();
         let database = &self.shared.database;
         if !new.is_empty() {
-            let bytes: usize = new.iter().map(Vec::len).sum();
-            let fill = database.read(|tables, txn| tables.fill(txn))?;
-            let mut space = self.space.lock().unwrap_or_else(PoisonError::into_inner);
-            space
-                .admit(fill, COMMIT_EXTRA_BYTES + 2 * bytes as u64)
-                .map_err(|source| JournalError::from_io(&database.path, "writing", source))?;
+            self.admit(new.iter().map(Vec::len).sum())?;
         }
-        database.write(|tables, txn| {
-            let first = tables.audit()?.last(txn)?.map_or(0, |(number, _)| number + 1);
-            for (number, bytes) in (first..).zip(&new) {
-                tables.audit()?.put_with_flags(txn, PutFlags::APPEND, &number, bytes)?;
-            }
-            for (number, bytes) in &ended {
-                // One that the bound has removed meanwhile stays away.
-                if tables.audit()?.get(txn, number)?.is_some() {
-                    tables.audit()?.put(txn, number, bytes)?;
+        database
+            .write(|tables, txn| {
+                let after_last = tables.audit()?.last(txn)?.map_or(0, |(number, _)| number + 1);
+                let first = after_last.max(self.next.load(Relaxed));
+                for (number, bytes) in (first..).zip(&new) {
+                    tables.audit()?.put_with_flags(txn, PutFlags::APPEND, &number, bytes)?;
                 }
-            }
-            self.trim(tables, txn)?;
-            Ok(first)
-        })
+                for (number, bytes) in &ended {
+                    // One that the bound has removed meanwhile stays away.
+                    if tables.audit()?.get(txn, number)?.is_some() {
+                        tables.audit()?.put(txn, number, bytes)?;
+                    }
+                }
+                self.trim(tables, txn)?;
+                Ok(first)
+            })
+            .inspect(|first| self.next.store(first + new.len() as u64, Relaxed))
     }
 
     /// Removes the oldest while the records take more than their bound; the newest stays.

@@ -186,7 +186,7 @@ impl Rig {
         let (stats, fake) = (Arc::<WriteStats>::default(), fake());
         let (desk, asked) = Desk::new(stats.clone());
         let reader = journal.reader();
-        let audit = journal.audit().unwrap();
+        let audit = journal.audit();
         let service = Writes::start(fake.clone(), asked, audit, &reader, 20, stats.clone()).unwrap();
         Rig { fake, desk, service: Some(service), reader, stats, _journal: journal, _dir: dir }
     }

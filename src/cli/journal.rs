@@ -1,0 +1,82 @@
+//! `fieldbeat journal`: what a journal that is damaged still holds, and a new one of it.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+
+use crate::store::Survey;
+
+#[derive(Args)]
+pub struct JournalArgs {
+    #[command(subcommand)]
+    command: JournalCommand,
+}
+
+#[derive(Subcommand)]
+enum JournalCommand {
+    /// Say what is whole in a journal and what is not; exit code 1 where something is not. Changes nothing.
+    Verify {
+        /// The journal's directory (`journal.path`, or where a damaged one was set aside), or its data.mdb.
+        path: PathBuf,
+    },
+    /// Copy every block that can be read, with names, audit records and the outputs' places, into a new journal. The old one
+    /// stays as it is. Exit code 1 where something could not be copied.
+    Salvage {
+        /// The journal's directory (`journal.path`, or where a damaged one was set aside), or its data.mdb.
+        path: PathBuf,
+        /// Directory of the new journal; there must be none in it.
+        #[arg(long, value_name = "NEWDIR")]
+        to: PathBuf,
+    },
+}
+
+pub fn journal(args: &JournalArgs) -> ExitCode {
+    match &args.command {
+        JournalCommand::Verify { path } => {
+            let survey = match Survey::of(path) {
+                Ok(survey) => survey,
+                Err(error) => return super::fail(1, format!("error: {error}")),
+            };
+            let verdict = survey.verdict();
+            let end = if verdict.is_whole() { "whole" } else { "damaged" };
+            told(&format!("{verdict}{end}\n"), verdict.is_whole())
+        }
+        JournalCommand::Salvage { path, to } => {
+            let salvaged = Survey::of(path).and_then(|survey| Ok((survey.salvage(to)?, survey)));
+            let (copied, survey) = match salvaged {
+                Ok(salvaged) => salvaged,
+                Err(error) => return super::fail(1, format!("error: {error}")),
+            };
+            let verdict = survey.verdict();
+            let mut text = format!(
+                "copied to {}: {} blocks ({} samples), {} dictionaries, {} audit records, {} cursors\n",
+                to.display(),
+                copied.blocks,
+                copied.samples,
+                copied.names,
+                copied.audit,
+                copied.cursors
+            );
+            if copied.blocks_nameless > 0 {
+                text += &format!(
+                    "{} of these blocks have tags whose names are lost; they are shown by number, such as #12\n",
+                    copied.blocks_nameless
+                );
+            }
+            if !verdict.is_whole() {
+                text += &format!(
+                    "lost: {} blocks that are there and damaged, {} samples between whole blocks; what came after the last \
+                     whole block can't be known\nwhat was found:\n{verdict}",
+                    verdict.blocks_damaged, verdict.samples_missing
+                );
+            }
+            told(&text, verdict.is_whole())
+        }
+    }
+}
+
+fn told(text: &str, whole: bool) -> ExitCode {
+    out!("{}", text.trim_end());
+    if whole { ExitCode::SUCCESS } else { ExitCode::from(1) }
+}
