@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use heed::types::{Bytes, Str};
@@ -204,8 +204,12 @@ impl Database {
 
     /// What shows that the file can no longer be trusted.
     fn sound(&self, opened: &Opened) -> Result<(), JournalError> {
+        // Read before the length that it is compared with: other threads make the file longer meanwhile.
+        let longest = opened.longest.load(SeqCst);
         let len = opened.file.metadata().map_or(u64::MAX, |found| found.len());
-        let longest = if len == u64::MAX { 0 } else { opened.longest.fetch_max(len, Relaxed) };
+        if len != u64::MAX {
+            opened.longest.fetch_max(len, SeqCst);
+        }
         let what = match (opened.damage.get(), opened.guard.fault()) {
             (Some(what), _) => what.clone(),
             (None, Some(at)) => {
