@@ -18,6 +18,10 @@ fn site() -> (Plant, Site) {
     (plant, site)
 }
 
+fn something_is_stored(site: &Site) {
+    wait_until("something is stored", Duration::from_secs(60), || site.samples().samples > 0);
+}
+
 #[test]
 fn signals_that_mean_nothing_to_it_are_named_and_the_gateway_goes_on() {
     let (_plant, site) = site();
@@ -31,6 +35,7 @@ fn signals_that_mean_nothing_to_it_are_named_and_the_gateway_goes_on() {
             running.wait_for(&format!("signal {signal} means nothing"));
         }
     }
+    something_is_stored(&site);
     let ended = running.stop();
     ended.assert_clean();
     assert_eq!(site.samples().samples, ended.samples("stored"));
@@ -41,7 +46,7 @@ fn quit_stops_it_cleanly() {
     let (_plant, site) = site();
     let mut running = site.run(&[]);
     running.wait_for("running:");
-    std::thread::sleep(Duration::from_millis(500));
+    something_is_stored(&site);
     running.signal(libc::SIGQUIT);
     let ended = running.end();
     ended.assert_clean();
@@ -57,7 +62,7 @@ fn hang_up_has_the_files_looked_at_and_nothing_else() {
     std::fs::write(site.path().join("tags/broken.json"), "{").unwrap();
     running.signal(libc::SIGHUP);
     running.wait_for("broken.json");
-    std::thread::sleep(Duration::from_millis(200));
+    something_is_stored(&site);
     running.stop().assert_clean();
 }
 
@@ -85,7 +90,7 @@ fn it_stops_cleanly_when_its_terminal_is_gone() {
     }
     let mut running = site.run_as(program, &[]);
     running.wait_for("running:");
-    std::thread::sleep(Duration::from_millis(500));
+    something_is_stored(&site);
     drop(terminal);
     let ended = running.end();
     ended.assert_clean();

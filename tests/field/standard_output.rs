@@ -36,7 +36,7 @@ fn site() -> (Plant, Site) {
     let plant = Plant::start(PlantConfig::default()).unwrap();
     let settings = GatewaySettings { journal_path: Some("journal".into()), ..GatewaySettings::default() };
     let site = Site::of(&plant, &settings);
-    site.run(&["--seconds", "1"]).end().assert_clean();
+    site.run(&["--seconds", "3"]).end().assert_clean();
     (plant, site)
 }
 
