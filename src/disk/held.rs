@@ -52,6 +52,11 @@ impl HeldPath {
         &self.path
     }
 
+    /// Whether it still is the file, as far as can be told.
+    pub fn is_in_place(&self) -> bool {
+        !matches!(self.look(), Ok(Held::Gone | Held::Replaced))
+    }
+
     /// Looks what stands at the path now.
     ///
     /// # Errors

@@ -5,14 +5,16 @@ use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use super::HeldPath;
+
 /// A lock file holds a process id, and nothing longer.
 const ID_BYTES_MAX: u64 = 32;
 
 /// Held as long as it lives; the kernel lets go of it when the process ends in any way.
 #[derive(Debug)]
 pub struct LockFile {
-    path: PathBuf,
-    file: File,
+    _file: File,
+    held: HeldPath,
 }
 
 /// Why there is no lock.
@@ -66,13 +68,13 @@ impl LockFile {
         }
         // The id only serves the other's message: a full disk must not stop us here.
         let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
-        Ok(LockFile { path: path.to_owned(), file })
+        let held = HeldPath::new(path, &file)?;
+        Ok(LockFile { _file: file, held })
     }
 
     /// Whether another process would still find the lock: the file is where it was.
     pub fn is_in_place(&self) -> bool {
-        let there = fs::symlink_metadata(&self.path).and_then(|there| Ok((there, self.file.metadata()?)));
-        there.is_ok_and(|(there, own)| (there.dev(), there.ino()) == (own.dev(), own.ino()))
+        self.held.is_in_place()
     }
 }
 

@@ -2,14 +2,14 @@
 
 use std::fs::{self, Permissions};
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
 use nix::unistd::{Gid, Group, chown};
 
-use crate::disk::{LockError, LockFile};
+use crate::disk::{HeldPath, LockError, LockFile};
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 16;
@@ -51,8 +51,7 @@ pub(super) struct Place {
     path: PathBuf,
     group: Option<(Gid, String)>,
     lock: LockFile,
-    /// Device and inode of the socket's file.
-    made: (u64, u64),
+    made: HeldPath,
 }
 
 impl Place {
@@ -81,7 +80,7 @@ impl Place {
 
     /// Whether whoever connects still comes to us.
     pub(super) fn is_in_place(&self) -> bool {
-        identity(&self.path).is_ok_and(|there| there == self.made)
+        self.made.is_in_place()
     }
 
     /// Makes the socket anew where its file was removed, or replaced.
@@ -106,13 +105,8 @@ impl Drop for Place {
     }
 }
 
-fn identity(path: &Path) -> io::Result<(u64, u64)> {
-    let there = fs::symlink_metadata(path)?;
-    Ok((there.dev(), there.ino()))
-}
-
-/// A socket that listens at `path`, in place of one that was there, and its file's device and inode.
-fn make(path: &Path, group: Option<&(Gid, String)>) -> Result<(UnixListener, (u64, u64)), ControlError> {
+/// A socket that listens at `path`, in place of one that was there, and its file.
+fn make(path: &Path, group: Option<&(Gid, String)>) -> Result<(UnixListener, HeldPath), ControlError> {
     let failed = |error: io::Error| ControlError::Failed { path: path.to_owned(), error };
     match fs::symlink_metadata(path) {
         Ok(found) if found.file_type().is_socket() => fs::remove_file(path).map_err(failed)?,
@@ -124,7 +118,7 @@ fn make(path: &Path, group: Option<&(Gid, String)>) -> Result<(UnixListener, (u6
     let fd = socket(AddressFamily::Unix, SockType::Stream, flags, None).map_err(|e| failed(e.into()))?;
     let address = UnixAddr::new(path).map_err(|e| failed(e.into()))?;
     bind(std::os::fd::AsRawFd::as_raw_fd(&fd), &address).map_err(|e| failed(e.into()))?;
-    let made = identity(path).map_err(failed)?;
+    let made = HeldPath::found(path).map_err(failed)?;
     // Nobody can connect before it listens, so its rights are right from the first moment.
     let ready = || {
         let mode = if group.is_some() { 0o660 } else { 0o600 };
