@@ -3,7 +3,7 @@
 //! Nobody who serves the plant waits for a line, or dies of one: lines go into a bounded queue that a thread of its own
 //! writes out. What does not fit, or can't be written, is counted, and told as soon as something can be written again.
 
-mod queue;
+pub(crate) mod queue;
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
@@ -11,7 +11,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tracing::Level;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::format::{DefaultFields, Format};
+use tracing_subscriber::fmt::{MakeWriter, SubscriberBuilder};
 
 use queue::Queue;
 
@@ -26,11 +28,7 @@ pub fn start() {
     }
     let wanted = std::env::var("FIELDBEAT_LOG").ok();
     let level = wanted.as_deref().and_then(|text| text.parse::<Level>().ok()).unwrap_or(Level::INFO);
-    let logs = tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(Lines(queue.clone()))
-        .with_target(false)
-        .with_ansi(false);
+    let logs = format(Lines(queue.clone()), level);
     if io::stderr().is_terminal() {
         logs.init()
     } else {
@@ -46,6 +44,14 @@ pub fn start() {
     {
         tracing::warn!("FIELDBEAT_LOG={text} is no level; allowed: error, warn, info, debug, trace");
     }
+}
+
+/// Formats events of `level` and above, each as one piece for a writer of `lines`.
+pub(crate) fn format<W>(lines: W, level: Level) -> SubscriberBuilder<DefaultFields, Format, LevelFilter, W>
+where
+    W: for<'a> MakeWriter<'a> + 'static,
+{
+    tracing_subscriber::fmt().with_max_level(level).with_writer(lines).with_target(false).with_ansi(false)
 }
 
 /// Says one line on standard error, behind the log lines where there are some. Where it can't be said there is nobody to

@@ -11,11 +11,17 @@ use std::time::{Duration, Instant};
 use crate::limits::{LOG_LINE_OVERHEAD, LOG_QUEUE_BYTES_MAX, LOG_RETRY};
 
 /// See the module.
-#[derive(Default)]
-pub(super) struct Queue {
+pub(crate) struct Queue {
+    bytes_max: usize,
     state: Mutex<State>,
     changed: Condvar,
     lost: AtomicU64,
+}
+
+impl Default for Queue {
+    fn default() -> Queue {
+        Queue::new(LOG_QUEUE_BYTES_MAX)
+    }
 }
 
 #[derive(Default)]
@@ -26,13 +32,28 @@ struct State {
     writing: bool,
 }
 
-enum Entry {
+pub(crate) enum Entry {
     Line(Box<[u8]>),
     /// So many lines had no room here.
     Lost(u64),
 }
 
+impl State {
+    fn take(&mut self) -> Option<Entry> {
+        let entry = self.entries.pop_front()?;
+        if let Entry::Line(line) = &entry {
+            self.bytes -= line.len() + LOG_LINE_OVERHEAD;
+        }
+        Some(entry)
+    }
+}
+
 impl Queue {
+    /// Holds so many bytes of lines.
+    pub(crate) fn new(bytes_max: usize) -> Queue {
+        Queue { bytes_max, state: Mutex::default(), changed: Condvar::new(), lost: AtomicU64::new(0) }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -41,7 +62,7 @@ impl Queue {
     pub fn push(&self, line: &[u8]) {
         let size = line.len() + LOG_LINE_OVERHEAD;
         let mut state = self.state();
-        if state.bytes + size > LOG_QUEUE_BYTES_MAX {
+        if state.bytes + size > self.bytes_max {
             match state.entries.back_mut() {
                 Some(Entry::Lost(lines)) => *lines += 1,
                 _ => state.entries.push_back(Entry::Lost(1)),
@@ -77,15 +98,17 @@ impl Queue {
     fn next(&self) -> Entry {
         let mut state = self.state();
         loop {
-            if let Some(entry) = state.entries.pop_front() {
-                if let Entry::Line(line) = &entry {
-                    state.bytes -= line.len() + LOG_LINE_OVERHEAD;
-                }
+            if let Some(entry) = state.take() {
                 state.writing = true;
                 return entry;
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// The next entry, if there is one, for a reader without a thread.
+    pub(crate) fn try_next(&self) -> Option<Entry> {
+        self.state().take()
     }
 
     /// What [`next`](Self::next) gave is written, or lost.

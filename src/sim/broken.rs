@@ -47,10 +47,12 @@ pub enum Kind {
     DroppedUncounted,
     Clock,
     Journal,
+    /// Log lines are neither read nor told to be lost.
+    Lines,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 28] = [
+    pub const ALL: [Kind; 29] = [
         Kind::Unrunnable,
         Kind::Panic,
         Kind::Beat,
@@ -79,6 +81,7 @@ impl Kind {
         Kind::DroppedUncounted,
         Kind::Clock,
         Kind::Journal,
+        Kind::Lines,
     ];
 
     pub fn says(self, what: impl Into<String>) -> Broken {

@@ -127,11 +127,19 @@ impl Case {
         in_order("events.consumer_stops", &events.consumer_stops)?;
         in_order("events.clock_steps", &events.clock_steps)?;
         in_order("events.crashes", &events.crashes)?;
+        in_order("events.journal_faults", &events.journal_faults)?;
+        in_order("events.log_stalls", &events.log_stalls)?;
         for stall in &events.stalls {
             within("events.stalls: length_ns", stall.length_ns, 0, HOUR_NS)?;
         }
         for span in &events.consumer_stops {
             within("events.consumer_stops: until_ns", span.until_ns, span.from_ns, TIME_MAX_NS)?;
+        }
+        for span in &events.log_stalls {
+            within("events.log_stalls: until_ns", span.until_ns, span.from_ns, TIME_MAX_NS)?;
+        }
+        for fault in &events.journal_faults {
+            within("events.journal_faults: length_ns", fault.length_ns, 0, HOUR_NS)?;
         }
         for step in &events.clock_steps {
             within("events.clock_steps: by_ns", step.by_ns, -(HOUR_NS as i64), HOUR_NS as i64)?;
@@ -139,8 +147,9 @@ impl Case {
         for write in &events.writes {
             within("events.writes: orders", write.orders, 1, WRITES_PENDING_MAX as u16)?;
         }
-        if !events.crashes.is_empty() && self.commit_ns == 0 {
-            return Err("events.crashes: there are some, and commit_ns is 0: there is no journal".to_owned());
+        if !(events.crashes.is_empty() && events.journal_faults.is_empty()) && self.commit_ns == 0 {
+            let what = "events.crashes, events.journal_faults: there are some";
+            return Err(format!("{what}, and commit_ns is 0: there is no journal"));
         }
         Ok(())
     }

@@ -24,6 +24,7 @@
 //! | `shrink` | what breaks, made smaller |
 //! | `hunt` | seeds that nobody has seen, on every core |
 //! | `admitted`, `admitted_canopen` | what admission promises, put to the test |
+//! | `lines` | what the run says in its log, and a reader who stalls |
 //! | `run`, `parts`, `log` | the run, its hash and its last events |
 
 #[cfg(test)]
@@ -46,6 +47,7 @@ pub mod hunt;
 mod invariants;
 mod journal;
 mod line;
+mod lines;
 mod local;
 mod log;
 mod manners;

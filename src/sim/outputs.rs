@@ -11,7 +11,7 @@ use crate::output::mqtt::flight::Flight;
 use crate::output::mqtt::gather::{Gather, GatherSettings};
 use crate::output::mqtt::topic::Topic;
 use crate::output::{JournalSource, SourceError};
-use crate::store::{Block, JournalError, JournalReader, Position};
+use crate::store::{Block, Found, JournalError, JournalReader, Position};
 use crate::tag::Nanos;
 
 const MS: u64 = 1_000_000;
@@ -103,11 +103,11 @@ impl SimOutput {
         Dead { name, cursor, rng, base, delivered }
     }
 
-    /// What its thread does every now and then. `well`: the broker is in no trouble.
+    /// What its thread does every now and then. `well`: the broker is in no trouble; `may_fail`: the journal is.
     ///
     /// # Errors
     /// What it breaks.
-    pub fn tick<P: Parts>(&mut self, now: u64, well: bool, parts: &P) -> Result<(), String> {
+    pub fn tick<P: Parts>(&mut self, now: u64, well: bool, may_fail: bool, parts: &P) -> Result<(), String> {
         let instant = self.base + Duration::from_nanos(now);
         if self.session.is_none() {
             if now < self.next_try {
@@ -145,8 +145,13 @@ impl SimOutput {
         self.source.save_cursor(&self.name, self.cursor);
         self.gather.wake();
         while session.flight.len() < IN_FLIGHT_MAX {
-            let next = self.gather.next(&self.source, instant).map_err(|error| error.to_string())?;
-            let Some(message) = next else { break };
+            let message = match self.gather.next(&self.source, instant) {
+                Ok(Some(message)) => message,
+                Ok(None) => break,
+                // As its thread does: it comes again.
+                Err(_) if may_fail => break,
+                Err(error) => return Err(format!("output {}: {error}", self.name)),
+            };
             session.packet = session.packet.wrapping_add(1).max(1);
             // In order: it is one connection.
             let before = session.sent.last().map_or(0, |sent| sent.arrives);
@@ -185,6 +190,16 @@ impl SimOutput {
         Ok(())
     }
 
+    /// Whether the journal has nothing more for it, and the broker has acknowledged all.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn is_at_the_end(&self) -> Result<bool, String> {
+        let next = self.source.0.found_at_or_after(self.cursor.block).map_err(|error| error.to_string())?;
+        let quiet = self.session.as_ref().is_some_and(|session| session.flight.is_empty());
+        Ok(quiet && !matches!(next, Some(Found::Block(_))))
+    }
+
     /// Whether the broker has this sample.
     pub fn has(&self, boot: u64, executor: u64, sequence: u64) -> bool {
         self.delivered.get(&(boot, executor)).is_some_and(|had| had.get(sequence as usize) == Some(&true))
@@ -201,6 +216,15 @@ pub struct Dead {
 }
 
 impl Dead {
+    /// With another file, whose blocks are numbered anew.
+    ///
+    /// # Errors
+    /// When the journal cannot be asked.
+    pub fn begin_anew(self, reader: JournalReader) -> Result<SimOutput, String> {
+        let Dead { name, rng, base, delivered, .. } = self;
+        Ok(SimOutput { base, delivered, ..SimOutput::new(&name, reader, rng)? })
+    }
+
     /// # Errors
     /// When the durable cursor is ahead of what was acknowledged.
     pub fn restart(self, reader: JournalReader) -> Result<SimOutput, String> {

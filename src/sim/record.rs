@@ -26,7 +26,9 @@ impl Recorded {
         let mut kinds: BTreeMap<u32, Vec<DeviceKind>> = BTreeMap::new();
         self.places.iter().for_each(|(host, kind)| kinds.entry(*host).or_default().push(*kind));
         let hosts = kinds.iter().map(|(host, kinds)| scenario.hosts.list(*host, kinds, ends.trouble, self.reached));
-        let crashes = if scenario.commit_ns > 0 { self.past(script.crashes(seed, ends)) } else { Vec::new() };
+        let has_journal = scenario.commit_ns > 0;
+        let crashes = if has_journal { self.past(script.crashes(seed, ends)) } else { Vec::new() };
+        let journal_faults = if has_journal { self.past(script.journal_faults(seed, ends)) } else { Vec::new() };
         Ok(Case {
             about: String::new(),
             seed,
@@ -47,6 +49,8 @@ impl Recorded {
                 consumer_stops: self.past(script.consumer_stops(seed, ends)),
                 clock_steps: self.past(script.clock_steps(seed, ends)),
                 crashes,
+                journal_faults,
+                log_stalls: self.past(script.log_stalls(seed, ends)),
                 writes: self.writes.clone(),
                 changes: self.changes.clone(),
             },

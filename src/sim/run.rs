@@ -12,6 +12,7 @@ use super::broken::{Broken, Kind, OfKind};
 use super::cell::{Cell, Pending, cell, of_executor, settle, step};
 use super::invariants::Books;
 use super::journal::SimJournal;
+use super::lines::Lines;
 use super::log::Log;
 use super::parts::Parts;
 use super::record::Recorded;
@@ -50,6 +51,12 @@ pub struct Outcome {
     /// Whether the journal ran, and how often its process died.
     pub journal: bool,
     pub crashes: u64,
+    /// What befell the journal's files, and files that were lost or set aside.
+    pub journal_faults: u64,
+    pub files_lost: u64,
+    /// Lines that were logged, and those of them that had no room because the reader stalled.
+    pub log_lines: u64,
+    pub log_lines_lost: u64,
     /// The first invariant that broke, and the last events before.
     pub broken: Option<(Broken, Vec<String>)>,
 }
@@ -73,6 +80,7 @@ struct Run<'s, P: Parts> {
     stats: Arc<[RingStats]>,
     reader: Reader,
     journal: Option<SimJournal>,
+    lines: Lines,
     counters: Arc<Counters>,
     image: Arc<Image>,
     log: Rc<RefCell<Log>>,
@@ -88,6 +96,8 @@ struct Run<'s, P: Parts> {
     writes: (u64, u64),
     /// Of executors that are gone.
     written: Vec<Write>,
+    /// Said, and lost.
+    log_lines: (u64, u64),
 }
 
 /// Runs a scenario to its end, or to the first invariant that breaks.
@@ -129,6 +139,10 @@ impl<'s, P: Parts> Run<'s, P> {
             refused: run.reloads.refused,
             journal: run.journal.is_some(),
             crashes: run.journal.as_ref().map_or(0, |journal| journal.crashes),
+            journal_faults: run.journal.as_ref().map_or(0, |journal| journal.faults_met),
+            files_lost: run.journal.as_ref().map_or(0, |journal| journal.files_lost),
+            log_lines: run.log_lines.0,
+            log_lines_lost: run.log_lines.1,
             broken,
         }
     }
@@ -181,6 +195,7 @@ impl<'s, P: Parts> Run<'s, P> {
             stats,
             reader,
             journal: None,
+            lines: Lines::new(scenario.script.log_stalls(scenario.seed, scenario.ends())),
             counters,
             image,
             log,
@@ -192,6 +207,7 @@ impl<'s, P: Parts> Run<'s, P> {
             requests: 0,
             writes: (0, 0),
             written: Vec::new(),
+            log_lines: (0, 0),
         }
     }
 
@@ -203,9 +219,12 @@ impl<'s, P: Parts> Run<'s, P> {
         let end = self.scenario.ends().all;
         if self.scenario.commit_ns > 0 {
             let Scenario { seed, commit_ns, trouble_ns, .. } = *self.scenario;
-            let crashes = self.scenario.script.crashes(seed, self.scenario.ends());
+            let ends = self.scenario.ends();
+            let crashes = self.scenario.script.crashes(seed, ends);
+            let faults = self.scenario.script.journal_faults(seed, ends);
             let rng = self.scenario.rng("journal", 0);
-            self.journal = Some(SimJournal::new(seed, commit_ns, trouble_ns, crashes, rng).of(Kind::Journal)?);
+            let journal = SimJournal::new(seed, (commit_ns, trouble_ns), crashes, faults, rng);
+            self.journal = Some(journal.of(Kind::Journal)?);
         }
         loop {
             // The executor that is behind goes on; they share nothing but the hub.
@@ -263,6 +282,7 @@ impl<'s, P: Parts> Run<'s, P> {
             self.utc_offsets.push((now, self.utc_offset(now).saturating_add(by_ns)));
         }
         self.rounds += 1;
+        self.lines.step(now);
         for cell in &self.cells {
             let field = cell.field.borrow();
             self.books.settle(cell.id, field.now, &self.counters);
@@ -274,12 +294,15 @@ impl<'s, P: Parts> Run<'s, P> {
         }
         self.collect(now);
         if !self.reader.stops(now) {
-            self.drain(now)?;
+            let takes = self.journal.as_ref().is_none_or(|journal| !journal.is_behind());
+            if takes {
+                self.drain(now)?;
+            }
             if let Some(journal) = &mut self.journal {
                 journal.step(now, self.parts).of(Kind::Journal)?;
             }
             // A look at every tag: at each round where they are few.
-            if self.scenario.plan.tags.len() < 64 || self.rounds.is_multiple_of(8) {
+            if takes && (self.scenario.plan.tags.len() < 64 || self.rounds.is_multiple_of(8)) {
                 self.books.image(&self.image, &self.counters).of(Kind::Image)?;
                 for cell in &self.cells {
                     self.books.shown(cell.id, &self.image, cell.field.borrow().now)?;
@@ -365,7 +388,9 @@ impl<'s, P: Parts> Run<'s, P> {
         self.collect(now);
         self.drain(now)?;
         self.books.account(&self.counters, &self.stats, true).of(Kind::Account)?;
-        self.journal.as_mut().map_or(Ok(()), |journal| journal.finish(now, self.parts)).of(Kind::Journal)
+        self.journal.as_mut().map_or(Ok(()), |journal| journal.finish(now, self.parts)).of(Kind::Journal)?;
+        self.log_lines = self.lines.finish().of(Kind::Lines)?;
+        Ok(())
     }
 
     /// Until nothing is under way any more.

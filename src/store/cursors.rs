@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::block::Position;
+use super::checksum::crc32;
 use super::wire::{Malformed, Reader};
 
 /// One cursor.
@@ -15,19 +16,35 @@ pub struct CursorState {
     pub samples_lost: u64,
 }
 
-/// The record of a cursor.
-pub fn encode(position: Position, samples_lost: u64) -> Vec<u8> {
-    let mut out = Vec::with_capacity(20);
+/// Bytes of a record without its checksum, as earlier versions wrote it.
+const BARE_BYTES: usize = 20;
+
+/// The record of the cursor `name`.
+pub fn encode(name: &str, position: Position, samples_lost: u64) -> Vec<u8> {
+    let mut out = Vec::with_capacity(BARE_BYTES + 4);
     out.extend(position.block.to_le_bytes());
     out.extend(position.samples.to_le_bytes());
     out.extend(samples_lost.to_le_bytes());
+    out.extend(checksum(name, &out).to_le_bytes());
     out
 }
 
-/// Position and samples lost.
-pub fn decode(bytes: &[u8]) -> Result<(Position, u64), Malformed> {
+/// Position and samples lost of the cursor `name`.
+///
+/// # Errors
+/// It is damaged, or it is another cursor's.
+pub fn decode(name: &str, bytes: &[u8]) -> Result<(Position, u64), Malformed> {
     let mut reader = Reader::new(bytes);
-    Ok((Position { block: reader.u64()?, samples: reader.u32()? }, reader.u64()?))
+    let record = (Position { block: reader.u64()?, samples: reader.u32()? }, reader.u64()?);
+    if bytes.len() == BARE_BYTES || reader.u32()? == checksum(name, &bytes[..BARE_BYTES]) {
+        return Ok(record);
+    }
+    Err(Malformed("the cursor's checksum does not match"))
+}
+
+/// With the name, so that a record under a damaged name is known to be damaged.
+fn checksum(name: &str, record: &[u8]) -> u32 {
+    crc32(&[record, name.as_bytes()].concat())
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +100,7 @@ impl Cursors {
     /// Records to be made durable.
     pub fn dirty(&self) -> impl Iterator<Item = (&str, Vec<u8>)> {
         let dirty = self.by_name.iter().filter(|(_, cursor)| cursor.dirty);
-        dirty.map(|(name, cursor)| (name.as_str(), encode(cursor.position, cursor.samples_lost)))
+        dirty.map(|(name, cursor)| (name.as_str(), encode(name, cursor.position, cursor.samples_lost)))
     }
 
     /// Whether every cursor has passed a block of so many samples; true when there is none.
@@ -144,9 +161,16 @@ mod tests {
     }
 
     #[test]
-    fn a_record_reads_back() {
-        assert_eq!(decode(&encode(at(7, 8), 9)), Ok((at(7, 8), 9)));
-        assert!(decode(&[0; 19]).is_err());
+    fn a_record_reads_back_and_one_bit_that_is_another_shows() {
+        let record = encode("cloud", at(7, 8), 9);
+        assert_eq!(decode("cloud", &record), Ok((at(7, 8), 9)));
+        assert!(decode("cloue", &record).is_err() && decode("cloud", &record[..19]).is_err());
+        for bit in 0..record.len() * 8 {
+            let mut bent = record.clone();
+            bent[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode("cloud", &bent).is_err(), "bit {bit}");
+        }
+        assert_eq!(decode("cloud", &record[..20]), Ok((at(7, 8), 9)), "as earlier versions wrote it");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard
 use heed::types::{Bytes, Str};
 use heed::{Database as Table, Env, MdbError, RoTxn, RwTxn, WithoutTls};
 
+use super::checksum::crc32;
 use super::error::{JournalError, is_disk_full};
 use super::fault::MapGuard;
 use super::pages::{self, Checked};
@@ -17,6 +18,8 @@ use crate::disk::{Held, HeldPath};
 
 pub(super) const FORMAT: u32 = 2;
 pub(super) const FORMAT_KEY: &str = "format";
+/// The checksum of the mark: another version is believed only with it, once it is there.
+pub(super) const FORMAT_CHECK_KEY: &str = "format_check";
 pub(super) const FORMAT_MARK: &[u8] = b"fieldbeat journal ";
 /// LMDB's file for readers and locks: 126 readers need this much.
 const READERS_FILE_BYTES: libc::off_t = 8192;
@@ -227,6 +230,14 @@ impl Database {
         self.shared().is_some()
     }
 
+    /// Looks whether what is open is still as long as it was, and could be read so far.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check(&self) -> Result<(), JournalError> {
+        self.shared().as_ref().map_or(Ok(()), |opened| self.sound(opened))
+    }
+
     pub fn close(&self) {
         *self.alone() = None;
     }
@@ -256,6 +267,13 @@ impl Database {
         let failed = |error| self.failed("reading the format", error);
         let txn = env.read_txn().map_err(failed)?;
         let mark = meta.get(&txn, FORMAT_KEY).map_err(failed)?.unwrap_or_default();
+        let check = meta.get(&txn, FORMAT_CHECK_KEY).map_err(failed)?;
+        if check.is_some_and(|check| check != crc32(mark).to_le_bytes()) {
+            return Err(JournalError::Corrupt {
+                path: self.path.clone(),
+                what: "its mark is damaged: the checksum does not match".to_owned(),
+            });
+        }
         let version = mark.strip_prefix(FORMAT_MARK).and_then(|version| version.try_into().ok());
         match version.map(u32::from_le_bytes) {
             Some(FORMAT) => Ok(()),

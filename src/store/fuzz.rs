@@ -9,7 +9,7 @@ use crate::store::checksum::crc32;
 pub fn blocks(bytes: &[u8]) {
     let _ = codec::decode(bytes, Arc::default());
     codec::fuzz(bytes);
-    let _ = (cursors::decode(bytes), audit::fuzz(bytes));
+    let _ = (cursors::decode("cloud", bytes), audit::fuzz(bytes));
 }
 
 /// As stored, and with a right checksum.

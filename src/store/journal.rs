@@ -1,10 +1,11 @@
 //! The writer's side of the log: appending, removing.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use heed::PutFlags;
+use heed::{PutFlags, RoTxn};
 
 use super::audit::AuditLog;
 use super::block::{BootId, Position};
@@ -21,6 +22,7 @@ use super::retention::{Retention, Trimmed};
 use super::shared::{Ends, Shared};
 use super::space::{Space, commit_slots_max, used_bytes_max};
 use super::stats::JournalStats;
+use super::tables::Tables;
 use crate::config::JournalConfig;
 use crate::hub::Batch;
 use crate::limits::{CURSOR_NAME_BYTES_MAX, JOURNAL_KEEP};
@@ -173,14 +175,29 @@ impl Journal {
     /// Makes the cursors durable: where the database has them or, ahead of it, where they are in memory.
     pub(super) fn make_cursors(&mut self) -> Result<(), JournalError> {
         let Some(names) = &self.outputs else { return Ok(()) };
-        let end = Position { block: self.ends.next, samples: 0 };
+        let (start, end) =
+            (Position { block: self.ends.oldest, samples: 0 }, Position { block: self.ends.next, samples: 0 });
         let known = self.shared.cursors().clone();
+        let mut begin_again: Vec<&str> = Vec::new();
         let registered = self.shared.database.write(|tables, txn| {
+            begin_again.clear();
             let mut registered = Cursors::default();
+            let mut records = BTreeMap::new();
+            let mut damaged = false;
+            for record in tables.cursors.iter(txn)? {
+                let (name, bytes) = record?;
+                match cursors::decode(name, bytes) {
+                    Ok(cursor) => drop(records.insert(name.to_owned(), cursor)),
+                    Err(_) => damaged = true,
+                }
+            }
             for name in names {
-                let durable = tables.cursors.get(txn, name)?.and_then(|bytes| cursors::decode(bytes).ok());
-                let (position, lost) = match (durable, known.get(name)) {
+                let (position, lost) = match (records.remove(name), known.get(name)) {
                     (Some(durable), Some(known)) => (durable.0.max(known.0), durable.1.max(known.1)),
+                    (None, None) if damaged => {
+                        begin_again.push(name);
+                        (start, 0)
+                    }
                     (durable, known) => durable.or(known).unwrap_or((end, 0)),
                 };
                 registered.insert(name, position.min(end), lost);
@@ -191,6 +208,16 @@ impl Journal {
             }
             Ok(registered)
         })?;
+        for name in begin_again {
+            tracing::error!(
+                "the journal {}: where output {name} was is damaged; it begins with the oldest block, so that nothing is \
+                 lost: what it had delivered comes a second time",
+                self.shared.database.path.display()
+            );
+        }
+        let log_end = self.log_samples;
+        let undelivered = |tables: &Tables, txn: &RoTxn<'_>| Undelivered::of(tables, txn, &registered, log_end);
+        self.undelivered = self.shared.database.read(undelivered)?;
         let mut cursors = self.shared.cursors();
         *cursors = registered.clone();
         cursors.settle(&registered);
@@ -312,6 +339,11 @@ impl Journal {
         stats.blocks_live.store(trimmed.blocks_live, Relaxed);
         stats.oldest_utc_ns.store(trimmed.oldest.map_or(0, |(_, utc_ns)| utc_ns), Relaxed);
         stats.samples_dropped.fetch_add(trimmed.samples_dropped, Relaxed);
+    }
+
+    /// When it is to be looked next whether the journal's path still is its file: for a run in virtual time.
+    pub(crate) fn look_again_at(&mut self, when: Instant) {
+        self.look_again = when;
     }
 
     /// Whether cursors were posted since the last commit.

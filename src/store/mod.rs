@@ -23,7 +23,7 @@ pub mod fuzz;
 mod journal;
 mod lock;
 mod names;
-mod pages;
+pub(crate) mod pages;
 mod reader;
 mod renew;
 mod retention;

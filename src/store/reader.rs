@@ -237,7 +237,7 @@ impl JournalReader {
             let mut all = Vec::new();
             for record in tables.cursors.iter(txn)? {
                 let (name, bytes) = record?;
-                if let Ok((position, samples_lost)) = cursors::decode(bytes) {
+                if let Ok((position, samples_lost)) = cursors::decode(name, bytes) {
                     all.push(CursorState { name: name.to_owned(), position, samples_lost });
                 }
             }

@@ -122,15 +122,15 @@ impl Journal {
         // Numbers go on, whatever file this is.
         let next = found.next.max(self.ends.next);
         self.ends = Ends { oldest: found.oldest.min(next), next };
-        self.log_samples = log_samples(database)?.max(self.log_samples);
+        self.log_samples = log_samples(database)?;
         self.names = database.read(|tables, txn| {
             let last = tables.names_last.iter(txn)?.map(|record| record.map(|(id, last)| (NamesId(id), last)));
             Ok(Books::open(last.collect::<heed::Result<Vec<_>>>()?.into_iter(), next.saturating_sub(1)))
         })?;
         self.shared.forget_names();
+        let log_end = self.log_samples;
+        self.undelivered = database.read(|tables, txn| Undelivered::of(tables, txn, &Cursors::default(), log_end))?;
         self.make_cursors()?;
-        let (cursors, log_end) = (self.shared.cursors().clone(), self.log_samples);
-        self.undelivered = database.read(|tables, txn| Undelivered::of(tables, txn, &cursors, log_end))?;
         self.space = Some(space);
         self.look_again = Instant::now() + JOURNAL_LOOK_PERIOD;
         self.shared.publish(self.ends);
@@ -166,18 +166,26 @@ impl Journal {
             return Ok(());
         }
         self.look_again = Instant::now() + JOURNAL_LOOK_PERIOD;
-        let what = match self.shared.database.look() {
-            Some(Held::Gone) => "was removed or renamed",
-            Some(Held::Replaced) => "was replaced by another file",
-            _ if self.lock.as_ref().is_some_and(WriterLock::still_holds) => return Ok(()),
+        match self.shared.database.check() {
+            Err(JournalError::Corrupt { what, .. }) => return self.give_up(&what),
+            checked => checked?,
+        }
+        match self.shared.database.look() {
+            Some(left @ (Held::Gone | Held::Replaced)) => self.leave(left),
+            _ if self.lock.as_ref().is_some_and(WriterLock::still_holds) => Ok(()),
             // The file is the same, its lock is not: it must be taken before someone else does.
             _ => {
                 tracing::warn!("{}/writer.lock was removed or replaced; taking it again", self.path().display());
                 self.lock = None;
                 self.lock = Some(WriterLock::take(&self.shared.database.path)?);
-                return Ok(());
+                Ok(())
             }
-        };
+        }
+    }
+
+    /// The path is another file, or none: what was written until now is out of reach.
+    fn leave(&mut self, left: Held) -> Result<(), JournalError> {
+        let what = if left == Held::Gone { "was removed or renamed" } else { "was replaced by another file" };
         let lost = self.count_loss();
         self.close();
         let path = self.path().join("data.mdb");
@@ -193,6 +201,10 @@ impl Journal {
 
     /// The file is damaged: it is closed, set aside, and another one made.
     fn give_up(&mut self, what: &str) -> Result<(), JournalError> {
+        if let Some(left @ (Held::Gone | Held::Replaced)) = self.shared.database.look() {
+            // What stands there now is not what is damaged.
+            return self.leave(left);
+        }
         let lost = self.count_loss();
         self.close();
         tracing::error!(

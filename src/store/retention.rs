@@ -49,7 +49,8 @@ impl Retention {
         let mut names_ends = names_ends.iter().peekable();
         loop {
             let Some((index, bytes)) = tables.blocks.first(txn)? else { break };
-            // A header that cannot be read has an unknown number of samples; its block goes by its index.
+            // A header that cannot be read has an unknown number of samples; its block goes by its index, once all are
+            // beyond it.
             let header = Header::read(bytes).ok();
             let samples = header.map_or(1, |header| header.samples);
             out.oldest = Some((index, header.map_or(0, |header| header.utc_min_ns())));
@@ -62,7 +63,8 @@ impl Retention {
             if removed == RETENTION_BLOCKS_MAX || Some(index) == newest {
                 break;
             }
-            let passed = !cursors.is_empty() && cursors.have_passed(index, samples);
+            let all = header.map_or(u32::MAX, |header| header.samples);
+            let passed = !cursors.is_empty() && cursors.have_passed(index, all);
             // A stamp from the future is from a clock that was wrong; it says as little as one long ago.
             let is_old = header.is_none_or(|header| header.utc_max_ns().abs_diff(utc_now_ns) >= self.keep.0);
             if out.bytes_used > self.used_bytes_max {

@@ -71,7 +71,9 @@ impl Space {
         match step.or_else(|_| self.allocate(from, to).map(|()| to)) {
             Ok(owned) => self.owned = owned,
             Err(error) if is_disk_full(&error) => return Err(error),
-            Err(_) => self.supported = false,
+            Err(error) if is_unsupported(&error) => self.supported = false,
+            // Whatever it is, it will show when something is written.
+            Err(_) => {}
         }
         Ok(())
     }
@@ -86,6 +88,10 @@ impl Space {
     pub fn lengthen(&self, end: u64) -> io::Result<()> {
         if self.file.metadata()?.len() < end { self.file.set_len(end) } else { Ok(()) }
     }
+}
+
+fn is_unsupported(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::ENOSYS))
 }
 
 /// What is set aside for removals.

@@ -8,7 +8,8 @@ use heed::{
     CommitOrAbort, Database as Table, DatabaseStat, Env, EnvFlags, EnvOpenOptions, MdbError, RoTxn, WithoutTls,
 };
 
-use super::database::{FORMAT, FORMAT_KEY, FORMAT_MARK};
+use super::checksum::crc32;
+use super::database::{FORMAT, FORMAT_CHECK_KEY, FORMAT_KEY, FORMAT_MARK};
 use super::space::Fill;
 
 /// The tables of a journal.
@@ -87,7 +88,9 @@ pub(super) fn create_tables(env: Env<WithoutTls>) -> heed::Result<Tables> {
     let (meta, blocks, dictionaries, names_last, cursors, audit) = env
         .create_databases_and_commit(txn, |make, txn| {
             let meta: Table<'_, Str, Bytes> = make.create_database(txn, Some("meta"))?;
-            meta.put(txn, FORMAT_KEY, &[FORMAT_MARK, &FORMAT.to_le_bytes()].concat())?;
+            let mark = [FORMAT_MARK, &FORMAT.to_le_bytes()].concat();
+            meta.put(txn, FORMAT_KEY, &mark)?;
+            meta.put(txn, FORMAT_CHECK_KEY, &crc32(&mark).to_le_bytes())?;
             let blocks = make.create_database(txn, Some("blocks"))?;
             let dictionaries = make.create_database(txn, Some("dictionaries"))?;
             let names_last = make.create_database(txn, Some("names_last"))?;

@@ -76,6 +76,11 @@ impl Reload {
         }
     }
 
+    /// Forgets plans whose ids may be given again.
+    fn forget_rested(&mut self) {
+        self.resting.retain(|rest| rest.since.elapsed() < IDS_REST || rest.plan.strong_count() > 0);
+    }
+
     /// True while executors may run by different plans.
     pub fn is_changing(&self) -> Arc<AtomicBool> {
         self.is_changing.clone()
@@ -113,6 +118,7 @@ impl Gateway {
     pub(super) fn tend_reload(&mut self) {
         if self.reload.trim_at.is_some_and(|at| Instant::now() >= at) {
             self.reload.trim_at = None;
+            self.reload.forget_rested();
             give_memory_back();
         }
         if self.reload.changing.is_some() && !self.end_change() {
@@ -137,8 +143,8 @@ impl Gateway {
     /// fit is refused: the old plan runs on, and everyone is told why.
     fn begin_change(&mut self, loaded: &Loaded) {
         self.tell_of_gateway_file(&loaded.config);
+        self.reload.forget_rested();
         let Reload { config: own, resting, .. } = &mut self.reload;
-        resting.retain(|rest| rest.since.elapsed() < IDS_REST || rest.plan.strong_count() > 0);
         let Config { links, groups, tags, .. } = loaded.config.clone();
         let config = Config { links, groups, tags, ..own.clone() };
         let old = self.observed.plan();

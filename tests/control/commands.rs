@@ -28,7 +28,10 @@ pub fn request(id: &str, tag: &str, value: Json) -> Json {
 
 impl Line {
     fn new(version: &str) -> Line {
-        let broker = Mosquitto::started("");
+        Line::on(Mosquitto::started(""), version)
+    }
+
+    fn on(broker: Mosquitto, version: &str) -> Line {
         let output = format!(
             "[outputs.local]\ntype = \"mqtt\"\nurl = \"mqtt://127.0.0.1:{}\"\nversion = \"{version}\"\ncommands = true\n",
             broker.port
@@ -165,6 +168,55 @@ fn a_requester_of_mqtt_5_gets_its_answer_where_it_wants_it() {
     assert_eq!(register(&line.server, 30), 55);
     assert!(line.answers().is_empty(), "only there");
     running.stop().assert_clean();
+}
+
+/// Payloads above what is taken, and response topics that the broker refuses: one sender's fault, through the whole gateway.
+#[test]
+fn bad_senders_cost_no_good_command_and_no_sample() {
+    const COMMANDS: u64 = 45;
+    let folder = tempfile::tempdir().unwrap();
+    let rights = folder.path().join("acl");
+    std::fs::write(&rights, "topic readwrite fieldbeat/#\ntopic readwrite probe\n").unwrap();
+    let large = folder.path().join("large");
+    std::fs::write(&large, vec![b'x'; 80 << 10]).unwrap();
+    let line = Line::on(Mosquitto::started(&format!("acl_file {}", rights.display())), "5");
+    let running = line.run();
+    let port = line.broker.port.to_string();
+    let publish = |arguments: &[&str]| {
+        let mut command = Command::new("mosquitto_pub");
+        command.args(["-h", "127.0.0.1", "-p", &port, "-V", "5", "-q", "1", "-t", "fieldbeat/line-4/command"]);
+        assert!(command.args(arguments).status().unwrap().success());
+    };
+    for at in 0..COMMANDS {
+        let forbidden = ["-D", "publish", "response-topic", "forbidden/here", "-m"];
+        let bad = request(&format!("bad{at}"), "valve", json!(true)).to_string();
+        publish(&[&forbidden[..], &[bad.as_str()]].concat());
+        if at % 5 == 0 {
+            publish(&["-f", large.to_str().unwrap()]);
+        }
+        publish(&["-m", &request(&at.to_string(), "setpoint", json!(at)).to_string()]);
+    }
+    let is_done = |answers: &[Json], id: u64| {
+        answers.iter().any(|answer| answer["id"] == id.to_string() && answer["outcome"] == "done")
+    };
+    wait("each good command is done and answered", || {
+        let answers = line.answers();
+        (0..COMMANDS).all(|at| is_done(&answers, at))
+    });
+    assert_eq!(u64::from(register(&line.server, 30)), COMMANDS - 1);
+    wait("each bad one is answered, too", || {
+        let answers = line.answers();
+        let large = answers.iter().filter(|answer| answer["reason"] == "too_large").count() as u64;
+        let told = |at: u64| answers.iter().any(|answer| answer["id"] == format!("bad{at}"));
+        large == COMMANDS.div_ceil(5) && (0..COMMANDS).all(told)
+    });
+    running.stop().assert_clean();
+    let records = audit(&line.site);
+    let of = |reason: &str| records.iter().filter(|record| record["reason"] == reason).count() as u64;
+    assert_eq!(of("too_large"), COMMANDS.div_ceil(5));
+    assert!(of("response_topic") > 0, "the sender is named");
+    let done = records.iter().filter(|record| record["tag"] == "setpoint" && record["outcome"] == "done").count();
+    assert_eq!(done as u64, COMMANDS, "each once");
 }
 
 #[test]

@@ -14,6 +14,12 @@ fn error(path: &Path) -> JournalError {
     open(path, 16 * MIB).err().expect("refused")
 }
 
+/// As zlib's, bit by bit.
+fn crc32(bytes: &[u8]) -> u32 {
+    let bit = |crc: u32, _| if crc & 1 == 1 { (crc >> 1) ^ 0xEDB8_8320 } else { crc >> 1 };
+    !bytes.iter().fold(!0u32, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), bit))
+}
+
 /// Changes one record behind the journal's back.
 pub fn with_table<K: 'static>(path: &Path, name: &str, change: impl Fn(&Database<'_, K, Bytes>, &mut heed::RwTxn<'_>)) {
     // SAFETY: nobody else has the file open.
@@ -60,6 +66,7 @@ fn a_journal_of_a_newer_format_is_not_touched() {
         let at = mark.len() - 4;
         mark[at] = 99;
         table.put(txn, "format", &mark).unwrap();
+        table.put(txn, "format_check", &crc32(&mark).to_le_bytes()).unwrap();
     });
     let error = error(dir.path());
     assert!(matches!(error, JournalError::NewerFormat { found: 99, .. }), "{error}");
@@ -76,6 +83,8 @@ fn a_journal_of_an_older_format_is_not_touched_and_says_what_to_do() {
         let at = mark.len() - 4;
         mark[at] = 1;
         table.put(txn, "format", &mark).unwrap();
+        // That version had none.
+        table.delete(txn, "format_check").unwrap();
     });
     let error = error(dir.path());
     assert!(matches!(error, JournalError::OlderFormat { found: 1, .. }), "{error}");

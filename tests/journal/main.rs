@@ -12,5 +12,6 @@ mod damage;
 mod disk;
 mod full;
 mod log;
+mod marks;
 mod names;
 mod processes;

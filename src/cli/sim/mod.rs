@@ -152,4 +152,15 @@ fn print(name: &str, scenario: &Scenario, outcome: &Outcome) {
         outcome.reloads,
         outcome.events,
     );
+    if outcome.journal {
+        out!(
+            "{name}: its journal: {} starts after a crash, {} faults of its files and its disk, {} files lost; {} log lines, \
+             {} of them lost to a reader who stalled",
+            outcome.crashes,
+            outcome.journal_faults,
+            outcome.files_lost,
+            outcome.log_lines,
+            outcome.log_lines_lost,
+        );
+    }
 }

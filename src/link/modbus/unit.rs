@@ -10,6 +10,8 @@ pub struct Unit {
     state: State,
     /// When it last answered, be it with an exception.
     answered_at: Nanos,
+    /// Unanswered requests of it that did not count, since it last answered.
+    spared: u32,
     /// Of which request the last probe was a single value.
     pub probed: Option<u32>,
     /// The longest pause between its probes.
@@ -113,6 +115,7 @@ impl Default for Unit {
         Unit {
             state: State::Talking { timeouts: 0, missed: Missed::None },
             answered_at: Nanos::ZERO,
+            spared: 0,
             probed: None,
             pause_max: PROBE_PAUSE_MAX,
             is_slow: false,
@@ -174,13 +177,23 @@ impl Unit {
     pub fn answered(&mut self, now: Nanos) -> bool {
         let was_silent = self.is_silent();
         self.state = State::Talking { timeouts: 0, missed: Missed::None };
-        self.answered_at = now;
+        (self.answered_at, self.spared) = (now, 0);
         was_silent
     }
 
     /// Whether it has answered anything after `then`.
     pub fn has_answered_since(&self, then: Nanos) -> bool {
         !self.is_silent() && self.answered_at > then
+    }
+
+    /// Whether an unanswered request may be asked again before it counts: as many as another unit leaves unanswered before
+    /// it is silent, until this one answers.
+    pub fn may_be_spared(&self) -> bool {
+        self.has_answered_since(Nanos::ZERO) && self.spared < SILENT_AFTER_TIMEOUTS
+    }
+
+    pub fn spared(&mut self) {
+        self.spared += 1;
     }
 
     pub fn table(&mut self, table: Table) -> &mut Serving {

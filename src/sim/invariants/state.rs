@@ -26,6 +26,8 @@ const COUNTS_AS_SILENT_NS: u64 = 2_000_000_000;
 /// The longest pause of what is mute, in timeouts; and what asking for it takes, behind all others.
 const MUTE_TIMEOUTS: u64 = 120;
 const MUTE_ASKED_NS: u64 = 5_000_000_000;
+/// How long setting a node up anew may take: some twenty transfers.
+const NODE_SETUP_NS: u64 = 60_000_000;
 /// Of a value that is read in time: the executor's own work, and the look at it.
 const AGE_SLACK_NS: u64 = 150_000_000;
 
@@ -320,10 +322,11 @@ impl Books<'_> {
             let base = part.missed.iter().find(|(of, _)| *of == id).map_or(0, |(_, base)| *base);
             let missed = misses(counters, id) - base;
             // A change that could not wait any longer costs a link that is changed the cycle under way. Of a network, a
-            // node may be set up anew for it, which costs the next one as well.
+            // node may be set up anew for it, which costs the cycles that begin meanwhile as well.
             let changes = part.changed.iter().filter(|(link, _)| *link == scan.link).count() as u64;
+            let period = under.plan.groups[scan.group].period;
             let excused = match &link.protocol {
-                LinkProtocolPlan::CanOpen(_) => 2 * changes,
+                LinkProtocolPlan::CanOpen(_) => changes * (1 + NODE_SETUP_NS.div_ceil(period.0.max(1))),
                 _ => changes.min(1),
             };
             if missed > excused {

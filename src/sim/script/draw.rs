@@ -3,7 +3,7 @@
 use fastrand::Rng;
 
 use super::super::memory::mix;
-use super::events::{ClockStep, Crash, Span, Stall, Storm, Write};
+use super::events::{ClockStep, Crash, JournalFault, JournalTrouble, Span, Stall, Storm, Write};
 
 const MS: u64 = 1_000_000;
 
@@ -67,6 +67,37 @@ pub fn crashes(seed: u64, end: u64) -> impl Iterator<Item = Crash> {
         Some(Crash { at_ns })
     });
     crashes.take_while(move |crash| crash.at_ns < end)
+}
+
+/// Half of the journals are spared.
+pub fn journal_faults(seed: u64, end: u64) -> impl Iterator<Item = JournalFault> {
+    let mut rng = rng_of(seed, "journal faults", 0);
+    let spared = rng.bool();
+    let pause_max = (end / 8).clamp(200 * MS, 60_000 * MS);
+    let mut at = rng.u64(..pause_max);
+    let faults = std::iter::from_fn(move || {
+        let what = JournalTrouble::ALL[rng.usize(..JournalTrouble::ALL.len())];
+        let length_ns = if what.lasts() { rng.u64(..pause_max.min(10_000 * MS)) } else { 0 };
+        let fault = JournalFault { at_ns: at, what, length_ns, draw: rng.u64(..) };
+        at += rng.u64(..pause_max);
+        Some(fault)
+    });
+    faults.take_while(move |fault| !spared && fault.at_ns < end)
+}
+
+/// When the log's reader takes nothing: a third of the logs have one that never stalls.
+pub fn log_stalls(seed: u64, end: u64) -> impl Iterator<Item = Span> {
+    let mut rng = rng_of(seed, "log", 0);
+    let reads_on = rng.u8(..3) == 0;
+    let length_max = (end / 4).max(1);
+    let mut at = 0;
+    let stalls = std::iter::from_fn(move || {
+        let from_ns = at + rng.u64(..length_max);
+        let until_ns = from_ns + rng.u64(..length_max);
+        at = until_ns;
+        Some(Span { from_ns, until_ns: until_ns.min(end) })
+    });
+    stalls.take_while(move |span| !reads_on && span.from_ns < end)
 }
 
 /// `eager`: one after the other.

@@ -43,6 +43,68 @@ pub struct Crash {
     pub at_ns: u64,
 }
 
+/// Something befalls the journal's files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JournalFault {
+    pub at_ns: u64,
+    pub what: JournalTrouble,
+    /// What of the disk lasts, lasts so long.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub length_ns: u64,
+    /// The details.
+    pub draw: u64,
+}
+
+/// What befalls a journal's files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JournalTrouble {
+    /// While they are written: its file becomes shorter.
+    Cut,
+    /// Its file, its name or its directory goes, or another file gets its name.
+    Removed,
+    /// Bits of what is stored change.
+    Flipped,
+    /// Nothing can be written, for some time.
+    Full,
+    ReadOnly,
+    /// The next commit is written in part.
+    Short,
+    /// The process dies, and comes again at once; meanwhile the file becomes shorter,
+    RestCut,
+    /// or goes,
+    RestRemoved,
+    /// or bits change anywhere in it,
+    RestFlipped,
+    /// or of a commit that was under way, a part is on the disk.
+    RestTorn,
+}
+
+impl JournalTrouble {
+    pub const ALL: [JournalTrouble; 10] = [
+        JournalTrouble::Cut,
+        JournalTrouble::Removed,
+        JournalTrouble::Flipped,
+        JournalTrouble::Full,
+        JournalTrouble::ReadOnly,
+        JournalTrouble::Short,
+        JournalTrouble::RestCut,
+        JournalTrouble::RestRemoved,
+        JournalTrouble::RestFlipped,
+        JournalTrouble::RestTorn,
+    ];
+
+    /// Whether it lasts.
+    pub fn lasts(self) -> bool {
+        matches!(self, JournalTrouble::Full | JournalTrouble::ReadOnly)
+    }
+}
+
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
 /// One write, or several at once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -111,7 +173,7 @@ macro_rules! executed {
     };
 }
 
-timed!(Stall at_ns, Storm at_ns, Span from_ns, ClockStep at_ns, Crash at_ns, Write at_ns);
+timed!(Stall at_ns, Storm at_ns, Span from_ns, ClockStep at_ns, Crash at_ns, JournalFault at_ns, Write at_ns);
 executed!(Stall, Storm, Write);
 
 /// Events of one kind in the order of their times: made as they come due, so that a long run holds no long list.

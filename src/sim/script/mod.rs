@@ -14,7 +14,9 @@ mod moods;
 mod source;
 
 pub use draw::rng_of;
-pub use events::{ClockStep, Crash, Executed, Series, Span, Stall, Storm, TagChange, Timed, Write};
+pub use events::{
+    ClockStep, Crash, Executed, JournalFault, JournalTrouble, Series, Span, Stall, Storm, TagChange, Timed, Write,
+};
 pub use hosts::{DeviceKind, Host, Hosts};
 pub use moods::{Mood, Moods, Phase};
 pub use source::{Changes, Coming, Drawn, Ends, Listed, Script};

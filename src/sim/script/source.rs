@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::model::Model;
 use super::draw::{self, rng_of};
-use super::events::{ClockStep, Crash, Executed, Series, Span, Stall, Storm, TagChange, Timed, Write};
+use super::events::{ClockStep, Crash, Executed, JournalFault, Series, Span, Stall, Storm, TagChange, Timed, Write};
 use super::hosts::Host;
 
 /// Models that someone goes back to.
@@ -39,6 +39,8 @@ pub struct Listed {
     pub consumer_stops: Vec<Span>,
     pub clock_steps: Vec<ClockStep>,
     pub crashes: Vec<Crash>,
+    pub journal_faults: Vec<JournalFault>,
+    pub log_stalls: Vec<Span>,
     pub writes: Vec<Write>,
     pub changes: Vec<TagChange>,
 }
@@ -64,6 +66,10 @@ pub struct Ends {
 fn until<T: Timed + Clone + 'static>(events: impl Iterator<Item = T>, end: u64) -> Series<T> {
     let events: Vec<T> = events.filter(|event| event.at() < end).collect();
     Series::new(events.into_iter())
+}
+
+fn spans(listed: &[Span], end: u64) -> Series<Span> {
+    until(listed.iter().map(|span| Span { until_ns: span.until_ns.min(end), ..*span }), end)
 }
 
 fn own<T: Executed + Clone + 'static>(events: &[T], executor: u16, end: u64) -> Series<T> {
@@ -107,10 +113,14 @@ impl Script {
         match self {
             Script::Drawn(drawn) if drawn.consumer_stops => Series::new(draw::consumer_stops(seed, ends.trouble)),
             Script::Drawn(_) => Series::none(),
-            Script::Listed(listed) => {
-                let clipped = |span: &Span| Span { until_ns: span.until_ns.min(ends.trouble), ..*span };
-                until(listed.consumer_stops.iter().map(clipped), ends.trouble)
-            }
+            Script::Listed(listed) => spans(&listed.consumer_stops, ends.trouble),
+        }
+    }
+
+    pub fn log_stalls(&self, seed: u64, ends: Ends) -> Series<Span> {
+        match self {
+            Script::Drawn(_) => Series::new(draw::log_stalls(seed, ends.trouble)),
+            Script::Listed(listed) => spans(&listed.log_stalls, ends.trouble),
         }
     }
 
@@ -126,6 +136,13 @@ impl Script {
         match self {
             Script::Drawn(_) => Series::new(draw::crashes(seed, ends.trouble)),
             Script::Listed(listed) => until(listed.crashes.iter().copied(), ends.trouble),
+        }
+    }
+
+    pub fn journal_faults(&self, seed: u64, ends: Ends) -> Series<JournalFault> {
+        match self {
+            Script::Drawn(_) => Series::new(draw::journal_faults(seed, ends.trouble)),
+            Script::Listed(listed) => until(listed.journal_faults.iter().copied(), ends.trouble),
         }
     }
 

@@ -15,7 +15,7 @@ pub struct Cut {
 }
 
 /// From what takes most with it.
-pub const CUTS: [Cut; 10] = [
+pub const CUTS: [Cut; 12] = [
     Cut {
         count: |case| files::links(case).len(),
         leave_out: |case, range| {
@@ -57,6 +57,16 @@ pub const CUTS: [Cut; 10] = [
         shifts_details: false,
     },
     Cut {
+        count: |case| case.events.journal_faults.len(),
+        leave_out: |case, range| drop(case.events.journal_faults.drain(range)),
+        shifts_details: false,
+    },
+    Cut {
+        count: |case| case.events.log_stalls.len(),
+        leave_out: |case, range| drop(case.events.log_stalls.drain(range)),
+        shifts_details: false,
+    },
+    Cut {
         count: |case| files::tags(case).len(),
         leave_out: |case, range| {
             let gone = files::tags(case).drain(range).collect::<Vec<_>>();
@@ -77,6 +87,7 @@ pub const SIMPLER: [fn(&mut Case, u64); 6] = [
     |case, _| {
         case.commit_ns = 0;
         case.events.crashes.clear();
+        case.events.journal_faults.clear();
     },
     |case, _| case.events.hosts.iter_mut().for_each(|host| host.refuses_until_ns = 0),
     |case, reached| case.trouble_ns = case.trouble_ns.min(reached),
@@ -142,13 +153,16 @@ pub fn come_earlier(case: &mut Case, by: u64) {
     events.storms.retain(|storm| storm.at_ns >= by);
     events.writes.retain(|write| write.at_ns >= by);
     events.crashes.retain(|crash| crash.at_ns >= by);
+    events.journal_faults.retain(|fault| fault.at_ns >= by);
     events.consumer_stops.retain(|span| span.until_ns > by);
+    events.log_stalls.retain(|span| span.until_ns > by);
     events.stalls.iter_mut().for_each(|stall| sooner(&mut stall.at_ns));
     events.storms.iter_mut().for_each(|storm| sooner(&mut storm.at_ns));
     events.writes.iter_mut().for_each(|write| sooner(&mut write.at_ns));
     events.crashes.iter_mut().for_each(|crash| sooner(&mut crash.at_ns));
     events.clock_steps.iter_mut().for_each(|step| sooner(&mut step.at_ns));
-    for span in &mut events.consumer_stops {
+    events.journal_faults.iter_mut().for_each(|fault| sooner(&mut fault.at_ns));
+    for span in events.consumer_stops.iter_mut().chain(&mut events.log_stalls) {
         sooner(&mut span.from_ns);
         sooner(&mut span.until_ns);
     }

@@ -39,6 +39,17 @@ pub fn timeline(case: &Case, changed_at: &[u64]) -> Vec<(u64, String)> {
         events.clock_steps.iter().map(|step| (step.at_ns, format!("UTC jumps by {:.6} s", step.by_ns as f64 / SECOND))),
     );
     all.extend(events.crashes.iter().map(|crash| (crash.at_ns, "the journal's process dies".to_owned())));
+    all.extend(events.journal_faults.iter().map(|fault| {
+        let until = (fault.at_ns + fault.length_ns) as f64 / SECOND;
+        let until = if fault.what.lasts() { format!(" until {until:.6} s") } else { String::new() };
+        (fault.at_ns, format!("the journal's file: {:?}{until}", fault.what))
+    }));
+    all.extend(
+        events
+            .log_stalls
+            .iter()
+            .map(|span| (span.from_ns, format!("nobody reads the log until {:.6} s", seconds(span.until_ns)))),
+    );
     all.extend(events.writes.iter().map(|write| {
         let tag = write.tag.as_deref().unwrap_or("any tag");
         let times = if write.orders > 1 { format!(", {} times", write.orders) } else { String::new() };
@@ -85,6 +96,8 @@ pub fn up_to(case: &Case, changed_at: &[u64], end: u64) -> Case {
     events.consumer_stops.retain(|span| span.from_ns <= end);
     events.clock_steps.retain(|step| step.at_ns <= end);
     events.crashes.retain(|crash| crash.at_ns <= end);
+    events.journal_faults.retain(|fault| fault.at_ns <= end);
+    events.log_stalls.retain(|span| span.from_ns <= end);
     events.writes.retain(|write| write.at_ns <= end);
     events.changes.truncate(changed_at.iter().filter(|at| **at <= end).count());
     case

@@ -39,6 +39,10 @@ fn seeds_hold(seeds: impl Iterator<Item = u64>) {
         hours(&|o| o.journal),
         count(&|o| o.crashes),
     );
+    let (faults, lost) = (count(&|o| o.journal_faults), count(&|o| o.files_lost));
+    let (lines, unread) = (count(&|o| o.log_lines), count(&|o| o.log_lines_lost));
+    println!("{faults} faults of a journal's files and disk, {lost} files lost; {unread} of {lines} log lines lost");
+    assert!(faults > 50 && lost > 10 && unread > 0, "{faults} faults, {lost} files lost, {unread} lines lost");
     let (suppressed, besides) = (count(&|o| o.suppressed), count(&|o| o.besides));
     println!("{suppressed} of {} samples suppressed; {besides} looks beside a dead unit", count(&|o| o.samples));
     assert!(suppressed > 100_000 && besides > 5_000);

@@ -62,6 +62,13 @@ impl PageFile {
                 meta_damage = Some(format!("page {number}, a meta page, is damaged"));
             }
         }
+        if let (Some(first), Some(second)) = (first, second)
+            && !is_pair(first.transaction, second.transaction)
+        {
+            let (first, second) = (first.transaction, second.transaction);
+            meta_damage =
+                Some(format!("its meta pages are of the commits {first} and {second}, which do not follow each other"));
+        }
         let mut metas: Vec<Meta> = [first, second].into_iter().flatten().collect();
         metas.sort_by_key(|meta| std::cmp::Reverse(meta.transaction));
         let Some(newest) = metas.first() else {
@@ -153,6 +160,12 @@ impl PageFile {
             }
         }
     }
+}
+
+/// Commits are written to the two pages in turn, even ones to the first: no other two can stand there, but for a file's
+/// first commit.
+fn is_pair(first: u64, second: u64) -> bool {
+    (first, second) == (0, 0) || first.is_multiple_of(2) && first.abs_diff(second) == 1
 }
 
 fn meta_at(file: &File, at: u64) -> io::Result<Option<Meta>> {

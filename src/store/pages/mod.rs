@@ -15,8 +15,8 @@ use std::time::Instant;
 use crate::limits::JOURNAL_CHECK_MAX;
 
 pub use file::{PageFile, Unreadable};
-pub use layout::{META_PAGES, fill_empty_leaf, fill_empty_meta};
-pub use scan::{Place, leaf_entries, mark_is_in};
+pub use layout::{Data, META_PAGES, PAGE_HEADER, fill_empty_leaf, fill_empty_meta};
+pub use scan::{Place, begins_with_zeroes, leaf_entries, mark_is_in};
 pub use walk::{Findings, walk};
 
 /// What [`check`] found.
@@ -46,6 +46,9 @@ pub fn check(path: &Path) -> std::io::Result<Checked> {
         Err(Unreadable::Foreign) => {
             return Ok(if mark_is_in(path)? {
                 Checked::Damaged("neither of its meta pages is whole".to_owned())
+            } else if begins_with_zeroes(path)? {
+                // Nobody can make anything of it any more, whoever it was.
+                Checked::Damaged("it begins with nothing but zeroes".to_owned())
             } else {
                 Checked::Foreign
             });

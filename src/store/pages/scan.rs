@@ -12,6 +12,8 @@ use crate::store::database::FORMAT_MARK;
 /// Where the mark of a journal is looked for: it is written when the journal is made, and its pages are among the first.
 const MARK_WITHIN_BYTES: u64 = 16 << 20;
 const CHUNK: usize = 1 << 16;
+/// So much of a file without a beginning is looked at.
+const BEGINNING_BYTES: usize = 4096;
 
 /// An entry of a leaf, to be read again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,4 +84,15 @@ pub fn mark_is_in(path: &Path) -> io::Result<bool> {
         at += CHUNK as u64;
     }
     Ok(false)
+}
+
+/// Whether a file's first page is gone: the disk, or what was to repair it, has left zeroes there.
+///
+/// # Errors
+/// The disk does not give it.
+pub fn begins_with_zeroes(path: &Path) -> io::Result<bool> {
+    let mut start = [0; BEGINNING_BYTES];
+    let file = File::open(path)?;
+    let read = file.read_at(&mut start, 0)?;
+    Ok(start[..read].iter().all(|byte| *byte == 0))
 }

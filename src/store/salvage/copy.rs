@@ -6,7 +6,7 @@ use std::path::Path;
 use heed::PutFlags;
 
 use super::Survey;
-use crate::limits::JOURNAL_BYTES_MIN;
+use crate::limits::{CURSOR_NAME_BYTES_MAX, JOURNAL_BYTES_MIN};
 use crate::store::codec::Header;
 use crate::store::database::Database;
 use crate::store::dictionary;
@@ -26,6 +26,11 @@ pub struct Salvaged {
     pub cursors: u64,
     /// Copied blocks whose names, or some of them, are lost: their tags are known by number.
     pub blocks_nameless: u64,
+}
+
+/// A damaged one may be none.
+fn is_name(name: &str) -> bool {
+    (1..=CURSOR_NAME_BYTES_MAX).contains(&name.len())
 }
 
 impl Survey {
@@ -59,10 +64,10 @@ impl Survey {
             for (number, bytes) in &audit {
                 tables.audit()?.put(txn, number, bytes)?;
             }
-            for (name, bytes) in &self.cursors {
+            for (name, bytes) in self.cursors.iter().filter(|(name, _)| is_name(name)) {
                 tables.cursors.put(txn, name, bytes)?;
             }
-            for (name, bytes) in &self.marks {
+            for (name, bytes) in self.marks.iter().filter(|(name, _)| is_name(name)) {
                 tables.meta.put(txn, name, bytes)?;
             }
             Ok(())

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use super::audit::AuditRecord;
 use super::codec::Header;
 use super::cursors;
-use super::database::FORMAT_MARK;
+use super::database::{FORMAT_CHECK_KEY, FORMAT_KEY, FORMAT_MARK};
 use super::dictionary;
 use super::error::JournalError;
 use super::lock;
@@ -157,12 +157,18 @@ impl Survey {
             let (key, Ok(bytes)) = (String::from_utf8_lossy(&key).into_owned(), self.file.data_at(place)) else {
                 continue;
             };
-            if table == "cursors" && cursors::decode(&bytes).is_ok() {
+            if table == "cursors" && cursors::decode(&key, &bytes).is_ok() {
                 self.cursors.insert(key, bytes);
-            } else if table == "meta" && key == "format" {
+            } else if table == "meta" && key == FORMAT_CHECK_KEY {
+                // The copy has its own.
+            } else if table == "meta" && key == FORMAT_KEY {
                 if !bytes.starts_with(FORMAT_MARK) {
                     let what = "it does not carry a journal's mark".to_owned();
-                    return Err(JournalError::NotAJournal { path: self.path.clone(), what });
+                    if self.blocks.is_empty() {
+                        return Err(JournalError::NotAJournal { path: self.path.clone(), what });
+                    }
+                    self.verdict.pages_damaged += 1;
+                    self.verdict.pages.push(what);
                 }
             } else if table == "meta" {
                 self.marks.insert(key, bytes);

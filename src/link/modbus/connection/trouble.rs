@@ -252,6 +252,7 @@ impl ModbusLink {
                         self.note(at, fault, floor);
                     }
                     self.unanswered(at, &flight, fault, now, floor);
+                    self.doubt_spared(unit_at, fault, now, floor);
                 }
             }
         }
@@ -281,9 +282,28 @@ impl ModbusLink {
     /// lost again.
     fn ask_unheard_again<W: World>(&mut self, at: u32, flight: InFlight, now: Nanos, floor: &mut Floor<W>) -> bool {
         let request = &self.requests[at as usize];
-        let answers = self.units[usize::from(self.plan.requests[at as usize].unit)].has_answered_since(Nanos::ZERO);
+        let unit_at = usize::from(self.plan.requests[at as usize].unit);
         let is_wanted = !request.is_known_mute() && !request.tried_out && !request.apart;
-        answers && is_wanted && self.ask_again(at, flight, (RequestResult::Timeout, 1), now, floor)
+        let may_be = is_wanted && self.units[unit_at].may_be_spared();
+        let is_asked = may_be && self.ask_again(at, flight, (RequestResult::Timeout, 1), now, floor);
+        if is_asked {
+            self.units[unit_at].spared();
+        }
+        is_asked
+    }
+
+    /// A loss of this unit counts, so those that did not are no better: until they are asked again, their values are held.
+    fn doubt_spared<W: World>(&mut self, unit_at: usize, fault: Fault, now: Nanos, floor: &mut Floor<W>) {
+        if self.line.is_none() {
+            return;
+        }
+        for at in 0..self.requests.len() as u32 {
+            let (request, plan) = (&self.requests[at as usize], &self.plan.requests[at as usize]);
+            if usize::from(plan.unit) == unit_at && request.again > 0 && request.state == RequestState::Queued {
+                let cycle = self.scan_at(plan.scan).map_or(0, |at| self.scans[at].cycle);
+                self.doubt(at, cycle, self.cause(at, fault), now, floor);
+            }
+        }
     }
 
     /// A silent unit has missed a probe. Whether the connection lives, only the others can show; one that refused all that

@@ -437,6 +437,33 @@ fn a_slave_that_takes_a_request_for_the_answer_of_a_unit_that_is_away_stays_good
 }
 
 #[test]
+fn where_all_units_go_away_no_value_stays_good_while_each_is_asked_once_more() {
+    let mut answers = 400;
+    let script: Script = Box::new(move |request| {
+        if request[0] != 1 || answers == 0 {
+            return vec![];
+        }
+        answers -= 1;
+        let reply = honest_rtu(request);
+        vec![(wire(8 + reply.len()), reply)]
+    });
+    let mut tags: Vec<_> = (0..6).map(|at| unit_tag(1, 3 + 200 * at)).collect();
+    tags.push(unit_tag(77, 9));
+    let mut bench = bench_of_period(&rtu_config(), vec![(tags, script)], Nanos::from_millis(200));
+    let mut oldest = 0;
+    for _ in 0..1_200 {
+        bench.run_ms(50);
+        let now = bench.executor.floor_for_test().world.now().0;
+        for tag in (0..6).filter(|tag| bench.status(*tag).is_good()) {
+            oldest = oldest.max(now - bench.image.read(tag).unwrap().t_mono_ns);
+        }
+    }
+    assert!((0..7).all(|tag| !bench.status(tag).is_good()));
+    println!("{} ms", oldest / MS);
+    assert!(oldest < 2_000 * MS, "a value that is {} ms old is said to be good", oldest / MS);
+}
+
+#[test]
 fn what_a_unit_does_not_answer_behind_one_that_is_away_counts_when_asked_again() {
     let script: Script = Box::new(|request| {
         if request[0] != 1 || request[3] == 0x84 {
