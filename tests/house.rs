@@ -27,7 +27,7 @@ const MAY_IMPORT: [(&str, &[&str]); 19] = [
         "supervise",
         &["command", "config", "hub", "limits", "link", "logs", "output", "plan", "rt", "serve", "store", "tag"],
     ),
-    ("sim", &["config", "hub", "limits", "link", "output", "plan", "rt", "store", "tag"]),
+    ("sim", &["config", "hub", "limits", "link", "logs", "output", "plan", "rt", "store", "tag"]),
     (
         "cli",
         &[

@@ -187,6 +187,9 @@ fn bad_senders_cost_no_good_command_and_no_sample() {
         command.args(["-h", "127.0.0.1", "-p", &port, "-V", "5", "-q", "1", "-t", "fieldbeat/line-4/command"]);
         assert!(command.args(arguments).status().unwrap().success());
     };
+    let is_done = |answers: &[Json], id: u64| {
+        answers.iter().any(|answer| answer["id"] == id.to_string() && answer["outcome"] == "done")
+    };
     for at in 0..COMMANDS {
         let forbidden = ["-D", "publish", "response-topic", "forbidden/here", "-m"];
         let bad = request(&format!("bad{at}"), "valve", json!(true)).to_string();
@@ -194,27 +197,23 @@ fn bad_senders_cost_no_good_command_and_no_sample() {
         if at % 5 == 0 {
             publish(&["-f", large.to_str().unwrap()]);
         }
+        // Its sender waits for the answer: of one tag, one write at a time is taken.
         publish(&["-m", &request(&at.to_string(), "setpoint", json!(at)).to_string()]);
+        wait("a good command is done and answered", || is_done(&line.answers(), at));
     }
-    let is_done = |answers: &[Json], id: u64| {
-        answers.iter().any(|answer| answer["id"] == id.to_string() && answer["outcome"] == "done")
-    };
-    wait("each good command is done and answered", || {
-        let answers = line.answers();
-        (0..COMMANDS).all(|at| is_done(&answers, at))
-    });
     assert_eq!(u64::from(register(&line.server, 30)), COMMANDS - 1);
     wait("each bad one is answered, too", || {
         let answers = line.answers();
         let large = answers.iter().filter(|answer| answer["reason"] == "too_large").count() as u64;
         let told = |at: u64| answers.iter().any(|answer| answer["id"] == format!("bad{at}"));
-        large == COMMANDS.div_ceil(5) && (0..COMMANDS).all(told)
+        // Some versions of mosquitto close the connection over the first, and bring what was on its way again.
+        large >= COMMANDS.div_ceil(5) && (0..COMMANDS).all(told)
     });
     running.stop().assert_clean();
     let records = audit(&line.site);
     let of = |reason: &str| records.iter().filter(|record| record["reason"] == reason).count() as u64;
-    assert_eq!(of("too_large"), COMMANDS.div_ceil(5));
-    assert!(of("response_topic") > 0, "the sender is named");
+    // Refusals are recorded up to a rate, so that a flood of them does not push writes out.
+    assert!(of("too_large") > 0 && of("response_topic") > 0, "the senders' faults are on record");
     let done = records.iter().filter(|record| record["tag"] == "setpoint" && record["outcome"] == "done").count();
     assert_eq!(done as u64, COMMANDS, "each once");
 }
