@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::broken::{Broken, Kind, OfKind};
+use super::super::generations::Generation;
 use super::super::given::{CAUSED, Given};
 use super::samples::was_given;
 use super::{Books, EXCHANGE_KEPT_NS, Part};
@@ -86,7 +87,15 @@ impl Books<'_> {
     /// A value that is said to be good is no older than its link's ways allow.
     fn is_young(&self, executor: ExecutorId, id: TagId, shown: &Reading, now: u64) -> Result<(), Broken> {
         let tag = &self.generation(executor.index()).plan.tags[id];
-        let oldest = self.oldest(executor.index(), tag);
+        // By the ways of every plan under which it grew old.
+        let adopted = &self.parts[executor.index()].adopted;
+        let since = adopted.iter().rposition(|(_, at)| *at <= shown.t_mono_ns).unwrap_or(0);
+        let plans = adopted.iter().skip(since).map(|(generation, _)| &self.generations[*generation]);
+        let of_them = plans.filter_map(|under| {
+            let same = under.plan.tags.get(id).filter(|known| known.name == tag.name)?;
+            Some(oldest(under, same))
+        });
+        let oldest = of_them.max().unwrap_or_else(|| oldest(self.generation(executor.index()), tag));
         if self.scenario.calm && Status(shown.status).is_good() && shown.t_mono_ns + oldest < now {
             return Err(Kind::TooOld.says(format!(
                 "tag \"{}\" is said to be good, and is {} ms old, allowed are {}: {shown:?}",
@@ -111,35 +120,34 @@ impl Books<'_> {
             _ => Ok(()),
         }
     }
+}
 
-    /// How old a good value may be, at most.
-    fn oldest(&self, executor: usize, tag: &TagPlan) -> u64 {
-        let under = self.generation(executor);
-        match &under.plan.links[tag.link].protocol {
-            // Three timeouts until a thread is given up, in which it is asked for nothing else; before that, one write
-            // and one request of each scan may have taken as long.
-            LinkProtocolPlan::Bus(bus) => {
-                let waits = (bus.requests.len() as u64 + 1) * 6 * bus.config.timeout.0;
-                under.plan.groups[tag.group].period.0 * 2 + waits + SECOND
-            }
-            LinkProtocolPlan::Can(can) => {
-                let silence = can.cases.iter().map(|case| case.silent_after.0).max().unwrap_or(u64::MAX);
-                silence.min(u64::MAX / 2) + LOOKS_NS
-            }
-            // Its server is asked for one object after the other, each may take its timeout and a rest, and writes lie
-            // between; what comes by PDO is doubted after some periods of its own.
-            LinkProtocolPlan::CanOpen(canopen) => {
-                let turns = canopen.items.len() as u64 + 8;
-                under.plan.groups[tag.group].period.0 * 2 + turns * 4 * canopen.config.timeout.0 + 5 * SECOND
-            }
-            // Each block, and each half of one that was refused, waits for its turn among the others, and each of these may
-            // take its timeout and what follows: on a line, its silence. Writes and probes of silent units lie between.
-            LinkProtocolPlan::Modbus(modbus) => {
-                let of_line = |r: &ModbusRequest| Some(SerialLine::of(&modbus.config)?.line_time(r.table, r.count).0);
-                let longest = modbus.requests.iter().filter_map(of_line).max().unwrap_or(0);
-                let turns = modbus.requests.len() as u64 * 2 + 16;
-                under.plan.groups[tag.group].period.0 * 2 + turns * 2 * (modbus.config.timeout.0 + longest) + SECOND
-            }
+/// How old a good value may be, at most.
+fn oldest(under: &Generation, tag: &TagPlan) -> u64 {
+    match &under.plan.links[tag.link].protocol {
+        // Three timeouts until a thread is given up, in which it is asked for nothing else; before that, one write
+        // and one request of each scan may have taken as long.
+        LinkProtocolPlan::Bus(bus) => {
+            let waits = (bus.requests.len() as u64 + 1) * 6 * bus.config.timeout.0;
+            under.plan.groups[tag.group].period.0 * 2 + waits + SECOND
+        }
+        LinkProtocolPlan::Can(can) => {
+            let silence = can.cases.iter().map(|case| case.silent_after.0).max().unwrap_or(u64::MAX);
+            silence.min(u64::MAX / 2) + LOOKS_NS
+        }
+        // Its server is asked for one object after the other, each may take its timeout and a rest, and writes lie
+        // between; what comes by PDO is doubted after some periods of its own.
+        LinkProtocolPlan::CanOpen(canopen) => {
+            let turns = canopen.items.len() as u64 + 8;
+            under.plan.groups[tag.group].period.0 * 2 + turns * 4 * canopen.config.timeout.0 + 5 * SECOND
+        }
+        // Each block, and each half of one that was refused, waits for its turn among the others, and each of these may
+        // take its timeout and what follows: on a line, its silence. Writes and probes of silent units lie between.
+        LinkProtocolPlan::Modbus(modbus) => {
+            let of_line = |r: &ModbusRequest| Some(SerialLine::of(&modbus.config)?.line_time(r.table, r.count).0);
+            let longest = modbus.requests.iter().filter_map(of_line).max().unwrap_or(0);
+            let turns = modbus.requests.len() as u64 * 2 + 16;
+            under.plan.groups[tag.group].period.0 * 2 + turns * 2 * (modbus.config.timeout.0 + longest) + SECOND
         }
     }
 }
