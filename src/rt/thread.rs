@@ -173,8 +173,8 @@ pub fn guard_for(late: WakeUp, releases_per_s: f64) -> Nanos {
     Nanos(late.p95.0 + late.p95.0 / 4).min(late.p10 + spin).clamp(GUARD_MIN, GUARD_MAX)
 }
 
-/// Arenas of the allocator, so that a gateway's memory stays small.
-pub const MALLOC_ARENAS_MAX: i32 = 2;
+/// Arenas of the allocator: with one, what a large plan leaves behind is given back, where several keep pieces of it.
+pub const MALLOC_ARENAS_MAX: i32 = 1;
 
 /// How late a thread is taken to wake where no sleep could be measured.
 const UNMEASURED: Nanos = Nanos::from_micros(50);

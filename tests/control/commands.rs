@@ -188,7 +188,8 @@ fn bad_senders_cost_no_good_command_and_no_sample() {
         assert!(command.args(arguments).status().unwrap().success());
     };
     let is_done = |answers: &[Json], id: u64| {
-        answers.iter().any(|answer| answer["id"] == id.to_string() && answer["outcome"] == "done")
+        let id = id.to_string();
+        answers.iter().any(|answer| answer["id"] == id.as_str() && answer["outcome"] == "done")
     };
     for at in 0..COMMANDS {
         let forbidden = ["-D", "publish", "response-topic", "forbidden/here", "-m"];
