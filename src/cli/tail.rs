@@ -128,15 +128,20 @@ impl<'a> Tail<'a> {
         let mut quiet_since = Some(Instant::now());
         while self.left > 0 {
             let found = match self.reader.found_at_or_after(next) {
-                Err(error) if error.is_damage() && self.comes_back() => {
-                    next = self.open_again(next);
+                Err(error) if error.is_damage() && self.is_renewed() => {
+                    next = self.place(next);
                     continue;
                 }
                 found => found.map_err(text)?,
             };
             let Some(found) = found else {
                 self.reader.wait_beyond(next, Duration::from_millis(500));
-                next = self.open_again(next);
+                if self.reader.is_left_behind() {
+                    while !self.is_renewed() {
+                        note!("there is no new journal yet; is the gateway running?");
+                    }
+                    next = self.place(next);
+                }
                 // Said once a silence.
                 if quiet_since.is_some_and(|since| since.elapsed() > quiet) {
                     quiet_since = None;
@@ -169,28 +174,28 @@ impl<'a> Tail<'a> {
         Ok(self.damage)
     }
 
-    /// Whether the gateway makes a new file in place of one that is damaged.
-    fn comes_back(&self) -> bool {
+    /// Follows the gateway to the file that it writes in place of this one. Whether there is one in time.
+    fn is_renewed(&mut self) -> bool {
         let end = Instant::now() + RENEWED_WITHIN;
         while Instant::now() < end {
-            if self.reader.is_left_behind() && JournalReader::open_read_only(self.path).is_ok() {
-                return true;
+            // Once closed, nothing of the old one is looked at any more; before, no other can be opened here.
+            if !self.reader.is_open() || self.reader.is_left_behind() {
+                self.reader.close();
+                if let Ok(reader) = JournalReader::open_read_only(self.path) {
+                    note!(
+                        "warning: the journal's file was removed or set aside, and is a new one now; see the gateway's log"
+                    );
+                    self.reader = reader;
+                    return true;
+                }
             }
             std::thread::sleep(Duration::from_millis(100));
         }
         false
     }
 
-    /// Follows the gateway to the file that it writes now, if that is another one; where to go on.
-    fn open_again(&mut self, next: u64) -> u64 {
-        if !self.reader.is_left_behind() {
-            return next;
-        }
-        // The gateway may be about to make it.
-        let Ok(reader) = JournalReader::open_read_only(self.path) else { return next };
-        note!("warning: the journal's file was removed or set aside, and is a new one now; see the gateway's log");
-        self.reader = reader;
-        // One that was begun by a new start counts from 0 again.
+    /// Where to go on in a new file: one that was begun by a new start counts from 0 again.
+    fn place(&self, next: u64) -> u64 {
         self.reader.next_index().map_or(next, |end| if end < next { 0 } else { next })
     }
 

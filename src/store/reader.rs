@@ -182,6 +182,15 @@ impl JournalReader {
         matches!(self.shared.database.look(), Some(Held::Gone | Held::Replaced))
     }
 
+    /// Lets go of the file, so that another one can be opened under its path. Nothing can be read any more.
+    pub fn close(&self) {
+        self.shared.database.close();
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.shared.database.is_open()
+    }
+
     /// Index of the oldest block.
     pub fn oldest(&self) -> Result<Option<u64>, JournalError> {
         let ends = self.ends()?;

@@ -107,11 +107,23 @@ fn a_journal_that_is_cut_under_a_gateway_is_set_aside_while_it_scans_on() {
     let site = Site::new(&plant, None, OUTPUT);
     let gateway = site.start(&[]);
     gateway.until("it stores", |metrics| metrics.stored() > 30_000);
+    let told = site.config().join("tail");
+    let mut tail = Command::new(env!("CARGO_BIN_EXE_fieldbeat"))
+        .args(["tail", "--config", site.config().to_str().unwrap()])
+        .stdout(File::create(&told).unwrap())
+        .spawn()
+        .unwrap();
+    let seen = || std::fs::metadata(&told).unwrap().len();
+    crate::peers::wait("tail follows", || seen() > 0);
     File::options().write(true).open(site.journal.join("data.mdb")).unwrap().set_len(8192).unwrap();
     gateway.until("it is set aside", |metrics| metrics.sum("fieldbeat_journal_set_aside_total") == 1);
     let stored = gateway.metrics().unwrap().stored();
     gateway.until("it stores again", |metrics| metrics.stored() > stored + 10_000);
     assert_degraded(&gateway, "is set aside");
+    let before = seen();
+    crate::peers::wait("tail follows into the new file", || seen() > before + 10_000);
+    tail.kill().unwrap();
+    tail.wait().unwrap();
     let lost = stop(&site, gateway);
     let stored = site.report().samples("stored");
     let account = &site.accounts()[0];
