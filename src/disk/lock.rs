@@ -13,7 +13,7 @@ const ID_BYTES_MAX: u64 = 32;
 /// Held as long as it lives; the kernel lets go of it when the process ends in any way.
 #[derive(Debug)]
 pub struct LockFile {
-    _file: File,
+    file: File,
     held: HeldPath,
 }
 
@@ -69,12 +69,19 @@ impl LockFile {
         // The id only serves the other's message: a full disk must not stop us here.
         let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
         let held = HeldPath::new(path, &file)?;
-        Ok(LockFile { _file: file, held })
+        Ok(LockFile { file, held })
     }
 
     /// Whether another process would still find the lock: the file is where it was.
     pub fn is_in_place(&self) -> bool {
         self.held.is_in_place()
+    }
+}
+
+impl Drop for LockFile {
+    /// A child that is just being started has the descriptor, too, until it runs its program: closing ours is not enough.
+    fn drop(&mut self) {
+        let _ = self.file.unlock();
     }
 }
 
@@ -118,6 +125,18 @@ fn check_dir(path: &Path) -> Result<(), LockError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lock_is_let_go_though_a_child_still_has_its_descriptor() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let lock = LockFile::take(&path).unwrap();
+        let of_child = lock.file.try_clone().unwrap();
+        assert!(matches!(LockFile::take(&path), Err(LockError::Held { .. })));
+        drop(lock);
+        LockFile::take(&path).unwrap();
+        drop(of_child);
+    }
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     #[test]

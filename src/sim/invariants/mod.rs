@@ -22,7 +22,7 @@ use crate::rt::Counters;
 use crate::tag::{Dictionary, ExecutorId, LinkId, Nanos, Status, TagId};
 
 /// Exchanges older than this have had their samples told, as no consumer stops that long.
-const EXCHANGE_KEPT_NS: u64 = 20_000_000_000;
+const EXCHANGE_KEPT_NS: u64 = 60_000_000_000;
 /// How long a refused address is not asked again, and what the first answer after that takes.
 const REFUSED_NS: u64 = 36_000_000_000;
 /// A link's first connection to a steady device is there after this.
