@@ -15,8 +15,9 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::command::{AnswerEnd, Outcome, Reason, Way};
 use crate::hub::stats::{BUCKET_BOUNDS, Distribution};
 use crate::plan::{LinkProtocolPlan, ScanPlan};
-use crate::rt::{GroupCounters, LinkCounters, LinkState, ScanCounters};
+use crate::rt::{GroupCounters, LinkCounters, LinkState};
 
+use super::retired::{ScanTotals, totals_of};
 use super::{JournalView, Observed, OutputState, OutputView, ProcessUsage};
 
 /// The exposition formats that are asked for in practice.
@@ -152,36 +153,35 @@ const HISTOGRAM: MetricType = MetricType::Histogram;
 impl Reader {
     fn groups(&self, e: &mut DescriptorEncoder) -> fmt::Result {
         let Observed { counters, statistics, .. } = &*self.0;
-        let plan = self.0.plan();
+        let current = self.0.current();
+        let plan = &current.plan;
         let mut periods =
             family(e, GAUGE, "fieldbeat_group_period", Some(&Unit::Seconds), "Time between two releases of a group")?;
         for group in plan.groups.values() {
             periods.gauge([("group", &*group.name)], group.period.as_secs_f64())?;
         }
-        type Row = (&'static str, &'static str, fn(&ScanCounters) -> u64);
-        let rows: [Row; 3] = [
-            ("fieldbeat_group_cycles", "Releases of the group's scans that happened, over its links", |c| {
-                c.cycles.get()
-            }),
+        let rows = [
+            ("fieldbeat_group_cycles", "Releases of the group's scans that happened, over its links"),
             (
                 "fieldbeat_group_skipped_cycles",
                 "Releases of the group's scans that were skipped because the executor was late, over its links",
-                |c| c.skipped.get(),
             ),
             (
                 "fieldbeat_group_deadline_misses",
                 "Cycles of the group's scans that were not answered when the next was due, over its links",
-                |c| c.deadline_misses.get(),
             ),
         ];
-        for (name, help, count) in rows {
-            let mut sums = vec![0u64; plan.groups.end()];
-            for (id, ScanPlan { group, .. }) in plan.scans.iter() {
-                sums[group.index()] += count(counters.scan(id));
-            }
+        let mut sums = vec![ScanTotals::default(); plan.groups.end()];
+        for (id, group) in plan.groups.iter() {
+            sums[id.index()] = current.retired(&group.name);
+        }
+        for (id, ScanPlan { group, .. }) in plan.scans.iter() {
+            sums[group.index()].iter_mut().zip(totals_of(counters, id)).for_each(|(sum, count)| *sum += count);
+        }
+        for (at, (name, help)) in rows.into_iter().enumerate() {
             let mut family = family(e, COUNTER, name, None, help)?;
             for (id, group) in plan.groups.iter() {
-                family.counter([("group", &*group.name)], sums[id.index()])?;
+                family.counter([("group", &*group.name)], sums[id.index()][at])?;
             }
         }
         let times = statistics.snapshot().groups;

@@ -8,6 +8,7 @@ mod http;
 mod metrics;
 mod process;
 mod report;
+mod retired;
 mod tags;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ pub use process::ProcessUsage;
 pub use report::{
     GroupReport, LinkReport, OutputReport, ProcessReport, Quantiles, RunReport, SamplesReport, ScanReport,
 };
+pub use retired::Current;
 pub use tags::{TagCounts, TagState, TagTrouble, Tags, cause_of, reason};
 
 /// How full a ring is, in slots.
@@ -109,7 +111,7 @@ type View<T> = Box<dyn Fn() -> T + Send + Sync>;
 pub struct Observed {
     /// The gateway's id.
     pub gateway: String,
-    pub current: Mutex<Arc<Plan>>,
+    pub current: Mutex<Current>,
     pub counters: Arc<Counters>,
     pub image: Arc<Image>,
     /// Why links have no connection, in words, of those that have none.
@@ -146,12 +148,18 @@ impl Reloads {
 impl Observed {
     /// The plan that runs now.
     pub fn plan(&self) -> Arc<Plan> {
+        self.current().plan
+    }
+
+    /// The same with what was counted for those before.
+    pub fn current(&self) -> Current {
         self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Another plan runs from now on; its counts and distributions are there.
+    /// Another plan runs from now on; its counts and distributions are there, and nobody counts any more for what it lacks.
     pub fn set_plan(&self, plan: Arc<Plan>) {
-        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = plan;
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        *current = current.followed_by(plan, &self.counters);
     }
 }
 

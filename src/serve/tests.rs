@@ -93,7 +93,7 @@ fn observed() -> Arc<Observed> {
     statistics.record(&Report::Finished { scan: ScanId(0), link: LinkId(0), nominal, sent, received, result });
     Arc::new(Observed {
         gateway: "line-4".into(),
-        current: Mutex::new(plan),
+        current: Mutex::new(Current::new(plan)),
         reloads: Reloads::started_now(),
         writes: Arc::default(),
         counters,
@@ -409,3 +409,28 @@ fn a_report_that_cannot_be_written_leaves_nothing_behind() {
 }
 
 mod tags;
+
+#[test]
+fn what_is_taken_out_of_a_configuration_takes_nothing_off_its_groups_totals() {
+    let observed = observed();
+    let totals = |observed: &Arc<Observed>| -> Vec<u64> {
+        let body = metrics::Metrics::new(observed.clone()).write(metrics::Format::Prometheus).unwrap();
+        let of = |name: &str| {
+            let row = body.lines().find(|line| line.starts_with(&format!("{name}_total{{group=\"10ms\"}}")));
+            row.and_then(|row| row.rsplit(' ').next()?.parse().ok()).unwrap()
+        };
+        ["fieldbeat_group_cycles", "fieldbeat_group_skipped_cycles", "fieldbeat_group_deadline_misses"].map(of).to_vec()
+    };
+    assert_eq!(totals(&observed), [190, 5, 4]);
+    let mut without = Plan::clone(&observed.plan());
+    without.links.retain(|id, _| id != LinkId(1));
+    without.scans.retain(|id, _| id != ScanId(1));
+    observed.set_plan(Arc::new(without));
+    assert_eq!(totals(&observed), [190, 5, 4]);
+    // The link comes again, under another id; what its scan counts is more.
+    let again = Arc::new(plan());
+    observed.counters.prepare(&again, &observed.plan());
+    observed.set_plan(again);
+    observed.counters.scans[1].cycles.add(6);
+    assert_eq!(totals(&observed), [196, 5, 4]);
+}

@@ -28,7 +28,7 @@ use crate::limits::{EXECUTORS_MAX, JOURNAL_QUEUE_BATCHES};
 use crate::plan::{self, Admission, Plan, PlanError, Planned};
 use crate::rt::thread::{self as rt_thread, Missing};
 use crate::rt::{Report, calibrate, monotonic_now};
-use crate::serve::{Health, HttpServer, Observed, Reloads, RunReport, Severity};
+use crate::serve::{Current, Health, HttpServer, Observed, Reloads, RunReport, Severity};
 use crate::store::{BootId, Journal, JournalError, JournalState, WriterHandle};
 use crate::tag::{Dictionary, DictionaryTag, ExecutorId, GroupId, Nanos, TagId};
 
@@ -161,7 +161,7 @@ impl Gateway {
         let outputs = Outputs::start(&config.gateway.id, &config.outputs, reader.clone(), health.clone(), desk);
         let observed = Arc::new(Observed {
             gateway: config.gateway.id.clone(),
-            current: Mutex::new(plan.clone()),
+            current: Mutex::new(Current::new(plan.clone())),
             counters: floor.counters.clone(),
             image: floor.image.clone(),
             link_troubles: link_troubles(&floor.notes),

@@ -79,7 +79,7 @@ mod tests {
     use crate::hub::stats::Statistics;
     use crate::plan;
     use crate::rt::{Counters, Report, RequestResult};
-    use crate::serve::{Health, JournalView, Reloads};
+    use crate::serve::{Current, Health, JournalView, Reloads};
     use crate::tag::Nanos;
 
     /// A link that is asked 100 times a second, by its declared time half a millisecond each.
@@ -94,7 +94,7 @@ mod tests {
             image: Arc::default(),
             link_troubles: Box::new(Default::default),
             statistics: Arc::new(Statistics::new(&plan)),
-            current: Mutex::new(plan),
+            current: Mutex::new(Current::new(plan)),
             rings: vec![],
             journal: Box::new(JournalView::default),
             outputs: vec![],

@@ -23,7 +23,7 @@ fn four_tags() -> Observed {
     (observed.counters, observed.image) = (counters, Arc::new(Image::new([0; 4], Status::GOOD.0)));
     observed.rings = vec![];
     observed.statistics = Arc::new(Statistics::new(&plan));
-    observed.current = Mutex::new(plan);
+    observed.current = Mutex::new(Current::new(plan));
     observed
 }
 

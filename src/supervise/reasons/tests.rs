@@ -7,7 +7,7 @@ use crate::config::load_parts;
 use crate::hub::stats::Statistics;
 use crate::plan;
 use crate::rt::{Counters, Image, LinkState, Reading};
-use crate::serve::{Health, JournalView, Reloads};
+use crate::serve::{Current, Health, JournalView, Reloads};
 use crate::tag::{Block, Fault, Status};
 
 const TAGS: &str = r#"{"links":[{"name":"plc","protocol":"modbus_tcp","host":"127.0.0.1","addressing":"raw"}],
@@ -38,7 +38,7 @@ impl Bench {
             image: Arc::new(Image::new([0; 3], Status::GOOD.0)),
             link_troubles: Box::new(BTreeMap::new),
             statistics: Arc::new(Statistics::new(&plan)),
-            current: Mutex::new(plan),
+            current: Mutex::new(Current::new(plan)),
             rings: vec![],
             journal: Box::new(JournalView::default),
             outputs: vec![],
