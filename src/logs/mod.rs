@@ -1,4 +1,5 @@
-//! Log lines, and all else that a running gateway says on standard error, as systemd's journal likes them.
+//! Log lines, and all else that a running gateway says on standard error: with their time, unless systemd's journal takes
+//! them, which stamps them itself.
 //!
 //! Nobody who serves the plant waits for a line, or dies of one: lines go into a bounded queue that a thread of its own
 //! writes out. What does not fit, or can't be written, is counted, and told as soon as something can be written again.
@@ -6,7 +7,8 @@
 pub(crate) mod queue;
 
 use std::fmt;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -29,10 +31,10 @@ pub fn start() {
     let wanted = std::env::var("FIELDBEAT_LOG").ok();
     let level = wanted.as_deref().and_then(|text| text.parse::<Level>().ok()).unwrap_or(Level::INFO);
     let logs = format(Lines(queue.clone()), level);
-    if io::stderr().is_terminal() {
-        logs.init()
-    } else {
+    if is_journald() {
         logs.without_time().init()
+    } else {
+        logs.init()
     }
     if let Err(error) = queue::write_out(queue, libc::STDERR_FILENO) {
         tracing::error!("log lines are lost: the system gives no thread to write them ({error})");
@@ -44,6 +46,19 @@ pub fn start() {
     {
         tracing::warn!("FIELDBEAT_LOG={text} is no level; allowed: error, warn, info, debug, trace");
     }
+}
+
+/// Whether standard error is systemd's journal, which stamps each line itself: the variable names what it has opened for it
+/// (systemd.exec(5)).
+fn is_journald() -> bool {
+    let found = std::fs::metadata("/proc/self/fd/2").map(|found| (found.dev(), found.ino()));
+    std::env::var("JOURNAL_STREAM").is_ok_and(|stream| found.is_ok_and(|found| is_stream(&stream, found)))
+}
+
+/// `device:inode`
+fn is_stream(stream: &str, (device, inode): (u64, u64)) -> bool {
+    let named = stream.split_once(':').and_then(|(device, inode)| Some((device.parse().ok()?, inode.parse().ok()?)));
+    named == Some((device, inode))
 }
 
 /// Formats events of `level` and above, each as one piece for a writer of `lines`.
@@ -98,5 +113,18 @@ impl Write for Line<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_journal_is_known_by_what_it_has_opened() {
+        assert!(is_stream("9:4711", (9, 4711)));
+        for other in ["9:4712", "8:4711", "9", "", "9:x", ":", "9:4711:1"] {
+            assert!(!is_stream(other, (9, 4711)), "{other}");
+        }
     }
 }
