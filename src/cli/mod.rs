@@ -6,8 +6,7 @@
 //! | 1 | failed while running: a device that does not answer, a journal that can't be opened; `doctor`: something is bad |
 //! | 2 | the configuration or the command line is wrong; nothing was started |
 //! | 3 | a thread stood still: the watchdog ended the process, to be started again |
-//!
-//! `write` has its own: 0 done, 1 refused, 2 as above, 3 failed.
+//! | 4 | refused: `write` sent nothing |
 //!
 //! A process that could not even end by itself after that is ended by SIGALRM.
 
@@ -44,6 +43,9 @@ const EXIT_CONFIG: u8 = 2;
 
 /// Exit code of a gateway in which a thread stood still.
 const EXIT_STALLED: u8 = 3;
+
+/// Exit code of a request that the gateway refuses.
+const EXIT_REFUSED: u8 = 4;
 
 /// Real-time data acquisition engine and industrial gateway.
 #[derive(Parser)]

@@ -1,7 +1,7 @@
 //! `fieldbeat write`: one value to one tag of a running gateway, over its control socket.
 //!
-//! Exit codes: 0 done, 1 refused (nothing was sent), 2 the command line or the configuration is wrong, 3 failed: not
-//! done, or not known to be.
+//! Exit codes: 0 done, 1 failed (not done, or not known to be), 2 the command line or the configuration is wrong,
+//! 4 refused (nothing was sent).
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -16,8 +16,8 @@ use super::files;
 use crate::limits::{COMMAND_BYTES_MAX, WRITE_TIMEOUT_MAX, WRITE_TIMEOUT_MIN};
 use crate::tag::ValueType;
 
-const EXIT_REFUSED: u8 = 1;
-const EXIT_FAILED: u8 = 3;
+/// Exit code of a write that was not done, or of which that is not known.
+const EXIT_FAILED: u8 = 1;
 
 /// Beyond the write's own time: commits of the journal on a slow disk.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -140,7 +140,7 @@ fn tell(args: &WriteArgs, answer: &Json) -> ExitCode {
     let text = |key: &str| answer[key].as_str().unwrap_or_default();
     let code = match text("outcome") {
         "done" => 0,
-        "refused" => EXIT_REFUSED,
+        "refused" => super::EXIT_REFUSED,
         _ => EXIT_FAILED,
     };
     if args.json {
