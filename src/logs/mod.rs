@@ -103,7 +103,7 @@ impl<'a> MakeWriter<'a> for Lines {
 }
 
 /// Takes an event's text, which comes in one piece.
-struct Line<'a>(&'a Queue);
+pub(crate) struct Line<'a>(pub &'a Queue);
 
 impl Write for Line<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

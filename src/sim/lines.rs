@@ -1,7 +1,6 @@
 //! The log of a run: the real lines in the real queue, and a reader who stalls. Nobody waits for a line, and those that had
 //! no room are counted and told in their place.
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -10,6 +9,7 @@ use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::script::{Series, Span};
+use crate::logs::Line;
 use crate::logs::queue::{Entry, Queue};
 
 /// A handful of lines, so that a stall shows.
@@ -34,24 +34,11 @@ struct Counted {
 }
 
 impl<'a> MakeWriter<'a> for Counted {
-    type Writer = CountedLine<'a>;
+    type Writer = Line<'a>;
 
-    fn make_writer(&'a self) -> CountedLine<'a> {
+    fn make_writer(&'a self) -> Line<'a> {
         self.said.fetch_add(1, Relaxed);
-        CountedLine(&self.queue)
-    }
-}
-
-struct CountedLine<'a>(&'a Queue);
-
-impl io::Write for CountedLine<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.push(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        Line(&self.queue)
     }
 }
 

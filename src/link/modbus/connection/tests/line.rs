@@ -459,7 +459,6 @@ fn where_all_units_go_away_no_value_stays_good_while_each_is_asked_once_more() {
         }
     }
     assert!((0..7).all(|tag| !bench.status(tag).is_good()));
-    println!("{} ms", oldest / MS);
     assert!(oldest < 2_000 * MS, "a value that is {} ms old is said to be good", oldest / MS);
 }
 
