@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use fieldbeat::config;
+use fieldbeat::lane::{Counters, Frame, Image, ReportFilter, SampleWriter};
 use fieldbeat::link::modbus::{decode, frame};
 use fieldbeat::plan::{self, Plan, Suppress};
-use fieldbeat::rt::{Counters, Exceptions, Frame, Image, Sink};
-use fieldbeat::tag::{ExecutorId, GroupId, LinkId, Nanos, Status, ValueType};
+use fieldbeat::tag::{GroupId, LaneId, LinkId, Nanos, Status, ValueType};
 use rmodbus::client::ModbusRequest;
 
 const REPLIES: usize = 20_000;
@@ -71,8 +71,8 @@ fn store(case: &Case, changing: bool) -> (f64, f64) {
     let (producer, mut consumer) = rtrb::RingBuffer::new(RING_SLOTS);
     let image = Arc::new(Image::new(case.plan.tags.values().map(|t| t.ty.long_bytes_max()), Status::GOOD.0));
     let counters = Arc::new(Counters::new(&case.plan));
-    let mut sink = Sink::new(producer, image, counters.clone(), ExecutorId(0), 0).with_exceptions(Exceptions::new(
-        ExecutorId(0),
+    let mut sink = SampleWriter::new(producer, image, counters.clone(), LaneId(0), 0).with_filter(ReportFilter::new(
+        LaneId(0),
         Suppress::Ring,
         &case.plan,
     ));

@@ -6,10 +6,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use fieldbeat::config::JournalConfig;
-use fieldbeat::hub::Batch;
 use fieldbeat::store::codec::{Encoder, cut, decode};
 use fieldbeat::store::{BootId, Journal, NamesId};
-use fieldbeat::tag::{ClockPair, Dictionary, ExecutorId, Nanos, Sample, ScalarType};
+use fieldbeat::tag::Batch;
+use fieldbeat::tag::{ClockPair, Dictionary, LaneId, Nanos, Sample, ScalarType};
 
 const TAGS: usize = 1000;
 const TAGS_PER_FRAME: usize = 100;
@@ -73,19 +73,19 @@ impl Plant {
         for _ in 0..cycles {
             let start = self.cycle as u64 * CYCLE_NS;
             for frame in 0..TAGS / TAGS_PER_FRAME {
-                let t_mono_ns = start + frame as u64 * 150_000 + self.random.u64(0..60_000);
+                let t = start + frame as u64 * 150_000 + self.random.u64(0..60_000);
                 for tag in frame * TAGS_PER_FRAME..(frame + 1) * TAGS_PER_FRAME {
                     let (ty, value) = self.value(tag, start as f64 * 1e-9);
                     let (tag, ty, cycle) = (tag as u32, ty as u8, self.cycle);
-                    slots.push(Sample { t_mono_ns, value, tag, cycle, ty, ..Sample::default() });
+                    slots.push(Sample { t, value, tag, cycle, ty, ..Sample::default() });
                 }
             }
             self.cycle += 1;
         }
         let samples = slots.len() as u32;
         let clock = ClockPair { mono: Nanos(0), utc_ns: 1_700_000_000_000_000_000 };
-        let (executor, drained, names) = (ExecutorId(0), Nanos(0), self.names.clone());
-        Arc::new(Batch { executor, first_sequence, samples, slots, clock, drained, names })
+        let (lane, drained, names) = (LaneId(0), Nanos(0), self.names.clone());
+        Arc::new(Batch { lane, first_sequence, samples, slots, clock, drained, names })
     }
 }
 

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
 
 use fieldbeat::config::{MqttConfig, MqttVersion};
-use fieldbeat::output::{JournalSource, OutputStats, mqtt};
+use fieldbeat::output::{OutputStats, mqtt};
 
 use journal::{MemoryJournal, Producer};
 use peers::{Mosquitto, config, wait};
@@ -48,7 +48,7 @@ fn main() {
         let begun = Instant::now();
         let source = Box::new(journal.clone());
         let output = mqtt::spawn("cloud", "line-4", &config, source, stats.clone(), stop.clone()).unwrap();
-        wait("all acknowledged", || stats.cursor().block == journal.next_index());
+        wait("all acknowledged", || stats.cursor().block == journal.next());
         let (wall, cpu) = (begun.elapsed().as_secs_f64(), cpu_seconds_of_output());
         stop.store(true, Relaxed);
         assert!(output.join(), "the output panicked");

@@ -80,7 +80,7 @@ fn run(of: Line, real_time: bool) {
     // Admission would refuse it: each millisecond another request.
     let ids: Vec<_> = plan.groups.ids().collect();
     ids.into_iter().for_each(|id| plan.groups[id].period = Nanos::from_millis(1));
-    for release in plan.executors.iter_mut().flat_map(|executor| &mut executor.releases) {
+    for release in plan.lanes.iter_mut().flat_map(|executor| &mut executor.releases) {
         (release.period, release.phase) = (Nanos::from_millis(1), Nanos::ZERO);
     }
     let modbus = plan.links[LinkId(0)].protocol.modbus().expect("a Modbus link");
@@ -104,7 +104,7 @@ fn run(of: Line, real_time: bool) {
     let now = sum_of(&lines, count);
     let own = pauses(&mut floor, silence);
     floor.stop();
-    let cpu = counters.executors[0].cpu_ns.get() as f64 / began.elapsed().as_nanos() as f64 * 100.0;
+    let cpu = counters.lanes[0].cpu_ns.get() as f64 / began.elapsed().as_nanos() as f64 * 100.0;
     let share = rate / possible * 100.0;
     let each = |now: u64, before: u64| (now - before) as f64 / rate / RUN.as_secs_f64() / 1e3;
     let lost_us = format!("{:.0} ({own:.0})", each(now.idle_ns, lost.idle_ns));

@@ -97,10 +97,10 @@ fn run(plan: &Arc<Plan>, seconds: u64) -> Run {
             }
         }
     }
-    assert_eq!(floor.counters.executors[0].reports_dropped.get(), 0, "reports were lost");
+    assert_eq!(floor.counters.lanes[0].reports_dropped.get(), 0, "reports were lost");
     run.skipped = skipped(&floor) - skipped_before.unwrap_or(0);
     floor.stop();
-    let whole = plan.executors[0].releases.first().map_or(0, |release| release.scans.len());
+    let whole = plan.lanes[0].releases.first().map_or(0, |release| release.scans.len());
     for Issued { first, last, .. } in issued.into_values().filter(|issued| issued.count == whole) {
         run.first.push(first);
         run.last.push(last);
@@ -119,12 +119,12 @@ fn plans(config: &mut Config, cpu: u32) -> [Arc<Plan>; 3] {
         plan::build(config, &[cpu]).expect("a plan").plan
     };
     let (spread, together) = (planned(ReleaseMode::Spread), planned(ReleaseMode::Together));
-    assert_eq!(spread.executors[0].releases.len(), DEVICES);
-    assert_eq!(together.executors[0].releases[0].scans.len(), DEVICES);
+    assert_eq!(spread.lanes[0].releases.len(), DEVICES);
+    assert_eq!(together.lanes[0].releases[0].scans.len(), DEVICES);
     let mut idle = together.clone();
     (idle.tags, idle.links, idle.scans) = (ById::new(), ById::new(), ById::new());
-    idle.executors[0].links.clear();
-    idle.executors[0].releases[0].scans.clear();
+    idle.lanes[0].links.clear();
+    idle.lanes[0].releases[0].scans.clear();
     [idle, spread, together].map(Arc::new)
 }
 

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fieldbeat::config::{self, Config, Guard, WriteConfig};
+use fieldbeat::lane::LinkState;
 use fieldbeat::link::write;
 use fieldbeat::plan::{self, Plan};
 use fieldbeat::plant::{GatewaySettings, Plant, PlantConfig, Profile, ScanRates};
-use fieldbeat::rt::{LinkState, Report, WriteOrder, WriteOutcome, monotonic_now, thread};
+use fieldbeat::rt::{Report, WriteOrder, WriteOutcome, monotonic_now, thread};
 use fieldbeat::supervise::floor::{self, Floor, Scheduling};
 use fieldbeat::tag::{Nanos, TagId, Value};
 

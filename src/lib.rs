@@ -11,7 +11,8 @@
 //! | [`config`] | what people write, read and validated |
 //! | [`command`] | writes to tags as they are asked for: requests, answers, what is allowed |
 //! | [`plan`] | configuration compiled into what the executors walk |
-//! | [`rt`] | the real-time floor: thread, world, executor, ring, image |
+//! | [`lane`] | one stream of samples: writer, ring, report filter, process image, counters |
+//! | [`rt`] | the real-time floor: thread, world, executor |
 //! | [`link`] | field links, each a non-blocking state machine |
 //! | [`hub`] | rings to batches to consumers; statistics |
 //! | [`store`] | the durable journal and its cursors |
@@ -32,6 +33,7 @@ pub mod doctor;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod hub;
+pub mod lane;
 pub mod limits;
 pub mod link;
 pub mod logs;

@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fieldbeat::fuzz::TARGETS;
-use fieldbeat::hub::Batch;
 use fieldbeat::store::codec::{Encoder, HEADER_BYTES, cut};
 use fieldbeat::store::{BootId, NamesId};
-use fieldbeat::tag::{ClockPair, ExecutorId, Nanos, Sample, ScalarType, flags};
+use fieldbeat::tag::Batch;
+use fieldbeat::tag::{ClockPair, LaneId, Nanos, Sample, ScalarType, flags};
 
 fn corpora() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus")
@@ -121,7 +121,7 @@ fn slots() -> Vec<Sample> {
             let ty = [ScalarType::Float32, ScalarType::Float64, ScalarType::Uint64, ScalarType::Bool][tag as usize];
             let value = [u64::from((cycle as f32 * 0.37).to_bits()), (f64::from(cycle) * 0.1).to_bits(), 1 << cycle, 1];
             slots.push(Sample {
-                t_mono_ns: u64::from(cycle) * 10_000_000,
+                t: u64::from(cycle) * 10_000_000,
                 value: value[tag as usize],
                 tag,
                 status: if tag == 3 { 0x408F_0000 } else { 0 },
@@ -143,8 +143,8 @@ fn slots() -> Vec<Sample> {
 fn the_corpus_of_blocks_is_of_the_format_that_is_written() {
     let slots = slots();
     let clock = ClockPair { mono: Nanos(5), utc_ns: 7 };
-    let (executor, drained, names) = (ExecutorId(3), Nanos(1 << 40), Arc::default());
-    let mut batch = Batch { executor, first_sequence: 1 << 40, samples: 0, slots, clock, drained, names };
+    let (lane, drained, names) = (LaneId(3), Nanos(1 << 40), Arc::default());
+    let mut batch = Batch { lane, first_sequence: 1 << 40, samples: 0, slots, clock, drained, names };
     batch.samples = batch.iter().count() as u32;
     let batches = [Arc::new(batch)];
     let cut = cut(&batches);

@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use fieldbeat::config::{MqttConfig, MqttVersion, TlsConfig};
-use fieldbeat::output::{JournalSource, OutputError, OutputHandle, OutputState, OutputStats, mqtt};
+use fieldbeat::output::{OutputError, OutputHandle, OutputState, OutputStats, mqtt};
 use fieldbeat::plant::broker::Broker;
 use fieldbeat::store::Position;
 use fieldbeat::tag::Nanos;
@@ -73,7 +73,7 @@ fn count(counter: &AtomicU64) -> u64 {
 /// Everything acknowledged, counted and saved.
 fn expect_settled(journal: &MemoryJournal, output: &mut Output, made: &[u64]) {
     output.stop();
-    let end = Position { block: journal.next_index(), samples: 0 };
+    let end = Position { block: journal.next(), samples: 0 };
     assert_eq!(journal.saved("cloud"), Some(end));
     assert_eq!(output.stats.cursor(), end);
     assert_eq!(count(&output.stats.samples_acknowledged), made.iter().sum::<u64>());
@@ -201,7 +201,7 @@ fn a_second_start_goes_on_at_the_saved_cursor() {
     for _ in 0..3 {
         producer.blocks(10);
         let mut output = spawn(&journal, &config(broker.port)).unwrap();
-        wait("all acknowledged", || output.stats.cursor().block == journal.next_index());
+        wait("all acknowledged", || output.stats.cursor().block == journal.next());
         output.stop();
     }
     let ledger = subscriber.expect_all(&producer.made(), 60);

@@ -15,13 +15,14 @@ use fieldbeat::config::{
     self, Config, DateFormat, DecodingConfig, FieldType, Guard, LinkConfig, ModbusAddress, Reporting, Suppress,
     TagAddress, TagConfig, WriteConfig,
 };
-use fieldbeat::hub::{self, Batch, Filter, NextRing, RingEnd, RingStats};
+use fieldbeat::hub::{self, Filter, NextRing, RingEnd, RingStats};
 use fieldbeat::link::write::{self, Encoded};
 use fieldbeat::plan::{self, Base, Costs, Plan, UsedIds};
 use fieldbeat::plant::{Fault, GatewaySettings, Plant, PlantConfig, Profile, ScanRates, SerialLines, SerialSettings};
 use fieldbeat::rt::thread::{default_cpus, lock_memory};
 use fieldbeat::rt::{WriteOrder, WriteOutcome, monotonic_now};
 use fieldbeat::supervise::floor::{self, Floor, Scheduling};
+use fieldbeat::tag::Batch;
 use fieldbeat::tag::{Encoding, Nanos, ScalarType, TagId, Value, ValueType};
 use floor_memory::{ALLOCATIONS, ARMED, FREES, the_detector_bites};
 
@@ -197,7 +198,7 @@ impl Reloading<'_> {
         let base = Base { plan: &old, resting: &resting, long_fits: &long_fits };
         let new = Arc::new(plan::rebuild_with(&config, &base, &COSTS).unwrap().plan);
         let next_rings = &self.next_rings;
-        let next = |executor, ring| next_rings.send(NextRing { executor, end: end(ring) }).unwrap();
+        let next = |executor, ring| next_rings.send(NextRing { lane: executor, end: end(ring) }).unwrap();
         self.floor.adopt(&old, &new, round as u32, next);
         while !self.floor.has_adopted() {
             std::thread::sleep(Duration::from_millis(1));
@@ -255,7 +256,7 @@ fn assert_writes_met_all(outcomes: &[WriteOutcome], ordered: u64) {
 }
 
 fn assert_all_was_met(floor: &Floor, plan: &Plan) {
-    let sum = |count: fn(&fieldbeat::rt::LinkCounters) -> u64| -> u64 {
+    let sum = |count: fn(&fieldbeat::lane::LinkCounters) -> u64| -> u64 {
         plan.links.ids().map(|link| count(floor.counters.link(link))).sum()
     };
     for (what, count) in [
@@ -320,7 +321,7 @@ fn an_executor_neither_allocates_nor_frees_through_ten_thousand_cycles_of_faults
     }
     let mut floor = prepared.start();
     floor.memory_is_locked = unlocked.is_none();
-    let rings: Arc<[RingStats]> = plan.executors.iter().map(|_| RingStats::default()).collect();
+    let rings: Arc<[RingStats]> = plan.lanes.iter().map(|_| RingStats::default()).collect();
     let (sender, batches) = crossbeam_channel::bounded::<Arc<Batch>>(16);
     let (next_rings, nexts) = crossbeam_channel::bounded(16);
     let hub = hub::spawn(std::mem::take(&mut floor.rings).into_iter().map(end).collect(), nexts, sender, rings.clone())
@@ -366,7 +367,7 @@ fn an_executor_neither_allocates_nor_frees_through_ten_thousand_cycles_of_faults
     assert_all_was_met(&floor, &plan);
     assert!(floor.counters.dropped() > 0, "the ring never ran full");
     assert!(floor.counters.suppressed() > 0, "nothing was held back");
-    assert!(floor.counters.executors[0].reports_dropped.get() > 0, "nor did that of the reports");
+    assert!(floor.counters.lanes[0].reports_dropped.get() > 0, "nor did that of the reports");
 
     floor.stop();
     while batches.recv().is_ok() {}

@@ -15,9 +15,10 @@ use std::time::{Duration, Instant};
 
 use executor::{LINK, Running, socket_pair};
 use fieldbeat::config::load_parts;
+use fieldbeat::lane::LinkState;
 use fieldbeat::link::can::pure::encode;
 use fieldbeat::plan::{self, Costs, Plan};
-use fieldbeat::rt::{LinkState, WriteOrder, WriteOutcome, WritePayload, monotonic_now};
+use fieldbeat::rt::{WriteOrder, WriteOutcome, WritePayload, monotonic_now};
 use fieldbeat::tag::Nanos;
 use floor_memory::{ALLOCATIONS, FREES, the_detector_bites};
 

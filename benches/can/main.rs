@@ -14,14 +14,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use fieldbeat::config::load_parts;
+use fieldbeat::lane::{Counters, Image, SampleWriter};
 use fieldbeat::limits::CAN_FRAMES_PER_STEP;
 use fieldbeat::link::FieldLink;
 use fieldbeat::link::can::pure::encode;
 use fieldbeat::plan;
-use fieldbeat::rt::{
-    Arrival, Clock, Conn, Connected, Counters, Executor, Image, Io, LinuxWorld, Sink, Wiring, World, monotonic_now,
-};
-use fieldbeat::tag::{ExecutorId, LinkId, Nanos, Status};
+use fieldbeat::rt::{Arrival, Clock, Conn, Connected, Executor, Io, LinuxWorld, Wiring, World, monotonic_now};
+use fieldbeat::tag::{LaneId, LinkId, Nanos, Status};
 
 /// Frames that wait in the socket when a turn begins, and turns of each kind.
 const FRAMES: usize = 128;
@@ -73,7 +72,7 @@ fn rig(conn: i32, sampling: &str) -> Rig {
     let (orders_in, orders) = rtrb::RingBuffer::new(1);
     let (answers, answers_out) = rtrb::RingBuffer::new(1);
     let stop = Arc::new(AtomicBool::new(false));
-    let sink = Sink::new(ring, image.clone(), counters.clone(), ExecutorId(0), 0);
+    let sink = SampleWriter::new(ring, image.clone(), counters.clone(), LaneId(0), 0);
     let wiring = Wiring {
         sink,
         reports,
@@ -89,7 +88,7 @@ fn rig(conn: i32, sampling: &str) -> Rig {
     connected_in.push(Connected { link: LinkId(0), conn: Conn(conn), target: 0 }).expect("room");
     let links = vec![FieldLink::new(LinkId(0), &plan)];
     let world = LinuxWorld::new().expect("epoll");
-    let mut executor = Executor::new(ExecutorId(0), &plan, links, world, wiring);
+    let mut executor = Executor::new(LaneId(0), &plan, links, world, wiring);
     executor.start_at(Clock { start: monotonic_now(), guard: Nanos::ZERO });
     let ends =
         Ends(Box::new((reports_out, connected_in, closed_out, adoptions_in, adopted_out, orders_in, answers_out)));

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fieldbeat::config::{Guard, ReleaseMode};
-use fieldbeat::plan::{ExecutorPlan, GroupPlan, Plan, ReleasePlan};
+use fieldbeat::plan::{GroupPlan, LanePlan, Plan, ReleasePlan};
 use fieldbeat::rt::Report;
 use fieldbeat::rt::thread::lock_memory;
 use fieldbeat::supervise::floor::{self, Scheduling};
@@ -68,10 +68,10 @@ pub fn run(cpus: &[u32], priority: u8, guard: Guard, seconds: u64, pause: &Pause
             break;
         }
     }
-    if floor.counters.executors.iter().any(|executor| executor.reports_dropped.get() > 0) {
+    if floor.counters.lanes.iter().any(|executor| executor.reports_dropped.get() > 0) {
         return Err(io::Error::other("the probe's reports were not taken in time; was this process stopped?"));
     }
-    let cpu_time = floor.counters.executors.iter().map(|executor| Nanos(executor.cpu_ns.get()));
+    let cpu_time = floor.counters.lanes.iter().map(|executor| Nanos(executor.cpu_ns.get()));
     Ok(Some(Measured {
         cpu_time: cpus.iter().copied().zip(cpu_time).collect(),
         by_cpu: cpus.iter().copied().zip(latencies).collect(),
@@ -84,11 +84,10 @@ pub fn run(cpus: &[u32], priority: u8, guard: Guard, seconds: u64, pause: &Pause
 fn idle_plan(cpus: &[u32]) -> Plan {
     let period = Nanos::from_micros(PERIOD_US);
     let release = ReleasePlan { group: GroupId(0), period, phase: Nanos::ZERO, scans: vec![] };
-    let executor =
-        |cpu: &u32| ExecutorPlan { cpu: *cpu, links: vec![], releases: vec![release.clone()], slots_per_s: 0 };
+    let executor = |cpu: &u32| LanePlan { cpu: *cpu, links: vec![], releases: vec![release.clone()], slots_per_s: 0 };
     Plan {
         groups: [GroupPlan { name: Arc::from("idle"), period, release: ReleaseMode::Together }].into_iter().collect(),
-        executors: cpus.iter().map(executor).collect(),
+        lanes: cpus.iter().map(executor).collect(),
         ..Plan::default()
     }
 }

@@ -142,7 +142,7 @@ fn print_plan(config: &Config, plan: &Plan, admission: &Admission, origin: &str)
         files::counted(plan.tags.len(), "tag"),
         files::counted(plan.links.len(), "link"),
         files::counted(plan.groups.len(), "group"),
-        files::counted(plan.executors.len(), "executor")
+        files::counted(plan.lanes.len(), "executor")
     );
     let Costs { request, sample, release, wake_up } = admission.costs;
     let us = |time: Nanos| time.0 as f64 / 1e3;
@@ -162,7 +162,7 @@ fn print_plan(config: &Config, plan: &Plan, admission: &Admission, origin: &str)
         "samples/s",
         "load"
     );
-    for (id, (executor, load)) in plan.executors.iter().zip(&admission.executors).enumerate() {
+    for (id, (executor, load)) in plan.lanes.iter().zip(&admission.executors).enumerate() {
         out!(
             "{id:<9} {:>4} {:>6} {:>12} {:>12} {:>8}  {}",
             executor.cpu,
@@ -187,7 +187,7 @@ fn print_plan(config: &Config, plan: &Plan, admission: &Admission, origin: &str)
         out!(
             "{:<20} {:>9} {:>6} {:>12} {:>12} {:>8}  {}",
             link.name,
-            link.executor.0,
+            link.lane.0,
             link.protocol.modbus().map_or(1, |modbus| modbus.units.len()),
             rate(load.requests_per_s),
             rate(load.wire_bytes_per_s),

@@ -9,9 +9,10 @@ use clap::Args;
 
 use super::files;
 use crate::config::{Config, LinkProtocol};
+use crate::lane::{LinkState, Reading};
 use crate::limits::{LATE_REPLY_WAIT, PERIOD_QUICK_MAX, SILENT_AFTER_TIMEOUTS};
 use crate::plan::{self, Plan, TagPlan};
-use crate::rt::{LinkState, Reading, monotonic_now};
+use crate::rt::monotonic_now;
 use crate::serve::{cause_of, reason};
 use crate::supervise::floor::{self, Floor, Scheduling};
 use crate::tag::{Cause, Fault, Nanos, Status, Value, ValueType};
@@ -145,7 +146,7 @@ fn print(floor: &Floor, plan: &Plan, names: &[String]) -> bool {
         let status = Status(reading.status);
         all_good &= status.is_good();
         troubled[tag.link.index()] |= !status.is_good();
-        let age = match reading.t_mono_ns {
+        let age = match reading.t {
             0 => "never read".to_owned(),
             t => format!("{:.1} ms ago", (now - Nanos(t)).0 as f64 / 1e6),
         };
@@ -170,14 +171,14 @@ fn print(floor: &Floor, plan: &Plan, names: &[String]) -> bool {
 fn shown(tag: &TagPlan, reading: Reading, bytes: &[u8]) -> String {
     let value = value(tag.ty, reading, bytes).map_or("-".to_owned(), |v| v.to_string());
     let unit = if tag.unit.is_empty() { String::new() } else { format!(" {}", tag.unit) };
-    let has_text = reading.t_mono_ns != 0 && !tag.ty.is_long();
+    let has_text = reading.t != 0 && !tag.ty.is_long();
     let text = Some(reading.value).filter(|_| has_text).and_then(|bits| tag.texts.of(bits));
     let text = text.map_or(String::new(), |text| format!(" {text:?}"));
     format!("{value}{unit}{text}")
 }
 
 fn value(ty: ValueType, reading: Reading, bytes: &[u8]) -> Option<Value> {
-    if reading.t_mono_ns == 0 {
+    if reading.t == 0 {
         return None;
     }
     match ty {
@@ -214,7 +215,7 @@ mod tests {
         );
         let shown = |name: &str, value: u64| {
             let tag = plan.tags.values().find(|tag| *tag.name == *name).unwrap();
-            super::shown(tag, Reading { t_mono_ns: 1, value, ..Reading::default() }, &[])
+            super::shown(tag, Reading { t: 1, value, ..Reading::default() }, &[])
         };
         assert_eq!(shown("gear", 126f64.to_bits()), "126 \"Park\"");
         assert_eq!(shown("gear", (-125f64).to_bits()), "-125 \"Reverse\"");

@@ -88,9 +88,9 @@ fn announce(gateway: &Gateway) {
         "running: {} on {}, {} on CPU{} {}, guard {}",
         files::counted(plan.tags.len(), "tag"),
         files::counted(plan.links.len(), "link"),
-        files::counted(plan.executors.len(), "executor"),
-        if plan.executors.len() == 1 { "" } else { "s" },
-        plan.executors.iter().map(|e| e.cpu.to_string()).collect::<Vec<_>>().join(", "),
+        files::counted(plan.lanes.len(), "executor"),
+        if plan.lanes.len() == 1 { "" } else { "s" },
+        plan.lanes.iter().map(|e| e.cpu.to_string()).collect::<Vec<_>>().join(", "),
         guards.join(", ")
     );
     if let Some(socket) = gateway.control_socket() {

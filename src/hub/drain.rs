@@ -15,11 +15,11 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use rtrb::Consumer;
 
-use super::batch::Batch;
 use super::filter::Filter;
 use crate::limits::{BATCH_SAMPLES_MAX, HUB_PERIOD};
 use crate::rt::monotonic_now;
-use crate::tag::{ClockPair, Dictionary, ExecutorId, NANOS_PER_SEC, Nanos, Sample};
+use crate::tag::Batch;
+use crate::tag::{ClockPair, Dictionary, LaneId, NANOS_PER_SEC, Nanos, Sample};
 
 /// What the hub saw of one executor's rings.
 #[derive(Debug, Default)]
@@ -53,7 +53,7 @@ pub struct RingEnd {
 /// The ring that an executor goes on with when it adopts another plan.
 pub struct NextRing {
     /// One of those that the hub was started with.
-    pub executor: ExecutorId,
+    pub lane: LaneId,
     pub end: RingEnd,
 }
 
@@ -85,7 +85,7 @@ pub struct Hub {
 }
 
 struct Drain {
-    executor: ExecutorId,
+    lane: LaneId,
     end: RingEnd,
     /// The rings that come after it, in order.
     next: VecDeque<RingEnd>,
@@ -132,7 +132,7 @@ impl Hub {
             .map(|(id, end)| {
                 stats[id].capacity.store(end.ring.buffer().capacity() as u64, Relaxed);
                 Drain {
-                    executor: ExecutorId(id as u16),
+                    lane: LaneId(id as u16),
                     end,
                     next: VecDeque::new(),
                     abandoned: false,
@@ -164,9 +164,9 @@ impl Hub {
 
     fn take_next_rings(&mut self) {
         while let Ok(next) = self.next.try_recv() {
-            match self.drains.get_mut(next.executor.index()) {
+            match self.drains.get_mut(next.lane.index()) {
                 Some(drain) => drain.next.push_back(next.end),
-                None => tracing::error!("a ring for executor {}, of which the hub knows nothing", next.executor.0),
+                None => tracing::error!("a ring for executor {}, of which the hub knows nothing", next.lane.0),
             }
         }
     }
@@ -282,8 +282,8 @@ impl Drain {
         let first_sequence = self.next_sequence;
         self.next_sequence += u64::from(samples);
         stats.delivered.fetch_add(u64::from(samples), Relaxed);
-        let executor = self.executor;
-        (at, Some(Batch { executor, first_sequence, samples, slots, clock, drained: now, names }))
+        let lane = self.lane;
+        (at, Some(Batch { lane, first_sequence, samples, slots, clock, drained: now, names }))
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use crate::lane::{Counters, ReportFilter, Verdict};
 use crate::plan::{Plan, Suppress};
-use crate::rt::{Counters, Exceptions, Verdict};
-use crate::tag::{ExecutorId, Sample};
+use crate::tag::{LaneId, Sample};
 
 /// What one executor's ring goes through. The default lets everything pass.
 #[derive(Default)]
@@ -13,9 +13,9 @@ pub struct Filter {
 }
 
 struct Rules {
-    exceptions: Exceptions,
+    exceptions: ReportFilter,
     counters: Arc<Counters>,
-    executor: usize,
+    lane: usize,
     /// The bytes of a long value.
     bytes: Vec<u8>,
     /// Samples of which it is not yet known what becomes of them.
@@ -24,21 +24,21 @@ struct Rules {
 
 impl Filter {
     /// For the first ring of `executor`.
-    pub fn new(executor: ExecutorId, plan: &Plan, counters: Arc<Counters>) -> Filter {
-        Filter::of(Exceptions::new(executor, Suppress::Journal, plan), executor, counters)
+    pub fn new(lane: LaneId, plan: &Plan, counters: Arc<Counters>) -> Filter {
+        Filter::of(ReportFilter::new(lane, Suppress::Journal, plan), lane, counters)
     }
 
     /// For the ring that comes with the change from `old` to `new`.
-    pub fn following(executor: ExecutorId, old: &Plan, new: &Plan, counters: Arc<Counters>) -> Filter {
-        Filter::of(Exceptions::following(executor, Suppress::Journal, old, new), executor, counters)
+    pub fn following(lane: LaneId, old: &Plan, new: &Plan, counters: Arc<Counters>) -> Filter {
+        Filter::of(ReportFilter::following(lane, Suppress::Journal, old, new), lane, counters)
     }
 
-    fn of(exceptions: Exceptions, executor: ExecutorId, counters: Arc<Counters>) -> Filter {
+    fn of(exceptions: ReportFilter, lane: LaneId, counters: Arc<Counters>) -> Filter {
         if exceptions.is_empty() {
             return Filter::default();
         }
-        let executor = executor.index();
-        Filter { rules: Some(Rules { exceptions, counters, executor, bytes: Vec::new(), kept: 0 }) }
+        let lane = lane.index();
+        Filter { rules: Some(Rules { exceptions, counters, lane, bytes: Vec::new(), kept: 0 }) }
     }
 
     /// Whether everything passes.
@@ -81,8 +81,8 @@ impl Filter {
 
     fn count_suppressed(&self, group: u16) {
         let Some(rules) = &self.rules else { return };
-        rules.counters.groups[rules.executor][usize::from(group)].suppressed_at_journal.add(1);
-        rules.counters.executors[rules.executor].suppressed_at_journal.add(1);
+        rules.counters.groups[rules.lane][usize::from(group)].suppressed_at_journal.add(1);
+        rules.counters.lanes[rules.lane].suppressed_at_journal.add(1);
     }
 
     /// Samples that are neither told nor counted yet.

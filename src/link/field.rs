@@ -5,7 +5,7 @@ use super::can::CanLink;
 use super::canopen::CanOpenLink;
 use super::modbus::ModbusLink;
 use crate::plan::{LinkProtocolPlan, Plan};
-use crate::rt::{CloseReason, Conn, Floor, Link, ScanRelease, World, WriteOrder};
+use crate::rt::{CloseReason, Conn, Link, ScanRelease, StepContext, World, WriteOrder};
 use crate::tag::{LinkId, Nanos};
 
 /// One of the kinds; each does all of the work itself. Executors have each in a box of its own.
@@ -71,15 +71,15 @@ impl<W: World> Link<W> for FieldLink {
         of_any_kind!(self, link => Link::<W>::id(link))
     }
 
-    fn release(&mut self, release: ScanRelease, floor: &mut Floor<W>) {
+    fn release(&mut self, release: ScanRelease, floor: &mut StepContext<W>) {
         of_any_kind!(self, link => link.release(release, floor));
     }
 
-    fn send(&mut self, now: Nanos, floor: &mut Floor<W>) {
+    fn send(&mut self, now: Nanos, floor: &mut StepContext<W>) {
         of_any_kind!(self, link => link.send(now, floor));
     }
 
-    fn receive(&mut self, floor: &mut Floor<W>) {
+    fn receive(&mut self, floor: &mut StepContext<W>) {
         of_any_kind!(self, link => link.receive(floor));
     }
 
@@ -99,19 +99,19 @@ impl<W: World> Link<W> for FieldLink {
         of_any_kind!(self, link => Link::<W>::wants_release(link, now))
     }
 
-    fn expire(&mut self, now: Nanos, floor: &mut Floor<W>) {
+    fn expire(&mut self, now: Nanos, floor: &mut StepContext<W>) {
         of_any_kind!(self, link => link.expire(now, floor));
     }
 
-    fn adopt(&mut self, conn: Conn, now: Nanos, floor: &mut Floor<W>) {
+    fn adopt(&mut self, conn: Conn, now: Nanos, floor: &mut StepContext<W>) {
         of_any_kind!(self, link => link.adopt(conn, now, floor));
     }
 
-    fn retire(&mut self, reason: CloseReason, floor: &mut Floor<W>) {
+    fn retire(&mut self, reason: CloseReason, floor: &mut StepContext<W>) {
         of_any_kind!(self, link => link.retire(reason, floor));
     }
 
-    fn write(&mut self, order: &WriteOrder, now: Nanos, floor: &mut Floor<W>) {
+    fn write(&mut self, order: &WriteOrder, now: Nanos, floor: &mut StepContext<W>) {
         of_any_kind!(self, link => link.write(order, now, floor));
     }
 
@@ -119,7 +119,7 @@ impl<W: World> Link<W> for FieldLink {
         of_any_kind!(self, link => Link::<W>::is_idle(link))
     }
 
-    fn take_over(&mut self, old: &mut FieldLink, now: Nanos, floor: &mut Floor<W>) {
+    fn take_over(&mut self, old: &mut FieldLink, now: Nanos, floor: &mut StepContext<W>) {
         match (self, old) {
             (FieldLink::Modbus(link), FieldLink::Modbus(old)) => link.take_over(old, now, floor),
             (FieldLink::Can(link), FieldLink::Can(old)) => link.take_over(old, now, floor),

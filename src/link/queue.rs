@@ -5,7 +5,7 @@
 //! read at all, their old values looking good. Where everything meets its deadline nothing is late, and admission's
 //! reckoning stands.
 
-use crate::rt::region_of;
+use crate::lane::region_of;
 
 /// Fixed rings, one a scan. A request stands in it at most once, so it never overflows.
 pub struct Queue {

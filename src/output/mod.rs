@@ -5,11 +5,9 @@
 
 mod error;
 pub mod mqtt;
-mod source;
 mod stats;
 
 pub use error::OutputError;
-pub use source::{JournalSource, SourceError};
 pub use stats::{OutputState, OutputStats};
 
 use std::thread::JoinHandle;

@@ -9,7 +9,7 @@ use super::model::*;
 use super::phases;
 use crate::config::{Config, GroupConfig, LinkConfig, LinkProtocol, ReleaseMode, TagConfig};
 use crate::limits;
-use crate::tag::{ById, ExecutorId, GroupId, LinkId, Nanos, TagId};
+use crate::tag::{ById, GroupId, LaneId, LinkId, Nanos, TagId};
 
 /// A plan, and what it will cost.
 #[derive(Debug, Clone)]
@@ -48,7 +48,7 @@ pub fn rebuild(config: &Config, base: &Base<'_>) -> Result<Planned, PlanError> {
 /// # Errors
 /// As [`rebuild`].
 pub fn rebuild_with(config: &Config, base: &Base<'_>, costs: &Costs) -> Result<Planned, PlanError> {
-    let cpus: Vec<u32> = base.plan.executors.iter().map(|executor| executor.cpu).collect();
+    let cpus: Vec<u32> = base.plan.lanes.iter().map(|executor| executor.cpu).collect();
     compile(config, &cpus, Some(base), costs).map_err(|mut error| {
         if compile(config, &cpus, None, costs).is_ok() {
             let why = "links stay on their executors while the gateway runs; dealt out anew they fit: restart it";
@@ -82,11 +82,11 @@ fn compile(config: &Config, cpus: &[u32], base: Option<&Base<'_>>, costs: &Costs
         .iter()
         .enumerate()
         .map(|(at, &cpu)| {
-            let old = base.map(|b| &b.plan.executors[at]);
-            executor_plan(ExecutorId(at as u16), cpu, &links, &groups, &scans, old)
+            let old = base.map(|b| &b.plan.lanes[at]);
+            executor_plan(LaneId(at as u16), cpu, &links, &groups, &scans, old)
         })
         .collect();
-    let mut plan = Plan { tags, groups, links, scans, executors };
+    let mut plan = Plan { tags, groups, links, scans, lanes: executors };
     let admission = admission::admit(config, &ids.links, &plan, costs)?;
     for (id, link) in plan.links.iter_mut() {
         link.write_spacing = admission.links[id].writes.map_or(Nanos::ZERO, |writes| writes.spacing);
@@ -137,7 +137,7 @@ fn link_plan(link: &LinkConfig, tags: &[(TagId, &TagConfig)], scanning: &mut Sca
         LinkProtocol::CanOpen(config) => LinkProtocolPlan::CanOpen(CanOpenPlan::new(config, tags, scanning)),
         LinkProtocol::Bus(config) => LinkProtocolPlan::Bus(BusPlan::new(config, tags, scanning)),
     };
-    LinkPlan { name: Arc::from(link.name.as_str()), executor: ExecutorId(0), write_spacing: Nanos::ZERO, protocol }
+    LinkPlan { name: Arc::from(link.name.as_str()), lane: LaneId(0), write_spacing: Nanos::ZERO, protocol }
 }
 
 /// A link stays where it was. The others go, the heaviest first, to the executor with the least work so far.
@@ -157,8 +157,8 @@ fn assign_executors(
     for (id, link) in links.iter_mut() {
         match old.and_then(|old| old.links.get(id)) {
             Some(old) => {
-                link.executor = old.executor;
-                load[old.executor.index()] += load_of_link[id];
+                link.lane = old.lane;
+                load[old.lane.index()] += load_of_link[id];
             }
             None => rest.push(id),
         }
@@ -166,22 +166,22 @@ fn assign_executors(
     rest.sort_by(|a, b| load_of_link[*b].total_cmp(&load_of_link[*a]));
     for id in rest {
         let lightest = (0..executors).min_by(|a, b| load[*a].total_cmp(&load[*b])).unwrap_or(0);
-        links[id].executor = ExecutorId(lightest as u16);
+        links[id].lane = LaneId(lightest as u16);
         load[lightest] += load_of_link[id];
     }
 }
 
 fn executor_plan(
-    id: ExecutorId,
+    id: LaneId,
     cpu: u32,
     links: &ById<LinkId, LinkPlan>,
     groups: &ById<GroupId, GroupPlan>,
     scans: &ById<ScanId, ScanPlan>,
-    old: Option<&ExecutorPlan>,
-) -> ExecutorPlan {
-    let own: Vec<LinkId> = links.iter().filter(|(_, link)| link.executor == id).map(|(id, _)| id).collect();
+    old: Option<&LanePlan>,
+) -> LanePlan {
+    let own: Vec<LinkId> = links.iter().filter(|(_, link)| link.lane == id).map(|(id, _)| id).collect();
     let mut scans_of_group: BTreeMap<GroupId, Vec<ScanId>> = BTreeMap::new();
-    for (scan_id, scan) in scans.iter().filter(|(_, scan)| links[scan.link].executor == id) {
+    for (scan_id, scan) in scans.iter().filter(|(_, scan)| links[scan.link].lane == id) {
         scans_of_group.entry(scan.group).or_default().push(scan_id);
     }
     let mut releases = Vec::new();
@@ -196,5 +196,5 @@ fn executor_plan(
     releases.sort_by_key(|r| r.period);
     phases::spread(&mut releases, old.map_or(&[], |old| &old.releases));
     let slots_per_s = own.iter().map(|l| links[*l].protocol.slots_per_s(groups)).sum();
-    ExecutorPlan { cpu, links: own, releases, slots_per_s }
+    LanePlan { cpu, links: own, releases, slots_per_s }
 }

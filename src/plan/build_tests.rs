@@ -83,12 +83,12 @@ proptest! {
             }
         }
         prop_assert_eq!(seen.len(), tags.len());
-        let owned: usize = plan.executors.iter().map(|e| e.links.len()).sum();
+        let owned: usize = plan.lanes.iter().map(|e| e.links.len()).sum();
         prop_assert_eq!(owned, plan.links.len(), "each link has one executor");
         let scheduled: BTreeSet<ScanId> =
-            plan.executors.iter().flat_map(|e| &e.releases).flat_map(|r| r.scans.clone()).collect();
+            plan.lanes.iter().flat_map(|e| &e.releases).flat_map(|r| r.scans.clone()).collect();
         prop_assert_eq!(scheduled.len(), plan.scans.len(), "each scan has one release");
-        for release in plan.executors.iter().flat_map(|e| &e.releases) {
+        for release in plan.lanes.iter().flat_map(|e| &e.releases) {
             prop_assert!(release.phase < release.period);
         }
     }
@@ -118,7 +118,7 @@ fn links_of_a_spread_group_start_evenly_apart() {
     let tags: Vec<String> = (0..10).flat_map(|l| float_tags(l, 1, 10)).collect();
     let config = load(&file(&links(10, ""), &tags)).config;
     let plan = build(&config, &[0]).unwrap().plan;
-    let phases: Vec<u64> = plan.executors[0].releases.iter().map(|r| r.phase.0).collect();
+    let phases: Vec<u64> = plan.lanes[0].releases.iter().map(|r| r.phase.0).collect();
     assert_eq!(phases, (0..10).map(|i| i * 1_000_000).collect::<Vec<_>>());
 }
 
@@ -134,8 +134,8 @@ fn links_of_a_group_together_start_at_one_instant() {
         1,
     );
     let plan = build(&load(&text).config, &[0]).unwrap().plan;
-    assert_eq!(plan.executors[0].releases.len(), 1);
-    assert_eq!(plan.executors[0].releases[0].scans.len(), 4);
+    assert_eq!(plan.lanes[0].releases.len(), 1);
+    assert_eq!(plan.lanes[0].releases[0].scans.len(), 4);
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn heavy_links_are_dealt_out_among_the_executors() {
     let tags: Vec<String> = (0..4).flat_map(|l| float_tags(l, 100, 10)).collect();
     let config = load(&file(&links(4, ""), &tags)).config;
     let plan = build(&config, &[2, 3]).unwrap().plan;
-    assert_eq!(plan.executors.iter().map(|e| (e.cpu, e.links.len())).collect::<Vec<_>>(), [(2, 2), (3, 2)]);
+    assert_eq!(plan.lanes.iter().map(|e| (e.cpu, e.links.len())).collect::<Vec<_>>(), [(2, 2), (3, 2)]);
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn a_load_above_seventy_percent_is_a_warning() {
     let config = load(&file(&links(1, r#","expected_reply_ms":4"#), &float_tags(0, 100, 10))).config;
     let planned = build(&config, &[0]).unwrap();
     assert_eq!(planned.admission.warnings, ["link \"l0\" is at 80 % of its time"]);
-    assert_eq!(planned.plan.links[LinkId(0)].executor.0, 0);
+    assert_eq!(planned.plan.links[LinkId(0)].lane.0, 0);
 }
 
 #[test]

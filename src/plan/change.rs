@@ -3,7 +3,7 @@
 use super::model::*;
 use crate::config::Reporting;
 use crate::limits::PERIOD_QUICK_MAX;
-use crate::tag::{ById, ExecutorId, LinkId, Nanos, TagId, Texts};
+use crate::tag::{ById, LaneId, LinkId, Nanos, TagId, Texts};
 
 /// What becomes of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,16 +43,14 @@ fn same_target(before: &LinkPlan, after: &LinkPlan) -> bool {
 }
 
 /// Whether an executor has the same to do under both plans; `changes` are its links'.
-pub fn executor_stays(executor: ExecutorId, changes: &[(LinkId, Change)], old: &Plan, new: &Plan) -> bool {
-    let at = executor.index();
-    changes.is_empty()
-        && old.executors[at].releases == new.executors[at].releases
-        && told(executor, old).eq(told(executor, new))
+pub fn executor_stays(lane: LaneId, changes: &[(LinkId, Change)], old: &Plan, new: &Plan) -> bool {
+    let at = lane.index();
+    changes.is_empty() && old.lanes[at].releases == new.lanes[at].releases && told(lane, old).eq(told(lane, new))
 }
 
 /// Which samples of its tags an executor tells, as far as not all, and what their values are called.
-fn told(executor: ExecutorId, plan: &Plan) -> impl Iterator<Item = (TagId, Option<Reporting>, &Texts)> {
-    let own = move |tag: &TagPlan| plan.links[tag.link].executor == executor;
+fn told(lane: LaneId, plan: &Plan) -> impl Iterator<Item = (TagId, Option<Reporting>, &Texts)> {
+    let own = move |tag: &TagPlan| plan.links[tag.link].lane == lane;
     let says = |tag: &TagPlan| tag.reporting.is_some() || !tag.texts.is_empty();
     let tags = plan.tags.iter().filter(move |(_, tag)| own(tag) && says(tag));
     tags.map(|(id, tag)| (id, tag.reporting, &tag.texts))

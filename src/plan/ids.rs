@@ -13,7 +13,7 @@ pub struct Base<'a> {
     pub plan: &'a Plan,
     /// Of plans before it by whose ids someone may still read; these ids are not given to anything else.
     pub resting: &'a [UsedIds],
-    /// Whether a long value of so many bytes can live at an id (see [`crate::rt::Image`]).
+    /// Whether a long value of so many bytes can live at an id (see [`crate::lane::Image`]).
     pub long_fits: &'a dyn Fn(TagId, usize) -> bool,
 }
 

@@ -12,7 +12,7 @@ pub use super::canopen::{
 pub use super::modbus::{Decode, ModbusPlan, ModbusRequest, ModbusWrite};
 use crate::config::{ReleaseMode, Reporting, WriteConfig};
 use crate::limits::PERIOD_QUICK_MAX;
-use crate::tag::{ById, ExecutorId, GroupId, Id, LinkId, Nanos, Sample, TagId, Texts, ValueType};
+use crate::tag::{ById, GroupId, Id, LaneId, LinkId, Nanos, Sample, TagId, Texts, ValueType};
 
 /// A gateway's whole work.
 #[derive(Debug, Clone, Default)]
@@ -21,8 +21,8 @@ pub struct Plan {
     pub groups: ById<GroupId, GroupPlan>,
     pub links: ById<LinkId, LinkPlan>,
     pub scans: ById<ScanId, ScanPlan>,
-    /// By ExecutorId; the same ones for as long as the gateway runs.
-    pub executors: Vec<ExecutorPlan>,
+    /// By LaneId; the same ones for as long as the gateway runs.
+    pub lanes: Vec<LanePlan>,
 }
 
 /// A tag keeps its id as long as its name, link, type and unit stay.
@@ -54,7 +54,7 @@ pub struct GroupPlan {
 #[derive(Debug, Clone, PartialEq)]
 pub struct LinkPlan {
     pub name: Arc<str>,
-    pub executor: ExecutorId,
+    pub lane: LaneId,
     /// From the beginning of a write's turn to that of the next at least, so that no scan misses a cycle for writes: see
     /// `plan::admission`.
     pub write_spacing: Nanos,
@@ -153,7 +153,7 @@ pub struct ScanPlan {
 
 /// One pinned thread.
 #[derive(Debug, Clone)]
-pub struct ExecutorPlan {
+pub struct LanePlan {
     pub cpu: u32,
     /// The links it owns, ascending.
     pub links: Vec<LinkId>,

@@ -87,7 +87,7 @@ proptest! {
             }
             for (id, link) in new.links.iter() {
                 match old.links.iter().find(|(_, l)| l.name == link.name) {
-                    Some((before, l)) => prop_assert_eq!((id, link.executor), (before, l.executor)),
+                    Some((before, l)) => prop_assert_eq!((id, link.lane), (before, l.lane)),
                     None => prop_assert!(rested.iter().chain([&old]).all(|plan| !plan.links.contains(id))),
                 }
             }
@@ -97,7 +97,7 @@ proptest! {
             }
             // Every scan has one release, and the releases of scans that stay keep their phase.
             let of = |plan: &Plan| -> BTreeMap<ScanId, ReleasePlan> {
-                let releases = plan.executors.iter().flat_map(|e| &e.releases);
+                let releases = plan.lanes.iter().flat_map(|e| &e.releases);
                 releases.flat_map(|r| r.scans.iter().map(|scan| (*scan, r.clone()))).collect()
             };
             let (before, after) = (of(&old), of(&new));
@@ -130,7 +130,7 @@ fn the_same_configuration_is_the_same_plan() {
     let new = rebuild(&config, &Base { plan: &old, resting: &[], long_fits: &|_, _| true }).unwrap().plan;
     assert_eq!(changes(&old, &new), []);
     assert_eq!((&old.tags, &old.groups, &old.links, &old.scans), (&new.tags, &new.groups, &new.links, &new.scans));
-    for (before, after) in old.executors.iter().zip(&new.executors) {
+    for (before, after) in old.lanes.iter().zip(&new.lanes) {
         assert_eq!(before.releases, after.releases);
     }
 }
@@ -172,7 +172,7 @@ fn a_link_does_not_move_to_another_executor_and_what_then_does_not_fit_is_refuse
     let light: Vec<_> = (0..4).map(|link| tags(link, 2, 10)).collect();
     let old = build(&load(&light), &[0, 1]).unwrap().plan;
     let beside: Vec<LinkId> =
-        old.links.iter().filter(|(_, link)| link.executor == old.links[LinkId(0)].executor).map(|(id, _)| id).collect();
+        old.links.iter().filter(|(_, link)| link.lane == old.links[LinkId(0)].lane).map(|(id, _)| id).collect();
     assert_eq!(beside.len(), 2);
     // Both links of one executor become heavy: each fits a CPU, both do not.
     let heavy: Vec<_> =

@@ -3,14 +3,14 @@
 
 use rtrb::Producer;
 
-use super::exceptions::Exceptions;
-use super::link::{CloseReason, Floor, Link};
-use super::pages::region_of;
-use super::sink::Sink;
+use super::link::{CloseReason, Link, StepContext};
 use super::world::World;
+use crate::lane::ReportFilter;
+use crate::lane::SampleWriter;
+use crate::lane::region_of;
 use crate::limits::{OFF_BEAT_SPACING, PERIOD_QUICK_MAX};
 use crate::plan::{self, Plan, ScanId, Suppress};
-use crate::tag::{ExecutorId, GroupId, LinkId, Nanos, Sample, TagId};
+use crate::tag::{GroupId, LaneId, LinkId, Nanos, Sample, TagId};
 
 /// One release of the plan, with its clock.
 pub(super) struct Release {
@@ -68,8 +68,8 @@ fn carry_over(new: &mut [Due], old: &[Due]) {
 }
 
 impl Release {
-    pub fn of_plan(plan: &Plan, executor: ExecutorId, old: Option<&Plan>) -> Box<[Release]> {
-        let before = old.map_or(&[][..], |old| &old.executors[executor.index()].releases);
+    pub fn of_plan(plan: &Plan, executor: LaneId, old: Option<&Plan>) -> Box<[Release]> {
+        let before = old.map_or(&[][..], |old| &old.lanes[executor.index()].releases);
         let release = |r: &plan::ReleasePlan| Release {
             group: r.group,
             period: r.period,
@@ -88,7 +88,7 @@ impl Release {
                 .collect(),
             from: plan::predecessor(r, before).map(|at| at as u32),
         };
-        plan.executors[executor.index()].releases.iter().map(release).collect()
+        plan.lanes[executor.index()].releases.iter().map(release).collect()
     }
 }
 
@@ -140,7 +140,7 @@ pub struct Adoption<L> {
     releases: Box<[Release]>,
     ring: Producer<Sample>,
     scratch: Box<[u8]>,
-    exceptions: Exceptions,
+    exceptions: ReportFilter,
     /// Tags of links that are new, or lead elsewhere: what was known of their devices says nothing of these.
     elsewhere: Box<[TagId]>,
     /// What it takes, at a generous estimate: an executor looks for so much time between two releases.
@@ -158,7 +158,7 @@ impl<L> Adoption<L> {
     /// For `executor`, from `old` to `new`, with the links that change, and the ring that its samples go to from
     /// then on.
     pub fn new(
-        executor: ExecutorId,
+        executor: LaneId,
         old: &Plan,
         new: &Plan,
         links: Vec<LinkChange<L>>,
@@ -166,7 +166,7 @@ impl<L> Adoption<L> {
     ) -> Adoption<L> {
         let parts: usize = links.iter().filter_map(|c| new.links.get(c.id)).map(|l| l.protocol.parts()).sum();
         let long_bytes_max = new.tags.values().map(|tag| tag.ty.long_bytes_max()).max().unwrap_or(0);
-        let exceptions = Exceptions::following(executor, Suppress::Ring, old, new);
+        let exceptions = ReportFilter::following(executor, Suppress::Ring, old, new);
         let mut anew = vec![false; new.links.end()];
         for change in links.iter().filter(|change| !change.takes_over) {
             anew.get_mut(change.id.index()).into_iter().for_each(|is_anew| *is_anew = true);
@@ -181,7 +181,7 @@ impl<L> Adoption<L> {
         Adoption {
             slots: Slots::new(new.links.end().max(old.links.end())),
             releases: Release::of_plan(new, executor, Some(old)),
-            scratch: Sink::scratch(long_bytes_max),
+            scratch: SampleWriter::scratch(long_bytes_max),
             cost: Nanos(cost),
             links,
             ring,
@@ -228,7 +228,7 @@ impl<L> Adoption<L> {
         releases: &mut Box<[Release]>,
         start: Nanos,
         now: Nanos,
-        floor: &mut Floor<W>,
+        floor: &mut StepContext<W>,
     ) where
         L: Link<W>,
     {

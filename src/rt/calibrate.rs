@@ -9,14 +9,14 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::counters::Counters;
-use super::image::Image;
 use super::linux::{LinuxWorld, monotonic_now};
-use super::sink::{Frame, Sink};
 use super::thread::measure_wake_up;
 use super::world::{Conn, Io, Ready, World};
-use crate::plan::{Costs, ExecutorPlan, GroupPlan, Plan, ReleaseMode};
-use crate::tag::{ExecutorId, GroupId, Nanos, ScalarType, TagId, ValueType};
+use crate::lane::Counters;
+use crate::lane::Image;
+use crate::lane::{Frame, SampleWriter};
+use crate::plan::{Costs, GroupPlan, LanePlan, Plan, ReleaseMode};
+use crate::tag::{GroupId, LaneId, Nanos, ScalarType, TagId, ValueType};
 
 /// How often a machine is measured that seems too slow, and the time between.
 const MEASUREMENTS_MAX: usize = 5;
@@ -175,12 +175,12 @@ fn round_of_samples() -> Nanos {
         groups: [GroupPlan { name: "calibration".into(), period: Nanos::from_millis(1), release: ReleaseMode::Spread }]
             .into_iter()
             .collect(),
-        executors: vec![ExecutorPlan { cpu: 0, links: Vec::new(), releases: Vec::new(), slots_per_s: 0 }],
+        lanes: vec![LanePlan { cpu: 0, links: Vec::new(), releases: Vec::new(), slots_per_s: 0 }],
         ..Plan::default()
     };
     let image = Arc::new(Image::new(std::iter::once(0), 0));
     let (ring, mut samples) = rtrb::RingBuffer::new(SAMPLES_PER_ROUND as usize);
-    let mut sink = Sink::new(ring, image, Arc::new(Counters::new(&plan)), ExecutorId(0), 0);
+    let mut sink = SampleWriter::new(ring, image, Arc::new(Counters::new(&plan)), LaneId(0), 0);
     let code = ValueType::Scalar(ScalarType::Float32).code();
     let mut round = || {
         let start = monotonic_now();

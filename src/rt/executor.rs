@@ -6,16 +6,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rtrb::{Consumer, Producer};
 
 use super::adoption::{Adoption, Due, Release, Slots};
-use super::counters::Counters;
-use super::link::{CloseReason, Closed, Floor, Link, ScanRelease, Served};
+use super::link::{CloseReason, Closed, Link, ScanRelease, Served, StepContext};
 use super::linux::Waker;
 use super::report::Report;
-use super::sink::Sink;
 use super::world::{Conn, Ready, World};
 use super::write::{WriteAnswer, WriteOrder, WriteOutcome, WritePayload};
+use crate::lane::Counters;
+use crate::lane::SampleWriter;
 use crate::limits::{ADOPTION_PATIENCE, EXECUTOR_SLEEP_MAX, PERIOD_QUICK_MAX};
 use crate::plan::Plan;
-use crate::tag::{ExecutorId, LinkId, Nanos};
+use crate::tag::{LaneId, LinkId, Nanos};
 
 /// A connection that the connector made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub struct Connected {
 
 /// An executor's ends of the rings to the rest of the house.
 pub struct Wiring<L> {
-    pub sink: Sink,
+    pub sink: SampleWriter,
     pub reports: Producer<Report>,
     pub connected: Consumer<Connected>,
     pub closed: Producer<Closed>,
@@ -57,7 +57,7 @@ pub struct Clock {
 
 /// One thread's work.
 pub struct Executor<W, L> {
-    floor: Floor<W>,
+    floor: StepContext<W>,
     id: usize,
     slots: Slots<L>,
     /// Sorted by period: the highest rate goes first.
@@ -83,7 +83,7 @@ pub struct Executor<W, L> {
 impl<W: World, L: Link<W>> Executor<W, L> {
     /// `links` are those of the plan's executor `id`, with their ids. Nothing is released before
     /// [`Executor::start_at`].
-    pub fn new(id: ExecutorId, plan: &Plan, links: Vec<L>, world: W, wiring: Wiring<L>) -> Executor<W, L> {
+    pub fn new(id: LaneId, plan: &Plan, links: Vec<L>, world: W, wiring: Wiring<L>) -> Executor<W, L> {
         let Wiring { sink, reports, connected, closed, adoptions, adopted, orders, answers, counters, stop } = wiring;
         let mut slots = Slots::new(plan.links.end());
         for link in links {
@@ -91,7 +91,7 @@ impl<W: World, L: Link<W>> Executor<W, L> {
             slots.links[at] = Some(Box::new(link));
         }
         Executor {
-            floor: Floor { world, sink, counters, reports, executor: id.index(), answers, closed, bell: None },
+            floor: StepContext { world, sink, counters, reports, executor: id.index(), answers, closed, bell: None },
             id: id.index(),
             slots,
             releases: Release::of_plan(plan, id, None),
@@ -147,7 +147,7 @@ impl<W: World, L: Link<W>> Executor<W, L> {
 
     /// Once round the loop: a release, or one bounded stretch of the slack before the next.
     pub fn turn(&mut self) {
-        self.floor.counters.executors[self.id].loops.add(1);
+        self.floor.counters.lanes[self.id].loops.add(1);
         let next = self.releases.iter().map(|r| r.next).min().unwrap_or(Nanos::NEVER);
         let now = self.floor.world.now();
         let slack_end = Nanos(next.0.saturating_sub(self.guard.0));
@@ -321,7 +321,7 @@ impl<W: World, L: Link<W>> Executor<W, L> {
         self.floor.world.wait(early, &mut self.ready);
         let failed = self.floor.world.failed_waits();
         if failed > 0 {
-            self.floor.counters.executors[self.id].failed_waits.add(failed);
+            self.floor.counters.lanes[self.id].failed_waits.add(failed);
         }
         // The rest of the guard is not slept away, but replies are not kept waiting by it.
         while punctual && self.ready.is_empty() && self.floor.world.now() < until {
@@ -365,7 +365,7 @@ impl<W: World, L: Link<W>> Executor<W, L> {
     }
 
     #[cfg(test)]
-    pub fn floor_for_test(&mut self) -> &mut Floor<W> {
+    pub fn floor_for_test(&mut self) -> &mut StepContext<W> {
         &mut self.floor
     }
 }

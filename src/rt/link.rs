@@ -1,19 +1,19 @@
 //! What an executor asks of a field link.
 
-use super::counters::Counters;
 use super::linux::Waker;
 use super::report::Report;
-use super::sink::Sink;
 use super::world::{Conn, World};
 use super::write::{WriteAnswer, WriteOrder};
+use crate::lane::Counters;
+use crate::lane::SampleWriter;
 use crate::plan::ScanId;
 use crate::tag::{Cause, LinkId, Nanos};
 use std::sync::Arc;
 
 /// What an executor lends to a link for one step.
-pub struct Floor<W> {
+pub struct StepContext<W> {
     pub world: W,
-    pub sink: Sink,
+    pub sink: SampleWriter,
     pub counters: Arc<Counters>,
     pub(super) reports: rtrb::Producer<Report>,
     pub(super) executor: usize,
@@ -70,12 +70,12 @@ pub enum CloseReason {
     Stopped,
 }
 
-impl<W: World> Floor<W> {
+impl<W: World> StepContext<W> {
     /// Tells the statistics; dropped and counted when they lag behind.
     #[inline]
     pub fn report(&mut self, report: Report) {
         if self.reports.push(report).is_err() {
-            self.counters.executors[self.executor].reports_dropped.add(1);
+            self.counters.lanes[self.executor].reports_dropped.add(1);
         }
     }
 
@@ -143,13 +143,13 @@ pub trait Link<W: World> {
     fn id(&self) -> LinkId;
 
     /// A scan is due: its requests join the queue. Sends nothing yet.
-    fn release(&mut self, release: ScanRelease, floor: &mut Floor<W>);
+    fn release(&mut self, release: ScanRelease, floor: &mut StepContext<W>);
 
     /// Sends what can be sent now.
-    fn send(&mut self, now: Nanos, floor: &mut Floor<W>);
+    fn send(&mut self, now: Nanos, floor: &mut StepContext<W>);
 
     /// The connection is readable: receive once, decode what is whole, send what became possible.
-    fn receive(&mut self, floor: &mut Floor<W>);
+    fn receive(&mut self, floor: &mut StepContext<W>);
 
     /// When `expire` has something to do; [`Nanos::NEVER`] when only the connection can wake it. A time in
     /// the past: there is work left over from the last step.
@@ -172,21 +172,21 @@ pub trait Link<W: World> {
     }
 
     /// The deadline has passed.
-    fn expire(&mut self, now: Nanos, floor: &mut Floor<W>);
+    fn expire(&mut self, now: Nanos, floor: &mut StepContext<W>);
 
     /// A new connection.
-    fn adopt(&mut self, conn: Conn, now: Nanos, floor: &mut Floor<W>);
+    fn adopt(&mut self, conn: Conn, now: Nanos, floor: &mut StepContext<W>);
 
     /// The end: give the connection back.
-    fn retire(&mut self, reason: CloseReason, floor: &mut Floor<W>);
+    fn retire(&mut self, reason: CloseReason, floor: &mut StepContext<W>);
 
     /// A write for one of its tags: sends it, keeps it for its turn, or answers at once. See [`super::write`].
-    fn write(&mut self, order: &WriteOrder, now: Nanos, floor: &mut Floor<W>);
+    fn write(&mut self, order: &WriteOrder, now: Nanos, floor: &mut StepContext<W>);
 
     /// Whether it waits for no reply and has nothing to send.
     fn is_idle(&self) -> bool;
 
     /// Goes on where `old` stands, which is the same link under an earlier plan: its connection, its units'
     /// states, what it waits for.
-    fn take_over(&mut self, old: &mut Self, now: Nanos, floor: &mut Floor<W>);
+    fn take_over(&mut self, old: &mut Self, now: Nanos, floor: &mut StepContext<W>);
 }

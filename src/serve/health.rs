@@ -5,9 +5,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
+use crate::lane::{Counters, LinkState};
 use crate::limits::{FIRST_VALUE_PATIENCE, HEALTH_REASONS_MAX, HEALTH_TAGS_MAX};
 use crate::plan::Plan;
-use crate::rt::{Counters, LinkState};
 
 use super::{Observed, TagCounts, TagTrouble, Tags, reason};
 

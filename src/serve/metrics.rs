@@ -14,8 +14,8 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::command::{AnswerEnd, Outcome, Reason, Way};
 use crate::hub::stats::{BUCKET_BOUNDS, Distribution};
+use crate::lane::{GroupCounters, LinkCounters, LinkState};
 use crate::plan::{LinkProtocolPlan, ScanPlan};
-use crate::rt::{GroupCounters, LinkCounters, LinkState};
 
 use super::retired::{ScanTotals, totals_of};
 use super::{JournalView, Observed, OutputState, OutputView, ProcessUsage};
@@ -310,19 +310,19 @@ impl Reader {
     fn executors(&self, e: &mut DescriptorEncoder) -> fmt::Result {
         let Observed { counters, rings, .. } = &*self.0;
         let plan = self.0.plan();
-        let names: Vec<String> = (0..plan.executors.len()).map(|i| i.to_string()).collect();
+        let names: Vec<String> = (0..plan.lanes.len()).map(|i| i.to_string()).collect();
         let help = "Waits for devices that the system refused";
         let mut waits = family(e, COUNTER, "fieldbeat_executor_failed_waits", None, help)?;
-        for (name, executor) in names.iter().zip(&counters.executors) {
+        for (name, executor) in names.iter().zip(&counters.lanes) {
             waits.counter([("executor", name)], executor.failed_waits.get())?;
         }
         let mut loops = family(e, COUNTER, "fieldbeat_executor_loops", None, "Times round an executor's loop")?;
-        for (name, executor) in names.iter().zip(&counters.executors) {
+        for (name, executor) in names.iter().zip(&counters.lanes) {
             loops.counter([("executor", name)], executor.loops.get())?;
         }
         let help = "Timing reports dropped because the statistics ring was full";
         let mut dropped = family(e, COUNTER, "fieldbeat_executor_dropped_reports", None, help)?;
-        for (name, executor) in names.iter().zip(&counters.executors) {
+        for (name, executor) in names.iter().zip(&counters.lanes) {
             dropped.counter([("executor", name)], executor.reports_dropped.get())?;
         }
         type Row = (&'static str, &'static str, fn(&GroupCounters) -> u64);

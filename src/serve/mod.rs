@@ -17,8 +17,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::command::WriteStats;
 use crate::hub::stats::Statistics;
+use crate::lane::{Counters, Image};
 use crate::plan::Plan;
-use crate::rt::{Counters, Image};
 use crate::tag::{LinkId, Nanos};
 
 pub use control::{ControlError, ControlSocket, PART as CONTROL_PART};
@@ -117,7 +117,7 @@ pub struct Observed {
     /// Why links have no connection, in words, of those that have none.
     pub link_troubles: View<BTreeMap<LinkId, String>>,
     pub statistics: Arc<Statistics>,
-    /// By [`crate::tag::ExecutorId`].
+    /// By [`crate::tag::LaneId`].
     pub rings: Vec<View<RingFill>>,
     pub journal: View<JournalView>,
     /// With their names.

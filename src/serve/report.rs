@@ -7,8 +7,8 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::hub::stats::Distribution;
+use crate::lane::GroupCounters;
 use crate::plan::LinkProtocolPlan;
-use crate::rt::GroupCounters;
 use crate::tag::{GroupId, LinkId, Nanos};
 
 use super::{Observed, ProcessUsage};
@@ -232,7 +232,7 @@ impl RunReport {
             outputs: outputs.collect(),
             process: ProcessReport {
                 cpu_seconds: usage.cpu_s,
-                executors_cpu_seconds: counters.executors.iter().map(|e| e.cpu_ns.get() as f64 / 1e9).sum(),
+                executors_cpu_seconds: counters.lanes.iter().map(|e| e.cpu_ns.get() as f64 / 1e9).sum(),
                 rss_bytes: usage.resident_bytes,
                 anonymous_bytes: usage.anonymous_bytes,
             },

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::lane::Counters;
 use crate::plan::{Plan, ScanId};
-use crate::rt::Counters;
 
 /// Cycles, skipped cycles and deadline misses.
 pub type ScanTotals = [u64; 3];

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::lane::{Counters, Image, LinkState};
 use crate::plan::{LinkProtocolPlan, Plan, ScanId};
-use crate::rt::{Counters, Image, LinkState};
 use crate::tag::{CanFault, Cause, GroupId, LinkId, Nanos, Status, TagId};
 
 /// Cycles that a tag may wait for its first value in any case.

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::config::{HostPort, ModbusConfig, ModbusTransport, ReleaseMode, Tolerance};
-use crate::plan::{ExecutorPlan, GroupPlan, LinkPlan, LinkProtocolPlan, ModbusPlan, ScanId, ScanPlan};
-use crate::rt::{LinkState, Report, RequestResult};
-use crate::tag::{ById, ExecutorId, GroupId, LinkId};
+use crate::lane::LinkState;
+use crate::plan::{GroupPlan, LanePlan, LinkPlan, LinkProtocolPlan, ModbusPlan, ScanId, ScanPlan};
+use crate::rt::{Report, RequestResult};
+use crate::tag::{ById, GroupId, LaneId, LinkId};
 
 /// Two groups; the first is read on both links, the second on the first link.
 fn plan() -> Plan {
@@ -20,7 +21,7 @@ fn plan() -> Plan {
     };
     let link = |name: &str| LinkPlan {
         name: Arc::from(name),
-        executor: ExecutorId(0),
+        lane: LaneId(0),
         write_spacing: Nanos::ZERO,
         protocol: LinkProtocolPlan::Modbus(ModbusPlan {
             config: ModbusConfig {
@@ -52,7 +53,7 @@ fn plan() -> Plan {
         groups: [group("10ms", 10), group("with \"quotes\" and \\", 1000)].into_iter().collect(),
         links: [link("plc1"), link("plc2")].into_iter().collect(),
         scans: [scan(0, 0), scan(0, 1), scan(1, 0)].into_iter().collect(),
-        executors: vec![ExecutorPlan { cpu: 0, links: vec![LinkId(0), LinkId(1)], releases: vec![], slots_per_s: 0 }],
+        lanes: vec![LanePlan { cpu: 0, links: vec![LinkId(0), LinkId(1)], releases: vec![], slots_per_s: 0 }],
     }
 }
 
@@ -80,10 +81,10 @@ fn observed() -> Arc<Observed> {
     counters.groups[0][0].dropped.add(7);
     counters.groups[0][0].suppressed_at_ring.add(20);
     counters.groups[0][0].suppressed_at_journal.add(30);
-    counters.executors[0].suppressed_at_ring.add(20);
-    counters.executors[0].suppressed_at_journal.add(30);
-    counters.executors[0].produced.add(1000);
-    counters.executors[0].dropped.add(7);
+    counters.lanes[0].suppressed_at_ring.add(20);
+    counters.lanes[0].suppressed_at_journal.add(30);
+    counters.lanes[0].produced.add(1000);
+    counters.lanes[0].dropped.add(7);
     let nominal = Nanos(1_000_000);
     let at = |us| nominal + Nanos::from_micros(us);
     statistics.record(&Report::Released { group: GroupId(0), due: nominal, nominal, actual: at(3) });

@@ -1,8 +1,9 @@
 //! The beat's invariants: the phase is kept, each release comes once a period and never out of its time.
 
+use crate::lane::Counters;
 use crate::plan::{Plan, ReleasePlan, ScanId};
-use crate::rt::{Counters, Report};
-use crate::tag::{ExecutorId, Nanos};
+use crate::rt::Report;
+use crate::tag::{LaneId, Nanos};
 
 /// One release of the plan as it was seen.
 struct Seen {
@@ -23,7 +24,7 @@ impl Seen {
 /// Of one executor.
 pub struct Beat {
     releases: Vec<Seen>,
-    executor: ExecutorId,
+    executor: LaneId,
     start: Nanos,
 }
 
@@ -32,7 +33,7 @@ fn counted(counters: &Counters, scan: usize) -> u64 {
 }
 
 impl Beat {
-    pub fn new(plan: &Plan, executor: ExecutorId, start: Nanos) -> Beat {
+    pub fn new(plan: &Plan, executor: LaneId, start: Nanos) -> Beat {
         let seen = |r: &ReleasePlan| Seen {
             group: r.group.0,
             first: (start + r.phase).0,
@@ -40,7 +41,7 @@ impl Beat {
             last: None,
             scans: r.scans.iter().map(|s| (s.index(), 0)).collect(),
         };
-        Beat { releases: plan.executors[executor.index()].releases.iter().map(seen).collect(), executor, start }
+        Beat { releases: plan.lanes[executor.index()].releases.iter().map(seen).collect(), executor, start }
     }
 
     /// The executor took up `new` in place of `old` at `at`: the beat of what stays goes on.
@@ -49,9 +50,9 @@ impl Beat {
     /// What the change broke.
     pub fn change(&mut self, old: &Plan, new: &Plan, at: u64, counters: &Counters) -> Result<(), String> {
         self.slots_are_counted(counters)?;
-        let before = &old.executors[self.executor.index()].releases;
+        let before = &old.lanes[self.executor.index()].releases;
         let mut releases = Vec::new();
-        for release in &new.executors[self.executor.index()].releases {
+        for release in &new.lanes[self.executor.index()].releases {
             let first_at_all = (self.start + release.phase).0;
             let slots_gone = (at + 1).saturating_sub(first_at_all).div_ceil(release.period.0);
             let fresh = (first_at_all + slots_gone * release.period.0, None);

@@ -20,10 +20,11 @@ use super::views::Views;
 use super::world::SimWorld;
 use super::writes::Writes;
 use crate::config::Guard;
+use crate::lane::{Counters, SampleWriter};
 use crate::limits::{ADOPTION_PATIENCE, EXECUTOR_SLEEP_MAX};
 use crate::plan::{Change, Plan};
-use crate::rt::{Adoption, Clock, Counters, Executor, Report, Sink, Wiring};
-use crate::tag::{ExecutorId, LinkId, Nanos};
+use crate::rt::{Adoption, Clock, Executor, Report, Wiring};
+use crate::tag::{LaneId, LinkId, Nanos};
 
 const MS: u64 = 1_000_000;
 /// Room in the rings to and from a connector: more than links ever are.
@@ -46,7 +47,7 @@ pub struct Pending {
 }
 
 pub struct Cell<P: Parts> {
-    pub id: ExecutorId,
+    pub id: LaneId,
     pub adoptions: Producer<Message<P>>,
     pub adopted: Consumer<Message<P>>,
     pub plan: Arc<Plan>,
@@ -62,22 +63,22 @@ pub struct Cell<P: Parts> {
 }
 
 /// The changes that concern an executor.
-pub fn of_executor(changes: &[(LinkId, Change)], id: ExecutorId, old: &Plan, new: &Plan) -> Vec<(LinkId, Change)> {
+pub fn of_executor(changes: &[(LinkId, Change)], id: LaneId, old: &Plan, new: &Plan) -> Vec<(LinkId, Change)> {
     let concerns =
-        |link: LinkId| new.links.get(link).or_else(|| old.links.get(link)).is_some_and(|link| link.executor == id);
+        |link: LinkId| new.links.get(link).or_else(|| old.links.get(link)).is_some_and(|link| link.lane == id);
     changes.iter().filter(|(link, _)| concerns(*link)).copied().collect()
 }
 
 /// An executor with its machine, its field and its connector.
 pub fn cell<P: Parts>(
-    id: ExecutorId,
+    id: LaneId,
     plan: &Arc<Plan>,
     (scenario, parts): (&Scenario, &P),
-    sink: Sink,
+    sink: SampleWriter,
     counters: Arc<Counters>,
     log: Rc<RefCell<Log>>,
 ) -> Cell<P> {
-    let links = &plan.executors[id.index()].links;
+    let links = &plan.lanes[id.index()].links;
     let (hosts, ends) = (scenario.hosts.clone(), scenario.ends());
     let rng = |part: &str| scenario.rng(part, id.0);
     let mut field =
@@ -132,7 +133,7 @@ pub fn step<P: Parts>(cell: &mut Cell<P>, books: &mut Books<'_>, counters: &Coun
     }
     cell.connector.step();
     let stalled = cell.field.borrow().stalled;
-    cell.writes.step(now, stalled, &cell.plan, &cell.plan.executors[cell.id.index()].links);
+    cell.writes.step(now, stalled, &cell.plan, &cell.plan.lanes[cell.id.index()].links);
     cell.field.borrow_mut().first_look = None;
     cell.executor.turn();
     let adopted = change_over(cell, books, counters)?;

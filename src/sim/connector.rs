@@ -12,7 +12,7 @@ use crate::limits::CONNECT_POLL;
 use crate::link::connector::{Attempt, Command, Dialer, ExecutorPort, LinkNotes, Outcome, Steps, Target};
 use crate::plan::Plan;
 use crate::rt::{CloseReason, Closed, Connected};
-use crate::tag::{ExecutorId, LinkId, Nanos};
+use crate::tag::{LaneId, LinkId, Nanos};
 
 const MS: u64 = 1_000_000;
 
@@ -53,7 +53,7 @@ impl SimConnector {
         for mut command in commands {
             if let Command::Add { executor, .. } = &mut command {
                 // Each executor has a machine, a clock and a connector to itself.
-                *executor = ExecutorId(0);
+                *executor = LaneId(0);
             }
             self.commands.push(command);
         }

@@ -29,7 +29,7 @@ pub enum Mood {
     DeadUnit(u8),
     /// Sends what was not asked for, before or instead of the answer.
     Wrong,
-    /// Exceptions.
+    /// ReportFilter.
     Broken,
     /// Answers byte by byte.
     Pieces,

@@ -10,8 +10,7 @@ use super::parts::Parts;
 use crate::output::mqtt::flight::Flight;
 use crate::output::mqtt::gather::{Gather, GatherSettings};
 use crate::output::mqtt::topic::Topic;
-use crate::output::{JournalSource, SourceError};
-use crate::store::{Block, Found, JournalError, JournalReader, Position};
+use crate::store::{Block, Follow, FollowError, Found, JournalReader, Position};
 use crate::tag::Nanos;
 
 const MS: u64 = 1_000_000;
@@ -21,23 +20,23 @@ const IN_FLIGHT_MAX: usize = 8;
 const MESSAGE_BYTES_MAX: usize = 16 << 10;
 
 /// The journal as an output sees it.
-pub struct Follow(pub JournalReader);
+pub struct InPlace(pub JournalReader);
 
-impl JournalSource for Follow {
-    fn block_at_or_after(&self, index: u64) -> Result<Option<Block>, SourceError> {
-        self.0.block_at_or_after(index).map_err(|error| SourceError(error.to_string()))
+impl Follow for InPlace {
+    fn block_at_or_after(&self, index: u64) -> Result<Option<Block>, FollowError> {
+        self.0.block_at_or_after(index).map_err(FollowError::from)
     }
 
     fn wait_for(&self, index: u64, _: Duration) -> bool {
-        self.next_index() > index
+        self.0.next_index().is_ok_and(|next| next > index)
     }
 
-    fn next_index(&self) -> u64 {
-        self.0.next_index().unwrap_or(0)
+    fn next_index(&self) -> Result<u64, FollowError> {
+        Ok(self.0.next_index()?)
     }
 
-    fn cursor(&self, name: &str) -> Result<Option<Position>, SourceError> {
-        self.0.cursor(name).map_err(|error: JournalError| SourceError(error.to_string()))
+    fn cursor(&self, name: &str) -> Result<Option<Position>, FollowError> {
+        self.0.cursor(name).map_err(FollowError::from)
     }
 
     fn save_cursor(&self, name: &str, position: Position) {
@@ -69,7 +68,7 @@ struct Session {
 pub struct SimOutput {
     pub name: String,
     gather: Gather,
-    source: Follow,
+    source: InPlace,
     pub cursor: Position,
     session: Option<Session>,
     next_try: u64,
@@ -87,7 +86,7 @@ impl SimOutput {
         Ok(SimOutput {
             name: name.to_owned(),
             gather: gather()?,
-            source: Follow(reader),
+            source: InPlace(reader),
             cursor: cursor.ok_or("an output without a cursor")?,
             session: None,
             next_try: 0,

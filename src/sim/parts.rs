@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::world::SimWorld;
-use crate::hub::Batch;
 use crate::link::FieldLink;
 use crate::plan::{Plan, UsedIds};
 use crate::rt::{Link, World, WriteOutcome};
 use crate::store::Position;
+use crate::tag::Batch;
 use crate::tag::{Dictionary, LinkId};
 
 /// What is run: the real parts, or real parts with a fault planted in them.

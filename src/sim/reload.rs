@@ -10,17 +10,18 @@ use super::parts::Parts;
 use super::scenario::{Scenario, load};
 use super::script::{Changes, Coming, TagChange};
 use crate::config::Config;
+use crate::lane::{Counters, Image};
 use crate::link::connector::{Command, Target};
 use crate::plan::{self, Base, Change, Plan, UsedIds};
-use crate::rt::{Adoption, Counters, Image, LinkChange};
-use crate::tag::{ExecutorId, LinkId, Sample, Status, TagId};
+use crate::rt::{Adoption, LinkChange};
+use crate::tag::{LaneId, LinkId, Sample, Status, TagId};
 
 /// A plan whose ids someone may still read is as old as this at most.
 const RECENT_NS: u64 = 10_000_000_000;
 
 /// What comes of one reload for one executor.
 pub struct ForExecutor<L> {
-    pub executor: ExecutorId,
+    pub executor: LaneId,
     pub adoption: Box<Adoption<L>>,
     pub ring: Consumer<Sample>,
     pub commands: Vec<Command>,
@@ -129,10 +130,9 @@ impl Reloads {
         }
         let changes = plan::changes(&old, &new);
         let mut executors = Vec::new();
-        for id in (0..new.executors.len()).map(|at| ExecutorId(at as u16)) {
-            let of_executor = |link: LinkId| {
-                new.links.get(link).or_else(|| old.links.get(link)).is_some_and(|link| link.executor == id)
-            };
+        for id in (0..new.lanes.len()).map(|at| LaneId(at as u16)) {
+            let of_executor =
+                |link: LinkId| new.links.get(link).or_else(|| old.links.get(link)).is_some_and(|link| link.lane == id);
             let own: Vec<(LinkId, Change)> = changes.iter().filter(|(link, _)| of_executor(*link)).copied().collect();
             if plan::executor_stays(id, &own, &old, &new) {
                 continue;
@@ -191,8 +191,7 @@ impl Reloads {
             if !same(old) || !recent.iter().all(|plan| same(plan)) {
                 return Err(format!("link \"{}\" gets the id {} too soon after another", link.name, id.0));
             }
-            let moved =
-                old.links.iter().any(|(was, o)| o.name == link.name && (was != id || o.executor != link.executor));
+            let moved = old.links.iter().any(|(was, o)| o.name == link.name && (was != id || o.lane != link.lane));
             if moved {
                 return Err(format!("link \"{}\" stays and gets another id or executor", link.name));
             }

@@ -19,10 +19,11 @@ use super::record::Recorded;
 use super::reload::Reloads;
 use super::scenario::Scenario;
 use super::script::{ClockStep, Series, Span, Write};
-use crate::hub::{Batch, Filter, Hub, NextRing, RingEnd, RingStats};
+use crate::hub::{Filter, Hub, NextRing, RingEnd, RingStats};
+use crate::lane::{Counters, Image, ReportFilter, SampleWriter};
 use crate::plan::Suppress;
-use crate::rt::{Counters, Exceptions, Image, Sink};
-use crate::tag::{ClockPair, ExecutorId, NANOS_PER_SEC, Nanos, Status};
+use crate::tag::Batch;
+use crate::tag::{ClockPair, LaneId, NANOS_PER_SEC, Nanos, Status};
 
 /// UTC at the start; any time does.
 const UTC_START_NS: i64 = 1_700_000_000_000_000_000;
@@ -168,13 +169,13 @@ impl<'s, P: Parts> Run<'s, P> {
         let names = books.generations[0].names.clone();
         let mut rings = Vec::new();
         let mut cells = Vec::new();
-        for id in (0..plan.executors.len()).map(|id| ExecutorId(id as u16)) {
+        for id in (0..plan.lanes.len()).map(|id| LaneId(id as u16)) {
             let (samples, ring) = RingBuffer::new(scenario.ring_slots);
             let filter = Filter::new(id, &plan, counters.clone());
             rings.push(RingEnd { ring, names: names.clone(), filter });
             let long_bytes_max = plan.tags.values().map(|tag| tag.ty.long_bytes_max()).max().unwrap_or(0);
-            let sink = Sink::new(samples, image.clone(), counters.clone(), id, long_bytes_max)
-                .with_exceptions(Exceptions::new(id, Suppress::Ring, &plan));
+            let sink = SampleWriter::new(samples, image.clone(), counters.clone(), id, long_bytes_max)
+                .with_filter(ReportFilter::new(id, Suppress::Ring, &plan));
             cells.push(cell(id, &plan, (scenario, parts), sink, counters.clone(), log.clone()));
         }
         let (sender, batches) = bounded(scenario.journal_batches);
@@ -262,7 +263,7 @@ impl<'s, P: Parts> Run<'s, P> {
             cell.connector.tell(part.commands);
             let names = self.parts.names(names.clone());
             let filter = Filter::following(executor, &cell.plan, &reload.plan, self.counters.clone());
-            let next = NextRing { executor, end: RingEnd { ring: part.ring, names, filter } };
+            let next = NextRing { lane: executor, end: RingEnd { ring: part.ring, names, filter } };
             self.next_rings.send(next).map_err(|_| "the hub is gone").of(Kind::Reload)?;
             let mut field = cell.field.borrow_mut();
             field.views.announce(&reload.plan, executor, &reload.changes, reload.target);
@@ -343,7 +344,7 @@ impl<'s, P: Parts> Run<'s, P> {
                 let mut log = self.log.borrow_mut();
                 for sample in batch.iter().map(|told| told.sample) {
                     let value = sample.value ^ u64::from(sample.cycle) << 32;
-                    let numbers = [u64::from(sample.tag), u64::from(sample.status), sample.t_mono_ns, value];
+                    let numbers = [u64::from(sample.tag), u64::from(sample.status), sample.t, value];
                     log.add(batch.drained.0, "sample: tag {} status {} of {} value {}", numbers);
                 }
             }

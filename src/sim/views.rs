@@ -4,7 +4,7 @@ use super::line::LineView;
 use super::memory::Area;
 use super::model::host_of_link;
 use crate::plan::{Change, LinkProtocolPlan, Plan};
-use crate::tag::{ById, ExecutorId, LinkId};
+use crate::tag::{ById, LaneId, LinkId};
 
 /// A connection that takes no bytes is given up within this.
 const REST_NS: u64 = 60_000_000_000;
@@ -90,14 +90,14 @@ impl View {
 }
 
 impl Views {
-    pub fn new(plan: &Plan, executor: ExecutorId) -> Views {
-        let own = plan.executors[executor.index()].links.iter();
+    pub fn new(plan: &Plan, executor: LaneId) -> Views {
+        let own = plan.lanes[executor.index()].links.iter();
         Views { now: own.map(|link| (*link, View::of(plan, *link, 0))).collect(), ..Views::default() }
     }
 
     /// A plan is on its way to the executor.
-    pub fn announce(&mut self, plan: &Plan, executor: ExecutorId, changes: &[(LinkId, Change)], target: u32) {
-        let own = plan.executors[executor.index()].links.iter();
+    pub fn announce(&mut self, plan: &Plan, executor: LaneId, changes: &[(LinkId, Change)], target: u32) {
+        let own = plan.lanes[executor.index()].links.iter();
         let view = |link: &LinkId| {
             let change = changes.iter().find(|(id, _)| id == link).map(|(_, change)| *change);
             let stays = self.now.get(*link).filter(|_| !matches!(change, Some(Change::New | Change::Target)));

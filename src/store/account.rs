@@ -3,7 +3,7 @@
 use super::block::BootId;
 use super::error::JournalError;
 use super::reader::JournalReader;
-use crate::tag::ExecutorId;
+use crate::tag::LaneId;
 
 /// Headers that are read in one transaction.
 const CHUNK: usize = 512;
@@ -14,7 +14,7 @@ const HOLES_LISTED_MAX: usize = 1000;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
     pub boot: BootId,
-    pub executor: ExecutorId,
+    pub lane: LaneId,
     pub first_sequence: u64,
     /// One beyond the highest number.
     pub next_sequence: u64,
@@ -39,13 +39,13 @@ impl JournalReader {
             index = last + 1;
             for header in headers.into_iter().filter_map(|(_, header)| header) {
                 let end = header.first_sequence.saturating_add(header.samples as u64);
-                let same = |account: &&mut Account| (account.boot, account.executor) == (header.boot, header.executor);
+                let same = |account: &&mut Account| (account.boot, account.lane) == (header.boot, header.lane);
                 if let Some(account) = accounts.iter_mut().find(same) {
                     account.add(header.first_sequence, end);
                 } else {
                     accounts.push(Account {
                         boot: header.boot,
-                        executor: header.executor,
+                        lane: header.lane,
                         first_sequence: header.first_sequence,
                         next_sequence: end,
                         samples: header.samples as u64,

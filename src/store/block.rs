@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::hub::Batch;
+use crate::tag::Batch;
 
 /// One start of the gateway: the upper 48 bits are its UTC milliseconds, the lower 16 are random.
 /// (boot, executor, sequence) names a sample for ever.

@@ -24,8 +24,8 @@ use super::space::{Space, commit_slots_max, used_bytes_max};
 use super::stats::JournalStats;
 use super::tables::Tables;
 use crate::config::JournalConfig;
-use crate::hub::Batch;
 use crate::limits::{CURSOR_NAME_BYTES_MAX, JOURNAL_KEEP};
+use crate::tag::Batch;
 use crate::tag::Nanos;
 
 /// Pages that a commit may need beside its blocks: copies of the trees' inner pages and the list of free ones.

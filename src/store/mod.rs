@@ -18,6 +18,7 @@ mod database;
 mod dictionary;
 mod error;
 mod fault;
+mod follow;
 #[doc(hidden)]
 pub mod fuzz;
 mod journal;
@@ -41,6 +42,7 @@ pub use audit::{AuditLog, AuditOutcome, AuditRecord, AuditTail};
 pub use block::{Block, BootId, Position};
 pub use cursors::CursorState;
 pub use error::JournalError;
+pub use follow::{Follow, FollowError};
 pub use journal::{Committed, Journal};
 pub use names::NamesId;
 pub use reader::{DamagedBlock, Found, JournalReader};

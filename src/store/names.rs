@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::codec::CutBlock;
 use crate::limits::NAMES_KEPT;
-use crate::tag::{Dictionary, ExecutorId};
+use crate::tag::{Dictionary, LaneId};
 
 /// Names are stored with the first block that uses them and known by its index, which no other block ever has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,7 +26,7 @@ pub struct Books {
     /// with one id.
     known: Vec<(NamesId, Arc<Dictionary>)>,
     /// The names that each executor used last.
-    current: BTreeMap<ExecutorId, Arc<Dictionary>>,
+    current: BTreeMap<LaneId, Arc<Dictionary>>,
 }
 
 /// What a commit changes in the books.
@@ -36,7 +36,7 @@ pub struct Entries {
     pub ids: Vec<NamesId>,
     /// Names that are not stored yet.
     pub new: Vec<(NamesId, Arc<Dictionary>)>,
-    used: Vec<(ExecutorId, Arc<Dictionary>)>,
+    used: Vec<(LaneId, Arc<Dictionary>)>,
     last: BTreeMap<NamesId, u64>,
 }
 
@@ -70,7 +70,7 @@ impl Books {
             };
             entries.ids.push(id);
             entries.last.insert(id, index);
-            entries.used.push((block.executor, names.clone()));
+            entries.used.push((block.lane, names.clone()));
         }
         entries
     }
@@ -129,8 +129,8 @@ impl Books {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hub::Batch;
     use crate::store::codec::cut;
+    use crate::tag::Batch;
     use crate::tag::{ClockPair, Nanos, Sample};
 
     fn names(gateway: &str) -> Arc<Dictionary> {
@@ -139,7 +139,7 @@ mod tests {
 
     fn batch(executor: u16, names: &Arc<Dictionary>) -> Arc<Batch> {
         Arc::new(Batch {
-            executor: ExecutorId(executor),
+            lane: LaneId(executor),
             first_sequence: 0,
             samples: 1,
             slots: vec![Sample::default()],

@@ -25,8 +25,8 @@ use super::space::Space;
 use super::stats::Loss;
 use super::tables::Tables;
 use crate::disk::Held;
-use crate::hub::Batch;
 use crate::limits::JOURNAL_LOOK_PERIOD;
+use crate::tag::Batch;
 
 /// Pages that the first commit may need.
 const OPEN_EXTRA_BYTES: u64 = 256 << 10;

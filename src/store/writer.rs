@@ -10,8 +10,8 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
 use super::error::JournalError;
 use super::journal::Journal;
 use super::stats::JournalStats;
-use crate::hub::Batch;
 use crate::limits::{JOURNAL_CLOSE_RETRY_MAX, JOURNAL_RETRY_PAUSE};
+use crate::tag::Batch;
 use crate::tag::Nanos;
 
 /// The longest the heartbeat stands still while the thread lives and no call to the disk hangs.

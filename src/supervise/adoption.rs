@@ -4,11 +4,12 @@ use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::floor::{Floor, prefaulted_ring, ring_slots};
 use super::orders;
+use crate::lane::Image;
 use crate::link::FieldLink;
 use crate::link::connector::{Command, Target};
 use crate::plan::{self, Change, Plan};
-use crate::rt::{Adoption, Image, LinkChange, thread as rt_thread};
-use crate::tag::{ExecutorId, LinkId, Sample, Status};
+use crate::rt::{Adoption, LinkChange, thread as rt_thread};
+use crate::tag::{LaneId, LinkId, Sample, Status};
 
 type Message = Box<Adoption<FieldLink>>;
 
@@ -47,7 +48,7 @@ impl Floor {
         old: &Plan,
         new: &Plan,
         target: u32,
-        mut next_ring: impl FnMut(ExecutorId, Consumer<Sample>),
+        mut next_ring: impl FnMut(LaneId, Consumer<Sample>),
     ) -> Vec<(LinkId, Change)> {
         self.counters.prepare(new, old);
         prepare_image(&self.image, new, old);
@@ -56,10 +57,10 @@ impl Floor {
         }
         let changes = plan::changes(old, new);
         self.tell_connector(&changes, new, target);
-        for (at, executor) in new.executors.iter().enumerate() {
-            let id = ExecutorId(at as u16);
+        for (at, executor) in new.lanes.iter().enumerate() {
+            let id = LaneId(at as u16);
             let of_executor = |link: &LinkId| {
-                new.links.get(*link).or_else(|| old.links.get(*link)).is_some_and(|link| link.executor == id)
+                new.links.get(*link).or_else(|| old.links.get(*link)).is_some_and(|link| link.lane == id)
             };
             let own: Vec<(LinkId, Change)> = changes.iter().filter(|(link, _)| of_executor(link)).copied().collect();
             if plan::executor_stays(id, &own, old, new) {

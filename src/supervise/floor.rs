@@ -15,16 +15,16 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use super::adoption;
 use super::orders::{self, Orders, SharedOrders};
 use crate::config::Guard;
+use crate::lane::{Counters, Image, ReportFilter, SampleWriter};
 use crate::limits;
 use crate::link::FieldLink;
 use crate::link::connector::{Connector, ExecutorPort, LinkNotes};
-use crate::plan::{ExecutorPlan, Plan, Suppress};
+use crate::plan::{LanePlan, Plan, Suppress};
 use crate::rt::thread::{self as rt_thread, Missing};
 use crate::rt::{
-    Clock, Closed, Connected, Counters, Exceptions, Executor, Image, LinuxWorld, Report, Sink, Waker, Wiring,
-    monotonic_now, thread_cpu_time,
+    Clock, Closed, Connected, Executor, LinuxWorld, Report, Waker, Wiring, monotonic_now, thread_cpu_time,
 };
-use crate::tag::{ExecutorId, Nanos, Sample};
+use crate::tag::{LaneId, Nanos, Sample};
 
 /// Reports that may wait for the statistics: a second of a busy executor.
 const REPORT_SLOTS: usize = 1 << 14;
@@ -104,8 +104,8 @@ pub fn prepare(plan: Arc<Plan>, scheduling: Scheduling) -> io::Result<Prepared> 
     let bell = Waker::new()?;
     let mut gates = Vec::new();
     let mut ports = Vec::new();
-    for (index, executor_plan) in plan.executors.iter().enumerate() {
-        let id = ExecutorId(index as u16);
+    for (index, executor_plan) in plan.lanes.iter().enumerate() {
+        let id = LaneId(index as u16);
         let (mut executor, port) = floor.build_executor(id, executor_plan, &plan)?;
         executor.ring_when_closed(bell.clone());
         ports.push(port);
@@ -116,7 +116,7 @@ pub fn prepare(plan: Arc<Plan>, scheduling: Scheduling) -> io::Result<Prepared> 
         let thread = thread::Builder::new().name(format!("fb-exec{index}")).stack_size(rt_thread::STACK_BYTES).spawn(
             move || {
                 run_executor(executor, cpu, scheduling, &tell, &opened);
-                counters.executors[index].cpu_ns.add(thread_cpu_time().0);
+                counters.lanes[index].cpu_ns.add(thread_cpu_time().0);
             },
         )?;
         floor.threads.push(thread);
@@ -172,8 +172,8 @@ fn calibrated(guard: Guard, releases_per_s: f64) -> Nanos {
 impl Floor {
     fn build_executor(
         &mut self,
-        id: ExecutorId,
-        plan_of_executor: &ExecutorPlan,
+        id: LaneId,
+        plan_of_executor: &LanePlan,
         plan: &Plan,
     ) -> io::Result<(LinuxExecutor, ExecutorPort)> {
         let links: Vec<FieldLink> = plan_of_executor.links.iter().map(|link| FieldLink::new(*link, plan)).collect();
@@ -196,8 +196,8 @@ impl Floor {
         self.reports.push(report_ring);
         self.ends.push(ends);
         let long_bytes_max = plan.tags.values().map(|tag| tag.ty.long_bytes_max()).max().unwrap_or(0);
-        let sink = Sink::new(samples, self.image.clone(), self.counters.clone(), id, long_bytes_max)
-            .with_exceptions(Exceptions::new(id, Suppress::Ring, plan));
+        let sink = SampleWriter::new(samples, self.image.clone(), self.counters.clone(), id, long_bytes_max)
+            .with_filter(ReportFilter::new(id, Suppress::Ring, plan));
         let wiring = Wiring {
             sink,
             reports,
@@ -249,7 +249,7 @@ impl Drop for Floor {
     }
 }
 
-pub(super) fn ring_slots(plan: &ExecutorPlan) -> usize {
+pub(super) fn ring_slots(plan: &LanePlan) -> usize {
     let wanted = plan.slots_per_s.saturating_mul(limits::RING_SECONDS) as usize;
     wanted.clamp(limits::RING_SLOTS_MIN, limits::RING_SLOTS_MAX)
 }

@@ -23,14 +23,15 @@ use super::writes::{self, Live, Ways};
 use super::{leave, stack};
 use crate::config::Loaded;
 use crate::hub::stats::Statistics;
-use crate::hub::{self, Batch, Filter, NextRing, RingEnd, RingStats};
+use crate::hub::{self, Filter, NextRing, RingEnd, RingStats};
 use crate::limits::{EXECUTORS_MAX, JOURNAL_QUEUE_BATCHES};
 use crate::plan::{self, Admission, Plan, PlanError, Planned};
 use crate::rt::thread::{self as rt_thread, Missing};
 use crate::rt::{Report, calibrate, monotonic_now};
 use crate::serve::{Current, Health, HttpServer, Observed, Reloads, RunReport, Severity};
 use crate::store::{BootId, Journal, JournalError, JournalState, WriterHandle};
-use crate::tag::{Dictionary, DictionaryTag, ExecutorId, GroupId, Nanos, TagId};
+use crate::tag::Batch;
+use crate::tag::{Dictionary, DictionaryTag, GroupId, LaneId, Nanos, TagId};
 
 /// How often the statistics are taken from the executors' rings.
 const STATISTICS_PERIOD: Duration = Duration::from_millis(50);
@@ -135,7 +136,7 @@ impl Gateway {
         let (to_journal, batches) = bounded::<Arc<Batch>>(JOURNAL_QUEUE_BATCHES);
         let writer = crate::store::spawn_writer(journal, batches)?;
 
-        let rings: Arc<[RingStats]> = plan.executors.iter().map(|_| RingStats::default()).collect();
+        let rings: Arc<[RingStats]> = plan.lanes.iter().map(|_| RingStats::default()).collect();
         let mut floor = prepared.start();
         let names_of_ids = Arc::new(dictionary(&config.gateway.id, &plan));
         // One for each executor is a reload; the hub takes them every few milliseconds.
@@ -143,7 +144,7 @@ impl Gateway {
         let ends = std::mem::take(&mut floor.rings).into_iter().enumerate().map(|(id, ring)| RingEnd {
             ring,
             names: names_of_ids.clone(),
-            filter: Filter::new(ExecutorId(id as u16), &plan, floor.counters.clone()),
+            filter: Filter::new(LaneId(id as u16), &plan, floor.counters.clone()),
         });
         let hub = hub::spawn(ends.collect(), nexts, to_journal, rings.clone())?;
         let statistics = Arc::new(Statistics::new(&plan));
@@ -267,7 +268,7 @@ impl Gateway {
 
     /// A wait that the system refuses is no empty answer: whoever looks must learn why devices are seen late.
     fn tell_failed_waits(&mut self) {
-        let failed = self.observed.counters.executors.iter().map(|executor| executor.failed_waits.get()).sum();
+        let failed = self.observed.counters.lanes.iter().map(|executor| executor.failed_waits.get()).sum();
         if failed > 0 && std::mem::replace(&mut self.failed_waits, failed) == 0 {
             let text =
                 "the system refuses the call by which executors wait; the next best is used, see `fieldbeat doctor`";
@@ -278,7 +279,7 @@ impl Gateway {
 
     /// Takes every sign of life.
     fn look_for_life(&mut self) {
-        let executors = self.observed.counters.executors.iter().map(|e| e.loops.get());
+        let executors = self.observed.counters.lanes.iter().map(|e| e.loops.get());
         let executors = executors.enumerate().map(|(id, loops)| (Part::Executor(id), loops));
         let journal = (Part::Journal, self.writer.heartbeat());
         let hub = (Part::Hub, self.rings.iter().map(|r| r.rounds.load(Relaxed)).sum());

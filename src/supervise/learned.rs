@@ -77,8 +77,9 @@ mod tests {
     use super::*;
     use crate::config::load_parts;
     use crate::hub::stats::Statistics;
+    use crate::lane::Counters;
     use crate::plan;
-    use crate::rt::{Counters, Report, RequestResult};
+    use crate::rt::{Report, RequestResult};
     use crate::serve::{Current, Health, JournalView, Reloads};
     use crate::tag::Nanos;
 

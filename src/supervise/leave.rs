@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use super::autopsy;
 use super::watchdog::{Part, Stall};
 use crate::hub::RingStats;
+use crate::lane::LinkState;
 use crate::limits::{STALL_EXIT, STALL_EXIT_JOURNAL};
-use crate::rt::LinkState;
 use crate::serve::Observed;
 use crate::store::JournalStats;
 
@@ -60,10 +60,10 @@ pub fn describe(stalled: &[Stall], observed: &Observed) {
 fn work(id: usize, observed: &Observed) -> Vec<String> {
     let (plan, counters) = (observed.plan(), &observed.counters);
     let mut lines = Vec::new();
-    if let Some(executor) = plan.executors.get(id) {
+    if let Some(executor) = plan.lanes.get(id) {
         lines.push(format!("planned for CPU {}, {} links", executor.cpu, executor.links.len()));
     }
-    let mut own = plan.links.iter().filter(|(_, link)| link.executor.index() == id);
+    let mut own = plan.links.iter().filter(|(_, link)| link.lane.index() == id);
     for (link_id, link) in own.by_ref().take(LINKS_TOLD_MAX) {
         let counts = counters.link(link_id);
         lines.push(format!(
@@ -80,10 +80,8 @@ fn work(id: usize, observed: &Observed) -> Vec<String> {
         lines.push(format!("and {more} links more"));
     }
     for (group_id, group) in plan.groups.iter() {
-        let scans = plan
-            .scans
-            .iter()
-            .filter(|(_, scan)| scan.group == group_id && plan.links[scan.link].executor.index() == id);
+        let scans =
+            plan.scans.iter().filter(|(_, scan)| scan.group == group_id && plan.links[scan.link].lane.index() == id);
         let (cycles, skipped) = scans.fold((0, 0), |(cycles, skipped), (scan, _)| {
             let counts = counters.scan(scan);
             (counts.cycles.get().max(cycles), counts.skipped.get().max(skipped))

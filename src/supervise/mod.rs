@@ -2,7 +2,7 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | `gateway`, `floor`, `outputs`, `source` | everything, its real-time part, its outputs, the journal as they see it |
+//! | `gateway`, `floor`, `outputs` | everything, its real-time part, its outputs |
 //! | `views` | what metrics see of them |
 //! | `watch`, `reload`, `adoption` | new files, the plan made of them, the executors' change to it |
 //! | `orders` | writes on their way to the executors, answers on their way back |
@@ -25,7 +25,6 @@ pub mod orders;
 mod outputs;
 mod reasons;
 mod reload;
-mod source;
 mod stack;
 mod views;
 mod watch;
@@ -33,4 +32,3 @@ mod watchdog;
 pub mod writes;
 
 pub use gateway::{Ended, Gateway, StartError, Trouble};
-pub use source::FollowJournal;

@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::floor::Floor;
+use crate::lane::Counters;
 use crate::limits::WRITES_PENDING_MAX;
 use crate::plan::Plan;
-use crate::rt::{Counters, Waker, WriteAnswer, WriteOrder, WriteOutcome, WritePayload, monotonic_now};
-use crate::tag::{ById, ExecutorId, LinkId};
+use crate::rt::{Waker, WriteAnswer, WriteOrder, WriteOutcome, WritePayload, monotonic_now};
+use crate::tag::{ById, LaneId, LinkId};
 
 /// An executor has as many writes under way as it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,8 +42,8 @@ impl Ends {
 }
 
 /// Which executor has which link, under the plan that all of them have adopted.
-fn executors_of(plan: &Plan) -> ById<LinkId, ExecutorId> {
-    plan.links.iter().map(|(id, link)| (id, link.executor)).collect()
+fn executors_of(plan: &Plan) -> ById<LinkId, LaneId> {
+    plan.links.iter().map(|(id, link)| (id, link.lane)).collect()
 }
 
 fn no_reply(id: u64) -> WriteAnswer {
@@ -52,9 +53,9 @@ fn no_reply(id: u64) -> WriteAnswer {
 /// All ends, by executor; what asks for writes has them as well as the floor, so that nobody waits for the other's work.
 pub struct Orders {
     ends: Vec<Ends>,
-    executors_of_links: ById<LinkId, ExecutorId>,
+    executors_of_links: ById<LinkId, LaneId>,
     /// Of a plan that executors have yet to adopt.
-    next_executors_of_links: Option<ById<LinkId, ExecutorId>>,
+    next_executors_of_links: Option<ById<LinkId, LaneId>>,
     counters: Arc<Counters>,
 }
 

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::source::FollowJournal;
 use crate::command::Desk;
 use crate::config::{OutputConfig, OutputKind};
 use crate::output::{OutputError, OutputHandle, OutputStats, mqtt};
@@ -107,7 +106,7 @@ impl Outputs {
 
 impl Entry {
     fn spawn(&mut self, gateway: &str, reader: &JournalReader, stop: &Arc<AtomicBool>) {
-        let source = Box::new(FollowJournal(reader.clone()));
+        let source = Box::new(reader.clone());
         match spawn(&self.config, gateway, source, self.stats.clone(), stop.clone()) {
             Ok(handle) => {
                 self.running = Some(handle);
@@ -152,7 +151,7 @@ impl Entry {
 fn spawn(
     config: &OutputConfig,
     gateway: &str,
-    source: Box<FollowJournal>,
+    source: Box<JournalReader>,
     stats: Arc<OutputStats>,
     stop: Arc<AtomicBool>,
 ) -> Result<OutputHandle, OutputError> {

@@ -7,12 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use crate::lane::LinkCounters;
 use crate::limits::{
     FIRST_VALUE_PATIENCE, REASON_LINES_MAX, REASON_PAUSE_MAX, REASON_PAUSE_MIN, REASON_SETTLED, REASON_TAGS_NAMED,
     REASONS_LOOK,
 };
 use crate::plan::Plan;
-use crate::rt::LinkCounters;
 use crate::serve::{Observed, TagTrouble, Tags, reason};
 use crate::tag::{Cause, CauseKind, LinkId, TagId};
 

@@ -176,7 +176,7 @@ impl Gateway {
         let changes = self.floor.adopt(&old, &new, self.reload.number, |executor, ring| {
             let filter = Filter::following(executor, &old, &new, counters.clone());
             // The hub takes them every few milliseconds; where it has ended, so will the gateway.
-            let _ = next_rings.send(NextRing { executor, end: RingEnd { ring, names: names.clone(), filter } });
+            let _ = next_rings.send(NextRing { lane: executor, end: RingEnd { ring, names: names.clone(), filter } });
         });
         self.reload.changing = Some(Changing { old, new, changes, admission });
         self.end_change();
@@ -246,7 +246,7 @@ fn newest(found: Option<Found>, waiting: &mut Option<Loaded>) -> Option<Found> {
 
 /// Whether a new plan is the old one.
 fn same(old: &Plan, new: &Plan) -> bool {
-    let releases = |plan: &Plan| plan.executors.iter().map(|e| e.releases.clone()).collect::<Vec<_>>();
+    let releases = |plan: &Plan| plan.lanes.iter().map(|e| e.releases.clone()).collect::<Vec<_>>();
     old.tags == new.tags && old.groups == new.groups && old.links == new.links && releases(old) == releases(new)
 }
 

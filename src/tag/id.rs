@@ -44,7 +44,7 @@ id!(
 );
 id!(
     /// An executor: index into the plan's executors.
-    ExecutorId(u16)
+    LaneId(u16)
 );
 id!(
     /// A Modbus unit identifier, 0–255.

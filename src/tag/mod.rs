@@ -2,6 +2,7 @@
 //! what causes them, time.
 
 mod abort;
+mod batch;
 mod by_id;
 mod cause;
 mod dictionary;
@@ -16,13 +17,14 @@ mod utc;
 mod value;
 
 pub use abort::AbortCode;
+pub use batch::{Batch, BatchSample};
 pub use by_id::{ById, Id};
 pub use cause::{
     Block, CanFault, Cause, CauseKind, DeviceFault, Fault, NodeFault, ObjectAt, ValueFault, exception_name,
 };
 pub use dictionary::{Dictionary, DictionaryTag};
 pub use encoding::{CP1252, Encoding};
-pub use id::{ExecutorId, GroupId, LinkId, TagId, UnitId};
+pub use id::{GroupId, LaneId, LinkId, TagId, UnitId};
 pub use sample::{GAP_TAG, Sample, flags};
 pub use scaling::Scaling;
 pub use status::Status;

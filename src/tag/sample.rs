@@ -22,7 +22,7 @@ pub const GAP_TAG: u32 = u32::MAX;
 #[repr(C, align(32))]
 pub struct Sample {
     /// CLOCK_MONOTONIC, nanoseconds: the middle between sending the request and receiving the reply.
-    pub t_mono_ns: u64,
+    pub t: u64,
     /// Raw bits, by `ty`.
     pub value: u64,
     /// Index into the plan's tags, or [`GAP_TAG`].
@@ -93,7 +93,7 @@ impl Sample {
         };
         let half = |at: usize| u32::from_ne_bytes([b[at], b[at + 1], b[at + 2], b[at + 3]]);
         Sample {
-            t_mono_ns: word(0),
+            t: word(0),
             value: word(8),
             tag: half(16),
             status: half(20),
@@ -108,7 +108,7 @@ impl Sample {
     #[inline]
     pub fn to_payload(self) -> [u8; Sample::PAYLOAD_BYTES] {
         let mut b = [0u8; Sample::PAYLOAD_BYTES];
-        b[0..8].copy_from_slice(&self.t_mono_ns.to_ne_bytes());
+        b[0..8].copy_from_slice(&self.t.to_ne_bytes());
         b[8..16].copy_from_slice(&self.value.to_ne_bytes());
         b[16..20].copy_from_slice(&self.tag.to_ne_bytes());
         b[20..24].copy_from_slice(&self.status.to_ne_bytes());

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use fieldbeat::config::{WriteConfig, load_parts};
+use fieldbeat::lane::*;
 use fieldbeat::link::{FieldLink, write};
 use fieldbeat::plan::{self, Plan};
 use fieldbeat::rt::*;
@@ -137,7 +138,7 @@ pub fn rig_with(node: &str, sheet: &str) -> Rig {
     let (answers_in, answers) = RingBuffer::new(32);
     let stop = Arc::new(AtomicBool::new(false));
     let wiring = Wiring {
-        sink: Sink::new(ring, image.clone(), counters.clone(), ExecutorId(0), 4096),
+        sink: SampleWriter::new(ring, image.clone(), counters.clone(), LaneId(0), 4096),
         reports: reports_in,
         connected: connected_out,
         closed: closed_in,
@@ -153,7 +154,7 @@ pub fn rig_with(node: &str, sheet: &str) -> Rig {
     let executor = std::thread::spawn(move || {
         let links = vec![FieldLink::new(LinkId(0), &of_thread)];
         let world = LinuxWorld::new().unwrap();
-        let mut executor = Executor::new(ExecutorId(0), &of_thread, links, world, wiring);
+        let mut executor = Executor::new(LaneId(0), &of_thread, links, world, wiring);
         executor.start_at(Clock { start: monotonic_now() + Nanos::from_millis(5), guard: Nanos::ZERO });
         IS_FLOOR.set(true);
         executor.run();

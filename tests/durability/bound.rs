@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use fieldbeat::config::JournalConfig;
-use fieldbeat::hub::{Batch, clock_pair};
+use fieldbeat::hub::clock_pair;
 use fieldbeat::limits::JOURNAL_BYTES_MIN;
 use fieldbeat::output::{OutputStats, mqtt};
 use fieldbeat::store::{BootId, Journal, spawn_writer};
-use fieldbeat::supervise::FollowJournal;
-use fieldbeat::tag::{ClockPair, Dictionary, DictionaryTag, ExecutorId, Nanos, Sample, ScalarType};
+use fieldbeat::tag::Batch;
+use fieldbeat::tag::{ClockPair, Dictionary, DictionaryTag, LaneId, Nanos, Sample, ScalarType};
 
 use crate::alone;
 use crate::message::Message;
@@ -38,7 +38,7 @@ fn value_of(number: u64) -> i64 {
 
 fn batch(names: &Arc<Dictionary>, first: u64, clock: ClockPair) -> Arc<Batch> {
     let slot = |i: u32| Sample {
-        t_mono_ns: clock.mono.0,
+        t: clock.mono.0,
         value: value_of(first + u64::from(i)) as u64,
         tag: i % TAGS,
         ty: ScalarType::Int64 as u8,
@@ -46,7 +46,7 @@ fn batch(names: &Arc<Dictionary>, first: u64, clock: ClockPair) -> Arc<Batch> {
     };
     let slots = (0..BATCH).map(slot).collect();
     Arc::new(Batch {
-        executor: ExecutorId(0),
+        lane: LaneId(0),
         first_sequence: first,
         samples: BATCH,
         slots,
@@ -72,7 +72,7 @@ fn at_the_bound_the_oldest_goes_counted_and_the_output_goes_on_at_the_oldest_tha
     let journal = writer.stats();
     let output = Arc::new(OutputStats::default());
     let stop = Arc::new(AtomicBool::new(false));
-    let source = Box::new(FollowJournal(reader.clone()));
+    let source = Box::new(reader.clone());
     let settings = config(broker.port);
     let handle = mqtt::spawn("cloud", "line-4", &settings, source, output.clone(), stop.clone()).unwrap();
 

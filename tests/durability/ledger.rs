@@ -85,7 +85,7 @@ impl<'a> Ledger<'a> {
                 (0, 0, 0),
                 "{account:?}"
             );
-            let seen = self.seen.get(&(account.boot.to_string(), u64::from(account.executor.0)));
+            let seen = self.seen.get(&(account.boot.to_string(), u64::from(account.lane.0)));
             let is_seen = |number: u64| seen.is_some_and(|seen| seen.get(number as usize) == Some(&true));
             let missing: Vec<u64> = (0..account.next_sequence).filter(|number| !is_seen(*number)).collect();
             if let Some(first) = missing.first() {

@@ -8,12 +8,13 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use fieldbeat::config::{self, Guard};
-use fieldbeat::hub::{self, Batch, Filter, RingEnd, RingStats};
+use fieldbeat::hub::{self, Filter, RingEnd, RingStats};
 use fieldbeat::plan::{self, Plan};
 use fieldbeat::plant::{Fault, GatewaySettings, Plant, PlantConfig, Profile, ScanRates};
 use fieldbeat::rt::monotonic_now;
 use fieldbeat::rt::thread::default_cpus;
 use fieldbeat::supervise::floor::{self, Floor, Scheduling};
+use fieldbeat::tag::Batch;
 use fieldbeat::tag::{Nanos, Status, TagId};
 
 use crate::rig::Site;
@@ -34,7 +35,7 @@ impl Bench {
         let plan = Arc::new(plan::build(&loaded.config, &default_cpus()).unwrap().plan);
         let scheduling = Scheduling::RealTime { priority: 80, guard: Guard::Auto };
         let mut floor = floor::prepare(plan.clone(), scheduling).unwrap().start();
-        let rings: Arc<[RingStats]> = plan.executors.iter().map(|_| RingStats::default()).collect();
+        let rings: Arc<[RingStats]> = plan.lanes.iter().map(|_| RingStats::default()).collect();
         let (sender, batches) = crossbeam_channel::bounded::<Arc<Batch>>(64);
         let ends = std::mem::take(&mut floor.rings).into_iter();
         let ends = ends.map(|ring| RingEnd { ring, names: Arc::default(), filter: Filter::default() }).collect();
@@ -52,7 +53,7 @@ impl Bench {
 
     fn reading(&self, tag: usize) -> (Status, u64) {
         let reading = self.floor.image.read(tag).unwrap();
-        (Status(reading.status), reading.t_mono_ns)
+        (Status(reading.status), reading.t)
     }
 
     fn all_good(&self, tags: &[usize]) -> bool {

@@ -206,7 +206,7 @@ impl Stored {
                 } else {
                     ScalarType::from_code(tag.ty).map(|ty| Value::from_bits(ty, item.sample.value))
                 };
-                let seen = Seen { value, status: Status(item.sample.status), time: Nanos(item.sample.t_mono_ns) };
+                let seen = Seen { value, status: Status(item.sample.status), time: Nanos(item.sample.t) };
                 stored.tags.entry(tag.name.clone()).or_default().push(seen);
             }
         }

@@ -6,9 +6,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use fieldbeat::config::JournalConfig;
-use fieldbeat::hub::Batch;
 use fieldbeat::store::{Block, BootId, Journal, JournalError, JournalReader};
-use fieldbeat::tag::{ClockPair, Dictionary, DictionaryTag, ExecutorId, Nanos, Sample};
+use fieldbeat::tag::Batch;
+use fieldbeat::tag::{ClockPair, Dictionary, DictionaryTag, LaneId, Nanos, Sample};
 
 pub const MIB: u64 = 1 << 20;
 pub const BOOT: BootId = BootId(0x0190_0000_0000_0001);
@@ -44,14 +44,14 @@ pub fn batch_under(names: &Arc<Dictionary>, executor: u16, first_sequence: u64, 
     let utc_now_ns = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as i64;
     let utc_ns = START_NS.get_or_init(utc_now_ns) + first_sequence as i64;
     let slot = |i: u32| Sample {
-        t_mono_ns: first_sequence + i as u64,
+        t: first_sequence + i as u64,
         value: random.u64(..),
         tag: i % 10,
         ty: 6,
         ..Sample::default()
     };
     Arc::new(Batch {
-        executor: ExecutorId(executor),
+        lane: LaneId(executor),
         first_sequence,
         samples,
         slots: (0..samples).map(slot).collect(),
@@ -76,7 +76,7 @@ pub fn assert_genuine(blocks: &[Block], samples_per_batch: u32) {
     for block in blocks {
         let mut sequence = block.batch.first_sequence;
         for slots in block.batch.slots.chunks(samples_per_batch as usize) {
-            assert_eq!(slots, batch(block.batch.executor.0, sequence, samples_per_batch).slots);
+            assert_eq!(slots, batch(block.batch.lane.0, sequence, samples_per_batch).slots);
             sequence += slots.len() as u64;
         }
     }

@@ -62,7 +62,7 @@ fn nothing_that_was_committed_is_lost_when_the_process_is_killed() {
         let held = reader.next_index().unwrap() - reader.oldest().unwrap().unwrap_or(0);
         assert_eq!(all.len() as u64, held, "round {round}: every block has its names");
         for block in all {
-            let change = block.batch.first_sequence / u64::from(SAMPLES) + u64::from(block.batch.executor.0);
+            let change = block.batch.first_sequence / u64::from(SAMPLES) + u64::from(block.batch.lane.0);
             assert_eq!(block.batch.names, names_of(&(change / 3).to_string()), "round {round}");
         }
     }

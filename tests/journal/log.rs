@@ -22,7 +22,7 @@ fn what_was_appended_is_there_after_opening_again() {
     let mut journal = Journal::open(&config(&path, 16 * MIB), BootId(BOOT.0 + 1)).unwrap();
     journal.append(&[batch(0, 0, 100)]).unwrap();
     let seen = blocks(&journal.reader(), 0);
-    let of = |i: usize| (seen[i].index, seen[i].boot, seen[i].batch.executor.0, seen[i].batch.samples);
+    let of = |i: usize| (seen[i].index, seen[i].boot, seen[i].batch.lane.0, seen[i].batch.samples);
     assert_eq!(of(0), (0, BOOT, 0, 200));
     assert_eq!(of(1), (1, BOOT, 1, 100));
     assert_eq!(of(2), (2, BootId(BOOT.0 + 1), 0, 100));

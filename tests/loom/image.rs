@@ -4,11 +4,11 @@
 
 // Without a test harness the file's own tests, which use real threads, are not collected.
 #[allow(dead_code, unused_imports, reason = "a model uses a part of the image")]
-#[path = "../../src/rt/image.rs"]
+#[path = "../../src/lane/image.rs"]
 mod image;
 
 #[allow(dead_code, unused_imports, reason = "a model uses a part of it")]
-#[path = "../../src/rt/pages.rs"]
+#[path = "../../src/lane/pages.rs"]
 mod pages;
 
 mod sync {
@@ -35,7 +35,7 @@ fn model(body: impl Fn() + Send + Sync + 'static) {
 }
 
 fn reading(n: u32) -> Reading {
-    Reading { t_mono_ns: u64::from(n), value: u64::from(n) * 10, status: n, cycle: n }
+    Reading { t: u64::from(n), value: u64::from(n) * 10, status: n, cycle: n }
 }
 
 fn a_reader_sees_whole_readings_in_order() {
@@ -51,11 +51,8 @@ fn a_reader_sees_whole_readings_in_order() {
         let seen: Vec<u64> = (0..2)
             .filter_map(|_| image.read(0))
             .map(|r| {
-                assert_eq!(
-                    (r.value, u64::from(r.status), u64::from(r.cycle)),
-                    (r.t_mono_ns * 10, r.t_mono_ns, r.t_mono_ns)
-                );
-                r.t_mono_ns
+                assert_eq!((r.value, u64::from(r.status), u64::from(r.cycle)), (r.t * 10, r.t, r.t));
+                r.t
             })
             .collect();
         assert!(seen.is_sorted(), "a later look shows no older reading");
@@ -73,7 +70,7 @@ fn a_reader_sees_the_bytes_that_belong_to_their_header() {
         };
         let mut bytes = [0u8; 8];
         if let Some(r) = image.read_long(0, &mut bytes) {
-            assert_eq!(bytes, [r.t_mono_ns as u8; 8]);
+            assert_eq!(bytes, [r.t as u8; 8]);
         }
         writer.join().unwrap();
     });
@@ -87,7 +84,7 @@ fn two_readers_do_not_disturb_the_writer() {
                 let image = image.clone();
                 thread::spawn(move || {
                     if let Some(r) = image.read(0) {
-                        assert_eq!(r.value, r.t_mono_ns * 10);
+                        assert_eq!(r.value, r.t * 10);
                     }
                 })
             })

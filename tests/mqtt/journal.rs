@@ -4,10 +4,10 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use fieldbeat::hub::Batch;
-use fieldbeat::output::{JournalSource, SourceError};
 use fieldbeat::store::{Block, BootId, Position};
-use fieldbeat::tag::{ClockPair, Dictionary, DictionaryTag, ExecutorId, Nanos, Sample, ScalarType, flags};
+use fieldbeat::store::{Follow, FollowError};
+use fieldbeat::tag::Batch;
+use fieldbeat::tag::{ClockPair, Dictionary, DictionaryTag, LaneId, Nanos, Sample, ScalarType, flags};
 
 pub const BOOT: BootId = BootId(0x019a_a4b3_c7d1_0a2f);
 /// UTC of the monotonic zero.
@@ -39,6 +39,11 @@ impl MemoryJournal {
         self.0.0.lock().unwrap().blocks.retain(|b| b.index >= index);
     }
 
+    /// The index that the next block will get.
+    pub fn next(&self) -> u64 {
+        self.0.0.lock().unwrap().next
+    }
+
     pub fn set_broken(&self, broken: bool) {
         self.0.0.lock().unwrap().broken = broken;
     }
@@ -48,11 +53,11 @@ impl MemoryJournal {
     }
 }
 
-impl JournalSource for MemoryJournal {
-    fn block_at_or_after(&self, index: u64) -> Result<Option<Block>, SourceError> {
+impl Follow for MemoryJournal {
+    fn block_at_or_after(&self, index: u64) -> Result<Option<Block>, FollowError> {
         let inner = self.0.0.lock().unwrap();
         if inner.broken {
-            return Err(SourceError("checksum of block 7 is wrong".into()));
+            return Err(FollowError("checksum of block 7 is wrong".into()));
         }
         let at = inner.blocks.partition_point(|b| b.index < index);
         Ok(inner.blocks.get(at).cloned())
@@ -64,11 +69,11 @@ impl JournalSource for MemoryJournal {
         inner.next > index
     }
 
-    fn next_index(&self) -> u64 {
-        self.0.0.lock().unwrap().next
+    fn next_index(&self) -> Result<u64, FollowError> {
+        Ok(self.next())
     }
 
-    fn cursor(&self, name: &str) -> Result<Option<Position>, SourceError> {
+    fn cursor(&self, name: &str) -> Result<Option<Position>, FollowError> {
         Ok(self.saved(name))
     }
 
@@ -129,7 +134,7 @@ impl Producer {
                     let tag = u32::from(executor) * self.tags_per_group * u32::from(self.groups) + at;
                     let held = at % 7 == 6;
                     slots.push(Sample {
-                        t_mono_ns: u64::from(cycle - u32::from(held && cycle > 0)) * 10_000_000,
+                        t: u64::from(cycle - u32::from(held && cycle > 0)) * 10_000_000,
                         value: if self.floats {
                             u64::from((sequence as f32 * 0.37).to_bits())
                         } else {
@@ -147,7 +152,7 @@ impl Producer {
             }
             let end = Nanos(u64::from(self.cycle + cycles) * 10_000_000);
             let batch = Batch {
-                executor: ExecutorId(executor),
+                lane: LaneId(executor),
                 first_sequence,
                 samples: slots.len() as u32,
                 slots,

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fieldbeat::config::{MqttConfig, MqttVersion};
-use fieldbeat::output::{JournalSource, OutputState};
+use fieldbeat::output::OutputState;
 use fieldbeat::tag::Nanos;
 
 use super::journal::{MemoryJournal, Producer};
@@ -207,7 +207,7 @@ fn blocks_that_the_journal_dropped_are_skipped_and_counted() {
     }
     journal.drop_before(10);
     broker.start();
-    wait("the rest", || output.stats.cursor().block == journal.next_index());
+    wait("the rest", || output.stats.cursor().block == journal.next());
     output.stop();
     assert_eq!(count(&output.stats.blocks_skipped), 8);
     assert_eq!(count(&output.stats.samples_skipped), 8 * 50);
@@ -241,5 +241,5 @@ fn a_stop_while_the_broker_is_away_is_quick() {
         output.stop();
         assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
     }
-    assert_eq!(journal.next_index(), 1);
+    assert_eq!(journal.next(), 1);
 }

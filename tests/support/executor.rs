@@ -8,14 +8,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
 
+use fieldbeat::lane::{Counters, Image, SampleWriter};
 use fieldbeat::limits::WRITES_PENDING_MAX;
 use fieldbeat::link::FieldLink;
 use fieldbeat::plan::Plan;
 use fieldbeat::rt::{
-    Adoption, Clock, Closed, Conn, Connected, Counters, Executor, Image, LinuxWorld, Report, Sink, Wiring, WriteAnswer,
-    WriteOrder, monotonic_now,
+    Adoption, Clock, Closed, Conn, Connected, Executor, LinuxWorld, Report, Wiring, WriteAnswer, WriteOrder,
+    monotonic_now,
 };
-use fieldbeat::tag::{ExecutorId, LinkId, Nanos, Sample, Status};
+use fieldbeat::tag::{LaneId, LinkId, Nanos, Sample, Status};
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::floor_memory::watched;
@@ -57,7 +58,7 @@ impl Running {
         let stop = Arc::new(AtomicBool::new(false));
         let long_bytes_max = long.into_iter().max().unwrap_or(0);
         let wiring = Wiring {
-            sink: Sink::new(ring, image.clone(), counters.clone(), ExecutorId(0), long_bytes_max),
+            sink: SampleWriter::new(ring, image.clone(), counters.clone(), LaneId(0), long_bytes_max),
             reports: reports_in,
             connected: connected_out,
             closed: closed_in,
@@ -69,7 +70,7 @@ impl Running {
             stop: stop.clone(),
         };
         let links = vec![FieldLink::new(LINK, plan)];
-        let mut executor = Executor::new(ExecutorId(0), plan, links, LinuxWorld::new().unwrap(), wiring);
+        let mut executor = Executor::new(LaneId(0), plan, links, LinuxWorld::new().unwrap(), wiring);
         executor.start_at(Clock { start: monotonic_now(), guard: Nanos::ZERO });
         // What it was made with, and takes with it when it goes, is its own business: what it does between counts.
         let thread = std::thread::spawn(move || {

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fieldbeat::config::{self, WriteConfig};
+use fieldbeat::lane::LinkState;
 use fieldbeat::link::write;
 use fieldbeat::plan::{self, Plan};
-use fieldbeat::rt::{LinkState, Report, WriteAnswer, WriteOrder, WriteOutcome, monotonic_now};
+use fieldbeat::rt::{Report, WriteAnswer, WriteOrder, WriteOutcome, monotonic_now};
 use fieldbeat::supervise::floor::{self, Floor, Scheduling};
 use fieldbeat::tag::{LinkId, Nanos, TagId, Value};
 use serde_json::Value as Json;

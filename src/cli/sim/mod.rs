@@ -139,7 +139,7 @@ fn print(name: &str, scenario: &Scenario, outcome: &Outcome) {
          {} dropped and {} suppressed, all counted), {} writes ({} done), {} reloads, {} events",
         outcome.hash,
         outcome.virtual_ns as f64 / 1e9,
-        scenario.plan.executors.len(),
+        scenario.plan.lanes.len(),
         scenario.plan.links.len(),
         scenario.plan.tags.len(),
         outcome.requests,

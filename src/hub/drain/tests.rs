@@ -94,7 +94,7 @@ impl Changing {
     /// Hands the hub another ring, as it is done before the executor gets the producer.
     fn next_ring(&self, capacity: usize, gateway: &str) -> rtrb::Producer<Sample> {
         let (producer, ring) = RingBuffer::new(capacity);
-        self.next.send(NextRing { executor: ExecutorId(0), end: end(ring, names(gateway)) }).unwrap();
+        self.next.send(NextRing { lane: LaneId(0), end: end(ring, names(gateway)) }).unwrap();
         producer
     }
 
@@ -239,7 +239,7 @@ fn the_thread_ends_after_the_last_ring_while_reloads_race_it() {
     for change in 0..changes {
         ring.push(sample(change)).unwrap();
         let (producer, consumer) = RingBuffer::new(64);
-        next.send(NextRing { executor: ExecutorId(0), end: end(consumer, names("n")) }).unwrap();
+        next.send(NextRing { lane: LaneId(0), end: end(consumer, names("n")) }).unwrap();
         ring = producer;
         if change % 64 == 0 {
             std::thread::yield_now();
@@ -262,7 +262,7 @@ fn a_hub_that_never_sleeps_takes_no_change_for_the_end() {
     for change in 0..changes {
         ring.push(sample(change)).unwrap();
         let (producer, consumer) = RingBuffer::new(8);
-        next.send(NextRing { executor: ExecutorId(0), end: end(consumer, names.clone()) }).unwrap();
+        next.send(NextRing { lane: LaneId(0), end: end(consumer, names.clone()) }).unwrap();
         ring = producer;
     }
     drop(ring);

@@ -6,8 +6,9 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use rtrb::{Producer, RingBuffer};
 
 use super::*;
-use crate::hub::{Batch, Hub, NextRing, RingEnd, RingStats, clock_pair};
+use crate::hub::{Hub, NextRing, RingEnd, RingStats, clock_pair};
 use crate::rt::monotonic_now;
+use crate::tag::Batch;
 use crate::tag::{ScalarType, TagId, ValueType, flags};
 
 /// Tags 0 and 1 are numbers (the second keeps its last), 2 is a text; all of them held back before the journal.
@@ -42,7 +43,7 @@ impl Rig {
         let (sender, batches) = bounded(64);
         let (next, nexts) = unbounded();
         let stats: Arc<[RingStats]> = Arc::new([RingStats::default()]);
-        let filter = Filter::new(ExecutorId(0), &plan, counters.clone());
+        let filter = Filter::new(LaneId(0), &plan, counters.clone());
         let end = RingEnd { ring: consumer, names: Arc::default(), filter };
         let hub = Hub::new(vec![end], nexts, sender, stats.clone(), clock_pair());
         Rig { ring, hub, next, batches, stats, counters, plan, made: 0 }
@@ -52,13 +53,12 @@ impl Rig {
     fn number(&mut self, tag: u32, at: u64, value: u64) {
         let ty = ValueType::Scalar(ScalarType::Uint16).code();
         self.made += 1;
-        self.ring.push(Sample { tag, value, ty, t_mono_ns: 1 + at * 10_000_000, ..Sample::default() }).unwrap();
+        self.ring.push(Sample { tag, value, ty, t: 1 + at * 10_000_000, ..Sample::default() }).unwrap();
     }
 
     fn text(&mut self, at: u64, text: &str) {
         let (ty, value) = (ValueType::TEXT_CODE, text.len() as u64);
-        let header =
-            Sample { tag: 2, value, ty, t_mono_ns: 1 + at * 10_000_000, flags: flags::LONG, ..Sample::default() };
+        let header = Sample { tag: 2, value, ty, t: 1 + at * 10_000_000, flags: flags::LONG, ..Sample::default() };
         self.made += 1;
         self.ring.push(header).unwrap();
         text.as_bytes().chunks(32).for_each(|chunk| self.ring.push(Sample::from_payload(chunk)).unwrap());
@@ -112,7 +112,7 @@ fn long_values_pass_whole_or_not_at_all() {
     }
     rig.hub.round(monotonic_now(), clock_pair);
     let batch = rig.batches.try_recv().unwrap();
-    let text = |s: crate::hub::BatchSample<'_>| {
+    let text = |s: crate::tag::BatchSample<'_>| {
         let mut bytes = Vec::new();
         s.payload_into(&mut bytes);
         String::from_utf8(bytes).unwrap()
@@ -167,9 +167,9 @@ fn the_next_ring_goes_on_where_the_last_one_stood() {
         let new = plan(deadband);
         assert_eq!(new.tags[TagId(0)].name, rig.plan.tags[TagId(0)].name);
         let (producer, ring) = RingBuffer::new(64);
-        let filter = Filter::following(ExecutorId(0), &rig.plan, &new, rig.counters.clone());
+        let filter = Filter::following(LaneId(0), &rig.plan, &new, rig.counters.clone());
         let end = RingEnd { ring, names: Arc::default(), filter };
-        rig.next.send(NextRing { executor: ExecutorId(0), end }).unwrap();
+        rig.next.send(NextRing { lane: LaneId(0), end }).unwrap();
         rig.ring = producer;
         (0..2).for_each(|tag| rig.number(tag, 2, 11));
         assert_eq!(rig.told(), told, "another rule starts anew");

@@ -2,7 +2,8 @@
 
 use super::BusLink;
 use super::wire::{self, Entries, Told};
-use crate::rt::{Floor, Frame, LinkState, RequestResult, World};
+use crate::lane::{Frame, LinkState};
+use crate::rt::{RequestResult, StepContext, World};
 use crate::tag::{Cause, DeviceFault, Nanos, Status};
 
 /// As Modbus names it (04, server device failure): the statistics count exceptions by their codes.
@@ -10,7 +11,7 @@ const DEVICE_FAILURE: u8 = 4;
 
 impl BusLink {
     /// Takes one datagram. False: it is none of ours.
-    pub(super) fn take_datagram<W: World>(&mut self, bytes: &[u8], now: Nanos, floor: &mut Floor<W>) -> bool {
+    pub(super) fn take_datagram<W: World>(&mut self, bytes: &[u8], now: Nanos, floor: &mut StepContext<W>) -> bool {
         match wire::told(bytes) {
             Some(Told::Scanned { request, sequence, entries }) => {
                 self.take_scan(request, sequence, entries, now, floor)
@@ -42,7 +43,7 @@ impl BusLink {
         sequence: u32,
         entries: Entries<'_>,
         now: Nanos,
-        floor: &mut Floor<W>,
+        floor: &mut StepContext<W>,
     ) -> bool {
         let Some(out) = self.out.filter(|out| out.sequence == sequence && out.request == Some(request)) else {
             return false;
@@ -83,7 +84,7 @@ impl BusLink {
         true
     }
 
-    fn take_edges<W: World>(&mut self, lost: u32, entries: Entries<'_>, floor: &mut Floor<W>) -> bool {
+    fn take_edges<W: World>(&mut self, lost: u32, entries: Entries<'_>, floor: &mut StepContext<W>) -> bool {
         floor.counters.links[self.id.index()].lost.add(u64::from(lost));
         for entry in entries {
             let place = self.request_of.get(entry.item as usize).copied();

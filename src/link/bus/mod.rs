@@ -28,11 +28,10 @@ pub use encode::{decode_back, encode};
 use std::ops::Range;
 
 use super::queue::Turns;
+use crate::lane::{LinkState, region_of};
 use crate::limits::{BUS_DATAGRAM_BYTES_MAX, SILENT_AFTER_TIMEOUTS};
 use crate::plan::{BusPlan, Plan, ScanId};
-use crate::rt::{
-    CloseReason, Conn, Floor, Io, Link, LinkState, Report, RequestResult, ScanRelease, World, WriteOrder, region_of,
-};
+use crate::rt::{CloseReason, Conn, Io, Link, Report, RequestResult, ScanRelease, StepContext, World, WriteOrder};
 use crate::tag::{LinkId, Nanos, Status};
 use trouble::Sweep;
 use wire::{Asked, Datagram};
@@ -202,7 +201,7 @@ impl BusLink {
     }
 
     /// Sends what is next, if the thread has nothing to do.
-    fn send_next<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) {
+    fn send_next<W: World>(&mut self, now: Nanos, floor: &mut StepContext<W>) {
         if self.out.is_some() || self.connection.is_none() {
             return;
         }
@@ -213,7 +212,7 @@ impl BusLink {
         }
     }
 
-    fn send_scan<W: World>(&mut self, scan_at: usize, request: u32, now: Nanos, floor: &mut Floor<W>) {
+    fn send_scan<W: World>(&mut self, scan_at: usize, request: u32, now: Nanos, floor: &mut StepContext<W>) {
         self.sequence = self.sequence.wrapping_add(1);
         self.send.ask(Asked::Scan { request, sequence: self.sequence });
         if !self.hand_over(now, floor) {
@@ -244,7 +243,7 @@ impl BusLink {
 
     /// Puts the datagram on the socket. False: the thread is gone, or takes nothing, which it always does while it has
     /// nothing to do.
-    fn hand_over<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) -> bool {
+    fn hand_over<W: World>(&mut self, now: Nanos, floor: &mut StepContext<W>) -> bool {
         let Some(connection) = &self.connection else { return false };
         match floor.world.send(connection.conn, self.send.bytes()) {
             Io::Done(_) => true,
@@ -257,7 +256,7 @@ impl BusLink {
     }
 
     /// A request came to its end.
-    fn finish<W: World>(&mut self, out: Out, now: Nanos, result: RequestResult, floor: &mut Floor<W>) {
+    fn finish<W: World>(&mut self, out: Out, now: Nanos, result: RequestResult, floor: &mut StepContext<W>) {
         let Some(request) = out.request else { return };
         let counters = &floor.counters.links[self.id.index()];
         match result {
@@ -283,7 +282,7 @@ impl<W: World> Link<W> for BusLink {
         self.id
     }
 
-    fn release(&mut self, release: ScanRelease, floor: &mut Floor<W>) {
+    fn release(&mut self, release: ScanRelease, floor: &mut StepContext<W>) {
         let Some(at) = self.scan_at(release.scan) else { return };
         let scan = &mut self.scans[at];
         // Taken in any case: what was missed in one cycle is not missed again in the next.
@@ -316,11 +315,11 @@ impl<W: World> Link<W> for BusLink {
         }
     }
 
-    fn send(&mut self, now: Nanos, floor: &mut Floor<W>) {
+    fn send(&mut self, now: Nanos, floor: &mut StepContext<W>) {
         self.send_next(now, floor);
     }
 
-    fn receive(&mut self, floor: &mut Floor<W>) {
+    fn receive(&mut self, floor: &mut StepContext<W>) {
         let (Some(connection), Some(mut buffer)) = (&self.connection, self.receive.take()) else { return };
         let outcome = floor.world.receive(connection.conn, &mut buffer[..]);
         let now = floor.world.now();
@@ -354,7 +353,7 @@ impl<W: World> Link<W> for BusLink {
         self.out.map_or(Nanos::NEVER, |out| out.deadline).min(lost).min(self.writes.deadline()).min(next)
     }
 
-    fn expire(&mut self, now: Nanos, floor: &mut Floor<W>) {
+    fn expire(&mut self, now: Nanos, floor: &mut StepContext<W>) {
         if self.sweep.is_some() {
             self.sweep_step(now, floor);
             return;
@@ -370,7 +369,7 @@ impl<W: World> Link<W> for BusLink {
         self.send_next(now, floor);
     }
 
-    fn adopt(&mut self, conn: Conn, _now: Nanos, floor: &mut Floor<W>) {
+    fn adopt(&mut self, conn: Conn, _now: Nanos, floor: &mut StepContext<W>) {
         if self.connection.is_some() {
             floor.give_up(self.id, conn, CloseReason::Refused);
             return;
@@ -384,13 +383,13 @@ impl<W: World> Link<W> for BusLink {
         counters.set_state(LinkState::Up);
     }
 
-    fn retire(&mut self, reason: CloseReason, floor: &mut Floor<W>) {
+    fn retire(&mut self, reason: CloseReason, floor: &mut StepContext<W>) {
         let now = floor.world.now();
         self.drop_connection(reason, now, floor);
         self.writes.end(now, floor);
     }
 
-    fn write(&mut self, order: &WriteOrder, now: Nanos, floor: &mut Floor<W>) {
+    fn write(&mut self, order: &WriteOrder, now: Nanos, floor: &mut StepContext<W>) {
         self.take_order(order, now, floor);
         self.send_next(now, floor);
     }
@@ -399,7 +398,7 @@ impl<W: World> Link<W> for BusLink {
         self.out.is_none() && self.scans.iter().all(|scan| scan.open == 0) && self.writes.is_empty()
     }
 
-    fn take_over(&mut self, old: &mut BusLink, now: Nanos, floor: &mut Floor<W>) {
+    fn take_over(&mut self, old: &mut BusLink, now: Nanos, floor: &mut StepContext<W>) {
         if !self.follows {
             // Its thread reads something else.
             let reason = CloseReason::Removed;

@@ -1,8 +1,9 @@
 //! What goes wrong: a thread that does not answer, a device that is gone, and what becomes of the tags.
 
 use super::BusLink;
+use crate::lane::{Frame, LinkState};
 use crate::limits::SILENT_AFTER_TIMEOUTS;
-use crate::rt::{CloseReason, Floor, Frame, LinkState, RequestResult, World};
+use crate::rt::{CloseReason, RequestResult, StepContext, World};
 use crate::tag::{Cause, DeviceFault, Nanos, Status};
 
 /// A status on its way to the tags of every request.
@@ -18,7 +19,7 @@ impl BusLink {
         request: u32,
         (status, cause): (Status, Cause),
         now: Nanos,
-        floor: &mut Floor<W>,
+        floor: &mut StepContext<W>,
     ) {
         let cycle = self.scan_of(request).map_or(0, |at| self.scans[at].cycle);
         let Some(planned) = self.plan.requests.get(request as usize) else { return };
@@ -30,7 +31,7 @@ impl BusLink {
     }
 
     /// One step of a sweep: a single request's tags.
-    pub(super) fn sweep_step<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) {
+    pub(super) fn sweep_step<W: World>(&mut self, now: Nanos, floor: &mut StepContext<W>) {
         let Some(Sweep { status, next }) = self.sweep else { return };
         if next as usize >= self.requests.len() {
             self.sweep = None;
@@ -44,7 +45,7 @@ impl BusLink {
 
     /// The thread has not answered in time. It may be stuck in the driver of its device; what it was asked is not
     /// asked again before it comes back, and after the third time it is given up.
-    pub(super) fn time_out<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) {
+    pub(super) fn time_out<W: World>(&mut self, now: Nanos, floor: &mut StepContext<W>) {
         let Some(out) = self.out.filter(|out| out.deadline <= now) else { return };
         if let (Some(request), false) = (out.request, out.is_overdue) {
             self.finish(out, now, RequestResult::Timeout, floor);
@@ -60,7 +61,7 @@ impl BusLink {
         }
     }
 
-    pub(super) fn drop_connection<W: World>(&mut self, reason: CloseReason, now: Nanos, floor: &mut Floor<W>) {
+    pub(super) fn drop_connection<W: World>(&mut self, reason: CloseReason, now: Nanos, floor: &mut StepContext<W>) {
         let Some(connection) = self.connection.take() else { return };
         floor.give_up(self.id, connection.conn, reason);
         let counters = &floor.counters.links[self.id.index()];

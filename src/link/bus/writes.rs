@@ -3,7 +3,8 @@
 
 use super::wire::{Asked, WriteEnd};
 use super::{BusLink, Out};
-use crate::rt::{Floor, World, WriteAnswer, WriteOrder, WriteOutcome, WritePayload, region_of};
+use crate::lane::region_of;
+use crate::rt::{StepContext, World, WriteAnswer, WriteOrder, WriteOutcome, WritePayload};
 use crate::tag::Nanos;
 
 /// Orders that one link holds at most: the thread does one at a time.
@@ -18,7 +19,7 @@ pub(super) struct Writes {
     begin_at: Nanos,
 }
 
-fn answer<W: World>(order: &WriteOrder, outcome: WriteOutcome, at: Nanos, floor: &mut Floor<W>) {
+fn answer<W: World>(order: &WriteOrder, outcome: WriteOutcome, at: Nanos, floor: &mut StepContext<W>) {
     floor.answer(WriteAnswer { id: order.id, outcome, at, back: WritePayload::default() });
 }
 
@@ -55,7 +56,7 @@ impl Writes {
     }
 
     /// Answers the orders whose time is over.
-    pub fn expire<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) {
+    pub fn expire<W: World>(&mut self, now: Nanos, floor: &mut StepContext<W>) {
         for waiting in self.waiting.iter_mut() {
             if let Some(order) = waiting.take_if(|order| order.deadline <= now) {
                 answer(&order, WriteOutcome::NotSent, now, floor);
@@ -67,7 +68,7 @@ impl Writes {
     }
 
     /// The connection is gone.
-    pub fn lost<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) {
+    pub fn lost<W: World>(&mut self, now: Nanos, floor: &mut StepContext<W>) {
         if let Some(order) = self.sent.take() {
             answer(&order, WriteOutcome::Lost, now, floor);
         }
@@ -77,7 +78,7 @@ impl Writes {
     }
 
     /// The link leaves.
-    pub fn end<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) {
+    pub fn end<W: World>(&mut self, now: Nanos, floor: &mut StepContext<W>) {
         if let Some(order) = self.sent.take() {
             answer(&order, WriteOutcome::Lost, now, floor);
         }
@@ -87,7 +88,7 @@ impl Writes {
     }
 
     /// The thread has done, or refused, what it was told. One that nobody waits for any more is passed over.
-    pub fn written<W: World>(&mut self, id: u64, end: WriteEnd, at: Nanos, back: &[u8], floor: &mut Floor<W>) {
+    pub fn written<W: World>(&mut self, id: u64, end: WriteEnd, at: Nanos, back: &[u8], floor: &mut StepContext<W>) {
         let Some(order) = self.sent.take_if(|order| order.id == id) else { return };
         let outcome = match end {
             WriteEnd::Done if order.read_back && back.is_empty() => WriteOutcome::NotReadBack,
@@ -108,7 +109,7 @@ impl Writes {
 }
 
 impl BusLink {
-    pub(super) fn take_order<W: World>(&mut self, order: &WriteOrder, now: Nanos, floor: &mut Floor<W>) {
+    pub(super) fn take_order<W: World>(&mut self, order: &WriteOrder, now: Nanos, floor: &mut StepContext<W>) {
         let free = self.writes.waiting.iter_mut().find(|waiting| waiting.is_none());
         let refused = if order.slot as usize >= self.plan.writes.len() {
             Some(WriteOutcome::NotWritable)
@@ -126,7 +127,7 @@ impl BusLink {
     }
 
     /// Sends the oldest order. False: there is none that can be sent.
-    pub(super) fn send_write<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) -> bool {
+    pub(super) fn send_write<W: World>(&mut self, now: Nanos, floor: &mut StepContext<W>) -> bool {
         self.writes.expire(now, floor);
         // One whose time is over may still be the thread's.
         if self.writes.sent.is_some() || now < self.writes.begin_at {

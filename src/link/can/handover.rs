@@ -3,8 +3,9 @@
 
 use super::receive::hold;
 use super::{CanLink, region_of};
+use crate::lane::Frame;
 use crate::plan::can::{CanCase, CanDecode, CanFramePlan, CanPlan, CanTransmitPlan};
-use crate::rt::{Floor, Frame, World, WriteOutcome};
+use crate::rt::{StepContext, World, WriteOutcome};
 use crate::tag::{CanFault, Cause, Nanos, Status};
 
 /// No such thing in the plan before.
@@ -101,7 +102,7 @@ fn same_conditions((a, a_case): (&CanPlan, &CanCase), (b, b_case): (&CanPlan, &C
 }
 
 impl CanLink {
-    pub(super) fn continue_from<W: World>(&mut self, old: &mut CanLink, now: Nanos, floor: &mut Floor<W>) {
+    pub(super) fn continue_from<W: World>(&mut self, old: &mut CanLink, now: Nanos, floor: &mut StepContext<W>) {
         old.end_writes(now, WriteOutcome::PlanChanged, WriteOutcome::NoReply, floor);
         self.connection = old.connection.take();
         self.clock = old.clock;

@@ -25,12 +25,11 @@ mod transport;
 mod watch;
 
 use crate::config::CanSampling;
+use crate::lane::{LinkState, region_of};
 use crate::limits::{CAN_FRAMES_PER_STEP, CAN_OUTAGE_GRACE, CAN_WRITES_MAX, PERIOD_QUICK_MAX};
 use crate::plan::can::CanPlan;
 use crate::plan::{Plan, ScanId};
-use crate::rt::{
-    Arrival, CloseReason, Conn, Floor, Io, Link, LinkState, ScanRelease, World, WriteOrder, WriteOutcome, region_of,
-};
+use crate::rt::{Arrival, CloseReason, Conn, Io, Link, ScanRelease, StepContext, World, WriteOrder, WriteOutcome};
 use crate::tag::{LinkId, Nanos, Status};
 
 use clock::HardwareClock;
@@ -182,7 +181,7 @@ impl CanLink {
         self.connection.is_none() || self.bus_off
     }
 
-    fn drop_connection<W: World>(&mut self, reason: CloseReason, now: Nanos, floor: &mut Floor<W>) {
+    fn drop_connection<W: World>(&mut self, reason: CloseReason, now: Nanos, floor: &mut StepContext<W>) {
         let Some(conn) = self.connection.take() else { return };
         floor.give_up(self.id, conn, reason);
         let counters = &floor.counters.links[self.id.index()];
@@ -209,7 +208,7 @@ impl<W: World> Link<W> for CanLink {
         self.id
     }
 
-    fn release(&mut self, release: ScanRelease, _floor: &mut Floor<W>) {
+    fn release(&mut self, release: ScanRelease, _floor: &mut StepContext<W>) {
         let Some(at) = self.scans.iter().position(|scan| scan.id == release.scan) else { return };
         let (Some(scan), Some(planned)) = (self.scans.get_mut(at), self.plan.scans.get(at)) else { return };
         scan.cycle = release.cycle;
@@ -223,12 +222,12 @@ impl<W: World> Link<W> for CanLink {
         self.watch.started = true;
     }
 
-    fn send(&mut self, now: Nanos, floor: &mut Floor<W>) {
+    fn send(&mut self, now: Nanos, floor: &mut StepContext<W>) {
         self.tell_some(floor);
         self.send_due(now, floor);
     }
 
-    fn receive(&mut self, floor: &mut Floor<W>) {
+    fn receive(&mut self, floor: &mut StepContext<W>) {
         let Some(conn) = self.connection else { return };
         let mut arrivals = std::mem::take(&mut self.arrivals);
         match floor.world.receive_frames(conn, &mut arrivals) {
@@ -251,7 +250,7 @@ impl<W: World> Link<W> for CanLink {
         self.watch.next.min(self.lost_for_good_at).min(self.next_send()).min(self.next_answer()).min(parts)
     }
 
-    fn expire(&mut self, now: Nanos, floor: &mut Floor<W>) {
+    fn expire(&mut self, now: Nanos, floor: &mut StepContext<W>) {
         if now >= self.lost_for_good_at {
             self.lost_for_good_at = Nanos::NEVER;
             if self.is_out() {
@@ -267,7 +266,7 @@ impl<W: World> Link<W> for CanLink {
         floor.sink.flush();
     }
 
-    fn adopt(&mut self, conn: Conn, now: Nanos, floor: &mut Floor<W>) {
+    fn adopt(&mut self, conn: Conn, now: Nanos, floor: &mut StepContext<W>) {
         if self.connection.is_some() {
             floor.give_up(self.id, conn, CloseReason::Refused);
             return;
@@ -282,7 +281,7 @@ impl<W: World> Link<W> for CanLink {
         counters.set_state(LinkState::Up);
     }
 
-    fn retire(&mut self, reason: CloseReason, floor: &mut Floor<W>) {
+    fn retire(&mut self, reason: CloseReason, floor: &mut StepContext<W>) {
         let now = floor.world.now();
         // At the end, what waits for its beat is told. A link that leaves has no names for it any more: its tags that
         // stay are told as what the image has of them.
@@ -297,7 +296,7 @@ impl<W: World> Link<W> for CanLink {
         self.drop_connection(reason, now, floor);
     }
 
-    fn write(&mut self, order: &WriteOrder, now: Nanos, floor: &mut Floor<W>) {
+    fn write(&mut self, order: &WriteOrder, now: Nanos, floor: &mut StepContext<W>) {
         self.take_order(order, now, floor);
     }
 
@@ -305,7 +304,7 @@ impl<W: World> Link<W> for CanLink {
         self.pending.iter().all(Option::is_none)
     }
 
-    fn take_over(&mut self, old: &mut CanLink, now: Nanos, floor: &mut Floor<W>) {
+    fn take_over(&mut self, old: &mut CanLink, now: Nanos, floor: &mut StepContext<W>) {
         self.continue_from(old, now, floor);
     }
 }

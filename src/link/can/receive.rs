@@ -6,14 +6,15 @@ use super::transport::window;
 use super::watch::Age;
 use super::{CanLink, Latest};
 use crate::config::CanSampling;
+use crate::lane::{Frame, LinkState};
 use crate::limits::CAN_VALUES_PER_STEP;
 use crate::plan::can::{CanData, CanDecode, CanPlan};
-use crate::rt::{Arrival, Floor, Frame, LinkState, World};
+use crate::rt::{Arrival, StepContext, World};
 use crate::tag::{CanFault, Cause, Nanos, Status};
 
 impl CanLink {
     #[inline]
-    pub(super) fn take<W: World>(&mut self, arrival: &Arrival<Buffer>, floor: &mut Floor<W>) {
+    pub(super) fn take<W: World>(&mut self, arrival: &Arrival<Buffer>, floor: &mut StepContext<W>) {
         let Arrival { frame: buffer, stamped } = arrival;
         let counters = &floor.counters.links[self.id.index()];
         if stamped.dropped != self.dropped {
@@ -43,7 +44,7 @@ impl CanLink {
         len: u8,
         data: &CanData,
         t: Nanos,
-        floor: &mut Floor<W>,
+        floor: &mut StepContext<W>,
     ) {
         if self.bus_off {
             self.on_the_bus_again(t, floor);
@@ -76,7 +77,7 @@ impl CanLink {
         data: &CanData,
         whole: &[u8],
         t: Nanos,
-        floor: &mut Floor<W>,
+        floor: &mut StepContext<W>,
     ) {
         let CanLink { plan, cases, latest, scans, .. } = self;
         let every = plan.config.sampling == CanSampling::Every;
@@ -132,7 +133,7 @@ impl CanLink {
     }
 
     /// Hands the ring what a beat has to: some values a step.
-    pub(super) fn tell_some<W: World>(&mut self, floor: &mut Floor<W>) {
+    pub(super) fn tell_some<W: World>(&mut self, floor: &mut StepContext<W>) {
         let CanLink { plan, latest, scans, .. } = self;
         let mut left = CAN_VALUES_PER_STEP;
         for scan in scans.iter_mut() {
@@ -148,7 +149,7 @@ impl CanLink {
     }
 
     /// What the controller tells of itself.
-    fn take_trouble<W: World>(&mut self, trouble: Trouble, at: Nanos, floor: &mut Floor<W>) {
+    fn take_trouble<W: World>(&mut self, trouble: Trouble, at: Nanos, floor: &mut StepContext<W>) {
         let counters = &floor.counters.links[self.id.index()];
         let can = &counters.can;
         for (happened, count) in [
@@ -170,7 +171,7 @@ impl CanLink {
         }
     }
 
-    fn on_the_bus_again<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) {
+    fn on_the_bus_again<W: World>(&mut self, now: Nanos, floor: &mut StepContext<W>) {
         if self.bus_off && self.connection.is_some() {
             self.bus_off = false;
             self.lost_for_good_at = Nanos::NEVER;
@@ -187,7 +188,14 @@ pub(super) fn text_of(plan: &CanPlan, text: u32) -> &[u8] {
 }
 
 /// Hands the ring a value that the image has.
-fn tell<W: World>(plan: &CanPlan, decode: &CanDecode, frame: Frame, value: u64, status: Status, floor: &mut Floor<W>) {
+fn tell<W: World>(
+    plan: &CanPlan,
+    decode: &CanDecode,
+    frame: Frame,
+    value: u64,
+    status: Status,
+    floor: &mut StepContext<W>,
+) {
     if decode.ty.is_long() {
         floor.sink.ring_long(frame, decode.tag, decode.code, text_of(plan, value as u32));
     } else {
@@ -201,7 +209,7 @@ pub(super) fn tell_fresh<W: World>(
     decode: &CanDecode,
     latest: &mut Latest,
     cycle: u32,
-    floor: &mut Floor<W>,
+    floor: &mut StepContext<W>,
 ) {
     if std::mem::take(&mut latest.is_fresh) {
         tell(plan, decode, Frame { group: decode.group, cycle, t: latest.t }, latest.value, latest.status, floor);
@@ -215,7 +223,7 @@ pub(super) fn hold<W: World>(
     latest: &mut Latest,
     frame: Frame,
     (status, cause): (Status, Option<Cause>),
-    floor: &mut Floor<W>,
+    floor: &mut StepContext<W>,
 ) {
     tell_fresh(plan, decode, latest, frame.cycle, floor);
     latest.was_told = false;

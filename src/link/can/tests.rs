@@ -11,6 +11,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use super::CanLink;
 use super::frame::encode;
 use crate::config::{Config, WriteConfig, load_parts};
+use crate::lane::*;
 use crate::plan::{self, LinkProtocolPlan, Plan};
 use crate::rt::*;
 use crate::tag::*;
@@ -246,7 +247,13 @@ fn bench_of(config: Config) -> Bench {
     let wiring = Wiring {
         adoptions: to_executor,
         adopted: from_executor,
-        sink: Sink::new(ring, image.clone(), counters.clone(), ExecutorId(0), long.iter().copied().max().unwrap_or(0)),
+        sink: SampleWriter::new(
+            ring,
+            image.clone(),
+            counters.clone(),
+            LaneId(0),
+            long.iter().copied().max().unwrap_or(0),
+        ),
         reports,
         connected: connected_out,
         closed: closed_in,
@@ -255,7 +262,7 @@ fn bench_of(config: Config) -> Bench {
         counters: counters.clone(),
         stop: Arc::new(AtomicBool::new(false)),
     };
-    let mut executor = Executor::new(ExecutorId(0), &plan, vec![link], world, wiring);
+    let mut executor = Executor::new(LaneId(0), &plan, vec![link], world, wiring);
     executor.start_at(Clock { start: Nanos::from_millis(1), guard: Nanos::ZERO });
     connected.push(Connected { link: LinkId(0), conn: Conn(7), target: 0 }).unwrap();
     Bench {

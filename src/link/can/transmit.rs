@@ -6,7 +6,7 @@ use super::CanLink;
 use super::frame::encode;
 use crate::limits::{CAN_SEND_RETRY, CAN_WRITES_MAX};
 use crate::plan::can::{CAN_DATA_BYTES_MAX, CAN_DATA_ROOM, CanData, CanFramePlan, CanWrite};
-use crate::rt::{Floor, Io, World, WriteAnswer, WriteOrder, WriteOutcome, WritePayload};
+use crate::rt::{Io, StepContext, World, WriteAnswer, WriteOrder, WriteOutcome, WritePayload};
 use crate::tag::Nanos;
 
 /// A message's state.
@@ -97,7 +97,7 @@ impl CanLink {
         self.pending.iter().flatten().map(|pending| pending.deadline).min().unwrap_or(Nanos::NEVER)
     }
 
-    pub(super) fn send_due<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) {
+    pub(super) fn send_due<W: World>(&mut self, now: Nanos, floor: &mut StepContext<W>) {
         // A message on its beat must not carry a write whose time is over.
         self.answer_overdue(now, floor);
         if self.is_out() {
@@ -152,7 +152,7 @@ impl CanLink {
     }
 
     /// Sends one frame of a message with what is written to it, if it has all its values.
-    fn send_message<W: World>(&mut self, at: usize, now: Nanos, floor: &mut Floor<W>) {
+    fn send_message<W: World>(&mut self, at: usize, now: Nanos, floor: &mut StepContext<W>) {
         let Some(conn) = self.connection else { return };
         let in_turn = self.frame_in_turn(at);
         let changed =
@@ -214,7 +214,14 @@ impl CanLink {
     }
 
     /// A frame is out: what was written is in it, and what all frames of the message have is in the others as well.
-    fn frames_sent<W: World>(&mut self, at: usize, number: u32, frames: Range<u32>, now: Nanos, floor: &mut Floor<W>) {
+    fn frames_sent<W: World>(
+        &mut self,
+        at: usize,
+        number: u32,
+        frames: Range<u32>,
+        now: Nanos,
+        floor: &mut StepContext<W>,
+    ) {
         let mut slot = 0;
         while let Some(Some(pending)) = self.pending.get(slot).copied() {
             let write = self.plan.writes.get(pending.slot as usize);
@@ -270,7 +277,7 @@ impl CanLink {
         len: u8,
         data: &CanData,
         now: Nanos,
-        floor: &mut Floor<W>,
+        floor: &mut StepContext<W>,
     ) -> bool {
         let known = self.plan.transmits.iter().position(|t| t.id.id == id && t.id.extended == extended);
         let Some(at) = known else { return false };
@@ -297,7 +304,7 @@ impl CanLink {
         true
     }
 
-    pub(super) fn take_order<W: World>(&mut self, order: &WriteOrder, now: Nanos, floor: &mut Floor<W>) {
+    pub(super) fn take_order<W: World>(&mut self, order: &WriteOrder, now: Nanos, floor: &mut StepContext<W>) {
         let refuse = |outcome| WriteAnswer { id: order.id, outcome, at: now, back: WritePayload::default() };
         let write = self.plan.writes.get(order.slot as usize);
         let (Some(write), &[a, b, c, d, e, f, g, h]) = (write, order.payload.bytes()) else {
@@ -331,7 +338,7 @@ impl CanLink {
     }
 
     /// Answers writes whose time is over: what was not sent will not be.
-    pub(super) fn answer_overdue<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) {
+    pub(super) fn answer_overdue<W: World>(&mut self, now: Nanos, floor: &mut StepContext<W>) {
         let mut slot = 0;
         while let Some(Some(pending)) = self.pending.get(slot).copied() {
             if now < pending.deadline {
@@ -351,7 +358,7 @@ impl CanLink {
         now: Nanos,
         waiting: WriteOutcome,
         sent: WriteOutcome,
-        floor: &mut Floor<W>,
+        floor: &mut StepContext<W>,
     ) {
         for slot in 0..CAN_WRITES_MAX {
             let Some(pending) = self.pending.get_mut(slot).and_then(Option::take) else { continue };

@@ -4,9 +4,10 @@
 //! seven bytes follow. What is missing a packet, or has one twice or too late, is dropped as a whole.
 
 use super::CanLink;
+use crate::lane::region_of;
 use crate::limits::{J1939_CONNECTION_TIMEOUT, J1939_MESSAGE_BYTES_MAX, J1939_PACKET_TIMEOUT};
 use crate::plan::can::{CAN_DATA_ROOM, CanData, GroupKey, TP_CM, TP_DT, TransportSlot, pgn_of};
-use crate::rt::{Floor, World, region_of};
+use crate::rt::{StepContext, World};
 use crate::tag::Nanos;
 
 /// The destination of what is for all.
@@ -260,7 +261,7 @@ impl CanLink {
         len: u8,
         data: &CanData,
         t: Nanos,
-        floor: &mut Floor<W>,
+        floor: &mut StepContext<W>,
     ) -> bool {
         let group = pgn_of(id);
         if !matches!(group, TP_CM | TP_DT) || self.plan.transports.is_empty() {
@@ -285,7 +286,7 @@ impl CanLink {
         true
     }
 
-    fn take_whole<W: World>(&mut self, room: usize, t: Nanos, floor: &mut Floor<W>) {
+    fn take_whole<W: World>(&mut self, room: usize, t: Nanos, floor: &mut StepContext<W>) {
         let Some(Room { session, data, .. }) = self.transport.rooms.get_mut(room) else { return };
         let Session { source, pgn, size, .. } = *session;
         // Taken out and put back: nothing is allocated for what is empty.

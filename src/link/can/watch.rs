@@ -2,9 +2,10 @@
 
 use super::CanLink;
 use super::receive::hold;
+use crate::lane::Frame;
 use crate::limits::{CAN_VALUES_PER_STEP, SILENT_AFTER_TIMEOUTS};
 use crate::plan::can::CanPlan;
-use crate::rt::{Floor, Frame, World};
+use crate::rt::{StepContext, World};
 use crate::tag::{CanFault, Cause, Nanos, Status};
 
 /// A look at every case takes place so many times within the shortest silence that counts.
@@ -64,7 +65,7 @@ pub struct Sweep {
 
 impl CanLink {
     /// One step of a sweep.
-    pub(super) fn sweep_some<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) {
+    pub(super) fn sweep_some<W: World>(&mut self, now: Nanos, floor: &mut StepContext<W>) {
         let Some(Sweep { status, mut next, since }) = self.sweep else { return };
         let mut left = CAN_VALUES_PER_STEP;
         while left > 0 && (next as usize) < self.cases.len() {
@@ -84,7 +85,7 @@ impl CanLink {
         (status, cause): (Status, Cause),
         since: Nanos,
         now: Nanos,
-        floor: &mut Floor<W>,
+        floor: &mut StepContext<W>,
     ) -> usize {
         let CanLink { plan, cases, latest, scans, .. } = self;
         if cases[at].seen > since {
@@ -100,7 +101,7 @@ impl CanLink {
     }
 
     /// Looks for messages that come no more: one step.
-    pub(super) fn watch_some<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) {
+    pub(super) fn watch_some<W: World>(&mut self, now: Nanos, floor: &mut StepContext<W>) {
         if now < self.watch.next {
             return;
         }

@@ -7,16 +7,16 @@ use super::{CanOpenLink, ItemState, Owner, values};
 use crate::config::CanOpenSource;
 use crate::limits::{CANOPEN_ITEMS_PER_STEP, PDO_FIRST, PDO_LATE_PERIODS, PROBE_PAUSE_MIN, SILENT_AFTER_TIMEOUTS};
 use crate::plan::{BootStep, Way};
-use crate::rt::{Floor, NodeEvent, Report, World};
+use crate::rt::{NodeEvent, Report, StepContext, World};
 use crate::tag::{Nanos, NodeFault, ObjectAt, Status};
 
 impl CanOpenLink {
-    pub(super) fn tell<W: World>(&self, at: usize, event: NodeEvent, floor: &mut Floor<W>) {
+    pub(super) fn tell<W: World>(&self, at: usize, event: NodeEvent, floor: &mut StepContext<W>) {
         floor.report(Report::Node { link: self.id, node: self.nodes[at].id, event });
     }
 
     /// Sets a node up from the beginning.
-    pub(super) fn boot<W: World>(&mut self, at: usize, floor: &mut Floor<W>) {
+    pub(super) fn boot<W: World>(&mut self, at: usize, floor: &mut StepContext<W>) {
         let node = &mut self.nodes[at];
         node.client.reset();
         node.job = Job::None;
@@ -49,7 +49,13 @@ impl CanOpenLink {
         }
     }
 
-    pub(super) fn boot_answered<W: World>(&mut self, at: usize, outcome: Outcome, now: Nanos, floor: &mut Floor<W>) {
+    pub(super) fn boot_answered<W: World>(
+        &mut self,
+        at: usize,
+        outcome: Outcome,
+        now: Nanos,
+        floor: &mut StepContext<W>,
+    ) {
         let (node, plan) = (&mut self.nodes[at], &self.plan.nodes[at]);
         let Phase::Boot { step, part, timeouts } = node.phase else { return };
         let Some(planned) = plan.steps.get(usize::from(step)) else { return };
@@ -132,7 +138,7 @@ impl CanOpenLink {
     }
 
     /// Gives some of its items their places in its PDOs; after the last, it runs.
-    pub(super) fn bind_some<W: World>(&mut self, at: usize, now: Nanos, floor: &mut Floor<W>) {
+    pub(super) fn bind_some<W: World>(&mut self, at: usize, now: Nanos, floor: &mut StepContext<W>) {
         let Phase::Binding { next } = self.nodes[at].phase else { return };
         let first = next as usize;
         for place in first..first + CANOPEN_ITEMS_PER_STEP {
@@ -151,7 +157,7 @@ impl CanOpenLink {
         self.nodes[at].phase = Phase::Binding { next: next + CANOPEN_ITEMS_PER_STEP as u32 };
     }
 
-    fn bind<W: World>(&mut self, at: usize, item: u32, now: Nanos, floor: &mut Floor<W>) {
+    fn bind<W: World>(&mut self, at: usize, item: u32, now: Nanos, floor: &mut StepContext<W>) {
         let planned = &self.plan.items[item as usize];
         let state = &mut self.items[item as usize];
         (state.bound, state.fresh, state.wanted, state.refused_until) = (None, false, false, Nanos::ZERO);
@@ -184,7 +190,7 @@ impl CanOpenLink {
         }
     }
 
-    fn ready<W: World>(&mut self, at: usize, now: Nanos, floor: &mut Floor<W>) {
+    fn ready<W: World>(&mut self, at: usize, now: Nanos, floor: &mut StepContext<W>) {
         let (node, plan) = (&mut self.nodes[at], &self.plan.nodes[at]);
         node.phase = Phase::Running;
         (node.pause, node.failed_boot) = (PROBE_PAUSE_MIN, false);
@@ -203,7 +209,7 @@ impl CanOpenLink {
     }
 
     /// A node is gone: its values are bad, and what waits for it is given up.
-    pub(super) fn lost<W: World>(&mut self, at: usize, now: Nanos, floor: &mut Floor<W>) {
+    pub(super) fn lost<W: World>(&mut self, at: usize, now: Nanos, floor: &mut StepContext<W>) {
         let was_away = self.nodes[at].is_away();
         self.end_job(at, now, crate::rt::RequestResult::Timeout, floor);
         self.unqueue(at, floor);
@@ -218,7 +224,7 @@ impl CanOpenLink {
     }
 
     /// A node has started anew by itself: what it said before is in doubt, and it is set up again.
-    pub(super) fn rebooted<W: World>(&mut self, at: usize, now: Nanos, floor: &mut Floor<W>) {
+    pub(super) fn rebooted<W: World>(&mut self, at: usize, now: Nanos, floor: &mut StepContext<W>) {
         self.end_job(at, now, crate::rt::RequestResult::Aborted, floor);
         self.unqueue(at, floor);
         self.end_orders(at, crate::rt::WriteOutcome::Lost, crate::rt::WriteOutcome::NoConnection, now, floor);
@@ -230,7 +236,7 @@ impl CanOpenLink {
     }
 
     /// Nothing of a node waits for the wire any more.
-    pub(super) fn unqueue<W: World>(&mut self, at: usize, floor: &mut Floor<W>) {
+    pub(super) fn unqueue<W: World>(&mut self, at: usize, floor: &mut StepContext<W>) {
         let CanOpenLink { nodes, items, scans, .. } = self;
         let suppressed = &floor.counters.links[self.id.index()].suppressed;
         nodes[at].queue.retain(|scan_at, item| {

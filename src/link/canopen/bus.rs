@@ -9,11 +9,12 @@ use super::rpdo::Spot;
 use super::sdo::Taken;
 use super::{CanOpenLink, Owner, values};
 use crate::config::Object;
+use crate::lane::{CanCounters, Frame};
 use crate::limits::{
     CAN_SEND_PAUSE, CANOPEN_FRAMES_PER_STEP, PDO_LATE_PERIODS, PDO_LOST_PERIODS, PROBE_PAUSE_MIN, WRITE_HAND_OVER,
 };
 use crate::plan::can::CAN_DATA_ROOM;
-use crate::rt::{CanCounters, CloseReason, Floor, Frame, Io, NodeEvent, World};
+use crate::rt::{CloseReason, Io, NodeEvent, StepContext, World};
 use crate::tag::{Nanos, NodeFault, Status};
 
 /// What every node has (CiA 301, 7.5.2.1): asked to see whether it is there.
@@ -25,7 +26,7 @@ impl CanOpenLink {
         self.heartbeat_at = self.plan.config.heartbeat.map_or(Nanos::NEVER, |_| now);
     }
 
-    pub(super) fn take_frame<W: World>(&mut self, bytes: &[u8], now: Nanos, floor: &mut Floor<W>) {
+    pub(super) fn take_frame<W: World>(&mut self, bytes: &[u8], now: Nanos, floor: &mut StepContext<W>) {
         let counters = &floor.counters.links[self.id.index()];
         let message = match Message::from_can_frame(bytes) {
             Received::Message(message) if !message.remote => message,
@@ -52,7 +53,7 @@ impl CanOpenLink {
         }
     }
 
-    fn take_sdo<W: World>(&mut self, at: usize, message: &Message, now: Nanos, floor: &mut Floor<W>) {
+    fn take_sdo<W: World>(&mut self, at: usize, message: &Message, now: Nanos, floor: &mut StepContext<W>) {
         let counters = &floor.counters.links[self.id.index()];
         if message.len != 8 {
             counters.garbage.add(1);
@@ -71,7 +72,7 @@ impl CanOpenLink {
         }
     }
 
-    fn take_error_control<W: World>(&mut self, at: usize, message: &Message, now: Nanos, floor: &mut Floor<W>) {
+    fn take_error_control<W: World>(&mut self, at: usize, message: &Message, now: Nanos, floor: &mut StepContext<W>) {
         let starts = self.plan.nodes[at].start;
         let node = &mut self.nodes[at];
         let Heard::State(state) = node.watch.take(message, now) else {
@@ -112,7 +113,7 @@ impl CanOpenLink {
         }
     }
 
-    fn take_emergency<W: World>(&mut self, at: usize, message: &Message, floor: &mut Floor<W>) {
+    fn take_emergency<W: World>(&mut self, at: usize, message: &Message, floor: &mut StepContext<W>) {
         let Some(emergency) = Emergency::read(message) else {
             floor.counters.links[self.id.index()].garbage.add(1);
             return;
@@ -125,7 +126,14 @@ impl CanOpenLink {
     }
 
     /// The image has it at once; its samples follow with the next release.
-    fn take_pdo<W: World>(&mut self, at: usize, number: usize, message: &Message, now: Nanos, floor: &mut Floor<W>) {
+    fn take_pdo<W: World>(
+        &mut self,
+        at: usize,
+        number: usize,
+        message: &Message,
+        now: Nanos,
+        floor: &mut StepContext<W>,
+    ) {
         let Some(tpdo) = self.nodes[at].tpdos.get_mut(number) else { return };
         if self.nodes[at].phase != Phase::Running {
             return;
@@ -167,7 +175,7 @@ impl CanOpenLink {
     }
 
     /// Sends what is due, up to the bound of a step.
-    pub(super) fn pump<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) {
+    pub(super) fn pump<W: World>(&mut self, now: Nanos, floor: &mut StepContext<W>) {
         for _ in 0..CANOPEN_FRAMES_PER_STEP {
             // What the step has done so far took its time.
             let now = floor.world.now().max(now);
@@ -216,7 +224,7 @@ impl CanOpenLink {
     }
 
     /// By urgency, behind what is written by PDO: SYNC, the master's heartbeat, commands, guarding, SDOs in turn.
-    fn next_message<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) -> Option<Message> {
+    fn next_message<W: World>(&mut self, now: Nanos, floor: &mut StepContext<W>) -> Option<Message> {
         if let Some(period) = self.plan.config.sync
             && now >= self.sync_at
         {
@@ -254,7 +262,7 @@ impl CanOpenLink {
     }
 
     /// What a node's server is asked next.
-    fn next_job<W: World>(&mut self, at: usize, now: Nanos, floor: &mut Floor<W>) {
+    fn next_job<W: World>(&mut self, at: usize, now: Nanos, floor: &mut StepContext<W>) {
         let node = &mut self.nodes[at];
         match node.phase {
             Phase::Away { probe_at } if now >= probe_at => {
@@ -300,7 +308,7 @@ impl CanOpenLink {
     }
 
     /// What time does to nodes. Long work, statuses and ties, is done for one node a step.
-    pub(super) fn expire_nodes<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) {
+    pub(super) fn expire_nodes<W: World>(&mut self, now: Nanos, floor: &mut StepContext<W>) {
         let mut worked = false;
         for at in 0..self.nodes.len() {
             self.expire_orders(at, now, floor);
@@ -336,7 +344,7 @@ impl CanOpenLink {
     }
 
     /// A cyclic PDO that stays away: its values are held, then bad.
-    fn expire_pdos<W: World>(&mut self, at: usize, now: Nanos, floor: &mut Floor<W>) {
+    fn expire_pdos<W: World>(&mut self, at: usize, now: Nanos, floor: &mut StepContext<W>) {
         for number in 0..self.nodes[at].tpdos.len() {
             let tpdo = &mut self.nodes[at].tpdos[number];
             if now < tpdo.due {

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use super::CanOpenLink;
 use super::node::{NONE, Phase, Sweep};
 use crate::config::CanOpenSource;
+use crate::lane::region_of;
 use crate::plan::{CanOpenItem, CanOpenNodePlan, CanOpenPlan, Plan};
-use crate::rt::{Floor, RequestResult, World, WriteOutcome, region_of};
+use crate::rt::{RequestResult, StepContext, World, WriteOutcome};
 use crate::tag::{LinkId, Nanos, NodeFault, Status, TagId};
 
 /// Which nodes of two plans are the same; made outside the floor.
@@ -59,7 +60,7 @@ impl CanOpenLink {
         link
     }
 
-    pub(super) fn continue_from<W: World>(&mut self, old: &mut CanOpenLink, now: Nanos, floor: &mut Floor<W>) {
+    pub(super) fn continue_from<W: World>(&mut self, old: &mut CanOpenLink, now: Nanos, floor: &mut StepContext<W>) {
         let Some(handover) = self.handover.take() else { return };
         for at in 0..old.nodes.len() {
             old.end_job(at, now, RequestResult::Aborted, floor);

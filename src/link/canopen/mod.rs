@@ -39,11 +39,12 @@ use pdo::Place;
 use rpdo::Spot;
 pub use sdo::AbortCode;
 
+use crate::lane::{LinkState, region_of};
 use crate::limits::{CANOPEN_FRAMES_PER_STEP, PDO_FIRST, PERIOD_QUICK_MAX, SILENT_AFTER_TIMEOUTS};
 use crate::plan::{CanOpenPlan, Plan, ScanId};
 use crate::rt::{
-    Arrival, CloseReason, Conn, Floor, Io, Link, LinkState, ScanRelease, World, WriteAnswer, WriteOrder, WriteOutcome,
-    WritePayload, region_of,
+    Arrival, CloseReason, Conn, Io, Link, ScanRelease, StepContext, World, WriteAnswer, WriteOrder, WriteOutcome,
+    WritePayload,
 };
 use crate::tag::{LinkId, Nanos, Status};
 
@@ -255,7 +256,7 @@ impl CanOpenLink {
         }
     }
 
-    fn drop_connection<W: World>(&mut self, reason: CloseReason, now: Nanos, floor: &mut Floor<W>) {
+    fn drop_connection<W: World>(&mut self, reason: CloseReason, now: Nanos, floor: &mut StepContext<W>) {
         let Some(conn) = self.connection.take() else { return };
         floor.give_up(self.id, conn, reason);
         let counters = &floor.counters.links[self.id.index()];
@@ -277,7 +278,7 @@ impl CanOpenLink {
     }
 
     /// Up while a node is there, silent while none is.
-    fn tell_state<W: World>(&self, floor: &mut Floor<W>) {
+    fn tell_state<W: World>(&self, floor: &mut StepContext<W>) {
         if self.connection.is_some() {
             let silent = self.nodes.iter().all(Node::is_away);
             let state = if silent { LinkState::Silent } else { LinkState::Up };
@@ -291,15 +292,15 @@ impl<W: World> Link<W> for CanOpenLink {
         self.id
     }
 
-    fn release(&mut self, release: ScanRelease, floor: &mut Floor<W>) {
+    fn release(&mut self, release: ScanRelease, floor: &mut StepContext<W>) {
         self.release_scan(release, floor);
     }
 
-    fn send(&mut self, now: Nanos, floor: &mut Floor<W>) {
+    fn send(&mut self, now: Nanos, floor: &mut StepContext<W>) {
         self.pump(now, floor);
     }
 
-    fn receive(&mut self, floor: &mut Floor<W>) {
+    fn receive(&mut self, floor: &mut StepContext<W>) {
         let Some(conn) = self.connection else { return };
         let mut arrivals = std::mem::take(&mut self.arrivals);
         let got = floor.world.receive_frames(conn, &mut arrivals);
@@ -335,7 +336,7 @@ impl<W: World> Link<W> for CanOpenLink {
         true
     }
 
-    fn expire(&mut self, now: Nanos, floor: &mut Floor<W>) {
+    fn expire(&mut self, now: Nanos, floor: &mut StepContext<W>) {
         if self.connection.is_none() && self.lost_for_good_at != Nanos::ZERO && now >= self.lost_for_good_at {
             self.lost_for_good_at = Nanos::NEVER;
             self.starting = false;
@@ -345,7 +346,7 @@ impl<W: World> Link<W> for CanOpenLink {
         self.pump(now, floor);
     }
 
-    fn adopt(&mut self, conn: Conn, now: Nanos, floor: &mut Floor<W>) {
+    fn adopt(&mut self, conn: Conn, now: Nanos, floor: &mut StepContext<W>) {
         if self.connection.is_some() {
             floor.give_up(self.id, conn, CloseReason::Refused);
             return;
@@ -362,12 +363,12 @@ impl<W: World> Link<W> for CanOpenLink {
         self.pump(now, floor);
     }
 
-    fn retire(&mut self, reason: CloseReason, floor: &mut Floor<W>) {
+    fn retire(&mut self, reason: CloseReason, floor: &mut StepContext<W>) {
         let now = floor.world.now();
         self.drop_connection(reason, now, floor);
     }
 
-    fn write(&mut self, order: &WriteOrder, now: Nanos, floor: &mut Floor<W>) {
+    fn write(&mut self, order: &WriteOrder, now: Nanos, floor: &mut StepContext<W>) {
         match self.take_order(order, now) {
             Ok(()) => self.pump(now, floor),
             Err(outcome) => {
@@ -380,7 +381,7 @@ impl<W: World> Link<W> for CanOpenLink {
         self.nodes.iter().all(|node| node.job == node::Job::None && node.queue.is_empty())
     }
 
-    fn take_over(&mut self, old: &mut CanOpenLink, now: Nanos, floor: &mut Floor<W>) {
+    fn take_over(&mut self, old: &mut CanOpenLink, now: Nanos, floor: &mut StepContext<W>) {
         self.continue_from(old, now, floor);
         self.pump(now, floor);
     }

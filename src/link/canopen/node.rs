@@ -7,9 +7,10 @@ use super::pdo::Mapping;
 use super::rpdo::{Rpdo, Spot};
 use super::sdo::Client;
 use crate::config::{NodeWatching, Object};
+use crate::lane::region_of;
 use crate::limits::{CANOPEN_NODE_WRITES_MAX, PROBE_PAUSE_MAX, PROBE_PAUSE_MIN};
 use crate::plan::{BootStep, CanOpenNodePlan};
-use crate::rt::{WriteOrder, region_of};
+use crate::rt::WriteOrder;
 use crate::tag::{Nanos, NodeFault, ObjectAt, Status};
 
 /// No item: the end of a list.

@@ -6,7 +6,7 @@ use super::{CanOpenLink, Owner, values};
 use crate::config::{CanOpenField, NodeWatching};
 use crate::limits::{CANOPEN_READ_BACK_PAUSE, WRITE_HAND_OVER};
 use crate::plan::{BootStep, CanOpenWrite};
-use crate::rt::{Floor, NodeEvent, World, WriteAnswer, WriteOutcome, WritePayload};
+use crate::rt::{NodeEvent, StepContext, World, WriteAnswer, WriteOutcome, WritePayload};
 use crate::tag::Nanos;
 
 use super::nmt::NodeState;
@@ -20,7 +20,7 @@ impl CanOpenLink {
         step: u16,
         part: u8,
         is_there: bool,
-        floor: &mut Floor<W>,
+        floor: &mut StepContext<W>,
     ) {
         let node = &mut self.nodes[at];
         let Some(planned) = self.plan.nodes[at].steps.get(usize::from(step)) else { return };
@@ -49,7 +49,7 @@ impl CanOpenLink {
     }
 
     /// Finds the place of one of a node's writes by PDO.
-    pub(super) fn bind_write<W: World>(&mut self, at: usize, number: usize, floor: &mut Floor<W>) {
+    pub(super) fn bind_write<W: World>(&mut self, at: usize, number: usize, floor: &mut StepContext<W>) {
         let write = self.plan.nodes[at].pdo_writes.get(number).and_then(|slot| self.plan.writes.get(*slot as usize));
         let Some(CanOpenWrite { object, decode, .. }) = write.copied() else { return };
         let node = &mut self.nodes[at];
@@ -145,7 +145,7 @@ impl CanOpenLink {
     }
 
     /// A frame is out: what went with it is confirmed by nothing, or by what the node holds.
-    pub(super) fn pdo_sent<W: World>(&mut self, frame: &Outgoing, now: Nanos, floor: &mut Floor<W>) {
+    pub(super) fn pdo_sent<W: World>(&mut self, frame: &Outgoing, now: Nanos, floor: &mut StepContext<W>) {
         let node = &mut self.nodes[frame.node];
         let Some(rpdo) = node.rpdos.get_mut(frame.rpdo) else { return };
         // The node takes it with the next SYNC, or at once; and has something else to do as well.
@@ -174,7 +174,7 @@ impl CanOpenLink {
     }
 
     /// A node takes no PDOs any more: what waits for one is not sent.
-    pub(super) fn refuse_pdos<W: World>(&mut self, at: usize, now: Nanos, floor: &mut Floor<W>) {
+    pub(super) fn refuse_pdos<W: World>(&mut self, at: usize, now: Nanos, floor: &mut StepContext<W>) {
         if self.is_operational(at) {
             return;
         }

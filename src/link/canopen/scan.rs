@@ -5,12 +5,13 @@ use super::node::{Job, Phase, Sweep};
 use super::sdo::{AbortCode, Outcome};
 use super::{CanOpenLink, ItemState, values};
 use crate::config::{CanOpenSource, NodeWatching};
+use crate::lane::Frame;
 use crate::limits::{CANOPEN_ITEMS_PER_STEP, CANOPEN_REFUSED_PAUSE, PDO_FIRST, SILENT_AFTER_TIMEOUTS};
-use crate::rt::{Floor, Frame, Report, RequestResult, ScanRelease, World};
+use crate::rt::{Report, RequestResult, ScanRelease, StepContext, World};
 use crate::tag::{Cause, Nanos, NodeFault, ObjectAt, Status};
 
 impl CanOpenLink {
-    pub(super) fn release_scan<W: World>(&mut self, release: ScanRelease, floor: &mut Floor<W>) {
+    pub(super) fn release_scan<W: World>(&mut self, release: ScanRelease, floor: &mut StepContext<W>) {
         let Some(at) = self.scan_at(release.scan) else { return };
         let scan = &mut self.scans[at];
         let missed = std::mem::take(&mut scan.missed);
@@ -35,7 +36,13 @@ impl CanOpenLink {
     }
 
     /// False: it would be asked for, and its node is not there.
-    fn release_item<W: World>(&mut self, scan: usize, at: u32, release: ScanRelease, floor: &mut Floor<W>) -> bool {
+    fn release_item<W: World>(
+        &mut self,
+        scan: usize,
+        at: u32,
+        release: ScanRelease,
+        floor: &mut StepContext<W>,
+    ) -> bool {
         let planned = &self.plan.items[at as usize];
         let node = &mut self.nodes[usize::from(planned.node)];
         let item = &mut self.items[at as usize];
@@ -85,7 +92,7 @@ impl CanOpenLink {
     }
 
     /// Begins the next read of a node.
-    pub(super) fn next_read<W: World>(&mut self, at: usize, now: Nanos, floor: &mut Floor<W>) {
+    pub(super) fn next_read<W: World>(&mut self, at: usize, now: Nanos, floor: &mut StepContext<W>) {
         let node = &mut self.nodes[at];
         let Some((scan, item)) = node.queue.pop() else { return };
         let planned = &self.plan.items[item as usize];
@@ -99,7 +106,7 @@ impl CanOpenLink {
     }
 
     /// What a node's server was asked for has come to its end.
-    pub(super) fn job_ended<W: World>(&mut self, at: usize, outcome: Outcome, now: Nanos, floor: &mut Floor<W>) {
+    pub(super) fn job_ended<W: World>(&mut self, at: usize, outcome: Outcome, now: Nanos, floor: &mut StepContext<W>) {
         let job = self.nodes[at].job;
         match job {
             Job::None => {}
@@ -132,7 +139,13 @@ impl CanOpenLink {
     }
 
     /// Takes a read out of flight and closes its account.
-    pub(super) fn end_job<W: World>(&mut self, at: usize, now: Nanos, result: RequestResult, floor: &mut Floor<W>) {
+    pub(super) fn end_job<W: World>(
+        &mut self,
+        at: usize,
+        now: Nanos,
+        result: RequestResult,
+        floor: &mut StepContext<W>,
+    ) {
         let node = &mut self.nodes[at];
         let Job::Item(item) = node.job else { return };
         node.job = Job::None;
@@ -155,7 +168,14 @@ impl CanOpenLink {
         floor.report(Report::Finished { scan: scan.id, link, nominal, sent, received, result });
     }
 
-    fn item_answered<W: World>(&mut self, at: usize, item: u32, outcome: Outcome, now: Nanos, floor: &mut Floor<W>) {
+    fn item_answered<W: World>(
+        &mut self,
+        at: usize,
+        item: u32,
+        outcome: Outcome,
+        now: Nanos,
+        floor: &mut StepContext<W>,
+    ) {
         let node = &mut self.nodes[at];
         let state = &mut self.items[item as usize];
         // One that comes by PDO is asked once; what its PDO brought meanwhile is newer.
@@ -196,7 +216,7 @@ impl CanOpenLink {
     }
 
     /// Puts what an SDO brought into image and ring.
-    fn store<W: World>(&mut self, at: usize, item: u32, now: Nanos, floor: &mut Floor<W>) {
+    fn store<W: World>(&mut self, at: usize, item: u32, now: Nanos, floor: &mut StepContext<W>) {
         let node = &mut self.nodes[at];
         if let Some(spot) = self.items[item as usize].follower
             && let Some(rpdo) = node.rpdos.get_mut(usize::from(spot.rpdo))
@@ -235,7 +255,7 @@ impl CanOpenLink {
         status: Status,
         fault: Option<NodeFault>,
         now: Nanos,
-        floor: &mut Floor<W>,
+        floor: &mut StepContext<W>,
     ) {
         let planned = &self.plan.items[item as usize];
         let node = &self.nodes[usize::from(planned.node)];
@@ -259,7 +279,7 @@ impl CanOpenLink {
     }
 
     /// Some of a node's items get the status that its sweep brings.
-    pub(super) fn sweep_step<W: World>(&mut self, at: usize, now: Nanos, floor: &mut Floor<W>) {
+    pub(super) fn sweep_step<W: World>(&mut self, at: usize, now: Nanos, floor: &mut StepContext<W>) {
         let Some(Sweep { status, fault, next, bound_only }) = self.nodes[at].sweep else { return };
         for place in next..next + CANOPEN_ITEMS_PER_STEP {
             let Some(item) = self.plan.nodes[at].items.get(place).copied() else {

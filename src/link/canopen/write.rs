@@ -8,7 +8,7 @@ use super::values;
 use crate::config::CanOpenField;
 use crate::limits::{CANOPEN_READ_BACK_PAUSE, CANOPEN_READ_BACKS_MAX};
 use crate::plan::CanOpenWrite;
-use crate::rt::{Floor, World, WriteAnswer, WriteOrder, WriteOutcome, WritePayload};
+use crate::rt::{StepContext, World, WriteAnswer, WriteOrder, WriteOutcome, WritePayload};
 use crate::tag::Nanos;
 
 impl CanOpenLink {
@@ -72,7 +72,7 @@ impl CanOpenLink {
         job: Job,
         outcome: Outcome,
         now: Nanos,
-        floor: &mut Floor<W>,
+        floor: &mut StepContext<W>,
     ) {
         let Some(place) = self.nodes[at].under_way.take() else { return };
         let Some(Order { order, stage, .. }) = self.nodes[at].orders[place] else { return };
@@ -140,7 +140,7 @@ impl CanOpenLink {
     }
 
     /// Orders whose time is over. One that is under way is given up with its transfer.
-    pub(super) fn expire_orders<W: World>(&mut self, at: usize, now: Nanos, floor: &mut Floor<W>) {
+    pub(super) fn expire_orders<W: World>(&mut self, at: usize, now: Nanos, floor: &mut StepContext<W>) {
         for place in 0..self.nodes[at].orders.len() {
             let Some(order) = self.nodes[at].orders[place].filter(|order| now >= order.order.deadline) else {
                 continue;
@@ -178,7 +178,7 @@ impl CanOpenLink {
         sent: WriteOutcome,
         waiting: WriteOutcome,
         now: Nanos,
-        floor: &mut Floor<W>,
+        floor: &mut StepContext<W>,
     ) {
         let busy = self.nodes[at].under_way.filter(|_| self.nodes[at].job == Job::Write);
         if let Some(Order { order, .. }) = busy.and_then(|place| self.nodes[at].orders[place])

@@ -36,7 +36,7 @@ use crate::config::{ModbusTransport, SerialConfig};
 use crate::limits::{BUS_OPEN_TIMEOUT, CONNECT_POLL, LINKS_MAX};
 use crate::plan::{BusSetup, CanSocket, LinkProtocolPlan, Plan};
 use crate::rt::{Closed, Connected, Waker, monotonic_now};
-use crate::tag::{ExecutorId, LinkId, Nanos};
+use crate::tag::{LaneId, LinkId, Nanos};
 
 use dial::Crew;
 pub use notes::{LinkNote, LinkNotes};
@@ -83,7 +83,7 @@ pub enum Place {
 pub enum Command {
     /// A link to be kept connected. Its id may have been another link's, even one whose connection is still out:
     /// the new one is then dialled once that has come back. A link that is there with this id is removed first.
-    Add { link: LinkId, name: Arc<str>, executor: ExecutorId, target: Target },
+    Add { link: LinkId, name: Arc<str>, executor: LaneId, target: Target },
     /// The link's device is elsewhere now. A connection that the executor has is not taken from it: it gives it
     /// back by itself, and the new target is dialled then.
     Retarget { link: LinkId, target: Target },
@@ -131,7 +131,7 @@ impl Command {
     /// Adds a link of the plan.
     pub fn add(plan: &Plan, link: LinkId, number: u32) -> Command {
         let of = &plan.links[link];
-        Command::Add { link, name: of.name.clone(), executor: of.executor, target: Target::of(&of.protocol, number) }
+        Command::Add { link, name: of.name.clone(), executor: of.lane, target: Target::of(&of.protocol, number) }
     }
 }
 

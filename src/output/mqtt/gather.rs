@@ -6,11 +6,10 @@ use std::time::{Duration, Instant};
 
 use super::payload::{self, Encoder, Frame};
 use super::topic::Topic;
-use crate::hub::BatchSample;
 use crate::limits::{MQTT_GATHERED_BYTES_MAX, MQTT_MESSAGE_BYTES_MIN};
-use crate::output::{JournalSource, SourceError};
-use crate::store::{Block, BootId, Position};
-use crate::tag::{Dictionary, ExecutorId, GroupId, Nanos, flags};
+use crate::store::{Block, BootId, Follow, FollowError, Position};
+use crate::tag::BatchSample;
+use crate::tag::{Dictionary, GroupId, LaneId, Nanos, flags};
 
 /// A finished message.
 #[derive(Debug)]
@@ -43,7 +42,7 @@ struct Open {
     /// When the hub drained its first sample.
     drained: Nanos,
     /// Time of its first sample that is not held: held ones keep times that are long gone.
-    t_mono_ns: Option<u64>,
+    t: Option<u64>,
     /// When it was begun, on the wall.
     begun: Instant,
 }
@@ -76,7 +75,7 @@ struct Expected {
 #[derive(Debug)]
 struct Mark {
     index: u64,
-    executor: ExecutorId,
+    lane: LaneId,
     boot: BootId,
     first_sequence: u64,
     samples: u32,
@@ -95,13 +94,13 @@ pub(crate) struct Skipped {
 pub(crate) struct Gather {
     settings: GatherSettings,
     /// By executor: on a reload each changes over when it comes to it. All of one boot.
-    names: HashMap<ExecutorId, Names>,
+    names: HashMap<LaneId, Names>,
     /// The next block to read.
     next: Position,
     /// Whether `next` goes on from something, so that missing blocks are a loss.
     follows: bool,
     cut: Option<Cut>,
-    open: HashMap<(ExecutorId, u16), Box<Open>>,
+    open: HashMap<(LaneId, u16), Box<Open>>,
     open_bytes: usize,
     ready: VecDeque<Message>,
     /// Of the last finished message: the next one is given that much room at once.
@@ -110,7 +109,7 @@ pub(crate) struct Gather {
     idle: bool,
     /// Finish every message at the journal's end, whatever its age.
     flush: bool,
-    expected: HashMap<ExecutorId, Expected>,
+    expected: HashMap<LaneId, Expected>,
     marks: VecDeque<Mark>,
     /// Losses ahead of the cursor, each with the block that follows it. They count once the cursor is past them:
     /// until then a lost connection brings them again.
@@ -168,8 +167,8 @@ impl Gather {
                 before => before.map(|b| Expected { torn: false, ..b }),
             };
             match before {
-                Some(before) => self.expected.insert(mark.executor, before),
-                None => self.expected.remove(&mark.executor),
+                Some(before) => self.expected.insert(mark.lane, before),
+                None => self.expected.remove(&mark.lane),
             };
         }
     }
@@ -219,7 +218,7 @@ impl Gather {
     }
 
     /// The next finished message; `None`: nothing more until [`Gather::wake`].
-    pub(crate) fn next(&mut self, source: &dyn JournalSource, now: Instant) -> Result<Option<Message>, SourceError> {
+    pub(crate) fn next(&mut self, source: &dyn Follow, now: Instant) -> Result<Option<Message>, FollowError> {
         loop {
             if let Some(message) = self.ready.pop_front() {
                 return Ok(Some(message));
@@ -239,7 +238,7 @@ impl Gather {
     }
 
     /// Reads the next block. Whether there was one.
-    fn load(&mut self, source: &dyn JournalSource) -> Result<bool, SourceError> {
+    fn load(&mut self, source: &dyn Follow) -> Result<bool, FollowError> {
         if !source.wait_for(self.next.block, Duration::ZERO) {
             return Ok(false);
         }
@@ -271,14 +270,14 @@ impl Gather {
     fn count_numbers(&mut self, block: &Block) {
         let batch = &block.batch;
         let sequence = batch.first_sequence.saturating_add(u64::from(batch.samples));
-        let before = self.expected.insert(batch.executor, Expected { boot: block.boot, sequence, torn: false });
+        let before = self.expected.insert(batch.lane, Expected { boot: block.boot, sequence, torn: false });
         if let Some(known) = before.filter(|e| e.torn && e.boot == block.boot) {
             let samples = batch.first_sequence.saturating_sub(known.sequence);
             self.losses.push_back((block.index, Skipped { blocks: 0, samples }));
         }
         self.marks.push_back(Mark {
             index: block.index,
-            executor: batch.executor,
+            lane: batch.lane,
             boot: block.boot,
             first_sequence: batch.first_sequence,
             samples: batch.samples,
@@ -293,7 +292,7 @@ impl Gather {
             self.finish_where(|_, _| true);
             self.names.clear();
         }
-        let (executor, dictionary) = (block.batch.executor, &block.batch.names);
+        let (executor, dictionary) = (block.batch.lane, &block.batch.names);
         let same = |names: &Names| Arc::ptr_eq(&names.dictionary, dictionary) || names.dictionary == *dictionary;
         match self.names.get_mut(&executor) {
             Some(names) if same(names) => names.dictionary = dictionary.clone(),
@@ -308,7 +307,7 @@ impl Gather {
 
     /// Cuts on until a message is finished or the block ends.
     fn cut_block(&mut self, mut cut: Cut, now: Instant) {
-        let executor = cut.block.batch.executor;
+        let executor = cut.block.batch.lane;
         let Some(mut names) = self.names.remove(&executor) else { return };
         while self.ready.is_empty() && cut.slot < cut.block.batch.slots.len() {
             self.cut_run(&mut cut, &mut names, now);
@@ -328,7 +327,7 @@ impl Gather {
     fn cut_run(&mut self, cut: &mut Cut, names: &mut Names, now: Instant) {
         let batch = &cut.block.batch;
         let group = batch.slots[cut.slot].group;
-        let key = (batch.executor, group);
+        let key = (batch.lane, group);
         let mut open = self.open.remove(&key);
         if let Some(open) = &open {
             self.open_bytes -= open.payload.len();
@@ -343,13 +342,12 @@ impl Gather {
                 sample,
                 payload: &batch.slots[cut.slot + 1..end],
             };
-            let time = (sample.flags & flags::HELD == 0).then_some(sample.t_mono_ns);
+            let time = (sample.flags & flags::HELD == 0).then_some(sample.t);
             let position = Position { block: cut.block.index, samples: cut.sample };
             let full = |open: &Open| {
                 let close = payload::close_bytes(open.frame.as_ref());
                 let bytes = open.payload.len() + names.encoder.bytes_max(&item) + close;
-                let late =
-                    time.zip(open.t_mono_ns).is_some_and(|(t, first)| t.saturating_sub(first) > self.settings.batch.0);
+                let late = time.zip(open.t).is_some_and(|(t, first)| t.saturating_sub(first) > self.settings.batch.0);
                 late || bytes > self.settings.message_bytes_max || open.samples == u32::MAX
             };
             if open.as_deref().is_some_and(full)
@@ -360,7 +358,7 @@ impl Gather {
                 break;
             }
             let target = open.get_or_insert_with(|| Box::new(self.begin(key, names, batch.drained, position, now)));
-            target.t_mono_ns = target.t_mono_ns.or(time);
+            target.t = target.t.or(time);
             names.encoder.push(&mut target.payload, &mut target.frame, &item, &batch.clock);
             target.samples += 1;
             cut.slot = end;
@@ -373,7 +371,7 @@ impl Gather {
         }
     }
 
-    fn begin(&self, key: (ExecutorId, u16), names: &Names, drained: Nanos, first: Position, now: Instant) -> Open {
+    fn begin(&self, key: (LaneId, u16), names: &Names, drained: Nanos, first: Position, now: Instant) -> Open {
         let mut out =
             Vec::with_capacity((self.typical_bytes + self.typical_bytes / 8).min(self.settings.message_bytes_max));
         let gateway = match names.dictionary.gateway.as_str() {
@@ -390,11 +388,11 @@ impl Gather {
         };
         payload::open(&mut out, gateway, names.boot, key.0, group);
         let topic = self.settings.topic.for_group(group);
-        Open { topic, payload: out, frame: None, samples: 0, first, drained, t_mono_ns: None, begun: now }
+        Open { topic, payload: out, frame: None, samples: 0, first, drained, t: None, begun: now }
     }
 
     /// Finishes the messages that are gathered and meet `due`, the oldest first.
-    fn finish_where(&mut self, due: impl Fn(ExecutorId, &Open) -> bool) {
+    fn finish_where(&mut self, due: impl Fn(LaneId, &Open) -> bool) {
         let mut keys: Vec<_> =
             self.open.iter().filter(|(key, open)| due(key.0, open)).map(|(key, open)| (open.first, *key)).collect();
         keys.sort_unstable_by_key(|(first, key)| (*first, key.0, key.1));

@@ -27,12 +27,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use super::{JournalSource, OutputError, OutputHandle, OutputStats};
+use super::{OutputError, OutputHandle, OutputStats};
 use crate::command::Desk;
 use crate::config::MqttConfig;
 use crate::limits::{
     COMMAND_BYTES_MAX, COMMAND_IN_FLIGHT_MAX, MQTT_MESSAGE_BYTES_MAX, MQTT_MESSAGE_BYTES_MIN, MQTT_STRING_BYTES_MAX,
 };
+use crate::store::Follow;
 
 use client::ClientSettings;
 use commands::Commands;
@@ -52,7 +53,7 @@ pub fn spawn(
     name: &str,
     gateway: &str,
     config: &MqttConfig,
-    source: Box<dyn JournalSource>,
+    source: Box<dyn Follow>,
     stats: Arc<OutputStats>,
     stop: Arc<AtomicBool>,
 ) -> Result<OutputHandle, OutputError> {

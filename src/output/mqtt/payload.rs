@@ -29,9 +29,9 @@
 
 use std::sync::Arc;
 
-use crate::hub::BatchSample;
 use crate::store::BootId;
-use crate::tag::{ClockPair, Dictionary, ExecutorId, Nanos, Sample, ScalarType, Texts, ValueType};
+use crate::tag::BatchSample;
+use crate::tag::{ClockPair, Dictionary, LaneId, Nanos, Sample, ScalarType, Texts, ValueType};
 
 /// The most bytes of a number: `-1.7976931348623157e308` has 23.
 const NUMBER_BYTES_MAX: usize = 24;
@@ -47,7 +47,7 @@ const TEXTS_BYTES: usize = 11;
 pub(super) struct Frame {
     /// Of its values so far, with their names.
     texts: Vec<u8>,
-    t_mono_ns: u64,
+    t: u64,
     cycle: u32,
     status: u32,
     next_sequence: u64,
@@ -125,7 +125,7 @@ impl Encoder {
         let known = self.key(tag).is_some();
         let joins = frame.as_ref().is_some_and(|f| {
             known
-                && f.t_mono_ns == sample.t_mono_ns
+                && f.t == sample.t
                 && f.cycle == sample.cycle
                 && f.status == sample.status
                 && f.next_sequence == item.sequence
@@ -143,7 +143,7 @@ impl Encoder {
             out.extend_from_slice(b"{\"seq\":");
             number(out, item.sequence);
             out.extend_from_slice(b",\"t\":");
-            number(out, clock.utc_ns_of(Nanos(sample.t_mono_ns)).div_euclid(1000));
+            number(out, clock.utc_ns_of(Nanos(sample.t)).div_euclid(1000));
             out.extend_from_slice(b",\"cycle\":");
             number(out, sample.cycle);
             out.extend_from_slice(b",\"q\":");
@@ -162,7 +162,7 @@ impl Encoder {
         }
         *frame = Some(Frame {
             texts,
-            t_mono_ns: sample.t_mono_ns,
+            t: sample.t,
             cycle: sample.cycle,
             status: sample.status,
             next_sequence: item.sequence.wrapping_add(1),
@@ -210,13 +210,13 @@ impl Encoder {
 }
 
 /// Begins a message.
-pub(super) fn open(out: &mut Vec<u8>, gateway: &str, boot: BootId, executor: ExecutorId, group: &str) {
+pub(super) fn open(out: &mut Vec<u8>, gateway: &str, boot: BootId, lane: LaneId, group: &str) {
     out.extend_from_slice(b"{\"gateway\":");
     text(out, gateway);
     out.extend_from_slice(b",\"boot\":");
     text(out, &boot.to_string());
     out.extend_from_slice(b",\"executor\":");
-    number(out, executor.0);
+    number(out, lane.0);
     out.extend_from_slice(b",\"group\":");
     text(out, group);
     out.extend_from_slice(b",\"frames\":[");
@@ -292,7 +292,7 @@ fn write<T: serde::Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hub::Batch;
+    use crate::tag::Batch;
     use crate::tag::{DictionaryTag, Status, flags};
 
     fn dictionary(names: &[&str]) -> Dictionary {
@@ -301,21 +301,21 @@ mod tests {
     }
 
     fn sample(tag: u32, ty: ScalarType, value: u64) -> Sample {
-        Sample { t_mono_ns: 5_000, tag, ty: ty as u8, value, cycle: 7, ..Sample::default() }
+        Sample { t: 5_000, tag, ty: ty as u8, value, cycle: 7, ..Sample::default() }
     }
 
     fn encode(names: &[&str], slots: Vec<Sample>) -> String {
         let samples = slots.len() as u32;
         let clock = ClockPair { mono: Nanos(5_000), utc_ns: 1_763_693_956_123_456_789 };
-        let executor = ExecutorId(0);
+        let lane = LaneId(0);
         let mut names = dictionary(names);
         let states = Texts::new(vec![(0, "off".into()), (2, "say \"on\"".into())]);
         names.tags.iter_mut().filter(|tag| tag.name.ends_with("state")).for_each(|tag| tag.texts = states.clone());
         let names = Arc::new(names);
         let mut encoder = Encoder::new(&names);
-        let batch = Batch { executor, first_sequence: 1200, samples, slots, clock, drained: Nanos::ZERO, names };
+        let batch = Batch { lane, first_sequence: 1200, samples, slots, clock, drained: Nanos::ZERO, names };
         let (mut out, mut frame) = (Vec::new(), None);
-        open(&mut out, "line-4", BootId(0xa2f), executor, "fast");
+        open(&mut out, "line-4", BootId(0xa2f), lane, "fast");
         for item in batch.iter() {
             let whole = |out: &Vec<u8>, frame: &Option<Frame>| out.len() + close_bytes(frame.as_ref());
             let (before, bytes_max) = (whole(&out, &frame), encoder.bytes_max(&item));
@@ -372,11 +372,11 @@ mod tests {
         let good = sample(0, ScalarType::Uint16, 1);
         let slots = vec![
             good,
-            Sample { t_mono_ns: 6_000, ..good },
-            Sample { t_mono_ns: 6_000, tag: 1, ..good },
-            Sample { t_mono_ns: 6_000, tag: 1, ..good },
-            Sample { t_mono_ns: 6_000, cycle: 8, ..good },
-            Sample { t_mono_ns: 6_000, cycle: 8, tag: 1, status: Status::UNCERTAIN_LAST_USABLE.0, ..good },
+            Sample { t: 6_000, ..good },
+            Sample { t: 6_000, tag: 1, ..good },
+            Sample { t: 6_000, tag: 1, ..good },
+            Sample { t: 6_000, cycle: 8, ..good },
+            Sample { t: 6_000, cycle: 8, tag: 1, status: Status::UNCERTAIN_LAST_USABLE.0, ..good },
             Sample { tag: 9, ..good },
             Sample { tag: 9, ..good },
         ];

@@ -22,8 +22,8 @@ use crate::limits::{
     JOURNAL_READ_RETRY_PAUSE, MQTT_MESSAGE_BYTES_MAX, MQTT_SETTLED, MQTT_STALL_MIN, MQTT_UNASKED_PER_S_MAX,
     OUTPUT_POLL, OUTPUT_STOP_FAREWELL, OUTPUT_STOP_SEND, OUTPUT_STOP_WAIT,
 };
-use crate::output::{JournalSource, OutputState, OutputStats};
-use crate::store::Position;
+use crate::output::{OutputState, OutputStats};
+use crate::store::{Follow, Position};
 
 pub(super) struct Worker {
     name: String,
@@ -33,7 +33,7 @@ pub(super) struct Worker {
     at_least_once: bool,
     gather: Gather,
     message_bytes_max: usize,
-    source: Box<dyn JournalSource>,
+    source: Box<dyn Follow>,
     stats: Arc<OutputStats>,
     stop: Arc<AtomicBool>,
     /// `None` until something was acknowledged for the first time ever.
@@ -87,7 +87,7 @@ impl Worker {
         tls: Option<Arc<ClientConfig>>,
         at_least_once: bool,
         gather: Gather,
-        source: Box<dyn JournalSource>,
+        source: Box<dyn Follow>,
         stats: Arc<OutputStats>,
         stop: Arc<AtomicBool>,
     ) -> Worker {
@@ -164,8 +164,10 @@ impl Worker {
     }
 
     fn update_lag(&self) {
-        let next = self.source.next_index();
-        self.stats.lag_blocks.store(next.saturating_sub(self.cursor.unwrap_or_default().block), Relaxed);
+        // One that cannot be read is told by the next read; the lag stays what was seen last.
+        if let Ok(next) = self.source.next_index() {
+            self.stats.lag_blocks.store(next.saturating_sub(self.cursor.unwrap_or_default().block), Relaxed);
+        }
     }
 
     fn save_cursor(&mut self) {

@@ -382,7 +382,7 @@ fn unit_times(modbus: &ModbusPlan, requests: &[ModbusRequest]) -> Vec<(u16, Nano
 /// The phase of each scan, by its id.
 pub(super) fn phases(plan: &Plan) -> Vec<Nanos> {
     let mut phases = vec![Nanos::ZERO; plan.scans.end()];
-    for release in plan.executors.iter().flat_map(|executor| &executor.releases) {
+    for release in plan.lanes.iter().flat_map(|executor| &executor.releases) {
         release.scans.iter().for_each(|scan| phases[scan.index()] = release.phase);
     }
     phases

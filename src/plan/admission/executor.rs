@@ -34,7 +34,7 @@ pub(super) struct Beside {
 }
 
 impl ExecutorDemand {
-    pub fn new(executor: &ExecutorPlan, links: &[&LinkDemand], costs: &Costs, config: &Config) -> ExecutorDemand {
+    pub fn new(executor: &LanePlan, links: &[&LinkDemand], costs: &Costs, config: &Config) -> ExecutorDemand {
         let guard = match config.realtime.guard {
             // Calibrated to what a wake-up is late.
             Guard::Auto => costs.wake_up,

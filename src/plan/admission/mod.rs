@@ -84,7 +84,7 @@ pub struct Admission {
     /// What was reckoned with.
     pub costs: Costs,
     pub links: ById<LinkId, LinkLoad>,
-    /// By ExecutorId.
+    /// By LaneId.
     pub executors: Vec<ExecutorLoad>,
     /// Links and executors above [`LOAD_WARNING`], and what runs though it does not fit.
     pub warnings: Vec<String>,
@@ -177,7 +177,7 @@ pub fn admit(config: &Config, ids: &[LinkId], plan: &Plan, costs: &Costs) -> Res
     let mut refusals = Vec::new();
     let mut late = Vec::new();
     let executors: Vec<ExecutorDemand> = plan
-        .executors
+        .lanes
         .iter()
         .map(|executor| {
             let links: Vec<&LinkDemand> = executor.links.iter().map(|link| &demands[*link]).collect();
@@ -186,7 +186,7 @@ pub fn admit(config: &Config, ids: &[LinkId], plan: &Plan, costs: &Costs) -> Res
         .collect();
     for (id, link) in ids.iter().copied().zip(&config.links) {
         let demand = &demands[id];
-        let beside = executors[plan.links[id].executor.index()].beside(demand);
+        let beside = executors[plan.links[id].lane.index()].beside(demand);
         let responses = response::worst_responses(demand, &beside);
         let load = link_load(demand, &responses, &beside);
         if load.load > LOAD_MAX || responses.contains(&Nanos::NEVER) {
@@ -199,7 +199,7 @@ pub fn admit(config: &Config, ids: &[LinkId], plan: &Plan, costs: &Costs) -> Res
         admission.links.insert(id, load);
         admission.warnings.extend(connect_warning(plan, id));
     }
-    for (index, executor) in plan.executors.iter().enumerate() {
+    for (index, executor) in plan.lanes.iter().enumerate() {
         let load = executor_load(plan, executor, &demands, costs);
         if load.load > LOAD_MAX {
             refusals.push(refusal::of_executor(index, executor, &load));
@@ -308,12 +308,7 @@ fn worst_of_slot(demand: &LinkDemand, slot: Option<Slot>, responses: &[Nanos]) -
     of_slot.map_or(Nanos::ZERO, |at| responses[at])
 }
 
-fn executor_load(
-    plan: &Plan,
-    executor: &ExecutorPlan,
-    demands: &ById<LinkId, LinkDemand>,
-    costs: &Costs,
-) -> ExecutorLoad {
+fn executor_load(plan: &Plan, executor: &LanePlan, demands: &ById<LinkId, LinkDemand>, costs: &Costs) -> ExecutorLoad {
     let links = || executor.links.iter().map(|link| &demands[*link]);
     let requests_per_s: f64 = links().map(LinkDemand::requests_per_s).sum();
     let samples_per_s = links().map(|link| link.samples_per_s).sum();

@@ -46,7 +46,7 @@ pub(super) fn of_link(
     let (at, possible) = found.map_or((candidates[0], None), |(at, rate)| (at, Some(rate)));
     let scan = &demand.scans[at];
     let alone = Beside::nothing(beside.wake_up);
-    let executor = link.executor.0;
+    let executor = link.lane.0;
     let why = if load > super::LOAD_MAX {
         format!("need {:.0} % of the link's time", load * 100.0)
     } else if !response::fits(demand, &alone) {
@@ -106,7 +106,7 @@ pub(super) fn of_link(
 pub(super) fn of_writes(plan: &Plan, (id, source): (LinkId, &Source), demand: &LinkDemand, beside: &Beside) -> String {
     let (file, line, link) = (&source.file, source.line, &plan.links[id]);
     let Some(writes) = &demand.writes else {
-        let executor = link.executor.0;
+        let executor = link.lane.0;
         return format!(
             "{file}:{line}: link \"{}\" fits, but not while other links of executor {executor} are written to; give \
              realtime.cores more CPUs, or lower its rate",
@@ -205,7 +205,7 @@ fn possible(demand: &LinkDemand, at: usize, beside: &Beside) -> Option<String> {
     Some(format!("once each {place} s"))
 }
 
-pub(super) fn of_executor(index: usize, executor: &ExecutorPlan, load: &ExecutorLoad) -> String {
+pub(super) fn of_executor(index: usize, executor: &LanePlan, load: &ExecutorLoad) -> String {
     format!(
         "executor {index} on CPU {} would need {:.0} % of it ({:.0} requests/s, {:.0} samples/s); \
          give realtime.cores more CPUs, or scan at {:.0} % of the asked rates",

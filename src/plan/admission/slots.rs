@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::demand::LinkDemand;
-use crate::plan::model::{ExecutorPlan, ReleasePlan};
+use crate::plan::model::{LanePlan, ReleasePlan};
 use crate::tag::{GroupId, Nanos};
 
 /// Releases that are looked at, of each link and executor; together with the longest period, a plan of five
@@ -78,7 +78,7 @@ fn gcd(a: u64, b: u64) -> u64 {
 
 /// The largest backlog of an executor: when each of its releases costs what `cost` says, wherever its requests
 /// fall.
-pub(super) fn of_executor(executor: &ExecutorPlan, cost: impl Fn(&ReleasePlan) -> Nanos) -> Option<Slot> {
+pub(super) fn of_executor(executor: &LanePlan, cost: impl Fn(&ReleasePlan) -> Nanos) -> Option<Slot> {
     let costs: Vec<u64> = executor.releases.iter().map(|release| cost(release).0).collect();
     let beats = Beats::new(executor.releases.iter().map(|r| (r.period, r.phase)));
     let is_whole = beats.is_whole;

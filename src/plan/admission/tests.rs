@@ -112,7 +112,7 @@ fn the_worst_slot_of_a_link_is_where_its_groups_meet() {
     )
     .unwrap();
     let scan = |period: u64| {
-        let releases = &planned.plan.executors[0].releases;
+        let releases = &planned.plan.lanes[0].releases;
         releases.iter().find(|r| r.period == Nanos::from_millis(period)).unwrap().phase
     };
     let (fast, slow) = (scan(50), scan(100));
@@ -133,7 +133,7 @@ fn the_worst_slot_of_an_executor_is_the_largest_backlog() {
     let link = r#""expected_reply_ms":0.5"#;
     let links: Vec<Asked<'_>> = (0..4).map(|_| Asked { link, groups: &[(20.0, 3)] }).collect();
     let Planned { plan, admission } = planned(&links, toml, &costs).unwrap();
-    let phases: Vec<u64> = plan.executors[0].releases.iter().map(|r| r.phase.0 / 1_000_000).collect();
+    let phases: Vec<u64> = plan.lanes[0].releases.iter().map(|r| r.phase.0 / 1_000_000).collect();
     assert_eq!(phases, [0, 5, 10, 15]);
     let slot = admission.executors[0].slot.unwrap();
     assert_eq!((slot.takes, slot.of, slot.is_whole), (Nanos::from_micros(310), Nanos::from_millis(20), true));
@@ -386,9 +386,9 @@ fn scans_from_once_in_ten_seconds_to_once_a_day_are_reckoned_and_what_does_not_f
     assert!(both(1.0).is_err());
     // Each comes within the first second after the start.
     let plan = one("", &[(10_000.0, 1), (900_000.0, 1), (86_400_000.0, 1)]).unwrap().plan;
-    assert!(plan.executors[0].releases.iter().all(|release| release.phase < Nanos::from_millis(1_000)));
+    assert!(plan.lanes[0].releases.iter().all(|release| release.phase < Nanos::from_millis(1_000)));
     // A burst has its room in the ring, however rare it is.
-    assert_eq!(plan.executors[0].slots_per_s, 3);
+    assert_eq!(plan.lanes[0].slots_per_s, 3);
 }
 
 #[test]

@@ -262,7 +262,7 @@ fn with_share(scans: &Scans<'_>, writes: &ById<LinkId, Option<WriteDemand>>, sha
     let shortest: ById<LinkId, usize> = writes
         .iter()
         .map(|(id, write)| {
-            let executor = &plan.executors[plan.links[id].executor.index()];
+            let executor = &plan.lanes[plan.links[id].lane.index()];
             let writers = executor.links.iter().filter(|link| writes[**link].is_some()).count().next_power_of_two();
             let work = write.map_or(0.0, |write| write.work.0 as f64) * writers as f64;
             // Reads have half of the link at least.
@@ -279,7 +279,7 @@ fn with_share(scans: &Scans<'_>, writes: &ById<LinkId, Option<WriteDemand>>, sha
         beside: ById::new(),
         without_room: Vec::new(),
     };
-    for executor in &plan.executors {
+    for executor in &plan.lanes {
         let links: Vec<&LinkDemand> = executor.links.iter().map(|link| &reckoned.demands[*link]).collect();
         let executor_demand = ExecutorDemand::new(executor, &links, costs, config);
         for link in &executor.links {
@@ -288,7 +288,7 @@ fn with_share(scans: &Scans<'_>, writes: &ById<LinkId, Option<WriteDemand>>, sha
     }
     let mut found: Vec<(LinkId, LinkDemand)> = Vec::new();
     for id in demands.ids().filter(|id| !late.contains(id)) {
-        let executor = plan.links[id].executor.index();
+        let executor = plan.links[id].lane.index();
         let beside = &reckoned.beside[id];
         let room = loads[executor] + share <= LOAD_MAX || loads[executor] > LOAD_MAX;
         let fits = |at: usize| room && fits(&with(id, at), beside);

@@ -110,7 +110,7 @@ fn messages_that_fill_the_bus_are_refused() {
 
 #[test]
 fn the_ring_has_room_for_each_frame_where_each_is_a_sample() {
-    let slots = |link: &str| planned(link, &["0x1:0:64", "0x1:0:8"]).plan.executors[0].slots_per_s;
+    let slots = |link: &str| planned(link, &["0x1:0:64", "0x1:0:8"]).plan.lanes[0].slots_per_s;
     assert_eq!(slots(""), 200);
     // 4504 frames of 8 bytes a second at 500 kbit/s, with two samples each.
     assert_eq!(slots(r#", "sampling": "every""#), 9010);

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::config::load_parts;
+use crate::lane::Reading;
 use crate::plan;
-use crate::rt::Reading;
 use crate::tag::{Block, Cause, Fault, Status, ValueFault};
 
 /// Four tags of two units on one link, all good; the observed of the other tests otherwise.
@@ -29,7 +29,7 @@ fn four_tags() -> Observed {
 
 fn set(observed: &Observed, tag: usize, status: Status, cause: Option<Cause>) {
     observed.image.set_cause(tag, cause.map_or(0, Cause::code));
-    observed.image.write(tag, Reading { t_mono_ns: 1, value: 0, status: status.0, cycle: 1 });
+    observed.image.write(tag, Reading { t: 1, value: 0, status: status.0, cycle: 1 });
 }
 
 fn read(unit: u8, function: u8, first: u16, fault: Fault) -> Option<Cause> {

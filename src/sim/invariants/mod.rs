@@ -17,9 +17,9 @@ use super::memory::Memory;
 use super::scenario::Scenario;
 use super::stream::Exchange;
 use crate::config::TagConfig;
+use crate::lane::Counters;
 use crate::plan::{Change, LinkPlan, LinkProtocolPlan, Plan, ScanId};
-use crate::rt::Counters;
-use crate::tag::{Dictionary, ExecutorId, LinkId, Nanos, Status, TagId};
+use crate::tag::{Dictionary, LaneId, LinkId, Nanos, Status, TagId};
 
 /// Exchanges older than this have had their samples told, as no consumer stops that long.
 const EXCHANGE_KEPT_NS: u64 = 60_000_000_000;
@@ -153,7 +153,7 @@ impl<'s> Books<'s> {
             generations: Vec::new(),
             lives: 0,
             tags: Vec::new(),
-            parts: (0..scenario.plan.executors.len()).map(part).collect(),
+            parts: (0..scenario.plan.lanes.len()).map(part).collect(),
             bytes: Vec::new(),
             good: 0,
             beside: Vec::new(),
@@ -169,7 +169,7 @@ impl<'s> Books<'s> {
         for (id, tag) in generation.plan.tags.iter() {
             let Some((Life(life), _)) = generation.tag(id) else { continue };
             if life >= self.tags.len() {
-                let executor = generation.plan.links[tag.link].executor.index();
+                let executor = generation.plan.links[tag.link].lane.index();
                 let status = Status::BAD_WAITING_FOR_INITIAL_DATA.0;
                 let mut known = Known { status, sure: true, executor, ..Known::default() };
                 // What is known of its place stays known.
@@ -205,7 +205,7 @@ impl<'s> Books<'s> {
     }
 
     /// The links of the first plan have had their time to begin: from now on, they miss nothing.
-    pub fn settle(&mut self, executor: ExecutorId, now: u64, counters: &Counters) {
+    pub fn settle(&mut self, executor: LaneId, now: u64, counters: &Counters) {
         let part = &mut self.parts[executor.index()];
         if now < SETTLED_NS || part.generation != 0 || part.fresh_under.is_empty() {
             return;
@@ -225,7 +225,7 @@ impl<'s> Books<'s> {
     /// What was missed under the one before, by a link that had no reason to.
     pub fn adopted(
         &mut self,
-        executor: ExecutorId,
+        executor: LaneId,
         changes: &[(LinkId, Change)],
         now: u64,
         counters: &Counters,
@@ -266,7 +266,7 @@ impl<'s> Books<'s> {
     }
 
     /// The device answered one of this executor's links.
-    pub fn exchange(&mut self, executor: ExecutorId, exchange: Exchange) {
+    pub fn exchange(&mut self, executor: LaneId, exchange: Exchange) {
         let (current, newest) = (self.parts[executor.index()].generation, self.generations.len() - 1);
         let both = if current == newest { vec![current] } else { vec![current, newest] };
         for at in both {
@@ -305,7 +305,7 @@ impl<'s> Books<'s> {
 
 /// Phase and period of a scan's releases.
 fn release_of(plan: &Plan, scan: ScanId) -> Option<(Nanos, Nanos)> {
-    let mut releases = plan.executors.iter().flat_map(|executor| &executor.releases);
+    let mut releases = plan.lanes.iter().flat_map(|executor| &executor.releases);
     releases.find(|release| release.scans.contains(&scan)).map(|release| (release.phase, release.period))
 }
 

@@ -10,8 +10,8 @@ use super::super::given::{CAUSED, Given};
 use super::super::memory::{Expected, Memory};
 use super::{Books, EXCHANGE_KEPT_NS, Known};
 use crate::config::TagConfig;
-use crate::hub::{Batch, BatchSample};
 use crate::plan::LinkProtocolPlan;
+use crate::tag::{Batch, BatchSample};
 use crate::tag::{Status, TagId, flags};
 
 impl Books<'_> {
@@ -20,7 +20,7 @@ impl Books<'_> {
     /// # Errors
     /// What it breaks.
     pub fn batch(&mut self, batch: &Batch) -> Result<(), Broken> {
-        let executor = batch.executor.index();
+        let executor = batch.lane.index();
         let part = &mut self.parts[executor];
         let jump = batch.first_sequence.checked_sub(part.next);
         let jump = jump.ok_or_else(|| format!("executor {executor}: sequence {} came twice", batch.first_sequence));
@@ -41,7 +41,7 @@ impl Books<'_> {
         let end = later.next().map_or(u64::MAX, |(_, at)| *at);
         let mut count = 0;
         for sample in batch.iter() {
-            if sample.sample.t_mono_ns > end {
+            if sample.sample.t > end {
                 let what = format!("a sample under a plan that ended at {end}: {:?}", sample.sample);
                 return Err(Kind::SampleMisnamed.says(what));
             }
@@ -86,8 +86,7 @@ impl Books<'_> {
             self.bytes.clear();
             let mut bytes = std::mem::take(&mut self.bytes);
             told.payload_into(&mut bytes);
-            let verdict =
-                self.has_been_answered(executor, under, id, sample.t_mono_ns, (sample.value, &bytes), Some(status));
+            let verdict = self.has_been_answered(executor, under, id, sample.t, (sample.value, &bytes), Some(status));
             self.bytes = bytes;
             verdict.map_err(|what| wrong(Kind::SampleNeverGiven, &what))?;
             self.good += u64::from(status.is_good());
@@ -98,18 +97,18 @@ impl Books<'_> {
                 matches!(under.plan.links[plan.link].protocol, LinkProtocolPlan::Can(_) | LinkProtocolPlan::CanOpen(_));
             let may_be_new = unsaid.is_some() || comes_by_itself;
             held(sample, &known, may_be_new, comes_by_itself).map_err(|(kind, what)| wrong(kind, what))?;
-            let same = known.sure && (sample.t_mono_ns, sample.value) == (known.t, known.value);
+            let same = known.sure && (sample.t, sample.value) == (known.t, known.value);
             if may_be_new && !sample.has_no_value() && !same {
                 // It may never have been told; that the device gave it is then all that is known of it.
                 self.bytes.clear();
                 let mut bytes = std::mem::take(&mut self.bytes);
                 told.payload_into(&mut bytes);
                 // A frame from before a change may be taken after it, for a tag that has come, or changed, by it.
-                let in_force = self.parts[executor].in_force_since(sample.t_mono_ns);
+                let in_force = self.parts[executor].in_force_since(sample.t);
                 let then = in_force.take(if comes_by_itself { usize::MAX } else { 1 });
                 let then = then.map(|of| &self.generations[of]).filter(|then| then.tag(id).is_some());
                 let answered =
-                    |then| self.has_been_answered(executor, then, id, sample.t_mono_ns, (sample.value, &bytes), None);
+                    |then| self.has_been_answered(executor, then, id, sample.t, (sample.value, &bytes), None);
                 let verdicts = then.chain([under]).map(answered);
                 let verdict = first_good(verdicts.take(if comes_by_itself { usize::MAX } else { 1 }));
                 self.bytes = bytes;
@@ -133,7 +132,7 @@ impl Books<'_> {
             }
         }
         let was_read = known.was_read || !sample.has_no_value();
-        let t = if sample.has_no_value() { 0 } else { sample.t_mono_ns };
+        let t = if sample.has_no_value() { 0 } else { sample.t };
         self.tags[life] = Known { status: sample.status, t, value: sample.value, sure: true, was_read, ..known };
         Ok(())
     }
@@ -250,7 +249,7 @@ fn held(
     if !known.sure {
         return Ok(());
     }
-    let is_newer = comes_by_itself && !sample.has_no_value() && (!known.was_read || sample.t_mono_ns > known.t);
+    let is_newer = comes_by_itself && !sample.has_no_value() && (!known.was_read || sample.t > known.t);
     if sample.has_no_value() == known.was_read && !is_newer {
         return Err((Kind::HeldWrongly, "whether there is a value is told wrongly"));
     }
@@ -260,10 +259,10 @@ fn held(
     if sample.status == known.status && !is_newer {
         return Err((Kind::HeldWrongly, "the same status was told again"));
     }
-    if may_be_new && known.was_read && sample.t_mono_ns < known.t {
+    if may_be_new && known.was_read && sample.t < known.t {
         return Err((Kind::HeldWrongly, "a held value is older than one that was told"));
     }
-    if !may_be_new && known.was_read && (sample.t_mono_ns, sample.value) != (known.t, known.value) {
+    if !may_be_new && known.was_read && (sample.t, sample.value) != (known.t, known.value) {
         return Err((Kind::HeldWrongly, "a held value keeps its value and its time"));
     }
     Ok(())

@@ -7,9 +7,9 @@ use super::super::generations::Generation;
 use super::super::given::{CAUSED, Given};
 use super::samples::was_given;
 use super::{Books, EXCHANGE_KEPT_NS, Part};
+use crate::lane::{Counters, Image, Reading};
 use crate::plan::{LinkProtocolPlan, ModbusRequest, SerialLine, TagPlan};
-use crate::rt::{Counters, Image, Reading};
-use crate::tag::{ExecutorId, LinkId, Status, TagId, ValueType};
+use crate::tag::{LaneId, LinkId, Status, TagId, ValueType};
 
 const SECOND: u64 = 1_000_000_000;
 /// How long it may take until it is noticed that a message comes no more.
@@ -17,7 +17,7 @@ const LOOKS_NS: u64 = 300_000_000;
 
 impl Books<'_> {
     /// A device gave something to one of this executor's links.
-    pub fn given(&mut self, executor: ExecutorId, given: Given) {
+    pub fn given(&mut self, executor: LaneId, given: Given) {
         if given.may_be_trouble() {
             let (current, newest) = (self.parts[executor.index()].generation, self.generations.len() - 1);
             for at in current..=newest {
@@ -41,10 +41,10 @@ impl Books<'_> {
     ///
     /// # Errors
     /// The first tag of which that does not hold.
-    pub fn shown(&self, executor: ExecutorId, image: &Image, now: u64) -> Result<(), Broken> {
+    pub fn shown(&self, executor: LaneId, image: &Image, now: u64) -> Result<(), Broken> {
         let under = self.generation(executor.index());
         let part = &self.parts[executor.index()];
-        let own = |link: LinkId| under.plan.links[link].executor == executor;
+        let own = |link: LinkId| under.plan.links[link].lane == executor;
         for (id, tag) in under.plan.tags.iter().filter(|(_, tag)| own(tag.link)) {
             let shown =
                 image.read(id.index()).ok_or("a slot of the image is locked though nobody writes").of(Kind::Image)?;
@@ -60,7 +60,7 @@ impl Books<'_> {
             let seed = self.scenario.hosts.of(host);
             if let Some(last) = last_given(part, tag.link, under.key(id)) {
                 let is_there = match (last.reads(seed, config), last.trouble(config)) {
-                    (Some(_), _) => shown.t_mono_ns >= last.from,
+                    (Some(_), _) => shown.t >= last.from,
                     (None, Some(_)) => Status(shown.status).is_bad(),
                     // Too short for the tag.
                     (None, None) => !Status(shown.status).is_good(),
@@ -72,11 +72,11 @@ impl Books<'_> {
             }
             // What was read before a change may have been read at another place.
             if Status(shown.status).is_good()
-                && shown.t_mono_ns > part.adopted.last().map_or(0, |(_, at)| *at)
+                && shown.t > part.adopted.last().map_or(0, |(_, at)| *at)
                 && let Some(kept) = part.given.get(&(tag.link, under.key(id)))
                 && matches!(tag.ty, ValueType::Scalar(_))
             {
-                was_given(kept, (host, seed), config, shown.t_mono_ns, (shown.value, &[]), None)
+                was_given(kept, (host, seed), config, shown.t, (shown.value, &[]), None)
                     .map_err(|what| format!("tag \"{}\": {what}; the image has {shown:?}", tag.name))
                     .of(Kind::ShownNeverGiven)?;
             }
@@ -85,22 +85,22 @@ impl Books<'_> {
     }
 
     /// A value that is said to be good is no older than its link's ways allow.
-    fn is_young(&self, executor: ExecutorId, id: TagId, shown: &Reading, now: u64) -> Result<(), Broken> {
+    fn is_young(&self, executor: LaneId, id: TagId, shown: &Reading, now: u64) -> Result<(), Broken> {
         let tag = &self.generation(executor.index()).plan.tags[id];
         // By the ways of every plan under which it grew old.
         let adopted = &self.parts[executor.index()].adopted;
-        let since = adopted.iter().rposition(|(_, at)| *at <= shown.t_mono_ns).unwrap_or(0);
+        let since = adopted.iter().rposition(|(_, at)| *at <= shown.t).unwrap_or(0);
         let plans = adopted.iter().skip(since).map(|(generation, _)| &self.generations[*generation]);
         let of_them = plans.filter_map(|under| {
             let same = under.plan.tags.get(id).filter(|known| known.name == tag.name)?;
             Some(oldest(under, same))
         });
         let oldest = of_them.max().unwrap_or_else(|| oldest(self.generation(executor.index()), tag));
-        if self.scenario.calm && Status(shown.status).is_good() && shown.t_mono_ns + oldest < now {
+        if self.scenario.calm && Status(shown.status).is_good() && shown.t + oldest < now {
             return Err(Kind::TooOld.says(format!(
                 "tag \"{}\" is said to be good, and is {} ms old, allowed are {}: {shown:?}",
                 tag.name,
-                (now - shown.t_mono_ns) / 1_000_000,
+                (now - shown.t) / 1_000_000,
                 oldest / 1_000_000
             )));
         }

@@ -6,9 +6,9 @@ use super::super::device::Meaning;
 use super::super::generations::{Generation, Life, is_no_value, may_be_no_value};
 use super::{Beside, Books, Part, REFUSED_NS, misses};
 use crate::hub::RingStats;
+use crate::lane::{Counters, Image, Reading};
 use crate::plan::{LinkProtocolPlan, TagPlan};
-use crate::rt::{Counters, Image, Reading};
-use crate::tag::{ExecutorId, LinkId, Status, TagId, Value, ValueType};
+use crate::tag::{LaneId, LinkId, Status, TagId, Value, ValueType};
 
 /// No device has it.
 const NO_UNIT: u8 = 0;
@@ -39,7 +39,7 @@ impl Books<'_> {
     pub fn image(&self, image: &Image, counters: &Counters) -> Result<(), String> {
         // Where a drop is not yet told, the image is ahead of what was told.
         let all_told: Vec<bool> =
-            counters.executors.iter().zip(&self.parts).map(|(e, part)| e.dropped.get() == part.missing).collect();
+            counters.lanes.iter().zip(&self.parts).map(|(e, part)| e.dropped.get() == part.missing).collect();
         // The newest plan, whether or not its executor has it: what is new in it shows nothing yet.
         let newest = &self.generations[self.generations.len() - 1];
         for (id, tag) in newest.plan.tags.iter() {
@@ -53,14 +53,14 @@ impl Books<'_> {
             let is_ahead =
                 matches!(newest.plan.links[tag.link].protocol, LinkProtocolPlan::Can(_) | LinkProtocolPlan::CanOpen(_))
                     && Status(shown.status).is_good()
-                    && shown.t_mono_ns > known.t;
+                    && shown.t > known.t;
             let same = is_ahead
                 || shown.status == known.status
                     && match self.unsaid(known.executor, id, known.t) {
-                        _ if !known.was_read => shown.t_mono_ns == 0,
-                        None => (shown.t_mono_ns, shown.value) == (known.t, known.value),
+                        _ if !known.was_read => shown.t == 0,
+                        None => (shown.t, shown.value) == (known.t, known.value),
                         Some(unsaid) => {
-                            (known.t.saturating_sub(AT_ONCE_NS)..=known.t + unsaid.silence).contains(&shown.t_mono_ns)
+                            (known.t.saturating_sub(AT_ONCE_NS)..=known.t + unsaid.silence).contains(&shown.t)
                                 && is_near(tag.ty, known.value, shown.value, unsaid.deadband)
                         }
                     };
@@ -76,7 +76,7 @@ impl Books<'_> {
     /// # Errors
     /// What does not add up.
     pub fn account(&self, counters: &Counters, stats: &[RingStats], closed: bool) -> Result<(), String> {
-        for (executor, counts) in counters.executors.iter().enumerate() {
+        for (executor, counts) in counters.lanes.iter().enumerate() {
             let (produced, dropped) = (counts.produced.get(), counts.dropped.get());
             let Part { delivered, missing, .. } = self.parts[executor];
             let told = stats[executor].delivered.load(Relaxed);
@@ -119,7 +119,7 @@ impl Books<'_> {
                 continue;
             }
             let no_value = may_be_no_value(config) && is_no_value(status);
-            if !no_value && (!status.is_good() || shown.t_mono_ns < since) {
+            if !no_value && (!status.is_good() || shown.t < since) {
                 return Err(format!("tag \"{}\" did not come back after the trouble: {shown:?}, {known:?}", tag.name));
             }
         }
@@ -134,9 +134,8 @@ impl Books<'_> {
         let longest = modbus.config.timeout.0.saturating_mul(MUTE_TIMEOUTS);
         let ended = now.saturating_sub(self.scenario.recovery_ns);
         let unit_of = |id| Some(newest.tag(id)?.1.address.modbus()?.unit);
-        let is_read = |id: TagId| {
-            image.read(id.index()).is_some_and(|shown| Status(shown.status).is_good() && shown.t_mono_ns >= since)
-        };
+        let is_read =
+            |id: TagId| image.read(id.index()).is_some_and(|shown| Status(shown.status).is_good() && shown.t >= since);
         let beside =
             newest.plan.tags.iter().filter(|(other, of)| of.link == tag.link && unit_of(*other) == unit_of(id));
         ended + longest + MUTE_ASKED_NS > now && beside.map(|(other, _)| other).any(is_read)
@@ -148,7 +147,7 @@ impl Books<'_> {
     /// The first tag that does not.
     pub fn living(
         &mut self,
-        executor: ExecutorId,
+        executor: LaneId,
         dead: impl Iterator<Item = (u32, u8, u64)>,
         image: &Image,
         now: u64,
@@ -157,7 +156,7 @@ impl Books<'_> {
         self.beside = self.watched(all, (executor, dead), image, now, |under, id, beside, shown| {
             let Beside { unit, since, .. } = beside;
             let most = self.longest_age(under, id, now - since);
-            (!Status(shown.status).is_good() || shown.t_mono_ns + most < now)
+            (!Status(shown.status).is_good() || shown.t + most < now)
                 .then(|| (format!("is not read beside unit {unit}, which is dead since {since}"), most))
         })?;
         let looked_at = self.beside.iter().filter(|beside| beside.executor == executor.index());
@@ -171,7 +170,7 @@ impl Books<'_> {
     /// The first tag that is not.
     pub fn odd(
         &mut self,
-        executor: ExecutorId,
+        executor: LaneId,
         odd: impl Iterator<Item = (u32, u64)>,
         image: &Image,
         now: u64,
@@ -183,7 +182,7 @@ impl Books<'_> {
             let requests = under.plan.links[link].protocol.modbus().map_or(0, |modbus| modbus.block_count);
             let most = self.longest_age(under, id, 0) + u64::from(requests) * RECONNECT_NS;
             let what = "is not read though its device only closes connections or counts bytes wrongly since";
-            (shown.t_mono_ns + most < now).then(|| (format!("{what} {}", beside.since), most))
+            (shown.t + most < now).then(|| (format!("{what} {}", beside.since), most))
         })?;
         Ok(())
     }
@@ -193,7 +192,7 @@ impl Books<'_> {
     fn watched(
         &self,
         mut all: Vec<Beside>,
-        (executor, troubles): (ExecutorId, impl Iterator<Item = (u32, u8, u64)>),
+        (executor, troubles): (LaneId, impl Iterator<Item = (u32, u8, u64)>),
         image: &Image,
         now: u64,
         late: impl Fn(&Generation, TagId, &Beside, &Reading) -> Option<(String, u64)>,
@@ -220,7 +219,7 @@ impl Books<'_> {
                     return Err(format!(
                         "tag \"{}\" {what}: {shown:?}, {} ms old, {} ms allowed",
                         under.plan.tags[*id].name,
-                        now.saturating_sub(shown.t_mono_ns) / 1_000_000,
+                        now.saturating_sub(shown.t) / 1_000_000,
                         most / 1_000_000
                     ));
                 }
@@ -236,7 +235,7 @@ impl Books<'_> {
     ///
     /// # Errors
     /// The first that does.
-    pub fn stated(&self, executor: ExecutorId, image: &Image, now: u64) -> Result<(), String> {
+    pub fn stated(&self, executor: LaneId, image: &Image, now: u64) -> Result<(), String> {
         let executor = executor.index();
         let adopted = self.parts[executor].adopted.last().map_or(0, |(_, at)| *at);
         let under = self.generation(executor);
@@ -245,7 +244,7 @@ impl Books<'_> {
         }
         for (id, tag) in under.plan.tags.iter() {
             let link = &under.plan.links[tag.link];
-            let Some(modbus) = link.protocol.modbus().filter(|_| link.executor.index() == executor) else { continue };
+            let Some(modbus) = link.protocol.modbus().filter(|_| link.lane.index() == executor) else { continue };
             let waits = modbus.config.connect_timeout.0 + modbus.config.timeout.0 * 8;
             let shown = image.read(id.index()).ok_or("a slot of the image is locked though nobody writes")?;
             let is_unstated = Status(shown.status) == Status::BAD_WAITING_FOR_INITIAL_DATA;
@@ -266,9 +265,9 @@ impl Books<'_> {
             let known = &self.tags[life.0];
             let lives = config.address.modbus().is_some_and(|address| address.unit.0 != dead);
             // Where it lies by its newest plan, it has to have been read.
-            let is_read = shown.t_mono_ns > adopted && shown.t_mono_ns + self.longest_age(under, id, 0) >= now;
+            let is_read = shown.t > adopted && shown.t + self.longest_age(under, id, 0) >= now;
             let is_well = Status(shown.status).is_good() && is_read;
-            let fits = under.plan.links[tag.link].executor.index() == executor && under.host(tag.link) == host;
+            let fits = under.plan.links[tag.link].lane.index() == executor && under.host(tag.link) == host;
             (fits && lives && is_well && !known.refused && !may_be_no_value(config) && self.has_room(under, tag.link))
                 .then_some(id)
         };
@@ -311,7 +310,7 @@ impl Books<'_> {
         for (id, scan) in under.plan.scans.iter() {
             let link = &under.plan.links[scan.link];
             let had_room = before.is_none_or(|b| !b.plan.links.contains(scan.link) || self.has_room(b, scan.link));
-            if link.executor.index() != executor
+            if link.lane.index() != executor
                 || !self.scenario.hosts.is_steady(under.host(scan.link))
                 || !self.has_room(under, scan.link)
                 || !had_room

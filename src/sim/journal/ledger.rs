@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::hub::Batch;
 use crate::store::{Found, JournalReader, Position};
+use crate::tag::Batch;
 use crate::tag::{Sample, TagId};
 
 use super::told;
@@ -13,7 +13,7 @@ use super::told;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
     pub boot: u64,
-    pub executor: u64,
+    pub lane: u64,
     pub first: u64,
 }
 
@@ -50,7 +50,7 @@ pub struct Ledger {
 }
 
 fn given(batch: &Batch, sequence: u64, sample: &Sample, payload: &[Sample]) -> Given {
-    let words = [sample.t_mono_ns, sample.value, u64::from(sample.status), u64::from(sample.cycle)];
+    let words = [sample.t, sample.value, u64::from(sample.status), u64::from(sample.cycle)];
     let long = payload.iter().flat_map(|slot| slot.to_payload()).map(u64::from);
     let mix = |hash: u64, word: u64| (hash ^ word).wrapping_mul(0x0100_0000_01b3).rotate_left(23);
     let plain = words.into_iter().chain(long).fold(u64::from(sample.group), mix);
@@ -65,13 +65,13 @@ impl Ledger {
 
     /// A batch was committed.
     pub fn give(&mut self, boot: u64, batch: &Batch) {
-        let all = self.given.entry((boot, u64::from(batch.executor.0))).or_default();
+        let all = self.given.entry((boot, u64::from(batch.lane.0))).or_default();
         all.extend(batch.iter().map(|told| given(batch, told.sequence, told.sample, told.payload)));
     }
 
     /// A batch was written, and the process died over it.
     pub fn write(&mut self, boot: u64, batch: &Batch) {
-        let all = self.written.entry((boot, u64::from(batch.executor.0))).or_default();
+        let all = self.written.entry((boot, u64::from(batch.lane.0))).or_default();
         all.extend(batch.iter().map(|told| given(batch, told.sequence, told.sample, told.payload)));
     }
 
@@ -111,7 +111,7 @@ impl Ledger {
             };
             next = block.index + 1;
             let first = block.batch.first_sequence;
-            let key = Key { boot: block.boot.0, executor: u64::from(block.batch.executor.0), first };
+            let key = Key { boot: block.boot.0, lane: u64::from(block.batch.lane.0), first };
             let seen = block.batch.iter().map(|told| given(&block.batch, told.sequence, told.sample, told.payload));
             let seen: Vec<Given> = seen.collect();
             self.compare(block.index, key, &seen, !damaged || has_names(&block.batch))?;
@@ -149,7 +149,7 @@ impl Ledger {
             }
             return Ok(());
         }
-        let all = self.given.get(&(key.boot, key.executor)).map_or(&[][..], |given| given);
+        let all = self.given.get(&(key.boot, key.lane)).map_or(&[][..], |given| given);
         let at = all.partition_point(|given| given.sequence < key.first);
         let expected = all.get(at..at + seen.len()).unwrap_or_default();
         if expected != seen {
@@ -173,15 +173,12 @@ impl Ledger {
             };
             next = block.index + 1;
             count += 1;
-            let key = Key {
-                boot: block.boot.0,
-                executor: u64::from(block.batch.executor.0),
-                first: block.batch.first_sequence,
-            };
+            let key =
+                Key { boot: block.boot.0, lane: u64::from(block.batch.lane.0), first: block.batch.first_sequence };
             let seen = block.batch.iter().map(|told| given(&block.batch, told.sequence, told.sample, told.payload));
             let named = has_names(&block.batch);
             let same = |seen: &Given, was: &Given| seen.plain == was.plain && (!named || seen.named == was.named);
-            let lists = [&self.given, &self.written].map(|all| all.get(&(key.boot, key.executor)));
+            let lists = [&self.given, &self.written].map(|all| all.get(&(key.boot, key.lane)));
             for sample in seen {
                 let was = lists.iter().flatten().filter_map(|all| {
                     let at = all.binary_search_by_key(&sample.sequence, |given| given.sequence).ok()?;

@@ -23,10 +23,10 @@ use super::outputs::{Dead, SimOutput};
 use super::parts::Parts;
 use super::script::{Crash, JournalFault, JournalTrouble, Series};
 use crate::config::JournalConfig;
-use crate::hub::Batch;
 use crate::store::{
     BootId, Found, Journal, JournalError, JournalReader, JournalState, Position, Survey, set_aside_before,
 };
+use crate::tag::Batch;
 use crate::tag::Nanos;
 use disk::BentDisk;
 use ledger::Ledger;
@@ -522,7 +522,7 @@ impl SimJournal {
         for (index, key) in passed {
             let samples = self.ledger.samples(&key);
             let passed = if index < output.cursor.block { samples } else { u64::from(output.cursor.samples) };
-            let missing = (key.first..key.first + passed).find(|n| !output.has(key.boot, key.executor, *n));
+            let missing = (key.first..key.first + passed).find(|n| !output.has(key.boot, key.lane, *n));
             let Some(missing) = missing.filter(|_| !self.ledger.is_excused(at, &key)) else { continue };
             let (is_damaged, found) = match self.reader()?.found_at_or_after(index) {
                 Ok(Some(Found::Damaged(place))) => (place.index == index, format!("damaged block {}", place.index)),
@@ -581,12 +581,12 @@ impl SimJournal {
         for (at, output) in self.outputs.iter().enumerate() {
             let mut arrived = 0;
             for (key, stored) in &self.ledger.blocks {
-                let has = |n: &u64| output.has(key.boot, key.executor, *n);
+                let has = |n: &u64| output.has(key.boot, key.lane, *n);
                 let there = (key.first..key.first + stored.samples).filter(has).count() as u64;
                 if there < stored.samples && !self.ledger.is_excused(at, key) {
                     let Some(missing) = (key.first..).find(|n| !has(n)) else { continue };
                     let name = &output.name;
-                    return Err(format!("output {name}: sample {missing} of executor {} never arrived", key.executor));
+                    return Err(format!("output {name}: sample {missing} of executor {} never arrived", key.lane));
                 }
                 arrived += there;
             }

@@ -5,7 +5,7 @@ use super::planted::Fault;
 use crate::config::BusDevice;
 use crate::link::FieldLink;
 use crate::plan::{LinkProtocolPlan, SerialLine};
-use crate::rt::{CloseReason, Conn, Floor, Link, ScanRelease, World, WriteOrder};
+use crate::rt::{CloseReason, Conn, Link, ScanRelease, StepContext, World, WriteOrder};
 use crate::tag::{LinkId, Nanos};
 
 /// When a forgetful link forgets: not before its tags are read.
@@ -43,7 +43,7 @@ impl BentLink {
     }
 
     /// What it makes of a connection that its device has closed.
-    fn sulk(&mut self, closes_before: u64, floor: &mut Floor<BentWorld>) {
+    fn sulk(&mut self, closes_before: u64, floor: &mut StepContext<BentWorld>) {
         let now = floor.world.now();
         let link = &floor.counters.links[Link::<BentWorld>::id(&self.inner).index()];
         let replies = link.replies.get();
@@ -61,12 +61,16 @@ impl BentLink {
         }
     }
 
-    fn bent(&mut self, floor: &mut Floor<BentWorld>, step: impl FnOnce(&mut FieldLink, &mut Floor<BentWorld>)) {
+    fn bent(
+        &mut self,
+        floor: &mut StepContext<BentWorld>,
+        step: impl FnOnce(&mut FieldLink, &mut StepContext<BentWorld>),
+    ) {
         let before = floor.counters.dropped();
         step(&mut self.inner, floor);
         if self.fault == Fault::Uncounted && floor.counters.dropped() > before {
             let counters = floor.counters.clone();
-            if let Some(executor) = counters.executors.iter().find(|executor| executor.dropped.get() > 0) {
+            if let Some(executor) = counters.lanes.iter().find(|executor| executor.dropped.get() > 0) {
                 executor.dropped.add(u64::MAX);
             }
         }
@@ -78,7 +82,7 @@ impl Link<BentWorld> for BentLink {
         Link::<BentWorld>::id(&self.inner)
     }
 
-    fn release(&mut self, release: ScanRelease, floor: &mut Floor<BentWorld>) {
+    fn release(&mut self, release: ScanRelease, floor: &mut StepContext<BentWorld>) {
         let waits = match self.fault {
             Fault::Waiting => matches!(self.inner, FieldLink::Modbus(_)),
             Fault::Dawdling => self.on_line,
@@ -93,11 +97,11 @@ impl Link<BentWorld> for BentLink {
         }
     }
 
-    fn send(&mut self, now: Nanos, floor: &mut Floor<BentWorld>) {
+    fn send(&mut self, now: Nanos, floor: &mut StepContext<BentWorld>) {
         self.inner.send(now, floor);
     }
 
-    fn receive(&mut self, floor: &mut Floor<BentWorld>) {
+    fn receive(&mut self, floor: &mut StepContext<BentWorld>) {
         let closes = floor.counters.links[Link::<BentWorld>::id(&self.inner).index()].idle_closes.get();
         self.bent(floor, |link, floor| link.receive(floor));
         self.sulk(closes, floor);
@@ -107,7 +111,7 @@ impl Link<BentWorld> for BentLink {
         Link::<BentWorld>::deadline(&self.inner)
     }
 
-    fn expire(&mut self, now: Nanos, floor: &mut Floor<BentWorld>) {
+    fn expire(&mut self, now: Nanos, floor: &mut StepContext<BentWorld>) {
         let id = Link::<BentWorld>::id(&self.inner).index();
         let before = floor.counters.links[id].timeouts.get();
         self.bent(floor, |link, floor| link.expire(now, floor));
@@ -117,18 +121,18 @@ impl Link<BentWorld> for BentLink {
         }
     }
 
-    fn adopt(&mut self, conn: Conn, now: Nanos, floor: &mut Floor<BentWorld>) {
+    fn adopt(&mut self, conn: Conn, now: Nanos, floor: &mut StepContext<BentWorld>) {
         if now < self.sulks_until {
             return floor.give_up(Link::<BentWorld>::id(&self.inner), conn, CloseReason::Lost);
         }
         self.inner.adopt(conn, now, floor);
     }
 
-    fn retire(&mut self, reason: CloseReason, floor: &mut Floor<BentWorld>) {
+    fn retire(&mut self, reason: CloseReason, floor: &mut StepContext<BentWorld>) {
         self.inner.retire(reason, floor);
     }
 
-    fn write(&mut self, order: &WriteOrder, now: Nanos, floor: &mut Floor<BentWorld>) {
+    fn write(&mut self, order: &WriteOrder, now: Nanos, floor: &mut StepContext<BentWorld>) {
         let mut order = *order;
         match self.fault {
             Fault::TwiceWritten if order.id.is_multiple_of(8) => self.inner.write(&order, now, floor),
@@ -144,7 +148,7 @@ impl Link<BentWorld> for BentLink {
         Link::<BentWorld>::is_idle(&self.inner)
     }
 
-    fn take_over(&mut self, old: &mut Self, now: Nanos, floor: &mut Floor<BentWorld>) {
+    fn take_over(&mut self, old: &mut Self, now: Nanos, floor: &mut StepContext<BentWorld>) {
         if self.fault == Fault::Reconnects {
             old.inner.retire(CloseReason::Removed, floor);
         } else {

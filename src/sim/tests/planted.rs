@@ -8,12 +8,12 @@ use super::super::{Parts, Scenario, SimWorld};
 use super::bent_link::BentLink;
 use super::bent_world::BentWorld;
 use crate::config::{BusDevice, CanOpenSource, ModbusTransport};
-use crate::hub::Batch;
 use crate::link::FieldLink;
 use crate::plan::can::{BitPlace, GroupKey};
 use crate::plan::{BusPlan, CanOpenPlan, CanPlan, LinkProtocolPlan, ModbusPlan, Plan, SerialLine, UsedIds};
 use crate::rt::WriteOutcome;
 use crate::store::Position;
+use crate::tag::Batch;
 use crate::tag::{Dictionary, LinkId, Nanos, flags};
 
 /// A fault planted beside the real parts.
@@ -302,7 +302,7 @@ impl Parts for Planted {
                 let mut at = 0;
                 while let Some(sample) = batch.slots.get_mut(at) {
                     if sample.flags & flags::HELD != 0 {
-                        sample.t_mono_ns = batch.drained.0;
+                        sample.t = batch.drained.0;
                     }
                     at += 1 + sample.payload_slots();
                 }

@@ -3,14 +3,14 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::hub::Batch;
 use crate::limits::{BLOCK_SAMPLES_MAX, BLOCK_SLOTS_MAX, CLOCK_JOIN_MAX};
-use crate::tag::{ClockPair, Dictionary, ExecutorId, Nanos, Sample};
+use crate::tag::Batch;
+use crate::tag::{ClockPair, Dictionary, LaneId, Nanos, Sample};
 
 /// A block to be: slots of one or more batches. Its clock is the first batch's.
 #[derive(Debug)]
 pub struct CutBlock<'a> {
-    pub executor: ExecutorId,
+    pub lane: LaneId,
     pub first_sequence: u64,
     pub samples: usize,
     pub slots: usize,
@@ -40,7 +40,7 @@ fn split_sample(slots: &[Sample]) -> Option<(&Sample, &[Sample], &[Sample])> {
 pub fn cut(batches: &[Arc<Batch>]) -> Cut<'_> {
     let mut out = Cut::default();
     for batch in batches {
-        let mut at = out.blocks.iter().rposition(|block| block.executor == batch.executor);
+        let mut at = out.blocks.iter().rposition(|block| block.lane == batch.lane);
         at = at.filter(|at| out.blocks[*at].is_continued_by(batch));
         if let Some(at) = at {
             out.blocks[at].parts.push((batch, 0..0));
@@ -72,7 +72,7 @@ pub fn cut(batches: &[Arc<Batch>]) -> Cut<'_> {
 impl<'a> CutBlock<'a> {
     fn new(batch: &'a Batch, first_sequence: u64, at: usize) -> CutBlock<'a> {
         CutBlock {
-            executor: batch.executor,
+            lane: batch.lane,
             first_sequence,
             samples: 0,
             slots: 0,
@@ -123,12 +123,12 @@ mod tests {
     fn batch(executor: u16, first_sequence: u64, slots: Vec<Sample>, utc_ns: i64) -> Arc<Batch> {
         let samples = slots.len() as u32;
         let clock = ClockPair { mono: Nanos(0), utc_ns };
-        let (executor, names) = (ExecutorId(executor), Arc::default());
-        Arc::new(Batch { executor, first_sequence, samples, slots, clock, drained: Nanos(0), names })
+        let (lane, names) = (LaneId(executor), Arc::default());
+        Arc::new(Batch { lane, first_sequence, samples, slots, clock, drained: Nanos(0), names })
     }
 
     fn seen(batches: &[Arc<Batch>]) -> Vec<(u16, u64, usize)> {
-        cut(batches).blocks.iter().map(|b| (b.executor.0, b.first_sequence, b.iter().count())).collect()
+        cut(batches).blocks.iter().map(|b| (b.lane.0, b.first_sequence, b.iter().count())).collect()
     }
 
     #[test]

@@ -7,9 +7,9 @@ use super::encode::{Cycles, Prediction};
 use super::header::Header;
 use super::layout::{Class, Layout, SeriesTable};
 use super::values::{self, Float32s, Float64s, Words};
-use crate::hub::Batch;
 use crate::store::column::words;
 use crate::store::wire::{Malformed, Reader, unzigzag};
+use crate::tag::Batch;
 use crate::tag::{Dictionary, Sample};
 
 /// Reads a block, whose header refers to `names`. Needs at most about 100 bytes a slot of [`crate::limits::BLOCK_SLOTS_MAX`] while it runs,
@@ -18,7 +18,7 @@ pub fn decode(bytes: &[u8], names: Arc<Dictionary>) -> Result<(Header, Batch), M
     let (header, body) = Header::read_with_body(bytes)?;
     let slots = decode_body(body, header.samples as usize, header.slots as usize)?;
     let batch = Batch {
-        executor: header.executor,
+        lane: header.lane,
         first_sequence: header.first_sequence,
         samples: header.samples,
         slots,
@@ -109,12 +109,12 @@ fn read_frames(
     let statuses = words(reader, count)?;
     let flags = words(reader, count)?;
     let mut cycles = Cycles::new(layouts.len());
-    let mut t_mono_ns = 0u64;
+    let mut t = 0u64;
     let mut frames = Vec::with_capacity(count);
     for (i, layout) in order.into_iter().enumerate() {
-        t_mono_ns = t_mono_ns.wrapping_add(unzigzag(times[i]) as u64);
+        t = t.wrapping_add(unzigzag(times[i]) as u64);
         let common = Sample {
-            t_mono_ns,
+            t,
             cycle: cycles.cycle(layout, cycle_tokens[i]),
             status: statuses[i] as u32,
             flags: flags[i] as u8,

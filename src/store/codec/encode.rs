@@ -31,7 +31,7 @@ pub struct Encoder {
 /// What the samples of a frame have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Common {
-    t_mono_ns: u64,
+    t: u64,
     cycle: u32,
     status: u32,
     group: u16,
@@ -40,13 +40,7 @@ struct Common {
 
 impl Common {
     fn of(sample: &Sample) -> Common {
-        Common {
-            t_mono_ns: sample.t_mono_ns,
-            cycle: sample.cycle,
-            status: sample.status,
-            group: sample.group,
-            flags: sample.flags,
-        }
+        Common { t: sample.t, cycle: sample.cycle, status: sample.status, group: sample.group, flags: sample.flags }
     }
 }
 
@@ -75,11 +69,11 @@ impl Encoder {
         self.gather(block);
         self.put_values()?;
         self.put_payloads(block);
-        let times = || self.frames.iter().map(|frame| Nanos(frame.common.t_mono_ns));
+        let times = || self.frames.iter().map(|frame| Nanos(frame.common.t));
         let header = Header {
             boot,
             names,
-            executor: block.executor,
+            lane: block.lane,
             first_sequence: block.first_sequence,
             log_samples,
             samples: block.samples as u32,
@@ -149,7 +143,7 @@ impl Encoder {
         column.clear();
         let mut before = 0u64;
         column.extend(frames.iter().map(|frame| {
-            let distance = frame.common.t_mono_ns.wrapping_sub(std::mem::replace(&mut before, frame.common.t_mono_ns));
+            let distance = frame.common.t.wrapping_sub(std::mem::replace(&mut before, frame.common.t));
             zigzag(distance as i64)
         }));
         put_words(&mut self.body, &column)?;

@@ -4,7 +4,7 @@ use crate::limits::{BLOCK_SAMPLES_MAX, BLOCK_SLOTS_MAX};
 use crate::store::checksum::crc32;
 use crate::store::wire::{Malformed, Reader};
 use crate::store::{BootId, NamesId};
-use crate::tag::{ClockPair, ExecutorId, Nanos};
+use crate::tag::{ClockPair, LaneId, Nanos};
 
 /// Of this layout of a block.
 const VERSION: u8 = 2;
@@ -18,7 +18,7 @@ pub struct Header {
     pub boot: BootId,
     /// What the ids of its samples mean.
     pub names: NamesId,
-    pub executor: ExecutorId,
+    pub lane: LaneId,
     pub first_sequence: u64,
     /// Samples in the log before this block, since the journal was made.
     pub log_samples: u64,
@@ -49,7 +49,7 @@ impl Header {
         out.reserve(HEADER_BYTES + body.len());
         out.extend(crc32(body).to_le_bytes());
         out.extend([VERSION, 0]);
-        out.extend(self.executor.0.to_le_bytes());
+        out.extend(self.lane.0.to_le_bytes());
         out.extend(self.boot.0.to_le_bytes());
         out.extend(self.names.0.to_le_bytes());
         out.extend(self.log_samples.to_le_bytes());
@@ -88,7 +88,7 @@ impl Header {
         let version = reader.u8()?;
         reader.u8()?;
         let header = Header {
-            executor: ExecutorId(reader.u16()?),
+            lane: LaneId(reader.u16()?),
             boot: BootId(reader.u64()?),
             names: NamesId(reader.u64()?),
             log_samples: reader.u64()?,

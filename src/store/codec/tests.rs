@@ -5,14 +5,14 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::hub::Batch;
 use crate::limits::{BLOCK_SAMPLES_MAX, BLOCK_SLOTS_MAX};
 use crate::store::{BootId, NamesId};
-use crate::tag::{ClockPair, ExecutorId, Nanos, Sample, flags};
+use crate::tag::Batch;
+use crate::tag::{ClockPair, LaneId, Nanos, Sample, flags};
 
 fn batch(slots: Vec<Sample>) -> Arc<Batch> {
     let mut batch = Batch {
-        executor: ExecutorId(3),
+        lane: LaneId(3),
         first_sequence: 1 << 40,
         samples: 0,
         slots,
@@ -40,7 +40,7 @@ fn assert_round_trip(encoder: &mut Encoder, batch: &Arc<Batch>) {
     for bytes in encode_all(encoder, std::slice::from_ref(batch)) {
         let (header, block) = decode(&bytes, batch.names.clone()).unwrap();
         assert_eq!(header, Header::read(&bytes).unwrap());
-        assert_eq!((header.boot, header.executor, header.drained), (BootId(9), batch.executor, batch.drained));
+        assert_eq!((header.boot, header.lane, header.drained), (BootId(9), batch.lane, batch.drained));
         assert_eq!(header.names, NamesId(4));
         assert_eq!((block.clock, block.samples as usize), (batch.clock, block.iter().count()));
         slots.extend(block.slots);
@@ -58,9 +58,9 @@ fn any_sample() -> impl Strategy<Value = (Sample, Vec<u8>)> {
     let tag = prop_oneof![4 => 0u32..6, 1 => any::<u32>()];
     let payload = proptest::collection::vec(prop_oneof![Just(0u8), any::<u8>()], 0..100);
     (time, value, tag, any::<Option<u32>>(), 0u32..3, (0u16..2, ty, bits), payload).prop_map(
-        |(t_mono_ns, value, tag, status, cycle, (group, ty, flags), payload)| {
+        |(t, value, tag, status, cycle, (group, ty, flags), payload)| {
             let status = status.unwrap_or_default();
-            (Sample { t_mono_ns, value, tag, status, cycle, group, ty, flags }, payload)
+            (Sample { t, value, tag, status, cycle, group, ty, flags }, payload)
         },
     )
 }
@@ -154,8 +154,8 @@ fn a_not_a_number_keeps_its_payload_bits() {
 fn a_text_that_stays_the_same_is_stored_once() {
     let text = [b'x'; 200];
     let mut slots = Vec::new();
-    for t_mono_ns in 0..1000 {
-        slots.push(Sample { t_mono_ns, value: 200, ty: 0x40, flags: flags::LONG, ..Sample::default() });
+    for t in 0..1000 {
+        slots.push(Sample { t, value: 200, ty: 0x40, flags: flags::LONG, ..Sample::default() });
         slots.extend(text.chunks(Sample::PAYLOAD_BYTES).map(Sample::from_payload));
     }
     let batch = batch(slots);
@@ -168,7 +168,7 @@ fn a_text_that_stays_the_same_is_stored_once() {
 #[test]
 fn a_full_block_round_trips() {
     let slots = (0..BLOCK_SAMPLES_MAX as u64 + 5)
-        .map(|i| Sample { t_mono_ns: i / 100, tag: (i % 100) as u32, value: i, ty: 6, ..Sample::default() })
+        .map(|i| Sample { t: i / 100, tag: (i % 100) as u32, value: i, ty: 6, ..Sample::default() })
         .collect();
     assert_round_trip(&mut Encoder::default(), &batch(slots));
 }

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use super::*;
 use crate::config::load_parts;
 use crate::hub::stats::Statistics;
+use crate::lane::{Counters, Image, LinkState, Reading};
 use crate::plan;
-use crate::rt::{Counters, Image, LinkState, Reading};
 use crate::serve::{Current, Health, JournalView, Reloads};
 use crate::tag::{Block, Fault, Status};
 
@@ -51,7 +51,7 @@ impl Bench {
 
     fn set(&self, tag: usize, status: Status, cause: Option<Cause>) {
         self.observed.image.set_cause(tag, cause.map_or(0, Cause::code));
-        self.observed.image.write(tag, Reading { t_mono_ns: 1, value: 0, status: status.0, cycle: 1 });
+        self.observed.image.write(tag, Reading { t: 1, value: 0, status: status.0, cycle: 1 });
     }
 
     fn bad(&self, tag: usize, cause: Cause) {

@@ -8,11 +8,12 @@ use std::time::Duration;
 use super::field::{Field, FieldAnswer, Reading, Target};
 use crate::command::{Reason, Refusal};
 use crate::config::guess;
+use crate::lane::Image;
 use crate::limits::WRITES_PENDING_MAX;
 use crate::link::modbus::frame::exception_name;
 use crate::link::write::{self, WriteFault};
 use crate::plan::{LinkProtocolPlan, Plan};
-use crate::rt::{Image, WriteAnswer, WriteOrder, WriteOutcome, monotonic_now};
+use crate::rt::{WriteAnswer, WriteOrder, WriteOutcome, monotonic_now};
 use crate::serve::Observed;
 use crate::supervise::orders::{self, SharedOrders};
 use crate::tag::{Nanos, Status, TagId, Value, ValueType};
@@ -104,11 +105,11 @@ impl Field for Live {
             return Reading { value: None, status: Status::BAD_WAITING_FOR_INITIAL_DATA, at: Nanos::ZERO };
         };
         let value = match tag.ty {
-            _ if reading.t_mono_ns == 0 => None,
+            _ if reading.t == 0 => None,
             ValueType::Scalar(scalar) => Some(Value::from_bits(scalar, reading.value)),
             ty => Value::from_long(ty.code(), bytes.get(..reading.value as usize).unwrap_or(&bytes)),
         };
-        Reading { value, status: Status(reading.status), at: Nanos(reading.t_mono_ns) }
+        Reading { value, status: Status(reading.status), at: Nanos(reading.t) }
     }
 
     fn prepare(&mut self, id: u64, tag: &Target, value: &Value, read_back: bool) -> Result<LiveOrder, Refusal> {

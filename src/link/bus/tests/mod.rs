@@ -14,6 +14,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use super::BusLink;
 use super::wire::{self, Asked, Datagram, Entry, WriteEnd};
 use crate::config::load_parts;
+use crate::lane::*;
 use crate::plan::{self, BusPlan, Costs, LinkProtocolPlan, Plan};
 use crate::rt::*;
 use crate::tag::*;
@@ -172,7 +173,7 @@ fn bench(link: &str, tags: &[&str], script: Script) -> Bench {
     let wiring = Wiring {
         adoptions: to_executor,
         adopted: from_executor,
-        sink: Sink::new(ring, image.clone(), counters.clone(), ExecutorId(0), 0),
+        sink: SampleWriter::new(ring, image.clone(), counters.clone(), LaneId(0), 0),
         reports: reports_in,
         connected: connected_out,
         closed: closed_in,
@@ -182,7 +183,7 @@ fn bench(link: &str, tags: &[&str], script: Script) -> Bench {
         stop: Arc::new(AtomicBool::new(false)),
     };
     let links = vec![BusLink::new(LinkId(0), own(&plan), &plan)];
-    let mut executor = Executor::new(ExecutorId(0), &plan, links, Scripted(device.clone()), wiring);
+    let mut executor = Executor::new(LaneId(0), &plan, links, Scripted(device.clone()), wiring);
     executor.start_at(Clock { start: Nanos::from_millis(1), guard: Nanos::ZERO });
     connected.push(Connected { link: LinkId(0), conn: Conn(7), target: 0 }).unwrap();
     Bench {
@@ -214,7 +215,7 @@ impl Bench {
 
     fn reading(&self, tag: usize) -> (u64, Status, u64) {
         let reading = self.image.read(tag).unwrap();
-        (reading.value, Status(reading.status), reading.t_mono_ns)
+        (reading.value, Status(reading.status), reading.t)
     }
 
     fn link(&self) -> &LinkCounters {

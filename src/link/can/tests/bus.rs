@@ -25,7 +25,7 @@ fn a_message_that_comes_no_more_is_doubted_then_given_up() {
     bench.run_ms(10);
     assert_eq!(bench.status(0), Status::BAD_NO_COMMUNICATION);
     let held = bench.image.read(0).unwrap();
-    assert_eq!((held.t_mono_ns, f64::from_bits(held.value)), (93 * MS, 0.0), "the old value with its old time");
+    assert_eq!((held.t, f64::from_bits(held.value)), (93 * MS, 0.0), "the old value with its old time");
     assert_eq!(bench.status(1), Status::GOOD, "of its message no cycle time is known");
     good_frame(&mut bench, 0);
     bench.run_ms(2);
@@ -154,7 +154,7 @@ fn adopt(bench: &mut Bench, config: &Config) -> (Arc<Plan>, Consumer<Sample>) {
     let link = Some(Box::new(CanLink::following(LinkId(0), own, &new, before)));
     let change = LinkChange { id: LinkId(0), link, takes_over: true, target: 0 };
     let (ring, samples) = RingBuffer::new(1 << 10);
-    let adoption = Adoption::new(ExecutorId(0), &old, &new, vec![change], ring);
+    let adoption = Adoption::new(LaneId(0), &old, &new, vec![change], ring);
     bench.adoptions.push(Box::new(adoption)).ok().unwrap();
     bench.run_ms(10);
     assert!(bench.adopted.pop().is_ok());

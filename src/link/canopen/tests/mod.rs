@@ -15,6 +15,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::message::{Message, Received};
 use crate::config::load_parts;
+use crate::lane::*;
 use crate::link::FieldLink;
 use crate::plan::{self, Plan};
 use crate::rt::*;
@@ -183,7 +184,7 @@ fn bench(config: &crate::config::Config, devices: Vec<Device>) -> Bench {
     let (orders, orders_out) = RingBuffer::new(16);
     let (answers_in, answers) = RingBuffer::new(32);
     let wiring = Wiring {
-        sink: Sink::new(ring, image.clone(), counters.clone(), ExecutorId(0), 4096),
+        sink: SampleWriter::new(ring, image.clone(), counters.clone(), LaneId(0), 4096),
         reports: reports_in,
         connected: connected_out,
         closed: closed_in,
@@ -196,7 +197,7 @@ fn bench(config: &crate::config::Config, devices: Vec<Device>) -> Bench {
     };
     let links = vec![FieldLink::new(LinkId(0), &plan)];
     let world = FakeWorld { network: network.clone(), watched: None };
-    let mut executor = Executor::new(ExecutorId(0), &plan, links, world, wiring);
+    let mut executor = Executor::new(LaneId(0), &plan, links, world, wiring);
     executor.start_at(Clock { start: Nanos::from_millis(1), guard: Nanos::ZERO });
     connected.push(Connected { link: LinkId(0), conn: Conn(0), target: 0 }).unwrap();
     Bench {
@@ -271,7 +272,7 @@ impl Bench {
             target: 0,
         });
         let (ring, samples) = RingBuffer::new(1 << 16);
-        let adoption = Adoption::new(ExecutorId(0), &self.plan, &new, links.collect(), ring);
+        let adoption = Adoption::new(LaneId(0), &self.plan, &new, links.collect(), ring);
         self.adoptions.push(Box::new(adoption)).ok().unwrap();
         (self.plan, self.samples) = (new, samples);
     }

@@ -123,9 +123,9 @@ fn a_write_by_sdo_waits_for_the_sync_with_which_the_node_takes_a_pdo_of_its_obje
     bench.run_ms(10);
     assert_eq!(bench.sent(0x205).len(), 1);
     assert!(!is_controlled(&bench), "the PDO would undo it");
-    let turns = bench.counters.executors[0].loops.get();
+    let turns = bench.counters.lanes[0].loops.get();
     bench.run_ms(20);
-    assert!(bench.counters.executors[0].loops.get() - turns < 100, "it sleeps meanwhile");
+    assert!(bench.counters.lanes[0].loops.get() - turns < 100, "it sleeps meanwhile");
     bench.run_ms(40);
     assert_eq!(bench.outcomes(), [(1, WriteOutcome::Unconfirmed), (2, WriteOutcome::Done)]);
     assert_eq!(bench.network().device(5).objects[&(0x6040, 0)], [0x0F, 0], "it is still there");
@@ -209,9 +209,9 @@ fn a_full_interface_is_waited_for_and_no_pdo_is_sent_after_its_time() {
     assert_eq!(bench.outcomes(), [(1, WriteOutcome::Unconfirmed)]);
     bench.network().full = true;
     bench.order(2, "a", &Value::Uint(2), false);
-    let turns = bench.counters.executors[0].loops.get();
+    let turns = bench.counters.lanes[0].loops.get();
     bench.run_ms(250);
-    assert!(bench.counters.executors[0].loops.get() - turns < 400);
+    assert!(bench.counters.lanes[0].loops.get() - turns < 400);
     bench.network().full = false;
     bench.run_ms(1_000);
     assert_eq!(bench.outcomes(), [(2, WriteOutcome::NotSent)]);

@@ -33,7 +33,7 @@ proptest! {
         }
         bench.network().under_way.sort_by_key(|(at, _)| *at);
         bench.run_ms(1_000);
-        let turns = bench.counters.executors[0].loops.get();
+        let turns = bench.counters.lanes[0].loops.get();
         prop_assert!(turns < 60_000, "{} turns", turns);
         // Left alone, all is well again.
         bench.run_ms(20_000);

@@ -116,7 +116,7 @@ fn add(link: u16, executor: u16, host: &str) -> Command {
     Command::Add {
         link: LinkId(link),
         name: format!("l{link}").into(),
-        executor: ExecutorId(executor),
+        executor: LaneId(executor),
         target: target(host),
     }
 }

@@ -55,7 +55,7 @@ fn a_running_connector_takes_links_moves_them_and_lets_them_go() {
     let stop = Arc::new(AtomicBool::new(false));
     let ports = vec![ExecutorPort { connected: connected_in, closed: closed_out, waker: None }];
     let connector = Connector::start_with(None, ports, Waker::new().unwrap(), notes.clone(), stop.clone());
-    let (link, name, executor) = (LinkId(3), Arc::from("l3"), ExecutorId(0));
+    let (link, name, executor) = (LinkId(3), Arc::from("l3"), LaneId(0));
 
     connector.tell(Command::Add { link, name, executor, target: to_first }).unwrap();
     let at_first = accepted(&first);

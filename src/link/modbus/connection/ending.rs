@@ -5,8 +5,9 @@
 use super::super::unit::{Serving, Unit};
 use super::{Asks, Connection, ModbusLink, RequestState, Sweep};
 use crate::config::ModbusTransport;
+use crate::lane::LinkState;
 use crate::limits::{CLOSE_AFTER_REPLY_WAIT, CLOSES_AFTER_REPLY, REFUSED_PAUSE_MIN};
-use crate::rt::{CloseReason, Floor, LinkState, RequestResult, Served, World, WriteOutcome};
+use crate::rt::{CloseReason, RequestResult, Served, StepContext, World, WriteOutcome};
 use crate::tag::{Fault, Nanos, Status};
 
 /// How often a request of one cycle is asked again because the device closed before its answer. Others were answered on
@@ -101,7 +102,7 @@ impl ModbusLink {
     }
 
     /// The device has closed the connection.
-    pub(super) fn peer_closed<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) {
+    pub(super) fn peer_closed<W: World>(&mut self, now: Nanos, floor: &mut StepContext<W>) {
         let Some(connection) = &self.connection else { return };
         let (served, answers) = (connection.served(self.sent_on_connection), connection.answers);
         let is_well = match served {
@@ -123,7 +124,7 @@ impl ModbusLink {
 
     /// A request got no answer in time. Where replies are not known by their transactions, its late reply could be taken
     /// for that of the next, but on another connection.
-    pub(super) fn leave_doubtful<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) {
+    pub(super) fn leave_doubtful<W: World>(&mut self, now: Nanos, floor: &mut StepContext<W>) {
         let Some(connection) = &self.connection else { return };
         if !self.plan.config.tolerance.any_transaction {
             return;
@@ -136,7 +137,7 @@ impl ModbusLink {
     }
 
     /// Ends a connection of which nothing is lost: what waits goes on waiting, for the next.
-    fn let_go<W: World>(&mut self, reason: CloseReason, now: Nanos, floor: &mut Floor<W>) {
+    fn let_go<W: World>(&mut self, reason: CloseReason, now: Nanos, floor: &mut StepContext<W>) {
         let was_on_wire = self.writes.is_on_wire();
         let again_at = self.needed_again(reason, now);
         let Some(connection) = self.connection.take() else { return };
@@ -179,7 +180,7 @@ impl ModbusLink {
     }
 
     /// A scan is due while the next connection is on its way; `late`: so was the one before.
-    pub(super) fn wait_for_return<W: World>(&mut self, late: bool, nominal: Nanos, floor: &mut Floor<W>) {
+    pub(super) fn wait_for_return<W: World>(&mut self, late: bool, nominal: Nanos, floor: &mut StepContext<W>) {
         if self.lost_for_good_at == Nanos::ZERO {
             self.lost_for_good_at = nominal + self.patience();
         }
@@ -191,7 +192,7 @@ impl ModbusLink {
     }
 
     /// The next connection is not waited for any longer.
-    pub(super) fn stop_returning<W: World>(&mut self, unwritten: WriteOutcome, now: Nanos, floor: &mut Floor<W>) {
+    pub(super) fn stop_returning<W: World>(&mut self, unwritten: WriteOutcome, now: Nanos, floor: &mut StepContext<W>) {
         if std::mem::replace(&mut self.returning, Returning::No) == Returning::No {
             return;
         }

@@ -7,8 +7,9 @@ use super::super::framing::Expected;
 use super::ending::Returning;
 use super::{Asks, ModbusLink, RequestState, Sweep};
 use crate::config::Table;
+use crate::lane::region_of;
 use crate::plan::{ModbusPlan, ModbusRequest, Plan, ScanId};
-use crate::rt::{Floor, Report, RequestResult, World, region_of};
+use crate::rt::{Report, RequestResult, StepContext, World};
 use crate::tag::{LinkId, Nanos, Status, TagId, UnitId};
 
 /// Which parts of two plans of one link are the same; made outside the floor.
@@ -80,7 +81,7 @@ impl ModbusLink {
     }
 
     /// Takes everything that still counts out of `old`.
-    pub(super) fn continue_from<W: World>(&mut self, old: &mut ModbusLink, now: Nanos, floor: &mut Floor<W>) {
+    pub(super) fn continue_from<W: World>(&mut self, old: &mut ModbusLink, now: Nanos, floor: &mut StepContext<W>) {
         // Orders name places of the old plan.
         let write_reply = old.expected_frame(Asks::Write);
         let written_unit = old.written_unit();
@@ -149,7 +150,7 @@ impl ModbusLink {
         old: &mut ModbusLink,
         handover: &Handover,
         (write_reply, written_unit): (Option<Expected>, Option<usize>),
-        floor: &mut Floor<W>,
+        floor: &mut StepContext<W>,
     ) {
         let unit_now = |before: usize| {
             let unit = handover.units.iter().find(|(_, old)| usize::from(*old) == before);

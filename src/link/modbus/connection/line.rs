@@ -24,7 +24,7 @@ use super::{Asks, InFlight, ModbusLink};
 use crate::config::{ModbusTransport, Rs485Switch, SerialFraming};
 use crate::limits::{LINE_LOOK, LINE_RESYNC};
 use crate::plan::{ModbusPlan, SerialLine};
-use crate::rt::{Floor, RequestResult, World};
+use crate::rt::{RequestResult, StepContext, World};
 use crate::tag::{Fault, Nanos, Status};
 
 /// See the module.
@@ -255,7 +255,7 @@ impl ModbusLink {
         &mut self,
         write: Option<Turn>,
         now: Nanos,
-        floor: &mut Floor<W>,
+        floor: &mut StepContext<W>,
     ) -> Option<Next> {
         let (Some(line), Some(connection)) = (&mut self.line, &self.connection) else { return None };
         line.next_try = Nanos::NEVER;
@@ -301,7 +301,7 @@ impl ModbusLink {
     }
 
     /// RTS goes off after the last bit.
-    pub(super) fn release_line<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) {
+    pub(super) fn release_line<W: World>(&mut self, now: Nanos, floor: &mut StepContext<W>) {
         let Some(Line { rts: Some(rts), .. }) = &mut self.line else { return };
         if now < rts.off_at {
             return;
@@ -313,7 +313,7 @@ impl ModbusLink {
     }
 
     /// Looks at everything that came since the request, and was not yet dropped. Returns how much of it is done with.
-    pub(super) fn take_from_line<W: World>(&mut self, bytes: &[u8], now: Nanos, floor: &mut Floor<W>) -> usize {
+    pub(super) fn take_from_line<W: World>(&mut self, bytes: &[u8], now: Nanos, floor: &mut StepContext<W>) -> usize {
         let all = bytes.len();
         let (Some(line), Some(connection)) = (&mut self.line, &self.connection) else { return all };
         line.free_at = line.free_at.max(now + line.gap);
@@ -406,7 +406,7 @@ impl ModbusLink {
         flight: InFlight,
         bytes: &[u8],
         now: Nanos,
-        floor: &mut Floor<W>,
+        floor: &mut StepContext<W>,
     ) -> Option<Option<usize>> {
         let Asks::Nobody(Some(expected)) = flight.asks else { return None };
         let line = self.line.as_mut()?;
@@ -448,7 +448,7 @@ impl ModbusLink {
         }
     }
 
-    fn count_noise<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) {
+    fn count_noise<W: World>(&mut self, now: Nanos, floor: &mut StepContext<W>) {
         if let Some(line) = &mut self.line
             && line.noise(now)
         {
@@ -457,7 +457,7 @@ impl ModbusLink {
     }
 
     /// Bytes for which no request waits: the late reply of one that has, or noise. Counted once until the next.
-    fn unasked<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) {
+    fn unasked<W: World>(&mut self, now: Nanos, floor: &mut StepContext<W>) {
         let Some(line) = &mut self.line else { return };
         let owed = std::mem::take(&mut line.owed);
         if line.noise(now) || owed {
@@ -470,7 +470,7 @@ impl ModbusLink {
     }
 
     /// The reply of a request can't be read.
-    fn end_broken<W: World>(&mut self, flight: InFlight, fault: Fault, now: Nanos, floor: &mut Floor<W>) {
+    fn end_broken<W: World>(&mut self, flight: InFlight, fault: Fault, now: Nanos, floor: &mut StepContext<W>) {
         let at = match flight.asks {
             Asks::Read(at) => at,
             Asks::Write => return self.write_reply_broken(now, floor),
@@ -491,7 +491,12 @@ impl ModbusLink {
 
     /// A request got no whole reply in time. Returns whether it came right behind one that another unit left unanswered:
     /// its own unit may have taken it for the answer to that (libmodbus does).
-    pub(super) fn unanswered_on_line<W: World>(&mut self, unit_at: usize, now: Nanos, floor: &mut Floor<W>) -> bool {
+    pub(super) fn unanswered_on_line<W: World>(
+        &mut self,
+        unit_at: usize,
+        now: Nanos,
+        floor: &mut StepContext<W>,
+    ) -> bool {
         let Some(line) = &mut self.line else {
             self.pauses.heard(unit_at, now);
             return false;

@@ -49,14 +49,13 @@ use super::frame;
 use super::framing::Expected;
 use super::pdu::Pdu;
 use super::unit::Unit;
+use crate::lane::{LinkState, region_of};
 use crate::limits::{
     ASCII_FRAME_BYTES_MAX, MODBUS_ADU_BYTES_MAX, MODBUS_PIPELINE_MAX, PERIOD_QUICK_MAX, SILENT_AFTER_TIMEOUTS,
 };
 use crate::link::queue::Queue;
 use crate::plan::{LinkProtocolPlan, ModbusPlan, Plan, ScanId};
-use crate::rt::{
-    CloseReason, Conn, Floor, Io, Link, LinkState, ScanRelease, World, WriteOrder, WriteOutcome, region_of,
-};
+use crate::rt::{CloseReason, Conn, Io, Link, ScanRelease, StepContext, World, WriteOrder, WriteOutcome};
 use crate::tag::{LinkId, Nanos, Status};
 
 /// Room for the replies to all that may be in flight.
@@ -314,7 +313,7 @@ impl ModbusLink {
     }
 
     /// Takes what has come. When that was; `None`: nothing has, or the connection is gone.
-    fn take_in<W: World>(&mut self, floor: &mut Floor<W>) -> Option<Nanos> {
+    fn take_in<W: World>(&mut self, floor: &mut StepContext<W>) -> Option<Nanos> {
         let (Some(connection), Some(buffer)) = (&self.connection, &mut self.receive) else { return None };
         let outcome = floor.world.receive(connection.conn, &mut buffer[self.received..]);
         let now = floor.world.now();
@@ -342,7 +341,7 @@ impl<W: World> Link<W> for ModbusLink {
         self.id
     }
 
-    fn release(&mut self, release: ScanRelease, floor: &mut Floor<W>) {
+    fn release(&mut self, release: ScanRelease, floor: &mut StepContext<W>) {
         let Some(at) = self.scan_at(release.scan) else { return };
         let scan = &mut self.scans[at];
         // Taken in any case: what was missed in one cycle is not missed again in the next.
@@ -380,11 +379,11 @@ impl<W: World> Link<W> for ModbusLink {
         }
     }
 
-    fn send(&mut self, now: Nanos, floor: &mut Floor<W>) {
+    fn send(&mut self, now: Nanos, floor: &mut StepContext<W>) {
         while self.send_one(now, floor) {}
     }
 
-    fn receive(&mut self, floor: &mut Floor<W>) {
+    fn receive(&mut self, floor: &mut StepContext<W>) {
         if let Some(now) = self.take_in(floor) {
             self.send(now, floor);
         }
@@ -409,7 +408,7 @@ impl<W: World> Link<W> for ModbusLink {
         self.line.as_ref().is_some_and(Line::is_punctual)
     }
 
-    fn expire(&mut self, now: Nanos, floor: &mut Floor<W>) {
+    fn expire(&mut self, now: Nanos, floor: &mut StepContext<W>) {
         if self.sweep.is_some() {
             self.sweep_step(now, floor);
             return;
@@ -432,7 +431,7 @@ impl<W: World> Link<W> for ModbusLink {
         self.returning != Returning::No
     }
 
-    fn adopt(&mut self, conn: Conn, now: Nanos, floor: &mut Floor<W>) {
+    fn adopt(&mut self, conn: Conn, now: Nanos, floor: &mut StepContext<W>) {
         if self.connection.is_some() {
             floor.give_up(self.id, conn, CloseReason::Refused);
             return;
@@ -468,7 +467,7 @@ impl<W: World> Link<W> for ModbusLink {
         self.send(now, floor);
     }
 
-    fn retire(&mut self, reason: CloseReason, floor: &mut Floor<W>) {
+    fn retire(&mut self, reason: CloseReason, floor: &mut StepContext<W>) {
         let now = floor.world.now();
         self.drop_connection(reason, now, floor);
         let unwritten =
@@ -476,7 +475,7 @@ impl<W: World> Link<W> for ModbusLink {
         self.stop_returning(unwritten, now, floor);
     }
 
-    fn write(&mut self, order: &WriteOrder, now: Nanos, floor: &mut Floor<W>) {
+    fn write(&mut self, order: &WriteOrder, now: Nanos, floor: &mut StepContext<W>) {
         self.take_order(order, now, floor);
         self.send(now, floor);
     }
@@ -487,7 +486,7 @@ impl<W: World> Link<W> for ModbusLink {
             && self.writes.is_idle()
     }
 
-    fn take_over(&mut self, old: &mut ModbusLink, now: Nanos, floor: &mut Floor<W>) {
+    fn take_over(&mut self, old: &mut ModbusLink, now: Nanos, floor: &mut StepContext<W>) {
         self.continue_from(old, now, floor);
         self.send(now, floor);
     }

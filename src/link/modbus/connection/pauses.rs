@@ -5,9 +5,9 @@ use super::ModbusLink;
 use super::later::{Known, Later};
 use super::wire::Next;
 use super::write::Turn;
+use crate::lane::region_of;
 use crate::link::queue::Queue;
 use crate::plan::ModbusPlan;
-use crate::rt::region_of;
 use crate::tag::Nanos;
 
 /// When each unit may be asked again.

@@ -4,8 +4,9 @@
 use super::super::frame::Mismatch;
 use super::super::unit::Unit;
 use super::{Asks, InFlight, ModbusLink, Sweep};
+use crate::lane::region_of;
 use crate::limits::{MODBUS_PIPELINE_MAX, SILENT_AFTER_TIMEOUTS};
-use crate::rt::{Floor, World, region_of};
+use crate::rt::{StepContext, World};
 use crate::tag::{Block, Cause, Fault, Nanos, Status};
 
 /// What a device was seen to do holds until so many requests in a row have shown nothing.
@@ -130,7 +131,7 @@ impl ModbusLink {
     }
 
     /// Something happened to a request that is worth telling, whether its tags suffer from it or not.
-    pub(super) fn note<W: World>(&self, at: u32, fault: Fault, floor: &mut Floor<W>) {
+    pub(super) fn note<W: World>(&self, at: u32, fault: Fault, floor: &mut StepContext<W>) {
         floor.counters.links[self.id.index()].lately.note(self.cause(at, fault));
     }
 
@@ -189,7 +190,12 @@ impl ModbusLink {
 
     /// A reply came for which nobody waits any more: of the request with this transaction, or of the last one. False: of
     /// none that is known.
-    pub(super) fn came_late<W: World>(&mut self, transaction: Option<u16>, now: Nanos, floor: &mut Floor<W>) -> bool {
+    pub(super) fn came_late<W: World>(
+        &mut self,
+        transaction: Option<u16>,
+        now: Nanos,
+        floor: &mut StepContext<W>,
+    ) -> bool {
         let Some(Overdue { at, sent, .. }) = self.reasons.take_overdue(transaction) else { return false };
         let fault = Fault::Late(u32::try_from(now.since(sent).0.div_ceil(1_000_000)).unwrap_or(u32::MAX).max(1));
         let cause = self.cause(at, fault);
@@ -215,7 +221,7 @@ impl ModbusLink {
     }
 
     /// A frame came that no request asked for, by its transaction.
-    pub(super) fn came_unasked<W: World>(&mut self, transaction: u16, floor: &mut Floor<W>) {
+    pub(super) fn came_unasked<W: World>(&mut self, transaction: u16, floor: &mut StepContext<W>) {
         let fault = Fault::OtherTransaction(transaction);
         for slot in 0..self.in_flight.len() {
             if let Some(InFlight { asks: Asks::Read(at), .. }) = self.in_flight[slot] {
@@ -231,7 +237,7 @@ impl ModbusLink {
         slot: usize,
         what: Mismatch,
         header: [u8; 3],
-        floor: &mut Floor<W>,
+        floor: &mut StepContext<W>,
     ) {
         self.mismatched(what, floor);
         let [unit, function, count] = header;

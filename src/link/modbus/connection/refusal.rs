@@ -1,4 +1,4 @@
-//! Exceptions: which of them is the block's fault, which the unit's, and which asks for patience.
+//! ReportFilter: which of them is the block's fault, which the unit's, and which asks for patience.
 //!
 //! | code | taken for |
 //! |---|---|
@@ -30,7 +30,7 @@ use crate::limits::{
     REFUSED_PAUSE_MIN, SINGLES_TRIED,
 };
 use crate::plan::ModbusRequest;
-use crate::rt::{Floor, World};
+use crate::rt::{StepContext, World};
 use crate::tag::{Fault, Nanos, Status};
 
 /// Modbus exceptions (Application Protocol Specification V1.1b3, section 7).
@@ -55,7 +55,14 @@ fn longest_pause(code: u8) -> Nanos {
 
 impl ModbusLink {
     /// A read was answered by an exception.
-    pub(super) fn refused<W: World>(&mut self, at: u32, flight: &InFlight, code: u8, now: Nanos, floor: &mut Floor<W>) {
+    pub(super) fn refused<W: World>(
+        &mut self,
+        at: u32,
+        flight: &InFlight,
+        code: u8,
+        now: Nanos,
+        floor: &mut StepContext<W>,
+    ) {
         let unit_at = usize::from(self.plan.requests[at as usize].unit);
         self.note(at, Fault::Exception(code), floor);
         if matches!(code, GATEWAY_PATH_UNAVAILABLE | GATEWAY_TARGET_SILENT) {
@@ -79,7 +86,7 @@ impl ModbusLink {
     }
 
     /// Refused by one of 01 to 04.
-    fn not_this<W: World>(&mut self, at: u32, cycle: u32, code: u8, now: Nanos, floor: &mut Floor<W>) {
+    fn not_this<W: World>(&mut self, at: u32, cycle: u32, code: u8, now: Nanos, floor: &mut StepContext<W>) {
         let unit_at = usize::from(self.plan.requests[at as usize].unit);
         let Some(scan_at) = self.scan_at(self.plan.requests[at as usize].scan) else { return };
         let table = self.plan.requests[at as usize].table;
@@ -112,7 +119,7 @@ impl ModbusLink {
     }
 
     /// The tags of a request get the status of an exception.
-    fn hold_refused<W: World>(&mut self, at: u32, cycle: u32, code: u8, now: Nanos, floor: &mut Floor<W>) {
+    fn hold_refused<W: World>(&mut self, at: u32, cycle: u32, code: u8, now: Nanos, floor: &mut StepContext<W>) {
         self.hold(at, cycle, (status_of(code), self.cause(at, Fault::Exception(code))), now, floor);
     }
 
@@ -125,7 +132,7 @@ impl ModbusLink {
     }
 
     /// A block is refused by a unit of which nothing else is known: a single value of it is asked for.
-    fn doubt_unit<W: World>(&mut self, at: u32, code: u8, now: Nanos, floor: &mut Floor<W>) {
+    fn doubt_unit<W: World>(&mut self, at: u32, code: u8, now: Nanos, floor: &mut StepContext<W>) {
         let request = &mut self.requests[at as usize];
         request.doubted = true;
         // Which one it was, until it is settled; the pauses of the same trouble go on growing.
@@ -141,7 +148,7 @@ impl ModbusLink {
     }
 
     /// Asks for a single value of the table that `of` reads: of the block in doubt that had the fewest.
-    fn try_single<W: World>(&mut self, of: u32, now: Nanos, floor: &mut Floor<W>) {
+    fn try_single<W: World>(&mut self, of: u32, now: Nanos, floor: &mut StepContext<W>) {
         let of_blocks = self.doubted(of).min_by_key(|at| self.requests[*at as usize].trials).unwrap_or(of);
         let single = self.single_of(of_blocks);
         let scan_at = self.scan_at(self.plan.requests[single as usize].scan);
@@ -165,7 +172,7 @@ impl ModbusLink {
     }
 
     /// The single value was not served.
-    pub(super) fn end_trial<W: World>(&mut self, at: u32, now: Nanos, floor: &mut Floor<W>) {
+    pub(super) fn end_trial<W: World>(&mut self, at: u32, now: Nanos, floor: &mut StepContext<W>) {
         let serving = self.serving(at);
         if serving.trial != Some(at) {
             return;
@@ -179,7 +186,7 @@ impl ModbusLink {
     }
 
     /// Nothing of the table that `of` reads is served, as far as can be seen.
-    fn settle_refused<W: World>(&mut self, of: u32, now: Nanos, floor: &mut Floor<W>) {
+    fn settle_refused<W: World>(&mut self, of: u32, now: Nanos, floor: &mut StepContext<W>) {
         self.serving(of).settle();
         while let Some(at) = self.next_doubted(of) {
             self.requests[at as usize].doubted = false;
@@ -338,7 +345,7 @@ impl ModbusLink {
     }
 
     /// The device asks for patience.
-    fn busy<W: World>(&mut self, at: u32, cycle: u32, code: u8, now: Nanos, floor: &mut Floor<W>) {
+    fn busy<W: World>(&mut self, at: u32, cycle: u32, code: u8, now: Nanos, floor: &mut StepContext<W>) {
         let Some(scan_at) = self.scan_at(self.plan.requests[at as usize].scan) else { return };
         let request = &mut self.requests[at as usize];
         if request.apart {

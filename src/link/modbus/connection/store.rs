@@ -2,9 +2,10 @@
 
 use super::super::decode::{self, BlockBytes};
 use super::{InFlight, ModbusLink};
+use crate::lane::{Frame, Reading};
 use crate::limits::SCALE_POWER_MAX;
 use crate::plan::{Check, Decode};
-use crate::rt::{Floor, Frame, Reading, World};
+use crate::rt::{StepContext, World};
 use crate::tag::{Nanos, Status, ValueType};
 
 /// What SunSpec's scale factors hold where there is none (int16).
@@ -17,7 +18,7 @@ impl ModbusLink {
         flight: InFlight,
         values: &[u8],
         received: Nanos,
-        floor: &mut Floor<W>,
+        floor: &mut StepContext<W>,
     ) {
         let request = &self.plan.requests[at as usize];
         let middle = Nanos(flight.sent.0 + (received - flight.sent).0 / 2);
@@ -40,7 +41,7 @@ impl ModbusLink {
     }
 
     #[inline(always)]
-    fn store_one<W: World>(&mut self, at: usize, frame: Frame, block: BlockBytes<'_>, floor: &mut Floor<W>) {
+    fn store_one<W: World>(&mut self, at: usize, frame: Frame, block: BlockBytes<'_>, floor: &mut StepContext<W>) {
         let d = &self.plan.decodes[at];
         if d.is_checked {
             return self.store_checked(at, frame, block, floor);
@@ -57,7 +58,7 @@ impl ModbusLink {
     }
 
     #[inline(never)]
-    fn store_checked<W: World>(&mut self, at: usize, frame: Frame, block: BlockBytes<'_>, floor: &mut Floor<W>) {
+    fn store_checked<W: World>(&mut self, at: usize, frame: Frame, block: BlockBytes<'_>, floor: &mut StepContext<W>) {
         let d = &self.plan.decodes[at];
         let (tag, code, is_long) = (d.tag, d.ty.code(), d.ty.is_long());
         let Some(check) = self.plan.checks.of_tag(tag) else { return };
@@ -95,7 +96,7 @@ impl ModbusLink {
 ///
 /// # Errors
 /// The status of a tag whose scale is not known.
-fn of_scale<W: World>(d: &Decode, check: &Check, floor: &Floor<W>) -> Result<(Decode, Status), Status> {
+fn of_scale<W: World>(d: &Decode, check: &Check, floor: &StepContext<W>) -> Result<(Decode, Status), Status> {
     let Some(scale) = check.scale_from else { return Ok((*d, Status::GOOD)) };
     let (power, doubt) = power_of(floor.sink.shown(scale))?;
     Ok((Decode { scaling: d.scaling.of_power(power), ..*d }, doubt))
@@ -121,7 +122,7 @@ mod tests {
     #[test]
     fn a_scale_is_a_power_of_ten_as_good_as_its_tag() {
         let of = |value: i64, status: Status| {
-            power_of(Some(Reading { t_mono_ns: 1, value: value as u64, status: status.0, cycle: 0 }))
+            power_of(Some(Reading { t: 1, value: value as u64, status: status.0, cycle: 0 }))
         };
         assert_eq!(of(-2, Status::GOOD), Ok((-2, Status::GOOD)));
         assert_eq!(of(3, Status::UNCERTAIN_LAST_USABLE), Ok((3, Status::UNCERTAIN_LAST_USABLE)));

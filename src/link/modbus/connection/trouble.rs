@@ -12,11 +12,12 @@ use super::ending::Returning;
 use super::request::{Request, RequestState, Trouble};
 use super::{Asks, InFlight, ModbusLink, Sweep};
 use crate::config::ModbusTransport;
+use crate::lane::{Frame, LinkState};
 use crate::limits::{
     HALVED_AFTER_MISSES, MISSED_TWICE_PAUSE, MUTE_PAUSE_FIRST, MUTE_PAUSE_LONGEST, MUTE_PAUSE_MAX, SEARCH_LEVELS,
     SILENT_AFTER_TIMEOUTS, UNANSWERED_KEPT,
 };
-use crate::rt::{CloseReason, Floor, Frame, LinkState, RequestResult, World, WriteOutcome};
+use crate::rt::{CloseReason, RequestResult, StepContext, World, WriteOutcome};
 use crate::tag::{Cause, Fault, Nanos, Status};
 
 impl ModbusLink {
@@ -27,7 +28,7 @@ impl ModbusLink {
         cycle: u32,
         (status, cause): (Status, Cause),
         now: Nanos,
-        floor: &mut Floor<W>,
+        floor: &mut StepContext<W>,
     ) {
         let request = &self.plan.requests[at as usize];
         let frame = Frame { group: request.group, cycle, t: now };
@@ -38,7 +39,14 @@ impl ModbusLink {
     }
 
     /// A request's values can't be had now: they may still be usable; a tag that never had one has no communication.
-    pub(super) fn doubt<W: World>(&mut self, at: u32, cycle: u32, cause: Cause, now: Nanos, floor: &mut Floor<W>) {
+    pub(super) fn doubt<W: World>(
+        &mut self,
+        at: u32,
+        cycle: u32,
+        cause: Cause,
+        now: Nanos,
+        floor: &mut StepContext<W>,
+    ) {
         let request = &self.plan.requests[at as usize];
         let frame = Frame { group: request.group, cycle, t: now };
         for decode in &self.plan.decodes[request.decodes.start as usize..request.decodes.end as usize] {
@@ -55,7 +63,7 @@ impl ModbusLink {
         }
     }
 
-    pub(super) fn answered<W: World>(&mut self, unit_at: usize, now: Nanos, floor: &mut Floor<W>) {
+    pub(super) fn answered<W: World>(&mut self, unit_at: usize, now: Nanos, floor: &mut StepContext<W>) {
         self.connection_answers();
         if self.units[unit_at].answered(now) {
             floor.counters.links[self.id.index()].set_state(LinkState::Up);
@@ -70,7 +78,7 @@ impl ModbusLink {
         flight: &InFlight,
         fault: Fault,
         now: Nanos,
-        floor: &mut Floor<W>,
+        floor: &mut StepContext<W>,
     ) {
         let unit_at = usize::from(self.plan.requests[at as usize].unit);
         let after = self.unit_timed_out(unit_at, Some(at), now, floor);
@@ -125,7 +133,7 @@ impl ModbusLink {
         unit_at: usize,
         request: Option<u32>,
         now: Nanos,
-        floor: &mut Floor<W>,
+        floor: &mut StepContext<W>,
     ) -> AfterTimeout {
         let mut after = self.units[unit_at].timed_out(request, now);
         if let (AfterTimeout::Undecided, Some(at)) = (after, request) {
@@ -153,7 +161,7 @@ impl ModbusLink {
     }
 
     /// What is queued for a silent unit would hold the line of the others.
-    pub(super) fn unqueue<W: World>(&mut self, unit_at: usize, floor: &mut Floor<W>) {
+    pub(super) fn unqueue<W: World>(&mut self, unit_at: usize, floor: &mut StepContext<W>) {
         let ModbusLink { queue, later, requests, scans, plan, .. } = self;
         let suppressed = &floor.counters.links[self.id.index()].suppressed;
         let mut keeps = |scan_at: usize, at: u32| {
@@ -171,7 +179,7 @@ impl ModbusLink {
     }
 
     /// One step of a sweep: a single request's tags.
-    pub(super) fn sweep_step<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) {
+    pub(super) fn sweep_step<W: World>(&mut self, now: Nanos, floor: &mut StepContext<W>) {
         let Some(Sweep { status, next }) = self.sweep else { return };
         if next >= self.plan.block_count {
             self.sweep = None;
@@ -187,7 +195,7 @@ impl ModbusLink {
         }
     }
 
-    pub(super) fn drop_connection<W: World>(&mut self, reason: CloseReason, now: Nanos, floor: &mut Floor<W>) {
+    pub(super) fn drop_connection<W: World>(&mut self, reason: CloseReason, now: Nanos, floor: &mut StepContext<W>) {
         let Some(connection) = self.connection.take() else { return };
         if self.writes.is_on_wire() {
             // Or it might be done after it was told as lost.
@@ -235,7 +243,7 @@ impl ModbusLink {
     }
 
     /// The request that has waited too long, if there is one: one a step.
-    pub(super) fn time_out_one<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) {
+    pub(super) fn time_out_one<W: World>(&mut self, now: Nanos, floor: &mut StepContext<W>) {
         let overdue = self.in_flight.iter().position(|f| f.is_some_and(|f| f.deadline <= now));
         let Some(slot) = overdue else { return };
         let Some(flight) = self.in_flight[slot].take() else { return };
@@ -280,7 +288,13 @@ impl ModbusLink {
 
     /// A request of a unit that answers was lost right behind one that another left unanswered: it counts only if it is
     /// lost again.
-    fn ask_unheard_again<W: World>(&mut self, at: u32, flight: InFlight, now: Nanos, floor: &mut Floor<W>) -> bool {
+    fn ask_unheard_again<W: World>(
+        &mut self,
+        at: u32,
+        flight: InFlight,
+        now: Nanos,
+        floor: &mut StepContext<W>,
+    ) -> bool {
         let request = &self.requests[at as usize];
         let unit_at = usize::from(self.plan.requests[at as usize].unit);
         let is_wanted = !request.is_known_mute() && !request.tried_out && !request.apart;
@@ -293,7 +307,7 @@ impl ModbusLink {
     }
 
     /// A loss of this unit counts, so those that did not are no better: until they are asked again, their values are held.
-    fn doubt_spared<W: World>(&mut self, unit_at: usize, fault: Fault, now: Nanos, floor: &mut Floor<W>) {
+    fn doubt_spared<W: World>(&mut self, unit_at: usize, fault: Fault, now: Nanos, floor: &mut StepContext<W>) {
         if self.line.is_none() {
             return;
         }

@@ -5,7 +5,7 @@ use super::write::Turn;
 use super::{Asks, Connection, InFlight, ModbusLink, RequestState};
 use crate::limits::MODBUS_PIPELINE_MAX;
 use crate::plan::ScanId;
-use crate::rt::{CloseReason, Floor, Io, Report, RequestResult, World};
+use crate::rt::{CloseReason, Io, Report, RequestResult, StepContext, World};
 use crate::tag::{Fault, Nanos};
 
 /// What goes out next.
@@ -24,7 +24,7 @@ impl ModbusLink {
     }
 
     /// Sends one queued request if a slot and the socket allow. False: nothing more to send now.
-    pub(super) fn send_one<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) -> bool {
+    pub(super) fn send_one<W: World>(&mut self, now: Nanos, floor: &mut StepContext<W>) -> bool {
         self.writes.rest();
         self.next_try = Nanos::NEVER;
         if self.connection.is_none() || self.drop_stuck(now, floor) {
@@ -66,7 +66,7 @@ impl ModbusLink {
 
     /// Drops a connection that has not taken a whole request in the time of that. Its rest is not to be sent any more, on a
     /// line it would be taken for the beginning of the next, and nothing else may go before it.
-    pub(super) fn drop_stuck<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) -> bool {
+    pub(super) fn drop_stuck<W: World>(&mut self, now: Nanos, floor: &mut StepContext<W>) -> bool {
         let is_unsent = self.connection.as_ref().is_some_and(|connection| connection.out.unsent_len > 0);
         let is_stuck = is_unsent && !self.in_flight.iter().flatten().any(|f| f.transaction == self.transaction);
         if is_stuck {
@@ -75,7 +75,7 @@ impl ModbusLink {
         is_stuck
     }
 
-    fn next<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) -> Option<Next> {
+    fn next<W: World>(&mut self, now: Nanos, floor: &mut StepContext<W>) -> Option<Next> {
         let write = self.next_write(now, floor);
         if self.line.is_some() {
             return self.next_on_line(write, now, floor);
@@ -85,7 +85,7 @@ impl ModbusLink {
 
     /// Puts the frame that was made ready on the wire. When that was, when its reply is overdue, and what came of it;
     /// the reply's PDU has so many bytes.
-    pub(super) fn transmit<W: World>(&mut self, reply_bytes: usize, floor: &mut Floor<W>) -> (Nanos, Nanos, Io) {
+    pub(super) fn transmit<W: World>(&mut self, reply_bytes: usize, floor: &mut StepContext<W>) -> (Nanos, Nanos, Io) {
         self.transaction = self.transaction.wrapping_add(1);
         let Some(connection) = &mut self.connection else { return (Nanos::ZERO, Nanos::ZERO, Io::Closed) };
         if self.line.is_none() {
@@ -106,7 +106,7 @@ impl ModbusLink {
         (sent, deadline, outcome)
     }
 
-    fn send_read<W: World>(&mut self, scan_at: usize, at: u32, slot: usize, floor: &mut Floor<W>) -> bool {
+    fn send_read<W: World>(&mut self, scan_at: usize, at: u32, slot: usize, floor: &mut StepContext<W>) -> bool {
         self.writes.read_went();
         let frame = self.frames[at as usize];
         let Some(connection) = &mut self.connection else { return false };
@@ -146,7 +146,7 @@ impl ModbusLink {
         flight: InFlight,
         received: Nanos,
         result: RequestResult,
-        floor: &mut Floor<W>,
+        floor: &mut StepContext<W>,
     ) {
         let id = self.plan.requests[at as usize].scan;
         self.requests[at as usize].state = RequestState::Idle;
@@ -175,7 +175,7 @@ impl ModbusLink {
         flight: InFlight,
         (result, times_max): (RequestResult, u8),
         now: Nanos,
-        floor: &mut Floor<W>,
+        floor: &mut StepContext<W>,
     ) -> bool {
         let id = self.plan.requests[at as usize].scan;
         let gives_way = self.gives_way(at);
@@ -197,7 +197,7 @@ impl ModbusLink {
         flight: InFlight,
         received: Nanos,
         result: RequestResult,
-        floor: &mut Floor<W>,
+        floor: &mut StepContext<W>,
     ) {
         let counters = &floor.counters.links[self.id.index()];
         match result {
@@ -226,7 +226,7 @@ impl ModbusLink {
         u32::from(self.transaction.wrapping_sub(transaction)) < self.sent_on_connection
     }
 
-    fn count_foreign<W: World>(&self, what: Mismatch, floor: &mut Floor<W>) {
+    fn count_foreign<W: World>(&self, what: Mismatch, floor: &mut StepContext<W>) {
         let counters = &floor.counters.links[self.id.index()];
         counters.foreign.add(1);
         match what {
@@ -238,12 +238,12 @@ impl ModbusLink {
     }
 
     /// Not ours after all: the request goes on waiting for its own reply.
-    pub(super) fn mismatched<W: World>(&self, what: Mismatch, floor: &mut Floor<W>) {
+    pub(super) fn mismatched<W: World>(&self, what: Mismatch, floor: &mut StepContext<W>) {
         self.count_foreign(what, floor);
     }
 
     /// A whole frame came in.
-    pub(super) fn take_frame<W: World>(&mut self, frame: frame::Frame<'_>, now: Nanos, floor: &mut Floor<W>) {
+    pub(super) fn take_frame<W: World>(&mut self, frame: frame::Frame<'_>, now: Nanos, floor: &mut StepContext<W>) {
         let known = self.slot_of(frame.transaction);
         let Some((slot, flight)) = known.and_then(|slot| self.in_flight[slot].map(|f| (slot, f))) else {
             if self.was_asked(frame.transaction) {
@@ -297,7 +297,7 @@ impl ModbusLink {
         (at, flight): (u32, InFlight),
         (reply, header): (Reply<'_>, [u8; 3]),
         now: Nanos,
-        floor: &mut Floor<W>,
+        floor: &mut StepContext<W>,
     ) {
         let unit_at = usize::from(self.plan.requests[at as usize].unit);
         match reply {
@@ -333,7 +333,7 @@ impl ModbusLink {
     }
 
     /// Cuts frames out of what was received. False: the stream is garbage.
-    pub(super) fn take_frames<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) -> bool {
+    pub(super) fn take_frames<W: World>(&mut self, now: Nanos, floor: &mut StepContext<W>) -> bool {
         // Lent out, so that a frame can be read while the rest of the link changes; put back below.
         let Some(mut buffer) = self.receive.take() else { return true };
         let mut at = 0;
@@ -368,7 +368,7 @@ impl ModbusLink {
     }
 }
 
-fn push_unsent<W: World>(connection: &mut Connection, floor: &mut Floor<W>) -> Io {
+fn push_unsent<W: World>(connection: &mut Connection, floor: &mut StepContext<W>) -> Io {
     let Connection { conn, out, .. } = connection;
     let outcome = floor.world.send(*conn, &out.bytes[out.len - out.unsent_len..out.len]);
     if let Io::Done(n) = outcome {

@@ -26,9 +26,10 @@ use super::super::frame;
 use super::super::pdu::Pdu;
 use super::ending::Returning;
 use super::{Asks, InFlight, ModbusLink};
+use crate::lane::region_of;
 use crate::limits::{BROADCAST_PAUSE, MODBUS_WRITES_WAITING_MAX, WRITE_HAND_OVER};
 use crate::plan::{ModbusPlan, ModbusWrite};
-use crate::rt::{Floor, Io, World, WriteAnswer, WriteOrder, WriteOutcome, WritePayload, region_of};
+use crate::rt::{Io, StepContext, World, WriteAnswer, WriteOrder, WriteOutcome, WritePayload};
 use crate::tag::{LinkId, Nanos};
 
 /// See the module.
@@ -160,14 +161,14 @@ impl Current {
     }
 }
 
-fn answer<W: World>(order: &WriteOrder, outcome: WriteOutcome, back: &[u8], at: Nanos, floor: &mut Floor<W>) {
+fn answer<W: World>(order: &WriteOrder, outcome: WriteOutcome, back: &[u8], at: Nanos, floor: &mut StepContext<W>) {
     let back = WritePayload::new(back).unwrap_or_default();
     floor.answer(WriteAnswer { id: order.id, outcome, at, back });
 }
 
 impl ModbusLink {
     /// A new order.
-    pub(super) fn take_order<W: World>(&mut self, order: &WriteOrder, now: Nanos, floor: &mut Floor<W>) {
+    pub(super) fn take_order<W: World>(&mut self, order: &WriteOrder, now: Nanos, floor: &mut StepContext<W>) {
         let refused = if self.plan.writes.get(order.slot as usize).is_none() {
             Some(WriteOutcome::NotWritable)
         } else if self.connection.is_none() && self.returning != Returning::Expected {
@@ -213,7 +214,7 @@ impl ModbusLink {
     }
 
     /// The write that may go out next. What can't any more is answered.
-    pub(super) fn next_write<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) -> Option<Turn> {
+    pub(super) fn next_write<W: World>(&mut self, now: Nanos, floor: &mut StepContext<W>) -> Option<Turn> {
         if self.writes.is_idle() {
             return None;
         }
@@ -248,7 +249,7 @@ impl ModbusLink {
     }
 
     /// Sends a write's next request into `slot`. False: the connection is gone.
-    pub(super) fn send_write<W: World>(&mut self, turn: Turn, slot: usize, floor: &mut Floor<W>) -> bool {
+    pub(super) fn send_write<W: World>(&mut self, turn: Turn, slot: usize, floor: &mut StepContext<W>) -> bool {
         // What this step has done so far took its time, too.
         let now = floor.world.now();
         if let Some(at) = turn.waiting {

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use proptest::prelude::*;
 
 use super::*;
-use crate::hub::Batch;
+use crate::tag::Batch;
 use crate::tag::{ClockPair, DictionaryTag, Sample, ScalarType};
 
 const GROUPS: u16 = 3;
@@ -15,17 +15,23 @@ const GROUPS: u16 = 3;
 #[derive(Default)]
 struct Blocks(Mutex<Vec<Block>>);
 
-impl JournalSource for Blocks {
-    fn block_at_or_after(&self, index: u64) -> Result<Option<Block>, SourceError> {
+impl Blocks {
+    fn next(&self) -> u64 {
+        self.0.lock().unwrap().last().map_or(0, |b| b.index + 1)
+    }
+}
+
+impl Follow for Blocks {
+    fn block_at_or_after(&self, index: u64) -> Result<Option<Block>, FollowError> {
         Ok(self.0.lock().unwrap().iter().find(|b| b.index >= index).cloned())
     }
     fn wait_for(&self, index: u64, _: Duration) -> bool {
-        self.next_index() > index
+        self.next() > index
     }
-    fn next_index(&self) -> u64 {
-        self.0.lock().unwrap().last().map_or(0, |b| b.index + 1)
+    fn next_index(&self) -> Result<u64, FollowError> {
+        Ok(self.next())
     }
-    fn cursor(&self, _: &str) -> Result<Option<Position>, SourceError> {
+    fn cursor(&self, _: &str) -> Result<Option<Position>, FollowError> {
         Ok(None)
     }
     fn save_cursor(&self, _: &str, _: Position) {}
@@ -46,7 +52,7 @@ fn blocks(shape: &[(u16, Vec<u16>)]) -> Blocks {
         let slots: Vec<Sample> = (first_sequence..)
             .zip(groups)
             .map(|(sequence, group)| Sample {
-                t_mono_ns: index as u64 * 10_000_000,
+                t: index as u64 * 10_000_000,
                 value: sequence,
                 tag: u32::from(*group),
                 group: *group,
@@ -57,7 +63,7 @@ fn blocks(shape: &[(u16, Vec<u16>)]) -> Blocks {
             .collect();
         *next.entry(*executor).or_default() += slots.len() as u64;
         let batch = Batch {
-            executor: ExecutorId(*executor),
+            lane: LaneId(*executor),
             first_sequence,
             samples: slots.len() as u32,
             slots,
@@ -91,8 +97,8 @@ fn samples_of(message: &Message) -> Vec<(u16, u64)> {
 fn positions(blocks: &Blocks) -> HashMap<(u16, u64), Position> {
     let all = blocks.0.lock().unwrap();
     let of = |b: &Block| {
-        let at = |(i, s): (usize, crate::hub::BatchSample<'_>)| {
-            ((b.batch.executor.0, s.sequence), Position { block: b.index, samples: i as u32 })
+        let at = |(i, s): (usize, crate::tag::BatchSample<'_>)| {
+            ((b.batch.lane.0, s.sequence), Position { block: b.index, samples: i as u32 })
         };
         b.batch.iter().enumerate().map(at).collect::<Vec<_>>()
     };
@@ -142,7 +148,7 @@ proptest! {
             }
         }
         prop_assert_eq!(delivered.len(), positions.len(), "everything is delivered");
-        prop_assert_eq!(cursor, Some(Position { block: source.next_index(), samples: 0 }));
+        prop_assert_eq!(cursor, Some(Position { block: source.next(), samples: 0 }));
     }
 }
 
@@ -252,7 +258,7 @@ fn executors_change_over_on_their_own_and_cut_no_message_of_another() {
     let source = blocks(&[(0, vec![2]), (1, vec![2]), (0, vec![2]), (1, vec![2]), (0, vec![2]), (1, vec![2])]);
     let (before, after) = (renamed(2, "a", 2, "g"), renamed(2, "b", 2, "g"));
     for block in source.0.lock().unwrap().iter_mut() {
-        let new = block.batch.executor.0 == 0 && block.index > 0;
+        let new = block.batch.lane.0 == 0 && block.index > 0;
         block.batch.names = if new { after.clone() } else { before.clone() };
     }
     let mut gather = gather(100_000, 100_000);
@@ -284,7 +290,7 @@ proptest! {
             dictionary.tags = (0..GROUPS).map(tag).collect();
             dictionary.groups = (0..GROUPS).map(|g| format!("g{g} of {names}")).collect();
             block.batch.names = Arc::new(dictionary);
-            let all = block.batch.iter().map(|s| ((block.batch.executor.0, s.sequence), (s.sample.group, *names)));
+            let all = block.batch.iter().map(|s| ((block.batch.lane.0, s.sequence), (s.sample.group, *names)));
             meaning.extend(all);
         }
         let mut gather = gather(batch_ms, bytes_max);

@@ -455,7 +455,7 @@ fn where_all_units_go_away_no_value_stays_good_while_each_is_asked_once_more() {
         bench.run_ms(50);
         let now = bench.executor.floor_for_test().world.now().0;
         for tag in (0..6).filter(|tag| bench.status(*tag).is_good()) {
-            oldest = oldest.max(now - bench.image.read(tag).unwrap().t_mono_ns);
+            oldest = oldest.max(now - bench.image.read(tag).unwrap().t);
         }
     }
     assert!((0..7).all(|tag| !bench.status(tag).is_good()));

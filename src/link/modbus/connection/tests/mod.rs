@@ -31,6 +31,7 @@ mod write_trouble;
 use self::world::{Device, Script, ScriptedWorld, Sent};
 use super::ModbusLink;
 use crate::config::*;
+use crate::lane::*;
 use crate::plan::{self, Plan};
 use crate::rt::*;
 use crate::tag::*;
@@ -217,7 +218,7 @@ fn bench_in(
     let wiring = Wiring {
         adoptions: to_executor,
         adopted: from_executor,
-        sink: Sink::new(ring, image.clone(), counters.clone(), ExecutorId(0), long_bytes_max),
+        sink: SampleWriter::new(ring, image.clone(), counters.clone(), LaneId(0), long_bytes_max),
         reports: reports_in,
         connected: connected_out,
         closed: closed_in,
@@ -226,7 +227,7 @@ fn bench_in(
         counters: counters.clone(),
         stop: stop.clone(),
     };
-    let mut executor = Executor::new(ExecutorId(0), &plan, links, world, wiring);
+    let mut executor = Executor::new(LaneId(0), &plan, links, world, wiring);
     executor.start_at(Clock { start: Nanos::from_millis(1), guard: Nanos::ZERO });
     for i in 0..plan.links.len() {
         connected.push(Connected { link: LinkId(i as u16), conn: Conn(i as i32), target: 0 }).unwrap();

@@ -1,4 +1,4 @@
-//! Exceptions over TCP: of a block, of a unit as a whole, and those that ask for patience.
+//! ReportFilter over TCP: of a block, of a unit as a whole, and those that ask for patience.
 
 use std::cell::Cell;
 use std::rc::Rc;

@@ -2,12 +2,12 @@
 
 use super::super::{Asks, ModbusLink};
 use super::answer;
-use crate::rt::{CloseReason, Floor, World, WriteOutcome};
+use crate::rt::{CloseReason, StepContext, World, WriteOutcome};
 use crate::tag::Nanos;
 
 impl ModbusLink {
     /// Answers the orders whose time is over, and those whose units will not be asked in their time.
-    pub(in super::super) fn expire_writes<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) {
+    pub(in super::super) fn expire_writes<W: World>(&mut self, now: Nanos, floor: &mut StepContext<W>) {
         self.expire_current(now, floor);
         let mut at = 0;
         while at < self.writes.len {
@@ -23,7 +23,7 @@ impl ModbusLink {
     }
 
     /// Answers the order whose turn it is, if its time is over. What has not left of its request never does.
-    pub(in super::super) fn expire_current<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) {
+    pub(in super::super) fn expire_current<W: World>(&mut self, now: Nanos, floor: &mut StepContext<W>) {
         let Some(current) = &self.writes.current else { return };
         if now < current.order.deadline {
             return;
@@ -74,7 +74,7 @@ impl ModbusLink {
 
     /// Another plan comes, under which nobody waits for this one's writes: none of them may reach the device after it
     /// was answered.
-    pub(in super::super) fn give_up_writes<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) {
+    pub(in super::super) fn give_up_writes<W: World>(&mut self, now: Nanos, floor: &mut StepContext<W>) {
         if self.writes.is_on_wire()
             && self.is_taken_back()
             && let Some(current) = &mut self.writes.current
@@ -89,7 +89,7 @@ impl ModbusLink {
 
     /// A write that is no longer waited for must not reach the device later: where a part of it has not left this
     /// machine, or was not taken by the device's, the connection ends with it. True: so it was.
-    pub(super) fn drop_unsent<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) -> bool {
+    pub(super) fn drop_unsent<W: World>(&mut self, now: Nanos, floor: &mut StepContext<W>) -> bool {
         let Some(connection) = &self.connection else { return false };
         let unsent = connection.out.unsent_len > 0 || floor.world.unsent(connection.conn) > 0;
         if unsent {
@@ -99,7 +99,7 @@ impl ModbusLink {
     }
 
     /// The connection is gone under the write on the wire; those that wait go on waiting.
-    pub(in super::super) fn lose_write_on_wire<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) {
+    pub(in super::super) fn lose_write_on_wire<W: World>(&mut self, now: Nanos, floor: &mut StepContext<W>) {
         let Some(current) = &self.writes.current else { return };
         let outcome = current.outcome(WriteOutcome::Lost, WriteOutcome::NoConnection);
         self.end_write(outcome, &[], now, floor);
@@ -111,7 +111,7 @@ impl ModbusLink {
         written: WriteOutcome,
         unwritten: WriteOutcome,
         now: Nanos,
-        floor: &mut Floor<W>,
+        floor: &mut StepContext<W>,
     ) {
         if let Some(current) = &self.writes.current {
             let outcome = current.outcome(written, unwritten);

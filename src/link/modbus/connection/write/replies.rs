@@ -6,7 +6,7 @@ use super::super::ModbusLink;
 use super::answer;
 use super::steps::{Step, first_step, is_written, masked, replaceable, request};
 use crate::plan::ModbusWrite;
-use crate::rt::{Floor, World, WriteOutcome};
+use crate::rt::{StepContext, World, WriteOutcome};
 use crate::tag::Nanos;
 
 /// Modbus exceptions (Application Protocol Specification V1.1b3, section 7).
@@ -29,7 +29,7 @@ impl ModbusLink {
         unit: u8,
         pdu: &[u8],
         now: Nanos,
-        floor: &mut Floor<W>,
+        floor: &mut StepContext<W>,
     ) {
         let Some(current) = &self.writes.current else { return };
         let Some(write) = self.write_of(&current.order) else { return };
@@ -84,7 +84,7 @@ impl ModbusLink {
         payload: &[u8],
         values: &[u8],
         now: Nanos,
-        floor: &mut Floor<W>,
+        floor: &mut StepContext<W>,
     ) {
         if matches!(step, Step::Write(_) | Step::WriteAfter(_)) {
             self.learn_functions(write);
@@ -122,7 +122,7 @@ impl ModbusLink {
         step: Step,
         code: u8,
         now: Nanos,
-        floor: &mut Floor<W>,
+        floor: &mut StepContext<W>,
     ) -> bool {
         let Some(refused) = replaceable(write, step, self.lacks_of(write)) else { return false };
         if !(ILLEGAL_FUNCTION..=ILLEGAL_DATA_VALUE).contains(&code) {
@@ -157,7 +157,7 @@ impl ModbusLink {
         }
     }
 
-    fn next_step<W: World>(&mut self, write: &ModbusWrite, step: Step, now: Nanos, floor: &mut Floor<W>) {
+    fn next_step<W: World>(&mut self, write: &ModbusWrite, step: Step, now: Nanos, floor: &mut StepContext<W>) {
         let lacks = self.lacks_of(write);
         let Some(current) = &mut self.writes.current else { return };
         let Some(pdu) = request(write, step, current.order.payload.bytes(), lacks) else {
@@ -169,14 +169,20 @@ impl ModbusLink {
     }
 
     /// The present write's one answer.
-    pub(super) fn end_write<W: World>(&mut self, outcome: WriteOutcome, back: &[u8], now: Nanos, floor: &mut Floor<W>) {
+    pub(super) fn end_write<W: World>(
+        &mut self,
+        outcome: WriteOutcome,
+        back: &[u8],
+        now: Nanos,
+        floor: &mut StepContext<W>,
+    ) {
         let Some(current) = self.writes.current.take() else { return };
         self.writes.read_first = true;
         answer(&current.order, outcome, back, now, floor);
     }
 
     /// The write in flight got no reply in time; its place is free again.
-    pub(in super::super) fn write_timed_out<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) {
+    pub(in super::super) fn write_timed_out<W: World>(&mut self, now: Nanos, floor: &mut StepContext<W>) {
         let Some(current) = &self.writes.current else { return };
         let outcome = current.outcome(WriteOutcome::NoReply, WriteOutcome::NotSent);
         let unit_at = self.unit_of_order(&current.order);
@@ -188,7 +194,7 @@ impl ModbusLink {
     }
 
     /// The reply of the write in flight can't be read; its place is free again.
-    pub(in super::super) fn write_reply_broken<W: World>(&mut self, now: Nanos, floor: &mut Floor<W>) {
+    pub(in super::super) fn write_reply_broken<W: World>(&mut self, now: Nanos, floor: &mut StepContext<W>) {
         let Some(current) = &self.writes.current else { return };
         let outcome = current.outcome(WriteOutcome::WrongReply, WriteOutcome::NotSent);
         let unit_at = self.unit_of_order(&current.order);

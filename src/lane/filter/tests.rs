@@ -1,8 +1,8 @@
 //! What is told by exception is enough: from it, everything can be known again within the deadband.
 
 use super::*;
-use crate::plan::{ExecutorPlan, GroupPlan, LinkPlan, LinkProtocolPlan, ModbusPlan, ReleaseMode, TagPlan};
-use crate::rt::{Counters, Frame, Image, Sink};
+use crate::lane::{Counters, Frame, Image, SampleWriter};
+use crate::plan::{GroupPlan, LanePlan, LinkPlan, LinkProtocolPlan, ModbusPlan, ReleaseMode, TagPlan};
 use crate::tag::{GroupId, LinkId, Status};
 use proptest::prelude::*;
 use rtrb::{Consumer, RingBuffer};
@@ -52,20 +52,20 @@ fn plan(tags: &[(ValueType, Option<Reporting>)]) -> Plan {
         groups: [GroupPlan { name: "g".into(), period: Nanos(PERIOD), release: ReleaseMode::Spread }]
             .into_iter()
             .collect(),
-        links: [LinkPlan { name: "l".into(), executor: ExecutorId(0), write_spacing: Nanos::ZERO, protocol }]
+        links: [LinkPlan { name: "l".into(), lane: LaneId(0), write_spacing: Nanos::ZERO, protocol }]
             .into_iter()
             .collect(),
-        executors: vec![ExecutorPlan { cpu: 0, links: vec![LinkId(0)], releases: vec![], slots_per_s: 0 }],
+        lanes: vec![LanePlan { cpu: 0, links: vec![LinkId(0)], releases: vec![], slots_per_s: 0 }],
         ..Plan::default()
     }
 }
 
-fn table(ty: ValueType, reporting: Reporting) -> Exceptions {
-    Exceptions::new(ExecutorId(0), reporting.suppress, &plan(&[(ty, Some(reporting))]))
+fn table(ty: ValueType, reporting: Reporting) -> ReportFilter {
+    ReportFilter::new(LaneId(0), reporting.suppress, &plan(&[(ty, Some(reporting))]))
 }
 
 fn sample(ty: ValueType, at: u64, value: u64) -> Sample {
-    Sample { t_mono_ns: 1 + at * PERIOD, value, ty: ty.code(), cycle: at as u32, ..Sample::default() }
+    Sample { t: 1 + at * PERIOD, value, ty: ty.code(), cycle: at as u32, ..Sample::default() }
 }
 
 /// Which of these values, one each period, are told.
@@ -183,7 +183,7 @@ fn tags_that_stay_go_on_where_they_stood_and_others_start_anew() {
         (text, Some(rule)),
         (FLOAT, Some(other)),
     ]);
-    let mut before = Exceptions::new(ExecutorId(0), Suppress::Ring, &old);
+    let mut before = ReportFilter::new(LaneId(0), Suppress::Ring, &old);
     let of = |tag, at| Sample { tag, ..sample(FLOAT, at, 5) };
     let word = |at| Sample { tag: 3, value: 2, flags: flags::LONG, ..sample(text, at, 0) };
     for tag in 0..5 {
@@ -191,7 +191,7 @@ fn tags_that_stay_go_on_where_they_stood_and_others_start_anew() {
     }
     assert_eq!(before.judge(&of(2, 1)), Verdict::Keep);
     assert_eq!(before.judge_long(&word(1), b"ab"), Verdict::Tell);
-    let mut table = Exceptions::following(ExecutorId(0), Suppress::Ring, &old, &new);
+    let mut table = ReportFilter::following(LaneId(0), Suppress::Ring, &old, &new);
     table.take_over(&mut before);
     assert_eq!(table.judge(&of(0, 2)), Verdict::Suppress);
     assert_eq!(table.judge(&of(1, 2)), Verdict::Tell, "it had no rule");
@@ -208,7 +208,7 @@ fn tags_that_stay_go_on_where_they_stood_and_others_start_anew() {
 #[test]
 fn what_was_lost_is_told_again() {
     let rule = reporting(1.0, 60_000, Suppress::Journal, false);
-    let mut table = Exceptions::new(ExecutorId(0), Suppress::Journal, &plan(&[(FLOAT, Some(rule)); 3]));
+    let mut table = ReportFilter::new(LaneId(0), Suppress::Journal, &plan(&[(FLOAT, Some(rule)); 3]));
     let of = |tag, at| Sample { tag, ..sample(FLOAT, at, 5) };
     (0..3).for_each(|tag| assert_eq!(table.judge(&of(tag, 0)), Verdict::Tell));
     table.forget(1);
@@ -252,7 +252,7 @@ fn event() -> impl Strategy<Value = Event> {
 type Last = Option<(Status, f64, u64)>;
 
 struct Run {
-    sink: Sink,
+    sink: SampleWriter,
     ring: Consumer<Sample>,
     /// Rings of plans before, not yet emptied.
     earlier: Vec<Consumer<Sample>>,
@@ -268,8 +268,8 @@ impl Run {
         let counters = Arc::new(Counters::new(&plan));
         let image = Arc::new(Image::new([0, 0], Status::BAD_WAITING_FOR_INITIAL_DATA.0));
         let (producer, ring) = RingBuffer::new(slots);
-        let sink = Sink::new(producer, image.clone(), counters.clone(), ExecutorId(0), 0)
-            .with_exceptions(Exceptions::new(ExecutorId(0), Suppress::Ring, &plan));
+        let sink = SampleWriter::new(producer, image.clone(), counters.clone(), LaneId(0), 0)
+            .with_filter(ReportFilter::new(LaneId(0), Suppress::Ring, &plan));
         Run { sink, ring, earlier: vec![], counters, image, plan, delivered: 0 }
     }
 
@@ -280,7 +280,7 @@ impl Run {
         }
         let new = plan(&[(FLOAT, Some(rule)), (FLOAT, None)]);
         let (mut producer, ring) = RingBuffer::new(slots);
-        let mut exceptions = Exceptions::following(ExecutorId(0), Suppress::Ring, &self.plan, &new);
+        let mut exceptions = ReportFilter::following(LaneId(0), Suppress::Ring, &self.plan, &new);
         self.sink.change_ring(&mut producer, &mut Box::default(), &mut exceptions);
         self.earlier.push(std::mem::replace(&mut self.ring, ring));
         self.plan = new;
@@ -357,7 +357,7 @@ proptest! {
             run.drain(&mut told);
             let mut any = false;
             for sample in told[before..].iter().filter(|s| s.tag == 0) {
-                let next = (sample.status(), f64::from_bits(sample.value), sample.t_mono_ns);
+                let next = (sample.status(), f64::from_bits(sample.value), sample.t);
                 if let Some((.., t)) = last {
                     prop_assert!(t <= next.2, "times go on: {:?} {:?}", last, next);
                     let silence = next.2 - t;

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::tag::{ClockPair, Dictionary, ExecutorId, Nanos, Sample};
+use super::{ClockPair, Dictionary, LaneId, Nanos, Sample};
 
 /// Samples in the order in which the executor made them, without a gap: sample `i` (payload slots not
 /// counted) has the sequence number `first_sequence + i`. Dropped samples use up numbers, so a gap between
 /// batches shows.
 #[derive(Debug, Clone)]
 pub struct Batch {
-    pub executor: ExecutorId,
+    pub lane: LaneId,
     pub first_sequence: u64,
     /// Samples, payload slots not counted; at least 1.
     pub samples: u32,
@@ -76,7 +76,7 @@ mod tests {
             Sample { tag: 2, ..Sample::default() },
         ];
         let batch = Batch {
-            executor: ExecutorId(0),
+            lane: LaneId(0),
             first_sequence: 10,
             samples: 3,
             slots,

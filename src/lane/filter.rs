@@ -9,7 +9,7 @@
 //! An executor has one table before its ring, the hub one for each ring. All memory is there from the start.
 
 use crate::plan::{Plan, Reporting, Suppress};
-use crate::tag::{ExecutorId, Id, LinkId, Nanos, Sample, ScalarType, TagId, ValueType, flags};
+use crate::tag::{Id, LaneId, LinkId, Nanos, Sample, ScalarType, TagId, ValueType, flags};
 
 /// No place in a table.
 const NONE: u32 = u32::MAX;
@@ -30,7 +30,7 @@ pub enum Verdict {
 
 /// What was told last of the tags that are told by exception. Owned by one thread.
 #[derive(Default)]
-pub struct Exceptions {
+pub struct ReportFilter {
     /// By tag id: the place in `states`, or [`NONE`]. Empty while no tag is told by exception.
     places: Box<[u32]>,
     states: Box<[State]>,
@@ -76,12 +76,12 @@ enum Memory {
 
 const _: () = assert!(size_of::<State>() == 64);
 
-impl Exceptions {
+impl ReportFilter {
     /// For the tags of `executor` that are told by exception at this place.
-    pub fn new(executor: ExecutorId, place: Suppress, plan: &Plan) -> Exceptions {
-        let mut rules = rules(executor, place, plan).peekable();
+    pub fn new(lane: LaneId, place: Suppress, plan: &Plan) -> ReportFilter {
+        let mut rules = rules(lane, place, plan).peekable();
         if rules.peek().is_none() {
-            return Exceptions::default();
+            return ReportFilter::default();
         }
         let mut places = vec![NONE; plan.tags.end()].into_boxed_slice();
         let mut long_bytes = 0;
@@ -108,7 +108,7 @@ impl Exceptions {
                 }
             })
             .collect();
-        Exceptions {
+        ReportFilter {
             from: vec![NONE; states.len()].into_boxed_slice(),
             places,
             states,
@@ -117,15 +117,15 @@ impl Exceptions {
         }
     }
 
-    /// Likewise, to go on where the table of `old` stands once [`Exceptions::take_over`] is called: tags that stay as
+    /// Likewise, to go on where the table of `old` stands once [`ReportFilter::take_over`] is called: tags that stay as
     /// they are, on links that do.
-    pub fn following(executor: ExecutorId, place: Suppress, old: &Plan, new: &Plan) -> Exceptions {
-        let mut table = Exceptions::new(executor, place, new);
+    pub fn following(lane: LaneId, place: Suppress, old: &Plan, new: &Plan) -> ReportFilter {
+        let mut table = ReportFilter::new(lane, place, new);
         let links_stay: Vec<bool> = (0..old.links.end())
             .map(LinkId::from_index)
             .map(|id| old.links.contains(id) && old.links.get(id) == new.links.get(id))
             .collect();
-        for (before, (id, _)) in rules(executor, place, old).enumerate() {
+        for (before, (id, _)) in rules(lane, place, old).enumerate() {
             let same = |was: TagId| {
                 let (Some(a), Some(b)) = (old.tags.get(was), new.tags.get(was)) else { return false };
                 let period = |plan: &Plan| plan.groups[plan.tags[was].group].period;
@@ -172,7 +172,7 @@ impl Exceptions {
             || sample.status != state.status
             || sample.flags & flags::HELD != 0
             || is_outside(sample.ty, state.deadband, state.value, sample.value);
-        if news || state.is_overdue(sample.t_mono_ns) {
+        if news || state.is_overdue(sample.t) {
             let verdict = state.verdict_with_kept(news, sample);
             state.tell(sample, self.epoch);
             verdict
@@ -192,7 +192,7 @@ impl Exceptions {
             || sample.status != state.status
             || sample.flags & flags::HELD != 0
             || is_outside_long(sample.ty, state.deadband, told, bytes);
-        if !news && !state.is_overdue(sample.t_mono_ns) {
+        if !news && !state.is_overdue(sample.t) {
             return Verdict::Suppress;
         }
         match room.get_mut(..bytes.len()) {
@@ -220,7 +220,7 @@ impl Exceptions {
     }
 
     /// Goes on where `old` stands, which is the table of the plan before. A step for each tag.
-    pub fn take_over(&mut self, old: &mut Exceptions) {
+    pub fn take_over(&mut self, old: &mut ReportFilter) {
         for (state, from) in self.states.iter_mut().zip(&self.from) {
             let Some(before) = old.states.get_mut(*from as usize) else { continue };
             match (&mut state.memory, &mut before.memory) {
@@ -259,7 +259,7 @@ impl State {
 
     #[inline]
     fn tell(&mut self, sample: &Sample, epoch: u32) {
-        (self.epoch, self.status, self.t, self.value) = (epoch, sample.status, sample.t_mono_ns, sample.value);
+        (self.epoch, self.status, self.t, self.value) = (epoch, sample.status, sample.t, sample.value);
         if let Memory::Kept { .. } = self.memory {
             self.memory = Memory::Empty;
         }
@@ -271,7 +271,7 @@ impl State {
         match self.memory {
             // It has the status of the last one that was told: another would have been told itself.
             Memory::Kept { t, value, cycle, .. } if news => {
-                Verdict::TellAfter(Sample { t_mono_ns: t, value, cycle, status: self.status, flags: 0, ..*sample })
+                Verdict::TellAfter(Sample { t: t, value, cycle, status: self.status, flags: 0, ..*sample })
             }
             Memory::Kept { .. } => Verdict::TellInstead,
             _ => Verdict::Tell,
@@ -280,7 +280,7 @@ impl State {
 
     #[inline]
     fn hold_back(&mut self, sample: &Sample) -> Verdict {
-        let Sample { t_mono_ns: t, value, cycle, group, .. } = *sample;
+        let Sample { t, value, cycle, group, .. } = *sample;
         match self.memory {
             Memory::Empty => {
                 self.memory = Memory::Kept { t, value, cycle, group };
@@ -296,10 +296,9 @@ impl State {
 }
 
 /// The tags of an executor that are told by exception at this place, ascending.
-fn rules(executor: ExecutorId, place: Suppress, plan: &Plan) -> impl Iterator<Item = (TagId, Reporting)> {
+fn rules(lane: LaneId, place: Suppress, plan: &Plan) -> impl Iterator<Item = (TagId, Reporting)> {
     let all = plan.tags.iter().filter_map(|(id, tag)| Some((id, tag.link, tag.reporting?)));
-    let own =
-        all.filter(move |(_, link, reporting)| plan.links[*link].executor == executor && reporting.suppress == place);
+    let own = all.filter(move |(_, link, reporting)| plan.links[*link].lane == lane && reporting.suppress == place);
     own.map(|(id, _, reporting)| (id, reporting))
 }
 

@@ -303,7 +303,7 @@ pub struct GroupCounters {
 
 /// Of one executor.
 #[derive(Debug, Default)]
-pub struct ExecutorCounters {
+pub struct LaneCounters {
     /// Times round the loop: the sign of life.
     pub loops: Count,
     /// Samples made, and of these dropped because the ring was full, held back before the ring, and, by the hub, before
@@ -332,10 +332,10 @@ pub struct Counters {
     pub links: Table<LinkCounters>,
     /// By [`ScanId`].
     pub scans: Table<ScanCounters>,
-    /// By [`crate::tag::ExecutorId`], then by [`crate::tag::GroupId`].
+    /// By [`crate::tag::LaneId`], then by [`crate::tag::GroupId`].
     pub groups: Box<[Table<GroupCounters>]>,
-    /// By [`crate::tag::ExecutorId`].
-    pub executors: Box<[CachePadded<ExecutorCounters>]>,
+    /// By [`crate::tag::LaneId`].
+    pub lanes: Box<[CachePadded<LaneCounters>]>,
 }
 
 impl Counters {
@@ -343,8 +343,8 @@ impl Counters {
         let counters = Counters {
             links: Pages::new(LINKS_MAX),
             scans: Pages::new(TAGS_MAX),
-            groups: plan.executors.iter().map(|_| Pages::new(GROUPS_MAX)).collect(),
-            executors: plan.executors.iter().map(|_| CachePadded::default()).collect(),
+            groups: plan.lanes.iter().map(|_| Pages::new(GROUPS_MAX)).collect(),
+            lanes: plan.lanes.iter().map(|_| CachePadded::default()).collect(),
         };
         counters.prepare(plan, &Plan::default());
         counters
@@ -386,16 +386,16 @@ impl Counters {
 
     /// Samples made so far, of all executors.
     pub fn produced(&self) -> u64 {
-        self.executors.iter().map(|e| e.produced.get()).sum()
+        self.lanes.iter().map(|e| e.produced.get()).sum()
     }
 
     /// Samples held back so far, of all executors, wherever.
     pub fn suppressed(&self) -> u64 {
-        self.executors.iter().map(|e| e.suppressed_at_ring.get() + e.suppressed_at_journal.get()).sum()
+        self.lanes.iter().map(|e| e.suppressed_at_ring.get() + e.suppressed_at_journal.get()).sum()
     }
 
     /// Samples dropped at the rings so far, of all executors.
     pub fn dropped(&self) -> u64 {
-        self.executors.iter().map(|e| e.dropped.get()).sum()
+        self.lanes.iter().map(|e| e.dropped.get()).sum()
     }
 }

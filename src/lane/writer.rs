@@ -5,26 +5,26 @@ use std::sync::Arc;
 use rtrb::Producer;
 
 use super::counters::Counters;
-use super::exceptions::{Exceptions, Verdict};
+use super::filter::{ReportFilter, Verdict};
 use super::image::{Image, Reading};
-use crate::tag::{Cause, ExecutorId, GroupId, Nanos, Sample, Status, TagId, flags};
+use crate::tag::{Cause, GroupId, LaneId, Nanos, Sample, Status, TagId, flags};
 
 /// Samples gathered before they are copied to the ring in one piece.
 const STAGE_SLOTS: usize = 128;
 
 /// Writes samples. Owned by one executor; never blocks, never allocates.
-pub struct Sink {
+pub struct SampleWriter {
     ring: Producer<Sample>,
     image: Arc<Image>,
     counters: Arc<Counters>,
-    executor: usize,
+    lane: usize,
     stage: Box<[Sample; STAGE_SLOTS]>,
     staged: usize,
     /// Dropped since the last gap record.
     gap: u64,
     /// For long values on their way from the image to the ring.
     scratch: Box<[u8]>,
-    exceptions: Exceptions,
+    exceptions: ReportFilter,
     /// Held back and not yet counted: group and how many.
     suppressed: (u16, u64),
 }
@@ -38,36 +38,36 @@ pub struct Frame {
     pub t: Nanos,
 }
 
-impl Sink {
+impl SampleWriter {
     /// `long_bytes_max`: the longest of the plan's long values.
     pub fn new(
         ring: Producer<Sample>,
         image: Arc<Image>,
         counters: Arc<Counters>,
-        executor: ExecutorId,
+        lane: LaneId,
         long_bytes_max: usize,
-    ) -> Sink {
-        Sink {
+    ) -> SampleWriter {
+        SampleWriter {
             ring,
             image,
             counters,
-            executor: executor.index(),
+            lane: lane.index(),
             stage: Box::new([Sample::default(); STAGE_SLOTS]),
             staged: 0,
             gap: 0,
-            scratch: Sink::scratch(long_bytes_max),
-            exceptions: Exceptions::default(),
+            scratch: SampleWriter::scratch(long_bytes_max),
+            exceptions: ReportFilter::default(),
             suppressed: (0, 0),
         }
     }
 
     /// With tags that are told by exception.
-    pub fn with_exceptions(mut self, exceptions: Exceptions) -> Sink {
+    pub fn with_filter(mut self, exceptions: ReportFilter) -> SampleWriter {
         self.exceptions = exceptions;
         self
     }
 
-    /// A scalar that was read. Call [`Sink::flush`] after the last one of a reply.
+    /// A scalar that was read. Call [`SampleWriter::flush`] after the last one of a reply.
     #[inline]
     pub fn scalar(&mut self, frame: Frame, tag: TagId, ty: u8, value: u64) {
         self.scalar_with_status(frame, tag, ty, value, Status::GOOD);
@@ -77,8 +77,8 @@ impl Sink {
     #[inline]
     pub fn scalar_with_status(&mut self, frame: Frame, tag: TagId, ty: u8, value: u64, status: Status) {
         let Frame { group, cycle, t } = frame;
-        self.image.write(tag.index(), Reading { t_mono_ns: t.0, value, status: status.0, cycle });
-        self.tell(Sample { t_mono_ns: t.0, value, tag: tag.0, status: status.0, cycle, group: group.0, ty, flags: 0 });
+        self.image.write(tag.index(), Reading { t: t.0, value, status: status.0, cycle });
+        self.tell(Sample { t: t.0, value, tag: tag.0, status: status.0, cycle, group: group.0, ty, flags: 0 });
     }
 
     /// A scalar that was read, and what is to be thought of it: one that is bad is none, the last one is held.
@@ -91,11 +91,11 @@ impl Sink {
         }
     }
 
-    /// A scalar that came by itself, good or uncertain, for the image alone: its sample follows with [`Sink::sample`].
+    /// A scalar that came by itself, good or uncertain, for the image alone: its sample follows with [`SampleWriter::sample`].
     #[inline]
     pub fn show(&mut self, frame: Frame, tag: TagId, value: u64, status: Status) {
         let Frame { cycle, t, .. } = frame;
-        self.image.write(tag.index(), Reading { t_mono_ns: t.0, value, status: status.0, cycle });
+        self.image.write(tag.index(), Reading { t: t.0, value, status: status.0, cycle });
     }
 
     /// What the image has of a tag.
@@ -108,7 +108,7 @@ impl Sink {
     #[inline]
     pub fn sample(&mut self, frame: Frame, tag: TagId, ty: u8, value: u64, status: Status) {
         let Frame { group, cycle, t } = frame;
-        self.tell(Sample { t_mono_ns: t.0, value, tag: tag.0, status: status.0, cycle, group: group.0, ty, flags: 0 });
+        self.tell(Sample { t: t.0, value, tag: tag.0, status: status.0, cycle, group: group.0, ty, flags: 0 });
     }
 
     /// A long value that was read.
@@ -117,18 +117,18 @@ impl Sink {
         self.ring_long(frame, tag, ty, bytes);
     }
 
-    /// As [`Sink::long`], into the image only.
+    /// As [`SampleWriter::long`], into the image only.
     pub fn show_long(&mut self, frame: Frame, tag: TagId, bytes: &[u8]) {
         let Frame { cycle, t, .. } = frame;
-        let reading = Reading { t_mono_ns: t.0, value: bytes.len() as u64, status: Status::GOOD.0, cycle };
+        let reading = Reading { t: t.0, value: bytes.len() as u64, status: Status::GOOD.0, cycle };
         self.image.write_long(tag.index(), reading, bytes);
     }
 
-    /// As [`Sink::long`], into the ring only.
+    /// As [`SampleWriter::long`], into the ring only.
     pub fn ring_long(&mut self, frame: Frame, tag: TagId, ty: u8, bytes: &[u8]) {
         let Frame { group, cycle, t } = frame;
         let header = Sample {
-            t_mono_ns: t.0,
+            t: t.0,
             value: bytes.len() as u64,
             tag: tag.0,
             status: Status::GOOD.0,
@@ -148,7 +148,7 @@ impl Sink {
         self.hold_because(frame, tag, ty, is_long, status, Cause::of_status(status));
     }
 
-    /// As [`Sink::hold`], with the cause. That of a tag which has the status already, or is still waiting for its first
+    /// As [`SampleWriter::hold`], with the cause. That of a tag which has the status already, or is still waiting for its first
     /// value, is replaced where there is one.
     pub fn hold_because(
         &mut self,
@@ -174,7 +174,7 @@ impl Sink {
         self.scratch = scratch;
     }
 
-    /// As [`Sink::hold`] of a tag whose value is missing for now: it is uncertain; that of a tag which is still waiting for
+    /// As [`SampleWriter::hold`] of a tag whose value is missing for now: it is uncertain; that of a tag which is still waiting for
     /// its first one can't be, so that it has no communication.
     pub fn doubt(&mut self, frame: Frame, tag: TagId, ty: u8, is_long: bool, cause: Cause) {
         let shown = self.image.read(tag.index()).map(|held| Status(held.status));
@@ -199,12 +199,12 @@ impl Sink {
         held: Reading,
         bytes: &[u8],
     ) {
-        let never_read = held.t_mono_ns == 0;
+        let never_read = held.t == 0;
         let length = (held.value as usize).min(bytes.len());
         let bytes = if is_long && !never_read { &bytes[..length] } else { &[] };
         self.image.write_long(tag.index(), Reading { status: status.0, cycle: frame.cycle, ..held }, bytes);
         let header = Sample {
-            t_mono_ns: if never_read { frame.t.0 } else { held.t_mono_ns },
+            t: if never_read { frame.t.0 } else { held.t },
             value: held.value,
             tag: tag.0,
             status: status.0,
@@ -262,8 +262,8 @@ impl Sink {
         let (group, n) = (self.suppressed.0, std::mem::take(&mut self.suppressed.1));
         if n > 0 {
             self.count_produced((group, n));
-            self.counters.groups[self.executor][usize::from(group)].suppressed_at_ring.add(n);
-            self.counters.executors[self.executor].suppressed_at_ring.add(n);
+            self.counters.groups[self.lane][usize::from(group)].suppressed_at_ring.add(n);
+            self.counters.lanes[self.lane].suppressed_at_ring.add(n);
         }
     }
 
@@ -286,7 +286,7 @@ impl Sink {
 
     /// Goes on with another ring, with room for the long values of another plan, and with its rules of report by
     /// exception; gives back the old ones. A gap that the old ring had no room to tell is told in the new one.
-    pub fn change_ring(&mut self, ring: &mut Producer<Sample>, scratch: &mut Box<[u8]>, exceptions: &mut Exceptions) {
+    pub fn change_ring(&mut self, ring: &mut Producer<Sample>, scratch: &mut Box<[u8]>, exceptions: &mut ReportFilter) {
         self.flush();
         self.close_gap();
         exceptions.take_over(&mut self.exceptions);
@@ -365,19 +365,19 @@ impl Sink {
     }
 
     fn count_produced(&self, (group, n): (u16, u64)) {
-        self.counters.groups[self.executor][usize::from(group)].produced.add(n);
-        self.counters.executors[self.executor].produced.add(n);
+        self.counters.groups[self.lane][usize::from(group)].produced.add(n);
+        self.counters.lanes[self.lane].produced.add(n);
     }
 
     fn count_dropped(&mut self, sample: Sample) {
         self.gap += 1;
-        self.counters.groups[self.executor][usize::from(sample.group)].dropped.add(1);
-        self.counters.executors[self.executor].dropped.add(1);
+        self.counters.groups[self.lane][usize::from(sample.group)].dropped.add(1);
+        self.counters.lanes[self.lane].dropped.add(1);
         self.exceptions.forget(sample.tag);
     }
 }
 
-impl Drop for Sink {
+impl Drop for SampleWriter {
     /// The last gap is told too, so that the account closes.
     fn drop(&mut self) {
         self.flush();
@@ -391,22 +391,22 @@ impl Drop for Sink {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{ExecutorPlan, GroupPlan, Plan};
+    use crate::plan::{GroupPlan, LanePlan, Plan};
     use rtrb::{Consumer, RingBuffer};
 
     const FRAME: Frame = Frame { group: GroupId(0), cycle: 1, t: Nanos(5) };
 
-    fn sink(slots: usize) -> (Sink, Consumer<Sample>, Arc<Counters>) {
+    fn sink(slots: usize) -> (SampleWriter, Consumer<Sample>, Arc<Counters>) {
         let group = GroupPlan { name: "g".into(), period: Nanos(1), release: crate::config::ReleaseMode::Spread };
         let plan = Plan {
             groups: [group].into_iter().collect(),
-            executors: vec![ExecutorPlan { cpu: 0, links: vec![], releases: vec![], slots_per_s: 0 }],
+            lanes: vec![LanePlan { cpu: 0, links: vec![], releases: vec![], slots_per_s: 0 }],
             ..Plan::default()
         };
         let counters = Arc::new(Counters::new(&plan));
         let image = Arc::new(Image::new([0, 40], Status::BAD_WAITING_FOR_INITIAL_DATA.0));
         let (ring, samples) = RingBuffer::new(slots);
-        (Sink::new(ring, image, counters.clone(), ExecutorId(0), 40), samples, counters)
+        (SampleWriter::new(ring, image, counters.clone(), LaneId(0), 40), samples, counters)
     }
 
     #[test]
@@ -449,7 +449,7 @@ mod tests {
         sink.flush();
         let samples: Vec<Sample> = std::iter::from_fn(|| ring.pop().ok()).collect();
         assert_eq!(samples.len(), 2);
-        assert_eq!((samples[1].t_mono_ns, samples[1].value, samples[1].flags), (5, 77, flags::HELD));
+        assert_eq!((samples[1].t, samples[1].value, samples[1].flags), (5, 77, flags::HELD));
         assert_eq!(samples[1].status(), Status::UNCERTAIN_LAST_USABLE);
     }
 

@@ -17,7 +17,7 @@ use super::sync::{AtomicU64, IMAGE_PAGE_SLOTS, IMAGE_TAGS_MAX, Ordering, READ_TR
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Reading {
     /// CLOCK_MONOTONIC, nanoseconds, at which the value was read; 0: never.
-    pub t_mono_ns: u64,
+    pub t: u64,
     /// Raw bits; the length in bytes of a long value.
     pub value: u64,
     /// OPC UA StatusCode.
@@ -30,7 +30,7 @@ pub struct Reading {
 #[derive(Default)]
 struct Slot {
     sequence: AtomicU64,
-    t_mono_ns: AtomicU64,
+    t: AtomicU64,
     value: AtomicU64,
     status_cycle: AtomicU64,
     /// A number of its own, not under the sequence lock: written before the status that it belongs to.
@@ -124,7 +124,7 @@ impl Image {
         // that follows (fence, pairs with B).
         slot.sequence.store(sequence.wrapping_add(1), Ordering::Relaxed);
         fence(Ordering::Release);
-        slot.t_mono_ns.store(reading.t_mono_ns, Ordering::Relaxed);
+        slot.t.store(reading.t, Ordering::Relaxed);
         slot.value.store(reading.value, Ordering::Relaxed);
         slot.status_cycle.store(u64::from(reading.status) << 32 | u64::from(reading.cycle), Ordering::Relaxed);
         long(slot);
@@ -152,7 +152,7 @@ impl Image {
         }
         let status_cycle = slot.status_cycle.load(Ordering::Relaxed);
         let reading = Reading {
-            t_mono_ns: slot.t_mono_ns.load(Ordering::Relaxed),
+            t: slot.t.load(Ordering::Relaxed),
             value: slot.value.load(Ordering::Relaxed),
             status: (status_cycle >> 32) as u32,
             cycle: status_cycle as u32,
@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn a_slot_serves_another_tag_without_a_trace_of_the_first() {
         let image = Image::new([16], 1);
-        image.write_long(0, Reading { t_mono_ns: 5, value: 16, status: 0, cycle: 9 }, b"0123456789abcdef");
+        image.write_long(0, Reading { t: 5, value: 16, status: 0, cycle: 9 }, b"0123456789abcdef");
         assert!(image.long_fits(0, 16) && !image.long_fits(0, 17) && image.long_fits(1, 999));
         image.prepare(0, 8, 2);
         assert_eq!(image.read(0), Some(Reading { status: 2, ..Reading::default() }));
@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn a_long_value_reads_back_beside_its_neighbours() {
         let image = Image::new([9, 5], 0);
-        let reading = |value| Reading { t_mono_ns: 1, value, status: 0, cycle: 2 };
+        let reading = |value| Reading { t: 1, value, status: 0, cycle: 2 };
         image.write_long(0, reading(9), b"123456789");
         image.write_long(1, reading(5), b"abcde");
         let mut out = [0u8; 9];
@@ -210,12 +210,12 @@ mod tests {
         std::thread::scope(|scope| {
             let writer = scope.spawn(|| {
                 for n in 1..200_000u64 {
-                    image.write(0, Reading { t_mono_ns: n, value: n * 3, status: n as u32, cycle: n as u32 });
+                    image.write(0, Reading { t: n, value: n * 3, status: n as u32, cycle: n as u32 });
                 }
             });
             while !writer.is_finished() {
                 if let Some(r) = image.read(0) {
-                    assert_eq!((r.value, r.cycle), (r.t_mono_ns * 3, r.t_mono_ns as u32));
+                    assert_eq!((r.value, r.cycle), (r.t * 3, r.t as u32));
                 }
             }
         });
