@@ -96,7 +96,7 @@ fn store(case: &Case, changing: bool) -> (f64, f64) {
             else {
                 unreachable!()
             };
-            let shared = Frame { group: GroupId(0), cycle, t: Nanos(u64::from(cycle)) };
+            let shared = Frame { group: GroupId(0), cycle, t: Nanos(u64::from(cycle)).into() };
             let block = decode::BlockBytes { bytes, first: request.first };
             for d in decodes {
                 let ValueType::Scalar(_) = d.ty else { unreachable!() };

@@ -18,6 +18,7 @@
 //! | [`store`] | the durable journal and its cursors |
 //! | [`output`] | northbound: MQTT |
 //! | [`serve`] | what others read from us: metrics, health |
+//! | [`source`] | samples that no executor makes: threads with a lane of their own |
 //! | [`doctor`] | whether the machine is fit for a steady beat |
 //! | [`plant`] | simulated field devices on real sockets, for demo and tests |
 //! | [`sim`] | the floor and the hub in virtual time against devices that misbehave, by seed |
@@ -43,6 +44,7 @@ pub mod plant;
 pub mod rt;
 pub mod serve;
 pub mod sim;
+pub mod source;
 pub mod store;
 pub mod supervise;
 pub mod tag;

@@ -582,3 +582,13 @@ pub const LOG_LINE_OVERHEAD: usize = 64;
 pub const LOG_RETRY: Duration = Duration::from_millis(100);
 /// For so long the end of the process waits for log lines that nobody has read.
 pub const LOG_END_PATIENCE: Duration = Duration::from_millis(500);
+
+/// Globs that choose the gateway's own tags: each is matched with each of them at every load.
+pub const DIAGNOSTIC_GLOBS_MAX: usize = 64;
+
+/// How long a source's thread may stand still before the process ends: it may block on the network, but looks after its
+/// sign of life each second.
+pub const SOURCE_STALL: Duration = Duration::from_secs(30);
+
+/// The longest that a source waits without a sign of life.
+pub const SOURCE_BEAT: Nanos = Nanos::from_millis(500);

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which modules each module may import. Nobody else's business is nobody's import.
-const MAY_IMPORT: [(&str, &[&str]); 20] = [
+const MAY_IMPORT: [(&str, &[&str]); 21] = [
     ("tag", &[]),
     ("limits", &["tag"]),
     ("disk", &[]),
@@ -25,13 +25,14 @@ const MAY_IMPORT: [(&str, &[&str]); 20] = [
         "serve",
         &["command", "config", "disk", "hub", "lane", "limits", "link", "logs", "output", "plan", "rt", "store", "tag"],
     ),
+    ("source", &["config", "hub", "lane", "limits", "plan", "rt", "serve", "store", "tag"]),
     ("doctor", &["config", "limits", "rt", "tag"]),
     ("plant", &["config", "limits", "rt", "tag"]),
     (
         "supervise",
         &[
-            "command", "config", "hub", "lane", "limits", "link", "logs", "output", "plan", "rt", "serve", "store",
-            "tag",
+            "command", "config", "hub", "lane", "limits", "link", "logs", "output", "plan", "rt", "serve", "source",
+            "store", "tag",
         ],
     ),
     ("sim", &["config", "hub", "lane", "limits", "link", "logs", "output", "plan", "rt", "store", "tag"]),

@@ -32,7 +32,9 @@ impl Site {
     /// A configuration with the untouched devices and `others`, the text of more tag files.
     fn load(&self, others: &[(String, String)]) -> Result<Loaded, String> {
         let journal = self.dir.path().join("journal").display().to_string();
-        let toml = format!("[gateway]\nid = \"g\"\n[journal]\npath = \"{journal}\"\n[metrics]\nlisten = \"off\"\n");
+        let toml = format!(
+            "[gateway]\nid = \"g\"\n[journal]\npath = \"{journal}\"\n[metrics]\nlisten = \"off\"\n[diagnostics]\nscan_rate_ms = 100\n"
+        );
         let own: Vec<(String, String)> = (0..UNTOUCHED)
             .map(|device| {
                 (format!("tags/{device}.json"), self.file(device, &format!("steady{device}"), 10, 0..40, device))
@@ -180,6 +182,7 @@ fn five_hundred_random_reloads_cost_what_they_do_not_touch_nothing() {
         let link = &report.links[&format!("l{device}")];
         assert_eq!((link.reconnects, link.aborted), (0, 0), "the untouched keep their connections");
     }
+    assert!(report.groups["$diagnostics"].produced > 10_000, "the gateway's own tags go on through all of it");
     let ended = gateway.stop();
     assert_eq!(ended.unsaved, None);
     let samples = &ended.report.samples;

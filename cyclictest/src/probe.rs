@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fieldbeat::config::{Guard, ReleaseMode};
-use fieldbeat::plan::{GroupPlan, LanePlan, Plan, ReleasePlan};
+use fieldbeat::plan::{GroupPlan, LaneOwner, LanePlan, Plan, ReleasePlan};
 use fieldbeat::rt::Report;
 use fieldbeat::rt::thread::lock_memory;
 use fieldbeat::supervise::floor::{self, Scheduling};
@@ -84,7 +84,12 @@ pub fn run(cpus: &[u32], priority: u8, guard: Guard, seconds: u64, pause: &Pause
 fn idle_plan(cpus: &[u32]) -> Plan {
     let period = Nanos::from_micros(PERIOD_US);
     let release = ReleasePlan { group: GroupId(0), period, phase: Nanos::ZERO, scans: vec![] };
-    let executor = |cpu: &u32| LanePlan { cpu: *cpu, links: vec![], releases: vec![release.clone()], slots_per_s: 0 };
+    let executor = |cpu: &u32| LanePlan {
+        owner: LaneOwner::Executor { cpu: *cpu },
+        links: vec![],
+        releases: vec![release.clone()],
+        slots_per_s: 0,
+    };
     Plan {
         groups: [GroupPlan { name: Arc::from("idle"), period, release: ReleaseMode::Together }].into_iter().collect(),
         lanes: cpus.iter().map(executor).collect(),

@@ -142,7 +142,7 @@ fn print_plan(config: &Config, plan: &Plan, admission: &Admission, origin: &str)
         files::counted(plan.tags.len(), "tag"),
         files::counted(plan.links.len(), "link"),
         files::counted(plan.groups.len(), "group"),
-        files::counted(plan.lanes.len(), "executor")
+        files::counted(plan.executors().count(), "executor")
     );
     let Costs { request, sample, release, wake_up } = admission.costs;
     let us = |time: Nanos| time.0 as f64 / 1e3;
@@ -162,10 +162,10 @@ fn print_plan(config: &Config, plan: &Plan, admission: &Admission, origin: &str)
         "samples/s",
         "load"
     );
-    for (id, (executor, load)) in plan.lanes.iter().zip(&admission.executors).enumerate() {
+    for ((id, cpu, executor), load) in plan.executors().zip(&admission.executors) {
         out!(
-            "{id:<9} {:>4} {:>6} {:>12} {:>12} {:>8}  {}",
-            executor.cpu,
+            "{:<9} {cpu:>4} {:>6} {:>12} {:>12} {:>8}  {}",
+            id.0,
             executor.links.len(),
             rate(load.requests_per_s),
             rate(load.samples_per_s),

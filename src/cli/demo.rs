@@ -103,7 +103,7 @@ pub fn demo(args: &DemoArgs) -> ExitCode {
     let end = args.seconds.map(|s| Instant::now() + Duration::from_secs_f64(s.clamp(0.0, 1e9)));
     let mut screen = Screen::new();
     let (gateway, trouble) = run::look_after(gateway, &signals, end, |gateway| screen.tick(gateway, &plant));
-    let executors = gateway.observed.plan().lanes.len();
+    let executors = gateway.observed.plan().executors().count();
     let ended = run::end_of(gateway, trouble.as_ref());
     summary(&ended.report, executors);
     let code = run::finish(&ended, args.report.as_deref(), trouble);

@@ -100,6 +100,7 @@ fn patience(config: &Config) -> Duration {
             LinkProtocol::Can(can) => can.connect_timeout,
             LinkProtocol::CanOpen(canopen) => canopen.connect_timeout,
             LinkProtocol::Bus(_) => crate::limits::BUS_OPEN_TIMEOUT,
+            LinkProtocol::Diagnostics => Nanos::ZERO,
         }
     });
     let slowest_scan = config.groups.iter().map(|g| g.period).max().unwrap_or_default();

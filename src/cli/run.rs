@@ -83,14 +83,15 @@ fn announce(gateway: &Gateway) {
         tracing::warn!("{warning}");
     }
     let plan = gateway.observed.plan();
+    let cpus: Vec<String> = plan.executors().map(|(_, cpu, _)| cpu.to_string()).collect();
     let guards: Vec<String> = gateway.guards().iter().map(|g| format!("{} µs", g.0 / 1000)).collect();
     tracing::info!(
         "running: {} on {}, {} on CPU{} {}, guard {}",
         files::counted(plan.tags.len(), "tag"),
         files::counted(plan.links.len(), "link"),
-        files::counted(plan.lanes.len(), "executor"),
-        if plan.lanes.len() == 1 { "" } else { "s" },
-        plan.lanes.iter().map(|e| e.cpu.to_string()).collect::<Vec<_>>().join(", "),
+        files::counted(cpus.len(), "executor"),
+        if cpus.len() == 1 { "" } else { "s" },
+        cpus.join(", "),
         guards.join(", ")
     );
     if let Some(socket) = gateway.control_socket() {

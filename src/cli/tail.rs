@@ -235,7 +235,7 @@ impl<'a> Tail<'a> {
             let has_text = !item.sample.has_no_value() && !item.sample.is_long();
             let text = Some(item.sample.value).filter(|_| has_text).and_then(|bits| tag.texts.of(bits));
             let text = text.map_or(String::new(), |text| format!(" {text:?}"));
-            let time = utc_text(block.batch.clock.utc_ns_of(crate::tag::Nanos(item.sample.t)));
+            let time = utc_text(item.sample.stamp().utc_ns(&block.batch.clock));
             let space = if tag.unit.is_empty() { "" } else { " " };
             writeln!(out, "{time} {name} {value}{space}{}{text} {}", tag.unit, Status(item.sample.status))?;
         }

@@ -93,7 +93,7 @@ impl Raw {
                 CanOpenField::Real64 => Some(Raw::Double),
                 CanOpenField::Bool | CanOpenField::Bit(_) | CanOpenField::Text(_) => None,
             },
-            TagAddress::Bus(_) => None,
+            TagAddress::Bus(_) | TagAddress::Diagnostics(_) => None,
         }
     }
 

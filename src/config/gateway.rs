@@ -1,10 +1,11 @@
 //! `fieldbeat.toml`: the gateway itself, its executors, journal and metrics.
 
 use super::control;
+use super::diagnostics;
 use super::fields::{self, keys};
 use super::model::{
-    AdmissionRule, ControlConfig, GatewayConfig, Guard, HardwareWatchdogConfig, JournalConfig, MetricsConfig,
-    OutputConfig, RealtimeConfig, WatchdogConfig,
+    AdmissionRule, ControlConfig, DiagnosticsConfig, GatewayConfig, Guard, HardwareWatchdogConfig, JournalConfig,
+    MetricsConfig, OutputConfig, RealtimeConfig, WatchdogConfig,
 };
 use super::mqtt;
 use super::names::{Letters, fault, quoted};
@@ -23,6 +24,7 @@ pub(super) struct GatewayFile {
     pub metrics: MetricsConfig,
     pub control: ControlConfig,
     pub watchdog: WatchdogConfig,
+    pub diagnostics: Option<DiagnosticsConfig>,
     pub outputs: Vec<OutputConfig>,
 }
 
@@ -35,9 +37,10 @@ pub(super) fn read<'c>(cx: Cx<'c>, root: &'c Node<'c>, base: Base<'_>) -> Option
     let metrics = read_metrics(section(&root, "metrics", keys::METRICS).as_ref());
     let control = control::read(section(&root, "control", keys::CONTROL).as_ref(), &journal.path, base);
     let watchdog = read_watchdog(section(&root, "watchdog", keys::WATCHDOG).as_ref());
+    let diagnostics = diagnostics::read(section(&root, "diagnostics", keys::DIAGNOSTICS).as_ref());
     let id = gateway.as_ref().map_or("gateway", |gateway| &gateway.id);
     let outputs = read_outputs(&root, id, base);
-    Some(GatewayFile { gateway: gateway?, realtime, journal, metrics, control, watchdog, outputs })
+    Some(GatewayFile { gateway: gateway?, realtime, journal, metrics, control, watchdog, diagnostics, outputs })
 }
 
 fn section<'c>(root: &Obj<'c>, name: &'static str, keys: &'static [&'static str]) -> Option<Obj<'c>> {

@@ -7,7 +7,7 @@
 //! | `reader`, `diagnostic`, `names` | typed reading of that tree; findings, all at once |
 //! | `fields` | each key with its range and default, for the reader and the schema |
 //! | `beside` | files that links name: DBC, EDS |
-//! | `gateway`, `mqtt`, `control`, `host` | `fieldbeat.toml` |
+//! | `gateway`, `mqtt`, `control`, `host`, `diagnostics` | `fieldbeat.toml` |
 //! | `links`, `groups`, `tags` | the tag files: what all kinds of links share |
 //! | `decoding`, `value_texts` | which values are none, scales in other tags; what values are called |
 //! | `sensor` | transmitters with a standard signal behind a tag |
@@ -35,6 +35,7 @@ mod control;
 mod dbc;
 mod decoding;
 mod diagnostic;
+mod diagnostics;
 pub mod eds;
 mod fields;
 mod files;
@@ -178,11 +179,26 @@ fn read(inputs: Inputs, base: Base<'_>, beside: Beside<'_>, report: Report) -> R
     }
     match gateway {
         Some(gateway) if !report.has_errors() => {
-            let GatewayFile { gateway, realtime, journal, metrics, control, watchdog, outputs } = gateway;
+            let GatewayFile { gateway, realtime, journal, metrics, control, watchdog, diagnostics, outputs } = gateway;
             let links = links.list.into_iter().map(|link| link.config).collect();
             let (groups, tags) = (groups.list, tags.list);
-            let config =
-                Config { gateway, realtime, journal, metrics, control, watchdog, outputs, links, groups, tags };
+            let mut config = Config {
+                gateway,
+                realtime,
+                journal,
+                metrics,
+                control,
+                watchdog,
+                diagnostics,
+                outputs,
+                links,
+                groups,
+                tags,
+            };
+            diagnostics::add(&mut config, &report);
+            if report.has_errors() {
+                return Err(report.into_diagnostics());
+            }
             Ok(Loaded { config, warnings: report.into_warnings() })
         }
         _ => Err(report.into_diagnostics()),

@@ -37,6 +37,9 @@ pub(super) fn fault(name: &str, letters: Letters) -> Option<String> {
     if name.len() > NAME_BYTES_MAX {
         return Some(format!("has {} bytes", name.len()));
     }
+    if name.starts_with('$') {
+        return Some("begins with \"$\", as only the gateway's own tags do (`[diagnostics]` in fieldbeat.toml)".into());
+    }
     let wrong = name.chars().find(|c| !letters.has(*c))?;
     Some(format!("has the character {}", quoted(wrong.encode_utf8(&mut [0; 4]))))
 }

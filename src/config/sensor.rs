@@ -161,6 +161,6 @@ fn raw_range(address: &TagAddress) -> Option<(String, f64, f64)> {
             Some((format!("the object of {bytes} bytes"), low, high))
         }
         // A chip's or a driver's own unit, or bits that are cut out.
-        TagAddress::Bus(_) => None,
+        TagAddress::Bus(_) | TagAddress::Diagnostics(_) => None,
     }
 }

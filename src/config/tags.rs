@@ -118,6 +118,7 @@ fn of_its_link(tag: &Node<'_>, links: &Links) -> impl Fn(&str) -> bool + use<> {
         Some(LinkProtocol::Modbus(_)) => &[keys::OF_LOCAL_LINKS, keys::OF_CAN_LINKS, keys::OF_CANOPEN_LINKS],
         Some(LinkProtocol::Can(_)) => &[keys::OF_LOCAL_LINKS, keys::OF_MODBUS_LINKS, keys::OF_CANOPEN_LINKS],
         Some(LinkProtocol::CanOpen(_)) => &[keys::OF_LOCAL_LINKS, keys::OF_MODBUS_LINKS, keys::OF_CAN_LINKS],
+        Some(LinkProtocol::Diagnostics) => &[],
         Some(LinkProtocol::Bus(_)) => &[keys::OF_MODBUS_LINKS, keys::OF_CAN_LINKS, keys::OF_CANOPEN_LINKS],
     };
     move |key| !others.iter().any(|keys| keys.contains(&key))
@@ -243,6 +244,8 @@ fn read_address(tag: &Obj<'_>, known: &mut Known<'_>) -> Option<(usize, TagAddre
             TagAddress::CanOpen(canopen_address::read(tag, text, &parts, config, &link.unread_sheets)?)
         }
         LinkProtocol::Bus(config) => TagAddress::Bus(bus::read_address(tag, text, &parts, config)?),
+        // Its link's name begins with `$`, which no address that is right has.
+        LinkProtocol::Diagnostics => return None,
     };
     Some((link_index, address))
 }

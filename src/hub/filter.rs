@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::lane::{Counters, ReportFilter, Verdict};
 use crate::plan::{Plan, Suppress};
-use crate::tag::{LaneId, Sample};
+use crate::tag::{LaneId, Sample, flags};
 
 /// What one executor's ring goes through. The default lets everything pass.
 #[derive(Default)]
@@ -55,6 +55,7 @@ impl Filter {
     ) -> u32 {
         let verdict = match &mut self.rules {
             None => Verdict::Tell,
+            Some(_) if sample.flags & flags::BACKFILL != 0 => Verdict::Tell,
             Some(rules) if sample.is_long() => rules.judge_long(&sample, payload.clone()),
             Some(rules) => rules.exceptions.judge(&sample),
         };

@@ -2,6 +2,7 @@
 
 mod drain;
 mod filter;
+mod intervals;
 mod nodes;
 pub mod stats;
 

@@ -7,6 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use hdrhistogram::Histogram;
 use rtrb::Consumer;
 
+pub use super::intervals::Intervals;
+use super::intervals::Lately;
 use super::nodes::NodeLog;
 use crate::plan::{Plan, ScanId};
 use crate::rt::{Report, RequestResult};
@@ -124,14 +126,19 @@ struct Recorders {
     response: ById<LinkId, Recorder>,
     group_of_scan: ById<ScanId, GroupId>,
     nodes: NodeLog,
+    /// Of the last interval, where someone asks for it.
+    intervals: Option<(Lately<LinkId>, Lately<GroupId>)>,
 }
 
 impl Recorders {
     fn record(&mut self, report: &Report) {
         match *report {
             Report::Released { group, due, actual, .. } => {
-                if let Some(group) = self.groups.get_mut(group) {
-                    group.release_jitter.record(actual.since(due));
+                if let Some(recorder) = self.groups.get_mut(group) {
+                    recorder.release_jitter.record(actual.since(due));
+                    if let Some((_, jitter)) = &mut self.intervals {
+                        jitter.record(group, actual.since(due));
+                    }
                 }
             }
             Report::Issued { group, nominal, sent, .. } => {
@@ -145,6 +152,9 @@ impl Recorders {
                 }
                 if let Some(response) = self.response.get_mut(link) {
                     response.record(received.since(sent));
+                    if let Some((response, _)) = &mut self.intervals {
+                        response.record(link, received.since(sent));
+                    }
                 }
                 let group = self.group_of_scan.get(scan).and_then(|g| self.groups.get_mut(*g));
                 if let (Some(group), RequestResult::Good) = (group, result) {
@@ -172,7 +182,11 @@ impl Statistics {
     /// them along.
     pub fn adopt(&self, plan: &Plan) {
         let mut recorders = self.lock();
-        let Recorders { groups, response, group_of_scan, nodes } = &mut *recorders;
+        let Recorders { groups, response, group_of_scan, nodes, intervals } = &mut *recorders;
+        if let Some((response, jitter)) = intervals {
+            response.retain(|id| plan.links.contains(id));
+            jitter.retain(|id| plan.groups.contains(id));
+        }
         nodes.adopt(plan);
         groups.retain(|id, _| plan.groups.contains(id));
         for id in plan.groups.ids().filter(|id| !groups.contains(*id)).collect::<Vec<_>>() {
@@ -208,6 +222,19 @@ impl Statistics {
     /// Records one report; one that names a group or link outside the plan counts nowhere.
     pub fn record(&self, report: &Report) {
         self.lock().record(report);
+    }
+
+    /// From now on, what [`Statistics::take_intervals`] gives is recorded, too.
+    pub fn keep_intervals(&self) {
+        self.lock().intervals.get_or_insert_default();
+    }
+
+    /// What was recorded since this was asked last; nothing before [`Statistics::keep_intervals`].
+    pub fn take_intervals(&self) -> Intervals {
+        match &mut self.lock().intervals {
+            Some((response, jitter)) => Intervals { response: response.take(), release_jitter: jitter.take() },
+            None => Intervals::default(),
+        }
     }
 
     pub fn snapshot(&self) -> StatisticsSnapshot {

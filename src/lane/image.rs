@@ -16,7 +16,8 @@ use super::sync::{AtomicU64, IMAGE_PAGE_SLOTS, IMAGE_TAGS_MAX, Ordering, READ_TR
 /// The latest reading of one tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Reading {
-    /// CLOCK_MONOTONIC, nanoseconds, at which the value was read; 0: never.
+    /// When the value was read, as in a sample ([`crate::tag::Stamp`]): of an executor's tag, nanoseconds of
+    /// CLOCK_MONOTONIC; 0: never.
     pub t: u64,
     /// Raw bits; the length in bytes of a long value.
     pub value: u64,

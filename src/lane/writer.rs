@@ -7,12 +7,12 @@ use rtrb::Producer;
 use super::counters::Counters;
 use super::filter::{ReportFilter, Verdict};
 use super::image::{Image, Reading};
-use crate::tag::{Cause, GroupId, LaneId, Nanos, Sample, Status, TagId, flags};
+use crate::tag::{Cause, GroupId, LaneId, Sample, Stamp, Status, TagId, flags};
 
 /// Samples gathered before they are copied to the ring in one piece.
 const STAGE_SLOTS: usize = 128;
 
-/// Writes samples. Owned by one executor; never blocks, never allocates.
+/// Writes samples. Owned by one lane's thread; never blocks, never allocates.
 pub struct SampleWriter {
     ring: Producer<Sample>,
     image: Arc<Image>,
@@ -34,8 +34,8 @@ pub struct SampleWriter {
 pub struct Frame {
     pub group: GroupId,
     pub cycle: u32,
-    /// Middle between request and reply.
-    pub t: Nanos,
+    /// When they were read: the middle between request and reply, or the source's own time.
+    pub t: Stamp,
 }
 
 impl SampleWriter {
@@ -109,6 +109,23 @@ impl SampleWriter {
     pub fn sample(&mut self, frame: Frame, tag: TagId, ty: u8, value: u64, status: Status) {
         let Frame { group, cycle, t } = frame;
         self.tell(Sample { t: t.0, value, tag: tag.0, status: status.0, cycle, group: group.0, ty, flags: 0 });
+    }
+
+    /// Old news, such as a device's backlog: for the journal and all that follows it, and not for the image. Rules of
+    /// report by exception do not hold any of it back.
+    pub fn backfill(&mut self, frame: Frame, tag: TagId, ty: u8, value: u64, status: Status) {
+        let Frame { group, cycle, t } = frame;
+        let flags = flags::BACKFILL;
+        self.stage(Sample { t: t.0, value, tag: tag.0, status: status.0, cycle, group: group.0, ty, flags });
+    }
+
+    /// As [`SampleWriter::backfill`], of a long value.
+    pub fn backfill_long(&mut self, frame: Frame, tag: TagId, ty: u8, bytes: &[u8], status: Status) {
+        let Frame { group, cycle, t } = frame;
+        let (value, flags) = (bytes.len() as u64, flags::LONG | flags::BACKFILL);
+        self.flush();
+        let header = Sample { t: t.0, value, tag: tag.0, status: status.0, cycle, group: group.0, ty, flags };
+        self.push_long(header, bytes);
     }
 
     /// A long value that was read.
@@ -391,16 +408,22 @@ impl Drop for SampleWriter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{GroupPlan, LanePlan, Plan};
+    use crate::plan::{GroupPlan, LaneOwner, LanePlan, Plan};
+    use crate::tag::Nanos;
     use rtrb::{Consumer, RingBuffer};
 
-    const FRAME: Frame = Frame { group: GroupId(0), cycle: 1, t: Nanos(5) };
+    const FRAME: Frame = Frame { group: GroupId(0), cycle: 1, t: Stamp(5) };
 
     fn sink(slots: usize) -> (SampleWriter, Consumer<Sample>, Arc<Counters>) {
         let group = GroupPlan { name: "g".into(), period: Nanos(1), release: crate::config::ReleaseMode::Spread };
         let plan = Plan {
             groups: [group].into_iter().collect(),
-            lanes: vec![LanePlan { cpu: 0, links: vec![], releases: vec![], slots_per_s: 0 }],
+            lanes: vec![LanePlan {
+                owner: LaneOwner::Executor { cpu: 0 },
+                links: vec![],
+                releases: vec![],
+                slots_per_s: 0,
+            }],
             ..Plan::default()
         };
         let counters = Arc::new(Counters::new(&plan));
@@ -444,8 +467,8 @@ mod tests {
     fn a_held_value_keeps_its_time_and_is_told_once() {
         let (mut sink, mut ring, _) = sink(200);
         sink.scalar(FRAME, TagId(0), 1, 77);
-        sink.hold(Frame { t: Nanos(900), ..FRAME }, TagId(0), 1, false, Status::UNCERTAIN_LAST_USABLE);
-        sink.hold(Frame { t: Nanos(901), ..FRAME }, TagId(0), 1, false, Status::UNCERTAIN_LAST_USABLE);
+        sink.hold(Frame { t: Nanos(900).into(), ..FRAME }, TagId(0), 1, false, Status::UNCERTAIN_LAST_USABLE);
+        sink.hold(Frame { t: Nanos(901).into(), ..FRAME }, TagId(0), 1, false, Status::UNCERTAIN_LAST_USABLE);
         sink.flush();
         let samples: Vec<Sample> = std::iter::from_fn(|| ring.pop().ok()).collect();
         assert_eq!(samples.len(), 2);

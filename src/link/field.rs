@@ -30,20 +30,21 @@ macro_rules! of_any_kind {
 }
 
 impl FieldLink {
-    /// `plan` must have a link `id`.
-    pub fn new(id: LinkId, plan: &Plan) -> FieldLink {
-        match &plan.links[id].protocol {
+    /// `plan` must have a link `id`; `None`: no executor serves it.
+    pub fn new(id: LinkId, plan: &Plan) -> Option<FieldLink> {
+        Some(match &plan.links[id].protocol {
             LinkProtocolPlan::Modbus(_) => FieldLink::Modbus(ModbusLink::new(id, plan)),
             LinkProtocolPlan::Can(own) => FieldLink::Can(CanLink::new(id, own, plan)),
             LinkProtocolPlan::CanOpen(own) => FieldLink::CanOpen(CanOpenLink::new(id, own, plan)),
             LinkProtocolPlan::Bus(own) => FieldLink::Bus(BusLink::new(id, own, plan)),
-        }
+            LinkProtocolPlan::Diagnostics(_) => return None,
+        })
     }
 
     /// A link that will go on with the connection that it has under `old`: see [`Link::take_over`]. Both plans must
-    /// have a link `id`, of one kind.
-    pub fn following(id: LinkId, plan: &Plan, old: &Plan) -> FieldLink {
-        match (&plan.links[id].protocol, &old.links[id].protocol) {
+    /// have a link `id`, of one kind; `None`: no executor serves it.
+    pub fn following(id: LinkId, plan: &Plan, old: &Plan) -> Option<FieldLink> {
+        Some(match (&plan.links[id].protocol, &old.links[id].protocol) {
             (LinkProtocolPlan::Modbus(_), LinkProtocolPlan::Modbus(_)) => {
                 FieldLink::Modbus(ModbusLink::following(id, plan, old))
             }
@@ -56,8 +57,8 @@ impl FieldLink {
             (LinkProtocolPlan::Bus(own), LinkProtocolPlan::Bus(before)) => {
                 FieldLink::Bus(BusLink::following(id, own, plan, before))
             }
-            _ => FieldLink::new(id, plan),
-        }
+            _ => return FieldLink::new(id, plan),
+        })
     }
 
     /// Every stretch of memory that its executor may touch: address and bytes.

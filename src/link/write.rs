@@ -115,6 +115,7 @@ pub fn encode(plan: &Plan, tag: TagId, value: &Value) -> Result<Encoded, WriteFa
         LinkProtocolPlan::Can(plan) => can::encode(plan, tag, value)?,
         LinkProtocolPlan::CanOpen(plan) => canopen::encode(plan, tag, value)?,
         LinkProtocolPlan::Bus(plan) => bus::encode(plan, tag, value)?,
+        LinkProtocolPlan::Diagnostics(_) => return Err(WriteFault::NotWritable),
     };
     Ok(Encoded { link, slot, payload })
 }
@@ -126,5 +127,6 @@ pub fn decode(plan: &Plan, tag: TagId, back: &WritePayload) -> Option<Value> {
         LinkProtocolPlan::Can(plan) => can::decode_back(plan, tag, back.bytes()),
         LinkProtocolPlan::CanOpen(plan) => canopen::decode_back(plan, tag, back.bytes()),
         LinkProtocolPlan::Bus(plan) => bus::decode_back(plan, tag, back.bytes()),
+        LinkProtocolPlan::Diagnostics(_) => None,
     }
 }

@@ -48,7 +48,7 @@ pub fn rebuild(config: &Config, base: &Base<'_>) -> Result<Planned, PlanError> {
 /// # Errors
 /// As [`rebuild`].
 pub fn rebuild_with(config: &Config, base: &Base<'_>, costs: &Costs) -> Result<Planned, PlanError> {
-    let cpus: Vec<u32> = base.plan.lanes.iter().map(|executor| executor.cpu).collect();
+    let cpus: Vec<u32> = base.plan.executors().map(|(_, cpu, _)| cpu).collect();
     compile(config, &cpus, Some(base), costs).map_err(|mut error| {
         if compile(config, &cpus, None, costs).is_ok() {
             let why = "links stay on their executors while the gateway runs; dealt out anew they fit: restart it";
@@ -77,19 +77,23 @@ fn compile(config: &Config, cpus: &[u32], base: Option<&Base<'_>>, costs: &Costs
         let mut scanning = Scanning { link: id, groups: &ids.groups, ids: &mut scan_ids, scans: &mut scans, priority };
         links.insert(id, link_plan(link, &tags_of_link[at], &mut scanning));
     }
-    assign_executors(&mut links, &scans, &groups, cpus.len(), base.map(|b| b.plan));
-    let executors = cpus
-        .iter()
-        .enumerate()
-        .map(|(at, &cpu)| {
-            let old = base.map(|b| &b.plan.lanes[at]);
-            executor_plan(LaneId(at as u16), cpu, &links, &groups, &scans, old)
-        })
-        .collect();
-    let mut plan = Plan { tags, groups, links, scans, lanes: executors };
+    let owners = owners(config, cpus, base.map(|b| b.plan));
+    assign_lanes(&mut links, &scans, &groups, &owners, base.map(|b| b.plan));
+    let lane_of = |(at, owner): (usize, &LaneOwner)| {
+        let id = LaneId(at as u16);
+        match owner {
+            LaneOwner::Executor { cpu } => {
+                executor_plan(id, *cpu, &links, &groups, &scans, base.map(|b| &b.plan.lanes[at]))
+            }
+            LaneOwner::Source(kind) => source_plan(id, *kind, &links, &groups),
+        }
+    };
+    let lanes = owners.iter().enumerate().map(lane_of).collect();
+    let mut plan = Plan { tags, groups, links, scans, lanes };
     let admission = admission::admit(config, &ids.links, &plan, costs)?;
     for (id, link) in plan.links.iter_mut() {
-        link.write_spacing = admission.links[id].writes.map_or(Nanos::ZERO, |writes| writes.spacing);
+        let writes = admission.links.get(id).and_then(|link| link.writes);
+        link.write_spacing = writes.map_or(Nanos::ZERO, |writes| writes.spacing);
     }
     Ok(Planned { plan, admission })
 }
@@ -136,18 +140,32 @@ fn link_plan(link: &LinkConfig, tags: &[(TagId, &TagConfig)], scanning: &mut Sca
         LinkProtocol::Can(config) => LinkProtocolPlan::Can(CanPlan::new(config, tags, scanning)),
         LinkProtocol::CanOpen(config) => LinkProtocolPlan::CanOpen(CanOpenPlan::new(config, tags, scanning)),
         LinkProtocol::Bus(config) => LinkProtocolPlan::Bus(BusPlan::new(config, tags, scanning)),
+        LinkProtocol::Diagnostics => LinkProtocolPlan::Diagnostics(DiagnosticsPlan::new(tags, scanning)),
     };
     LinkPlan { name: Arc::from(link.name.as_str()), lane: LaneId(0), write_spacing: Nanos::ZERO, protocol }
 }
 
-/// A link stays where it was. The others go, the heaviest first, to the executor with the least work so far.
-fn assign_executors(
+/// Who makes samples: an executor on each CPU, and the sources that the gateway's own file asks for. They stay as they are
+/// for as long as the gateway runs.
+fn owners(config: &Config, cpus: &[u32], old: Option<&Plan>) -> Vec<LaneOwner> {
+    if let Some(old) = old {
+        return old.lanes.iter().map(|lane| lane.owner).collect();
+    }
+    let executors = cpus.iter().map(|cpu| LaneOwner::Executor { cpu: *cpu });
+    let sources = config.diagnostics.iter().map(|_| LaneOwner::Source(SourceKind::Diagnostics));
+    executors.chain(sources).collect()
+}
+
+/// A link stays where it was; a source's link goes to its source. The others go, the heaviest first, to the executor with
+/// the least work so far.
+fn assign_lanes(
     links: &mut ById<LinkId, LinkPlan>,
     scans: &ById<ScanId, ScanPlan>,
     groups: &ById<GroupId, GroupPlan>,
-    executors: usize,
+    owners: &[LaneOwner],
     old: Option<&Plan>,
 ) {
+    let executors = owners.iter().filter(|owner| owner.cpu().is_some()).count();
     let mut load_of_link: ById<LinkId, f64> = links.ids().map(|id| (id, 0.0)).collect();
     for scan in scans.values() {
         load_of_link[scan.link] += scan.requests.len() as f64 / groups[scan.group].period.as_secs_f64();
@@ -155,6 +173,11 @@ fn assign_executors(
     let mut load = vec![0.0f64; executors];
     let mut rest = Vec::new();
     for (id, link) in links.iter_mut() {
+        if let Some(source) = link.protocol.source() {
+            let lane = owners.iter().position(|owner| owner.source() == Some(source));
+            link.lane = LaneId(lane.unwrap_or_default() as u16);
+            continue;
+        }
         match old.and_then(|old| old.links.get(id)) {
             Some(old) => {
                 link.lane = old.lane;
@@ -169,6 +192,17 @@ fn assign_executors(
         links[id].lane = LaneId(lightest as u16);
         load[lightest] += load_of_link[id];
     }
+}
+
+fn source_plan(
+    id: LaneId,
+    kind: SourceKind,
+    links: &ById<LinkId, LinkPlan>,
+    groups: &ById<GroupId, GroupPlan>,
+) -> LanePlan {
+    let own: Vec<LinkId> = links.iter().filter(|(_, link)| link.lane == id).map(|(id, _)| id).collect();
+    let slots_per_s = own.iter().map(|l| links[*l].protocol.slots_per_s(groups)).sum();
+    LanePlan { owner: LaneOwner::Source(kind), links: own, releases: Vec::new(), slots_per_s }
 }
 
 fn executor_plan(
@@ -196,5 +230,5 @@ fn executor_plan(
     releases.sort_by_key(|r| r.period);
     phases::spread(&mut releases, old.map_or(&[], |old| &old.releases));
     let slots_per_s = own.iter().map(|l| links[*l].protocol.slots_per_s(groups)).sum();
-    LanePlan { cpu, links: own, releases, slots_per_s }
+    LanePlan { owner: LaneOwner::Executor { cpu }, links: own, releases, slots_per_s }
 }

@@ -143,7 +143,10 @@ fn heavy_links_are_dealt_out_among_the_executors() {
     let tags: Vec<String> = (0..4).flat_map(|l| float_tags(l, 100, 10)).collect();
     let config = load(&file(&links(4, ""), &tags)).config;
     let plan = build(&config, &[2, 3]).unwrap().plan;
-    assert_eq!(plan.lanes.iter().map(|e| (e.cpu, e.links.len())).collect::<Vec<_>>(), [(2, 2), (3, 2)]);
+    assert_eq!(
+        plan.lanes.iter().map(|e| (e.owner.cpu(), e.links.len())).collect::<Vec<_>>(),
+        [(Some(2), 2), (Some(3), 2)]
+    );
 }
 
 #[test]

@@ -42,8 +42,8 @@ fn same_target(before: &LinkPlan, after: &LinkPlan) -> bool {
     before.protocol.same_target(&after.protocol)
 }
 
-/// Whether an executor has the same to do under both plans; `changes` are its links'.
-pub fn executor_stays(lane: LaneId, changes: &[(LinkId, Change)], old: &Plan, new: &Plan) -> bool {
+/// Whether a lane's thread has the same to do under both plans; `changes` are its links'.
+pub fn lane_stays(lane: LaneId, changes: &[(LinkId, Change)], old: &Plan, new: &Plan) -> bool {
     let at = lane.index();
     changes.is_empty() && old.lanes[at].releases == new.lanes[at].releases && told(lane, old).eq(told(lane, new))
 }

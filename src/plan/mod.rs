@@ -11,6 +11,7 @@ pub mod can;
 mod canopen;
 mod change;
 mod checks;
+mod diagnostics;
 mod ids;
 mod modbus;
 mod model;
@@ -26,7 +27,7 @@ pub use admission::{
 };
 pub use build::{Planned, build, build_with, rebuild, rebuild_with};
 pub use can::{CanFilter, CanSocket};
-pub use change::{Change, changes, executor_stays, is_slow};
+pub use change::{Change, changes, is_slow, lane_stays};
 pub use checks::{Check, Checks};
 pub use ids::{Base, UsedIds};
 pub use model::*;

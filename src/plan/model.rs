@@ -9,6 +9,7 @@ pub use super::canopen::{
     BootStep, CanOpenDecode, CanOpenItem, CanOpenNodePlan, CanOpenPlan, CanOpenScan, CanOpenWrite, RpdoPlan, TpdoPlan,
     Way,
 };
+pub use super::diagnostics::{DiagnosticTag, DiagnosticsPlan};
 pub use super::modbus::{Decode, ModbusPlan, ModbusRequest, ModbusWrite};
 use crate::config::{ReleaseMode, Reporting, WriteConfig};
 use crate::limits::PERIOD_QUICK_MAX;
@@ -21,8 +22,27 @@ pub struct Plan {
     pub groups: ById<GroupId, GroupPlan>,
     pub links: ById<LinkId, LinkPlan>,
     pub scans: ById<ScanId, ScanPlan>,
-    /// By LaneId; the same ones for as long as the gateway runs.
+    /// By LaneId: the executors', then the sources'; the same ones for as long as the gateway runs.
     pub lanes: Vec<LanePlan>,
+}
+
+impl Plan {
+    /// The lanes of executors, with their CPUs.
+    pub fn executors(&self) -> impl Iterator<Item = (LaneId, u32, &LanePlan)> {
+        let own = self.lanes.iter().enumerate();
+        own.filter_map(|(at, lane)| Some((LaneId(at as u16), lane.owner.cpu()?, lane)))
+    }
+
+    /// The lanes of sources.
+    pub fn sources(&self) -> impl Iterator<Item = (LaneId, SourceKind, &LanePlan)> {
+        let own = self.lanes.iter().enumerate();
+        own.filter_map(|(at, lane)| Some((LaneId(at as u16), lane.owner.source()?, lane)))
+    }
+
+    /// The links that executors serve.
+    pub fn field_links(&self) -> impl Iterator<Item = (LinkId, &LinkPlan)> {
+        self.links.iter().filter(|(_, link)| link.protocol.source().is_none())
+    }
 }
 
 /// A tag keeps its id as long as its name, link, type and unit stay.
@@ -50,7 +70,7 @@ pub struct GroupPlan {
     pub release: ReleaseMode,
 }
 
-/// A link keeps its id, and its executor, as long as its name stays.
+/// A link keeps its id, and its lane, as long as its name stays.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LinkPlan {
     pub name: Arc<str>,
@@ -68,6 +88,48 @@ pub enum LinkProtocolPlan {
     Can(CanPlan),
     CanOpen(CanOpenPlan),
     Bus(BusPlan),
+    Diagnostics(DiagnosticsPlan),
+}
+
+/// Who makes the samples of a lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LaneOwner {
+    /// A thread of the real-time floor, pinned to a CPU.
+    Executor { cpu: u32 },
+    /// An ordinary thread.
+    Source(SourceKind),
+}
+
+impl LaneOwner {
+    pub fn cpu(self) -> Option<u32> {
+        if let LaneOwner::Executor { cpu } = self { Some(cpu) } else { None }
+    }
+
+    pub fn source(self) -> Option<SourceKind> {
+        if let LaneOwner::Source(kind) = self { Some(kind) } else { None }
+    }
+}
+
+/// What an ordinary thread gets its samples from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SourceKind {
+    /// The gateway itself: the tags whose names begin with `$`.
+    Diagnostics,
+}
+
+impl SourceKind {
+    pub fn name(self) -> &'static str {
+        match self {
+            SourceKind::Diagnostics => "diagnostics",
+        }
+    }
+
+    /// What its thread is called.
+    pub fn thread_name(self) -> &'static str {
+        match self {
+            SourceKind::Diagnostics => "fb-diag",
+        }
+    }
 }
 
 impl LinkProtocolPlan {
@@ -78,7 +140,13 @@ impl LinkProtocolPlan {
             LinkProtocolPlan::Can(can) => can.decodes.len() + can.cases.len(),
             LinkProtocolPlan::CanOpen(canopen) => canopen.items.len() + canopen.nodes.len(),
             LinkProtocolPlan::Bus(bus) => bus.tags.len(),
+            LinkProtocolPlan::Diagnostics(own) => own.tags.len(),
         }
+    }
+
+    /// Which source serves it; `None`: an executor does.
+    pub fn source(&self) -> Option<SourceKind> {
+        matches!(self, LinkProtocolPlan::Diagnostics(_)).then_some(SourceKind::Diagnostics)
     }
 
     pub fn modbus(&self) -> Option<&ModbusPlan> {
@@ -96,6 +164,7 @@ impl LinkProtocolPlan {
             (LinkProtocolPlan::Can(a), LinkProtocolPlan::Can(b)) => a.same_target(b),
             (LinkProtocolPlan::CanOpen(a), LinkProtocolPlan::CanOpen(b)) => a.same_target(b),
             (LinkProtocolPlan::Bus(a), LinkProtocolPlan::Bus(b)) => a.same_target(b),
+            (LinkProtocolPlan::Diagnostics(_), LinkProtocolPlan::Diagnostics(_)) => true,
             _ => false,
         }
     }
@@ -107,6 +176,7 @@ impl LinkProtocolPlan {
             LinkProtocolPlan::Can(can) => can.slots_per_s(groups),
             LinkProtocolPlan::CanOpen(canopen) => canopen.slots_per_s(groups),
             LinkProtocolPlan::Bus(bus) => bus.slots_per_s(groups),
+            LinkProtocolPlan::Diagnostics(own) => own.slots_per_s(groups),
         }
     }
 }
@@ -151,13 +221,13 @@ pub struct ScanPlan {
     pub requests: Range<u32>,
 }
 
-/// One pinned thread.
+/// One stream of samples, and the thread that makes them.
 #[derive(Debug, Clone)]
 pub struct LanePlan {
-    pub cpu: u32,
+    pub owner: LaneOwner,
     /// The links it owns, ascending.
     pub links: Vec<LinkId>,
-    /// Sorted by period, then phase.
+    /// Sorted by period, then phase. A source keeps its own time, and has none.
     pub releases: Vec<ReleasePlan>,
     /// Samples a second when all goes well (array and text slots counted).
     pub slots_per_s: u64,

@@ -15,7 +15,7 @@ use super::world::{Conn, Io, Ready, World};
 use crate::lane::Counters;
 use crate::lane::Image;
 use crate::lane::{Frame, SampleWriter};
-use crate::plan::{Costs, GroupPlan, LanePlan, Plan, ReleaseMode};
+use crate::plan::{Costs, GroupPlan, LaneOwner, LanePlan, Plan, ReleaseMode};
 use crate::tag::{GroupId, LaneId, Nanos, ScalarType, TagId, ValueType};
 
 /// How often a machine is measured that seems too slow, and the time between.
@@ -175,7 +175,12 @@ fn round_of_samples() -> Nanos {
         groups: [GroupPlan { name: "calibration".into(), period: Nanos::from_millis(1), release: ReleaseMode::Spread }]
             .into_iter()
             .collect(),
-        lanes: vec![LanePlan { cpu: 0, links: Vec::new(), releases: Vec::new(), slots_per_s: 0 }],
+        lanes: vec![LanePlan {
+            owner: LaneOwner::Executor { cpu: 0 },
+            links: Vec::new(),
+            releases: Vec::new(),
+            slots_per_s: 0,
+        }],
         ..Plan::default()
     };
     let image = Arc::new(Image::new(std::iter::once(0), 0));
@@ -185,7 +190,7 @@ fn round_of_samples() -> Nanos {
     let mut round = || {
         let start = monotonic_now();
         for value in 0..SAMPLES_PER_ROUND {
-            sink.scalar(Frame { group: GroupId(0), cycle: 0, t: start }, TagId(0), code, value);
+            sink.scalar(Frame { group: GroupId(0), cycle: 0, t: start.into() }, TagId(0), code, value);
         }
         sink.flush();
         let spent = monotonic_now().since(start);

@@ -311,26 +311,28 @@ impl Reader {
         let Observed { counters, rings, .. } = &*self.0;
         let plan = self.0.plan();
         let names: Vec<String> = (0..plan.lanes.len()).map(|i| i.to_string()).collect();
+        let executors =
+            || names.iter().zip(&plan.lanes).zip(&counters.lanes).filter(|((_, lane), _)| lane.owner.cpu().is_some());
         let help = "Waits for devices that the system refused";
         let mut waits = family(e, COUNTER, "fieldbeat_executor_failed_waits", None, help)?;
-        for (name, executor) in names.iter().zip(&counters.lanes) {
+        for ((name, _), executor) in executors() {
             waits.counter([("executor", name)], executor.failed_waits.get())?;
         }
         let mut loops = family(e, COUNTER, "fieldbeat_executor_loops", None, "Times round an executor's loop")?;
-        for (name, executor) in names.iter().zip(&counters.lanes) {
+        for ((name, _), executor) in executors() {
             loops.counter([("executor", name)], executor.loops.get())?;
         }
         let help = "Timing reports dropped because the statistics ring was full";
         let mut dropped = family(e, COUNTER, "fieldbeat_executor_dropped_reports", None, help)?;
-        for (name, executor) in names.iter().zip(&counters.lanes) {
+        for ((name, _), executor) in executors() {
             dropped.counter([("executor", name)], executor.reports_dropped.get())?;
         }
         type Row = (&'static str, &'static str, fn(&GroupCounters) -> u64);
         let rows: [Row; 3] = [
-            ("fieldbeat_samples_produced", "Samples that an executor made", |c| c.produced.get()),
-            ("fieldbeat_samples_dropped", "Samples that an executor made and its full ring did not take", |c| {
-                c.dropped.get()
+            ("fieldbeat_samples_produced", "Samples that a lane's thread made: an executor, or a source", |c| {
+                c.produced.get()
             }),
+            ("fieldbeat_samples_dropped", "Samples that a lane's full ring did not take", |c| c.dropped.get()),
             ("fieldbeat_samples_suppressed", "Samples held back by the rules of report by exception", |c| {
                 c.suppressed_at_ring.get() + c.suppressed_at_journal.get()
             }),
@@ -339,21 +341,21 @@ impl Reader {
             let mut family = family(e, COUNTER, metric, None, help)?;
             for (name, groups) in names.iter().zip(&counters.groups) {
                 for (id, group) in plan.groups.iter() {
-                    let labels = [("executor", name.as_str()), ("group", &*group.name)];
+                    let labels = [("lane", name.as_str()), ("group", &*group.name)];
                     family.counter(labels, value(&groups[id.index()]))?;
                 }
             }
         }
         let fills: Vec<_> = rings.iter().map(|ring| ring()).collect();
-        let mut capacity = family(e, GAUGE, "fieldbeat_ring_capacity_slots", None, "Slots of an executor's ring")?;
+        let mut capacity = family(e, GAUGE, "fieldbeat_ring_capacity_slots", None, "Slots of a lane's ring")?;
         for (name, fill) in names.iter().zip(&fills) {
-            capacity.gauge([("executor", name)], fill.capacity as f64)?;
+            capacity.gauge([("lane", name)], fill.capacity as f64)?;
         }
         let ratio = Unit::Other("ratio".into());
         let mut filled =
             family(e, GAUGE, "fieldbeat_ring_fill", Some(&ratio), "Share of a ring's slots in use, 0 to 1")?;
         for (name, fill) in names.iter().zip(&fills) {
-            filled.gauge([("executor", name)], fill.used as f64 / fill.capacity.max(1) as f64)?;
+            filled.gauge([("lane", name)], fill.used as f64 / fill.capacity.max(1) as f64)?;
         }
         Ok(())
     }

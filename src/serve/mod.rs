@@ -28,8 +28,8 @@ pub use process::ProcessUsage;
 pub use report::{
     GroupReport, LinkReport, OutputReport, ProcessReport, Quantiles, RunReport, SamplesReport, ScanReport,
 };
-pub use retired::Current;
-pub use tags::{TagCounts, TagState, TagTrouble, Tags, cause_of, reason};
+pub use retired::{Current, totals_of};
+pub use tags::{TagCounts, TagState, TagTrouble, Tags, cause_of, reason, units_of};
 
 /// How full a ring is, in slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

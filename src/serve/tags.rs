@@ -159,7 +159,7 @@ impl TagCounts {
 }
 
 /// The unit or node that each tag is read of, where its link has such.
-fn units_of(plan: &Plan) -> BTreeMap<TagId, u8> {
+pub fn units_of(plan: &Plan) -> BTreeMap<TagId, u8> {
     let mut units = BTreeMap::new();
     for link in plan.links.values() {
         match &link.protocol {
@@ -177,7 +177,7 @@ fn units_of(plan: &Plan) -> BTreeMap<TagId, u8> {
                     units.extend(decodes.unwrap_or_default().iter().map(|decode| (decode.tag, node.id)));
                 }
             }
-            LinkProtocolPlan::Can(_) | LinkProtocolPlan::Bus(_) => {}
+            LinkProtocolPlan::Can(_) | LinkProtocolPlan::Bus(_) | LinkProtocolPlan::Diagnostics(_) => {}
         }
     }
     units

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::config::{HostPort, ModbusConfig, ModbusTransport, ReleaseMode, Tolerance};
 use crate::lane::LinkState;
-use crate::plan::{GroupPlan, LanePlan, LinkPlan, LinkProtocolPlan, ModbusPlan, ScanId, ScanPlan};
+use crate::plan::{GroupPlan, LaneOwner, LanePlan, LinkPlan, LinkProtocolPlan, ModbusPlan, ScanId, ScanPlan};
 use crate::rt::{Report, RequestResult};
 use crate::tag::{ById, GroupId, LaneId, LinkId};
 
@@ -53,7 +53,12 @@ fn plan() -> Plan {
         groups: [group("10ms", 10), group("with \"quotes\" and \\", 1000)].into_iter().collect(),
         links: [link("plc1"), link("plc2")].into_iter().collect(),
         scans: [scan(0, 0), scan(0, 1), scan(1, 0)].into_iter().collect(),
-        lanes: vec![LanePlan { cpu: 0, links: vec![LinkId(0), LinkId(1)], releases: vec![], slots_per_s: 0 }],
+        lanes: vec![LanePlan {
+            owner: LaneOwner::Executor { cpu: 0 },
+            links: vec![LinkId(0), LinkId(1)],
+            releases: vec![],
+            slots_per_s: 0,
+        }],
     }
 }
 
@@ -204,11 +209,11 @@ fn the_metrics_say_what_was_counted() {
         "fieldbeat_link_state{link=\"plc1\",state=\"up\"} 1.0",
         "fieldbeat_link_state{link=\"plc1\",state=\"down\"} 0.0",
         "fieldbeat_link_response_time_seconds_sum{link=\"plc1\"} 0.0004",
-        "fieldbeat_ring_fill_ratio{executor=\"0\"} 0.25",
-        "fieldbeat_ring_capacity_slots{executor=\"0\"} 4096.0",
-        "fieldbeat_samples_produced_total{executor=\"0\",group=\"10ms\"} 1000",
-        "fieldbeat_samples_dropped_total{executor=\"0\",group=\"10ms\"} 7",
-        "fieldbeat_samples_suppressed_total{executor=\"0\",group=\"10ms\"} 50",
+        "fieldbeat_ring_fill_ratio{lane=\"0\"} 0.25",
+        "fieldbeat_ring_capacity_slots{lane=\"0\"} 4096.0",
+        "fieldbeat_samples_produced_total{lane=\"0\",group=\"10ms\"} 1000",
+        "fieldbeat_samples_dropped_total{lane=\"0\",group=\"10ms\"} 7",
+        "fieldbeat_samples_suppressed_total{lane=\"0\",group=\"10ms\"} 50",
         "fieldbeat_journal_size_bytes 1048576.0",
         "fieldbeat_journal_oldest_age_seconds 2.5",
         "fieldbeat_journal_stored_samples_total 990",

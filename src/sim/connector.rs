@@ -43,7 +43,7 @@ impl SimConnector {
         let steps = Steps::new(vec![port], dialer, LinkNotes::default(), rng.fork());
         let mut connector =
             SimConnector { steps, field, commands: Vec::new(), closed, on: Some(on), next: Nanos::ZERO, rng };
-        connector.tell(links.iter().map(|link| Command::add(plan, *link, 0)));
+        connector.tell(links.iter().filter_map(|link| Command::add(plan, *link, 0)));
         connector.next = Nanos::ZERO;
         connector
     }

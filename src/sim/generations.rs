@@ -102,14 +102,15 @@ impl Generation {
 
     /// Every host, and what kind of device is expected there.
     pub fn places(&self) -> impl Iterator<Item = (u32, DeviceKind)> {
-        self.plan.links.iter().map(|(id, link)| {
+        self.plan.links.iter().filter_map(|(id, link)| {
             let kind = match link.protocol {
                 LinkProtocolPlan::Modbus(_) => DeviceKind::Modbus,
                 LinkProtocolPlan::Bus(_) => DeviceKind::Local,
                 LinkProtocolPlan::Can(_) => DeviceKind::Can,
                 LinkProtocolPlan::CanOpen(_) => DeviceKind::CanOpen,
+                LinkProtocolPlan::Diagnostics(_) => return None,
             };
-            (self.host(id), kind)
+            Some((self.host(id), kind))
         })
     }
 
@@ -150,6 +151,7 @@ impl Generation {
                 let shortest = can.scans.iter().map(|scan| self.plan.groups[scan.group].period.0).min().unwrap_or(0);
                 self.own_time() <= shortest / 2
             }
+            LinkProtocolPlan::Diagnostics(_) => true,
         }
     }
 

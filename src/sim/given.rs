@@ -117,7 +117,7 @@ pub fn can_id(id: CanId) -> u32 {
 /// Where a tag lies at its link, as a number; 0: it is asked for by area.
 pub fn key_of(tag: &TagConfig) -> u64 {
     match &tag.address {
-        TagAddress::Modbus(_) => 0,
+        TagAddress::Modbus(_) | TagAddress::Diagnostics(_) => 0,
         // A link's nodes are numbered from 1 on.
         TagAddress::CanOpen(address) => match address.source {
             CanOpenSource::Object(object) => object_key(address.node as u8 + 1, object.index, object.sub),

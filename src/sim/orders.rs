@@ -59,6 +59,7 @@ fn slots(protocol: &LinkProtocolPlan) -> usize {
         LinkProtocolPlan::Bus(bus) => bus.setup.writes.len(),
         LinkProtocolPlan::CanOpen(canopen) => canopen.writes.len(),
         LinkProtocolPlan::Can(can) => can.writes.len(),
+        LinkProtocolPlan::Diagnostics(_) => 0,
     }
 }
 
@@ -68,6 +69,7 @@ fn tag_of(protocol: &LinkProtocolPlan, slot: usize) -> Option<TagId> {
         LinkProtocolPlan::Bus(bus) => bus.writes.get(slot).copied(),
         LinkProtocolPlan::CanOpen(canopen) => Some(canopen.writes.get(slot)?.decode.tag),
         LinkProtocolPlan::Can(can) => Some(can.writes.get(slot)?.tag),
+        LinkProtocolPlan::Diagnostics(_) => None,
     }
 }
 
@@ -102,6 +104,7 @@ pub fn payload(draw: u64, protocol: &LinkProtocolPlan, slot: usize) -> Option<Wr
             let raw = rng.u64(..) & ((1 << can.writes.get(slot)?.bits.len) - 1);
             WritePayload::new(&raw.to_le_bytes())
         }
+        LinkProtocolPlan::Diagnostics(_) => None,
     }
 }
 

@@ -134,7 +134,7 @@ impl Reloads {
             let of_executor =
                 |link: LinkId| new.links.get(link).or_else(|| old.links.get(link)).is_some_and(|link| link.lane == id);
             let own: Vec<(LinkId, Change)> = changes.iter().filter(|(link, _)| of_executor(*link)).copied().collect();
-            if plan::executor_stays(id, &own, &old, &new) {
+            if plan::lane_stays(id, &own, &old, &new) {
                 continue;
             }
             let commands = own.iter().filter_map(|(link, change)| self.command(*link, *change, &new)).collect();
@@ -163,9 +163,10 @@ impl Reloads {
 
     fn command(&self, link: LinkId, change: Change, new: &Plan) -> Option<Command> {
         match change {
-            Change::New => Some(Command::add(new, link, self.target)),
+            Change::New => Command::add(new, link, self.target),
             Change::Target => {
-                Some(Command::Retarget { link, target: Target::of(&new.links[link].protocol, self.target) })
+                let target = Target::of(&new.links[link].protocol, self.target)?;
+                Some(Command::Retarget { link, target })
             }
             Change::Gone => Some(Command::Remove { link }),
             Change::Work if plan::is_slow(&self.plan, link) => Some(Command::Hurry { link }),

@@ -13,10 +13,12 @@ use super::checksum::crc32;
 use super::error::{JournalError, is_disk_full};
 use super::fault::MapGuard;
 use super::pages::{self, Checked};
-use super::tables::{Tables, add_audit, create_tables, is_new, open_env, open_meta, open_tables};
+use super::tables::{Tables, add_audit, create_tables, is_new, open_env, open_meta, open_tables, renew_mark};
 use crate::disk::{Held, HeldPath};
 
-pub(super) const FORMAT: u32 = 2;
+pub(super) const FORMAT: u32 = 3;
+/// That of the version before, whose blocks can be read as they are; a writer gives the journal the new mark.
+const FORMAT_BEFORE: u32 = 2;
 pub(super) const FORMAT_KEY: &str = "format";
 /// The checksum of the mark: another version is believed only with it, once it is there.
 pub(super) const FORMAT_CHECK_KEY: &str = "format_check";
@@ -144,6 +146,9 @@ impl Database {
                 }
                 (Err(error), _) => return Err(error),
             };
+            if !self.read_only {
+                renew_mark(&tables).map_err(failed)?;
+            }
             if tables.audit.is_some() || self.read_only { tables } else { add_audit(tables).map_err(failed)? }
         };
         let opened = Opened { guard: maps, tables, file, held, longest, damage: OnceLock::new() };
@@ -276,7 +281,7 @@ impl Database {
         }
         let version = mark.strip_prefix(FORMAT_MARK).and_then(|version| version.try_into().ok());
         match version.map(u32::from_le_bytes) {
-            Some(FORMAT) => Ok(()),
+            Some(FORMAT | FORMAT_BEFORE) => Ok(()),
             Some(found) if found > FORMAT => {
                 Err(JournalError::NewerFormat { path: self.path.clone(), found, known: FORMAT })
             }

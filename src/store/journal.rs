@@ -127,7 +127,7 @@ impl Journal {
             let oldest = tables.blocks.first(txn)?;
             let fill = tables.fill(txn)?;
             Ok(Trimmed {
-                oldest: oldest.map(|(at, bytes)| (at, Header::read(bytes).map_or(0, |header| header.utc_min_ns()))),
+                oldest: oldest.map(|(at, bytes)| (at, Header::read(bytes).map_or(0, |header| header.utc_min_ns))),
                 blocks_live: tables.blocks.len(txn)?,
                 bytes_used: fill.used,
                 bytes_file: fill.end,

@@ -285,6 +285,24 @@ impl JournalReader {
         })
     }
 
+    /// When the oldest sample behind `position` was taken from its ring: UTC, nanoseconds since the Unix epoch; `None`:
+    /// there is none.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn pending_since(&self, position: Position) -> Result<Option<i64>, JournalError> {
+        self.shared.database.read(|tables, txn| {
+            for record in tables.blocks.range(txn, &(position.block..))?.take(2) {
+                let (at, bytes) = record?;
+                let Ok(header) = Header::read(bytes) else { continue };
+                if at > position.block || position.samples < header.samples {
+                    return Ok(Some(header.clock.utc_ns_of(header.drained)));
+                }
+            }
+            Ok(None)
+        })
+    }
+
     /// The journal's figures; in a process that only reads, only what readers count.
     pub fn stats(&self) -> Arc<JournalStats> {
         self.shared.stats.clone()

@@ -53,7 +53,7 @@ impl Retention {
             // beyond it.
             let header = Header::read(bytes).ok();
             let samples = header.map_or(1, |header| header.samples);
-            out.oldest = Some((index, header.map_or(0, |header| header.utc_min_ns())));
+            out.oldest = Some((index, header.map_or(0, |header| header.utc_min_ns)));
             while let Some((_, id)) = names_ends.next_if(|(last, _)| *last < index) {
                 tables.dictionaries.delete(txn, &id.0)?;
                 tables.names_last.delete(txn, &id.0)?;
@@ -66,7 +66,7 @@ impl Retention {
             let all = header.map_or(u32::MAX, |header| header.samples);
             let passed = !cursors.is_empty() && cursors.have_passed(index, all);
             // A stamp from the future is from a clock that was wrong; it says as little as one long ago.
-            let is_old = header.is_none_or(|header| header.utc_max_ns().abs_diff(utc_now_ns) >= self.keep.0);
+            let is_old = header.is_none_or(|header| header.utc_max_ns.abs_diff(utc_now_ns) >= self.keep.0);
             if out.bytes_used > self.used_bytes_max {
                 out.samples_dropped += cursors.lose(index, samples) as u64;
             } else if !(passed && is_old) {

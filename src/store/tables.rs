@@ -5,7 +5,7 @@ use std::path::Path;
 use heed::byteorder::BigEndian;
 use heed::types::{Bytes, Str, U64};
 use heed::{
-    CommitOrAbort, Database as Table, DatabaseStat, Env, EnvFlags, EnvOpenOptions, MdbError, RoTxn, WithoutTls,
+    CommitOrAbort, Database as Table, DatabaseStat, Env, EnvFlags, EnvOpenOptions, MdbError, RoTxn, RwTxn, WithoutTls,
 };
 
 use super::checksum::crc32;
@@ -88,9 +88,7 @@ pub(super) fn create_tables(env: Env<WithoutTls>) -> heed::Result<Tables> {
     let (meta, blocks, dictionaries, names_last, cursors, audit) = env
         .create_databases_and_commit(txn, |make, txn| {
             let meta: Table<'_, Str, Bytes> = make.create_database(txn, Some("meta"))?;
-            let mark = [FORMAT_MARK, &FORMAT.to_le_bytes()].concat();
-            meta.put(txn, FORMAT_KEY, &mark)?;
-            meta.put(txn, FORMAT_CHECK_KEY, &crc32(&mark).to_le_bytes())?;
+            put_mark(meta, txn)?;
             let blocks = make.create_database(txn, Some("blocks"))?;
             let dictionaries = make.create_database(txn, Some("dictionaries"))?;
             let names_last = make.create_database(txn, Some("names_last"))?;
@@ -102,6 +100,27 @@ pub(super) fn create_tables(env: Env<WithoutTls>) -> heed::Result<Tables> {
         .commit()
         .ok_or(heed::Error::Mdb(MdbError::BadTxn))?;
     Ok(Tables { env, meta, blocks, dictionaries, names_last, cursors, audit: Some(audit) })
+}
+
+/// The mark of what is written from now on, with its checksum.
+fn put_mark(meta: Table<'_, Str, Bytes>, txn: &mut RwTxn<'_>) -> heed::Result<()> {
+    let mark = [FORMAT_MARK, &FORMAT.to_le_bytes()].concat();
+    meta.put(txn, FORMAT_KEY, &mark)?;
+    meta.put(txn, FORMAT_CHECK_KEY, &crc32(&mark).to_le_bytes())
+}
+
+/// Gives a journal of the format before the mark of this one: its blocks stay as they are, and those to come are of this
+/// format, which the version before does not read.
+pub(super) fn renew_mark(tables: &Tables) -> heed::Result<()> {
+    let mark = [FORMAT_MARK, &FORMAT.to_le_bytes()].concat();
+    let txn = tables.env.read_txn()?;
+    if tables.meta.get(&txn, FORMAT_KEY)? == Some(&*mark) {
+        return Ok(());
+    }
+    drop(txn);
+    let mut txn = tables.env.write_txn()?;
+    put_mark(tables.meta, &mut txn)?;
+    txn.commit()
 }
 
 /// To a journal that was made before there was one.

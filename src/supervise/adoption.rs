@@ -1,34 +1,66 @@
 //! Bringing a new plan to executors that run.
 
+use std::sync::Arc;
+
 use rtrb::{Consumer, Producer, RingBuffer};
 
-use super::floor::{Floor, prefaulted_ring, ring_slots};
+use super::floor::{Floor, long_bytes_max, prefaulted_ring, ring_slots};
 use super::orders;
-use crate::lane::Image;
+use crate::lane::{Image, ReportFilter, SampleWriter};
 use crate::link::FieldLink;
 use crate::link::connector::{Command, Target};
-use crate::plan::{self, Change, Plan};
+use crate::plan::{self, Change, Plan, Suppress};
 use crate::rt::{Adoption, LinkChange, thread as rt_thread};
+use crate::source::{DoorEnds, NewPlan};
 use crate::tag::{LaneId, LinkId, Sample, Status};
 
 type Message = Box<Adoption<FieldLink>>;
 
-/// The ends of the rings through which plans go to one executor and come back.
+/// What brings plans to the thread of one lane.
 pub struct Ends {
-    adoptions: Producer<Message>,
-    adopted: Consumer<Message>,
+    to: To,
     is_waiting: bool,
     /// It has adopted a plan that others may still have to adopt.
     has_changed: bool,
 }
 
+enum To {
+    /// The rings through which plans go to an executor and come back.
+    Executor {
+        adoptions: Producer<Message>,
+        adopted: Consumer<Message>,
+    },
+    Source(DoorEnds),
+}
+
 impl Ends {
-    /// And the executor's ends.
+    /// Of a source.
+    pub fn of_source(door: DoorEnds) -> Ends {
+        Ends { to: To::Source(door), is_waiting: false, has_changed: false }
+    }
+
+    /// Has a source look whether it is to stop.
+    pub fn wake(&self) {
+        if let To::Source(door) = &self.to {
+            door.wake();
+        }
+    }
+
+    /// What was handed over is adopted; what that replaced is freed here.
+    fn has_adopted(&mut self) -> bool {
+        match &mut self.to {
+            To::Executor { adopted, .. } => adopted.pop().is_ok(),
+            To::Source(door) => door.has_adopted(),
+        }
+    }
+
+    /// Of an executor; and its own ends.
     pub fn new() -> (Ends, Consumer<Message>, Producer<Message>) {
         // One is under way at a time.
         let (adoptions, to_executor) = RingBuffer::new(1);
         let (from_executor, adopted) = RingBuffer::new(1);
-        (Ends { adoptions, adopted, is_waiting: false, has_changed: false }, to_executor, from_executor)
+        let to = To::Executor { adoptions, adopted };
+        (Ends { to, is_waiting: false, has_changed: false }, to_executor, from_executor)
     }
 }
 
@@ -46,7 +78,7 @@ impl Floor {
     pub fn adopt(
         &mut self,
         old: &Plan,
-        new: &Plan,
+        new: &Arc<Plan>,
         target: u32,
         mut next_ring: impl FnMut(LaneId, Consumer<Sample>),
     ) -> Vec<(LinkId, Change)> {
@@ -56,27 +88,42 @@ impl Floor {
             self.image.regions().chain(self.counters.regions()).for_each(rt_thread::lock_region);
         }
         let changes = plan::changes(old, new);
-        self.tell_connector(&changes, new, target);
-        for (at, executor) in new.lanes.iter().enumerate() {
+        let is_field = |plan: &Plan, link| plan.links.get(link).is_some_and(|link| link.protocol.source().is_none());
+        let of_field = changes.iter().filter(|(link, _)| is_field(old, *link) || is_field(new, *link));
+        self.tell_connector(of_field, new, target);
+        for (at, lane) in new.lanes.iter().enumerate() {
             let id = LaneId(at as u16);
-            let of_executor = |link: &LinkId| {
+            let of_lane = |link: &LinkId| {
                 new.links.get(*link).or_else(|| old.links.get(*link)).is_some_and(|link| link.lane == id)
             };
-            let own: Vec<(LinkId, Change)> = changes.iter().filter(|(link, _)| of_executor(link)).copied().collect();
-            if plan::executor_stays(id, &own, old, new) {
+            let own: Vec<(LinkId, Change)> = changes.iter().filter(|(link, _)| of_lane(link)).copied().collect();
+            if plan::lane_stays(id, &own, old, new) {
                 continue;
             }
-            let links = own.into_iter().map(|(link, change)| link_change(link, change, target, old, new)).collect();
-            let (ring, samples) = prefaulted_ring(ring_slots(executor), self.memory_is_locked);
-            let adoption = Box::new(Adoption::new(id, old, new, links, ring));
-            if self.memory_is_locked {
-                adoption.regions().for_each(rt_thread::lock_region);
-                adoption.links().flat_map(FieldLink::regions).for_each(rt_thread::lock_region);
-            }
+            let locked = self.memory_is_locked;
+            let (ring, samples) = prefaulted_ring(ring_slots(lane), locked && lane.owner.cpu().is_some());
             next_ring(id, samples);
-            let pushed = self.ends[at].adoptions.push(adoption);
-            debug_assert!(pushed.is_ok(), "the change before has not ended");
-            self.ends[at].is_waiting = true;
+            let Some(ends) = self.ends.get_mut(at) else { continue };
+            match &mut ends.to {
+                To::Executor { adoptions, .. } => {
+                    let change = |(link, change)| link_change(link, change, target, old, new);
+                    let links = own.into_iter().map(change).collect();
+                    let adoption = Box::new(Adoption::new(id, old, new, links, ring));
+                    if locked {
+                        adoption.regions().for_each(rt_thread::lock_region);
+                        adoption.links().flat_map(FieldLink::regions).for_each(rt_thread::lock_region);
+                    }
+                    let pushed = adoptions.push(adoption);
+                    debug_assert!(pushed.is_ok(), "the change before has not ended");
+                }
+                To::Source(door) => door.adopt(NewPlan {
+                    plan: new.clone(),
+                    ring,
+                    scratch: SampleWriter::scratch(long_bytes_max(new)),
+                    filter: ReportFilter::following(id, Suppress::Ring, old, new),
+                }),
+            }
+            ends.is_waiting = true;
         }
         orders::lock(&self.orders).will_adopt(new);
         changes
@@ -86,7 +133,7 @@ impl Floor {
     /// runs adopts within [`crate::limits::ADOPTION_PATIENCE`] and a little. From then on, writes are for the new plan.
     pub fn has_adopted(&mut self) -> bool {
         for end in &mut self.ends {
-            if end.is_waiting && end.adopted.pop().is_ok() {
+            if end.is_waiting && end.has_adopted() {
                 (end.is_waiting, end.has_changed) = (false, true);
             }
         }
@@ -99,17 +146,17 @@ impl Floor {
     }
 
     /// Before the executors know: a connection that one of them gives back for it is then understood.
-    fn tell_connector(&self, changes: &[(LinkId, Change)], new: &Plan, target: u32) {
+    fn tell_connector<'c>(&self, changes: impl Iterator<Item = &'c (LinkId, Change)>, new: &Plan, target: u32) {
         let Some(connector) = &self.connector else { return };
         for (link, change) in changes {
             let command = match change {
-                Change::Work => Command::Hurry { link: *link },
+                Change::Work => Some(Command::Hurry { link: *link }),
                 Change::New => Command::add(new, *link, target),
-                Change::Target => {
-                    Command::Retarget { link: *link, target: Target::of(&new.links[*link].protocol, target) }
-                }
-                Change::Gone => Command::Remove { link: *link },
+                Change::Target => Target::of(&new.links[*link].protocol, target)
+                    .map(|target| Command::Retarget { link: *link, target }),
+                Change::Gone => Some(Command::Remove { link: *link }),
             };
+            let Some(command) = command else { continue };
             // One that has ended shows as links that stay down; it does not end by itself.
             if connector.tell(command).is_err() {
                 tracing::error!("the connector has ended: no link is connected any more; start the gateway again");
@@ -121,8 +168,8 @@ impl Floor {
 
 fn link_change(id: LinkId, change: Change, target: u32, old: &Plan, new: &Plan) -> LinkChange<FieldLink> {
     let link = match change {
-        Change::Work => Some(FieldLink::following(id, new, old)),
-        Change::Target | Change::New => Some(FieldLink::new(id, new)),
+        Change::Work => FieldLink::following(id, new, old),
+        Change::Target | Change::New => FieldLink::new(id, new),
         Change::Gone => None,
     };
     LinkChange { id, link: link.map(Box::new), takes_over: change == Change::Work, target }

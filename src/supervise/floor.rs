@@ -19,11 +19,12 @@ use crate::lane::{Counters, Image, ReportFilter, SampleWriter};
 use crate::limits;
 use crate::link::FieldLink;
 use crate::link::connector::{Connector, ExecutorPort, LinkNotes};
-use crate::plan::{LanePlan, Plan, Suppress};
+use crate::plan::{LanePlan, Plan, SourceKind, Suppress};
 use crate::rt::thread::{self as rt_thread, Missing};
 use crate::rt::{
     Clock, Closed, Connected, Executor, LinuxWorld, Report, Waker, Wiring, monotonic_now, thread_cpu_time,
 };
+use crate::source::{self, Door, Source};
 use crate::tag::{LaneId, Nanos, Sample};
 
 /// Reports that may wait for the statistics: a second of a busy executor.
@@ -56,7 +57,7 @@ pub struct Prepared {
 pub struct Floor {
     pub image: Arc<Image>,
     pub counters: Arc<Counters>,
-    /// By executor; taken by the hub.
+    /// By lane; taken by the hub.
     pub rings: Vec<Consumer<Sample>>,
     /// By executor; taken by the statistics.
     pub reports: Vec<Consumer<Report>>,
@@ -65,13 +66,17 @@ pub struct Floor {
     pub missing: Vec<Missing>,
     /// By executor.
     pub guards: Vec<Nanos>,
-    /// By executor.
+    /// What sources have of the gateway; taken when their threads start.
+    pub doors: Vec<(SourceKind, Door)>,
+    /// By lane.
     pub(super) ends: Vec<adoption::Ends>,
-    /// Writes on their way to the executors.
+    /// Writes on their way to the lanes' threads.
     pub orders: SharedOrders,
     /// What is added to the floor is to be locked, too.
     pub memory_is_locked: bool,
     threads: Vec<JoinHandle<()>>,
+    sources: Vec<JoinHandle<()>>,
+    sources_stop: Arc<AtomicBool>,
     pub(super) connector: Option<Connector>,
     stop: Arc<AtomicBool>,
 }
@@ -94,6 +99,9 @@ pub fn prepare(plan: Arc<Plan>, scheduling: Scheduling) -> io::Result<Prepared> 
         notes: LinkNotes::default(),
         missing: Vec::new(),
         guards: Vec::new(),
+        doors: Vec::new(),
+        sources: Vec::new(),
+        sources_stop: Arc::default(),
         ends: Vec::new(),
         orders,
         memory_is_locked: false,
@@ -104,14 +112,13 @@ pub fn prepare(plan: Arc<Plan>, scheduling: Scheduling) -> io::Result<Prepared> 
     let bell = Waker::new()?;
     let mut gates = Vec::new();
     let mut ports = Vec::new();
-    for (index, executor_plan) in plan.lanes.iter().enumerate() {
-        let id = LaneId(index as u16);
+    for (id, cpu, executor_plan) in plan.executors() {
+        let index = id.index();
         let (mut executor, port) = floor.build_executor(id, executor_plan, &plan)?;
         executor.ring_when_closed(bell.clone());
         ports.push(port);
         let (gate, opened) = bounded(1);
         let (tell, told) = bounded(1);
-        let cpu = executor_plan.cpu;
         let counters = floor.counters.clone();
         let thread = thread::Builder::new().name(format!("fb-exec{index}")).stack_size(rt_thread::STACK_BYTES).spawn(
             move || {
@@ -127,6 +134,10 @@ pub fn prepare(plan: Arc<Plan>, scheduling: Scheduling) -> io::Result<Prepared> 
         }
     }
     floor.missing = each_once(std::mem::take(&mut floor.missing));
+    for (id, kind, source_plan) in plan.sources() {
+        let door = floor.build_door(id, source_plan, &plan)?;
+        floor.doors.push((kind, door));
+    }
     Ok(Prepared { floor, gates, ports, bell, plan })
 }
 
@@ -176,7 +187,8 @@ impl Floor {
         plan_of_executor: &LanePlan,
         plan: &Plan,
     ) -> io::Result<(LinuxExecutor, ExecutorPort)> {
-        let links: Vec<FieldLink> = plan_of_executor.links.iter().map(|link| FieldLink::new(*link, plan)).collect();
+        let links: Vec<FieldLink> =
+            plan_of_executor.links.iter().filter_map(|link| FieldLink::new(*link, plan)).collect();
         let (samples, ring) = prefaulted_ring(ring_slots(plan_of_executor), false);
         let (reports, report_ring) = RingBuffer::new(REPORT_SLOTS);
         // A link has one connection at a time, and there are no more links than this, so it never fills.
@@ -195,9 +207,7 @@ impl Floor {
         self.rings.push(ring);
         self.reports.push(report_ring);
         self.ends.push(ends);
-        let long_bytes_max = plan.tags.values().map(|tag| tag.ty.long_bytes_max()).max().unwrap_or(0);
-        let sink = SampleWriter::new(samples, self.image.clone(), self.counters.clone(), id, long_bytes_max)
-            .with_filter(ReportFilter::new(id, Suppress::Ring, plan));
+        let sink = self.writer(id, samples, plan);
         let wiring = Wiring {
             sink,
             reports,
@@ -214,6 +224,49 @@ impl Floor {
         Ok((executor, ExecutorPort { connected: connected_in, closed: closed_out, waker: Some(waker) }))
     }
 
+    fn writer(&self, id: LaneId, ring: Producer<Sample>, plan: &Plan) -> SampleWriter {
+        SampleWriter::new(ring, self.image.clone(), self.counters.clone(), id, long_bytes_max(plan))
+            .with_filter(ReportFilter::new(id, Suppress::Ring, plan))
+    }
+
+    fn build_door(&mut self, id: LaneId, lane: &LanePlan, plan: &Plan) -> io::Result<Door> {
+        let (samples, ring) = prefaulted_ring(ring_slots(lane), false);
+        let waker = Waker::new()?;
+        let (writes, orders, answers) = orders::Ends::new(waker.clone());
+        orders::lock(&self.orders).add(writes);
+        let samples = self.writer(id, samples, plan);
+        let stop = self.sources_stop.clone();
+        let (door, ends) = Door::new(id, samples, self.counters.clone(), orders, answers, stop, waker);
+        self.rings.push(ring);
+        self.ends.push(adoption::Ends::of_source(ends));
+        Ok(door)
+    }
+
+    /// Starts a source whose door was taken from [`Floor::doors`].
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn start_source(&mut self, kind: SourceKind, source: Box<dyn Source>, door: Door) -> io::Result<()> {
+        self.sources.push(source::spawn(kind, source, door)?);
+        Ok(())
+    }
+
+    /// Whether a source's thread has ended though nobody told it to.
+    pub fn has_lost_a_source(&self) -> bool {
+        !self.sources_stop.load(Ordering::Relaxed) && self.sources.iter().any(JoinHandle::is_finished)
+    }
+
+    /// Stops the sources and waits for them. The rings keep what they hold.
+    pub fn stop_sources(&mut self) {
+        self.sources_stop.store(true, Ordering::Relaxed);
+        self.ends.iter().for_each(adoption::Ends::wake);
+        // A door that no thread took ends its ring here.
+        self.doors.clear();
+        for thread in self.sources.drain(..) {
+            let _ = thread.join();
+        }
+    }
+
     /// Whether an executor's thread has ended though nobody told it to.
     pub fn has_lost_an_executor(&self) -> bool {
         !self.stop.load(Ordering::Relaxed) && self.threads.iter().any(JoinHandle::is_finished)
@@ -223,11 +276,15 @@ impl Floor {
     /// left behind, and so is the connector, which waits for it.
     pub fn abandon(&mut self, patience: Duration) {
         self.stop.store(true, Ordering::Relaxed);
+        self.sources_stop.store(true, Ordering::Relaxed);
+        self.ends.iter().for_each(adoption::Ends::wake);
         let end = Instant::now() + patience;
-        while !self.threads.iter().all(JoinHandle::is_finished) && Instant::now() < end {
+        let lives = |threads: &[JoinHandle<()>]| !threads.iter().all(JoinHandle::is_finished);
+        while (lives(&self.threads) || lives(&self.sources)) && Instant::now() < end {
             thread::sleep(Duration::from_millis(2));
         }
         self.threads.clear();
+        self.sources.clear();
         self.connector = None;
     }
 
@@ -246,7 +303,13 @@ impl Floor {
 impl Drop for Floor {
     fn drop(&mut self) {
         self.stop();
+        self.stop_sources();
     }
+}
+
+/// The longest of the plan's long values.
+pub(super) fn long_bytes_max(plan: &Plan) -> usize {
+    plan.tags.values().map(|tag| tag.ty.long_bytes_max()).max().unwrap_or(0)
 }
 
 pub(super) fn ring_slots(plan: &LanePlan) -> usize {

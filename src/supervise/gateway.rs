@@ -25,10 +25,11 @@ use crate::config::Loaded;
 use crate::hub::stats::Statistics;
 use crate::hub::{self, Filter, NextRing, RingEnd, RingStats};
 use crate::limits::{EXECUTORS_MAX, JOURNAL_QUEUE_BATCHES};
-use crate::plan::{self, Admission, Plan, PlanError, Planned};
+use crate::plan::{self, Admission, LaneOwner, Plan, PlanError, Planned, SourceKind};
 use crate::rt::thread::{self as rt_thread, Missing};
 use crate::rt::{Report, calibrate, monotonic_now};
 use crate::serve::{Current, Health, HttpServer, Observed, Reloads, RunReport, Severity};
+use crate::source::{Source, diagnostics::Diagnostics};
 use crate::store::{BootId, Journal, JournalError, JournalState, WriterHandle};
 use crate::tag::Batch;
 use crate::tag::{Dictionary, DictionaryTag, GroupId, LaneId, Nanos, TagId};
@@ -71,6 +72,8 @@ pub struct Gateway {
     http: Option<HttpServer>,
     pub(super) rings: Arc<[RingStats]>,
     started: Nanos,
+    /// By lane.
+    lane_owners: Vec<LaneOwner>,
     watchdog: Watchdog,
     hardware: Option<HardwareWatchdog>,
     manager: ServiceManager,
@@ -174,6 +177,12 @@ impl Gateway {
             reloads: Reloads::started_now(),
             writes: writes.stats.clone(),
         });
+        for (kind, door) in std::mem::take(&mut floor.doors) {
+            let source: Box<dyn Source> = match kind {
+                SourceKind::Diagnostics => Box::new(Diagnostics::new(observed.clone(), reader.clone())),
+            };
+            floor.start_source(kind, source, door)?;
+        }
         let reload = Reload::new(&config);
         let live = Live::new(observed.clone(), floor.image.clone(), floor.orders.clone(), reload.is_changing());
         let writes = writes.start(live, &reader, &config.control, health.clone())?;
@@ -210,6 +219,7 @@ impl Gateway {
             http,
             rings,
             started: monotonic_now(),
+            lane_owners: plan.lanes.iter().map(|lane| lane.owner).collect(),
             watchdog: Watchdog::new(Bounds::new(&config.watchdog)),
             hardware,
             manager,
@@ -252,6 +262,9 @@ impl Gateway {
         if self.floor.has_lost_an_executor() {
             return Err(Trouble::Ended("an executor's thread"));
         }
+        if self.floor.has_lost_a_source() {
+            return Err(Trouble::Ended("a source's thread"));
+        }
         if self.hub.is_finished() {
             return Err(Trouble::Ended("the hub's thread"));
         }
@@ -279,12 +292,15 @@ impl Gateway {
 
     /// Takes every sign of life.
     fn look_for_life(&mut self) {
-        let executors = self.observed.counters.lanes.iter().map(|e| e.loops.get());
-        let executors = executors.enumerate().map(|(id, loops)| (Part::Executor(id), loops));
+        let owners = self.lane_owners.iter().enumerate();
+        let lanes = owners.zip(&self.observed.counters.lanes).map(|((id, owner), lane)| {
+            let part = owner.source().map_or(Part::Executor(id), Part::Source);
+            (part, lane.loops.get())
+        });
         let journal = (Part::Journal, self.writer.heartbeat());
         let hub = (Part::Hub, self.rings.iter().map(|r| r.rounds.load(Relaxed)).sum());
         let statistics = (Part::Statistics, self.statistics_rounds.load(Relaxed));
-        self.watchdog.look(Instant::now(), executors.chain([journal, hub, statistics]));
+        self.watchdog.look(Instant::now(), lanes.chain([journal, hub, statistics]));
     }
 
     fn tell_journal(&self) {
@@ -318,6 +334,7 @@ impl Gateway {
         // Writes under way are waited for while their executors run.
         self.writes.stop();
         self.floor.stop();
+        self.floor.stop_sources();
         // Before the hub is waited for: on a full disk it waits for the journal, which would try for ever.
         self.writer.close();
         drop(self.next_rings);

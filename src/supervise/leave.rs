@@ -60,8 +60,8 @@ pub fn describe(stalled: &[Stall], observed: &Observed) {
 fn work(id: usize, observed: &Observed) -> Vec<String> {
     let (plan, counters) = (observed.plan(), &observed.counters);
     let mut lines = Vec::new();
-    if let Some(executor) = plan.lanes.get(id) {
-        lines.push(format!("planned for CPU {}, {} links", executor.cpu, executor.links.len()));
+    if let Some((_, cpu, executor)) = plan.executors().nth(id) {
+        lines.push(format!("planned for CPU {cpu}, {} links", executor.links.len()));
     }
     let mut own = plan.links.iter().filter(|(_, link)| link.lane.index() == id);
     for (link_id, link) in own.by_ref().take(LINKS_TOLD_MAX) {

@@ -146,7 +146,11 @@ impl Gateway {
         self.reload.forget_rested();
         let Reload { config: own, resting, .. } = &mut self.reload;
         let Config { links, groups, tags, .. } = loaded.config.clone();
-        let config = Config { links, groups, tags, ..own.clone() };
+        let mut config = Config { links, groups, tags, ..own.clone() };
+        // Those of the files that were found are by a gateway's file that does not run.
+        if let Err(error) = config.renew_diagnostics() {
+            return self.refuse(error);
+        }
         let old = self.observed.plan();
         let image = self.floor.image.clone();
         let long_fits = move |tag: TagId, bytes| image.long_fits(tag.index(), bytes);

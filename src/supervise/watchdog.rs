@@ -7,12 +7,14 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::config::WatchdogConfig;
-use crate::limits::{HUB_STALL, WATCHDOG_STEP_MAX};
+use crate::limits::{HUB_STALL, SOURCE_STALL, WATCHDOG_STEP_MAX};
+use crate::plan::SourceKind;
 
 /// A thread that must advance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
     Executor(usize),
+    Source(SourceKind),
     Journal,
     Hub,
     Statistics,
@@ -23,6 +25,7 @@ impl Part {
     pub fn thread_name(self) -> String {
         match self {
             Part::Executor(id) => format!("fb-exec{id}"),
+            Part::Source(kind) => kind.thread_name().to_owned(),
             Part::Journal => "journal".to_owned(),
             Part::Hub => "fb-hub".to_owned(),
             Part::Statistics => "fb-stats".to_owned(),
@@ -34,6 +37,7 @@ impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Part::Executor(id) => write!(f, "executor {id}"),
+            Part::Source(kind) => write!(f, "source \"{}\"", kind.name()),
             Part::Journal => f.write_str("journal"),
             Part::Hub => f.write_str("hub"),
             Part::Statistics => f.write_str("statistics"),
@@ -59,6 +63,7 @@ impl Bounds {
     fn of(&self, part: Part) -> Duration {
         match part {
             Part::Executor(_) => self.executor,
+            Part::Source(_) => SOURCE_STALL,
             Part::Journal => self.journal,
             Part::Hub | Part::Statistics => HUB_STALL,
         }

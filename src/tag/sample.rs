@@ -1,6 +1,6 @@
 //! One reading of one tag: the 32 bytes that travel through the rings.
 
-use super::{Status, TagId};
+use super::{Stamp, Status, TagId};
 
 /// Bits of [`Sample::flags`].
 pub mod flags {
@@ -12,6 +12,8 @@ pub mod flags {
     pub const GAP: u8 = 4;
     /// There is no value: the tag was never read. The time is that of the status.
     pub const NO_VALUE: u8 = 8;
+    /// Old news, such as a device's backlog: for the journal and all that follows it, not the latest value of its tag.
+    pub const BACKFILL: u8 = 16;
 }
 
 /// The tag of a gap record.
@@ -21,7 +23,8 @@ pub const GAP_TAG: u32 = u32::MAX;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(C, align(32))]
 pub struct Sample {
-    /// CLOCK_MONOTONIC, nanoseconds: the middle between sending the request and receiving the reply.
+    /// The bits of a [`Stamp`]. Of what an executor reads, CLOCK_MONOTONIC in nanoseconds: the middle between sending
+    /// the request and receiving the reply.
     pub t: u64,
     /// Raw bits, by `ty`.
     pub value: u64,
@@ -48,6 +51,12 @@ impl Sample {
     #[inline]
     pub fn tag(&self) -> TagId {
         TagId(self.tag)
+    }
+
+    /// When it was read.
+    #[inline]
+    pub fn stamp(&self) -> Stamp {
+        Stamp(self.t)
     }
 
     #[inline]

@@ -57,6 +57,57 @@ impl Sub for Nanos {
     }
 }
 
+/// When a value was read, in the 64 bits of a sample: on CLOCK_MONOTONIC, or the source's own UTC, which no step of this
+/// machine's clock moves and which may lie before its start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(transparent)]
+pub struct Stamp(pub u64);
+
+impl Stamp {
+    /// The highest bit: the others are UTC. Nanoseconds of neither clock need it before the year 2262.
+    const UTC: u64 = 1 << 63;
+
+    /// On this machine's CLOCK_MONOTONIC.
+    #[inline]
+    pub const fn mono(t: Nanos) -> Stamp {
+        Stamp(t.0 & !Stamp::UTC)
+    }
+
+    /// Of a source that has a clock: nanoseconds since the Unix epoch; what is before that counts as the epoch.
+    pub const fn utc(utc_ns: i64) -> Stamp {
+        let utc_ns = if utc_ns < 0 { 0 } else { utc_ns as u64 };
+        Stamp(utc_ns | Stamp::UTC)
+    }
+
+    /// Whether it is the source's own time.
+    #[inline]
+    pub const fn is_utc(self) -> bool {
+        self.0 & Stamp::UTC != 0
+    }
+
+    /// In UTC, nanoseconds since the Unix epoch.
+    #[inline]
+    pub fn utc_ns(self, clock: &ClockPair) -> i64 {
+        if self.is_utc() { (self.0 & !Stamp::UTC) as i64 } else { clock.utc_ns_of(Nanos(self.0)) }
+    }
+
+    /// How long before `now`, as far as the clocks tell; zero of what lies ahead.
+    pub fn age(self, now: Nanos, clock: &ClockPair) -> Nanos {
+        if !self.is_utc() {
+            return now.since(Nanos(self.0));
+        }
+        let utc_now = clock.utc_ns_of(now);
+        Nanos(u64::try_from(utc_now.saturating_sub(self.utc_ns(clock))).unwrap_or(0))
+    }
+}
+
+impl From<Nanos> for Stamp {
+    #[inline]
+    fn from(t: Nanos) -> Stamp {
+        Stamp::mono(t)
+    }
+}
+
 /// One instant read on both clocks, so that monotonic stamps can be told in UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ClockPair {
@@ -83,6 +134,20 @@ mod tests {
         let pair = ClockPair { mono: Nanos(1_000), utc_ns: 5_000 };
         assert_eq!(pair.utc_ns_of(Nanos(400)), 4_400);
         assert_eq!(pair.utc_ns_of(Nanos(1_600)), 5_600);
+    }
+
+    #[test]
+    fn the_time_of_a_source_is_not_moved_by_this_machines_clocks() {
+        let pair = ClockPair { mono: Nanos(1_000), utc_ns: 5_000 };
+        let early = Stamp::utc(3);
+        assert!(early.is_utc() && !Stamp::mono(Nanos(400)).is_utc());
+        assert_eq!((early.utc_ns(&pair), Stamp::mono(Nanos(400)).utc_ns(&pair)), (3, 4_400));
+        assert_eq!(Stamp::utc(-1).utc_ns(&pair), 0);
+        assert_eq!(
+            (early.age(Nanos(1_500), &pair), Stamp::mono(Nanos(400)).age(Nanos(1_500), &pair)),
+            (Nanos(5_497), Nanos(1_100))
+        );
+        assert_eq!(Stamp::utc(i64::MAX).age(Nanos(1_500), &pair), Nanos::ZERO);
     }
 
     #[test]

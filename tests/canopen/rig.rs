@@ -152,7 +152,7 @@ pub fn rig_with(node: &str, sheet: &str) -> Rig {
     connected.push(Connected { link: LinkId(0), conn: Conn(ours.into_raw_fd()), target: 0 }).unwrap();
     let of_thread = plan.clone();
     let executor = std::thread::spawn(move || {
-        let links = vec![FieldLink::new(LinkId(0), &of_thread)];
+        let links = vec![FieldLink::new(LinkId(0), &of_thread).unwrap()];
         let world = LinuxWorld::new().unwrap();
         let mut executor = Executor::new(LaneId(0), &of_thread, links, world, wiring);
         executor.start_at(Clock { start: monotonic_now() + Nanos::from_millis(5), guard: Nanos::ZERO });

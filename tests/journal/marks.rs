@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 
-use fieldbeat::store::{Journal, JournalError, Position};
+use fieldbeat::store::{Journal, JournalError, JournalReader, Position};
 
 use crate::common::*;
 
@@ -82,7 +82,7 @@ fn a_commit_that_a_damaged_number_would_undo_is_no_silent_loss() {
 fn a_damaged_number_of_the_format_is_no_other_version() {
     let dir = tempfile::tempdir().unwrap();
     half_delivered(dir.path());
-    change(dir.path(), b"fieldbeat journal \x02\0\0\0", 18, 1);
+    change(dir.path(), b"fieldbeat journal \x03\0\0\0", 18, 1);
     let journal = opened(dir.path());
     assert_eq!(journal.stats().set_aside.load(Relaxed), 1);
     drop(journal);
@@ -90,9 +90,31 @@ fn a_damaged_number_of_the_format_is_no_other_version() {
     // An older version without a checksum of its own is one.
     let dir = tempfile::tempdir().unwrap();
     half_delivered(dir.path());
-    change(dir.path(), b"fieldbeat journal \x02\0\0\0", 18, 3);
+    change(dir.path(), b"fieldbeat journal \x03\0\0\0", 18, 2);
     change(dir.path(), b"format_check", 0, 1);
     assert!(matches!(open(dir.path(), 64 * MIB), Err(JournalError::OlderFormat { found: 1, .. })));
+}
+
+#[test]
+fn a_journal_of_the_format_before_goes_on_as_one_of_this_format() {
+    let dir = tempfile::tempdir().unwrap();
+    half_delivered(dir.path());
+    change(dir.path(), b"fieldbeat journal \x03\0\0\0", 18, 1);
+    change(dir.path(), b"format_check", 0, 1);
+    let mark = |version: u8| {
+        let bytes = std::fs::read(dir.path().join("data.mdb")).unwrap();
+        let mark = [b"fieldbeat journal ".as_slice(), &[version, 0, 0, 0]].concat();
+        bytes.windows(mark.len()).any(|window| *window == *mark)
+    };
+    assert!(mark(2) && !mark(3));
+    // Whoever only reads leaves it as it is.
+    assert_eq!(JournalReader::open_read_only(dir.path()).unwrap().next_index().unwrap(), 10);
+    assert!(!mark(3));
+    let mut journal = opened(dir.path());
+    assert!(mark(3));
+    assert_eq!(journal.reader().cursor("cloud").unwrap(), Some(Position { block: 5, samples: 0 }));
+    journal.append(&[batch(0, 1000, 100)]).unwrap();
+    assert_eq!((journal.reader().next_index().unwrap(), journal.stats().set_aside.load(Relaxed)), (11, 0));
 }
 
 #[test]

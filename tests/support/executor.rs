@@ -69,7 +69,7 @@ impl Running {
             counters: counters.clone(),
             stop: stop.clone(),
         };
-        let links = vec![FieldLink::new(LINK, plan)];
+        let links = vec![FieldLink::new(LINK, plan).unwrap()];
         let mut executor = Executor::new(LaneId(0), plan, links, LinuxWorld::new().unwrap(), wiring);
         executor.start_at(Clock { start: monotonic_now(), guard: Nanos::ZERO });
         // What it was made with, and takes with it when it goes, is its own business: what it does between counts.

@@ -22,6 +22,7 @@ pub(in crate::config) const JOURNAL_STALL_S: Int =
     int("journal_stall_s", 5, 3600, limits::JOURNAL_STALL.as_secs(), " s");
 /// Shorter than 5 s, a restart of the gateway would not be over in time.
 pub(in crate::config) const WATCHDOG_TIMEOUT_S: Int = int("timeout_s", 5, 600, 15, " s");
+pub(in crate::config) const DIAGNOSTICS_MS: Int = int("scan_rate_ms", 100, 3_600_000, 1000, " ms");
 pub(in crate::config) const MQTT_PORT: u16 = 1883;
 pub(in crate::config) const MQTTS_PORT: u16 = 8883;
 pub(in crate::config) const QOS: Int = int("qos", 0, 1, 1, "");

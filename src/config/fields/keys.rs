@@ -1,12 +1,14 @@
 //! Which keys each object has.
 
-pub const ROOT: &[&str] = &["gateway", "realtime", "journal", "metrics", "control", "watchdog", "outputs"];
+pub const ROOT: &[&str] =
+    &["gateway", "realtime", "journal", "metrics", "control", "watchdog", "diagnostics", "outputs"];
 pub const GATEWAY: &[&str] = &["id"];
 pub const REALTIME: &[&str] = &["cores", "priority", "guard_us", "admission"];
 pub const JOURNAL: &[&str] = &["path", "max_bytes", "commit_ms"];
 pub const METRICS: &[&str] = &["listen"];
 pub const CONTROL: &[&str] = &["socket", "group", "max_writes_per_s"];
 pub const WATCHDOG: &[&str] = &["executor_stall_s", "journal_stall_s", "device", "timeout_s"];
+pub const DIAGNOSTICS: &[&str] = &["enabled", "tags", "scan_rate_ms"];
 pub const MQTT: &[&str] = &[
     "type",
     "url",

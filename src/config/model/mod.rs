@@ -4,6 +4,7 @@ mod bus;
 mod can;
 mod canopen;
 mod decoding;
+mod diagnostics;
 mod field;
 mod modbus;
 mod sensor;
@@ -18,6 +19,7 @@ pub use bus::*;
 pub use can::*;
 pub use canopen::*;
 pub use decoding::*;
+pub use diagnostics::*;
 pub use field::*;
 pub use modbus::*;
 pub use sensor::*;
@@ -35,6 +37,8 @@ pub struct Config {
     pub metrics: MetricsConfig,
     pub control: ControlConfig,
     pub watchdog: WatchdogConfig,
+    /// `None`: switched off.
+    pub diagnostics: Option<DiagnosticsConfig>,
     pub outputs: Vec<OutputConfig>,
     pub links: Vec<LinkConfig>,
     pub groups: Vec<GroupConfig>,
@@ -229,6 +233,8 @@ pub enum LinkProtocol {
     Can(CanConfig),
     CanOpen(CanOpenConfig),
     Bus(BusConfig),
+    /// The gateway's own tags; in no file.
+    Diagnostics,
 }
 
 impl LinkProtocol {
@@ -243,6 +249,7 @@ impl LinkProtocol {
             LinkProtocol::Can(_) => "can",
             LinkProtocol::CanOpen(_) => "canopen",
             LinkProtocol::Bus(bus) => bus.device.protocol(),
+            LinkProtocol::Diagnostics => "diagnostics",
         }
     }
 
@@ -325,6 +332,7 @@ pub enum TagAddress {
     Can(CanAddress),
     CanOpen(CanOpenAddress),
     Bus(BusAddress),
+    Diagnostics(DiagnosticSignal),
 }
 
 impl TagAddress {
@@ -335,6 +343,7 @@ impl TagAddress {
             TagAddress::Can(address) => address.ty,
             TagAddress::CanOpen(address) => address.ty,
             TagAddress::Bus(address) => address.ty,
+            TagAddress::Diagnostics(signal) => ValueType::Scalar(signal.ty()),
         }
     }
 

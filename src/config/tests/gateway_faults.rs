@@ -62,7 +62,7 @@ fn settings_outside_their_range_are_refused() {
         ),
         (
             "[metric]\nlisten = \"off\"",
-            "3:2: error: the key \"metric\" is unknown; allowed: gateway, realtime, journal, metrics, control, watchdog, outputs (did you mean \"metrics\"?)",
+            "3:2: error: the key \"metric\" is unknown; allowed: gateway, realtime, journal, metrics, control, watchdog, diagnostics, outputs (did you mean \"metrics\"?)",
         ),
         (
             "[watchdog]\nexecutor_stall_s = 0",

@@ -236,6 +236,7 @@ fn scalar(address: &TagAddress) -> Option<ScalarType> {
         TagAddress::Can(address) => of(&address.ty),
         TagAddress::CanOpen(address) => of(&address.ty),
         TagAddress::Bus(address) => of(&address.ty),
+        TagAddress::Diagnostics(signal) => Some(signal.ty()),
     }
 }
 

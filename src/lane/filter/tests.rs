@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::lane::{Counters, Frame, Image, SampleWriter};
-use crate::plan::{GroupPlan, LanePlan, LinkPlan, LinkProtocolPlan, ModbusPlan, ReleaseMode, TagPlan};
+use crate::plan::{GroupPlan, LaneOwner, LanePlan, LinkPlan, LinkProtocolPlan, ModbusPlan, ReleaseMode, TagPlan};
 use crate::tag::{GroupId, LinkId, Status};
 use proptest::prelude::*;
 use rtrb::{Consumer, RingBuffer};
@@ -55,7 +55,12 @@ fn plan(tags: &[(ValueType, Option<Reporting>)]) -> Plan {
         links: [LinkPlan { name: "l".into(), lane: LaneId(0), write_spacing: Nanos::ZERO, protocol }]
             .into_iter()
             .collect(),
-        lanes: vec![LanePlan { cpu: 0, links: vec![LinkId(0)], releases: vec![], slots_per_s: 0 }],
+        lanes: vec![LanePlan {
+            owner: LaneOwner::Executor { cpu: 0 },
+            links: vec![LinkId(0)],
+            releases: vec![],
+            slots_per_s: 0,
+        }],
         ..Plan::default()
     }
 }
@@ -327,7 +332,7 @@ proptest! {
         let (mut stopped, mut lost, mut undisturbed) = (false, false, false);
         for (at, (event, late)) in events.iter().enumerate() {
             let now = 1 + at as u64 * PERIOD + late;
-            let frame = Frame { group: GroupId(0), cycle: at as u32, t: Nanos(now) };
+            let frame = Frame { group: GroupId(0), cycle: at as u32, t: Nanos(now).into() };
             let dropped = run.counters.dropped();
             match event {
                 Event::Value(value) => {

@@ -63,7 +63,7 @@ impl BusLink {
         let mut good = 0;
         for (tag, entry) in self.plan.tags[planned.items.start as usize..planned.items.end as usize].iter().zip(entries)
         {
-            let frame = Frame { group: planned.group, cycle: out.cycle, t: entry.t };
+            let frame = Frame { group: planned.group, cycle: out.cycle, t: entry.t.into() };
             if entry.item == wire::UNCHANGED {
                 good += 1;
             } else if entry.status.is_bad() || entry.status == Status::UNCERTAIN_LAST_USABLE {
@@ -91,7 +91,7 @@ impl BusLink {
             let (Some(request), Some(tag)) = (place, self.plan.tags.get(entry.item as usize)) else { return false };
             let cycle = self.scan_of(request).map_or(0, |at| self.scans[at].cycle);
             let group = self.plan.requests[request as usize].group;
-            let frame = Frame { group, cycle, t: entry.t };
+            let frame = Frame { group, cycle, t: entry.t.into() };
             floor.sink.judged(frame, tag.tag, tag.ty as u8, entry.value, entry.status);
         }
         floor.sink.flush();

@@ -23,7 +23,7 @@ impl BusLink {
     ) {
         let cycle = self.scan_of(request).map_or(0, |at| self.scans[at].cycle);
         let Some(planned) = self.plan.requests.get(request as usize) else { return };
-        let frame = Frame { group: planned.group, cycle, t: now };
+        let frame = Frame { group: planned.group, cycle, t: now.into() };
         for tag in &self.plan.tags[planned.items.start as usize..planned.items.end as usize] {
             floor.sink.hold_because(frame, tag.tag, tag.ty as u8, false, status, Some(cause));
         }

@@ -130,7 +130,7 @@ impl CanLink {
             // What the image has of it is in doubt until its message comes, which may never be.
             let decode = &plan.decodes[at];
             let cycle = scans[usize::from(decode.scan_at)].cycle;
-            let frame = Frame { group: decode.group, cycle, t: now };
+            let frame = Frame { group: decode.group, cycle, t: now.into() };
             floor.sink.explain(decode.tag, None);
             let why = (Status::UNCERTAIN_LAST_USABLE, Some(Cause::Can(CanFault::Never)));
             hold(plan, decode, &mut latest[at], frame, why, floor);

@@ -91,7 +91,7 @@ impl CanLink {
             (cases[at].seen, cases[at].age) = (t, Age::New);
             for i in case.decodes.start as usize..case.decodes.end as usize {
                 let decode = &plan.decodes[i];
-                let frame = Frame { group: decode.group, cycle: scans[usize::from(decode.scan_at)].cycle, t };
+                let frame = Frame { group: decode.group, cycle: scans[usize::from(decode.scan_at)].cycle, t: t.into() };
                 if len < decode.bytes_needed {
                     is_short = true;
                     let why = (Status::UNCERTAIN_LAST_USABLE, Some(Cause::Can(CanFault::Short)));
@@ -212,7 +212,14 @@ pub(super) fn tell_fresh<W: World>(
     floor: &mut StepContext<W>,
 ) {
     if std::mem::take(&mut latest.is_fresh) {
-        tell(plan, decode, Frame { group: decode.group, cycle, t: latest.t }, latest.value, latest.status, floor);
+        tell(
+            plan,
+            decode,
+            Frame { group: decode.group, cycle, t: latest.t.into() },
+            latest.value,
+            latest.status,
+            floor,
+        );
     }
 }
 

@@ -94,7 +94,7 @@ impl CanLink {
         let decodes = plan.cases[at].decodes.clone();
         for i in decodes.start as usize..decodes.end as usize {
             let decode = &plan.decodes[i];
-            let frame = Frame { group: decode.group, cycle: scans[usize::from(decode.scan_at)].cycle, t: now };
+            let frame = Frame { group: decode.group, cycle: scans[usize::from(decode.scan_at)].cycle, t: now.into() };
             hold(plan, decode, &mut latest[i], frame, (status, Some(cause)), floor);
         }
         decodes.len()

@@ -162,7 +162,7 @@ impl CanOpenLink {
             }
             let planned = &self.plan.items[at as usize];
             let cycle = self.scans[usize::from(item.rank)].cycle;
-            let frame = Frame { group: planned.group, cycle, t: now };
+            let frame = Frame { group: planned.group, cycle, t: now.into() };
             for decode in self.plan.decodes_of(planned) {
                 let (bits, status) = values::judged(&self.plan.checks, decode, raw);
                 if status.is_bad() {

@@ -46,7 +46,7 @@ impl CanOpenLink {
         let planned = &self.plan.items[at as usize];
         let node = &mut self.nodes[usize::from(planned.node)];
         let item = &mut self.items[at as usize];
-        let frame = Frame { group: planned.group, cycle: release.cycle, t: release.nominal };
+        let frame = Frame { group: planned.group, cycle: release.cycle, t: release.nominal.into() };
         let own = match planned.source {
             CanOpenSource::Object(_) => None,
             CanOpenSource::EmergencyCode => Some(u64::from(node.emergency.code)),
@@ -66,7 +66,7 @@ impl CanOpenLink {
             return true;
         }
         if std::mem::take(&mut item.fresh) {
-            let frame = Frame { t: item.at, ..frame };
+            let frame = Frame { t: item.at.into(), ..frame };
             for decode in self.plan.decodes_of(planned) {
                 let (bits, status) = values::judged(&self.plan.checks, decode, item.raw);
                 // A bad one was told when it came.
@@ -229,7 +229,7 @@ impl CanOpenLink {
         let sent = self.nodes[at].job_sent;
         let planned = &self.plan.items[item as usize];
         let cycle = self.scans[usize::from(self.items[item as usize].rank)].cycle;
-        let frame = Frame { group: planned.group, cycle, t: Nanos(sent.0 + now.since(sent).0 / 2) };
+        let frame = Frame { group: planned.group, cycle, t: Nanos(sent.0 + now.since(sent).0 / 2).into() };
         for decode in self.plan.decodes_of(planned) {
             let code = decode.ty.code();
             let done = if decode.ty.is_long() {
@@ -272,7 +272,7 @@ impl CanOpenLink {
         let state = &mut self.items[item as usize];
         state.fresh = false;
         let cycle = self.scans[usize::from(state.rank)].cycle;
-        let frame = Frame { group: planned.group, cycle, t: now };
+        let frame = Frame { group: planned.group, cycle, t: now.into() };
         for decode in self.plan.decodes_of(planned) {
             floor.sink.hold_because(frame, decode.tag, decode.ty.code(), decode.ty.is_long(), status, Some(cause));
         }

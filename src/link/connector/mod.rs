@@ -106,7 +106,8 @@ pub struct Connector {
 }
 
 impl Target {
-    pub fn of(protocol: &LinkProtocolPlan, number: u32) -> Target {
+    /// `None`: there is nothing to connect to, no executor serves it.
+    pub fn of(protocol: &LinkProtocolPlan, number: u32) -> Option<Target> {
         let (place, timeout) = match protocol {
             LinkProtocolPlan::Modbus(modbus) => {
                 let place = match &modbus.config.transport {
@@ -122,16 +123,18 @@ impl Target {
                 (Place::Can(Arc::new(canopen.socket())), canopen.config.connect_timeout)
             }
             LinkProtocolPlan::Bus(bus) => (Place::Bus(bus.setup.clone()), BUS_OPEN_TIMEOUT),
+            LinkProtocolPlan::Diagnostics(_) => return None,
         };
-        Target { place, timeout, number }
+        Some(Target { place, timeout, number })
     }
 }
 
 impl Command {
-    /// Adds a link of the plan.
-    pub fn add(plan: &Plan, link: LinkId, number: u32) -> Command {
+    /// Adds a link of the plan; `None`: there is nothing to connect to.
+    pub fn add(plan: &Plan, link: LinkId, number: u32) -> Option<Command> {
         let of = &plan.links[link];
-        Command::Add { link, name: of.name.clone(), executor: of.lane, target: Target::of(&of.protocol, number) }
+        let target = Target::of(&of.protocol, number)?;
+        Some(Command::Add { link, name: of.name.clone(), executor: of.lane, target })
     }
 }
 
@@ -145,7 +148,7 @@ impl Connector {
         notes: LinkNotes,
         stop: Arc<AtomicBool>,
     ) -> Connector {
-        let links = plan.links.ids().map(|id| Command::add(plan, id, 0));
+        let links = plan.links.ids().filter_map(|id| Command::add(plan, id, 0));
         Connector::start_with(links, ports, bell, notes, stop)
     }
 

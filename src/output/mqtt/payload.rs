@@ -31,7 +31,7 @@ use std::sync::Arc;
 
 use crate::store::BootId;
 use crate::tag::BatchSample;
-use crate::tag::{ClockPair, Dictionary, LaneId, Nanos, Sample, ScalarType, Texts, ValueType};
+use crate::tag::{ClockPair, Dictionary, LaneId, Sample, ScalarType, Texts, ValueType};
 
 /// The most bytes of a number: `-1.7976931348623157e308` has 23.
 const NUMBER_BYTES_MAX: usize = 24;
@@ -143,7 +143,7 @@ impl Encoder {
             out.extend_from_slice(b"{\"seq\":");
             number(out, item.sequence);
             out.extend_from_slice(b",\"t\":");
-            number(out, clock.utc_ns_of(Nanos(sample.t)).div_euclid(1000));
+            number(out, sample.stamp().utc_ns(clock).div_euclid(1000));
             out.extend_from_slice(b",\"cycle\":");
             number(out, sample.cycle);
             out.extend_from_slice(b",\"q\":");
@@ -293,7 +293,7 @@ fn write<T: serde::Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
 mod tests {
     use super::*;
     use crate::tag::Batch;
-    use crate::tag::{DictionaryTag, Status, flags};
+    use crate::tag::{DictionaryTag, Nanos, Status, flags};
 
     fn dictionary(names: &[&str]) -> Dictionary {
         let tags = names.iter().map(|name| DictionaryTag { name: (*name).into(), ..Default::default() }).collect();

@@ -153,6 +153,8 @@ pub(super) fn link_demand(plan: &Plan, id: LinkId, phases: &[Nanos], scans: &[Sc
         LinkProtocolPlan::Can(can) => can_demand(plan, can, costs),
         LinkProtocolPlan::CanOpen(canopen) => canopen_demand(plan, canopen, costs),
         LinkProtocolPlan::Bus(bus) => bus_demand(plan, bus, scans, costs),
+        // An ordinary thread's: it takes nothing of an executor, and is no field link.
+        LinkProtocolPlan::Diagnostics(_) => LinkDemand::nothing(1),
     };
     demand.scans.iter_mut().for_each(|scan| scan.phase = phase(scan.id));
     // As the link serves them; equal periods by their ids.

@@ -177,14 +177,13 @@ pub fn admit(config: &Config, ids: &[LinkId], plan: &Plan, costs: &Costs) -> Res
     let mut refusals = Vec::new();
     let mut late = Vec::new();
     let executors: Vec<ExecutorDemand> = plan
-        .lanes
-        .iter()
-        .map(|executor| {
+        .executors()
+        .map(|(_, _, executor)| {
             let links: Vec<&LinkDemand> = executor.links.iter().map(|link| &demands[*link]).collect();
             ExecutorDemand::new(executor, &links, costs, config)
         })
         .collect();
-    for (id, link) in ids.iter().copied().zip(&config.links) {
+    for (id, link) in ids.iter().copied().zip(&config.links).filter(|(id, _)| demands.contains(*id)) {
         let demand = &demands[id];
         let beside = executors[plan.links[id].lane.index()].beside(demand);
         let responses = response::worst_responses(demand, &beside);
@@ -199,14 +198,15 @@ pub fn admit(config: &Config, ids: &[LinkId], plan: &Plan, costs: &Costs) -> Res
         admission.links.insert(id, load);
         admission.warnings.extend(connect_warning(plan, id));
     }
-    for (index, executor) in plan.lanes.iter().enumerate() {
+    for (id, cpu, executor) in plan.executors() {
+        let index = id.index();
         let load = executor_load(plan, executor, &demands, costs);
         if load.load > LOAD_MAX {
-            refusals.push(refusal::of_executor(index, executor, &load));
+            refusals.push(refusal::of_executor(index, cpu, &load));
         } else if load.load > LOAD_WARNING {
             admission.warnings.push(format!(
                 "executor {index} on CPU {} is at {:.0} % of its time",
-                executor.cpu,
+                cpu,
                 load.load * 100.0
             ));
         }
@@ -215,7 +215,7 @@ pub fn admit(config: &Config, ids: &[LinkId], plan: &Plan, costs: &Costs) -> Res
             admission.warnings.push(format!(
                 "executor {index} on CPU {} would need {:.0} % of it if its CAN buses were full of what it reads; what it \
                  could not take would be dropped, and counted",
-                executor.cpu,
+                cpu,
                 (load.load + flood) * 100.0
             ));
         }
@@ -262,7 +262,7 @@ fn add_writes(
     admission: &mut Admission,
     refusals: &mut Vec<String>,
 ) {
-    for (id, link) in ids.iter().copied().zip(&config.links) {
+    for (id, link) in ids.iter().copied().zip(&config.links).filter(|(id, _)| reckoned.demands.contains(*id)) {
         let (demand, beside) = (&reckoned.demands[id], &reckoned.beside[id]);
         let responses = response::worst_responses(demand, beside);
         let fits = !responses.contains(&Nanos::NEVER) && !reckoned.without_room.contains(&id);
@@ -286,8 +286,8 @@ fn add_writes(
 /// What each link is asked to do.
 fn demands(plan: &Plan, costs: &Costs) -> ById<LinkId, LinkDemand> {
     let phases = demand::phases(plan);
-    let mut scans: ById<LinkId, Vec<ScanId>> = plan.links.ids().map(|id| (id, Vec::new())).collect();
-    plan.scans.iter().for_each(|(id, scan)| scans[scan.link].push(id));
+    let mut scans: ById<LinkId, Vec<ScanId>> = plan.field_links().map(|(id, _)| (id, Vec::new())).collect();
+    plan.scans.iter().for_each(|(id, scan)| scans.get_mut(scan.link).into_iter().for_each(|scans| scans.push(id)));
     scans.iter().map(|(id, scans)| (id, demand::link_demand(plan, id, &phases, scans, costs))).collect()
 }
 

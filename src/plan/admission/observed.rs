@@ -30,7 +30,7 @@ pub fn observed(plan: &Plan, link: LinkId, p99: Nanos) -> Option<Finding> {
     let modbus = match &plan.links.get(link)?.protocol {
         LinkProtocolPlan::Modbus(modbus) => modbus,
         LinkProtocolPlan::Bus(bus) => return observed_on_bus(plan, bus, p99),
-        LinkProtocolPlan::Can(_) | LinkProtocolPlan::CanOpen(_) => return None,
+        LinkProtocolPlan::Can(_) | LinkProtocolPlan::CanOpen(_) | LinkProtocolPlan::Diagnostics(_) => return None,
     };
     let declared = modbus.config.reply_expected;
     if let Some(line) = SerialLine::of(&modbus.config) {

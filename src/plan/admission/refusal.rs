@@ -205,11 +205,10 @@ fn possible(demand: &LinkDemand, at: usize, beside: &Beside) -> Option<String> {
     Some(format!("once each {place} s"))
 }
 
-pub(super) fn of_executor(index: usize, executor: &LanePlan, load: &ExecutorLoad) -> String {
+pub(super) fn of_executor(index: usize, cpu: u32, load: &ExecutorLoad) -> String {
     format!(
-        "executor {index} on CPU {} would need {:.0} % of it ({:.0} requests/s, {:.0} samples/s); \
+        "executor {index} on CPU {cpu} would need {:.0} % of it ({:.0} requests/s, {:.0} samples/s); \
          give realtime.cores more CPUs, or scan at {:.0} % of the asked rates",
-        executor.cpu,
         load.load * 100.0,
         load.requests_per_s,
         load.samples_per_s,

@@ -132,7 +132,7 @@ pub(super) fn of_link(config: &Config, plan: &Plan, link: LinkId, costs: &Costs)
             };
             bus.setup.writes.iter().zip(&bus.writes).map(of).collect()
         }
-        LinkProtocolPlan::Can(_) => return None,
+        LinkProtocolPlan::Can(_) | LinkProtocolPlan::Diagnostics(_) => return None,
     };
     let longest_tag = ways.iter().max_by_key(|way| way.longest_turn())?.tag;
     let turns = || ways.iter().flat_map(|way| &way.turns);

@@ -131,6 +131,7 @@ fn oldest(under: &Generation, tag: &TagPlan) -> u64 {
             let waits = (bus.requests.len() as u64 + 1) * 6 * bus.config.timeout.0;
             under.plan.groups[tag.group].period.0 * 2 + waits + SECOND
         }
+        LinkProtocolPlan::Diagnostics(_) => u64::MAX / 2,
         LinkProtocolPlan::Can(can) => {
             let silence = can.cases.iter().map(|case| case.silent_after.0).max().unwrap_or(u64::MAX);
             silence.min(u64::MAX / 2) + LOOKS_NS

@@ -49,6 +49,6 @@ fn host_of_device(setup: &BusSetup) -> Option<u32> {
 
 /// The host of a link's device.
 pub fn host_of_link(plan: &Plan, link: LinkId) -> u32 {
-    let target = plan.links.get(link).map(|link| Target::of(&link.protocol, 0));
+    let target = plan.links.get(link).and_then(|link| Target::of(&link.protocol, 0));
     target.and_then(|target| host_of(&target.place)).unwrap_or(u32::MAX)
 }

@@ -256,7 +256,7 @@ impl Parts for Planted {
             modbus.config.pipeline += 1;
         }
         self.bend(&mut plan, id);
-        BentLink::new(FieldLink::new(id, &plan), self.fault, &plan.links[id].protocol)
+        BentLink::new(FieldLink::new(id, &plan).unwrap(), self.fault, &plan.links[id].protocol)
     }
 
     fn following(&self, id: LinkId, plan: &Plan, old: &Plan) -> BentLink {
@@ -267,7 +267,7 @@ impl Parts for Planted {
             modbus.requests.rotate_left(1);
         }
         self.bend(&mut plan, id);
-        BentLink::new(FieldLink::following(id, &plan, &old), self.fault, &plan.links[id].protocol)
+        BentLink::new(FieldLink::following(id, &plan, &old).unwrap(), self.fault, &plan.links[id].protocol)
     }
 
     fn resting<'a>(&self, resting: &'a [UsedIds]) -> &'a [UsedIds] {

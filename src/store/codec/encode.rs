@@ -9,7 +9,7 @@ use super::values::{self, Choice, Float32s, Float64s, Words};
 use crate::store::column::put_words;
 use crate::store::wire::{Malformed, put_varint, zigzag};
 use crate::store::{BootId, NamesId};
-use crate::tag::{Nanos, Sample};
+use crate::tag::{Sample, Stamp};
 
 /// Encodes blocks; keeps its buffers from one to the next.
 #[derive(Default)]
@@ -69,7 +69,7 @@ impl Encoder {
         self.gather(block);
         self.put_values()?;
         self.put_payloads(block);
-        let times = || self.frames.iter().map(|frame| Nanos(frame.common.t));
+        let times = || self.frames.iter().map(|frame| Stamp(frame.common.t).utc_ns(&block.clock));
         let header = Header {
             boot,
             names,
@@ -80,8 +80,8 @@ impl Encoder {
             slots: block.slots as u32,
             clock: block.clock,
             drained: block.drained,
-            t_min: times().min().unwrap_or_default(),
-            t_max: times().max().unwrap_or_default(),
+            utc_min_ns: times().min().unwrap_or_default(),
+            utc_max_ns: times().max().unwrap_or_default(),
         };
         header.put(out, &self.body);
         Ok(())

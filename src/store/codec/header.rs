@@ -6,8 +6,9 @@ use crate::store::wire::{Malformed, Reader};
 use crate::store::{BootId, NamesId};
 use crate::tag::{ClockPair, LaneId, Nanos};
 
-/// Of this layout of a block.
-const VERSION: u8 = 2;
+/// Of this layout of a block, and the one before it, whose earliest and latest stamps were those of CLOCK_MONOTONIC.
+const VERSION: u8 = 3;
+const VERSION_BEFORE: u8 = 2;
 
 /// Bytes of a header.
 pub const HEADER_BYTES: usize = 96;
@@ -27,22 +28,12 @@ pub struct Header {
     pub slots: u32,
     pub clock: ClockPair,
     pub drained: Nanos,
-    /// The earliest and the latest stamp in it.
-    pub t_min: Nanos,
-    pub t_max: Nanos,
+    /// The earliest and the latest stamp in it: UTC, nanoseconds since the Unix epoch.
+    pub utc_min_ns: i64,
+    pub utc_max_ns: i64,
 }
 
 impl Header {
-    /// UTC of the earliest stamp, nanoseconds since the Unix epoch.
-    pub fn utc_min_ns(&self) -> i64 {
-        self.clock.utc_ns_of(self.t_min)
-    }
-
-    /// UTC of the latest stamp, nanoseconds since the Unix epoch.
-    pub fn utc_max_ns(&self) -> i64 {
-        self.clock.utc_ns_of(self.t_max)
-    }
-
     /// Appends header and body.
     pub fn put(&self, out: &mut Vec<u8>, body: &[u8]) {
         let start = out.len();
@@ -59,8 +50,8 @@ impl Header {
         out.extend(self.clock.mono.0.to_le_bytes());
         out.extend(self.clock.utc_ns.to_le_bytes());
         out.extend(self.drained.0.to_le_bytes());
-        out.extend(self.t_min.0.to_le_bytes());
-        out.extend(self.t_max.0.to_le_bytes());
+        out.extend(self.utc_min_ns.to_le_bytes());
+        out.extend(self.utc_max_ns.to_le_bytes());
         out.extend((body.len() as u32).to_le_bytes());
         out.extend(crc32(&out[start..]).to_le_bytes());
         out.extend_from_slice(body);
@@ -87,7 +78,7 @@ impl Header {
         let body_crc = reader.u32()?;
         let version = reader.u8()?;
         reader.u8()?;
-        let header = Header {
+        let mut header = Header {
             lane: LaneId(reader.u16()?),
             boot: BootId(reader.u64()?),
             names: NamesId(reader.u64()?),
@@ -97,15 +88,20 @@ impl Header {
             slots: reader.u32()?,
             clock: ClockPair { mono: Nanos(reader.u64()?), utc_ns: reader.u64()? as i64 },
             drained: Nanos(reader.u64()?),
-            t_min: Nanos(reader.u64()?),
-            t_max: Nanos(reader.u64()?),
+            utc_min_ns: reader.u64()? as i64,
+            utc_max_ns: reader.u64()? as i64,
         };
         let body_len = reader.u32()?;
         if reader.u32()? != crc32(fixed) {
             return Err(Malformed("the block header's checksum does not match"));
         }
-        if version != VERSION {
-            return Err(Malformed("the block has a version that is not known"));
+        match version {
+            VERSION => {}
+            VERSION_BEFORE => {
+                let utc_ns = |mono_ns: i64| header.clock.utc_ns_of(Nanos(mono_ns as u64));
+                (header.utc_min_ns, header.utc_max_ns) = (utc_ns(header.utc_min_ns), utc_ns(header.utc_max_ns));
+            }
+            _ => return Err(Malformed("the block has a version that is not known")),
         }
         let sane = header.samples >= 1
             && header.samples as usize <= BLOCK_SAMPLES_MAX

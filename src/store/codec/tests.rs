@@ -172,3 +172,17 @@ fn a_full_block_round_trips() {
         .collect();
     assert_round_trip(&mut Encoder::default(), &batch(slots));
 }
+
+/// Written by the version before, of the samples of `tests/fuzz.rs`.
+const OF_FORMAT_2: &[u8] = include_bytes!("../../../fuzz/corpus/journal_blocks/block_of_format_2");
+
+#[test]
+fn a_block_of_the_format_before_is_read_with_its_times_in_utc() {
+    let (header, batch) = decode(OF_FORMAT_2, Arc::default()).unwrap();
+    let utc = |sample: &Sample| sample.stamp().utc_ns(&header.clock);
+    let times: Vec<i64> = batch.iter().map(|item| utc(item.sample)).collect();
+    let ends = (*times.iter().min().unwrap(), *times.iter().max().unwrap());
+    assert_eq!((header.utc_min_ns, header.utc_max_ns), ends);
+    assert_eq!((batch.lane, batch.first_sequence), (LaneId(3), 1 << 40));
+    assert_eq!(header.clock, ClockPair { mono: Nanos(5), utc_ns: 7 });
+}

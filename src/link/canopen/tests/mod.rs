@@ -195,7 +195,7 @@ fn bench(config: &crate::config::Config, devices: Vec<Device>) -> Bench {
         counters: counters.clone(),
         stop: Arc::new(AtomicBool::new(false)),
     };
-    let links = vec![FieldLink::new(LinkId(0), &plan)];
+    let links = vec![FieldLink::new(LinkId(0), &plan).unwrap()];
     let world = FakeWorld { network: network.clone(), watched: None };
     let mut executor = Executor::new(LaneId(0), &plan, links, world, wiring);
     executor.start_at(Clock { start: Nanos::from_millis(1), guard: Nanos::ZERO });
@@ -267,7 +267,7 @@ impl Bench {
         let changed = plan::changes(&self.plan, &new);
         let links = changed.into_iter().map(|(id, _)| LinkChange {
             id,
-            link: Some(Box::new(FieldLink::following(id, &new, &self.plan))),
+            link: Some(Box::new(FieldLink::following(id, &new, &self.plan).unwrap())),
             takes_over: true,
             target: 0,
         });

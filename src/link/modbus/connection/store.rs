@@ -22,7 +22,7 @@ impl ModbusLink {
     ) {
         let request = &self.plan.requests[at as usize];
         let middle = Nanos(flight.sent.0 + (received - flight.sent).0 / 2);
-        let frame = Frame { group: request.group, cycle: flight.cycle, t: middle };
+        let frame = Frame { group: request.group, cycle: flight.cycle, t: middle.into() };
         let block = BlockBytes { bytes: values, first: request.first };
         let range = request.decodes.start as usize..request.decodes.end as usize;
         // Scales first, wherever they lie in the block: what they scale was read with them.

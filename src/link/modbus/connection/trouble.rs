@@ -31,7 +31,7 @@ impl ModbusLink {
         floor: &mut StepContext<W>,
     ) {
         let request = &self.plan.requests[at as usize];
-        let frame = Frame { group: request.group, cycle, t: now };
+        let frame = Frame { group: request.group, cycle, t: now.into() };
         for decode in &self.plan.decodes[request.decodes.start as usize..request.decodes.end as usize] {
             floor.sink.hold_because(frame, decode.tag, decode.ty.code(), decode.ty.is_long(), status, Some(cause));
         }
@@ -48,7 +48,7 @@ impl ModbusLink {
         floor: &mut StepContext<W>,
     ) {
         let request = &self.plan.requests[at as usize];
-        let frame = Frame { group: request.group, cycle, t: now };
+        let frame = Frame { group: request.group, cycle, t: now.into() };
         for decode in &self.plan.decodes[request.decodes.start as usize..request.decodes.end as usize] {
             floor.sink.doubt(frame, decode.tag, decode.ty.code(), decode.ty.is_long(), cause);
         }

@@ -161,6 +161,7 @@ fn bench_in(
         metrics: MetricsConfig { listen: None },
         control: crate::config::ControlConfig::default(),
         watchdog: crate::config::WatchdogConfig::default(),
+        diagnostics: None,
         outputs: vec![],
         links: vec![],
         groups: periods

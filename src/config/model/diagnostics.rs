@@ -1,0 +1,157 @@
+//! The gateway's own tags, whose names begin with `$`.
+
+use std::sync::Arc;
+
+use crate::tag::{Nanos, ScalarType};
+
+/// The link and the group that the gateway's own tags have.
+pub const DIAGNOSTICS: &str = "$diagnostics";
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct DiagnosticsConfig {
+    /// The tags, as globs.
+    pub tags: Vec<String>,
+    pub period: Nanos,
+}
+
+/// What a tag of the gateway's own tells; links, groups and outputs by their names.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum DiagnosticSignal {
+    Gateway(GatewaySignal),
+    Journal(JournalSignal),
+    Lane(u16, LaneSignal),
+    Link(Arc<str>, LinkSignal),
+    /// A unit of a link.
+    Unit(Arc<str>, u8, UnitSignal),
+    Group(Arc<str>, GroupSignal),
+    Output(Arc<str>, OutputSignal),
+}
+
+/// A closed set of values: for each its name in tags, its type, its unit, and what it is.
+macro_rules! signals {
+    ($(#[$doc:meta])* $name:ident { $($variant:ident, $text:literal, $ty:ident, $unit:literal, $about:literal;)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum $name { $(#[doc = $about] $variant,)* }
+
+        impl $name {
+            pub const ALL: &[$name] = &[$($name::$variant,)*];
+
+            /// Its name in tags, type, unit and meaning.
+            pub fn says(self) -> (&'static str, ScalarType, &'static str, &'static str) {
+                match self { $($name::$variant => ($text, ScalarType::$ty, $unit, $about),)* }
+            }
+        }
+    };
+}
+
+signals!(
+    /// Of the gateway as a whole.
+    GatewaySignal {
+        Uptime, "uptime_s", Float64, "s", "Time since the gateway started";
+        CpuPercent, "cpu_percent", Float64, "%", "CPU time of the process, of one core, over the last interval";
+        Memory, "memory_bytes", Uint64, "B", "Resident memory of the process";
+        TagsGood, "tags_good", Uint32, "", "Tags whose value is good";
+        TagsUncertain, "tags_uncertain", Uint32, "", "Tags whose value is uncertain";
+        TagsBad, "tags_bad", Uint32, "", "Tags whose value is bad";
+        Produced, "samples_produced", Uint64, "", "Samples made since the start, of all lanes";
+        Dropped, "samples_dropped", Uint64, "", "Samples dropped at full rings since the start, of all lanes";
+        Suppressed, "samples_suppressed", Uint64, "", "Samples held back by report by exception since the start";
+        ClockOffset, "clock_offset_s", Float64, "s", "Offset of the system clock as the kernel's time discipline estimates it";
+        ClockError, "clock_error_s", Float64, "s", "Greatest error of the system clock as the kernel estimates it";
+        ClockSynchronised, "clock_synchronised", Bool, "", "Whether the system clock is kept by a time server";
+        ClockStep, "clock_step_s", Float64, "s", "How far UTC moved against the monotonic clock over the last interval";
+        ConfigurationRefused, "configuration_refused", Bool, "", "Whether the files on disk are refused, and not what runs";
+    }
+);
+
+signals!(
+    /// Of the journal.
+    JournalSignal {
+        Bytes, "bytes", Uint64, "B", "Bytes that the journal takes on disk";
+        Oldest, "oldest_s", Float64, "s", "Age of the oldest block";
+        Stored, "samples_stored", Uint64, "", "Samples made durable since the start";
+        Lost, "samples_lost", Uint64, "", "Samples that could not be stored, or were lost before every output had them, since the start";
+    }
+);
+
+signals!(
+    /// Of a lane: an executor's stream of samples, or a source's.
+    LaneSignal {
+        Produced, "produced", Uint64, "", "Samples made since the start";
+        Dropped, "dropped", Uint64, "", "Samples dropped at the full ring since the start";
+        RingPercent, "ring_percent", Float64, "%", "How full the ring is";
+    }
+);
+
+signals!(
+    /// Of a link.
+    LinkSignal {
+        State, "state", Uint16, "", "Whether the link is connected and its device answers";
+        SinceGood, "since_good_s", Float64, "s", "Time since a value was last read; none before the first";
+        ResponseP50, "response_ms_p50", Float64, "ms", "Response time over the last interval, median";
+        ResponseP99, "response_ms_p99", Float64, "ms", "Response time over the last interval, 99th percentile";
+        Requests, "requests", Uint64, "", "Requests sent since the link was configured";
+        Timeouts, "timeouts", Uint64, "", "Requests without an answer in time since the link was configured";
+        Disconnects, "disconnects", Uint64, "", "Connections lost since the link was configured";
+    }
+);
+
+signals!(
+    /// Of a unit behind a link.
+    UnitSignal {
+        SinceGood, "since_good_s", Float64, "s", "Time since a value of this unit was last read; none before the first";
+    }
+);
+
+signals!(
+    /// Of a scan group.
+    GroupSignal {
+        JitterP99, "release_jitter_us_p99", Float64, "µs", "Release jitter over the last interval, 99th percentile";
+        Missed, "missed", Uint64, "", "Cycles not complete when the next was due, and cycles skipped, since the start";
+    }
+);
+
+signals!(
+    /// Of an output.
+    OutputSignal {
+        State, "state", Uint16, "", "Whether the output reaches its other side";
+        Lag, "lag_s", Float64, "s", "Age of the oldest sample that is not delivered; 0 when all are";
+        LagSamples, "lag_samples", Uint64, "", "Samples in the journal that are not delivered";
+        Acknowledged, "samples_acknowledged", Uint64, "", "Samples that the other side has acknowledged since the start";
+        Lost, "samples_lost", Uint64, "", "Samples that the journal dropped before they were delivered, ever";
+    }
+);
+
+impl DiagnosticSignal {
+    /// Its tag's name.
+    pub fn name(&self) -> String {
+        match self {
+            DiagnosticSignal::Gateway(what) => format!("$gateway.{}", what.says().0),
+            DiagnosticSignal::Journal(what) => format!("$journal.{}", what.says().0),
+            DiagnosticSignal::Lane(lane, what) => format!("$lane.{lane}.{}", what.says().0),
+            DiagnosticSignal::Link(link, what) => format!("$link.{link}.{}", what.says().0),
+            DiagnosticSignal::Unit(link, unit, what) => format!("$link.{link}.unit{unit}.{}", what.says().0),
+            DiagnosticSignal::Group(group, what) => format!("$group.{group}.{}", what.says().0),
+            DiagnosticSignal::Output(output, what) => format!("$output.{output}.{}", what.says().0),
+        }
+    }
+
+    /// Its type, its unit, and what it is.
+    pub fn about(&self) -> (ScalarType, &'static str, &'static str) {
+        let (_, ty, unit, about) = match self {
+            DiagnosticSignal::Gateway(what) => what.says(),
+            DiagnosticSignal::Journal(what) => what.says(),
+            DiagnosticSignal::Lane(_, what) => what.says(),
+            DiagnosticSignal::Link(_, what) => what.says(),
+            DiagnosticSignal::Unit(.., what) => what.says(),
+            DiagnosticSignal::Group(_, what) => what.says(),
+            DiagnosticSignal::Output(_, what) => what.says(),
+        };
+        (ty, unit, about)
+    }
+
+    pub fn ty(&self) -> ScalarType {
+        self.about().0
+    }
+}
