@@ -135,7 +135,7 @@ fn what_cannot_be_asked_for_is_refused_with_what_is_allowed() {
     for (own, wanted) in [
         ("[diagnostics]\ntags = [\"boiler.*\"]\n", "globs of the gateway's own tags, which begin with $"),
         ("[diagnostics]\ntags = [1]\n", "an entry that is no text"),
-        ("[diagnostics]\nscan_rate_ms = 5\n", "allowed: 100 to 3600000"),
+        ("[diagnostics]\nscan_rate_ms = 5\n", "from 100 to 3600000 ms"),
         ("[diagnostics]\nglobs = []\n", "the key \"globs\" is unknown"),
         ("[diagnostics]\nenabled = 1\n", "true or false"),
     ] {
