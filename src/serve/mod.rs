@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::command::WriteStats;
+use crate::hub::Taps;
 use crate::hub::stats::Statistics;
 use crate::lane::{Counters, Image};
 use crate::plan::Plan;
@@ -111,6 +112,11 @@ type View<T> = Box<dyn Fn() -> T + Send + Sync>;
 pub struct Observed {
     /// The gateway's id.
     pub gateway: String,
+    /// As samples name it.
+    pub boot: String,
+    pub started: Nanos,
+    /// Those who read live.
+    pub taps: Taps,
     pub current: Mutex<Current>,
     pub counters: Arc<Counters>,
     pub image: Arc<Image>,

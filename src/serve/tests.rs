@@ -57,7 +57,7 @@ fn plan() -> Plan {
     }
 }
 
-fn observed() -> Arc<Observed> {
+pub(in crate::serve) fn observed() -> Arc<Observed> {
     let plan = Arc::new(plan());
     let counters = Arc::new(Counters::new(&plan));
     let statistics = Arc::new(Statistics::new(&plan));
@@ -93,6 +93,9 @@ fn observed() -> Arc<Observed> {
     let result = RequestResult::Good;
     statistics.record(&Report::Finished { scan: ScanId(0), link: LinkId(0), nominal, sent, received, result });
     Arc::new(Observed {
+        boot: String::new(),
+        started: Nanos::ZERO,
+        taps: crate::hub::taps().0,
         gateway: "line-4".into(),
         current: Mutex::new(Current::new(plan)),
         reloads: Reloads::started_now(),

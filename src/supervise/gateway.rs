@@ -128,7 +128,8 @@ impl Gateway {
             }
         };
 
-        let mut journal = Journal::open_or_wait(&config.journal, new_boot())?;
+        let boot = new_boot();
+        let mut journal = Journal::open_or_wait(&config.journal, boot)?;
         let names: Vec<&str> = config.outputs.iter().map(|o| o.name.as_str()).collect();
         journal.register_or_wait(&names)?;
         let reader = journal.reader();
@@ -146,7 +147,8 @@ impl Gateway {
             names: names_of_ids.clone(),
             filter: Filter::new(LaneId(id as u16), &plan, floor.counters.clone()),
         });
-        let hub = hub::spawn(ends.collect(), nexts, to_journal, rings.clone())?;
+        let (taps, taps_end) = hub::taps();
+        let hub = hub::spawn(ends.collect(), nexts, to_journal, taps_end, rings.clone())?;
         let statistics = Arc::new(Statistics::new(&plan));
         let statistics_stop = Arc::new(AtomicBool::new(false));
         let statistics_rounds = Arc::new(AtomicU64::new(0));
@@ -162,6 +164,9 @@ impl Gateway {
         let outputs = Outputs::start(&config.gateway.id, &config.outputs, reader.clone(), health.clone(), desk);
         let observed = Arc::new(Observed {
             gateway: config.gateway.id.clone(),
+            boot: boot.to_string(),
+            started: monotonic_now(),
+            taps,
             current: Mutex::new(Current::new(plan.clone())),
             counters: floor.counters.clone(),
             image: floor.image.clone(),
