@@ -1,5 +1,6 @@
 //! What others read from us and ask of us: metrics and health over HTTP, the control socket, the report of a run.
 
+mod ask;
 mod control;
 #[doc(hidden)]
 pub mod fuzz;
@@ -30,7 +31,7 @@ pub use report::{
     GroupReport, LinkReport, OutputReport, ProcessReport, Quantiles, RunReport, SamplesReport, ScanReport,
 };
 pub use retired::Current;
-pub use tags::{TagCounts, TagState, TagTrouble, Tags, cause_of, reason};
+pub use tags::{TagCounts, TagState, TagTrouble, Tags, cause_of, newest, reason};
 
 /// How full a ring is, in slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

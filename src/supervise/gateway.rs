@@ -181,7 +181,7 @@ impl Gateway {
         });
         let reload = Reload::new(&config);
         let live = Live::new(observed.clone(), floor.image.clone(), floor.orders.clone(), reload.is_changing());
-        let writes = writes.start(live, &reader, &config.control, health.clone())?;
+        let writes = writes.start(live, &reader, &config.control, observed.clone())?;
         let http = config.metrics.listen.and_then(|listen| match HttpServer::start(listen, observed.clone()) {
             Ok(server) => Some(server),
             Err(error) => {
