@@ -501,6 +501,9 @@ pub const AUDIT_BYTES_MAX: u64 = 32 << 20;
 pub const AUDIT_TEXT_BYTES_MAX: usize = 16 << 10;
 /// Records that one commit removes at most, so that it stays short: more than it adds.
 pub const AUDIT_TRIM_MAX: u64 = 256;
+/// Names of links, and of groups, whose counts are kept after they have left the configuration, so that no counter falls when
+/// they come again: as many as there may be at once.
+pub const RETIRED_NAMES_MAX: usize = LINKS_MAX;
 /// Batches a live reader may lag behind before it loses the oldest: half a second of one executor, 64 MiB of the fullest ones,
 /// which all readers share.
 pub const LIVE_QUEUE_BATCHES: usize = 256;

@@ -21,6 +21,7 @@ use crate::hub::Taps;
 use crate::hub::stats::Statistics;
 use crate::lane::{Counters, Image};
 use crate::plan::Plan;
+use crate::store::CommitTimes;
 use crate::tag::{LinkId, Nanos};
 
 pub use control::{ControlError, ControlSocket, PART as CONTROL_PART};
@@ -64,8 +65,7 @@ pub struct JournalView {
     /// Blocks that readers skipped because they are damaged, each time that one came by.
     pub blocks_damaged: u64,
     pub commits: u64,
-    /// The longest commit since the start.
-    pub commit_max: Nanos,
+    pub commit_times: CommitTimes,
 }
 
 /// Whether an output reaches its other side.

@@ -182,14 +182,16 @@ impl Gateway {
         let reload = Reload::new(&config);
         let live = Live::new(observed.clone(), floor.image.clone(), floor.orders.clone(), reload.is_changing());
         let writes = writes.start(live, &reader, &config.control, observed.clone())?;
-        let http = config.metrics.listen.and_then(|listen| match HttpServer::start(listen, observed.clone()) {
-            Ok(server) => Some(server),
-            Err(error) => {
-                tracing::error!("no metrics: {error}; everything else runs");
-                health.set("metrics", Severity::Degraded, error.to_string());
-                None
-            }
-        });
+        let per_link = config.metrics.per_link;
+        let http =
+            config.metrics.listen.and_then(|listen| match HttpServer::start(listen, observed.clone(), per_link) {
+                Ok(server) => Some(server),
+                Err(error) => {
+                    tracing::error!("no metrics: {error}; everything else runs");
+                    health.set("metrics", Severity::Degraded, error.to_string());
+                    None
+                }
+            });
         if let Err(error) = stack::prepare() {
             tracing::warn!("a thread that stands still will not show its stack: {error}");
         }
