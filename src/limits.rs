@@ -358,6 +358,15 @@ pub const COMMAND_ANSWER_SUSPECT: Duration = Duration::from_secs(1);
 pub const CONTROL_CLIENTS_MAX: usize = 32;
 /// From the first byte of a request to its end, and for a client to take its answer.
 pub const CONTROL_PATIENCE: Duration = Duration::from_secs(5);
+/// Questions (status, list, get) that are answered at once, each by a thread: more than people ask, too few to weigh on a small
+/// machine.
+pub const QUESTIONS_MAX: usize = 8;
+/// Live readers at once: each formats what it follows, on a thread of its own.
+pub const LIVE_READERS_MAX: usize = 8;
+/// Names and patterns in one question.
+pub const QUESTION_TAGS_MAX: usize = 1024;
+/// Bytes of an answer that are made before the client has taken those before: some hundreds of lines.
+pub const ANSWER_BUFFER_BYTES: usize = 64 << 10;
 /// Bytes of a socket's path: what the kernel's address holds (unix(7)).
 pub const CONTROL_PATH_BYTES_MAX: usize = 107;
 
@@ -492,8 +501,12 @@ pub const AUDIT_BYTES_MAX: u64 = 32 << 20;
 pub const AUDIT_TEXT_BYTES_MAX: usize = 16 << 10;
 /// Records that one commit removes at most, so that it stays short: more than it adds.
 pub const AUDIT_TRIM_MAX: u64 = 256;
-/// Batches a live reader may lag behind before it loses the oldest.
-pub const LIVE_QUEUE_BATCHES: usize = 64;
+/// Names of links, and of groups, whose counts are kept after they have left the configuration, so that no counter falls when
+/// they come again: as many as there may be at once.
+pub const RETIRED_NAMES_MAX: usize = LINKS_MAX;
+/// Batches a live reader may lag behind before it loses the oldest: half a second of one executor, 64 MiB of the fullest ones,
+/// which all readers share.
+pub const LIVE_QUEUE_BATCHES: usize = 256;
 
 // --- watchdog ---
 /// An executor turns at least every [`EXECUTOR_SLEEP_MAX`], also under overload: a hundred turns missed is no load.

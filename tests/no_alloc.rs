@@ -15,7 +15,7 @@ use fieldbeat::config::{
     self, Config, DateFormat, DecodingConfig, FieldType, Guard, LinkConfig, ModbusAddress, Reporting, Suppress,
     TagAddress, TagConfig, WriteConfig,
 };
-use fieldbeat::hub::{self, Filter, NextRing, RingEnd, RingStats};
+use fieldbeat::hub::{self, Filter, NextRing, RingEnd, RingStats, TapsEnd};
 use fieldbeat::link::write::{self, Encoded};
 use fieldbeat::plan::{self, Base, Costs, Plan, UsedIds};
 use fieldbeat::plant::{Fault, GatewaySettings, Plant, PlantConfig, Profile, ScanRates, SerialLines, SerialSettings};
@@ -324,8 +324,14 @@ fn an_executor_neither_allocates_nor_frees_through_ten_thousand_cycles_of_faults
     let rings: Arc<[RingStats]> = plan.lanes.iter().map(|_| RingStats::default()).collect();
     let (sender, batches) = crossbeam_channel::bounded::<Arc<Batch>>(16);
     let (next_rings, nexts) = crossbeam_channel::bounded(16);
-    let hub = hub::spawn(std::mem::take(&mut floor.rings).into_iter().map(end).collect(), nexts, sender, rings.clone())
-        .unwrap();
+    let hub = hub::spawn(
+        std::mem::take(&mut floor.rings).into_iter().map(end).collect(),
+        nexts,
+        sender,
+        TapsEnd::default(),
+        rings.clone(),
+    )
+    .unwrap();
     let plans = vec![plan.clone()];
     let mut reloading =
         Reloading { plans, config: loaded.config, next_rings, floor: &mut floor, writes: 0, outcomes: Vec::new() };

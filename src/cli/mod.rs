@@ -13,6 +13,7 @@
 #[macro_use]
 mod print;
 
+mod ask;
 mod audit;
 mod check;
 mod counting;
@@ -20,13 +21,18 @@ mod demo;
 mod discover;
 mod doctor;
 mod files;
+mod get;
+mod held;
 mod journal;
 mod learn;
+mod live;
 mod plant;
 mod read;
+mod rows;
 mod run;
 mod signals;
 mod sim;
+mod status;
 mod tail;
 mod write;
 
@@ -66,13 +72,20 @@ enum Command {
     Check(check::CheckArgs),
     /// Show everything on this machine alone: a simulated plant, the gateway, a broker.
     Demo(demo::DemoArgs),
-    /// Read tags once, straight from the field.
+    /// Show how a running gateway is: health, links, groups, journal, outputs.
+    Status(status::StatusArgs),
+    /// Show the latest values of a running gateway's tags.
+    #[command(after_help = "Examples:\n  fieldbeat get 'boiler.*'\n  fieldbeat get boiler.temperature --json")]
+    Get(get::GetArgs),
+    /// Show which tags a running gateway has: link, group, type, unit, whether they may be written.
+    List(get::ListArgs),
+    /// Read tags once: from the devices, or from a running gateway that holds them.
     Read(read::ReadArgs),
     /// Write a value to a tag of a running gateway.
     Write(write::WriteArgs),
     /// Show who wrote what, and what became of it, out of a gateway's journal.
     Audit(audit::AuditArgs),
-    /// Follow tags of a running gateway, out of its journal.
+    /// Follow tags of a running gateway, out of its journal or, with --live, as their values come.
     Tail(tail::TailArgs),
     /// Verify a journal, or salvage what a damaged one still holds.
     #[command(
@@ -122,6 +135,9 @@ fn run_command(command: Command) -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::check(&args),
         Command::Demo(args) => demo::demo(&args),
+        Command::Status(args) => status::status(&args),
+        Command::Get(args) => get::get(&args),
+        Command::List(args) => get::list(&args),
         Command::Read(args) => read::read(&args),
         Command::Write(args) => write::write(&args),
         Command::Audit(args) => audit::audit(&args),

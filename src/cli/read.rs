@@ -1,5 +1,6 @@
-//! `fieldbeat read`: asks the devices once, without a running gateway.
+//! `fieldbeat read`: asks the devices once, or a running gateway that holds them.
 
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -7,24 +8,27 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use super::files;
-use crate::config::{Config, LinkProtocol};
+use super::{files, held, rows};
+use crate::config::{Config, LinkProtocol, TagConfig};
 use crate::lane::{LinkState, Reading};
 use crate::limits::{LATE_REPLY_WAIT, PERIOD_QUICK_MAX, SILENT_AFTER_TIMEOUTS};
 use crate::plan::{self, Plan, TagPlan};
 use crate::rt::monotonic_now;
-use crate::serve::{cause_of, reason};
+use crate::serve::{cause_of, newest, reason};
 use crate::supervise::floor::{self, Floor, Scheduling};
-use crate::tag::{Cause, Fault, Nanos, Status, Value, ValueType};
+use crate::tag::{Cause, Fault, Nanos, Status, Value, glob_has, is_pattern};
 
 #[derive(Args)]
 pub struct ReadArgs {
     /// Directory with fieldbeat.toml and tags/.
     #[arg(short, long, value_name = "DIR", default_value = files::CONFIG_DIR)]
     config: PathBuf,
-    /// Tags to read.
+    /// Tags to read, by name or by a pattern in which * stands for any characters ('boiler.*').
     #[arg(required = true, value_name = "TAG")]
     tags: Vec<String>,
+    /// Ask the devices, also those that a running gateway holds: each gets a second connection.
+    #[arg(long)]
+    direct: bool,
 }
 
 pub fn read(args: &ReadArgs) -> ExitCode {
@@ -32,10 +36,32 @@ pub fn read(args: &ReadArgs) -> ExitCode {
         Ok(loaded) => loaded,
         Err(code) => return code,
     };
-    let mut config = match only(loaded.config, &args.tags) {
-        Ok(config) => config,
+    let names = match named(&loaded.config, &args.tags) {
+        Ok(names) => names,
         Err(message) => return super::fail(super::EXIT_CONFIG, message),
     };
+    let width = names.iter().map(String::len).max().unwrap_or(0);
+    let socket = loaded.config.control.socket.as_deref().filter(|_| !args.direct);
+    let held = socket.map_or_else(HashMap::new, |socket| held::held(socket, &names));
+    let (from_gateway, names): (Vec<String>, Vec<String>) = names.into_iter().partition(|name| held.contains_key(name));
+    let rows = from_gateway.iter().filter_map(|name| held.get(name));
+    let all_good = rows.fold(true, |all_good, row| {
+        out!("{}", rows::latest(row, width));
+        all_good & (rows::text(row, "status") == Status::GOOD.name())
+    });
+    match names.is_empty() {
+        true if all_good => ExitCode::SUCCESS,
+        true => ExitCode::from(1),
+        false => {
+            let code = read_directly(loaded.config, &names, width);
+            if all_good || code != ExitCode::SUCCESS { code } else { ExitCode::from(1) }
+        }
+    }
+}
+
+/// Asks the devices.
+fn read_directly(config: Config, names: &[String], width: usize) -> ExitCode {
+    let mut config = only(config, names);
     // Ordinary threads read, those of local buses among them: they stay below this.
     config.realtime.priority = 1;
     // Once is enough, but whoever asks does not wait for a day to be asked again after a reply that was lost.
@@ -58,21 +84,33 @@ pub fn read(args: &ReadArgs) -> ExitCode {
     while Instant::now() < end && is_silent(&floor, &plan) {
         std::thread::sleep(Duration::from_millis(2));
     }
-    let all_good = print(&floor, &plan, &args.tags);
+    let all_good = print(&floor, &plan, names, width);
     floor.stop();
     if all_good { ExitCode::SUCCESS } else { ExitCode::from(1) }
 }
 
-/// The part of a configuration that the named tags need, in their order.
-fn only(mut config: Config, names: &[String]) -> Result<Config, String> {
-    let mut tags = Vec::new();
-    for name in names {
-        let Some(tag) = config.tags.iter().find(|t| t.name == *name) else {
-            let hint = files::near(name, config.tags.iter().map(|tag| tag.name.as_str()));
-            return Err(format!("error: there is no tag \"{name}\" in the configuration{hint}"));
-        };
-        tags.push(tag.clone());
+/// The tags that are meant, each once, in the order in which they were asked for.
+fn named(config: &Config, asked: &[String]) -> Result<Vec<String>, String> {
+    let mut names: Vec<String> = Vec::new();
+    let mut known = HashSet::new();
+    for one in asked {
+        let mut found = config.tags.iter().filter(|tag| glob_has(one, &tag.name)).peekable();
+        if found.peek().is_none() {
+            let all = config.tags.iter().map(|tag| tag.name.as_str());
+            let hint = files::near(one.trim_matches('*'), all);
+            let what = if is_pattern(one) { "tag that fits" } else { "tag" };
+            return Err(format!("error: there is no {what} \"{one}\" in the configuration{hint}"));
+        }
+        names.extend(found.filter(|tag| known.insert(&tag.name)).map(|tag| tag.name.clone()));
     }
+    Ok(names)
+}
+
+/// The part of a configuration that these tags need, in their order.
+fn only(mut config: Config, names: &[String]) -> Config {
+    let by_name: HashMap<&str, &TagConfig> = config.tags.iter().map(|tag| (tag.name.as_str(), tag)).collect();
+    let mut tags: Vec<TagConfig> =
+        names.iter().filter_map(|name| by_name.get(name.as_str()).copied()).cloned().collect();
     // What scales them has to be read with them.
     let scales: Vec<_> = tags.iter().filter_map(|tag| tag.decoding.scale_from.clone()).collect();
     for scale in scales {
@@ -88,7 +126,7 @@ fn only(mut config: Config, names: &[String]) -> Result<Config, String> {
     }
     config.links = used.iter().map(|l| config.links[*l].clone()).collect();
     config.tags = tags;
-    Ok(config)
+    config
 }
 
 /// Long enough for the slowest link to connect and to be asked until it counts as silent.
@@ -134,16 +172,15 @@ fn is_silent(floor: &Floor, plan: &Plan) -> bool {
     })
 }
 
-fn print(floor: &Floor, plan: &Plan, names: &[String]) -> bool {
+fn print(floor: &Floor, plan: &Plan, names: &[String], width: usize) -> bool {
     let now = monotonic_now();
     let notes = floor.notes.lock().map(|notes| notes.clone()).unwrap_or_default();
-    let width = plan.tags.values().map(|t| t.name.len()).max().unwrap_or(0);
+    let names: HashSet<&str> = names.iter().map(String::as_str).collect();
     let mut all_good = true;
     let mut troubled = vec![false; plan.links.end()];
     // Scales of other tags are read as well, and not asked for.
-    for (id, tag) in plan.tags.iter().filter(|(_, tag)| names.iter().any(|name| **name == *tag.name)) {
-        let mut bytes = vec![0; tag.ty.long_bytes_max()];
-        let reading = floor.image.read_long(id.index(), &mut bytes).unwrap_or_default();
+    for (id, tag) in plan.tags.iter().filter(|(_, tag)| names.contains(&*tag.name)) {
+        let (reading, value) = newest(&floor.image, id, tag.ty);
         let status = Status(reading.status);
         all_good &= status.is_good();
         troubled[tag.link.index()] |= !status.is_good();
@@ -158,7 +195,7 @@ fn print(floor: &Floor, plan: &Plan, names: &[String]) -> bool {
                 format!(": {}", reason(status, cause, notes.get(&tag.link).map(|note| &*note.trouble)))
             }
         };
-        out!("{:<width$}  {}  {status}  {age}{why}", tag.name, shown(tag, reading, &bytes));
+        out!("{:<width$}  {}  {status}  {age}{why}", tag.name, shown(tag, reading, value.as_ref()));
     }
     for (id, note) in &notes {
         if troubled.get(id.index()) == Some(&true) && !note.trouble.is_empty() {
@@ -169,8 +206,8 @@ fn print(floor: &Floor, plan: &Plan, names: &[String]) -> bool {
 }
 
 /// A value with its unit, and with what it is called.
-fn shown(tag: &TagPlan, reading: Reading, bytes: &[u8]) -> String {
-    let value = value(tag.ty, reading, bytes).map_or("-".to_owned(), |v| v.to_string());
+fn shown(tag: &TagPlan, reading: Reading, value: Option<&Value>) -> String {
+    let value = value.map_or("-".to_owned(), |v| v.to_string());
     let unit = if tag.unit.is_empty() { String::new() } else { format!(" {}", tag.unit) };
     let has_text = reading.t != 0 && !tag.ty.is_long();
     let text = Some(reading.value).filter(|_| has_text).and_then(|bits| tag.texts.of(bits));
@@ -178,20 +215,12 @@ fn shown(tag: &TagPlan, reading: Reading, bytes: &[u8]) -> String {
     format!("{value}{unit}{text}")
 }
 
-fn value(ty: ValueType, reading: Reading, bytes: &[u8]) -> Option<Value> {
-    if reading.t == 0 {
-        return None;
-    }
-    match ty {
-        ValueType::Scalar(scalar) => Some(Value::from_bits(scalar, reading.value)),
-        _ => Value::from_long(ty.code(), &bytes[..(reading.value as usize).min(bytes.len())]),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::load_parts;
+    use crate::lane::Image;
+    use crate::tag::TagId;
 
     const DBC: &str = "BO_ 256 Gearbox: 8 Node\n SG_ Gear : 0|8@1+ (1,-125) [0|0] \"\" Node\n \
         SG_ Lever : 8|8@1- (1,0) [0|0] \"\" Node\nVAL_ 256 Gear 251 \"Park\" 0 \"Reverse\" ;\nVAL_ 256 Lever -1 \"back\" ;\n";
@@ -216,7 +245,10 @@ mod tests {
         );
         let shown = |name: &str, value: u64| {
             let tag = plan.tags.values().find(|tag| *tag.name == *name).unwrap();
-            super::shown(tag, Reading { t: 1, value, ..Reading::default() }, &[])
+            let image = Image::new([0], 0);
+            image.write(0, Reading { t: 1, value, ..Reading::default() });
+            let (reading, value) = newest(&image, TagId(0), tag.ty);
+            super::shown(tag, reading, value.as_ref())
         };
         assert_eq!(shown("gear", 126f64.to_bits()), "126 \"Park\"");
         assert_eq!(shown("gear", (-125f64).to_bits()), "-125 \"Reverse\"");
@@ -225,7 +257,7 @@ mod tests {
         assert_eq!([shown("pump", 2), shown("pump", 1)], ["2 x \"on\"", "1 x"]);
         let never = Reading::default();
         let pump = plan.tags.values().find(|tag| *tag.name == *"pump").unwrap();
-        assert_eq!(super::shown(pump, never, &[]), "- x");
+        assert_eq!(super::shown(pump, never, None), "- x");
     }
 
     #[test]
@@ -245,9 +277,15 @@ mod tests {
         let config = load_parts(toml, &[("tags/a.json", &file)]).unwrap_or_else(|errors| panic!("{errors}")).config;
         let names = |asked: &[&str]| {
             let asked: Vec<String> = asked.iter().map(|name| (*name).to_owned()).collect();
-            let config = only(config.clone(), &asked).unwrap();
+            let config = only(config.clone(), &named(&config, &asked).unwrap());
             config.tags.iter().map(|tag| tag.name.clone()).collect::<Vec<_>>()
         };
         assert_eq!((names(&["a"]), names(&["b"])), (vec!["a".into(), "sf".into()], vec!["b".to_owned()]));
+        assert_eq!(
+            (names(&["b", "*"]), names(&["s*", "b"])),
+            (vec!["b".into(), "a".into(), "sf".into()], vec!["sf".into(), "b".to_owned()])
+        );
+        let fault = named(&config, &["c*".to_owned()]).unwrap_err();
+        assert!(fault.starts_with("error: there is no tag that fits \"c*\" in the configuration"), "{fault}");
     }
 }

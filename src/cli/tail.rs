@@ -1,4 +1,4 @@
-//! `fieldbeat tail`: follows tags of a running gateway out of its journal, from another process.
+//! `fieldbeat tail`: follows tags of a gateway out of its journal, from another process; with `--live` see `live`.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use super::{files, print};
+use super::{files, live, print};
 use crate::store::{Block, Found, JournalReader};
-use crate::tag::{DictionaryTag, ScalarType, Status, Value, utc_text};
+use crate::tag::{DictionaryTag, Globs, Status, glob_has, utc_text};
 
 /// A silence that is worth a word, beside two scans.
 const QUIET: Duration = Duration::from_secs(3);
@@ -22,18 +22,24 @@ pub struct TailArgs {
     /// Directory with fieldbeat.toml and tags/.
     #[arg(short, long, value_name = "DIR", default_value = files::CONFIG_DIR)]
     config: PathBuf,
-    /// Tags to follow; all when none is named. A name that ends in * stands for all that begin with it.
+    /// Tags to follow by name, or by a pattern in which * stands for any characters; all when none is named.
     #[arg(value_name = "TAG")]
     tags: Vec<String>,
     /// Begin with the oldest that the journal has, not with what comes next.
     #[arg(long)]
     from_start: bool,
+    /// Follow the running gateway itself: values as they come, also those that are held back from the journal.
+    #[arg(long, conflicts_with = "from_start")]
+    live: bool,
     /// End after so many lines.
     #[arg(long, value_name = "N")]
     lines: Option<u64>,
 }
 
 pub fn tail(args: &TailArgs) -> ExitCode {
+    if args.live {
+        return live::live(&args.config, &args.tags, args.lines);
+    }
     let loaded = match files::load(&args.config) {
         Ok(loaded) => loaded,
         Err(code) => return code,
@@ -44,9 +50,9 @@ pub fn tail(args: &TailArgs) -> ExitCode {
     };
     let configured: Vec<&str> = loaded.config.tags.iter().map(|tag| tag.name.as_str()).collect();
     let mut unknown: Vec<&str> = args.tags.iter().map(String::as_str).collect();
-    unknown.retain(|wanted| !configured.iter().any(|name| is_named(name, wanted)));
+    unknown.retain(|wanted| !configured.iter().any(|name| glob_has(wanted, name)));
     if let Err(error) = reader.visit_names(args.from_start, |names| {
-        unknown.retain(|wanted| !names.tags.iter().any(|tag| is_named(&tag.name, wanted)));
+        unknown.retain(|wanted| !names.tags.iter().any(|tag| glob_has(wanted, &tag.name)));
         !unknown.is_empty()
     }) {
         return super::fail(1, format!("error: {error}"));
@@ -65,7 +71,8 @@ pub fn tail(args: &TailArgs) -> ExitCode {
         return ExitCode::from(1);
     }
     // The fastest of what is wanted says how long nothing is to be expected.
-    let wanted = loaded.config.tags.iter().filter(|tag| is_wanted(&tag.name, &args.tags));
+    let globs = Globs::new(&args.tags);
+    let wanted = loaded.config.tags.iter().filter(|tag| globs.has(&tag.name));
     let fastest = wanted.filter_map(|tag| loaded.config.groups.get(tag.group)).map(|group| group.period.0).min();
     let quiet = QUIET + Duration::from_nanos(fastest.unwrap_or(0).saturating_mul(2));
     match Tail::new(reader, args, &loaded.config.journal.path).follow(quiet) {
@@ -112,13 +119,21 @@ struct Tail<'a> {
     reader: JournalReader,
     path: &'a Path,
     args: &'a TailArgs,
+    wanted: Globs,
     left: u64,
     damage: Damage,
 }
 
 impl<'a> Tail<'a> {
     fn new(reader: JournalReader, args: &'a TailArgs, path: &'a Path) -> Tail<'a> {
-        Tail { reader, path, args, left: args.lines.unwrap_or(u64::MAX), damage: Damage::default() }
+        Tail {
+            reader,
+            path,
+            args,
+            wanted: Globs::new(&args.tags),
+            left: args.lines.unwrap_or(u64::MAX),
+            damage: Damage::default(),
+        }
     }
 
     fn follow(mut self, quiet: Duration) -> Result<Damage, String> {
@@ -137,8 +152,12 @@ impl<'a> Tail<'a> {
             let Some(found) = found else {
                 self.reader.wait_beyond(next, Duration::from_millis(500));
                 if self.reader.is_left_behind() {
+                    // Said once, and waited for.
+                    let mut is_told = false;
                     while !self.is_renewed() {
-                        note!("there is no new journal yet; is the gateway running?");
+                        if !std::mem::replace(&mut is_told, true) {
+                            note!("there is no new journal yet; is the gateway running?");
+                        }
                     }
                     next = self.place(next);
                 }
@@ -200,7 +219,6 @@ impl<'a> Tail<'a> {
     }
 
     fn print(&mut self, out: &mut impl Write, block: &Block) -> io::Result<()> {
-        let mut bytes = Vec::new();
         let nameless = DictionaryTag::default();
         for item in block.batch.iter() {
             let known = block.batch.names.tag(item.sample.tag());
@@ -216,22 +234,13 @@ impl<'a> Tail<'a> {
                     (&nameless, number.as_str())
                 }
             };
-            if self.left == 0 || !is_wanted(name, &self.args.tags) {
+            if self.left == 0 || !self.wanted.has(name) {
                 continue;
             }
             self.left -= 1;
             self.damage.numbered += u64::from(known.is_none());
             let ty = known.map_or(item.sample.ty, |tag| tag.ty);
-            let value = if item.sample.has_no_value() {
-                None
-            } else if item.sample.is_long() {
-                bytes.clear();
-                item.payload_into(&mut bytes);
-                Value::from_long(ty, &bytes)
-            } else {
-                ScalarType::from_code(ty).map(|ty| Value::from_bits(ty, item.sample.value))
-            };
-            let value = value.map_or("-".to_owned(), |v| v.to_string());
+            let value = item.value(ty).map_or("-".to_owned(), |v| v.to_string());
             let has_text = !item.sample.has_no_value() && !item.sample.is_long();
             let text = Some(item.sample.value).filter(|_| has_text).and_then(|bits| tag.texts.of(bits));
             let text = text.map_or(String::new(), |text| format!(" {text:?}"));
@@ -240,28 +249,5 @@ impl<'a> Tail<'a> {
             writeln!(out, "{time} {name} {value}{space}{}{text} {}", tag.unit, Status(item.sample.status))?;
         }
         Ok(())
-    }
-}
-
-fn is_wanted(name: &str, wanted: &[String]) -> bool {
-    wanted.is_empty() || wanted.iter().any(|wanted| is_named(name, wanted))
-}
-
-/// Whether a name is what was asked for: itself, or all that begin so.
-fn is_named(name: &str, wanted: &str) -> bool {
-    match wanted.strip_suffix('*') {
-        Some(prefix) => !name.is_empty() && name.starts_with(prefix),
-        None => name == wanted,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_star_stands_for_all_that_begin_so() {
-        let wanted = ["a.b".to_owned(), "line1.*".to_owned()];
-        assert!(is_wanted("a.b", &wanted) && is_wanted("line1.x", &wanted) && !is_wanted("line2.x", &wanted));
     }
 }

@@ -4,7 +4,6 @@
 //! 4 refused (nothing was sent).
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -12,7 +11,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Value as Json, json};
 
-use super::files;
+use super::{ask, files};
 use crate::limits::{COMMAND_BYTES_MAX, WRITE_TIMEOUT_MAX, WRITE_TIMEOUT_MIN};
 use crate::tag::ValueType;
 
@@ -71,7 +70,7 @@ pub fn write(args: &WriteArgs) -> ExitCode {
         request["timeout_ms"] = json!(ms);
     }
     let patience = args.timeout.map_or(TIMEOUT_MAX, Duration::from_millis) + PATIENCE;
-    match ask(&socket, &request, patience) {
+    match send(&socket, &request, patience) {
         Ok(answer) => tell(args, &answer),
         Err(message) => super::fail(EXIT_FAILED, format!("error: {message}")),
     }
@@ -105,19 +104,9 @@ fn value(text: &str, is_text: bool) -> Json {
     }
 }
 
-fn ask(path: &Path, request: &Json, patience: Duration) -> Result<Json, String> {
+fn send(path: &Path, request: &Json, patience: Duration) -> Result<Json, String> {
     let shown = path.display();
-    let mut socket = UnixStream::connect(path).map_err(|error| match error.kind() {
-        ErrorKind::NotFound | ErrorKind::ConnectionRefused => format!(
-            "no gateway runs with the control socket {shown} ({error}); start it (`fieldbeat run`), or name the socket \
-             with --socket"
-        ),
-        ErrorKind::PermissionDenied => format!(
-            "no permission for the control socket {shown}: run this as the gateway's user, or set control.group in \
-             fieldbeat.toml to a group that you are in"
-        ),
-        _ => format!("the control socket {shown} cannot be used ({error})"),
-    })?;
+    let mut socket = ask::connect(path).map_err(|error| error.to_string())?;
     let io = |error: std::io::Error| match error.kind() {
         ErrorKind::WouldBlock | ErrorKind::TimedOut => format!(
             "the gateway gave no answer within {} s; whether the value was written is not known: see `fieldbeat audit`",

@@ -40,15 +40,14 @@ fn whole(name: &str) -> Source {
     Source { file: name.into(), line: 0, column: 0 }
 }
 
-/// Reads `dir/fieldbeat.toml` and `dir/tags/*.json`.
-pub(super) fn collect(dir: &Path, report: &Report) -> Inputs {
-    let mut inputs = Inputs::default();
+/// Reads `dir/fieldbeat.toml`. False: there is no such directory.
+pub(super) fn collect_gateway(dir: &Path, report: &Report, inputs: &mut Inputs) -> bool {
     let shown = dir.display().to_string();
     if !dir.is_dir() {
         let message = if dir.exists() { "is not a directory" } else { "there is no such directory" };
         let help = format!("it holds {GATEWAY_FILE} and {TAGS_DIR}/*.json");
         report.error(whole(&shown), "", message, help);
-        return inputs;
+        return false;
     }
     match read_file(&dir.join(GATEWAY_FILE), GATEWAY_FILE_BYTES_MAX) {
         Ok(bytes) => inputs.gateway = Some(Input { name: GATEWAY_FILE.into(), bytes }),
@@ -58,6 +57,16 @@ pub(super) fn collect(dir: &Path, report: &Report) -> Inputs {
         }
         Err(Unread::Other(message)) => report.error(whole(GATEWAY_FILE), "", message, ""),
     }
+    true
+}
+
+/// Reads `dir/fieldbeat.toml` and `dir/tags/*.json`.
+pub(super) fn collect(dir: &Path, report: &Report) -> Inputs {
+    let mut inputs = Inputs::default();
+    if !collect_gateway(dir, report, &mut inputs) {
+        return inputs;
+    }
+    let shown = dir.display();
     let names = match tag_file_names(&dir.join(TAGS_DIR), report) {
         Ok(names) => names,
         Err(error) => {

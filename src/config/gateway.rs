@@ -167,7 +167,7 @@ fn read_metrics(section: Option<&Obj<'_>>) -> MetricsConfig {
     {
         section.error(text.span, format!("listen is {}", quoted(written)), format!("allowed: {allowed}"));
     }
-    MetricsConfig { listen }
+    MetricsConfig { listen, per_link: section.is_some_and(|section| section.flag("per_link")) }
 }
 
 fn read_watchdog(section: Option<&Obj<'_>>) -> WatchdogConfig {

@@ -107,6 +107,25 @@ pub fn load(dir: &Path) -> Result<Loaded, Diagnostics> {
     read(inputs, Base { dir, look_at_files: true }, Beside::Dir(dir), report)
 }
 
+/// What `dir/fieldbeat.toml` says of the control socket; no other file is looked at.
+///
+/// # Errors
+/// All that is wrong in that file.
+pub fn control(dir: &Path) -> Result<ControlConfig, Diagnostics> {
+    let report = Report::default();
+    let mut inputs = Inputs::default();
+    files::collect_gateway(dir, &report, &mut inputs);
+    let gateway = inputs.gateway.and_then(|input| to_file(input, &report));
+    let gateway = gateway.and_then(|file| {
+        let cx = Cx { file: &file, report: &report, beside: Beside::Parts(&[]) };
+        gateway::read(cx, &check(cx, parse_toml(&file.text))?, Base { dir, look_at_files: false })
+    });
+    match gateway {
+        Some(gateway) if !report.has_errors() => Ok(gateway.control),
+        _ => Err(report.into_diagnostics()),
+    }
+}
+
 /// Reads a configuration from memory, each file as its name and its text; files that links name (DBC, EDS) are among
 /// them by their names' ends. Relative paths stay relative.
 ///

@@ -1,7 +1,7 @@
-//! The hub's thread: drains the executors' rings into batches and hands them to the journal.
+//! The hub's thread: drains the executors' rings into batches and hands them to the journal and to taps.
 //!
 //! The journal must not lose: when its queue is full the samples stay in the rings, whose executors drop and
-//! count what no longer fits.
+//! count what no longer fits. Taps hold nothing up: see [`super::tap`].
 //!
 //! An executor that adopts another plan gets another ring with it, so that the ids in one ring have one meaning.
 //! The hub goes on with the new ring once the old one is abandoned and empty; the sequence numbers go on too.
@@ -16,6 +16,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 use rtrb::Consumer;
 
 use super::filter::Filter;
+use super::tap::TapsEnd;
 use crate::limits::{BATCH_SAMPLES_MAX, HUB_PERIOD};
 use crate::rt::monotonic_now;
 use crate::tag::Batch;
@@ -65,10 +66,11 @@ pub fn spawn(
     rings: Vec<RingEnd>,
     next: Receiver<NextRing>,
     journal: Sender<Arc<Batch>>,
+    taps: TapsEnd,
     stats: Arc<[RingStats]>,
 ) -> std::io::Result<JoinHandle<()>> {
     thread::Builder::new().name("fb-hub".to_owned()).stack_size(256 << 10).spawn(move || {
-        let mut hub = Hub::new(rings, next, journal, stats, clock_pair());
+        let mut hub = Hub::new(rings, next, journal, taps, stats, clock_pair());
         while hub.round(monotonic_now(), clock_pair) {
             thread::sleep(Duration::from_nanos(HUB_PERIOD.0));
         }
@@ -80,8 +82,19 @@ pub struct Hub {
     drains: Vec<Drain>,
     next: Receiver<NextRing>,
     journal: Sender<Arc<Batch>>,
+    taps: TapsEnd,
     stats: Arc<[RingStats]>,
     clock: ClockPair,
+}
+
+/// Where a lane's samples go in one round, and what is stamped on them.
+#[derive(Clone, Copy)]
+struct Out<'a> {
+    journal: &'a Sender<Arc<Batch>>,
+    taps: &'a TapsEnd,
+    stats: &'a RingStats,
+    clock: ClockPair,
+    now: Nanos,
 }
 
 struct Drain {
@@ -91,7 +104,10 @@ struct Drain {
     next: VecDeque<RingEnd>,
     /// Whether the ring's producer was gone when it was last looked at.
     abandoned: bool,
+    /// The number of the next sample that the journal is told.
     next_sequence: u64,
+    /// The number of the next sample that comes out of the ring: what taps count by.
+    next_live_sequence: u64,
     /// A batch that the journal had no room for.
     waiting: Option<Arc<Batch>>,
 }
@@ -123,6 +139,7 @@ impl Hub {
         rings: Vec<RingEnd>,
         next: Receiver<NextRing>,
         journal: Sender<Arc<Batch>>,
+        taps: TapsEnd,
         stats: Arc<[RingStats]>,
         clock: ClockPair,
     ) -> Hub {
@@ -137,11 +154,12 @@ impl Hub {
                     next: VecDeque::new(),
                     abandoned: false,
                     next_sequence: 0,
+                    next_live_sequence: 0,
                     waiting: None,
                 }
             })
             .collect();
-        Hub { drains, next, journal, stats, clock }
+        Hub { drains, next, journal, taps, stats, clock }
     }
 
     /// Empties the rings once. `read_clock` is asked when the last pair of clocks is a second old. False: all is
@@ -154,10 +172,11 @@ impl Hub {
         // shows it now. Then what is in the rings: what was pushed before the end is seen.
         self.drains.iter_mut().for_each(|drain| drain.abandoned = drain.end.ring.is_abandoned());
         self.take_next_rings();
+        self.taps.look();
         let mut more = false;
         for (drain, stats) in self.drains.iter_mut().zip(self.stats.iter()) {
             stats.rounds.fetch_add(1, Relaxed);
-            more |= drain.round(&self.journal, stats, self.clock, now);
+            more |= drain.round(Out { journal: &self.journal, taps: &self.taps, stats, clock: self.clock, now });
         }
         more
     }
@@ -175,14 +194,15 @@ impl Hub {
 impl Drain {
     /// Empties the ring, and those after it as far as they have come. False: the executor is gone, and all is
     /// handed over.
-    fn round(&mut self, journal: &Sender<Arc<Batch>>, stats: &RingStats, clock: ClockPair, now: Nanos) -> bool {
+    fn round(&mut self, out: Out<'_>) -> bool {
+        let stats = out.stats;
         let mut more = false;
         loop {
             let fill = self.end.ring.slots() as u64;
             stats.fill.store(fill, Relaxed);
             stats.fill_max.fetch_max(fill, Relaxed);
             stats.next_rings.store(self.next.len() as u64, Relaxed);
-            let emptied = self.hand_over(journal, stats, clock, now);
+            let emptied = self.hand_over(out);
             if !(self.abandoned && emptied) {
                 return true;
             }
@@ -202,10 +222,10 @@ impl Drain {
     }
 
     /// True when nothing is left.
-    fn hand_over(&mut self, journal: &Sender<Arc<Batch>>, stats: &RingStats, clock: ClockPair, now: Nanos) -> bool {
+    fn hand_over(&mut self, out: Out<'_>) -> bool {
         loop {
             if let Some(batch) = self.waiting.take() {
-                match journal.try_send(batch) {
+                match out.journal.try_send(batch) {
                     Ok(()) => {}
                     Err(TrySendError::Full(batch)) => {
                         self.waiting = Some(batch);
@@ -216,42 +236,45 @@ impl Drain {
                     Err(TrySendError::Disconnected(_)) => {}
                 }
             }
-            match self.take(stats, clock, now) {
-                Some(batch) => self.waiting = Some(Arc::new(batch)),
+            match self.take(out) {
+                Some(batch) => self.waiting = Some(batch),
                 None => return true,
             }
         }
     }
 
     /// The next run of samples without a gap; `None` when the ring has none that is whole and told.
-    fn take(&mut self, stats: &RingStats, clock: ClockPair, now: Nanos) -> Option<Batch> {
+    fn take(&mut self, out: Out<'_>) -> Option<Arc<Batch>> {
         loop {
-            let (taken, batch) = self.take_run(stats, clock, now);
+            let (taken, batch) = self.take_run(out);
             if batch.is_some() || taken == 0 {
                 return batch;
             }
         }
     }
 
-    /// Takes slots out of the ring, so many, and makes a batch of those that are told, if there are any.
-    fn take_run(&mut self, stats: &RingStats, clock: ClockPair, now: Nanos) -> (usize, Option<Batch>) {
+    /// Takes slots out of the ring, so many, and makes a batch of those that the journal is told, if there are any. Taps get
+    /// all of them.
+    fn take_run(&mut self, out: Out<'_>) -> (usize, Option<Arc<Batch>>) {
         let RingEnd { ring, names, filter } = &mut self.end;
         let available = ring.slots().min(BATCH_SAMPLES_MAX);
         let Ok(chunk) = ring.read_chunk(available) else { return (0, None) };
         let (first, second) = chunk.as_slices();
         let slot = |i: usize| if i < first.len() { &first[i] } else { &second[i - first.len()] };
         let mut at = 0;
-        let mut samples = 0u32;
+        // Out of the ring, and of these told.
+        let (mut came, mut samples) = (0u32, 0u32);
         let mut skipped = 0;
         let mut slots = Vec::new();
         while at < available {
             let sample = slot(at);
             if sample.is_gap() {
-                if samples > 0 {
+                if came > 0 {
                     break;
                 }
                 self.next_sequence += sample.value;
-                stats.missing.fetch_add(sample.value, Relaxed);
+                self.next_live_sequence += sample.value;
+                out.stats.missing.fetch_add(sample.value, Relaxed);
                 filter.gap();
                 at += 1;
                 skipped = at;
@@ -261,29 +284,54 @@ impl Drain {
             if end > available {
                 break;
             }
+            came += 1;
             samples += match filter.is_open() {
                 true => 1,
                 false => filter.pass(*sample, (at + 1..end).map(slot), &mut slots),
             };
             at = end;
         }
-        if filter.is_open() {
+        let all = || {
             let cut = first.len();
-            slots.reserve_exact(at - skipped);
-            slots.extend_from_slice(&first[skipped.min(cut)..at.min(cut)]);
-            slots.extend_from_slice(&second[skipped.max(cut) - cut..at.max(cut) - cut]);
-        }
-        stats.kept.store(filter.kept(), Relaxed);
+            let mut all = Vec::with_capacity(at - skipped);
+            all.extend_from_slice(&first[skipped.min(cut)..at.min(cut)]);
+            all.extend_from_slice(&second[skipped.max(cut) - cut..at.max(cut) - cut]);
+            all
+        };
+        let is_watched = !out.taps.is_empty() && came > 0;
+        let (slots, live) = match filter.is_open() {
+            true => (all(), None),
+            false => (slots, is_watched.then(all)),
+        };
+        out.stats.kept.store(filter.kept(), Relaxed);
         let names = names.clone();
         chunk.commit(at);
-        if samples == 0 {
-            return (at, None);
-        }
-        let first_sequence = self.next_sequence;
+        let (first_sequence, first_live) = (self.next_sequence, self.next_live_sequence);
         self.next_sequence += u64::from(samples);
-        stats.delivered.fetch_add(u64::from(samples), Relaxed);
-        let lane = self.lane;
-        (at, Some(Batch { lane, first_sequence, samples, slots, clock, drained: now, names }))
+        self.next_live_sequence += u64::from(came);
+        out.stats.delivered.fetch_add(u64::from(samples), Relaxed);
+        let batch = |first_sequence, samples, slots| Batch {
+            lane: self.lane,
+            first_sequence,
+            samples,
+            slots,
+            clock: out.clock,
+            drained: out.now,
+            names: names.clone(),
+        };
+        let told = (samples > 0).then(|| Arc::new(batch(first_sequence, samples, slots)));
+        if is_watched {
+            match (live, &told) {
+                (Some(slots), _) => out.taps.put(&Arc::new(batch(first_live, came, slots))),
+                (None, Some(told)) if first_live == first_sequence => out.taps.put(told),
+                // A filter held samples back before this ring came.
+                (None, Some(told)) => {
+                    out.taps.put(&Arc::new(Batch { first_sequence: first_live, ..Batch::clone(told) }));
+                }
+                (None, None) => {}
+            }
+        }
+        (at, told)
     }
 }
 

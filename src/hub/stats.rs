@@ -2,7 +2,8 @@
 //!
 //! Recorded and read by ordinary threads only; the executors hand over through rings and never wait for this.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hdrhistogram::Histogram;
 use rtrb::Consumer;
@@ -10,6 +11,7 @@ use rtrb::Consumer;
 pub use super::intervals::Intervals;
 use super::intervals::Lately;
 use super::nodes::NodeLog;
+use crate::limits::RETIRED_NAMES_MAX;
 use crate::plan::{Plan, ScanId};
 use crate::rt::{Report, RequestResult};
 use crate::tag::{ById, GroupId, LinkId, Nanos};
@@ -74,47 +76,65 @@ pub struct StatisticsSnapshot {
     pub groups: ById<GroupId, GroupTimes>,
     /// Received − sent, of good and exception replies.
     pub response: ById<LinkId, Distribution>,
+    /// The same of all links that there were.
+    pub responses: Distribution,
 }
 
-struct Recorder {
-    histogram: Histogram<u64>,
+/// What never falls of a distribution, whatever leaves and comes again under its name.
+#[derive(Debug, Clone, Copy, Default)]
+struct Tally {
+    count: u64,
     sum: u128,
-    max: u64,
     buckets: [u64; BUCKET_BOUNDS.len() + 1],
 }
 
+struct Recorder {
+    /// For the quantiles.
+    histogram: Histogram<u64>,
+    max: u64,
+    tally: Tally,
+}
+
 impl Recorder {
-    fn new() -> Recorder {
+    fn new(tally: Tally) -> Recorder {
         let histogram = match Histogram::new_with_bounds(1, TIME_MAX.0, SIGNIFICANT_DIGITS) {
             Ok(histogram) => histogram,
             Err(_) => unreachable!("1 ns to 60 s with 2 digits are bounds that the histogram allows"),
         };
-        Recorder { histogram, sum: 0, max: 0, buckets: [0; BUCKET_BOUNDS.len() + 1] }
+        Recorder { histogram, max: 0, tally }
     }
 
     fn record(&mut self, time: Nanos) {
         let time = time.min(TIME_MAX);
         self.histogram.saturating_record(time.0);
-        self.sum += u128::from(time.0);
         self.max = self.max.max(time.0);
-        self.buckets[BUCKET_BOUNDS.partition_point(|bound| *bound < time)] += 1;
+        self.tally.count += 1;
+        self.tally.sum += u128::from(time.0);
+        self.tally.buckets[BUCKET_BOUNDS.partition_point(|bound| *bound < time)] += 1;
     }
 
     fn distribution(&self) -> Distribution {
         let quantile = |q| Nanos(self.histogram.value_at_quantile(q).min(self.max));
         Distribution {
-            count: self.histogram.len(),
-            sum: self.sum,
+            count: self.tally.count,
+            sum: self.tally.sum,
             p50: quantile(0.5),
             p99: quantile(0.99),
             p999: quantile(0.999),
             max: Nanos(self.max),
-            buckets: self.buckets,
+            buckets: self.tally.buckets,
         }
     }
 }
 
+impl Default for Recorder {
+    fn default() -> Recorder {
+        Recorder::new(Tally::default())
+    }
+}
+
 struct GroupRecorder {
+    name: Arc<str>,
     release_jitter: Recorder,
     issue_jitter: Recorder,
     sample_age: Recorder,
@@ -123,7 +143,11 @@ struct GroupRecorder {
 #[derive(Default)]
 struct Recorders {
     groups: ById<GroupId, GroupRecorder>,
-    response: ById<LinkId, Recorder>,
+    response: ById<LinkId, (Arc<str>, Recorder)>,
+    responses: Recorder,
+    /// Of groups and links that have left, by their names.
+    left_groups: BTreeMap<Arc<str>, [Tally; 3]>,
+    left_links: BTreeMap<Arc<str>, Tally>,
     group_of_scan: ById<ScanId, GroupId>,
     nodes: NodeLog,
     /// Of the last interval, where someone asks for it.
@@ -150,7 +174,8 @@ impl Recorders {
                 if !matches!(result, RequestResult::Good | RequestResult::Exception(_)) {
                     return;
                 }
-                if let Some(response) = self.response.get_mut(link) {
+                self.responses.record(received.since(sent));
+                if let Some((_, response)) = self.response.get_mut(link) {
                     response.record(received.since(sent));
                     if let Some((response, _)) = &mut self.intervals {
                         response.record(link, received.since(sent));
@@ -166,6 +191,13 @@ impl Recorders {
     }
 }
 
+/// Keeps what has left, of a bounded number of names.
+fn keep<T>(left: &mut BTreeMap<Arc<str>, T>, name: &Arc<str>, what: T) {
+    if left.len() < RETIRED_NAMES_MAX {
+        left.insert(name.clone(), what);
+    }
+}
+
 /// Gathers reports; shared between the thread that drains the rings and those that read.
 pub struct Statistics {
     recorders: Mutex<Recorders>,
@@ -178,28 +210,41 @@ impl Statistics {
         statistics
     }
 
-    /// Goes on with a plan that follows the one before: what stays keeps its distributions, what has left takes
-    /// them along.
+    /// Goes on with a plan that follows the one before: what stays keeps its distributions; what has left leaves its counts
+    /// to what comes again under its name.
     pub fn adopt(&self, plan: &Plan) {
         let mut recorders = self.lock();
-        let Recorders { groups, response, group_of_scan, nodes, intervals } = &mut *recorders;
+        let Recorders { groups, response, left_groups, left_links, group_of_scan, nodes, intervals, .. } =
+            &mut *recorders;
         if let Some((response, jitter)) = intervals {
             response.retain(|id| plan.links.contains(id));
             jitter.retain(|id| plan.groups.contains(id));
         }
         nodes.adopt(plan);
-        groups.retain(|id, _| plan.groups.contains(id));
-        for id in plan.groups.ids().filter(|id| !groups.contains(*id)).collect::<Vec<_>>() {
-            let recorder = GroupRecorder {
-                release_jitter: Recorder::new(),
-                issue_jitter: Recorder::new(),
-                sample_age: Recorder::new(),
-            };
-            groups.insert(id, recorder);
+        let is_there = |id, name: &Arc<str>| plan.groups.get(id).is_some_and(|group| group.name == *name);
+        for (_, group) in groups.iter().filter(|(id, group)| !is_there(*id, &group.name)) {
+            let tallies = [&group.release_jitter, &group.issue_jitter, &group.sample_age].map(|times| times.tally);
+            keep(left_groups, &group.name, tallies);
         }
-        response.retain(|id, _| plan.links.contains(id));
-        for id in plan.links.ids().filter(|id| !response.contains(*id)).collect::<Vec<_>>() {
-            response.insert(id, Recorder::new());
+        groups.retain(|id, group| is_there(id, &group.name));
+        for (id, group) in plan.groups.iter() {
+            if groups.contains(id) {
+                continue;
+            }
+            let [release_jitter, issue_jitter, sample_age] =
+                left_groups.remove(&group.name).unwrap_or_default().map(Recorder::new);
+            groups.insert(id, GroupRecorder { name: group.name.clone(), release_jitter, issue_jitter, sample_age });
+        }
+        let is_there = |id, name: &Arc<str>| plan.links.get(id).is_some_and(|link| link.name == *name);
+        for (_, (name, times)) in response.iter().filter(|(id, (name, _))| !is_there(*id, name)) {
+            keep(left_links, name, times.tally);
+        }
+        response.retain(|id, (name, _)| is_there(id, name));
+        for (id, link) in plan.links.iter() {
+            if !response.contains(id) {
+                let tally = left_links.remove(&link.name).unwrap_or_default();
+                response.insert(id, (link.name.clone(), Recorder::new(tally)));
+            }
         }
         *group_of_scan = plan.scans.iter().map(|(id, scan)| (id, scan.group)).collect();
     }
@@ -252,7 +297,8 @@ impl Statistics {
                     (id, times)
                 })
                 .collect(),
-            response: recorders.response.iter().map(|(id, r)| (id, r.distribution())).collect(),
+            response: recorders.response.iter().map(|(id, (_, r))| (id, r.distribution())).collect(),
+            responses: recorders.responses.distribution(),
         }
     }
 
@@ -283,7 +329,7 @@ mod tests {
             ..Plan::default()
         };
         let statistics = Statistics::new(&plan);
-        statistics.lock().response.insert(LinkId(0), Recorder::new());
+        statistics.lock().response.insert(LinkId(0), ("l".into(), Recorder::default()));
         statistics
     }
 

@@ -214,7 +214,8 @@ impl LinkCounters {
         self.state.store(state as u8, Relaxed);
     }
 
-    fn reset(&self) {
+    /// All but those of CAN frames.
+    fn counts(&self) -> [&Count; 24] {
         let LinkCounters {
             requests,
             replies,
@@ -240,11 +241,11 @@ impl LinkCounters {
             writes_sent,
             writes_done,
             writes_failed,
-            can,
-            lately,
-            state,
+            can: _,
+            lately: _,
+            state: _,
         } = self;
-        let counts = [
+        [
             requests,
             replies,
             exceptions,
@@ -269,11 +270,22 @@ impl LinkCounters {
             writes_sent,
             writes_done,
             writes_failed,
-        ];
-        counts.into_iter().for_each(Count::reset);
-        can.all().into_iter().for_each(|(_, count)| count.reset());
-        lately.0.iter().for_each(|cause| cause.store(0, Relaxed));
-        state.store(LinkState::Down as u8, Relaxed);
+        ]
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Count> {
+        self.counts().into_iter().chain(self.can.all().map(|(_, count)| count))
+    }
+
+    /// Adds another link's counts to these, which nobody else may be counting.
+    pub fn absorb(&self, other: &LinkCounters) {
+        self.all().zip(other.all()).for_each(|(own, other)| own.add(other.get()));
+    }
+
+    fn reset(&self) {
+        self.all().for_each(Count::reset);
+        self.lately.0.iter().for_each(|cause| cause.store(0, Relaxed));
+        self.set_state(LinkState::Down);
     }
 }
 

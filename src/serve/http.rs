@@ -47,11 +47,11 @@ struct Shared {
 }
 
 impl HttpServer {
-    /// Listens and answers from a thread of its own, named `metrics`.
+    /// Listens and answers from a thread of its own, named `metrics`. `per_link`: the metrics have the times of each link.
     ///
     /// # Errors
     /// The address is taken or not ours, or there is no thread to be had.
-    pub fn start(listen: SocketAddr, observed: Arc<Observed>) -> Result<HttpServer, ServeError> {
+    pub fn start(listen: SocketAddr, observed: Arc<Observed>, per_link: bool) -> Result<HttpServer, ServeError> {
         let listener = TcpListener::bind(listen)
             .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
             .map_err(|error| ServeError::Listen { address: listen, error })?;
@@ -59,7 +59,7 @@ impl HttpServer {
         let address = listener.local_addr().map_err(start)?;
         let wake = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC).map_err(|e| start(e.into()))?;
         let shared = Arc::new(Shared { stop: AtomicBool::new(false), wake });
-        let site = Site { metrics: Metrics::new(Arc::clone(&observed)), observed };
+        let site = Site { metrics: Metrics::new(Arc::clone(&observed), per_link), observed };
         let for_thread = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("metrics".into())

@@ -1,5 +1,7 @@
 //! Every count and distribution as Prometheus metrics: read at each scrape, nothing is kept twice.
 
+mod journal;
+mod links;
 mod tags;
 
 use std::fmt;
@@ -14,11 +16,10 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::command::{AnswerEnd, Outcome, Reason, Way};
 use crate::hub::stats::{BUCKET_BOUNDS, Distribution};
-use crate::lane::{GroupCounters, LinkCounters, LinkState};
-use crate::plan::{LinkProtocolPlan, ScanPlan};
+use crate::plan::ScanPlan;
 
-use super::retired::{ScanTotals, totals_of};
-use super::{JournalView, Observed, OutputState, OutputView, ProcessUsage};
+use super::retired::{ScanTotals, samples_of, totals_of};
+use super::{Observed, OutputState, OutputView, ProcessUsage};
 
 /// The exposition formats that are asked for in practice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,9 +45,10 @@ pub(super) struct Metrics {
 }
 
 impl Metrics {
-    pub(super) fn new(observed: Arc<Observed>) -> Metrics {
+    /// `per_link`: with the times of each link.
+    pub(super) fn new(observed: Arc<Observed>, per_link: bool) -> Metrics {
         let mut registry = Registry::default();
-        registry.register_collector(Box::new(Reader(observed)));
+        registry.register_collector(Box::new(Reader(observed, per_link)));
         Metrics { registry }
     }
 
@@ -85,7 +87,8 @@ fn to_prometheus(text: &str) -> String {
     out
 }
 
-struct Reader(Arc<Observed>);
+/// And whether it tells the times of each link.
+struct Reader(Arc<Observed>, bool);
 
 impl fmt::Debug for Reader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -114,10 +117,24 @@ impl Family<'_> {
     }
 
     fn histogram<const N: usize>(&mut self, labels: Labels<'_, N>, times: &Distribution) -> fmt::Result {
-        let bounds = BUCKET_BOUNDS.iter().map(|bound| bound.as_secs_f64()).chain([f64::INFINITY]);
-        let buckets: Vec<(f64, u64)> = bounds.zip(times.buckets).collect();
-        let sum_s = times.sum as f64 / 1e9;
-        self.0.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum_s, times.count, &buckets, None)
+        let bounds = BUCKET_BOUNDS.iter().map(|bound| bound.as_secs_f64());
+        self.buckets(labels, times.sum as f64 / 1e9, bounds, &times.buckets)
+    }
+
+    /// `counts` has one more than there are bounds.
+    fn buckets<const N: usize>(
+        &mut self,
+        labels: Labels<'_, N>,
+        sum_s: f64,
+        bounds: impl Iterator<Item = f64>,
+        counts: &[u64],
+    ) -> fmt::Result {
+        let buckets: Vec<(f64, u64)> = bounds.chain([f64::INFINITY]).zip(counts.iter().copied()).collect();
+        let count = counts.iter().sum();
+        if N == 0 {
+            return self.0.encode_histogram::<NoLabelSet>(sum_s, count, &buckets, None);
+        }
+        self.0.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum_s, count, &buckets, None)
     }
 }
 
@@ -140,6 +157,7 @@ impl Collector for Reader {
         self.executors(e)?;
         self.journal(e)?;
         self.outputs(e)?;
+        self.live(e)?;
         self.writes(e)?;
         self.configuration(e)?;
         self.process(e)
@@ -208,108 +226,10 @@ impl Reader {
         Ok(())
     }
 
-    fn links(&self, e: &mut DescriptorEncoder) -> fmt::Result {
-        let Observed { counters, statistics, .. } = &*self.0;
-        let plan = self.0.plan();
-        let links = || plan.links.iter().map(|(id, l)| (&*l.name, counters.link(id)));
-        type Row = (&'static str, &'static str, fn(&LinkCounters) -> u64);
-        let rows: [Row; 10] = [
-            ("fieldbeat_link_requests", "Requests put on the wire", |c| c.requests.get()),
-            (
-                "fieldbeat_link_suppressed_requests",
-                "Requests not sent because their unit is silent or the link down",
-                { |c| c.suppressed.get() },
-            ),
-            ("fieldbeat_link_crc_errors", "Replies whose CRC or LRC was wrong", |c| c.crc_errors.get()),
-            ("fieldbeat_link_short_frames", "Timeouts after a part of a reply", |c| c.short_frames.get()),
-            ("fieldbeat_link_lost_events", "Edges that came too fast to be told one by one", |c| c.lost.get()),
-            ("fieldbeat_link_connects", "Connections made", |c| c.connects.get()),
-            ("fieldbeat_link_disconnects", "Connections lost", |c| c.disconnects.get()),
-            (
-                "fieldbeat_link_idle_closes",
-                "Connections that the device closed with nothing outstanding, made again at once",
-                { |c| c.idle_closes.get() },
-            ),
-            ("fieldbeat_link_wrong_lengths", "Replies taken though their header counted other bytes than they had", {
-                |c| c.wrong_lengths.get()
-            }),
-            ("fieldbeat_link_writes_sent", "Writes of which a request was put on the wire", |c| c.writes_sent.get()),
-        ];
-        for (name, help, count) in rows {
-            let mut family = family(e, COUNTER, name, None, help)?;
-            for (link, counters) in links() {
-                family.counter([("link", link)], count(counters))?;
-            }
-        }
-        type Result = (&'static str, fn(&LinkCounters) -> u64);
-        let results: [Result; 8] = [
-            ("good", |c| c.replies.get()),
-            ("exception", |c| c.exceptions.get()),
-            ("timeout", |c| c.timeouts.get()),
-            ("aborted", |c| c.aborted.get()),
-            ("broken", |c| c.broken.get()),
-            ("late", |c| c.late.get()),
-            ("foreign", |c| c.foreign.get()),
-            ("garbage", |c| c.garbage.get()),
-        ];
-        let help = "How requests ended (good, exception, timeout, aborted, broken) and what came unasked (late, foreign, garbage)";
-        let mut replies = family(e, COUNTER, "fieldbeat_link_replies", None, help)?;
-        for (link, counters) in links() {
-            for (result, count) in results {
-                replies.counter([("link", link), ("result", result)], count(counters))?;
-            }
-        }
-        let differs: [Result; 4] = [
-            ("unit", |c| c.other_unit.get()),
-            ("transaction", |c| c.other_transaction.get()),
-            ("function", |c| c.other_function.get()),
-            ("length", |c| c.other_length.get()),
-        ];
-        let help = "Foreign replies, by what in them is not as it was asked";
-        let mut foreign = family(e, COUNTER, "fieldbeat_link_foreign_replies", None, help)?;
-        for (link, counters) in links() {
-            for (differs, count) in differs {
-                foreign.counter([("link", link), ("differs", differs)], count(counters))?;
-            }
-        }
-        let help = "How writes ended; failed are also those that were never sent";
-        let mut writes = family(e, COUNTER, "fieldbeat_link_writes", None, help)?;
-        for (link, counters) in links() {
-            for (result, count) in [("done", &counters.writes_done), ("failed", &counters.writes_failed)] {
-                writes.counter([("link", link), ("result", result)], count.get())?;
-            }
-        }
-        let help = "Frames received and sent, and what the controller and the kernel tell of the bus";
-        let mut can = family(e, COUNTER, "fieldbeat_can_frames", None, help)?;
-        let on_can =
-            |protocol: &LinkProtocolPlan| matches!(protocol, LinkProtocolPlan::Can(_) | LinkProtocolPlan::CanOpen(_));
-        for (id, link) in plan.links.iter().filter(|(_, link)| on_can(&link.protocol)) {
-            for (event, count) in counters.link(id).can.all() {
-                can.counter([("link", &*link.name), ("event", event)], count.get())?;
-            }
-        }
-        let help = "1 for the state that the link is in, 0 for the others";
-        let mut state = family(e, GAUGE, "fieldbeat_link_state", None, help)?;
-        for (link, counters) in links() {
-            let now = counters.state();
-            for one in [LinkState::Up, LinkState::Silent, LinkState::Down, LinkState::BusOff] {
-                state.gauge([("link", link), ("state", one.name())], f64::from(u8::from(one == now)))?;
-            }
-        }
-        let help = "Reply received minus request sent, of good and exception replies";
-        let mut response = family(e, HISTOGRAM, "fieldbeat_link_response_time", Some(&Unit::Seconds), help)?;
-        let times = statistics.snapshot().response;
-        for (id, link) in plan.links.iter() {
-            if let Some(times) = times.get(id) {
-                response.histogram([("link", &*link.name)], times)?;
-            }
-        }
-        Ok(())
-    }
-
     fn executors(&self, e: &mut DescriptorEncoder) -> fmt::Result {
         let Observed { counters, rings, .. } = &*self.0;
-        let plan = self.0.plan();
+        let current = self.0.current();
+        let plan = &current.plan;
         let names: Vec<String> = (0..plan.lanes.len()).map(|i| i.to_string()).collect();
         let executors =
             || names.iter().zip(&plan.lanes).zip(&counters.lanes).filter(|((_, lane), _)| lane.owner.cpu().is_some());
@@ -327,22 +247,18 @@ impl Reader {
         for ((name, _), executor) in executors() {
             dropped.counter([("executor", name)], executor.reports_dropped.get())?;
         }
-        type Row = (&'static str, &'static str, fn(&GroupCounters) -> u64);
-        let rows: [Row; 3] = [
-            ("fieldbeat_samples_produced", "Samples that a lane's thread made: an executor, or a source", |c| {
-                c.produced.get()
-            }),
-            ("fieldbeat_samples_dropped", "Samples that a lane's full ring did not take", |c| c.dropped.get()),
-            ("fieldbeat_samples_suppressed", "Samples held back by the rules of report by exception", |c| {
-                c.suppressed_at_ring.get() + c.suppressed_at_journal.get()
-            }),
+        let rows = [
+            ("fieldbeat_samples_produced", "Samples that a lane's thread made: an executor, or a source"),
+            ("fieldbeat_samples_dropped", "Samples that a lane's full ring did not take"),
+            ("fieldbeat_samples_suppressed", "Samples held back by the rules of report by exception"),
         ];
-        for (metric, help, value) in rows {
+        for (at, (metric, help)) in rows.into_iter().enumerate() {
             let mut family = family(e, COUNTER, metric, None, help)?;
-            for (name, groups) in names.iter().zip(&counters.groups) {
+            for (lane, (name, groups)) in names.iter().zip(&counters.groups).enumerate() {
                 for (id, group) in plan.groups.iter() {
                     let labels = [("lane", name.as_str()), ("group", &*group.name)];
-                    family.counter(labels, value(&groups[id.index()]))?;
+                    let before = current.retired_samples(lane, &group.name)[at];
+                    family.counter(labels, before + samples_of(&groups[id.index()])[at])?;
                 }
             }
         }
@@ -356,49 +272,6 @@ impl Reader {
             family(e, GAUGE, "fieldbeat_ring_fill", Some(&ratio), "Share of a ring's slots in use, 0 to 1")?;
         for (name, fill) in names.iter().zip(&fills) {
             filled.gauge([("lane", name)], fill.used as f64 / fill.capacity.max(1) as f64)?;
-        }
-        Ok(())
-    }
-
-    fn journal(&self, e: &mut DescriptorEncoder) -> fmt::Result {
-        let view: JournalView = (self.0.journal)();
-        for (name, unit, help, value) in [
-            ("fieldbeat_journal_size", Some(&Unit::Bytes), "Bytes that the journal takes on disk", view.bytes as f64),
-            ("fieldbeat_journal_limit", Some(&Unit::Bytes), "Bytes that the journal may take", view.bytes_max as f64),
-            ("fieldbeat_journal_blocks", None, "Blocks in the journal", view.blocks as f64),
-            (
-                "fieldbeat_journal_oldest_age",
-                Some(&Unit::Seconds),
-                "Age of the oldest block in the journal",
-                view.oldest_age.as_secs_f64(),
-            ),
-            (
-                "fieldbeat_journal_longest_commit",
-                Some(&Unit::Seconds),
-                "The longest commit with full sync since the start",
-                view.commit_max.as_secs_f64(),
-            ),
-        ] {
-            family(e, GAUGE, name, unit, help)?.gauge([], value)?;
-        }
-        for (name, help, value) in [
-            ("fieldbeat_journal_stored_samples", "Samples made durable", view.stored),
-            ("fieldbeat_journal_dropped_samples", "Samples that could not be stored", view.dropped),
-            (
-                "fieldbeat_journal_evicted_samples",
-                "Samples removed at the bound before every output had them",
-                view.evicted,
-            ),
-            (
-                "fieldbeat_journal_lost_samples",
-                "Samples that were stored, and lost with the journal's file before every output had them",
-                view.lost,
-            ),
-            ("fieldbeat_journal_set_aside", "Damaged journals that were set aside", view.set_aside),
-            ("fieldbeat_journal_damaged_blocks", "Damaged blocks that readers skipped", view.blocks_damaged),
-            ("fieldbeat_journal_commits", "Commits with full sync", view.commits),
-        ] {
-            family(e, COUNTER, name, None, help)?.counter([], value)?;
         }
         Ok(())
     }
@@ -442,6 +315,14 @@ impl Reader {
             }
         }
         Ok(())
+    }
+
+    fn live(&self, e: &mut DescriptorEncoder) -> fmt::Result {
+        let taps = &self.0.taps;
+        let mut readers = family(e, GAUGE, "fieldbeat_live_readers", None, "Those who follow samples as they come")?;
+        readers.gauge([], taps.all().len() as f64)?;
+        let help = "Samples that live readers lost because they were too slow, each reader's of its own";
+        family(e, COUNTER, "fieldbeat_live_lost_samples", None, help)?.counter([], taps.lost().samples)
     }
 
     fn writes(&self, e: &mut DescriptorEncoder) -> fmt::Result {

@@ -1,5 +1,6 @@
 //! What others read from us and ask of us: metrics and health over HTTP, the control socket, the report of a run.
 
+mod ask;
 mod control;
 #[doc(hidden)]
 pub mod fuzz;
@@ -16,9 +17,11 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::command::WriteStats;
+use crate::hub::Taps;
 use crate::hub::stats::Statistics;
 use crate::lane::{Counters, Image};
 use crate::plan::Plan;
+use crate::store::CommitTimes;
 use crate::tag::{LinkId, Nanos};
 
 pub use control::{ControlError, ControlSocket, PART as CONTROL_PART};
@@ -29,7 +32,7 @@ pub use report::{
     GroupReport, LinkReport, OutputReport, ProcessReport, Quantiles, RunReport, SamplesReport, ScanReport,
 };
 pub use retired::{Current, totals_of};
-pub use tags::{TagCounts, TagState, TagTrouble, Tags, cause_of, reason, units_of};
+pub use tags::{TagCounts, TagState, TagTrouble, Tags, cause_of, newest, reason, units_of};
 
 /// How full a ring is, in slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -62,8 +65,7 @@ pub struct JournalView {
     /// Blocks that readers skipped because they are damaged, each time that one came by.
     pub blocks_damaged: u64,
     pub commits: u64,
-    /// The longest commit since the start.
-    pub commit_max: Nanos,
+    pub commit_times: CommitTimes,
 }
 
 /// Whether an output reaches its other side.
@@ -111,6 +113,11 @@ type View<T> = Box<dyn Fn() -> T + Send + Sync>;
 pub struct Observed {
     /// The gateway's id.
     pub gateway: String,
+    /// As samples name it.
+    pub boot: String,
+    pub started: Nanos,
+    /// Those who read live.
+    pub taps: Taps,
     pub current: Mutex<Current>,
     pub counters: Arc<Counters>,
     pub image: Arc<Image>,

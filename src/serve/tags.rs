@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::lane::{Counters, Image, LinkState};
+use crate::lane::{Counters, Image, LinkState, Reading};
 use crate::plan::{LinkProtocolPlan, Plan, ScanId};
-use crate::tag::{CanFault, Cause, GroupId, LinkId, Nanos, Status, TagId};
+use crate::tag::{CanFault, Cause, GroupId, LinkId, Nanos, Status, TagId, Value, ValueType};
 
 /// Cycles that a tag may wait for its first value in any case.
 const FIRST_VALUE_CYCLES: u64 = 3;
+/// Looks at a reading that is being written.
+const NEWEST_TRIES: usize = 8;
 
 /// Tags by the severity of their statuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -181,6 +183,21 @@ pub fn units_of(plan: &Plan) -> BTreeMap<TagId, u8> {
         }
     }
     units
+}
+
+/// The latest reading of a tag, and its value; `None`: it was never read.
+pub fn newest(image: &Image, tag: TagId, ty: ValueType) -> (Reading, Option<Value>) {
+    let mut bytes = vec![0; ty.long_bytes_max()];
+    // A read that met a write each time is tried again: a slot is not written for long.
+    let reading = (0..NEWEST_TRIES).find_map(|_| image.read_long(tag.index(), &mut bytes));
+    let none = Reading { status: Status::BAD_WAITING_FOR_INITIAL_DATA.0, ..Reading::default() };
+    let reading = reading.unwrap_or(none);
+    let value = match ty {
+        _ if reading.t == 0 => None,
+        ValueType::Scalar(scalar) => Some(Value::from_bits(scalar, reading.value)),
+        _ => Value::from_long(ty.code(), bytes.get(..reading.value as usize).unwrap_or(&bytes)),
+    };
+    (reading, value)
 }
 
 /// Why a tag has this status; `None`: it is good, or nothing is known.

@@ -62,7 +62,7 @@ fn plan() -> Plan {
     }
 }
 
-fn observed() -> Arc<Observed> {
+pub(in crate::serve) fn observed() -> Arc<Observed> {
     let plan = Arc::new(plan());
     let counters = Arc::new(Counters::new(&plan));
     let statistics = Arc::new(Statistics::new(&plan));
@@ -98,6 +98,9 @@ fn observed() -> Arc<Observed> {
     let result = RequestResult::Good;
     statistics.record(&Report::Finished { scan: ScanId(0), link: LinkId(0), nominal, sent, received, result });
     Arc::new(Observed {
+        boot: String::new(),
+        started: Nanos::ZERO,
+        taps: crate::hub::taps().0,
         gateway: "line-4".into(),
         current: Mutex::new(Current::new(plan)),
         reloads: Reloads::started_now(),
@@ -119,7 +122,7 @@ fn observed() -> Arc<Observed> {
             set_aside: 1,
             blocks_damaged: 2,
             commits: 12,
-            commit_max: Nanos::from_millis(20),
+            commit_times: CommitTimes { sum: 24_000_000, buckets: [0, 0, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0] },
         }),
         outputs: vec![(
             "cloud".into(),
@@ -137,7 +140,11 @@ fn observed() -> Arc<Observed> {
 }
 
 fn start(observed: &Arc<Observed>) -> HttpServer {
-    HttpServer::start("127.0.0.1:0".parse().unwrap(), Arc::clone(observed)).unwrap()
+    start_with(observed, false)
+}
+
+fn start_with(observed: &Arc<Observed>, per_link: bool) -> HttpServer {
+    HttpServer::start("127.0.0.1:0".parse().unwrap(), Arc::clone(observed), per_link).unwrap()
 }
 
 fn connect(address: SocketAddr) -> TcpStream {
@@ -208,7 +215,8 @@ fn the_metrics_say_what_was_counted() {
         "fieldbeat_link_writes_total{link=\"plc1\",result=\"failed\"} 7",
         "fieldbeat_link_state{link=\"plc1\",state=\"up\"} 1.0",
         "fieldbeat_link_state{link=\"plc1\",state=\"down\"} 0.0",
-        "fieldbeat_link_response_time_seconds_sum{link=\"plc1\"} 0.0004",
+        "fieldbeat_response_time_seconds_sum 0.0004",
+        "fieldbeat_response_time_seconds_count 1",
         "fieldbeat_ring_fill_ratio{lane=\"0\"} 0.25",
         "fieldbeat_ring_capacity_slots{lane=\"0\"} 4096.0",
         "fieldbeat_samples_produced_total{lane=\"0\",group=\"10ms\"} 1000",
@@ -216,6 +224,11 @@ fn the_metrics_say_what_was_counted() {
         "fieldbeat_samples_suppressed_total{lane=\"0\",group=\"10ms\"} 50",
         "fieldbeat_journal_size_bytes 1048576.0",
         "fieldbeat_journal_oldest_age_seconds 2.5",
+        "fieldbeat_journal_commit_seconds_bucket{le=\"0.001\"} 0",
+        "fieldbeat_journal_commit_seconds_bucket{le=\"0.002\"} 12",
+        "fieldbeat_journal_commit_seconds_count 12",
+        "fieldbeat_journal_commit_seconds_sum 0.024",
+        "fieldbeat_live_readers 0.0",
         "fieldbeat_journal_stored_samples_total 990",
         "fieldbeat_journal_lost_samples_total 4",
         "fieldbeat_journal_set_aside_total 1",
@@ -232,6 +245,60 @@ fn the_metrics_say_what_was_counted() {
     observed.counters.links[0].requests.add(1);
     let (_, _, body) = get(server.address(), "/metrics");
     assert!(body.contains("fieldbeat_link_requests_total{link=\"plc1\"} 102\n"));
+}
+
+#[test]
+fn times_of_each_link_are_there_where_they_are_asked_for() {
+    let observed = observed();
+    let line = "fieldbeat_link_response_time_seconds_sum{link=\"plc1\"} 0.0004\n";
+    assert!(get(start_with(&observed, true).address(), "/metrics").2.contains(line));
+    let body = get(start(&observed).address(), "/metrics").2;
+    assert!(!body.contains("fieldbeat_link_response_time"), "{body}");
+}
+
+#[test]
+fn no_counter_falls_when_links_and_groups_go_and_come_again() {
+    let observed = observed();
+    let server = start_with(&observed, true);
+    let (_, _, before) = get(server.address(), "/metrics");
+    let whole = observed.plan();
+    let mut without = Plan { links: ById::new(), groups: ById::new(), scans: ById::new(), ..(*whole).clone() };
+    without.lanes[0].links.clear();
+    let without = Arc::new(without);
+    // They get ids of their own when they come again; their counts there begin at zero.
+    let mut again = (*whole).clone();
+    let moved = |id: u16| id + 8;
+    again.links = whole.links.iter().map(|(id, link)| (LinkId(moved(id.0)), link.clone())).collect();
+    again.groups = whole.groups.iter().map(|(id, group)| (GroupId(moved(id.0)), group.clone())).collect();
+    let scan = |(id, scan): (ScanId, &ScanPlan)| {
+        let (group, link) = (GroupId(moved(scan.group.0)), LinkId(moved(scan.link.0)));
+        (ScanId(id.0 + 8), ScanPlan { group, link, ..scan.clone() })
+    };
+    again.scans = whole.scans.iter().map(scan).collect();
+    let again = Arc::new(again);
+    for (old, new) in [(&whole, &without), (&without, &again)] {
+        observed.counters.prepare(new, old);
+        observed.statistics.adopt(new);
+        observed.set_plan(new.clone());
+    }
+    observed.counters.link(LinkId(moved(0))).requests.add(1);
+    let (_, _, after) = get(server.address(), "/metrics");
+    assert!(after.contains("fieldbeat_link_requests_total{link=\"plc1\"} 102\n"), "{after}");
+    let value =
+        |line: &str| line.rsplit_once(' ').map(|(name, value)| (name.to_owned(), value.parse::<f64>().unwrap()));
+    let rows = |text: &str| -> BTreeMap<String, f64> {
+        text.lines().filter(|line| !line.starts_with('#')).filter_map(value).collect()
+    };
+    let (before, after) = (rows(&before), rows(&after));
+    let count = |name: &str| {
+        ["_total", "_bucket", "_sum", "_count"].iter().any(|end| name.split('{').next().unwrap().ends_with(end))
+    };
+    let fallen: Vec<_> = before
+        .iter()
+        .filter(|(name, _)| count(name) && !name.starts_with("process_"))
+        .filter(|(name, value)| after.get(*name).is_none_or(|after| after < value))
+        .collect();
+    assert!(fallen.is_empty(), "{fallen:#?}");
 }
 
 #[test]
@@ -354,7 +421,7 @@ fn a_request_that_never_ends_is_cut_off_at_the_deadline() {
 fn a_port_that_is_taken_is_named_with_what_to_do() {
     let observed = observed();
     let server = start(&observed);
-    let error = HttpServer::start(server.address(), observed).unwrap_err().to_string();
+    let error = HttpServer::start(server.address(), observed, false).unwrap_err().to_string();
     assert!(error.contains(&server.address().to_string()) && error.contains("listen"), "{error}");
 }
 
@@ -420,7 +487,7 @@ mod tags;
 fn what_is_taken_out_of_a_configuration_takes_nothing_off_its_groups_totals() {
     let observed = observed();
     let totals = |observed: &Arc<Observed>| -> Vec<u64> {
-        let body = metrics::Metrics::new(observed.clone()).write(metrics::Format::Prometheus).unwrap();
+        let body = metrics::Metrics::new(observed.clone(), false).write(metrics::Format::Prometheus).unwrap();
         let of = |name: &str| {
             let row = body.lines().find(|line| line.starts_with(&format!("{name}_total{{group=\"10ms\"}}")));
             row.and_then(|row| row.rsplit(' ').next()?.parse().ok()).unwrap()

@@ -19,7 +19,7 @@ use super::record::Recorded;
 use super::reload::Reloads;
 use super::scenario::Scenario;
 use super::script::{ClockStep, Series, Span, Write};
-use crate::hub::{Filter, Hub, NextRing, RingEnd, RingStats};
+use crate::hub::{Filter, Hub, NextRing, RingEnd, RingStats, TapsEnd};
 use crate::lane::{Counters, Image, ReportFilter, SampleWriter};
 use crate::plan::Suppress;
 use crate::tag::Batch;
@@ -182,7 +182,7 @@ impl<'s, P: Parts> Run<'s, P> {
         let (next_rings, nexts) = unbounded();
         let stats: Arc<[RingStats]> = rings.iter().map(|_| RingStats::default()).collect();
         let clock = ClockPair { mono: Nanos::ZERO, utc_ns: UTC_START_NS };
-        let hub = Hub::new(rings, nexts, sender, stats.clone(), clock);
+        let hub = Hub::new(rings, nexts, sender, TapsEnd::default(), stats.clone(), clock);
         let stops = scenario.script.consumer_stops(scenario.seed, scenario.ends());
         let reader = Reader { batches, stops, stopped_until: 0 };
         Run {

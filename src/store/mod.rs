@@ -47,6 +47,6 @@ pub use journal::{Committed, Journal};
 pub use names::NamesId;
 pub use reader::{DamagedBlock, Found, JournalReader};
 pub use salvage::{Gap, Salvaged, Survey, Verdict};
-pub use stats::{JournalState, JournalStats};
+pub use stats::{COMMIT_BOUNDS, CommitTimes, JournalState, JournalStats};
 pub use wire::Malformed;
 pub use writer::{WriterEnd, WriterHandle, spawn_writer};

@@ -31,6 +31,35 @@ impl JournalState {
     }
 }
 
+/// Upper bounds of the buckets in which commits are counted: from a fast disk's sync to one that hangs. What takes longer
+/// falls into one bucket more.
+pub const COMMIT_BOUNDS: [Duration; 14] = [
+    Duration::from_micros(500),
+    Duration::from_millis(1),
+    Duration::from_millis(2),
+    Duration::from_millis(5),
+    Duration::from_millis(10),
+    Duration::from_millis(20),
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(200),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(5),
+    Duration::from_secs(10),
+];
+
+/// How long commits with full sync took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CommitTimes {
+    /// Nanoseconds.
+    pub sum: u64,
+    /// How many took as long as each of [`COMMIT_BOUNDS`] at most, and longer than the one before; the last: longer than
+    /// all.
+    pub buckets: [u64; COMMIT_BOUNDS.len() + 1],
+}
+
 /// Totals since the journal was opened, and its present size.
 #[derive(Debug, Default)]
 pub struct JournalStats {
@@ -45,6 +74,7 @@ pub struct JournalStats {
     pub commit_ns_last: AtomicU64,
     pub commit_ns_max: AtomicU64,
     pub commit_ns_sum: AtomicU64,
+    commit_buckets: [AtomicU64; COMMIT_BOUNDS.len() + 1],
     /// Pages in use: what counts against the bound.
     pub bytes_used: AtomicU64,
     /// Length of the file.
@@ -128,14 +158,38 @@ impl JournalStats {
         self.state.store(JournalState::Ok as u8, Relaxed);
     }
 
+    pub fn commit_times(&self) -> CommitTimes {
+        CommitTimes {
+            sum: self.commit_ns_sum.load(Relaxed),
+            buckets: std::array::from_fn(|at| self.commit_buckets[at].load(Relaxed)),
+        }
+    }
+
     pub(super) fn succeed(&self, took: Duration) {
         let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         self.commits.fetch_add(1, Relaxed);
         self.commit_ns_last.store(ns, Relaxed);
         self.commit_ns_max.fetch_max(ns, Relaxed);
         self.commit_ns_sum.fetch_add(ns, Relaxed);
+        self.commit_buckets[COMMIT_BOUNDS.partition_point(|bound| *bound < took)].fetch_add(1, Relaxed);
         if self.state() != JournalState::Ok {
             self.recover();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_commit_is_counted_in_the_bucket_of_its_length() {
+        let stats = JournalStats::default();
+        for us in [499, 500, 501, 3_000, 10_000_000, 10_000_001] {
+            stats.succeed(Duration::from_micros(us));
+        }
+        let times = stats.commit_times();
+        assert_eq!(times.buckets, [2, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1]);
+        assert_eq!((times.sum, times.buckets.iter().sum::<u64>()), (20_004_501_000, stats.commits.load(Relaxed)));
     }
 }

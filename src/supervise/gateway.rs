@@ -131,7 +131,8 @@ impl Gateway {
             }
         };
 
-        let mut journal = Journal::open_or_wait(&config.journal, new_boot())?;
+        let boot = new_boot();
+        let mut journal = Journal::open_or_wait(&config.journal, boot)?;
         let names: Vec<&str> = config.outputs.iter().map(|o| o.name.as_str()).collect();
         journal.register_or_wait(&names)?;
         let reader = journal.reader();
@@ -149,7 +150,8 @@ impl Gateway {
             names: names_of_ids.clone(),
             filter: Filter::new(LaneId(id as u16), &plan, floor.counters.clone()),
         });
-        let hub = hub::spawn(ends.collect(), nexts, to_journal, rings.clone())?;
+        let (taps, taps_end) = hub::taps();
+        let hub = hub::spawn(ends.collect(), nexts, to_journal, taps_end, rings.clone())?;
         let statistics = Arc::new(Statistics::new(&plan));
         let statistics_stop = Arc::new(AtomicBool::new(false));
         let statistics_rounds = Arc::new(AtomicU64::new(0));
@@ -165,6 +167,9 @@ impl Gateway {
         let outputs = Outputs::start(&config.gateway.id, &config.outputs, reader.clone(), health.clone(), desk);
         let observed = Arc::new(Observed {
             gateway: config.gateway.id.clone(),
+            boot: boot.to_string(),
+            started: monotonic_now(),
+            taps,
             current: Mutex::new(Current::new(plan.clone())),
             counters: floor.counters.clone(),
             image: floor.image.clone(),
@@ -185,15 +190,17 @@ impl Gateway {
         }
         let reload = Reload::new(&config);
         let live = Live::new(observed.clone(), floor.image.clone(), floor.orders.clone(), reload.is_changing());
-        let writes = writes.start(live, &reader, &config.control, health.clone())?;
-        let http = config.metrics.listen.and_then(|listen| match HttpServer::start(listen, observed.clone()) {
-            Ok(server) => Some(server),
-            Err(error) => {
-                tracing::error!("no metrics: {error}; everything else runs");
-                health.set("metrics", Severity::Degraded, error.to_string());
-                None
-            }
-        });
+        let writes = writes.start(live, &reader, &config.control, observed.clone())?;
+        let per_link = config.metrics.per_link;
+        let http =
+            config.metrics.listen.and_then(|listen| match HttpServer::start(listen, observed.clone(), per_link) {
+                Ok(server) => Some(server),
+                Err(error) => {
+                    tracing::error!("no metrics: {error}; everything else runs");
+                    health.set("metrics", Severity::Degraded, error.to_string());
+                    None
+                }
+            });
         if let Err(error) = stack::prepare() {
             tracing::warn!("a thread that stands still will not show its stack: {error}");
         }

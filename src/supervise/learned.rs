@@ -90,6 +90,9 @@ mod tests {
         let loaded = load_parts(("fieldbeat.toml", "[gateway]\nid = \"g\"\n"), &[("tags/a.json", tags)]).unwrap();
         let plan = Arc::new(plan::build(&loaded.config, &[0]).unwrap().plan);
         Observed {
+            boot: String::new(),
+            started: Nanos::ZERO,
+            taps: crate::hub::taps().0,
             gateway: "g".into(),
             counters: Arc::new(Counters::new(&plan)),
             image: Arc::default(),

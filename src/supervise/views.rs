@@ -47,7 +47,7 @@ pub(super) fn journal_view(stats: Arc<JournalStats>, bytes_max: u64) -> Box<dyn 
             set_aside: stats.set_aside.load(Relaxed),
             blocks_damaged: stats.blocks_corrupt.load(Relaxed),
             commits: stats.commits.load(Relaxed),
-            commit_max: Nanos(stats.commit_ns_max.load(Relaxed)),
+            commit_times: stats.commit_times(),
         }
     })
 }

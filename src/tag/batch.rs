@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{ClockPair, Dictionary, LaneId, Nanos, Sample};
+use super::{ClockPair, Dictionary, LaneId, Nanos, Sample, ScalarType, Value};
 
 /// Samples in the order in which the executor made them, without a gap: sample `i` (payload slots not
 /// counted) has the sequence number `first_sequence + i`. Dropped samples use up numbers, so a gap between
@@ -33,6 +33,19 @@ pub struct BatchSample<'a> {
 }
 
 impl BatchSample<'_> {
+    /// Its value, of a tag whose type has this code; `None`: it has none.
+    pub fn value(&self, ty: u8) -> Option<Value> {
+        if self.sample.has_no_value() {
+            return None;
+        }
+        if !self.sample.is_long() {
+            return ScalarType::from_code(ty).map(|ty| Value::from_bits(ty, self.sample.value));
+        }
+        let mut bytes = Vec::new();
+        self.payload_into(&mut bytes);
+        Value::from_long(ty, &bytes)
+    }
+
     /// Appends the bytes of a long value to `out`, without the padding.
     pub fn payload_into(&self, out: &mut Vec<u8>) {
         let start = out.len();

@@ -1,69 +1,95 @@
-//! Names chosen by a pattern: `*` stands for any characters, `?` for one.
+//! Which tags are meant: by name, or by a pattern in which `*` stands for any characters, also none.
 
-/// A pattern, made of what a person wrote.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Glob(Vec<char>);
+use std::collections::HashSet;
 
-impl Glob {
-    pub fn new(text: &str) -> Glob {
-        Glob(text.chars().collect())
-    }
+/// A choice of tags; an empty one means all of them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Globs {
+    names: HashSet<String>,
+    patterns: Vec<String>,
+}
 
-    /// Whether the whole name is what the pattern says. Takes at most the product of both lengths.
-    pub fn matches(&self, name: &str) -> bool {
-        let name: Vec<char> = name.chars().collect();
-        let (mut at, mut of) = (0, 0);
-        // Where to go on if what follows the last star does not fit: the place after the star, and of the name.
-        let mut back: Option<(usize, usize)> = None;
-        while of < name.len() {
-            match self.0.get(at) {
-                Some('*') => {
-                    back = Some((at + 1, of));
-                    at += 1;
-                }
-                Some(c) if *c == '?' || *c == name[of] => (at, of) = (at + 1, of + 1),
-                _ => match back {
-                    Some((after, from)) => {
-                        back = Some((after, from + 1));
-                        (at, of) = (after, from + 1);
-                    }
-                    None => return false,
-                },
+impl Globs {
+    pub fn new<S: AsRef<str>>(asked: impl IntoIterator<Item = S>) -> Globs {
+        let mut globs = Globs::default();
+        for one in asked {
+            match one.as_ref() {
+                pattern if is_pattern(pattern) => globs.patterns.push(pattern.to_owned()),
+                name => drop(globs.names.insert(name.to_owned())),
             }
         }
-        self.0[at.min(self.0.len())..].iter().all(|c| *c == '*')
+        globs
     }
+
+    /// How many of them have a `*`: what a look at a name costs grows with these alone.
+    pub fn patterns(&self) -> usize {
+        self.patterns.len()
+    }
+
+    /// Whether the choice has a tag of this name.
+    pub fn has(&self, name: &str) -> bool {
+        let is_all = self.names.is_empty() && self.patterns.is_empty();
+        is_all || self.names.contains(name) || self.patterns.iter().any(|pattern| glob_has(pattern, name))
+    }
+}
+
+/// Whether what was asked for is a pattern, not a name.
+pub fn is_pattern(asked: &str) -> bool {
+    asked.contains('*')
+}
+
+/// Whether a name is what was asked for: itself, or one that fits a pattern.
+pub fn glob_has(asked: &str, name: &str) -> bool {
+    let (asked, name) = (asked.as_bytes(), name.as_bytes());
+    let (mut at, mut seen) = (0, 0);
+    // Behind the last star, and where in the name its part was tried last.
+    let mut star: Option<(usize, usize)> = None;
+    while seen < name.len() {
+        match (asked.get(at), star) {
+            (Some(b'*'), _) => {
+                at += 1;
+                star = Some((at, seen));
+            }
+            (Some(letter), _) if *letter == name[seen] => (at, seen) = (at + 1, seen + 1),
+            (_, Some((behind, from))) => {
+                (at, seen) = (behind, from + 1);
+                star = Some((behind, from + 1));
+            }
+            (_, None) => return false,
+        }
+    }
+    !name.is_empty() && asked[at..].iter().all(|letter| *letter == b'*')
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
-    fn a_star_stands_for_any_characters_and_a_question_mark_for_one() {
-        let cases = [
-            ("*", "", true),
-            ("boiler.*", "boiler.temperature", true),
-            ("boiler.*", "boiler", false),
-            ("*.state", "$link.plc1.state", true),
-            ("$link.*.unit?.since_good_s", "$link.m.unit3.since_good_s", true),
-            ("$link.*.unit?.since_good_s", "$link.m.unit12.since_good_s", false),
-            ("a*b*c", "a-b-b-c", true),
-            ("a*b*c", "a-b-b-d", false),
-            ("caf?", "café", true),
-            ("exact", "exact", true),
-            ("exact", "exactly", false),
-            ("", "", true),
-            ("", "a", false),
-        ];
-        for (pattern, name, matches) in cases {
-            assert_eq!(Glob::new(pattern).matches(name), matches, "{pattern} {name}");
+    fn a_star_stands_for_any_characters_wherever_it_is() {
+        let globs = Globs::new(["a.b", "line1.*", "*.speed", "x*y*z"]);
+        for name in ["a.b", "line1.x", "line1.", "m.speed", "xyz", "x1y2y3z"] {
+            assert!(globs.has(name), "{name}");
         }
+        for name in ["a.bc", "line2.x", "speed", "xzy", "", "x1z"] {
+            assert!(!globs.has(name), "{name}");
+        }
+        assert!(glob_has("*", "a") && !glob_has("*", ""), "an id without a name is none");
+        assert!(Globs::default().has("anything"));
     }
 
-    #[test]
-    fn many_stars_do_not_take_for_ever() {
-        assert!(!Glob::new(&"*a".repeat(60)).matches(&"a".repeat(59)));
-        assert!(Glob::new(&"*a".repeat(60)).matches(&"a".repeat(256)));
+    proptest! {
+        #[test]
+        fn it_finds_what_trying_every_way_finds(asked in "[ab*]{0,8}", name in "[ab]{1,8}") {
+            fn slowly(asked: &[u8], name: &[u8]) -> bool {
+                match asked.split_first() {
+                    None => name.is_empty(),
+                    Some((b'*', rest)) => (0..=name.len()).any(|from| slowly(rest, &name[from..])),
+                    Some((letter, rest)) => name.first() == Some(letter) && slowly(rest, &name[1..]),
+                }
+            }
+            prop_assert_eq!(glob_has(&asked, &name), slowly(asked.as_bytes(), name.as_bytes()));
+        }
     }
 }

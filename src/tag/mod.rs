@@ -25,7 +25,7 @@ pub use cause::{
 };
 pub use dictionary::{Dictionary, DictionaryTag};
 pub use encoding::{CP1252, Encoding};
-pub use glob::Glob;
+pub use glob::{Globs, glob_has, is_pattern};
 pub use id::{GroupId, LaneId, LinkId, TagId, UnitId};
 pub use sample::{GAP_TAG, Sample, flags};
 pub use scaling::Scaling;

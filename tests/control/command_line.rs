@@ -119,7 +119,7 @@ fn without_a_gateway_or_a_right_to_it_the_command_says_what_to_do() {
     let (server, mute) = (Server::pymodbus(), Mute::new());
     let site = site(&server, &mute, "");
     let (code, _, err) = site.command("write", &["setpoint", "1"]);
-    assert!(code == 1 && err.contains("no gateway runs") && err.contains("fieldbeat run"), "{err}");
+    assert!(code == 1 && err.contains("no gateway answers at") && err.contains("fieldbeat run"), "{err}");
     let (code, _, err) = site.command("audit", &[]);
     assert!(code == 1 && err.contains("there is no journal"), "{err}");
     let running = run(&site);

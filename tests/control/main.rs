@@ -1,8 +1,9 @@
-//! Writes as people and programs ask for them: over the control socket and over MQTT, to pymodbus's server, with
+//! Questions to a running gateway; writes as people and programs ask for them: over the control socket and over MQTT, to pymodbus's server, with
 //! everything that can be wrong; what the audit tells of it, also after a kill.
 
 #![allow(clippy::unwrap_used, reason = "a helper of a test may fail it")]
 
+mod asking;
 #[path = "../support/certs.rs"]
 mod certs;
 mod command_line;

@@ -171,6 +171,15 @@ impl Metrics {
         rows.iter().sum()
     }
 
+    /// No commit took longer: the bound of the highest bucket of the histogram that has one.
+    pub fn longest_commit_ms(&self) -> f64 {
+        let count = self.sum("fieldbeat_journal_commit_seconds_count");
+        let buckets =
+            self.0.lines().filter_map(|line| line.strip_prefix("fieldbeat_journal_commit_seconds_bucket{le=\""));
+        let whole = buckets.filter_map(|row| row.split_once("\"} ")).find(|row| row.1.parse() == Ok(count));
+        whole.map_or(0.0, |(bound, _)| bound.parse::<f64>().unwrap_or(f64::INFINITY) * 1e3)
+    }
+
     pub fn sum(&self, name: &str) -> u64 {
         self.sum_of(name, "") as u64
     }

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use fieldbeat::config::{self, Guard};
-use fieldbeat::hub::{self, Filter, RingEnd, RingStats};
+use fieldbeat::hub::{self, Filter, RingEnd, RingStats, TapsEnd};
 use fieldbeat::plan::{self, Plan};
 use fieldbeat::plant::{Fault, GatewaySettings, Plant, PlantConfig, Profile, ScanRates};
 use fieldbeat::rt::monotonic_now;
@@ -39,7 +39,7 @@ impl Bench {
         let (sender, batches) = crossbeam_channel::bounded::<Arc<Batch>>(64);
         let ends = std::mem::take(&mut floor.rings).into_iter();
         let ends = ends.map(|ring| RingEnd { ring, names: Arc::default(), filter: Filter::default() }).collect();
-        let hub = hub::spawn(ends, crossbeam_channel::never(), sender, rings.clone()).unwrap();
+        let hub = hub::spawn(ends, crossbeam_channel::never(), sender, TapsEnd::default(), rings.clone()).unwrap();
         let counted = std::thread::spawn(move || batches.iter().map(|b| u64::from(b.samples)).sum());
         Bench { plan, floor, rings, hub, counted }
     }

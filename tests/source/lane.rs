@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use fieldbeat::config::{Config, JournalConfig, Reporting, Suppress, load_parts};
-use fieldbeat::hub::{self, Filter, NextRing, RingEnd, RingStats};
+use fieldbeat::hub::{self, Filter, NextRing, RingEnd, RingStats, TapsEnd};
 use fieldbeat::lane::Frame;
 use fieldbeat::plan::{self, Base, LaneOwner, Plan, SourceKind, UsedIds};
 use fieldbeat::rt::{WriteOrder, WriteOutcome, WritePayload, monotonic_now};
@@ -112,7 +112,7 @@ fn what_a_source_writes_is_a_sample_like_any_other() {
     let ends = std::mem::take(&mut floor.rings).into_iter().map(|ring| end(ring, &plan)).collect();
     let (next_rings, nexts) = crossbeam_channel::bounded(8);
     let (to_journal, batches) = crossbeam_channel::unbounded::<Arc<Batch>>();
-    let hub = hub::spawn(ends, nexts, to_journal, rings.clone()).unwrap();
+    let hub = hub::spawn(ends, nexts, to_journal, TapsEnd::default(), rings.clone()).unwrap();
     let (kind, door) = floor.doors.pop().unwrap();
     let told = Arc::new(AtomicU64::new(0));
     floor.start_source(kind, Box::new(Replay { plan: plan.clone(), told: told.clone() }), door).unwrap();

@@ -97,6 +97,8 @@ pub struct JournalConfig {
 pub struct MetricsConfig {
     /// `None`: switched off.
     pub listen: Option<SocketAddr>,
+    /// Times of each link beside those of all.
+    pub per_link: bool,
 }
 
 /// How writes are asked for on this machine, and how many there may be, whatever the way.

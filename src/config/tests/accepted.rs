@@ -277,7 +277,7 @@ fn a_minimal_gateway_has_its_defaults() {
         commit: Nanos::from_millis(100),
     };
     assert_eq!(config.journal, journal);
-    assert_eq!(config.metrics.listen, Some("127.0.0.1:9464".parse().unwrap()));
+    assert_eq!((config.metrics.listen, config.metrics.per_link), (Some("127.0.0.1:9464".parse().unwrap()), false));
     assert_eq!(config.outputs, []);
     assert_eq!(config.watchdog, WatchdogConfig::default());
 }
@@ -297,6 +297,7 @@ max_bytes = "500MB"
 commit_ms = 50
 [metrics]
 listen = "off"
+per_link = true
 [watchdog]
 executor_stall_s = 5
 journal_stall_s = 60
@@ -339,7 +340,7 @@ fn a_gateway_file_is_read_with_everything_it_says() {
         RealtimeConfig { cores: Some(vec![2, 3]), priority: 70, guard, admission: AdmissionRule::Warn }
     );
     assert_eq!((config.journal.bytes_max, config.journal.commit), (500_000_000, Nanos::from_millis(50)));
-    assert_eq!(config.metrics.listen, None);
+    assert_eq!((config.metrics.listen, config.metrics.per_link), (None, true));
     let watchdog = WatchdogConfig {
         executor_stall: Nanos::from_millis(5_000),
         journal_stall: Nanos::from_millis(60_000),

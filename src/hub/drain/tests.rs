@@ -18,7 +18,11 @@ fn hub(capacity: usize, queue: usize) -> (rtrb::Producer<Sample>, Hub, crossbeam
     let (sender, receiver) = bounded(queue);
     let stats: Arc<[RingStats]> = Arc::new([RingStats::default()]);
     let none = crossbeam_channel::never();
-    (producer, Hub::new(vec![end(consumer, Arc::default())], none, sender, stats, clock_pair()), receiver)
+    (
+        producer,
+        Hub::new(vec![end(consumer, Arc::default())], none, sender, TapsEnd::default(), stats, clock_pair()),
+        receiver,
+    )
 }
 
 #[test]
@@ -87,7 +91,7 @@ impl Changing {
         let (sender, batches) = bounded(queue);
         let (next, nexts) = crossbeam_channel::unbounded();
         let stats: Arc<[RingStats]> = Arc::new([RingStats::default()]);
-        let hub = Hub::new(vec![end(consumer, names("0"))], nexts, sender, stats, clock_pair());
+        let hub = Hub::new(vec![end(consumer, names("0"))], nexts, sender, TapsEnd::default(), stats, clock_pair());
         (Changing { hub, next, batches }, producer)
     }
 
@@ -234,7 +238,7 @@ fn the_thread_ends_after_the_last_ring_while_reloads_race_it() {
     let (sender, batches) = bounded(1 << 14);
     let (next, nexts) = crossbeam_channel::unbounded();
     let stats: Arc<[RingStats]> = Arc::new([RingStats::default()]);
-    let hub = spawn(vec![end(consumer, names("0"))], nexts, sender, stats.clone()).unwrap();
+    let hub = spawn(vec![end(consumer, names("0"))], nexts, sender, TapsEnd::default(), stats.clone()).unwrap();
     let changes = 2_000u32;
     for change in 0..changes {
         ring.push(sample(change)).unwrap();

@@ -6,7 +6,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use rtrb::{Producer, RingBuffer};
 
 use super::*;
-use crate::hub::{Hub, NextRing, RingEnd, RingStats, clock_pair};
+use crate::hub::{Hub, NextRing, RingEnd, RingStats, TapsEnd, clock_pair};
 use crate::rt::monotonic_now;
 use crate::tag::Batch;
 use crate::tag::{ScalarType, TagId, ValueType, flags};
@@ -45,7 +45,7 @@ impl Rig {
         let stats: Arc<[RingStats]> = Arc::new([RingStats::default()]);
         let filter = Filter::new(LaneId(0), &plan, counters.clone());
         let end = RingEnd { ring: consumer, names: Arc::default(), filter };
-        let hub = Hub::new(vec![end], nexts, sender, stats.clone(), clock_pair());
+        let hub = Hub::new(vec![end], nexts, sender, TapsEnd::default(), stats.clone(), clock_pair());
         Rig { ring, hub, next, batches, stats, counters, plan, made: 0 }
     }
 

@@ -9,6 +9,7 @@ use nix::poll::PollFlags;
 use nix::sys::socket::{getsockopt, sockopt};
 use nix::unistd::{Uid, User};
 
+use super::super::ask::Question;
 use super::{Mail, closed};
 use crate::command::{Answer, Desk, Malformed, Reason, Request, Requester, Way};
 use crate::limits::{COMMAND_BYTES_MAX, CONTROL_PATIENCE};
@@ -24,9 +25,8 @@ enum State {
     /// A request is under way.
     Waiting,
     /// An answer is on its way out; then the next line, or the end.
-    Writing {
-        sent: usize,
-    },
+    Writing { sent: usize },
+    /// Gone, or in other hands: those that answer its question.
     Done,
 }
 
@@ -43,6 +43,8 @@ pub(super) struct Client {
     ended: bool,
     /// There is more to do, though the socket may have nothing: others had to have their turn.
     pub(super) again: bool,
+    /// What it asked last; the answer is not this client's matter.
+    question: Option<Result<Question, String>>,
     /// For the line that has begun, or the answer that goes out.
     deadline: Option<Instant>,
 }
@@ -78,8 +80,15 @@ impl Client {
             output: Vec::new(),
             ended: false,
             again: false,
+            question: None,
             deadline: None,
         }
+    }
+
+    /// The question that it ends with, and who asks.
+    pub(super) fn take_question(&mut self) -> Option<(Result<Question, String>, String)> {
+        let question = self.question.take()?;
+        Some((question, format!("{}, {}", self.who.who, self.who.from)))
     }
 
     pub(super) fn interest(&self) -> PollFlags {
@@ -184,6 +193,11 @@ impl Client {
 
     fn take(&mut self, line: &[u8], desk: &Desk, mail: &Mail) {
         if line.is_empty() {
+            return;
+        }
+        if let Some(question) = Question::parse(line) {
+            self.question = Some(question);
+            self.state = State::Done;
             return;
         }
         match Request::parse(line) {

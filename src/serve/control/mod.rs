@@ -1,7 +1,9 @@
-//! The control socket: writes are asked for over a Unix socket, one JSON object a line, one answer a line.
+//! The control socket: writes are asked for over a Unix socket, one JSON object a line, one answer a line; questions are
+//! asked there, too.
 //!
 //! One thread, a bounded number of clients, bounded lines. A client has one request under way; its next line is read
-//! when the answer is out. Who may connect is a matter of the socket's file: its owner, or a group.
+//! when the answer is out. A question is the last that a client says: others answer it ([`super::ask`]). Who may connect is a
+//! matter of the socket's file: its owner, or a group.
 
 mod client;
 mod place;
@@ -24,7 +26,8 @@ use crate::command::{Answer, Desk};
 use crate::config::ControlConfig;
 use crate::limits::CONTROL_CLIENTS_MAX;
 
-use super::{Health, Severity};
+use super::ask::Questions;
+use super::{Health, Observed, Severity};
 use client::Client;
 pub use place::ControlError;
 use place::Place;
@@ -71,7 +74,7 @@ impl ControlSocket {
     pub fn start(
         config: &ControlConfig,
         desk: Desk,
-        health: Arc<Health>,
+        observed: Arc<Observed>,
     ) -> Result<Option<ControlSocket>, ControlError> {
         let Some(path) = &config.socket else { return Ok(None) };
         let (place, listener) = Place::take(path, config.group.as_deref())?;
@@ -80,8 +83,19 @@ impl ControlSocket {
         let shared = Arc::new(Shared { stop: AtomicBool::new(false), wake });
         let (to, answers) = unbounded();
         let mail = Mail { to, shared: shared.clone() };
-        let mut server =
-            Server { listener, answers, mail, desk, clients: Vec::new(), next: 0, place, trouble: None, health };
+        let health = observed.health.clone();
+        let mut server = Server {
+            listener,
+            answers,
+            mail,
+            desk,
+            questions: Questions::new(observed),
+            clients: Vec::new(),
+            next: 0,
+            place,
+            trouble: None,
+            health,
+        };
         let thread =
             std::thread::Builder::new().name("control".into()).spawn(move || server.serve()).map_err(failed)?;
         Ok(Some(ControlSocket { path: path.clone(), shared, thread: Some(thread) }))
@@ -107,6 +121,7 @@ struct Server {
     answers: Receiver<(u64, Answer)>,
     mail: Mail,
     desk: Desk,
+    questions: Questions,
     clients: Vec<Client>,
     /// The number of the next client.
     next: u64,
@@ -133,6 +148,7 @@ impl Server {
             }
             let now = Instant::now();
             self.clients.iter_mut().for_each(|client| client.check_patience(now));
+            self.clients.iter_mut().for_each(|client| hand_over(client, &mut self.questions));
             self.clients.retain(|client| !client.is_done());
             if accepting && !ready[1].is_empty() && !self.accept() {
                 accept_again = now + ACCEPT_PAUSE;
@@ -162,7 +178,9 @@ impl Server {
             Err(error) => {
                 let text = error.to_string();
                 if self.trouble.as_ref() != Some(&text) {
-                    tracing::error!("no writes by `fieldbeat write`: {text}; it is tried again each second");
+                    tracing::error!(
+                        "the gateway cannot be asked, nor written by `fieldbeat write`: {text}; it is tried again each second"
+                    );
                     self.health.set(PART, Severity::Degraded, text.clone());
                     self.trouble = Some(text);
                 }
@@ -217,6 +235,7 @@ impl Server {
                     self.next += 1;
                     let mut client = Client::new(self.next, socket);
                     client.step(&self.desk, &self.mail);
+                    hand_over(&mut client, &mut self.questions);
                     if !client.is_done() {
                         self.clients.push(client);
                     }
@@ -234,6 +253,13 @@ impl Server {
         let Some((at, _)) = idle.min_by_key(|(_, client)| client.active) else { return false };
         self.clients.swap_remove(at);
         true
+    }
+}
+
+/// A client that asked a question is answered elsewhere.
+fn hand_over(client: &mut Client, questions: &mut Questions) {
+    if let Some((question, who)) = client.take_question() {
+        questions.begin(question, &client.socket, who);
     }
 }
 

@@ -12,6 +12,7 @@ use serde_json::{Value as Json, json};
 use super::*;
 use crate::command::{Asked, Outcome, WriteStats};
 use crate::limits::{COMMAND_BYTES_MAX, CONTROL_PATIENCE};
+use crate::serve::tests::observed;
 
 struct Rig {
     socket: Option<ControlSocket>,
@@ -42,7 +43,7 @@ fn rig() -> Rig {
         }
     });
     let config = ControlConfig { socket: Some(path.clone()), ..ControlConfig::default() };
-    let socket = ControlSocket::start(&config, desk, Arc::default()).unwrap();
+    let socket = ControlSocket::start(&config, desk, observed()).unwrap();
     Rig { socket, path, judged, dir }
 }
 
@@ -217,7 +218,7 @@ fn the_file_is_the_owners_alone_and_goes_with_the_gateway() {
 fn start(path: &Path, group: Option<&str>) -> Result<Option<ControlSocket>, ControlError> {
     let config =
         ControlConfig { socket: Some(path.into()), group: group.map(str::to_owned), ..ControlConfig::default() };
-    ControlSocket::start(&config, Desk::new(Arc::default()).0, Arc::default())
+    ControlSocket::start(&config, Desk::new(Arc::default()).0, observed())
 }
 
 #[test]
@@ -274,8 +275,9 @@ fn what_was_put_in_the_place_of_the_socket_stays_and_is_told_until_it_is_gone() 
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("c.sock");
     let config = ControlConfig { socket: Some(path.clone()), ..ControlConfig::default() };
-    let health = Arc::<crate::serve::Health>::default();
-    let _socket = ControlSocket::start(&config, Desk::new(Arc::default()).0, health.clone()).unwrap();
+    let observed = observed();
+    let health = observed.health.clone();
+    let _socket = ControlSocket::start(&config, Desk::new(Arc::default()).0, observed).unwrap();
     std::fs::remove_file(&path).unwrap();
     std::fs::write(&path, "mine").unwrap();
     let until = |holds: &dyn Fn() -> bool| {

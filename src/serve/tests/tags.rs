@@ -107,8 +107,9 @@ fn metrics_tell_tags_by_status_and_cause_and_the_state_of_each_unit() {
     set(&observed, 2, Status::BAD_WAITING_FOR_INITIAL_DATA, None);
     set(&observed, 3, Status::BAD_NO_COMMUNICATION, read(2, 3, 9, Fault::Late(400)));
     let observed = Arc::new(observed);
-    let text =
-        || super::super::metrics::Metrics::new(observed.clone()).write(super::super::metrics::Format::Prometheus);
+    let text = || {
+        super::super::metrics::Metrics::new(observed.clone(), false).write(super::super::metrics::Format::Prometheus)
+    };
     let body = text().unwrap();
     for line in [
         "fieldbeat_tags{link=\"plc\",status=\"good\"} 1.0",

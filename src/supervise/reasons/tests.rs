@@ -33,6 +33,9 @@ impl Bench {
         let counters = Arc::new(Counters::new(&plan));
         counters.link(LinkId(0)).set_state(LinkState::Up);
         let observed = Observed {
+            boot: String::new(),
+            started: crate::tag::Nanos::ZERO,
+            taps: crate::hub::taps().0,
             gateway: "g".into(),
             counters,
             image: Arc::new(Image::new([0; 3], Status::GOOD.0)),

@@ -9,7 +9,7 @@ use super::live::Live;
 use super::service::Writes;
 use crate::command::{Asked, Desk, WriteStats};
 use crate::config::ControlConfig;
-use crate::serve::{CONTROL_PART, ControlSocket, Health, Severity};
+use crate::serve::{CONTROL_PART, ControlSocket, Observed, Severity};
 use crate::store::{AuditLog, JournalReader};
 
 /// A desk at which nobody sits yet: requests wait.
@@ -42,13 +42,15 @@ impl Prepared {
         live: Live,
         reader: &JournalReader,
         control: &ControlConfig,
-        health: Arc<Health>,
+        observed: Arc<Observed>,
     ) -> io::Result<Ways> {
         let Prepared { desk, stats, asked, audit } = self;
         let service = Writes::start(live, asked, audit, reader, control.writes_per_s, stats)?;
-        let socket = ControlSocket::start(control, desk, health.clone()).unwrap_or_else(|error| {
-            tracing::error!("no writes by `fieldbeat write`: {error}; everything else runs");
-            health.set(CONTROL_PART, Severity::Degraded, error.to_string());
+        let socket = ControlSocket::start(control, desk, observed.clone()).unwrap_or_else(|error| {
+            tracing::error!(
+                "the gateway cannot be asked, nor written by `fieldbeat write`: {error}; everything else runs"
+            );
+            observed.health.set(CONTROL_PART, Severity::Degraded, error.to_string());
             None
         });
         Ok(Ways { service, socket })

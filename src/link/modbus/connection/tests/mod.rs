@@ -158,7 +158,7 @@ fn bench_in(
         gateway: GatewayConfig { id: "test".into() },
         realtime: RealtimeConfig { cores: None, priority: 80, guard: Guard::Auto, admission },
         journal: JournalConfig { path: "journal".into(), bytes_max: 1 << 30, commit: Nanos::from_millis(100) },
-        metrics: MetricsConfig { listen: None },
+        metrics: MetricsConfig { listen: None, per_link: false },
         control: crate::config::ControlConfig::default(),
         watchdog: crate::config::WatchdogConfig::default(),
         diagnostics: None,

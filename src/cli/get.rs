@@ -1,0 +1,151 @@
+//! `fieldbeat get` and `fieldbeat list`: the tags of a running gateway, out of its process image and its plan.
+
+use std::io::{self, BufWriter, Write};
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::{Value as Json, json};
+
+use super::ask::{At, ask};
+use super::{print, rows};
+
+/// Rows that are looked at before the first is shown, to find how wide the names are.
+const ALIGNED: usize = 1000;
+
+#[derive(Args)]
+pub struct GetArgs {
+    #[command(flatten)]
+    at: At,
+    /// Tags by name, or by a pattern in which * stands for any characters ('boiler.*').
+    #[arg(required = true, value_name = "TAG")]
+    tags: Vec<String>,
+    #[command(flatten)]
+    form: Form,
+}
+
+#[derive(Args)]
+pub struct ListArgs {
+    #[command(flatten)]
+    at: At,
+    /// Tags by name, or by a pattern in which * stands for any characters; all when none is named.
+    #[arg(value_name = "TAG")]
+    tags: Vec<String>,
+    #[command(flatten)]
+    form: Form,
+}
+
+#[derive(Args)]
+struct Form {
+    /// One JSON object a line.
+    #[arg(long)]
+    json: bool,
+    /// A table for spreadsheets, with its columns named in the first line.
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
+}
+
+pub fn get(args: &GetArgs) -> ExitCode {
+    let columns = ["tag", "value", "unit", "status", "time", "age_ms", "text", "reason"];
+    show("get", &args.at, &args.tags, &args.form, &columns, rows::latest)
+}
+
+pub fn list(args: &ListArgs) -> ExitCode {
+    let columns = ["tag", "link", "group", "type", "unit", "writable", "description"];
+    show("list", &args.at, &args.tags, &args.form, &columns, listed)
+}
+
+/// `boiler.temperature  plc1  10ms  float32  °C  writable`
+fn listed(row: &Json, width: usize) -> String {
+    let text = |key| rows::text(row, key);
+    let unit = if text("unit").is_empty() { "-" } else { text("unit") };
+    let access = if row["writable"] == true { "writable" } else { "read only" };
+    format!("{:<width$}  {}  {}  {}  {unit}  {access}", text("tag"), text("link"), text("group"), text("type"))
+}
+
+fn show(
+    what: &str,
+    at: &At,
+    tags: &[String],
+    form: &Form,
+    columns: &[&str],
+    line: fn(&Json, usize) -> String,
+) -> ExitCode {
+    let socket = match at.socket() {
+        Ok(socket) => socket,
+        Err(code) => return code,
+    };
+    let mut answer = match ask(&socket, &json!({ "ask": what, "tags": tags }), false) {
+        Ok(answer) => answer,
+        Err(error) => return super::fail(1, format!("error: {error}")),
+    };
+    let mut out = BufWriter::new(io::stdout().lock());
+    let mut table = Table { line, waiting: Vec::new(), width: None };
+    let mut failed = Ok(());
+    if form.csv {
+        failed = writeln!(out, "{}", columns.join(","));
+    }
+    let end = answer.each(|row| {
+        if failed.is_ok() {
+            failed = match () {
+                () if form.json => writeln!(out, "{row}"),
+                () if form.csv => writeln!(out, "{}", rows::csv(row, columns)),
+                () => table.add(&mut out, row),
+            };
+        }
+    });
+    // A closed pipe (`list | head`) is the end, not an error.
+    if let Err(error) = failed.and_then(|()| table.end(&mut out)).and_then(|()| out.flush()) {
+        print::failed(&error);
+    }
+    let end = match end {
+        Ok(end) => end,
+        Err(error) => return super::fail(1, format!("error: {error}")),
+    };
+    let unknown = end["unknown"].as_array().map_or(&[][..], Vec::as_slice);
+    for asked in unknown {
+        let asked = asked.as_str().unwrap_or_default();
+        let what = if crate::tag::is_pattern(asked) { "tag that fits" } else { "tag" };
+        note!("error: the gateway has no {what} \"{asked}\"; `fieldbeat list` shows all");
+    }
+    if unknown.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) }
+}
+
+/// Rows with their names in one column, as far as the first of them tell how wide it is.
+struct Table {
+    line: fn(&Json, usize) -> String,
+    waiting: Vec<Json>,
+    width: Option<usize>,
+}
+
+impl Table {
+    fn add(&mut self, out: &mut impl Write, row: &Json) -> io::Result<()> {
+        if let Some(width) = self.width {
+            return writeln!(out, "{}", (self.line)(row, width));
+        }
+        self.waiting.push(row.clone());
+        if self.waiting.len() >= ALIGNED { self.end(out) } else { Ok(()) }
+    }
+
+    fn end(&mut self, out: &mut impl Write) -> io::Result<()> {
+        let width = self.waiting.iter().map(|row| rows::text(row, "tag").chars().count()).max().unwrap_or(0);
+        let width = *self.width.get_or_insert(width);
+        self.waiting.drain(..).try_for_each(|row| writeln!(out, "{}", (self.line)(&row, width)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stand_in_one_column() {
+        let mut table = Table { line: listed, waiting: Vec::new(), width: None };
+        let mut out = Vec::new();
+        let row = |tag: &str, writable| json!({"tag": tag, "link": "plc", "group": "10ms", "type": "bool", "unit": "", "writable": writable});
+        table.add(&mut out, &row("a", false)).unwrap();
+        table.add(&mut out, &row("long", true)).unwrap();
+        table.end(&mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(text, "a     plc  10ms  bool  -  read only\nlong  plc  10ms  bool  -  writable\n");
+    }
+}
