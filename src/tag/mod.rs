@@ -7,6 +7,7 @@ mod by_id;
 mod cause;
 mod dictionary;
 mod encoding;
+mod glob;
 mod id;
 mod sample;
 mod scaling;
@@ -24,6 +25,7 @@ pub use cause::{
 };
 pub use dictionary::{Dictionary, DictionaryTag};
 pub use encoding::{CP1252, Encoding};
+pub use glob::glob_matches;
 pub use id::{GroupId, LaneId, LinkId, TagId, UnitId};
 pub use sample::{GAP_TAG, Sample, flags};
 pub use scaling::Scaling;
