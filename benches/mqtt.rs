@@ -17,7 +17,7 @@ use fieldbeat::config::{MqttConfig, MqttVersion};
 use fieldbeat::output::{OutputStats, mqtt};
 
 use journal::{MemoryJournal, Producer};
-use peers::{Mosquitto, config, wait};
+use peers::{Mosquitto, config, feed, wait};
 
 /// Of the output's thread, as long as it runs.
 fn cpu_seconds_of_output() -> f64 {
@@ -46,8 +46,7 @@ fn main() {
         let (stats, stop) = (Arc::new(OutputStats::default()), Arc::new(AtomicBool::new(false)));
         let config = MqttConfig { version, message_bytes_max, ..config(broker.port) };
         let begun = Instant::now();
-        let source = Box::new(journal.clone());
-        let output = mqtt::spawn("cloud", "line-4", &config, source, stats.clone(), stop.clone()).unwrap();
+        let output = mqtt::spawn(feed(Box::new(journal.clone()), &stats, &stop), &config).unwrap();
         wait("all acknowledged", || stats.cursor().block == journal.next());
         let (wall, cpu) = (begun.elapsed().as_secs_f64(), cpu_seconds_of_output());
         stop.store(true, Relaxed);

@@ -380,10 +380,10 @@ pub const MQTT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The shortest time without an acknowledgement, messages being in flight, after which a broker counts as stuck.
 pub const MQTT_STALL_MIN: Duration = Duration::from_secs(10);
 /// First and longest pause between attempts to connect, before jitter.
-pub const MQTT_PAUSE_MIN: Duration = Duration::from_millis(250);
-pub const MQTT_PAUSE_MAX: Duration = Duration::from_secs(30);
+pub const OUTPUT_PAUSE_MIN: Duration = Duration::from_millis(250);
+pub const OUTPUT_PAUSE_MAX: Duration = Duration::from_secs(30);
 /// A connection that lived this long was a good one: the pauses start again at the shortest.
-pub const MQTT_SETTLED: Duration = Duration::from_secs(30);
+pub const OUTPUT_SETTLED: Duration = Duration::from_secs(30);
 /// Messages a second on an output's connection, which subscribes to nothing: a broker that pushes some of its own may, one
 /// that floods loses the connection.
 pub const MQTT_UNASKED_PER_S_MAX: u32 = 200;
@@ -396,10 +396,40 @@ pub const OUTPUT_STOP_WAIT: Duration = Duration::from_secs(5);
 pub const OUTPUT_STOP_FAREWELL: Duration = Duration::from_millis(1500);
 /// Bytes of a message at least and at most, whatever is configured: one sample fits, and MQTT's own limit
 /// (3.1.1, section 2.2.3: 256 MiB) is far.
-pub const MQTT_MESSAGE_BYTES_MIN: usize = 512;
+pub const MQTT_MESSAGE_BYTES_MIN: usize = OUTPUT_MESSAGE_BYTES_MIN;
 pub const MQTT_MESSAGE_BYTES_MAX: usize = 64 << 20;
 /// Bytes in messages that are still being gathered, of all groups; beyond it they are sent early.
-pub const MQTT_GATHERED_BYTES_MAX: usize = 8 << 20;
+pub const OUTPUT_GATHERED_BYTES_MAX: usize = 8 << 20;
+/// Blocks that hold nothing for an output and are passed over before it looks at the time and at the order to stop again:
+/// some 50 ms of reading.
+pub const OUTPUT_BLOCKS_LEFT_OUT_MAX: u32 = 256;
+/// The smallest bound of a message, whatever is configured: one sample fits.
+pub const OUTPUT_MESSAGE_BYTES_MIN: usize = 512;
+/// Patterns in one list of an output, and bytes of one: names, and room for stars.
+pub const OUTPUT_PATTERNS_MAX: usize = 1_000;
+pub const PATTERN_BYTES_MAX: usize = 2 * NAME_BYTES_MAX;
+/// Lines in one request to InfluxDB at most: it advises 5,000 to 10,000.
+pub const INFLUX_LINES_MAX: u64 = 50_000;
+/// Bytes of a request before it is packed: far below what servers and proxies take by default (25 MB, 1 MiB of nginx once
+/// packed).
+pub const INFLUX_BODY_BYTES_MAX: usize = 2 << 20;
+/// Members of a point's tag set: each is a dimension of the index.
+pub const INFLUX_TAG_SET_MAX: usize = 16;
+/// Bytes of a server's answer that are read: an error is told in a line or two.
+pub const HTTP_ANSWER_BYTES_MAX: usize = 64 << 10;
+/// Bytes of an answer that a message repeats.
+pub const HTTP_ANSWER_TOLD_BYTES_MAX: usize = 300;
+/// From the first SYN to the end of the TLS handshake.
+pub const HTTP_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest pause that a server may ask for with Retry-After: data that is held back for longer is a loss of sight.
+pub const HTTP_RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
+/// Between attempts where only a person can help: a wrong token, no such database.
+pub const HTTP_REFUSED_PAUSE: Duration = Duration::from_secs(15);
+/// Requests that look for the bad lines of one batch whose good lines are stored already; beyond it they are counted as the
+/// server counts them.
+pub const INFLUX_SEARCHES_MAX: u32 = 64;
+/// Series whose bad lines stand in the log, each once.
+pub const INFLUX_BAD_SERIES_TOLD_MAX: usize = 256;
 /// Bytes of any MQTT string (3.1.1, section 1.5.3).
 pub const MQTT_STRING_BYTES_MAX: usize = u16::MAX as usize;
 
@@ -423,7 +453,7 @@ pub const BROKER_FILTERS_MAX: usize = 256;
 /// From the connection to CONNECT, and for a write that makes no progress.
 pub const BROKER_PATIENCE: Duration = Duration::from_secs(5);
 
-const _: () = assert!(MQTT_PAUSE_MIN.as_millis() < MQTT_PAUSE_MAX.as_millis());
+const _: () = assert!(OUTPUT_PAUSE_MIN.as_millis() < OUTPUT_PAUSE_MAX.as_millis());
 const _: () = assert!(OUTPUT_STOP_SEND.as_millis() < OUTPUT_STOP_WAIT.as_millis());
 const _: () = assert!(MQTT_CONNECT_TIMEOUT.subsec_nanos() == 0);
 // --- metrics endpoint ---

@@ -34,7 +34,7 @@ use fieldbeat::tag::Nanos;
 
 use certs::{Pair, Pki, VALID};
 use journal::{MemoryJournal, Producer};
-use peers::{Mosquitto, Subscriber, config, wait};
+use peers::{Mosquitto, Subscriber, config, feed, wait};
 
 /// A running output; stopped, cleanly, when dropped.
 struct Output {
@@ -45,8 +45,8 @@ struct Output {
 
 fn spawn(journal: &MemoryJournal, config: &MqttConfig) -> Result<Output, OutputError> {
     let (stats, stop) = (Arc::new(OutputStats::default()), Arc::new(AtomicBool::new(false)));
-    let source = Box::new(journal.clone());
-    let handle = mqtt::spawn("cloud", "line-4", config, source, stats.clone(), stop.clone())?;
+    let feed = feed(Box::new(journal.clone()), &stats, &stop);
+    let handle = mqtt::spawn(feed, config)?;
     Ok(Output { stats, stop, handle: Some(handle) })
 }
 

@@ -26,7 +26,7 @@ use clap::Args;
 
 use super::{counting, files, learn};
 use crate::config::{Config, OutputKind, ReleaseMode};
-use crate::output::mqtt;
+use crate::output::{influx, mqtt};
 use crate::plan::{self, Admission, Costs, Plan, Planned, Slot};
 use crate::rt::calibrate;
 use crate::rt::thread::default_cpus;
@@ -93,8 +93,11 @@ pub fn check(args: &CheckArgs) -> ExitCode {
 /// keeps what the output is to have, and the files are looked at again until they are right.
 fn warn_of_outputs(config: &Config) {
     for output in &config.outputs {
-        let OutputKind::Mqtt(mqtt) = &output.kind;
-        if let Err(error) = mqtt::check_files(mqtt) {
+        let checked = match &output.kind {
+            OutputKind::Mqtt(mqtt) => mqtt::check_files(mqtt),
+            OutputKind::Influx(influx) => influx::check_files(influx),
+        };
+        if let Err(error) = checked {
             note!(
                 "warning: output \"{}\": {error}; nothing is published until that is right, `run` starts all the same \
                  and stores the samples",

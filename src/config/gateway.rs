@@ -7,12 +7,11 @@ use super::model::{
     AdmissionRule, ControlConfig, DiagnosticsConfig, GatewayConfig, Guard, HardwareWatchdogConfig, JournalConfig,
     MetricsConfig, OutputConfig, RealtimeConfig, WatchdogConfig,
 };
-use super::mqtt;
 use super::names::{Letters, fault, quoted};
 use super::node::{Kind, Node};
+use super::outputs;
 use super::paths::{Base, path};
 use super::reader::{Cx, Obj, range};
-use super::text::Span;
 use crate::limits::EXECUTORS_MAX;
 use crate::tag::Nanos;
 
@@ -39,7 +38,7 @@ pub(super) fn read<'c>(cx: Cx<'c>, root: &'c Node<'c>, base: Base<'_>) -> Option
     let watchdog = read_watchdog(section(&root, "watchdog", keys::WATCHDOG).as_ref());
     let diagnostics = diagnostics::read(section(&root, "diagnostics", keys::DIAGNOSTICS).as_ref());
     let id = gateway.as_ref().map_or("gateway", |gateway| &gateway.id);
-    let outputs = read_outputs(&root, id, base);
+    let outputs = outputs::read(&root, id, base);
     Some(GatewayFile { gateway: gateway?, realtime, journal, metrics, control, watchdog, diagnostics, outputs })
 }
 
@@ -184,24 +183,6 @@ fn read_watchdog(section: Option<&Obj<'_>>) -> WatchdogConfig {
         journal_stall: Nanos::from_millis(section.int(&fields::JOURNAL_STALL_S) * 1000),
         hardware: device.map(|device| HardwareWatchdogConfig { device: device.into(), timeout_s }),
     }
-}
-
-fn read_outputs(root: &Obj<'_>, gateway_id: &str, base: Base<'_>) -> Vec<OutputConfig> {
-    let mut outputs: Vec<OutputConfig> = Vec::new();
-    for member in root.entries("outputs", "outputs, such as [outputs.cloud]") {
-        let subject = format!("output {}", quoted(&member.name));
-        let at: Span = member.name_span;
-        if let Some(fault) = fault(&member.name, Letters::Ascii) {
-            root.cx.report.error(root.cx.source(at), &subject, format!("the name {fault}"), Letters::Ascii.allowed());
-        }
-        let Some(output) = Obj::open(root.cx, &member.value, subject, keys::MQTT) else { continue };
-        let Some(kind) = mqtt::read(&output, &member.name, gateway_id, base) else { continue };
-        let output_config = OutputConfig { name: member.name.to_string(), source: root.cx.source(at), kind };
-        mqtt::check_client_ids(&output, &output_config, &outputs);
-        mqtt::check_commands(&output, &output_config, &outputs);
-        outputs.push(output_config);
-    }
-    outputs
 }
 
 #[cfg(test)]

@@ -44,6 +44,7 @@ pub mod fuzz;
 mod gateway;
 mod groups;
 mod host;
+mod influx;
 mod links;
 mod modbus;
 mod modbus_address;
@@ -52,6 +53,7 @@ mod model;
 mod mqtt;
 mod names;
 mod node;
+mod outputs;
 mod overlap;
 mod paths;
 mod reader;
@@ -195,6 +197,9 @@ fn read(inputs: Inputs, base: Base<'_>, beside: Beside<'_>, report: Report) -> R
     }
     if let Some(gateway) = &gateway {
         check_topics(gateway, &groups, &report);
+        if !incomplete && !report.has_errors() {
+            outputs::check_choices(&gateway.outputs, &tags.list, &groups.list, &report);
+        }
     }
     match gateway {
         Some(gateway) if !report.has_errors() => {
@@ -295,7 +300,7 @@ fn warn_of_unused(links: &links::Links, groups: &groups::Groups, report: &Report
 /// A status, a request or an answer among the samples would look like one to who subscribes, and the other way round.
 fn check_topics(gateway: &GatewayFile, groups: &groups::Groups, report: &Report) {
     for output in &gateway.outputs {
-        let OutputKind::Mqtt(mqtt) = &output.kind;
+        let Some(mqtt) = output.kind.mqtt() else { continue };
         let commands = mqtt.commands.as_ref();
         let topics = [
             ("status_topic", Some(&mqtt.status_topic)),

@@ -39,6 +39,9 @@ pub enum OutputError {
     #[error("client key {key} does not belong to client certificate {cert}; use the key that the certificate was issued for", key = key.display(), cert = cert.display())]
     KeyMismatch { cert: PathBuf, key: PathBuf },
 
+    #[error("token file {path}: {wrong}; it must hold the token on one line", path = path.display())]
+    BadToken { path: PathBuf, wrong: &'static str },
+
     #[error("client certificate and key go together: `{missing}` is missing; set both, or none")]
     HalfClientCertificate { missing: &'static str },
 

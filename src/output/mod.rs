@@ -3,10 +3,16 @@
 //! An output reads blocks from its durable cursor on, delivers them, and moves the cursor only over what the
 //! other side has acknowledged. After any outage it goes on there: in order, nothing missing.
 
+pub(crate) mod engine;
 mod error;
+mod http;
+pub mod influx;
 pub mod mqtt;
+mod peer;
 mod stats;
+mod tls;
 
+pub use engine::Feed;
 pub use error::OutputError;
 pub use stats::{OutputState, OutputStats};
 

@@ -38,6 +38,13 @@ pub struct OutputStats {
     /// Samples that the cursor has passed: acknowledged, and none before them open. Each counts once, however
     /// often it was sent.
     pub samples_acknowledged: AtomicU64,
+    /// Samples that the cursor has passed and that the output does not send: tags that its configuration leaves out.
+    pub samples_left_out: AtomicU64,
+    /// Samples that the other side does not take, whatever is done (one bad line among good ones). The cursor
+    /// has passed them.
+    pub samples_refused: AtomicU64,
+    /// Values that the protocol has no form for (NaN in line protocol, say): the status of these samples is told alone.
+    pub values_untold: AtomicU64,
     /// Data messages acknowledged (QoS 0: handed to the socket), repeats included.
     pub messages_acknowledged: AtomicU64,
     /// Data messages handed to the client, repeats included.

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 
 use super::parts::Parts;
-use crate::output::mqtt::flight::Flight;
-use crate::output::mqtt::gather::{Gather, GatherSettings};
+use crate::output::engine::flight::Flight;
+use crate::output::engine::{Gather, GatherSettings};
+use crate::output::mqtt::form::MqttForm;
 use crate::output::mqtt::topic::Topic;
 use crate::store::{Block, Follow, FollowError, Found, JournalReader, Position};
 use crate::tag::Nanos;
@@ -67,7 +68,7 @@ struct Session {
 /// One output and its broker.
 pub struct SimOutput {
     pub name: String,
-    gather: Gather,
+    gather: Gather<MqttForm>,
     source: InPlace,
     pub cursor: Position,
     session: Option<Session>,
@@ -160,7 +161,7 @@ impl SimOutput {
             session.newest = message.covers;
             session.flight.push(true, message.covers, instant);
             session.flight.announced(session.packet, instant);
-            let payload = Some(message.payload);
+            let payload = Some(message.message.payload);
             session.sent.push(Sent { packet: session.packet, payload, arrives, acknowledged });
         }
         Ok(())
@@ -236,13 +237,10 @@ impl Dead {
     }
 }
 
-fn gather() -> Result<Gather, String> {
-    Ok(Gather::new(GatherSettings {
-        gateway: "sim".to_owned(),
-        topic: Topic::new("topic", "sim/{group}", "sim").map_err(|error| error.to_string())?,
-        batch: Nanos::from_millis(1_000),
-        message_bytes_max: MESSAGE_BYTES_MAX,
-    }))
+fn gather() -> Result<Gather<MqttForm>, String> {
+    let topic = Topic::new("topic", "sim/{group}", "sim").map_err(|error| error.to_string())?;
+    let settings = GatherSettings::new(Nanos::from_millis(1_000), MESSAGE_BYTES_MAX, u32::MAX);
+    Ok(Gather::new(MqttForm { topic }, GatherSettings { gateway: "sim".to_owned(), ..settings }))
 }
 
 /// A consumer of the messages: it knows each sample by boot, executor and number.

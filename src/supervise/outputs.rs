@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::command::Desk;
 use crate::config::{OutputConfig, OutputKind};
-use crate::output::{OutputError, OutputHandle, OutputStats, mqtt};
+use crate::output::{Feed, OutputError, OutputHandle, OutputStats, influx, mqtt};
 use crate::serve::{Health, Severity};
 use crate::store::JournalReader;
 
@@ -123,12 +123,11 @@ impl Entry {
     }
 
     fn wants_commands(&self) -> bool {
-        let OutputKind::Mqtt(mqtt) = &self.config.kind;
-        mqtt.commands.is_some() && self.commands.is_none()
+        self.config.kind.mqtt().is_some_and(|mqtt| mqtt.commands.is_some()) && self.commands.is_none()
     }
 
     fn spawn_commands(&mut self, gateway: &str, desk: &Desk, stop: &Arc<AtomicBool>) {
-        let OutputKind::Mqtt(mqtt) = &self.config.kind;
+        let Some(mqtt) = self.config.kind.mqtt() else { return };
         match mqtt::spawn_commands(&self.config.name, gateway, mqtt, desk.clone(), stop.clone()) {
             Ok(handle) => self.commands = handle,
             Err(error) => tracing::error!("the commands of output \"{}\": {error}", self.config.name),
@@ -155,6 +154,10 @@ fn spawn(
     stats: Arc<OutputStats>,
     stop: Arc<AtomicBool>,
 ) -> Result<OutputHandle, OutputError> {
-    let OutputKind::Mqtt(mqtt) = &config.kind;
-    mqtt::spawn(&config.name, gateway, mqtt, source, stats, stop)
+    let (name, gateway, choice) = (config.name.clone(), gateway.to_owned(), config.choice.clone());
+    let feed = Feed { name, gateway, choice, source, stats, stop };
+    match &config.kind {
+        OutputKind::Mqtt(mqtt) => mqtt::spawn(feed, mqtt),
+        OutputKind::Influx(influx) => influx::spawn(feed, influx),
+    }
 }

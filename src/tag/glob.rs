@@ -1,4 +1,4 @@
-//! Which tags are meant: by name, or by a pattern in which `*` stands for any characters, also none.
+//! Which tags are meant: by name, or by a pattern in which `*` stands for any characters, also none, and `?` for one.
 
 use std::collections::HashSet;
 
@@ -21,7 +21,7 @@ impl Globs {
         globs
     }
 
-    /// How many of them have a `*`: what a look at a name costs grows with these alone.
+    /// How many of them are patterns: what a look at a name costs grows with these alone.
     pub fn patterns(&self) -> usize {
         self.patterns.len()
     }
@@ -35,30 +35,34 @@ impl Globs {
 
 /// Whether what was asked for is a pattern, not a name.
 pub fn is_pattern(asked: &str) -> bool {
-    asked.contains('*')
+    asked.contains(['*', '?'])
 }
 
-/// Whether a name is what was asked for: itself, or one that fits a pattern.
+/// Whether a name is what was asked for: itself, or one that fits a pattern. Takes time in the product of their lengths at
+/// most.
 pub fn glob_has(asked: &str, name: &str) -> bool {
-    let (asked, name) = (asked.as_bytes(), name.as_bytes());
-    let (mut at, mut seen) = (0, 0);
+    let (mut rest, mut text) = (asked.chars(), name.chars());
     // Behind the last star, and where in the name its part was tried last.
-    let mut star: Option<(usize, usize)> = None;
-    while seen < name.len() {
-        match (asked.get(at), star) {
-            (Some(b'*'), _) => {
-                at += 1;
-                star = Some((at, seen));
+    let mut star: Option<(std::str::Chars<'_>, std::str::Chars<'_>)> = None;
+    loop {
+        let (before, here) = (text.clone(), rest.next());
+        match (here, text.next()) {
+            (None, None) => return !name.is_empty(),
+            (Some('*'), _) => {
+                text = before.clone();
+                star = Some((rest.clone(), before));
+                continue;
             }
-            (Some(letter), _) if *letter == name[seen] => (at, seen) = (at + 1, seen + 1),
-            (_, Some((behind, from))) => {
-                (at, seen) = (behind, from + 1);
-                star = Some((behind, from + 1));
-            }
-            (_, None) => return false,
+            (Some(asked), Some(letter)) if asked == '?' || asked == letter => continue,
+            _ => {}
         }
+        // One more for the star, if there was one and is one.
+        let Some((behind, from)) = &mut star else { return false };
+        if from.next().is_none() {
+            return false;
+        }
+        (rest, text) = (behind.clone(), from.clone());
     }
-    !name.is_empty() && asked[at..].iter().all(|letter| *letter == b'*')
 }
 
 #[cfg(test)]
@@ -77,15 +81,22 @@ mod tests {
         }
         assert!(glob_has("*", "a") && !glob_has("*", ""), "an id without a name is none");
         assert!(Globs::default().has("anything"));
+        assert!(glob_has("caf?", "café") && glob_has("?.x", "ö.x") && !glob_has("a?", "a"));
+    }
+
+    #[test]
+    fn many_stars_do_not_take_for_ever() {
+        assert!(!glob_has(&("*a".repeat(100) + "b"), &"a".repeat(10_000)));
     }
 
     proptest! {
         #[test]
-        fn it_finds_what_trying_every_way_finds(asked in "[ab*]{0,8}", name in "[ab]{1,8}") {
+        fn it_finds_what_trying_every_way_finds(asked in "[ab*?]{0,8}", name in "[ab]{1,8}") {
             fn slowly(asked: &[u8], name: &[u8]) -> bool {
                 match asked.split_first() {
                     None => name.is_empty(),
                     Some((b'*', rest)) => (0..=name.len()).any(|from| slowly(rest, &name[from..])),
+                    Some((b'?', rest)) => !name.is_empty() && slowly(rest, &name[1..]),
                     Some((letter, rest)) => name.first() == Some(letter) && slowly(rest, &name[1..]),
                 }
             }

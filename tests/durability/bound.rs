@@ -16,7 +16,7 @@ use fieldbeat::tag::{ClockPair, Dictionary, DictionaryTag, LaneId, Nanos, Sample
 
 use crate::alone;
 use crate::message::Message;
-use crate::peers::{Mosquitto, Subscriber, config, wait};
+use crate::peers::{Mosquitto, Subscriber, config, feed, wait};
 
 const TAGS: u32 = 1000;
 const BATCH: u32 = 8000;
@@ -74,7 +74,7 @@ fn at_the_bound_the_oldest_goes_counted_and_the_output_goes_on_at_the_oldest_tha
     let stop = Arc::new(AtomicBool::new(false));
     let source = Box::new(reader.clone());
     let settings = config(broker.port);
-    let handle = mqtt::spawn("cloud", "line-4", &settings, source, output.clone(), stop.clone()).unwrap();
+    let handle = mqtt::spawn(feed(source, &output, &stop), &settings).unwrap();
 
     let (names, clock) = (names(), clock_pair());
     let mut made = 0;

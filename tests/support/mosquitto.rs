@@ -6,11 +6,13 @@ use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use fieldbeat::config::{MqttConfig, MqttVersion};
+use fieldbeat::config::{MqttConfig, MqttVersion, TagChoice};
+use fieldbeat::output::{Feed, OutputStats};
+use fieldbeat::store::Follow;
 use fieldbeat::tag::Nanos;
 use tempfile::TempDir;
 
@@ -56,6 +58,18 @@ pub fn config(port: u16) -> MqttConfig {
         in_flight_max: 100,
         keep_alive: Nanos::from_millis(5_000),
         commands: None,
+    }
+}
+
+/// An output `cloud` of gateway `line-4`, of all tags.
+pub fn feed(source: Box<dyn Follow>, stats: &Arc<OutputStats>, stop: &Arc<AtomicBool>) -> Feed {
+    Feed {
+        name: "cloud".into(),
+        gateway: "line-4".into(),
+        choice: TagChoice::default(),
+        source,
+        stats: stats.clone(),
+        stop: stop.clone(),
     }
 }
 

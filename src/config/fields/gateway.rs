@@ -34,3 +34,9 @@ pub(in crate::config) const BATCH_MS: Int = int("batch_ms", 1, 60_000, 100, " ms
 pub(in crate::config) const MAX_MESSAGE_BYTES: Int = int("max_message_bytes", 1 << 10, 1 << 20, 128 << 10, " bytes");
 pub(in crate::config) const MAX_IN_FLIGHT: Int = int("max_in_flight", 1, 1000, 100, "");
 pub(in crate::config) const KEEP_ALIVE_S: Int = int("keep_alive_s", 5, 600, 30, " s");
+/// Measurement and field of points of InfluxDB. A measurement for each tag: a field then has the type of its tag.
+pub(in crate::config) const INFLUX_MEASUREMENT: &str = "{tag}";
+pub(in crate::config) const INFLUX_FIELD: &str = "value";
+pub(in crate::config) const INFLUX_BATCH_MS: Int = int("batch_ms", 1, 60_000, 1_000, " ms");
+pub(in crate::config) const BATCH_LINES: Int = int("batch_lines", 1, limits::INFLUX_LINES_MAX, 5_000, "");
+pub(in crate::config) const OUTPUT_TIMEOUT_S: Int = int("timeout_s", 1, 300, 30, " s");

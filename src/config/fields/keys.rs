@@ -11,6 +11,9 @@ pub const WATCHDOG: &[&str] = &["executor_stall_s", "journal_stall_s", "device",
 pub const DIAGNOSTICS: &[&str] = &["enabled", "tags", "scan_rate_ms"];
 pub const MQTT: &[&str] = &[
     "type",
+    "tags",
+    "groups",
+    "exclude_tags",
     "url",
     "version",
     "ca",
@@ -30,6 +33,32 @@ pub const MQTT: &[&str] = &[
     "commands",
     "command_topic",
     "answer_topic",
+];
+pub const INFLUX: &[&str] = &[
+    "type",
+    "tags",
+    "groups",
+    "exclude_tags",
+    "url",
+    "database",
+    "user",
+    "password",
+    "password_file",
+    "org",
+    "bucket",
+    "token_file",
+    "ca",
+    "cert",
+    "key",
+    "precision",
+    "gzip",
+    "measurement",
+    "tag_set",
+    "field",
+    "status_field",
+    "batch_ms",
+    "batch_lines",
+    "timeout_s",
 ];
 pub const TAG_FILE: &[&str] = &["$schema", "groups", "links", "tags"];
 pub const GROUP: &[&str] = &[

@@ -7,10 +7,10 @@ mod decoding;
 mod diagnostics;
 mod field;
 mod modbus;
+mod output;
 mod sensor;
 mod write;
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,6 +22,7 @@ pub use decoding::*;
 pub use diagnostics::*;
 pub use field::*;
 pub use modbus::*;
+pub use output::*;
 pub use sensor::*;
 pub use write::*;
 
@@ -142,84 +143,6 @@ impl Default for WatchdogConfig {
             hardware: None,
         }
     }
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct OutputConfig {
-    pub name: String,
-    pub source: Source,
-    pub kind: OutputKind,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub enum OutputKind {
-    Mqtt(MqttConfig),
-}
-
-#[derive(Clone, PartialEq)]
-pub struct MqttConfig {
-    pub host: String,
-    pub port: u16,
-    pub version: MqttVersion,
-    pub tls: Option<TlsConfig>,
-    pub user: Option<String>,
-    pub password: Option<String>,
-    /// Default: `fieldbeat-{gateway}-{output}`.
-    pub client_id: String,
-    /// 0 or 1.
-    pub qos: u8,
-    /// With `{gateway}` and `{group}` still in it.
-    pub topic: String,
-    /// Birth and last will, retained: `online`, `offline`. With `{gateway}` still in it.
-    pub status_topic: String,
-    /// How long samples of one group are gathered into one message.
-    pub batch: Nanos,
-    /// A message is closed when it reaches this.
-    pub message_bytes_max: usize,
-    /// Messages sent and not yet acknowledged.
-    pub in_flight_max: u16,
-    pub keep_alive: Nanos,
-    /// `None`: nothing is written for whoever publishes there.
-    pub commands: Option<CommandTopics>,
-}
-
-/// Where requests to write come from, and where their answers go; with `{gateway}` still in them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CommandTopics {
-    pub command_topic: String,
-    pub answer_topic: String,
-}
-
-/// Without the password: configurations end up in logs and in failed tests.
-impl fmt::Debug for MqttConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MqttConfig")
-            .field("host", &self.host)
-            .field("port", &self.port)
-            .field("version", &self.version)
-            .field("tls", &self.tls)
-            .field("user", &self.user)
-            .field("client_id", &self.client_id)
-            .field("qos", &self.qos)
-            .field("topic", &self.topic)
-            .field("commands", &self.commands)
-            .finish_non_exhaustive()
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MqttVersion {
-    V311,
-    V5,
-}
-
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct TlsConfig {
-    /// `None`: the system's roots.
-    pub ca: Option<PathBuf>,
-    /// Client certificate (chain) and its key, both or none.
-    pub cert: Option<PathBuf>,
-    pub key: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, PartialEq)]

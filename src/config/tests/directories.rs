@@ -135,7 +135,7 @@ fn paths_start_at_the_directory_and_passwords_come_from_files() {
     write(dir, "secret", "p w\r\n");
     let loaded = load(dir).unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!(loaded.config.journal.path, dir.join("journal"));
-    let OutputKind::Mqtt(mqtt) = &loaded.config.outputs[0].kind;
+    let OutputKind::Mqtt(mqtt) = &loaded.config.outputs[0].kind else { panic!("an output of type mqtt") };
     assert_eq!(mqtt.password.as_deref(), Some("p w"));
     assert_eq!(mqtt.tls.as_ref().unwrap().ca, Some(dir.join("ca.pem")));
     let missing = format!("ca: there is no file {}", dir.join("ca.pem").display());

@@ -166,10 +166,10 @@ fn settings_of_an_output_that_do_not_fit_are_refused() {
             format!("{mqtt}max_message_bytes = 100\n"),
             "6:21: error: output \"cloud\": max_message_bytes is 100; allowed: a whole number from 1024 to 1048576 bytes",
         ),
-        ("url = \"mqtt://b\"\n".into(), "3:1: error: output \"cloud\": type is missing; allowed: mqtt"),
+        ("url = \"mqtt://b\"\n".into(), "3:1: error: output \"cloud\": type is missing; allowed: mqtt, influxdb"),
         (
             "type = \"kafka\"\nurl = \"x\"\n".into(),
-            "4:8: error: output \"cloud\": type \"kafka\" is unknown; allowed: mqtt",
+            "4:8: error: output \"cloud\": type \"kafka\" is unknown; allowed: mqtt, influxdb",
         ),
         (
             "type = \"mqtt\"\n".into(),

@@ -1,4 +1,4 @@
-//! MQTT 3.1.1 and 5 behind one face: the client's two halves, its events, its failures as text.
+//! MQTT 3.1.1 and 5 behind one face: the client's two halves, its events, its failures.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,9 +9,9 @@ use rumqttc::v5::mqttbytes::v5;
 use rumqttc::{NetworkOptions, Outgoing, Transport};
 use rustls::ClientConfig;
 
-use super::failure::Peer;
 use crate::config::MqttVersion;
 use crate::limits::MQTT_CONNECT_TIMEOUT;
+use crate::output::peer::{Failure, Peer};
 
 /// What one connection is made with.
 #[derive(Debug)]
@@ -72,7 +72,7 @@ pub(super) struct Events {
     client: EventLoop,
     /// What came before a failure and is still to be told.
     rest: VecDeque<Event>,
-    failure: Option<String>,
+    failure: Option<Failure>,
 }
 
 enum EventLoop {
@@ -177,7 +177,7 @@ impl Publisher {
 
 impl Events {
     /// The next event, or why the connection failed.
-    pub(super) async fn poll(&mut self, peer: &Peer) -> Result<Event, String> {
+    pub(super) async fn poll(&mut self, peer: &Peer) -> Result<Event, Failure> {
         if self.failure.is_none() {
             match self.client.poll(peer).await {
                 Ok(event) => return Ok(event),
@@ -190,13 +190,13 @@ impl Events {
         }
         match self.rest.pop_front() {
             Some(event) => Ok(event),
-            None => Err(self.failure.clone().unwrap_or_default()),
+            None => Err(self.failure.clone().unwrap_or_else(|| peer.closed())),
         }
     }
 }
 
 impl EventLoop {
-    async fn poll(&mut self, peer: &Peer) -> Result<Event, String> {
+    async fn poll(&mut self, peer: &Peer) -> Result<Event, Failure> {
         match self {
             EventLoop::V311(events) => match events.poll().await {
                 Ok(event) => Ok(event_v311(&event)),
@@ -284,11 +284,11 @@ fn event_outgoing(outgoing: &Outgoing) -> Event {
     }
 }
 
-fn failure_v311(error: &rumqttc::ConnectionError, peer: &Peer) -> String {
+fn failure_v311(error: &rumqttc::ConnectionError, peer: &Peer) -> Failure {
     use rumqttc::{ConnectionError as E, StateError as S};
     match error {
         E::NetworkTimeout => peer.silent(MQTT_CONNECT_TIMEOUT.as_secs()),
-        E::FlushTimeout => format!("{} takes no more bytes: connection lost", peer.address()),
+        E::FlushTimeout => Failure::Silent(format!("{} takes no more bytes: connection lost", peer.address())),
         E::ConnectionRefused(code) => match code {
             v4::ConnectReturnCode::BadUserNamePassword => peer.bad_login(),
             v4::ConnectReturnCode::NotAuthorized => peer.not_authorised(),
@@ -307,7 +307,7 @@ fn failure_v311(error: &rumqttc::ConnectionError, peer: &Peer) -> String {
     }
 }
 
-fn failure_v5(error: &rumqttc::v5::ConnectionError, peer: &Peer) -> String {
+fn failure_v5(error: &rumqttc::v5::ConnectionError, peer: &Peer) -> Failure {
     use rumqttc::v5::mqttbytes::Error as B;
     use rumqttc::v5::{ConnectionError as E, StateError as S};
     match error {
@@ -325,12 +325,13 @@ fn failure_v5(error: &rumqttc::v5::ConnectionError, peer: &Peer) -> String {
         E::MqttState(S::ConnectionAborted) => peer.closed(),
         E::MqttState(S::ServerDisconnect { reason_code, reason_string }) => {
             let why = reason_string.as_deref().unwrap_or_default();
-            format!("{} ended the connection: {reason_code:?} {why}", peer.address()).trim_end().to_string()
+            let text = format!("{} ended the connection: {reason_code:?} {why}", peer.address());
+            Failure::Refused(text.trim_end().to_string())
         }
-        E::MqttState(S::OutgoingPacketTooLarge { pkt_size, max }) => format!(
+        E::MqttState(S::OutgoingPacketTooLarge { pkt_size, max }) => Failure::Refused(format!(
             "{} takes packets of {max} bytes at most, and one sample alone needs {pkt_size}; raise the broker's limit",
             peer.address()
-        ),
+        )),
         E::MqttState(S::Deserialization(B::Io(e))) => peer.describe(e),
         E::MqttState(S::Deserialization(e)) => peer.garbage(&e.to_string()),
         other => peer.describe(other),

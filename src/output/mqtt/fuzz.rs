@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use super::ClientSettings;
 use super::commands::Commands;
-use super::failure::Peer;
-use super::tls::Renewed;
+use super::failure::WORDS;
 use super::wire::{Frames, decode};
 use crate::command::{Asked, Desk, WriteStats};
 use crate::config::MqttVersion;
 use crate::limits::{COMMAND_HEAD_BYTES_MAX, COMMAND_PACKET_BYTES_MAX};
+use crate::output::peer::Peer;
+use crate::output::tls::Renewed;
 
 /// The first byte chooses the version and how the stream is cut.
 pub fn commands(bytes: &[u8]) {
@@ -19,6 +20,7 @@ pub fn commands(bytes: &[u8]) {
     let (desk, asked) = Desk::new(stats.clone());
     let settings = ClientSettings {
         peer: Peer {
+            words: WORDS,
             host: "broker".into(),
             port: 1883,
             roots: None,

@@ -9,16 +9,13 @@
 //! With QoS 0 a message counts as acknowledged once the socket has taken it: what the network or the broker
 //! loses then is lost.
 
-mod backoff;
 mod client;
 mod commands;
 mod failure;
-pub(crate) mod flight;
+pub(crate) mod form;
 #[doc(hidden)]
 pub mod fuzz;
-pub(crate) mod gather;
 pub mod payload;
-mod tls;
 pub(crate) mod topic;
 mod wire;
 mod worker;
@@ -27,19 +24,20 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use super::{OutputError, OutputHandle, OutputStats};
+use super::engine::{self, Engine, Feed, GatherSettings};
+use super::peer::{Peer, roots_of};
+use super::tls::{self, Renewed};
+use super::{OutputError, OutputHandle};
 use crate::command::Desk;
 use crate::config::MqttConfig;
 use crate::limits::{
     COMMAND_BYTES_MAX, COMMAND_IN_FLIGHT_MAX, MQTT_MESSAGE_BYTES_MAX, MQTT_MESSAGE_BYTES_MIN, MQTT_STRING_BYTES_MAX,
 };
-use crate::store::Follow;
 
 use client::ClientSettings;
 use commands::Commands;
-use failure::Peer;
-use gather::{Gather, GatherSettings};
-use tls::Renewed;
+use failure::WORDS;
+use form::MqttForm;
 use topic::Topic;
 use worker::Worker;
 
@@ -49,17 +47,10 @@ const PACKET_OVERHEAD_BYTES: usize = 32;
 /// Starts an output. Certificates and keys are read and checked here; everything that only the network can tell
 /// comes later, in `stats`. It ends when `stop` is set: what the journal holds is sent as far as a bounded time
 /// allows, `offline` is published, the cursor is saved.
-pub fn spawn(
-    name: &str,
-    gateway: &str,
-    config: &MqttConfig,
-    source: Box<dyn Follow>,
-    stats: Arc<OutputStats>,
-    stop: Arc<AtomicBool>,
-) -> Result<OutputHandle, OutputError> {
+pub fn spawn(feed: Feed, config: &MqttConfig) -> Result<OutputHandle, OutputError> {
     check(config)?;
-    let topic = Topic::new("topic", &config.topic, gateway)?;
-    let status_topic = Topic::new("status_topic", &config.status_topic, gateway)?.plain().to_string();
+    let topic = Topic::new("topic", &config.topic, &feed.gateway)?;
+    let status_topic = Topic::new("status_topic", &config.status_topic, &feed.gateway)?.plain().to_string();
     let tls = config.tls.as_ref().map(tls::client_config).transpose()?;
     let message_bytes_max = config.message_bytes_max.clamp(MQTT_MESSAGE_BYTES_MIN, MQTT_MESSAGE_BYTES_MAX);
     let client = ClientSettings {
@@ -73,32 +64,18 @@ pub fn spawn(
         packet_bytes_max: MQTT_MESSAGE_BYTES_MAX * 2,
         will_topic: Some(status_topic),
     };
-    let gather =
-        Gather::new(GatherSettings { gateway: gateway.to_string(), topic, batch: config.batch, message_bytes_max });
-    let worker = Worker::new(name, client, config.tls.clone(), tls, config.qos > 0, gather, source, stats, stop);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(OutputError::Thread)?;
-    let thread = std::thread::Builder::new()
-        .name(format!("mqtt-{name}"))
-        .spawn(move || {
-            let mut worker = worker;
-            runtime.block_on(worker.run());
-            // A name that is still being resolved must not hold up the stop.
-            runtime.shutdown_background();
-        })
-        .map_err(OutputError::Thread)?;
-    Ok(OutputHandle { name: name.to_string(), thread })
+    let gather = GatherSettings::new(config.batch, message_bytes_max, u32::MAX);
+    let worker = Worker::new(client, config.tls.clone(), tls, config.qos > 0, message_bytes_max);
+    engine::start(format!("mqtt-{}", feed.name), Engine::new(MqttForm { topic }, gather, feed), worker)
 }
 
 /// The broker, as a client of that id sees it.
 fn peer(config: &MqttConfig, client_id: &str) -> Peer {
-    let roots = |tls: &crate::config::TlsConfig| match &tls.ca {
-        Some(ca) => ca.display().to_string(),
-        None => "the system's roots".to_string(),
-    };
     Peer {
+        words: WORDS,
         host: config.host.trim_start_matches('[').trim_end_matches(']').to_string(),
         port: config.port,
-        roots: config.tls.as_ref().map(roots),
+        roots: config.tls.as_ref().map(roots_of),
         has_certificate: config.tls.as_ref().is_some_and(|tls| tls.cert.is_some()),
         user: config.user.clone(),
         client_id: client_id.to_owned(),

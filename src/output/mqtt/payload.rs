@@ -44,7 +44,7 @@ const TEXTS_BYTES: usize = 11;
 
 /// The frame that a message is writing.
 #[derive(Debug, Clone)]
-pub(super) struct Frame {
+pub(crate) struct Frame {
     /// Of its values so far, with their names.
     texts: Vec<u8>,
     t: u64,
@@ -56,7 +56,7 @@ pub(super) struct Frame {
 
 /// Writes samples with the names of one dictionary.
 #[derive(Debug)]
-pub(super) struct Encoder {
+pub(crate) struct Encoder {
     /// `"name":` by tag; nothing for an id that is not in use.
     keys: Arc<[Box<[u8]>]>,
     /// By tag, what its values are called.

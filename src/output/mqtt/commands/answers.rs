@@ -55,14 +55,14 @@ impl Commands {
     pub(super) fn settle(&mut self, connection: Connection, failure: Option<&Failure>) {
         let now = std::time::Instant::now();
         let Connection { mut sent, unconfirmed, .. } = connection;
-        if let Some(Failure { by_broker: Some(code), text }) = failure {
+        if let Some(Failure { by_broker: Some(code), why }) = failure {
             // Not authorized, topic invalid, and what else a packet of ours may be told.
             let is_sure = code.is_some_and(|code| matches!(code, 0x81 | 0x82 | 0x83 | 0x87 | 0x90 | 0x95 | 0x99));
             // A broker takes packets in their order: it was the first that it did not acknowledge.
             let is_first_own = sent.front().is_some_and(|sent| self.may_be_to_blame(&sent.reply));
             if is_first_own && let Some(Sent { reply, .. }) = sent.pop_front() {
                 if is_sure {
-                    self.answer_refused(reply, text);
+                    self.answer_refused(reply, &why.to_string());
                 } else if self.refused_topics.suspect(&reply.topic, now) {
                     self.answer_refused(reply, "it closed the connection over it twice");
                 } else {

@@ -15,19 +15,20 @@ use crate::config::MqttVersion;
 use crate::limits::{
     COMMAND_ANSWER_SUSPECT, COMMAND_BROKER_PACKET_BYTES_MAX, COMMAND_FLOOD_LOG_PAUSE, COMMAND_IN_FLIGHT_MAX,
     COMMAND_MESSAGES_PER_S_MAX, COMMAND_PACKETS_PER_ROUND, COMMAND_READ_BYTES_PER_S_MAX, COMMAND_RECEIVE_MAX,
-    COMMAND_SESSION_S, MQTT_CONNECT_TIMEOUT, MQTT_SETTLED, MQTT_STALL_MIN, OUTPUT_POLL, OUTPUT_STOP_FAREWELL,
+    COMMAND_SESSION_S, MQTT_CONNECT_TIMEOUT, MQTT_STALL_MIN, OUTPUT_POLL, OUTPUT_SETTLED, OUTPUT_STOP_FAREWELL,
 };
+use crate::output::peer as output;
 
 /// Why a connection ended.
 pub(super) struct Failure {
-    pub(super) text: String,
+    pub(super) why: output::Failure,
     /// The broker ended it, and may have had a reason in what we published; with MQTT 5 perhaps the reason's code.
     pub(super) by_broker: Option<Option<u8>>,
 }
 
-impl From<String> for Failure {
-    fn from(text: String) -> Failure {
-        Failure { text, by_broker: None }
+impl From<output::Failure> for Failure {
+    fn from(why: output::Failure) -> Failure {
+        Failure { why, by_broker: None }
     }
 }
 
@@ -175,7 +176,8 @@ impl Commands {
             (code, _) => return Err(peer.refused(&reason_name(code)).into()),
         }
         if self.at_least_once && ack.qos_max == 0 {
-            return Err(format!("{} takes QoS 0 only; set `qos = 0`", peer.address()).into());
+            let text = format!("{} takes QoS 0 only; set `qos = 0`", peer.address());
+            return Err(output::Failure::Refused(text).into());
         }
         connection.in_flight_max = COMMAND_IN_FLIGHT_MAX.min(usize::from(ack.in_flight_max).max(1));
         connection.packet_bytes_max = ack.packet_bytes_max;
@@ -219,8 +221,8 @@ impl Commands {
                 Turn::Closed(error) => {
                     // What came before the end may say why.
                     while self.take_packets(connection)? {}
-                    let text = self.settings.peer.describe(&error);
-                    return Err(Failure { text, by_broker: Some(None) });
+                    let why = self.settings.peer.describe(&error);
+                    return Err(Failure { why, by_broker: Some(None) });
                 }
             }
         }
@@ -253,7 +255,7 @@ impl Commands {
                 let (topic, why) = (&self.command_topic, reason_name(code));
                 let text =
                     format!("{address} refuses the subscription of {topic}: {why}; check the broker's access rights");
-                return Err(text.into());
+                return Err(output::Failure::Refused(text).into());
             }
             Packet::PubAck { packet, code } => {
                 let Some(at) = connection.sent.iter().position(|sent| sent.packet == packet) else {
@@ -291,7 +293,8 @@ impl Commands {
             Packet::PingResp => connection.pinged = None,
             Packet::Disconnect { code, why } => {
                 let text = format!("{address} ended the connection: {} {why}", reason_name(code));
-                return Err(Failure { text: text.trim_end().to_owned(), by_broker: Some(Some(code)) });
+                let why = output::Failure::Refused(text.trim_end().to_owned());
+                return Err(Failure { why, by_broker: Some(Some(code)) });
             }
             Packet::ConnAck(_) => return Err(self.violation(&Violation("a second CONNACK".into()))),
         }
@@ -300,7 +303,7 @@ impl Commands {
 
     /// Every [`OUTPUT_POLL`]: a stuck broker, pings, the way out. Whether the connection is at its end.
     fn tick(&mut self, connection: &mut Connection, now: Instant) -> Result<bool, Failure> {
-        if now > connection.connected + MQTT_SETTLED {
+        if now > connection.connected + OUTPUT_SETTLED {
             self.backoff.reset();
         }
         while connection.unconfirmed.front().is_some_and(|(at, _)| now > *at + COMMAND_ANSWER_SUSPECT) {
@@ -311,7 +314,8 @@ impl Commands {
         let patience = MQTT_STALL_MIN.max(self.settings.keep_alive * 2);
         if !connection.sent.is_empty() && now > connection.acknowledged + patience {
             let (address, seconds) = (self.settings.peer.address(), patience.as_secs());
-            return Err(format!("{address} acknowledges no answers for {seconds} s; connection dropped").into());
+            let text = format!("{address} acknowledges no answers for {seconds} s; connection dropped");
+            return Err(output::Failure::Silent(text).into());
         }
         self.keep_alive(connection, now)?;
         if !self.stop.load(Relaxed) {

@@ -7,15 +7,14 @@ use std::task::{Context, Poll};
 
 use rumqttc::tokio_rustls::TlsConnector;
 use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::super::failure::Peer;
 use super::super::wire::{Frame, Frames, Violation};
 use crate::limits::{COMMAND_OUT_BYTES_MAX, COMMAND_READ_BYTES};
+use crate::output::peer::{Failure, Peer};
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
@@ -45,15 +44,14 @@ pub(super) struct Line {
 
 impl Line {
     /// TCP, and TLS over it. The caller bounds the time.
-    pub(super) async fn open(peer: &Peer, tls: Option<Arc<ClientConfig>>) -> Result<Line, String> {
+    pub(super) async fn open(peer: &Peer, tls: Option<Arc<ClientConfig>>) -> Result<Line, Failure> {
         let describe = |error: io::Error| peer.describe(&error);
         let tcp = TcpStream::connect((peer.host.as_str(), peer.port)).await.map_err(describe)?;
         tcp.set_nodelay(true).map_err(describe)?;
         let stream: Box<dyn Stream> = match tls {
             None => Box::new(tcp),
             Some(tls) => {
-                let name = ServerName::try_from(peer.host.clone())
-                    .map_err(|_| format!("host {} is no name that a certificate could be issued for", peer.host))?;
+                let name = peer.server_name()?;
                 Box::new(TlsConnector::from(tls).connect(name, tcp).await.map_err(describe)?)
             }
         };

@@ -22,12 +22,12 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::backoff::Backoff;
 use super::client::ClientSettings;
-use super::tls::Renewed;
 use super::wire::Packet;
 use crate::command::{Answer, Desk, Requester, Way};
 use crate::limits::{COMMAND_ANSWERS_MAX, OUTPUT_POLL};
+use crate::output::engine::Backoff;
+use crate::output::tls::Renewed;
 use connection::Failure;
 use senders::{RefusedTopics, Senders, UnderWay};
 
@@ -121,7 +121,8 @@ impl Commands {
         while !self.stop.load(Relaxed) {
             match self.connection().await {
                 Ok(()) => return,
-                Err(Failure { text, .. }) => {
+                Err(Failure { why, .. }) => {
+                    let text = why.to_string();
                     if text != self.told {
                         tracing::warn!(output = %self.name, "commands of output {}: {text}", self.name);
                         self.told = text;

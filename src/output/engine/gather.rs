@@ -1,21 +1,21 @@
-//! From the journal's blocks to messages: samples of one group are gathered, and the cursor is kept honest.
+//! From the journal's blocks to messages: samples are gathered, and the cursor is kept honest.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::payload::{self, Encoder, Frame};
-use super::topic::Topic;
-use crate::limits::{MQTT_GATHERED_BYTES_MAX, MQTT_MESSAGE_BYTES_MIN};
+use super::choice::Chosen;
+use super::form::{Form, Head, Key};
+use super::marks::{Marks, Passed, Skipped};
+use crate::config::TagChoice;
+use crate::limits::{OUTPUT_BLOCKS_LEFT_OUT_MAX, OUTPUT_GATHERED_BYTES_MAX, OUTPUT_MESSAGE_BYTES_MIN};
 use crate::store::{Block, BootId, Follow, FollowError, Position};
-use crate::tag::BatchSample;
-use crate::tag::{Dictionary, GroupId, LaneId, Nanos, flags};
+use crate::tag::{Batch, BatchSample, Dictionary, GroupId, LaneId, Nanos, flags};
 
 /// A finished message.
 #[derive(Debug)]
-pub(crate) struct Message {
-    pub(crate) topic: String,
-    pub(crate) payload: Vec<u8>,
+pub(crate) struct Gathered<M> {
+    pub(crate) message: M,
     /// Everything before it is in this message and those finished before it.
     pub(crate) covers: Position,
 }
@@ -24,18 +24,25 @@ pub(crate) struct Message {
 pub(crate) struct GatherSettings {
     /// Stands in messages of blocks whose dictionary names no gateway.
     pub(crate) gateway: String,
-    pub(crate) topic: Topic,
+    pub(crate) choice: TagChoice,
     /// How long samples are gathered into one message.
     pub(crate) batch: Nanos,
     pub(crate) message_bytes_max: usize,
+    pub(crate) message_samples_max: u32,
+}
+
+impl GatherSettings {
+    /// Of all tags, for a gateway that [`super::Engine`] names.
+    pub(crate) fn new(batch: Nanos, message_bytes_max: usize, message_samples_max: u32) -> GatherSettings {
+        let (gateway, choice) = (String::new(), TagChoice::default());
+        GatherSettings { gateway, choice, batch, message_bytes_max, message_samples_max }
+    }
 }
 
 /// A message that is being gathered.
 #[derive(Debug)]
-struct Open {
-    topic: String,
-    payload: Vec<u8>,
-    frame: Option<Frame>,
+struct Open<D> {
+    draft: D,
     samples: u32,
     /// Of its first sample.
     first: Position,
@@ -55,73 +62,42 @@ struct Cut {
     sample: u32,
 }
 
-/// The names of an executor's blocks.
+/// The names of a lane's blocks.
 #[derive(Debug)]
-struct Names {
+struct Names<N> {
     boot: BootId,
     dictionary: Arc<Dictionary>,
-    encoder: Encoder,
-}
-
-/// Where an executor's numbers go on; `torn` once blocks are missing before that.
-#[derive(Debug, Clone, Copy)]
-struct Expected {
-    boot: BootId,
-    sequence: u64,
-    torn: bool,
-}
-
-/// A block that was read and that the cursor has not passed.
-#[derive(Debug)]
-struct Mark {
-    index: u64,
-    lane: LaneId,
-    boot: BootId,
-    first_sequence: u64,
-    samples: u32,
-    /// What was expected of its executor before it.
-    before: Option<Expected>,
-}
-
-/// What the journal dropped before it could be read.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Skipped {
-    pub(crate) blocks: u64,
-    pub(crate) samples: u64,
+    chosen: Chosen,
+    form: N,
 }
 
 #[derive(Debug)]
-pub(crate) struct Gather {
+pub(crate) struct Gather<F: Form> {
+    form: F,
     settings: GatherSettings,
-    /// By executor: on a reload each changes over when it comes to it. All of one boot.
-    names: HashMap<LaneId, Names>,
+    /// By lane: on a reload each changes over when it comes to it. All of one boot.
+    names: HashMap<LaneId, Names<F::Names>>,
     /// The next block to read.
     next: Position,
     /// Whether `next` goes on from something, so that missing blocks are a loss.
     follows: bool,
     cut: Option<Cut>,
-    open: HashMap<(LaneId, u16), Box<Open>>,
+    open: HashMap<Key, Box<Open<F::Draft>>>,
     open_bytes: usize,
-    ready: VecDeque<Message>,
+    ready: VecDeque<Gathered<F::Message>>,
     /// Of the last finished message: the next one is given that much room at once.
     typical_bytes: usize,
     /// The journal had nothing more; [`Gather::wake`] looks again.
     idle: bool,
     /// Finish every message at the journal's end, whatever its age.
     flush: bool,
-    expected: HashMap<LaneId, Expected>,
-    marks: VecDeque<Mark>,
-    /// Losses ahead of the cursor, each with the block that follows it. They count once the cursor is past them:
-    /// until then a lost connection brings them again.
-    losses: VecDeque<(u64, Skipped)>,
-    skipped: Skipped,
-    /// The cursor as [`Gather::passed`] last saw it.
-    cursor: Position,
+    marks: Marks,
 }
 
-impl Gather {
-    pub(crate) fn new(settings: GatherSettings) -> Gather {
+impl<F: Form> Gather<F> {
+    pub(crate) fn new(form: F, settings: GatherSettings) -> Gather<F> {
         Gather {
+            form,
             settings,
             names: HashMap::new(),
             next: Position::default(),
@@ -130,70 +106,39 @@ impl Gather {
             open: HashMap::new(),
             open_bytes: 0,
             ready: VecDeque::new(),
-            typical_bytes: MQTT_MESSAGE_BYTES_MIN,
+            typical_bytes: OUTPUT_MESSAGE_BYTES_MIN,
             idle: false,
             flush: false,
-            expected: HashMap::new(),
-            marks: VecDeque::new(),
-            losses: VecDeque::new(),
-            skipped: Skipped::default(),
-            cursor: Position::default(),
+            marks: Marks::default(),
         }
     }
 
-    pub(crate) fn message_bytes_max(&self) -> usize {
-        self.settings.message_bytes_max
+    /// The bound of the messages that are begun from now on.
+    pub(crate) fn set_message_bytes_max(&mut self, bytes: usize) {
+        self.settings.message_bytes_max = bytes.max(OUTPUT_MESSAGE_BYTES_MIN);
     }
 
     /// Forgets what was gathered and starts at `cursor`; `None`: at the oldest block there is.
     pub(crate) fn restart(&mut self, cursor: Option<Position>, message_bytes_max: usize) {
-        self.settings.message_bytes_max = message_bytes_max.max(MQTT_MESSAGE_BYTES_MIN);
+        self.set_message_bytes_max(message_bytes_max);
         self.cut = None;
         self.open.clear();
         self.open_bytes = 0;
         self.ready.clear();
-        self.losses.clear();
         self.idle = false;
         self.next = cursor.unwrap_or_default();
-        self.cursor = self.next;
         self.follows = cursor.is_some();
-        // Back to what was expected where the reading starts again: the newest block is undone first.
-        for mark in self.marks.drain(..).rev().filter(|mark| mark.index >= self.next.block) {
-            let sequence = mark.first_sequence.saturating_add(u64::from(self.next.samples));
-            let before = match mark.before {
-                _ if mark.index == self.next.block && self.next.samples > 0 => {
-                    Some(Expected { boot: mark.boot, sequence, torn: false })
-                }
-                before => before.map(|b| Expected { torn: false, ..b }),
-            };
-            match before {
-                Some(before) => self.expected.insert(mark.lane, before),
-                None => self.expected.remove(&mark.lane),
-            };
-        }
+        self.marks.restart(self.next);
     }
 
     /// The cursor has come to `cursor`. How many samples it passed: each counts once, however often it was sent.
-    pub(crate) fn passed(&mut self, cursor: Position) -> u64 {
-        let mut samples = 0;
-        while let Some(mark) = self.marks.pop_front_if(|mark| mark.index < cursor.block) {
-            samples += u64::from(mark.samples - self.done_of(&mark).min(mark.samples));
-        }
-        if let Some(mark) = self.marks.front().filter(|mark| mark.index == cursor.block) {
-            samples += u64::from(cursor.samples.saturating_sub(self.done_of(mark)));
-        }
-        self.cursor = cursor;
-        let passed = |(next, _): &mut (u64, _)| Position { block: *next, samples: 0 } < cursor;
-        while let Some((_, lost)) = self.losses.pop_front_if(passed) {
-            self.skipped.blocks += lost.blocks;
-            self.skipped.samples += lost.samples;
-        }
-        samples
+    pub(crate) fn passed(&mut self, cursor: Position) -> Passed {
+        self.marks.passed(cursor)
     }
 
-    /// Samples of a block that lie before the cursor.
-    fn done_of(&self, mark: &Mark) -> u32 {
-        if mark.index == self.cursor.block { self.cursor.samples } else { 0 }
+    /// How far the cursor may move once nothing is under way any more: `None` while samples are gathered.
+    pub(crate) fn covered(&self) -> Option<Position> {
+        (self.open.is_empty() && self.ready.is_empty()).then_some(self.next)
     }
 
     /// The journal may hold more, and time has passed.
@@ -214,11 +159,19 @@ impl Gather {
 
     /// What the cursor has skipped since the last call.
     pub(crate) fn take_skipped(&mut self) -> Skipped {
-        std::mem::take(&mut self.skipped)
+        self.marks.take_skipped()
     }
 
-    /// The next finished message; `None`: nothing more until [`Gather::wake`].
-    pub(crate) fn next(&mut self, source: &dyn Follow, now: Instant) -> Result<Option<Message>, FollowError> {
+    /// The next finished message; `None`: nothing more until [`Gather::wake`], or enough was read for one call.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub(crate) fn next(
+        &mut self,
+        source: &dyn Follow,
+        now: Instant,
+    ) -> Result<Option<Gathered<F::Message>>, FollowError> {
+        let mut left_out = 0;
         loop {
             if let Some(message) = self.ready.pop_front() {
                 return Ok(Some(message));
@@ -228,6 +181,10 @@ impl Gather {
             }
             if let Some(cut) = self.cut.take() {
                 self.cut_block(cut, now);
+                left_out += u32::from(self.open.is_empty() && self.ready.is_empty());
+                if left_out >= OUTPUT_BLOCKS_LEFT_OUT_MAX {
+                    return Ok(None);
+                }
             } else if !self.load(source)? {
                 self.idle = true;
                 let batch = Duration::from_nanos(self.settings.batch.0);
@@ -246,13 +203,12 @@ impl Gather {
         let torn = block.index.saturating_sub(self.next.block);
         if torn > 0 {
             if self.follows {
-                self.losses.push_back((block.index, Skipped { blocks: torn, samples: 0 }));
-                self.expected.values_mut().for_each(|e| e.torn = true);
+                self.marks.torn(block.index, torn);
             }
             self.next = Position { block: block.index, samples: 0 };
         }
         self.follows = true;
-        self.count_numbers(&block);
+        self.marks.enter(&block);
         self.adopt_names(&block);
 
         let (batch, drained) = (self.settings.batch, block.batch.drained);
@@ -267,24 +223,6 @@ impl Gather {
         Ok(true)
     }
 
-    fn count_numbers(&mut self, block: &Block) {
-        let batch = &block.batch;
-        let sequence = batch.first_sequence.saturating_add(u64::from(batch.samples));
-        let before = self.expected.insert(batch.lane, Expected { boot: block.boot, sequence, torn: false });
-        if let Some(known) = before.filter(|e| e.torn && e.boot == block.boot) {
-            let samples = batch.first_sequence.saturating_sub(known.sequence);
-            self.losses.push_back((block.index, Skipped { blocks: 0, samples }));
-        }
-        self.marks.push_back(Mark {
-            index: block.index,
-            lane: batch.lane,
-            boot: block.boot,
-            first_sequence: batch.first_sequence,
-            samples: batch.samples,
-            before,
-        });
-    }
-
     /// Ids mean something else in a new boot, or after a reload of their executor: what was gathered under the old
     /// names is finished before anything is told with the new ones.
     fn adopt_names(&mut self, block: &Block) {
@@ -292,30 +230,37 @@ impl Gather {
             self.finish_where(|_, _| true);
             self.names.clear();
         }
-        let (executor, dictionary) = (block.batch.lane, &block.batch.names);
-        let same = |names: &Names| Arc::ptr_eq(&names.dictionary, dictionary) || names.dictionary == *dictionary;
-        match self.names.get_mut(&executor) {
+        let (lane, dictionary) = (block.batch.lane, &block.batch.names);
+        let same =
+            |names: &Names<F::Names>| Arc::ptr_eq(&names.dictionary, dictionary) || names.dictionary == *dictionary;
+        match self.names.get_mut(&lane) {
             Some(names) if same(names) => names.dictionary = dictionary.clone(),
             _ => {
-                self.finish_where(|of, _| of == executor);
+                self.finish_where(|of, _| of == lane);
                 let alike = self.names.values().find(|names| same(names));
-                let encoder = alike.map_or_else(|| Encoder::new(dictionary), |names| names.encoder.sibling());
-                self.names.insert(executor, Names { boot: block.boot, dictionary: dictionary.clone(), encoder });
+                let (chosen, form) = match alike {
+                    Some(names) => (names.chosen.clone(), self.form.sibling(&names.form)),
+                    None => (Chosen::new(&self.settings.choice, dictionary), self.form.names(dictionary)),
+                };
+                self.names.insert(lane, Names { boot: block.boot, dictionary: dictionary.clone(), chosen, form });
             }
+        }
+        if let Some(names) = self.names.get_mut(&lane) {
+            self.form.begin_block(&mut names.form, block);
         }
     }
 
     /// Cuts on until a message is finished or the block ends.
     fn cut_block(&mut self, mut cut: Cut, now: Instant) {
-        let executor = cut.block.batch.lane;
-        let Some(mut names) = self.names.remove(&executor) else { return };
+        let lane = cut.block.batch.lane;
+        let Some(mut names) = self.names.remove(&lane) else { return };
         while self.ready.is_empty() && cut.slot < cut.block.batch.slots.len() {
             self.cut_run(&mut cut, &mut names, now);
-            if self.open_bytes > MQTT_GATHERED_BYTES_MAX {
+            if self.open_bytes > OUTPUT_GATHERED_BYTES_MAX {
                 self.finish_where(|_, _| true);
             }
         }
-        self.names.insert(executor, names);
+        self.names.insert(lane, names);
         if cut.slot < cut.block.batch.slots.len() {
             self.cut = Some(cut);
         } else {
@@ -323,32 +268,35 @@ impl Gather {
         }
     }
 
-    /// Consecutive samples of one group, until the group changes or a message is finished.
-    fn cut_run(&mut self, cut: &mut Cut, names: &mut Names, now: Instant) {
+    /// Consecutive samples of one key, until the key changes or a message is finished.
+    fn cut_run(&mut self, cut: &mut Cut, names: &mut Names<F::Names>, now: Instant) {
         let batch = &cut.block.batch;
-        let group = batch.slots[cut.slot].group;
-        let key = (batch.lane, group);
+        let key = self.form.key(batch.lane, batch.slots[cut.slot].group);
         let mut open = self.open.remove(&key);
         if let Some(open) = &open {
-            self.open_bytes -= open.payload.len();
+            self.open_bytes -= self.form.bytes(&open.draft);
         }
         while let Some(sample) = batch.slots.get(cut.slot) {
-            if sample.group != group || !self.ready.is_empty() {
+            if self.form.key(batch.lane, sample.group) != key || !self.ready.is_empty() {
                 break;
             }
             let end = (cut.slot + 1 + sample.payload_slots()).min(batch.slots.len());
+            let position = Position { block: cut.block.index, samples: cut.sample };
+            if !names.chosen.takes(sample) {
+                self.marks.leave_out(position);
+                (cut.slot, cut.sample) = (end, cut.sample + 1);
+                continue;
+            }
             let item = BatchSample {
                 sequence: batch.first_sequence.wrapping_add(u64::from(cut.sample)),
                 sample,
                 payload: &batch.slots[cut.slot + 1..end],
             };
             let time = (sample.flags & flags::HELD == 0).then_some(sample.t);
-            let position = Position { block: cut.block.index, samples: cut.sample };
-            let full = |open: &Open| {
-                let close = payload::close_bytes(open.frame.as_ref());
-                let bytes = open.payload.len() + names.encoder.bytes_max(&item) + close;
+            let full = |open: &Open<F::Draft>| {
+                let bytes = self.form.bytes(&open.draft) + self.form.bytes_of(&names.form, &item);
                 let late = time.zip(open.t).is_some_and(|(t, first)| t.saturating_sub(first) > self.settings.batch.0);
-                late || bytes > self.settings.message_bytes_max || open.samples == u32::MAX
+                late || bytes > self.settings.message_bytes_max || open.samples >= self.settings.message_samples_max
             };
             if open.as_deref().is_some_and(full)
                 && let Some(done) = open.take()
@@ -357,48 +305,53 @@ impl Gather {
                 self.finish(*done);
                 break;
             }
-            let target = open.get_or_insert_with(|| Box::new(self.begin(key, names, batch.drained, position, now)));
+            let target = open.get_or_insert_with(|| Box::new(self.begin(sample.group, names, batch, position, now)));
             target.t = target.t.or(time);
-            names.encoder.push(&mut target.payload, &mut target.frame, &item, &batch.clock);
+            self.form.push(&mut target.draft, &mut names.form, &item, &batch.clock);
             target.samples += 1;
             cut.slot = end;
             cut.sample += 1;
         }
         self.next = Position { block: cut.block.index, samples: cut.sample };
         if let Some(open) = open {
-            self.open_bytes += open.payload.len();
+            self.open_bytes += self.form.bytes(&open.draft);
             self.open.insert(key, open);
         }
     }
 
-    fn begin(&self, key: (LaneId, u16), names: &Names, drained: Nanos, first: Position, now: Instant) -> Open {
-        let mut out =
-            Vec::with_capacity((self.typical_bytes + self.typical_bytes / 8).min(self.settings.message_bytes_max));
+    fn begin(
+        &self,
+        group: u16,
+        names: &Names<F::Names>,
+        batch: &Batch,
+        first: Position,
+        now: Instant,
+    ) -> Open<F::Draft> {
         let gateway = match names.dictionary.gateway.as_str() {
             "" => &self.settings.gateway,
             named => named,
         };
         let made_up;
-        let group = match names.dictionary.group(GroupId(key.1)) {
+        let group = match names.dictionary.group(GroupId(group)) {
             Some(name) => name,
             None => {
-                made_up = format!("group-{}", key.1);
+                made_up = format!("group-{group}");
                 &made_up
             }
         };
-        payload::open(&mut out, gateway, names.boot, key.0, group);
-        let topic = self.settings.topic.for_group(group);
-        Open { topic, payload: out, frame: None, samples: 0, first, drained, t: None, begun: now }
+        let bytes = (self.typical_bytes + self.typical_bytes / 8).min(self.settings.message_bytes_max);
+        let draft = self.form.begin(&Head { gateway, boot: names.boot, lane: batch.lane, group, bytes });
+        Open { draft, samples: 0, first, drained: batch.drained, t: None, begun: now }
     }
 
     /// Finishes the messages that are gathered and meet `due`, the oldest first.
-    fn finish_where(&mut self, due: impl Fn(LaneId, &Open) -> bool) {
+    fn finish_where(&mut self, due: impl Fn(LaneId, &Open<F::Draft>) -> bool) {
         let mut keys: Vec<_> =
             self.open.iter().filter(|(key, open)| due(key.0, open)).map(|(key, open)| (open.first, *key)).collect();
         keys.sort_unstable_by_key(|(first, key)| (*first, key.0, key.1));
         for (_, key) in keys {
             if let Some(open) = self.open.remove(&key) {
-                self.open_bytes -= open.payload.len();
+                self.open_bytes -= self.form.bytes(&open.draft);
                 self.finish(*open);
             }
         }
@@ -406,14 +359,9 @@ impl Gather {
 
     /// Everything before the first sample of what is still gathered, and before the next sample to read,
     /// is in messages finished by now: that is how far this message's acknowledgement moves the cursor.
-    fn finish(&mut self, open: Open) {
+    fn finish(&mut self, open: Open<F::Draft>) {
         let covers = self.open.values().map(|other| other.first).fold(self.next, Position::min);
-        let mut payload = open.payload;
-        payload::close(&mut payload, open.frame.as_ref());
-        self.typical_bytes = payload.len();
-        self.ready.push_back(Message { topic: open.topic, payload, covers });
+        self.typical_bytes = self.form.bytes(&open.draft);
+        self.ready.push_back(Gathered { message: self.form.close(open.draft), covers });
     }
 }
-
-#[cfg(test)]
-mod tests;

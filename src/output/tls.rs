@@ -23,7 +23,7 @@ const KEY: &str = "client key";
 
 /// The files of a connection's certificates, and what was last read from them. Certificates are renewed while a gateway
 /// runs: the files are read for each connection.
-pub(super) struct Renewed {
+pub(crate) struct Renewed {
     /// `None`: plain TCP.
     files: Option<TlsConfig>,
     last: Option<Arc<ClientConfig>>,
@@ -33,12 +33,12 @@ pub(super) struct Renewed {
 
 impl Renewed {
     /// `last`: as [`client_config`] read it.
-    pub(super) fn new(files: Option<TlsConfig>, last: Option<Arc<ClientConfig>>) -> Renewed {
+    pub(crate) fn new(files: Option<TlsConfig>, last: Option<Arc<ClientConfig>>) -> Renewed {
         Renewed { files, last, told: String::new() }
     }
 
     /// What the next connection is made with. Files that are unusable now (half written, say) keep what was read before.
-    pub(super) fn renew(&mut self, output: &str) -> Option<Arc<ClientConfig>> {
+    pub(crate) fn renew(&mut self, output: &str) -> Option<Arc<ClientConfig>> {
         if let Some(files) = &self.files {
             match client_config(files) {
                 Ok(config) => {
@@ -59,7 +59,7 @@ impl Renewed {
 }
 
 /// Reads the files, and says of each what is wrong with it.
-pub(super) fn client_config(config: &TlsConfig) -> Result<Arc<ClientConfig>, OutputError> {
+pub(crate) fn client_config(config: &TlsConfig) -> Result<Arc<ClientConfig>, OutputError> {
     let now = ASN1Time::now();
     let roots = match &config.ca {
         Some(path) => roots_of(path, now)?,

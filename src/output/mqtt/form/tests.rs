@@ -4,11 +4,19 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use proptest::prelude::*;
 
 use super::*;
-use crate::tag::Batch;
-use crate::tag::{ClockPair, DictionaryTag, Sample, ScalarType};
+use crate::config::TagChoice;
+use crate::limits::MQTT_MESSAGE_BYTES_MIN;
+use crate::output::engine::{Gather, GatherSettings, Gathered, Skipped};
+use crate::store::{Block, BootId, Follow, FollowError, Position};
+use crate::tag::{Batch, DictionaryTag, Nanos, Sample, ScalarType};
+
+type MqttGather = Gather<MqttForm>;
 
 const GROUPS: u16 = 3;
 
@@ -76,14 +84,19 @@ fn blocks(shape: &[(u16, Vec<u16>)]) -> Blocks {
     Blocks(Mutex::new(shape.iter().enumerate().map(make).collect()))
 }
 
-fn gather(batch_ms: u64, message_bytes_max: usize) -> Gather {
-    let topic = Topic::new("topic", "{group}", "g").unwrap();
-    Gather::new(GatherSettings { gateway: "g".into(), topic, batch: Nanos::from_millis(batch_ms), message_bytes_max })
+fn gather(batch_ms: u64, message_bytes_max: usize) -> MqttGather {
+    gather_of(TagChoice::default(), batch_ms, message_bytes_max)
+}
+
+fn gather_of(choice: TagChoice, batch_ms: u64, message_bytes_max: usize) -> MqttGather {
+    let form = MqttForm { topic: Topic::new("topic", "{group}", "g").unwrap() };
+    let settings = GatherSettings::new(Nanos::from_millis(batch_ms), message_bytes_max, u32::MAX);
+    Gather::new(form, GatherSettings { choice, ..settings })
 }
 
 /// (executor, sequence) of each sample, in order.
-fn samples_of(message: &Message) -> Vec<(u16, u64)> {
-    let json: serde_json::Value = serde_json::from_slice(&message.payload).unwrap();
+fn samples_of(gathered: &Gathered<Message>) -> Vec<(u16, u64)> {
+    let json: serde_json::Value = serde_json::from_slice(&gathered.message.payload).unwrap();
     let executor = json["executor"].as_u64().unwrap() as u16;
     let frames = json["frames"].as_array().unwrap().iter();
     let values = frames.flat_map(|f| f["values"].as_object().unwrap().values().map(|v| v.as_u64().unwrap()));
@@ -130,15 +143,15 @@ proptest! {
             }
             for _ in 0..limit {
                 let Some(message) = gather.next(&source, Instant::now()).unwrap() else { break };
-                prop_assert!(message.payload.len() <= bytes_max.max(MQTT_MESSAGE_BYTES_MIN));
+                prop_assert!(message.message.payload.len() <= bytes_max.max(MQTT_MESSAGE_BYTES_MIN));
                 for (executor, sequence) in samples_of(&message) {
-                    let before = newest.insert((message.topic.clone(), executor), sequence);
+                    let before = newest.insert((message.message.topic.clone(), executor), sequence);
                     prop_assert!(before.is_none_or(|b| b < sequence), "in order");
                     delivered.insert((executor, sequence));
                 }
                 if cursor.is_none_or(|c| c < message.covers) {
                     cursor = Some(message.covers);
-                    counted += gather.passed(message.covers);
+                    counted += gather.passed(message.covers).samples;
                 }
                 let passed = positions.iter().filter(|(_, p)| cursor.is_some_and(|c| **p < c));
                 for (sample, _) in passed.clone() {
@@ -160,7 +173,7 @@ fn a_cursor_in_the_middle_of_a_block_goes_on_there() {
     gather.flush();
     let message = gather.next(&source, Instant::now()).unwrap().unwrap();
     assert_eq!(samples_of(&message), (4..20).map(|n| (0, n)).collect::<Vec<_>>());
-    assert_eq!(gather.passed(message.covers), 16);
+    assert_eq!(gather.passed(message.covers).samples, 16);
 }
 
 #[test]
@@ -189,18 +202,61 @@ fn names_of_another_boot_are_never_mixed_with_those_before() {
     gather.restart(None, 100_000);
     gather.flush();
     let boots: Vec<String> = std::iter::from_fn(|| gather.next(&source, Instant::now()).unwrap())
-        .map(|m| serde_json::from_slice::<serde_json::Value>(&m.payload).unwrap()["boot"].as_str().unwrap().into())
+        .map(|m| {
+            serde_json::from_slice::<serde_json::Value>(&m.message.payload).unwrap()["boot"].as_str().unwrap().into()
+        })
         .collect();
     assert_eq!(boots, [BootId(1).to_string(), BootId(2).to_string()]);
+}
+
+#[test]
+fn what_is_left_out_is_passed_by_the_cursor_and_counted_once() {
+    // By sample: group 0, 1, 2, 1, 0 …; the tag has the group's number.
+    let groups: Vec<u16> = (0..40).map(|i| [0, 1, 2, 1][i % 4]).collect();
+    let source = blocks(&[(0, groups.clone()), (0, groups.clone()), (0, groups), (0, vec![1; 10])]);
+    let choice =
+        TagChoice { exclude_tags: vec!["t1".into()], groups: vec!["g0".into(), "g1".into()], ..TagChoice::default() };
+    let mut gather = gather_of(choice, 100_000, 512);
+    let (mut cursor, mut passed, mut left_out, mut sent) =
+        (Position::default(), 0, 0, std::collections::HashSet::new());
+    for messages in [0, 1, 3, 2, usize::MAX] {
+        gather.restart(Some(cursor), 512);
+        gather.flush();
+        for _ in 0..messages {
+            let Some(gathered) = gather.next(&source, Instant::now()).unwrap() else { break };
+            sent.extend(samples_of(&gathered));
+            let step = gather.passed(gathered.covers);
+            (cursor, passed, left_out) = (gathered.covers, passed + step.samples, left_out + step.left_out);
+        }
+    }
+    let step = gather.passed(gather.covered().unwrap());
+    assert_eq!((passed + step.samples, left_out + step.left_out), (130, 100));
+    assert_eq!(gather.covered(), Some(Position { block: source.next(), samples: 0 }));
+    assert_eq!(sent.len(), 30, "group 0 of three blocks");
+}
+
+#[test]
+fn a_long_run_of_blocks_that_hold_nothing_for_the_output_is_passed_in_steps() {
+    let source = blocks(&vec![(0, vec![1; 2]); 600]);
+    let choice = TagChoice { tags: vec!["t2".into()], ..TagChoice::default() };
+    let mut gather = gather_of(choice, 100_000, 512);
+    gather.restart(None, 512);
+    let mut steps = vec![];
+    while gather.covered() != Some(Position { block: 600, samples: 0 }) {
+        assert!(gather.next(&source, Instant::now()).unwrap().is_none());
+        steps.push(gather.passed(gather.covered().unwrap()).left_out);
+    }
+    assert_eq!(steps, [512, 512, 176]);
 }
 
 /// A message: executor, topic, and the name and value of each sample.
 type Told = (u16, String, Vec<(String, u64)>);
 
 /// What is told of all blocks, in order.
-fn told(source: &Blocks, gather: &mut Gather) -> Vec<Told> {
+fn told(source: &Blocks, gather: &mut MqttGather) -> Vec<Told> {
     std::iter::from_fn(|| gather.next(source, Instant::now()).unwrap())
-        .map(|message| {
+        .map(|gathered| {
+            let message = gathered.message;
             let json: serde_json::Value = serde_json::from_slice(&message.payload).unwrap();
             let frames = json["frames"].as_array().unwrap().iter();
             let values = frames.flat_map(|f| f["values"].as_object().unwrap());

@@ -1,0 +1,328 @@
+//! `[outputs.NAME]`: what outputs of every kind have, and the kinds.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use url::{Host, Url};
+
+use super::diagnostic::Report;
+use super::fields::keys;
+use super::host;
+use super::model::{GroupConfig, OutputConfig, TagChoice, TagConfig, TlsConfig};
+use super::names::{Letters, fault, quoted};
+use super::node::Node;
+use super::paths::{Base, path};
+use super::reader::{Obj, Text};
+use super::text::Span;
+use super::{influx, mqtt};
+use crate::limits::{OUTPUT_PATTERNS_MAX, PATTERN_BYTES_MAX};
+use crate::tag::{Nanos, glob_has};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Type {
+    Mqtt,
+    Influx,
+}
+
+const TYPES: &[(&str, Type)] = &[("mqtt", Type::Mqtt), ("influxdb", Type::Influx)];
+/// Bytes of user, password, token, client id and topic each: MQTT allows 65535, brokers and logs far less.
+const TEXT_BYTES_MAX: usize = 1024;
+
+/// What is wrong has been reported; such outputs are left out.
+pub(super) fn read(root: &Obj<'_>, gateway_id: &str, base: Base<'_>) -> Vec<OutputConfig> {
+    let mut outputs: Vec<OutputConfig> = Vec::new();
+    for member in root.entries("outputs", "outputs, such as [outputs.cloud]") {
+        let subject = format!("output {}", quoted(&member.name));
+        let at: Span = member.name_span;
+        if let Some(fault) = fault(&member.name, Letters::Ascii) {
+            root.cx.report.error(root.cx.source(at), &subject, format!("the name {fault}"), Letters::Ascii.allowed());
+        }
+        // The type decides which keys there may be.
+        let written = member.value.member("type").and_then(Node::as_text);
+        let known = TYPES.iter().find(|(word, _)| Some(*word) == written).map(|(_, kind)| *kind);
+        let keys = if known == Some(Type::Influx) { keys::INFLUX } else { keys::MQTT };
+        let Some(output) = Obj::open(root.cx, &member.value, subject, keys) else { continue };
+        let Some(kind) = output.required_choice("type", TYPES) else { continue };
+        let choice = read_choice(&output);
+        let kind = match kind {
+            Type::Mqtt => mqtt::read(&output, &member.name, gateway_id, base),
+            Type::Influx => influx::read(&output, base),
+        };
+        let Some(kind) = kind else { continue };
+        let config = OutputConfig { name: member.name.to_string(), source: root.cx.source(at), choice, kind };
+        mqtt::check_client_ids(&output, &config, &outputs);
+        mqtt::check_commands(&output, &config, &outputs);
+        outputs.push(config);
+    }
+    outputs
+}
+
+fn read_choice(output: &Obj<'_>) -> TagChoice {
+    TagChoice {
+        tags: read_patterns(output, "tags"),
+        groups: read_patterns(output, "groups"),
+        exclude_tags: read_patterns(output, "exclude_tags"),
+    }
+}
+
+fn read_patterns(output: &Obj<'_>, key: &str) -> Vec<String> {
+    let elements = output.list(key, "names and patterns, such as [\"boiler.*\"]");
+    if elements.len() > OUTPUT_PATTERNS_MAX {
+        let message = format!("{key} has {} patterns", elements.len());
+        output.error(output.span_of(key), message, format!("allowed: at most {OUTPUT_PATTERNS_MAX}"));
+    }
+    if output.get(key).is_some() && elements.is_empty() && key != "exclude_tags" {
+        let help = "allowed: names and patterns; without the key it is all of them";
+        output.error(output.span_of(key), format!("{key} is an empty list"), help);
+    }
+    let read = |element: &Node<'_>| {
+        let text = element.as_text().filter(|text| !text.is_empty() && text.len() <= PATTERN_BYTES_MAX);
+        if text.is_none() {
+            let help =
+                format!("allowed: texts of 1 to {PATTERN_BYTES_MAX} bytes; * stands for any characters, ? for one");
+            output.error(element.span, format!("{key} has an element that is no pattern"), help);
+        }
+        text.map(str::to_owned)
+    };
+    elements.iter().take(OUTPUT_PATTERNS_MAX).filter_map(read).collect()
+}
+
+/// A pattern that matches nothing is a slip of the pen; an output that sends nothing is useless. Names that begin with `$`
+/// are the gateway's own and stand in no file.
+pub(super) fn check_choices(outputs: &[OutputConfig], tags: &[TagConfig], groups: &[GroupConfig], report: &Report) {
+    for output in outputs {
+        let choice = &output.choice;
+        let subject = format!("output {}", quoted(&output.name));
+        let tag_names = || tags.iter().map(|tag| &*tag.name);
+        for (key, patterns, of) in [
+            ("tags", &choice.tags, "tag"),
+            ("groups", &choice.groups, "group"),
+            ("exclude_tags", &choice.exclude_tags, "tag"),
+        ] {
+            for pattern in patterns.iter().filter(|pattern| !pattern.starts_with('$')) {
+                let matches = |name: &str| glob_has(pattern, name);
+                let any = match of {
+                    "group" => groups.iter().any(|group| matches(&group.name)),
+                    _ => tag_names().any(matches),
+                };
+                if !any {
+                    let message = format!("{key}: {} matches no {of}", quoted(pattern));
+                    report.warning(output.source.clone(), &subject, message, "");
+                }
+            }
+        }
+        let is_sent = |tag: &&TagConfig| choice.takes_tag(&tag.name) && choice.takes_group(&groups[tag.group].name);
+        let sent: Vec<&TagConfig> = tags.iter().filter(is_sent).collect();
+        let own = choice.tags.iter().chain(&choice.groups).any(|pattern| pattern.starts_with('$'));
+        if sent.is_empty() && !tags.is_empty() && !own {
+            let help = "change tags, groups or exclude_tags, or remove the output";
+            report.error(output.source.clone(), &subject, "every tag is left out: the output would send nothing", help);
+        }
+        let periods: Vec<Nanos> = sent.iter().map(|tag| groups[tag.group].period).collect();
+        influx::check_tags(output, &sent, &periods, report);
+    }
+}
+
+/// Where a URL points.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    pub host: String,
+    pub port: u16,
+    /// Without a slash at its end.
+    pub path: String,
+    pub tls: bool,
+}
+
+/// What URLs of one kind look like.
+pub(super) struct Scheme {
+    /// Without and with TLS, with the port that stands for none.
+    pub plain: (&'static str, u16),
+    pub tls: (&'static str, u16),
+    pub has_path: bool,
+    pub allowed: &'static str,
+}
+
+pub(super) fn read_url(output: &Obj<'_>, scheme: &Scheme) -> Option<Place> {
+    let text = output.required_text("url", scheme.allowed)?;
+    place_of(output, &text, scheme)
+}
+
+fn place_of(output: &Obj<'_>, text: &Text<'_>, scheme: &Scheme) -> Option<Place> {
+    let fault = |message: String, help: &str| {
+        output.error(text.span, message, help);
+        None
+    };
+    let allowed = format!("allowed: {}", scheme.allowed);
+    // The part before an @ may hold a password: such a URL is never repeated.
+    let shown = if text.value.contains('@') { "the URL".to_owned() } else { format!("the URL {}", quoted(text.value)) };
+    if text.value.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return fault(format!("{shown} contains white space"), &allowed);
+    }
+    let url = match Url::parse(text.value) {
+        Ok(url) => url,
+        Err(error) => return fault(format!("{shown} cannot be read: {error}"), &allowed),
+    };
+    if !url.username().is_empty() || url.password().is_some() || text.value.contains('@') {
+        return fault(
+            "the URL contains a user".into(),
+            "write user and password (or password_file) as keys of their own",
+        );
+    }
+    let (tls, port) = match url.scheme() {
+        name if name == scheme.plain.0 => (false, scheme.plain.1),
+        name if name == scheme.tls.0 => (true, scheme.tls.1),
+        name => return fault(format!("the URL's scheme {} is unknown", quoted(name)), &allowed),
+    };
+    let path = url.path().trim_end_matches('/');
+    if !(path.is_empty() || scheme.has_path) || url.query().is_some() || url.fragment().is_some() {
+        return fault(format!("{shown} goes on after the port"), &allowed);
+    }
+    let host = match url.host() {
+        Some(Host::Domain(name)) => name.to_owned(),
+        Some(Host::Ipv4(address)) => address.to_string(),
+        Some(Host::Ipv6(address)) => address.to_string(),
+        None => return fault(format!("{shown} has no host"), &allowed),
+    };
+    if let Some((wrong, help)) = host::fault(&host) {
+        return fault(format!("the URL's host {} {wrong}", quoted(&host)), help);
+    }
+    let port = url.port().unwrap_or(port);
+    if port == 0 {
+        return fault(format!("{shown} has port 0"), &allowed);
+    }
+    Some(Place { host, port, path: path.to_owned(), tls })
+}
+
+/// The files of a connection to `url`; `tls` is how its URLs begin.
+pub(super) fn read_tls(output: &Obj<'_>, url: Option<&Place>, tls: &str, base: Base<'_>) -> Option<TlsConfig> {
+    let ca = file(output, "ca", base);
+    let cert = file(output, "cert", base);
+    let key = file(output, "key", base);
+    let written = |key: &str| output.get(key).is_some();
+    for (one, other) in [("cert", "key"), ("key", "cert")] {
+        if written(one) && !written(other) {
+            let help = "a client certificate needs both: cert and key";
+            output.error(output.span_of(one), format!("{one} without {other}"), help);
+        }
+    }
+    match url {
+        Some(Place { tls: true, .. }) => Some(TlsConfig { ca, cert, key }),
+        Some(Place { tls: false, .. }) => {
+            for key in ["ca", "cert", "key"].into_iter().filter(|key| written(key)) {
+                let help = format!("write the url with {tls}, or remove the key");
+                output.error(output.span_of(key), format!("{key} has no meaning without TLS"), help);
+            }
+            None
+        }
+        None => None,
+    }
+}
+
+pub(super) fn file(output: &Obj<'_>, key: &str, base: Base<'_>) -> Option<PathBuf> {
+    let path = base.dir.join(path(output, key)?);
+    // Only a warning: a configuration is often checked on another machine than the gateway.
+    if base.look_at_files && !path.is_file() {
+        output.warning(output.span_of(key), format!("{key}: there is no file {}", path.display()), "");
+    }
+    Some(path)
+}
+
+pub(super) fn short_text<'c>(output: &Obj<'c>, key: &str) -> Option<Text<'c>> {
+    let text = output.text(key, "a text")?;
+    let length = text.value.len();
+    if length == 0 || length > TEXT_BYTES_MAX || text.value.chars().any(char::is_control) {
+        let help = format!("allowed: 1 to {TEXT_BYTES_MAX} bytes without control characters");
+        output.error(text.span, format!("{key} has {length} bytes, or control characters"), help);
+        return None;
+    }
+    Some(text)
+}
+
+pub(super) fn read_password(output: &Obj<'_>, base: Base<'_>) -> Option<String> {
+    let password = short_text(output, "password").map(|text| text.value.to_owned());
+    let Some(path) = path(output, "password_file") else { return password };
+    let span = output.span_of("password_file");
+    if output.get("password").is_some() {
+        output.error(span, "password and password_file together", "allowed: one of the two");
+        return password;
+    }
+    match password_of(&base.dir.join(path)) {
+        Ok(password) => Some(password),
+        Err(message) => {
+            let help = format!("allowed: a file with the password on one line, 1 to {TEXT_BYTES_MAX} bytes");
+            output.error(span, format!("password_file {} {message}", quoted(path)), help);
+            None
+        }
+    }
+}
+
+/// The one line of a password file.
+fn password_of(path: &Path) -> Result<String, String> {
+    let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
+    // A pipe or a device could keep the reader waiting for ever.
+    if !path.metadata().map_err(unreadable)?.is_file() {
+        return Err("is not a file".into());
+    }
+    let mut bytes = Vec::new();
+    let most = TEXT_BYTES_MAX as u64 + 3;
+    File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes)).map_err(unreadable)?;
+    let text = String::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())?;
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    match line.len() {
+        0 => Err("is empty".into()),
+        length if length > TEXT_BYTES_MAX => Err(format!("has more than {TEXT_BYTES_MAX} bytes")),
+        _ if line.chars().any(char::is_control) => Err("has more than one line, or control characters".into()),
+        _ => Ok(line.to_owned()),
+    }
+}
+
+/// A text with placeholders, all of which are known.
+pub(super) fn template<'c>(output: &Obj<'c>, key: &str, placeholders: &[&str]) -> Option<Text<'c>> {
+    let text = short_text(output, key)?;
+    if let Err((start, end)) = check_placeholders(text.value, placeholders) {
+        let message = format!("{key} has the unknown placeholder {}", quoted(&text.value[start..end]));
+        output.error(text.part(start, end), message, placeholders_allowed(placeholders));
+    }
+    Some(text)
+}
+
+pub(super) fn placeholders_allowed(placeholders: &[&str]) -> String {
+    let names: Vec<String> = placeholders.iter().map(|name| format!("{{{name}}}")).collect();
+    format!("allowed: {}", names.join(", "))
+}
+
+/// The bytes of the first brace expression that is none of `placeholders`.
+pub(super) fn check_placeholders(topic: &str, placeholders: &[&str]) -> Result<(), (usize, usize)> {
+    let mut at = 0;
+    while let Some(found) = topic[at..].find(['{', '}']) {
+        let start = at + found;
+        let rest = &topic[start..];
+        let end = match rest.find('}') {
+            Some(close) if rest.starts_with('{') => start + close + 1,
+            Some(_) => return Err((start, start + 1)),
+            None => return Err((start, topic.len())),
+        };
+        if !placeholders.contains(&&topic[start + 1..end - 1]) {
+            return Err((start, end));
+        }
+        at = end;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_placeholders;
+
+    #[test]
+    fn only_known_placeholders_pass() {
+        let known = ["gateway", "group"];
+        assert_eq!(check_placeholders("a/{gateway}/{group}", &known), Ok(()));
+        assert_eq!(check_placeholders("a/{tag}", &known), Err((2, 7)));
+        assert_eq!(check_placeholders("a/{é", &known), Err((2, 5)));
+        assert_eq!(check_placeholders("a}/b", &known), Err((1, 2)));
+        assert_eq!(check_placeholders("{{gateway}}", &known), Err((0, 10)));
+    }
+}
