@@ -635,3 +635,7 @@ pub const SOURCE_STALL: Duration = Duration::from_secs(30);
 
 /// The longest that a source waits without a sign of life.
 pub const SOURCE_BEAT: Nanos = Nanos::from_millis(500);
+
+/// Blocks before an output's cursor in which it looks for what came before in each of its streams, once a start: those of
+/// about [`JOURNAL_KEEP`], beyond which the journal holds nothing that is delivered.
+pub const OUTPUT_RUN_UP_BLOCKS: u64 = 1_000;

@@ -77,6 +77,8 @@ pub struct SimOutput {
     base: Instant,
     /// By boot and executor: which numbers the broker has.
     pub delivered: BTreeMap<(u64, u64), Vec<bool>>,
+    /// By lane and group: boot and number of the newest sample that the broker has.
+    newest: BTreeMap<(u64, String), (u64, u64)>,
 }
 
 impl SimOutput {
@@ -94,13 +96,14 @@ impl SimOutput {
             rng,
             base: Instant::now(),
             delivered: BTreeMap::new(),
+            newest: BTreeMap::new(),
         })
     }
 
     /// The process dies: only the broker knows what it knew.
     pub fn die(self) -> Dead {
-        let SimOutput { name, cursor, rng, base, delivered, .. } = self;
-        Dead { name, cursor, rng, base, delivered }
+        let SimOutput { name, cursor, rng, base, delivered, newest, .. } = self;
+        Dead { name, cursor, rng, base, delivered, newest }
     }
 
     /// What its thread does every now and then. `well`: the broker is in no trouble; `may_fail`: the journal is.
@@ -173,7 +176,7 @@ impl SimOutput {
         let until = now.min(session.breaks);
         for sent in session.sent.iter_mut().filter(|sent| sent.arrives <= until) {
             if let Some(payload) = sent.payload.take() {
-                keep(&payload, &mut self.delivered, &mut session.last)
+                keep(&payload, &mut self.delivered, &mut session.last, &mut self.newest)
                     .map_err(|what| format!("output {}: {what}", self.name))?;
             }
         }
@@ -213,6 +216,7 @@ pub struct Dead {
     rng: Rng,
     base: Instant,
     delivered: BTreeMap<(u64, u64), Vec<bool>>,
+    newest: BTreeMap<(u64, String), (u64, u64)>,
 }
 
 impl Dead {
@@ -221,19 +225,19 @@ impl Dead {
     /// # Errors
     /// When the journal cannot be asked.
     pub fn begin_anew(self, reader: JournalReader) -> Result<SimOutput, String> {
-        let Dead { name, rng, base, delivered, .. } = self;
-        Ok(SimOutput { base, delivered, ..SimOutput::new(&name, reader, rng)? })
+        let Dead { name, rng, base, delivered, newest, .. } = self;
+        Ok(SimOutput { base, delivered, newest, ..SimOutput::new(&name, reader, rng)? })
     }
 
     /// # Errors
     /// When the durable cursor is ahead of what was acknowledged.
     pub fn restart(self, reader: JournalReader) -> Result<SimOutput, String> {
-        let Dead { name, cursor, rng, base, delivered } = self;
+        let Dead { name, cursor, rng, base, delivered, newest } = self;
         let again = SimOutput::new(&name, reader, rng)?;
         if again.cursor > cursor {
             return Err(format!("output {name}: the cursor is at {:?}, it was at {cursor:?}", again.cursor));
         }
-        Ok(SimOutput { base, delivered, ..again })
+        Ok(SimOutput { base, delivered, newest, ..again })
     }
 }
 
@@ -248,12 +252,26 @@ fn keep(
     payload: &[u8],
     delivered: &mut BTreeMap<(u64, u64), Vec<bool>>,
     last: &mut BTreeMap<(u64, String), u64>,
+    newest: &mut BTreeMap<(u64, String), (u64, u64)>,
 ) -> Result<(), String> {
     let message: serde_json::Value =
         serde_json::from_slice(payload).map_err(|error| format!("a message that is no JSON: {error}"))?;
     let boot = message["boot"].as_str().and_then(|hex| u64::from_str_radix(hex, 16).ok()).ok_or("no boot")?;
-    let executor = message["executor"].as_u64().ok_or("no executor")?;
+    let executor = message["lane"].as_u64().ok_or("no lane")?;
     let group = message["group"].as_str().ok_or("no group")?;
+    let stream = (executor, group.to_owned());
+    let boot_before = match message["prev_boot"].as_str() {
+        Some(hex) => u64::from_str_radix(hex, 16).map_err(|_| "a boot that is no number")?,
+        None => boot,
+    };
+    if let (Some(prev), Some(known)) = (message["prev"].as_u64(), newest.get(&stream))
+        && (boot_before, prev) > *known
+    {
+        return Err(format!(
+            "a message of {stream:?} comes after {:?}, and {known:?} is the last",
+            (boot_before, prev)
+        ));
+    }
     let had = delivered.entry((boot, executor)).or_default();
     for frame in message["frames"].as_array().ok_or("no frames")? {
         let first = frame["seq"].as_u64().ok_or("no seq")?;
@@ -265,6 +283,8 @@ fn keep(
         let end = (first + count) as usize;
         had.resize(had.len().max(end), false);
         had[first as usize..end].fill(true);
+        let known = newest.entry(stream.clone()).or_default();
+        *known = (*known).max((boot, end as u64 - 1));
     }
     Ok(())
 }

@@ -80,6 +80,17 @@ fn what_was_committed_survives_fifty_kills_and_only_the_last_commit_time_is_lost
     accounts.push(last);
     ledger.expect(&subscriber, &accounts);
 
+    // So does a consumer that knows nothing but the messages: of all topics, and of one.
+    assert_eq!(Ledger::consumed(&ledger.lines), [ledger.samples, ledger.repeats, 0, 0]);
+    let topic = ledger.lines[0].split(' ').next().unwrap().to_owned() + " ";
+    let of_topic: Vec<&String> = ledger.lines.iter().filter(|line| line.starts_with(&topic)).collect();
+    let [samples, repeats, ..] = Ledger::consumed(of_topic.iter().copied());
+    assert_eq!(Ledger::consumed(of_topic.iter().copied())[2..], [0, 0]);
+    // One that is taken away on the way is noticed, unless it came again; two hundred are.
+    let holes = of_topic.iter().enumerate().filter(|(at, _)| at / 200 != 1).map(|(_, line)| *line);
+    let less = Ledger::consumed(holes);
+    assert!(of_topic.len() < 600 || less[2] > 0 && less[0] < samples && less[1] <= repeats, "{less:?} of {samples}");
+
     losses_ms.sort_by(|a, b| a.0.total_cmp(&b.0));
     let (worst_ms, median_ms) = (losses_ms[losses_ms.len() - 1].0, losses_ms[losses_ms.len() / 2].0);
     let between_max_ms = losses_ms.iter().map(|l| l.1).fold(0.0, f64::max);

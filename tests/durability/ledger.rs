@@ -1,6 +1,8 @@
 //! What the subscriber has got, number by number, checked against the plant.
 
 use std::collections::HashMap;
+use std::io::Write;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use fieldbeat::hub::clock_pair;
@@ -25,6 +27,10 @@ pub struct Ledger<'a> {
     seen: HashMap<(String, u64), Vec<bool>>,
     /// By boot, executor and group: the highest number seen.
     newest: HashMap<(String, u64, String), u64>,
+    /// By lane and group: boot and number of the newest sample.
+    streams: HashMap<(u64, String), (String, u64)>,
+    /// Topic and payload of every message.
+    pub lines: Vec<String>,
     pub samples: u64,
     pub repeats: u64,
     /// Values that were compared with the plant's.
@@ -41,6 +47,8 @@ impl<'a> Ledger<'a> {
             fed: 0,
             seen: HashMap::new(),
             newest: HashMap::new(),
+            streams: HashMap::new(),
+            lines: Vec::new(),
             samples: 0,
             repeats: 0,
             compared: 0,
@@ -102,8 +110,10 @@ impl<'a> Ledger<'a> {
         assert!(!received.retained, "data is not retained");
         assert_eq!(message.gateway, "line-4");
         assert_eq!(received.topic, format!("fieldbeat/line-4/{}", message.group));
-        let seen = self.seen.entry((message.boot.clone(), message.executor)).or_default();
-        let group = (message.boot, message.executor, message.group);
+        self.lines.push(format!("{} {}", received.topic, received.payload));
+        self.check_stream(&message);
+        let seen = self.seen.entry((message.boot.clone(), message.lane)).or_default();
+        let group = (message.boot, message.lane, message.group);
         let mut newest = self.newest.get(&group).copied();
         for frame in message.frames {
             assert!(frame.cycle >= 0);
@@ -138,6 +148,38 @@ impl<'a> Ledger<'a> {
         if let Some(newest) = newest {
             self.newest.insert(group, newest);
         }
+    }
+}
+
+impl Ledger<'_> {
+    /// Nothing is lost on the way: what a message says of the sample before it in its stream, the consumer has.
+    fn check_stream(&mut self, message: &Message<Json>) {
+        let stream = (message.lane, message.group.clone());
+        let known = self.streams.get(&stream);
+        let before = message.prev.map(|prev| (message.prev_boot.clone().unwrap_or_else(|| message.boot.clone()), prev));
+        assert!(before.is_none() || known.is_none() || before.as_ref() <= known, "{before:?} after {known:?}");
+        assert_eq!(message.missing, 0);
+        let last = message.frames.iter().map(|frame| frame.seq + frame.values.0.len() as u64 - 1).max().unwrap();
+        let newest = Some((message.boot.clone(), last)).max(known.cloned()).unwrap();
+        self.streams.insert(stream, newest);
+        assert!(message.frames.iter().all(|frame| frame.status.is_some() == (frame.q != 0)));
+    }
+
+    /// What `examples/consumer.py` makes of these messages: samples, repeats, losses and missing ones.
+    pub fn consumed<'l>(lines: impl IntoIterator<Item = &'l String>) -> [u64; 4] {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/consumer.py");
+        let mut consumer = Command::new("python3");
+        let piped = consumer.args([script, "--count"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = piped.stderr(Stdio::null()).spawn().unwrap();
+        let mut input = child.stdin.take().unwrap();
+        for line in lines {
+            writeln!(input, "{line}").unwrap();
+        }
+        drop(input);
+        let out = child.wait_with_output().unwrap();
+        let text = String::from_utf8(out.stdout).unwrap();
+        let numbers: Vec<u64> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+        numbers.try_into().unwrap_or_else(|_| panic!("{text:?}, {}", out.status))
     }
 }
 

@@ -52,14 +52,19 @@ impl Ledger {
         assert_eq!(message.gateway, "line-4");
         assert_eq!(message.boot, BOOT.to_string());
         assert_eq!(received.topic, format!("fieldbeat/line-4/{}", message.group));
+        let stream = (message.lane, message.group.clone());
+        let known = self.newest.get(&stream).copied();
+        assert!(message.prev <= known || known.is_none(), "{:?} is before it, {known:?} has come", message.prev);
+        assert_eq!((message.prev_boot.as_ref(), message.missing), (None, 0));
         for frame in message.frames {
+            assert_eq!(frame.status.is_some(), frame.q != 0);
             let held = i64::from(frame.q == 0x408F_0000 && frame.cycle > 0);
             assert_eq!(frame.t, UTC_ZERO_NS / 1000 + 10_000 * (frame.cycle - held), "held values keep their time");
             for (sequence, (name, value)) in (frame.seq..).zip(frame.values.0) {
                 assert_eq!(value, value_of(sequence), "of number {sequence}");
-                let tag = message.executor * self.tags_per_executor + sequence % self.tags_per_executor;
+                let tag = message.lane * self.tags_per_executor + sequence % self.tags_per_executor;
                 assert_eq!(name, format!("tag{tag}"));
-                self.sample(message.executor, &message.group, sequence);
+                self.sample(message.lane, &message.group, sequence);
             }
         }
         self.messages += 1;

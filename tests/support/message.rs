@@ -10,8 +10,12 @@ use serde::Deserialize;
 pub struct Message<V> {
     pub gateway: String,
     pub boot: String,
-    pub executor: u64,
+    pub lane: u64,
     pub group: String,
+    pub prev: Option<u64>,
+    pub prev_boot: Option<String>,
+    #[serde(default)]
+    pub missing: u64,
     #[serde(bound(deserialize = "V: Deserialize<'de>"))]
     pub frames: Vec<Frame<V>>,
 }
@@ -23,6 +27,8 @@ pub struct Frame<V> {
     pub t: i64,
     pub cycle: i64,
     pub q: u32,
+    /// Where `q` is not 0.
+    pub status: Option<String>,
     #[serde(bound(deserialize = "V: Deserialize<'de>"))]
     pub values: Ordered<V>,
 }

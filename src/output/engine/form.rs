@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use super::streams::Before;
 use crate::store::{Block, BootId};
 use crate::tag::{BatchSample, ClockPair, Dictionary, LaneId};
 
@@ -17,12 +18,17 @@ pub(crate) struct Head<'a> {
     pub(crate) lane: LaneId,
     /// Of the first sample.
     pub(crate) group: &'a str,
+    /// What came before in the group, where [`Form::HAS_STREAMS`].
+    pub(crate) before: Before,
     /// About so many bytes the message will have.
     pub(crate) bytes: usize,
 }
 
 /// How samples become messages.
 pub(crate) trait Form {
+    /// Messages of one group are a stream, and say what came before them in it.
+    const HAS_STREAMS: bool = false;
+
     /// The names of one dictionary, and what else is kept of one lane while its samples are written.
     type Names: Debug;
     /// A message that is being written.

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use super::choice::Chosen;
 use super::form::{Form, Head, Key};
 use super::marks::{Marks, Passed, Skipped};
+use super::streams::{Before, Streams, group_name, group_names};
 use crate::config::TagChoice;
 use crate::limits::{OUTPUT_BLOCKS_LEFT_OUT_MAX, OUTPUT_GATHERED_BYTES_MAX, OUTPUT_MESSAGE_BYTES_MIN};
 use crate::store::{Block, BootId, Follow, FollowError, Position};
-use crate::tag::{Batch, BatchSample, Dictionary, GroupId, LaneId, Nanos, flags};
+use crate::tag::{BatchSample, Dictionary, LaneId, Nanos, Sample, flags};
 
 /// A finished message.
 #[derive(Debug)]
@@ -68,6 +69,8 @@ struct Names<N> {
     boot: BootId,
     dictionary: Arc<Dictionary>,
     chosen: Chosen,
+    /// By id.
+    groups: Arc<[Arc<str>]>,
     form: N,
 }
 
@@ -92,6 +95,9 @@ pub(crate) struct Gather<F: Form> {
     /// Finish every message at the journal's end, whatever its age.
     flush: bool,
     marks: Marks,
+    streams: Streams,
+    /// What came before this place is still to be found out.
+    run_up: Option<Position>,
 }
 
 impl<F: Form> Gather<F> {
@@ -110,6 +116,8 @@ impl<F: Form> Gather<F> {
             idle: false,
             flush: false,
             marks: Marks::default(),
+            streams: Streams::default(),
+            run_up: None,
         }
     }
 
@@ -129,10 +137,15 @@ impl<F: Form> Gather<F> {
         self.next = cursor.unwrap_or_default();
         self.follows = cursor.is_some();
         self.marks.restart(self.next);
+        if F::HAS_STREAMS {
+            self.streams.restart(self.next);
+            self.run_up = cursor;
+        }
     }
 
     /// The cursor has come to `cursor`. How many samples it passed: each counts once, however often it was sent.
     pub(crate) fn passed(&mut self, cursor: Position) -> Passed {
+        self.streams.passed(cursor);
         self.marks.passed(cursor)
     }
 
@@ -171,6 +184,10 @@ impl<F: Form> Gather<F> {
         source: &dyn Follow,
         now: Instant,
     ) -> Result<Option<Gathered<F::Message>>, FollowError> {
+        if let Some(cursor) = self.run_up {
+            self.streams.run_up(source, cursor, &self.settings.choice)?;
+            self.run_up = None;
+        }
         let mut left_out = 0;
         loop {
             if let Some(message) = self.ready.pop_front() {
@@ -204,6 +221,7 @@ impl<F: Form> Gather<F> {
         if torn > 0 {
             if self.follows {
                 self.marks.torn(block.index, torn);
+                self.streams.torn();
             }
             self.next = Position { block: block.index, samples: 0 };
         }
@@ -214,13 +232,26 @@ impl<F: Form> Gather<F> {
         let (batch, drained) = (self.settings.batch, block.batch.drained);
         self.finish_where(|_, open| drained > open.drained + batch);
 
+        if F::HAS_STREAMS {
+            self.streams.enter(&block);
+        }
         let (mut slot, mut sample) = (0, 0);
         while sample < self.next.samples && slot < block.batch.slots.len() {
+            self.pass_over(&block, &block.batch.slots[slot], sample);
             slot += 1 + block.batch.slots[slot].payload_slots();
             sample += 1;
         }
         self.cut = Some(Cut { block, slot, sample });
         Ok(true)
+    }
+
+    /// A sample of a block that lies before the cursor.
+    fn pass_over(&mut self, block: &Block, sample: &Sample, at: u32) {
+        let Some(names) = self.names.get(&block.batch.lane).filter(|_| F::HAS_STREAMS) else { return };
+        if names.chosen.takes(sample) {
+            let sequence = block.batch.first_sequence.wrapping_add(u64::from(at));
+            self.streams.ran(block, &group_name(&names.groups, sample.group), sequence);
+        }
     }
 
     /// Ids mean something else in a new boot, or after a reload of their executor: what was gathered under the old
@@ -238,11 +269,15 @@ impl<F: Form> Gather<F> {
             _ => {
                 self.finish_where(|of, _| of == lane);
                 let alike = self.names.values().find(|names| same(names));
-                let (chosen, form) = match alike {
-                    Some(names) => (names.chosen.clone(), self.form.sibling(&names.form)),
-                    None => (Chosen::new(&self.settings.choice, dictionary), self.form.names(dictionary)),
+                let (chosen, groups, form) = match alike {
+                    Some(names) => (names.chosen.clone(), names.groups.clone(), self.form.sibling(&names.form)),
+                    None => {
+                        let chosen = Chosen::new(&self.settings.choice, dictionary);
+                        (chosen, group_names(dictionary), self.form.names(dictionary))
+                    }
                 };
-                self.names.insert(lane, Names { boot: block.boot, dictionary: dictionary.clone(), chosen, form });
+                let names = Names { boot: block.boot, dictionary: dictionary.clone(), chosen, groups, form };
+                self.names.insert(lane, names);
             }
         }
         if let Some(names) = self.names.get_mut(&lane) {
@@ -276,6 +311,8 @@ impl<F: Form> Gather<F> {
         if let Some(open) = &open {
             self.open_bytes -= self.form.bytes(&open.draft);
         }
+        // The last sample of this run that is in a message.
+        let mut last: Option<(u16, u64)> = None;
         while let Some(sample) = batch.slots.get(cut.slot) {
             if self.form.key(batch.lane, sample.group) != key || !self.ready.is_empty() {
                 break;
@@ -305,12 +342,19 @@ impl<F: Form> Gather<F> {
                 self.finish(*done);
                 break;
             }
-            let target = open.get_or_insert_with(|| Box::new(self.begin(sample.group, names, batch, position, now)));
+            let target = match &mut open {
+                Some(open) => open,
+                None => open.insert(Box::new(self.begin(sample.group, names, &cut.block, position, now))),
+            };
             target.t = target.t.or(time);
             self.form.push(&mut target.draft, &mut names.form, &item, &batch.clock);
             target.samples += 1;
+            last = Some((sample.group, item.sequence));
             cut.slot = end;
             cut.sample += 1;
+        }
+        if let Some((group, sequence)) = last.filter(|_| F::HAS_STREAMS) {
+            self.streams.ran(&cut.block, &group_name(&names.groups, group), sequence);
         }
         self.next = Position { block: cut.block.index, samples: cut.sample };
         if let Some(open) = open {
@@ -320,27 +364,23 @@ impl<F: Form> Gather<F> {
     }
 
     fn begin(
-        &self,
+        &mut self,
         group: u16,
         names: &Names<F::Names>,
-        batch: &Batch,
+        block: &Block,
         first: Position,
         now: Instant,
     ) -> Open<F::Draft> {
+        let batch = &block.batch;
         let gateway = match names.dictionary.gateway.as_str() {
             "" => &self.settings.gateway,
             named => named,
         };
-        let made_up;
-        let group = match names.dictionary.group(GroupId(group)) {
-            Some(name) => name,
-            None => {
-                made_up = format!("group-{group}");
-                &made_up
-            }
-        };
+        let group = group_name(&names.groups, group);
+        let before = if F::HAS_STREAMS { self.streams.before(block, &group) } else { Before::default() };
         let bytes = (self.typical_bytes + self.typical_bytes / 8).min(self.settings.message_bytes_max);
-        let draft = self.form.begin(&Head { gateway, boot: names.boot, lane: batch.lane, group, bytes });
+        let head = Head { gateway, boot: names.boot, lane: batch.lane, group: &group, before, bytes };
+        let draft = self.form.begin(&head);
         Open { draft, samples: 0, first, drained: batch.drained, t: None, begun: now }
     }
 

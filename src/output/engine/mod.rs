@@ -7,6 +7,7 @@
 //! | `form` | what a kind of output says about its messages |
 //! | `gather` | from blocks to messages |
 //! | `choice` | which tags are sent |
+//! | `streams` | what came before in each stream of messages |
 //! | `marks` | what the cursor has passed, lost and left out, each sample once |
 //! | `flight` | messages between sending and acknowledgement, where several may be under way |
 //! | `backoff` | pauses between attempts |
@@ -19,6 +20,7 @@ mod form;
 pub(crate) mod gather;
 mod marks;
 mod race;
+mod streams;
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -38,6 +40,8 @@ pub(crate) use gather::{Gather, GatherSettings, Gathered};
 #[cfg(test)]
 pub(crate) use marks::Skipped;
 pub(crate) use race::{First, first_of};
+#[cfg(test)]
+pub(crate) use streams::Before;
 
 /// What an output of any kind is started with.
 pub struct Feed {

@@ -15,7 +15,7 @@ use super::line::{self, NUMBER_BYTES_MAX, Unsigned};
 use crate::config::{InfluxApi, InfluxConfig};
 use crate::output::engine::{Form, Head, Key};
 use crate::store::Block;
-use crate::tag::{BatchSample, ClockPair, Dictionary, GroupId, LaneId, Nanos, ScalarType, TagId, ValueType, flags};
+use crate::tag::{BatchSample, ClockPair, Dictionary, GroupId, LaneId, ScalarType, Stamp, TagId, ValueType, flags};
 
 #[derive(Debug)]
 pub(super) struct InfluxForm {
@@ -56,7 +56,7 @@ pub(super) struct Names {
     /// By tag; made when the tag comes first.
     points: Vec<Option<Point>>,
     /// Of the block that is being written.
-    held: HashMap<u64, Nanos>,
+    held: HashMap<u64, Stamp>,
     bytes: Vec<u8>,
 }
 
@@ -216,8 +216,8 @@ impl Form for InfluxForm {
         out.push(b'=');
         line::status(out, sample.status());
         out.push(b' ');
-        let t = held.get(&item.sequence).copied().unwrap_or(Nanos(sample.t));
-        line::integer(out, clock.utc_ns_of(t).div_euclid(self.unit as i64));
+        let t = held.get(&item.sequence).copied().unwrap_or(sample.stamp());
+        line::integer(out, t.utc_ns(clock).div_euclid(self.unit as i64));
         out.push(b'\n');
         draft.ends.push(u32::try_from(out.len()).unwrap_or(u32::MAX));
     }

@@ -9,10 +9,10 @@
 
 use std::collections::HashMap;
 
-use crate::tag::{Batch, Nanos, flags};
+use crate::tag::{Batch, Stamp, flags};
 
-/// By sequence number, the monotonic time for the status of each held sample of the batch that has a value.
-pub(super) fn times(batch: &Batch, unit: u64) -> HashMap<u64, Nanos> {
+/// By sequence number, the time for the status of each held sample of the batch that has a value.
+pub(super) fn times(batch: &Batch, unit: u64) -> HashMap<u64, Stamp> {
     let mut times = HashMap::new();
     if batch.iter().all(|item| !is_held(item.sample.flags)) {
         return times;
@@ -34,7 +34,7 @@ pub(super) fn times(batch: &Batch, unit: u64) -> HashMap<u64, Nanos> {
                 t = t.max(before.saturating_add(unit));
             }
             last.insert(sample.tag, t);
-            times.insert(item.sequence, Nanos(t));
+            times.insert(item.sequence, Stamp(t));
         }
     }
     times
@@ -50,6 +50,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::tag::Nanos;
     use crate::tag::{ClockPair, LaneId, Sample};
 
     const US: u64 = 1_000;

@@ -27,6 +27,8 @@ pub(crate) struct Draft {
 }
 
 impl Form for MqttForm {
+    const HAS_STREAMS: bool = true;
+
     type Names = Encoder;
     type Draft = Draft;
     type Message = Message;
@@ -45,7 +47,7 @@ impl Form for MqttForm {
 
     fn begin(&self, head: &Head<'_>) -> Draft {
         let mut payload = Vec::with_capacity(head.bytes);
-        payload::open(&mut payload, head.gateway, head.boot, head.lane, head.group);
+        payload::open(&mut payload, head);
         Draft { topic: self.topic.for_group(head.group), payload, frame: None }
     }
 

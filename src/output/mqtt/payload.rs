@@ -1,22 +1,29 @@
 //! The payload of data messages: JSON, written by hand.
 //!
 //! ```json
-//! {"gateway":"line-4","boot":"019aa4b3c7d10a2f","executor":0,"group":"fast","frames":[
+//! {"gateway":"line-4","boot":"019aa4b3c7d10a2f","lane":0,"group":"fast","prev":1187,"frames":[
 //!   {"seq":1200,"t":1763693956123456,"cycle":77,"q":0,"values":{"boiler.temperature":81.5,"n":3}}]}
 //! ```
 //!
 //! (without the line breaks)
 //!
-//! - `gateway`, `boot` (16 hexadecimal digits), `executor` and a sample's sequence number name a sample for ever.
-//!   Delivery is at least once: a consumer drops what it has seen by them. Within one (boot, executor, group)
-//!   sequence numbers rise from message to message, but for repeats after a lost connection; numbers that are
-//!   missing belong to the executor's other groups, or to samples dropped at the ring.
+//! - `gateway`, `boot` (16 hexadecimal digits; a later start of the gateway has a higher one), `lane` and a sample's sequence
+//!   number name a sample for ever. A lane is one thread's stream of samples: an executor's, or a source's.
+//! - **Repeats.** Delivery is at least once. Within one stream, (gateway, lane, group), (boot, number) rise from sample to
+//!   sample but for repeats after a lost connection: a consumer keeps the highest that it has of each stream, and drops what is
+//!   not above it.
+//! - **Losses.** `prev` is the number of the sample that came before in the stream, `prev_boot` its boot where that is another;
+//!   `null`: nothing is known of one. One that is above the highest that a consumer has is a loss between the gateway and the
+//!   consumer. `missing`, only where there are any: so many numbers of the lane, or more, will never come, since the last
+//!   message of the stream; they were dropped at a full ring or by the journal's bound, or lost with its file, and nobody
+//!   knows whether they were this group's. A consumer of any choice of topics sees every loss by these two.
 //! - A *frame* holds consecutive samples of one time, cycle, status and group. `seq` is the number of its first
 //!   value; the others follow by one in the order in which `values` is written.
 //! - `t`: UTC, microseconds since 1970-01-01T00:00:00Z, of the samples themselves. A value that is held because
 //!   its device does not answer keeps the time at which it was read.
 //! - `cycle`: the cycle of the scan that read it, from the gateway's start; wraps at 2³².
-//! - `q`: OPC UA StatusCode as a number (OPC 10000-4, section 7.39); 0 is good. Always there.
+//! - `q`: OPC UA StatusCode as a number (OPC 10000-4, section 7.39); 0 is good. Always there. `status`: its name, where it is
+//!   not 0.
 //! - A tag that is told by exception is told at least every `max_silence_ms` of its configuration (60 s unless it says
 //!   otherwise) as long as its status is good; any other status is told once, and lasts until the tag is told again. A
 //!   tag that is silent for longer, its status being good, has a gateway that does not scan or does not reach the
@@ -29,14 +36,14 @@
 
 use std::sync::Arc;
 
-use crate::store::BootId;
+use crate::output::engine::Head;
 use crate::tag::BatchSample;
-use crate::tag::{ClockPair, Dictionary, LaneId, Sample, ScalarType, Texts, ValueType};
+use crate::tag::{ClockPair, Dictionary, Sample, ScalarType, Status, Texts, ValueType};
 
 /// The most bytes of a number: `-1.7976931348623157e308` has 23.
 const NUMBER_BYTES_MAX: usize = 24;
-/// The most bytes that a frame adds beside its values: five keys, five numbers, brackets.
-const FRAME_BYTES_MAX: usize = 160;
+/// The most bytes that a frame adds beside its values: six keys, five numbers, the status's name, brackets.
+const FRAME_BYTES_MAX: usize = 240;
 /// What [`close`] adds, beside the texts of the frame.
 const CLOSE_BYTES: usize = 4;
 /// `},"texts":{`
@@ -148,6 +155,10 @@ impl Encoder {
             number(out, sample.cycle);
             out.extend_from_slice(b",\"q\":");
             number(out, sample.status);
+            if sample.status != Status::GOOD.0 {
+                out.extend_from_slice(b",\"status\":");
+                text(out, sample.status().name());
+            }
             out.extend_from_slice(b",\"values\":{");
             self.frames += 1;
         }
@@ -210,15 +221,28 @@ impl Encoder {
 }
 
 /// Begins a message.
-pub(super) fn open(out: &mut Vec<u8>, gateway: &str, boot: BootId, lane: LaneId, group: &str) {
+pub(super) fn open(out: &mut Vec<u8>, head: &Head<'_>) {
     out.extend_from_slice(b"{\"gateway\":");
-    text(out, gateway);
+    text(out, head.gateway);
     out.extend_from_slice(b",\"boot\":");
-    text(out, &boot.to_string());
-    out.extend_from_slice(b",\"executor\":");
-    number(out, lane.0);
+    text(out, &head.boot.to_string());
+    out.extend_from_slice(b",\"lane\":");
+    number(out, head.lane.0);
     out.extend_from_slice(b",\"group\":");
-    text(out, group);
+    text(out, head.group);
+    out.extend_from_slice(b",\"prev\":");
+    match head.before.last {
+        Some((_, sequence)) => number(out, sequence),
+        None => out.extend_from_slice(b"null"),
+    }
+    if let Some((boot, _)) = head.before.last.filter(|(boot, _)| *boot != head.boot) {
+        out.extend_from_slice(b",\"prev_boot\":");
+        text(out, &boot.to_string());
+    }
+    if head.before.missing > 0 {
+        out.extend_from_slice(b",\"missing\":");
+        number(out, head.before.missing);
+    }
     out.extend_from_slice(b",\"frames\":[");
 }
 
@@ -292,7 +316,10 @@ fn write<T: serde::Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::engine::Before;
+    use crate::store::BootId;
     use crate::tag::Batch;
+    use crate::tag::LaneId;
     use crate::tag::{DictionaryTag, Nanos, Status, flags};
 
     fn dictionary(names: &[&str]) -> Dictionary {
@@ -315,7 +342,8 @@ mod tests {
         let mut encoder = Encoder::new(&names);
         let batch = Batch { lane, first_sequence: 1200, samples, slots, clock, drained: Nanos::ZERO, names };
         let (mut out, mut frame) = (Vec::new(), None);
-        open(&mut out, "line-4", BootId(0xa2f), lane, "fast");
+        let before = Before { last: Some((BootId(0xa2f), 1187)), missing: 0 };
+        open(&mut out, &Head { gateway: "line-4", boot: BootId(0xa2f), lane, group: "fast", before, bytes: 0 });
         for item in batch.iter() {
             let whole = |out: &Vec<u8>, frame: &Option<Frame>| out.len() + close_bytes(frame.as_ref());
             let (before, bytes_max) = (whole(&out, &frame), encoder.bytes_max(&item));
@@ -336,7 +364,7 @@ mod tests {
         ];
         assert_eq!(
             encode(&["boiler.temperature", "n"], slots),
-            "{\"gateway\":\"line-4\",\"boot\":\"0000000000000a2f\",\"executor\":0,\"group\":\"fast\",\"frames\":[\
+            "{\"gateway\":\"line-4\",\"boot\":\"0000000000000a2f\",\"lane\":0,\"group\":\"fast\",\"prev\":1187,\"frames\":[\
              {\"seq\":1200,\"t\":1763693956123456,\"cycle\":7,\"q\":0,\"values\":{\"boiler.temperature\":81.5,\"n\":-3}}]}"
         );
     }
@@ -348,7 +376,10 @@ mod tests {
             flags: flags::HELD | flags::NO_VALUE,
             ..sample(0, ScalarType::Uint16, 0)
         };
-        assert!(encode(&["a"], vec![never]).contains("\"q\":2150694912,\"values\":{\"a\":null}"));
+        assert!(
+            encode(&["a"], vec![never])
+                .contains("\"q\":2150694912,\"status\":\"BadNoCommunication\",\"values\":{\"a\":null}")
+        );
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::field::{Field, FieldAnswer, Reading, Target};
 use crate::command::{Reason, Refusal};
 use crate::config::guess;
+use crate::hub;
 use crate::lane::Image;
 use crate::limits::WRITES_PENDING_MAX;
 use crate::link::modbus::frame::exception_name;
@@ -16,7 +17,7 @@ use crate::plan::{LinkProtocolPlan, Plan};
 use crate::rt::{WriteAnswer, WriteOrder, WriteOutcome, monotonic_now};
 use crate::serve::Observed;
 use crate::supervise::orders::{self, SharedOrders};
-use crate::tag::{Nanos, Status, TagId, Value, ValueType};
+use crate::tag::{Nanos, Stamp, Status, TagId, Value, ValueType};
 
 /// See the module.
 pub struct Live {
@@ -109,7 +110,7 @@ impl Field for Live {
             ValueType::Scalar(scalar) => Some(Value::from_bits(scalar, reading.value)),
             ty => Value::from_long(ty.code(), bytes.get(..reading.value as usize).unwrap_or(&bytes)),
         };
-        Reading { value, status: Status(reading.status), at: Nanos(reading.t) }
+        Reading { value, status: Status(reading.status), at: mono(Stamp(reading.t)) }
     }
 
     fn prepare(&mut self, id: u64, tag: &Target, value: &Value, read_back: bool) -> Result<LiveOrder, Refusal> {
@@ -168,6 +169,15 @@ impl Field for Live {
         };
         answers.into_iter().filter_map(told).collect()
     }
+}
+
+/// On this machine's monotonic clock.
+fn mono(stamp: Stamp) -> Nanos {
+    if !stamp.is_utc() {
+        return Nanos(stamp.0);
+    }
+    let now = monotonic_now();
+    now - stamp.age(now, &hub::clock_pair())
 }
 
 /// Why an order is not done, or what is to be said though it is.

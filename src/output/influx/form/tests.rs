@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::Precision;
+use crate::tag::Nanos;
 use crate::tag::{Batch, DictionaryTag, Sample, Status};
 
 const UTC_NS: i64 = 1_763_693_956_123_456_789;
@@ -44,7 +45,8 @@ fn written(config: &InfluxConfig, names: &[&str], slots: Vec<Sample>) -> (String
     let mut known = form.names(&batch.names);
     let block = Block { index: 0, boot: crate::store::BootId(1), batch };
     form.begin_block(&mut known, &block);
-    let head = Head { gateway: "g", boot: block.boot, lane: LaneId(0), group: "fast", bytes: 10 };
+    let head =
+        Head { gateway: "g", boot: block.boot, lane: LaneId(0), group: "fast", before: Default::default(), bytes: 10 };
     let mut draft = form.begin(&head);
     for item in block.batch.iter() {
         let (before, most) = (form.bytes(&draft), form.bytes_of(&known, &item));

@@ -97,7 +97,7 @@ fn gather_of(choice: TagChoice, batch_ms: u64, message_bytes_max: usize) -> Mqtt
 /// (executor, sequence) of each sample, in order.
 fn samples_of(gathered: &Gathered<Message>) -> Vec<(u16, u64)> {
     let json: serde_json::Value = serde_json::from_slice(&gathered.message.payload).unwrap();
-    let executor = json["executor"].as_u64().unwrap() as u16;
+    let executor = json["lane"].as_u64().unwrap() as u16;
     let frames = json["frames"].as_array().unwrap().iter();
     let values = frames.flat_map(|f| f["values"].as_object().unwrap().values().map(|v| v.as_u64().unwrap()));
     let mut values: Vec<u64> = values.collect();
@@ -261,7 +261,7 @@ fn told(source: &Blocks, gather: &mut MqttGather) -> Vec<Told> {
             let frames = json["frames"].as_array().unwrap().iter();
             let values = frames.flat_map(|f| f["values"].as_object().unwrap());
             let values = values.map(|(name, value)| (name.clone(), value.as_u64().unwrap())).collect();
-            (json["executor"].as_u64().unwrap() as u16, message.topic, values)
+            (json["lane"].as_u64().unwrap() as u16, message.topic, values)
         })
         .collect()
 }

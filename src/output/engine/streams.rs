@@ -1,0 +1,187 @@
+//! What came before in each stream of messages, so that a consumer of any choice of streams sees from the numbers alone
+//! what it has already and what it has missed.
+//!
+//! A stream is one group of one lane. Its messages say the number of the sample before their first one, in the stream; and
+//! how many of the lane's numbers are missing for good since the stream's last message: nobody knows whose they were.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use super::choice::Chosen;
+use crate::config::TagChoice;
+use crate::limits::OUTPUT_RUN_UP_BLOCKS;
+use crate::store::{Block, BootId, Follow, FollowError, Position};
+use crate::tag::{Dictionary, GroupId, LaneId};
+
+/// What a message says of its stream before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Before {
+    /// Boot and number of the last sample; `None`: nothing is known of one.
+    pub(crate) last: Option<(BootId, u64)>,
+    /// Numbers of the lane that are missing for good: at least so many.
+    pub(crate) missing: u64,
+}
+
+/// The names of a dictionary's groups, by id.
+pub(super) fn group_names(dictionary: &Dictionary) -> Arc<[Arc<str>]> {
+    let name = |id: usize| match dictionary.group(GroupId(id as u16)) {
+        Some(name) => Arc::from(name),
+        None => nameless(id as u16),
+    };
+    (0..dictionary.groups.len()).map(name).collect()
+}
+
+fn nameless(id: u16) -> Arc<str> {
+    format!("group-{id}").into()
+}
+
+pub(super) fn group_name(names: &[Arc<str>], id: u16) -> Arc<str> {
+    names.get(usize::from(id)).cloned().unwrap_or_else(|| nameless(id))
+}
+
+/// By the group's name: its id may change from plan to plan, and from boot to boot.
+type Stream = (LaneId, Arc<str>);
+
+#[derive(Debug, Clone, Copy)]
+struct Last {
+    boot: BootId,
+    sequence: u64,
+    /// What was missing in the lane when the stream last said so.
+    missing_said: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Lane {
+    boot: BootId,
+    next: u64,
+    missing: u64,
+}
+
+#[derive(Debug, Clone, Default)]
+struct State {
+    streams: HashMap<Stream, Last>,
+    lanes: HashMap<LaneId, Lane>,
+}
+
+/// What one block changed.
+#[derive(Debug)]
+struct Change {
+    block: u64,
+    lane: (LaneId, Lane),
+    streams: Vec<(Stream, Last)>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Streams {
+    /// Where the reading is.
+    now: State,
+    /// At the beginning of the cursor's block, to go back to.
+    base: State,
+    /// Of the blocks from the cursor's on.
+    changes: VecDeque<Change>,
+    /// Blocks were lost before the next one.
+    torn: bool,
+}
+
+impl Streams {
+    /// Reading starts again at the cursor.
+    pub(super) fn restart(&mut self, cursor: Position) {
+        self.passed(cursor);
+        self.changes.clear();
+        self.now = self.base.clone();
+        self.torn = false;
+    }
+
+    /// The cursor has come to `cursor`.
+    pub(super) fn passed(&mut self, cursor: Position) {
+        while let Some(change) = self.changes.pop_front_if(|change| change.block < cursor.block) {
+            self.base.lanes.insert(change.lane.0, change.lane.1);
+            self.base.streams.extend(change.streams);
+        }
+    }
+
+    /// Nothing is known of what came before: what the journal still has of it is looked at.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub(super) fn run_up(
+        &mut self,
+        source: &dyn Follow,
+        cursor: Position,
+        choice: &TagChoice,
+    ) -> Result<(), FollowError> {
+        if !self.base.lanes.is_empty() || cursor.block == 0 {
+            return Ok(());
+        }
+        let mut at = cursor.block.saturating_sub(OUTPUT_RUN_UP_BLOCKS);
+        while let Some(block) = source.block_at_or_after(at)?.filter(|block| block.index < cursor.block) {
+            at = block.index + 1;
+            self.enter(&block);
+            let chosen = Chosen::new(choice, &block.batch.names);
+            let groups = group_names(&block.batch.names);
+            let mut last: HashMap<u16, u64> = HashMap::new();
+            for item in block.batch.iter().filter(|item| chosen.takes(item.sample)) {
+                last.insert(item.sample.group, item.sequence);
+            }
+            for (group, sequence) in last {
+                self.ran(&block, &group_name(&groups, group), sequence);
+            }
+        }
+        self.restart(cursor);
+        Ok(())
+    }
+
+    /// Blocks are lost before the next one.
+    pub(super) fn torn(&mut self) {
+        self.torn = true;
+    }
+
+    /// A block is read.
+    pub(super) fn enter(&mut self, block: &Block) {
+        let (lane, first) = (block.batch.lane, block.batch.first_sequence);
+        let known = self.now.lanes.get(&lane).copied();
+        let torn = std::mem::take(&mut self.torn);
+        let missing = match known {
+            Some(known) if known.boot == block.boot => known.missing + first.saturating_sub(known.next),
+            // Numbers of the boot before may be lost, and nobody can say how many.
+            Some(known) => known.missing + first + u64::from(torn),
+            None => 0,
+        };
+        let next = first.saturating_add(u64::from(block.batch.samples));
+        let now = Lane { boot: block.boot, next, missing };
+        self.now.lanes.insert(lane, now);
+        self.changes.push_back(Change { block: block.index, lane: (lane, now), streams: Vec::new() });
+    }
+
+    /// Samples of a group were written, or passed over because the cursor is past them; `sequence` is the last one's.
+    pub(super) fn ran(&mut self, block: &Block, group: &Arc<str>, sequence: u64) {
+        let stream = (block.batch.lane, group.clone());
+        let missing = self.now.lanes.get(&stream.0).map_or(0, |lane| lane.missing);
+        let known = self.now.streams.get(&stream);
+        let missing_said = known.map_or(missing, |known| known.missing_said);
+        let last = Last { boot: block.boot, sequence, missing_said };
+        self.now.streams.insert(stream.clone(), last);
+        self.change(block.index, stream, last);
+    }
+
+    fn change(&mut self, block: u64, stream: Stream, last: Last) {
+        let Some(change) = self.changes.iter_mut().rev().find(|change| change.block == block) else { return };
+        match change.streams.iter_mut().find(|(known, _)| *known == stream) {
+            Some((_, known)) => *known = last,
+            None => change.streams.push((stream, last)),
+        }
+    }
+
+    /// What a message that begins now says.
+    pub(super) fn before(&mut self, block: &Block, group: &Arc<str>) -> Before {
+        let stream = (block.batch.lane, group.clone());
+        let missing = self.now.lanes.get(&stream.0).map_or(0, |lane| lane.missing);
+        let Some(known) = self.now.streams.get_mut(&stream) else { return Before::default() };
+        let before =
+            Before { last: Some((known.boot, known.sequence)), missing: missing.saturating_sub(known.missing_said) };
+        known.missing_said = missing;
+        let last = *known;
+        self.change(block.index, stream, last);
+        before
+    }
+}
