@@ -17,7 +17,7 @@ pub const TARGETS: [Target; 15] = [
     ("can", crate::link::can::fuzz::frames),
     ("canopen", crate::link::canopen::fuzz::frames),
     ("mqtt_commands", crate::output::mqtt::fuzz::commands),
-    ("control", crate::command::fuzz::lines),
+    ("control", crate::serve::fuzz::control),
     ("http", crate::serve::fuzz::requests),
     ("journal_blocks", crate::store::fuzz::blocks),
     ("dictionaries", crate::store::fuzz::dictionaries),

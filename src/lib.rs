@@ -14,10 +14,10 @@
 //! | [`lane`] | one stream of samples: writer, ring, report filter, process image, counters |
 //! | [`rt`] | the real-time floor: thread, world, executor |
 //! | [`link`] | field links, each a non-blocking state machine |
-//! | [`hub`] | rings to batches to consumers; statistics |
+//! | [`hub`] | rings to batches to the journal and to live readers; statistics |
 //! | [`store`] | the durable journal and its cursors |
 //! | [`output`] | northbound: MQTT |
-//! | [`serve`] | what others read from us: metrics, health |
+//! | [`serve`] | what others read from us and ask of us: metrics, health, the control socket |
 //! | [`source`] | samples that no executor makes: threads with a lane of their own |
 //! | [`doctor`] | whether the machine is fit for a steady beat |
 //! | [`plant`] | simulated field devices on real sockets, for demo and tests |

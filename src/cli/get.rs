@@ -46,7 +46,7 @@ struct Form {
 
 pub fn get(args: &GetArgs) -> ExitCode {
     let columns = ["tag", "value", "unit", "status", "time", "age_ms", "text", "reason"];
-    show("get", &args.at, &args.tags, &args.form, &columns, rows::latest)
+    show("get", &args.at, &args.tags, &args.form, &columns, latest)
 }
 
 pub fn list(args: &ListArgs) -> ExitCode {
@@ -54,22 +54,23 @@ pub fn list(args: &ListArgs) -> ExitCode {
     show("list", &args.at, &args.tags, &args.form, &columns, listed)
 }
 
-/// `boiler.temperature  plc1  10ms  float32  °C  writable`
-fn listed(row: &Json, width: usize) -> String {
-    let text = |key| rows::text(row, key);
-    let unit = if text("unit").is_empty() { "-" } else { text("unit") };
-    let access = if row["writable"] == true { "writable" } else { "read only" };
-    format!("{:<width$}  {}  {}  {}  {unit}  {access}", text("tag"), text("link"), text("group"), text("type"))
+/// What is shown of a tag, in columns.
+type Cells = fn(&Json) -> Vec<String>;
+
+/// `boiler.temperature  81.5 °C  Good  0.7 ms ago`, with all but the name as one.
+fn latest(row: &Json) -> Vec<String> {
+    vec![rows::text(row, "tag").to_owned(), rows::latest(row)]
 }
 
-fn show(
-    what: &str,
-    at: &At,
-    tags: &[String],
-    form: &Form,
-    columns: &[&str],
-    line: fn(&Json, usize) -> String,
-) -> ExitCode {
+/// `boiler.temperature  plc1  10ms  float32  °C  writable`
+fn listed(row: &Json) -> Vec<String> {
+    let text = |key| rows::text(row, key).to_owned();
+    let unit = if text("unit").is_empty() { "-".to_owned() } else { text("unit") };
+    let access = if row["writable"] == true { "writable" } else { "read only" };
+    vec![text("tag"), text("link"), text("group"), text("type"), unit, access.to_owned()]
+}
+
+fn show(what: &str, at: &At, tags: &[String], form: &Form, columns: &[&str], cells: Cells) -> ExitCode {
     let socket = match at.socket() {
         Ok(socket) => socket,
         Err(code) => return code,
@@ -79,7 +80,7 @@ fn show(
         Err(error) => return super::fail(1, format!("error: {error}")),
     };
     let mut out = BufWriter::new(io::stdout().lock());
-    let mut table = Table { line, waiting: Vec::new(), width: None };
+    let mut table = Table { cells, waiting: Vec::new(), widths: None };
     let mut failed = Ok(());
     if form.csv {
         failed = writeln!(out, "{}", columns.join(","));
@@ -110,26 +111,23 @@ fn show(
     if unknown.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) }
 }
 
-/// Rows with their names in one column, as far as the first of them tell how wide it is.
+/// Rows with their cells in columns, as far as the first of them tell how wide these are.
 struct Table {
-    line: fn(&Json, usize) -> String,
-    waiting: Vec<Json>,
-    width: Option<usize>,
+    cells: Cells,
+    waiting: Vec<Vec<String>>,
+    widths: Option<Vec<usize>>,
 }
 
 impl Table {
     fn add(&mut self, out: &mut impl Write, row: &Json) -> io::Result<()> {
-        if let Some(width) = self.width {
-            return writeln!(out, "{}", (self.line)(row, width));
-        }
-        self.waiting.push(row.clone());
-        if self.waiting.len() >= ALIGNED { self.end(out) } else { Ok(()) }
+        self.waiting.push((self.cells)(row));
+        if self.widths.is_some() || self.waiting.len() >= ALIGNED { self.end(out) } else { Ok(()) }
     }
 
     fn end(&mut self, out: &mut impl Write) -> io::Result<()> {
-        let width = self.waiting.iter().map(|row| rows::text(row, "tag").chars().count()).max().unwrap_or(0);
-        let width = *self.width.get_or_insert(width);
-        self.waiting.drain(..).try_for_each(|row| writeln!(out, "{}", (self.line)(&row, width)))
+        let waiting = std::mem::take(&mut self.waiting);
+        let widths = self.widths.get_or_insert_with(|| rows::widths(&waiting));
+        waiting.iter().try_for_each(|row| writeln!(out, "{}", rows::columns(row, widths)))
     }
 }
 
@@ -138,8 +136,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_stand_in_one_column() {
-        let mut table = Table { line: listed, waiting: Vec::new(), width: None };
+    fn cells_stand_in_columns() {
+        let mut table = Table { cells: listed, waiting: Vec::new(), widths: None };
         let mut out = Vec::new();
         let row = |tag: &str, writable| json!({"tag": tag, "link": "plc", "group": "10ms", "type": "bool", "unit": "", "writable": writable});
         table.add(&mut out, &row("a", false)).unwrap();

@@ -46,7 +46,7 @@ pub fn read(args: &ReadArgs) -> ExitCode {
     let (from_gateway, names): (Vec<String>, Vec<String>) = names.into_iter().partition(|name| held.contains_key(name));
     let rows = from_gateway.iter().filter_map(|name| held.get(name));
     let all_good = rows.fold(true, |all_good, row| {
-        out!("{}", rows::latest(row, width));
+        out!("{:<width$}  {}", rows::text(row, "tag"), rows::latest(row));
         all_good & (rows::text(row, "status") == Status::GOOD.name())
     });
     match names.is_empty() {

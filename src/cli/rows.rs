@@ -48,12 +48,27 @@ pub fn span(seconds: f64) -> String {
     }
 }
 
-/// What a tag holds, as `read` and `get` show it.
-pub fn latest(row: &Json, width: usize) -> String {
-    let (name, status) = (text(row, "tag"), text(row, "status"));
+/// What a tag holds, as `read` and `get` show it behind its name.
+pub fn latest(row: &Json) -> String {
     let age = row["age_ms"].as_f64().map_or("never read".to_owned(), ago);
     let why = row["reason"].as_str().map_or(String::new(), |reason| format!(": {reason}"));
-    format!("{name:<width$}  {}  {status}  {age}{why}", value_with_unit(row))
+    format!("{}  {}  {age}{why}", value_with_unit(row), text(row, "status"))
+}
+
+/// How wide the columns of these rows are.
+pub fn widths(rows: &[Vec<String>]) -> Vec<usize> {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |at: usize| rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max();
+    (0..columns).map(|at| width(at).unwrap_or(0)).collect()
+}
+
+/// A row in columns of these widths, its last cell as long as it is.
+pub fn columns(row: &[String], widths: &[usize]) -> String {
+    let cells = row.iter().enumerate().map(|(at, cell)| match at + 1 < row.len() {
+        true => format!("{cell:<width$}  ", width = widths.get(at).copied().unwrap_or(0)),
+        false => cell.clone(),
+    });
+    cells.collect()
 }
 
 /// A sample, as `tail` shows it.
@@ -105,10 +120,10 @@ mod tests {
     fn lines_are_those_of_read_and_tail() {
         let row = json!({"time": "2026-11-21T08:15:00.000000Z", "tag": "a.b", "value": 81.5, "unit": "°C", "status": "Good",
                          "age_ms": 0.72});
-        assert_eq!(latest(&row, 5), "a.b    81.5 °C  Good  0.7 ms ago");
+        assert_eq!(latest(&row), "81.5 °C  Good  0.7 ms ago");
         assert_eq!(sample(&row), "2026-11-21T08:15:00.000000Z a.b 81.5 °C Good");
         let never = json!({"tag": "a", "value": null, "status": "BadNoCommunication", "reason": "no answer"});
-        assert_eq!(latest(&never, 1), "a  -  BadNoCommunication  never read: no answer");
+        assert_eq!(latest(&never), "-  BadNoCommunication  never read: no answer");
         assert_eq!([ago(12_345.0), ago(3_600_000.0 * 50.0)], ["12.3 s ago", "2 d 2 h ago"]);
         assert_eq!([span(5.0), span(700.0), span(11_520.0)], ["5 s", "11 min", "3 h 12 min"]);
     }

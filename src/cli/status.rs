@@ -121,21 +121,10 @@ fn output(output: &Json) -> Vec<String> {
     vec![rows::text(output, "output").to_owned(), rows::text(output, "state").to_owned(), format!("{behind}{lost}")]
 }
 
-/// Rows with their cells in columns, the last one as long as it is.
 fn table(rows: impl Iterator<Item = Vec<String>>) -> Vec<String> {
     let rows: Vec<Vec<String>> = rows.collect();
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width =
-        |at: usize| rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let line = |row: &Vec<String>| {
-        let cells = row.iter().enumerate().map(|(at, cell)| match at + 1 < row.len() {
-            true => format!("  {cell:<width$}", width = widths[at]),
-            false => format!("  {cell}"),
-        });
-        cells.collect::<String>()
-    };
-    rows.iter().map(line).collect()
+    let widths = rows::widths(&rows);
+    rows.iter().map(|row| format!("  {}", rows::columns(row, &widths))).collect()
 }
 
 fn bytes(bytes: u64) -> String {

@@ -133,6 +133,16 @@ impl SourceKind {
 }
 
 impl LinkProtocolPlan {
+    /// The family of protocols.
+    pub fn name(&self) -> &'static str {
+        match self {
+            LinkProtocolPlan::Modbus(_) => "modbus",
+            LinkProtocolPlan::Can(_) => "can",
+            LinkProtocolPlan::CanOpen(_) => "canopen",
+            LinkProtocolPlan::Bus(_) => "bus",
+        }
+    }
+
     /// How many things its link keeps a state of: a measure of what a change of plan takes.
     pub fn parts(&self) -> usize {
         match self {

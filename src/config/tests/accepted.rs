@@ -396,7 +396,7 @@ fn a_gateway_file_is_read_with_everything_it_says() {
     };
     let outputs: Vec<(&str, u32, &OutputKind)> =
         config.outputs.iter().map(|output| (&*output.name, output.source.line, &output.kind)).collect();
-    assert_eq!(outputs, [("local", 24, &OutputKind::Mqtt(local)), ("cloud", 27, &OutputKind::Mqtt(cloud))]);
+    assert_eq!(outputs, [("local", 25, &OutputKind::Mqtt(local)), ("cloud", 28, &OutputKind::Mqtt(cloud))]);
 }
 
 #[test]

@@ -4,10 +4,11 @@ use serde_json::{Value as Json, json};
 
 use crate::hub::TapView;
 use crate::limits::FIRST_VALUE_PATIENCE;
-use crate::plan::{LinkProtocolPlan, SourceKind};
+use crate::plan::{GroupPlan, LinkPlan, SourceKind};
 use crate::rt::monotonic_now;
 use crate::serve::retired::totals_of;
-use crate::serve::{HealthReport, Observed, Tags};
+use crate::serve::{HealthReport, Observed, OutputView, Tags, View};
+use crate::tag::{GroupId, LinkId};
 
 pub(super) fn of(observed: &Observed) -> Json {
     let health = HealthReport::of(observed);
@@ -49,12 +50,12 @@ pub(super) fn of(observed: &Observed) -> Json {
 fn links(observed: &Observed, tags: &Tags) -> Vec<Json> {
     let plan = observed.plan();
     let troubles = (observed.link_troubles)();
-    let link = |(id, link): (crate::tag::LinkId, &crate::plan::LinkPlan)| {
+    let link = |(id, link): (LinkId, &LinkPlan)| {
         let counts = observed.counters.link(id);
         let of_tags = tags.by_link.get(&id).copied().unwrap_or_default();
         json!({
             "link": &*link.name,
-            "protocol": protocol(&link.protocol),
+            "protocol": link.protocol.name(),
             "lane": link.lane.0,
             "state": counts.state().name(),
             "trouble": troubles.get(&id),
@@ -69,21 +70,11 @@ fn links(observed: &Observed, tags: &Tags) -> Vec<Json> {
     plan.links.iter().map(link).collect()
 }
 
-fn protocol(plan: &LinkProtocolPlan) -> &'static str {
-    match plan {
-        LinkProtocolPlan::Modbus(_) => "modbus",
-        LinkProtocolPlan::Can(_) => "can",
-        LinkProtocolPlan::CanOpen(_) => "canopen",
-        LinkProtocolPlan::Bus(_) => "bus",
-        LinkProtocolPlan::Diagnostics(_) => "diagnostics",
-    }
-}
-
 fn groups(observed: &Observed) -> Vec<Json> {
     let current = observed.current();
     let plan = &current.plan;
     let times = observed.statistics.snapshot().groups;
-    let group = |(id, group): (crate::tag::GroupId, &crate::plan::GroupPlan)| {
+    let group = |(id, group): (GroupId, &GroupPlan)| {
         let mut totals = current.retired(&group.name);
         for (scan, _) in plan.scans.iter().filter(|(_, scan)| scan.group == id) {
             totals.iter_mut().zip(totals_of(&observed.counters, scan)).for_each(|(sum, count)| *sum += count);
@@ -104,26 +95,23 @@ fn groups(observed: &Observed) -> Vec<Json> {
 
 fn lanes(observed: &Observed) -> Vec<Json> {
     let plan = observed.plan();
-    let lanes = plan.lanes.iter().zip(&observed.counters.lanes).enumerate();
-    let lane = |(at, (plan, counts)): (usize, (&crate::plan::LanePlan, _))| {
-        let counts: &crossbeam_utils::CachePadded<crate::lane::LaneCounters> = counts;
+    let mut lanes = Vec::new();
+    for (at, (lane, counts)) in plan.lanes.iter().zip(&observed.counters.lanes).enumerate() {
         let ring = observed.rings.get(at).map(|ring| ring()).unwrap_or_default();
-        json!({
+        lanes.push(json!({
             "lane": at,
-            "cpu": plan.owner.cpu(),
-            "source": plan.owner.source().map(SourceKind::name),
             "produced": counts.produced.get(),
             "dropped": counts.dropped.get(),
             "suppressed": counts.suppressed_at_ring.get() + counts.suppressed_at_journal.get(),
             "ring_used": ring.used,
             "ring_capacity": ring.capacity,
-        })
-    };
-    lanes.map(lane).collect()
+        }));
+    }
+    lanes
 }
 
 fn outputs(observed: &Observed) -> Vec<Json> {
-    let output = |(name, view): &(String, super::super::View<super::super::OutputView>)| {
+    let output = |(name, view): &(String, View<OutputView>)| {
         let view = view();
         json!({
             "output": name,
