@@ -18,6 +18,7 @@ find_missing() {
 	need mosquitto mosquitto
 	need mosquitto_sub mosquitto-clients
 	need mbpoll mbpoll
+	need influxd influxdb
 	need promtool prometheus
 	need setpriv util-linux
 	need systemd-analyze systemd

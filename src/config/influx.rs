@@ -1,7 +1,7 @@
 //! `[outputs.NAME]` of type influxdb.
 
 use super::diagnostic::Report;
-use super::fields::{self};
+use super::fields;
 use super::model::{InfluxApi, InfluxConfig, OutputConfig, OutputKind, Precision, TagConfig};
 use super::names::quoted;
 use super::node::{Kind, Node};
@@ -33,7 +33,12 @@ pub(super) fn read(output: &Obj<'_>, base: Base<'_>) -> Option<OutputKind> {
     let tls = read_tls(output, place.as_ref(), "https://", base);
     let api = read_api(output, base);
     let name = |key: &str, default: &str| match template(output, key, PLACEHOLDERS) {
-        Some(text) => text.value.to_owned(),
+        Some(text) => {
+            if text.value.contains('\\') {
+                output.error(text.span, format!("{key} has a backslash"), "line protocol has no form for it in a name");
+            }
+            text.value.to_owned()
+        }
         None => default.to_owned(),
     };
     let field = name("field", fields::INFLUX_FIELD);
@@ -112,14 +117,19 @@ fn read_tag_set(output: &Obj<'_>) -> Vec<(String, String)> {
     for member in members.iter().take(INFLUX_TAG_SET_MAX) {
         let name = member.name.as_ref();
         // InfluxDB keeps these for itself.
-        if name.is_empty() || name == "time" || name.starts_with('_') || name.chars().any(char::is_control) {
+        if name.is_empty()
+            || name == "time"
+            || name.starts_with('_')
+            || name.contains(|c: char| c.is_control() || c == '\\')
+        {
             let help = "allowed: names other than time, and without an underscore at their beginning";
             output.error(member.name_span, format!("tag_set has the name {}", quoted(name)), help);
         }
-        let text = member.value.as_text().filter(|text| !text.is_empty() && !text.chars().any(char::is_control));
-        let Some(text) = text else {
-            let message = format!("tag_set.{name} is no text");
-            output.error(member.value.span, message, "allowed: a text with or without placeholders");
+        let is_bad = |c: char| c.is_control() || c == '\\';
+        let Some(text) = member.value.as_text().filter(|text| !text.is_empty() && !text.contains(is_bad)) else {
+            let message = format!("tag_set.{name} is no text for a name");
+            let help = "allowed: a text with or without placeholders, without backslashes";
+            output.error(member.value.span, message, help);
             continue;
         };
         if let Err((start, end)) = check_placeholders(text, PLACEHOLDERS) {

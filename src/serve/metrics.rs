@@ -289,10 +289,14 @@ impl Reader {
                 family.gauge([("output", output)], value(view) as f64)?;
             }
         }
-        let counters: [Row; 3] = [
+        let counters: [Row; 5] = [
             ("fieldbeat_output_acknowledged_samples", "Samples that the other side has acknowledged", |v| {
                 v.acknowledged
             }),
+            ("fieldbeat_output_left_out_samples", "Samples that the output's choice of tags leaves out", |v| {
+                v.left_out
+            }),
+            ("fieldbeat_output_refused_samples", "Samples that the other side does not take", |v| v.refused),
             ("fieldbeat_output_published_messages", "Messages sent, repeats included", |v| v.published),
             (
                 "fieldbeat_output_lost_samples",

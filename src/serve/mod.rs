@@ -98,6 +98,10 @@ pub struct OutputView {
     pub lag: u64,
     /// Samples acknowledged by the other side, since the start.
     pub acknowledged: u64,
+    /// Samples that its choice of tags leaves out, since the start.
+    pub left_out: u64,
+    /// Samples that the other side does not take, whatever is done, since the start.
+    pub refused: u64,
     /// Messages sent, repeats included, since the start.
     pub published: u64,
     /// Messages sent and not yet acknowledged.

@@ -130,6 +130,8 @@ pub(in crate::serve) fn observed() -> Arc<Observed> {
                 state: OutputState::Up,
                 lag: 40,
                 acknowledged: 950,
+                left_out: 30,
+                refused: 4,
                 published: 12,
                 in_flight: 2,
                 lost: 0,

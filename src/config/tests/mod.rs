@@ -6,6 +6,7 @@ mod can;
 mod canopen;
 mod directories;
 mod gateway_faults;
+mod influx;
 mod random;
 mod reporting;
 mod schema;
