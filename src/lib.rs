@@ -16,7 +16,7 @@
 //! | [`link`] | field links, each a non-blocking state machine |
 //! | [`hub`] | rings to batches to the journal and to live readers; statistics |
 //! | [`store`] | the durable journal and its cursors |
-//! | [`output`] | northbound: MQTT |
+//! | [`output`] | northbound: MQTT, InfluxDB |
 //! | [`serve`] | what others read from us and ask of us: metrics, health, the control socket |
 //! | [`source`] | samples that no executor makes: threads with a lane of their own |
 //! | [`doctor`] | whether the machine is fit for a steady beat |

@@ -140,6 +140,7 @@ impl LinkProtocolPlan {
             LinkProtocolPlan::Can(_) => "can",
             LinkProtocolPlan::CanOpen(_) => "canopen",
             LinkProtocolPlan::Bus(_) => "bus",
+            LinkProtocolPlan::Diagnostics(_) => "diagnostics",
         }
     }
 

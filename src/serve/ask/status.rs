@@ -100,6 +100,8 @@ fn lanes(observed: &Observed) -> Vec<Json> {
         let ring = observed.rings.get(at).map(|ring| ring()).unwrap_or_default();
         lanes.push(json!({
             "lane": at,
+            "owner": lane.owner.source().map_or("executor", SourceKind::name),
+            "cpu": lane.owner.cpu(),
             "produced": counts.produced.get(),
             "dropped": counts.dropped.get(),
             "suppressed": counts.suppressed_at_ring.get() + counts.suppressed_at_journal.get(),
