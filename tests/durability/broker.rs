@@ -57,7 +57,8 @@ fn everything_arrives(
     trial: impl FnOnce(&Gateway<'_>, &mut Mosquitto),
 ) {
     let outputs = format!("[outputs.cloud]\ntype = \"mqtt\"\n{output}");
-    let site = Site::new(plant, None, &outputs);
+    // The gateway's own tags too: a lane that no executor has.
+    let site = Site::new(plant, None, &format!("{outputs}\n[diagnostics]\nscan_rate_ms = 100\n"));
     let mut ledger = Ledger::new(plant);
     let gateway = site.start(&[]);
     trial(&gateway, broker);

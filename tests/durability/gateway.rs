@@ -37,8 +37,7 @@ impl Site {
             journal_bytes_max: Some(JOURNAL_BYTES_MIN),
             commit_ms: Some(COMMIT_MS),
             metrics_listen: Some(format!("127.0.0.1:{metrics_port}")),
-            // The gateway's own tags too: a lane that no executor has.
-            more: format!("{outputs}\n[diagnostics]\nscan_rate_ms = 100\n"),
+            more: outputs.into(),
             ..GatewaySettings::default()
         };
         plant.write_config(dir.path(), &settings).unwrap();

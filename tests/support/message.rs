@@ -31,6 +31,9 @@ pub struct Frame<V> {
     pub status: Option<String>,
     #[serde(bound(deserialize = "V: Deserialize<'de>"))]
     pub values: Ordered<V>,
+    /// What values are called, by tag.
+    #[serde(default)]
+    pub texts: std::collections::HashMap<String, String>,
 }
 
 /// The values of a frame as they are written.
