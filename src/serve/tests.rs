@@ -124,6 +124,7 @@ fn observed() -> Arc<Observed> {
                 acknowledged: 950,
                 left_out: 30,
                 refused: 4,
+                server: 1,
                 published: 12,
                 in_flight: 2,
                 lost: 0,

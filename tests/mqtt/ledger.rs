@@ -45,6 +45,16 @@ pub struct Ledger {
 }
 
 impl Ledger {
+    pub fn of(tags_per_executor: u64) -> Ledger {
+        Ledger { tags_per_executor, ..Ledger::default() }
+    }
+
+    /// Another subscriber's messages come next: its order is its own.
+    pub fn begin_anew(&mut self) {
+        self.fed = 0;
+        self.newest.clear();
+    }
+
     fn message(&mut self, received: &Received) {
         let message: Message<u64> =
             serde_json::from_str(&received.payload).unwrap_or_else(|e| panic!("{e} in {}", received.payload));
@@ -80,7 +90,7 @@ impl Ledger {
         assert!(newest.is_none_or(|n| n < sequence), "{sequence} of {group} came after {newest:?}");
     }
 
-    fn missing(&self, made: &[u64]) -> String {
+    pub fn missing(&self, made: &[u64]) -> String {
         let mut out = Vec::new();
         for (executor, made) in made.iter().enumerate() {
             let seen = self.seen.get(&(executor as u64));

@@ -20,6 +20,7 @@ pub(crate) mod gather;
 mod marks;
 mod race;
 
+use std::collections::VecDeque;
 use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -29,7 +30,9 @@ use tokio::time::Instant;
 
 use super::{OutputError, OutputHandle, OutputState, OutputStats};
 use crate::config::TagChoice;
-use crate::limits::{JOURNAL_READ_RETRY_PAUSE, OUTPUT_POLL, OUTPUT_SETTLED, OUTPUT_STOP_SEND, OUTPUT_STOP_WAIT};
+use crate::limits::{
+    JOURNAL_READ_RETRY_PAUSE, OUTPUT_FAILURES_TOLD, OUTPUT_POLL, OUTPUT_SETTLED, OUTPUT_STOP_SEND, OUTPUT_STOP_WAIT,
+};
 use crate::store::{Follow, Position};
 
 pub(crate) use backoff::Backoff;
@@ -53,7 +56,12 @@ pub struct Feed {
 }
 
 /// How a connection ended, when it did not fail.
-pub(crate) struct Stopped;
+pub(crate) enum Ended {
+    /// On the order to stop.
+    Stopped,
+    /// To begin another one at once.
+    Again,
+}
 
 /// When the next attempt is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +84,7 @@ pub(crate) trait Client<F: Form> {
 
     /// From the first attempt to connect to the connection's end. Whatever it had under way is forgotten then, or kept to be
     /// sent again: the cursor has not passed it.
-    async fn connection(&mut self, engine: &mut Engine<F>) -> Result<Stopped, Self::Failure>;
+    async fn connection(&mut self, engine: &mut Engine<F>) -> Result<Ended, Self::Failure>;
 }
 
 /// One output's place in the journal, and what its thread does besides talking to the other side.
@@ -90,8 +98,8 @@ pub(crate) struct Engine<F: Form> {
     cursor: Option<Position>,
     saved: Option<Position>,
     backoff: Backoff,
-    /// The failure that stands in the log, so that each is told once.
-    told: String,
+    /// The failures that stand in the log, so that each is told once.
+    told: VecDeque<String>,
     read_again: Option<Instant>,
     /// Since when the output is on its way out.
     leaving: Option<Instant>,
@@ -110,7 +118,7 @@ impl<F: Form> Engine<F> {
             cursor: None,
             saved: None,
             backoff: Backoff::new(fastrand::Rng::new()),
-            told: String::new(),
+            told: VecDeque::new(),
             read_again: None,
             leaving: None,
         }
@@ -135,7 +143,8 @@ impl<F: Form> Engine<F> {
                 }
             }
             match client.connection(self).await {
-                Ok(Stopped) => break,
+                Ok(Ended::Stopped) => break,
+                Ok(Ended::Again) => self.save_cursor(),
                 Err(failure) => {
                     self.stats.in_flight.store(0, Relaxed);
                     self.save_cursor();
@@ -159,13 +168,16 @@ impl<F: Form> Engine<F> {
         self.cursor
     }
 
-    /// Counts a failure, and tells it when it is another than the last.
+    /// Counts a failure, and tells it when it is another than the last ones.
     pub(crate) fn failed(&mut self, text: String) {
         self.stats.failures.fetch_add(1, Relaxed);
         self.stats.set_last_error(&text);
-        if text != self.told {
+        if !self.told.contains(&text) {
             tracing::warn!(output = %self.name, "output {}: {text}", self.name);
-            self.told = text;
+            if self.told.len() >= OUTPUT_FAILURES_TOLD {
+                self.told.pop_front();
+            }
+            self.told.push_back(text);
         }
     }
 
