@@ -7,6 +7,7 @@ use fieldbeat::config::MqttConfig;
 use fieldbeat::output::OutputState;
 use fieldbeat::tag::Nanos;
 
+use super::commands::{Taken, answers, is_done, mosquitto_pub, request, subscribed};
 use super::journal::{MemoryJournal, Producer};
 use super::ledger::Ledger;
 use super::peers::{Mosquitto, Subscriber, config, wait};
@@ -89,4 +90,20 @@ fn an_output_stays_with_the_second_broker_while_the_first_comes_and_goes() {
     wait("all of it", || output.stats.cursor().block == journal.next());
     let made = producer.made();
     expect_settled(&journal, &mut output, &made);
+}
+
+#[test]
+fn requests_are_taken_where_the_list_of_brokers_says() {
+    let (mut first, second) = (Mosquitto::prepared(""), Mosquitto::started(""));
+    let watcher = Subscriber::start(second.port, &[]);
+    let taken = Taken::start_with(&two(&first, &second));
+    subscribed(&second);
+    mosquitto_pub(second.port, &["-m", &request("a")]);
+    wait("the answer", || is_done(&answers(&watcher), "a"));
+    first.start();
+    let watcher = Subscriber::start(first.port, &[]);
+    subscribed(&first);
+    mosquitto_pub(first.port, &["-m", &request("b")]);
+    wait("the answer", || is_done(&answers(&watcher), "b"));
+    drop(taken);
 }
