@@ -5,7 +5,7 @@
 pub type Target = (&'static str, fn(&[u8]));
 
 /// By the name of its corpus and of its program under `fuzz/`.
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 16] = [
     ("tag_files", crate::config::fuzz::tag_files),
     ("toml", crate::config::fuzz::toml),
     ("dbc", crate::config::fuzz::dbc),
@@ -17,6 +17,7 @@ pub const TARGETS: [Target; 15] = [
     ("can", crate::link::can::fuzz::frames),
     ("canopen", crate::link::canopen::fuzz::frames),
     ("mqtt_commands", crate::output::mqtt::fuzz::commands),
+    ("influx_answers", crate::output::influx::fuzz::answers),
     ("control", crate::serve::fuzz::control),
     ("http", crate::serve::fuzz::requests),
     ("journal_blocks", crate::store::fuzz::blocks),

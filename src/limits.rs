@@ -384,6 +384,15 @@ pub const OUTPUT_PAUSE_MIN: Duration = Duration::from_millis(250);
 pub const OUTPUT_PAUSE_MAX: Duration = Duration::from_secs(30);
 /// A connection that lived this long was a good one: the pauses start again at the shortest.
 pub const OUTPUT_SETTLED: Duration = Duration::from_secs(30);
+/// How often an output that uses another broker than its first looks for the first, and how long for.
+pub const BROKER_PROBE_PAUSE: Duration = Duration::from_secs(5);
+pub const BROKER_PROBE_TIMEOUT: Duration = Duration::from_secs(3);
+/// The longest time that the first broker must be reachable before an output goes back to it, after returns that failed.
+pub const BROKER_RETURN_MAX: Duration = Duration::from_secs(3600);
+/// Brokers of one output: a broker, its neighbour, and what a network of two sites has beside them.
+pub const BROKERS_MAX: usize = 8;
+/// Failures that are told once each while a connection is bad: one for each broker.
+pub const OUTPUT_FAILURES_TOLD: usize = BROKERS_MAX;
 /// Messages a second on an output's connection, which subscribes to nothing: a broker that pushes some of its own may, one
 /// that floods loses the connection.
 pub const MQTT_UNASKED_PER_S_MAX: u32 = 200;

@@ -7,6 +7,8 @@
 mod certs;
 #[path = "mqtt/commands.rs"]
 mod commands;
+#[path = "mqtt/failover.rs"]
+mod failover;
 #[path = "mqtt/failures.rs"]
 mod failures;
 #[path = "mqtt/journal.rs"]

@@ -147,7 +147,8 @@ fn read_tag_set(output: &Obj<'_>) -> Vec<(String, String)> {
 fn check_names(output: &Obj<'_>, config: &InfluxConfig) {
     let InfluxConfig { measurement, field, status_field, tag_set, .. } = config;
     let in_series = measurement.contains("{tag}") || tag_set.iter().any(|(_, value)| value.contains("{tag}"));
-    if !in_series && !(field.contains("{tag}") && status_field.contains("{tag}")) {
+    let in_fields = field.contains("{tag}") && status_field.contains("{tag}");
+    if !in_series && !in_fields {
         let help = "put {tag} into measurement, into a value of tag_set, or into both field and status_field";
         output.error(output.span, "points of all tags would be written over one another: no name holds {tag}", help);
     }

@@ -3,7 +3,7 @@
 use super::fields;
 use super::model::{CommandTopics, GroupConfig, MqttConfig, MqttVersion, OutputConfig, OutputKind};
 use super::names::quoted;
-use super::outputs::{Scheme, read_password, read_tls, read_url, short_text, template};
+use super::outputs::{Scheme, read_password, read_tls, read_urls, short_text, template};
 use super::paths::Base;
 use super::reader::Obj;
 use crate::tag::Nanos;
@@ -18,9 +18,9 @@ const SCHEME: Scheme = Scheme {
 
 /// `None` when something that has no default is missing or wrong, which has been reported.
 pub(super) fn read(output: &Obj<'_>, name: &str, gateway_id: &str, base: Base<'_>) -> Option<OutputKind> {
-    let broker = read_url(output, &SCHEME);
+    let brokers = read_urls(output, &SCHEME);
     let version = output.choice("version", VERSION).unwrap_or(MqttVersion::V311);
-    let tls = read_tls(output, broker.as_ref(), "mqtts://", base);
+    let tls = read_tls(output, brokers.as_ref().and_then(|brokers| brokers.first()), "mqtts://", base);
     let user = short_text(output, "user").map(|text| text.value.to_owned());
     let password = read_password(output, base);
     if user.is_none()
@@ -48,17 +48,21 @@ pub(super) fn read(output: &Obj<'_>, name: &str, gateway_id: &str, base: Base<'_
         in_flight_max: output.int(&fields::MAX_IN_FLIGHT) as u16,
         keep_alive: Nanos::from_millis(output.int(&fields::KEEP_ALIVE_S) * 1000),
         commands: read_commands(output),
+        return_after: Nanos::from_millis(output.int(&fields::RETURN_AFTER_S) * 1000),
         host: String::new(),
         port: 0,
+        more: Vec::new(),
     };
     check_command_topics(output, &config);
-    let broker = broker?;
-    let local = matches!(broker.host.as_str(), "localhost" | "127.0.0.1" | "::1");
+    let mut brokers = brokers?.into_iter().map(|broker| (broker.host, broker.port));
+    let (host, port) = brokers.next()?;
+    let config = MqttConfig { host, port, more: brokers.collect(), ..config };
+    let local = config.brokers().all(|(host, _)| matches!(host, "localhost" | "127.0.0.1" | "::1"));
     if config.commands.is_some() && config.tls.is_none() && !local {
         let help = "anyone on the way can write to this plant; write the url with mqtts://, with cert and key";
         output.warning(output.span_of("commands"), "commands without TLS", help);
     }
-    Some(OutputKind::Mqtt(MqttConfig { host: broker.host, port: broker.port, ..config }))
+    Some(OutputKind::Mqtt(config))
 }
 
 fn read_topic(output: &Obj<'_>, key: &str, default: &str, placeholders: &[&str]) -> String {
@@ -94,7 +98,7 @@ pub(super) fn check_commands(output: &Obj<'_>, config: &OutputConfig, others: &[
     for other in others {
         let Some(theirs) = other.kind.mqtt() else { continue };
         let same_topic = theirs.commands.as_ref().is_some_and(|theirs| theirs.command_topic == commands.command_topic);
-        if same_topic && (&mqtt.host, mqtt.port) == (&theirs.host, theirs.port) {
+        if same_topic && share_a_broker(mqtt, theirs) {
             let topic = quoted(&commands.command_topic);
             let message = format!("command_topic {topic} is output {}'s too: both would write", quoted(&other.name));
             output.error(output.span_of("commands"), message, "allowed: commands by one of the two");
@@ -102,12 +106,16 @@ pub(super) fn check_commands(output: &Obj<'_>, config: &OutputConfig, others: &[
     }
 }
 
+fn share_a_broker(one: &MqttConfig, other: &MqttConfig) -> bool {
+    one.brokers().any(|broker| other.brokers().any(|theirs| broker == theirs))
+}
+
 /// Two clients with one id throw each other off their broker for ever.
 pub(super) fn check_client_ids(output: &Obj<'_>, config: &OutputConfig, others: &[OutputConfig]) {
     let Some(mqtt) = config.kind.mqtt() else { return };
     for other in others {
         let Some(theirs) = other.kind.mqtt() else { continue };
-        if (&mqtt.client_id, &mqtt.host, mqtt.port) == (&theirs.client_id, &theirs.host, theirs.port) {
+        if mqtt.client_id == theirs.client_id && share_a_broker(mqtt, theirs) {
             let message = format!("client_id {} is output {}'s too", quoted(&mqtt.client_id), quoted(&other.name));
             output.error(output.span_of("client_id"), message, "allowed: an id of its own for each output of a broker");
         }

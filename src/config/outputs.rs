@@ -16,7 +16,7 @@ use super::paths::{Base, path};
 use super::reader::{Obj, Text};
 use super::text::Span;
 use super::{influx, mqtt};
-use crate::limits::{OUTPUT_PATTERNS_MAX, PATTERN_BYTES_MAX};
+use crate::limits::{BROKERS_MAX, OUTPUT_PATTERNS_MAX, PATTERN_BYTES_MAX};
 use crate::tag::{Nanos, glob_has};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,6 +146,42 @@ pub(super) struct Scheme {
 pub(super) fn read_url(output: &Obj<'_>, scheme: &Scheme) -> Option<Place> {
     let text = output.required_text("url", scheme.allowed)?;
     place_of(output, &text, scheme)
+}
+
+/// `url`, or `urls`, which all have TLS or none. `None`: that has been reported.
+pub(super) fn read_urls(output: &Obj<'_>, scheme: &Scheme) -> Option<Vec<Place>> {
+    if output.get("urls").is_none() {
+        return Some(vec![read_url(output, scheme)?]);
+    }
+    let span = output.span_of("urls");
+    if output.get("url").is_some() {
+        output.error(span, "url and urls together", "allowed: one of the two");
+        return None;
+    }
+    let mut places: Vec<Place> = Vec::new();
+    let elements = output.list("urls", scheme.allowed);
+    if elements.is_empty() || elements.len() > BROKERS_MAX {
+        output.error(span, format!("urls has {} elements", elements.len()), format!("allowed: 1 to {BROKERS_MAX}"));
+        return None;
+    }
+    for element in elements {
+        let Some(value) = element.as_text() else {
+            output.error(element.span, "urls has an element that is no text", format!("allowed: {}", scheme.allowed));
+            return None;
+        };
+        let place = place_of(output, &Text { value, span: element.span }, scheme)?;
+        if places.iter().any(|other| other.tls != place.tls) {
+            let help = "allowed: TLS for all of them, or for none";
+            output.error(element.span, "urls has brokers with TLS and brokers without", help);
+            return None;
+        }
+        if places.contains(&place) {
+            output.error(element.span, format!("urls has {} twice", quoted(value)), "allowed: each broker once");
+            return None;
+        }
+        places.push(place);
+    }
+    Some(places)
 }
 
 fn place_of(output: &Obj<'_>, text: &Text<'_>, scheme: &Scheme) -> Option<Place> {

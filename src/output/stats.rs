@@ -53,6 +53,8 @@ pub struct OutputStats {
     pub bytes_published: AtomicU64,
     /// Messages published and not yet acknowledged.
     pub in_flight: AtomicU64,
+    /// Which of its servers the output uses, counted from 0: the first is the one that is preferred.
+    pub server: AtomicU64,
     /// Connections that the other side accepted.
     pub connects: AtomicU64,
     /// Attempts and connections that failed, and failed reads of the journal.

@@ -279,7 +279,10 @@ impl Reader {
     fn outputs(&self, e: &mut DescriptorEncoder) -> fmt::Result {
         let views: Vec<(&str, OutputView)> = self.0.outputs.iter().map(|(name, view)| (&**name, view())).collect();
         type Row = (&'static str, &'static str, fn(&OutputView) -> u64);
-        let gauges: [Row; 2] = [
+        let gauges: [Row; 3] = [
+            ("fieldbeat_output_server", "Which of its servers the output uses, the preferred one being 1", |v| {
+                v.server + 1
+            }),
             ("fieldbeat_output_cursor_lag_samples", "Samples in the journal behind the output's cursor", |v| v.lag),
             ("fieldbeat_output_in_flight_messages", "Messages sent and not yet acknowledged", |v| v.in_flight),
         ];

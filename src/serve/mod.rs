@@ -104,6 +104,8 @@ pub struct OutputView {
     pub refused: u64,
     /// Messages sent, repeats included, since the start.
     pub published: u64,
+    /// Which of its servers it uses, counted from 0.
+    pub server: u64,
     /// Messages sent and not yet acknowledged.
     pub in_flight: u64,
     /// Samples that the journal's bound removed, or that were lost with its file, before the other side had acknowledged

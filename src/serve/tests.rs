@@ -132,6 +132,7 @@ pub(in crate::serve) fn observed() -> Arc<Observed> {
                 acknowledged: 950,
                 left_out: 30,
                 refused: 4,
+                server: 1,
                 published: 12,
                 in_flight: 2,
                 lost: 0,

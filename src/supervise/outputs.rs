@@ -141,6 +141,9 @@ impl Entry {
             health.set(&part, Severity::Degraded, self.trouble.clone());
         } else if self.stats.state() != crate::output::OutputState::Online && !last_error.is_empty() {
             health.set(&part, Severity::Degraded, last_error);
+        } else if self.stats.server.load(Ordering::Relaxed) > 0 {
+            let number = self.stats.server.load(Ordering::Relaxed) + 1;
+            health.set(&part, Severity::Degraded, format!("it uses its broker {number}, since: {last_error}"));
         } else {
             health.clear(&part);
         }

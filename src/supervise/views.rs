@@ -72,6 +72,7 @@ pub(super) fn output_view(
             lag: reader.pending(position).unwrap_or(0),
             acknowledged: stats.samples_acknowledged.load(Relaxed),
             left_out: stats.samples_left_out.load(Relaxed),
+            server: stats.server.load(Relaxed),
             refused: stats.samples_refused.load(Relaxed),
             published: stats.messages_published.load(Relaxed),
             in_flight: stats.in_flight.load(Relaxed),

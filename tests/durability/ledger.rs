@@ -11,7 +11,7 @@ use fieldbeat::store::Account;
 use fieldbeat::tag::{Nanos, Status, Value};
 use serde_json::Value as Json;
 
-use crate::message::Message;
+use crate::message::{Frame, Message};
 use crate::peers::{PATIENCE, Received, Subscriber};
 
 /// A sample's time is the middle between request and reply: the plant read its registers at most this far off.
@@ -162,7 +162,7 @@ impl Ledger<'_> {
         let last = message.frames.iter().map(|frame| frame.seq + frame.values.0.len() as u64 - 1).max().unwrap();
         let newest = Some((message.boot.clone(), last)).max(known.cloned()).unwrap();
         self.streams.insert(stream, newest);
-        assert!(message.frames.iter().all(|frame| frame.status.is_some() == (frame.q != 0)));
+        message.frames.iter().for_each(Frame::check);
     }
 
     /// What `examples/consumer.py` makes of these messages: samples, repeats, losses and missing ones.

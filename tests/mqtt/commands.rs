@@ -19,7 +19,7 @@ const COMMANDS: &str = "plant/line-4/command";
 const ANSWERS: &str = "plant/line-4/answer";
 
 /// The commands of an output, a gateway behind them that does all that is asked for, and its audit.
-struct Taken {
+pub struct Taken {
     stats: Arc<WriteStats>,
     done: Arc<Mutex<Vec<String>>>,
     audit: Arc<Mutex<Vec<Answer>>>,
@@ -29,11 +29,15 @@ struct Taken {
 
 impl Taken {
     fn start(port: u16, version: MqttVersion) -> Taken {
+        Taken::start_with(&MqttConfig { version, ..config(port) })
+    }
+
+    pub fn start_with(config: &MqttConfig) -> Taken {
         let topics = CommandTopics {
             command_topic: "plant/{gateway}/command".into(),
             answer_topic: "plant/{gateway}/answer".into(),
         };
-        let config = MqttConfig { version, commands: Some(topics), ..config(port) };
+        let config = MqttConfig { commands: Some(topics), ..config.clone() };
         let (stats, stop) = (Arc::<WriteStats>::default(), Arc::<AtomicBool>::default());
         let (desk, asked) = Desk::new(stats.clone());
         let handle = mqtt::spawn_commands("cloud", "line-4", &config, desk, stop.clone()).unwrap();
@@ -73,23 +77,23 @@ impl Drop for Taken {
     }
 }
 
-fn request(id: &str) -> String {
+pub fn request(id: &str) -> String {
     let soon = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64 + 300_000;
     json!({"id": id, "tag": "setpoint", "value": 1, "expires": soon}).to_string()
 }
 
-fn mosquitto_pub(port: u16, arguments: &[&str]) {
+pub fn mosquitto_pub(port: u16, arguments: &[&str]) {
     let mut command = Command::new("mosquitto_pub");
     command.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-q", "1", "-t", COMMANDS]);
     assert!(command.args(arguments).status().unwrap().success());
 }
 
-fn answers(subscriber: &Subscriber) -> Vec<Json> {
+pub fn answers(subscriber: &Subscriber) -> Vec<Json> {
     let all = subscriber.all().into_iter().filter(|received| received.topic == ANSWERS);
     all.map(|received| serde_json::from_str(&received.payload).unwrap()).collect()
 }
 
-fn is_done(answers: &[Json], id: &str) -> bool {
+pub fn is_done(answers: &[Json], id: &str) -> bool {
     answers.iter().any(|answer| answer["id"] == id && answer["outcome"] == "done")
 }
 
@@ -99,7 +103,7 @@ fn connects(broker: &Mosquitto) -> usize {
 }
 
 /// Waits until the broker has the subscription.
-fn subscribed(broker: &Mosquitto) {
+pub fn subscribed(broker: &Mosquitto) {
     let log = broker.folder.path().join("log");
     wait("it subscribes", || {
         std::fs::read_to_string(&log).unwrap_or_default().contains("cloud-commands 1 plant/line-4/command")

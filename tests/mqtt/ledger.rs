@@ -45,6 +45,16 @@ pub struct Ledger {
 }
 
 impl Ledger {
+    pub fn of(tags_per_executor: u64) -> Ledger {
+        Ledger { tags_per_executor, ..Ledger::default() }
+    }
+
+    /// Another subscriber's messages come next: its order is its own.
+    pub fn begin_anew(&mut self) {
+        self.fed = 0;
+        self.newest.clear();
+    }
+
     fn message(&mut self, received: &Received) {
         let message: Message<u64> =
             serde_json::from_str(&received.payload).unwrap_or_else(|e| panic!("{e} in {}", received.payload));
@@ -57,7 +67,7 @@ impl Ledger {
         assert!(message.prev <= known || known.is_none(), "{:?} is before it, {known:?} has come", message.prev);
         assert_eq!((message.prev_boot.as_ref(), message.missing), (None, 0));
         for frame in message.frames {
-            assert_eq!(frame.status.is_some(), frame.q != 0);
+            frame.check();
             let held = i64::from(frame.q == 0x408F_0000 && frame.cycle > 0);
             assert_eq!(frame.t, UTC_ZERO_NS / 1000 + 10_000 * (frame.cycle - held), "held values keep their time");
             for (sequence, (name, value)) in (frame.seq..).zip(frame.values.0) {
@@ -85,7 +95,7 @@ impl Ledger {
         assert!(newest.is_none_or(|n| n < sequence), "{sequence} of {group} came after {newest:?}");
     }
 
-    fn missing(&self, made: &[u64]) -> String {
+    pub fn missing(&self, made: &[u64]) -> String {
         let mut out = Vec::new();
         for (executor, made) in made.iter().enumerate() {
             let seen = self.seen.get(&(executor as u64));

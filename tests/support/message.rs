@@ -36,6 +36,15 @@ pub struct Frame<V> {
     pub texts: std::collections::HashMap<String, String>,
 }
 
+impl<V> Frame<V> {
+    /// A status has its name where it is not good, and texts belong to values.
+    pub fn check(&self) {
+        assert_eq!(self.status.is_some(), self.q != 0);
+        let is_there = |tag: &String| self.values.0.iter().any(|(name, _)| name == tag);
+        assert!(self.texts.keys().all(is_there), "{:?}", self.texts);
+    }
+}
+
 /// The values of a frame as they are written.
 pub struct Ordered<V>(pub Vec<(String, V)>);
 

@@ -45,6 +45,8 @@ pub fn config(port: u16) -> MqttConfig {
     MqttConfig {
         host: "127.0.0.1".into(),
         port,
+        more: vec![],
+        return_after: Nanos::from_millis(60_000),
         version: MqttVersion::V311,
         tls: None,
         user: None,

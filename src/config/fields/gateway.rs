@@ -33,6 +33,7 @@ pub(in crate::config) const ANSWER_TOPIC: &str = "fieldbeat/{gateway}/answer";
 pub(in crate::config) const BATCH_MS: Int = int("batch_ms", 1, 60_000, 100, " ms");
 pub(in crate::config) const MAX_MESSAGE_BYTES: Int = int("max_message_bytes", 1 << 10, 1 << 20, 128 << 10, " bytes");
 pub(in crate::config) const MAX_IN_FLIGHT: Int = int("max_in_flight", 1, 1000, 100, "");
+pub(in crate::config) const RETURN_AFTER_S: Int = int("return_after_s", 1, 3600, 60, " s");
 pub(in crate::config) const KEEP_ALIVE_S: Int = int("keep_alive_s", 5, 600, 30, " s");
 /// Measurement and field of points of InfluxDB. A measurement for each tag: a field then has the type of its tag.
 pub(in crate::config) const INFLUX_MEASUREMENT: &str = "{tag}";

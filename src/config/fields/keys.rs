@@ -15,6 +15,8 @@ pub const MQTT: &[&str] = &[
     "groups",
     "exclude_tags",
     "url",
+    "urls",
+    "return_after_s",
     "version",
     "ca",
     "cert",

@@ -60,6 +60,10 @@ impl OutputKind {
 pub struct MqttConfig {
     pub host: String,
     pub port: u16,
+    /// Brokers beside that first one, in the order in which they are preferred.
+    pub more: Vec<(String, u16)>,
+    /// How long the first broker must be reachable before an output that uses another goes back to it.
+    pub return_after: Nanos,
     pub version: MqttVersion,
     pub tls: Option<TlsConfig>,
     pub user: Option<String>,
@@ -83,6 +87,14 @@ pub struct MqttConfig {
     pub commands: Option<CommandTopics>,
 }
 
+impl MqttConfig {
+    /// Hosts and ports, the first one first.
+    pub fn brokers(&self) -> impl Iterator<Item = (&str, u16)> {
+        let more = self.more.iter().map(|(host, port)| (host.as_str(), *port));
+        std::iter::once((self.host.as_str(), self.port)).chain(more)
+    }
+}
+
 /// Where requests to write come from, and where their answers go; with `{gateway}` still in them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandTopics {
@@ -96,6 +108,7 @@ impl fmt::Debug for MqttConfig {
         f.debug_struct("MqttConfig")
             .field("host", &self.host)
             .field("port", &self.port)
+            .field("more", &self.more)
             .field("version", &self.version)
             .field("tls", &self.tls)
             .field("user", &self.user)

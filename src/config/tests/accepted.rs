@@ -312,7 +312,8 @@ type = "mqtt"
 url = "mqtt://[::1]"
 [outputs.cloud]
 type = "mqtt"
-url = "mqtts://broker.example:8884/"
+urls = ["mqtts://broker.example:8884/", "mqtts://10.0.0.9"]
+return_after_s = 20
 version = "5"
 ca = "/etc/ca.pem"
 cert = "/etc/gateway.pem"
@@ -369,6 +370,8 @@ fn a_gateway_file_is_read_with_everything_it_says() {
         in_flight_max: 100,
         keep_alive: Nanos::from_millis(30_000),
         commands: None,
+        more: vec![],
+        return_after: Nanos::from_millis(60_000),
     };
     let cloud = MqttConfig {
         host: "broker.example".into(),
@@ -389,6 +392,8 @@ fn a_gateway_file_is_read_with_everything_it_says() {
         message_bytes_max: 65_536,
         in_flight_max: 10,
         keep_alive: Nanos::from_millis(60_000),
+        more: vec![("10.0.0.9".into(), 8883)],
+        return_after: Nanos::from_millis(20_000),
         commands: Some(CommandTopics {
             command_topic: "plant/{gateway}/write".into(),
             answer_topic: "fieldbeat/{gateway}/answer".into(),

@@ -22,6 +22,7 @@ mod marks;
 mod race;
 mod streams;
 
+use std::collections::VecDeque;
 use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -31,7 +32,9 @@ use tokio::time::Instant;
 
 use super::{OutputError, OutputHandle, OutputState, OutputStats};
 use crate::config::TagChoice;
-use crate::limits::{JOURNAL_READ_RETRY_PAUSE, OUTPUT_POLL, OUTPUT_SETTLED, OUTPUT_STOP_SEND, OUTPUT_STOP_WAIT};
+use crate::limits::{
+    JOURNAL_READ_RETRY_PAUSE, OUTPUT_FAILURES_TOLD, OUTPUT_POLL, OUTPUT_SETTLED, OUTPUT_STOP_SEND, OUTPUT_STOP_WAIT,
+};
 use crate::store::{Follow, Position};
 
 pub(crate) use backoff::Backoff;
@@ -57,7 +60,12 @@ pub struct Feed {
 }
 
 /// How a connection ended, when it did not fail.
-pub(crate) struct Stopped;
+pub(crate) enum Ended {
+    /// On the order to stop.
+    Stopped,
+    /// To begin another one at once.
+    Again,
+}
 
 /// When the next attempt is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +88,7 @@ pub(crate) trait Client<F: Form> {
 
     /// From the first attempt to connect to the connection's end. Whatever it had under way is forgotten then, or kept to be
     /// sent again: the cursor has not passed it.
-    async fn connection(&mut self, engine: &mut Engine<F>) -> Result<Stopped, Self::Failure>;
+    async fn connection(&mut self, engine: &mut Engine<F>) -> Result<Ended, Self::Failure>;
 }
 
 /// One output's place in the journal, and what its thread does besides talking to the other side.
@@ -94,8 +102,8 @@ pub(crate) struct Engine<F: Form> {
     cursor: Option<Position>,
     saved: Option<Position>,
     backoff: Backoff,
-    /// The failure that stands in the log, so that each is told once.
-    told: String,
+    /// The failures that stand in the log, so that each is told once.
+    told: VecDeque<String>,
     read_again: Option<Instant>,
     /// Since when the output is on its way out.
     leaving: Option<Instant>,
@@ -114,7 +122,7 @@ impl<F: Form> Engine<F> {
             cursor: None,
             saved: None,
             backoff: Backoff::new(fastrand::Rng::new()),
-            told: String::new(),
+            told: VecDeque::new(),
             read_again: None,
             leaving: None,
         }
@@ -139,7 +147,8 @@ impl<F: Form> Engine<F> {
                 }
             }
             match client.connection(self).await {
-                Ok(Stopped) => break,
+                Ok(Ended::Stopped) => break,
+                Ok(Ended::Again) => self.save_cursor(),
                 Err(failure) => {
                     self.stats.in_flight.store(0, Relaxed);
                     self.save_cursor();
@@ -163,13 +172,16 @@ impl<F: Form> Engine<F> {
         self.cursor
     }
 
-    /// Counts a failure, and tells it when it is another than the last.
+    /// Counts a failure, and tells it when it is another than the last ones.
     pub(crate) fn failed(&mut self, text: String) {
         self.stats.failures.fetch_add(1, Relaxed);
         self.stats.set_last_error(&text);
-        if text != self.told {
+        if !self.told.contains(&text) {
             tracing::warn!(output = %self.name, "output {}: {text}", self.name);
-            self.told = text;
+            if self.told.len() >= OUTPUT_FAILURES_TOLD {
+                self.told.pop_front();
+            }
+            self.told.push_back(text);
         }
     }
 

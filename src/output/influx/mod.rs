@@ -16,6 +16,8 @@
 
 mod answer;
 mod form;
+#[doc(hidden)]
+pub mod fuzz;
 mod held;
 mod line;
 mod parts;

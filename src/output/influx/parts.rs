@@ -46,13 +46,12 @@ pub(super) struct NoneTaken(pub(super) String);
 impl Parts {
     pub(super) fn new(lines: Lines, covers: Position) -> Parts {
         let Lines { body, ends, untold } = lines;
-        let all = 0..ends.len();
         Parts {
             body: body.into(),
+            rest: vec![Range { start: 0, end: ends.len() }],
             ends,
             untold,
             covers,
-            rest: vec![all],
             searches: 0,
             any_taken: false,
             suspects: Vec::new(),
@@ -103,7 +102,7 @@ impl Parts {
         } else if self.suspects.len() >= SUSPECTS_MAX || self.rest.is_empty() && !self.suspects.is_empty() {
             let text = self.suspects.swap_remove(0).1;
             self.suspects.clear();
-            self.rest = vec![0..self.ends.len()];
+            self.rest = vec![Range { start: 0, end: self.ends.len() }];
             self.refused = 0;
             return Err(NoneTaken(text));
         }

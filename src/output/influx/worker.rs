@@ -17,7 +17,7 @@ use super::form::InfluxForm;
 use super::parts::{Bad, NoneTaken, Parts};
 use super::token;
 use crate::limits::{INFLUX_BAD_SERIES_TOLD_MAX, OUTPUT_POLL};
-use crate::output::engine::{self, First, Stopped, first_of};
+use crate::output::engine::{self, Ended, First, first_of};
 use crate::output::http::{Http, basic};
 use crate::output::{OutputError, OutputState};
 
@@ -95,14 +95,14 @@ impl Worker {
 impl engine::Client<InfluxForm> for Worker {
     type Failure = Failure;
 
-    async fn connection(&mut self, engine: &mut Engine) -> Result<Stopped, Failure> {
+    async fn connection(&mut self, engine: &mut Engine) -> Result<Ended, Failure> {
         if !self.begun {
             engine.gather.restart(engine.cursor(), self.body_bytes_max);
             self.begun = true;
         }
         let headers = self.headers()?;
         let Some(()) = ticking(engine, Instant::now(), false, self.http.connect(&engine_name(engine))).await? else {
-            return Ok(Stopped);
+            return Ok(Ended::Stopped);
         };
         let connected = Instant::now();
         engine.stats.connects.fetch_add(1, Relaxed);
@@ -121,7 +121,7 @@ impl engine::Client<InfluxForm> for Worker {
                 engine.tick(connected, self.parts.is_none());
             }
             if engine.is_done(self.parts.is_none()) {
-                return Ok(Stopped);
+                return Ok(Ended::Stopped);
             }
             if self.parts.is_none() {
                 match engine.next_message() {
@@ -137,7 +137,7 @@ impl engine::Client<InfluxForm> for Worker {
             }
             engine.stats.in_flight.store(1, Relaxed);
             if !self.deliver(engine, connected, &headers).await? {
-                return Ok(Stopped);
+                return Ok(Ended::Stopped);
             }
             engine.stats.in_flight.store(0, Relaxed);
         }

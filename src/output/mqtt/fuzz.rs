@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::ClientSettings;
+use super::brokers::Brokers;
 use super::commands::Commands;
 use super::failure::WORDS;
 use super::wire::{Frames, decode};
@@ -36,8 +37,10 @@ pub fn commands(bytes: &[u8]) {
         packet_bytes_max: 1,
         will_topic: None,
     };
+    let brokers = Brokers::new(vec![settings.peer.clone()], std::time::Duration::from_secs(60));
     let topics = ("c".to_owned(), "a".to_owned());
-    let mut taker = Commands::new("cloud", settings, Renewed::new(None, None), true, topics, desk, Arc::default());
+    let mut taker =
+        Commands::new("cloud", (settings, brokers), Renewed::new(None, None), true, topics, desk, Arc::default());
     let mut frames = Frames::default();
     for piece in stream.chunks(usize::from(how >> 1) + 1) {
         frames.push(piece);

@@ -9,6 +9,7 @@
 //! With QoS 0 a message counts as acknowledged once the socket has taken it: what the network or the broker
 //! loses then is lost.
 
+mod brokers;
 mod client;
 mod commands;
 mod failure;
@@ -34,6 +35,7 @@ use crate::limits::{
     COMMAND_BYTES_MAX, COMMAND_IN_FLIGHT_MAX, MQTT_MESSAGE_BYTES_MAX, MQTT_MESSAGE_BYTES_MIN, MQTT_STRING_BYTES_MAX,
 };
 
+use brokers::Brokers;
 use client::ClientSettings;
 use commands::Commands;
 use failure::WORDS;
@@ -53,8 +55,9 @@ pub fn spawn(feed: Feed, config: &MqttConfig) -> Result<OutputHandle, OutputErro
     let status_topic = Topic::new("status_topic", &config.status_topic, &feed.gateway)?.plain().to_string();
     let tls = config.tls.as_ref().map(tls::client_config).transpose()?;
     let message_bytes_max = config.message_bytes_max.clamp(MQTT_MESSAGE_BYTES_MIN, MQTT_MESSAGE_BYTES_MAX);
+    let brokers = brokers(config, &config.client_id);
     let client = ClientSettings {
-        peer: peer(config, &config.client_id),
+        peer: brokers.peer().clone(),
         version: config.version,
         user: config.user.clone(),
         password: config.password.clone(),
@@ -65,16 +68,21 @@ pub fn spawn(feed: Feed, config: &MqttConfig) -> Result<OutputHandle, OutputErro
         will_topic: Some(status_topic),
     };
     let gather = GatherSettings::new(config.batch, message_bytes_max, u32::MAX);
-    let worker = Worker::new(client, config.tls.clone(), tls, config.qos > 0, message_bytes_max);
+    let worker = Worker::new(client, brokers, config.tls.clone(), tls, config.qos > 0, message_bytes_max);
     engine::start(format!("mqtt-{}", feed.name), Engine::new(MqttForm { topic }, gather, feed), worker)
 }
 
-/// The broker, as a client of that id sees it.
-fn peer(config: &MqttConfig, client_id: &str) -> Peer {
+/// The brokers, as a client of that id sees them.
+fn brokers(config: &MqttConfig, client_id: &str) -> Brokers {
+    let peers = config.brokers().map(|(host, port)| peer(config, host, port, client_id)).collect();
+    Brokers::new(peers, Duration::from_nanos(config.return_after.0))
+}
+
+fn peer(config: &MqttConfig, host: &str, port: u16, client_id: &str) -> Peer {
     Peer {
         words: WORDS,
-        host: config.host.trim_start_matches('[').trim_end_matches(']').to_string(),
-        port: config.port,
+        host: host.trim_start_matches('[').trim_end_matches(']').to_string(),
+        port,
         roots: config.tls.as_ref().map(roots_of),
         has_certificate: config.tls.as_ref().is_some_and(|tls| tls.cert.is_some()),
         user: config.user.clone(),
@@ -100,8 +108,9 @@ pub fn spawn_commands(
     let command_topic = plain("command_topic", &topics.command_topic)?;
     let answer_topic = plain("answer_topic", &topics.answer_topic)?;
     let tls = config.tls.as_ref().map(tls::client_config).transpose()?;
+    let brokers = brokers(config, &format!("{}-commands", config.client_id));
     let client = ClientSettings {
-        peer: peer(config, &format!("{}-commands", config.client_id)),
+        peer: brokers.peer().clone(),
         version: config.version,
         user: config.user.clone(),
         password: config.password.clone(),
@@ -111,7 +120,8 @@ pub fn spawn_commands(
         will_topic: None,
     };
     let tls = Renewed::new(config.tls.clone(), tls);
-    let mut commands = Commands::new(name, client, tls, config.qos > 0, (command_topic, answer_topic), desk, stop);
+    let mut commands =
+        Commands::new(name, (client, brokers), tls, config.qos > 0, (command_topic, answer_topic), desk, stop);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(OutputError::Thread)?;
     let thread = std::thread::Builder::new()
         .name(format!("cmd-{name}"))

@@ -9,16 +9,17 @@ use rustls::ClientConfig;
 use tokio::time::Instant;
 
 use super::PACKET_OVERHEAD_BYTES;
+use super::brokers::Brokers;
 use super::client::{self, BrokerLimits, ClientSettings, Event, Events, OFFLINE, ONLINE, Publisher};
 use super::form::MqttForm;
 use crate::command::Bucket;
 use crate::config::TlsConfig;
 use crate::limits::{
-    MQTT_MESSAGE_BYTES_MAX, MQTT_STALL_MIN, MQTT_UNASKED_PER_S_MAX, OUTPUT_POLL, OUTPUT_STOP_FAREWELL,
+    MQTT_MESSAGE_BYTES_MAX, MQTT_STALL_MIN, MQTT_UNASKED_PER_S_MAX, OUTPUT_POLL, OUTPUT_STOP_FAREWELL, OUTPUT_STOP_WAIT,
 };
 use crate::output::OutputState;
 use crate::output::engine::flight::{Flight, Progress};
-use crate::output::engine::{self, Again, Failed, First, Stopped, first_of};
+use crate::output::engine::{self, Again, Ended, Failed, First, first_of};
 use crate::output::peer::Failure;
 use crate::output::tls::Renewed;
 use crate::store::Position;
@@ -26,7 +27,9 @@ use crate::store::Position;
 type Engine = engine::Engine<MqttForm>;
 
 pub(super) struct Worker {
+    /// For the broker in use.
     settings: ClientSettings,
+    brokers: Brokers,
     status_topic: String,
     tls: Renewed,
     at_least_once: bool,
@@ -52,8 +55,16 @@ struct Connection {
     connected: Instant,
     acknowledged: bool,
     leaving: Leaving,
+    /// Since when the way leads back to the first broker.
+    returning: Option<Instant>,
     /// How much more the broker may send that nothing asked for.
     unasked: Bucket,
+}
+
+impl Connection {
+    fn ended(&self) -> Ended {
+        if self.returning.is_some() { Ended::Again } else { Ended::Stopped }
+    }
 }
 
 impl Failed for Failure {
@@ -65,9 +76,23 @@ impl Failed for Failure {
 impl engine::Client<MqttForm> for Worker {
     type Failure = Failure;
 
-    async fn connection(&mut self, engine: &mut Engine) -> Result<Stopped, Failure> {
+    async fn connection(&mut self, engine: &mut Engine) -> Result<Ended, Failure> {
+        self.settings.peer = self.brokers.peer().clone();
+        engine.stats.server.store(self.brokers.index() as u64, Relaxed);
+        let ended = self.talk(engine).await;
+        match &ended {
+            Ok(Ended::Again) => self.brokers.go_first(),
+            Ok(Ended::Stopped) => {}
+            Err(_) => self.brokers.failed(),
+        }
+        ended
+    }
+}
+
+impl Worker {
+    async fn talk(&mut self, engine: &mut Engine) -> Result<Ended, Failure> {
         let (publisher, mut events) = client::open(&self.settings, self.tls.renew(&engine.name));
-        let Some(limits) = self.connect(engine, &mut events).await? else { return Ok(Stopped) };
+        let Some(limits) = self.connect(engine, &mut events).await? else { return Ok(Ended::Stopped) };
         let mut connection = self.begin(engine, publisher, limits)?;
 
         let peer = self.settings.peer.clone();
@@ -80,22 +105,21 @@ impl engine::Client<MqttForm> for Worker {
                     First::Left(()) => {
                         tick.as_mut().reset(Instant::now() + OUTPUT_POLL);
                         if self.tick(engine, &mut connection)? {
-                            return Ok(Stopped);
+                            return Ok(connection.ended());
                         }
                     }
                     First::Right(event) => break event.map_err(|failure| self.explain(&connection, failure))?,
                 }
             };
             if self.handle(engine, &mut connection, event)? {
-                return Ok(Stopped);
+                return Ok(connection.ended());
             }
         }
     }
-}
 
-impl Worker {
     pub(super) fn new(
         settings: ClientSettings,
+        brokers: Brokers,
         tls_files: Option<TlsConfig>,
         tls: Option<Arc<ClientConfig>>,
         at_least_once: bool,
@@ -105,6 +129,7 @@ impl Worker {
             message_bytes_max,
             status_topic: settings.will_topic.clone().unwrap_or_default(),
             settings,
+            brokers,
             tls: Renewed::new(tls_files, tls),
             at_least_once,
         }
@@ -149,7 +174,9 @@ impl Worker {
         let now = Instant::now();
         engine.stats.connects.fetch_add(1, Relaxed);
         engine.stats.set_state(OutputState::Online);
-        tracing::info!(output = %engine.name, "output {}: connected to {address}", engine.name);
+        let (at, of) = (self.brokers.index() + 1, self.brokers.count());
+        let which = if of > 1 { format!(" (broker {at} of {of})") } else { String::new() };
+        tracing::info!(output = %engine.name, "output {}: connected to {address}{which}", engine.name);
         let packet_room = PACKET_OVERHEAD_BYTES + crate::limits::NAME_BYTES_MAX + self.status_topic.len() + 256;
         let message_bytes_max = self.message_bytes_max.min(limits.packet_bytes_max.saturating_sub(packet_room));
         engine.gather.restart(engine.cursor(), message_bytes_max.min(MQTT_MESSAGE_BYTES_MAX));
@@ -160,6 +187,7 @@ impl Worker {
             connected: now,
             acknowledged: false,
             leaving: Leaving::No,
+            returning: None,
             unasked: Bucket::new(MQTT_UNASKED_PER_S_MAX, now.into_std()),
         };
         self.status(&mut connection, ONLINE)?;
@@ -177,7 +205,7 @@ impl Worker {
 
     /// Publishes as far as the window reaches.
     fn fill(&self, engine: &mut Engine, connection: &mut Connection) -> Result<(), Failure> {
-        if !matches!(connection.leaving, Leaving::No) {
+        if !matches!(connection.leaving, Leaving::No) || connection.returning.is_some() {
             return Ok(());
         }
         while connection.flight.len() < connection.in_flight_max {
@@ -197,12 +225,12 @@ impl Worker {
     }
 
     /// Whether the connection is at its end.
-    fn handle(&self, engine: &mut Engine, connection: &mut Connection, event: Event) -> Result<bool, Failure> {
+    fn handle(&mut self, engine: &mut Engine, connection: &mut Connection, event: Event) -> Result<bool, Failure> {
         let now = Instant::now().into_std();
         match event {
             Event::Published(packet) => {
                 let progress = connection.flight.announced(packet, now);
-                advance(engine, connection, progress);
+                self.advance(engine, connection, progress);
             }
             Event::Acknowledged { refused: Some(reason), .. } => {
                 return Err(Failure::Refused(format!(
@@ -211,7 +239,7 @@ impl Worker {
                 )));
             }
             Event::Acknowledged { packet, refused: None } => match connection.flight.acknowledged(packet, now) {
-                Some(progress) => advance(engine, connection, progress),
+                Some(progress) => self.advance(engine, connection, progress),
                 None => {
                     return Err(self
                         .settings
@@ -235,9 +263,22 @@ impl Worker {
         Ok(false)
     }
 
+    fn advance(&mut self, engine: &mut Engine, connection: &mut Connection, progress: Progress) {
+        engine.stats.in_flight.store(connection.flight.len() as u64, Relaxed);
+        if progress.messages == 0 {
+            return;
+        }
+        engine.taken(progress.messages, progress.covers, 0);
+        if !connection.acknowledged {
+            connection.acknowledged = true;
+            engine.is_well();
+            self.brokers.is_well();
+        }
+    }
+
     /// Every [`OUTPUT_POLL`]: new blocks, figures, a stuck broker, the way out. Whether the connection is at
     /// its end.
-    fn tick(&self, engine: &mut Engine, connection: &mut Connection) -> Result<bool, Failure> {
+    fn tick(&mut self, engine: &mut Engine, connection: &mut Connection) -> Result<bool, Failure> {
         let now = Instant::now();
         engine.tick(connection.connected, !connection.flight.holds_data());
         let patience = MQTT_STALL_MIN.max(self.settings.keep_alive * 2);
@@ -249,6 +290,14 @@ impl Worker {
                 patience.as_secs()
             )));
         }
+        if connection.returning.is_none() && self.brokers.wants_first() {
+            tracing::info!(
+                output = %engine.name,
+                "output {}: {} can be reached again; going back to it from {}",
+                engine.name, self.brokers.first().address(), self.settings.peer.address()
+            );
+            connection.returning = Some(now);
+        }
         self.fill(engine, connection)?;
         self.leave(engine, connection, now)
     }
@@ -257,7 +306,9 @@ impl Worker {
     fn leave(&self, engine: &Engine, connection: &mut Connection, now: Instant) -> Result<bool, Failure> {
         match connection.leaving {
             Leaving::No => {
-                if engine.is_done(connection.flight.is_empty()) {
+                let is_empty = connection.flight.is_empty();
+                let returns = connection.returning.is_some_and(|since| is_empty || now >= since + OUTPUT_STOP_WAIT);
+                if returns || engine.is_done(is_empty) {
                     self.status(connection, OFFLINE)?;
                     connection.leaving = Leaving::Farewell { since: now };
                 }
@@ -271,18 +322,6 @@ impl Worker {
             Leaving::Disconnecting { since } => return Ok(now >= since + OUTPUT_STOP_FAREWELL),
         }
         Ok(false)
-    }
-}
-
-fn advance(engine: &mut Engine, connection: &mut Connection, progress: Progress) {
-    engine.stats.in_flight.store(connection.flight.len() as u64, Relaxed);
-    if progress.messages == 0 {
-        return;
-    }
-    engine.taken(progress.messages, progress.covers, 0);
-    if !connection.acknowledged {
-        connection.acknowledged = true;
-        engine.is_well();
     }
 }
 

@@ -250,6 +250,7 @@ impl Commands {
                 let topic = &self.command_topic;
                 tracing::info!(output = %self.name, "output {}: writes are taken from topic {topic} at {address}", self.name);
                 self.told.clear();
+                self.brokers.is_well();
             }
             Packet::SubAck { code } => {
                 let (topic, why) = (&self.command_topic, reason_name(code));
@@ -318,7 +319,7 @@ impl Commands {
             return Err(output::Failure::Silent(text).into());
         }
         self.keep_alive(connection, now)?;
-        if !self.stop.load(Relaxed) {
+        if connection.leaving.is_none() && !self.stop.load(Relaxed) && !self.brokers.wants_first() {
             return Ok(false);
         }
         let since = *connection.leaving.get_or_insert(now);

@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::brokers::Brokers;
 use super::client::ClientSettings;
 use super::wire::Packet;
 use crate::command::{Answer, Desk, Requester, Way};
@@ -43,7 +44,9 @@ struct Reply {
 
 pub(super) struct Commands {
     name: String,
+    /// For the broker in use.
     settings: ClientSettings,
+    brokers: Brokers,
     tls: Renewed,
     at_least_once: bool,
     command_topic: String,
@@ -70,7 +73,7 @@ impl Commands {
     #[allow(clippy::too_many_arguments, reason = "each is a part of its own; one caller")]
     pub(super) fn new(
         name: &str,
-        settings: ClientSettings,
+        (settings, brokers): (ClientSettings, Brokers),
         tls: Renewed,
         at_least_once: bool,
         (command_topic, answer_topic): (String, String),
@@ -81,6 +84,7 @@ impl Commands {
         Commands {
             name: name.to_owned(),
             settings,
+            brokers,
             tls,
             at_least_once,
             requester: Requester {
@@ -119,14 +123,21 @@ impl Commands {
     /// Runs until `stop` is set.
     pub(super) async fn run(&mut self) {
         while !self.stop.load(Relaxed) {
+            if self.settings.peer.address() != self.brokers.peer().address() {
+                self.settings.peer = self.brokers.peer().clone();
+                // A session of another broker.
+                self.has_session = false;
+            }
             match self.connection().await {
-                Ok(()) => return,
+                // To the first broker, or to the end.
+                Ok(()) => self.brokers.go_first(),
                 Err(Failure { why, .. }) => {
                     let text = why.to_string();
                     if text != self.told {
                         tracing::warn!(output = %self.name, "commands of output {}: {text}", self.name);
                         self.told = text;
                     }
+                    self.brokers.failed();
                     self.pause().await;
                 }
             }
