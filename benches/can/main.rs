@@ -86,7 +86,7 @@ fn rig(conn: i32, sampling: &str) -> Rig {
         stop: stop.clone(),
     };
     connected_in.push(Connected { link: LinkId(0), conn: Conn(conn), target: 0 }).expect("room");
-    let links = vec![FieldLink::new(LinkId(0), &plan).unwrap()];
+    let links = FieldLink::new(LinkId(0), &plan).into_iter().collect();
     let world = LinuxWorld::new().expect("epoll");
     let mut executor = Executor::new(LaneId(0), &plan, links, world, wiring);
     executor.start_at(Clock { start: monotonic_now(), guard: Nanos::ZERO });

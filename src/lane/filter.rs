@@ -271,7 +271,7 @@ impl State {
         match self.memory {
             // It has the status of the last one that was told: another would have been told itself.
             Memory::Kept { t, value, cycle, .. } if news => {
-                Verdict::TellAfter(Sample { t: t, value, cycle, status: self.status, flags: 0, ..*sample })
+                Verdict::TellAfter(Sample { t, value, cycle, status: self.status, flags: 0, ..*sample })
             }
             Memory::Kept { .. } => Verdict::TellInstead,
             _ => Verdict::Tell,

@@ -27,7 +27,7 @@ pub enum Wake {
     /// Another plan runs from now on; the samples go into its ring already.
     Plan(Arc<Plan>),
     /// Something is to be written, and answered by [`Door::answer`].
-    Order(WriteOrder),
+    Order(Box<WriteOrder>),
     /// The gateway stops.
     Stop,
 }
@@ -86,7 +86,7 @@ impl Door {
                 Err(TryRecvError::Disconnected) => return Wake::Stop,
             }
             if let Some(order) = self.next_order() {
-                return Wake::Order(order);
+                return Wake::Order(Box::new(order));
             }
             let now = monotonic_now();
             if now >= until {
