@@ -5,6 +5,7 @@ mod abort;
 mod batch;
 mod by_id;
 mod cause;
+mod choice;
 mod dictionary;
 mod encoding;
 mod glob;
@@ -23,9 +24,10 @@ pub use by_id::{ById, Id};
 pub use cause::{
     Block, CanFault, Cause, CauseKind, DeviceFault, Fault, NodeFault, ObjectAt, ValueFault, exception_name,
 };
+pub use choice::{Globs, glob_has, is_pattern};
 pub use dictionary::{Dictionary, DictionaryTag};
 pub use encoding::{CP1252, Encoding};
-pub use glob::{Globs, glob_has, is_pattern};
+pub use glob::glob_matches;
 pub use id::{GroupId, LaneId, LinkId, TagId, UnitId};
 pub use sample::{GAP_TAG, Sample, flags};
 pub use scaling::Scaling;
