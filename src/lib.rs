@@ -16,7 +16,7 @@
 //! | [`link`] | field links, each a non-blocking state machine |
 //! | [`hub`] | rings to batches to consumers; statistics |
 //! | [`store`] | the durable journal and its cursors |
-//! | [`output`] | northbound: MQTT |
+//! | [`output`] | northbound: MQTT, InfluxDB |
 //! | [`serve`] | what others read from us: metrics, health |
 //! | [`doctor`] | whether the machine is fit for a steady beat |
 //! | [`plant`] | simulated field devices on real sockets, for demo and tests |
