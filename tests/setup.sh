@@ -19,6 +19,7 @@ find_missing() {
 	need mosquitto_sub mosquitto-clients
 	need mbpoll mbpoll
 	need influxd influxdb
+	need victoria-metrics victoria-metrics
 	need promtool prometheus
 	need setpriv util-linux
 	need systemd-analyze systemd

@@ -14,6 +14,7 @@ mod journal;
 mod peers;
 mod refusals;
 mod server;
+mod victoria;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};

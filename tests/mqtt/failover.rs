@@ -94,7 +94,7 @@ fn an_output_stays_with_the_second_broker_while_the_first_comes_and_goes() {
 
 #[test]
 fn requests_are_taken_where_the_list_of_brokers_says() {
-    let (mut first, second) = (Mosquitto::prepared(""), Mosquitto::started(""));
+    let (mut first, second) = (Mosquitto::prepared("log_type all"), Mosquitto::started("log_type all"));
     let watcher = Subscriber::start(second.port, &[]);
     let taken = Taken::start_with(&two(&first, &second));
     subscribed(&second);
