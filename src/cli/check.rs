@@ -185,7 +185,7 @@ fn print_plan(config: &Config, plan: &Plan, admission: &Admission, origin: &str)
         "bytes/s",
         "load"
     );
-    for (id, link) in plan.links.iter() {
+    for (id, link) in plan.field_links() {
         let load = &admission.links[id];
         out!(
             "{:<20} {:>9} {:>6} {:>12} {:>12} {:>8}  {}",
@@ -242,7 +242,7 @@ fn print_plan(config: &Config, plan: &Plan, admission: &Admission, origin: &str)
 
 fn print_writes(plan: &Plan, admission: &Admission) {
     let written: Vec<_> =
-        plan.links.iter().filter_map(|(id, link)| Some((link, admission.links[id].writes?))).collect();
+        plan.field_links().filter_map(|(id, link)| Some((link, admission.links[id].writes?))).collect();
     if written.is_empty() {
         return;
     }

@@ -26,6 +26,7 @@ const TOO_LONG: f64 = 4.0;
 /// Reads every request of every link again and again for so many seconds, and prints what their replies took.
 /// Exit code 1 when a device answered nothing, or a tag is bad: which, and why, is printed.
 pub fn learn(config: &Config, seconds: f64) -> ExitCode {
+    let config = &config.clone().without_diagnostics();
     let plan = match plan::build_with(&slowly(config), &[0], &nothing()) {
         Ok(planned) => Arc::new(planned.plan),
         Err(error) => return super::fail(super::EXIT_CONFIG, error),

@@ -61,6 +61,11 @@ pub fn read(args: &ReadArgs) -> ExitCode {
 
 /// Asks the devices.
 fn read_directly(config: Config, names: &[String], width: usize) -> ExitCode {
+    if let Some(own) = names.iter().find(|name| name.starts_with('$')) {
+        let text =
+            format!("error: \"{own}\" is one of the gateway's own tags: `fieldbeat get` asks a running gateway for it");
+        return super::fail(1, text);
+    }
     let mut config = only(config, names);
     // Ordinary threads read, those of local buses among them: they stay below this.
     config.realtime.priority = 1;
@@ -94,7 +99,10 @@ fn named(config: &Config, asked: &[String]) -> Result<Vec<String>, String> {
     let mut names: Vec<String> = Vec::new();
     let mut known = HashSet::new();
     for one in asked {
-        let mut found = config.tags.iter().filter(|tag| glob_has(one, &tag.name)).peekable();
+        // The gateway's own tags are meant where they are named.
+        let may_be = |name: &str| one.starts_with('$') || !name.starts_with('$');
+        let matching = |name: &str| may_be(name) && glob_has(one, name);
+        let mut found = config.tags.iter().filter(|tag| matching(&tag.name)).peekable();
         if found.peek().is_none() {
             let all = config.tags.iter().map(|tag| tag.name.as_str());
             let hint = files::near(one.trim_matches('*'), all);

@@ -64,6 +64,15 @@ fn of_gateway_file() -> Source {
 }
 
 impl Config {
+    /// Without the gateway's own tags: for a look at devices, without a gateway.
+    #[must_use]
+    pub fn without_diagnostics(mut self) -> Config {
+        self.diagnostics = None;
+        // Without the section there is nothing to add, and so nothing too many.
+        let _ = self.renew_diagnostics();
+        self
+    }
+
     /// Makes the gateway's own tags anew, by its links, groups and outputs as they are now. Returns the globs that match
     /// nothing.
     ///

@@ -111,8 +111,8 @@ impl SampleWriter {
         self.tell(Sample { t: t.0, value, tag: tag.0, status: status.0, cycle, group: group.0, ty, flags: 0 });
     }
 
-    /// Old news, such as a device's backlog: for the journal and all that follows it, and not for the image. Rules of
-    /// report by exception do not hold any of it back.
+    /// Backfill, such as a device's backlog: for the journal and all that follows it, not for the image. Report by exception
+    /// does not apply to it.
     pub fn backfill(&mut self, frame: Frame, tag: TagId, ty: u8, value: u64, status: Status) {
         let Frame { group, cycle, t } = frame;
         let flags = flags::BACKFILL;

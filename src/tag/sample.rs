@@ -12,7 +12,7 @@ pub mod flags {
     pub const GAP: u8 = 4;
     /// There is no value: the tag was never read. The time is that of the status.
     pub const NO_VALUE: u8 = 8;
-    /// Old news, such as a device's backlog: for the journal and all that follows it, not the latest value of its tag.
+    /// Backfill, such as a device's backlog: for the journal and all that follows it, not the latest value of its tag.
     pub const BACKFILL: u8 = 16;
 }
 

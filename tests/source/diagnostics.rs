@@ -145,3 +145,32 @@ fn what_cannot_be_asked_for_is_refused_with_what_is_allowed() {
     let error = load(journal, "", &[("$x", 502)]).unwrap_err();
     assert!(error.contains("begins with \"$\", as only the gateway's own tags do"), "{error}");
 }
+
+#[test]
+fn commands_that_look_at_devices_leave_the_gateways_own_tags_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let plant = plant(1);
+    let port = plant.addresses()[0].port();
+    std::fs::create_dir(dir.path().join("tags")).unwrap();
+    let toml = "[gateway]\nid = \"g\"\n[journal]\npath = \"journal\"\n[metrics]\nlisten = \"off\"\n[diagnostics]\n";
+    std::fs::write(dir.path().join("fieldbeat.toml"), toml).unwrap();
+    let tags = format!(
+        r#"{{"links":[{{"name":"plc","protocol":"modbus_tcp","host":"127.0.0.1","port":{port}}}],
+            "tags":[{{"name":"plc.a","address":"plc:1:3:40001:1","data_type":"uint16","scan_rate_ms":10}}]}}"#
+    );
+    std::fs::write(dir.path().join("tags/a.json"), tags).unwrap();
+    let command = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_fieldbeat"));
+        let out = command.args(arguments).arg("-c").arg(dir.path()).output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (out.status.code().unwrap(), text(&out.stdout), text(&out.stderr))
+    };
+    let (code, out, err) = command(&["check"]);
+    assert!(code == 0 && out.contains("$diagnostics") && out.contains("plc"), "{out}{err}");
+    let (code, out, err) = command(&["check", "--learn", "--seconds", "1"]);
+    assert!(code == 0 && out.contains("plc") && !out.contains('$'), "{out}{err}");
+    let (code, out, err) = command(&["read", "*"]);
+    assert!(code == 0 && out.contains("plc.a") && !out.contains('$'), "{out}{err}");
+    let (code, _, err) = command(&["read", "$gateway.uptime_s"]);
+    assert!(code == 1 && err.contains("`fieldbeat get` asks a running gateway"), "{err}");
+}

@@ -174,7 +174,7 @@ fn what_a_source_writes_is_a_sample_like_any_other() {
     assert_eq!(lane_counts.dropped.get(), 0);
     assert!(lane_counts.suppressed_at_ring.get() > 20, "its tags have rules of report by exception");
 
-    // The image has the newest value that is no old news, with its own time.
+    // The image has the newest value that is not backfill, with its own time.
     let newest = (0..turns as i64).rev().find(|n| n % 10 != 9).unwrap();
     let shown = floor.image.read(reported.index()).unwrap();
     let clock = hub::clock_pair();
@@ -205,7 +205,7 @@ fn what_a_source_writes_is_a_sample_like_any_other() {
         .collect();
     let times: Vec<(i64, bool)> = of(reported).map(|(s, utc)| (*utc, s.flags & flags::BACKFILL != 0)).collect();
     assert_eq!(times, expected);
-    // Of the other, the first and each of the backlog: those are history, and no rule holds them back.
+    // Of the other, the first and each of the backlog: those are backfill, which report by exception does not apply to.
     let backlog = of(held_back).filter(|(sample, _)| sample.flags & flags::BACKFILL != 0).count();
     assert_eq!(of(held_back).count(), backlog + 1);
     assert!(backlog >= 3);

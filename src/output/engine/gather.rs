@@ -143,6 +143,14 @@ impl<F: Form> Gather<F> {
         }
     }
 
+    /// At the start, before the journal removes what was delivered long ago: finds out what came before in each stream. Where
+    /// it cannot be read now, it is looked for with the first message.
+    pub(crate) fn look_back(&mut self, source: &dyn Follow, cursor: Option<Position>) {
+        if let Some(cursor) = cursor.filter(|_| F::HAS_STREAMS) {
+            let _ = self.streams.run_up(source, cursor, &self.settings.choice);
+        }
+    }
+
     /// The cursor has come to `cursor`. How many samples it passed: each counts once, however often it was sent.
     pub(crate) fn passed(&mut self, cursor: Position) -> Passed {
         self.streams.passed(cursor);

@@ -137,6 +137,7 @@ impl<F: Form> Engine<F> {
                 match self.source.cursor(&self.name) {
                     Ok(cursor) => {
                         (self.cursor, self.saved, cursor_known) = (cursor, cursor, true);
+                        self.gather.look_back(&*self.source, cursor);
                         self.stats.set_cursor(cursor.unwrap_or_default());
                     }
                     Err(error) => {

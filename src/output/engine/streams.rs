@@ -113,6 +113,16 @@ impl Streams {
         if !self.base.lanes.is_empty() || cursor.block == 0 {
             return Ok(());
         }
+        let read = self.read_before(source, cursor, choice);
+        match read {
+            Ok(()) => self.restart(cursor),
+            // The next attempt begins anew.
+            Err(_) => *self = Streams::default(),
+        }
+        read
+    }
+
+    fn read_before(&mut self, source: &dyn Follow, cursor: Position, choice: &TagChoice) -> Result<(), FollowError> {
         let mut at = cursor.block.saturating_sub(OUTPUT_RUN_UP_BLOCKS);
         while let Some(block) = source.block_at_or_after(at)?.filter(|block| block.index < cursor.block) {
             at = block.index + 1;
@@ -127,7 +137,6 @@ impl Streams {
                 self.ran(&block, &group_name(&groups, group), sequence);
             }
         }
-        self.restart(cursor);
         Ok(())
     }
 

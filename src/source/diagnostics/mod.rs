@@ -52,7 +52,7 @@ impl Diagnostics {
     }
 
     /// Writes every tag once.
-    fn tell(&mut self, work: &Work, door: &mut Door, cycle: u32) {
+    fn write(&mut self, work: &Work, door: &mut Door, cycle: u32) {
         let now = monotonic_now();
         self.values.look(now);
         for own in &work.tags {
@@ -87,7 +87,7 @@ impl Source for Diagnostics {
             }
             match door.wait(if work.tags.is_empty() { Nanos::NEVER } else { due }) {
                 Wake::Due => {
-                    self.tell(&work, &mut door, cycle);
+                    self.write(&work, &mut door, cycle);
                     cycle = cycle.wrapping_add(1);
                     due += work.period;
                     let now = monotonic_now();

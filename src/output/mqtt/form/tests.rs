@@ -1,6 +1,8 @@
 //! Whatever is interleaved, cut, acknowledged in part and started again: the cursor never passes a sample that
 //! was not delivered, and everything is.
 
+mod streams;
+
 use std::collections::HashMap;
 use std::sync::Mutex;
 
