@@ -66,6 +66,7 @@ fn samples_go_to_the_second_broker_while_the_first_is_away_and_none_is_lost_or_s
         both.samples == total
     });
     assert_eq!(both.missing(&made), "");
+    assert!(both.gaps > 0, "who has one broker's messages alone sees that there were others");
     expect_settled(&journal, &mut output, &made);
     let statuses: Vec<String> = watchers[1].statuses().into_iter().map(|status| status.0).collect();
     assert_eq!(statuses, ["online", "offline", "online", "offline"], "the second broker is left cleanly");
