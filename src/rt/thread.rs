@@ -46,6 +46,18 @@ pub fn enter(cpu: u32, priority: u8) -> Vec<Missing> {
     missing
 }
 
+/// How far the calling thread of [`prefer`] is put before others of ordinary priority.
+const PREFERRED_NICE: libc::c_int = -10;
+
+/// Puts the calling thread before the process's other ordinary threads, where the system lets it: for one that has little to
+/// do, and must answer when everything else is busy. Executors stay far above it.
+pub fn prefer() {
+    // SAFETY: it takes no pointers; 0 is the calling thread. Without the right to it, nothing changes.
+    unsafe {
+        libc::setpriority(libc::PRIO_PROCESS, 0, PREFERRED_NICE);
+    }
+}
+
 fn pin(cpu: u32) -> io::Result<()> {
     // SAFETY: cpu_set_t is plain memory; CPU_SET is bounded by the check; the pointer and size are those of
     // the set.

@@ -63,7 +63,10 @@ impl HttpServer {
         let for_thread = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("metrics".into())
-            .spawn(move || serve(&listener, &site, &for_thread))
+            .spawn(move || {
+                crate::rt::thread::prefer();
+                serve(&listener, &site, &for_thread);
+            })
             .map_err(start)?;
         Ok(HttpServer { address, shared, thread: Some(thread) })
     }

@@ -141,6 +141,8 @@ impl Gateway {
         let writer = crate::store::spawn_writer(journal, batches)?;
 
         let rings: Arc<[RingStats]> = plan.lanes.iter().map(|_| RingStats::default()).collect();
+        // The beat begins now: all that is reported of a run is of the time from here on.
+        let started = monotonic_now();
         let mut floor = prepared.start();
         let names_of_ids = Arc::new(dictionary(&config.gateway.id, &plan));
         // One for each executor is a reload; the hub takes them every few milliseconds.
@@ -168,7 +170,7 @@ impl Gateway {
         let observed = Arc::new(Observed {
             gateway: config.gateway.id.clone(),
             boot: boot.to_string(),
-            started: monotonic_now(),
+            started,
             taps,
             current: Mutex::new(Current::new(plan.clone())),
             counters: floor.counters.clone(),
@@ -225,7 +227,7 @@ impl Gateway {
             statistics_rounds,
             http,
             rings,
-            started: monotonic_now(),
+            started,
             lane_owners: plan.lanes.iter().map(|lane| lane.owner).collect(),
             watchdog: Watchdog::new(Bounds::new(&config.watchdog)),
             hardware,
