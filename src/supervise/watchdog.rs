@@ -161,6 +161,25 @@ mod tests {
     }
 
     #[test]
+    fn a_source_may_block_longer_than_an_executor_and_not_for_ever() {
+        let (mut dog, source) =
+            (Watchdog::new(Bounds::new(&WatchdogConfig::default())), Part::Source(SourceKind::Diagnostics));
+        let mut now = Instant::now();
+        let mut look_for = |dog: &mut Watchdog, time: Duration| {
+            let end = now + time;
+            while now < end {
+                now += STEP;
+                dog.look(now, [(source, 7)]);
+            }
+        };
+        look_for(&mut dog, SOURCE_STALL);
+        assert_eq!(dog.stalled(), []);
+        look_for(&mut dog, STEP * 2);
+        let [stall] = dog.stalled()[..] else { panic!("{:?}", dog.stalled()) };
+        assert!(stall.to_string().starts_with("source \"diagnostics\" (thread fb-diag) stands still"), "{stall}");
+    }
+
+    #[test]
     fn one_sign_of_life_is_enough() {
         let mut dog = Watchdog::new(Bounds::new(&WatchdogConfig::default()));
         looks(&mut dog, Instant::now(), 60.0, |turn| u64::from(turn / 9));

@@ -319,8 +319,8 @@ mod tests {
     use crate::output::engine::Before;
     use crate::store::BootId;
     use crate::tag::Batch;
-    use crate::tag::LaneId;
     use crate::tag::{DictionaryTag, Nanos, Status, flags};
+    use crate::tag::{LaneId, Stamp};
 
     fn dictionary(names: &[&str]) -> Dictionary {
         let tags = names.iter().map(|name| DictionaryTag { name: (*name).into(), ..Default::default() }).collect();
@@ -367,6 +367,12 @@ mod tests {
             "{\"gateway\":\"line-4\",\"boot\":\"0000000000000a2f\",\"lane\":0,\"group\":\"fast\",\"prev\":1187,\"frames\":[\
              {\"seq\":1200,\"t\":1763693956123456,\"cycle\":7,\"q\":0,\"values\":{\"boiler.temperature\":81.5,\"n\":-3}}]}"
         );
+    }
+
+    #[test]
+    fn a_source_s_own_time_is_written_as_it_is() {
+        let own = Sample { t: Stamp::utc(1_000_000_000_123_456_789).0, ..sample(0, ScalarType::Uint16, 7) };
+        assert!(encode(&["a"], vec![own]).contains("\"t\":1000000000123456,"));
     }
 
     #[test]

@@ -152,3 +152,10 @@ fn the_longest_texts_arrays_and_names_stay_within_the_bound() {
         written(&config(v2()), &[&name], slots);
     }
 }
+
+#[test]
+fn a_source_s_own_time_is_written_as_it_is() {
+    let own = Sample { t: crate::tag::Stamp::utc(1_000_000_000_123_456_000).0, ..sample(0, ScalarType::Uint16, 7) };
+    let (text, _) = written(&config(v2()), &["a"], vec![own]);
+    assert!(text.ends_with(" 1000000000123456\n"), "{text}");
+}
