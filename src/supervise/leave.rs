@@ -113,7 +113,7 @@ pub fn let_settle(observed: &Observed, rings: &[RingStats], settled: impl Fn() -
     let made =
         observed.counters.produced().saturating_sub(observed.counters.dropped() + observed.counters.suppressed());
     let lost = made.saturating_sub(settled());
-    (lost > 0).then(|| format!("{lost} samples have not reached the journal and are lost"))
+    (lost > 0).then(|| format!("{lost} samples are not known to be in the journal and count as lost"))
 }
 
 #[cfg(test)]

@@ -31,5 +31,5 @@ pub fn what_was_read_before_the_stall_is_stored(guest: &Guest) {
     let lost = produced - stored - dropped;
     let log = guest.text("stall.log");
     assert!(lost <= 80, "{lost} are lost:\n{log}");
-    assert!(lost == 0 || log.contains(&format!("{lost} samples have not reached the journal")), "{lost}:\n{log}");
+    assert!(lost == 0 || log.contains(&format!("{lost} samples are not known to be in the journal")), "{lost}:\n{log}");
 }

@@ -101,13 +101,15 @@ fn number_before(log: &str, text: &str) -> u64 {
     before.rsplit(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap()
 }
 
-/// Every sample is stored, counted as dropped, or told as lost; and what counts as stored is there.
+/// Every sample is stored, counted as dropped, or told as lost; and what counts as stored is there. A commit that was
+/// under way when the process ended may be there as well, though nobody was told of it: its samples are among the lost.
 fn assert_account(ended: &Ended, site: &Site) -> u64 {
-    let lost = number_before(&ended.log, " samples have not reached the journal");
+    let lost = number_before(&ended.log, " samples are not known to be in the journal");
     let [produced, stored, dropped] = ["produced", "stored", "dropped"].map(|key| ended.samples(key));
     assert!(stored > 0, "{}", ended.log);
     assert_eq!(produced, stored + dropped + lost, "{}", ended.log);
-    assert_eq!(in_journal(site), stored, "{}", ended.log);
+    let there = in_journal(site);
+    assert!((stored..=stored + lost).contains(&there), "{there} are there:\n{}", ended.log);
     lost
 }
 
