@@ -9,7 +9,7 @@ use std::time::Instant;
 use fieldbeat::config;
 use fieldbeat::lane::{Counters, Frame, Image, ReportFilter, SampleWriter};
 use fieldbeat::link::modbus::{decode, frame};
-use fieldbeat::plan::{self, Plan, Suppress};
+use fieldbeat::plan::{self, ModbusPlan, Plan, Suppress};
 use fieldbeat::tag::{GroupId, LaneId, LinkId, Nanos, Status, ValueType};
 use rmodbus::client::ModbusRequest;
 
@@ -79,7 +79,7 @@ fn store(case: &Case, changing: bool) -> (f64, f64) {
     let mut other = case.reply.clone();
     other[9..].iter_mut().for_each(|byte| *byte ^= 0x40);
     let replies = [&case.reply, if changing { &other } else { &case.reply }];
-    let modbus = case.plan.links[LinkId(0)].protocol.modbus().expect("a Modbus link");
+    let modbus = case.plan.links[LinkId(0)].protocol.get::<ModbusPlan>().expect("a Modbus link");
     let request = &modbus.requests[0];
     let decodes = &modbus.decodes[request.decodes.start as usize..request.decodes.end as usize];
     let mut cycle = 0;
@@ -124,7 +124,7 @@ fn store(case: &Case, changing: bool) -> (f64, f64) {
 
 /// Our own decoding alone: values summed, nothing stored.
 fn decode_only(case: &Case) -> (f64, f64) {
-    let modbus = case.plan.links[LinkId(0)].protocol.modbus().expect("a Modbus link");
+    let modbus = case.plan.links[LinkId(0)].protocol.get::<ModbusPlan>().expect("a Modbus link");
     let request = &modbus.requests[0];
     let decodes = &modbus.decodes[request.decodes.start as usize..request.decodes.end as usize];
     rounds(|| {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fieldbeat::config::{self, Guard};
-use fieldbeat::plan::{self, SerialLine};
+use fieldbeat::plan::{self, ModbusPlan, SerialLine};
 use fieldbeat::plant::{GatewaySettings, LineCounts, PlantConfig, Profile, ScanRates, SerialLines, SerialSettings};
 use fieldbeat::rt::{Report, thread};
 use fieldbeat::supervise::floor::{self, Floor, Scheduling};
@@ -83,7 +83,7 @@ fn run(of: Line, real_time: bool) {
     for release in plan.lanes.iter_mut().flat_map(|executor| &mut executor.releases) {
         (release.period, release.phase) = (Nanos::from_millis(1), Nanos::ZERO);
     }
-    let modbus = plan.links[LinkId(0)].protocol.modbus().expect("a Modbus link");
+    let modbus = plan.links[LinkId(0)].protocol.get::<ModbusPlan>().expect("a Modbus link");
     let line = SerialLine { turnaround: Nanos::ZERO, ..SerialLine::of(&modbus.config).unwrap() };
     let [block] = modbus.blocks() else { panic!("one request") };
     let possible = count as f64 / line.line_time(block.table, block.count).as_secs_f64();

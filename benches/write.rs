@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use fieldbeat::config::{self, Config, Guard, WriteConfig};
 use fieldbeat::lane::LinkState;
-use fieldbeat::link::write;
+use fieldbeat::link::{kinds, write};
 use fieldbeat::plan::{self, Plan};
 use fieldbeat::plant::{GatewaySettings, Plant, PlantConfig, Profile, ScanRates};
 use fieldbeat::rt::{Report, WriteOrder, WriteOutcome, monotonic_now, thread};
@@ -86,7 +86,7 @@ impl Rig {
 
     fn order(&mut self, read_back: bool) -> Nanos {
         let tag = self.tags[self.next as usize % self.tags.len()];
-        let encoded = write::encode(&self.plan, tag, &Value::Float32(self.next as f32)).unwrap();
+        let encoded = kinds::encode(&self.plan, tag, &Value::Float32(self.next as f32)).unwrap();
         let write::Encoded { link, slot, payload } = encoded;
         let generation = self.floor.generation(link).unwrap();
         self.next += 1;

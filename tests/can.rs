@@ -14,7 +14,7 @@ use std::process::Command;
 use fieldbeat::config::{Config, load_parts};
 use fieldbeat::link::can::pure::{Buffer, Decoded, Head, applies, encode, value};
 use fieldbeat::plan::can::{CanDecode, CanPlan};
-use fieldbeat::plan::{self, LinkProtocolPlan};
+use fieldbeat::plan::{self};
 use fieldbeat::tag::{LinkId, Status, Value, ValueType};
 
 const TOML: (&str, &str) = ("fieldbeat.toml", "[gateway]\nid = \"t\"\n");
@@ -143,7 +143,7 @@ fn random_frames_of_a_random_dbc_file_are_decoded_as_by_cantools() {
     let names: Vec<&str> = signals.lines().collect();
     let config = config(&dbc, &names);
     let planned = plan::build(&config, &[0]).unwrap().plan;
-    let LinkProtocolPlan::Can(can) = &planned.links[LinkId(0)].protocol else { panic!("a CAN link") };
+    let Some(can) = planned.links[LinkId(0)].protocol.get::<CanPlan>() else { panic!("a CAN link") };
     let names_by_id: Vec<&str> =
         planned.tags.values().map(|tag| tag.name.split_once('.').map_or("", |(_, signal)| signal)).collect();
     let (mut lines, mut values) = (0, 0);

@@ -16,7 +16,8 @@ use fieldbeat::config::{
     TagAddress, TagConfig, WriteConfig,
 };
 use fieldbeat::hub::{self, Filter, NextRing, RingEnd, RingStats, TapsEnd};
-use fieldbeat::link::write::{self, Encoded};
+use fieldbeat::link::kinds;
+use fieldbeat::link::write::Encoded;
 use fieldbeat::plan::{self, Base, Costs, Plan, UsedIds};
 use fieldbeat::plant::{Fault, GatewaySettings, Plant, PlantConfig, Profile, ScanRates, SerialLines, SerialSettings};
 use fieldbeat::rt::thread::{default_cpus, lock_memory};
@@ -230,7 +231,7 @@ impl Reloading<'_> {
             ValueType::Scalar(ScalarType::Float32 | ScalarType::Float64) => Value::Float64(self.writes as f64),
             _ => Value::Int((self.writes % 100) as i64),
         };
-        let Ok(Encoded { link, slot, payload }) = write::encode(plan, tag, &value) else { return };
+        let Ok(Encoded { link, slot, payload }) = kinds::encode(plan, tag, &value) else { return };
         let generation = self.floor.generation(link).unwrap();
         let deadline = monotonic_now() + Nanos::from_millis(5 + self.writes % 300);
         let (id, read_back) = (self.writes, self.writes.is_multiple_of(3));

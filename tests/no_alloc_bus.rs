@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use executor::{LINK, Running, socket_pair};
 use fieldbeat::config::load_parts;
-use fieldbeat::plan::{self, Costs, LinkProtocolPlan, Plan};
+use fieldbeat::plan::{self, BusPlan, Costs, Plan};
 use fieldbeat::rt::{CloseReason, WriteOrder, WritePayload, monotonic_now};
 use fieldbeat::tag::{Nanos, Status};
 use floor_memory::{ALLOCATIONS, FREES, the_detector_bites};
@@ -120,7 +120,7 @@ fn fake_thread(socket: &OwnedFd, requests: &[u32], start: Instant) {
 fn an_executor_with_a_local_bus_neither_allocates_nor_frees_whatever_its_fake_thread_does() {
     the_detector_bites();
     let plan = planned();
-    let LinkProtocolPlan::Bus(bus) = &plan.links[LINK].protocol else { panic!("a local bus") };
+    let Some(bus) = plan.links[LINK].protocol.get::<BusPlan>() else { panic!("a local bus") };
     let requests: Vec<u32> = bus.requests.iter().map(|request| request.items.end - request.items.start).collect();
     let mut running = Running::start(&plan);
     let (start, counters) = (Instant::now(), running.counters.clone());

@@ -27,7 +27,7 @@ use clap::Args;
 use super::{counting, files, learn};
 use crate::config::{Config, OutputKind, ReleaseMode};
 use crate::output::{influx, mqtt};
-use crate::plan::{self, Admission, Costs, Plan, Planned, Slot};
+use crate::plan::{self, Admission, Costs, ModbusPlan, Plan, Planned, Slot};
 use crate::rt::calibrate;
 use crate::rt::thread::default_cpus;
 use crate::tag::{LinkId, Nanos};
@@ -191,7 +191,7 @@ fn print_plan(config: &Config, plan: &Plan, admission: &Admission, origin: &str)
             "{:<20} {:>9} {:>6} {:>12} {:>12} {:>8}  {}",
             link.name,
             link.lane.0,
-            link.protocol.modbus().map_or(1, |modbus| modbus.units.len()),
+            link.protocol.get::<ModbusPlan>().map_or(1, |modbus| modbus.units.len()),
             rate(load.requests_per_s),
             rate(load.wire_bytes_per_s),
             percent(load.load),
@@ -222,7 +222,7 @@ fn print_plan(config: &Config, plan: &Plan, admission: &Admission, origin: &str)
         "wire bytes"
     );
     for link in plan.links.values() {
-        let Some(modbus) = link.protocol.modbus() else { continue };
+        let Some(modbus) = link.protocol.get::<ModbusPlan>() else { continue };
         for request in modbus.blocks() {
             out!(
                 "{:<20} {:<12} {:>4} {:>3} {:>6} {:>6} {:>5} {:>11}",

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::counting;
 use crate::config::{Config, Guard, LinkConfig};
 use crate::hub::stats::{Distribution, Statistics};
-use crate::plan::{self, Costs, Plan, admission};
+use crate::plan::{self, Costs, ModbusPlan, Plan, admission};
 use crate::serve::{Tags, reason};
 use crate::supervise::floor::{self, Floor, Scheduling};
 use crate::tag::{LinkId, Nanos};
@@ -116,7 +116,9 @@ fn print(config: &Config, slow: &Plan, statistics: &Statistics, floor: &Floor, t
             note!("link \"{}\": {why}", link.name);
             continue;
         }
-        let percent = |reply| admission::load_with(&asked, id, reply) * 100.0;
+        let percent = |reply| {
+            asked.links[id].protocol.get::<ModbusPlan>().map_or(0.0, |own| own.load_with(&asked, reply)) * 100.0
+        };
         out!(
             "{:<20} {:>8} {:>10.3} {:>8.3} {:>8.3} {:>8.3} {:>7.1} % {:>7.1} %",
             link.name,
@@ -170,7 +172,7 @@ fn hint(plan: &Plan, id: LinkId, link: &LinkConfig, seen: &Distribution) -> Opti
         return None;
     }
     let mut with_measured = plan.clone();
-    with_measured.links.get_mut(id)?.protocol.modbus_mut()?.config.reply_expected = expected;
+    with_measured.links.get_mut(id)?.protocol.get_mut::<ModbusPlan>()?.config.reply_expected = expected;
     let found = admission::observed(&with_measured, id, seen.p99);
     let what = match found {
         Some(found) if found.is_over => "warning: does not fit with the replies that were measured",

@@ -4,10 +4,10 @@ pub mod bus;
 pub mod can;
 pub mod canopen;
 pub mod connector;
-mod field;
+pub mod kinds;
 pub mod modbus;
 mod no_value;
 mod queue;
 pub mod write;
 
-pub use field::FieldLink;
+pub use kinds::{FieldLink, FieldWork};

@@ -1,11 +1,9 @@
-//! What is to be written, as the bytes of an order: done off the floor, by the kind of the tag's link.
+//! What is to be written, as the bytes of an order, and why a value is refused: off the floor.
 
 use std::fmt;
 
-use super::{bus, can, canopen, modbus};
-use crate::plan::{LinkProtocolPlan, Plan};
 use crate::rt::WritePayload;
-use crate::tag::{LinkId, TagId, Value, ValueType};
+use crate::tag::{LinkId, Value, ValueType};
 
 /// What an order says of the value: see [`crate::rt::WriteOrder`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,34 +97,3 @@ impl fmt::Display for WriteFault {
 }
 
 impl std::error::Error for WriteFault {}
-
-/// The order's part of writing `value`, as an engineering value, to `tag`.
-///
-/// Scale and offset are undone and the raw value is rounded to the nearest one; what does not fit is refused, never
-/// wrapped. Ranges and rates that people set are not looked at.
-///
-/// # Errors
-/// What is wrong with the value, or that the tag can't be written.
-pub fn encode(plan: &Plan, tag: TagId, value: &Value) -> Result<Encoded, WriteFault> {
-    let link = plan.tags.get(tag).ok_or(WriteFault::NotWritable)?.link;
-    let protocol = &plan.links.get(link).ok_or(WriteFault::NotWritable)?.protocol;
-    let (slot, payload) = match protocol {
-        LinkProtocolPlan::Modbus(plan) => modbus::encode(plan, tag, value)?,
-        LinkProtocolPlan::Can(plan) => can::encode(plan, tag, value)?,
-        LinkProtocolPlan::CanOpen(plan) => canopen::encode(plan, tag, value)?,
-        LinkProtocolPlan::Bus(plan) => bus::encode(plan, tag, value)?,
-        LinkProtocolPlan::Diagnostics(_) => return Err(WriteFault::NotWritable),
-    };
-    Ok(Encoded { link, slot, payload })
-}
-
-/// What was read back of `tag`, as an engineering value; `None`: it is no value of the tag's type.
-pub fn decode(plan: &Plan, tag: TagId, back: &WritePayload) -> Option<Value> {
-    match &plan.links.get(plan.tags.get(tag)?.link)?.protocol {
-        LinkProtocolPlan::Modbus(plan) => modbus::decode_back(plan, tag, back.bytes()),
-        LinkProtocolPlan::Can(plan) => can::decode_back(plan, tag, back.bytes()),
-        LinkProtocolPlan::CanOpen(plan) => canopen::decode_back(plan, tag, back.bytes()),
-        LinkProtocolPlan::Bus(plan) => bus::decode_back(plan, tag, back.bytes()),
-        LinkProtocolPlan::Diagnostics(_) => None,
-    }
-}

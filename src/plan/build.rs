@@ -7,6 +7,7 @@ use super::admission::{self, Admission, Costs, PlanError};
 use super::ids::{Allotted, Base, ScanIds};
 use super::model::*;
 use super::phases;
+use super::work::LinkWork;
 use crate::config::{Config, GroupConfig, LinkConfig, LinkProtocol, ReleaseMode, TagConfig};
 use crate::limits;
 use crate::tag::{ById, GroupId, LaneId, LinkId, Nanos, TagId};
@@ -113,7 +114,7 @@ fn tag_plan(tag: &TagConfig, ids: &Allotted) -> TagPlan {
 }
 
 /// What the planning of one link needs to make its scans.
-pub(super) struct Scanning<'a> {
+pub struct Scanning<'a> {
     pub link: LinkId,
     /// By the configuration's order.
     pub groups: &'a [GroupId],
@@ -135,12 +136,12 @@ impl Scanning<'_> {
 }
 
 fn link_plan(link: &LinkConfig, tags: &[(TagId, &TagConfig)], scanning: &mut Scanning<'_>) -> LinkPlan {
-    let protocol = match &link.protocol {
-        LinkProtocol::Modbus(config) => LinkProtocolPlan::Modbus(ModbusPlan::new(config, tags, scanning)),
-        LinkProtocol::Can(config) => LinkProtocolPlan::Can(CanPlan::new(config, tags, scanning)),
-        LinkProtocol::CanOpen(config) => LinkProtocolPlan::CanOpen(CanOpenPlan::new(config, tags, scanning)),
-        LinkProtocol::Bus(config) => LinkProtocolPlan::Bus(BusPlan::new(config, tags, scanning)),
-        LinkProtocol::Diagnostics => LinkProtocolPlan::Diagnostics(DiagnosticsPlan::new(tags, scanning)),
+    let protocol: Box<dyn LinkWork> = match &link.protocol {
+        LinkProtocol::Modbus(config) => Box::new(ModbusPlan::new(config, tags, scanning)),
+        LinkProtocol::Can(config) => Box::new(CanPlan::new(config, tags, scanning)),
+        LinkProtocol::CanOpen(config) => Box::new(CanOpenPlan::new(config, tags, scanning)),
+        LinkProtocol::Bus(config) => Box::new(BusPlan::new(config, tags, scanning)),
+        LinkProtocol::Diagnostics => Box::new(DiagnosticsPlan::new(tags, scanning)),
     };
     LinkPlan { name: Arc::from(link.name.as_str()), lane: LaneId(0), write_spacing: Nanos::ZERO, protocol }
 }

@@ -25,7 +25,7 @@ fn file(links: &str, tags: &[String]) -> String {
 }
 
 fn modbus(plan: &Plan, link: usize) -> &ModbusPlan {
-    plan.links[LinkId(link as u16)].protocol.modbus().unwrap()
+    plan.links[LinkId(link as u16)].protocol.get::<ModbusPlan>().unwrap()
 }
 
 /// One tag as drawn: link, unit, function, first, type with its registers, period.

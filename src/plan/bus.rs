@@ -5,14 +5,14 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::build::Scanning;
-use super::model::{GroupPlan, ScanId, slots_per_s};
+use super::model::ScanId;
 use super::sensor::SensorLimits;
 use crate::config::{
     BusAddress, BusConfig, BusDevice, BusPoint, Formula, GpioLine, GpioSetting, Program, RegisterWrite, Step,
     TagAddress, TagConfig,
 };
-use crate::limits::{BUS_PRIORITY_MAX, BUS_REQUEST_ITEMS_MAX, GPIO_EDGES_PER_S_MAX};
-use crate::tag::{ById, GroupId, NANOS_PER_SEC, Nanos, ScalarType, Scaling, TagId, ValueType};
+use crate::limits::{BUS_PRIORITY_MAX, BUS_REQUEST_ITEMS_MAX};
+use crate::tag::{GroupId, NANOS_PER_SEC, Nanos, ScalarType, Scaling, TagId, ValueType};
 
 /// The work of one device file.
 #[derive(Debug, Clone, PartialEq)]
@@ -166,17 +166,6 @@ impl BusPlan {
         plan
     }
 
-    /// The thread of a device knows all that is read and written: with another setup, it is another one.
-    pub(super) fn same_target(&self, other: &BusPlan) -> bool {
-        self.setup == other.setup
-    }
-
-    pub(super) fn slots_per_s(&self, groups: &ById<GroupId, GroupPlan>) -> u64 {
-        let of_request = |request: &BusRequest| slots_per_s(request.items.len() as u64, groups[request.group].period);
-        let edges = self.items_that_tell() as u64 * GPIO_EDGES_PER_S_MAX;
-        self.requests.iter().map(of_request).sum::<u64>() + edges + self.samples_per_s()
-    }
-
     /// Samples that are told as they come, at most.
     pub(super) fn samples_per_s(&self) -> u64 {
         match &self.setup.device {
@@ -188,7 +177,7 @@ impl BusPlan {
     }
 
     /// Items whose edges are told one by one.
-    fn items_that_tell(&self) -> usize {
+    pub(super) fn items_that_tell(&self) -> usize {
         let has_edges =
             |line: u16| self.setup.lines.get(usize::from(line)).is_some_and(|(_, setting)| setting.edge.is_some());
         let tells = |item: &&BusItem| matches!(item.source, BusSource::Level { line } if has_edges(line));

@@ -39,7 +39,7 @@ pub fn changes(old: &Plan, new: &Plan) -> Vec<(LinkId, Change)> {
 }
 
 fn same_target(before: &LinkPlan, after: &LinkPlan) -> bool {
-    before.protocol.same_target(&after.protocol)
+    before.protocol.same_target(&*after.protocol)
 }
 
 /// Whether a lane's thread has the same to do under both plans; `changes` are its links'.

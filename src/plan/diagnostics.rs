@@ -1,7 +1,9 @@
 //! The gateway's own tags: which value goes to which.
 
+use super::admission::{Costs, LinkDemand};
 use super::build::Scanning;
-use super::model::{GroupPlan, slots_per_s};
+use super::model::{GroupPlan, Plan, SourceKind, slots_per_s};
+use super::work::{LinkWork, Refusal};
 use crate::config::{DiagnosticSignal, TagAddress, TagConfig};
 use crate::plan::ScanId;
 use crate::tag::{ById, GroupId, TagId};
@@ -30,8 +32,35 @@ impl DiagnosticsPlan {
         }
         DiagnosticsPlan { tags: own }
     }
+}
 
-    pub(super) fn slots_per_s(&self, groups: &ById<GroupId, GroupPlan>) -> u64 {
+impl LinkWork for DiagnosticsPlan {
+    fn name(&self) -> &'static str {
+        "diagnostics"
+    }
+
+    fn parts(&self) -> usize {
+        self.tags.len()
+    }
+
+    fn source(&self) -> Option<SourceKind> {
+        Some(SourceKind::Diagnostics)
+    }
+
+    fn same_target(&self, other: &dyn LinkWork) -> bool {
+        other.is::<DiagnosticsPlan>()
+    }
+
+    fn slots_per_s(&self, groups: &ById<GroupId, GroupPlan>) -> u64 {
         self.tags.iter().map(|tag| slots_per_s(1, groups[tag.group].period)).sum()
+    }
+
+    /// An ordinary thread's: it takes nothing of an executor, and is no field link.
+    fn demand(&self, _plan: &Plan, _scans: &[ScanId], _costs: &Costs) -> LinkDemand {
+        LinkDemand::nothing(1)
+    }
+
+    fn refusal(&self, _demand: &LinkDemand) -> Refusal {
+        Refusal::Full("it does not fit".to_owned())
     }
 }

@@ -7,6 +7,7 @@ mod build;
 #[cfg(test)]
 mod build_tests;
 mod bus;
+mod bus_cost;
 pub mod can;
 mod canopen;
 mod change;
@@ -14,22 +15,27 @@ mod checks;
 mod diagnostics;
 mod ids;
 mod modbus;
+mod modbus_cost;
 mod model;
 mod phases;
+mod place;
 #[cfg(test)]
 mod rebuild_tests;
 mod sensor;
+mod work;
 
 pub use crate::config::{Object, ReleaseMode, Reporting, Suppress};
 pub use admission::{
     Admission, Costs, ExecutorLoad, Finding, LOAD_MAX, LOAD_WARNING, LinkLoad, PlanError, SerialLine, Slot, WriteLoad,
-    wire_bytes,
 };
-pub use build::{Planned, build, build_with, rebuild, rebuild_with};
+pub use build::{Planned, Scanning, build, build_with, rebuild, rebuild_with};
 pub use can::{CanFilter, CanSocket};
 pub use change::{Change, changes, is_slow, lane_stays};
 pub use checks::{Check, Checks};
 pub use ids::{Base, UsedIds};
+pub use modbus_cost::wire_bytes;
 pub use model::*;
 pub use phases::predecessor;
+pub use place::{Opens, Place};
 pub use sensor::SensorLimits;
+pub use work::{LinkWork, PlanLink, Refusal};

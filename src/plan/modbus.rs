@@ -8,10 +8,10 @@ use super::admission::SerialLine;
 use super::blocks::{self, Block, BlockLimits, Span};
 use super::build::Scanning;
 use super::checks::Checks;
-use super::model::{GroupPlan, ScanId, ring_slots, slots_per_s};
+use super::model::ScanId;
 use crate::config::{FieldType, ModbusAddress, ModbusConfig, ModbusTransport, Table, TagConfig, WordOrder};
 use crate::limits;
-use crate::tag::{ById, GroupId, ScalarType, Scaling, TagId, UnitId, ValueType};
+use crate::tag::{GroupId, ScalarType, Scaling, TagId, UnitId, ValueType};
 
 /// Bytes that one more request costs on a Modbus TCP wire: two Ethernet, IP and TCP headers (54 each), the
 /// request (12) and the reply's header (9). A gap that is cheaper than this is read along.
@@ -39,18 +39,6 @@ impl ModbusPlan {
     /// Block reads for the tags of one link.
     pub(super) fn new(config: &ModbusConfig, tags: &[(TagId, &TagConfig)], scanning: &mut Scanning<'_>) -> ModbusPlan {
         plan(config, tags, scanning)
-    }
-
-    pub(super) fn same_target(&self, other: &ModbusPlan) -> bool {
-        self.config.transport == other.config.transport && self.config.connect_timeout == other.config.connect_timeout
-    }
-
-    pub(super) fn slots_per_s(&self, groups: &ById<GroupId, GroupPlan>) -> u64 {
-        let of_request = |request: &ModbusRequest| {
-            let decodes = &self.decodes[request.decodes.start as usize..request.decodes.end as usize];
-            slots_per_s(ring_slots(decodes.iter().map(|d| d.ty)), groups[request.group].period)
-        };
-        self.blocks().iter().map(of_request).sum()
     }
 
     /// What is asked as long as the device refuses no address.

@@ -11,6 +11,7 @@ pub use super::canopen::{
 };
 pub use super::diagnostics::{DiagnosticTag, DiagnosticsPlan};
 pub use super::modbus::{Decode, ModbusPlan, ModbusRequest, ModbusWrite};
+use super::work::LinkWork;
 use crate::config::{ReleaseMode, Reporting, WriteConfig};
 use crate::limits::PERIOD_QUICK_MAX;
 use crate::tag::{ById, GroupId, Id, LaneId, LinkId, Nanos, Sample, TagId, Texts, ValueType};
@@ -71,24 +72,21 @@ pub struct GroupPlan {
 }
 
 /// A link keeps its id, and its lane, as long as its name stays.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct LinkPlan {
     pub name: Arc<str>,
     pub lane: LaneId,
     /// From the beginning of a write's turn to that of the next at least, so that no scan misses a cycle for writes: see
     /// `plan::admission`.
     pub write_spacing: Nanos,
-    pub protocol: LinkProtocolPlan,
+    pub protocol: Box<dyn LinkWork>,
 }
 
-#[derive(Debug, Clone, PartialEq)]
-#[allow(clippy::large_enum_variant, reason = "there is one of a link, and few links")]
-pub enum LinkProtocolPlan {
-    Modbus(ModbusPlan),
-    Can(CanPlan),
-    CanOpen(CanOpenPlan),
-    Bus(BusPlan),
-    Diagnostics(DiagnosticsPlan),
+impl PartialEq for LinkPlan {
+    fn eq(&self, other: &LinkPlan) -> bool {
+        let LinkPlan { name, lane, write_spacing, protocol } = self;
+        (name, lane, write_spacing) == (&other.name, &other.lane, &other.write_spacing) && **protocol == *other.protocol
+    }
 }
 
 /// Who makes the samples of a lane.
@@ -128,66 +126,6 @@ impl SourceKind {
     pub fn thread_name(self) -> &'static str {
         match self {
             SourceKind::Diagnostics => "fb-diag",
-        }
-    }
-}
-
-impl LinkProtocolPlan {
-    /// The family of protocols.
-    pub fn name(&self) -> &'static str {
-        match self {
-            LinkProtocolPlan::Modbus(_) => "modbus",
-            LinkProtocolPlan::Can(_) => "can",
-            LinkProtocolPlan::CanOpen(_) => "canopen",
-            LinkProtocolPlan::Bus(_) => "bus",
-            LinkProtocolPlan::Diagnostics(_) => "diagnostics",
-        }
-    }
-
-    /// How many things its link keeps a state of: a measure of what a change of plan takes.
-    pub fn parts(&self) -> usize {
-        match self {
-            LinkProtocolPlan::Modbus(modbus) => modbus.requests.len(),
-            LinkProtocolPlan::Can(can) => can.decodes.len() + can.cases.len(),
-            LinkProtocolPlan::CanOpen(canopen) => canopen.items.len() + canopen.nodes.len(),
-            LinkProtocolPlan::Bus(bus) => bus.tags.len(),
-            LinkProtocolPlan::Diagnostics(own) => own.tags.len(),
-        }
-    }
-
-    /// Which source serves it; `None`: an executor does.
-    pub fn source(&self) -> Option<SourceKind> {
-        matches!(self, LinkProtocolPlan::Diagnostics(_)).then_some(SourceKind::Diagnostics)
-    }
-
-    pub fn modbus(&self) -> Option<&ModbusPlan> {
-        if let LinkProtocolPlan::Modbus(modbus) = self { Some(modbus) } else { None }
-    }
-
-    pub fn modbus_mut(&mut self) -> Option<&mut ModbusPlan> {
-        if let LinkProtocolPlan::Modbus(modbus) = self { Some(modbus) } else { None }
-    }
-
-    /// Whether the same connection serves both.
-    pub(super) fn same_target(&self, other: &LinkProtocolPlan) -> bool {
-        match (self, other) {
-            (LinkProtocolPlan::Modbus(a), LinkProtocolPlan::Modbus(b)) => a.same_target(b),
-            (LinkProtocolPlan::Can(a), LinkProtocolPlan::Can(b)) => a.same_target(b),
-            (LinkProtocolPlan::CanOpen(a), LinkProtocolPlan::CanOpen(b)) => a.same_target(b),
-            (LinkProtocolPlan::Bus(a), LinkProtocolPlan::Bus(b)) => a.same_target(b),
-            (LinkProtocolPlan::Diagnostics(_), LinkProtocolPlan::Diagnostics(_)) => true,
-            _ => false,
-        }
-    }
-
-    /// Slots of the ring that it fills in a second when all goes well.
-    pub(super) fn slots_per_s(&self, groups: &ById<GroupId, GroupPlan>) -> u64 {
-        match self {
-            LinkProtocolPlan::Modbus(modbus) => modbus.slots_per_s(groups),
-            LinkProtocolPlan::Can(can) => can.slots_per_s(groups),
-            LinkProtocolPlan::CanOpen(canopen) => canopen.slots_per_s(groups),
-            LinkProtocolPlan::Bus(bus) => bus.slots_per_s(groups),
-            LinkProtocolPlan::Diagnostics(own) => own.slots_per_s(groups),
         }
     }
 }

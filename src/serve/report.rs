@@ -8,7 +8,6 @@ use serde::Serialize;
 
 use crate::hub::stats::Distribution;
 use crate::lane::GroupCounters;
-use crate::plan::LinkProtocolPlan;
 use crate::tag::{GroupId, LinkId, Nanos};
 
 use super::{Observed, ProcessUsage};
@@ -203,7 +202,9 @@ impl RunReport {
                 writes_sent: counts.writes_sent.get(),
                 writes_done: counts.writes_done.get(),
                 writes_failed: counts.writes_failed.get(),
-                can: matches!(link.protocol, LinkProtocolPlan::Can(_) | LinkProtocolPlan::CanOpen(_))
+                can: link
+                    .protocol
+                    .is_on_can()
                     .then(|| counts.can.all().into_iter().map(|(event, count)| (event, count.get())).collect()),
                 response_ns: statistics.response.get(id).map(Quantiles::from).unwrap_or_default(),
                 scans: scans.iter().filter(|(_, link, _)| *link == id).map(|(.., scan)| scan.clone()).collect(),

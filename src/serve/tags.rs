@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::lane::{Counters, Image, LinkState, Reading};
-use crate::plan::{LinkProtocolPlan, Plan, ScanId};
+use crate::plan::{Plan, ScanId};
 use crate::tag::{CanFault, Cause, GroupId, LinkId, Nanos, Status, TagId, Value, ValueType};
 
 /// Cycles that a tag may wait for its first value in any case.
@@ -162,27 +162,7 @@ impl TagCounts {
 
 /// The unit or node that each tag is read of, where its link has such.
 pub fn units_of(plan: &Plan) -> BTreeMap<TagId, u8> {
-    let mut units = BTreeMap::new();
-    for link in plan.links.values() {
-        match &link.protocol {
-            LinkProtocolPlan::Modbus(own) => {
-                for block in own.blocks() {
-                    let Some(unit) = own.units.get(usize::from(block.unit)) else { continue };
-                    let decodes = own.decodes.get(block.decodes.start as usize..block.decodes.end as usize);
-                    units.extend(decodes.unwrap_or_default().iter().map(|decode| (decode.tag, unit.0)));
-                }
-            }
-            LinkProtocolPlan::CanOpen(own) => {
-                for item in &own.items {
-                    let Some(node) = own.nodes.get(usize::from(item.node)) else { continue };
-                    let decodes = own.decodes.get(item.decodes.start as usize..item.decodes.end as usize);
-                    units.extend(decodes.unwrap_or_default().iter().map(|decode| (decode.tag, node.id)));
-                }
-            }
-            LinkProtocolPlan::Can(_) | LinkProtocolPlan::Bus(_) | LinkProtocolPlan::Diagnostics(_) => {}
-        }
-    }
-    units
+    plan.links.values().flat_map(|link| link.protocol.units()).collect()
 }
 
 /// The latest reading of a tag, and its value; `None`: it was never read.
@@ -210,7 +190,7 @@ pub fn cause_of(plan: &Plan, image: &Image, counters: &Counters, tag: TagId, sta
                 (LinkState::BusOff, _) => Some(Cause::Can(CanFault::BusOff)),
                 (_, protocol) => {
                     let stored = Cause::of_code(image.cause(tag.index())).filter(|cause| *cause != Cause::NotConnected);
-                    let never = matches!(protocol, LinkProtocolPlan::Can(_)).then_some(Cause::Can(CanFault::Never));
+                    let never = protocol.listens().then_some(Cause::Can(CanFault::Never));
                     stored.or(never)
                 }
             }
@@ -219,7 +199,7 @@ pub fn cause_of(plan: &Plan, image: &Image, counters: &Counters, tag: TagId, sta
         _ if status.is_bad() || status == Status::UNCERTAIN_LAST_USABLE => {
             let cause = Cause::of_status(status).or_else(|| Cause::of_code(image.cause(tag.index())))?;
             let link = plan.tags.get(tag)?.link;
-            let listens = matches!(plan.links.get(link)?.protocol, LinkProtocolPlan::Can(_));
+            let listens = plan.links.get(link)?.protocol.listens();
             // The interface is back, and what is waited for is the message.
             let is_back = cause == Cause::NotConnected && listens && counters.link(link).state() == LinkState::Up;
             Some(if is_back { Cause::Can(CanFault::Never) } else { cause })

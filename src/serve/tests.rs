@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::config::{HostPort, ModbusConfig, ModbusTransport, ReleaseMode, Tolerance};
 use crate::lane::LinkState;
-use crate::plan::{GroupPlan, LaneOwner, LanePlan, LinkPlan, LinkProtocolPlan, ModbusPlan, ScanId, ScanPlan};
+use crate::plan::{GroupPlan, LaneOwner, LanePlan, LinkPlan, ModbusPlan, ScanId, ScanPlan};
 use crate::rt::{Report, RequestResult};
 use crate::tag::{ById, GroupId, LaneId, LinkId};
 
@@ -23,7 +23,7 @@ fn plan() -> Plan {
         name: Arc::from(name),
         lane: LaneId(0),
         write_spacing: Nanos::ZERO,
-        protocol: LinkProtocolPlan::Modbus(ModbusPlan {
+        protocol: Box::new(ModbusPlan {
             config: ModbusConfig {
                 transport: ModbusTransport::Tcp(HostPort { host: "127.0.0.1".into(), port: 502 }),
                 turnaround: Nanos::ZERO,

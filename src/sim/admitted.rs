@@ -6,7 +6,7 @@ use fastrand::Rng;
 use super::script::{Drawn, Hosts, Script};
 use super::{RealParts, Scenario, run};
 use crate::config::{Config, Guard, HostPort, ModbusTransport, Table, WriteConfig, load_parts};
-use crate::plan::{self, Costs, Plan, PlanError, SerialLine};
+use crate::plan::{self, Costs, ModbusPlan, Plan, PlanError, SerialLine};
 use crate::tag::Nanos;
 
 const MS: u64 = 1_000_000;
@@ -171,17 +171,17 @@ fn plan_of(config: &Config, cpus: &[u32]) -> Plan {
     let mut plan = plan::build_with(&fast, cpus, &free).unwrap().plan;
     for ((_, link), declared) in plan.links.iter_mut().zip(&config.links) {
         let modbus = declared.protocol.modbus().unwrap();
-        link.protocol.modbus_mut().unwrap().config = modbus.clone();
+        link.protocol.get_mut::<ModbusPlan>().unwrap().config = modbus.clone();
     }
     plan
 }
 
 fn fullest(plan: &Plan) -> f64 {
-    let load = |(id, link): (_, &plan::LinkPlan)| {
-        let modbus = link.protocol.modbus().unwrap();
+    let load = |(_, link): (_, &plan::LinkPlan)| {
+        let modbus = link.protocol.get::<ModbusPlan>().unwrap();
         let of_line = |line: SerialLine| line.line_time(Table::HoldingRegisters, 1);
         let each = SerialLine::of(&modbus.config).map_or(modbus.config.reply_expected, of_line);
-        plan::admission::load_with(plan, id, each)
+        modbus.load_with(plan, each)
     };
     plan.links.iter().map(load).fold(0.0, f64::max)
 }

@@ -7,7 +7,7 @@ use super::admitted::{SIMULATED, promised};
 use super::canopen::{FIRST_OBJECT, NODES, kind_of};
 use super::{RealParts, Scenario, run};
 use crate::config::{Config, Guard, LinkProtocol, load_parts};
-use crate::plan::{self, Costs, LinkProtocolPlan, Plan};
+use crate::plan::{self, CanOpenPlan, Costs, Plan};
 use crate::tag::{Nanos, ScalarType};
 
 /// A frame of eight bytes with the most stuff bits, and the pause behind it (ISO 11898-1).
@@ -83,8 +83,8 @@ fn plan_of(config: &Config, cpus: &[u32]) -> Option<Plan> {
     fast.realtime.guard = Guard::Fixed(Nanos(0));
     let mut plan = plan::build_with(&fast, cpus, &free).ok()?.plan;
     for ((_, link), declared) in plan.links.iter_mut().zip(&config.links) {
-        if let (LinkProtocolPlan::CanOpen(plan), LinkProtocol::CanOpen(config)) =
-            (&mut link.protocol, &declared.protocol)
+        if let (Some(plan), LinkProtocol::CanOpen(config)) =
+            (link.protocol.get_mut::<CanOpenPlan>(), &declared.protocol)
         {
             plan.config = config.clone();
         }

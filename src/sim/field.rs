@@ -18,8 +18,8 @@ use super::script::{Hosts, Series, Stall};
 use super::stream::{Exchange, Piece};
 use super::views::Views;
 use super::writes::Seen;
-use crate::link::connector::Place;
 use crate::plan::CanSocket;
+use crate::plan::Place;
 use crate::rt::{Conn, Io, Stamped};
 use crate::tag::{LinkId, Nanos};
 
@@ -180,7 +180,7 @@ impl Field {
         let now = self.now;
         match place {
             Place::Tcp { .. } | Place::Serial(_) => self.device(host).connects(now),
-            Place::Bus(_) => self.local(host).borrow_mut().opens(now),
+            Place::Own(_) => self.local(host).borrow_mut().opens(now),
             Place::Can(socket) if is_canopen(socket) => self.network(host).borrow_mut().opens(now),
             Place::Can(_) => self.bus(host).borrow_mut().opens(now),
         }
@@ -206,7 +206,10 @@ impl Field {
         let conn = self.connections;
         let (closes_at, peer): (_, Option<Box<dyn Peer>>) = match place {
             Place::Tcp { .. } | Place::Serial(_) => (self.device(host).ends_new_connection(now), None),
-            Place::Bus(setup) => (None, Some(Box::new(Thread::new(self.local(host).clone(), setup.clone(), now)))),
+            Place::Own(device) => {
+                let thread = |setup| Box::new(Thread::new(self.local(host).clone(), setup, now)) as Box<dyn Peer>;
+                (None, device.clone().get().map(thread))
+            }
             Place::Can(socket) if is_canopen(socket) => {
                 let pace = self.views.pace(link, target);
                 self.network(host).borrow_mut().declare(pace);

@@ -8,7 +8,7 @@ use super::model::dbc::sent_branch;
 use super::writes::{Open, Seen};
 use crate::config::CanBits;
 use crate::plan::can::CanWrite;
-use crate::plan::{LinkProtocolPlan, Plan};
+use crate::plan::{CanPlan, Plan};
 use crate::tag::LinkId;
 
 /// Between the look at the clock and the last of the frames that are sent by it.
@@ -49,7 +49,7 @@ impl Frames {
         let mut why = "its message is not sent by this link".to_owned();
         for plan in plans {
             let protocol = plan.links.get(seen.link).map(|link| &link.protocol);
-            let Some(LinkProtocolPlan::Can(can)) = protocol else { continue };
+            let Some(can) = protocol.and_then(|work| work.get::<CanPlan>()) else { continue };
             let Some(at) = can.transmits.iter().position(|t| can_id(t.id) == id) else { continue };
             let frames = can.transmits[at].frames.clone();
             let Some(branch) = sent_branch(id, &data).filter(|branch| *branch < frames.len()) else {

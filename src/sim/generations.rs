@@ -1,5 +1,6 @@
 //! The plans of a run, one after the other, and which tag each id stood for under each.
 
+use crate::link::FieldWork;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use super::local::ITEM_MAX_NS;
 use super::model::host_of_link;
 use super::script::DeviceKind;
 use crate::config::{CanFrames, Config, FieldType, TagAddress, TagConfig};
-use crate::plan::{BusPlan, CanOpenPlan, LinkProtocolPlan, ModbusPlan, ModbusRequest, Plan, SerialLine};
+use crate::plan::{BusPlan, CanOpenPlan, CanPlan, ModbusPlan, ModbusRequest, Plan, SerialLine};
 use crate::tag::{Dictionary, DictionaryTag, GroupId, Id, LinkId, Status, TagId};
 
 /// A CAN frame of eight bytes at a bit a second, with the most stuff bits and the pause behind it (ISO 11898-1).
@@ -103,12 +104,12 @@ impl Generation {
     /// Every host, and what kind of device is expected there.
     pub fn places(&self) -> impl Iterator<Item = (u32, DeviceKind)> {
         self.plan.links.iter().filter_map(|(id, link)| {
-            let kind = match link.protocol {
-                LinkProtocolPlan::Modbus(_) => DeviceKind::Modbus,
-                LinkProtocolPlan::Bus(_) => DeviceKind::Local,
-                LinkProtocolPlan::Can(_) => DeviceKind::Can,
-                LinkProtocolPlan::CanOpen(_) => DeviceKind::CanOpen,
-                LinkProtocolPlan::Diagnostics(_) => return None,
+            let kind = match FieldWork::of(&*link.protocol) {
+                Some(FieldWork::Modbus(_)) => DeviceKind::Modbus,
+                Some(FieldWork::Bus(_)) => DeviceKind::Local,
+                Some(FieldWork::Can(_)) => DeviceKind::Can,
+                Some(FieldWork::CanOpen(_)) => DeviceKind::CanOpen,
+                None => return None,
             };
             Some((self.host(id), kind))
         })
@@ -133,7 +134,7 @@ impl Generation {
 
     /// Whether a tag lies in a message that is sent only when something is written to it.
     pub fn comes_when_written(&self, link: LinkId, tag: &TagConfig) -> bool {
-        let (LinkProtocolPlan::Can(can), TagAddress::Can(address)) = (&self.plan.links[link].protocol, &tag.address)
+        let (Some(can), TagAddress::Can(address)) = (self.plan.links[link].protocol.get::<CanPlan>(), &tag.address)
         else {
             return false;
         };
@@ -142,16 +143,16 @@ impl Generation {
 
     /// Whether all that a link may be asked in its shortest period fits into half of it.
     pub fn has_room(&self, link: LinkId) -> bool {
-        match &self.plan.links[link].protocol {
-            LinkProtocolPlan::Modbus(modbus) => self.has_room_on_modbus(modbus),
-            LinkProtocolPlan::Bus(bus) => self.has_room_at_thread(bus),
-            LinkProtocolPlan::CanOpen(canopen) => self.has_room_on_canopen(canopen),
+        match FieldWork::of(&*self.plan.links[link].protocol) {
+            Some(FieldWork::Modbus(modbus)) => self.has_room_on_modbus(modbus),
+            Some(FieldWork::Bus(bus)) => self.has_room_at_thread(bus),
+            Some(FieldWork::CanOpen(canopen)) => self.has_room_on_canopen(canopen),
             // Nothing is asked for: its beats cost the executor's own time alone.
-            LinkProtocolPlan::Can(can) => {
+            Some(FieldWork::Can(can)) => {
                 let shortest = can.scans.iter().map(|scan| self.plan.groups[scan.group].period.0).min().unwrap_or(0);
                 self.own_time() <= shortest / 2
             }
-            LinkProtocolPlan::Diagnostics(_) => true,
+            None => true,
         }
     }
 

@@ -1,10 +1,11 @@
 //! What people write: where, what, and by when, from a number.
 
+use crate::link::FieldWork;
 use fastrand::Rng;
 
 use super::memory::{Area, mix};
 use crate::config::FieldType;
-use crate::plan::{BusWrite, LinkProtocolPlan, ModbusWrite, Plan};
+use crate::plan::{BusWrite, LinkWork, ModbusPlan, ModbusWrite, Plan};
 use crate::rt::WritePayload;
 use crate::tag::{LinkId, TagId};
 
@@ -31,7 +32,7 @@ impl Manner {
 /// The link and the slot at which a tag is written.
 pub fn place_of(name: &str, plan: &Plan, links: &[LinkId]) -> Option<(LinkId, usize)> {
     let (id, tag) = plan.tags.iter().find(|(_, tag)| &*tag.name == name)?;
-    let protocol = &plan.links.get(tag.link).filter(|_| links.contains(&tag.link))?.protocol;
+    let protocol = &*plan.links.get(tag.link).filter(|_| links.contains(&tag.link))?.protocol;
     let slot = (0..slots(protocol)).find(|slot| tag_of(protocol, *slot) == Some(id))?;
     Some((tag.link, slot))
 }
@@ -43,39 +44,39 @@ pub fn any_place(draw: u64, plan: &Plan, links: &[LinkId]) -> Option<(LinkId, us
     }
     let mut rng = Rng::with_seed(mix(draw ^ 2));
     let link = links[rng.usize(..links.len())];
-    let slots = slots(&plan.links[link].protocol);
+    let slots = slots(&*plan.links[link].protocol);
     (slots > 0).then(|| (link, rng.usize(..slots)))
 }
 
 /// The name of the tag that is written at a slot.
 pub fn name_of(plan: &Plan, link: LinkId, slot: usize) -> Option<&str> {
-    let tag = tag_of(&plan.links.get(link)?.protocol, slot)?;
+    let tag = tag_of(&*plan.links.get(link)?.protocol, slot)?;
     Some(&*plan.tags.get(tag)?.name)
 }
 
-fn slots(protocol: &LinkProtocolPlan) -> usize {
-    match protocol {
-        LinkProtocolPlan::Modbus(modbus) => modbus.writes.len(),
-        LinkProtocolPlan::Bus(bus) => bus.setup.writes.len(),
-        LinkProtocolPlan::CanOpen(canopen) => canopen.writes.len(),
-        LinkProtocolPlan::Can(can) => can.writes.len(),
-        LinkProtocolPlan::Diagnostics(_) => 0,
+fn slots(protocol: &dyn LinkWork) -> usize {
+    match FieldWork::of(protocol) {
+        Some(FieldWork::Modbus(modbus)) => modbus.writes.len(),
+        Some(FieldWork::Bus(bus)) => bus.setup.writes.len(),
+        Some(FieldWork::CanOpen(canopen)) => canopen.writes.len(),
+        Some(FieldWork::Can(can)) => can.writes.len(),
+        None => 0,
     }
 }
 
-fn tag_of(protocol: &LinkProtocolPlan, slot: usize) -> Option<TagId> {
-    match protocol {
-        LinkProtocolPlan::Modbus(modbus) => Some(modbus.writes.get(slot)?.place.tag),
-        LinkProtocolPlan::Bus(bus) => bus.writes.get(slot).copied(),
-        LinkProtocolPlan::CanOpen(canopen) => Some(canopen.writes.get(slot)?.decode.tag),
-        LinkProtocolPlan::Can(can) => Some(can.writes.get(slot)?.tag),
-        LinkProtocolPlan::Diagnostics(_) => None,
+fn tag_of(protocol: &dyn LinkWork, slot: usize) -> Option<TagId> {
+    match FieldWork::of(protocol) {
+        Some(FieldWork::Modbus(modbus)) => Some(modbus.writes.get(slot)?.place.tag),
+        Some(FieldWork::Bus(bus)) => bus.writes.get(slot).copied(),
+        Some(FieldWork::CanOpen(canopen)) => Some(canopen.writes.get(slot)?.decode.tag),
+        Some(FieldWork::Can(can)) => Some(can.writes.get(slot)?.tag),
+        None => None,
     }
 }
 
 /// Of a write to Modbus: where it goes, and whether it is a bit of a register.
-pub fn area(protocol: &LinkProtocolPlan, slot: usize) -> (Option<Area>, bool) {
-    let LinkProtocolPlan::Modbus(modbus) = protocol else { return (None, false) };
+pub fn area(protocol: &dyn LinkWork, slot: usize) -> (Option<Area>, bool) {
+    let Some(modbus) = protocol.get::<ModbusPlan>() else { return (None, false) };
     let Some(write) = modbus.writes.get(slot) else { return (None, false) };
     let unit = modbus.units[usize::from(write.unit)].0;
     let area = Area { unit, table: write.table, first: write.place.first, count: write.count };
@@ -83,11 +84,11 @@ pub fn area(protocol: &LinkProtocolPlan, slot: usize) -> (Option<Area>, bool) {
 }
 
 /// What is written.
-pub fn payload(draw: u64, protocol: &LinkProtocolPlan, slot: usize) -> Option<WritePayload> {
+pub fn payload(draw: u64, protocol: &dyn LinkWork, slot: usize) -> Option<WritePayload> {
     let mut rng = Rng::with_seed(mix(draw ^ 3));
-    match protocol {
-        LinkProtocolPlan::Modbus(modbus) => Some(of_modbus(modbus.writes.get(slot)?, &mut rng)),
-        LinkProtocolPlan::Bus(bus) => {
+    match FieldWork::of(protocol) {
+        Some(FieldWork::Modbus(modbus)) => Some(of_modbus(modbus.writes.get(slot)?, &mut rng)),
+        Some(FieldWork::Bus(bus)) => {
             let bytes: Vec<u8> = match bus.setup.writes.get(slot)? {
                 BusWrite::Line(_) => vec![rng.u8(..2)],
                 BusWrite::Register { write, .. } => (0..write.width).map(|_| rng.u8(..)).collect(),
@@ -95,16 +96,16 @@ pub fn payload(draw: u64, protocol: &LinkProtocolPlan, slot: usize) -> Option<Wr
             };
             WritePayload::new(&bytes)
         }
-        LinkProtocolPlan::CanOpen(canopen) => {
+        Some(FieldWork::CanOpen(canopen)) => {
             let bytes = usize::from(canopen.writes.get(slot)?.decode.field.bytes());
             let bytes: Vec<u8> = (0..bytes).map(|_| rng.u8(..)).collect();
             WritePayload::new(&bytes)
         }
-        LinkProtocolPlan::Can(can) => {
+        Some(FieldWork::Can(can)) => {
             let raw = rng.u64(..) & ((1 << can.writes.get(slot)?.bits.len) - 1);
             WritePayload::new(&raw.to_le_bytes())
         }
-        LinkProtocolPlan::Diagnostics(_) => None,
+        None => None,
     }
 }
 

@@ -165,7 +165,7 @@ impl Reloads {
         match change {
             Change::New => Command::add(new, link, self.target),
             Change::Target => {
-                let target = Target::of(&new.links[link].protocol, self.target)?;
+                let target = Target::of(&*new.links[link].protocol, self.target)?;
                 Some(Command::Retarget { link, target })
             }
             Change::Gone => Some(Command::Remove { link }),

@@ -3,7 +3,7 @@
 use super::line::LineView;
 use super::memory::Area;
 use super::model::host_of_link;
-use crate::plan::{Change, LinkProtocolPlan, Plan};
+use crate::plan::{CanOpenPlan, Change, ModbusPlan, Plan};
 use crate::tag::{ById, LaneId, LinkId};
 
 /// A connection that takes no bytes is given up within this.
@@ -42,10 +42,10 @@ pub struct Views {
 impl View {
     fn of(plan: &Plan, link: LinkId, target: u32) -> View {
         let host = host_of_link(plan, link);
-        let LinkProtocolPlan::Modbus(modbus) = &plan.links[link].protocol else {
+        let Some(modbus) = plan.links[link].protocol.get::<ModbusPlan>() else {
             // What such a link may ask, its device's own thread knows; of a CANopen node, how fast it answers.
-            let (expected, frame_ns) = match &plan.links[link].protocol {
-                LinkProtocolPlan::CanOpen(canopen) => {
+            let (expected, frame_ns) = match plan.links[link].protocol.get::<CanOpenPlan>() {
+                Some(canopen) => {
                     let config = &canopen.config;
                     (config.reply_expected.0, FRAME_BITS * 1_000_000_000 / u64::from(config.bit_rate))
                 }

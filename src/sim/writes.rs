@@ -19,7 +19,7 @@ use super::pdos::{Changes, Pdos};
 use super::script::{Hosts, Series, Write};
 use crate::config::Table;
 use crate::limits::{EXECUTOR_SLEEP_MAX, WRITES_PENDING_MAX};
-use crate::plan::{LinkProtocolPlan, Plan};
+use crate::plan::{CanOpenPlan, CanPlan, LinkWork, Plan};
 use crate::rt::{WriteAnswer, WriteOrder, WriteOutcome};
 use crate::tag::{LinkId, Nanos};
 
@@ -233,7 +233,7 @@ impl Writes {
         if spared || self.open.len() >= WRITES_PENDING_MAX {
             return false;
         }
-        let protocol = &plan.links[link].protocol;
+        let protocol = &*plan.links[link].protocol;
         let Some(payload) = orders::payload(draw, protocol, slot) else { return false };
         let Manner { within, old, read_back } = Manner::of(draw);
         let order = WriteOrder {
@@ -395,8 +395,8 @@ fn latest(open: &Open, stalled: u64) -> u64 {
 }
 
 /// Where a write to a CAN link goes.
-fn field_of(protocol: &LinkProtocolPlan, slot: usize) -> Option<Field> {
-    let LinkProtocolPlan::Can(can) = protocol else { return None };
+fn field_of(protocol: &dyn LinkWork, slot: usize) -> Option<Field> {
+    let Some(can) = protocol.get::<CanPlan>() else { return None };
     let write = can.writes.get(slot)?;
     let transmit = can.transmits.get(usize::from(write.transmit))?;
     let frame = write.frame.map(|frame| (frame - transmit.frames.start) as usize);
@@ -404,8 +404,8 @@ fn field_of(protocol: &LinkProtocolPlan, slot: usize) -> Option<Field> {
 }
 
 /// Where a write to a CANopen node goes, by SDO or by PDO.
-fn object_of(protocol: &LinkProtocolPlan, slot: usize, by_pdo: bool) -> Option<(u8, u16, u8)> {
-    let LinkProtocolPlan::CanOpen(canopen) = protocol else { return None };
+fn object_of(protocol: &dyn LinkWork, slot: usize, by_pdo: bool) -> Option<(u8, u16, u8)> {
+    let Some(canopen) = protocol.get::<CanOpenPlan>() else { return None };
     let write = canopen.writes.get(slot).filter(|write| write.by_pdo == by_pdo)?;
     Some((canopen.nodes.get(usize::from(write.node))?.id, write.object.index, write.object.sub))
 }

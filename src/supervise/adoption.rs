@@ -152,7 +152,7 @@ impl Floor {
             let command = match change {
                 Change::Work => Some(Command::Hurry { link: *link }),
                 Change::New => Command::add(new, *link, target),
-                Change::Target => Target::of(&new.links[*link].protocol, target)
+                Change::Target => Target::of(&*new.links[*link].protocol, target)
                     .map(|target| Command::Retarget { link: *link, target }),
                 Change::Gone => Some(Command::Remove { link: *link }),
             };

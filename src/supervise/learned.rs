@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use crate::plan::{LinkProtocolPlan, Plan, admission};
+use crate::plan::{Plan, admission};
 use crate::serve::{Observed, Severity};
 use crate::tag::LinkId;
 
@@ -57,10 +57,7 @@ impl Learned {
 fn text(plan: &Plan, link: LinkId, finding: admission::Finding) -> String {
     let ms = |time: crate::tag::Nanos| time.0 as f64 / 1e6;
     let name = plan.links.get(link).map_or("", |link| &*link.name);
-    let key = match plan.links.get(link).map(|link| &link.protocol) {
-        Some(LinkProtocolPlan::Bus(_)) => "overhead_ms",
-        _ => "expected_reply_ms (`fieldbeat check --learn` shows it)",
-    };
+    let key = plan.links.get(link).map_or("expected_reply_ms", |link| link.protocol.reply_key());
     format!(
         "link \"{name}\": 99 % of its replies take up to {:.2} ms, declared are {:.2} ms: {:.0} % of its time is asked \
          for; set {key} and lower the rate",

@@ -12,7 +12,7 @@ use fieldbeat::config::eds::{DataType, Eds};
 use fieldbeat::config::{Config, Severity, load};
 use fieldbeat::link::can::pure::{Decoded, Head};
 use fieldbeat::plan::can::CanPlan;
-use fieldbeat::plan::{self, LinkProtocolPlan};
+use fieldbeat::plan::{self};
 use fieldbeat::tag::{LinkId, Value};
 use serde_json::{Value as Json, json};
 
@@ -135,7 +135,7 @@ fn is_said_by_the_file(why: &str) -> bool {
 }
 
 fn can_plan(plan: &plan::Plan) -> &CanPlan {
-    let LinkProtocolPlan::Can(can) = &plan.links[LinkId(0)].protocol else { panic!("a CAN link") };
+    let Some(can) = plan.links[LinkId(0)].protocol.get::<CanPlan>() else { panic!("a CAN link") };
     can
 }
 

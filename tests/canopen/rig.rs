@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use fieldbeat::config::{WriteConfig, load_parts};
 use fieldbeat::lane::*;
-use fieldbeat::link::{FieldLink, write};
+use fieldbeat::link::{FieldLink, kinds};
 use fieldbeat::plan::{self, Plan};
 use fieldbeat::rt::*;
 use fieldbeat::tag::*;
@@ -235,7 +235,7 @@ impl Rig {
     }
 
     pub fn write_as(&mut self, name: &str, value: &Value, read_back: bool) -> WriteAnswer {
-        let encoded = write::encode(&self.plan, self.id(name), value).unwrap();
+        let encoded = kinds::encode(&self.plan, self.id(name), value).unwrap();
         self.next_order += 1;
         let order = WriteOrder {
             id: self.next_order,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use fieldbeat::config::{self, WriteConfig};
 use fieldbeat::lane::LinkState;
-use fieldbeat::link::write;
+use fieldbeat::link::{kinds, write};
 use fieldbeat::plan::{self, Plan};
 use fieldbeat::rt::{Report, WriteAnswer, WriteOrder, WriteOutcome, monotonic_now};
 use fieldbeat::supervise::floor::{self, Floor, Scheduling};
@@ -63,7 +63,7 @@ impl Writer {
 
     /// Orders, and waits for the one answer.
     pub fn write(&mut self, tag: &str, value: &Value, read_back: bool) -> WriteAnswer {
-        let encoded = write::encode(&self.plan, self.tag(tag), value).unwrap_or_else(|fault| panic!("{tag}: {fault}"));
+        let encoded = kinds::encode(&self.plan, self.tag(tag), value).unwrap_or_else(|fault| panic!("{tag}: {fault}"));
         let write::Encoded { link, slot, payload } = encoded;
         self.next += 1;
         let (id, deadline) = (self.next, monotonic_now() + WITHIN);
@@ -103,7 +103,7 @@ impl Writer {
         let (end, mut open) = (Instant::now() + duration, 0u64);
         while Instant::now() < end {
             let value = Value::Uint(self.next % 60_000);
-            let write::Encoded { link, slot, payload } = write::encode(&self.plan, tag, &value).unwrap();
+            let write::Encoded { link, slot, payload } = kinds::encode(&self.plan, tag, &value).unwrap();
             let generation = self.floor.generation(link).unwrap();
             let (id, deadline) = (self.next + 1, monotonic_now() + WITHIN);
             let order = WriteOrder { id, link, slot, generation, deadline, read_back: false, payload };
@@ -146,7 +146,7 @@ impl Writer {
     }
 
     pub fn decode(&self, tag: &str, answer: &WriteAnswer) -> Option<Value> {
-        write::decode(&self.plan, self.tag(tag), &answer.back)
+        kinds::decode(&self.plan, self.tag(tag), &answer.back)
     }
 
     /// Writes of a link: sent, done, failed.

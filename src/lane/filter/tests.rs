@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::lane::{Counters, Frame, Image, SampleWriter};
-use crate::plan::{GroupPlan, LaneOwner, LanePlan, LinkPlan, LinkProtocolPlan, ModbusPlan, ReleaseMode, TagPlan};
+use crate::plan::{GroupPlan, LaneOwner, LanePlan, LinkPlan, ModbusPlan, ReleaseMode, TagPlan};
 use crate::tag::{GroupId, LinkId, Status};
 use proptest::prelude::*;
 use rtrb::{Consumer, RingBuffer};
@@ -35,7 +35,7 @@ fn plan(tags: &[(ValueType, Option<Reporting>)]) -> Plan {
         checks: Default::default(),
         writes: vec![],
     };
-    let protocol = LinkProtocolPlan::Modbus(modbus);
+    let protocol = Box::new(modbus);
     let tag = |(at, (ty, reporting)): (usize, &(ValueType, Option<Reporting>))| TagPlan {
         name: format!("t{at}").into(),
         link: LinkId(0),

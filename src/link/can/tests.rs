@@ -12,7 +12,7 @@ use super::CanLink;
 use super::frame::encode;
 use crate::config::{Config, WriteConfig, load_parts};
 use crate::lane::*;
-use crate::plan::{self, LinkProtocolPlan, Plan};
+use crate::plan::{self, CanPlan, Plan};
 use crate::rt::*;
 use crate::tag::*;
 
@@ -242,7 +242,7 @@ fn bench_of(config: Config) -> Bench {
         receives: 0,
         receives_max: 0,
     };
-    let LinkProtocolPlan::Can(own) = &plan.links[LinkId(0)].protocol else { panic!("a CAN link") };
+    let Some(own) = plan.links[LinkId(0)].protocol.get::<CanPlan>() else { panic!("a CAN link") };
     let link = CanLink::new(LinkId(0), own, &plan);
     let wiring = Wiring {
         adoptions: to_executor,

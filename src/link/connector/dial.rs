@@ -8,9 +8,9 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::steps::{Attempt, Dialer, Outcome};
-use super::{Place, Target, can, serial};
+use super::{Target, can, serial};
 use crate::limits::CONNECT_WORKERS_MAX;
-use crate::link::bus;
+use crate::plan::Place;
 use crate::rt::{Conn, Waker};
 use crate::tag::Nanos;
 
@@ -96,7 +96,7 @@ fn work(jobs: &Receiver<(Attempt, Target)>, outcomes: &Sender<Done>, bell: &Wake
             Place::Tcp { host, port } => connect(host, *port, target.timeout).map(OwnedFd::from),
             Place::Serial(config) => serial::open(config),
             Place::Can(socket) => can::open(socket),
-            Place::Bus(setup) => bus::thread::open(setup),
+            Place::Own(device) => device.clone().open(),
         };
         if outcomes.send(Done { attempt, result }).is_err() {
             return;

@@ -32,9 +32,8 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use fastrand::Rng;
 use rtrb::{Consumer, Producer};
 
-use crate::config::{ModbusTransport, SerialConfig};
-use crate::limits::{BUS_OPEN_TIMEOUT, CONNECT_POLL, LINKS_MAX};
-use crate::plan::{BusSetup, CanSocket, LinkProtocolPlan, Plan};
+use crate::limits::{CONNECT_POLL, LINKS_MAX};
+use crate::plan::{LinkWork, Place, Plan};
 use crate::rt::{Closed, Connected, Waker, monotonic_now};
 use crate::tag::{LaneId, LinkId, Nanos};
 
@@ -58,20 +57,6 @@ pub struct Target {
     pub timeout: Nanos,
     /// See [`crate::rt::LinkChange::target`].
     pub number: u32,
-}
-
-/// A device's place in the world.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Place {
-    Tcp {
-        host: Arc<str>,
-        port: u16,
-    },
-    Serial(Arc<SerialConfig>),
-    /// A CAN interface, and what is to be heard on it.
-    Can(Arc<CanSocket>),
-    /// A device of the machine's own.
-    Bus(Arc<BusSetup>),
 }
 
 /// What is asked of a running connector.
@@ -106,25 +91,9 @@ pub struct Connector {
 }
 
 impl Target {
-    /// `None`: there is nothing to connect to, no executor serves it.
-    pub fn of(protocol: &LinkProtocolPlan, number: u32) -> Option<Target> {
-        let (place, timeout) = match protocol {
-            LinkProtocolPlan::Modbus(modbus) => {
-                let place = match &modbus.config.transport {
-                    ModbusTransport::Tcp(at) | ModbusTransport::RtuOverTcp(at) => {
-                        Place::Tcp { host: at.host.as_str().into(), port: at.port }
-                    }
-                    ModbusTransport::Serial(serial) => Place::Serial(Arc::new(serial.clone())),
-                };
-                (place, modbus.config.connect_timeout)
-            }
-            LinkProtocolPlan::Can(can) => (Place::Can(Arc::new(can.socket())), can.config.connect_timeout),
-            LinkProtocolPlan::CanOpen(canopen) => {
-                (Place::Can(Arc::new(canopen.socket())), canopen.config.connect_timeout)
-            }
-            LinkProtocolPlan::Bus(bus) => (Place::Bus(bus.setup.clone()), BUS_OPEN_TIMEOUT),
-            LinkProtocolPlan::Diagnostics(_) => return None,
-        };
+    /// `None`: there is nothing to connect to.
+    pub fn of(work: &dyn LinkWork, number: u32) -> Option<Target> {
+        let (place, timeout) = work.place()?;
         Some(Target { place, timeout, number })
     }
 }
@@ -133,7 +102,7 @@ impl Command {
     /// Adds a link of the plan; `None`: there is nothing to connect to.
     pub fn add(plan: &Plan, link: LinkId, number: u32) -> Option<Command> {
         let of = &plan.links[link];
-        let target = Target::of(&of.protocol, number)?;
+        let target = Target::of(&*of.protocol, number)?;
         Some(Command::Add { link, name: of.name.clone(), executor: of.lane, target })
     }
 }

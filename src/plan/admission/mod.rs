@@ -31,16 +31,16 @@ mod writes;
 
 use std::fmt;
 
-use self::demand::LinkDemand;
 use self::executor::{Beside, ExecutorDemand};
 use super::model::*;
-use crate::config::{AdmissionRule, Config, ModbusTransport};
+use crate::config::{AdmissionRule, Config};
 use crate::tag::{ById, LinkId, Nanos};
 
-pub use self::observed::{Finding, load_with, observed};
+pub use self::demand::{LinkDemand, ScanDemand, Stream};
+pub use self::observed::{Finding, observed};
 pub use self::serial::SerialLine;
 pub use self::slots::Slot;
-pub use self::writes::WriteLoad;
+pub use self::writes::{WriteLoad, WriteTurn, WriteWay};
 
 /// A load above this is a warning.
 pub const LOAD_WARNING: f64 = 0.70;
@@ -139,30 +139,6 @@ impl fmt::Display for PlanError {
 
 impl std::error::Error for PlanError {}
 
-/// Ethernet, IP and TCP headers of one segment, without options.
-const SEGMENT_HEADER_BYTES: usize = 54;
-/// The MBAP header takes 7 bytes, the CRC of RTU 2 beside the unit.
-const MBAP_FRAME_BYTES: usize = 7;
-const RTU_FRAME_BYTES: usize = 3;
-/// Function, address and count; function and byte count.
-const READ_REQUEST_PDU_BYTES: usize = 5;
-const READ_REPLY_PDU_BYTES: usize = 2;
-
-/// Bytes on the wire for a request and its reply.
-pub fn wire_bytes(modbus: &ModbusPlan, request: &ModbusRequest) -> usize {
-    let frame = match &modbus.config.transport {
-        ModbusTransport::Tcp(_) => SEGMENT_HEADER_BYTES + MBAP_FRAME_BYTES,
-        ModbusTransport::RtuOverTcp(_) => SEGMENT_HEADER_BYTES + RTU_FRAME_BYTES,
-        ModbusTransport::Serial(_) => {
-            let line = SerialLine::of(&modbus.config);
-            let characters =
-                |line: SerialLine| line.request_characters() + line.reply_characters(request.table, request.count);
-            return line.map_or(0, characters) as usize;
-        }
-    };
-    2 * frame + READ_REQUEST_PDU_BYTES + READ_REPLY_PDU_BYTES + request.value_bytes()
-}
-
 impl PlanError {
     /// For what has nothing to do with time.
     pub(super) fn of_text(refusal: String) -> PlanError {
@@ -239,8 +215,7 @@ pub fn admit(config: &Config, ids: &[LinkId], plan: &Plan, costs: &Costs) -> Res
 /// What a device needs after each connection is no part of its load, since nobody knows how often it is connected anew;
 /// but cycles that are shorter are missed each time.
 fn connect_warning(plan: &Plan, id: LinkId) -> Option<String> {
-    let modbus = plan.links[id].protocol.modbus()?;
-    let delay = modbus.config.connect_delay;
+    let delay = plan.links[id].protocol.connect_delay();
     let group = plan.scans.values().filter(|scan| scan.link == id).map(|scan| &plan.groups[scan.group]);
     let group = group.min_by_key(|group| group.period).filter(|group| group.period <= delay)?;
     Some(format!(

@@ -3,9 +3,10 @@
 use super::demand::LinkDemand;
 use super::executor::Beside;
 use super::{ExecutorLoad, response};
-use crate::config::{BusDevice, ModbusTransport, Source};
+use crate::config::Source;
 use crate::limits::PERIOD_MAX;
 use crate::plan::model::*;
+use crate::plan::work::Refusal;
 use crate::tag::{LinkId, NANOS_PER_SEC, Nanos};
 
 /// Names the group that has to give way, and the rate at which everything would fit.
@@ -17,20 +18,10 @@ pub(super) fn of_link(
     responses: &[Nanos],
 ) -> String {
     let link = &plan.links[id];
-    if let LinkProtocolPlan::Can(can) = &link.protocol {
-        return of_can_link(link, can, source, demand);
-    }
-    if let LinkProtocolPlan::CanOpen(canopen) = &link.protocol {
-        let fastest = demand.scans.iter().map(|scan| scan.period).min().unwrap_or(Nanos(NANOS_PER_SEC));
-        let load = canopen.load_by_itself(fastest);
-        if load > super::LOAD_MAX {
-            return of_canopen_bus(link, canopen, source, load);
-        }
-    }
-    let transport = link.protocol.modbus().map(|modbus| &modbus.config.transport);
-    let bus = match &link.protocol {
-        LinkProtocolPlan::Bus(bus) => Some(&bus.config.device),
-        _ => None,
+    let (file, line) = (&source.file, source.line);
+    let (each, helps, or_correct) = match link.protocol.refusal(demand) {
+        Refusal::Full(text) => return format!("{file}:{line}: link \"{}\": {text}", link.name),
+        Refusal::Requests { each, helps, or_correct } => (each, helps, or_correct),
     };
     let load = demand.load();
     let rate = |at: usize| {
@@ -71,33 +62,13 @@ pub(super) fn of_link(
     let else_helps = if response::fits(demand, &alone) {
         "give realtime.cores more CPUs, move links to another gateway,"
     } else {
-        match transport {
-            None if bus.is_some() => "Lower the rate, read fewer tags of it, use a faster clock where all chips can,",
-            Some(ModbusTransport::Tcp(_)) => {
-                "Lower the rate, raise \"pipeline\" if the device takes several requests at once,"
-            }
-            None | Some(ModbusTransport::RtuOverTcp(_)) => "Lower the rate,",
-            Some(ModbusTransport::Serial(_)) => "Lower the rate, raise \"baudrate\", share the units among two lines,",
-        }
+        helps
     };
-    let (file, line) = (&source.file, source.line);
     let asked = rate_text(scan.period);
     let each_ms = scan.line.as_secs_f64() * 1e3 / scan.requests.max(1) as f64;
-    let each = match transport {
-        Some(ModbusTransport::Serial(serial)) => {
-            format!("{each_ms:.3} ms each on the line at {} baud", serial.baud_rate)
-        }
-        None if bus.is_some() => format!("{each_ms:.3} ms each on {}", bus.map(on_what).unwrap_or_default()),
-        _ => format!("{each_ms:.3} ms each and {} at once", demand.pipeline),
-    };
-    let or_correct = if bus.is_some() {
-        "or correct \"overhead_ms\" if an access costs less"
-    } else {
-        "or correct \"expected_reply_ms\" if it answers faster"
-    };
     format!(
-        "{file}:{line}: link \"{}\", group \"{}\": {} requests {asked}, {each}, {why}; {advice}. \
-         {else_helps} {or_correct}",
+        "{file}:{line}: link \"{}\", group \"{}\": {} requests {asked}, {each_ms:.3} ms each {each}, {why}; \
+         {advice}. {else_helps} {or_correct}",
         link.name, plan.groups[scan.group].name, scan.requests,
     )
 }
@@ -127,40 +98,6 @@ pub(super) fn of_writes(plan: &Plan, (id, source): (LinkId, &Source), demand: &L
         link.name,
         plan.tags.get(writes.longest_tag).map_or("", |tag| &*tag.name),
         writes.line.as_secs_f64() * 1e3,
-    )
-}
-
-/// A local bus, with its clock.
-fn on_what(device: &BusDevice) -> String {
-    match device {
-        BusDevice::I2c { clock_hz, .. } => format!("the bus at {clock_hz} Hz"),
-        BusDevice::Spi { speed_hz, .. } => format!("SPI at {speed_hz} Hz"),
-        BusDevice::Gpio { .. } => "the GPIO chip".to_owned(),
-        BusDevice::Iio { .. } => "the device".to_owned(),
-    }
-}
-
-/// A bus that its messages fill.
-fn of_can_link(link: &LinkPlan, can: &CanPlan, source: &Source, demand: &LinkDemand) -> String {
-    let (file, line) = (&source.file, source.line);
-    format!(
-        "{file}:{line}: link \"{}\": its messages need {:.0} % of the bus at {} bit/s, with all stuff bits that there may \
-         be; send less often, or correct \"bitrate\"",
-        link.name,
-        demand.load() * 100.0,
-        can.config.bitrate
-    )
-}
-
-/// A bus that PDOs, SYNC and heartbeats fill before anything is asked.
-fn of_canopen_bus(link: &LinkPlan, canopen: &CanOpenPlan, source: &Source, load: f64) -> String {
-    let (file, line) = (&source.file, source.line);
-    format!(
-        "{file}:{line}: link \"{}\": SYNC, heartbeats and the PDOs of its nodes need {:.0} % of the bus at {} bit/s, with \
-         all stuff bits that there may be; raise \"sync_ms\", have PDOs sent less often, or correct \"bitrate\"",
-        link.name,
-        load * 100.0,
-        canopen.config.bit_rate
     )
 }
 

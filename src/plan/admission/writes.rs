@@ -8,12 +8,10 @@
 
 use std::ops::Range;
 
-use super::demand::{LinkDemand, fastest_of, line_of};
+use super::demand::LinkDemand;
 use super::executor::{Beside, ExecutorDemand};
 use super::{Costs, LOAD_MAX, response};
-use crate::config::{Config, ModbusTransport, Step, Table};
-use crate::limits::BROADCAST_PAUSE;
-use crate::plan::bus::step_time;
+use crate::config::Config;
 use crate::plan::model::*;
 use crate::tag::{ById, LinkId, Nanos, TagId};
 
@@ -74,7 +72,7 @@ impl WriteLoad {
 
 /// A turn of a write: exchanges with nothing in between.
 #[derive(Debug, Clone, Copy, Default)]
-struct Turn {
+pub struct WriteTurn {
     requests: u64,
     line: Nanos,
     longest: Nanos,
@@ -82,9 +80,10 @@ struct Turn {
     early: u64,
 }
 
-impl Turn {
-    fn of(exchanges: &[(Nanos, u32)]) -> Turn {
-        exchanges.iter().fold(Turn::default(), |turn, (time, early)| Turn {
+impl WriteTurn {
+    /// Of what each exchange takes of the link's time, and the pieces in which its reply comes beside the last.
+    pub fn of(exchanges: &[(Nanos, u32)]) -> WriteTurn {
+        exchanges.iter().fold(WriteTurn::default(), |turn, (time, early)| WriteTurn {
             requests: turn.requests + 1,
             line: turn.line + *time,
             longest: turn.longest.max(*time),
@@ -94,12 +93,13 @@ impl Turn {
 }
 
 /// A tag's write, turn by turn.
-struct Way {
-    tag: TagId,
-    turns: Vec<Turn>,
+#[derive(Debug, Clone)]
+pub struct WriteWay {
+    pub tag: TagId,
+    pub turns: Vec<WriteTurn>,
 }
 
-impl Way {
+impl WriteWay {
     fn takes(&self) -> Nanos {
         self.turns.iter().fold(Nanos::ZERO, |sum, turn| sum + turn.line)
     }
@@ -112,32 +112,11 @@ impl Way {
 /// What a link's writes may take; `None`: it has none, or they cost it nothing that is not reckoned already, as on CAN,
 /// where a message is sent no more often than it says.
 pub(super) fn of_link(config: &Config, plan: &Plan, link: LinkId, costs: &Costs) -> Option<WriteDemand> {
-    let ways: Vec<Way> = match &plan.links[link].protocol {
-        LinkProtocolPlan::Modbus(modbus) => {
-            let of = |write: &ModbusWrite| Way { tag: write.place.tag, turns: of_modbus(modbus, write) };
-            modbus.writes.iter().map(of).collect()
-        }
-        LinkProtocolPlan::CanOpen(canopen) => {
-            let busy = canopen.load_by_itself(fastest_of(plan, canopen));
-            let of = |write: &CanOpenWrite| {
-                let [download, upload] = canopen.write_times(write, CanOpenPlan::stretch(busy));
-                Way { tag: write.decode.tag, turns: vec![Turn::of(&[(download, 0), (upload, 0)])] }
-            };
-            canopen.writes.iter().map(of).collect()
-        }
-        LinkProtocolPlan::Bus(bus) => {
-            let of = |(write, tag): (&BusWrite, &TagId)| Way {
-                tag: *tag,
-                turns: vec![Turn::of(&[(of_bus(bus, write), 0)])],
-            };
-            bus.setup.writes.iter().zip(&bus.writes).map(of).collect()
-        }
-        LinkProtocolPlan::Can(_) | LinkProtocolPlan::Diagnostics(_) => return None,
-    };
+    let ways = plan.links[link].protocol.write_ways(plan);
     let longest_tag = ways.iter().max_by_key(|way| way.longest_turn())?.tag;
     let turns = || ways.iter().flat_map(|way| &way.turns);
     let (requests, early) = turns().fold((1, 0), |(a, b), turn| (a.max(turn.requests), b.max(turn.early)));
-    let rate = |way: &Way| {
+    let rate = |way: &WriteWay| {
         let pause = plan.tags[way.tag].write.as_ref().map_or(Nanos::ZERO, |write| write.interval_min);
         1.0 / pause.max(way.takes()).as_secs_f64().max(1e-6)
     };
@@ -150,49 +129,10 @@ pub(super) fn of_link(config: &Config, plan: &Plan, link: LinkId, costs: &Costs)
         longest: turns().map(|turn| turn.longest).max().unwrap_or(Nanos::ZERO),
         work: Nanos(costs.of_request(1).0 * requests + costs.request.0 * 2 / 3 * early),
         turns: ways.iter().map(|way| way.turns.len() as u64).max().unwrap_or(1),
-        takes: ways.iter().map(Way::takes).max().unwrap_or(Nanos::ZERO),
+        takes: ways.iter().map(WriteWay::takes).max().unwrap_or(Nanos::ZERO),
         asked_per_s,
         spacing: Nanos::NEVER,
     })
-}
-
-/// With the functions that take longest, since a unit may lack the others: 15 and 16 instead of 5 and 6, and for a bit of
-/// a register its register read and written with nothing in between.
-fn of_modbus(modbus: &ModbusPlan, write: &ModbusWrite) -> Vec<Turn> {
-    let config = &modbus.config;
-    let is_on_line = !matches!(config.transport, ModbusTransport::Tcp(_));
-    let line = line_of(modbus);
-    // Bytes from the function code on, of request and reply.
-    let exchange = |request: u32, reply: u32| match line {
-        Some(line) => line.time_of_pdus(request, reply),
-        None => config.reply_expected + config.pause(modbus.units.len()),
-    };
-    let early = |reply: u32| line.map_or(0, |line| line.early_wake_ups_of(reply));
-    let values = if write.table.is_bits() { u32::from(write.count).div_ceil(8) } else { u32::from(write.count) * 2 };
-    let unit = modbus.units.get(usize::from(write.unit)).copied().unwrap_or_default();
-    if is_on_line && unit.0 == 0 {
-        let frame = line.map_or(Nanos::ZERO, |line| line.characters(line.pdu_characters(6 + values)));
-        return vec![Turn::of(&[(frame + BROADCAST_PAUSE, 0)])];
-    }
-    // What a unit rests after each exchange is reckoned as the line's, since its reads wait for it.
-    let of = |request, reply| (exchange(request, reply) + config.unit_pause, early(reply));
-    let (read, written) = (of(5, 2 + values), of(6 + values, 5));
-    let is_part_of_register = write.table == Table::HoldingRegisters && write.place.field.is_part_of_register();
-    let first = if is_part_of_register { Turn::of(&[read, written]) } else { Turn::of(&[written]) };
-    vec![first, Turn::of(&[read])]
-}
-
-/// One request to the device's thread: written, and read back.
-fn of_bus(bus: &BusPlan, write: &BusWrite) -> Nanos {
-    match write {
-        BusWrite::Line(_) | BusWrite::Channel(_) => Nanos(bus.config.overhead.0 * 2),
-        BusWrite::Register { write, .. } => {
-            let bytes = write.command.iter().copied().chain((0..write.width).map(|_| 0)).collect();
-            let there = step_time(&bus.config, &Step::Write(bytes));
-            let back = Step::Read { command: write.read_command.clone(), bytes: write.width };
-            there + step_time(&bus.config, &back)
-        }
-    }
 }
 
 fn step(at: usize) -> Nanos {

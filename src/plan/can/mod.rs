@@ -5,12 +5,14 @@
 //! | `model` | the tables |
 //! | `bits` | a field's place in the data of a frame |
 //! | `build` | addresses to tables |
+//! | `cost` | what the link takes of its bus and its executor |
 //! | `j1939` | raw values that are no values |
 //! | `filters` | what the kernel lets through |
 //! | `time` | how long a frame takes on the wire |
 
 mod bits;
 mod build;
+mod cost;
 mod filters;
 mod j1939;
 mod model;
@@ -19,9 +21,8 @@ mod tests;
 mod time;
 
 use super::build::Scanning;
-use super::model::{GroupPlan, ring_slots, slots_per_s};
-use crate::config::{CanConfig, CanFrames, CanSampling, CanTimestamps, TagConfig};
-use crate::tag::{ById, GroupId, Nanos, TagId};
+use crate::config::{CanConfig, CanFrames, CanTimestamps, TagConfig};
+use crate::tag::{Nanos, TagId};
 
 pub use bits::{BitPlace, CAN_DATA_BYTES_MAX, CAN_DATA_ROOM, CanData};
 pub use filters::{CAN_ERROR, CAN_EXTENDED, CAN_EXTENDED_MASK, CAN_REMOTE, CAN_STANDARD_MASK, TP_CM, TP_DT};
@@ -44,10 +45,6 @@ impl CanPlan {
             // Writes are confirmed by what comes back from the bus.
             hears_itself: !self.transmits.is_empty(),
         }
-    }
-
-    pub(super) fn same_target(&self, other: &CanPlan) -> bool {
-        self.socket() == other.socket() && self.config.connect_timeout == other.config.connect_timeout
     }
 
     /// The fields of a message, whatever its switches say.
@@ -77,26 +74,5 @@ impl CanPlan {
         // The declared length: shorter frames give no values.
         let (shape, frames) = self.frames_of(message);
         Nanos(shape.time_min(self.config.bitrate, self.config.data_bitrate).0 * frames)
-    }
-
-    pub(super) fn slots_per_s(&self, groups: &ById<GroupId, GroupPlan>) -> u64 {
-        let per_s = slots_per_s;
-        match self.config.sampling {
-            CanSampling::Latest => {
-                let of_scan = |scan: &CanScan| {
-                    let beats = &self.beats[scan.beats.start as usize..scan.beats.end as usize];
-                    let slots = ring_slots(beats.iter().map(|at| self.decodes[*at as usize].ty));
-                    per_s(slots, groups[scan.group].period)
-                };
-                self.scans.iter().map(of_scan).sum()
-            }
-            CanSampling::Every => {
-                let slots = |message: &CanMessage| ring_slots(self.decodes_of(message).iter().map(|d| d.ty));
-                let known = self.messages.iter().filter_map(|m| Some(per_s(slots(m), m.cycle?))).sum::<u64>();
-                // Of messages that come when they like, one may fill the bus.
-                let unknown = self.messages.iter().filter(|message| message.cycle.is_none());
-                known + unknown.map(|message| per_s(slots(message), self.interval_min(message))).max().unwrap_or(0)
-            }
-        }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::{Config, load_parts};
-use crate::plan::{LinkProtocolPlan, Planned, build};
+use crate::plan::{LinkWork, Planned, build};
 use crate::tag::LinkId;
 
 fn config(link: &str, tags: &[&str]) -> Config {
@@ -23,7 +23,7 @@ fn planned(link: &str, tags: &[&str]) -> Planned {
 }
 
 fn can(planned: &Planned) -> &CanPlan {
-    let LinkProtocolPlan::Can(can) = &planned.plan.links[LinkId(0)].protocol else { panic!("a CAN link") };
+    let Some(can) = planned.plan.links[LinkId(0)].protocol.get::<CanPlan>() else { panic!("a CAN link") };
     can
 }
 

@@ -2,20 +2,19 @@
 
 mod build;
 mod cost;
+mod demand;
 #[cfg(test)]
 mod tests;
 
 use std::ops::Range;
 
-pub(super) use cost::BUS;
-
 use super::can::{CAN_EXTENDED, CAN_REMOTE, CanFilter, CanSocket};
 use super::checks::Checks;
-use super::model::{GroupPlan, ScanId, ring_slots, slots_per_s};
+use super::model::ScanId;
 use crate::config::eds::Pdo;
 use crate::config::{CanOpenConfig, CanOpenField, CanOpenSource, NodeWatching, Object};
 use crate::limits::CAN_FILTERS_MAX;
-use crate::tag::{ById, GroupId, ScalarType, Scaling, TagId, ValueType};
+use crate::tag::{GroupId, ScalarType, Scaling, TagId, ValueType};
 
 /// The work of a CANopen link.
 #[derive(Debug, Clone, PartialEq)]
@@ -165,19 +164,6 @@ pub struct CanOpenWrite {
 const NO_EXTENDED_NO_REMOTE: u32 = CAN_EXTENDED | CAN_REMOTE;
 
 impl CanOpenPlan {
-    pub(super) fn same_target(&self, other: &CanOpenPlan) -> bool {
-        self.config.interface == other.config.interface && self.filters() == other.filters()
-    }
-
-    pub(super) fn slots_per_s(&self, groups: &ById<GroupId, GroupPlan>) -> u64 {
-        let of_scan = |scan: &CanOpenScan| {
-            let items = &self.items[scan.items.start as usize..scan.items.end as usize];
-            let slots = ring_slots(items.iter().flat_map(|item| self.decodes_of(item)).map(|decode| decode.ty));
-            slots_per_s(slots, groups[scan.group].period)
-        };
-        self.scans.iter().map(of_scan).sum()
-    }
-
     pub fn decodes_of(&self, item: &CanOpenItem) -> &[CanOpenDecode] {
         &self.decodes[item.decodes.start as usize..item.decodes.end as usize]
     }

@@ -3,7 +3,7 @@
 use super::cost::frame_time;
 use super::*;
 use crate::config::load_parts;
-use crate::plan::{LinkProtocolPlan, PlanError, Planned, build};
+use crate::plan::{PlanError, Planned, build};
 use crate::tag::{LinkId, Nanos};
 
 const SHEET: &str = "[DeviceInfo]\nVendorNumber=5\n[1000]\nParameterName=Type\nDataType=7\nDefaultValue=0x20192\n\
@@ -26,7 +26,7 @@ fn planned(link: &str, tags: &str) -> Result<Planned, PlanError> {
 
 fn canopen(link: &str, tags: &str) -> CanOpenPlan {
     let plan = planned(link, tags).unwrap_or_else(|e| panic!("{e}")).plan;
-    let LinkProtocolPlan::CanOpen(canopen) = &plan.links[LinkId(0)].protocol else { panic!("another kind of link") };
+    let Some(canopen) = plan.links[LinkId(0)].protocol.get::<CanOpenPlan>() else { panic!("another kind of link") };
     canopen.clone()
 }
 
@@ -166,9 +166,7 @@ fn what_is_written_by_pdo_needs_all_that_its_pdo_carries() {
             load_parts(("fieldbeat.toml", "[gateway]\nid = \"g\"\n"), &files).unwrap_or_else(|e| panic!("{e}"));
         let planned = build(&config.config, &[0]).unwrap_or_else(|e| panic!("{e}"));
         let load = planned.admission.links[LinkId(0)].load;
-        let LinkProtocolPlan::CanOpen(canopen) = &planned.plan.links[LinkId(0)].protocol else {
-            panic!("another kind")
-        };
+        let Some(canopen) = planned.plan.links[LinkId(0)].protocol.get::<CanOpenPlan>() else { panic!("another kind") };
         (canopen.clone(), load)
     };
     let (by_pdo, load) = plan(true, r#", "write": {"via": "pdo", "min": 0, "max": 9}"#);

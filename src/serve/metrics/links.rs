@@ -7,7 +7,6 @@ use prometheus_client::registry::Unit;
 
 use super::{COUNTER, GAUGE, HISTOGRAM, Reader, family};
 use crate::lane::{LinkCounters, LinkState};
-use crate::plan::LinkProtocolPlan;
 use crate::serve::Observed;
 
 /// A link's counts, and those of the links of its name that have left.
@@ -100,9 +99,7 @@ impl Reader {
         }
         let help = "Frames received and sent, and what the controller and the kernel tell of the bus";
         let mut can = family(e, COUNTER, "fieldbeat_can_frames", None, help)?;
-        let on_can =
-            |protocol: &LinkProtocolPlan| matches!(protocol, LinkProtocolPlan::Can(_) | LinkProtocolPlan::CanOpen(_));
-        for (id, link) in plan.links.iter().filter(|(_, link)| on_can(&link.protocol)) {
+        for (id, link) in plan.links.iter().filter(|(_, link)| link.protocol.is_on_can()) {
             let before = current.retired_link(&link.name).map(|before| before.can.all());
             for (at, (event, count)) in counters.link(id).can.all().into_iter().enumerate() {
                 let before = before.map_or(0, |before| before[at].1.get());

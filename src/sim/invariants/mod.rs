@@ -18,7 +18,7 @@ use super::scenario::Scenario;
 use super::stream::Exchange;
 use crate::config::TagConfig;
 use crate::lane::Counters;
-use crate::plan::{Change, LinkPlan, LinkProtocolPlan, Plan, ScanId};
+use crate::plan::{CanOpenPlan, Change, LinkPlan, Plan, ScanId};
 use crate::tag::{Dictionary, LaneId, LinkId, Nanos, Status, TagId};
 
 /// Exchanges older than this have had their samples told, as no consumer stops that long.
@@ -128,7 +128,7 @@ fn misses(counters: &Counters, scan: ScanId) -> u64 {
 impl<'s> Books<'s> {
     pub fn new(scenario: &'s Scenario) -> Books<'s> {
         // The nodes of a network are set up once it is there, and what is due meanwhile is missed.
-        let is_network = |link: &LinkPlan| matches!(link.protocol, LinkProtocolPlan::CanOpen(_));
+        let is_network = |link: &LinkPlan| link.protocol.is::<CanOpenPlan>();
         // What was admitted misses nothing from the beginning.
         let networks = scenario.plan.links.iter().filter(|(_, link)| !scenario.promised && is_network(link));
         let networks = networks.map(|(id, _)| id);
@@ -246,7 +246,7 @@ impl<'s> Books<'s> {
         part.fresh_under.extend(fresh);
         // The cycle that a change costs is counted at the next release, and another plan may come before that.
         part.changed.retain(|(link, at)| {
-            let is_network = |link: &LinkPlan| matches!(link.protocol, LinkProtocolPlan::CanOpen(_));
+            let is_network = |link: &LinkPlan| link.protocol.is::<CanOpenPlan>();
             let cycles = if plan.links.get(*link).is_some_and(is_network) { 2 } else { 1 };
             let mut own = plan.scans.values().filter(|scan| scan.link == *link);
             own.any(|scan| at + cycles * plan.groups[scan.group].period.0 > now)

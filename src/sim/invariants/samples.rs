@@ -10,7 +10,7 @@ use super::super::given::{CAUSED, Given};
 use super::super::memory::{Expected, Memory};
 use super::{Books, EXCHANGE_KEPT_NS, Known};
 use crate::config::TagConfig;
-use crate::plan::LinkProtocolPlan;
+
 use crate::tag::{Batch, BatchSample};
 use crate::tag::{Status, TagId, flags};
 
@@ -93,8 +93,7 @@ impl Books<'_> {
         } else {
             let unsaid = self.unsaid(executor, id, known.t);
             // What comes by itself is in the image at once, and told on the beat: the image may have had it meanwhile.
-            let comes_by_itself =
-                matches!(under.plan.links[plan.link].protocol, LinkProtocolPlan::Can(_) | LinkProtocolPlan::CanOpen(_));
+            let comes_by_itself = under.plan.links[plan.link].protocol.is_on_can();
             let may_be_new = unsaid.is_some() || comes_by_itself;
             held(sample, &known, may_be_new, comes_by_itself).map_err(|(kind, what)| wrong(kind, what))?;
             let same = known.sure && (sample.t, sample.value) == (known.t, known.value);

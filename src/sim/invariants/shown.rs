@@ -1,5 +1,6 @@
 //! What the image must show of what devices gave: at once, and not for longer than it is true.
 
+use crate::link::FieldWork;
 use std::collections::BTreeMap;
 
 use super::super::broken::{Broken, Kind, OfKind};
@@ -8,7 +9,7 @@ use super::super::given::{CAUSED, Given};
 use super::samples::was_given;
 use super::{Books, EXCHANGE_KEPT_NS, Part};
 use crate::lane::{Counters, Image, Reading};
-use crate::plan::{LinkProtocolPlan, ModbusRequest, SerialLine, TagPlan};
+use crate::plan::{ModbusPlan, ModbusRequest, SerialLine, TagPlan};
 use crate::tag::{LaneId, LinkId, Status, TagId, ValueType};
 
 const SECOND: u64 = 1_000_000_000;
@@ -49,7 +50,7 @@ impl Books<'_> {
             let shown =
                 image.read(id.index()).ok_or("a slot of the image is locked though nobody writes").of(Kind::Image)?;
             let Some((_, config)) = under.tag(id) else { continue };
-            let is_asked_by_area = matches!(under.plan.links[tag.link].protocol, LinkProtocolPlan::Modbus(_));
+            let is_asked_by_area = under.plan.links[tag.link].protocol.is::<ModbusPlan>();
             if is_asked_by_area || under.key(id) != 0 {
                 self.is_young(executor, id, &shown, now)?;
             }
@@ -124,27 +125,27 @@ impl Books<'_> {
 
 /// How old a good value may be, at most.
 fn oldest(under: &Generation, tag: &TagPlan) -> u64 {
-    match &under.plan.links[tag.link].protocol {
+    match FieldWork::of(&*under.plan.links[tag.link].protocol) {
         // Three timeouts until a thread is given up, in which it is asked for nothing else; before that, one write
         // and one request of each scan may have taken as long.
-        LinkProtocolPlan::Bus(bus) => {
+        Some(FieldWork::Bus(bus)) => {
             let waits = (bus.requests.len() as u64 + 1) * 6 * bus.config.timeout.0;
             under.plan.groups[tag.group].period.0 * 2 + waits + SECOND
         }
-        LinkProtocolPlan::Diagnostics(_) => u64::MAX / 2,
-        LinkProtocolPlan::Can(can) => {
+        None => u64::MAX / 2,
+        Some(FieldWork::Can(can)) => {
             let silence = can.cases.iter().map(|case| case.silent_after.0).max().unwrap_or(u64::MAX);
             silence.min(u64::MAX / 2) + LOOKS_NS
         }
         // Its server is asked for one object after the other, each may take its timeout and a rest, and writes lie
         // between; what comes by PDO is doubted after some periods of its own.
-        LinkProtocolPlan::CanOpen(canopen) => {
+        Some(FieldWork::CanOpen(canopen)) => {
             let turns = canopen.items.len() as u64 + 8;
             under.plan.groups[tag.group].period.0 * 2 + turns * 4 * canopen.config.timeout.0 + 5 * SECOND
         }
         // Each block, and each half of one that was refused, waits for its turn among the others, and each of these may
         // take its timeout and what follows: on a line, its silence. Writes and probes of silent units lie between.
-        LinkProtocolPlan::Modbus(modbus) => {
+        Some(FieldWork::Modbus(modbus)) => {
             let of_line = |r: &ModbusRequest| Some(SerialLine::of(&modbus.config)?.line_time(r.table, r.count).0);
             let longest = modbus.requests.iter().filter_map(of_line).max().unwrap_or(0);
             let turns = modbus.requests.len() as u64 * 2 + 16;

@@ -1,5 +1,6 @@
 //! What must hold of the image and of the counts.
 
+use crate::link::FieldWork;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::super::device::Meaning;
@@ -7,7 +8,7 @@ use super::super::generations::{Generation, Life, is_no_value, may_be_no_value};
 use super::{Beside, Books, Part, REFUSED_NS, misses};
 use crate::hub::RingStats;
 use crate::lane::{Counters, Image, Reading};
-use crate::plan::{LinkProtocolPlan, TagPlan};
+use crate::plan::{ModbusPlan, TagPlan};
 use crate::tag::{LaneId, LinkId, Status, TagId, Value, ValueType};
 
 /// No device has it.
@@ -51,9 +52,7 @@ impl Books<'_> {
             let shown = image.read(id.index()).ok_or("a slot of the image is locked though nobody writes")?;
             // What comes by itself is in the image at once, and told on the beat: what it shows is looked at elsewhere.
             let is_ahead =
-                matches!(newest.plan.links[tag.link].protocol, LinkProtocolPlan::Can(_) | LinkProtocolPlan::CanOpen(_))
-                    && Status(shown.status).is_good()
-                    && shown.t > known.t;
+                newest.plan.links[tag.link].protocol.is_on_can() && Status(shown.status).is_good() && shown.t > known.t;
             let same = is_ahead
                 || shown.status == known.status
                     && match self.unsaid(known.executor, id, known.t) {
@@ -130,7 +129,7 @@ impl Books<'_> {
     /// than all else needs to become well.
     fn may_still_rest(&self, newest: &Generation, id: TagId, image: &Image, since: u64, now: u64) -> bool {
         let tag = &newest.plan.tags[id];
-        let Some(modbus) = newest.plan.links[tag.link].protocol.modbus() else { return false };
+        let Some(modbus) = newest.plan.links[tag.link].protocol.get::<ModbusPlan>() else { return false };
         let longest = modbus.config.timeout.0.saturating_mul(MUTE_TIMEOUTS);
         let ended = now.saturating_sub(self.scenario.recovery_ns);
         let unit_of = |id| Some(newest.tag(id)?.1.address.modbus()?.unit);
@@ -179,7 +178,7 @@ impl Books<'_> {
         let odd = odd.map(|(host, since)| (host, NO_UNIT, since));
         self.odd = self.watched(all, (executor, odd), image, now, |under, id, beside, shown| {
             let link = under.plan.tags[id].link;
-            let requests = under.plan.links[link].protocol.modbus().map_or(0, |modbus| modbus.block_count);
+            let requests = under.plan.links[link].protocol.get::<ModbusPlan>().map_or(0, |modbus| modbus.block_count);
             let most = self.longest_age(under, id, 0) + u64::from(requests) * RECONNECT_NS;
             let what = "is not read though its device only closes connections or counts bytes wrongly since";
             (shown.t + most < now).then(|| (format!("{what} {}", beside.since), most))
@@ -244,7 +243,9 @@ impl Books<'_> {
         }
         for (id, tag) in under.plan.tags.iter() {
             let link = &under.plan.links[tag.link];
-            let Some(modbus) = link.protocol.modbus().filter(|_| link.lane.index() == executor) else { continue };
+            let Some(modbus) = link.protocol.get::<ModbusPlan>().filter(|_| link.lane.index() == executor) else {
+                continue;
+            };
             let waits = modbus.config.connect_timeout.0 + modbus.config.timeout.0 * 8;
             let shown = image.read(id.index()).ok_or("a slot of the image is locked though nobody writes")?;
             let is_unstated = Status(shown.status) == Status::BAD_WAITING_FOR_INITIAL_DATA;
@@ -279,7 +280,8 @@ impl Books<'_> {
     /// nobody writes, the others keep their cycles but for that probe.
     fn longest_age(&self, under: &Generation, id: TagId, dead_for: u64) -> u64 {
         let tag = &under.plan.tags[id];
-        let timeout = under.plan.links[tag.link].protocol.modbus().map_or(0, |modbus| modbus.config.timeout.0);
+        let timeout =
+            under.plan.links[tag.link].protocol.get::<ModbusPlan>().map_or(0, |modbus| modbus.config.timeout.0);
         let period = under.plan.groups[tag.group].period.0;
         if !self.scenario.script.has_writes() && dead_for > timeout * 8 + period * 4 + COUNTS_AS_SILENT_NS {
             return period * 5 / 2 + timeout * 2 + AGE_SLACK_NS;
@@ -324,8 +326,8 @@ impl Books<'_> {
             // node may be set up anew for it, which costs the cycles that begin meanwhile as well.
             let changes = part.changed.iter().filter(|(link, _)| *link == scan.link).count() as u64;
             let period = under.plan.groups[scan.group].period;
-            let excused = match &link.protocol {
-                LinkProtocolPlan::CanOpen(_) => changes * (1 + NODE_SETUP_NS.div_ceil(period.0.max(1))),
+            let excused = match FieldWork::of(&*link.protocol) {
+                Some(FieldWork::CanOpen(_)) => changes * (1 + NODE_SETUP_NS.div_ceil(period.0.max(1))),
                 _ => changes.min(1),
             };
             if missed > excused {

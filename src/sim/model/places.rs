@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use crate::config::BusDevice;
-use crate::link::connector::{Place, Target};
+use crate::link::connector::Target;
+use crate::plan::Place;
 use crate::plan::{BusSetup, Plan};
 use crate::tag::LinkId;
 
@@ -33,7 +34,7 @@ pub fn host_of(place: &Place) -> Option<u32> {
             let interface = &socket.interface;
             interface.strip_prefix(CANOPEN).or_else(|| interface.strip_prefix("can"))?.parse().ok()
         }
-        Place::Bus(setup) => host_of_device(setup),
+        Place::Own(device) => host_of_device(&*device.clone().get()?),
     }
 }
 
@@ -49,6 +50,6 @@ fn host_of_device(setup: &BusSetup) -> Option<u32> {
 
 /// The host of a link's device.
 pub fn host_of_link(plan: &Plan, link: LinkId) -> u32 {
-    let target = plan.links.get(link).and_then(|link| Target::of(&link.protocol, 0));
+    let target = plan.links.get(link).and_then(|link| Target::of(&*link.protocol, 0));
     target.and_then(|target| host_of(&target.place)).unwrap_or(u32::MAX)
 }

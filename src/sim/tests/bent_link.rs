@@ -3,8 +3,8 @@
 use super::bent_world::BentWorld;
 use super::planted::Fault;
 use crate::config::BusDevice;
-use crate::link::FieldLink;
-use crate::plan::{LinkProtocolPlan, SerialLine};
+use crate::link::{FieldLink, FieldWork};
+use crate::plan::{LinkWork, SerialLine};
 use crate::rt::{CloseReason, Conn, Link, ScanRelease, StepContext, World, WriteOrder};
 use crate::tag::{LinkId, Nanos};
 
@@ -25,10 +25,10 @@ pub struct BentLink {
 }
 
 impl BentLink {
-    pub fn new(inner: FieldLink, fault: Fault, protocol: &LinkProtocolPlan) -> BentLink {
-        let (on_spi, on_line) = match protocol {
-            LinkProtocolPlan::Bus(bus) => (matches!(bus.setup.device, BusDevice::Spi { .. }), false),
-            LinkProtocolPlan::Modbus(modbus) => (false, SerialLine::of(&modbus.config).is_some()),
+    pub fn new(inner: FieldLink, fault: Fault, protocol: &dyn LinkWork) -> BentLink {
+        let (on_spi, on_line) = match FieldWork::of(protocol) {
+            Some(FieldWork::Bus(bus)) => (matches!(bus.setup.device, BusDevice::Spi { .. }), false),
+            Some(FieldWork::Modbus(modbus)) => (false, SerialLine::of(&modbus.config).is_some()),
             _ => (false, false),
         };
         BentLink {

@@ -10,7 +10,7 @@ use super::bent_world::BentWorld;
 use crate::config::{BusDevice, CanOpenSource, ModbusTransport};
 use crate::link::FieldLink;
 use crate::plan::can::{BitPlace, GroupKey};
-use crate::plan::{BusPlan, CanOpenPlan, CanPlan, LinkProtocolPlan, ModbusPlan, Plan, SerialLine, UsedIds};
+use crate::plan::{BusPlan, CanOpenPlan, CanPlan, ModbusPlan, Plan, SerialLine, UsedIds};
 use crate::rt::WriteOutcome;
 use crate::store::Position;
 use crate::tag::Batch;
@@ -135,12 +135,10 @@ impl Fault {
     /// Whether a run has from its beginning what the fault is in.
     pub fn concerns(self, scenario: &Scenario) -> bool {
         let links = || scenario.plan.links.values().map(|link| &link.protocol);
-        let modbus =
-            |is: fn(&ModbusPlan) -> bool| links().any(|link| matches!(link, LinkProtocolPlan::Modbus(it) if is(it)));
-        let local = |is: fn(&BusPlan) -> bool| links().any(|link| matches!(link, LinkProtocolPlan::Bus(it) if is(it)));
-        let can = |is: fn(&CanPlan) -> bool| links().any(|link| matches!(link, LinkProtocolPlan::Can(it) if is(it)));
-        let canopen =
-            |is: fn(&CanOpenPlan) -> bool| links().any(|link| matches!(link, LinkProtocolPlan::CanOpen(it) if is(it)));
+        let modbus = |is: fn(&ModbusPlan) -> bool| links().any(|link| link.get().is_some_and(is));
+        let local = |is: fn(&BusPlan) -> bool| links().any(|link| link.get().is_some_and(is));
+        let can = |is: fn(&CanPlan) -> bool| links().any(|link| link.get().is_some_and(is));
+        let canopen = |is: fn(&CanOpenPlan) -> bool| links().any(|link| link.get().is_some_and(is));
         match self {
             Fault::ShortSilence | Fault::AnyUnit | Fault::OutOfStep | Fault::Dawdling => {
                 modbus(|modbus| SerialLine::of(&modbus.config).is_some())
@@ -178,7 +176,7 @@ impl Planted {
 impl Planted {
     /// What a link is told wrongly.
     fn bend(&self, plan: &mut Plan, id: LinkId) {
-        if let LinkProtocolPlan::Can(can) = &mut plan.links[id].protocol {
+        if let Some(can) = plan.links[id].protocol.get_mut::<CanPlan>() {
             let places: Vec<BitPlace> = can.decodes.iter().map(|decode| decode.place).collect();
             let next = places.iter().cycle().skip(1);
             match self.fault {
@@ -201,7 +199,7 @@ impl Planted {
                 _ => {}
             }
         }
-        if let LinkProtocolPlan::CanOpen(canopen) = &mut plan.links[id].protocol
+        if let Some(canopen) = plan.links[id].protocol.get_mut::<CanOpenPlan>()
             && self.fault == Fault::NextObject
         {
             for item in &mut canopen.items {
@@ -211,14 +209,14 @@ impl Planted {
                 }
             }
         }
-        if let LinkProtocolPlan::Bus(bus) = &mut plan.links[id].protocol {
+        if let Some(bus) = plan.links[id].protocol.get_mut::<BusPlan>() {
             match self.fault {
                 Fault::NextItem => bus.tags.rotate_left(1),
                 Fault::Patient => bus.config.timeout = Nanos(bus.config.timeout.0 * 200),
                 _ => {}
             }
         }
-        let Some(modbus) = plan.links[id].protocol.modbus_mut() else { return };
+        let Some(modbus) = plan.links[id].protocol.get_mut::<ModbusPlan>() else { return };
         let config = &mut modbus.config;
         match self.fault {
             Fault::Endless => config.timeout = Nanos(u64::MAX / 1_000),
@@ -251,23 +249,23 @@ impl Parts for Planted {
     fn link(&self, id: LinkId, plan: &Plan) -> BentLink {
         let mut plan = plan.clone();
         if self.fault == Fault::Greedy
-            && let Some(modbus) = plan.links[id].protocol.modbus_mut()
+            && let Some(modbus) = plan.links[id].protocol.get_mut::<ModbusPlan>()
         {
             modbus.config.pipeline += 1;
         }
         self.bend(&mut plan, id);
-        BentLink::new(FieldLink::new(id, &plan).unwrap(), self.fault, &plan.links[id].protocol)
+        BentLink::new(FieldLink::new(id, &plan).unwrap(), self.fault, &*plan.links[id].protocol)
     }
 
     fn following(&self, id: LinkId, plan: &Plan, old: &Plan) -> BentLink {
         let (mut plan, mut old) = (plan.clone(), old.clone());
         if self.fault == Fault::Neighbour
-            && let Some(modbus) = old.links[id].protocol.modbus_mut()
+            && let Some(modbus) = old.links[id].protocol.get_mut::<ModbusPlan>()
         {
             modbus.requests.rotate_left(1);
         }
         self.bend(&mut plan, id);
-        BentLink::new(FieldLink::following(id, &plan, &old).unwrap(), self.fault, &plan.links[id].protocol)
+        BentLink::new(FieldLink::following(id, &plan, &old).unwrap(), self.fault, &*plan.links[id].protocol)
     }
 
     fn resting<'a>(&self, resting: &'a [UsedIds]) -> &'a [UsedIds] {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use super::{Door, Source, Wake};
 use crate::lane::{Frame, LinkState};
-use crate::plan::{DiagnosticTag, LinkProtocolPlan, Plan, ScanId};
+use crate::plan::{DiagnosticTag, DiagnosticsPlan, Plan, ScanId};
 use crate::rt::{WriteOutcome, WritePayload, monotonic_now};
 use crate::serve::Observed;
 use crate::store::JournalReader;
@@ -38,7 +38,7 @@ impl Work {
     fn new(plan: &Plan, lane: LaneId) -> Work {
         let mut own = plan.links.iter().filter(|(_, link)| link.lane == lane);
         let Some((id, link)) = own.next() else { return Work::default() };
-        let LinkProtocolPlan::Diagnostics(diagnostics) = &link.protocol else { return Work::default() };
+        let Some(diagnostics) = link.protocol.get::<DiagnosticsPlan>() else { return Work::default() };
         let mut scans: Vec<ScanId> = diagnostics.tags.iter().map(|tag| tag.scan).collect();
         scans.dedup();
         let period = diagnostics.tags.first().map_or(Nanos::ZERO, |tag| plan.groups[tag.group].period);

@@ -11,9 +11,9 @@ use crate::config::guess;
 use crate::hub;
 use crate::lane::Image;
 use crate::limits::WRITES_PENDING_MAX;
-use crate::link::modbus::frame::exception_name;
-use crate::link::write::{self, WriteFault};
-use crate::plan::{LinkProtocolPlan, Plan};
+use crate::link::kinds;
+use crate::link::write::WriteFault;
+use crate::plan::Plan;
 use crate::rt::{WriteAnswer, WriteOrder, WriteOutcome, monotonic_now};
 use crate::serve::Observed;
 use crate::supervise::orders::{self, SharedOrders};
@@ -115,7 +115,7 @@ impl Field for Live {
 
     fn prepare(&mut self, id: u64, tag: &Target, value: &Value, read_back: bool) -> Result<LiveOrder, Refusal> {
         let plan = self.plan.clone();
-        let encoded = write::encode(&plan, tag.id, value).map_err(|fault| refusal(&fault))?;
+        let encoded = kinds::encode(&plan, tag.id, value).map_err(|fault| refusal(&fault))?;
         let generation = orders::lock(&self.orders).generation(encoded.link).ok_or_else(reloading)?;
         // In this order: a generation of a plan that came after `plan` is known by one of the two.
         if self.is_changing() || !Arc::ptr_eq(&plan, &self.observed.plan()) {
@@ -155,7 +155,7 @@ impl Field for Live {
             let (plan, tag) = self.given.remove(&answer.id)?;
             let back = match answer.outcome {
                 WriteOutcome::Done | WriteOutcome::ReadBackDiffers if !answer.back.bytes().is_empty() => {
-                    write::decode(&plan, tag, &answer.back)
+                    kinds::decode(&plan, tag, &answer.back)
                 }
                 _ => None,
             };
@@ -187,10 +187,7 @@ fn failure(outcome: WriteOutcome, plan: &Plan, tag: TagId) -> Option<(Option<Rea
     let (reason, text) = match outcome {
         WriteOutcome::Done => return None,
         WriteOutcome::Unconfirmed => {
-            let text = match link.map(|link| &link.protocol) {
-                Some(LinkProtocolPlan::CanOpen(_)) => "sent by PDO, which nothing confirms",
-                _ => "sent to all devices of the line, which confirm nothing",
-            };
+            let text = link.map_or("sent", |link| link.protocol.unconfirmed());
             return Some((None, text.to_owned()));
         }
         WriteOutcome::ReadBackDiffers => {
@@ -199,7 +196,10 @@ fn failure(outcome: WriteOutcome, plan: &Plan, tag: TagId) -> Option<(Option<Rea
         WriteOutcome::NotReadBack => {
             (Reason::NotReadBack, "the device confirmed it, and did not answer what it holds".to_owned())
         }
-        WriteOutcome::Refused(code) => (Reason::DeviceRefused, refused(code, link.map(|link| &link.protocol))),
+        WriteOutcome::Refused(code) => {
+            let text = link.map_or_else(String::new, |link| kinds::refusal_text(&*link.protocol, code));
+            (Reason::DeviceRefused, text)
+        }
         WriteOutcome::WrongReply => {
             (Reason::WrongReply, "sent, and the answer does not fit; the device may have taken it".to_owned())
         }
@@ -226,14 +226,4 @@ fn failure(outcome: WriteOutcome, plan: &Plan, tag: TagId) -> Option<(Option<Rea
         WriteOutcome::NotWritable => (Reason::NotSent, format!("not sent: the link \"{name}\" has no way to write it")),
     };
     Some((Some(reason), text))
-}
-
-fn refused(code: u32, protocol: Option<&LinkProtocolPlan>) -> String {
-    match protocol {
-        Some(LinkProtocolPlan::Modbus(_)) => {
-            format!("the device refused it with exception {code} ({})", exception_name(code as u8))
-        }
-        Some(LinkProtocolPlan::CanOpen(_)) => format!("the device refused it with SDO abort code 0x{code:08X}"),
-        _ => format!("the device refused it: {}", std::io::Error::from_raw_os_error(code as i32)),
-    }
 }

@@ -15,7 +15,7 @@ use super::BusLink;
 use super::wire::{self, Asked, Datagram, Entry, WriteEnd};
 use crate::config::load_parts;
 use crate::lane::*;
-use crate::plan::{self, BusPlan, Costs, LinkProtocolPlan, Plan};
+use crate::plan::{self, BusPlan, Costs, Plan};
 use crate::rt::*;
 use crate::tag::*;
 
@@ -145,7 +145,7 @@ fn planned_for_test(link: &str, tags: &[&str]) -> Plan {
 }
 
 fn own(plan: &Plan) -> &BusPlan {
-    let LinkProtocolPlan::Bus(own) = &plan.links[LinkId(0)].protocol else { panic!() };
+    let Some(own) = plan.links[LinkId(0)].protocol.get::<BusPlan>() else { panic!() };
     own
 }
 

@@ -67,7 +67,8 @@ fn a_write_that_gets_no_answer_may_have_been_taken() {
 
 #[test]
 fn a_value_is_encoded_as_it_is_read_and_refused_when_it_does_not_fit() {
-    use crate::link::write::{WriteFault, decode, encode};
+    use crate::link::kinds::{decode, encode};
+    use crate::link::write::WriteFault;
     let tags = [
         r#""address": "l:0x30:0x10:2", "data_type": "int16""#,
         r#""address": "l:0x30:0x12:2", "byte_order": "DCBA""#,
@@ -105,7 +106,8 @@ fn a_value_is_encoded_as_it_is_read_and_refused_when_it_does_not_fit() {
 
 #[test]
 fn an_output_is_encoded_in_the_kernel_s_unit_through_scale_or_signal() {
-    use crate::link::write::{WriteFault, decode, encode};
+    use crate::link::kinds::{decode, encode};
+    use crate::link::write::WriteFault;
     let signal = r#""sensor": {"type": "2-10V", "raw_min": 2000, "raw_max": 10000, "range": [0, 100]}"#;
     let tags = [
         r#""address": "l:out_voltage0", "scale": 0.001"#.to_owned(),

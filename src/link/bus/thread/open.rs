@@ -1,5 +1,6 @@
 //! Devices opened and set up. An error says what to do.
 
+use std::any::Any;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -19,7 +20,7 @@ use super::spi::SpiDevice;
 use super::{Reader, SystemClock, start};
 use crate::config::BusDevice;
 use crate::limits::BUS_OPEN_TIMEOUT;
-use crate::plan::BusSetup;
+use crate::plan::{BusSetup, Opens};
 
 /// How long whoever has the device is waited for at once: a thread that was told to end needs a moment.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
@@ -46,6 +47,16 @@ pub fn open(setup: &Arc<BusSetup>) -> Result<OwnedFd, String> {
         }
     };
     start(reader, setup).map_err(|error| format!("the system gives no thread for the device ({error})"))
+}
+
+impl Opens for BusSetup {
+    fn open(self: Arc<BusSetup>) -> Result<OwnedFd, String> {
+        open(&self)
+    }
+
+    fn equals(&self, other: &dyn Opens) -> bool {
+        (other as &dyn Any).downcast_ref::<BusSetup>().is_some_and(|other| self == other)
+    }
 }
 
 fn reader(setup: &Arc<BusSetup>) -> Result<Box<dyn Reader>, Trouble> {

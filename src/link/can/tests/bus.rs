@@ -142,9 +142,7 @@ fn adopt(bench: &mut Bench, config: &Config) -> (Arc<Plan>, Consumer<Sample>) {
     let long_fits = move |tag: TagId, bytes: usize| image.long_fits(tag.index(), bytes);
     let base = plan::Base { plan: &old, resting: &[], long_fits: &long_fits };
     let new = Arc::new(plan::rebuild_with(config, &base, &COSTS).unwrap().plan);
-    let (LinkProtocolPlan::Can(before), LinkProtocolPlan::Can(own)) =
-        (&old.links[LinkId(0)].protocol, &new.links[LinkId(0)].protocol)
-    else {
+    let (Some(before), Some(own)) = (old.links[LinkId(0)].protocol.get(), new.links[LinkId(0)].protocol.get()) else {
         panic!("CAN links")
     };
     bench.counters.prepare(&new, &old);

@@ -279,7 +279,7 @@ impl Bench {
 
     /// An order with 200 ms of time.
     fn made(&mut self, id: u64, tag: &str, value: &Value, read_back: bool) -> WriteOrder {
-        let encoded = crate::link::write::encode(&self.plan, self.id(tag), value).unwrap();
+        let encoded = crate::link::kinds::encode(&self.plan, self.id(tag), value).unwrap();
         let deadline = Nanos(self.network().now) + Nanos::from_millis(200);
         let (link, slot, payload) = (encoded.link, encoded.slot, encoded.payload);
         WriteOrder { id, link, slot, generation: 0, deadline, read_back, payload }

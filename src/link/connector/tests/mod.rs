@@ -104,7 +104,7 @@ struct Bench {
 fn host_of(target: &Target) -> Arc<str> {
     match &target.place {
         Place::Tcp { host, .. } => host.clone(),
-        Place::Serial(_) | Place::Can(_) | Place::Bus(_) => unreachable!("none of these"),
+        Place::Serial(_) | Place::Can(_) | Place::Own(_) => unreachable!("none of these"),
     }
 }
 

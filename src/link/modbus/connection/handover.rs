@@ -73,10 +73,10 @@ impl Handover {
 }
 
 impl ModbusLink {
-    /// As [`ModbusLink::new`], for a link that `old` has, too, and that will take it over.
-    pub fn following(id: LinkId, plan: &Plan, old: &Plan) -> ModbusLink {
-        let mut link = ModbusLink::new(id, plan);
-        link.handover = old.links[id].protocol.modbus().map(|before| Handover::new(before, &link.plan));
+    /// As [`ModbusLink::new`], for a link that does other work so far, and that will be taken over.
+    pub fn following(id: LinkId, modbus: &ModbusPlan, plan: &Plan, before: &ModbusPlan) -> ModbusLink {
+        let mut link = ModbusLink::new(id, modbus, plan);
+        link.handover = Some(Handover::new(before, &link.plan));
         link
     }
 

@@ -54,7 +54,7 @@ use crate::limits::{
     ASCII_FRAME_BYTES_MAX, MODBUS_ADU_BYTES_MAX, MODBUS_PIPELINE_MAX, PERIOD_QUICK_MAX, SILENT_AFTER_TIMEOUTS,
 };
 use crate::link::queue::Queue;
-use crate::plan::{LinkProtocolPlan, ModbusPlan, Plan, ScanId};
+use crate::plan::{ModbusPlan, Plan, ScanId};
 use crate::rt::{CloseReason, Conn, Io, Link, ScanRelease, StepContext, World, WriteOrder, WriteOutcome};
 use crate::tag::{LinkId, Nanos, Status};
 
@@ -201,11 +201,8 @@ struct Sweep {
 }
 
 impl ModbusLink {
-    /// `plan` must have a link `id`; scans are served in the order of their periods.
-    pub fn new(id: LinkId, plan: &Plan) -> ModbusLink {
-        let LinkProtocolPlan::Modbus(modbus) = &plan.links[id].protocol else {
-            panic!("link {} is no Modbus link", id.0)
-        };
+    /// `modbus` is the work of the plan's link `id`; scans are served in the order of their periods.
+    pub fn new(id: LinkId, modbus: &ModbusPlan, plan: &Plan) -> ModbusLink {
         let line = Line::new(modbus);
         let frames = modbus
             .requests

@@ -12,7 +12,7 @@ mod thread;
 use std::sync::Arc;
 
 use crate::config::load_parts;
-use crate::plan::{self, BusPlan, BusSetup, Costs, LinkProtocolPlan};
+use crate::plan::{self, BusPlan, BusSetup, Costs};
 use crate::tag::{ScalarType, Status, Value};
 
 /// A link, and its tags as they would stand in a file, planned.
@@ -32,7 +32,7 @@ pub fn planned(link: &str, tags: &[&str]) -> BusPlan {
         }
     }
     let plan = plan::build_with(&config, &[0], &Costs::default()).unwrap_or_else(|error| panic!("{error}")).plan;
-    let LinkProtocolPlan::Bus(bus) = &plan.links.values().next().unwrap().protocol else { panic!() };
+    let Some(bus) = plan.links.values().next().unwrap().protocol.get::<BusPlan>() else { panic!() };
     bus.clone()
 }
 

@@ -18,8 +18,11 @@ impl Bench {
         let links = plan::changes(&self.plan, &new).into_iter().map(|(id, change)| LinkChange {
             id,
             link: match change {
-                Change::Work => Some(Box::new(ModbusLink::following(id, &new, &self.plan))),
-                Change::Target | Change::New => Some(Box::new(ModbusLink::new(id, &new))),
+                Change::Work => Some(Box::new({
+                    let [own, before] = [&new, &self.plan].map(|plan| plan.links[id].protocol.get().unwrap());
+                    ModbusLink::following(id, own, &new, before)
+                })),
+                Change::Target | Change::New => Some(Box::new(link_of(id, &new))),
                 Change::Gone => None,
             },
             takes_over: change == Change::Work,

@@ -209,7 +209,7 @@ fn bench_in(
         oversleeps: 0,
         woken_each: None,
     };
-    let links = (0..plan.links.len()).map(|i| ModbusLink::new(LinkId(i as u16), &plan)).collect();
+    let links = (0..plan.links.len()).map(|i| link_of(LinkId(i as u16), &plan)).collect();
     let (adoptions, to_executor) = RingBuffer::new(1);
     let (from_executor, adopted) = RingBuffer::new(1);
     let (orders, orders_out) = RingBuffer::new(crate::limits::WRITES_PENDING_MAX);
@@ -306,4 +306,9 @@ fn good() -> Script {
 
 fn silent() -> Script {
     Box::new(|_| vec![])
+}
+
+/// The link of a plan.
+fn link_of(id: LinkId, plan: &Plan) -> ModbusLink {
+    ModbusLink::new(id, plan.links[id].protocol.get().unwrap(), plan)
 }

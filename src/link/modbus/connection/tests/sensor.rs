@@ -1,6 +1,7 @@
 //! Transmitters behind a Modbus module: counts in, values and what they say of the wire.
 
 use super::*;
+use crate::plan::ModbusPlan;
 
 /// A 4–20 mA input of a PLC at each of `counts`: 0 to 27648 is 0 to 150.
 fn module(counts: &[i16]) -> Bench {
@@ -87,7 +88,7 @@ fn an_output_of_a_standard_signal_is_written_as_its_counts_and_read_back() {
         let valve = TagConfig { sensor: Some(sensor), scale, offset, write, ..tag(0, 0) };
         let silent: Script = Box::new(|_| vec![]);
         let bench = bench_of(&tcp_config(), vec![(vec![valve], silent)], None);
-        let plan = bench.plan.links[LinkId(0)].protocol.modbus().unwrap();
+        let plan = bench.plan.links[LinkId(0)].protocol.get::<ModbusPlan>().unwrap();
         let (_, payload) = encode(plan, TagId(0), &Value::Float64(range[1] / 4.0)).unwrap();
         assert_eq!(payload.bytes(), 6912u16.to_be_bytes(), "8 mA");
         assert_eq!(decode_back(plan, TagId(0), payload.bytes()), Some(Value::Float64(range[1] / 4.0)));

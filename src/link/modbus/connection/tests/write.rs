@@ -182,7 +182,7 @@ impl Bench {
     /// Orders `value` for the tag that begins at `at`, to be answered within so many milliseconds.
     pub(super) fn order(&mut self, at: u16, value: Value, within_ms: u64, read_back: bool) -> u64 {
         let tag = self.tag_at(at);
-        let encoded = crate::link::write::encode(&self.plan, tag, &value).unwrap();
+        let encoded = crate::link::kinds::encode(&self.plan, tag, &value).unwrap();
         let id = self.next_id.take().unwrap_or_else(|| fastrand::u64(..));
         let deadline = Nanos(self.now() + within_ms * MS);
         let generation = self.generation;
@@ -251,7 +251,7 @@ fn write_all(bench: &mut Bench, memory: &Shared, read_back: bool) {
         assert_eq!(answer.outcome, WriteOutcome::Done, "{at}");
         if read_back || at == 60 {
             let tag = bench.tag_at(at);
-            assert_eq!(crate::link::write::decode(&bench.plan, tag, &answer.back), Some(value), "{at}");
+            assert_eq!(crate::link::kinds::decode(&bench.plan, tag, &answer.back), Some(value), "{at}");
         }
     }
     let memory = memory.borrow();
