@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Sender;
 use fieldbeat::config::{
     self, Config, DateFormat, DecodingConfig, FieldType, Guard, LinkConfig, ModbusAddress, Reporting, Suppress,
-    TagAddress, TagConfig, WriteConfig,
+    TagConfig, WriteConfig,
 };
 use fieldbeat::hub::{self, Filter, NextRing, RingEnd, RingStats, TapsEnd};
 use fieldbeat::link::kinds;
@@ -135,11 +135,11 @@ fn tell_by_exception(config: &mut Config) {
 fn read_in_more_ways(config: &mut Config) {
     let mut more = Vec::new();
     for tag in &config.tags {
-        let Some(address) = tag.address.modbus() else { continue };
+        let Some(address) = tag.address.get::<ModbusAddress>() else { continue };
         let mut add = |name: &str, field: FieldType, decoding: DecodingConfig| {
             let count = field.registers();
             let count = if count == 0 { address.count } else { count };
-            let address = TagAddress::Modbus(ModbusAddress { field, count, ..address.clone() });
+            let address = Box::new(ModbusAddress { field, count, ..address.clone() });
             more.push(TagConfig { name: format!("{}.{name}", tag.name), address, decoding, ..tag.clone() });
         };
         let none = || DecodingConfig { not_available: (0..32).collect(), ..DecodingConfig::default() };

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::read::settled;
-use crate::config::{Config, ModbusAddress, TagAddress, TagConfig};
+use crate::config::{Config, ModbusAddress, TagConfig};
 use crate::plan::{self, Plan};
 use crate::supervise::floor::{self, Floor, Scheduling};
 use crate::tag::{Status, TagId};
@@ -18,7 +18,7 @@ const TRIED: Duration = Duration::from_secs(3);
 
 /// The tag's address, and the number that was written, if it is such a reference.
 fn reference(tag: &TagConfig) -> Option<(&ModbusAddress, u16)> {
-    let TagAddress::Modbus(address) = &tag.address else { return None };
+    let Some(address) = tag.address.get::<ModbusAddress>() else { return None };
     Some((address, address.reference?))
 }
 
@@ -99,7 +99,7 @@ pub fn hints(config: &Config, refused: &[usize]) -> Vec<String> {
 /// The tag at the offset that its number is when it counts from 0; no other fits in the table.
 fn from_zero(tag: &TagConfig) -> Option<TagConfig> {
     let mut tag = tag.clone();
-    let TagAddress::Modbus(address) = &mut tag.address else { return None };
+    let Some(address) = tag.address.get_mut::<ModbusAddress>() else { return None };
     address.first = address.reference?;
     (u32::from(address.first) + u32::from(address.count) <= 1 << 16).then_some(tag)
 }

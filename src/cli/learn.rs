@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::counting;
-use crate::config::{Config, Guard, LinkConfig};
+use crate::config::{Config, Guard, LinkConfig, ModbusConfig};
 use crate::hub::stats::{Distribution, Statistics};
 use crate::plan::{self, Costs, ModbusPlan, Plan, admission};
 use crate::serve::{Tags, reason};
@@ -62,7 +62,7 @@ fn slowly(config: &Config) -> Config {
         group.period = group.period.max(PERIOD_MIN);
     }
     for link in &mut slow.links {
-        if let Some(modbus) = link.protocol.modbus_mut() {
+        if let Some(modbus) = link.protocol.get_mut::<ModbusConfig>() {
             modbus.reply_expected = Nanos(1);
         }
     }
@@ -75,7 +75,7 @@ fn nothing() -> Costs {
 }
 
 fn declared(link: &LinkConfig) -> Nanos {
-    link.protocol.modbus().map_or(Nanos::ZERO, |modbus| modbus.reply_expected)
+    link.protocol.get::<ModbusConfig>().map_or(Nanos::ZERO, |modbus| modbus.reply_expected)
 }
 
 fn print(config: &Config, slow: &Plan, statistics: &Statistics, floor: &Floor, tags: &Tags) -> bool {
@@ -164,7 +164,7 @@ fn print_bad_tags(plan: &Plan, floor: &Floor, tags: &Tags) -> bool {
 
 /// What to write into the tag file where the declared time is none that the device keeps, or far from it.
 fn hint(plan: &Plan, id: LinkId, link: &LinkConfig, seen: &Distribution) -> Option<String> {
-    link.protocol.modbus()?;
+    link.protocol.get::<ModbusConfig>()?;
     let expected = declared(link);
     let too_short = seen.p99 > expected;
     let too_long = expected.0 as f64 > seen.p99.0 as f64 * TOO_LONG;

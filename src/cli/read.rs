@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::{files, held, rows};
-use crate::config::{Config, LinkProtocol, TagConfig};
+use crate::config::{Config, TagConfig};
 use crate::lane::{LinkState, Reading};
 use crate::limits::{LATE_REPLY_WAIT, PERIOD_QUICK_MAX, SILENT_AFTER_TIMEOUTS};
 use crate::plan::{self, ModbusPlan, Plan, TagPlan};
@@ -139,16 +139,7 @@ fn only(mut config: Config, names: &[String]) -> Config {
 
 /// Long enough for the slowest link to connect and to be asked until it counts as silent.
 fn patience(config: &Config) -> Duration {
-    let longest = config.links.iter().map(|link| {
-        let tries = |timeout: Nanos| Nanos(timeout.0 * 4);
-        match &link.protocol {
-            LinkProtocol::Modbus(modbus) => modbus.connect_timeout + modbus.connect_delay + tries(modbus.timeout),
-            LinkProtocol::Can(can) => can.connect_timeout,
-            LinkProtocol::CanOpen(canopen) => canopen.connect_timeout,
-            LinkProtocol::Bus(_) => crate::limits::BUS_OPEN_TIMEOUT,
-            LinkProtocol::Diagnostics => Nanos::ZERO,
-        }
-    });
+    let longest = config.links.iter().map(|link| link.protocol.patience());
     let slowest_scan = config.groups.iter().map(|g| g.period).max().unwrap_or_default();
     Duration::from_nanos((longest.max().unwrap_or_default() + slowest_scan + slowest_scan).0)
 }

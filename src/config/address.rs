@@ -9,7 +9,7 @@ use super::model::Table;
 
 /// A fault of a part of an address: what was found, what is allowed.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Fault {
+pub struct Fault {
     pub message: String,
     pub help: String,
 }
@@ -20,7 +20,7 @@ fn fault<T>(message: impl Into<String>, help: impl Into<String>) -> Result<T, Fa
 
 /// A register number, understood.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Register {
+pub struct Register {
     /// On the wire, from 0.
     pub offset: u16,
     /// It was taken as an offset, and reads like a reference into this other table.
@@ -35,7 +35,7 @@ fn digit(table: Table) -> char {
 }
 
 /// What a table's entries are called.
-pub(super) fn table_name(table: Table) -> &'static str {
+pub fn table_name(table: Table) -> &'static str {
     match table {
         Table::Coils => "coils",
         Table::DiscreteInputs => "discrete inputs",
@@ -45,11 +45,11 @@ pub(super) fn table_name(table: Table) -> &'static str {
 }
 
 /// Decimal digits only, as far as 32 bits go.
-pub(super) fn decimal(text: &str) -> Option<u32> {
+pub fn decimal(text: &str) -> Option<u32> {
     if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) { None } else { text.parse().ok() }
 }
 
-pub(super) fn register(text: &str, table: Table, addressing: Addressing) -> Result<Register, Fault> {
+pub fn register(text: &str, table: Table, addressing: Addressing) -> Result<Register, Fault> {
     let function = table.read_function();
     if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
         return fault(format!("the register {} is no number", super::names::quoted(text)), "allowed: decimal digits");

@@ -15,11 +15,11 @@ use crate::limits::SIDE_FILE_FAULTS_MAX;
 use crate::tag::CP1252;
 
 /// What names of such files end in, in small letters.
-pub(super) const ENDS: [&str; 3] = [".dbc", ".eds", ".dcf"];
+pub const ENDS: [&str; 3] = [".dbc", ".eds", ".dcf"];
 
 /// Where they are looked for.
 #[derive(Clone, Copy)]
-pub(super) enum Beside<'a> {
+pub enum Beside<'a> {
     /// In `tags/` of this directory.
     Dir(&'a Path),
     /// Among these, each its name as messages give it, and its text.
@@ -27,7 +27,7 @@ pub(super) enum Beside<'a> {
 }
 
 /// Such a file.
-pub(super) struct SideFile {
+pub struct SideFile {
     /// As messages give it: `tags/vehicle.dbc`.
     pub name: String,
     pub bytes: Vec<u8>,
@@ -44,12 +44,12 @@ pub struct Fault {
 }
 
 impl Fault {
-    pub(super) fn new(line: u32, message: impl Into<String>, help: impl Into<String>) -> Fault {
+    pub fn new(line: u32, message: impl Into<String>, help: impl Into<String>) -> Fault {
         Fault { line, message: message.into(), help: help.into() }
     }
 
     /// As a message of another file repeats it: `tags/vehicle.dbc:12: why`.
-    pub(super) fn told_of(&self, file: &str) -> String {
+    pub fn told_of(&self, file: &str) -> String {
         format!("{file}:{}: {}", self.line, self.message)
     }
 }
@@ -63,7 +63,7 @@ pub struct LeftOut {
 
 impl LeftOut {
     /// `what`, such as `the signal Speed of message Motor`, is left out because of `why`.
-    pub(super) fn add(&mut self, what: impl Into<String>, why: Fault) {
+    pub fn add(&mut self, what: impl Into<String>, why: Fault) {
         self.all += 1;
         if self.told.len() < SIDE_FILE_FAULTS_MAX {
             self.told.push((what.into(), why));
@@ -85,7 +85,7 @@ impl LeftOut {
     }
 
     /// Reports them as warnings.
-    pub(super) fn warn(&self, report: &Report, file: &str, subject: &str) {
+    pub fn warn(&self, report: &Report, file: &str, subject: &str) {
         for (what, why) in self.iter() {
             report.warning(source(file, why.line), subject, format!("{what} is left out: {}", why.message), &*why.help);
         }
@@ -101,20 +101,20 @@ fn source(file: &str, line: u32) -> Source {
 }
 
 /// Reports why nothing can be read of a file.
-pub(super) fn refuse(report: &Report, file: &str, subject: &str, faults: Vec<Fault>) {
+pub fn refuse(report: &Report, file: &str, subject: &str, faults: Vec<Fault>) {
     for fault in faults {
         report.cause(source(file, fault.line), subject, fault.message, fault.help);
     }
 }
 
 /// Whether a name is that of a file that a link may name.
-pub(super) fn is_one(name: &str) -> bool {
+pub fn is_one(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     ENDS.iter().any(|end| name.ends_with(end))
 }
 
 /// Reads the file that the key's text names. `None`: reported.
-pub(super) fn read(object: &Obj<'_>, key: &str, text: Text<'_>, ends: &[&str]) -> Option<SideFile> {
+pub fn read(object: &Obj<'_>, key: &str, text: Text<'_>, ends: &[&str]) -> Option<SideFile> {
     let lower = text.value.to_ascii_lowercase();
     if text.value.contains(['/', '\0']) || !ends.iter().any(|end| lower.ends_with(end)) || lower.starts_with('.') {
         let message = format!("{key} is {}", quoted(text.value));
@@ -142,7 +142,7 @@ pub(super) fn read(object: &Obj<'_>, key: &str, text: Text<'_>, ends: &[&str]) -
 
 /// The text of a file: UTF-8, UTF-16 or UTF-32 with its mark, or else Windows-1252, in which the tools of many vendors write. Lines
 /// end with `\n` then, whatever the file has; what DOS puts behind the end of a file is no part of it.
-pub(super) fn text_of(bytes: &[u8]) -> String {
+pub fn text_of(bytes: &[u8]) -> String {
     let utf_16 = |order: fn([u8; 2]) -> u16| {
         let units = bytes.chunks_exact(2).skip(1).map(|pair| order([pair[0], pair[1]]));
         char::decode_utf16(units).map(|c| c.unwrap_or('\u{FFFD}')).collect()

@@ -8,40 +8,136 @@
 //! | `chips` | what is known of those chips |
 //! | `iio` | devices of the kernel's IIO, their buffers and channels |
 
-pub(super) mod chips;
+pub mod chips;
 mod gpio;
 mod iio;
 mod known;
 mod registers;
-pub(super) mod schema;
-
-pub(super) use gpio::check_lines;
-pub(super) use iio::check_buffers;
+pub mod schema;
 
 use std::path::PathBuf;
 
-use super::fields;
-use super::modbus::nanos_of_millis;
-use super::model::{BusAddress, BusConfig, BusDevice, BusPoint, FieldType, GpioPoint};
+use super::diagnostic::Report;
+use super::fields::{self, keys};
+use super::kind::{AskedWrite, LinkSettings, Protocol, ReadLink, TagAddress};
+use super::links::{Link, Links};
+use super::model::{BusAddress, BusConfig, BusDevice, BusPoint, FieldType, GpioPoint, TagConfig};
 use super::names::{guess, quoted};
-use super::reader::{Obj, Text};
+use super::reader::{Obj, Text, nanos_of_millis};
 use super::tags::Part;
+use crate::limits::BUS_OPEN_TIMEOUT;
 use crate::tag::{Nanos, ScalarType, ValueType};
+
+/// The machine's own inputs and outputs.
+pub struct LocalIo;
+
+impl Protocol for LocalIo {
+    fn words(&self) -> &'static [&'static str] {
+        &["gpio", "i2c", "spi", "iio"]
+    }
+
+    fn link_keys(&self, word: &str) -> &'static [&'static str] {
+        match BusKind::of(word) {
+            BusKind::Gpio => keys::GPIO_LINK,
+            BusKind::I2c => keys::I2C_LINK,
+            BusKind::Spi => keys::SPI_LINK,
+            BusKind::Iio => keys::IIO_LINK,
+        }
+    }
+
+    fn tag_keys(&self) -> &'static [&'static str] {
+        keys::OF_LOCAL_LINKS
+    }
+
+    fn read_link(&self, word: &str, link: &Obj<'_>) -> ReadLink {
+        ReadLink::new(read_link(link, BusKind::of(word)), ())
+    }
+
+    fn check_beside(&self, link: &Obj<'_>, own: &dyn LinkSettings, others: &[Link]) {
+        if let Some(own) = own.get::<BusConfig>() {
+            check_device(link, &own.device, others);
+        }
+    }
+
+    fn read_address(
+        &self,
+        tag: &Obj<'_>,
+        text: Text<'_>,
+        parts: &[Part<'_>],
+        link: &Link,
+    ) -> Option<Box<dyn TagAddress>> {
+        Some(Box::new(read_address(tag, text, parts, link.config.protocol.get()?)?))
+    }
+
+    fn refuse_keys(&self, tag: &Obj<'_>, protocol: &str) {
+        refuse_keys(tag, GPIO_KEYS.iter().chain(REGISTER_KEYS).copied(), protocol);
+    }
+
+    fn check(&self, tags: &[TagConfig], links: &mut Links, report: &Report) {
+        gpio::check_lines(tags, &links.list, report);
+        iio::check_buffers(tags, &links.list, report);
+    }
+}
+
+impl LinkSettings for BusConfig {
+    fn protocol(&self) -> &'static str {
+        self.device.protocol()
+    }
+
+    fn patience(&self) -> Nanos {
+        BUS_OPEN_TIMEOUT
+    }
+}
+
+impl TagAddress for BusAddress {
+    fn value_type(&self) -> ValueType {
+        self.ty
+    }
+
+    fn no_transmitter(&self) -> Option<(&'static str, &'static str)> {
+        let counts = matches!(&self.point, BusPoint::Gpio(point) if point.counts);
+        counts.then_some(("a count of edges", "remove it"))
+    }
+
+    fn no_nan(&self) -> Option<(&'static str, &'static str)> {
+        Some(("allow_nan on a local bus", "remove it: what is not a number is no value of a device on a local bus"))
+    }
+
+    fn check_write(&self, asked: &AskedWrite<'_>) -> bool {
+        if !self.is_writable() {
+            let help = "allowed: lines of \"direction\": \"out\"; registers on I2C as a whole, without shift and mask, on \
+                        SPI with \"write_command\"; IIO channels out_…";
+            asked.tag.error(asked.at, "write on a tag that is only read", help);
+        }
+        self.is_writable()
+    }
+}
 
 /// Which of these links.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum BusKind {
+enum BusKind {
     Gpio,
     I2c,
     Spi,
     Iio,
 }
 
+impl BusKind {
+    fn of(word: &str) -> BusKind {
+        match word {
+            "gpio" => BusKind::Gpio,
+            "i2c" => BusKind::I2c,
+            "spi" => BusKind::Spi,
+            _ => BusKind::Iio,
+        }
+    }
+}
+
 /// Keys of tags that only such a link heeds, by its kind.
 const GPIO_KEYS: &[&str] = &["direction", "bias", "drive", "active_low", "edge", "debounce_us", "initial"];
 const REGISTER_KEYS: &[&str] = &["command", "delay_us", "at", "width", "shift", "mask", "chip", "write_command"];
 
-pub(super) fn read_link(link: &Obj<'_>, kind: BusKind) -> BusConfig {
+fn read_link(link: &Obj<'_>, kind: BusKind) -> BusConfig {
     let device = match kind {
         BusKind::Gpio => BusDevice::Gpio { chip: read_path(link, "chip", "/dev/gpiochip0") },
         BusKind::I2c => BusDevice::I2c {
@@ -87,7 +183,7 @@ fn read_path(link: &Obj<'_>, key: &str, example: &str) -> PathBuf {
 }
 
 /// Reads what follows the link's name. `None`: reported.
-pub(super) fn read_address(tag: &Obj<'_>, text: Text<'_>, parts: &[Part<'_>], link: &BusConfig) -> Option<BusAddress> {
+fn read_address(tag: &Obj<'_>, text: Text<'_>, parts: &[Part<'_>], link: &BusConfig) -> Option<BusAddress> {
     let foreign: &[&[&str]] = match link.device {
         BusDevice::Gpio { .. } => &[REGISTER_KEYS],
         BusDevice::I2c { .. } | BusDevice::Spi { .. } => &[GPIO_KEYS],
@@ -119,11 +215,6 @@ fn refuse_keys<'k>(tag: &Obj<'_>, keys: impl Iterator<Item = &'k str>, protocol:
     for key in keys.filter(|key| tag.get(key).is_some()) {
         tag.error(tag.span_of(key), format!("{key} on a link of protocol {protocol}"), "remove it");
     }
-}
-
-/// The same, for tags of other links.
-pub(super) fn refuse_own_keys(tag: &Obj<'_>, protocol: &str) {
-    refuse_keys(tag, GPIO_KEYS.iter().chain(REGISTER_KEYS).copied(), protocol);
 }
 
 /// The written type; one that no such link has is reported.
@@ -159,5 +250,17 @@ impl BusAddress {
             BusPoint::Register { write, .. } => write.is_some(),
             BusPoint::Iio { channel } => channel.starts_with("out_"),
         }
+    }
+}
+
+/// A device has one thread: the second would never get it, or would break into what chips are told in several steps.
+fn check_device(link: &Obj<'_>, device: &BusDevice, others: &[Link]) {
+    let Some(path) = device.path().filter(|path| !path.as_os_str().is_empty()) else { return };
+    let is_same = |other: &BusConfig| other.device.path() == Some(path);
+    let same = others.iter().find(|other| other.config.protocol.get().is_some_and(is_same));
+    if let Some(other) = same {
+        let name = quoted(&path.to_string_lossy());
+        let message = format!("{name} is that of link {}, too", quoted(&other.config.name));
+        link.error(link.span, message, "a device has one link; its chips or lines are told apart by the address");
     }
 }

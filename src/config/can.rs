@@ -3,32 +3,89 @@
 use std::sync::Arc;
 
 use super::beside;
-use super::can_transmit;
 use super::dbc::Dbc;
+use super::diagnostic::Report;
 use super::fields::{self, keys};
-use super::model::{CanConfig, CanSampling, CanTimestamps};
+use super::kind::{LinkSettings, Protocol, ReadLink, TagAddress};
+use super::links::{Link, Links};
+use super::model::{CanConfig, CanSampling, CanTimestamps, TagConfig};
 use super::names::quoted;
 use super::reader::{Obj, Text};
+use super::tags::Part;
+use super::{can_address, can_sent, can_transmit};
 use crate::limits::{CAN_OPEN_TIMEOUT, CAN_TRANSMITS_MAX};
 use crate::tag::Nanos;
 
 /// A DBC file, under the name that messages give it.
 #[derive(Debug, Clone)]
-pub(super) struct CanDbc {
+pub struct CanDbc {
     pub name: Arc<str>,
     pub dbc: Arc<Dbc>,
 }
 
 /// What a link's "dbc" came to.
 #[derive(Debug, Clone)]
-pub(super) enum LinkDbc {
+pub enum LinkDbc {
     None,
     /// It cannot be read, which is reported: nothing can be said of names.
     Broken,
     Read(CanDbc),
 }
 
-pub(super) fn read_link(link: &Obj<'_>) -> (CanConfig, LinkDbc) {
+/// CAN interfaces.
+pub struct Can;
+
+impl Protocol for Can {
+    fn words(&self) -> &'static [&'static str] {
+        &["can"]
+    }
+
+    fn link_keys(&self, _word: &str) -> &'static [&'static str] {
+        keys::CAN_LINK
+    }
+
+    fn tag_keys(&self) -> &'static [&'static str] {
+        keys::OF_CAN_LINKS
+    }
+
+    fn read_link(&self, _word: &str, link: &Obj<'_>) -> ReadLink {
+        let (settings, dbc) = read_link(link);
+        ReadLink::new(settings, dbc)
+    }
+
+    fn read_address(
+        &self,
+        tag: &Obj<'_>,
+        text: Text<'_>,
+        parts: &[Part<'_>],
+        link: &Link,
+    ) -> Option<Box<dyn TagAddress>> {
+        Some(Box::new(can_address::read(tag, text, parts, link.config.protocol.get()?, link.notes()?)?))
+    }
+
+    fn refuse_keys(&self, tag: &Obj<'_>, protocol: &str) {
+        if tag.get("j1939_special_values").is_some() {
+            let message = format!("j1939_special_values on a {protocol} link");
+            tag.error(tag.span_of("j1939_special_values"), message, "remove it: only CAN links have J1939");
+        }
+    }
+
+    fn check(&self, tags: &[TagConfig], links: &mut Links, report: &Report) {
+        can_sent::check(tags, links, report);
+    }
+}
+
+impl LinkSettings for CanConfig {
+    fn protocol(&self) -> &'static str {
+        "can"
+    }
+
+    fn patience(&self) -> Nanos {
+        self.connect_timeout
+    }
+}
+
+fn read_link(link: &Obj<'_>) -> (CanConfig, LinkDbc) {
     let interface = link.required_text("interface", "the name of a CAN interface, such as \"can0\"");
     if let Some(interface) = interface {
         check_interface(link, interface);

@@ -19,18 +19,12 @@ const ALLOWED: &str = "link:MESSAGE.SIGNAL with a DBC file, link:0x123:START:LEN
 /// The last identifiers of 11 and of 29 bits, and the last parameter group's number.
 const STANDARD_ID_MAX: u32 = 0x7FF;
 const EXTENDED_ID_MAX: u32 = 0x1FFF_FFFF;
-pub(super) const PGN_MAX: u32 = 0x3_FFFF;
+pub const PGN_MAX: u32 = 0x3_FFFF;
 const CLASSICAL_BYTES: u32 = 8;
-pub(super) const FD_BYTES: u32 = 64;
+pub const FD_BYTES: u32 = 64;
 
 /// Reads what follows the link's name. `None`: reported.
-pub(super) fn read(
-    tag: &Obj<'_>,
-    text: Text<'_>,
-    parts: &[Part<'_>],
-    link: &CanConfig,
-    dbc: &LinkDbc,
-) -> Option<CanAddress> {
+pub fn read(tag: &Obj<'_>, text: Text<'_>, parts: &[Part<'_>], link: &CanConfig, dbc: &LinkDbc) -> Option<CanAddress> {
     for key in ["bit", "array"] {
         if tag.get(key).is_some() {
             tag.error(tag.span_of(key), format!("{key} on a CAN tag"), "remove it: the address says which bits");
@@ -79,7 +73,7 @@ fn wrong_parts<T>(tag: &Obj<'_>, text: Text<'_>, parts: usize) -> Option<T> {
 }
 
 /// A whole number, decimal or hexadecimal.
-pub(super) fn number(text: &str) -> Option<u32> {
+pub fn number(text: &str) -> Option<u32> {
     match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
         Some(digits) if digits.bytes().all(|b| b.is_ascii_hexdigit()) => u32::from_str_radix(digits, 16).ok(),
         Some(_) => None,
@@ -89,7 +83,7 @@ pub(super) fn number(text: &str) -> Option<u32> {
 }
 
 /// `0x123`: 11 bits; above 0x7FF, or with an `x` behind it: 29 bits.
-pub(super) fn identifier(text: &str) -> Result<CanId, Fault> {
+pub fn identifier(text: &str) -> Result<CanId, Fault> {
     let fault = || Fault {
         message: format!("the identifier is {}", quoted(text)),
         help: "allowed: 0x000 to 0x7FF of 11 bits; to 0x1FFFFFFF of 29 bits, with an x behind it (0x123x) where it is \
@@ -229,7 +223,7 @@ fn read_multiplexor(tag: &Obj<'_>, bytes_max: u32, big_endian: bool) -> Option<V
 }
 
 /// The type that whole numbers of so many bits have.
-pub(super) fn natural(len: u8, signed: bool) -> ScalarType {
+pub fn natural(len: u8, signed: bool) -> ScalarType {
     match (len, signed) {
         (1, false) => ScalarType::Bool,
         (..=16, false) => ScalarType::Uint16,
@@ -242,7 +236,7 @@ pub(super) fn natural(len: u8, signed: bool) -> ScalarType {
 }
 
 /// Bits of a type of whole numbers, and whether it has a sign.
-pub(super) fn whole(ty: FieldType) -> Option<(u8, bool)> {
+pub fn whole(ty: FieldType) -> Option<(u8, bool)> {
     match ty {
         FieldType::Int16 => Some((16, true)),
         FieldType::Uint16 => Some((16, false)),

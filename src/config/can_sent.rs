@@ -2,9 +2,9 @@
 
 use super::can::LinkDbc;
 use super::diagnostic::Report;
-use super::links::Links;
+use super::links::{Link, Links};
 use super::model::{
-    CanBits, CanBitsKind, CanFrames, CanSwitch, CanTransmit, LinkConfig, LinkProtocol, TagAddress, TagConfig,
+    CanAddress, CanBits, CanBitsKind, CanConfig, CanFrames, CanSwitch, CanTransmit, LinkConfig, TagConfig,
 };
 use super::names::quoted;
 use crate::limits::CAN_UNSET_MAX;
@@ -18,15 +18,15 @@ fn overlaps(switch: &CanSwitch, bits: &CanBits) -> bool {
 }
 
 /// Once all tags are known: every tag that is written lies in a message that is sent, and every message gets values.
-pub(super) fn check(tags: &[TagConfig], links: &mut Links, report: &Report) {
+pub fn check(tags: &[TagConfig], links: &mut Links, report: &Report) {
     for tag in tags.iter().filter(|tag| tag.write.is_some()) {
-        let TagAddress::Can(address) = &tag.address else { continue };
+        let Some(address) = tag.address.get::<CanAddress>() else { continue };
         let Some(link) = links.list.get_mut(tag.link) else { continue };
         // Its messages may be those of the file that could not be read.
-        if matches!(link.dbc, LinkDbc::Broken) {
+        if is_broken(link) {
             continue;
         }
-        let LinkProtocol::Can(config) = &mut link.config.protocol else { continue };
+        let Some(config) = link.config.protocol.get_mut::<CanConfig>() else { continue };
         let subject = format!("tag {}", quoted(&tag.name));
         let sent = config.transmit.iter_mut().find(|transmit| address.frames == CanFrames::Id(transmit.id));
         let Some(transmit) = sent else {
@@ -55,8 +55,8 @@ pub(super) fn check(tags: &[TagConfig], links: &mut Links, report: &Report) {
         }
     }
     for (at, link) in links.list.iter().enumerate() {
-        let LinkProtocol::Can(config) = &link.config.protocol else { continue };
-        if matches!(link.dbc, LinkDbc::Broken) {
+        let Some(config) = link.config.protocol.get::<CanConfig>() else { continue };
+        if is_broken(link) {
             continue;
         }
         for transmit in &config.transmit {
@@ -70,8 +70,8 @@ fn check_values(at: usize, link: &LinkConfig, transmit: &CanTransmit, tags: &[Ta
     let written: Vec<(Option<usize>, CanBits)> = tags
         .iter()
         .filter(|tag| tag.link == at && tag.write.is_some())
-        .filter_map(|tag| match &tag.address {
-            TagAddress::Can(address) if address.frames == CanFrames::Id(transmit.id) => {
+        .filter_map(|tag| match tag.address.get::<CanAddress>() {
+            Some(address) if address.frames == CanFrames::Id(transmit.id) => {
                 Some((transmit.branch_of(&address.conditions)?, address.bits))
             }
             _ => None,
@@ -105,4 +105,9 @@ fn check_values(at: usize, link: &LinkConfig, transmit: &CanTransmit, tags: &[Ta
             refuse(format!("the branch {} of the message {id:#x} would never be sent: {what}", branch.value));
         }
     }
+}
+
+/// Its file could not be read: its messages may be those of it.
+fn is_broken(link: &Link) -> bool {
+    matches!(link.notes(), Some(LinkDbc::Broken))
 }

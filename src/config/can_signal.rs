@@ -18,7 +18,7 @@ use crate::tag::{Nanos, ScalarType, ValueType};
 const NULL_ADDRESS: u32 = 0xFE;
 
 /// Bits that the DBC file names.
-pub(super) fn by_name(tag: &Obj<'_>, text: Text<'_>, part: Part<'_>, dbc: &LinkDbc) -> Option<CanAddress> {
+pub fn by_name(tag: &Obj<'_>, text: Text<'_>, part: Part<'_>, dbc: &LinkDbc) -> Option<CanAddress> {
     let data_type = tag.choice("data_type", fields::DATA_TYPE);
     for key in ["byte_order", "multiplexor"] {
         if tag.get(key).is_some() {
@@ -47,7 +47,7 @@ pub(super) fn by_name(tag: &Obj<'_>, text: Text<'_>, part: Part<'_>, dbc: &LinkD
 }
 
 /// The message of a name.
-pub(super) fn message_of<'f>(file: &'f CanDbc, name: &str) -> Result<&'f Message, Fault> {
+pub fn message_of<'f>(file: &'f CanDbc, name: &str) -> Result<&'f Message, Fault> {
     file.dbc.message(name).map_err(|missing| {
         let known = format!("a message of {}{}", file.name, guess(name, file.dbc.message_names()));
         fault_of(file, &format!("the message {}", quoted(name)), missing, known)
@@ -55,7 +55,7 @@ pub(super) fn message_of<'f>(file: &'f CanDbc, name: &str) -> Result<&'f Message
 }
 
 /// The signal of a name.
-pub(super) fn signal_of<'m>(file: &CanDbc, message: &'m Message, name: &str) -> Result<&'m Signal, Fault> {
+pub fn signal_of<'m>(file: &CanDbc, message: &'m Message, name: &str) -> Result<&'m Signal, Fault> {
     message.signal(name).map_err(|missing| {
         let guess = guess(name, message.signal_names());
         let known = format!("a signal of message {} ({}:{}){guess}", message.name, file.name, message.line);
@@ -74,7 +74,7 @@ fn fault_of(file: &CanDbc, what: &str, missing: Missing, known: String) -> Fault
 }
 
 /// The place of a signal, once it is checked.
-pub(super) fn bits_of(file: &CanDbc, message: &Message, signal: &Signal) -> Result<CanBits, Fault> {
+pub fn bits_of(file: &CanDbc, message: &Message, signal: &Signal) -> Result<CanBits, Fault> {
     let at = format!("{}:{}", file.name, signal.line);
     if !(1..=64).contains(&signal.bits) {
         let message = format!("{at}: the signal {} has {} bits", signal.name, signal.bits);
@@ -140,7 +140,7 @@ fn of_signal(
 }
 
 /// The frames of a message: by its identifier, or, when the file says that it is of J1939, by its parameter group.
-pub(super) fn frames_of(message: &Message) -> CanFrames {
+pub fn frames_of(message: &Message) -> CanFrames {
     if !message.j1939 {
         return CanFrames::Id(CanId { id: message.id, extended: message.extended });
     }

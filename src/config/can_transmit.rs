@@ -17,7 +17,7 @@ use crate::tag::{Nanos, Scaling};
 const FD_LENGTHS: [u64; 7] = [12, 16, 20, 24, 32, 48, 64];
 
 /// Reads one entry. `None`: reported.
-pub(super) fn read(object: &Obj<'_>, link: &CanConfig, dbc: &LinkDbc) -> Option<CanTransmit> {
+pub fn read(object: &Obj<'_>, link: &CanConfig, dbc: &LinkDbc) -> Option<CanTransmit> {
     let period = object.opt_int(&fields::PERIOD_MS).map(Nanos::from_millis);
     let distance = Nanos::from_millis(object.int(&fields::MIN_DISTANCE_MS));
     let on_change = object.flag("on_change").then_some(distance);

@@ -4,27 +4,99 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::beside;
+use super::canopen_address;
 use super::canopen_value::{self, object_number};
 use super::diagnostic::Report;
 use super::eds::{Eds, LeftOut, Pdo, PdoDirection};
 use super::fields::{self, keys};
-use super::links::Links;
+use super::kind::{LinkSettings, Protocol, ReadLink, TagAddress};
+use super::links::{Link, Links};
 use super::model::{
-    CanOpenAccess, CanOpenConfig, CanOpenNode, CanOpenSource, LinkProtocol, MasterHeartbeat, NodeWatching, Object,
-    PdoSource, TagAddress, TagConfig,
+    CanOpenAccess, CanOpenAddress, CanOpenConfig, CanOpenNode, CanOpenSource, MasterHeartbeat, NodeWatching, Object,
+    PdoSource, TagConfig,
 };
 use super::names::quoted;
 use super::node::Node;
-use super::reader::{Obj, found};
+use super::reader::{Obj, Text, found};
+use super::tags::Part;
 use crate::limits::{CAN_OPEN_TIMEOUT, CANOPEN_NODE_PDOS_MAX};
 use crate::tag::Nanos;
 
 const INTERFACE_ALLOWED: &str = "the name of a CAN interface, such as \"can0\"";
 /// IFNAMSIZ of the kernel, without the NUL.
-pub(super) const INTERFACE_BYTES_MAX: usize = 15;
+pub const INTERFACE_BYTES_MAX: usize = 15;
+
+/// CANopen networks.
+pub struct CanOpen;
+
+impl Protocol for CanOpen {
+    fn words(&self) -> &'static [&'static str] {
+        &["canopen"]
+    }
+
+    fn link_keys(&self, _word: &str) -> &'static [&'static str] {
+        keys::CANOPEN_LINK
+    }
+
+    fn tag_keys(&self) -> &'static [&'static str] {
+        keys::OF_CANOPEN_LINKS
+    }
+
+    fn read_link(&self, _word: &str, link: &Obj<'_>) -> ReadLink {
+        let (settings, unread_sheets) = read_link(link);
+        ReadLink::new(settings, unread_sheets)
+    }
+
+    fn check_beside(&self, link: &Obj<'_>, own: &dyn LinkSettings, others: &[Link]) {
+        if let Some(own) = own.get::<CanOpenConfig>() {
+            check_network(link, &own.interface, others);
+        }
+    }
+
+    fn read_address(
+        &self,
+        tag: &Obj<'_>,
+        text: Text<'_>,
+        parts: &[Part<'_>],
+        link: &Link,
+    ) -> Option<Box<dyn TagAddress>> {
+        let unread: &Vec<u8> = link.notes()?;
+        Some(Box::new(canopen_address::read(tag, text, parts, link.config.protocol.get()?, unread)?))
+    }
+
+    fn refuse_write_keys(&self, write: &Obj<'_>) {
+        if write.get("via").is_some() {
+            write.error(write.span_of("via"), "via on a link that is not CANopen", "remove via");
+        }
+    }
+
+    fn check(&self, tags: &[TagConfig], links: &mut Links, report: &Report) {
+        check_identifiers(tags, links, report);
+    }
+}
+
+impl LinkSettings for CanOpenConfig {
+    fn protocol(&self) -> &'static str {
+        "canopen"
+    }
+
+    fn patience(&self) -> Nanos {
+        self.connect_timeout
+    }
+}
+
+/// Two masters on one network would undo each other's work.
+fn check_network(link: &Obj<'_>, interface: &str, others: &[Link]) {
+    let is_same = |other: &CanOpenConfig| &*other.interface == interface;
+    let same = others.iter().find(|other| other.config.protocol.get().is_some_and(is_same));
+    if let Some(other) = same.filter(|_| !interface.is_empty()) {
+        let message = format!("interface {} is that of link {}, too", quoted(interface), quoted(&other.config.name));
+        link.error(link.span_of("interface"), message, "a CANopen network has one link; its nodes are in its list");
+    }
+}
 
 /// A link, and the nodes whose data sheet cannot be read, which is reported.
-pub(super) fn read_link(link: &Obj<'_>) -> (CanOpenConfig, Vec<u8>) {
+fn read_link(link: &Obj<'_>) -> (CanOpenConfig, Vec<u8>) {
     let interface = link.required_text("interface", INTERFACE_ALLOWED);
     if let Some(text) = interface
         && (text.value.is_empty()
@@ -94,9 +166,9 @@ fn read_heartbeat(link: &Obj<'_>, nodes: &[CanOpenNode]) -> Option<MasterHeartbe
 
 /// Once all tags are known: what two nodes would both send could not be told apart, which is an error where a tag is read
 /// from it.
-pub(super) fn check_identifiers(tags: &[TagConfig], links: &Links, report: &Report) {
+fn check_identifiers(tags: &[TagConfig], links: &Links, report: &Report) {
     for (at, link) in links.list.iter().enumerate() {
-        let LinkProtocol::CanOpen(config) = &link.config.protocol else { continue };
+        let Some(config) = link.config.protocol.get::<CanOpenConfig>() else { continue };
         let of_node = |node: &CanOpenNode| match (node.pdos, &node.eds) {
             (PdoSource::Eds, Some(eds)) => eds.pdos(PdoDirection::Transmit, node.id).read,
             _ => Vec::new(),
@@ -130,7 +202,7 @@ pub(super) fn check_identifiers(tags: &[TagConfig], links: &Links, report: &Repo
 
 /// The PDO that a tag is read from, as the plan takes the first that carries its object.
 fn pdo_of(tag: &TagConfig, pdos: &[Vec<Pdo>]) -> Option<(usize, u16)> {
-    let TagAddress::CanOpen(address) = &tag.address else { return None };
+    let address = tag.address.get::<CanOpenAddress>()?;
     let CanOpenSource::Object(object) = address.source else { return None };
     if address.access == CanOpenAccess::Sdo || address.array.is_some() {
         return None;

@@ -19,7 +19,7 @@ const TEXT_BYTES: u16 = 64;
 
 /// Reads what follows the link's name. `None`: reported.
 /// `unread`: the nodes whose data sheet cannot be read, which is reported; nothing more is said of their objects.
-pub(super) fn read(
+pub fn read(
     tag: &Obj<'_>,
     text: Text<'_>,
     parts: &[Part<'_>],
@@ -225,7 +225,7 @@ fn check_access(tag: &Obj<'_>, text: Text<'_>, node: &CanOpenNode, object: Objec
 }
 
 /// What is said of an object that the data sheet does not have.
-pub(super) fn no_object(eds: &Eds, object: Object) -> (String, String) {
+pub fn no_object(eds: &Eds, object: Object) -> (String, String) {
     match eds.why_left_out(object) {
         Some(why) => {
             let message =

@@ -9,7 +9,7 @@ use super::reader::{Obj, found};
 use crate::limits::WRITE_BYTES_MAX;
 
 /// `0x6064`, or decimal.
-pub(super) fn object_number_of(text: &str, max: u16) -> Option<u16> {
+pub fn object_number_of(text: &str, max: u16) -> Option<u16> {
     let number = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
         Some(digits) if (1..=4).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_hexdigit()) => {
             u16::from_str_radix(digits, 16).ok()
@@ -21,7 +21,7 @@ pub(super) fn object_number_of(text: &str, max: u16) -> Option<u16> {
 }
 
 /// The same, written as a text or as a number.
-pub(super) fn object_number(node: &Node<'_>, max: u16) -> Option<u16> {
+pub fn object_number(node: &Node<'_>, max: u16) -> Option<u16> {
     match &node.kind {
         Kind::Text(text) => object_number_of(text, max),
         Kind::Int(number) => u16::try_from(*number).ok().filter(|number| *number <= max),
@@ -31,7 +31,7 @@ pub(super) fn object_number(node: &Node<'_>, max: u16) -> Option<u16> {
 
 /// The type that the data sheet gives an object, or the one that is written beside it; both are the same. `None`:
 /// reported.
-pub(super) fn field_of(at: &Obj<'_>, object: Object, eds: Option<&Eds>, text_bytes: u16) -> Option<CanOpenField> {
+pub fn field_of(at: &Obj<'_>, object: Object, eds: Option<&Eds>, text_bytes: u16) -> Option<CanOpenField> {
     let written = at.choice("data_type", fields::CANOPEN_DATA_TYPE).map(|field| match field {
         CanOpenField::Text(_) => CanOpenField::Text(text_bytes),
         field => field,
@@ -81,7 +81,7 @@ fn told_name(field: CanOpenField) -> &'static str {
 }
 
 /// The bytes of a value as they go over the bus. `None`: reported.
-pub(super) fn encode(entry: &Obj<'_>, object: Object, value: &Node<'_>, eds: Option<&Eds>) -> Option<Vec<u8>> {
+pub fn encode(entry: &Obj<'_>, object: Object, value: &Node<'_>, eds: Option<&Eds>) -> Option<Vec<u8>> {
     let field = field_of(entry, object, eds, WRITE_BYTES_MAX as u16)?;
     let bytes = match (&value.kind, field) {
         (Kind::Bool(value), CanOpenField::Bool) => Some(vec![u8::from(*value)]),

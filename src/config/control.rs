@@ -10,7 +10,7 @@ use crate::limits::CONTROL_PATH_BYTES_MAX;
 /// Beside the journal: each gateway has one of its own, which its user can write.
 const SOCKET_NAME: &str = "control.sock";
 
-pub(super) fn read(section: Option<&Obj<'_>>, journal: &std::path::Path, base: Base<'_>) -> ControlConfig {
+pub fn read(section: Option<&Obj<'_>>, journal: &std::path::Path, base: Base<'_>) -> ControlConfig {
     let mut control = ControlConfig {
         socket: Some(journal.join(SOCKET_NAME)),
         group: None,

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::diagnostic::Report;
-use super::fields::type_name;
-use super::model::{CanBitsKind, CanOpenField, DecodingConfig, FieldType, Source, TagAddress, TagConfig};
+use super::kind::TagAddress;
+use super::model::{DecodingConfig, Source, TagConfig};
 use super::names::{guess, quoted};
 use super::node::{Kind, Node};
 use super::reader::{Obj, found};
@@ -13,17 +13,17 @@ use crate::limits::NOT_AVAILABLE_MAX;
 use crate::tag::{ScalarType, Texts, ValueType};
 
 /// What a tag's keys say; the texts of its values come when its type is known.
-pub(super) fn read(tag: &Obj<'_>, address: Option<&TagAddress>) -> DecodingConfig {
+pub fn read(tag: &Obj<'_>, address: Option<&dyn TagAddress>) -> DecodingConfig {
     let not_available = not_available(tag, address).unwrap_or_default();
     let allow_nan = tag.flag("allow_nan");
     if let Some(address) = address.filter(|_| tag.get("allow_nan").is_some()) {
         let at = tag.span_of("allow_nan");
-        match (address, address.value_type()) {
-            (TagAddress::Bus(_), _) => {
-                let help = "remove it: what is not a number is no value of a device on a local bus";
-                tag.error(at, "allow_nan on a local bus", help);
-            }
-            (_, ValueType::Scalar(of) | ValueType::Array { of, .. })
+        if let Some((message, help)) = address.no_nan() {
+            tag.error(at, message, help);
+        }
+        match address.value_type() {
+            _ if address.no_nan().is_some() => {}
+            ValueType::Scalar(of) | ValueType::Array { of, .. }
                 if matches!(of, ScalarType::Float32 | ScalarType::Float64) => {}
             _ => tag.error(at, "allow_nan on what is no float", "remove it: all else is a number or none"),
         }
@@ -35,13 +35,11 @@ pub(super) fn read(tag: &Obj<'_>, address: Option<&TagAddress>) -> DecodingConfi
     DecodingConfig { not_available, allow_nan, texts: Texts::default(), scale_from }
 }
 
-fn check_scaled(tag: &Obj<'_>, address: &TagAddress) {
+fn check_scaled(tag: &Obj<'_>, address: &dyn TagAddress) {
     let at = tag.span_of("scale_from");
-    let TagAddress::Modbus(address) = address else {
-        return tag.error(at, "scale_from on a link that is not Modbus", "remove it: only Modbus has registers");
-    };
-    if address.field.is_text() || address.field.scalar() == ScalarType::Bool {
-        tag.error(at, format!("scale_from on a {}", type_name(address.field)), "remove it: only numbers are scaled");
+    if let Err((message, help)) = address.takes_scale_from() {
+        tag.error(at, message, help);
+        return;
     }
     if tag.get("sensor").is_some() {
         tag.error(at, "scale_from beside sensor", "remove it: the sensor's range says what is meant");
@@ -53,8 +51,8 @@ fn check_scaled(tag: &Obj<'_>, address: &TagAddress) {
 }
 
 /// What raw values there are.
-#[derive(Clone, Copy)]
-enum Raw {
+#[derive(Debug, Clone, Copy)]
+pub enum Raw {
     Whole {
         bits: u8,
         signed: bool,
@@ -69,32 +67,9 @@ enum Raw {
 }
 
 impl Raw {
-    fn of(address: &TagAddress) -> Option<Raw> {
-        let whole = |(bits, signed)| Raw::Whole { bits, signed };
-        match address {
-            TagAddress::Modbus(address) => match address.field {
-                FieldType::Bcd { registers } => Some(Raw::Bcd(4 * u32::from(registers))),
-                FieldType::Float16 => Some(Raw::Half),
-                FieldType::Float32 => Some(Raw::Single),
-                FieldType::Float64 => Some(Raw::Double),
-                FieldType::Text(_) => Some(Raw::Text),
-                field => field.whole_bits().map(whole),
-            },
-            TagAddress::Can(address) => match (address.bits.kind, address.bits.len) {
-                (CanBitsKind::Float, 32) => Some(Raw::Single),
-                (CanBitsKind::Float, _) => Some(Raw::Double),
-                (_, 1) => None,
-                (kind, bits) => Some(whole((bits, kind == CanBitsKind::Signed))),
-            },
-            TagAddress::CanOpen(address) => match address.field {
-                CanOpenField::Signed(bytes) => Some(whole((8 * bytes.min(8), true))),
-                CanOpenField::Unsigned(bytes) => Some(whole((8 * bytes.min(8), false))),
-                CanOpenField::Real32 => Some(Raw::Single),
-                CanOpenField::Real64 => Some(Raw::Double),
-                CanOpenField::Bool | CanOpenField::Bit(_) | CanOpenField::Text(_) => None,
-            },
-            TagAddress::Bus(_) | TagAddress::Diagnostics(_) => None,
-        }
+    /// Whole numbers of so many bits.
+    pub fn whole((bits, signed): (u8, bool)) -> Raw {
+        Raw::Whole { bits, signed }
     }
 
     /// What SunSpec has where a point is not implemented (SunSpec Device Information Model Specification, section 4.2).
@@ -174,10 +149,10 @@ impl Raw {
     }
 }
 
-fn not_available(tag: &Obj<'_>, address: Option<&TagAddress>) -> Option<Arc<[u64]>> {
+fn not_available(tag: &Obj<'_>, address: Option<&dyn TagAddress>) -> Option<Arc<[u64]>> {
     let node = tag.get("not_available")?;
     let address = address?;
-    let Some(raw) = Raw::of(address) else {
+    let Some(raw) = address.raw() else {
         let help = "remove it: numbers of Modbus, CAN and CANopen, and strings of Modbus, have values that are none";
         tag.error(node.span, "not_available on a tag that has a value always", help);
         return None;
@@ -208,7 +183,7 @@ fn not_available(tag: &Obj<'_>, address: Option<&TagAddress>) -> Option<Arc<[u64
 }
 
 /// A tag that is scaled by another, and where that is said.
-pub(super) struct Scaled {
+pub struct Scaled {
     /// Index into the tags.
     pub tag: usize,
     pub at: Source,
@@ -216,7 +191,7 @@ pub(super) struct Scaled {
 }
 
 /// The tags that others are scaled by have to be there, and powers of ten.
-pub(super) fn check_scales(tags: &[TagConfig], scaled: &[Scaled], incomplete: bool, report: &Report) {
+pub fn check_scales(tags: &[TagConfig], scaled: &[Scaled], incomplete: bool, report: &Report) {
     if scaled.is_empty() {
         return;
     }

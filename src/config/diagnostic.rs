@@ -105,7 +105,7 @@ impl std::error::Error for Diagnostics {}
 
 /// Where the readers put their findings. Keeps what will be shown, counts the rest.
 #[derive(Default)]
-pub(super) struct Report {
+pub struct Report {
     found: RefCell<Found>,
 }
 

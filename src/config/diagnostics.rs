@@ -14,7 +14,7 @@ use crate::limits::{DIAGNOSTIC_GLOBS_MAX, NAME_BYTES_MAX, TAGS_MAX};
 use crate::tag::{Nanos, Texts, glob_has};
 
 /// Reads the section; `None`: it is not there, or says `enabled = false`.
-pub(super) fn read(section: Option<&Obj<'_>>) -> Option<DiagnosticsConfig> {
+pub fn read(section: Option<&Obj<'_>>) -> Option<DiagnosticsConfig> {
     let section = section?;
     let mut tags: Vec<String> = Vec::new();
     for node in section.list("tags", "globs such as \"$link.*.state\"") {
@@ -42,7 +42,7 @@ pub(super) fn read(section: Option<&Obj<'_>>) -> Option<DiagnosticsConfig> {
 }
 
 /// Adds the tags, their link and their group to what the files say, and warns of globs that match nothing.
-pub(super) fn add(config: &mut Config, report: &Report) {
+pub fn add(config: &mut Config, report: &Report) {
     match add_to(config) {
         Ok(unmatched) => {
             for glob in unmatched {
@@ -79,7 +79,7 @@ impl Config {
     /// # Errors
     /// Together with the others there are too many.
     pub fn renew_diagnostics(&mut self) -> Result<Vec<String>, String> {
-        let is_own = |link: &LinkConfig| link.protocol == LinkProtocol::Diagnostics;
+        let is_own = |link: &LinkConfig| link.protocol.is::<DiagnosticsLink>();
         if let Some(own) = self.links.iter().position(is_own) {
             // They come last in each table, so that no index changes.
             self.tags.retain(|tag| tag.link != own);
@@ -118,7 +118,7 @@ fn add_to(config: &mut Config) -> Result<Vec<String>, String> {
     config.links.push(LinkConfig {
         name: DIAGNOSTICS.into(),
         source: source.clone(),
-        protocol: LinkProtocol::Diagnostics,
+        protocol: Box::new(DiagnosticsLink),
     });
     config.groups.push(GroupConfig { name: DIAGNOSTICS.into(), source, period, release: ReleaseMode::Spread });
     Ok(unmatched)
@@ -136,12 +136,8 @@ fn signals(config: &Config) -> Vec<DiagnosticSignal> {
     for (index, link) in config.links.iter().enumerate() {
         let name: Arc<str> = link.name.as_str().into();
         all.extend(LinkSignal::ALL.iter().map(|what| DiagnosticSignal::Link(name.clone(), *what)));
-        let units: BTreeSet<u8> = config
-            .tags
-            .iter()
-            .filter(|tag| tag.link == index)
-            .filter_map(|tag| tag.address.modbus().map(|address| address.unit.0))
-            .collect();
+        let units: BTreeSet<u8> =
+            config.tags.iter().filter(|tag| tag.link == index).filter_map(|tag| tag.address.unit()).collect();
         if units.len() > 1 {
             let of_unit = |unit| UnitSignal::ALL.iter().map(move |what| (unit, *what));
             all.extend(
@@ -179,7 +175,7 @@ fn tag(signal: DiagnosticSignal, link: usize, group: usize, source: &Source) -> 
         link,
         group,
         decoding: DecodingConfig { texts: texts(&signal), ..DecodingConfig::default() },
-        address: TagAddress::Diagnostics(signal),
+        address: Box::new(signal),
         scale: 1.0,
         offset: 0.0,
         sensor: None,

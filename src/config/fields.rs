@@ -10,18 +10,18 @@
 mod bus;
 mod can;
 mod gateway;
-pub(super) mod keys;
+pub mod keys;
 
 use super::model::{DateFormat, FieldType, Parity, ReleaseMode, Rs485Switch, SerialFraming, WordOrder};
 use super::reporting::{Report, Suppress};
 use crate::limits;
 use crate::tag::Encoding;
-pub(super) use bus::*;
-pub(super) use can::*;
-pub(super) use gateway::*;
+pub use bus::*;
+pub use can::*;
+pub use gateway::*;
 
 /// A whole number.
-pub(super) struct Int {
+pub struct Int {
     pub key: &'static str,
     pub min: u64,
     pub max: u64,
@@ -31,7 +31,7 @@ pub(super) struct Int {
 }
 
 /// A number that may have a fraction.
-pub(super) struct Real {
+pub struct Real {
     pub key: &'static str,
     pub min: f64,
     pub max: f64,
@@ -44,111 +44,80 @@ const fn int(key: &'static str, min: u64, max: u64, default: u64, unit: &'static
 }
 
 // --- links ---
-/// Protocols of links, as the tag files name them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Protocol {
-    ModbusTcp,
-    ModbusRtu,
-    ModbusRtuTcp,
-    Can,
-    CanOpen,
-    Gpio,
-    I2c,
-    Spi,
-    Iio,
-}
-impl Protocol {
-    pub fn is_modbus(self) -> bool {
-        matches!(self, Protocol::ModbusTcp | Protocol::ModbusRtu | Protocol::ModbusRtuTcp)
-    }
-}
-pub(super) const PROTOCOLS: &[(&str, Protocol)] = &[
-    ("modbus_tcp", Protocol::ModbusTcp),
-    ("modbus_rtu", Protocol::ModbusRtu),
-    ("modbus_rtu_tcp", Protocol::ModbusRtuTcp),
-    ("can", Protocol::Can),
-    ("canopen", Protocol::CanOpen),
-    ("gpio", Protocol::Gpio),
-    ("i2c", Protocol::I2c),
-    ("spi", Protocol::Spi),
-    ("iio", Protocol::Iio),
-];
-pub(super) const PORT: Int = int("port", 1, 65_535, 502, "");
-pub(super) const TIMEOUT_MS: Int = int("timeout_ms", 1, limits::MODBUS_TIMEOUT_MS_MAX, 200, " ms");
-pub(super) const CONNECT_TIMEOUT_MS: Int = int("connect_timeout_ms", 50, 30_000, 3000, " ms");
-pub(super) const PIPELINE: Int = int("pipeline", 1, limits::MODBUS_PIPELINE_MAX as u64, 1, "");
-pub(super) const EXPECTED_REPLY_MS: Real =
+pub const PORT: Int = int("port", 1, 65_535, 502, "");
+pub const TIMEOUT_MS: Int = int("timeout_ms", 1, limits::MODBUS_TIMEOUT_MS_MAX, 200, " ms");
+pub const CONNECT_TIMEOUT_MS: Int = int("connect_timeout_ms", 50, 30_000, 3000, " ms");
+pub const PIPELINE: Int = int("pipeline", 1, limits::MODBUS_PIPELINE_MAX as u64, 1, "");
+pub const EXPECTED_REPLY_MS: Real =
     Real { key: "expected_reply_ms", min: 0.01, max: limits::MODBUS_TIMEOUT_MS_MAX as f64, default: 0.5, unit: " ms" };
 /// From the end of a request to the beginning of its reply.
-pub(super) const EXPECTED_REPLY_SERIAL_MS: Real = Real { default: 5.0, ..EXPECTED_REPLY_MS };
+pub const EXPECTED_REPLY_SERIAL_MS: Real = Real { default: 5.0, ..EXPECTED_REPLY_MS };
 /// The same with the serial server and the line behind it, of which nothing is known.
-pub(super) const EXPECTED_REPLY_RTU_TCP_MS: Real = Real { default: 20.0, ..EXPECTED_REPLY_MS };
+pub const EXPECTED_REPLY_RTU_TCP_MS: Real = Real { default: 20.0, ..EXPECTED_REPLY_MS };
 /// A serial server's line takes its time, too.
-pub(super) const TIMEOUT_RTU_TCP_MS: Int = int("timeout_ms", 1, limits::MODBUS_TIMEOUT_MS_MAX, 500, " ms");
-pub(super) const TURNAROUND_MS: Real = Real { key: "turnaround_ms", min: 0.0, max: 1_000.0, default: 0.0, unit: " ms" };
-pub(super) const UNIT_PAUSE_MS: Real = Real { key: "unit_pause_ms", ..TURNAROUND_MS };
-pub(super) const UNIT_CHANGE_PAUSE_MS: Real = Real { key: "unit_change_pause_ms", ..TURNAROUND_MS };
+pub const TIMEOUT_RTU_TCP_MS: Int = int("timeout_ms", 1, limits::MODBUS_TIMEOUT_MS_MAX, 500, " ms");
+pub const TURNAROUND_MS: Real = Real { key: "turnaround_ms", min: 0.0, max: 1_000.0, default: 0.0, unit: " ms" };
+pub const UNIT_PAUSE_MS: Real = Real { key: "unit_pause_ms", ..TURNAROUND_MS };
+pub const UNIT_CHANGE_PAUSE_MS: Real = Real { key: "unit_change_pause_ms", ..TURNAROUND_MS };
 /// As long as a connection may take to stand.
-pub(super) const CONNECT_DELAY_MS: Int = int("connect_delay_ms", 0, 30_000, 0, " ms");
+pub const CONNECT_DELAY_MS: Int = int("connect_delay_ms", 0, 30_000, 0, " ms");
 /// 19200 is the specification's default (Modbus over Serial Line V1.02, 2.5.1).
-pub(super) const BAUDRATE: Int =
+pub const BAUDRATE: Int =
     int("baudrate", limits::SERIAL_BAUD_MIN as u64, limits::SERIAL_BAUD_MAX as u64, 19_200, " baud");
-pub(super) const DATA_BITS: Int = int("data_bits", 7, 8, 8, "");
+pub const DATA_BITS: Int = int("data_bits", 7, 8, 8, "");
 /// Section 2.5.2: ASCII characters have 7.
-pub(super) const DATA_BITS_ASCII: Int = int("data_bits", 7, 8, 7, "");
-pub(super) const PARITY: &[(&str, Parity)] = &[("N", Parity::None), ("E", Parity::Even), ("O", Parity::Odd)];
-pub(super) const STOP_BITS: Int = int("stop_bits", 1, 2, 1, "");
-pub(super) const FRAMING: &[(&str, SerialFraming)] = &[("rtu", SerialFraming::Rtu), ("ascii", SerialFraming::Ascii)];
-pub(super) const RTS: &[(&str, Rs485Switch)] = &[("kernel", Rs485Switch::Kernel), ("manual", Rs485Switch::Manual)];
+pub const DATA_BITS_ASCII: Int = int("data_bits", 7, 8, 7, "");
+pub const PARITY: &[(&str, Parity)] = &[("N", Parity::None), ("E", Parity::Even), ("O", Parity::Odd)];
+pub const STOP_BITS: Int = int("stop_bits", 1, 2, 1, "");
+pub const FRAMING: &[(&str, SerialFraming)] = &[("rtu", SerialFraming::Rtu), ("ascii", SerialFraming::Ascii)];
+pub const RTS: &[(&str, Rs485Switch)] = &[("kernel", Rs485Switch::Kernel), ("manual", Rs485Switch::Manual)];
 /// What the kernel's interface takes, in its unit.
-pub(super) const DELAY_BEFORE_MS: Int = int("delay_before_ms", 0, 100, 0, " ms");
-pub(super) const DELAY_AFTER_MS: Int = int("delay_after_ms", 0, 100, 0, " ms");
+pub const DELAY_BEFORE_MS: Int = int("delay_before_ms", 0, 100, 0, " ms");
+pub const DELAY_AFTER_MS: Int = int("delay_after_ms", 0, 100, 0, " ms");
 /// Bytes of a port's path; Linux allows no more.
-pub(super) const PORT_PATH_BYTES_MAX: usize = 4095;
-pub(super) const MAX_REGISTERS: Int =
+pub const PORT_PATH_BYTES_MAX: usize = 4095;
+pub const MAX_REGISTERS: Int =
     int("max_registers", 1, limits::MODBUS_REGISTERS_MAX as u64, limits::MODBUS_REGISTERS_MAX as u64, "");
-pub(super) const MAX_BITS: Int = int("max_bits", 1, limits::MODBUS_BITS_MAX as u64, limits::MODBUS_BITS_MAX as u64, "");
+pub const MAX_BITS: Int = int("max_bits", 1, limits::MODBUS_BITS_MAX as u64, limits::MODBUS_BITS_MAX as u64, "");
 /// How register numbers are meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Addressing {
+pub enum Addressing {
     Modicon,
     Raw,
 }
-pub(super) const ADDRESSING: &[(&str, Addressing)] = &[("modicon", Addressing::Modicon), ("raw", Addressing::Raw)];
+pub const ADDRESSING: &[(&str, Addressing)] = &[("modicon", Addressing::Modicon), ("raw", Addressing::Raw)];
 /// A Modbus unit identifier.
-pub(super) const UNIT: Int = int("unit", 0, 255, 0, "");
+pub const UNIT: Int = int("unit", 0, 255, 0, "");
 /// The read functions.
-pub(super) const FUNCTION: Int = int("function", 1, 4, 3, "");
+pub const FUNCTION: Int = int("function", 1, 4, 3, "");
 
 // --- groups and tags ---
-pub(super) const SCAN_RATE_MS: Real = Real {
+pub const SCAN_RATE_MS: Real = Real {
     key: "scan_rate_ms",
     min: limits::PERIOD_MIN.0 as f64 / 1e6,
     max: limits::PERIOD_MAX.0 as f64 / 1e6,
     default: 1000.0,
     unit: " ms",
 };
-pub(super) const RELEASE: &[(&str, ReleaseMode)] =
-    &[("spread", ReleaseMode::Spread), ("together", ReleaseMode::Together)];
+pub const RELEASE: &[(&str, ReleaseMode)] = &[("spread", ReleaseMode::Spread), ("together", ReleaseMode::Together)];
 /// Which samples are told.
-pub(super) const REPORT: &[(&str, Report)] = &[("every", Report::Every), ("change", Report::Change)];
+pub const REPORT: &[(&str, Report)] = &[("every", Report::Every), ("change", Report::Change)];
 /// In the tag's engineering unit.
-pub(super) const DEADBAND: Real = Real { key: "deadband", min: 0.0, max: 1e300, default: 0.0, unit: "" };
+pub const DEADBAND: Real = Real { key: "deadband", min: 0.0, max: 1e300, default: 0.0, unit: "" };
 /// OPC 10000-8, section 6.2.
-pub(super) const DEADBAND_PERCENT: Real =
-    Real { key: "deadband_percent", min: 0.0, max: 100.0, default: 0.0, unit: " %" };
+pub const DEADBAND_PERCENT: Real = Real { key: "deadband_percent", min: 0.0, max: 100.0, default: 0.0, unit: " %" };
 /// A week: seven scans of the slowest.
-pub(super) const MAX_SILENCE_MS: Int = int("max_silence_ms", 10, 604_800_000, 60_000, " ms");
+pub const MAX_SILENCE_MS: Int = int("max_silence_ms", 10, 604_800_000, 60_000, " ms");
 /// Where nothing is said, a longest silence has so many scans at least: with fewer, every sample or every other one would be
 /// told.
-pub(super) const SILENT_SCANS: u64 = 4;
+pub const SILENT_SCANS: u64 = 4;
 /// Where samples are held back.
-pub(super) const SUPPRESS: &[(&str, Suppress)] = &[("ring", Suppress::Ring), ("journal", Suppress::Journal)];
+pub const SUPPRESS: &[(&str, Suppress)] = &[("ring", Suppress::Ring), ("journal", Suppress::Journal)];
 /// Which register bit a bool is, 0 the least significant.
-pub(super) const BIT: Int = int("bit", 0, 15, 0, "");
-pub(super) const ARRAY: Int = int("array", 1, limits::MODBUS_BITS_MAX as u64, 1, " elements");
+pub const BIT: Int = int("bit", 0, 15, 0, "");
+pub const ARRAY: Int = int("array", 1, limits::MODBUS_BITS_MAX as u64, 1, " elements");
 /// `Bit` stands for bool on either kind of table; the address decides.
-pub(super) const DATA_TYPE: &[(&str, FieldType)] = &[
+pub const DATA_TYPE: &[(&str, FieldType)] = &[
     ("bool", FieldType::Bit),
     ("int8", FieldType::Byte { signed: true, high: false }),
     ("uint8", FieldType::Byte { signed: false, high: false }),
@@ -179,28 +148,28 @@ pub(super) const DATA_TYPE: &[(&str, FieldType)] = &[
     ("datetime_s7", FieldType::Date(DateFormat::S7)),
 ];
 /// Which byte of a register an int8 or a uint8 is; true: the high one.
-pub(super) const BYTE: &[(&str, bool)] = &[("low", false), ("high", true)];
+pub const BYTE: &[(&str, bool)] = &[("low", false), ("high", true)];
 /// Of a string's bytes.
-pub(super) const ENCODING: &[(&str, Encoding)] = &[
+pub const ENCODING: &[(&str, Encoding)] = &[
     ("utf-8", Encoding::Utf8),
     ("ascii", Encoding::Ascii),
     ("iso-8859-1", Encoding::Latin1),
     ("windows-1252", Encoding::Windows1252),
 ];
-pub(super) const BYTE_ORDER: &[(&str, WordOrder)] =
+pub const BYTE_ORDER: &[(&str, WordOrder)] =
     &[("ABCD", WordOrder::Abcd), ("DCBA", WordOrder::Dcba), ("BADC", WordOrder::Badc), ("CDAB", WordOrder::Cdab)];
 /// Between two writes of one tag: slower than a device that stores each in its EEPROM would like, faster than a person.
-pub(super) const MIN_INTERVAL_MS: Int = int("min_interval_ms", 0, 3_600_000, 100, " ms");
-pub(super) const WRITE_TIMEOUT_MS: Int =
+pub const MIN_INTERVAL_MS: Int = int("min_interval_ms", 0, 3_600_000, 100, " ms");
+pub const WRITE_TIMEOUT_MS: Int =
     int("timeout_ms", limits::WRITE_TIMEOUT_MIN.0 / 1_000_000, limits::WRITE_TIMEOUT_MAX.0 / 1_000_000, 1000, " ms");
 /// Of Modbus; which, depends on the table and the type.
-pub(super) const WRITE_FUNCTION: Int = int("function", 1, 255, 23, "");
+pub const WRITE_FUNCTION: Int = int("function", 1, 255, 23, "");
 /// Of CANopen: by which service; true: PDO.
-pub(super) const WRITE_VIA: &[(&str, bool)] = &[("sdo", false), ("pdo", true)];
+pub const WRITE_VIA: &[(&str, bool)] = &[("sdo", false), ("pdo", true)];
 /// Bytes of an engineering unit.
-pub(super) const UNIT_TEXT_BYTES_MAX: usize = 64;
+pub const UNIT_TEXT_BYTES_MAX: usize = 64;
 /// Bytes of a description.
-pub(super) const DESCRIPTION_BYTES_MAX: usize = 1024;
+pub const DESCRIPTION_BYTES_MAX: usize = 1024;
 
 /// The name of a field type in the tag files.
 pub(crate) fn type_name(field: FieldType) -> &'static str {
@@ -213,6 +182,6 @@ pub(crate) fn type_name(field: FieldType) -> &'static str {
     DATA_TYPE.iter().find(|(_, ty)| *ty == wanted).map_or("bool", |(name, _)| name)
 }
 
-pub(super) fn order_name(order: WordOrder) -> &'static str {
+pub fn order_name(order: WordOrder) -> &'static str {
     BYTE_ORDER.iter().find(|(_, o)| *o == order).map_or("ABCD", |(name, _)| name)
 }

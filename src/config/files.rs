@@ -14,21 +14,21 @@ use crate::limits::{
 };
 
 /// The gateway's file.
-pub(super) const GATEWAY_FILE: &str = "fieldbeat.toml";
+pub const GATEWAY_FILE: &str = "fieldbeat.toml";
 /// The directory of the tag files.
-pub(super) const TAGS_DIR: &str = "tags";
+pub const TAGS_DIR: &str = "tags";
 /// Lies beside the tag files for editors, and is none.
-pub(super) const SCHEMA_FILE: &str = "tags.schema.json";
+pub const SCHEMA_FILE: &str = "tags.schema.json";
 
 /// The bytes of one file and the name messages give it.
-pub(super) struct Input {
+pub struct Input {
     pub name: String,
     pub bytes: Vec<u8>,
 }
 
 /// The files of a configuration.
 #[derive(Default)]
-pub(super) struct Inputs {
+pub struct Inputs {
     pub gateway: Option<Input>,
     /// By name.
     pub tags: Vec<Input>,
@@ -41,7 +41,7 @@ fn whole(name: &str) -> Source {
 }
 
 /// Reads `dir/fieldbeat.toml`. False: there is no such directory.
-pub(super) fn collect_gateway(dir: &Path, report: &Report, inputs: &mut Inputs) -> bool {
+pub fn collect_gateway(dir: &Path, report: &Report, inputs: &mut Inputs) -> bool {
     let shown = dir.display().to_string();
     if !dir.is_dir() {
         let message = if dir.exists() { "is not a directory" } else { "there is no such directory" };
@@ -61,7 +61,7 @@ pub(super) fn collect_gateway(dir: &Path, report: &Report, inputs: &mut Inputs) 
 }
 
 /// Reads `dir/fieldbeat.toml` and `dir/tags/*.json`.
-pub(super) fn collect(dir: &Path, report: &Report) -> Inputs {
+pub fn collect(dir: &Path, report: &Report) -> Inputs {
     let mut inputs = Inputs::default();
     if !collect_gateway(dir, report, &mut inputs) {
         return inputs;
@@ -174,7 +174,7 @@ fn side_file_names(dir: &Path) -> Vec<OsString> {
 }
 
 /// Reads a file that a link names.
-pub(super) fn read_side_file(path: &Path) -> Result<Vec<u8>, String> {
+pub fn read_side_file(path: &Path) -> Result<Vec<u8>, String> {
     read_file(path, SIDE_FILE_BYTES_MAX).map_err(|unread| match unread {
         Unread::Missing => "there is no such file".to_owned(),
         Unread::Other(message) => message,

@@ -16,7 +16,7 @@ use crate::limits::EXECUTORS_MAX;
 use crate::tag::Nanos;
 
 /// What `fieldbeat.toml` says.
-pub(super) struct GatewayFile {
+pub struct GatewayFile {
     pub gateway: GatewayConfig,
     pub realtime: RealtimeConfig,
     pub journal: JournalConfig,
@@ -28,7 +28,7 @@ pub(super) struct GatewayFile {
 }
 
 /// `None` when something that has no default is missing or wrong, which has been reported.
-pub(super) fn read<'c>(cx: Cx<'c>, root: &'c Node<'c>, base: Base<'_>) -> Option<GatewayFile> {
+pub fn read<'c>(cx: Cx<'c>, root: &'c Node<'c>, base: Base<'_>) -> Option<GatewayFile> {
     let root = Obj::open(cx, root, String::new(), keys::ROOT)?;
     let gateway = read_gateway(&root);
     let realtime = read_realtime(section(&root, "realtime", keys::REALTIME).as_ref());

@@ -4,18 +4,17 @@ use std::collections::HashMap;
 
 use super::fields::{self, keys};
 use super::links::{already, read_name};
-use super::modbus::nanos_of_millis;
 use super::model::{GroupConfig, ReleaseMode};
 use super::names::Letters;
 use super::node::{Kind, Node};
-use super::reader::{Cx, Obj, found, subject};
+use super::reader::{Cx, Obj, found, nanos_of_millis, subject};
 use super::reporting::Said;
 use crate::limits::{GROUPS_MAX, PERIOD_MAX, PERIOD_MIN};
 use crate::tag::Nanos;
 
 /// The groups of all files.
 #[derive(Default)]
-pub(super) struct Groups {
+pub struct Groups {
     pub list: Vec<GroupConfig>,
     /// What each says of its tags' samples.
     said: Vec<Said>,
@@ -129,7 +128,7 @@ const RATE_ALLOWED: &str = "allowed: a number from 1 to 86400000 ms (1000 Hz to 
 const _: () = assert!(PERIOD_MIN.0 == 1_000_000 && PERIOD_MAX.0 == 86_400_000_000_000);
 
 /// Reads `"scan_rate_ms"`, if it is there and right.
-pub(super) fn read_period(object: &Obj<'_>) -> Option<Nanos> {
+pub fn read_period(object: &Obj<'_>) -> Option<Nanos> {
     let node = object.get(fields::SCAN_RATE_MS.key)?;
     let ms = match node.kind {
         Kind::Int(number) => number as f64,

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// What is wrong with a host, and what to do; `None` when it may be one.
-pub(super) fn fault(host: &str) -> Option<(String, &'static str)> {
+pub fn fault(host: &str) -> Option<(String, &'static str)> {
     let wrong = |message: &str, help: &'static str| Some((message.to_owned(), help));
     let allowed = "allowed: a host name or an IP address";
     if host.is_empty() {

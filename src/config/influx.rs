@@ -28,7 +28,7 @@ const PRECISION: &[(&str, Precision)] = &[
 const PLACEHOLDERS: &[&str] = &["gateway", "group", "tag"];
 
 /// `None` when something that has no default is missing or wrong, which has been reported.
-pub(super) fn read(output: &Obj<'_>, base: Base<'_>) -> Option<OutputKind> {
+pub fn read(output: &Obj<'_>, base: Base<'_>) -> Option<OutputKind> {
     let place = read_url(output, &SCHEME);
     let tls = read_tls(output, place.as_ref(), "https://", base);
     let api = read_api(output, base);
@@ -165,7 +165,7 @@ fn check_names(output: &Obj<'_>, config: &InfluxConfig) {
 }
 
 /// A field of one measurement has one type in InfluxDB, and times that are cut off make one point of several.
-pub(super) fn check_tags(output: &OutputConfig, tags: &[&TagConfig], periods: &[Nanos], report: &Report) {
+pub fn check_tags(output: &OutputConfig, tags: &[&TagConfig], periods: &[Nanos], report: &Report) {
     let Some(influx) = output.kind.influx() else { return };
     let subject = format!("output {}", quoted(&output.name));
     let warn = |message: String, help: &str| report.warning(output.source.clone(), &subject, message, help);

@@ -1,36 +1,53 @@
 //! `"links"` of the tag files.
 
+use std::any::Any;
 use std::collections::HashMap;
 
-use super::bus::BusKind;
-use super::can::LinkDbc;
-use super::fields::{self, Addressing, Protocol, keys};
-use super::modbus::{self, Transport};
-use super::model::{BusDevice, LinkConfig, LinkProtocol, ModbusConfig, ModbusTransport, Source};
+use super::kind::{LinkSettings, Protocol, ReadLink};
+use super::model::{LinkConfig, Source};
 use super::names::{Letters, fault, quoted};
 use super::node::Node;
 use super::reader::{Cx, Obj, subject};
-use super::{bus, can, canopen};
+use super::{fields, kinds};
 use crate::limits::LINKS_MAX;
+use crate::tag::Nanos;
 
 /// The links of all files.
 #[derive(Default)]
-pub(super) struct Links {
+pub struct Links {
     pub list: Vec<Link>,
     by_name: HashMap<String, usize>,
 }
 
 /// A link, and what its tags need to know to be read.
-pub(super) struct Link {
+pub struct Link {
     pub config: LinkConfig,
-    pub addressing: Addressing,
-    /// Of a CAN link.
-    pub dbc: LinkDbc,
-    /// Of a CANopen link: nodes whose data sheet cannot be read, which is reported.
-    pub unread_sheets: Vec<u8>,
-    /// Its protocol could not be read, so nothing is known about its tags' addresses.
-    pub broken: bool,
+    /// `None`: it could not be read, so nothing is known about its tags' addresses.
+    pub protocol: Option<&'static dyn Protocol>,
+    /// What its protocol has to know of it to read them.
+    pub notes: Box<dyn Any>,
     pub used: bool,
+}
+
+impl Link {
+    /// The notes of its protocol.
+    pub fn notes<T: Any>(&self) -> Option<&T> {
+        self.notes.downcast_ref()
+    }
+}
+
+/// Stands for the settings of a link whose protocol is not known.
+#[derive(Debug, Clone, PartialEq)]
+struct Unknown;
+
+impl LinkSettings for Unknown {
+    fn protocol(&self) -> &'static str {
+        ""
+    }
+
+    fn patience(&self) -> Nanos {
+        Nanos::ZERO
+    }
 }
 
 impl Links {
@@ -45,78 +62,28 @@ impl Links {
     /// Reads one entry of `"links"`.
     pub fn read<'c>(&mut self, cx: Cx<'c>, node: &'c Node<'c>, index: usize) {
         let subject = subject("link", node, index);
+        let written = node.member("protocol").and_then(Node::as_text);
+        let found = written.and_then(kinds::find);
         // Of a protocol that is not known, no other key can be judged.
-        if let Some(text) = node.member("protocol").and_then(Node::as_text)
-            && !fields::PROTOCOLS.iter().any(|(name, _)| *name == text)
-        {
-            let known: Vec<&str> = fields::PROTOCOLS.iter().map(|(name, _)| *name).collect();
-            let guess = super::names::guess(text, known.iter().copied());
+        if let (Some(text), None) = (written, found) {
+            let guess = super::names::guess(text, kinds::words());
             let span = node.member("protocol").map_or(node.span, |protocol| protocol.span);
-            let help = format!("allowed: {}{guess}", known.join(", "));
+            let help = format!("allowed: {}{guess}", allowed());
             cx.report.error(cx.source(span), &subject, format!("protocol {} is unknown", quoted(text)), help);
             if let Some(name) = node.member("name").and_then(Node::as_text) {
-                let config = LinkConfig {
-                    name: name.to_owned(),
-                    source: cx.source(node.span),
-                    protocol: LinkProtocol::Modbus(modbus::defaults()),
-                };
-                let dbc = LinkDbc::None;
-                let (addressing, unread_sheets) = (Addressing::Modicon, Vec::new());
-                self.add(Link { config, addressing, dbc, unread_sheets, broken: true, used: true });
+                let (name, source) = (name.to_owned(), cx.source(node.span));
+                let config = LinkConfig { name, source, protocol: Box::new(Unknown) };
+                self.add(Link { config, protocol: None, notes: Box::new(()), used: true });
             }
             return;
         }
-        let written = node.member("protocol").and_then(Node::as_text);
-        let protocol = fields::PROTOCOLS.iter().find(|(name, _)| written == Some(*name)).map(|(_, protocol)| *protocol);
-        let keys = match protocol {
-            Some(Protocol::ModbusTcp) | None => keys::MODBUS_TCP_LINK,
-            Some(Protocol::ModbusRtu) => keys::MODBUS_RTU_LINK,
-            Some(Protocol::ModbusRtuTcp) => keys::MODBUS_RTU_TCP_LINK,
-            Some(Protocol::Can) => keys::CAN_LINK,
-            Some(Protocol::CanOpen) => keys::CANOPEN_LINK,
-            Some(Protocol::Gpio) => keys::GPIO_LINK,
-            Some(Protocol::I2c) => keys::I2C_LINK,
-            Some(Protocol::Spi) => keys::SPI_LINK,
-            Some(Protocol::Iio) => keys::IIO_LINK,
-        };
-        let Some(link) = Obj::open(cx, node, subject, keys) else { return };
+        // One that does not say its protocol is judged as the commonest one.
+        let (protocol, word) = found.unwrap_or_else(kinds::commonest);
+        let Some(link) = Obj::open(cx, node, subject, protocol.link_keys(word)) else { return };
         let name = read_name(&link, Letters::Ascii);
-        let known = link.required_choice("protocol", fields::PROTOCOLS).is_some();
-        let addressing = match protocol {
-            Some(protocol) if !protocol.is_modbus() => Addressing::Raw,
-            _ => link.choice("addressing", fields::ADDRESSING).unwrap_or(Addressing::Modicon),
-        };
+        link.required_text("protocol", &allowed());
         link.words("description", fields::DESCRIPTION_BYTES_MAX);
-        let mut dbc = LinkDbc::None;
-        let mut unread_sheets = Vec::new();
-        let protocol = match protocol.unwrap_or(Protocol::ModbusTcp) {
-            Protocol::ModbusTcp => LinkProtocol::Modbus(modbus::read_link(&link, Transport::Tcp, addressing)),
-            Protocol::ModbusRtu => LinkProtocol::Modbus(modbus::read_link(&link, Transport::Serial, addressing)),
-            Protocol::ModbusRtuTcp => LinkProtocol::Modbus(modbus::read_link(&link, Transport::RtuTcp, addressing)),
-            Protocol::Can => {
-                let (config, read) = can::read_link(&link);
-                dbc = read;
-                LinkProtocol::Can(config)
-            }
-            Protocol::CanOpen => {
-                let (config, unread) = canopen::read_link(&link);
-                unread_sheets = unread;
-                LinkProtocol::CanOpen(config)
-            }
-            Protocol::Gpio => LinkProtocol::Bus(bus::read_link(&link, BusKind::Gpio)),
-            Protocol::I2c => LinkProtocol::Bus(bus::read_link(&link, BusKind::I2c)),
-            Protocol::Spi => LinkProtocol::Bus(bus::read_link(&link, BusKind::Spi)),
-            Protocol::Iio => LinkProtocol::Bus(bus::read_link(&link, BusKind::Iio)),
-        };
-        if let LinkProtocol::Modbus(modbus) = &protocol {
-            self.check_port(&link, modbus);
-        }
-        if let LinkProtocol::CanOpen(own) = &protocol {
-            self.check_network(&link, &own.interface);
-        }
-        if let LinkProtocol::Bus(own) = &protocol {
-            self.check_device(&link, &own.device);
-        }
+        let ReadLink { settings, notes } = protocol.read_link(word, &link);
         let Some(name) = name else { return };
         if let Some(first) = self.find(&name).and_then(|at| self.list.get(at)) {
             already(&link, &first.config.source);
@@ -126,74 +93,9 @@ impl Links {
             link.error(link.span, format!("more than {LINKS_MAX} links"), "");
             return;
         }
-        if let LinkProtocol::Modbus(modbus) = &protocol {
-            self.check_host(&link, modbus);
-        }
-        let config = LinkConfig { name, source: cx.source(link.span), protocol };
-        self.add(Link { config, addressing, dbc, unread_sheets, broken: !known, used: false });
-    }
-
-    /// Two links on one serial port would talk over each other; the second would never get it.
-    fn check_port(&self, link: &Obj<'_>, modbus: &ModbusConfig) {
-        let ModbusTransport::Serial(serial) = &modbus.transport else { return };
-        let same = self.list.iter().find(|other| {
-            let other = other.config.protocol.modbus().map(|other| &other.transport);
-            matches!(other, Some(ModbusTransport::Serial(other)) if other.port == serial.port)
-        });
-        if let Some(other) = same.filter(|_| !serial.port.as_os_str().is_empty()) {
-            let message = format!(
-                "port {} is that of link {}, too",
-                quoted(&serial.port.to_string_lossy()),
-                quoted(&other.config.name)
-            );
-            link.error(link.span_of("port"), message, "a line has one link; its units are told apart by the address");
-        }
-    }
-
-    /// Two links to one device share it as two masters would; many devices have room for one connection alone, and each
-    /// then takes it from the other.
-    fn check_host(&self, link: &Obj<'_>, modbus: &ModbusConfig) {
-        let Some(own) = modbus.transport.host().filter(|own| !own.host.is_empty()) else { return };
-        let same = self.list.iter().find(|other| {
-            let other = other.config.protocol.modbus().and_then(|other| other.transport.host());
-            other.is_some_and(|other| other.port == own.port && other.host.eq_ignore_ascii_case(&own.host))
-        });
-        if let Some(other) = same {
-            let message = format!(
-                "{}:{} is that of link {}, too: some devices take one connection only, and close it for the next",
-                own.host,
-                own.port,
-                quoted(&other.config.name)
-            );
-            let help =
-                "if the device is one of them, put all of its tags on one link; units are told apart by the address";
-            link.warning(link.span_of("host"), message, help);
-        }
-    }
-
-    /// A device has one thread: the second would never get it, or would break into what chips are told in several steps.
-    fn check_device(&self, link: &Obj<'_>, device: &BusDevice) {
-        let Some(path) = device.path().filter(|path| !path.as_os_str().is_empty()) else { return };
-        let same = self.list.iter().find(
-            |other| matches!(&other.config.protocol, LinkProtocol::Bus(other) if other.device.path() == Some(path)),
-        );
-        if let Some(other) = same {
-            let name = quoted(&path.to_string_lossy());
-            let message = format!("{name} is that of link {}, too", quoted(&other.config.name));
-            link.error(link.span, message, "a device has one link; its chips or lines are told apart by the address");
-        }
-    }
-
-    /// Two masters on one network would undo each other's work.
-    fn check_network(&self, link: &Obj<'_>, interface: &str) {
-        let same = self.list.iter().find(
-            |other| matches!(&other.config.protocol, LinkProtocol::CanOpen(other) if &*other.interface == interface),
-        );
-        if let Some(other) = same.filter(|_| !interface.is_empty()) {
-            let message =
-                format!("interface {} is that of link {}, too", quoted(interface), quoted(&other.config.name));
-            link.error(link.span_of("interface"), message, "a CANopen network has one link; its nodes are in its list");
-        }
+        protocol.check_beside(&link, &*settings, &self.list);
+        let config = LinkConfig { name, source: cx.source(link.span), protocol: settings };
+        self.add(Link { config, protocol: found.map(|_| protocol), notes, used: false });
     }
 
     fn add(&mut self, link: Link) {
@@ -206,7 +108,7 @@ impl Links {
 
 /// Reads `"name"`; the same for links, groups and tags. A name with a fault is handed out all the same, so that
 /// what refers to it is not reported as well.
-pub(super) fn read_name(object: &Obj<'_>, letters: Letters) -> Option<String> {
+pub fn read_name(object: &Obj<'_>, letters: Letters) -> Option<String> {
     let name = object.required_text("name", "a name")?;
     if let Some(fault) = fault(name.value, letters) {
         object.error(name.span, format!("the name {fault}"), letters.allowed());
@@ -215,7 +117,11 @@ pub(super) fn read_name(object: &Obj<'_>, letters: Letters) -> Option<String> {
 }
 
 /// Reports a name that was given before.
-pub(super) fn already(object: &Obj<'_>, first: &Source) {
+pub fn already(object: &Obj<'_>, first: &Source) {
     let message = format!("declared twice; the first stands at {}:{}:{}", first.file, first.line, first.column);
     object.error(object.span_of("name"), message, "rename or remove one of the two");
+}
+
+fn allowed() -> String {
+    kinds::words().collect::<Vec<_>>().join(", ")
 }

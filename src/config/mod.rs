@@ -8,6 +8,7 @@
 //! | `fields` | each key with its range and default, for the reader and the schema |
 //! | `beside` | files that links name: DBC, EDS |
 //! | `gateway`, `mqtt`, `control`, `host`, `diagnostics` | `fieldbeat.toml` |
+//! | `kind`, `kinds` | what a protocol answers for its links and tags; which protocols there are |
 //! | `links`, `groups`, `tags` | the tag files: what all kinds of links share |
 //! | `decoding`, `value_texts` | which values are none, scales in other tags; what values are called |
 //! | `sensor` | transmitters with a standard signal behind a tag |
@@ -26,10 +27,12 @@ mod can_address;
 mod can_schema;
 mod can_sent;
 mod can_signal;
+mod can_tag;
 mod can_transmit;
 mod canopen;
 mod canopen_address;
 mod canopen_schema;
+mod canopen_tag;
 mod canopen_value;
 mod control;
 mod dbc;
@@ -45,10 +48,13 @@ mod gateway;
 mod groups;
 mod host;
 mod influx;
+pub mod kind;
+mod kinds;
 mod links;
 mod modbus;
 mod modbus_address;
 mod modbus_schema;
+mod modbus_tag;
 mod model;
 mod mqtt;
 mod names;
@@ -74,6 +80,7 @@ use std::path::Path;
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub(crate) use fields::type_name;
 pub use files::{DirTimes, Fingerprint};
+pub use kind::{LinkSettings, TagAddress};
 pub use model::*;
 pub(crate) use names::{guess, nearest, quoted};
 pub use reporting::{Reporting, Suppress};
@@ -186,12 +193,8 @@ fn read(inputs: Inputs, base: Base<'_>, beside: Beside<'_>, report: Report) -> R
         let whole = Source { file: files::TAGS_DIR.into(), line: 0, column: 0 };
         report.error(whole, "", "no tags: nothing to scan", "declare a link and its tags in a file tags/*.json");
     }
-    can_sent::check(&tags.list, &mut links, &report);
-    canopen::check_identifiers(&tags.list, &links, &report);
     decoding::check_scales(&tags.list, &tags.scaled, incomplete, &report);
-    overlap::check(&tags.list, &links.list, &report);
-    bus::check_lines(&tags.list, &links.list, &report);
-    bus::check_buffers(&tags.list, &links.list, &report);
+    kinds::all().for_each(|protocol| protocol.check(&tags.list, &mut links, &report));
     if !report.has_errors() {
         warn_of_unused(&links, &groups, &report);
     }

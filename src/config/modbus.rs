@@ -1,48 +1,119 @@
 //! Modbus links of the tag files.
 
 use super::address;
+use super::diagnostic::Report;
 use super::fields::{self, Addressing, keys};
 use super::host;
-use super::model::{HostPort, ModbusConfig, ModbusTransport, Table, Tolerance, UnreadableRange};
+use super::kind::{LinkSettings, Protocol, ReadLink, TagAddress};
+use super::links::{Link, Links};
+use super::model::{HostPort, ModbusConfig, ModbusTransport, Table, TagConfig, Tolerance, UnreadableRange};
 use super::names::quoted;
 use super::node::Kind;
-use super::reader::{Obj, found};
-use super::serial;
+use super::reader::{Obj, Text, found, nanos_of_millis};
+use super::tags::Part;
+use super::{modbus_address, overlap, serial};
 use crate::limits::SERIAL_OPEN_TIMEOUT;
 use crate::tag::{Nanos, UnitId};
 
+/// Modbus over TCP, on serial lines, and through serial servers.
+pub struct Modbus;
+
+impl Protocol for Modbus {
+    fn words(&self) -> &'static [&'static str] {
+        &["modbus_tcp", "modbus_rtu", "modbus_rtu_tcp"]
+    }
+
+    fn link_keys(&self, word: &str) -> &'static [&'static str] {
+        match Transport::of(word) {
+            Transport::Tcp => keys::MODBUS_TCP_LINK,
+            Transport::Serial => keys::MODBUS_RTU_LINK,
+            Transport::RtuTcp => keys::MODBUS_RTU_TCP_LINK,
+        }
+    }
+
+    fn tag_keys(&self) -> &'static [&'static str] {
+        keys::OF_MODBUS_LINKS
+    }
+
+    fn needs_data_type(&self) -> bool {
+        true
+    }
+
+    fn read_link(&self, word: &str, link: &Obj<'_>) -> ReadLink {
+        let addressing = link.choice("addressing", fields::ADDRESSING).unwrap_or(Addressing::Modicon);
+        ReadLink::new(read_link(link, Transport::of(word), addressing), addressing)
+    }
+
+    fn check_beside(&self, link: &Obj<'_>, own: &dyn LinkSettings, others: &[Link]) {
+        if let Some(own) = own.get() {
+            check_port(link, own, others);
+            check_host(link, own, others);
+        }
+    }
+
+    fn read_address(
+        &self,
+        tag: &Obj<'_>,
+        text: Text<'_>,
+        parts: &[Part<'_>],
+        link: &Link,
+    ) -> Option<Box<dyn TagAddress>> {
+        let (settings, addressing) = (link.config.protocol.get()?, *link.notes()?);
+        Some(Box::new(modbus_address::read(tag, text, parts, settings, addressing)?))
+    }
+
+    fn refuse_keys(&self, tag: &Obj<'_>, protocol: &str) {
+        for key in ["byte", "encoding"].into_iter().filter(|key| tag.get(key).is_some()) {
+            let message = format!("{key} on a {protocol} link");
+            tag.error(tag.span_of(key), message, "remove it: only Modbus links have registers");
+        }
+    }
+
+    fn refuse_write_keys(&self, write: &Obj<'_>) {
+        if write.get("function").is_some() {
+            write.error(write.span_of("function"), "function on a link that is not Modbus", "remove it");
+        }
+    }
+
+    fn check(&self, tags: &[TagConfig], links: &mut Links, report: &Report) {
+        overlap::check(tags, &links.list, report);
+    }
+}
+
+impl LinkSettings for ModbusConfig {
+    fn protocol(&self) -> &'static str {
+        match self.transport {
+            ModbusTransport::Tcp(_) => "modbus_tcp",
+            ModbusTransport::Serial(_) => "modbus_rtu",
+            ModbusTransport::RtuOverTcp(_) => "modbus_rtu_tcp",
+        }
+    }
+
+    /// Until it counts as silent.
+    fn patience(&self) -> Nanos {
+        self.connect_timeout + self.connect_delay + Nanos(self.timeout.0 * 4)
+    }
+}
+
 /// What carries the frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Transport {
+enum Transport {
     Tcp,
     Serial,
     RtuTcp,
 }
 
-pub(super) fn defaults() -> ModbusConfig {
-    ModbusConfig {
-        transport: ModbusTransport::Tcp(HostPort { host: String::new(), port: fields::PORT.default as u16 }),
-        timeout: Nanos::from_millis(fields::TIMEOUT_MS.default),
-        connect_timeout: Nanos::from_millis(fields::CONNECT_TIMEOUT_MS.default),
-        pipeline: fields::PIPELINE.default as u8,
-        reply_expected: nanos_of_millis(fields::EXPECTED_REPLY_MS.default),
-        turnaround: Nanos::ZERO,
-        unit_pause: Nanos::ZERO,
-        unit_change_pause: Nanos::ZERO,
-        connect_delay: Nanos::ZERO,
-        tolerance: Tolerance::STRICT,
-        registers_max: fields::MAX_REGISTERS.default as u16,
-        bits_max: fields::MAX_BITS.default as u16,
-        unreadable: Vec::new(),
+impl Transport {
+    fn of(word: &str) -> Transport {
+        match word {
+            "modbus_rtu" => Transport::Serial,
+            "modbus_rtu_tcp" => Transport::RtuTcp,
+            _ => Transport::Tcp,
+        }
     }
 }
 
-/// Milliseconds with a fraction, rounded to nanoseconds.
-pub(super) fn nanos_of_millis(ms: f64) -> Nanos {
-    Nanos((ms * 1e6).round() as u64)
-}
-
-pub(super) fn read_link(link: &Obj<'_>, transport: Transport, addressing: Addressing) -> ModbusConfig {
+fn read_link(link: &Obj<'_>, transport: Transport, addressing: Addressing) -> ModbusConfig {
     let (timeout, reply) = match transport {
         Transport::Tcp => (&fields::TIMEOUT_MS, &fields::EXPECTED_REPLY_MS),
         Transport::Serial => (&fields::TIMEOUT_MS, &fields::EXPECTED_REPLY_SERIAL_MS),
@@ -144,4 +215,41 @@ fn read_unreadable(link: &Obj<'_>, addressing: Addressing) -> Vec<UnreadableRang
         ranges.push(UnreadableRange { unit, table, first, last });
     }
     ranges
+}
+
+/// Two links on one serial port would talk over each other; the second would never get it.
+fn check_port(link: &Obj<'_>, modbus: &ModbusConfig, others: &[Link]) {
+    let ModbusTransport::Serial(serial) = &modbus.transport else { return };
+    let same = others.iter().find(|other| {
+        let other = other.config.protocol.get::<ModbusConfig>().map(|other| &other.transport);
+        matches!(other, Some(ModbusTransport::Serial(other)) if other.port == serial.port)
+    });
+    if let Some(other) = same.filter(|_| !serial.port.as_os_str().is_empty()) {
+        let message = format!(
+            "port {} is that of link {}, too",
+            quoted(&serial.port.to_string_lossy()),
+            quoted(&other.config.name)
+        );
+        link.error(link.span_of("port"), message, "a line has one link; its units are told apart by the address");
+    }
+}
+
+/// Two links to one device share it as two masters would; many devices have room for one connection alone, and each
+/// then takes it from the other.
+fn check_host(link: &Obj<'_>, modbus: &ModbusConfig, others: &[Link]) {
+    let Some(own) = modbus.transport.host().filter(|own| !own.host.is_empty()) else { return };
+    let same = others.iter().find(|other| {
+        let other = other.config.protocol.get::<ModbusConfig>().and_then(|other| other.transport.host());
+        other.is_some_and(|other| other.port == own.port && other.host.eq_ignore_ascii_case(&own.host))
+    });
+    if let Some(other) = same {
+        let message = format!(
+            "{}:{} is that of link {}, too: some devices take one connection only, and close it for the next",
+            own.host,
+            own.port,
+            quoted(&other.config.name)
+        );
+        let help = "if the device is one of them, put all of its tags on one link; units are told apart by the address";
+        link.warning(link.span_of("host"), message, help);
+    }
 }

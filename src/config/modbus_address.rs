@@ -12,7 +12,7 @@ use crate::tag::{Encoding, UnitId};
 const ADDRESS_ALLOWED: &str = "link:unit:function:register:count, such as \"plc1:1:3:40001:2\"";
 
 /// Reads what follows the link's name. `None`: reported.
-pub(super) fn read(
+pub fn read(
     tag: &Obj<'_>,
     text: Text<'_>,
     parts: &[Part<'_>],

@@ -13,7 +13,7 @@ macro_rules! link {
         #[derive(JsonSchema)]
         #[schemars(deny_unknown_fields)]
         #[expect(dead_code, reason = "read by the derive only")]
-        pub(super) struct $name {
+        pub struct $name {
             /// Unique among all files; the first part of its tags' addresses.
             #[schemars(length(min = 1, max = NAME_BYTES_MAX), regex(pattern = NAME_PATTERN))]
             name: String,

@@ -17,7 +17,7 @@ const SCHEME: Scheme = Scheme {
 };
 
 /// `None` when something that has no default is missing or wrong, which has been reported.
-pub(super) fn read(output: &Obj<'_>, name: &str, gateway_id: &str, base: Base<'_>) -> Option<OutputKind> {
+pub fn read(output: &Obj<'_>, name: &str, gateway_id: &str, base: Base<'_>) -> Option<OutputKind> {
     let brokers = read_urls(output, &SCHEME);
     let version = output.choice("version", VERSION).unwrap_or(MqttVersion::V311);
     let tls = read_tls(output, brokers.as_ref().and_then(|brokers| brokers.first()), "mqtts://", base);
@@ -92,7 +92,7 @@ fn check_command_topics(output: &Obj<'_>, mqtt: &MqttConfig) {
 }
 
 /// Two outputs that heard the same request would both write.
-pub(super) fn check_commands(output: &Obj<'_>, config: &OutputConfig, others: &[OutputConfig]) {
+pub fn check_commands(output: &Obj<'_>, config: &OutputConfig, others: &[OutputConfig]) {
     let Some(mqtt) = config.kind.mqtt() else { return };
     let Some(commands) = &mqtt.commands else { return };
     for other in others {
@@ -111,7 +111,7 @@ fn share_a_broker(one: &MqttConfig, other: &MqttConfig) -> bool {
 }
 
 /// Two clients with one id throw each other off their broker for ever.
-pub(super) fn check_client_ids(output: &Obj<'_>, config: &OutputConfig, others: &[OutputConfig]) {
+pub fn check_client_ids(output: &Obj<'_>, config: &OutputConfig, others: &[OutputConfig]) {
     let Some(mqtt) = config.kind.mqtt() else { return };
     for other in others {
         let Some(theirs) = other.kind.mqtt() else { continue };
@@ -123,7 +123,7 @@ pub(super) fn check_client_ids(output: &Obj<'_>, config: &OutputConfig, others: 
 }
 
 /// The group whose samples would be published on a topic with another use, if there is one.
-pub(super) fn group_on_topic<'g>(
+pub fn group_on_topic<'g>(
     mqtt: &MqttConfig,
     other_topic: &str,
     gateway_id: &str,

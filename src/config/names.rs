@@ -4,7 +4,7 @@ use crate::limits::NAME_BYTES_MAX;
 
 /// Which characters a name may have beside `A-Z a-z 0-9 . _ -`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Letters {
+pub enum Letters {
     /// None: gateways, links, groups, outputs.
     Ascii,
     /// Letters and digits of every script: tags.
@@ -30,7 +30,7 @@ impl Letters {
 }
 
 /// What is wrong with a name, if anything: `is empty`, `has the character "/"`.
-pub(super) fn fault(name: &str, letters: Letters) -> Option<String> {
+pub fn fault(name: &str, letters: Letters) -> Option<String> {
     if name.is_empty() {
         return Some("is empty".into());
     }

@@ -12,13 +12,13 @@ use super::text::Span;
 
 /// A value and where it stands.
 #[derive(Debug)]
-pub(super) struct Node<'t> {
+pub struct Node<'t> {
     pub span: Span,
     pub kind: Kind<'t>,
 }
 
 #[derive(Debug)]
-pub(super) enum Kind<'t> {
+pub enum Kind<'t> {
     Object(Vec<Member<'t>>),
     Array(Vec<Node<'t>>),
     Text(Cow<'t, str>),
@@ -32,7 +32,7 @@ pub(super) enum Kind<'t> {
 
 /// A key and its value, in the order of the file.
 #[derive(Debug)]
-pub(super) struct Member<'t> {
+pub struct Member<'t> {
     pub name: Cow<'t, str>,
     pub name_span: Span,
     pub value: Node<'t>,
@@ -56,7 +56,7 @@ impl<'t> Node<'t> {
 }
 
 /// Reads JSON (RFC 8259).
-pub(super) fn from_json<'t>(text: &'t str, shape: &Shape) -> Result<Node<'t>, Fault> {
+pub fn from_json<'t>(text: &'t str, shape: &Shape) -> Result<Node<'t>, Fault> {
     let strict = ParseOptions {
         allow_comments: false,
         allow_loose_object_property_names: false,
@@ -79,7 +79,7 @@ pub(super) fn from_json<'t>(text: &'t str, shape: &Shape) -> Result<Node<'t>, Fa
     }
 }
 
-pub(super) fn empty() -> Fault {
+pub fn empty() -> Fault {
     Fault::new(Span::new(0, 0), "the file is empty", "was it written half?")
 }
 
@@ -148,7 +148,7 @@ fn number_kind(text: &str) -> Kind<'static> {
 }
 
 /// Reads TOML 1.1.
-pub(super) fn from_toml(text: &str) -> Result<Node<'_>, Fault> {
+pub fn from_toml(text: &str) -> Result<Node<'_>, Fault> {
     scan::toml(text)?;
     match DeTable::parse(text) {
         Ok(table) => Ok(Node { span: Span::new(0, 0), kind: Kind::Object(toml_members(table.into_inner())) }),

@@ -30,7 +30,7 @@ const TYPES: &[(&str, Type)] = &[("mqtt", Type::Mqtt), ("influxdb", Type::Influx
 const TEXT_BYTES_MAX: usize = 1024;
 
 /// What is wrong has been reported; such outputs are left out.
-pub(super) fn read(root: &Obj<'_>, gateway_id: &str, base: Base<'_>) -> Vec<OutputConfig> {
+pub fn read(root: &Obj<'_>, gateway_id: &str, base: Base<'_>) -> Vec<OutputConfig> {
     let mut outputs: Vec<OutputConfig> = Vec::new();
     for member in root.entries("outputs", "outputs, such as [outputs.cloud]") {
         let subject = format!("output {}", quoted(&member.name));
@@ -90,7 +90,7 @@ fn read_patterns(output: &Obj<'_>, key: &str) -> Vec<String> {
 
 /// A pattern that matches nothing is a slip of the pen; an output that sends nothing is useless. Names that begin with `$`
 /// are the gateway's own and stand in no file.
-pub(super) fn check_choices(outputs: &[OutputConfig], tags: &[TagConfig], groups: &[GroupConfig], report: &Report) {
+pub fn check_choices(outputs: &[OutputConfig], tags: &[TagConfig], groups: &[GroupConfig], report: &Report) {
     for output in outputs {
         let choice = &output.choice;
         let subject = format!("output {}", quoted(&output.name));
@@ -126,7 +126,7 @@ pub(super) fn check_choices(outputs: &[OutputConfig], tags: &[TagConfig], groups
 
 /// Where a URL points.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
+pub struct Place {
     pub host: String,
     pub port: u16,
     /// Without a slash at its end.
@@ -135,7 +135,7 @@ pub(super) struct Place {
 }
 
 /// What URLs of one kind look like.
-pub(super) struct Scheme {
+pub struct Scheme {
     /// Without and with TLS, with the port that stands for none.
     pub plain: (&'static str, u16),
     pub tls: (&'static str, u16),
@@ -143,13 +143,13 @@ pub(super) struct Scheme {
     pub allowed: &'static str,
 }
 
-pub(super) fn read_url(output: &Obj<'_>, scheme: &Scheme) -> Option<Place> {
+pub fn read_url(output: &Obj<'_>, scheme: &Scheme) -> Option<Place> {
     let text = output.required_text("url", scheme.allowed)?;
     place_of(output, &text, scheme)
 }
 
 /// `url`, or `urls`, which all have TLS or none. `None`: that has been reported.
-pub(super) fn read_urls(output: &Obj<'_>, scheme: &Scheme) -> Option<Vec<Place>> {
+pub fn read_urls(output: &Obj<'_>, scheme: &Scheme) -> Option<Vec<Place>> {
     if output.get("urls").is_none() {
         return Some(vec![read_url(output, scheme)?]);
     }
@@ -231,7 +231,7 @@ fn place_of(output: &Obj<'_>, text: &Text<'_>, scheme: &Scheme) -> Option<Place>
 }
 
 /// The files of a connection to `url`; `tls` is how its URLs begin.
-pub(super) fn read_tls(output: &Obj<'_>, url: Option<&Place>, tls: &str, base: Base<'_>) -> Option<TlsConfig> {
+pub fn read_tls(output: &Obj<'_>, url: Option<&Place>, tls: &str, base: Base<'_>) -> Option<TlsConfig> {
     let ca = file(output, "ca", base);
     let cert = file(output, "cert", base);
     let key = file(output, "key", base);
@@ -255,7 +255,7 @@ pub(super) fn read_tls(output: &Obj<'_>, url: Option<&Place>, tls: &str, base: B
     }
 }
 
-pub(super) fn file(output: &Obj<'_>, key: &str, base: Base<'_>) -> Option<PathBuf> {
+pub fn file(output: &Obj<'_>, key: &str, base: Base<'_>) -> Option<PathBuf> {
     let path = base.dir.join(path(output, key)?);
     // Only a warning: a configuration is often checked on another machine than the gateway.
     if base.look_at_files && !path.is_file() {
@@ -264,7 +264,7 @@ pub(super) fn file(output: &Obj<'_>, key: &str, base: Base<'_>) -> Option<PathBu
     Some(path)
 }
 
-pub(super) fn short_text<'c>(output: &Obj<'c>, key: &str) -> Option<Text<'c>> {
+pub fn short_text<'c>(output: &Obj<'c>, key: &str) -> Option<Text<'c>> {
     let text = output.text(key, "a text")?;
     let length = text.value.len();
     if length == 0 || length > TEXT_BYTES_MAX || text.value.chars().any(char::is_control) {
@@ -275,7 +275,7 @@ pub(super) fn short_text<'c>(output: &Obj<'c>, key: &str) -> Option<Text<'c>> {
     Some(text)
 }
 
-pub(super) fn read_password(output: &Obj<'_>, base: Base<'_>) -> Option<String> {
+pub fn read_password(output: &Obj<'_>, base: Base<'_>) -> Option<String> {
     let password = short_text(output, "password").map(|text| text.value.to_owned());
     let Some(path) = path(output, "password_file") else { return password };
     let span = output.span_of("password_file");
@@ -315,7 +315,7 @@ fn password_of(path: &Path) -> Result<String, String> {
 }
 
 /// A text with placeholders, all of which are known.
-pub(super) fn template<'c>(output: &Obj<'c>, key: &str, placeholders: &[&str]) -> Option<Text<'c>> {
+pub fn template<'c>(output: &Obj<'c>, key: &str, placeholders: &[&str]) -> Option<Text<'c>> {
     let text = short_text(output, key)?;
     if let Err((start, end)) = check_placeholders(text.value, placeholders) {
         let message = format!("{key} has the unknown placeholder {}", quoted(&text.value[start..end]));
@@ -324,13 +324,13 @@ pub(super) fn template<'c>(output: &Obj<'c>, key: &str, placeholders: &[&str]) -
     Some(text)
 }
 
-pub(super) fn placeholders_allowed(placeholders: &[&str]) -> String {
+pub fn placeholders_allowed(placeholders: &[&str]) -> String {
     let names: Vec<String> = placeholders.iter().map(|name| format!("{{{name}}}")).collect();
     format!("allowed: {}", names.join(", "))
 }
 
 /// The bytes of the first brace expression that is none of `placeholders`.
-pub(super) fn check_placeholders(topic: &str, placeholders: &[&str]) -> Result<(), (usize, usize)> {
+pub fn check_placeholders(topic: &str, placeholders: &[&str]) -> Result<(), (usize, usize)> {
     let mut at = 0;
     while let Some(found) = topic[at..].find(['{', '}']) {
         let start = at + found;

@@ -7,9 +7,9 @@ use super::links::Link;
 use super::model::{FieldType, ModbusAddress, TagConfig, WordOrder};
 
 /// Warns of each tag that disagrees with a tag before it about registers they share.
-pub(super) fn check(tags: &[TagConfig], links: &[Link], report: &Report) {
+pub fn check(tags: &[TagConfig], links: &[Link], report: &Report) {
     let mut sorted: Vec<(usize, &TagConfig, &ModbusAddress)> =
-        tags.iter().enumerate().filter_map(|(index, tag)| Some((index, tag, tag.address.modbus()?))).collect();
+        tags.iter().enumerate().filter_map(|(index, tag)| Some((index, tag, tag.address.get()?))).collect();
     let key = |tag: &TagConfig, a: &ModbusAddress| (tag.link, a.unit, a.table);
     sorted.sort_by_key(|(index, tag, a)| (key(tag, a), a.first, *index));
     // Tags that reach to or beyond the one being looked at, each reading once.

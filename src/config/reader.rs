@@ -10,10 +10,11 @@ use super::model::Source;
 use super::names::{guess, quoted};
 use super::node::{Kind, Member, Node};
 use super::text::{File, Span};
+use crate::tag::Nanos;
 
 /// A file being read, and where its findings go.
 #[derive(Clone, Copy)]
-pub(super) struct Cx<'c> {
+pub struct Cx<'c> {
     pub file: &'c File,
     pub report: &'c Report,
     pub beside: Beside<'c>,
@@ -27,7 +28,7 @@ impl<'c> Cx<'c> {
 
 /// A text value.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Text<'c> {
+pub struct Text<'c> {
     pub value: &'c str,
     pub span: Span,
 }
@@ -48,7 +49,7 @@ impl Text<'_> {
 ///
 /// Getters hand out the default after a fault: the configuration is refused anyway, and reading on finds
 /// the other faults.
-pub(super) struct Obj<'c> {
+pub struct Obj<'c> {
     pub cx: Cx<'c>,
     /// Where the object starts.
     pub span: Span,
@@ -58,7 +59,7 @@ pub(super) struct Obj<'c> {
 }
 
 /// `tag "boiler.level"`, or `tag #3` when it has no name.
-pub(super) fn subject(what: &str, node: &Node<'_>, index: usize) -> String {
+pub fn subject(what: &str, node: &Node<'_>, index: usize) -> String {
     match node.member("name").and_then(Node::as_text) {
         Some(name) if !name.is_empty() => format!("{what} {}", quoted(name)),
         _ => format!("{what} #{}", index + 1),
@@ -304,7 +305,7 @@ fn as_f64(node: &Node<'_>) -> Option<f64> {
 }
 
 /// `a whole number from 1 to 10000 ms`.
-pub(super) fn range(field: &Int) -> String {
+pub fn range(field: &Int) -> String {
     format!("a whole number from {} to {}{}", field.min, field.max, field.unit)
 }
 
@@ -313,12 +314,12 @@ fn words<T>(choices: &[(&'static str, T)]) -> String {
     list(&words)
 }
 
-pub(super) fn list(words: &[&str]) -> String {
+pub fn list(words: &[&str]) -> String {
     words.join(", ")
 }
 
 /// A value as messages repeat it.
-pub(super) fn found(node: &Node<'_>) -> Cow<'static, str> {
+pub fn found(node: &Node<'_>) -> Cow<'static, str> {
     match &node.kind {
         Kind::Text(text) => format!("the text {}", quoted(text)).into(),
         Kind::Int(number) => number.to_string().into(),
@@ -338,4 +339,9 @@ fn kind_of(node: &Node<'_>) -> &'static str {
         Kind::Null => "null",
         Kind::Date => "a date",
     }
+}
+
+/// Milliseconds with a fraction, rounded to nanoseconds.
+pub fn nanos_of_millis(ms: f64) -> Nanos {
+    Nanos((ms * 1e6).round() as u64)
 }

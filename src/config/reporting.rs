@@ -41,14 +41,14 @@ enum Mode {
 
 /// `"report"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Report {
+pub enum Report {
     Every,
     Change,
 }
 
 /// What one object says; what a group says goes for those of its tags that say nothing else.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Said {
+pub struct Said {
     mode: Option<Mode>,
     max_silence: Option<Nanos>,
     suppress: Option<Suppress>,
@@ -87,7 +87,7 @@ impl Said {
 }
 
 /// Which samples of a tag are told; `None`: every one. What does not suit the tag is reported.
-pub(super) fn of_tag(tag: &Obj<'_>, own: Said, config: &TagConfig, groups: &Groups) -> Option<Reporting> {
+pub fn of_tag(tag: &Obj<'_>, own: Said, config: &TagConfig, groups: &Groups) -> Option<Reporting> {
     let group = groups.said(config.group);
     own.check_silence(tag, groups.list.get(config.group).map_or(Nanos::ZERO, |group| group.period));
     let ty = config.value_type();

@@ -7,7 +7,7 @@ use crate::limits::CONFIG_DEPTH_MAX;
 
 /// Text that is not its format.
 #[derive(Debug)]
-pub(super) struct Fault {
+pub struct Fault {
     pub span: Span,
     pub message: String,
     pub help: String,
@@ -21,7 +21,7 @@ impl Fault {
 
 /// What a scan learned.
 #[derive(Debug, Default)]
-pub(super) struct Shape {
+pub struct Shape {
     /// Upper bound of the values in the file.
     pub values: usize,
     /// The innermost bracket that is never closed.
@@ -29,7 +29,7 @@ pub(super) struct Shape {
 }
 
 /// Bounds the nesting of a JSON text and finds strings that are not closed on their line.
-pub(super) fn json(text: &str) -> Result<Shape, Fault> {
+pub fn json(text: &str) -> Result<Shape, Fault> {
     let bytes = text.as_bytes();
     let mut values = 1;
     let mut open = Vec::new();
@@ -83,7 +83,7 @@ fn json_string_end(bytes: &[u8], start: usize) -> Result<usize, Fault> {
 }
 
 /// Bounds the nesting of a TOML text: brackets, and the dots of dotted keys, which nest as well.
-pub(super) fn toml(text: &str) -> Result<Shape, Fault> {
+pub fn toml(text: &str) -> Result<Shape, Fault> {
     let bytes = text.as_bytes();
     let mut values = 1;
     // Each open bracket with the depth that led to it.

@@ -18,7 +18,7 @@ use super::write::schema as write;
 use crate::limits::{NAME_BYTES_MAX, TAGS_MAX};
 
 /// Names of links and groups.
-pub(super) const NAME_PATTERN: &str = "^[A-Za-z0-9._-]+$";
+pub const NAME_PATTERN: &str = "^[A-Za-z0-9._-]+$";
 /// Names of tags may have letters of every script. Told by the ASCII characters that are not allowed, since not every
 /// editor knows classes of Unicode.
 const TAG_NAME_PATTERN: &str = r"^[^\x00-,/:-@\[-^`{-\x7f]+$";
@@ -123,7 +123,7 @@ told! {
         #[schemars(length(min = 1, max = NAME_BYTES_MAX), regex(pattern = TAG_NAME_PATTERN))]
         name: String,
         /// Its link's protocol; may be left out.
-        #[schemars(extend("enum" = words(fields::PROTOCOLS)))]
+        #[schemars(extend("enum" = protocols()))]
         protocol: Option<String>,
         /// link:unit:function:register:count, such as plc1:1:3:40001:2. The count may be left out where the data type
         /// fixes it.
@@ -258,8 +258,12 @@ enum OneOrSeveral {
     Several(#[schemars(length(min = 1, max = crate::limits::NOT_AVAILABLE_MAX))] Vec<RawValue>),
 }
 
-pub(super) fn words<T>(choices: &[(&'static str, T)]) -> Vec<&'static str> {
+pub fn words<T>(choices: &[(&'static str, T)]) -> Vec<&'static str> {
     choices.iter().map(|(word, _)| *word).collect()
+}
+
+fn protocols() -> Vec<&'static str> {
+    super::kinds::words().collect()
 }
 
 /// Of all kinds of links.

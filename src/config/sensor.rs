@@ -1,16 +1,14 @@
 //! "sensor" of a tag: a transmitter with a standard signal behind an analogue input, whatever the kind of its link.
 
-use super::fields::{self, keys, type_name};
-use super::model::{
-    BusPoint, CanBits, CanBitsKind, CanOpenAddress, CanOpenField, CanOpenSource, FieldType, ModbusAddress,
-    SensorConfig, TagAddress,
-};
+use super::fields::{self, keys};
+use super::kind::TagAddress;
+use super::model::SensorConfig;
 use super::node::{Kind, Node};
 use super::reader::{Obj, found};
-use crate::tag::{ScalarType, Scaling, ValueType};
+use crate::tag::{ScalarType, ValueType};
 
 /// `None`: there is none, or it is reported. `address` is `None` when it could not be read, which has been reported.
-pub(super) fn read(tag: &Obj<'_>, address: Option<&TagAddress>) -> Option<SensorConfig> {
+pub fn read(tag: &Obj<'_>, address: Option<&dyn TagAddress>) -> Option<SensorConfig> {
     let node = tag.get("sensor")?;
     let sensor = Obj::open(tag.cx, node, format!("{}: sensor", tag.subject), keys::SENSOR)?;
     for key in ["scale", "offset"].into_iter().filter(|key| tag.get(key).is_some()) {
@@ -78,15 +76,9 @@ fn read_range(sensor: &Obj<'_>) -> Option<[f64; 2]> {
 }
 
 /// What is no analogue input, and what to do about it.
-fn no_transmitter(address: &TagAddress) -> Option<(&'static str, &'static str)> {
-    match address {
-        TagAddress::Bus(bus) if matches!(&bus.point, BusPoint::Gpio(point) if point.counts) => {
-            return Some(("a count of edges", "remove it"));
-        }
-        TagAddress::CanOpen(CanOpenAddress { source, .. }) if !matches!(source, CanOpenSource::Object(_)) => {
-            return Some(("what the link knows of a node", "remove it"));
-        }
-        _ => {}
+fn no_transmitter(address: &dyn TagAddress) -> Option<(&'static str, &'static str)> {
+    if let Some(fault) = address.no_transmitter() {
+        return Some(fault);
     }
     match address.value_type() {
         ValueType::Scalar(ScalarType::Bool) => Some(("a bool", "remove it")),
@@ -97,8 +89,8 @@ fn no_transmitter(address: &TagAddress) -> Option<(&'static str, &'static str)> 
 }
 
 /// The raw values of the signal have to fit what lies there; those that tell a broken wire should.
-fn check_raw(sensor: &Obj<'_>, address: &TagAddress, config: &SensorConfig) {
-    let Some((what, low, high)) = raw_range(address) else { return };
+fn check_raw(sensor: &Obj<'_>, address: &dyn TagAddress, config: &SensorConfig) {
+    let Some((what, low, high)) = address.signal_range() else { return };
     let holds = |raw: f64| (low..=high).contains(&raw);
     for (key, raw) in ["raw_min", "raw_max"].into_iter().zip(config.raw).filter(|(_, raw)| !holds(*raw)) {
         if sensor.get(key).is_some() {
@@ -123,44 +115,5 @@ fn check_raw(sensor: &Obj<'_>, address: &TagAddress, config: &SensorConfig) {
         let end = if shorted > high { high } else { low };
         let message = format!("too high a signal cannot be told: it would be {shorted:.1}, {what} ends at {end}");
         sensor.warning(sensor.span, message, help);
-    }
-}
-
-/// What raw values there can be, and in what; `None`: floats, and what no file here says.
-fn raw_range(address: &TagAddress) -> Option<(String, f64, f64)> {
-    let of_bits = |bits: u8, signed: bool| {
-        let bits = i32::from(bits);
-        if signed { (-(2f64.powi(bits - 1)), 2f64.powi(bits - 1) - 1.0) } else { (0.0, 2f64.powi(bits) - 1.0) }
-    };
-    match address {
-        TagAddress::Modbus(ModbusAddress { field: FieldType::Bcd { registers }, .. }) => {
-            Some(("the BCD number".into(), 0.0, 10f64.powi(4 * i32::from(*registers)) - 1.0))
-        }
-        TagAddress::Modbus(ModbusAddress { field, .. }) => {
-            let (bits, signed) = field.whole_bits()?;
-            let (low, high) = of_bits(bits, signed);
-            Some((format!("the {}", type_name(*field)), low, high))
-        }
-        TagAddress::Can(can) => {
-            let CanBits { len, kind, .. } = can.bits;
-            let (low, high) = match kind {
-                CanBitsKind::Unsigned => of_bits(len, false),
-                CanBitsKind::Signed => of_bits(len, true),
-                CanBitsKind::Float => return None,
-            };
-            let ends = [low, high].map(|raw| Scaling::new(can.scale, can.offset).apply(raw));
-            Some((format!("the signal of {len} bits"), ends[0].min(ends[1]), ends[0].max(ends[1])))
-        }
-        TagAddress::CanOpen(CanOpenAddress { field, .. }) => {
-            let (bytes, signed) = match field {
-                CanOpenField::Unsigned(bytes) => (*bytes, false),
-                CanOpenField::Signed(bytes) => (*bytes, true),
-                _ => return None,
-            };
-            let (low, high) = of_bits(8 * bytes.min(8), signed);
-            Some((format!("the object of {bytes} bytes"), low, high))
-        }
-        // A chip's or a driver's own unit, or bits that are cut out.
-        TagAddress::Bus(_) | TagAddress::Diagnostics(_) => None,
     }
 }

@@ -10,7 +10,7 @@ use crate::tag::Nanos;
 
 const PORT_ALLOWED: &str = "the path of a serial port, such as \"/dev/ttyUSB0\" or \"/dev/serial/by-id/…\"";
 
-pub(super) fn read(link: &Obj<'_>) -> SerialConfig {
+pub fn read(link: &Obj<'_>) -> SerialConfig {
     let framing = link.choice("framing", fields::FRAMING).unwrap_or(SerialFraming::Rtu);
     let data_bits = match framing {
         SerialFraming::Rtu => link.int(&fields::DATA_BITS) as u8,

@@ -5,20 +5,21 @@ use std::collections::HashMap;
 use super::decoding::{self, Scaled};
 use super::fields::{self, keys};
 use super::groups::{Groups, read_period};
+use super::kind::TagAddress;
 use super::links::{Link, Links, already, read_name};
-use super::model::{DecodingConfig, LinkProtocol, TagAddress, TagConfig};
+use super::model::{DecodingConfig, TagConfig};
 use super::names::{Letters, guess, quoted};
 use super::node::Node;
 use super::reader::{Cx, Obj, Text, subject};
 use super::reporting::{self, Said};
 use super::text::{File, Span};
-use super::{bus, can_address, canopen_address, modbus_address, sensor, value_texts, write};
+use super::{kinds, sensor, value_texts, write};
 use crate::limits::TAGS_MAX;
 use crate::tag::ScalarType;
 
 /// The tags of all files.
 #[derive(Default)]
-pub(super) struct Tags<'c> {
+pub struct Tags<'c> {
     pub list: Vec<TagConfig>,
     /// Entries seen, right or wrong.
     pub seen: usize,
@@ -29,7 +30,7 @@ pub(super) struct Tags<'c> {
 }
 
 /// What tags refer to.
-pub(super) struct Known<'k> {
+pub struct Known<'k> {
     pub links: &'k mut Links,
     pub groups: &'k mut Groups,
     /// A file could not be read: a link or group that is not known may be declared in it.
@@ -59,25 +60,26 @@ impl<'c> Tags<'c> {
         let located = read_address(&tag, known);
         let group = read_group(&tag, known);
         let numeric = is_numeric(&tag);
-        let sensor = sensor::read(&tag, located.as_ref().map(|(_, address)| address));
+        let sensor = sensor::read(&tag, located.as_ref().map(|(_, address)| &**address));
         let written = (read_factor(&tag, "scale", 1.0, numeric), read_factor(&tag, "offset", 0.0, numeric));
         let (scale, offset) = sensor.map_or(written, |sensor| sensor.scale_and_offset());
         let mut unit = tag.words("unit", fields::UNIT_TEXT_BYTES_MAX);
-        if let Some((_, TagAddress::Can(address))) = &located
+        if let Some((_, address)) = &located
+            && let Some(of_file) = address.unit_of_file()
             && tag.get("unit").is_none()
             // What a transmitter's signal means has another unit than the signal.
             && sensor.is_none()
         {
-            unit = unit_of_file(&address.unit);
+            unit = unit_of_file(of_file);
         }
         let description = tag.words("description", fields::DESCRIPTION_BYTES_MAX);
         let place = located.as_ref().and_then(|(link, address)| {
-            let link = &known.links.list.get(*link)?.config.protocol;
-            Some(write::Place { link, address, scale, offset, sensor: sensor.as_ref() })
+            let link = known.links.list.get(*link)?;
+            Some(write::Place { link, address: &**address, scale, offset, sensor: sensor.as_ref() })
         });
         let write = write::read(&tag, place);
         let said = Said::read(&tag);
-        let decoding = decoding::read(&tag, located.as_ref().map(|(_, address)| address));
+        let decoding = decoding::read(&tag, located.as_ref().map(|(_, address)| &**address));
         if let (Some(name), Some((link, address)), Some(group)) = (name, located, group) {
             let source = cx.source(tag.span);
             let reporting = None;
@@ -113,15 +115,10 @@ fn of_its_link(tag: &Node<'_>, links: &Links) -> impl Fn(&str) -> bool + use<> {
     let address = tag.member("address").and_then(Node::as_text).unwrap_or_default();
     let name = address.split(':').next().unwrap_or_default();
     let link = links.find(name).and_then(|at| links.list.get(at));
-    let others: &'static [&'static [&'static str]] = match link.map(|link| &link.config.protocol) {
-        None => &[],
-        Some(LinkProtocol::Modbus(_)) => &[keys::OF_LOCAL_LINKS, keys::OF_CAN_LINKS, keys::OF_CANOPEN_LINKS],
-        Some(LinkProtocol::Can(_)) => &[keys::OF_LOCAL_LINKS, keys::OF_MODBUS_LINKS, keys::OF_CANOPEN_LINKS],
-        Some(LinkProtocol::CanOpen(_)) => &[keys::OF_LOCAL_LINKS, keys::OF_MODBUS_LINKS, keys::OF_CAN_LINKS],
-        Some(LinkProtocol::Diagnostics) => &[],
-        Some(LinkProtocol::Bus(_)) => &[keys::OF_MODBUS_LINKS, keys::OF_CAN_LINKS, keys::OF_CANOPEN_LINKS],
-    };
-    move |key| !others.iter().any(|keys| keys.contains(&key))
+    let own = link.and_then(|link| link.protocol);
+    let others = own.into_iter().flat_map(|own| kinds::others(own)).flat_map(|protocol| protocol.tag_keys());
+    let others: Vec<&'static str> = others.copied().collect();
+    move |key| !others.contains(&key)
 }
 
 /// Whether the data type, as far as it is written, is one of numbers.
@@ -188,14 +185,14 @@ fn read_group(tag: &Obj<'_>, known: &mut Known<'_>) -> Option<usize> {
 
 /// A part of an address and the bytes it has in the address.
 #[derive(Clone, Copy)]
-pub(super) struct Part<'c> {
+pub struct Part<'c> {
     pub text: &'c str,
     pub start: usize,
 }
 
 /// Reads the address with everything that says what lies there: the link's name, and behind a colon what its kind of
 /// link has there. `None`: reported.
-fn read_address(tag: &Obj<'_>, known: &mut Known<'_>) -> Option<(usize, TagAddress)> {
+fn read_address(tag: &Obj<'_>, known: &mut Known<'_>) -> Option<(usize, Box<dyn TagAddress>)> {
     let text = tag.required_text("address", ADDRESS_ALLOWED);
     let name = text.and_then(|text| text.value.split(':').next()).unwrap_or_default();
     let found = text.and_then(|text| find_link(tag, text, Part { text: name, start: 0 }, known));
@@ -205,10 +202,10 @@ fn read_address(tag: &Obj<'_>, known: &mut Known<'_>) -> Option<(usize, TagAddre
         return None;
     };
     link.used = true;
-    if link.broken {
+    let Some(protocol) = link.protocol else {
         check_type(tag);
         return None;
-    }
+    };
     check_protocol(tag, link);
     let mut start = name.len() + 1;
     let parts: Vec<Part<'_>> = text
@@ -221,47 +218,24 @@ fn read_address(tag: &Obj<'_>, known: &mut Known<'_>) -> Option<(usize, TagAddre
             Part { text: part, start: at }
         })
         .collect();
-    if !matches!(link.config.protocol, LinkProtocol::Bus(_)) {
-        bus::refuse_own_keys(tag, link.config.protocol.name());
-    }
-    let protocol = link.config.protocol.name();
-    if !matches!(link.config.protocol, LinkProtocol::Can(_)) && tag.get("j1939_special_values").is_some() {
-        let message = format!("j1939_special_values on a {protocol} link");
-        tag.error(tag.span_of("j1939_special_values"), message, "remove it: only CAN links have J1939");
-    }
-    if !matches!(link.config.protocol, LinkProtocol::Modbus(_)) {
-        for key in ["byte", "encoding"].into_iter().filter(|key| tag.get(key).is_some()) {
-            let message = format!("{key} on a {protocol} link");
-            tag.error(tag.span_of(key), message, "remove it: only Modbus links have registers");
-        }
-    }
-    let address = match &link.config.protocol {
-        LinkProtocol::Modbus(modbus) => {
-            TagAddress::Modbus(modbus_address::read(tag, text, &parts, modbus, link.addressing)?)
-        }
-        LinkProtocol::Can(config) => TagAddress::Can(can_address::read(tag, text, &parts, config, &link.dbc)?),
-        LinkProtocol::CanOpen(config) => {
-            TagAddress::CanOpen(canopen_address::read(tag, text, &parts, config, &link.unread_sheets)?)
-        }
-        LinkProtocol::Bus(config) => TagAddress::Bus(bus::read_address(tag, text, &parts, config)?),
-        // Its link's name begins with `$`, which no address that is right has.
-        LinkProtocol::Diagnostics => return None,
-    };
-    Some((link_index, address))
+    let word = link.config.protocol.protocol();
+    kinds::others(protocol).for_each(|other| other.refuse_keys(tag, word));
+    Some((link_index, protocol.read_address(tag, text, &parts, link)?))
 }
 
 const ADDRESS_ALLOWED: &str = "link:… as its kind of link has it, such as \"plc1:1:3:40001:2\"";
 
-/// What can be said of a tag's type while its link is not known: that of a Modbus tag has to be there.
+/// What can be said of a tag's type while its link is not known.
 fn check_type(tag: &Obj<'_>) {
-    match tag.get("protocol").and_then(Node::as_text) {
-        Some(other) if !other.starts_with("modbus") => tag.choice("data_type", fields::DATA_TYPE),
+    let protocol = tag.get("protocol").and_then(Node::as_text).and_then(kinds::find);
+    match protocol {
+        Some((protocol, _)) if !protocol.needs_data_type() => tag.choice("data_type", fields::DATA_TYPE),
         _ => tag.required_choice("data_type", fields::DATA_TYPE),
     };
 }
 
 /// Where a part stands in the file.
-pub(super) fn span(text: Text<'_>, part: Part<'_>) -> Span {
+pub fn span(text: Text<'_>, part: Part<'_>) -> Span {
     text.part(part.start, part.start + part.text.len())
 }
 
@@ -276,7 +250,7 @@ fn find_link(tag: &Obj<'_>, text: Text<'_>, part: Part<'_>, known: &Known<'_>) -
 }
 
 fn check_protocol(tag: &Obj<'_>, link: &Link) {
-    let expected = link.config.protocol.name();
+    let expected = link.config.protocol.protocol();
     let Some(protocol) = tag.text("protocol", expected) else { return };
     if protocol.value != expected {
         let message = format!("protocol is {}", quoted(protocol.value));

@@ -6,7 +6,7 @@ use super::model::Source;
 
 /// Bytes from..to of a file's text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Span {
+pub struct Span {
     pub start: usize,
     pub end: usize,
 }
@@ -18,7 +18,7 @@ impl Span {
 }
 
 /// One file that people wrote.
-pub(super) struct File {
+pub struct File {
     /// As it is told in messages: `tags/boiler.json`.
     pub name: Arc<str>,
     /// Without a byte order mark.
@@ -76,14 +76,14 @@ impl File {
 }
 
 /// Why bytes are no text: the text before, what was found, what to do.
-pub(super) struct NotText {
+pub struct NotText {
     pub before: String,
     pub message: String,
     pub help: &'static str,
 }
 
 /// Reads UTF-8; a byte order mark is dropped.
-pub(super) fn decode(bytes: Vec<u8>) -> Result<String, NotText> {
+pub fn decode(bytes: Vec<u8>) -> Result<String, NotText> {
     if let Some(encoding) = other_encoding(&bytes) {
         let message = format!("the file is {encoding}");
         return Err(NotText { before: String::new(), message, help: "save it as UTF-8" });

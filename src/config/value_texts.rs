@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::model::{CanAddress, CanBitsKind, TagAddress, TagConfig};
+use super::model::TagConfig;
 use super::names::quoted;
 use super::node::{Kind, Node};
 use super::reader::{Obj, found};
@@ -10,7 +10,7 @@ use crate::limits::{VALUE_TEXT_BYTES_MAX, VALUE_TEXTS_MAX};
 use crate::tag::{ScalarType, Texts, ValueType};
 
 /// Those that the tag itself names; else those of its DBC file.
-pub(super) fn read(tag: &Obj<'_>, config: &TagConfig) -> Texts {
+pub fn read(tag: &Obj<'_>, config: &TagConfig) -> Texts {
     let ValueType::Scalar(ty) = config.value_type() else {
         if tag.get("values").is_some() {
             let help = "remove it: single numbers and bools have values with names";
@@ -19,10 +19,7 @@ pub(super) fn read(tag: &Obj<'_>, config: &TagConfig) -> Texts {
         return Texts::default();
     };
     if tag.get("values").is_none() {
-        return match &config.address {
-            TagAddress::Can(address) => of_file(address, ty, config),
-            _ => Texts::default(),
-        };
+        return config.address.texts_of_file(ty, config.scaling());
     }
     let members = tag.entries("values", "values and their texts, such as {\"0\": \"off\", \"1\": \"on\"}");
     if members.len() > VALUE_TEXTS_MAX {
@@ -93,18 +90,4 @@ fn kinds(ty: ScalarType) -> &'static str {
         ScalarType::Float32 | ScalarType::Float64 => "numbers",
         _ => "whole numbers of its type",
     }
-}
-
-/// A value table by the values that the tag has.
-fn of_file(address: &CanAddress, ty: ScalarType, config: &TagConfig) -> Texts {
-    let scaling = config.scaling();
-    let value = |raw: u64| match ty {
-        ScalarType::Float64 => {
-            let number = if address.bits.kind == CanBitsKind::Signed { raw as i64 as f64 } else { raw as f64 };
-            scaling.apply(number).to_bits()
-        }
-        _ => raw,
-    };
-    let texts = address.texts.iter().take(VALUE_TEXTS_MAX);
-    Texts::new(texts.map(|(raw, text)| (value(*raw), text.clone())).collect())
 }

@@ -8,7 +8,7 @@ use super::ids::{Allotted, Base, ScanIds};
 use super::model::*;
 use super::phases;
 use super::work::LinkWork;
-use crate::config::{Config, GroupConfig, LinkConfig, LinkProtocol, ReleaseMode, TagConfig};
+use crate::config::{Config, GroupConfig, LinkConfig, ReleaseMode, TagConfig};
 use crate::limits;
 use crate::tag::{ById, GroupId, LaneId, LinkId, Nanos, TagId};
 
@@ -136,14 +136,23 @@ impl Scanning<'_> {
 }
 
 fn link_plan(link: &LinkConfig, tags: &[(TagId, &TagConfig)], scanning: &mut Scanning<'_>) -> LinkPlan {
-    let protocol: Box<dyn LinkWork> = match &link.protocol {
-        LinkProtocol::Modbus(config) => Box::new(ModbusPlan::new(config, tags, scanning)),
-        LinkProtocol::Can(config) => Box::new(CanPlan::new(config, tags, scanning)),
-        LinkProtocol::CanOpen(config) => Box::new(CanOpenPlan::new(config, tags, scanning)),
-        LinkProtocol::Bus(config) => Box::new(BusPlan::new(config, tags, scanning)),
-        LinkProtocol::Diagnostics => Box::new(DiagnosticsPlan::new(tags, scanning)),
-    };
+    let protocol = link_work(link, tags, scanning);
     LinkPlan { name: Arc::from(link.name.as_str()), lane: LaneId(0), write_spacing: Nanos::ZERO, protocol }
+}
+
+fn link_work(link: &LinkConfig, tags: &[(TagId, &TagConfig)], scanning: &mut Scanning<'_>) -> Box<dyn LinkWork> {
+    let settings = &*link.protocol;
+    if let Some(own) = settings.get() {
+        Box::new(ModbusPlan::new(own, tags, scanning))
+    } else if let Some(own) = settings.get() {
+        Box::new(CanPlan::new(own, tags, scanning))
+    } else if let Some(own) = settings.get() {
+        Box::new(CanOpenPlan::new(own, tags, scanning))
+    } else if let Some(own) = settings.get() {
+        Box::new(BusPlan::new(own, tags, scanning))
+    } else {
+        Box::new(DiagnosticsPlan::new(tags, scanning))
+    }
 }
 
 /// Who makes samples: an executor on each CPU, and the sources that the gateway's own file asks for. They stay as they are

@@ -8,8 +8,7 @@ use super::build::Scanning;
 use super::model::ScanId;
 use super::sensor::SensorLimits;
 use crate::config::{
-    BusAddress, BusConfig, BusDevice, BusPoint, Formula, GpioLine, GpioSetting, Program, RegisterWrite, Step,
-    TagAddress, TagConfig,
+    BusAddress, BusConfig, BusDevice, BusPoint, Formula, GpioLine, GpioSetting, Program, RegisterWrite, Step, TagConfig,
 };
 use crate::limits::{BUS_PRIORITY_MAX, BUS_REQUEST_ITEMS_MAX};
 use crate::tag::{GroupId, NANOS_PER_SEC, Nanos, ScalarType, Scaling, TagId, ValueType};
@@ -128,7 +127,7 @@ impl BusPlan {
         // By ids, so that a link whose tags stay as they are is planned as it was, in whatever order files are read.
         let mut parts: Vec<(GroupId, TagId, &TagConfig, &BusAddress)> = Vec::new();
         for (id, tag) in tags {
-            let TagAddress::Bus(address) = &tag.address else { continue };
+            let Some(address) = tag.address.get::<BusAddress>() else { continue };
             parts.push((scanning.groups[tag.group], *id, tag, address));
         }
         parts.sort_by_key(|(group, id, ..)| (*group, *id));

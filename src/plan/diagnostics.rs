@@ -4,7 +4,7 @@ use super::admission::{Costs, LinkDemand};
 use super::build::Scanning;
 use super::model::{GroupPlan, Plan, SourceKind, slots_per_s};
 use super::work::{LinkWork, Refusal};
-use crate::config::{DiagnosticSignal, TagAddress, TagConfig};
+use crate::config::{DiagnosticSignal, TagConfig};
 use crate::plan::ScanId;
 use crate::tag::{ById, GroupId, TagId};
 
@@ -26,7 +26,7 @@ impl DiagnosticsPlan {
     pub(super) fn new(tags: &[(TagId, &TagConfig)], scanning: &mut Scanning<'_>) -> DiagnosticsPlan {
         let mut own = Vec::with_capacity(tags.len());
         for (id, tag) in tags {
-            let TagAddress::Diagnostics(signal) = &tag.address else { continue };
+            let Some(signal) = tag.address.get::<DiagnosticSignal>() else { continue };
             let group = scanning.groups[tag.group];
             own.push(DiagnosticTag { tag: *id, group, scan: scanning.scan(group, 0), signal: signal.clone() });
         }

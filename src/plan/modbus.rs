@@ -128,7 +128,7 @@ type BlockKey = (GroupId, UnitId, Table);
 fn plan(config: &ModbusConfig, tags: &[(TagId, &TagConfig)], scanning: &mut Scanning<'_>) -> ModbusPlan {
     let mut areas: BTreeMap<BlockKey, Vec<(TagId, &TagConfig, &ModbusAddress)>> = BTreeMap::new();
     for &(tag_id, tag) in tags {
-        let Some(address) = tag.address.modbus() else { continue };
+        let Some(address) = tag.address.get::<ModbusAddress>() else { continue };
         if is_broadcast(config, address.unit) {
             continue;
         }
@@ -137,7 +137,8 @@ fn plan(config: &ModbusConfig, tags: &[(TagId, &TagConfig)], scanning: &mut Scan
             .or_default()
             .push((tag_id, tag, address));
     }
-    let mut units: Vec<UnitId> = tags.iter().filter_map(|(_, tag)| tag.address.modbus()).map(|a| a.unit).collect();
+    let mut units: Vec<UnitId> =
+        tags.iter().filter_map(|(_, tag)| tag.address.get::<ModbusAddress>()).map(|a| a.unit).collect();
     units.sort();
     units.dedup();
 
@@ -191,7 +192,7 @@ fn is_broadcast(config: &ModbusConfig, unit: UnitId) -> bool {
 
 fn writes(tags: &[(TagId, &TagConfig)], units: &[UnitId]) -> Vec<ModbusWrite> {
     let write = |(id, tag): &(TagId, &TagConfig)| {
-        let (address, write) = (tag.address.modbus()?, tag.write.as_ref()?);
+        let (address, write) = (tag.address.get::<ModbusAddress>()?, tag.write.as_ref()?);
         let most = match address.table {
             Table::Coils => limits::MODBUS_WRITE_BITS_MAX,
             Table::HoldingRegisters => limits::MODBUS_WRITE_REGISTERS_MAX,

@@ -72,7 +72,7 @@ pub struct GroupPlan {
 }
 
 /// A link keeps its id, and its lane, as long as its name stays.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LinkPlan {
     pub name: Arc<str>,
     pub lane: LaneId,
@@ -80,13 +80,6 @@ pub struct LinkPlan {
     /// `plan::admission`.
     pub write_spacing: Nanos,
     pub protocol: Box<dyn LinkWork>,
-}
-
-impl PartialEq for LinkPlan {
-    fn eq(&self, other: &LinkPlan) -> bool {
-        let LinkPlan { name, lane, write_spacing, protocol } = self;
-        (name, lane, write_spacing) == (&other.name, &other.lane, &other.write_spacing) && **protocol == *other.protocol
-    }
 }
 
 /// Who makes the samples of a lane.

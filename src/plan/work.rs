@@ -11,13 +11,13 @@ use super::model::*;
 use super::place::Place;
 use crate::config::{LinkConfig, TagConfig};
 use crate::plan::Scanning;
-use crate::tag::{ById, GroupId, Nanos, TagId};
+use crate::tag::{ById, GroupId, Nanos, TagId, kept};
 
 /// Plans the work of one link: which of the protocols does it, the caller knows.
 pub type PlanLink = fn(&LinkConfig, &[(TagId, &TagConfig)], &mut Scanning<'_>) -> Box<dyn LinkWork>;
 
 /// The work of one link: what is asked of its device, and how values are made of the answers.
-pub trait LinkWork: Any + Debug + Send + Sync + Kept {
+pub trait LinkWork: Any + Debug + Send + Sync + KeptWork {
     /// The family of protocols.
     fn name(&self) -> &'static str;
 
@@ -90,6 +90,8 @@ pub trait LinkWork: Any + Debug + Send + Sync + Kept {
     }
 }
 
+kept!(LinkWork, KeptWork);
+
 /// What a refusal of a link says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
@@ -103,49 +105,4 @@ pub enum Refusal {
         helps: &'static str,
         or_correct: &'static str,
     },
-}
-
-/// Values that are kept behind the trait: copied and compared as what they are.
-pub trait Kept {
-    fn equals(&self, other: &dyn LinkWork) -> bool;
-    fn boxed(&self) -> Box<dyn LinkWork>;
-}
-
-impl<T: LinkWork + Clone + PartialEq> Kept for T {
-    fn equals(&self, other: &dyn LinkWork) -> bool {
-        other.get::<T>().is_some_and(|other| self == other)
-    }
-
-    fn boxed(&self) -> Box<dyn LinkWork> {
-        Box::new(self.clone())
-    }
-}
-
-impl dyn LinkWork {
-    /// As the plan of one protocol; `None`: it is another's.
-    pub fn get<T: LinkWork>(&self) -> Option<&T> {
-        (self as &dyn Any).downcast_ref()
-    }
-
-    /// Likewise, to be changed.
-    pub fn get_mut<T: LinkWork>(&mut self) -> Option<&mut T> {
-        (self as &mut dyn Any).downcast_mut()
-    }
-
-    /// Whether it is the plan of one protocol.
-    pub fn is<T: LinkWork>(&self) -> bool {
-        self.get::<T>().is_some()
-    }
-}
-
-impl Clone for Box<dyn LinkWork> {
-    fn clone(&self) -> Box<dyn LinkWork> {
-        self.as_ref().boxed()
-    }
-}
-
-impl PartialEq for dyn LinkWork {
-    fn eq(&self, other: &dyn LinkWork) -> bool {
-        self.equals(other)
-    }
 }

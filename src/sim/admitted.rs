@@ -5,7 +5,7 @@ use fastrand::Rng;
 
 use super::script::{Drawn, Hosts, Script};
 use super::{RealParts, Scenario, run};
-use crate::config::{Config, Guard, HostPort, ModbusTransport, Table, WriteConfig, load_parts};
+use crate::config::{Config, Guard, HostPort, ModbusConfig, ModbusTransport, Table, WriteConfig, load_parts};
 use crate::plan::{self, Costs, ModbusPlan, Plan, PlanError, SerialLine};
 use crate::tag::Nanos;
 
@@ -162,7 +162,7 @@ fn drawn(seed: u64) -> Admitted {
 fn plan_of(config: &Config, cpus: &[u32]) -> Plan {
     let mut fast = config.clone();
     for link in &mut fast.links {
-        let modbus = link.protocol.modbus_mut().unwrap();
+        let modbus = link.protocol.get_mut::<ModbusConfig>().unwrap();
         modbus.reply_expected = Nanos(1);
         modbus.transport = ModbusTransport::Tcp(HostPort { host: "10.0.0.0".into(), port: 502 });
     }
@@ -170,7 +170,7 @@ fn plan_of(config: &Config, cpus: &[u32]) -> Plan {
     fast.realtime.guard = Guard::Fixed(Nanos(0));
     let mut plan = plan::build_with(&fast, cpus, &free).unwrap().plan;
     for ((_, link), declared) in plan.links.iter_mut().zip(&config.links) {
-        let modbus = declared.protocol.modbus().unwrap();
+        let modbus = declared.protocol.get::<ModbusConfig>().unwrap();
         link.protocol.get_mut::<ModbusPlan>().unwrap().config = modbus.clone();
     }
     plan

@@ -6,7 +6,7 @@ use fastrand::Rng;
 use super::admitted::{SIMULATED, promised};
 use super::canopen::{FIRST_OBJECT, NODES, kind_of};
 use super::{RealParts, Scenario, run};
-use crate::config::{Config, Guard, LinkProtocol, load_parts};
+use crate::config::{CanOpenConfig, Config, Guard, load_parts};
 use crate::plan::{self, CanOpenPlan, Costs, Plan};
 use crate::tag::{Nanos, ScalarType};
 
@@ -75,7 +75,7 @@ fn texts(rng: &mut Rng) -> (String, String) {
 fn plan_of(config: &Config, cpus: &[u32]) -> Option<Plan> {
     let mut fast = config.clone();
     for link in &mut fast.links {
-        let LinkProtocol::CanOpen(canopen) = &mut link.protocol else { continue };
+        let Some(canopen) = link.protocol.get_mut::<CanOpenConfig>() else { continue };
         (canopen.reply_expected, canopen.bit_rate) = (Nanos(1), 1_000_000);
     }
     fast.tags.iter_mut().for_each(|tag| tag.write = None);
@@ -83,8 +83,8 @@ fn plan_of(config: &Config, cpus: &[u32]) -> Option<Plan> {
     fast.realtime.guard = Guard::Fixed(Nanos(0));
     let mut plan = plan::build_with(&fast, cpus, &free).ok()?.plan;
     for ((_, link), declared) in plan.links.iter_mut().zip(&config.links) {
-        if let (Some(plan), LinkProtocol::CanOpen(config)) =
-            (link.protocol.get_mut::<CanOpenPlan>(), &declared.protocol)
+        if let (Some(plan), Some(config)) =
+            (link.protocol.get_mut::<CanOpenPlan>(), declared.protocol.get::<CanOpenConfig>())
         {
             plan.config = config.clone();
         }

@@ -9,7 +9,7 @@ use super::given::key_of;
 use super::local::ITEM_MAX_NS;
 use super::model::host_of_link;
 use super::script::DeviceKind;
-use crate::config::{CanFrames, Config, FieldType, TagAddress, TagConfig};
+use crate::config::{CanAddress, CanFrames, Config, FieldType, ModbusAddress, TagConfig};
 use crate::plan::{BusPlan, CanOpenPlan, CanPlan, ModbusPlan, ModbusRequest, Plan, SerialLine};
 use crate::tag::{Dictionary, DictionaryTag, GroupId, Id, LinkId, Status, TagId};
 
@@ -37,7 +37,7 @@ pub struct Generation {
 /// Not every bit pattern is a value of the tag's type.
 pub fn may_be_no_value(tag: &TagConfig) -> bool {
     let may = |field| matches!(field, FieldType::Bcd { .. } | FieldType::Float32 | FieldType::Float64);
-    tag.address.modbus().is_some_and(|address| may(address.field))
+    tag.address.get::<ModbusAddress>().is_some_and(|address| may(address.field))
 }
 
 /// What a tag has whose bit pattern is none.
@@ -134,7 +134,8 @@ impl Generation {
 
     /// Whether a tag lies in a message that is sent only when something is written to it.
     pub fn comes_when_written(&self, link: LinkId, tag: &TagConfig) -> bool {
-        let (Some(can), TagAddress::Can(address)) = (self.plan.links[link].protocol.get::<CanPlan>(), &tag.address)
+        let (Some(can), Some(address)) =
+            (self.plan.links[link].protocol.get::<CanPlan>(), tag.address.get::<CanAddress>())
         else {
             return false;
         };

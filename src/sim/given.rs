@@ -4,7 +4,9 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::memory::{Expected, decimal, mix};
-use crate::config::{BusPoint, CanBits, CanBitsKind, CanFrames, CanId, CanOpenSource, TagAddress, TagConfig};
+use crate::config::{
+    BusAddress, BusPoint, CanAddress, CanBits, CanBitsKind, CanFrames, CanId, CanOpenAddress, CanOpenSource, TagConfig,
+};
 use crate::rt::{Io, Stamped};
 use crate::tag::{LinkId, ScalarType, Status, ValueType};
 
@@ -116,28 +118,31 @@ pub fn can_id(id: CanId) -> u32 {
 
 /// Where a tag lies at its link, as a number; 0: it is asked for by area.
 pub fn key_of(tag: &TagConfig) -> u64 {
-    match &tag.address {
-        TagAddress::Modbus(_) | TagAddress::Diagnostics(_) => 0,
+    if let Some(address) = tag.address.get::<CanOpenAddress>() {
         // A link's nodes are numbered from 1 on.
-        TagAddress::CanOpen(address) => match address.source {
+        match address.source {
             CanOpenSource::Object(object) => object_key(address.node as u8 + 1, object.index, object.sub),
             _ => 0,
-        },
-        TagAddress::Can(address) => match (address.frames, address.conditions.as_slice()) {
+        }
+    } else if let Some(address) = tag.address.get::<CanAddress>() {
+        match (address.frames, address.conditions.as_slice()) {
             (CanFrames::Id(id), []) => frame_key(can_id(id)),
             (CanFrames::Id(id), [condition, ..]) => {
                 let (first, last) = condition.values.first().copied().unwrap_or_default();
                 branch_key(can_id(id), first, last)
             }
             (CanFrames::Group { pgn, source }, _) => group_key(pgn, source),
-        },
-        TagAddress::Bus(address) => match &address.point {
+        }
+    } else if let Some(address) = tag.address.get::<BusAddress>() {
+        match &address.point {
             BusPoint::Gpio(point) => {
                 local_key(&format!("{:?}", point.line), if point.counts { "count" } else { "level" })
             }
             BusPoint::Register { program, formula, .. } => local_key(&format!("{program:?}"), &format!("{formula:?}")),
             BusPoint::Iio { channel } => local_key(channel, "channel"),
-        },
+        }
+    } else {
+        0
     }
 }
 
@@ -186,7 +191,7 @@ impl Given {
             }
             What::Held { bits } => Some((Expected::Scalar(*bits), Status::GOOD)),
             What::Frame { data, len } => {
-                let TagAddress::Can(address) = &tag.address else { return None };
+                let address = tag.address.get::<CanAddress>()?;
                 let bits = bits_of(&address.bits, &data[..usize::from(*len)])?;
                 if address.special && says_of_itself(bits, address.bits.len).is_some() {
                     return None;
@@ -208,9 +213,9 @@ impl Given {
 
     /// The bad status that it brings to a tag there.
     pub fn trouble(&self, tag: &TagConfig) -> Option<Status> {
-        match (&self.what, &tag.address) {
+        match (&self.what, tag.address.get::<CanAddress>()) {
             (What::Value { status, .. }, _) => Some(*status).filter(|status| status.is_bad()),
-            (What::Frame { data, len }, TagAddress::Can(address)) if address.special => {
+            (What::Frame { data, len }, Some(address)) if address.special => {
                 says_of_itself(bits_of(&address.bits, &data[..usize::from(*len)])?, address.bits.len)
             }
             (What::Frame { .. } | What::Held { .. }, _) => None,

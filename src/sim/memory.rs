@@ -27,7 +27,7 @@ pub struct Area {
 impl Area {
     /// Whether all of `tag` lies in it.
     pub fn holds(&self, tag: &TagConfig) -> bool {
-        let Some(address) = tag.address.modbus() else { return false };
+        let Some(address) = tag.address.get::<ModbusAddress>() else { return false };
         let end = |first: u16, count: u16| u32::from(first) + u32::from(count);
         address.unit.0 == self.unit
             && address.table == self.table
@@ -85,7 +85,7 @@ impl Memory {
 
     /// What `tag` must read from an answer of that epoch; `None`: what is there is no value of its type.
     pub fn expected(self, tag: &TagConfig, epoch: u64) -> Option<Expected> {
-        let address = tag.address.modbus()?;
+        let address = tag.address.get::<ModbusAddress>()?;
         let unit = address.unit.0;
         if matches!(address.field, FieldType::Text(_)) {
             let mut bytes = self.read(area(address, unit), epoch);

@@ -6,7 +6,7 @@ use super::case::Case;
 use super::log::KEPT;
 use super::model::{Model, Shape, dbc};
 use super::script::{Drawn, Ends, Hosts, Script, rng_of};
-use crate::config::{Config, WriteConfig, load_parts};
+use crate::config::{Config, ModbusAddress, WriteConfig, load_parts};
 use crate::plan::{self, Plan};
 
 const MS: u64 = 1_000_000;
@@ -61,7 +61,7 @@ pub fn load(text: &str) -> Result<Config, String> {
     let loaded = load_parts(("fieldbeat.toml", GATEWAY), &[("tags/sim.json", text), ("tags/sim.dbc", dbc::TEXT)]);
     let mut config = loaded.map_err(|errors| format!("the configuration is refused:\n{errors}\n{text}"))?.config;
     // By its name, so that a tag stays writable for as long as it is there.
-    let written = config.tags.iter_mut().filter(|tag| tag.address.modbus().is_some());
+    let written = config.tags.iter_mut().filter(|tag| tag.address.get::<ModbusAddress>().is_some());
     for tag in written.filter(|tag| tag.name.len() % 2 == 0 || tag.name.ends_with(['1', '4', '7'])) {
         let read_write_in_one = tag.name.ends_with(['2', '7']);
         tag.write = Some(WriteConfig { read_write_in_one, ..WriteConfig::default() });

@@ -256,7 +256,7 @@ mod tests {
         assert_eq!(tags.len(), file.tags());
         let of = |name: &str| tags.iter().find(|tag| tag.name == name);
         let amperes = of("inv.103.A").unwrap();
-        let address = amperes.address.modbus().unwrap();
+        let address = amperes.address.get::<crate::config::ModbusAddress>().unwrap();
         assert_eq!((address.first, &*amperes.unit), (40_076, "A"));
         assert_eq!(amperes.decoding.scale_from.as_deref(), Some("inv.103.A_SF"));
         assert_eq!(*amperes.decoding.not_available, [0xFFFF]);

@@ -6,7 +6,7 @@ use super::super::model::{Bme280Value, Field, FieldKind, Formula, Program, Step}
 use crate::tag::{Nanos, ScalarType};
 
 /// A chip and its channels.
-pub(super) struct Chip {
+pub struct Chip {
     pub name: &'static str,
     /// Where it may sit on I2C; `None`: it is on SPI.
     pub addresses: Option<RangeInclusive<u8>>,
@@ -18,7 +18,7 @@ pub(super) struct Chip {
 
 /// What differs from chip to chip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
     /// TI SBAS444 (ADS1115) and SBAS473 (ADS1015): single-shot conversions.
     Ads1115,
     Ads1015,
@@ -41,7 +41,7 @@ pub(super) enum Kind {
 
 /// What a channel is told by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Channel {
+pub enum Channel {
     /// A setting of the input multiplexer.
     Input(u8),
     /// Bit `.1` of register `.0`.
@@ -56,7 +56,7 @@ pub(super) enum Channel {
 
 /// The keys of "chip" in a tag.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Settings {
+pub struct Settings {
     /// Of the converter, V.
     pub full_scale_v: f64,
     /// Conversions a second.
@@ -65,7 +65,7 @@ pub(super) struct Settings {
     pub reference_v: f64,
 }
 
-pub(super) const FULL_SCALES_V: [f64; 6] = [6.144, 4.096, 2.048, 1.024, 0.512, 0.256];
+pub const FULL_SCALES_V: [f64; 6] = [6.144, 4.096, 2.048, 1.024, 0.512, 0.256];
 const ADS1115_RATES: [u64; 8] = [8, 16, 32, 64, 128, 250, 475, 860];
 const ADS1015_RATES: [u64; 7] = [128, 250, 490, 920, 1600, 2400, 3300];
 
@@ -130,7 +130,7 @@ const fn chip(
     Chip { name, addresses, kind, channels, settings }
 }
 
-pub(super) const CHIPS: &[Chip] = &[
+pub const CHIPS: &[Chip] = &[
     chip("ads1115", Kind::Ads1115, Some(0x48..=0x4B), ADS_CHANNELS, &["full_scale_v", "rate_sps"]),
     chip("ads1015", Kind::Ads1015, Some(0x48..=0x4B), ADS_CHANNELS, &["full_scale_v", "rate_sps"]),
     chip("ina219", Kind::Ina219, Some(0x40..=0x4F), INA_CHANNELS, &["shunt_ohm"]),
@@ -147,11 +147,11 @@ pub(super) const CHIPS: &[Chip] = &[
 ];
 
 /// Names of the chips that can be on a bus of this kind.
-pub(super) fn names(on_i2c: bool) -> impl Iterator<Item = &'static str> {
+pub fn names(on_i2c: bool) -> impl Iterator<Item = &'static str> {
     CHIPS.iter().filter(move |chip| chip.addresses.is_some() == on_i2c).map(|chip| chip.name)
 }
 
-pub(super) fn find(name: &str, on_i2c: bool) -> Option<&'static Chip> {
+pub fn find(name: &str, on_i2c: bool) -> Option<&'static Chip> {
     CHIPS.iter().find(|chip| chip.name == name && chip.addresses.is_some() == on_i2c)
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::super::diagnostic::Report;
 use super::super::fields;
 use super::super::links::Link;
-use super::super::model::{BusPoint, GpioDrive, GpioLine, GpioPoint, GpioSetting, TagAddress, TagConfig};
+use super::super::model::{BusAddress, BusPoint, GpioDrive, GpioLine, GpioPoint, GpioSetting, TagConfig};
 use super::super::names::quoted;
 use super::super::reader::{Obj, Text};
 use super::super::tags::{Part, span};
@@ -17,7 +17,7 @@ const ALLOWED: &str = "link:line, a line by its number or its name, such as \"gp
 /// Bytes of a line's name in the kernel, without its end.
 const LINE_NAME_BYTES_MAX: usize = 31;
 
-pub(super) fn read(
+pub fn read(
     tag: &Obj<'_>,
     text: Text<'_>,
     parts: &[Part<'_>],
@@ -71,11 +71,11 @@ fn check_direction(tag: &Obj<'_>, setting: &GpioSetting) {
 }
 
 /// A line is set up once: tags that share it must want the same of it. And a link has so many lines at most.
-pub(in super::super) fn check_lines(tags: &[TagConfig], links: &[Link], report: &Report) {
+pub fn check_lines(tags: &[TagConfig], links: &[Link], report: &Report) {
     let mut known: BTreeMap<(usize, &GpioLine), (&TagConfig, GpioSetting)> = BTreeMap::new();
     let mut lines: BTreeMap<usize, usize> = BTreeMap::new();
     for tag in tags {
-        let TagAddress::Bus(address) = &tag.address else { continue };
+        let Some(address) = tag.address.get::<BusAddress>() else { continue };
         let BusPoint::Gpio(point) = &address.point else { continue };
         let Some((first, setting)) = known.get(&(tag.link, &point.line)) else {
             known.insert((tag.link, &point.line), (tag, point.setting));

@@ -3,7 +3,7 @@
 use super::super::diagnostic::Report;
 use super::super::fields::{self, keys};
 use super::super::links::Link;
-use super::super::model::{BusDevice, BusPoint, CanSampling, IioBufferConfig, LinkProtocol, TagAddress, TagConfig};
+use super::super::model::{BusAddress, BusConfig, BusDevice, BusPoint, CanSampling, IioBufferConfig, TagConfig};
 use super::super::names::quoted;
 use super::super::reader::{Obj, Text};
 use super::super::tags::{Part, span};
@@ -19,7 +19,7 @@ const SILENT_AFTER: Nanos = Nanos::from_millis(1_000);
 /// A watermark that wakes the thread up a hundred times a second.
 const WAKE_UPS_PER_S: f64 = 100.0;
 
-pub(super) fn read_device(link: &Obj<'_>) -> BusDevice {
+pub fn read_device(link: &Obj<'_>) -> BusDevice {
     let allowed = "the name of an IIO device or its folder, such as \"ads1015\" or \"iio:device0\"";
     let device = link.required_text("device", allowed).map_or(String::new(), |device| {
         if !is_name(device.value) {
@@ -65,7 +65,7 @@ fn read_buffer(link: &Obj<'_>) -> Option<IioBufferConfig> {
     Some(IioBufferConfig { length, watermark, trigger, frequency_hz, every, silent_after })
 }
 
-pub(super) fn read(
+pub fn read(
     tag: &Obj<'_>,
     text: Text<'_>,
     parts: &[Part<'_>],
@@ -105,11 +105,11 @@ pub(super) fn read(
 }
 
 /// Samples that are told one by one have a bound.
-pub(in super::super) fn check_buffers(tags: &[TagConfig], links: &[Link], report: &Report) {
+pub fn check_buffers(tags: &[TagConfig], links: &[Link], report: &Report) {
     for (at, link) in links.iter().enumerate() {
-        let LinkProtocol::Bus(bus) = &link.config.protocol else { continue };
+        let Some(bus) = link.config.protocol.get::<BusConfig>() else { continue };
         let BusDevice::Iio { buffer: Some(buffer), .. } = &bus.device else { continue };
-        let on_link = |tag: &&TagConfig| tag.link == at && matches!(tag.address, TagAddress::Bus(_));
+        let on_link = |tag: &&TagConfig| tag.link == at && tag.address.is::<BusAddress>();
         let count = tags.iter().filter(on_link).count() as u64;
         let per_s = buffer.frequency_hz.unwrap_or_default() * count as f64;
         if buffer.every && per_s > IIO_SAMPLES_PER_S_MAX as f64 {

@@ -13,7 +13,7 @@ use super::registers::{I2C_ALLOWED, Point, SPI_ALLOWED};
 use crate::tag::ScalarType;
 
 /// `chip.channel`.
-pub(super) fn read_chip(
+pub fn read_chip(
     tag: &Obj<'_>,
     text: Text<'_>,
     part: Part<'_>,

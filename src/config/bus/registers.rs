@@ -13,21 +13,16 @@ use super::number;
 use crate::limits::{BUS_COMMAND_BYTES_MAX, BUS_READ_BYTES_MAX};
 use crate::tag::{Nanos, ScalarType};
 
-pub(super) const I2C_ALLOWED: &str = "link:address:register:bytes or link:address:chip.channel, such as \"i2c:0x48:0x02:2\" or \
+pub const I2C_ALLOWED: &str = "link:address:register:bytes or link:address:chip.channel, such as \"i2c:0x48:0x02:2\" or \
                            \"i2c:0x48:ads1115.ain0\"";
-pub(super) const SPI_ALLOWED: &str = "link:bytes-to-send:bytes-to-read or link:chip.channel, such as \"spi:0x8A:3\" or \
+pub const SPI_ALLOWED: &str = "link:bytes-to-send:bytes-to-read or link:chip.channel, such as \"spi:0x8A:3\" or \
                            \"spi:mcp3208.ch3\"";
 /// Addresses that no device has for itself (NXP UM10204, table 4).
 const I2C_ADDRESSES: std::ops::RangeInclusive<u64> = 0x08..=0x77;
 
-pub(super) type Point = (BusPoint, ScalarType);
+pub type Point = (BusPoint, ScalarType);
 
-pub(super) fn read_i2c(
-    tag: &Obj<'_>,
-    text: Text<'_>,
-    parts: &[Part<'_>],
-    written: Option<ScalarType>,
-) -> Option<Point> {
+pub fn read_i2c(tag: &Obj<'_>, text: Text<'_>, parts: &[Part<'_>], written: Option<ScalarType>) -> Option<Point> {
     let wrong = || {
         tag.error(text.span, format!("address {}", quoted(text.value)), format!("allowed: {I2C_ALLOWED}"));
         None
@@ -55,12 +50,7 @@ pub(super) fn read_i2c(
     }
 }
 
-pub(super) fn read_spi(
-    tag: &Obj<'_>,
-    text: Text<'_>,
-    parts: &[Part<'_>],
-    written: Option<ScalarType>,
-) -> Option<Point> {
+pub fn read_spi(tag: &Obj<'_>, text: Text<'_>, parts: &[Part<'_>], written: Option<ScalarType>) -> Option<Point> {
     match parts {
         [chip] if chip.text.contains('.') => read_chip(tag, text, *chip, None, written),
         [sent] => {

@@ -11,7 +11,7 @@ const USED: &[&str] =
 
 impl<'t> Parser<'t> {
     /// `BA_DEF_ [BU_|BO_|SG_|EV_] "name" type …;` of which the words of enumerations are kept.
-    pub(super) fn attribute_definition(&mut self, placed: Placed<'t>) -> Result<(), Fault> {
+    pub fn attribute_definition(&mut self, placed: Placed<'t>) -> Result<(), Fault> {
         if matches!(self.peek(), Some(Placed { token: Token::Word("BU_" | "BO_" | "SG_" | "EV_"), .. })) {
             self.at += 1;
         }
@@ -28,7 +28,7 @@ impl<'t> Parser<'t> {
     }
 
     /// `BA_DEF_DEF_ "name" value;`
-    pub(super) fn attribute_default(&mut self, placed: Placed<'t>) -> Result<(), Fault> {
+    pub fn attribute_default(&mut self, placed: Placed<'t>) -> Result<(), Fault> {
         let Some(name) = self.used_attribute(placed) else { return Ok(()) };
         let value = self.value()?;
         self.end()?;
@@ -48,7 +48,7 @@ impl<'t> Parser<'t> {
     }
 
     /// `BA_ "name" [BU_ node | BO_ id | SG_ id name | EV_ name] value;`
-    pub(super) fn attribute(&mut self, placed: Placed<'t>) -> Result<(), Fault> {
+    pub fn attribute(&mut self, placed: Placed<'t>) -> Result<(), Fault> {
         let Some(name) = self.used_attribute(placed) else { return Ok(()) };
         let mut of_message = None;
         let mut of_signal = None;
@@ -95,7 +95,7 @@ impl<'t> Parser<'t> {
     }
 
     /// `id name` of a signal, as [`Parser::message_spoken_of`].
-    pub(super) fn signal_spoken_of(&mut self) -> Result<Option<(usize, usize)>, Fault> {
+    pub fn signal_spoken_of(&mut self) -> Result<Option<(usize, usize)>, Fault> {
         let message = self.message_spoken_of()?;
         let line = self.peek().map_or(1, |placed| placed.line);
         let name = self.word("the name of a signal")?;
@@ -111,7 +111,7 @@ impl<'t> Parser<'t> {
     }
 
     /// `VAL_ id signal raw "text" … ;`, or of an environment variable, which has a name in place of the id.
-    pub(super) fn value_texts(&mut self) -> Result<(), Fault> {
+    pub fn value_texts(&mut self) -> Result<(), Fault> {
         if matches!(self.peek(), Some(Placed { token: Token::Word(_), .. })) {
             return self.skip_statement();
         }
@@ -139,7 +139,7 @@ impl<'t> Parser<'t> {
     }
 
     /// `SIG_VALTYPE_ id signal [:] type;` Without it, the signal's bits would be taken for a whole number.
-    pub(super) fn value_type(&mut self) -> Result<(), Fault> {
+    pub fn value_type(&mut self) -> Result<(), Fault> {
         let place = self.signal_spoken_of()?;
         let read = self.kind_of_value(place);
         if let (Some(place), Err(why)) = (place, &read) {

@@ -7,12 +7,12 @@ use super::parser::{holds_statement, is_keyword};
 
 /// An attribute's value.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Value<'t> {
+pub enum Value<'t> {
     Number(f64),
     Text(&'t str),
 }
 
-pub(super) struct Parser<'t> {
+pub struct Parser<'t> {
     lexer: Lexer<'t>,
     /// Those of the statement that is being read, as far as they were looked at.
     tokens: Vec<Placed<'t>>,
@@ -21,39 +21,39 @@ pub(super) struct Parser<'t> {
 }
 
 impl<'t> Parser<'t> {
-    pub(super) fn new(text: &'t str) -> Parser<'t> {
+    pub fn new(text: &'t str) -> Parser<'t> {
         Parser { lexer: Lexer::new(text), tokens: Vec::new(), at: 0, out: Gathered::default() }
     }
 
-    pub(super) fn peek(&mut self) -> Option<Placed<'t>> {
+    pub fn peek(&mut self) -> Option<Placed<'t>> {
         if self.at >= self.tokens.len() {
             self.tokens.extend(self.lexer.next());
         }
         self.tokens.get(self.at).copied()
     }
 
-    pub(super) fn next(&mut self) -> Option<Placed<'t>> {
+    pub fn next(&mut self) -> Option<Placed<'t>> {
         let placed = self.peek();
         self.at += usize::from(placed.is_some());
         placed
     }
 
     /// What has been read is not gone back to.
-    pub(super) fn forget(&mut self) {
+    pub fn forget(&mut self) {
         self.tokens.drain(..self.at.min(self.tokens.len()));
         self.at = 0;
     }
 
     /// Goes to the first line behind that of `failed` that begins with a keyword: what was taken for a text may hold
     /// statements, where a quote is missing or too many.
-    pub(super) fn recover(&mut self, failed: Placed<'_>) {
+    pub fn recover(&mut self, failed: Placed<'_>) {
         self.tokens.clear();
         self.at = 0;
         self.lexer.go_behind(failed);
     }
 
     /// What stands here is not what has to stand here.
-    pub(super) fn unexpected<T>(&mut self, wanted: &str) -> Result<T, Fault> {
+    pub fn unexpected<T>(&mut self, wanted: &str) -> Result<T, Fault> {
         let (line, found) = match self.peek() {
             None => (self.lexer.line(), "the file ends".to_owned()),
             Some(Placed { token: Token::OpenText, line, .. }) => {
@@ -72,11 +72,11 @@ impl<'t> Parser<'t> {
         Err(Fault::new(line, found, format!("wanted: {wanted}")))
     }
 
-    pub(super) fn is_word(&mut self, word: &str) -> bool {
+    pub fn is_word(&mut self, word: &str) -> bool {
         self.peek().is_some_and(|placed| placed.token == Token::Word(word))
     }
 
-    pub(super) fn word(&mut self, wanted: &str) -> Result<&'t str, Fault> {
+    pub fn word(&mut self, wanted: &str) -> Result<&'t str, Fault> {
         match self.peek() {
             Some(Placed { token: Token::Word(word), .. }) => {
                 self.at += 1;
@@ -86,7 +86,7 @@ impl<'t> Parser<'t> {
         }
     }
 
-    pub(super) fn text(&mut self, wanted: &str) -> Result<&'t str, Fault> {
+    pub fn text(&mut self, wanted: &str) -> Result<&'t str, Fault> {
         match self.peek() {
             Some(Placed { token: Token::Text(text), .. }) => {
                 self.at += 1;
@@ -96,22 +96,22 @@ impl<'t> Parser<'t> {
         }
     }
 
-    pub(super) fn is_sign(&mut self, sign: char) -> bool {
+    pub fn is_sign(&mut self, sign: char) -> bool {
         self.peek().is_some_and(|placed| placed.token == Token::Sign(sign))
     }
 
-    pub(super) fn accept(&mut self, sign: char) -> bool {
+    pub fn accept(&mut self, sign: char) -> bool {
         let there = self.is_sign(sign);
         self.at += usize::from(there);
         there
     }
 
-    pub(super) fn sign(&mut self, sign: char) -> Result<(), Fault> {
+    pub fn sign(&mut self, sign: char) -> Result<(), Fault> {
         if self.accept(sign) { Ok(()) } else { self.unexpected(&sign.to_string()) }
     }
 
     /// Whether the next statement begins here, or nothing more comes.
-    pub(super) fn is_behind_statement(&mut self) -> bool {
+    pub fn is_behind_statement(&mut self) -> bool {
         match self.peek() {
             None => true,
             Some(Placed { token: Token::Word(word), is_first, .. }) => is_first && is_keyword(word),
@@ -120,12 +120,12 @@ impl<'t> Parser<'t> {
     }
 
     /// The semicolon of a statement, which some tools leave out before the next one.
-    pub(super) fn end(&mut self) -> Result<(), Fault> {
+    pub fn end(&mut self) -> Result<(), Fault> {
         if self.accept(';') || self.is_behind_statement() { Ok(()) } else { self.unexpected(";") }
     }
 
     /// A number with its sign, as it is written.
-    pub(super) fn digits(&mut self, wanted: &str) -> Result<(bool, &'t str), Fault> {
+    pub fn digits(&mut self, wanted: &str) -> Result<(bool, &'t str), Fault> {
         let start = self.at;
         let negative = self.accept('-');
         if !negative {
@@ -143,7 +143,7 @@ impl<'t> Parser<'t> {
         }
     }
 
-    pub(super) fn number(&mut self, wanted: &str) -> Result<f64, Fault> {
+    pub fn number(&mut self, wanted: &str) -> Result<f64, Fault> {
         let start = self.at;
         let (negative, digits) = self.digits(wanted)?;
         let value: f64 = digits.parse().unwrap_or(f64::NAN);
@@ -154,7 +154,7 @@ impl<'t> Parser<'t> {
         Ok(if negative { -value } else { value })
     }
 
-    pub(super) fn unsigned(&mut self, wanted: &str) -> Result<u64, Fault> {
+    pub fn unsigned(&mut self, wanted: &str) -> Result<u64, Fault> {
         let start = self.at;
         match self.digits(wanted) {
             Ok((false, digits)) if let Ok(number) = digits.parse() => Ok(number),
@@ -165,7 +165,7 @@ impl<'t> Parser<'t> {
         }
     }
 
-    pub(super) fn small(&mut self, wanted: &str) -> Result<u32, Fault> {
+    pub fn small(&mut self, wanted: &str) -> Result<u32, Fault> {
         let start = self.at;
         let number = self.unsigned(wanted)?;
         u32::try_from(number).or_else(|_| {
@@ -175,7 +175,7 @@ impl<'t> Parser<'t> {
     }
 
     /// A whole number, also when it is written with a fraction of zeroes.
-    pub(super) fn whole(&mut self, wanted: &str) -> Result<i64, Fault> {
+    pub fn whole(&mut self, wanted: &str) -> Result<i64, Fault> {
         let start = self.at;
         let (negative, digits) = self.digits(wanted)?;
         let number = digits.parse::<i128>().ok().or_else(|| {
@@ -193,7 +193,7 @@ impl<'t> Parser<'t> {
         }
     }
 
-    pub(super) fn value(&mut self) -> Result<Value<'t>, Fault> {
+    pub fn value(&mut self) -> Result<Value<'t>, Fault> {
         match self.peek() {
             Some(Placed { token: Token::Text(text), .. }) => {
                 self.at += 1;
@@ -204,7 +204,7 @@ impl<'t> Parser<'t> {
     }
 
     /// What stands on `line` up to a sign, whatever it is.
-    pub(super) fn skip_to(&mut self, sign: char, line: u32) -> Result<(), Fault> {
+    pub fn skip_to(&mut self, sign: char, line: u32) -> Result<(), Fault> {
         while self.peek().is_some_and(|placed| placed.line == line && placed.token != Token::Sign(sign)) {
             self.at += 1;
         }
@@ -212,7 +212,7 @@ impl<'t> Parser<'t> {
     }
 
     /// The rest of a statement whose content has no part in values.
-    pub(super) fn skip_statement(&mut self) -> Result<(), Fault> {
+    pub fn skip_statement(&mut self) -> Result<(), Fault> {
         loop {
             self.forget();
             if self.is_behind_statement() {

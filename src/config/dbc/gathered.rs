@@ -23,7 +23,7 @@ const J1939_FORMAT: usize = 3;
 
 /// What has been read so far.
 #[derive(Default)]
-pub(super) struct Gathered<'t> {
+pub struct Gathered<'t> {
     pub dbc: Dbc,
     pub below: Below,
     /// There was a keyword, right or wrong behind it.

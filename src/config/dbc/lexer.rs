@@ -5,7 +5,7 @@ use super::parser::is_keyword;
 
 /// One token.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Token<'t> {
+pub enum Token<'t> {
     /// A name or a keyword.
     Word(&'t str),
     /// Without its sign, which is a token of its own.
@@ -19,7 +19,7 @@ pub(super) enum Token<'t> {
 
 /// A token and where it stands.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Placed<'t> {
+pub struct Placed<'t> {
     pub token: Token<'t>,
     /// From 1.
     pub line: u32,
@@ -30,7 +30,7 @@ pub(super) struct Placed<'t> {
 }
 
 /// Reads a text token by token. Any byte is one of them.
-pub(super) struct Lexer<'t> {
+pub struct Lexer<'t> {
     text: &'t str,
     at: usize,
     line: u32,

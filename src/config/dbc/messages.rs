@@ -7,7 +7,7 @@ use super::{Fault, LostSignal, Multiplexed, Signal};
 
 impl<'t> Parser<'t> {
     /// `BO_ id name: bytes sender`
-    pub(super) fn message(&mut self, placed: Placed<'t>) -> Result<(), Fault> {
+    pub fn message(&mut self, placed: Placed<'t>) -> Result<(), Fault> {
         let id = self.digits("the id of the message").inspect_err(|_| self.out.lose_message())?;
         let name = self.word("the name of the message").inspect_err(|_| self.out.lose_message())?;
         let bytes = self.bytes_of_message();
@@ -30,7 +30,7 @@ impl<'t> Parser<'t> {
     }
 
     /// `SG_ …`, of the message above it.
-    pub(super) fn signal(&mut self, placed: Placed<'t>) -> Result<(), Fault> {
+    pub fn signal(&mut self, placed: Placed<'t>) -> Result<(), Fault> {
         let message = match self.out.below {
             Below::None => {
                 return Err(Fault::new(placed.line, "a signal stands here without a message", "SG_ stands below BO_"));
@@ -146,7 +146,7 @@ impl<'t> Parser<'t> {
     }
 
     /// `SG_MUL_VAL_ id signal switch from-to, … ;` Without it, nobody knows when the signal is in the frame.
-    pub(super) fn multiplexed_values(&mut self) -> Result<(), Fault> {
+    pub fn multiplexed_values(&mut self) -> Result<(), Fault> {
         let place = self.signal_spoken_of()?;
         let read = self.switch_and_values();
         match (place, read) {

@@ -26,7 +26,7 @@ impl Named for Signal {
 }
 
 /// Gives messages and signals their long names, and finds the names that mean two messages.
-pub(super) fn name(dbc: &mut Dbc, of_messages: &HashMap<usize, &str>, of_signals: &HashMap<(usize, usize), &str>) {
+pub fn name(dbc: &mut Dbc, of_messages: &HashMap<usize, &str>, of_signals: &HashMap<(usize, usize), &str>) {
     let Dbc { messages, left_out, shown, short } = dbc;
     let mut of_message: HashMap<usize, HashMap<usize, &str>> = HashMap::new();
     for ((message, signal), long) in of_signals {

@@ -46,13 +46,13 @@ const READ: &[&str] = &[
     "SG_MUL_VAL_",
 ];
 
-pub(super) fn is_keyword(word: &str) -> bool {
+pub fn is_keyword(word: &str) -> bool {
     READ.contains(&word) || PASSED_OVER.contains(&word)
 }
 
 /// Where signals belong that come next.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub(super) enum Below {
+pub enum Below {
     /// A statement was read below which no signals stand.
     #[default]
     None,
@@ -62,7 +62,7 @@ pub(super) enum Below {
     Gone,
 }
 
-pub(super) fn parse(text: &str) -> Result<Dbc, Vec<Fault>> {
+pub fn parse(text: &str) -> Result<Dbc, Vec<Fault>> {
     let mut parser = Parser::new(text);
     while let Some(placed) = parser.peek() {
         parser.forget();
@@ -83,7 +83,7 @@ pub(super) fn parse(text: &str) -> Result<Dbc, Vec<Fault>> {
 }
 
 /// A text in which statements begin: a quote is missing or too many, which turns texts and statements round.
-pub(super) fn holds_statement(token: Token<'_>) -> bool {
+pub fn holds_statement(token: Token<'_>) -> bool {
     match token {
         Token::Text(text) => text.lines().skip(1).any(|line| line.split_whitespace().next().is_some_and(is_keyword)),
         Token::OpenText => true,
@@ -139,7 +139,7 @@ impl<'t> Parser<'t> {
     }
 
     /// A statement that has no part in values; what is wrong in it is nobody's concern.
-    pub(super) fn pass_over(&mut self, placed: Placed<'t>) {
+    pub fn pass_over(&mut self, placed: Placed<'t>) {
         if self.skip_statement().is_err() {
             self.recover(placed);
         }

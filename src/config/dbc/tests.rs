@@ -3,7 +3,7 @@
 use super::*;
 use proptest::prelude::*;
 
-pub(super) const VEHICLE: &str = r#"VERSION "1"
+pub const VEHICLE: &str = r#"VERSION "1"
 NS_ :
 	NS_DESC_
 	CM_

@@ -12,13 +12,13 @@ use crate::limits::{EDS_LINES_MAX, SIDE_FILE_BYTES_MAX};
 
 /// A key's value, trimmed, and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Raw {
+pub struct Raw {
     pub text: String,
     pub line: u32,
 }
 
 #[derive(Debug, Clone, Default)]
-pub(super) struct Section {
+pub struct Section {
     pub line: u32,
     /// By their names in small letters.
     pub keys: BTreeMap<String, Raw>,
@@ -34,7 +34,7 @@ impl Section {
 }
 
 /// The sections by their names in small letters.
-pub(super) type Sections = BTreeMap<String, Section>;
+pub type Sections = BTreeMap<String, Section>;
 
 /// What is read of a section; the others are for people and other tools.
 fn is_read(section: &str) -> bool {
@@ -61,7 +61,7 @@ const SAY_WHAT_IT_IS: &[&str] = &[
 ///
 /// # Errors
 /// The file is too long.
-pub(super) fn parse(bytes: &[u8], left_out: &mut LeftOut) -> Result<Sections, Fault> {
+pub fn parse(bytes: &[u8], left_out: &mut LeftOut) -> Result<Sections, Fault> {
     if bytes.len() as u64 > SIDE_FILE_BYTES_MAX {
         let message = format!("the file is larger than {} MiB", SIDE_FILE_BYTES_MAX >> 20);
         return Err(Fault::new(0, message, "an EDS file has some 100 KB"));
@@ -191,7 +191,7 @@ fn without_comment(value: &str) -> &str {
 }
 
 /// What messages repeat of a file that may hold anything.
-pub(super) fn shown(text: &str) -> String {
+pub fn shown(text: &str) -> String {
     let mut short: String = text.chars().filter(|c| !c.is_control()).take(40).collect();
     if short.len() < text.len() {
         short.push('…');

@@ -2,7 +2,7 @@
 
 /// Decimal, hexadecimal with 0x, octal with a leading 0 where the digits are octal; a negative number as its two's
 /// complement.
-pub(super) fn number(text: &str) -> Option<u64> {
+pub fn number(text: &str) -> Option<u64> {
     let small = text.trim().to_ascii_lowercase();
     if let Some(digits) = small.strip_prefix("0x") {
         return parse_digits(digits, 16);
@@ -22,7 +22,7 @@ fn parse_digits(digits: &str, radix: u32) -> Option<u64> {
 }
 
 /// A number that may be given as `$NODEID+0x180`, or the other way round.
-pub(super) fn of_node(text: &str, node: u8) -> Option<u64> {
+pub fn of_node(text: &str, node: u8) -> Option<u64> {
     let small = text.to_ascii_lowercase();
     let mut sum = 0u64;
     for part in small.split('+').map(str::trim) {

@@ -16,7 +16,7 @@ const VARIABLE: u64 = 7;
 impl Eds {
     /// # Errors
     /// There are more objects than a dictionary can have.
-    pub(super) fn read_objects(&mut self, sections: &Sections) -> Result<(), Fault> {
+    pub fn read_objects(&mut self, sections: &Sections) -> Result<(), Fault> {
         for (name, section) in sections {
             if let Some(index) = object_index(name) {
                 self.read_object(index, section, sections);
@@ -158,7 +158,7 @@ impl Eds {
         self.lost_indices.insert(index, Lost { name, why });
     }
 
-    pub(super) fn read_device(&mut self, sections: &Sections) {
+    pub fn read_device(&mut self, sections: &Sections) {
         let Some(section) = sections.get("deviceinfo") else {
             let why = Fault::new(1, "the section [DeviceInfo] is missing", "");
             self.left_out.add("the device's identity", why);

@@ -4,49 +4,46 @@ use super::super::model::{GpioBias, GpioDrive, GpioEdge, Signal};
 use super::{Int, Real, int};
 use crate::limits;
 
-pub(in crate::config) const BUS_TIMEOUT_MS: Int = int("timeout_ms", 1, 10_000, 100, " ms");
+pub const BUS_TIMEOUT_MS: Int = int("timeout_ms", 1, 10_000, 100, " ms");
 /// What an access costs beside its bits, until the thread that made it runs again: an estimate, with room for
 /// a driver that works by interrupts.
-pub(in crate::config) const I2C_OVERHEAD_MS: Real =
-    Real { key: "overhead_ms", min: 0.0, max: 1_000.0, default: 0.1, unit: " ms" };
-pub(in crate::config) const SPI_OVERHEAD_MS: Real = Real { default: 0.06, ..I2C_OVERHEAD_MS };
+pub const I2C_OVERHEAD_MS: Real = Real { key: "overhead_ms", min: 0.0, max: 1_000.0, default: 0.1, unit: " ms" };
+pub const SPI_OVERHEAD_MS: Real = Real { default: 0.06, ..I2C_OVERHEAD_MS };
 /// One call for all lines of a setting.
-pub(in crate::config) const GPIO_OVERHEAD_MS: Real = Real { default: 0.02, ..I2C_OVERHEAD_MS };
+pub const GPIO_OVERHEAD_MS: Real = Real { default: 0.02, ..I2C_OVERHEAD_MS };
 /// Reading a channel starts a conversion and waits for it.
-pub(in crate::config) const IIO_OVERHEAD_MS: Real = Real { default: 0.5, ..I2C_OVERHEAD_MS };
-pub(in crate::config) const IIO_LENGTH: Int = int("length", 2, 65_536, 1024, " scans");
-pub(in crate::config) const IIO_WATERMARK: Int = int("watermark", 1, 65_536, 1, " scans");
-pub(in crate::config) const FREQUENCY_HZ: Real =
-    Real { key: "frequency_hz", min: 0.001, max: 1_000_000.0, default: 100.0, unit: " Hz" };
+pub const IIO_OVERHEAD_MS: Real = Real { default: 0.5, ..I2C_OVERHEAD_MS };
+pub const IIO_LENGTH: Int = int("length", 2, 65_536, 1024, " scans");
+pub const IIO_WATERMARK: Int = int("watermark", 1, 65_536, 1, " scans");
+pub const FREQUENCY_HZ: Real = Real { key: "frequency_hz", min: 0.001, max: 1_000_000.0, default: 100.0, unit: " Hz" };
 /// Standard mode (NXP UM10204).
-pub(in crate::config) const I2C_CLOCK_HZ: Int =
+pub const I2C_CLOCK_HZ: Int =
     int("clock_hz", limits::I2C_CLOCK_HZ_MIN as u64, limits::I2C_CLOCK_HZ_MAX as u64, 100_000, " Hz");
-pub(in crate::config) const SPI_MODE: Int = int("mode", 0, 3, 0, "");
-pub(in crate::config) const SPI_SPEED_HZ: Int =
+pub const SPI_MODE: Int = int("mode", 0, 3, 0, "");
+pub const SPI_SPEED_HZ: Int =
     int("speed_hz", limits::SPI_SPEED_HZ_MIN as u64, limits::SPI_SPEED_HZ_MAX as u64, 1_000_000, " Hz");
-pub(in crate::config) const SPI_BITS: Int = int("bits", 8, 8, 8, "");
-pub(in crate::config) const GPIO_DIRECTION: &[(&str, bool)] = &[("in", false), ("out", true)];
-pub(in crate::config) const GPIO_BIAS: &[(&str, GpioBias)] = &[
+pub const SPI_BITS: Int = int("bits", 8, 8, 8, "");
+pub const GPIO_DIRECTION: &[(&str, bool)] = &[("in", false), ("out", true)];
+pub const GPIO_BIAS: &[(&str, GpioBias)] = &[
     ("as-is", GpioBias::AsIs),
     ("disabled", GpioBias::Disabled),
     ("pull-up", GpioBias::PullUp),
     ("pull-down", GpioBias::PullDown),
 ];
-pub(in crate::config) const GPIO_DRIVE: &[(&str, GpioDrive)] =
+pub const GPIO_DRIVE: &[(&str, GpioDrive)] =
     &[("push-pull", GpioDrive::PushPull), ("open-drain", GpioDrive::OpenDrain), ("open-source", GpioDrive::OpenSource)];
-pub(in crate::config) const GPIO_EDGE: &[(&str, GpioEdge)] =
+pub const GPIO_EDGE: &[(&str, GpioEdge)] =
     &[("rising", GpioEdge::Rising), ("falling", GpioEdge::Falling), ("both", GpioEdge::Both)];
-pub(in crate::config) const DEBOUNCE_US: Int = int("debounce_us", 0, 1_000_000, 0, " µs");
-pub(in crate::config) const DELAY_US: Int = int("delay_us", 0, limits::BUS_WAIT_MAX.0 / 1_000, 0, " µs");
+pub const DEBOUNCE_US: Int = int("debounce_us", 0, 1_000_000, 0, " µs");
+pub const DELAY_US: Int = int("delay_us", 0, limits::BUS_WAIT_MAX.0 / 1_000, 0, " µs");
 /// Bytes of what was read.
-pub(in crate::config) const AT: Int = int("at", 0, limits::BUS_READ_BYTES_MAX as u64 - 1, 0, "");
-pub(in crate::config) const WIDTH: Int = int("width", 1, 8, 2, " bytes");
-pub(in crate::config) const SHIFT: Int = int("shift", 0, 63, 0, " bits");
-pub(in crate::config) const SHUNT_OHM: Real = Real { key: "shunt_ohm", min: 1e-6, max: 1e6, default: 0.1, unit: " Ω" };
-pub(in crate::config) const REFERENCE_V: Real =
-    Real { key: "reference_v", min: 0.1, max: 100.0, default: 3.3, unit: " V" };
-pub(in crate::config) const RATE_SPS: Int = int("rate_sps", 1, 100_000, 128, "");
-pub(in crate::config) const SIGNAL: &[(&str, Signal)] = &[
+pub const AT: Int = int("at", 0, limits::BUS_READ_BYTES_MAX as u64 - 1, 0, "");
+pub const WIDTH: Int = int("width", 1, 8, 2, " bytes");
+pub const SHIFT: Int = int("shift", 0, 63, 0, " bits");
+pub const SHUNT_OHM: Real = Real { key: "shunt_ohm", min: 1e-6, max: 1e6, default: 0.1, unit: " Ω" };
+pub const REFERENCE_V: Real = Real { key: "reference_v", min: 0.1, max: 100.0, default: 3.3, unit: " V" };
+pub const RATE_SPS: Int = int("rate_sps", 1, 100_000, 128, "");
+pub const SIGNAL: &[(&str, Signal)] = &[
     ("4-20mA", Signal::Current4To20),
     ("0-20mA", Signal::Current0To20),
     ("0-10V", Signal::Voltage0To10),

@@ -4,52 +4,50 @@ use super::super::model::{CanOpenAccess, CanOpenField, CanSampling, CanTimestamp
 use super::{EXPECTED_REPLY_MS, Int, Real, int};
 
 /// Bytes of an interface's name: linux/if.h has room for 15.
-pub(in crate::config) const INTERFACE_BYTES_MAX: usize = 15;
+pub const INTERFACE_BYTES_MAX: usize = 15;
 /// ISO 11898-1: classical frames and the arbitration of FD frames go at 1 Mbit/s at most.
-pub(in crate::config) const BITRATE: Int = int("bitrate", 5_000, 1_000_000, 500_000, " bit/s");
+pub const BITRATE: Int = int("bitrate", 5_000, 1_000_000, 500_000, " bit/s");
 /// CiA 601: 8 Mbit/s are the most of today's transceivers.
-pub(in crate::config) const DATA_BITRATE: Int = int("data_bitrate", 100_000, 8_000_000, 2_000_000, " bit/s");
-pub(in crate::config) const TIMESTAMPS: &[(&str, CanTimestamps)] =
+pub const DATA_BITRATE: Int = int("data_bitrate", 100_000, 8_000_000, 2_000_000, " bit/s");
+pub const TIMESTAMPS: &[(&str, CanTimestamps)] =
     &[("software", CanTimestamps::Software), ("hardware", CanTimestamps::Hardware)];
-pub(in crate::config) const SAMPLING: &[(&str, CanSampling)] =
-    &[("latest", CanSampling::Latest), ("every", CanSampling::Every)];
-pub(in crate::config) const SILENT_AFTER_MS: Int = int("silent_after_ms", 1, 3_600_000, 0, " ms");
-pub(in crate::config) const CAN_BYTES: Int = int("bytes", 0, 64, 8, " bytes");
-pub(in crate::config) const PERIOD_MS: Int = int("period_ms", 1, 3_600_000, 0, " ms");
-pub(in crate::config) const MIN_DISTANCE_MS: Int = int("min_distance_ms", 1, 60_000, 10, " ms");
+pub const SAMPLING: &[(&str, CanSampling)] = &[("latest", CanSampling::Latest), ("every", CanSampling::Every)];
+pub const SILENT_AFTER_MS: Int = int("silent_after_ms", 1, 3_600_000, 0, " ms");
+pub const CAN_BYTES: Int = int("bytes", 0, 64, 8, " bytes");
+pub const PERIOD_MS: Int = int("period_ms", 1, 3_600_000, 0, " ms");
+pub const MIN_DISTANCE_MS: Int = int("min_distance_ms", 1, 60_000, 10, " ms");
 /// Of bits, in the words of CAN: Intel and Motorola.
-pub(in crate::config) const CAN_BYTE_ORDER: &[(&str, bool)] = &[("little", false), ("big", true)];
-pub(in crate::config) const MULTIPLEXOR_START: Int = int("start", 0, 511, 0, "");
-pub(in crate::config) const MULTIPLEXOR_LENGTH: Int = int("length", 1, 64, 8, " bits");
-pub(in crate::config) const MULTIPLEXOR_VALUE: Int = int("value", 0, u64::MAX, 0, "");
+pub const CAN_BYTE_ORDER: &[(&str, bool)] = &[("little", false), ("big", true)];
+pub const MULTIPLEXOR_START: Int = int("start", 0, 511, 0, "");
+pub const MULTIPLEXOR_LENGTH: Int = int("length", 1, 64, 8, " bits");
+pub const MULTIPLEXOR_VALUE: Int = int("value", 0, u64::MAX, 0, "");
 
 /// CiA 301, table 1: 10 kbit/s to 1 Mbit/s.
-pub(in crate::config) const CAN_BITRATE: Int = int("bitrate", 10_000, 1_000_000, 500_000, " bit/s");
-pub(in crate::config) const SYNC_MS: Int = int("sync_ms", 1, 10_000, 0, " ms");
-pub(in crate::config) const NODE_ID: Int = int("id", 1, 127, 0, "");
-pub(in crate::config) const MASTER_ID: Int = int("master_id", 1, 127, 0, "");
-pub(in crate::config) const MASTER_HEARTBEAT_MS: Int = int("heartbeat_ms", 10, 65_535, 0, " ms");
+pub const CAN_BITRATE: Int = int("bitrate", 10_000, 1_000_000, 500_000, " bit/s");
+pub const SYNC_MS: Int = int("sync_ms", 1, 10_000, 0, " ms");
+pub const NODE_ID: Int = int("id", 1, 127, 0, "");
+pub const MASTER_ID: Int = int("master_id", 1, 127, 0, "");
+pub const MASTER_HEARTBEAT_MS: Int = int("heartbeat_ms", 10, 65_535, 0, " ms");
 /// Object 0x1017; 0: the node is not watched by it.
-pub(in crate::config) const NODE_HEARTBEAT_MS: Int = int("heartbeat_ms", 0, 65_535, 1000, " ms");
-pub(in crate::config) const GUARD_TIME_MS: Int = int("time_ms", 10, 65_535, 0, " ms");
-pub(in crate::config) const LIFE: Int = int("life", 1, 255, 3, "");
-pub(in crate::config) const TPDOS: Int = int("tpdos", 1, 32, 4, "");
-pub(in crate::config) const RPDOS: Int = int("rpdos", 1, 32, 4, "");
-pub(in crate::config) const SUB_INDEX: Int = int("sub", 0, 255, 0, "");
+pub const NODE_HEARTBEAT_MS: Int = int("heartbeat_ms", 0, 65_535, 1000, " ms");
+pub const GUARD_TIME_MS: Int = int("time_ms", 10, 65_535, 0, " ms");
+pub const LIFE: Int = int("life", 1, 255, 3, "");
+pub const TPDOS: Int = int("tpdos", 1, 32, 4, "");
+pub const RPDOS: Int = int("rpdos", 1, 32, 4, "");
+pub const SUB_INDEX: Int = int("sub", 0, 255, 0, "");
 /// CiA 301 leaves it open; half a second is what tools wait.
-pub(in crate::config) const SDO_TIMEOUT_MS: Int = int("timeout_ms", 1, 10_000, 500, " ms");
+pub const SDO_TIMEOUT_MS: Int = int("timeout_ms", 1, 10_000, 500, " ms");
 /// What small controllers take for an answer.
-pub(in crate::config) const SDO_REPLY_MS: Real = Real { default: 2.0, ..EXPECTED_REPLY_MS };
-pub(in crate::config) const PDOS: &[(&str, PdoSource)] = &[
+pub const SDO_REPLY_MS: Real = Real { default: 2.0, ..EXPECTED_REPLY_MS };
+pub const PDOS: &[(&str, PdoSource)] = &[
     ("eds", PdoSource::Eds),
     ("node", PdoSource::Node { tpdos: TPDOS.default as u8, rpdos: RPDOS.default as u8 }),
     ("none", PdoSource::None),
 ];
-pub(in crate::config) const CANOPEN_ACCESS: &[(&str, CanOpenAccess)] =
-    &[("pdo", CanOpenAccess::Pdo), ("sdo", CanOpenAccess::Sdo)];
+pub const CANOPEN_ACCESS: &[(&str, CanOpenAccess)] = &[("pdo", CanOpenAccess::Pdo), ("sdo", CanOpenAccess::Sdo)];
 /// Which bit of an object's number a bool is.
-pub(in crate::config) const OBJECT_BIT: Int = int("bit", 0, 63, 0, "");
-pub(in crate::config) const CANOPEN_DATA_TYPE: &[(&str, CanOpenField)] = &[
+pub const OBJECT_BIT: Int = int("bit", 0, 63, 0, "");
+pub const CANOPEN_DATA_TYPE: &[(&str, CanOpenField)] = &[
     ("bool", CanOpenField::Bool),
     ("int8", CanOpenField::Signed(1)),
     ("int16", CanOpenField::Signed(2)),

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::tag::{Nanos, ScalarType};
+use crate::config::kind::{LinkSettings, TagAddress};
+use crate::tag::{Nanos, ScalarType, ValueType};
 
 /// The link and the group that the gateway's own tags have.
 pub const DIAGNOSTICS: &str = "$diagnostics";
@@ -12,6 +13,26 @@ pub struct DiagnosticsConfig {
     /// The tags, as globs.
     pub tags: Vec<String>,
     pub period: Nanos,
+}
+
+/// The link of the gateway's own tags; in no file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DiagnosticsLink;
+
+impl LinkSettings for DiagnosticsLink {
+    fn protocol(&self) -> &'static str {
+        "diagnostics"
+    }
+
+    fn patience(&self) -> Nanos {
+        Nanos::ZERO
+    }
+}
+
+impl TagAddress for DiagnosticSignal {
+    fn value_type(&self) -> ValueType {
+        ValueType::Scalar(self.ty())
+    }
 }
 
 /// What a tag of the gateway's own tells; links, groups and outputs by their names.

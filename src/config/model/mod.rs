@@ -26,6 +26,7 @@ pub use output::*;
 pub use sensor::*;
 pub use write::*;
 
+use super::kind::{LinkSettings, TagAddress};
 use super::reporting::Reporting;
 use crate::tag::{Nanos, ScalarType, Scaling, ValueType};
 
@@ -149,42 +150,7 @@ impl Default for WatchdogConfig {
 pub struct LinkConfig {
     pub name: String,
     pub source: Source,
-    pub protocol: LinkProtocol,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub enum LinkProtocol {
-    Modbus(ModbusConfig),
-    Can(CanConfig),
-    CanOpen(CanOpenConfig),
-    Bus(BusConfig),
-    /// The gateway's own tags; in no file.
-    Diagnostics,
-}
-
-impl LinkProtocol {
-    /// As it is written in the tag files.
-    pub fn name(&self) -> &'static str {
-        match self {
-            LinkProtocol::Modbus(modbus) => match modbus.transport {
-                ModbusTransport::Tcp(_) => "modbus_tcp",
-                ModbusTransport::Serial(_) => "modbus_rtu",
-                ModbusTransport::RtuOverTcp(_) => "modbus_rtu_tcp",
-            },
-            LinkProtocol::Can(_) => "can",
-            LinkProtocol::CanOpen(_) => "canopen",
-            LinkProtocol::Bus(bus) => bus.device.protocol(),
-            LinkProtocol::Diagnostics => "diagnostics",
-        }
-    }
-
-    pub fn modbus(&self) -> Option<&ModbusConfig> {
-        if let LinkProtocol::Modbus(modbus) = self { Some(modbus) } else { None }
-    }
-
-    pub fn modbus_mut(&mut self) -> Option<&mut ModbusConfig> {
-        if let LinkProtocol::Modbus(modbus) = self { Some(modbus) } else { None }
-    }
+    pub protocol: Box<dyn LinkSettings>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -212,7 +178,7 @@ pub struct TagConfig {
     pub link: usize,
     /// Index into [`Config::groups`].
     pub group: usize,
-    pub address: TagAddress,
+    pub address: Box<dyn TagAddress>,
     /// The value is raw × scale + offset; of a transmitter, so is what its range says.
     pub scale: f64,
     pub offset: f64,
@@ -243,36 +209,6 @@ impl TagConfig {
 
     /// What makes the tag's value of the raw one: what a DBC file says, and the tag's own on top of it.
     pub fn scaling(&self) -> Scaling {
-        match &self.address {
-            TagAddress::Can(can) => Scaling::new(can.scale, can.offset).then(self.scale, self.offset),
-            _ => Scaling::new(self.scale, self.offset),
-        }
-    }
-}
-
-/// By the kind of its link.
-#[derive(Debug, Clone, PartialEq)]
-pub enum TagAddress {
-    Modbus(ModbusAddress),
-    Can(CanAddress),
-    CanOpen(CanOpenAddress),
-    Bus(BusAddress),
-    Diagnostics(DiagnosticSignal),
-}
-
-impl TagAddress {
-    /// The type of what lies there, before it is scaled.
-    pub(in crate::config) fn value_type(&self) -> ValueType {
-        match self {
-            TagAddress::Modbus(address) => address.value_type(),
-            TagAddress::Can(address) => address.ty,
-            TagAddress::CanOpen(address) => address.ty,
-            TagAddress::Bus(address) => address.ty,
-            TagAddress::Diagnostics(signal) => ValueType::Scalar(signal.ty()),
-        }
-    }
-
-    pub fn modbus(&self) -> Option<&ModbusAddress> {
-        if let TagAddress::Modbus(address) = self { Some(address) } else { None }
+        self.address.scaling(self.scale, self.offset)
     }
 }

@@ -7,7 +7,7 @@ use super::{LINK, MINIMAL, config, loaded, tag_file};
 use crate::tag::{Encoding, Nanos, UnitId};
 
 fn modbus(config: &Config, tag: usize) -> &ModbusAddress {
-    config.tags[tag].address.modbus().unwrap()
+    config.tags[tag].address.get::<ModbusAddress>().unwrap()
 }
 
 const TAG: &str = r#"{"name": "t", "address": "plc1:1:3:40001", "data_type": "int16", "scan_rate_ms": 10}"#;
@@ -22,7 +22,7 @@ fn a_tag_is_read_with_everything_it_says() {
         source: Source { file: "tags/a.json".into(), line: 2, column: 1 },
         link: 0,
         group: 0,
-        address: TagAddress::Modbus(ModbusAddress {
+        address: Box::new(ModbusAddress {
             unit: UnitId(7),
             table: Table::InputRegisters,
             first: 10,
@@ -123,7 +123,7 @@ fn the_last_register_can_be_read() {
 fn a_link_has_its_defaults_and_what_it_says() {
     let only = |text: &str| {
         let mut links = config(text).links;
-        links.remove(0).protocol.modbus().unwrap().clone()
+        links.remove(0).protocol.get::<ModbusConfig>().unwrap().clone()
     };
     let defaults = ModbusConfig {
         transport: ModbusTransport::Tcp(HostPort { host: "10.0.0.1".into(), port: 502 }),
@@ -172,7 +172,7 @@ fn a_serial_link_has_its_defaults_and_what_it_says() {
         let tag = r#"{"name": "t", "protocol": "modbus_rtu", "address": "l:1:3:1", "data_type": "int16", "scan_rate_ms": 1000}"#;
         let tag = if link.contains("rtu_tcp") { tag.replace("modbus_rtu", "modbus_rtu_tcp") } else { tag.to_owned() };
         let mut links = config(&format!(r#"{{"links": [{link}], "tags": [{tag}]}}"#)).links;
-        links.remove(0).protocol.modbus().unwrap().clone()
+        links.remove(0).protocol.get::<ModbusConfig>().unwrap().clone()
     };
     let serial = SerialConfig {
         port: "/dev/ttyS1".into(),
@@ -283,7 +283,7 @@ fn a_minimal_gateway_has_its_defaults() {
 }
 
 /// A gateway file with every key.
-pub(super) const FULL: &str = r#"
+pub const FULL: &str = r#"
 [gateway]
 id = "line-4"
 [realtime]
@@ -414,7 +414,7 @@ fn a_link_over_tcp_may_have_pauses_and_tolerance_and_a_second_one_to_its_place_i
 {"name": "c", "protocol": "modbus_tcp", "host": "plc", "port": 503}],
 "tags": [{"name": "t", "address": "a:1:3:1", "data_type": "int16", "scan_rate_ms": 100}]}"#;
     let loaded = loaded(MINIMAL, &[("tags/a.json", text)]);
-    let link = |at: usize| loaded.config.links[at].protocol.modbus().unwrap();
+    let link = |at: usize| loaded.config.links[at].protocol.get::<ModbusConfig>().unwrap();
     let first = link(0);
     assert_eq!((first.timeout, first.connect_delay), (Nanos::from_millis(60_000), Nanos::from_millis(1_500)));
     assert_eq!((first.turnaround, first.unit_pause), (Nanos::from_millis(100), Nanos::from_millis(20)));

@@ -24,7 +24,7 @@ fn accepted(rest: &str) -> (BusAddress, ValueType) {
     let text = file(&[&tag(rest)]);
     let loaded = load_parts(("fieldbeat.toml", MINIMAL), &[("tags/a.json", &text)]).unwrap_or_else(|e| panic!("{e}"));
     let tag = loaded.config.tags[0].clone();
-    let TagAddress::Bus(address) = &tag.address else { panic!("{:?}", tag.address) };
+    let Some(address) = tag.address.get::<BusAddress>() else { panic!("{:?}", tag.address) };
     (address.clone(), tag.value_type())
 }
 
@@ -47,10 +47,7 @@ fn a_link_of_each_kind_is_read_with_its_defaults() {
     let tags = [r#"{"name": "t", "scan_rate_ms": 100, "address": "gpio:1"}"#];
     let text = file(&tags);
     let loaded = load_parts(("fieldbeat.toml", MINIMAL), &[("tags/a.json", &text)]).unwrap();
-    let bus = |at: usize| match &loaded.config.links[at].protocol {
-        LinkProtocol::Bus(bus) => bus.clone(),
-        other => panic!("{other:?}"),
-    };
+    let bus = |at: usize| loaded.config.links[at].protocol.get::<BusConfig>().unwrap();
     assert_eq!(bus(0).device, BusDevice::Gpio { chip: "/dev/gpiochip0".into() });
     assert_eq!(bus(1).device, BusDevice::I2c { bus: "/dev/i2c-1".into(), clock_hz: 400_000 });
     let spi = BusDevice::Spi { device: "/dev/spidev0.0".into(), mode: 3, speed_hz: 500_000, lsb_first: false };
@@ -280,8 +277,7 @@ fn buffer(keys: &str) -> Option<IioBufferConfig> {
     let tag = r#"{"name": "t", "scan_rate_ms": 100, "address": "adc:in_voltage0"}"#;
     let text = format!(r#"{{"links": [{link}], "tags": [{tag}]}}"#);
     let loaded = load_parts(("fieldbeat.toml", MINIMAL), &[("tags/a.json", &text)]).unwrap_or_else(|e| panic!("{e}"));
-    let LinkProtocol::Bus(BusConfig { device: BusDevice::Iio { buffer, .. }, .. }) = &loaded.config.links[0].protocol
-    else {
+    let Some(BusConfig { device: BusDevice::Iio { buffer, .. }, .. }) = loaded.config.links[0].protocol.get() else {
         panic!()
     };
     buffer.clone()

@@ -51,12 +51,12 @@ fn faults(link: &str, tags: &[&str]) -> Vec<String> {
 }
 
 fn address(config: &Config, tag: usize) -> &CanAddress {
-    let TagAddress::Can(address) = &config.tags[tag].address else { panic!("a CAN tag") };
+    let Some(address) = config.tags[tag].address.get::<CanAddress>() else { panic!("a CAN tag") };
     address
 }
 
 fn can(config: &Config) -> &CanConfig {
-    let LinkProtocol::Can(can) = &config.links[0].protocol else { panic!("a CAN link") };
+    let Some(can) = config.links[0].protocol.get::<CanConfig>() else { panic!("a CAN link") };
     can
 }
 

@@ -1,8 +1,7 @@
 //! CANopen links in tag files: right ones, and each fault with its place and its own words.
 
 use super::super::{
-    CanOpenAccess, CanOpenAddress, CanOpenConfig, CanOpenField, CanOpenSource, LinkProtocol, NodeWatching, Object,
-    PdoSource, TagAddress,
+    CanOpenAccess, CanOpenAddress, CanOpenConfig, CanOpenField, CanOpenSource, NodeWatching, Object, PdoSource,
 };
 use super::{MINIMAL, lines, loaded, refused};
 use crate::tag::{Nanos, ScalarType, ValueType};
@@ -24,12 +23,8 @@ const TAG: &str = r#"{"name": "t", "address": "co0:5:0x6064:0", "scan_rate_ms": 
 
 fn read(link: &str, tag: &str) -> (CanOpenConfig, CanOpenAddress) {
     let config = loaded(MINIMAL, &[("tags/a.json", &file(link, tag)), ("tags/d.eds", SHEET)]).config;
-    let (LinkProtocol::CanOpen(link), TagAddress::CanOpen(address)) =
-        (config.links[0].protocol.clone(), config.tags[0].address.clone())
-    else {
-        panic!("{config:?}")
-    };
-    (link, address)
+    let (link, address) = (config.links[0].protocol.get::<CanOpenConfig>(), config.tags[0].address.get());
+    (link.unwrap().clone(), CanOpenAddress::clone(address.unwrap()))
 }
 
 #[track_caller]

@@ -1,5 +1,6 @@
 //! Any bytes: findings, never a panic. And the time that much input takes.
 
+use crate::config::ModbusAddress;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -115,7 +116,7 @@ proptest! {
         );
         let result = load_parts(("fieldbeat.toml", MINIMAL), &[("tags/a.json", &tag_file(&[&tag]))]);
         if let Ok(loaded) = &result {
-            let a = loaded.config.tags[0].address.modbus().unwrap();
+            let a = loaded.config.tags[0].address.get::<ModbusAddress>().unwrap();
             prop_assert!(u32::from(a.first) + u32::from(a.count) <= 65_536);
             let most = if a.table.is_bits() { 2000 } else { 125 };
             prop_assert!(a.count >= 1 && a.count <= most);

@@ -1,8 +1,9 @@
 //! Files that links name, as they are in the field: what is left out of them, who is told, and who is refused.
 
+use crate::config::CanAddress;
 use std::fs;
 
-use super::super::{CanFrames, Config, Loaded, TagAddress, load, load_parts};
+use super::super::{CanFrames, Config, Loaded, load, load_parts};
 use super::{MINIMAL, lines};
 use crate::tag::{ScalarType, ValueType};
 
@@ -230,9 +231,9 @@ fn special_values_of_j1939_are_switched_off_by_the_link_or_by_the_tag() {
     ];
     let special = |link: &str| {
         let config = j1939(link, &tags).unwrap_or_else(|faults| panic!("{faults:#?}"));
-        let of = |tag: &super::super::TagConfig| match &tag.address {
-            TagAddress::Can(address) => (address.special, matches!(address.frames, CanFrames::Group { .. })),
-            _ => panic!("a CAN tag"),
+        let of = |tag: &super::super::TagConfig| {
+            let address = tag.address.get::<CanAddress>().unwrap();
+            (address.special, matches!(address.frames, CanFrames::Group { .. }))
         };
         config.tags.iter().map(of).map(|(special, is_group)| special && is_group).collect::<Vec<_>>()
     };

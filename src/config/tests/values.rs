@@ -2,6 +2,7 @@
 
 use super::super::{DateFormat, FieldType, TagConfig};
 use super::{LINK, MINIMAL, config, fault, faults, lines, refused};
+use crate::config::ModbusAddress;
 use crate::tag::{Encoding, ScalarType, ValueType};
 
 fn tag(data_type: &str, more: &str) -> String {
@@ -17,7 +18,7 @@ fn read(data_type: &str, more: &str) -> TagConfig {
 
 fn field(data_type: &str, more: &str) -> (FieldType, u16, ValueType) {
     let tag = read(data_type, more);
-    let address = tag.address.modbus().unwrap();
+    let address = tag.address.get::<ModbusAddress>().unwrap();
     (address.field, address.count, tag.value_type())
 }
 

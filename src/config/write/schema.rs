@@ -9,7 +9,7 @@ use crate::config::schema::words;
 #[derive(JsonSchema)]
 #[schemars(untagged, inline)]
 #[expect(dead_code, reason = "read by the derive only")]
-pub(in crate::config) enum Write {
+pub enum Write {
     Whether(bool),
     Limits(WriteLimits),
 }
@@ -18,7 +18,7 @@ pub(in crate::config) enum Write {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "read by the derive only")]
-pub(in crate::config) struct WriteLimits {
+pub struct WriteLimits {
     /// The smallest value.
     min: Option<f64>,
     /// The largest value.

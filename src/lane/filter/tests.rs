@@ -1,6 +1,7 @@
 //! What is told by exception is enough: from it, everything can be known again within the deadband.
 
 use super::*;
+use crate::config::ModbusConfig;
 use crate::lane::{Counters, Frame, Image, SampleWriter};
 use crate::plan::{GroupPlan, LaneOwner, LanePlan, LinkPlan, ModbusPlan, ReleaseMode, TagPlan};
 use crate::tag::{GroupId, LinkId, Status};
@@ -25,7 +26,7 @@ fn plan(tags: &[(ValueType, Option<Reporting>)]) -> Plan {
                 "tags": [{"name": "t", "address": "l:1:3:1", "data_type": "int16", "scan_rate_ms": 10}]}"#,
         )],
     );
-    let config = config.unwrap().config.links.remove(0).protocol.modbus().unwrap().clone();
+    let config = config.unwrap().config.links.remove(0).protocol.get::<ModbusConfig>().unwrap().clone();
     let modbus = ModbusPlan {
         config,
         units: vec![],

@@ -8,7 +8,7 @@ use super::filters;
 use super::j1939::j1939_special;
 use super::model::*;
 use crate::config::{
-    CanAddress, CanBits, CanBitsKind, CanCondition, CanConfig, CanFrames, CanSwitch, CanTransmit, TagAddress, TagConfig,
+    CanAddress, CanBits, CanBitsKind, CanCondition, CanConfig, CanFrames, CanSwitch, CanTransmit, TagConfig,
 };
 use crate::limits::{CAN_SILENT_CYCLES, CAN_UNSET_MAX, J1939_SESSIONS_ANY_SOURCE, J1939_SESSIONS_ONE_SOURCE};
 use crate::plan::Checks;
@@ -42,7 +42,7 @@ pub fn plan(config: &CanConfig, tags: &[(TagId, &TagConfig)], scanning: &mut Sca
     scans.sort_by_key(|scan| scan.id);
     let mut own = Vec::with_capacity(tags.len());
     for (id, tag) in tags {
-        let TagAddress::Can(address) = &tag.address else { continue };
+        let Some(address) = tag.address.get::<CanAddress>() else { continue };
         let group = scanning.groups[tag.group];
         let scan_at = scans.iter().position(|scan| scan.group == group).unwrap_or(0) as u16;
         let (scaling, ty, writable) = (tag.scaling(), tag.value_type(), tag.write.is_some());

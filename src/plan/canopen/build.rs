@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::config::eds::{Eds, PdoDirection};
-use crate::config::{CanOpenAccess, CanOpenAddress, CanOpenField, CanOpenNode, PdoSource, TagAddress, TagConfig};
+use crate::config::{CanOpenAccess, CanOpenAddress, CanOpenField, CanOpenNode, PdoSource, TagConfig};
 use crate::limits::{CANOPEN_NODE_PDOS_MAX, WRITE_BYTES_MAX};
 use crate::plan::build::Scanning;
 
@@ -26,7 +26,7 @@ impl CanOpenPlan {
     ) -> CanOpenPlan {
         let mut members: BTreeMap<ItemKey, Vec<(TagId, &TagConfig, &CanOpenAddress)>> = BTreeMap::new();
         for &(id, tag) in tags {
-            let TagAddress::CanOpen(address) = &tag.address else { continue };
+            let Some(address) = tag.address.get::<CanOpenAddress>() else { continue };
             let key = (scanning.groups[tag.group], address.node, address.source, address.access);
             members.entry(key).or_default().push((id, tag, address));
         }

@@ -16,7 +16,7 @@ use super::given::Given;
 use super::memory::Memory;
 use super::scenario::Scenario;
 use super::stream::Exchange;
-use crate::config::TagConfig;
+use crate::config::{ModbusAddress, TagConfig};
 use crate::lane::Counters;
 use crate::plan::{CanOpenPlan, Change, LinkPlan, Plan, ScanId};
 use crate::tag::{Dictionary, LaneId, LinkId, Nanos, Status, TagId};
@@ -311,7 +311,9 @@ fn release_of(plan: &Plan, scan: ScanId) -> Option<(Nanos, Nanos)> {
 
 fn overlap(one: &TagConfig, other: Option<(Life, &TagConfig)>) -> bool {
     let Some((_, other)) = other else { return false };
-    let (Some(a), Some(b)) = (one.address.modbus(), other.address.modbus()) else { return false };
+    let (Some(a), Some(b)) = (one.address.get::<ModbusAddress>(), other.address.get::<ModbusAddress>()) else {
+        return false;
+    };
     let end = |address: &crate::config::ModbusAddress| u32::from(address.first) + u32::from(address.count);
     (a.unit, a.table) == (b.unit, b.table) && u32::from(a.first) < end(b) && u32::from(b.first) < end(a)
 }

@@ -1,5 +1,6 @@
 //! What must hold of the image and of the counts.
 
+use crate::config::ModbusAddress;
 use crate::link::FieldWork;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -132,7 +133,7 @@ impl Books<'_> {
         let Some(modbus) = newest.plan.links[tag.link].protocol.get::<ModbusPlan>() else { return false };
         let longest = modbus.config.timeout.0.saturating_mul(MUTE_TIMEOUTS);
         let ended = now.saturating_sub(self.scenario.recovery_ns);
-        let unit_of = |id| Some(newest.tag(id)?.1.address.modbus()?.unit);
+        let unit_of = |id| Some(newest.tag(id)?.1.address.get::<ModbusAddress>()?.unit);
         let is_read =
             |id: TagId| image.read(id.index()).is_some_and(|shown| Status(shown.status).is_good() && shown.t >= since);
         let beside =
@@ -264,7 +265,7 @@ impl Books<'_> {
             let (life, config) = under.tag(id)?;
             let shown = image.read(id.index())?;
             let known = &self.tags[life.0];
-            let lives = config.address.modbus().is_some_and(|address| address.unit.0 != dead);
+            let lives = config.address.get::<ModbusAddress>().is_some_and(|address| address.unit.0 != dead);
             // Where it lies by its newest plan, it has to have been read.
             let is_read = shown.t > adopted && shown.t + self.longest_age(under, id, 0) >= now;
             let is_well = Status(shown.status).is_good() && is_read;

@@ -1,6 +1,7 @@
 //! A bus that falls silent, a controller that leaves it, an interface that goes: and back again.
 
 use super::*;
+use crate::config::CanAddress;
 
 fn good_frame(bench: &mut Bench, after_ms: u64) {
     bench.frame(after_ms, 0x100, &[0x90, 0x01, 0, 0, 0, 0, 0, 0]);
@@ -165,7 +166,7 @@ fn a_tag_that_another_plan_reads_elsewhere_is_in_doubt_until_it_is_read_there() 
     bench.frame(2, 0x300, &[7, 8]);
     bench.run_ms(5);
     let mut config = bench.config.clone();
-    let crate::config::TagAddress::Can(address) = &mut config.tags[1].address else { panic!() };
+    let Some(address) = config.tags[1].address.get_mut::<CanAddress>() else { panic!() };
     address.frames = crate::config::CanFrames::Id(crate::config::CanId { id: 0x301, extended: false });
     let (_, mut samples) = adopt(&mut bench, &config);
     assert_eq!([bench.status(0), bench.status(1)], [Status::GOOD, Status::UNCERTAIN_LAST_USABLE]);

@@ -1,6 +1,7 @@
 //! Messages out: on their beat, on change, and writes with their answers.
 
 use super::*;
+use crate::config::{CanAddress, CanConfig};
 
 /// A message whose signals all have a value.
 const CYCLIC: &str =
@@ -19,15 +20,8 @@ fn writable(link: &str) -> Bench {
 fn unset(link: &str) -> Bench {
     let mut config = config_of(link, &TAGS);
     config.tags.iter_mut().for_each(|tag| tag.write = Some(WriteConfig::default()));
-    let bits: Vec<_> = config
-        .tags
-        .iter()
-        .map(|tag| match &tag.address {
-            crate::config::TagAddress::Can(address) => address.bits,
-            _ => panic!("a CAN tag"),
-        })
-        .collect();
-    let crate::config::LinkProtocol::Can(can) = &mut config.links[0].protocol else { panic!("a CAN link") };
+    let bits: Vec<_> = config.tags.iter().map(|tag| tag.address.get::<CanAddress>().unwrap().bits).collect();
+    let Some(can) = config.links[0].protocol.get_mut::<CanConfig>() else { panic!("a CAN link") };
     can.transmit[0].unset = bits;
     bench_of(config)
 }

@@ -11,7 +11,7 @@ mod thread;
 
 use std::sync::Arc;
 
-use crate::config::load_parts;
+use crate::config::{BusAddress, load_parts};
 use crate::plan::{self, BusPlan, BusSetup, Costs};
 use crate::tag::{ScalarType, Status, Value};
 
@@ -26,7 +26,7 @@ pub fn planned(link: &str, tags: &[&str]) -> BusPlan {
     let loaded = load_parts(("fieldbeat.toml", "[gateway]\nid = \"g\"\n"), &[("tags/a.json", &text)]);
     let mut config = loaded.unwrap_or_else(|errors| panic!("{errors}")).config;
     for tag in &mut config.tags {
-        let crate::config::TagAddress::Bus(address) = &tag.address else { continue };
+        let Some(address) = tag.address.get::<BusAddress>() else { continue };
         if address.is_writable() {
             tag.write = Some(crate::config::WriteConfig::default());
         }

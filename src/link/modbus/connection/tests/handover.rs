@@ -188,13 +188,9 @@ fn a_link_that_leaves_gives_its_connection_back_and_the_other_does_not_notice() 
 fn a_link_that_joins_finds_a_free_place_in_the_beat() {
     let mut bench = bench(vec![(vec![1], good())], None);
     bench.run_ms(50);
-    let mut modbus = bench.config.links[0].protocol.modbus().unwrap().clone();
+    let mut modbus = bench.config.links[0].protocol.get::<ModbusConfig>().unwrap().clone();
     modbus.transport = ModbusTransport::Tcp(HostPort { host: "other".into(), port: 502 });
-    bench.config.links.push(LinkConfig {
-        name: "joins".into(),
-        source: Source::default(),
-        protocol: LinkProtocol::Modbus(modbus),
-    });
+    bench.config.links.push(LinkConfig { name: "joins".into(), source: Source::default(), protocol: Box::new(modbus) });
     bench.config.tags.push(tag(1, 9));
     bench.change(3);
     drop(bench.adopted());
@@ -210,7 +206,7 @@ fn a_link_that_joins_finds_a_free_place_in_the_beat() {
 fn a_connection_to_where_the_device_was_is_not_taken_for_the_new_place() {
     let mut bench = bench(vec![(vec![1], good())], None);
     bench.run_ms(50);
-    let modbus = bench.config.links[0].protocol.modbus_mut().unwrap();
+    let modbus = bench.config.links[0].protocol.get_mut::<ModbusConfig>().unwrap();
     modbus.transport = ModbusTransport::Tcp(HostPort { host: "elsewhere".into(), port: 502 });
     bench.change(1);
     // Made for the new place before the executor knows of it: it waits.
@@ -271,7 +267,7 @@ fn a_pipeline_that_shrinks_counts_what_is_still_out() {
     let slow: Script = Box::new(|request| vec![(29_990_000, honest(request))]);
     let mut bench = bench(vec![(vec![1, 300, 600], slow)], None);
     let pipeline = |bench: &mut Bench, n: u8| {
-        let modbus = bench.config.links[0].protocol.modbus_mut().unwrap();
+        let modbus = bench.config.links[0].protocol.get_mut::<ModbusConfig>().unwrap();
         modbus.pipeline = n;
     };
     pipeline(&mut bench, 3);
@@ -295,7 +291,7 @@ fn a_value_of_the_device_at_the_old_place_is_in_doubt_at_once() {
     let mut bench = bench(vec![(vec![1], good())], None);
     bench.run_ms(50);
     assert_eq!(bench.status(0), Status::GOOD);
-    let modbus = bench.config.links[0].protocol.modbus_mut().unwrap();
+    let modbus = bench.config.links[0].protocol.get_mut::<ModbusConfig>().unwrap();
     modbus.transport = ModbusTransport::Tcp(HostPort { host: "elsewhere".into(), port: 502 });
     bench.change(1);
     drop(bench.adopted());

@@ -47,7 +47,7 @@ const SILENCE: u64 = 1_750_000;
 pub(super) fn unit_tag(unit: u8, register: u16) -> TagConfig {
     let mut tag = tag(0, register);
     tag.name = format!("u{unit}.r{register}");
-    let TagAddress::Modbus(address) = &mut tag.address else { unreachable!() };
+    let Some(address) = tag.address.get_mut::<ModbusAddress>() else { unreachable!() };
     address.unit = UnitId(unit);
     tag
 }

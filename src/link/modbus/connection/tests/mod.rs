@@ -71,7 +71,7 @@ fn tag(link: usize, register: u16) -> TagConfig {
         source: Source::default(),
         link,
         group: 0,
-        address: TagAddress::Modbus(ModbusAddress {
+        address: Box::new(ModbusAddress {
             unit: UnitId(1),
             table: Table::HoldingRegisters,
             first: register,
@@ -181,7 +181,7 @@ fn bench_in(
         config.links.push(LinkConfig {
             name: format!("plc{index}"),
             source: source.clone(),
-            protocol: LinkProtocol::Modbus(modbus.clone()),
+            protocol: Box::new(modbus.clone()),
         });
         config.tags.extend(tags);
         devices.insert(index as i32, Device { script: Some(script), ..Device::default() });

@@ -200,7 +200,7 @@ fn under_another_plan_a_reason_stays_with_its_register_and_goes_with_a_tag_that_
     assert!(ids.iter().all(|id| matches!(cause(&bench, *id), Some(Cause::Read { fault: Fault::Exception(2), .. }))));
     // One of them is read elsewhere from now on, where nothing is answered yet; the other stays.
     let moved = bench.config.tags.iter_mut().find(|tag| tag.name == "plc0.r41").unwrap();
-    let TagAddress::Modbus(address) = &mut moved.address else { unreachable!() };
+    let Some(address) = moved.address.get_mut::<ModbusAddress>() else { unreachable!() };
     address.first = 700;
     let _later = bench.change(1);
     drop(bench.adopted());
@@ -225,7 +225,7 @@ fn at_another_device_nothing_is_known_of_what_the_one_before_refused() {
     let mut bench = bench(vec![(vec![7], refuses(2, 7))], None);
     bench.run_ms(1_000);
     assert!(matches!(cause(&bench, 0), Some(Cause::Read { fault: Fault::Exception(2), .. })));
-    let modbus = bench.config.links[0].protocol.modbus_mut().unwrap();
+    let modbus = bench.config.links[0].protocol.get_mut::<ModbusConfig>().unwrap();
     modbus.transport = ModbusTransport::Tcp(HostPort { host: "10.0.0.9".into(), port: 502 });
     let _later = bench.change(1);
     drop(bench.adopted());

@@ -153,7 +153,7 @@ fn a_table_that_a_unit_has_not_is_not_asked_for_value_by_value() {
     let input = |register| {
         let mut tag = unit_tag(1, register);
         tag.name = format!("input{register}");
-        let TagAddress::Modbus(address) = &mut tag.address else { unreachable!() };
+        let Some(address) = tag.address.get_mut::<ModbusAddress>() else { unreachable!() };
         address.table = Table::InputRegisters;
         tag
     };

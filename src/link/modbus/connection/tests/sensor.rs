@@ -10,7 +10,7 @@ fn module(counts: &[i16]) -> Bench {
         let sensor = SensorConfig { signal: Signal::Current4To20, raw: [0.0, 27_648.0], range: [0.0, 150.0] };
         let (scale, offset) = sensor.scale_and_offset();
         let mut tag = TagConfig { sensor: Some(sensor), scale, offset, ..tag(0, register as u16) };
-        if let TagAddress::Modbus(address) = &mut tag.address {
+        if let Some(address) = tag.address.get_mut::<ModbusAddress>() {
             address.field = FieldType::Int16;
         }
         tag

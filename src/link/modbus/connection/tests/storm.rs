@@ -19,7 +19,7 @@ fn storm(
     bench.run_ms(20);
     let mut done = 0;
     for round in 0..2_000u64 {
-        let address = tags[round as usize % tags.len()].address.modbus().unwrap();
+        let address = tags[round as usize % tags.len()].address.get::<ModbusAddress>().unwrap();
         let is_bit = matches!(address.field, FieldType::RegisterBit(_));
         while bench.orders.slots() > 250 {
             let value = if is_bit { Value::Bool(round % 2 == 0) } else { Value::Uint(round % 1000) };

@@ -30,7 +30,7 @@ fn registers(values: &[u16]) -> Registers {
 
 fn of(field: FieldType, register: u16, decoding: DecodingConfig) -> TagConfig {
     let mut tag = TagConfig { decoding, ..tag(0, register) };
-    if let TagAddress::Modbus(address) = &mut tag.address {
+    if let Some(address) = tag.address.get_mut::<ModbusAddress>() {
         (address.field, address.count) = (field, field.registers());
     }
     tag

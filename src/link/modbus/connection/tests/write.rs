@@ -149,7 +149,7 @@ pub(super) fn writable(table: Table, first: u16, count: u16, field: FieldType) -
     let mut tag = tag(0, first);
     tag.name = format!("w.{table:?}.{first}");
     tag.write = Some(WriteConfig { timeout: Nanos::from_millis(500), ..WriteConfig::default() });
-    let TagAddress::Modbus(address) = &mut tag.address else { unreachable!() };
+    let Some(address) = tag.address.get_mut::<ModbusAddress>() else { unreachable!() };
     let per = field.registers();
     let array = (per > 0 && count > per).then(|| count / per);
     *address =
@@ -323,7 +323,7 @@ fn a_line_keeps_its_silences_and_its_units_their_pauses_among_writes() {
     };
     let memory = Shared::default();
     let mut other = register(90);
-    let TagAddress::Modbus(address) = &mut other.address else { unreachable!() };
+    let Some(address) = other.address.get_mut::<ModbusAddress>() else { unreachable!() };
     address.unit = UnitId(2);
     let mut bench = bench_of(&config, vec![(vec![register(20), other], device(&memory, MS / 2))], None);
     bench.run_ms(20);

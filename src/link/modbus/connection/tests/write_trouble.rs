@@ -59,7 +59,7 @@ fn a_silent_unit_fails_a_write_in_bounded_time_and_the_next_at_once() {
         Box::new(move |request| if request[6] == 1 { vec![(MS, answer_to(&memory, request))] } else { vec![] })
     };
     let mut away = register(90);
-    let TagAddress::Modbus(address) = &mut away.address else { unreachable!() };
+    let Some(address) = away.address.get_mut::<ModbusAddress>() else { unreachable!() };
     address.unit = UnitId(2);
     let mut bench = bench_of(&tcp(2), vec![(vec![register(20), away], quiet(&memory))], None);
     let before = bench.now();
@@ -358,7 +358,7 @@ fn the_end_of_the_executor_answers_all() {
 fn a_broadcast_is_sent_to_all_and_the_line_waits_for_them() {
     let memory = Shared::default();
     let mut all = register(20);
-    let TagAddress::Modbus(address) = &mut all.address else { unreachable!() };
+    let Some(address) = all.address.get_mut::<ModbusAddress>() else { unreachable!() };
     address.unit = UnitId(0);
     let tags = vec![all, register(90), writable(Table::Coils, 3, 1, FieldType::Bit)];
     let mut bench = bench_of(&rtu_config(), vec![(tags, device(&memory, 2 * MS))], None);

@@ -1,21 +1,56 @@
-//! `"write"` of a tag on a CANopen link: that its object can be written, by the service that is to carry it.
+//! What a tag's object in a CANopen node allows: its values, and that it can be written by the service that is to carry
+//! it.
 
-use crate::config::eds::{Eds, Pdo, PdoDirection};
-use crate::config::model::{
+use super::decoding::Raw;
+use super::eds::{Eds, Pdo, PdoDirection};
+use super::kind::{AskedWrite, TagAddress};
+use super::model::{
     CanOpenAddress, CanOpenConfig, CanOpenField, CanOpenNode, CanOpenSource, Object, PdoSource, WriteConfig,
 };
-use crate::config::reader::Obj;
-use crate::config::text::Span;
+use super::reader::Obj;
+use super::text::Span;
 use crate::limits::WRITE_BYTES_MAX;
+use crate::tag::ValueType;
+
+impl TagAddress for CanOpenAddress {
+    fn value_type(&self) -> ValueType {
+        self.ty
+    }
+
+    fn no_transmitter(&self) -> Option<(&'static str, &'static str)> {
+        (!matches!(self.source, CanOpenSource::Object(_))).then_some(("what the link knows of a node", "remove it"))
+    }
+
+    fn signal_range(&self) -> Option<(String, f64, f64)> {
+        let (bytes, signed) = match self.field {
+            CanOpenField::Unsigned(bytes) => (bytes, false),
+            CanOpenField::Signed(bytes) => (bytes, true),
+            _ => return None,
+        };
+        let bits = i32::from(8 * bytes.min(8));
+        let (low, high) =
+            if signed { (-(2f64.powi(bits - 1)), 2f64.powi(bits - 1) - 1.0) } else { (0.0, 2f64.powi(bits) - 1.0) };
+        Some((format!("the object of {bytes} bytes"), low, high))
+    }
+
+    fn raw(&self) -> Option<Raw> {
+        match self.field {
+            CanOpenField::Signed(bytes) => Some(Raw::whole((8 * bytes.min(8), true))),
+            CanOpenField::Unsigned(bytes) => Some(Raw::whole((8 * bytes.min(8), false))),
+            CanOpenField::Real32 => Some(Raw::Single),
+            CanOpenField::Real64 => Some(Raw::Double),
+            CanOpenField::Bool | CanOpenField::Bit(_) | CanOpenField::Text(_) => None,
+        }
+    }
+
+    fn check_write(&self, asked: &AskedWrite<'_>) -> bool {
+        let AskedWrite { tag, at, limits, link, .. } = asked;
+        link.get().is_none_or(|link| check(tag, *at, self, link, limits))
+    }
+}
 
 /// False: it is refused, which is reported.
-pub(super) fn check(
-    tag: &Obj<'_>,
-    at: Span,
-    address: &CanOpenAddress,
-    link: &CanOpenConfig,
-    limits: &WriteConfig,
-) -> bool {
+fn check(tag: &Obj<'_>, at: Span, address: &CanOpenAddress, link: &CanOpenConfig, limits: &WriteConfig) -> bool {
     let refuse = |message: String, help: &str| {
         tag.error(at, message, help);
         false
