@@ -4,15 +4,10 @@
 //! 1 with 2, 4 with 3, 3 with 4) is a reference: that digit names the table, the rest counts from 1.
 //! Every other number is the offset on the wire, 0 to 65535. Under raw addressing all are offsets.
 
+use super::fault::Fault;
 use super::fields::Addressing;
 use super::model::Table;
 
-/// A fault of a part of an address: what was found, what is allowed.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Fault {
-    pub message: String,
-    pub help: String,
-}
 
 fn fault<T>(message: impl Into<String>, help: impl Into<String>) -> Result<T, Fault> {
     Err(Fault { message: message.into(), help: help.into() })

@@ -17,6 +17,9 @@ pub mod schema;
 
 use std::path::PathBuf;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+
+use self::schema::{GpioLink, I2cLink, IioLink, LocalIoTag, SpiLink};
 use super::diagnostic::Report;
 use super::fields::{self, keys};
 use super::kind::{AskedWrite, LinkSettings, Protocol, ReadLink, TagAddress};
@@ -38,15 +41,29 @@ impl Protocol for LocalIo {
 
     fn link_keys(&self, word: &str) -> &'static [&'static str] {
         match BusKind::of(word) {
-            BusKind::Gpio => keys::GPIO_LINK,
-            BusKind::I2c => keys::I2C_LINK,
-            BusKind::Spi => keys::SPI_LINK,
-            BusKind::Iio => keys::IIO_LINK,
+            BusKind::Gpio => fields::GPIO_LINK_KEYS,
+            BusKind::I2c => fields::I2C_LINK_KEYS,
+            BusKind::Spi => fields::SPI_LINK_KEYS,
+            BusKind::Iio => fields::IIO_LINK_KEYS,
         }
     }
 
     fn tag_keys(&self) -> &'static [&'static str] {
-        keys::OF_LOCAL_LINKS
+        fields::LOCAL_TAG_KEYS
+    }
+
+    fn link_schemas(&self, generator: &mut SchemaGenerator) -> Vec<Schema> {
+        vec![
+            generator.subschema_for::<GpioLink>(),
+            generator.subschema_for::<I2cLink>(),
+            generator.subschema_for::<SpiLink>(),
+            generator.subschema_for::<IioLink>(),
+        ]
+    }
+
+    fn tag_schema(&self, generator: &mut SchemaGenerator) -> Option<String> {
+        generator.subschema_for::<LocalIoTag>();
+        Some(LocalIoTag::schema_name().into_owned())
     }
 
     fn read_link(&self, word: &str, link: &Obj<'_>) -> ReadLink {

@@ -2,15 +2,19 @@
 
 use std::sync::Arc;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+
 use super::beside;
+use super::can_schema::{CanLink, CanTag};
 use super::dbc::Dbc;
 use super::diagnostic::Report;
 use super::fields::{self, keys};
 use super::kind::{LinkSettings, Protocol, ReadLink, TagAddress};
 use super::links::{Link, Links};
-use super::model::{CanConfig, CanSampling, CanTimestamps, TagConfig};
+use super::model::{CanConfig, Sampling, CanTimestamps, TagConfig};
 use super::names::quoted;
 use super::reader::{Obj, Text};
+use super::schema::words;
 use super::tags::Part;
 use super::{can_address, can_sent, can_transmit};
 use crate::limits::{CAN_OPEN_TIMEOUT, CAN_TRANSMITS_MAX};
@@ -41,11 +45,24 @@ impl Protocol for Can {
     }
 
     fn link_keys(&self, _word: &str) -> &'static [&'static str] {
-        keys::CAN_LINK
+        fields::CAN_LINK_KEYS
     }
 
     fn tag_keys(&self) -> &'static [&'static str] {
-        keys::OF_CAN_LINKS
+        fields::CAN_TAG_KEYS
+    }
+
+    fn link_schemas(&self, generator: &mut SchemaGenerator) -> Vec<Schema> {
+        vec![generator.subschema_for::<CanLink>()]
+    }
+
+    fn tag_schema(&self, generator: &mut SchemaGenerator) -> Option<String> {
+        generator.subschema_for::<CanTag>();
+        Some(CanTag::schema_name().into_owned())
+    }
+
+    fn tag_words(&self, key: &str) -> Vec<&'static str> {
+        if key == "byte_order" { words(fields::CAN_BYTE_ORDER) } else { Vec::new() }
     }
 
     fn read_link(&self, _word: &str, link: &Obj<'_>) -> ReadLink {
@@ -111,7 +128,7 @@ fn read_link(link: &Obj<'_>) -> (CanConfig, LinkDbc) {
         bitrate: bitrate as u32,
         data_bitrate: data_bitrate.unwrap_or(fields::DATA_BITRATE.default.max(bitrate)) as u32,
         timestamps: link.choice("timestamps", fields::TIMESTAMPS).unwrap_or(CanTimestamps::Software),
-        sampling: link.choice("sampling", fields::SAMPLING).unwrap_or(CanSampling::Latest),
+        sampling: link.choice("sampling", fields::SAMPLING).unwrap_or(Sampling::Latest),
         j1939_special_values: link.opt_flag("j1939_special_values").unwrap_or(true),
         silent_after: link.opt_int(&fields::SILENT_AFTER_MS).map(Nanos::from_millis),
         transmit: Vec::new(),
@@ -123,7 +140,7 @@ fn read_link(link: &Obj<'_>) -> (CanConfig, LinkDbc) {
     }
     for (index, node) in nodes.iter().enumerate().take(CAN_TRANSMITS_MAX) {
         let subject = format!("{}: transmit #{}", link.subject, index + 1);
-        let Some(object) = Obj::open(link.cx, node, subject, keys::CAN_TRANSMIT) else { continue };
+        let Some(object) = Obj::open(link.cx, node, subject, fields::CAN_TRANSMIT_KEYS) else { continue };
         let Some(transmit) = can_transmit::read(&object, &config, &dbc) else { continue };
         if config.transmit.iter().any(|other| other.id == transmit.id) {
             object.error(object.span, "this message is sent by another entry already", "remove one of the two");

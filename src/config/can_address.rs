@@ -205,7 +205,7 @@ fn switch_bits(switch: &CanSwitch) -> CanBits {
 /// `"multiplexor": { "start": 0, "length": 8, "value": 3 }`. `None`: reported.
 fn read_multiplexor(tag: &Obj<'_>, bytes_max: u32, big_endian: bool) -> Option<Vec<CanCondition>> {
     let Some(node) = tag.get("multiplexor") else { return Some(Vec::new()) };
-    let object = Obj::open(tag.cx, node, format!("{}: multiplexor", tag.subject), keys::CAN_MULTIPLEXOR)?;
+    let object = Obj::open(tag.cx, node, format!("{}: multiplexor", tag.subject), fields::CAN_MULTIPLEXOR_KEYS)?;
     let start = object.required_int(&fields::MULTIPLEXOR_START);
     let len = object.required_int(&fields::MULTIPLEXOR_LENGTH);
     let value = object.required_int(&fields::MULTIPLEXOR_VALUE);

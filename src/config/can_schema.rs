@@ -115,3 +115,14 @@ pub struct Multiplexor {
     /// Its value when they are.
     value: u64,
 }
+
+/// Keys of tags on CAN links.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "read by the derive only")]
+pub struct CanTag {
+    /// Of CAN bits: they are only in frames whose multiplexor has this value.
+    multiplexor: Option<Multiplexor>,
+    /// Of a J1939 parameter group: whether the highest raw values say that there is no value; left out, as its link
+    /// says.
+    j1939_special_values: Option<bool>,
+}

@@ -3,21 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+
 use super::beside;
 use super::canopen_address;
+use super::canopen_schema::{CanOpenLink, CanOpenTag};
 use super::canopen_value::{self, object_number};
 use super::diagnostic::Report;
 use super::eds::{Eds, LeftOut, Pdo, PdoDirection};
 use super::fields::{self, keys};
 use super::kind::{LinkSettings, Protocol, ReadLink, TagAddress};
 use super::links::{Link, Links};
-use super::model::{
-    CanOpenAccess, CanOpenAddress, CanOpenConfig, CanOpenNode, CanOpenSource, MasterHeartbeat, NodeWatching, Object,
-    PdoSource, TagConfig,
-};
+use super::model::{CanOpenAccess, CanOpenAddress, CanOpenConfig, CanOpenNode, CanOpenSource, MasterHeartbeat, NodeWatching, PdoSource, TagConfig};
+use crate::tag::Object;
 use super::names::quoted;
 use super::node::Node;
 use super::reader::{Obj, Text, found};
+use super::schema::words;
 use super::tags::Part;
 use crate::limits::{CAN_OPEN_TIMEOUT, CANOPEN_NODE_PDOS_MAX};
 use crate::tag::Nanos;
@@ -35,11 +37,24 @@ impl Protocol for CanOpen {
     }
 
     fn link_keys(&self, _word: &str) -> &'static [&'static str] {
-        keys::CANOPEN_LINK
+        fields::CANOPEN_LINK_KEYS
     }
 
     fn tag_keys(&self) -> &'static [&'static str] {
-        keys::OF_CANOPEN_LINKS
+        fields::CANOPEN_TAG_KEYS
+    }
+
+    fn link_schemas(&self, generator: &mut SchemaGenerator) -> Vec<Schema> {
+        vec![generator.subschema_for::<CanOpenLink>()]
+    }
+
+    fn tag_schema(&self, generator: &mut SchemaGenerator) -> Option<String> {
+        generator.subschema_for::<CanOpenTag>();
+        Some(CanOpenTag::schema_name().into_owned())
+    }
+
+    fn tag_words(&self, key: &str) -> Vec<&'static str> {
+        if key == "data_type" { words(fields::CANOPEN_DATA_TYPE) } else { Vec::new() }
     }
 
     fn read_link(&self, _word: &str, link: &Obj<'_>) -> ReadLink {
@@ -214,7 +229,7 @@ fn pdo_of(tag: &TagConfig, pdos: &[Vec<Pdo>]) -> Option<(usize, u16)> {
 /// A node, and whether it has a data sheet that cannot be read.
 fn read_node(link: &Obj<'_>, node: &Node<'_>, index: usize) -> Option<(CanOpenNode, bool)> {
     let subject = format!("{}: node #{}", link.subject, index + 1);
-    let node = Obj::open(link.cx, node, subject, keys::CANOPEN_NODE)?;
+    let node = Obj::open(link.cx, node, subject, fields::CANOPEN_NODE_KEYS)?;
     node.words("description", fields::DESCRIPTION_BYTES_MAX);
     let id = node.required_int(&fields::NODE_ID).map(|id| id as u8);
     let named = node.text("eds", "the name of an EDS or DCF file");
@@ -298,7 +313,7 @@ fn read_watching(node: &Obj<'_>) -> NodeWatching {
             );
         }
         let subject = format!("{}: guarding", node.subject);
-        let Some(guarding) = Obj::open(node.cx, guarding, subject, keys::GUARDING) else {
+        let Some(guarding) = Obj::open(node.cx, guarding, subject, fields::GUARDING_KEYS) else {
             return NodeWatching::Nothing;
         };
         let period = guarding.required_int(&fields::GUARD_TIME_MS).map(Nanos::from_millis);
@@ -315,7 +330,7 @@ fn read_boot(node: &Obj<'_>, eds: Option<&Eds>, is_unread: bool) -> Vec<(Object,
     let mut boot = Vec::new();
     for (at, entry) in node.list("boot", "objects to write").iter().enumerate() {
         let subject = format!("{}: boot #{}", node.subject, at + 1);
-        let Some(entry) = Obj::open(node.cx, entry, subject, keys::BOOT) else { continue };
+        let Some(entry) = Obj::open(node.cx, entry, subject, fields::BOOT_KEYS) else { continue };
         let index = entry.required("index", "an index such as \"0x6040\"").and_then(|value| {
             let index = object_number(value, 0xFFFF);
             if index.is_none() {

@@ -4,9 +4,8 @@
 use super::canopen_value::{field_of, object_number_of};
 use super::eds::{Eds, Naming, PdoDirection};
 use super::fields;
-use super::model::{
-    CanOpenAccess, CanOpenAddress, CanOpenConfig, CanOpenField, CanOpenNode, CanOpenSource, Object, PdoSource,
-};
+use super::model::{CanOpenAccess, CanOpenAddress, CanOpenConfig, CanOpenField, CanOpenNode, CanOpenSource, PdoSource};
+use crate::tag::Object;
 use super::names::{guess, quoted};
 use super::reader::{Obj, Text};
 use super::tags::{Part, span};

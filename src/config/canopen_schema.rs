@@ -149,3 +149,12 @@ pub enum Scalar {
     Flag(bool),
     Text(String),
 }
+
+/// Keys of tags on CANopen links.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "read by the derive only")]
+pub struct CanOpenTag {
+    /// Of a CANopen object: read by PDO or by SDO, whatever is mapped.
+    #[schemars(extend("enum" = words(fields::CANOPEN_ACCESS)))]
+    access: Option<String>,
+}

@@ -4,9 +4,8 @@
 use super::decoding::Raw;
 use super::eds::{Eds, Pdo, PdoDirection};
 use super::kind::{AskedWrite, TagAddress};
-use super::model::{
-    CanOpenAddress, CanOpenConfig, CanOpenField, CanOpenNode, CanOpenSource, Object, PdoSource, WriteConfig,
-};
+use super::model::{CanOpenAddress, CanOpenConfig, CanOpenField, CanOpenNode, CanOpenSource, PdoSource, WriteConfig};
+use crate::tag::Object;
 use super::reader::Obj;
 use super::text::Span;
 use crate::limits::WRITE_BYTES_MAX;

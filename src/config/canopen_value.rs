@@ -3,7 +3,8 @@
 use super::canopen_address::no_object;
 use super::eds::Eds;
 use super::fields;
-use super::model::{CanOpenField, Object};
+use super::model::CanOpenField;
+use crate::tag::Object;
 use super::node::{Kind, Node};
 use super::reader::{Obj, found};
 use crate::limits::WRITE_BYTES_MAX;

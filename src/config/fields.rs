@@ -4,21 +4,25 @@
 //! |---|---|
 //! | `keys` | which keys each object has |
 //! | `gateway` | `fieldbeat.toml` |
-//! | `can`, `bus` | links of these kinds, and their tags |
-//! | here | Modbus links, and what all tags share |
+//! | `modbus`, `can`, `canopen`, `bus` | links of these kinds, and their tags |
+//! | here | what all tags share |
 
 mod bus;
 mod can;
+mod canopen;
 mod gateway;
 pub mod keys;
+mod modbus;
 
-use super::model::{DateFormat, FieldType, Parity, ReleaseMode, Rs485Switch, SerialFraming, WordOrder};
+use super::model::{DateFormat, FieldType, ReleaseMode, Signal, WordOrder};
 use super::reporting::{Report, Suppress};
 use crate::limits;
 use crate::tag::Encoding;
 pub use bus::*;
 pub use can::*;
+pub use canopen::*;
 pub use gateway::*;
+pub use modbus::*;
 
 /// A whole number.
 pub struct Int {
@@ -39,57 +43,13 @@ pub struct Real {
     pub unit: &'static str,
 }
 
-const fn int(key: &'static str, min: u64, max: u64, default: u64, unit: &'static str) -> Int {
+pub const fn int(key: &'static str, min: u64, max: u64, default: u64, unit: &'static str) -> Int {
     Int { key, min, max, default, unit }
 }
 
-// --- links ---
-pub const PORT: Int = int("port", 1, 65_535, 502, "");
-pub const TIMEOUT_MS: Int = int("timeout_ms", 1, limits::MODBUS_TIMEOUT_MS_MAX, 200, " ms");
-pub const CONNECT_TIMEOUT_MS: Int = int("connect_timeout_ms", 50, 30_000, 3000, " ms");
-pub const PIPELINE: Int = int("pipeline", 1, limits::MODBUS_PIPELINE_MAX as u64, 1, "");
-pub const EXPECTED_REPLY_MS: Real =
-    Real { key: "expected_reply_ms", min: 0.01, max: limits::MODBUS_TIMEOUT_MS_MAX as f64, default: 0.5, unit: " ms" };
-/// From the end of a request to the beginning of its reply.
-pub const EXPECTED_REPLY_SERIAL_MS: Real = Real { default: 5.0, ..EXPECTED_REPLY_MS };
-/// The same with the serial server and the line behind it, of which nothing is known.
-pub const EXPECTED_REPLY_RTU_TCP_MS: Real = Real { default: 20.0, ..EXPECTED_REPLY_MS };
-/// A serial server's line takes its time, too.
-pub const TIMEOUT_RTU_TCP_MS: Int = int("timeout_ms", 1, limits::MODBUS_TIMEOUT_MS_MAX, 500, " ms");
-pub const TURNAROUND_MS: Real = Real { key: "turnaround_ms", min: 0.0, max: 1_000.0, default: 0.0, unit: " ms" };
-pub const UNIT_PAUSE_MS: Real = Real { key: "unit_pause_ms", ..TURNAROUND_MS };
-pub const UNIT_CHANGE_PAUSE_MS: Real = Real { key: "unit_change_pause_ms", ..TURNAROUND_MS };
-/// As long as a connection may take to stand.
-pub const CONNECT_DELAY_MS: Int = int("connect_delay_ms", 0, 30_000, 0, " ms");
-/// 19200 is the specification's default (Modbus over Serial Line V1.02, 2.5.1).
-pub const BAUDRATE: Int =
-    int("baudrate", limits::SERIAL_BAUD_MIN as u64, limits::SERIAL_BAUD_MAX as u64, 19_200, " baud");
-pub const DATA_BITS: Int = int("data_bits", 7, 8, 8, "");
-/// Section 2.5.2: ASCII characters have 7.
-pub const DATA_BITS_ASCII: Int = int("data_bits", 7, 8, 7, "");
-pub const PARITY: &[(&str, Parity)] = &[("N", Parity::None), ("E", Parity::Even), ("O", Parity::Odd)];
-pub const STOP_BITS: Int = int("stop_bits", 1, 2, 1, "");
-pub const FRAMING: &[(&str, SerialFraming)] = &[("rtu", SerialFraming::Rtu), ("ascii", SerialFraming::Ascii)];
-pub const RTS: &[(&str, Rs485Switch)] = &[("kernel", Rs485Switch::Kernel), ("manual", Rs485Switch::Manual)];
-/// What the kernel's interface takes, in its unit.
-pub const DELAY_BEFORE_MS: Int = int("delay_before_ms", 0, 100, 0, " ms");
-pub const DELAY_AFTER_MS: Int = int("delay_after_ms", 0, 100, 0, " ms");
+// --- devices ---
 /// Bytes of a port's path; Linux allows no more.
 pub const PORT_PATH_BYTES_MAX: usize = 4095;
-pub const MAX_REGISTERS: Int =
-    int("max_registers", 1, limits::MODBUS_REGISTERS_MAX as u64, limits::MODBUS_REGISTERS_MAX as u64, "");
-pub const MAX_BITS: Int = int("max_bits", 1, limits::MODBUS_BITS_MAX as u64, limits::MODBUS_BITS_MAX as u64, "");
-/// How register numbers are meant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Addressing {
-    Modicon,
-    Raw,
-}
-pub const ADDRESSING: &[(&str, Addressing)] = &[("modicon", Addressing::Modicon), ("raw", Addressing::Raw)];
-/// A Modbus unit identifier.
-pub const UNIT: Int = int("unit", 0, 255, 0, "");
-/// The read functions.
-pub const FUNCTION: Int = int("function", 1, 4, 3, "");
 
 // --- groups and tags ---
 pub const SCAN_RATE_MS: Real = Real {
@@ -113,6 +73,11 @@ pub const MAX_SILENCE_MS: Int = int("max_silence_ms", 10, 604_800_000, 60_000, "
 pub const SILENT_SCANS: u64 = 4;
 /// Where samples are held back.
 pub const SUPPRESS: &[(&str, Suppress)] = &[("ring", Suppress::Ring), ("journal", Suppress::Journal)];
+/// Which of the values that come by themselves become samples.
+pub const SAMPLING: &[(&str, Sampling)] = &[("latest", Sampling::Latest), ("every", Sampling::Every)];
+pub const SILENT_AFTER_MS: Int = int("silent_after_ms", 1, 3_600_000, 0, " ms");
+/// Which bit of a number a bool is, whatever the link.
+pub const OBJECT_BIT: Int = int("bit", 0, 63, 0, "");
 /// Which register bit a bool is, 0 the least significant.
 pub const BIT: Int = int("bit", 0, 15, 0, "");
 pub const ARRAY: Int = int("array", 1, limits::MODBUS_BITS_MAX as u64, 1, " elements");
@@ -185,3 +150,13 @@ pub(crate) fn type_name(field: FieldType) -> &'static str {
 pub fn order_name(order: WordOrder) -> &'static str {
     BYTE_ORDER.iter().find(|(_, o)| *o == order).map_or("ABCD", |(name, _)| name)
 }
+
+/// Standard signals of transmitters.
+pub const SIGNAL: &[(&str, Signal)] = &[
+    ("4-20mA", Signal::Current4To20),
+    ("0-20mA", Signal::Current0To20),
+    ("0-10V", Signal::Voltage0To10),
+    ("2-10V", Signal::Voltage2To10),
+    ("0-5V", Signal::Voltage0To5),
+    ("1-5V", Signal::Voltage1To5),
+];

@@ -3,7 +3,10 @@
 use std::any::Any;
 use std::fmt::Debug;
 
+use schemars::{Schema, SchemaGenerator};
+
 use super::decoding::Raw;
+use super::fields::keys;
 use super::diagnostic::Report;
 use super::links::{Link, Links};
 use super::model::{TagConfig, WriteConfig};
@@ -30,6 +33,19 @@ pub trait Protocol: Sync {
         false
     }
 
+    /// Its links for editors, each a definition of the generator's.
+    fn link_schemas(&self, generator: &mut SchemaGenerator) -> Vec<Schema>;
+
+    /// The definition with its own keys of tags, by its name.
+    fn tag_schema(&self, _generator: &mut SchemaGenerator) -> Option<String> {
+        None
+    }
+
+    /// Words that only its tags have for a key of all: `"data_type"`, `"byte_order"`.
+    fn tag_words(&self, _key: &str) -> Vec<&'static str> {
+        Vec::new()
+    }
+
     /// Reads a link; what is wrong is reported.
     fn read_link(&self, word: &str, link: &Obj<'_>) -> ReadLink;
 
@@ -53,6 +69,43 @@ pub trait Protocol: Sync {
 
     /// Once all links and tags are read: what they have to agree on.
     fn check(&self, _tags: &[TagConfig], _links: &mut Links, _report: &Report) {}
+}
+
+/// The protocols that tag files can name; the commonest comes first.
+#[derive(Clone, Copy)]
+pub struct Protocols(pub &'static [&'static dyn Protocol]);
+
+impl Protocols {
+    pub fn all(self) -> impl Iterator<Item = &'static dyn Protocol> {
+        self.0.iter().copied()
+    }
+
+    /// Their words for `"protocol"`.
+    pub fn words(self) -> impl Iterator<Item = &'static str> {
+        self.all().flat_map(|protocol| protocol.words()).copied()
+    }
+
+    /// The protocol with a word of its own, and the word.
+    pub fn find(self, text: &str) -> Option<(&'static dyn Protocol, &'static str)> {
+        self.all().find_map(|protocol| Some((protocol, *protocol.words().iter().find(|word| **word == text)?)))
+    }
+
+    /// By which a link is judged that does not say its protocol.
+    pub fn commonest(self) -> Option<(&'static dyn Protocol, &'static str)> {
+        let first = self.all().next()?;
+        Some((first, *first.words().first()?))
+    }
+
+    /// All but one.
+    pub fn others(self, than: &dyn Protocol) -> impl Iterator<Item = &'static dyn Protocol> {
+        let own = than.words();
+        self.all().filter(move |protocol| protocol.words() != own)
+    }
+
+    /// All keys that tags may have: those of every link, and each protocol's own.
+    pub fn tag_keys(self) -> Vec<&'static str> {
+        keys::TAG.iter().chain(self.all().flat_map(|protocol| protocol.tag_keys())).copied().collect()
+    }
 }
 
 /// A link that was read.

@@ -3,12 +3,12 @@
 use std::any::Any;
 use std::collections::HashMap;
 
-use super::kind::{LinkSettings, Protocol, ReadLink};
+use super::fields;
+use super::kind::{LinkSettings, Protocol, Protocols, ReadLink};
 use super::model::{LinkConfig, Source};
 use super::names::{Letters, fault, quoted};
 use super::node::Node;
 use super::reader::{Cx, Obj, subject};
-use super::{fields, kinds};
 use crate::limits::LINKS_MAX;
 use crate::tag::Nanos;
 
@@ -63,12 +63,12 @@ impl Links {
     pub fn read<'c>(&mut self, cx: Cx<'c>, node: &'c Node<'c>, index: usize) {
         let subject = subject("link", node, index);
         let written = node.member("protocol").and_then(Node::as_text);
-        let found = written.and_then(kinds::find);
+        let found = written.and_then(|text| cx.protocols.find(text));
         // Of a protocol that is not known, no other key can be judged.
         if let (Some(text), None) = (written, found) {
-            let guess = super::names::guess(text, kinds::words());
+            let guess = super::names::guess(text, cx.protocols.words());
             let span = node.member("protocol").map_or(node.span, |protocol| protocol.span);
-            let help = format!("allowed: {}{guess}", allowed());
+            let help = format!("allowed: {}{guess}", allowed(cx.protocols));
             cx.report.error(cx.source(span), &subject, format!("protocol {} is unknown", quoted(text)), help);
             if let Some(name) = node.member("name").and_then(Node::as_text) {
                 let (name, source) = (name.to_owned(), cx.source(node.span));
@@ -78,10 +78,10 @@ impl Links {
             return;
         }
         // One that does not say its protocol is judged as the commonest one.
-        let (protocol, word) = found.unwrap_or_else(kinds::commonest);
+        let Some((protocol, word)) = found.or_else(|| cx.protocols.commonest()) else { return };
         let Some(link) = Obj::open(cx, node, subject, protocol.link_keys(word)) else { return };
         let name = read_name(&link, Letters::Ascii);
-        link.required_text("protocol", &allowed());
+        link.required_text("protocol", &allowed(cx.protocols));
         link.words("description", fields::DESCRIPTION_BYTES_MAX);
         let ReadLink { settings, notes } = protocol.read_link(word, &link);
         let Some(name) = name else { return };
@@ -122,6 +122,6 @@ pub fn already(object: &Obj<'_>, first: &Source) {
     object.error(object.span_of("name"), message, "rename or remove one of the two");
 }
 
-fn allowed() -> String {
-    kinds::words().collect::<Vec<_>>().join(", ")
+fn allowed(protocols: Protocols) -> String {
+    protocols.words().collect::<Vec<_>>().join(", ")
 }

@@ -40,6 +40,7 @@ mod decoding;
 mod diagnostic;
 mod diagnostics;
 pub mod eds;
+pub mod fault;
 mod fields;
 mod files;
 #[doc(hidden)]
@@ -80,7 +81,7 @@ use std::path::Path;
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub(crate) use fields::type_name;
 pub use files::{DirTimes, Fingerprint};
-pub use kind::{LinkSettings, TagAddress};
+pub use kind::{LinkSettings, Protocol, Protocols, TagAddress};
 pub use model::*;
 pub(crate) use names::{guess, nearest, quoted};
 pub use reporting::{Reporting, Suppress};
@@ -110,10 +111,10 @@ pub struct Loaded {
 ///
 /// # Errors
 /// All that is wrong in all files.
-pub fn load(dir: &Path) -> Result<Loaded, Diagnostics> {
+pub fn load(dir: &Path, protocols: Protocols) -> Result<Loaded, Diagnostics> {
     let report = Report::default();
     let inputs = files::collect(dir, &report);
-    read(inputs, Base { dir, look_at_files: true }, Beside::Dir(dir), report)
+    read(inputs, Base { dir, look_at_files: true }, Beside::Dir(dir), protocols, report)
 }
 
 /// What `dir/fieldbeat.toml` says of the control socket; no other file is looked at.
@@ -126,7 +127,7 @@ pub fn control(dir: &Path) -> Result<ControlConfig, Diagnostics> {
     files::collect_gateway(dir, &report, &mut inputs);
     let gateway = inputs.gateway.and_then(|input| to_file(input, &report));
     let gateway = gateway.and_then(|file| {
-        let cx = Cx { file: &file, report: &report, beside: Beside::Parts(&[]) };
+        let cx = Cx { file: &file, report: &report, beside: Beside::Parts(&[]), protocols: Protocols(&[]) };
         gateway::read(cx, &check(cx, parse_toml(&file.text))?, Base { dir, look_at_files: false })
     });
     match gateway {
@@ -140,17 +141,23 @@ pub fn control(dir: &Path) -> Result<ControlConfig, Diagnostics> {
 ///
 /// # Errors
 /// All that is wrong in all files.
-pub fn load_parts(toml: (&str, &str), tags: &[(&str, &str)]) -> Result<Loaded, Diagnostics> {
+pub fn load_parts(toml: (&str, &str), tags: &[(&str, &str)], protocols: Protocols) -> Result<Loaded, Diagnostics> {
     let input = |(name, text): (&str, &str)| Input { name: name.into(), bytes: text.into() };
     let tag_files = tags.iter().filter(|(name, _)| !beside::is_one(name)).map(|file| input(*file)).collect();
     let inputs = Inputs { gateway: Some(input(toml)), tags: tag_files, incomplete: false };
-    read(inputs, Base { dir: Path::new(""), look_at_files: false }, Beside::Parts(tags), Report::default())
+    read(inputs, Base { dir: Path::new(""), look_at_files: false }, Beside::Parts(tags), protocols, Report::default())
 }
 
-fn read(inputs: Inputs, base: Base<'_>, beside: Beside<'_>, report: Report) -> Result<Loaded, Diagnostics> {
+fn read(
+    inputs: Inputs,
+    base: Base<'_>,
+    beside: Beside<'_>,
+    protocols: Protocols,
+    report: Report,
+) -> Result<Loaded, Diagnostics> {
     let gateway = inputs.gateway.and_then(|input| to_file(input, &report));
     let gateway = gateway.and_then(|file| {
-        let cx = Cx { file: &file, report: &report, beside };
+        let cx = Cx { file: &file, report: &report, beside, protocols };
         let root = check(cx, parse_toml(&file.text))?;
         gateway::read(cx, &root, base)
     });
@@ -159,7 +166,7 @@ fn read(inputs: Inputs, base: Base<'_>, beside: Beside<'_>, report: Report) -> R
     let trees: Vec<Option<(Cx<'_>, Node<'_>)>> = tag_files
         .iter()
         .map(|file| {
-            let cx = Cx { file: file.as_ref()?, report: &report, beside };
+            let cx = Cx { file: file.as_ref()?, report: &report, beside, protocols };
             check(cx, parse_json(&cx.file.text, &mut values_left)).map(|root| (cx, root))
         })
         .collect();
@@ -173,7 +180,7 @@ fn read(inputs: Inputs, base: Base<'_>, beside: Beside<'_>, report: Report) -> R
 
     let mut links = links::Links::default();
     let mut groups = groups::Groups::default();
-    let mut tags = tags::Tags::default();
+    let mut tags = tags::Tags::new(protocols);
     for root in &roots {
         root.text("$schema", "the path of the JSON Schema");
         for (index, node) in root.list("links", "links").iter().enumerate() {
@@ -194,7 +201,7 @@ fn read(inputs: Inputs, base: Base<'_>, beside: Beside<'_>, report: Report) -> R
         report.error(whole, "", "no tags: nothing to scan", "declare a link and its tags in a file tags/*.json");
     }
     decoding::check_scales(&tags.list, &tags.scaled, incomplete, &report);
-    kinds::all().for_each(|protocol| protocol.check(&tags.list, &mut links, &report));
+    protocols.all().for_each(|protocol| protocol.check(&tags.list, &mut links, &report));
     if !report.has_errors() {
         warn_of_unused(&links, &groups, &report);
     }

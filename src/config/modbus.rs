@@ -1,11 +1,14 @@
 //! Modbus links of the tag files.
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+
 use super::address;
 use super::diagnostic::Report;
 use super::fields::{self, Addressing, keys};
 use super::host;
 use super::kind::{LinkSettings, Protocol, ReadLink, TagAddress};
 use super::links::{Link, Links};
+use super::modbus_schema::{ModbusRtuLink, ModbusRtuTcpLink, ModbusTag, ModbusTcpLink};
 use super::model::{HostPort, ModbusConfig, ModbusTransport, Table, TagConfig, Tolerance, UnreadableRange};
 use super::names::quoted;
 use super::node::Kind;
@@ -25,18 +28,31 @@ impl Protocol for Modbus {
 
     fn link_keys(&self, word: &str) -> &'static [&'static str] {
         match Transport::of(word) {
-            Transport::Tcp => keys::MODBUS_TCP_LINK,
-            Transport::Serial => keys::MODBUS_RTU_LINK,
-            Transport::RtuTcp => keys::MODBUS_RTU_TCP_LINK,
+            Transport::Tcp => fields::MODBUS_TCP_LINK_KEYS,
+            Transport::Serial => fields::MODBUS_RTU_LINK_KEYS,
+            Transport::RtuTcp => fields::MODBUS_RTU_TCP_LINK_KEYS,
         }
     }
 
     fn tag_keys(&self) -> &'static [&'static str] {
-        keys::OF_MODBUS_LINKS
+        fields::MODBUS_TAG_KEYS
     }
 
     fn needs_data_type(&self) -> bool {
         true
+    }
+
+    fn link_schemas(&self, generator: &mut SchemaGenerator) -> Vec<Schema> {
+        vec![
+            generator.subschema_for::<ModbusTcpLink>(),
+            generator.subschema_for::<ModbusRtuLink>(),
+            generator.subschema_for::<ModbusRtuTcpLink>(),
+        ]
+    }
+
+    fn tag_schema(&self, generator: &mut SchemaGenerator) -> Option<String> {
+        generator.subschema_for::<ModbusTag>();
+        Some(ModbusTag::schema_name().into_owned())
     }
 
     fn read_link(&self, word: &str, link: &Obj<'_>) -> ReadLink {
@@ -184,7 +200,7 @@ fn read_unreadable(link: &Obj<'_>, addressing: Addressing) -> Vec<UnreadableRang
     let mut ranges = Vec::new();
     for (index, node) in link.list("unreadable", "ranges").iter().enumerate() {
         let subject = format!("{}: unreadable #{}", link.subject, index + 1);
-        let Some(range) = Obj::open(link.cx, node, subject, keys::UNREADABLE) else { continue };
+        let Some(range) = Obj::open(link.cx, node, subject, fields::UNREADABLE_KEYS) else { continue };
         let unit = range.opt_int(&fields::UNIT).map(|unit| UnitId(unit as u8));
         let table = range.required_int(&fields::FUNCTION).and_then(|f| Table::from_read_function(f as u8));
         let end = |key: &str| {

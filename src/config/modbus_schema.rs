@@ -217,3 +217,18 @@ enum RegisterNumber {
     Number(#[schemars(range(min = 0, max = 465_536))] u32),
     Text(#[schemars(regex(pattern = "^[0-9]{1,6}$"))] String),
 }
+
+/// Keys of tags on Modbus links.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "read by the derive only")]
+pub struct ModbusTag {
+    /// Elements, for an array.
+    #[schemars(range(min = fields::ARRAY.min, max = fields::ARRAY.max))]
+    array: Option<u16>,
+    /// Of an int8 or a uint8 in a Modbus register: which of its bytes.
+    #[schemars(extend("enum" = words(fields::BYTE), "default" = "low"))]
+    byte: Option<String>,
+    /// Of a string in Modbus registers. Left out: UTF-8, and what is none is read as Windows-1252.
+    #[schemars(extend("enum" = words(fields::ENCODING)))]
+    encoding: Option<String>,
+}

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use super::beside::Beside;
 use super::diagnostic::Report;
 use super::fields::{Int, Real, keys};
+use super::kind::Protocols;
 use super::model::Source;
 use super::names::{guess, quoted};
 use super::node::{Kind, Member, Node};
@@ -18,6 +19,7 @@ pub struct Cx<'c> {
     pub file: &'c File,
     pub report: &'c Report,
     pub beside: Beside<'c>,
+    pub protocols: Protocols,
 }
 
 impl<'c> Cx<'c> {
@@ -55,7 +57,7 @@ pub struct Obj<'c> {
     pub span: Span,
     pub subject: String,
     members: &'c [Member<'c>],
-    keys: &'static [&'static str],
+    keys: &'c [&'static str],
 }
 
 /// `tag "boiler.level"`, or `tag #3` when it has no name.
@@ -77,7 +79,7 @@ impl<'c> Obj<'c> {
         cx: Cx<'c>,
         node: &'c Node<'c>,
         subject: String,
-        keys: &'static [&'static str],
+        keys: &'c [&'static str],
         is_told: impl Fn(&str) -> bool,
     ) -> Option<Obj<'c>> {
         let Kind::Object(members) = &node.kind else {

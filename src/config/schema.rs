@@ -9,11 +9,8 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 use serde_json::{Value, json};
 
-use super::bus::schema as bus;
-use super::can_schema::{CanLink, Multiplexor};
-use super::canopen_schema::CanOpenLink;
 use super::fields;
-use super::modbus_schema::{ModbusRtuLink, ModbusRtuTcpLink, ModbusTcpLink};
+use super::kind::Protocols;
 use super::write::schema as write;
 use crate::limits::{NAME_BYTES_MAX, TAGS_MAX};
 
@@ -101,19 +98,8 @@ told! {
 
 /// A connection to a field device, or to several units behind a gateway or on a line.
 #[derive(JsonSchema)]
-#[schemars(untagged)]
 #[expect(dead_code, reason = "read by the derive only")]
-enum Link {
-    Tcp(ModbusTcpLink),
-    Rtu(ModbusRtuLink),
-    RtuTcp(ModbusRtuTcpLink),
-    Can(CanLink),
-    CanOpen(CanOpenLink),
-    Gpio(bus::GpioLink),
-    I2c(bus::I2cLink),
-    Spi(bus::SpiLink),
-    Iio(bus::IioLink),
-}
+struct Link {}
 
 told! {
     /// One value that is read.
@@ -123,38 +109,18 @@ told! {
         #[schemars(length(min = 1, max = NAME_BYTES_MAX), regex(pattern = TAG_NAME_PATTERN))]
         name: String,
         /// Its link's protocol; may be left out.
-        #[schemars(extend("enum" = protocols()))]
-        protocol: Option<String>,
+                protocol: Option<String>,
         /// link:unit:function:register:count, such as plc1:1:3:40001:2. The count may be left out where the data type
         /// fixes it.
         #[schemars(regex(pattern = ADDRESS_PATTERN))]
         address: String,
         /// What lies there. Which types there are depends on the kind of link.
-        #[schemars(extend("enum" = data_types()))]
         data_type: Option<String>,
         /// For a bool in a register or a CANopen object: which bit, 0 the least significant.
         #[schemars(range(min = fields::OBJECT_BIT.min, max = fields::OBJECT_BIT.max))]
         bit: Option<u8>,
-        /// Elements, for an array.
-        #[schemars(range(min = fields::ARRAY.min, max = fields::ARRAY.max))]
-        array: Option<u16>,
-        /// Of an int8 or a uint8 in a Modbus register: which of its bytes.
-        #[schemars(extend("enum" = words(fields::BYTE), "default" = "low"))]
-        byte: Option<String>,
-        /// Of a string in Modbus registers. Left out: UTF-8, and what is none is read as Windows-1252.
-        #[schemars(extend("enum" = words(fields::ENCODING)))]
-        encoding: Option<String>,
         /// How the bytes lie on the wire, A being the most significant; of CAN bits little (Intel) or big (Motorola).
-        #[schemars(extend("enum" = byte_orders()))]
         byte_order: Option<String>,
-        /// Of CAN bits: they are only in frames whose multiplexor has this value.
-        multiplexor: Option<Multiplexor>,
-        /// Of a J1939 parameter group: whether the highest raw values say that there is no value; left out, as its link
-        /// says.
-        j1939_special_values: Option<bool>,
-        /// Of a CANopen object: read by PDO or by SDO, whatever is mapped.
-        #[schemars(extend("enum" = words(fields::CANOPEN_ACCESS)))]
-        access: Option<String>,
         /// Time between two scans in milliseconds: 1 is 1000 Hz, 1000 is 1 Hz, 900000 is each quarter of an hour, 86400000 once a day. With a group: the group's, or left out.
         #[schemars(range(min = fields::SCAN_RATE_MS.min, max = fields::SCAN_RATE_MS.max))]
         scan_rate_ms: Option<f64>,
@@ -186,59 +152,27 @@ told! {
         /// The lowest and the highest value that are usual, in the tag's unit.
         #[schemars(length(equal = 2))]
         range: Option<Vec<f64>>,
-        /// Of a GPIO line.
-        #[schemars(extend("enum" = words(fields::GPIO_DIRECTION), "default" = "in"))]
-        direction: Option<String>,
-        /// Of a GPIO line: the resistor that the chip switches to it.
-        #[schemars(extend("enum" = words(fields::GPIO_BIAS), "default" = "as-is"))]
-        bias: Option<String>,
-        /// Of a GPIO output.
-        #[schemars(extend("enum" = words(fields::GPIO_DRIVE), "default" = "push-pull"))]
-        drive: Option<String>,
-        /// Of a GPIO line: true when it is low.
-        active_low: Option<bool>,
-        /// Of a GPIO input: edges that are told at once, or counted where the data type is a number.
-        #[schemars(extend("enum" = words(fields::GPIO_EDGE)))]
-        edge: Option<String>,
-        /// Of a GPIO input: how long a level lasts before it counts, in microseconds.
-        #[schemars(
-            range(min = fields::DEBOUNCE_US.min, max = fields::DEBOUNCE_US.max),
-            extend("default" = fields::DEBOUNCE_US.default)
-        )]
-        debounce_us: Option<u32>,
-        /// Of a GPIO output: what it is set to when the device is opened; left out, it stays as it is.
-        initial: Option<bool>,
-        /// Of a register on I2C or SPI: bytes that are sent before the read.
-        #[schemars(length(min = 1, max = crate::limits::BUS_COMMAND_BYTES_MAX))]
-        command: Option<Vec<bus::Byte>>,
-        /// Of a register on I2C or SPI: the pause between command and read, in microseconds.
-        #[schemars(
-            range(min = fields::DELAY_US.min, max = fields::DELAY_US.max),
-            extend("default" = fields::DELAY_US.default)
-        )]
-        delay_us: Option<u32>,
-        /// Of a register on I2C or SPI: the first byte of the value among those that are read.
-        #[schemars(range(min = fields::AT.min, max = fields::AT.max), extend("default" = fields::AT.default))]
-        at: Option<u8>,
-        /// Of a register on I2C or SPI: bytes of the value.
-        #[schemars(range(min = fields::WIDTH.min, max = fields::WIDTH.max))]
-        width: Option<u8>,
-        /// Of a register on I2C or SPI: so many bits to the right.
-        #[schemars(range(min = fields::SHIFT.min, max = fields::SHIFT.max), extend("default" = fields::SHIFT.default))]
-        shift: Option<u8>,
-        /// Of a register on I2C or SPI: the bits that are kept, after the shift.
-        mask: Option<bus::Mask>,
-        /// Of a known chip on I2C or SPI: how it is set.
-        chip: Option<bus::ChipSettings>,
-        /// Of a register on I2C or SPI: bytes that are sent before the value when it is written. On I2C, without it, the
-        /// register's number.
-        #[schemars(length(min = 1, max = crate::limits::BUS_COMMAND_BYTES_MAX))]
-        write_command: Option<Vec<bus::Byte>>,
         /// A transmitter behind an analogue input, on any kind of link; in place of scale and offset.
-        sensor: Option<bus::Sensor>,
+        sensor: Option<Sensor>,
         /// That it may be written, and within which limits. Without it, the tag is only read.
         write: Option<write::Write>,
     }
+}
+
+/// A transmitter behind an analogue input.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "read by the derive only")]
+struct Sensor {
+    /// Its signal.
+    #[schemars(rename = "type", extend("enum" = words(fields::SIGNAL)))]
+    kind: String,
+    /// The raw value at the lower end of the signal; without it, raw values are in mA or V.
+    raw_min: Option<f64>,
+    /// The raw value at the upper end.
+    raw_max: Option<f64>,
+    /// The values at the signal's ends.
+    range: [f64; 2],
 }
 
 /// A raw value: a number, or its bits.
@@ -262,25 +196,38 @@ pub fn words<T>(choices: &[(&'static str, T)]) -> Vec<&'static str> {
     choices.iter().map(|(word, _)| *word).collect()
 }
 
-fn protocols() -> Vec<&'static str> {
-    super::kinds::words().collect()
-}
-
-/// Of all kinds of links.
-fn data_types() -> Vec<&'static str> {
-    let mut types = words(fields::DATA_TYPE);
-    types.extend(words(fields::CANOPEN_DATA_TYPE).into_iter().filter(|ty| !words(fields::DATA_TYPE).contains(ty)));
-    types
-}
-
-fn byte_orders() -> Vec<&'static str> {
-    words(fields::BYTE_ORDER).into_iter().chain(words(fields::CAN_BYTE_ORDER)).collect()
-}
-
-/// The JSON Schema (draft 7, which most editors know) of `tags/*.json`.
-pub fn schema() -> Value {
+/// The JSON Schema (draft 7, which most editors know) of `tags/*.json`, with the links and tags of these protocols.
+pub fn schema(protocols: Protocols) -> Value {
     let settings = SchemaSettings::draft07().with_transform(schemars::transform::RecursiveTransform(tidy));
-    settings.into_generator().into_root_schema_for::<TagFile>().to_value()
+    let mut generator = settings.into_generator();
+    let links: Vec<Schema> = protocols.all().flat_map(|protocol| protocol.link_schemas(&mut generator)).collect();
+    let parts: Vec<String> = protocols.all().filter_map(|protocol| protocol.tag_schema(&mut generator)).collect();
+    let mut schema = generator.into_root_schema_for::<TagFile>().to_value();
+    let definitions = &mut schema["definitions"];
+    let about = definitions["Link"]["description"].take();
+    definitions["Link"] = json!({"description": about, "anyOf": links});
+    for part in parts {
+        let own = definitions.as_object_mut().and_then(|all| all.remove(&part));
+        if let (Some(Value::Object(tag)), Some(mut own)) = (definitions["Tag"].get_mut("properties"), own)
+            && let Some(own) = own["properties"].as_object_mut()
+        {
+            tag.append(own);
+        }
+    }
+    for key in ["protocol", "data_type", "byte_order"] {
+        let mut words: Vec<&str> = match key {
+            "protocol" => protocols.words().collect(),
+            "data_type" => words(fields::DATA_TYPE),
+            _ => words(fields::BYTE_ORDER),
+        };
+        for word in protocols.all().flat_map(|protocol| protocol.tag_words(key)) {
+            if !words.contains(&word) {
+                words.push(word);
+            }
+        }
+        definitions["Tag"]["properties"][key]["enum"] = json!(words);
+    }
+    schema
 }
 
 /// A key that may be left out may not be null; widths of integers are ours, not the file's.

@@ -51,7 +51,7 @@ fn read_port(link: &Obj<'_>) -> PathBuf {
 
 fn read_rs485(link: &Obj<'_>) -> Option<Rs485Config> {
     let node = link.get("rs485")?;
-    let rs485 = Obj::open(link.cx, node, format!("{}: rs485", link.subject), keys::RS485)?;
+    let rs485 = Obj::open(link.cx, node, format!("{}: rs485", link.subject), fields::RS485_KEYS)?;
     let switched_by = rs485.required_choice("rts", fields::RTS);
     let (before, after) = (rs485.int(&fields::DELAY_BEFORE_MS), rs485.int(&fields::DELAY_AFTER_MS));
     Some(Rs485Config {

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use super::decoding::{self, Scaled};
-use super::fields::{self, keys};
+use super::fields;
 use super::groups::{Groups, read_period};
-use super::kind::TagAddress;
+use super::kind::{Protocols, TagAddress};
 use super::links::{Link, Links, already, read_name};
 use super::model::{DecodingConfig, TagConfig};
 use super::names::{Letters, guess, quoted};
@@ -13,13 +13,14 @@ use super::node::Node;
 use super::reader::{Cx, Obj, Text, subject};
 use super::reporting::{self, Said};
 use super::text::{File, Span};
-use super::{kinds, sensor, value_texts, write};
+use super::{sensor, value_texts, write};
 use crate::limits::TAGS_MAX;
 use crate::tag::ScalarType;
 
 /// The tags of all files.
-#[derive(Default)]
 pub struct Tags<'c> {
+    /// All that any tag may have.
+    keys: Vec<&'static str>,
     pub list: Vec<TagConfig>,
     /// Entries seen, right or wrong.
     pub seen: usize,
@@ -38,6 +39,11 @@ pub struct Known<'k> {
 }
 
 impl<'c> Tags<'c> {
+    pub fn new(protocols: Protocols) -> Tags<'c> {
+        let (list, scaled, names) = (Vec::new(), Vec::new(), HashMap::new());
+        Tags { keys: protocols.tag_keys(), list, seen: 0, scaled, names }
+    }
+
     /// Reads one entry of `"tags"`.
     pub fn read(&mut self, cx: Cx<'c>, node: &'c Node<'c>, index: usize, known: &mut Known<'_>) {
         self.seen += 1;
@@ -48,8 +54,8 @@ impl<'c> Tags<'c> {
             }
             return;
         }
-        let is_told = of_its_link(node, known.links);
-        let Some(tag) = Obj::open_told(cx, node, subject("tag", node, index), keys::TAG, is_told) else { return };
+        let is_told = of_its_link(cx.protocols, node, known.links);
+        let Some(tag) = Obj::open_told(cx, node, subject("tag", node, index), &self.keys, is_told) else { return };
         let name = read_name(&tag, Letters::Any);
         if let Some(name) = node.member("name").and_then(Node::as_text)
             && let Some((file, span)) = self.names.insert(name, (cx.file, tag.span))
@@ -111,12 +117,12 @@ impl<'c> Tags<'c> {
 }
 
 /// Which keys a message on a tag tells: those that its kind of link has, as far as the link is known.
-fn of_its_link(tag: &Node<'_>, links: &Links) -> impl Fn(&str) -> bool + use<> {
+fn of_its_link(protocols: Protocols, tag: &Node<'_>, links: &Links) -> impl Fn(&str) -> bool + use<> {
     let address = tag.member("address").and_then(Node::as_text).unwrap_or_default();
     let name = address.split(':').next().unwrap_or_default();
     let link = links.find(name).and_then(|at| links.list.get(at));
     let own = link.and_then(|link| link.protocol);
-    let others = own.into_iter().flat_map(|own| kinds::others(own)).flat_map(|protocol| protocol.tag_keys());
+    let others = own.into_iter().flat_map(|own| protocols.others(own)).flat_map(|protocol| protocol.tag_keys());
     let others: Vec<&'static str> = others.copied().collect();
     move |key| !others.contains(&key)
 }
@@ -219,7 +225,7 @@ fn read_address(tag: &Obj<'_>, known: &mut Known<'_>) -> Option<(usize, Box<dyn 
         })
         .collect();
     let word = link.config.protocol.protocol();
-    kinds::others(protocol).for_each(|other| other.refuse_keys(tag, word));
+    tag.cx.protocols.others(protocol).for_each(|other| other.refuse_keys(tag, word));
     Some((link_index, protocol.read_address(tag, text, &parts, link)?))
 }
 
@@ -227,7 +233,7 @@ const ADDRESS_ALLOWED: &str = "link:… as its kind of link has it, such as \"pl
 
 /// What can be said of a tag's type while its link is not known.
 fn check_type(tag: &Obj<'_>) {
-    let protocol = tag.get("protocol").and_then(Node::as_text).and_then(kinds::find);
+    let protocol = tag.get("protocol").and_then(Node::as_text).and_then(|word| tag.cx.protocols.find(word));
     match protocol {
         Some((protocol, _)) if !protocol.needs_data_type() => tag.choice("data_type", fields::DATA_TYPE),
         _ => tag.required_choice("data_type", fields::DATA_TYPE),

@@ -79,7 +79,7 @@ fn text_of(event: NodeEvent) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Object;
+    use crate::tag::Object;
 
     #[test]
     fn a_refusal_names_the_object_and_the_reason() {

@@ -7,7 +7,7 @@ use super::admission::{self, Admission, Costs, PlanError};
 use super::ids::{Allotted, Base, ScanIds};
 use super::model::*;
 use super::phases;
-use super::work::LinkWork;
+use super::work::PlanLink;
 use crate::config::{Config, GroupConfig, LinkConfig, ReleaseMode, TagConfig};
 use crate::limits;
 use crate::tag::{ById, GroupId, LaneId, LinkId, Nanos, TagId};
@@ -19,39 +19,23 @@ pub struct Planned {
     pub admission: Admission,
 }
 
-/// Compiles `config` for executors on `cpus` (at least one).
+/// Compiles `config` for executors on `cpus` (at least one), by what things cost on this machine.
 ///
 /// # Errors
 /// What does not fit the wire, the device or the core, with the asked and the highest possible rate.
-pub fn build(config: &Config, cpus: &[u32]) -> Result<Planned, PlanError> {
-    build_with(config, cpus, &Costs::default())
-}
-
-/// Likewise, by what things cost on this machine.
-///
-/// # Errors
-/// As [`build`].
-pub fn build_with(config: &Config, cpus: &[u32], costs: &Costs) -> Result<Planned, PlanError> {
+pub fn build(config: &Config, cpus: &[u32], costs: &Costs, plan_link: PlanLink) -> Result<Planned, PlanError> {
     let cpus = if cpus.is_empty() { &[0] } else { &cpus[..cpus.len().min(limits::EXECUTORS_MAX)] };
-    compile(config, cpus, None, costs)
+    compile(config, cpus, None, costs, plan_link)
 }
 
 /// Compiles `config` to follow a plan that runs: what stays keeps its ids, its executor and its phases.
 ///
 /// # Errors
 /// As [`build`]; also when no ids are left for what is new.
-pub fn rebuild(config: &Config, base: &Base<'_>) -> Result<Planned, PlanError> {
-    rebuild_with(config, base, &Costs::default())
-}
-
-/// Likewise, by what things cost on this machine.
-///
-/// # Errors
-/// As [`rebuild`].
-pub fn rebuild_with(config: &Config, base: &Base<'_>, costs: &Costs) -> Result<Planned, PlanError> {
+pub fn rebuild(config: &Config, base: &Base<'_>, costs: &Costs, plan_link: PlanLink) -> Result<Planned, PlanError> {
     let cpus: Vec<u32> = base.plan.executors().map(|(_, cpu, _)| cpu).collect();
-    compile(config, &cpus, Some(base), costs).map_err(|mut error| {
-        if compile(config, &cpus, None, costs).is_ok() {
+    compile(config, &cpus, Some(base), costs, plan_link).map_err(|mut error| {
+        if compile(config, &cpus, None, costs, plan_link).is_ok() {
             let why = "links stay on their executors while the gateway runs; dealt out anew they fit: restart it";
             error.refusals.push(why.to_owned());
         }
@@ -59,7 +43,13 @@ pub fn rebuild_with(config: &Config, base: &Base<'_>, costs: &Costs) -> Result<P
     })
 }
 
-fn compile(config: &Config, cpus: &[u32], base: Option<&Base<'_>>, costs: &Costs) -> Result<Planned, PlanError> {
+fn compile(
+    config: &Config,
+    cpus: &[u32],
+    base: Option<&Base<'_>>,
+    costs: &Costs,
+    plan_link: PlanLink,
+) -> Result<Planned, PlanError> {
     let ids = Allotted::new(config, base).map_err(PlanError::of_text)?;
     let tags = config.tags.iter().zip(&ids.tags).map(|(tag, id)| (*id, tag_plan(tag, &ids))).collect();
     let group_plan = |g: &GroupConfig| GroupPlan { name: g.name.as_str().into(), period: g.period, release: g.release };
@@ -76,7 +66,7 @@ fn compile(config: &Config, cpus: &[u32], base: Option<&Base<'_>>, costs: &Costs
         let id = ids.links[at];
         let priority = config.realtime.priority;
         let mut scanning = Scanning { link: id, groups: &ids.groups, ids: &mut scan_ids, scans: &mut scans, priority };
-        links.insert(id, link_plan(link, &tags_of_link[at], &mut scanning));
+        links.insert(id, link_plan(link, &tags_of_link[at], &mut scanning, plan_link));
     }
     let owners = owners(config, cpus, base.map(|b| b.plan));
     assign_lanes(&mut links, &scans, &groups, &owners, base.map(|b| b.plan));
@@ -135,24 +125,14 @@ impl Scanning<'_> {
     }
 }
 
-fn link_plan(link: &LinkConfig, tags: &[(TagId, &TagConfig)], scanning: &mut Scanning<'_>) -> LinkPlan {
-    let protocol = link_work(link, tags, scanning);
+fn link_plan(
+    link: &LinkConfig,
+    tags: &[(TagId, &TagConfig)],
+    scanning: &mut Scanning<'_>,
+    plan_link: PlanLink,
+) -> LinkPlan {
+    let protocol = plan_link(link, tags, scanning);
     LinkPlan { name: Arc::from(link.name.as_str()), lane: LaneId(0), write_spacing: Nanos::ZERO, protocol }
-}
-
-fn link_work(link: &LinkConfig, tags: &[(TagId, &TagConfig)], scanning: &mut Scanning<'_>) -> Box<dyn LinkWork> {
-    let settings = &*link.protocol;
-    if let Some(own) = settings.get() {
-        Box::new(ModbusPlan::new(own, tags, scanning))
-    } else if let Some(own) = settings.get() {
-        Box::new(CanPlan::new(own, tags, scanning))
-    } else if let Some(own) = settings.get() {
-        Box::new(CanOpenPlan::new(own, tags, scanning))
-    } else if let Some(own) = settings.get() {
-        Box::new(BusPlan::new(own, tags, scanning))
-    } else {
-        Box::new(DiagnosticsPlan::new(tags, scanning))
-    }
 }
 
 /// Who makes samples: an executor on each CPU, and the sources that the gateway's own file asks for. They stay as they are

@@ -24,18 +24,17 @@ mod rebuild_tests;
 mod sensor;
 mod work;
 
-pub use crate::config::{Object, ReleaseMode, Reporting, Suppress};
+pub use crate::config::{ReleaseMode, Reporting, Suppress};
 pub use admission::{
     Admission, Costs, ExecutorLoad, Finding, LOAD_MAX, LOAD_WARNING, LinkLoad, PlanError, SerialLine, Slot, WriteLoad,
 };
-pub use build::{Planned, Scanning, build, build_with, rebuild, rebuild_with};
-pub use can::{CanFilter, CanSocket};
+pub use build::{Planned, Scanning, build, rebuild};
 pub use change::{Change, changes, is_slow, lane_stays};
 pub use checks::{Check, Checks};
 pub use ids::{Base, UsedIds};
 pub use modbus_cost::wire_bytes;
 pub use model::*;
 pub use phases::predecessor;
-pub use place::{Opens, Place};
+pub use place::{CanFilter, CanSocket, Opens, Place};
 pub use sensor::SensorLimits;
 pub use work::{LinkWork, PlanLink, Refusal};

@@ -5,7 +5,6 @@ use std::fmt::Debug;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use super::can::CanSocket;
 use crate::config::SerialConfig;
 
 /// A device's place in the world.
@@ -20,6 +19,28 @@ pub enum Place {
     Can(Arc<CanSocket>),
     /// What its protocol opens itself.
     Own(Arc<dyn Opens>),
+}
+
+/// A socket on a CAN interface, as it is to be opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CanSocket {
+    pub interface: Arc<str>,
+    /// What it hears; none: nothing but error frames.
+    pub filters: Vec<CanFilter>,
+    /// Frames of CAN FD, too.
+    pub fd: bool,
+    /// The controller's times beside the kernel's, where it has them.
+    pub hardware_time: bool,
+    /// What it sends itself, once that was on the bus.
+    pub hears_itself: bool,
+}
+
+/// `struct can_filter` of linux/can.h: frames pass whose identifier, masked, is this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(C)]
+pub struct CanFilter {
+    pub id: u32,
+    pub mask: u32,
 }
 
 /// A device that only its protocol knows how to open.

@@ -1,6 +1,6 @@
 //! What an executor tells of its own timing, through a ring of its own; histograms are made outside the floor.
 
-use crate::plan::Object;
+use crate::tag::Object;
 use crate::plan::ScanId;
 use crate::tag::{GroupId, LinkId, Nanos};
 

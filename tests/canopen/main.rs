@@ -141,7 +141,7 @@ fn a_guarded_or_unwatched_node_is_read_as_well() {
 fn another_device_than_the_data_sheets_is_refused() {
     let mut rig = rig_with(NODE, &SHEET.replace("ProductNumber=0x00000007", "ProductNumber=0x00000008"));
     rig.wait_for("torque", |status, _| status == Status::BAD_CONFIGURATION_ERROR);
-    let object = fieldbeat::config::Object { index: 0x1018, sub: 2 };
+    let object = fieldbeat::tag::Object { index: 0x1018, sub: 2 };
     assert!(rig.events().contains(&NodeEvent::OtherDevice { object, found: 7 }));
     assert_eq!(rig.node.ask(&json!({"do": "get", "index": 0x1017}))["state"], "PRE-OPERATIONAL", "it is not started");
 }

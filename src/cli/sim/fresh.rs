@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::hunt::{self, Bag, FIXED_BELOW, Find, Hunt};
+use crate::sim::hunt;
+use super::hunt::{Bag, FIXED_BELOW, Find, Hunt};
 use super::{SimArgs, again};
 use crate::cli;
 

@@ -3,7 +3,7 @@
 use super::super::diagnostic::Report;
 use super::super::fields::{self, keys};
 use super::super::links::Link;
-use super::super::model::{BusAddress, BusConfig, BusDevice, BusPoint, CanSampling, IioBufferConfig, TagConfig};
+use super::super::model::{BusAddress, BusConfig, BusDevice, BusPoint, Sampling, IioBufferConfig, TagConfig};
 use super::super::names::quoted;
 use super::super::reader::{Obj, Text};
 use super::super::tags::{Part, span};
@@ -38,7 +38,7 @@ fn is_name(text: &str) -> bool {
 
 fn read_buffer(link: &Obj<'_>) -> Option<IioBufferConfig> {
     let node = link.get("buffer")?;
-    let buffer = Obj::open(link.cx, node, format!("{}: buffer", link.subject), keys::IIO_BUFFER)?;
+    let buffer = Obj::open(link.cx, node, format!("{}: buffer", link.subject), fields::IIO_BUFFER_KEYS)?;
     let length = buffer.int(&fields::IIO_LENGTH) as u32;
     let frequency_hz = buffer.get("frequency_hz").map(|_| buffer.real(&fields::FREQUENCY_HZ));
     let by_frequency = frequency_hz.map_or(1, |hz| (hz / WAKE_UPS_PER_S) as u32).clamp(1, (length / 2).max(1));
@@ -54,7 +54,7 @@ fn read_buffer(link: &Obj<'_>) -> Option<IioBufferConfig> {
         }
         trigger.value.to_owned()
     });
-    let every = buffer.choice("sampling", fields::SAMPLING) == Some(CanSampling::Every);
+    let every = buffer.choice("sampling", fields::SAMPLING) == Some(Sampling::Every);
     if every && frequency_hz.is_none() {
         let help = "add it: the samples of a second are reckoned with it; with another trigger than time, the most there can be";
         buffer.error(buffer.span_of("sampling"), "sampling every without frequency_hz", help);

@@ -65,8 +65,8 @@ pub fn read_chip(
 fn read_settings(tag: &Obj<'_>, chip: &Chip) -> Option<Settings> {
     let mut settings = chip.defaults();
     let Some(node) = tag.get("chip") else { return Some(settings) };
-    let object = Obj::open(tag.cx, node, format!("{}: chip", tag.subject), keys::CHIP)?;
-    if let Some(key) = keys::CHIP.iter().find(|key| object.get(key).is_some() && !chip.settings.contains(key)) {
+    let object = Obj::open(tag.cx, node, format!("{}: chip", tag.subject), fields::CHIP_KEYS)?;
+    if let Some(key) = fields::CHIP_KEYS.iter().find(|key| object.get(key).is_some() && !chip.settings.contains(key)) {
         let allowed = if chip.settings.is_empty() { "nothing".to_owned() } else { list(chip.settings) };
         object.error(object.span_of(key), format!("{} has no {key}", chip.name), format!("allowed: {allowed}"));
         return None;

@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 
-use super::super::fields::{self};
+use super::super::fields;
 use super::super::schema::{NAME_PATTERN, words};
 use crate::limits::NAME_BYTES_MAX;
 
@@ -126,22 +126,6 @@ pub struct IioBuffer {
     silent_after_ms: Option<u32>,
 }
 
-/// A transmitter behind an analogue input.
-#[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
-#[expect(dead_code, reason = "read by the derive only")]
-pub struct Sensor {
-    /// Its signal.
-    #[schemars(rename = "type", extend("enum" = words(fields::SIGNAL)))]
-    kind: String,
-    /// The raw value at the lower end of the signal; without it, raw values are in mA or V.
-    raw_min: Option<f64>,
-    /// The raw value at the upper end.
-    raw_max: Option<f64>,
-    /// The values at the signal's ends.
-    range: [f64; 2],
-}
-
 /// What is set of a known chip.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
@@ -183,4 +167,58 @@ pub enum Byte {
 pub enum Mask {
     Number(#[schemars(range(min = 1))] u64),
     Text(#[schemars(regex(pattern = "^(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"))] String),
+}
+
+/// Keys of tags on these links.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "read by the derive only")]
+pub struct LocalIoTag {
+    /// Of a GPIO line.
+    #[schemars(extend("enum" = words(fields::GPIO_DIRECTION), "default" = "in"))]
+    direction: Option<String>,
+    /// Of a GPIO line: the resistor that the chip switches to it.
+    #[schemars(extend("enum" = words(fields::GPIO_BIAS), "default" = "as-is"))]
+    bias: Option<String>,
+    /// Of a GPIO output.
+    #[schemars(extend("enum" = words(fields::GPIO_DRIVE), "default" = "push-pull"))]
+    drive: Option<String>,
+    /// Of a GPIO line: true when it is low.
+    active_low: Option<bool>,
+    /// Of a GPIO input: edges that are told at once, or counted where the data type is a number.
+    #[schemars(extend("enum" = words(fields::GPIO_EDGE)))]
+    edge: Option<String>,
+    /// Of a GPIO input: how long a level lasts before it counts, in microseconds.
+    #[schemars(
+        range(min = fields::DEBOUNCE_US.min, max = fields::DEBOUNCE_US.max),
+        extend("default" = fields::DEBOUNCE_US.default)
+    )]
+    debounce_us: Option<u32>,
+    /// Of a GPIO output: what it is set to when the device is opened; left out, it stays as it is.
+    initial: Option<bool>,
+    /// Of a register on I2C or SPI: bytes that are sent before the read.
+    #[schemars(length(min = 1, max = crate::limits::BUS_COMMAND_BYTES_MAX))]
+    command: Option<Vec<Byte>>,
+    /// Of a register on I2C or SPI: the pause between command and read, in microseconds.
+    #[schemars(
+        range(min = fields::DELAY_US.min, max = fields::DELAY_US.max),
+        extend("default" = fields::DELAY_US.default)
+    )]
+    delay_us: Option<u32>,
+    /// Of a register on I2C or SPI: the first byte of the value among those that are read.
+    #[schemars(range(min = fields::AT.min, max = fields::AT.max), extend("default" = fields::AT.default))]
+    at: Option<u8>,
+    /// Of a register on I2C or SPI: bytes of the value.
+    #[schemars(range(min = fields::WIDTH.min, max = fields::WIDTH.max))]
+    width: Option<u8>,
+    /// Of a register on I2C or SPI: so many bits to the right.
+    #[schemars(range(min = fields::SHIFT.min, max = fields::SHIFT.max), extend("default" = fields::SHIFT.default))]
+    shift: Option<u8>,
+    /// Of a register on I2C or SPI: the bits that are kept, after the shift.
+    mask: Option<Mask>,
+    /// Of a known chip on I2C or SPI: how it is set.
+    chip: Option<ChipSettings>,
+    /// Of a register on I2C or SPI: bytes that are sent before the value when it is written. On I2C, without it, the
+    /// register's number.
+    #[schemars(length(min = 1, max = crate::limits::BUS_COMMAND_BYTES_MAX))]
+    write_command: Option<Vec<Byte>>,
 }

@@ -19,7 +19,7 @@ pub use pdo::{MappedField, Pdo, PdoDirection, Pdos, UnreadPdo};
 pub use types::DataType;
 
 pub use super::beside::{Fault, LeftOut};
-use super::model::Object;
+use crate::tag::Object;
 
 /// One object, or one sub-object of an array or record.
 #[derive(Debug, Clone, PartialEq, Eq)]

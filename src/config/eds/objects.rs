@@ -3,7 +3,7 @@
 use super::ini::{Raw, Section, Sections, shown};
 use super::number::number;
 use super::{DataType, Eds, Entry, Fault, Lost};
-use crate::config::model::Object;
+use crate::tag::Object;
 use crate::limits::EDS_OBJECTS_MAX;
 
 /// Object types that have sub-objects: DEFSTRUCT, ARRAY and RECORD (CiA 301, table 42).

@@ -1,6 +1,6 @@
 //! What a PDO carries by the data sheet (CiA 301, sections 7.5.2.35 to 7.5.2.38).
 
-use super::super::model::Object;
+use crate::tag::Object;
 use super::{Eds, Fault};
 use crate::limits::{CANOPEN_MAPPED_MAX, CANOPEN_PDOS_MAX};
 use crate::tag::Nanos;

@@ -1,6 +1,6 @@
-//! Keys of links to local inputs and outputs, of their tags, and of transmitters.
+//! Keys of links to local inputs and outputs, and of their tags.
 
-use super::super::model::{GpioBias, GpioDrive, GpioEdge, Signal};
+use super::super::model::{Sampling, GpioBias, GpioDrive, GpioEdge};
 use super::{Int, Real, int};
 use crate::limits;
 
@@ -43,11 +43,38 @@ pub const SHIFT: Int = int("shift", 0, 63, 0, " bits");
 pub const SHUNT_OHM: Real = Real { key: "shunt_ohm", min: 1e-6, max: 1e6, default: 0.1, unit: " Ω" };
 pub const REFERENCE_V: Real = Real { key: "reference_v", min: 0.1, max: 100.0, default: 3.3, unit: " V" };
 pub const RATE_SPS: Int = int("rate_sps", 1, 100_000, 128, "");
-pub const SIGNAL: &[(&str, Signal)] = &[
-    ("4-20mA", Signal::Current4To20),
-    ("0-20mA", Signal::Current0To20),
-    ("0-10V", Signal::Voltage0To10),
-    ("2-10V", Signal::Voltage2To10),
-    ("0-5V", Signal::Voltage0To5),
-    ("1-5V", Signal::Voltage1To5),
+pub const GPIO_LINK_KEYS: &[&str] = &["name", "protocol", "chip", "timeout_ms", "overhead_ms", "description"];
+pub const I2C_LINK_KEYS: &[&str] = &["name", "protocol", "bus", "clock_hz", "timeout_ms", "overhead_ms", "description"];
+pub const SPI_LINK_KEYS: &[&str] = &[
+    "name",
+    "protocol",
+    "device",
+    "mode",
+    "speed_hz",
+    "bits",
+    "lsb_first",
+    "timeout_ms",
+    "overhead_ms",
+    "description",
+];
+pub const IIO_LINK_KEYS: &[&str] = &["name", "protocol", "device", "buffer", "timeout_ms", "overhead_ms", "description"];
+pub const IIO_BUFFER_KEYS: &[&str] = &["length", "watermark", "trigger", "frequency_hz", "sampling", "silent_after_ms"];
+pub const CHIP_KEYS: &[&str] = &["full_scale_v", "rate_sps", "shunt_ohm", "reference_v"];
+/// Keys of tags that only these links have: what they are for, and which keys. All others are told for every link.
+pub const LOCAL_TAG_KEYS: &[&str] = &[
+    "direction",
+    "bias",
+    "drive",
+    "active_low",
+    "edge",
+    "debounce_us",
+    "initial",
+    "command",
+    "delay_us",
+    "at",
+    "width",
+    "shift",
+    "mask",
+    "chip",
+    "write_command",
 ];

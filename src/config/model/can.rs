@@ -18,7 +18,7 @@ pub struct CanConfig {
     pub bitrate: u32,
     pub data_bitrate: u32,
     pub timestamps: CanTimestamps,
-    pub sampling: CanSampling,
+    pub sampling: Sampling,
     /// J1939-71: the highest raw values of a parameter group's fields are no values, unless a tag says otherwise.
     pub j1939_special_values: bool,
     /// How long nothing may come before a value counts as old; `None`: three times the message's cycle time.
@@ -33,15 +33,6 @@ pub enum CanTimestamps {
     Software,
     /// The controller's, where it has one; else the kernel's.
     Hardware,
-}
-
-/// Which frames become samples.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CanSampling {
-    /// On the group's beat, the newest value since the last one.
-    Latest,
-    /// Each frame.
-    Every,
 }
 
 /// An identifier of 11 or 29 bits.

@@ -1,23 +1,9 @@
 //! CANopen networks, and where tags lie in their nodes' object dictionaries (CiA 301).
 
-use std::fmt;
 use std::sync::Arc;
 
 use super::super::eds::{DataType, Eds};
-use crate::tag::{Nanos, ScalarType, ValueType};
-
-/// The place of an entry in a node's object dictionary (CiA 301, section 7.4).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Object {
-    pub index: u16,
-    pub sub: u8,
-}
-
-impl fmt::Display for Object {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "0x{:04X}:{:02X}", self.index, self.sub)
-    }
-}
+use crate::tag::{Nanos, Object, ScalarType, ValueType};
 
 /// A CAN interface on which CANopen is spoken, with this gateway as its master.
 #[derive(Debug, Clone, PartialEq)]

@@ -9,6 +9,7 @@ mod field;
 mod modbus;
 mod output;
 mod sensor;
+mod serial;
 mod write;
 
 use std::net::SocketAddr;
@@ -24,6 +25,7 @@ pub use field::*;
 pub use modbus::*;
 pub use output::*;
 pub use sensor::*;
+pub use serial::*;
 pub use write::*;
 
 use super::kind::{LinkSettings, TagAddress};
@@ -168,6 +170,15 @@ pub enum ReleaseMode {
     Spread,
     /// All links of an executor at one instant: a coherent snapshot.
     Together,
+}
+
+/// Which frames become samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sampling {
+    /// On the group's beat, the newest value since the last one.
+    Latest,
+    /// Each frame.
+    Every,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -65,7 +65,7 @@ fn a_link_has_its_defaults() {
     let config = read("", &[r#""address": "c:Motor.Speed""#]);
     let link = can(&config);
     assert_eq!((&*link.interface, link.fd, link.bitrate), ("can0", false, 500_000));
-    assert_eq!((link.timestamps, link.sampling), (CanTimestamps::Software, CanSampling::Latest));
+    assert_eq!((link.timestamps, link.sampling), (CanTimestamps::Software, Sampling::Latest));
     assert_eq!((link.silent_after, link.transmit.len()), (None, 0));
 }
 

@@ -1,8 +1,7 @@
 //! CANopen links in tag files: right ones, and each fault with its place and its own words.
 
-use super::super::{
-    CanOpenAccess, CanOpenAddress, CanOpenConfig, CanOpenField, CanOpenSource, NodeWatching, Object, PdoSource,
-};
+use super::super::{CanOpenAccess, CanOpenAddress, CanOpenConfig, CanOpenField, CanOpenSource, NodeWatching, PdoSource};
+use crate::tag::Object;
 use super::{MINIMAL, lines, loaded, refused};
 use crate::tag::{Nanos, ScalarType, ValueType};
 

@@ -13,7 +13,7 @@ fn changed(from: &str, to: &str) -> String {
 #[test]
 fn an_unknown_key_is_named_with_the_nearest_one() {
     // Those of the kind of link that the tag is on.
-    let others = [keys::OF_LOCAL_LINKS, keys::OF_CAN_LINKS, keys::OF_CANOPEN_LINKS].concat();
+    let others = [fields::LOCAL_TAG_KEYS, fields::CAN_TAG_KEYS, fields::CANOPEN_TAG_KEYS].concat();
     let own: Vec<&str> = keys::TAG.iter().copied().filter(|key| !others.contains(key)).collect();
     let own = own.join(", ");
     assert!(own.contains("array") && !own.contains("debounce_us"));

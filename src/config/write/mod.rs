@@ -4,7 +4,6 @@ pub mod schema;
 
 use super::fields::{self, keys};
 use super::kind::{AskedWrite, TagAddress, scalar};
-use super::kinds;
 use super::links::Link;
 use super::model::{SensorConfig, WriteConfig};
 use super::node::{Kind, Node};
@@ -117,7 +116,7 @@ fn read_limits(write: &Obj<'_>) -> WriteConfig {
 fn check_place(tag: &Obj<'_>, node: &Node<'_>, place: &Place<'_>, write: Option<&Obj<'_>>, limits: &WriteConfig) {
     let Place { link, address, scale, offset, .. } = place;
     if let (Some(own), Some(write)) = (link.protocol, write) {
-        kinds::others(own).for_each(|other| other.refuse_write_keys(write));
+        tag.cx.protocols.others(own).for_each(|other| other.refuse_write_keys(write));
     }
     let asked = AskedWrite { tag, at: node.span, write, limits, link: &*link.config.protocol };
     if !address.check_write(&asked) {

@@ -24,7 +24,7 @@ mod transmit;
 mod transport;
 mod watch;
 
-use crate::config::CanSampling;
+use crate::config::Sampling;
 use crate::lane::{LinkState, region_of};
 use crate::limits::{CAN_FRAMES_PER_STEP, CAN_OUTAGE_GRACE, CAN_WRITES_MAX, PERIOD_QUICK_MAX};
 use crate::plan::can::CanPlan;
@@ -212,7 +212,7 @@ impl<W: World> Link<W> for CanLink {
         let Some(at) = self.scans.iter().position(|scan| scan.id == release.scan) else { return };
         let (Some(scan), Some(planned)) = (self.scans.get_mut(at), self.plan.scans.get(at)) else { return };
         scan.cycle = release.cycle;
-        if self.plan.config.sampling == CanSampling::Latest {
+        if self.plan.config.sampling == Sampling::Latest {
             // What is left of the beat before joins this one.
             (scan.next, scan.end) = (planned.beats.start, planned.beats.end);
         }
@@ -285,7 +285,7 @@ impl<W: World> Link<W> for CanLink {
         let now = floor.world.now();
         // At the end, what waits for its beat is told. A link that leaves has no names for it any more: its tags that
         // stay are told as what the image has of them.
-        if reason == CloseReason::Stopped && self.plan.config.sampling == CanSampling::Latest {
+        if reason == CloseReason::Stopped && self.plan.config.sampling == Sampling::Latest {
             for (scan, planned) in self.scans.iter_mut().zip(&self.plan.scans) {
                 (scan.next, scan.end) = (planned.beats.start, planned.beats.end);
             }

@@ -5,7 +5,7 @@ use super::frame::{Buffer, Head, Trouble};
 use super::transport::window;
 use super::watch::Age;
 use super::{CanLink, Latest};
-use crate::config::CanSampling;
+use crate::config::Sampling;
 use crate::lane::{Frame, LinkState};
 use crate::limits::CAN_VALUES_PER_STEP;
 use crate::plan::can::{CanData, CanDecode, CanPlan};
@@ -80,7 +80,7 @@ impl CanLink {
         floor: &mut StepContext<W>,
     ) {
         let CanLink { plan, cases, latest, scans, .. } = self;
-        let every = plan.config.sampling == CanSampling::Every;
+        let every = plan.config.sampling == Sampling::Every;
         let Some(message) = plan.messages.get(usize::from(message)) else { return };
         let mut is_short = false;
         for at in message.cases.start as usize..message.cases.end as usize {

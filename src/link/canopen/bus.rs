@@ -8,7 +8,7 @@ use super::node::{Job, NONE, Node, Phase, Sweep};
 use super::rpdo::Spot;
 use super::sdo::Taken;
 use super::{CanOpenLink, Owner, values};
-use crate::config::Object;
+use crate::tag::Object;
 use crate::lane::{CanCounters, Frame};
 use crate::limits::{
     CAN_SEND_PAUSE, CANOPEN_FRAMES_PER_STEP, PDO_LATE_PERIODS, PDO_LOST_PERIODS, PROBE_PAUSE_MIN, WRITE_HAND_OVER,

@@ -5,7 +5,7 @@ use super::message::{Message, Received};
 use super::nmt::{Watch, Watching};
 use super::pdo::Mapping;
 use super::sdo::{Client, Taken};
-use crate::config::Object;
+use crate::tag::Object;
 use crate::tag::Nanos;
 
 const OBJECT: Object = Object { index: 0x1008, sub: 0 };

@@ -1,7 +1,7 @@
 //! Process data objects: what a frame carries, and what a node's own parameters say of it (CiA 301, sections 7.2.2 and
 //! 7.5.2.35 to 7.5.2.38).
 
-use crate::config::Object;
+use crate::tag::Object;
 use crate::config::eds::Pdo;
 use crate::limits::CANOPEN_MAPPED_MAX;
 

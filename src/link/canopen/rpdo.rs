@@ -5,7 +5,7 @@
 
 use super::message::Message;
 use super::pdo::{Mapping, Place};
-use crate::config::Object;
+use crate::tag::Object;
 use crate::plan::RpdoPlan;
 use crate::tag::Nanos;
 

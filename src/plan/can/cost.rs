@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{CanPlan, CanScan, FrameShape};
-use crate::config::{CanConfig, CanSampling};
+use crate::config::{CanConfig, Sampling};
 use crate::limits::CAN_FRAMES_PER_STEP;
 use crate::plan::Place;
 use crate::plan::admission::{Costs, LinkDemand, Stream};
@@ -42,7 +42,7 @@ impl LinkWork for CanPlan {
     fn slots_per_s(&self, groups: &ById<GroupId, GroupPlan>) -> u64 {
         let per_s = slots_per_s;
         match self.config.sampling {
-            CanSampling::Latest => {
+            Sampling::Latest => {
                 let of_scan = |scan: &CanScan| {
                     let beats = &self.beats[scan.beats.start as usize..scan.beats.end as usize];
                     let slots = ring_slots(beats.iter().map(|at| self.decodes[*at as usize].ty));
@@ -50,7 +50,7 @@ impl LinkWork for CanPlan {
                 };
                 self.scans.iter().map(of_scan).sum()
             }
-            CanSampling::Every => {
+            Sampling::Every => {
                 let slots = |message: &CanMessage| ring_slots(self.decodes_of(message).iter().map(|d| d.ty));
                 let known = self.messages.iter().filter_map(|m| Some(per_s(slots(m), m.cycle?))).sum::<u64>();
                 // Of messages that come when they like, one may fill the bus.

@@ -1,6 +1,6 @@
 //! What the kernel shall let through, so that frames that nobody reads cost the executor nothing.
 
-use super::model::CanFilter;
+use crate::plan::CanFilter;
 use crate::config::CanFrames;
 use crate::limits::CAN_FILTERS_MAX;
 

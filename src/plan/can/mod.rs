@@ -21,6 +21,7 @@ mod tests;
 mod time;
 
 use super::build::Scanning;
+use super::place::CanSocket;
 use crate::config::{CanConfig, CanFrames, CanTimestamps, TagConfig};
 use crate::tag::{Nanos, TagId};
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::bits::BitPlace;
 use crate::config::{CanBits, CanConfig, CanFrames, CanId};
-use crate::plan::{Checks, ScanId};
+use crate::plan::{CanFilter, Checks, ScanId};
 use crate::tag::{GroupId, Nanos, Scaling, TagId, ValueType};
 
 /// The work of one CAN interface.
@@ -184,28 +184,6 @@ pub struct CanText {
     /// Into [`CanPlan::text_bytes`].
     pub start: u32,
     pub len: u32,
-}
-
-/// `struct can_filter` of linux/can.h: frames pass whose identifier, masked, is this one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(C)]
-pub struct CanFilter {
-    pub id: u32,
-    pub mask: u32,
-}
-
-/// A socket on a CAN interface, as it is to be opened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CanSocket {
-    pub interface: Arc<str>,
-    /// What it hears; none: nothing but error frames.
-    pub filters: Vec<CanFilter>,
-    /// Frames of CAN FD, too.
-    pub fd: bool,
-    /// The controller's times beside the kernel's, where it has them.
-    pub hardware_time: bool,
-    /// What it sends itself, once that was on the bus.
-    pub hears_itself: bool,
 }
 
 /// A message that is sent.

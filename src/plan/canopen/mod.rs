@@ -8,11 +8,13 @@ mod tests;
 
 use std::ops::Range;
 
-use super::can::{CAN_EXTENDED, CAN_REMOTE, CanFilter, CanSocket};
+use super::can::{CAN_EXTENDED, CAN_REMOTE};
+use super::{CanFilter, CanSocket};
 use super::checks::Checks;
 use super::model::ScanId;
 use crate::config::eds::Pdo;
-use crate::config::{CanOpenConfig, CanOpenField, CanOpenSource, NodeWatching, Object};
+use crate::config::{CanOpenConfig, CanOpenField, CanOpenSource, NodeWatching};
+use crate::tag::Object;
 use crate::limits::CAN_FILTERS_MAX;
 use crate::tag::{GroupId, ScalarType, Scaling, TagId, ValueType};
 

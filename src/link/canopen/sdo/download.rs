@@ -2,7 +2,7 @@
 
 use super::crc::crc16;
 use super::{AbortCode, BLOCK_SEGMENTS_MAX, Client, Frame, SEGMENT_BYTES, STALLED_BLOCKS_MAX, State, Taken, object_of};
-use crate::config::Object;
+use crate::tag::Object;
 use crate::tag::Nanos;
 
 /// A block on its way to the node.

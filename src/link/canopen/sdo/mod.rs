@@ -18,7 +18,7 @@ mod upload;
 
 pub use crate::tag::AbortCode;
 
-use crate::config::Object;
+use crate::tag::Object;
 use crate::tag::Nanos;
 
 /// The bytes of one SDO message: always eight.

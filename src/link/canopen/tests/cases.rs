@@ -188,7 +188,7 @@ fn another_device_than_the_data_sheets_is_refused() {
     let mut bench = bench(&config(DRIVE_LINK, DRIVE_TAGS, SHEETS), vec![other]);
     bench.run_ms(1_000);
     assert_eq!(bench.status("pos"), Status::BAD_CONFIGURATION_ERROR);
-    let object = crate::config::Object { index: 0x1018, sub: 1 };
+    let object = crate::tag::Object { index: 0x1018, sub: 1 };
     assert_eq!(bench.events()[0], NodeEvent::OtherDevice { object, found: 0x111 });
     assert_eq!(bench.network().device(5).state, 127, "it is not started");
 }
@@ -295,7 +295,7 @@ fn a_node_that_will_not_be_set_up_is_tried_again_with_pauses() {
     bench.run_ms(4_000);
     assert_eq!(bench.status("torque"), Status::BAD_CONFIGURATION_ERROR);
     let events = bench.events();
-    let object = crate::config::Object { index: 0x2222, sub: 0 };
+    let object = crate::tag::Object { index: 0x2222, sub: 0 };
     assert_eq!(events[0], NodeEvent::Refused { object, code: 0x0609_0031 });
     assert!((3..=5).contains(&events.len()), "{events:?}");
 }

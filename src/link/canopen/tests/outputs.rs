@@ -246,7 +246,7 @@ fn while_an_object_of_the_pdo_is_not_known_the_others_are_not_written() {
     module.objects.remove(&(0x6040, 0));
     let mut bench = bench(&config(&link(""), TAGS, &[]), vec![module]);
     bench.run_ms(500);
-    let object = crate::config::Object { index: 0x6040, sub: 0 };
+    let object = crate::tag::Object { index: 0x6040, sub: 0 };
     assert_eq!(bench.events(), [NodeEvent::Untold { object }, NodeEvent::Ready]);
     bench.order(1, "a", &Value::Uint(1), false);
     bench.run_ms(250);
@@ -260,7 +260,7 @@ fn what_no_rpdo_of_the_node_carries_is_told_and_not_written() {
     module.objects.insert((0x1600, 0), vec![1]);
     let mut bench = bench(&config(&link(""), TAGS, &[]), vec![module]);
     bench.run_ms(500);
-    let object = crate::config::Object { index: 0x6200, sub: 2 };
+    let object = crate::tag::Object { index: 0x6200, sub: 2 };
     assert_eq!(bench.events(), [NodeEvent::NotMapped { object }, NodeEvent::Ready]);
     bench.order(1, "lamp", &Value::Bool(true), false);
     bench.run_ms(10);
