@@ -2,14 +2,16 @@
 //! Beside it, the same with report by exception: all samples held back, and all told; and what rmodbus takes to decode
 //! the same reply into a `Vec`.
 
+use fieldbeat::protocol;
+use fieldbeat::protocol::modbus;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
-use fieldbeat::config;
 use fieldbeat::lane::{Counters, Frame, Image, ReportFilter, SampleWriter};
-use fieldbeat::link::modbus::{decode, frame};
-use fieldbeat::plan::{self, ModbusPlan, Plan, Suppress};
+use fieldbeat::plan::{Plan, Suppress};
+use fieldbeat::protocol::modbus::link::{decode, frame};
+use fieldbeat::protocol::modbus::plan::ModbusPlan;
 use fieldbeat::tag::{GroupId, LaneId, LinkId, Nanos, Status, ValueType};
 use rmodbus::client::ModbusRequest;
 
@@ -39,9 +41,9 @@ impl Case {
             tags.join(",")
         );
         let toml = "[gateway]\nid = \"bench\"\n";
-        let loaded = config::load_parts(("fieldbeat.toml", toml), &[("tags/t.json", &file)])
+        let loaded = protocol::load_parts(("fieldbeat.toml", toml), &[("tags/t.json", &file)])
             .unwrap_or_else(|error| panic!("the configuration of the bench: {error}"));
-        let plan = plan::build(&loaded.config, &[0]).expect("a plan").plan;
+        let plan = protocol::build(&loaded.config, &[0]).expect("a plan").plan;
         let values = count * registers_each * 2;
         let mut reply = vec![0, 1, 0, 0, 0, (values + 3) as u8, 1, 3, values as u8];
         reply.extend((0..values).map(|i| (i * 37 % 251) as u8 & 0x7F));
@@ -92,7 +94,7 @@ fn store(case: &Case, changing: bool) -> (f64, f64) {
                 unreachable!()
             };
             let frame::Reply::Values(bytes) =
-                frame::reply(frame.pdu, 3, request.value_bytes(), config::Tolerance::default())
+                frame::reply(frame.pdu, 3, request.value_bytes(), modbus::Tolerance::default())
             else {
                 unreachable!()
             };
@@ -131,7 +133,7 @@ fn decode_only(case: &Case) -> (f64, f64) {
         for _ in 0..REPLIES {
             let frame::Parsed::Frame { frame, .. } = frame::parse(black_box(&case.reply)) else { unreachable!() };
             let frame::Reply::Values(bytes) =
-                frame::reply(frame.pdu, 3, request.value_bytes(), config::Tolerance::default())
+                frame::reply(frame.pdu, 3, request.value_bytes(), modbus::Tolerance::default())
             else {
                 unreachable!()
             };

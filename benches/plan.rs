@@ -1,9 +1,8 @@
 //! 5000 tags on 50 devices: how long reading the files and compiling the plan takes.
 
+use fieldbeat::protocol;
 use std::fmt::Write;
 use std::time::Instant;
-
-use fieldbeat::{config, plan};
 
 const LINKS: usize = 50;
 const TAGS_PER_LINK: usize = 100;
@@ -40,11 +39,11 @@ fn main() {
     let (mut loads, mut builds) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let start = Instant::now();
-        let loaded = config::load_parts(toml, &files).unwrap_or_else(|error| panic!("{error}"));
+        let loaded = protocol::load_parts(toml, &files).unwrap_or_else(|error| panic!("{error}"));
         loads.push(start.elapsed().as_secs_f64() * 1e3);
         assert_eq!(loaded.config.tags.len(), LINKS * TAGS_PER_LINK);
         let start = Instant::now();
-        std::hint::black_box(plan::build(&loaded.config, &[0, 1]).unwrap_or_else(|error| panic!("{error}")));
+        std::hint::black_box(protocol::build(&loaded.config, &[0, 1]).unwrap_or_else(|error| panic!("{error}")));
         builds.push(start.elapsed().as_secs_f64() * 1e3);
     }
     println!("| 5000 tags on {LINKS} devices | ms (median of {ROUNDS}) |");

@@ -7,12 +7,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a benchmark stops where it fails")]
 
+use fieldbeat::protocol;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fieldbeat::config::{self, Guard};
-use fieldbeat::plan::{self, ModbusPlan, SerialLine};
+use fieldbeat::config::Guard;
 use fieldbeat::plant::{GatewaySettings, LineCounts, PlantConfig, Profile, ScanRates, SerialLines, SerialSettings};
+use fieldbeat::protocol::modbus::line_time::SerialLine;
+use fieldbeat::protocol::modbus::plan::ModbusPlan;
 use fieldbeat::rt::{Report, thread};
 use fieldbeat::supervise::floor::{self, Floor, Scheduling};
 use fieldbeat::tag::{LinkId, Nanos};
@@ -75,8 +77,8 @@ fn run(of: Line, real_time: bool) {
     std::fs::write(dir.path().join("fieldbeat.toml"), format!("[gateway]\nid = {:?}\n", settings.id)).unwrap();
     std::fs::create_dir(dir.path().join("tags")).unwrap();
     lines.write_tags(&dir.path().join("tags")).unwrap();
-    let config = config::load(dir.path()).unwrap().config;
-    let mut plan = plan::build(&config, &thread::default_cpus()).unwrap().plan;
+    let config = protocol::load(dir.path()).unwrap().config;
+    let mut plan = protocol::build(&config, &thread::default_cpus()).unwrap().plan;
     // Admission would refuse it: each millisecond another request.
     let ids: Vec<_> = plan.groups.ids().collect();
     ids.into_iter().for_each(|id| plan.groups[id].period = Nanos::from_millis(1));

@@ -6,13 +6,14 @@
 //!
 //! `cargo bench --bench wake -- [--seconds N] [--rounds N]`; real-time priority needs root.
 
+use fieldbeat::protocol;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use fieldbeat::config::{self, Config, Guard, ReleaseMode};
-use fieldbeat::plan::{self, Plan};
+use fieldbeat::config::{Config, Guard, ReleaseMode};
+use fieldbeat::plan::Plan;
 use fieldbeat::plant::{GatewaySettings, Plant, PlantConfig, Profile, ScanRates};
 use fieldbeat::rt::thread::{hold_cpu_awake, lock_memory};
 use fieldbeat::rt::{Report, RequestResult};
@@ -116,7 +117,7 @@ fn run(plan: &Arc<Plan>, seconds: u64) -> Run {
 fn plans(config: &mut Config, cpu: u32) -> [Arc<Plan>; 3] {
     let mut planned = |mode| {
         config.groups.iter_mut().for_each(|group| group.release = mode);
-        plan::build(config, &[cpu]).expect("a plan").plan
+        protocol::build(config, &[cpu]).expect("a plan").plan
     };
     let (spread, together) = (planned(ReleaseMode::Spread), planned(ReleaseMode::Together));
     assert_eq!(spread.lanes[0].releases.len(), DEVICES);
@@ -151,7 +152,7 @@ fn main() {
     .expect("a plant");
     let dir = std::env::temp_dir().join(format!("fieldbeat-wake-{}", std::process::id()));
     plant.write_config(&dir, &GatewaySettings::default()).expect("a directory");
-    let loaded = config::load(&dir);
+    let loaded = protocol::load(&dir);
     let _ = std::fs::remove_dir_all(&dir);
     let mut config = loaded.expect("a configuration").config;
     let cpu = thread::available_parallelism().map_or(1, |n| n.get()) - 1;

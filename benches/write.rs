@@ -3,14 +3,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a benchmark stops where it fails")]
 
+use fieldbeat::protocol;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fieldbeat::config::{self, Config, Guard, WriteConfig};
+use fieldbeat::config::{Config, Guard, WriteConfig};
 use fieldbeat::lane::LinkState;
-use fieldbeat::link::{kinds, write};
-use fieldbeat::plan::{self, Plan};
+use fieldbeat::plan::Plan;
 use fieldbeat::plant::{GatewaySettings, Plant, PlantConfig, Profile, ScanRates};
+use fieldbeat::protocol::{kinds, write};
 use fieldbeat::rt::{Report, WriteOrder, WriteOutcome, monotonic_now, thread};
 use fieldbeat::supervise::floor::{self, Floor, Scheduling};
 use fieldbeat::tag::{Nanos, TagId, Value};
@@ -69,8 +70,8 @@ impl Rig {
         .unwrap();
         let dir = tempfile::TempDir::new().unwrap();
         plant.write_config(dir.path(), &GatewaySettings::default()).unwrap();
-        let config = writable(config::load(dir.path()).unwrap().config);
-        let plan = Arc::new(plan::build(&config, &thread::default_cpus()).unwrap().plan);
+        let config = writable(protocol::load(dir.path()).unwrap().config);
+        let plan = Arc::new(protocol::build(&config, &thread::default_cpus()).unwrap().plan);
         let scheduling = match real_time {
             true => Scheduling::RealTime { priority: PRIORITY, guard: Guard::Auto },
             false => Scheduling::Ordinary,

@@ -13,7 +13,8 @@
 //! | [`plan`] | configuration compiled into what the executors walk |
 //! | [`lane`] | one stream of samples: writer, ring, report filter, process image, counters |
 //! | [`rt`] | the real-time floor: thread, world, executor |
-//! | [`link`] | field links, each a non-blocking state machine |
+//! | [`connector`] | opens and closes connections, away from the floor |
+//! | [`protocol`] | the protocols of field links, a room each |
 //! | [`hub`] | rings to batches to the journal and to live readers; statistics |
 //! | [`store`] | the durable journal and its cursors |
 //! | [`output`] | northbound: MQTT, InfluxDB |
@@ -29,6 +30,7 @@
 pub mod cli;
 pub mod command;
 pub mod config;
+pub mod connector;
 pub mod disk;
 pub mod doctor;
 #[doc(hidden)]
@@ -36,11 +38,11 @@ pub mod fuzz;
 pub mod hub;
 pub mod lane;
 pub mod limits;
-pub mod link;
 pub mod logs;
 pub mod output;
 pub mod plan;
 pub mod plant;
+pub mod protocol;
 pub mod rt;
 pub mod serve;
 pub mod sim;

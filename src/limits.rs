@@ -114,7 +114,7 @@ pub const SERIAL_OPEN_TIMEOUT: Nanos = Nanos::from_millis(1_000);
 /// Time for the socket of a CAN interface to be opened.
 pub const CAN_OPEN_TIMEOUT: Nanos = Nanos::from_millis(1_000);
 /// Time for a device of the machine's own to be opened and set up.
-pub const BUS_OPEN_TIMEOUT: Nanos = Nanos::from_millis(1_000);
+pub const LOCAL_IO_OPEN_TIMEOUT: Nanos = Nanos::from_millis(1_000);
 /// Bytes of a file that a link names (DBC, EDS). The largest databases of vehicles have a few MiB.
 pub const SIDE_FILE_BYTES_MAX: u64 = 8 << 20;
 /// Findings on one such file that are shown: a generated file repeats its oddity on every line.
@@ -127,22 +127,22 @@ pub const WRITES_PENDING_MAX: usize = 256;
 
 // --- local inputs and outputs ---
 /// Tags in one request to a device's thread: what an executor takes in one step.
-pub const BUS_REQUEST_ITEMS_MAX: usize = 128;
+pub const LOCAL_IO_REQUEST_ITEMS_MAX: usize = 128;
 /// Edges that are told at once.
-pub const BUS_EDGES_AT_ONCE_MAX: usize = 64;
+pub const LOCAL_IO_EDGES_AT_ONCE_MAX: usize = 64;
 /// A datagram between an executor and a device's thread: an entry of 24 bytes for each tag of a request.
-pub const BUS_DATAGRAM_BYTES_MAX: usize = 16 + 24 * BUS_REQUEST_ITEMS_MAX;
+pub const LOCAL_IO_DATAGRAM_BYTES_MAX: usize = 16 + 24 * LOCAL_IO_REQUEST_ITEMS_MAX;
 /// Lines of one GPIO link: as many as the kernel hands out in one request (linux/gpio.h).
 pub const GPIO_LINES_MAX: usize = 64;
 /// Edges of one line that are told one by one in a second; all are counted. Contacts bounce, inputs float: without a
 /// bound one of them would fill the ring.
 pub const GPIO_EDGES_PER_S_MAX: u64 = 1_000;
 /// Bytes that one access to a device reads.
-pub const BUS_READ_BYTES_MAX: u8 = 32;
+pub const LOCAL_IO_READ_BYTES_MAX: u8 = 32;
 /// Bytes that are sent before a read.
-pub const BUS_COMMAND_BYTES_MAX: usize = 16;
+pub const LOCAL_IO_COMMAND_BYTES_MAX: usize = 16;
 /// The longest pause within an access: slow converters take a third of a second.
-pub const BUS_WAIT_MAX: Nanos = Nanos::from_millis(500);
+pub const LOCAL_IO_WAIT_MAX: Nanos = Nanos::from_millis(500);
 /// Clock of an I2C bus: from the slowest that SMBus allows to high-speed mode.
 pub const I2C_CLOCK_HZ_MIN: u32 = 10_000;
 pub const I2C_CLOCK_HZ_MAX: u32 = 3_400_000;
@@ -163,7 +163,7 @@ pub const IIO_SILENT_PERIODS: f64 = 3.0;
 pub const IIO_TIME_STRAYS_MAX: Nanos = Nanos::from_millis(60_000);
 /// SCHED_FIFO priority of a device's thread at most: below the executors, and below the threads of the kernel's
 /// interrupts (50), which it waits for.
-pub const BUS_PRIORITY_MAX: u8 = 45;
+pub const LOCAL_IO_PRIORITY_MAX: u8 = 45;
 
 // --- floor ---
 /// Seconds of an executor's full rate that its ring must hold.

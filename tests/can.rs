@@ -6,15 +6,16 @@ mod peers;
 #[path = "can/real_files.rs"]
 mod real_files;
 
+use fieldbeat::protocol;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use fieldbeat::config::{Config, load_parts};
-use fieldbeat::link::can::pure::{Buffer, Decoded, Head, applies, encode, value};
-use fieldbeat::plan::can::{CanDecode, CanPlan};
-use fieldbeat::plan::{self};
+use fieldbeat::config::Config;
+use fieldbeat::protocol::can::link::pure::{Buffer, Decoded, Head, applies, encode, value};
+use fieldbeat::protocol::can::plan::model::{CanDecode, CanPlan};
+use fieldbeat::protocol::load_parts;
 use fieldbeat::tag::{LinkId, Status, Value, ValueType};
 
 const TOML: (&str, &str) = ("fieldbeat.toml", "[gateway]\nid = \"t\"\n");
@@ -142,7 +143,7 @@ fn random_frames_of_a_random_dbc_file_are_decoded_as_by_cantools() {
     let (dbc, signals, frames) = (read("random.dbc"), read("signals.txt"), read("frames.txt"));
     let names: Vec<&str> = signals.lines().collect();
     let config = config(&dbc, &names);
-    let planned = plan::build(&config, &[0]).unwrap().plan;
+    let planned = protocol::build(&config, &[0]).unwrap().plan;
     let Some(can) = planned.links[LinkId(0)].protocol.get::<CanPlan>() else { panic!("a CAN link") };
     let names_by_id: Vec<&str> =
         planned.tags.values().map(|tag| tag.name.split_once('.').map_or("", |(_, signal)| signal)).collect();

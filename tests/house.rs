@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which modules each module may import. Nobody else's business is nobody's import.
-const MAY_IMPORT: [(&str, &[&str]); 21] = [
+const MAY_IMPORT: [(&str, &[&str]); 22] = [
     ("tag", &[]),
     ("limits", &["tag"]),
     ("disk", &[]),
@@ -17,13 +17,29 @@ const MAY_IMPORT: [(&str, &[&str]); 21] = [
     ("plan", &["config", "limits", "tag"]),
     ("lane", &["limits", "plan", "tag"]),
     ("rt", &["lane", "limits", "plan", "tag"]),
-    ("link", &["config", "lane", "limits", "plan", "rt", "tag"]),
-    ("hub", &["lane", "limits", "link", "plan", "rt", "tag"]),
+    ("connector", &["config", "limits", "plan", "rt", "tag"]),
+    ("protocol", &["config", "connector", "lane", "limits", "plan", "rt", "tag"]),
+    ("hub", &["lane", "limits", "plan", "protocol", "rt", "tag"]),
     ("store", &["config", "disk", "limits", "tag"]),
     ("output", &["command", "config", "limits", "store", "tag"]),
     (
         "serve",
-        &["command", "config", "disk", "hub", "lane", "limits", "link", "logs", "output", "plan", "rt", "store", "tag"],
+        &[
+            "command",
+            "config",
+            "disk",
+            "hub",
+            "lane",
+            "limits",
+            "connector",
+            "protocol",
+            "logs",
+            "output",
+            "plan",
+            "rt",
+            "store",
+            "tag",
+        ],
     ),
     ("source", &["config", "hub", "lane", "limits", "plan", "rt", "serve", "store", "tag"]),
     ("doctor", &["config", "limits", "rt", "tag"]),
@@ -31,11 +47,27 @@ const MAY_IMPORT: [(&str, &[&str]); 21] = [
     (
         "supervise",
         &[
-            "command", "config", "hub", "lane", "limits", "link", "logs", "output", "plan", "rt", "serve", "source",
-            "store", "tag",
+            "command",
+            "config",
+            "hub",
+            "lane",
+            "limits",
+            "connector",
+            "protocol",
+            "logs",
+            "output",
+            "plan",
+            "rt",
+            "serve",
+            "source",
+            "store",
+            "tag",
         ],
     ),
-    ("sim", &["config", "hub", "lane", "limits", "link", "logs", "output", "plan", "rt", "store", "tag"]),
+    (
+        "sim",
+        &["config", "hub", "lane", "limits", "connector", "protocol", "logs", "output", "plan", "rt", "store", "tag"],
+    ),
     (
         "cli",
         &[
@@ -45,7 +77,8 @@ const MAY_IMPORT: [(&str, &[&str]); 21] = [
             "hub",
             "lane",
             "limits",
-            "link",
+            "connector",
+            "protocol",
             "logs",
             "output",
             "plan",
@@ -58,7 +91,7 @@ const MAY_IMPORT: [(&str, &[&str]); 21] = [
             "tag",
         ],
     ),
-    ("fuzz", &["command", "config", "link", "output", "serve", "store"]),
+    ("fuzz", &["command", "config", "connector", "protocol", "output", "serve", "store"]),
 ];
 
 /// What the floor's files must not contain outside their tests: it allocates, locks, logs or resolves.
@@ -75,7 +108,7 @@ const NOT_ON_THE_FLOOR: [&str; 9] = [
 ];
 /// Files and folders beside the floor's loop: they run before it or in other threads.
 const BESIDE_THE_FLOOR: [&str; 4] =
-    ["src/rt/calibrate.rs", "src/rt/thread.rs", "src/link/connector/", "src/link/bus/thread/"];
+    ["src/rt/calibrate.rs", "src/rt/thread.rs", "src/connector/", "src/protocol/local_io/link/thread/"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -151,11 +184,36 @@ fn the_map_has_no_circle() {
     }
 }
 
+/// Which protocols build on which others.
+const ROOMS: [(&str, &[&str]); 4] = [("modbus", &[]), ("can", &[]), ("canopen", &["can"]), ("local_io", &[])];
+
+/// A protocol is one folder: beside it, only `kinds.rs` and what serves the whole set name it.
+#[test]
+fn a_protocol_does_not_know_the_others() {
+    let mut wrong = Vec::new();
+    for (path, text) in code() {
+        let Some((room, _)) = path.strip_prefix("src/protocol/").and_then(|rest| rest.split_once('/')) else {
+            continue;
+        };
+        let Some((_, may)) = ROOMS.iter().find(|(name, _)| *name == room) else {
+            wrong.push(format!("{path}: the room {room} is not on the map of this test"));
+            continue;
+        };
+        for (other, _) in ROOMS.iter().filter(|(other, _)| *other != room && !may.contains(other)) {
+            if text.contains(&format!("protocol::{other}::")) {
+                wrong.push(format!("{path} imports {other}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
 #[test]
 fn the_floor_does_not_allocate_lock_or_log() {
     let mut wrong = Vec::new();
     for (path, text) in code() {
-        let floor = matches!(module_of(&path), "rt" | "lane" | "link")
+        let is_link = path.starts_with("src/protocol/") && path.contains("/link/");
+        let floor = (is_link || matches!(module_of(&path), "rt" | "lane"))
             && !BESIDE_THE_FLOOR.iter().any(|beside| path.starts_with(beside));
         if floor {
             wrong.extend(NOT_ON_THE_FLOOR.iter().filter(|w| text.contains(**w)).map(|w| format!("{path}: {w}")));

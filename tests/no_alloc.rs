@@ -5,6 +5,7 @@
 #[path = "support/floor_memory.rs"]
 mod floor_memory;
 
+use fieldbeat::protocol;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -12,19 +13,18 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 use fieldbeat::config::{
-    self, Config, DateFormat, DecodingConfig, FieldType, Guard, LinkConfig, ModbusAddress, Reporting, Suppress,
-    TagConfig, WriteConfig,
+    Config, DateFormat, DecodingConfig, FieldType, Guard, LinkConfig, Reporting, Suppress, TagConfig, WriteConfig,
 };
 use fieldbeat::hub::{self, Filter, NextRing, RingEnd, RingStats, TapsEnd};
-use fieldbeat::link::kinds;
-use fieldbeat::link::write::Encoded;
-use fieldbeat::plan::{self, Base, Costs, Plan, UsedIds};
+use fieldbeat::plan::{Base, Costs, Plan, UsedIds};
 use fieldbeat::plant::{Fault, GatewaySettings, Plant, PlantConfig, Profile, ScanRates, SerialLines, SerialSettings};
+use fieldbeat::protocol::kinds;
+use fieldbeat::protocol::modbus::model::ModbusAddress;
+use fieldbeat::protocol::write::Encoded;
 use fieldbeat::rt::thread::{default_cpus, lock_memory};
 use fieldbeat::rt::{WriteOrder, WriteOutcome, monotonic_now};
 use fieldbeat::supervise::floor::{self, Floor, Scheduling};
-use fieldbeat::tag::Batch;
-use fieldbeat::tag::{Encoding, Nanos, ScalarType, TagId, Value, ValueType};
+use fieldbeat::tag::{Batch, Encoding, Nanos, ScalarType, TagId, Value, ValueType};
 use floor_memory::{ALLOCATIONS, ARMED, FREES, the_detector_bites};
 
 fn end(ring: rtrb::Consumer<fieldbeat::tag::Sample>) -> RingEnd {
@@ -197,7 +197,7 @@ impl Reloading<'_> {
         let old = self.plans.last().unwrap().clone();
         let resting: Vec<UsedIds> = self.plans.iter().map(|plan| UsedIds::of(plan)).collect();
         let base = Base { plan: &old, resting: &resting, long_fits: &long_fits };
-        let new = Arc::new(plan::rebuild_with(&config, &base, &COSTS).unwrap().plan);
+        let new = Arc::new(protocol::rebuild_with(&config, &base, &COSTS).unwrap().plan);
         let next_rings = &self.next_rings;
         let next = |executor, ring| next_rings.send(NextRing { lane: executor, end: end(ring) }).unwrap();
         self.floor.adopt(&old, &new, round as u32, next);
@@ -309,11 +309,11 @@ fn an_executor_neither_allocates_nor_frees_through_ten_thousand_cycles_of_faults
     slow_down_the_faulty(dir.path());
     let lines = start_lines(&dir.path().join("ports"));
     lines.write_tags(&dir.path().join("tags")).unwrap();
-    let mut loaded = config::load(dir.path()).unwrap();
+    let mut loaded = protocol::load(dir.path()).unwrap();
     read_in_more_ways(&mut loaded.config);
     tell_by_exception(&mut loaded.config);
     loaded.config.tags.iter_mut().for_each(|tag| tag.write = Some(WriteConfig::default()));
-    let plan = Arc::new(plan::build_with(&loaded.config, &default_cpus(), &COSTS).unwrap().plan);
+    let plan = Arc::new(protocol::build_with(&loaded.config, &default_cpus(), &COSTS).unwrap().plan);
     let scheduling = Scheduling::RealTime { priority: 80, guard: Guard::Auto };
     let prepared = floor::prepare(plan.clone(), scheduling).unwrap();
     let unlocked = lock_memory();

@@ -8,14 +8,16 @@ mod executor;
 #[path = "support/floor_memory.rs"]
 mod floor_memory;
 
+use fieldbeat::protocol;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use executor::{LINK, Running, socket_pair};
-use fieldbeat::config::load_parts;
-use fieldbeat::plan::{self, BusPlan, Costs, Plan};
+use fieldbeat::plan::{Costs, Plan};
+use fieldbeat::protocol::load_parts;
+use fieldbeat::protocol::local_io::plan::LocalIoPlan;
 use fieldbeat::rt::{CloseReason, WriteOrder, WritePayload, monotonic_now};
 use fieldbeat::tag::{Nanos, Status};
 use floor_memory::{ALLOCATIONS, FREES, the_detector_bites};
@@ -37,7 +39,7 @@ fn planned() -> Plan {
         tags.join(",")
     );
     let loaded = load_parts(("fieldbeat.toml", "[gateway]\nid = \"g\"\n"), &[("tags/a.json", &text)]).unwrap();
-    plan::build_with(&loaded.config, &[0], &COSTS).unwrap().plan
+    protocol::build_with(&loaded.config, &[0], &COSTS).unwrap().plan
 }
 
 /// What the fake thread does with a request.
@@ -120,7 +122,7 @@ fn fake_thread(socket: &OwnedFd, requests: &[u32], start: Instant) {
 fn an_executor_with_a_local_bus_neither_allocates_nor_frees_whatever_its_fake_thread_does() {
     the_detector_bites();
     let plan = planned();
-    let Some(bus) = plan.links[LINK].protocol.get::<BusPlan>() else { panic!("a local bus") };
+    let Some(bus) = plan.links[LINK].protocol.get::<LocalIoPlan>() else { panic!("a local bus") };
     let requests: Vec<u32> = bus.requests.iter().map(|request| request.items.end - request.items.start).collect();
     let mut running = Running::start(&plan);
     let (start, counters) = (Instant::now(), running.counters.clone());

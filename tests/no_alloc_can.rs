@@ -8,16 +8,17 @@ mod executor;
 #[path = "support/floor_memory.rs"]
 mod floor_memory;
 
+use fieldbeat::protocol;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use executor::{LINK, Running, socket_pair};
-use fieldbeat::config::load_parts;
 use fieldbeat::lane::LinkState;
-use fieldbeat::link::can::pure::encode;
-use fieldbeat::plan::{self, Costs, Plan};
+use fieldbeat::plan::{Costs, Plan};
+use fieldbeat::protocol::can::link::pure::encode;
+use fieldbeat::protocol::load_parts;
 use fieldbeat::rt::{WriteOrder, WriteOutcome, WritePayload, monotonic_now};
 use fieldbeat::tag::Nanos;
 use floor_memory::{ALLOCATIONS, FREES, the_detector_bites};
@@ -61,7 +62,7 @@ fn planned() -> Plan {
     );
     let files = [("tags/a.json", text.as_str()), ("tags/v.dbc", DBC)];
     let loaded = load_parts(("fieldbeat.toml", "[gateway]\nid = \"g\"\n"), &files);
-    plan::build_with(&loaded.unwrap_or_else(|error| panic!("{error}")).config, &[0], &COSTS).unwrap().plan
+    protocol::build_with(&loaded.unwrap_or_else(|error| panic!("{error}")).config, &[0], &COSTS).unwrap().plan
 }
 
 fn send(socket: &OwnedFd, bytes: &[u8]) {

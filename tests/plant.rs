@@ -9,9 +9,8 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use fieldbeat::config::Table;
-use fieldbeat::plant::can;
-use fieldbeat::plant::{Fault, GatewaySettings, Plant, PlantConfig, Profile, ScanRates, UnknownUnit};
+use fieldbeat::plant::{Fault, GatewaySettings, Plant, PlantConfig, Profile, ScanRates, UnknownUnit, can};
+use fieldbeat::protocol::modbus::model::Table;
 use fieldbeat::tag::{Nanos, UnitId};
 use peers::Peer;
 use serde_json::json;

@@ -10,8 +10,9 @@ use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use fieldbeat::config::{Loaded, load_parts};
+use fieldbeat::config::Loaded;
 use fieldbeat::plant::{Plant, PlantConfig, Profile};
+use fieldbeat::protocol::load_parts;
 use fieldbeat::serve::{ProcessUsage, RunReport};
 use fieldbeat::supervise::Gateway;
 use floor_memory::{ALLOCATIONS, ARMED, FREES, the_detector_bites};

@@ -5,6 +5,7 @@
 //! The socket is one of UDP on the loopback: where the kernel has no CAN, it comes nearest, with a queue, time stamps
 //! and a system call for each frame. cantools decodes frames that it has already: no socket.
 
+use fieldbeat::protocol;
 use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
 use std::path::Path;
@@ -13,12 +14,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use fieldbeat::config::load_parts;
 use fieldbeat::lane::{Counters, Image, SampleWriter};
 use fieldbeat::limits::CAN_FRAMES_PER_STEP;
-use fieldbeat::link::FieldLink;
-use fieldbeat::link::can::pure::encode;
-use fieldbeat::plan;
+use fieldbeat::protocol::can::link::pure::encode;
+use fieldbeat::protocol::kinds::FieldLink;
+use fieldbeat::protocol::load_parts;
 use fieldbeat::rt::{Arrival, Clock, Conn, Connected, Executor, Io, LinuxWorld, Wiring, World, monotonic_now};
 use fieldbeat::tag::{LaneId, LinkId, Nanos, Status};
 
@@ -60,7 +60,7 @@ fn rig(conn: i32, sampling: &str) -> Rig {
     let files = [("tags/b.json", file.as_str()), ("tags/b.dbc", DBC)];
     let loaded = load_parts(("fieldbeat.toml", "[gateway]\nid = \"bench\"\n"), &files)
         .unwrap_or_else(|error| panic!("the configuration of the bench: {error}"));
-    let plan = plan::build(&loaded.config, &[0]).expect("a plan").plan;
+    let plan = protocol::build(&loaded.config, &[0]).expect("a plan").plan;
     let counters = Arc::new(Counters::new(&plan));
     let image = Arc::new(Image::new(plan.tags.values().map(|_| 0), Status::BAD_WAITING_FOR_INITIAL_DATA.0));
     let (ring, samples) = rtrb::RingBuffer::new(RING_SLOTS);

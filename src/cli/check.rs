@@ -19,6 +19,8 @@
 //! writing and reading back, are begun. Then come the groups and every request.
 //! The last line is `ok: it fits`, or a refusal on standard error and exit code 2.
 
+use crate::protocol;
+use crate::protocol::modbus::wire_bytes;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -27,7 +29,8 @@ use clap::Args;
 use super::{counting, files, learn};
 use crate::config::{Config, OutputKind, ReleaseMode};
 use crate::output::{influx, mqtt};
-use crate::plan::{self, Admission, Costs, ModbusPlan, Plan, Planned, Slot};
+use crate::plan::{Admission, Costs, Plan, Planned, Slot};
+use crate::protocol::modbus::plan::ModbusPlan;
 use crate::rt::calibrate;
 use crate::rt::thread::default_cpus;
 use crate::tag::{LinkId, Nanos};
@@ -52,7 +55,7 @@ pub fn check(args: &CheckArgs) -> ExitCode {
     };
     let config = &loaded.config;
     let cpus = config.realtime.cores.clone().unwrap_or_else(default_cpus);
-    let (planned, fault) = calibrate::best_of(|costs| plan::build_with(config, &cpus, costs));
+    let (planned, fault) = calibrate::best_of(|costs| protocol::build_with(config, &cpus, costs));
     let origin = match fault {
         None => "measured on this machine".to_owned(),
         Some(error) => format!("usual figures, this machine cannot be measured: {error}"),
@@ -233,7 +236,7 @@ fn print_plan(config: &Config, plan: &Plan, admission: &Admission, origin: &str)
                 request.first,
                 request.count,
                 request.decodes.len(),
-                plan::wire_bytes(modbus, request)
+                wire_bytes(modbus, request)
             );
         }
     }

@@ -3,13 +3,15 @@
 //! `40070` with function 3 is the reference of offset 69. In a manual that counts from 0, as SunSpec's, it is the offset
 //! 40070. The file does not say which is meant; the device can, where it refuses the one and answers the other.
 
+use crate::protocol;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::read::settled;
-use crate::config::{Config, ModbusAddress, TagConfig};
-use crate::plan::{self, Plan};
+use crate::config::{Config, TagConfig};
+use crate::plan::Plan;
+use crate::protocol::modbus::model::ModbusAddress;
 use crate::supervise::floor::{self, Floor, Scheduling};
 use crate::tag::{Status, TagId};
 
@@ -106,7 +108,7 @@ fn from_zero(tag: &TagConfig) -> Option<TagConfig> {
 
 /// Names of the tags that are answered. `None`: the machine gives no thread, or the plan cannot be made.
 fn answered(config: &Config) -> Option<Vec<String>> {
-    let plan = Arc::new(plan::build(config, &[0]).ok()?.plan);
+    let plan = Arc::new(protocol::build(config, &[0]).ok()?.plan);
     let mut floor = floor::prepare(plan.clone(), Scheduling::Ordinary).ok()?.start();
     let end = Instant::now() + TRIED;
     while Instant::now() < end && !settled(&floor, &plan) {

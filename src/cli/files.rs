@@ -1,5 +1,6 @@
 //! Loading a configuration for a command: warnings shown, errors as exit code 2.
 
+use crate::protocol;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -28,7 +29,7 @@ pub fn counted(count: usize, one: &str) -> String {
 
 /// Loads `dir`, prints warnings, and says every error.
 pub fn load(dir: &Path) -> Result<Loaded, ExitCode> {
-    match config::load(dir) {
+    match protocol::load(dir) {
         Ok(loaded) => {
             for warning in &loaded.warnings {
                 note!("{warning}");

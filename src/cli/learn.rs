@@ -1,13 +1,16 @@
 //! `fieldbeat check --learn`: how long devices really take, beside what was declared.
 
+use crate::protocol;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::counting;
-use crate::config::{Config, Guard, LinkConfig, ModbusConfig};
+use crate::config::{Config, Guard, LinkConfig};
 use crate::hub::stats::{Distribution, Statistics};
-use crate::plan::{self, Costs, ModbusPlan, Plan, admission};
+use crate::plan::{Costs, Plan, admission};
+use crate::protocol::modbus::model::ModbusConfig;
+use crate::protocol::modbus::plan::ModbusPlan;
 use crate::serve::{Tags, reason};
 use crate::supervise::floor::{self, Floor, Scheduling};
 use crate::tag::{LinkId, Nanos};
@@ -27,7 +30,7 @@ const TOO_LONG: f64 = 4.0;
 /// Exit code 1 when a device answered nothing, or a tag is bad: which, and why, is printed.
 pub fn learn(config: &Config, seconds: f64) -> ExitCode {
     let config = &config.clone().without_diagnostics();
-    let plan = match plan::build_with(&slowly(config), &[0], &nothing()) {
+    let plan = match protocol::build_with(&slowly(config), &[0], &nothing()) {
         Ok(planned) => Arc::new(planned.plan),
         Err(error) => return super::fail(super::EXIT_CONFIG, error),
     };

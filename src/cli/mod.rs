@@ -148,7 +148,7 @@ fn run_command(command: Command) -> ExitCode {
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Sim(args) => sim::sim(&args),
         Command::Schema => {
-            out!("{:#}", crate::config::schema());
+            out!("{:#}", crate::protocol::schema());
             ExitCode::SUCCESS
         }
     }

@@ -1,5 +1,6 @@
 //! `fieldbeat read`: asks the devices once, or a running gateway that holds them.
 
+use crate::protocol;
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,7 +13,8 @@ use super::{files, held, rows};
 use crate::config::{Config, TagConfig};
 use crate::lane::{LinkState, Reading};
 use crate::limits::{LATE_REPLY_WAIT, PERIOD_QUICK_MAX, SILENT_AFTER_TIMEOUTS};
-use crate::plan::{self, ModbusPlan, Plan, TagPlan};
+use crate::plan::{Plan, TagPlan};
+use crate::protocol::modbus::plan::ModbusPlan;
 use crate::rt::monotonic_now;
 use crate::serve::{cause_of, newest, reason};
 use crate::supervise::floor::{self, Floor, Scheduling};
@@ -72,7 +74,7 @@ fn read_directly(config: Config, names: &[String], width: usize) -> ExitCode {
     // Once is enough, but whoever asks does not wait for a day to be asked again after a reply that was lost.
     config.groups.iter_mut().for_each(|group| group.period = group.period.min(PERIOD_QUICK_MAX));
     let patience = patience(&config);
-    let plan = match plan::build(&config, &[0]) {
+    let plan = match protocol::build(&config, &[0]) {
         Ok(planned) => Arc::new(planned.plan),
         Err(error) => return super::fail(super::EXIT_CONFIG, error),
     };
@@ -217,8 +219,8 @@ fn shown(tag: &TagPlan, reading: Reading, value: Option<&Value>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::load_parts;
     use crate::lane::Image;
+    use crate::protocol::load_parts;
     use crate::tag::TagId;
 
     const DBC: &str = "BO_ 256 Gearbox: 8 Node\n SG_ Gear : 0|8@1+ (1,-125) [0|0] \"\" Node\n \
@@ -231,7 +233,7 @@ mod tests {
         );
         let files = [("tags/a.json", &*file), ("tags/gear.dbc", DBC)];
         let config = load_parts(("fieldbeat.toml", "[gateway]\nid = \"t\"\n"), &files);
-        plan::build(&config.unwrap_or_else(|errors| panic!("{errors}")).config, &[0]).unwrap().plan
+        protocol::build(&config.unwrap_or_else(|errors| panic!("{errors}")).config, &[0]).unwrap().plan
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed (not done, or not known to be), 2 the command line or the configuration is wrong,
 //! 4 refused (nothing was sent).
 
+use crate::protocol;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -82,7 +83,7 @@ fn place(args: &WriteArgs) -> Result<(PathBuf, bool), ExitCode> {
     let config = match args.config.as_deref().or(standard) {
         None => None,
         // Files that are wrong now do not matter to a gateway that runs by what they were.
-        Some(dir) if args.socket.is_some() => crate::config::load(dir).ok().map(|loaded| loaded.config),
+        Some(dir) if args.socket.is_some() => protocol::load(dir).ok().map(|loaded| loaded.config),
         Some(dir) => Some(files::load(dir)?.config),
     };
     let tag = config.as_ref().and_then(|config| config.tags.iter().find(|tag| tag.name == args.tag));

@@ -4,25 +4,18 @@
 //! |---|---|
 //! | `keys` | which keys each object has |
 //! | `gateway` | `fieldbeat.toml` |
-//! | `modbus`, `can`, `canopen`, `bus` | links of these kinds, and their tags |
 //! | here | what all tags share |
 
-mod bus;
-mod can;
-mod canopen;
 mod gateway;
 pub mod keys;
-mod modbus;
 
-use super::model::{DateFormat, FieldType, ReleaseMode, Signal, WordOrder};
+use super::model::{DateFormat, FieldType, ReleaseMode, Signal};
 use super::reporting::{Report, Suppress};
+use crate::config::Sampling;
 use crate::limits;
+use crate::protocol::modbus::model::WordOrder;
 use crate::tag::Encoding;
-pub use bus::*;
-pub use can::*;
-pub use canopen::*;
 pub use gateway::*;
-pub use modbus::*;
 
 /// A whole number.
 pub struct Int {

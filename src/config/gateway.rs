@@ -1,7 +1,5 @@
 //! `fieldbeat.toml`: the gateway itself, its executors, journal and metrics.
 
-use super::control;
-use super::diagnostics;
 use super::fields::{self, keys};
 use super::model::{
     AdmissionRule, ControlConfig, DiagnosticsConfig, GatewayConfig, Guard, HardwareWatchdogConfig, JournalConfig,
@@ -9,9 +7,9 @@ use super::model::{
 };
 use super::names::{Letters, fault, quoted};
 use super::node::{Kind, Node};
-use super::outputs;
 use super::paths::{Base, path};
 use super::reader::{Cx, Obj, range};
+use super::{control, diagnostics, outputs};
 use crate::limits::EXECUTORS_MAX;
 use crate::tag::Nanos;
 

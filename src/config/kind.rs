@@ -6,8 +6,8 @@ use std::fmt::Debug;
 use schemars::{Schema, SchemaGenerator};
 
 use super::decoding::Raw;
-use super::fields::keys;
 use super::diagnostic::Report;
+use super::fields::keys;
 use super::links::{Link, Links};
 use super::model::{TagConfig, WriteConfig};
 use super::reader::{Obj, Text};

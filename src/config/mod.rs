@@ -3,78 +3,47 @@
 //! | file | subject |
 //! |---|---|
 //! | `model` | the result: everything filled in, every reference resolved |
+//! | `kind` | what a protocol answers for its links and tags; no protocol is known here |
 //! | `files`, `text`, `scan`, `node` | bytes to text to one tree for TOML and JSON, with places |
-//! | `reader`, `diagnostic`, `names` | typed reading of that tree; findings, all at once |
-//! | `fields` | each key with its range and default, for the reader and the schema |
+//! | `reader`, `diagnostic`, `fault`, `names` | typed reading of that tree; findings, all at once |
+//! | `fields` | keys with their ranges and defaults, for the reader and the schema |
 //! | `beside` | files that links name: DBC, EDS |
-//! | `gateway`, `mqtt`, `control`, `host`, `diagnostics` | `fieldbeat.toml` |
-//! | `kind`, `kinds` | what a protocol answers for its links and tags; which protocols there are |
-//! | `links`, `groups`, `tags` | the tag files: what all kinds of links share |
+//! | `gateway`, `mqtt`, `influx`, `outputs`, `control`, `host`, `diagnostics` | `fieldbeat.toml` |
+//! | `links`, `groups`, `tags` | the tag files |
 //! | `decoding`, `value_texts` | which values are none, scales in other tags; what values are called |
 //! | `sensor` | transmitters with a standard signal behind a tag |
-//! | `reporting` | report by exception, in groups and tags |
-//! | `modbus`, `modbus_address`, `address`, `serial`, `overlap` | Modbus links and their tags |
-//! | `can`, `can_address`, `can_signal`, `can_transmit`, `can_sent`, `dbc` | CAN links, their tags, DBC files |
-//! | `canopen`, `canopen_address`, `canopen_value`, `eds` | CANopen links, their tags, data sheets of devices |
-//! | `bus` | links to the machine's own inputs and outputs, and their tags |
+//! | `reporting`, `write` | report by exception; which tags may be written, within which limits |
 //! | `schema` | the tag files for editors |
 
-mod address;
-mod beside;
-mod bus;
-mod can;
-mod can_address;
-mod can_schema;
-mod can_sent;
-mod can_signal;
-mod can_tag;
-mod can_transmit;
-mod canopen;
-mod canopen_address;
-mod canopen_schema;
-mod canopen_tag;
-mod canopen_value;
+pub mod beside;
 mod control;
-mod dbc;
-mod decoding;
-mod diagnostic;
+pub mod decoding;
+pub mod diagnostic;
 mod diagnostics;
-pub mod eds;
 pub mod fault;
-mod fields;
-mod files;
-#[doc(hidden)]
-pub mod fuzz;
+pub mod fields;
+pub mod files;
 mod gateway;
 mod groups;
-mod host;
+pub mod host;
 mod influx;
 pub mod kind;
-mod kinds;
-mod links;
-mod modbus;
-mod modbus_address;
-mod modbus_schema;
-mod modbus_tag;
-mod model;
+pub mod links;
+pub mod model;
 mod mqtt;
-mod names;
-mod node;
+pub mod names;
+pub mod node;
 mod outputs;
-mod overlap;
-mod paths;
-mod reader;
+pub mod paths;
+pub mod reader;
 mod reporting;
 mod scan;
-mod schema;
+pub mod schema;
 mod sensor;
-mod serial;
-mod tags;
-#[cfg(test)]
-mod tests;
-mod text;
+pub mod tags;
+pub mod text;
 mod value_texts;
-mod write;
+pub mod write;
 
 use std::path::Path;
 
@@ -148,7 +117,11 @@ pub fn load_parts(toml: (&str, &str), tags: &[(&str, &str)], protocols: Protocol
     read(inputs, Base { dir: Path::new(""), look_at_files: false }, Beside::Parts(tags), protocols, Report::default())
 }
 
-fn read(
+/// Reads files that are in memory already; see [`load`].
+///
+/// # Errors
+/// All that is wrong in all files.
+pub fn read(
     inputs: Inputs,
     base: Base<'_>,
     beside: Beside<'_>,

@@ -8,14 +8,13 @@ use url::{Host, Url};
 
 use super::diagnostic::Report;
 use super::fields::keys;
-use super::host;
 use super::model::{GroupConfig, OutputConfig, TagChoice, TagConfig, TlsConfig};
 use super::names::{Letters, fault, quoted};
 use super::node::Node;
 use super::paths::{Base, path};
 use super::reader::{Obj, Text};
 use super::text::Span;
-use super::{influx, mqtt};
+use super::{host, influx, mqtt};
 use crate::limits::{BROKERS_MAX, OUTPUT_PATTERNS_MAX, PATTERN_BYTES_MAX};
 use crate::tag::{Nanos, glob_has};
 

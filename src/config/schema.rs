@@ -98,7 +98,6 @@ told! {
 
 /// A connection to a field device, or to several units behind a gateway or on a line.
 #[derive(JsonSchema)]
-#[expect(dead_code, reason = "read by the derive only")]
 struct Link {}
 
 told! {

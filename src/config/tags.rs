@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use super::decoding::{self, Scaled};
-use super::fields;
 use super::groups::{Groups, read_period};
 use super::kind::{Protocols, TagAddress};
 use super::links::{Link, Links, already, read_name};
@@ -13,7 +12,7 @@ use super::node::Node;
 use super::reader::{Cx, Obj, Text, subject};
 use super::reporting::{self, Said};
 use super::text::{File, Span};
-use super::{sensor, value_texts, write};
+use super::{fields, sensor, value_texts, write};
 use crate::limits::TAGS_MAX;
 use crate::tag::ScalarType;
 

@@ -3,7 +3,6 @@
 mod drain;
 mod filter;
 mod intervals;
-mod nodes;
 pub mod stats;
 mod tap;
 

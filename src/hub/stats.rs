@@ -10,9 +10,9 @@ use rtrb::Consumer;
 
 pub use super::intervals::Intervals;
 use super::intervals::Lately;
-use super::nodes::NodeLog;
 use crate::limits::RETIRED_NAMES_MAX;
 use crate::plan::{Plan, ScanId};
+use crate::protocol::canopen::node_log::NodeLog;
 use crate::rt::{Report, RequestResult};
 use crate::tag::{ById, GroupId, LinkId, Nanos};
 

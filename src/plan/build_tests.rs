@@ -1,11 +1,15 @@
 //! Plans as a whole: every tag is read from exactly its registers, limits are kept, what cannot fit is refused.
 
+use crate::protocol;
+use crate::protocol::modbus::ModbusPlan;
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{Loaded, Table, load_parts};
+use crate::config::Loaded;
+use crate::protocol::load_parts;
+use crate::protocol::modbus::model::Table;
 use crate::tag::{LinkId, Nanos};
 
 const GATEWAY: &str = "[gateway]\nid = \"g\"\n";
@@ -56,7 +60,7 @@ proptest! {
         let cpu_list: Vec<u32> = (0..cpus as u32).collect();
         // As if work took no time: what is read how is the question here.
         let nothing = Costs { request: Nanos(0), sample: Nanos(0), release: Nanos(0), wake_up: Nanos(0) };
-        let plan = build_with(&config, &cpu_list, &nothing).unwrap().plan;
+        let plan = protocol::build_with(&config, &cpu_list, &nothing).unwrap().plan;
         let mut seen = BTreeSet::new();
         for link in 0..plan.links.len() {
             let modbus = modbus(&plan, link);
@@ -108,7 +112,7 @@ fn float_tags(link: usize, n: usize, period_ms: u32) -> Vec<String> {
 #[test]
 fn a_hundred_floats_are_two_requests() {
     let config = load(&file(&links(1, ""), &float_tags(0, 100, 10))).config;
-    let plan = build(&config, &[0]).unwrap().plan;
+    let plan = protocol::build(&config, &[0]).unwrap().plan;
     let blocks: Vec<(u16, u16)> = modbus(&plan, 0).blocks().iter().map(|r| (r.first, r.count)).collect();
     assert_eq!(blocks, [(0, 124), (124, 76)]);
 }
@@ -117,7 +121,7 @@ fn a_hundred_floats_are_two_requests() {
 fn links_of_a_spread_group_start_evenly_apart() {
     let tags: Vec<String> = (0..10).flat_map(|l| float_tags(l, 1, 10)).collect();
     let config = load(&file(&links(10, ""), &tags)).config;
-    let plan = build(&config, &[0]).unwrap().plan;
+    let plan = protocol::build(&config, &[0]).unwrap().plan;
     let phases: Vec<u64> = plan.lanes[0].releases.iter().map(|r| r.phase.0).collect();
     assert_eq!(phases, (0..10).map(|i| i * 1_000_000).collect::<Vec<_>>());
 }
@@ -133,7 +137,7 @@ fn links_of_a_group_together_start_at_one_instant() {
         r#"{"groups":[{"name":"press","scan_rate_ms":10,"release":"together"}],"#,
         1,
     );
-    let plan = build(&load(&text).config, &[0]).unwrap().plan;
+    let plan = protocol::build(&load(&text).config, &[0]).unwrap().plan;
     assert_eq!(plan.lanes[0].releases.len(), 1);
     assert_eq!(plan.lanes[0].releases[0].scans.len(), 4);
 }
@@ -142,7 +146,7 @@ fn links_of_a_group_together_start_at_one_instant() {
 fn heavy_links_are_dealt_out_among_the_executors() {
     let tags: Vec<String> = (0..4).flat_map(|l| float_tags(l, 100, 10)).collect();
     let config = load(&file(&links(4, ""), &tags)).config;
-    let plan = build(&config, &[2, 3]).unwrap().plan;
+    let plan = protocol::build(&config, &[2, 3]).unwrap().plan;
     assert_eq!(
         plan.lanes.iter().map(|e| (e.owner.cpu(), e.links.len())).collect::<Vec<_>>(),
         [(Some(2), 2), (Some(3), 2)]
@@ -152,7 +156,7 @@ fn heavy_links_are_dealt_out_among_the_executors() {
 #[test]
 fn what_cannot_fit_is_refused_with_the_highest_possible_rate() {
     let config = load(&file(&links(1, r#","expected_reply_ms":5"#), &float_tags(0, 100, 4))).config;
-    let error = build(&config, &[0]).unwrap_err();
+    let error = protocol::build(&config, &[0]).unwrap_err();
     let text = error.to_string();
     assert!(text.contains("tags/a.json:1"), "{text}");
     assert!(text.contains("link \"l0\", group \"4ms\": 2 requests at 250 Hz"), "{text}");
@@ -163,7 +167,7 @@ fn what_cannot_fit_is_refused_with_the_highest_possible_rate() {
 #[test]
 fn a_load_above_seventy_percent_is_a_warning() {
     let config = load(&file(&links(1, r#","expected_reply_ms":4"#), &float_tags(0, 100, 10))).config;
-    let planned = build(&config, &[0]).unwrap();
+    let planned = protocol::build(&config, &[0]).unwrap();
     assert_eq!(planned.admission.warnings, ["link \"l0\" is at 80 % of its time"]);
     assert_eq!(planned.plan.links[LinkId(0)].lane.0, 0);
 }
@@ -175,7 +179,7 @@ fn an_unreadable_range_parts_two_blocks() {
         r#"{"name":"b","address":"l0:1:3:9:1","data_type":"uint16","scan_rate_ms":10}"#.to_owned(),
     ];
     let hole = r#","unreadable":[{"unit":1,"function":3,"from":4,"to":5}]"#;
-    let plan = build(&load(&file(&links(1, hole), &tags)).config, &[0]).unwrap().plan;
+    let plan = protocol::build(&load(&file(&links(1, hole), &tags)).config, &[0]).unwrap().plan;
     let blocks: Vec<(Table, u16, u16)> =
         modbus(&plan, 0).blocks().iter().map(|r| (r.table, r.first, r.count)).collect();
     assert_eq!(blocks, [(Table::HoldingRegisters, 0, 1), (Table::HoldingRegisters, 9, 1)]);
@@ -189,7 +193,7 @@ fn plan_of_writable(link: &str, tags: &[&str]) -> Plan {
     for tag in &mut config.tags {
         tag.write = Some(crate::config::WriteConfig::default());
     }
-    build(&config, &[0]).unwrap().plan
+    protocol::build(&config, &[0]).unwrap().plan
 }
 
 #[test]

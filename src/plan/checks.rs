@@ -34,11 +34,11 @@ pub struct Checks {
 
 impl Checks {
     /// Whether a tag has any.
-    pub(super) fn has(tag: &TagConfig) -> bool {
+    pub fn has(tag: &TagConfig) -> bool {
         tag.sensor.is_some() || !tag.decoding.not_available.is_empty() || tag.decoding.scale_from.is_some()
     }
 
-    pub(super) fn of(tags: &[(TagId, &TagConfig)]) -> Checks {
+    pub fn of(tags: &[(TagId, &TagConfig)]) -> Checks {
         let mut absent = Vec::new();
         let mut checks: Vec<(TagId, Check)> = Vec::new();
         for (id, tag) in tags.iter().filter(|(_, tag)| Checks::has(tag)) {
@@ -74,7 +74,7 @@ impl Checks {
     }
 
     /// Tags whose value is another's power of ten.
-    pub(super) fn scales(&self) -> impl Iterator<Item = TagId> {
+    pub fn scales(&self) -> impl Iterator<Item = TagId> {
         self.tags.iter().filter_map(|(_, check)| check.scale_from)
     }
 

@@ -23,7 +23,7 @@ pub struct DiagnosticTag {
 }
 
 impl DiagnosticsPlan {
-    pub(super) fn new(tags: &[(TagId, &TagConfig)], scanning: &mut Scanning<'_>) -> DiagnosticsPlan {
+    pub fn new(tags: &[(TagId, &TagConfig)], scanning: &mut Scanning<'_>) -> DiagnosticsPlan {
         let mut own = Vec::with_capacity(tags.len());
         for (id, tag) in tags {
             let Some(signal) = tag.address.get::<DiagnosticSignal>() else { continue };

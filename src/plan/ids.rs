@@ -18,7 +18,7 @@ pub struct Base<'a> {
 }
 
 /// The ids of a configuration's things, each table in the configuration's order.
-pub(super) struct Allotted {
+pub struct Allotted {
     pub tags: Vec<TagId>,
     pub groups: Vec<GroupId>,
     pub links: Vec<LinkId>,
@@ -136,7 +136,7 @@ impl<I: Id> Free<I> {
 }
 
 /// Ids of scans, given out as the scans are made.
-pub(super) struct ScanIds {
+pub struct ScanIds {
     known: HashMap<(GroupId, LinkId), ScanId>,
     taken: Vec<bool>,
     next: usize,

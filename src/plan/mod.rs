@@ -2,20 +2,13 @@
 //! releases with phases. Immutable once built.
 
 pub mod admission;
-mod blocks;
 mod build;
 #[cfg(test)]
 mod build_tests;
-mod bus;
-mod bus_cost;
-pub mod can;
-mod canopen;
 mod change;
 mod checks;
 mod diagnostics;
 mod ids;
-mod modbus;
-mod modbus_cost;
 mod model;
 mod phases;
 mod place;
@@ -26,13 +19,12 @@ mod work;
 
 pub use crate::config::{ReleaseMode, Reporting, Suppress};
 pub use admission::{
-    Admission, Costs, ExecutorLoad, Finding, LOAD_MAX, LOAD_WARNING, LinkLoad, PlanError, SerialLine, Slot, WriteLoad,
+    Admission, Costs, ExecutorLoad, Finding, LOAD_MAX, LOAD_WARNING, LinkLoad, PlanError, Slot, WriteLoad,
 };
 pub use build::{Planned, Scanning, build, rebuild};
 pub use change::{Change, changes, is_slow, lane_stays};
 pub use checks::{Check, Checks};
 pub use ids::{Base, UsedIds};
-pub use modbus_cost::wire_bytes;
 pub use model::*;
 pub use phases::predecessor;
 pub use place::{CanFilter, CanSocket, Opens, Place};

@@ -3,14 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-pub use super::bus::{BusItem, BusPlan, BusRequest, BusSetup, BusSource, BusTag, BusWrite};
-pub use super::can::CanPlan;
-pub use super::canopen::{
-    BootStep, CanOpenDecode, CanOpenItem, CanOpenNodePlan, CanOpenPlan, CanOpenScan, CanOpenWrite, RpdoPlan, TpdoPlan,
-    Way,
-};
 pub use super::diagnostics::{DiagnosticTag, DiagnosticsPlan};
-pub use super::modbus::{Decode, ModbusPlan, ModbusRequest, ModbusWrite};
 use super::work::LinkWork;
 use crate::config::{ReleaseMode, Reporting, WriteConfig};
 use crate::limits::PERIOD_QUICK_MAX;
@@ -125,12 +118,12 @@ impl SourceKind {
 
 /// Slots of the ring that so many fill in a second, when they come once a period. What comes more rarely than once a second
 /// still comes at once, and must find its room.
-pub(super) fn slots_per_s(slots: u64, period: Nanos) -> u64 {
+pub fn slots_per_s(slots: u64, period: Nanos) -> u64 {
     (slots as f64 / period.min(PERIOD_QUICK_MAX).as_secs_f64().max(1e-9)).ceil() as u64
 }
 
 /// Slots of the ring that values of these types fill, each once.
-pub(super) fn ring_slots(types: impl Iterator<Item = ValueType>) -> u64 {
+pub fn ring_slots(types: impl Iterator<Item = ValueType>) -> u64 {
     types.map(|ty| 1 + ty.long_bytes_max().div_ceil(Sample::PAYLOAD_BYTES) as u64).sum()
 }
 

@@ -19,7 +19,7 @@ fn room(period: Nanos) -> u64 {
 /// every beat.
 ///
 /// `releases` are sorted by period.
-pub(super) fn spread(releases: &mut [ReleasePlan], old: &[ReleasePlan]) {
+pub fn spread(releases: &mut [ReleasePlan], old: &[ReleasePlan]) {
     if old.is_empty() {
         spread_evenly(releases);
         return;

@@ -1,12 +1,14 @@
 //! Plans that follow a running one: what stays keeps its ids, executor and phase; nothing new can be mistaken for
 //! something old.
 
+use crate::protocol;
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{Config, load_parts};
+use crate::config::Config;
+use crate::protocol::load_parts;
 use crate::tag::{Id, LinkId, Nanos, TagId};
 
 /// A configuration by (link, its group's period in ms, tags, host).
@@ -65,7 +67,7 @@ proptest! {
         series in prop::collection::vec(drawn(), 2..8), cpus in 1u32..4
     ) {
         let cpus: Vec<u32> = (0..cpus).collect();
-        let mut old = build(&config(&series[0]), &cpus).unwrap().plan;
+        let mut old = protocol::build(&config(&series[0]), &cpus).unwrap().plan;
         let mut image = BTreeMap::new();
         make_room(&mut image, &old);
         let mut resting: Vec<UsedIds> = Vec::new();
@@ -73,7 +75,7 @@ proptest! {
         for links in &series[1..] {
             let fits = long_room(&image);
             let base = Base { plan: &old, resting: &resting, long_fits: &fits };
-            let new = rebuild(&config(links), &base).unwrap().plan;
+            let new = protocol::rebuild(&config(links), &base).unwrap().plan;
             drop(fits);
             make_room(&mut image, &new);
             for (id, tag) in new.tags.iter() {
@@ -126,8 +128,8 @@ proptest! {
 #[test]
 fn the_same_configuration_is_the_same_plan() {
     let config = config(&vec![(0, 10, 9, 1), (3, 10, 4, 1), (5, 100, 12, 2)]);
-    let old = build(&config, &[0, 1]).unwrap().plan;
-    let new = rebuild(&config, &Base { plan: &old, resting: &[], long_fits: &|_, _| true }).unwrap().plan;
+    let old = protocol::build(&config, &[0, 1]).unwrap().plan;
+    let new = protocol::rebuild(&config, &Base { plan: &old, resting: &[], long_fits: &|_, _| true }).unwrap().plan;
     assert_eq!(changes(&old, &new), []);
     assert_eq!((&old.tags, &old.groups, &old.links, &old.scans), (&new.tags, &new.groups, &new.links, &new.scans));
     for (before, after) in old.lanes.iter().zip(&new.lanes) {
@@ -137,9 +139,10 @@ fn the_same_configuration_is_the_same_plan() {
 
 #[test]
 fn each_kind_of_change_is_told_apart() {
-    let old = build(&config(&vec![(0, 10, 9, 1), (1, 10, 4, 1), (2, 10, 4, 1), (3, 10, 4, 1)]), &[0]).unwrap().plan;
+    let old =
+        protocol::build(&config(&vec![(0, 10, 9, 1), (1, 10, 4, 1), (2, 10, 4, 1), (3, 10, 4, 1)]), &[0]).unwrap().plan;
     let later = config(&vec![(0, 10, 10, 1), (1, 10, 4, 2), (3, 10, 4, 1), (7, 10, 1, 1)]);
-    let new = rebuild(&later, &Base { plan: &old, resting: &[], long_fits: &|_, _| true }).unwrap().plan;
+    let new = protocol::rebuild(&later, &Base { plan: &old, resting: &[], long_fits: &|_, _| true }).unwrap().plan;
     let expected =
         [(LinkId(0), Change::Work), (LinkId(1), Change::Target), (LinkId(2), Change::Gone), (LinkId(4), Change::New)];
     assert_eq!(changes(&old, &new), expected);
@@ -170,7 +173,7 @@ fn a_link_does_not_move_to_another_executor_and_what_then_does_not_fit_is_refuse
         load_parts(("fieldbeat.toml", toml), &files).unwrap().config
     };
     let light: Vec<_> = (0..4).map(|link| tags(link, 2, 10)).collect();
-    let old = build(&load(&light), &[0, 1]).unwrap().plan;
+    let old = protocol::build(&load(&light), &[0, 1]).unwrap().plan;
     let beside: Vec<LinkId> =
         old.links.iter().filter(|(_, link)| link.lane == old.links[LinkId(0)].lane).map(|(id, _)| id).collect();
     assert_eq!(beside.len(), 2);
@@ -179,22 +182,23 @@ fn a_link_does_not_move_to_another_executor_and_what_then_does_not_fit_is_refuse
         (0..4).map(|link| tags(link, if beside.contains(&LinkId(link as u16)) { 22 } else { 2 }, 1)).collect();
     let config = load(&heavy);
     let awake = Costs { wake_up: Nanos(0), ..Costs::default() };
-    build_with(&config, &[0, 1], &awake).unwrap_or_else(|error| panic!("from the start it would fit: {error}"));
+    protocol::build_with(&config, &[0, 1], &awake)
+        .unwrap_or_else(|error| panic!("from the start it would fit: {error}"));
     let base = Base { plan: &old, resting: &[], long_fits: &|_, _| true };
-    let error = rebuild_with(&config, &base, &awake).unwrap_err();
+    let error = protocol::rebuild_with(&config, &base, &awake).unwrap_err();
     assert!(error.to_string().contains("executor"), "{error}");
     assert!(error.to_string().contains("restart"), "{error}");
 }
 
 #[test]
 fn ids_that_are_used_up_are_an_error_that_says_what_to_do() {
-    let old = build(&config(&vec![(0, 10, 1, 1)]), &[0]).unwrap().plan;
+    let old = protocol::build(&config(&vec![(0, 10, 1, 1)]), &[0]).unwrap().plan;
     let everything: Vec<Plan> = vec![Plan {
         tags: (0..crate::limits::TAGS_MAX).map(|i| (TagId::from_index(i), old.tags[TagId(0)].clone())).collect(),
         ..Plan::default()
     }];
     let resting: Vec<UsedIds> = everything.iter().map(UsedIds::of).collect();
     let base = Base { plan: &old, resting: &resting, long_fits: &|_, _| true };
-    let error = rebuild(&config(&vec![(0, 10, 2, 1)]), &base).unwrap_err().to_string();
+    let error = protocol::rebuild(&config(&vec![(0, 10, 2, 1)]), &base).unwrap_err().to_string();
     assert!(error.contains("too many tags came and went") && error.contains("restart"), "{error}");
 }

@@ -2,7 +2,8 @@
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use crate::config::{FieldType, Table};
+use crate::config::FieldType;
+use crate::protocol::modbus::model::Table;
 use crate::tag::UnitId;
 
 use super::PlantConfig;

@@ -1,13 +1,13 @@
 //! Writes the gateway's configuration that fits a plant: `fieldbeat.toml` and `tags/*.json`.
 
 use std::fmt::Write as _;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use serde::Serialize;
 
-use crate::config::{FieldType, WordOrder, type_name};
+use crate::config::{FieldType, type_name};
+use crate::protocol::modbus::model::WordOrder;
 use crate::tag::Nanos;
 
 use super::Plant;

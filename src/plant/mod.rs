@@ -26,7 +26,7 @@ use std::thread::JoinHandle;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-use crate::config::Table;
+use crate::protocol::modbus::model::Table;
 use crate::tag::{Nanos, UnitId, Value};
 
 pub use fault::{Fault, FaultError, Faulty, ScheduledFault};

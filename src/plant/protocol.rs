@@ -1,8 +1,8 @@
 //! From a request frame to a reply frame (Modbus Application Protocol Specification V1.1b3, sections 6.1 to
 //! 6.4 and 7; Modbus Messaging on TCP/IP V1.0b, section 3.1).
 
-use crate::config::Table;
 use crate::limits::{MODBUS_ADU_BYTES_MAX, MODBUS_BITS_MAX, MODBUS_REGISTERS_MAX};
+use crate::protocol::modbus::model::Table;
 use crate::tag::UnitId;
 
 use super::device::{DeviceMemory, UnitMemory};

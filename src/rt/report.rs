@@ -1,8 +1,7 @@
 //! What an executor tells of its own timing, through a ring of its own; histograms are made outside the floor.
 
-use crate::tag::Object;
 use crate::plan::ScanId;
-use crate::tag::{GroupId, LinkId, Nanos};
+use crate::tag::{GroupId, LinkId, Nanos, Object};
 
 /// One event. 40 bytes, copied into the statistics ring; dropped and counted when that is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

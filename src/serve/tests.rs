@@ -6,9 +6,11 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::config::{HostPort, ModbusConfig, ModbusTransport, ReleaseMode, Tolerance};
+use crate::config::ReleaseMode;
 use crate::lane::LinkState;
-use crate::plan::{GroupPlan, LaneOwner, LanePlan, LinkPlan, ModbusPlan, ScanId, ScanPlan};
+use crate::plan::{GroupPlan, LaneOwner, LanePlan, LinkPlan, ScanId, ScanPlan};
+use crate::protocol::modbus::model::{HostPort, ModbusConfig, ModbusTransport, Tolerance};
+use crate::protocol::modbus::plan::ModbusPlan;
 use crate::rt::{Report, RequestResult};
 use crate::tag::{ById, GroupId, LaneId, LinkId};
 

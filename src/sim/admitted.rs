@@ -1,12 +1,18 @@
 //! What admission accepts, runs without a miss as long as devices answer in their declared time, however much is written
 //! meanwhile.
 
+use crate::protocol;
 use fastrand::Rng;
 
 use super::script::{Drawn, Hosts, Script};
 use super::{RealParts, Scenario, run};
-use crate::config::{Config, Guard, HostPort, ModbusConfig, ModbusTransport, Table, WriteConfig, load_parts};
-use crate::plan::{self, Costs, ModbusPlan, Plan, PlanError, SerialLine};
+use crate::config::{Config, Guard, WriteConfig};
+use crate::plan;
+use crate::plan::{Costs, Plan, PlanError};
+use crate::protocol::load_parts;
+use crate::protocol::modbus::line_time::SerialLine;
+use crate::protocol::modbus::model::{HostPort, ModbusConfig, ModbusTransport, Table};
+use crate::protocol::modbus::plan::ModbusPlan;
 use crate::tag::Nanos;
 
 const MS: u64 = 1_000_000;
@@ -142,11 +148,11 @@ fn drawn(seed: u64) -> Admitted {
     }
     let cpus: Vec<u32> = (0..if rng.u8(..3) == 0 { rng.u32(2..=3) } else { 1 }).collect();
     let costs = if rng.u8(..4) > 0 { SIMULATED } else { Costs::default() };
-    let mut planned = plan::build_with(&config, &cpus, &costs);
+    let mut planned = protocol::build_with(&config, &cpus, &costs);
     let mut no_room_for_writes = false;
     if planned.is_err() {
         config = read_only;
-        planned = plan::build_with(&config, &cpus, &costs);
+        planned = protocol::build_with(&config, &cpus, &costs);
         no_room_for_writes = planned.is_ok();
     }
     let written = config.tags.iter().any(|tag| tag.write.is_some());
@@ -168,7 +174,7 @@ fn plan_of(config: &Config, cpus: &[u32]) -> Plan {
     }
     let free = Costs { request: Nanos(1), sample: Nanos(0), release: Nanos(1), wake_up: Nanos(0) };
     fast.realtime.guard = Guard::Fixed(Nanos(0));
-    let mut plan = plan::build_with(&fast, cpus, &free).unwrap().plan;
+    let mut plan = protocol::build_with(&fast, cpus, &free).unwrap().plan;
     for ((_, link), declared) in plan.links.iter_mut().zip(&config.links) {
         let modbus = declared.protocol.get::<ModbusConfig>().unwrap();
         link.protocol.get_mut::<ModbusPlan>().unwrap().config = modbus.clone();

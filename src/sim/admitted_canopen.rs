@@ -1,13 +1,17 @@
 //! What admission accepts of CANopen networks, runs without a miss as long as nodes answer in their declared time and
 //! frames take the time that they take on the bus, however much is written meanwhile.
 
+use crate::protocol;
 use fastrand::Rng;
 
 use super::admitted::{SIMULATED, promised};
 use super::canopen::{FIRST_OBJECT, NODES, kind_of};
 use super::{RealParts, Scenario, run};
-use crate::config::{CanOpenConfig, Config, Guard, load_parts};
-use crate::plan::{self, CanOpenPlan, Costs, Plan};
+use crate::config::{Config, Guard};
+use crate::plan::{Costs, Plan};
+use crate::protocol::canopen::model::CanOpenConfig;
+use crate::protocol::canopen::plan::CanOpenPlan;
+use crate::protocol::load_parts;
 use crate::tag::{Nanos, ScalarType};
 
 /// A frame of eight bytes with the most stuff bits, and the pause behind it (ISO 11898-1).
@@ -81,7 +85,7 @@ fn plan_of(config: &Config, cpus: &[u32]) -> Option<Plan> {
     fast.tags.iter_mut().for_each(|tag| tag.write = None);
     let free = Costs { request: Nanos(1), sample: Nanos(0), release: Nanos(1), wake_up: Nanos(0) };
     fast.realtime.guard = Guard::Fixed(Nanos(0));
-    let mut plan = plan::build_with(&fast, cpus, &free).ok()?.plan;
+    let mut plan = protocol::build_with(&fast, cpus, &free).ok()?.plan;
     for ((_, link), declared) in plan.links.iter_mut().zip(&config.links) {
         if let (Some(plan), Some(config)) =
             (link.protocol.get_mut::<CanOpenPlan>(), declared.protocol.get::<CanOpenConfig>())
@@ -107,10 +111,10 @@ fn drawn(seed: u64) -> Option<Drawn> {
         .unwrap_or_else(|errors| panic!("seed {seed}: {errors}\n{tags}"))
         .config;
     let cpus: Vec<u32> = (0..rng.u32(1..=2)).collect();
-    let mut planned = plan::build_with(&config, &cpus, &SIMULATED);
+    let mut planned = protocol::build_with(&config, &cpus, &SIMULATED);
     if planned.is_err() || rng.bool() {
         config.tags.iter_mut().for_each(|tag| tag.write = None);
-        planned = plan::build_with(&config, &cpus, &SIMULATED);
+        planned = protocol::build_with(&config, &cpus, &SIMULATED);
     }
     let load = planned
         .as_ref()

@@ -18,8 +18,7 @@ use super::script::{Hosts, Series, Stall};
 use super::stream::{Exchange, Piece};
 use super::views::Views;
 use super::writes::Seen;
-use crate::plan::CanSocket;
-use crate::plan::Place;
+use crate::plan::{CanSocket, Place};
 use crate::rt::{Conn, Io, Stamped};
 use crate::tag::{LinkId, Nanos};
 

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::given::{bits_of, can_id};
 use super::model::dbc::sent_branch;
 use super::writes::{Open, Seen};
-use crate::config::CanBits;
-use crate::plan::can::CanWrite;
-use crate::plan::{CanPlan, Plan};
+use crate::plan::Plan;
+use crate::protocol::can::model::CanBits;
+use crate::protocol::can::plan::model::{CanPlan, CanWrite};
 use crate::tag::LinkId;
 
 /// Between the look at the clock and the last of the frames that are sent by it.

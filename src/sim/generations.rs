@@ -1,6 +1,6 @@
 //! The plans of a run, one after the other, and which tag each id stood for under each.
 
-use crate::link::FieldWork;
+use crate::protocol::kinds::FieldWork;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -9,8 +9,15 @@ use super::given::key_of;
 use super::local::ITEM_MAX_NS;
 use super::model::host_of_link;
 use super::script::DeviceKind;
-use crate::config::{CanAddress, CanFrames, Config, FieldType, ModbusAddress, TagConfig};
-use crate::plan::{BusPlan, CanOpenPlan, CanPlan, ModbusPlan, ModbusRequest, Plan, SerialLine};
+use crate::config::{Config, FieldType, TagConfig};
+use crate::plan::Plan;
+use crate::protocol::can::model::{CanAddress, CanFrames};
+use crate::protocol::can::plan::model::CanPlan;
+use crate::protocol::canopen::plan::CanOpenPlan;
+use crate::protocol::local_io::plan::LocalIoPlan;
+use crate::protocol::modbus::line_time::SerialLine;
+use crate::protocol::modbus::model::ModbusAddress;
+use crate::protocol::modbus::plan::{ModbusPlan, ModbusRequest};
 use crate::tag::{Dictionary, DictionaryTag, GroupId, Id, LinkId, Status, TagId};
 
 /// A CAN frame of eight bytes at a bit a second, with the most stuff bits and the pause behind it (ISO 11898-1).
@@ -106,7 +113,7 @@ impl Generation {
         self.plan.links.iter().filter_map(|(id, link)| {
             let kind = match FieldWork::of(&*link.protocol) {
                 Some(FieldWork::Modbus(_)) => DeviceKind::Modbus,
-                Some(FieldWork::Bus(_)) => DeviceKind::Local,
+                Some(FieldWork::LocalIo(_)) => DeviceKind::Local,
                 Some(FieldWork::Can(_)) => DeviceKind::Can,
                 Some(FieldWork::CanOpen(_)) => DeviceKind::CanOpen,
                 None => return None,
@@ -146,7 +153,7 @@ impl Generation {
     pub fn has_room(&self, link: LinkId) -> bool {
         match FieldWork::of(&*self.plan.links[link].protocol) {
             Some(FieldWork::Modbus(modbus)) => self.has_room_on_modbus(modbus),
-            Some(FieldWork::Bus(bus)) => self.has_room_at_thread(bus),
+            Some(FieldWork::LocalIo(bus)) => self.has_room_at_thread(bus),
             Some(FieldWork::CanOpen(canopen)) => self.has_room_on_canopen(canopen),
             // Nothing is asked for: its beats cost the executor's own time alone.
             Some(FieldWork::Can(can)) => {
@@ -162,7 +169,7 @@ impl Generation {
         150_000 * self.plan.links.len() as u64
     }
 
-    fn has_room_at_thread(&self, bus: &BusPlan) -> bool {
+    fn has_room_at_thread(&self, bus: &LocalIoPlan) -> bool {
         let shortest = bus.requests.iter().map(|r| self.plan.groups[r.group].period.0).min().unwrap_or(0);
         let each = |items: u64| items * ITEM_MAX_NS + self.own_time();
         bus.requests.iter().map(|r| each(r.items.len() as u64)).sum::<u64>() <= shortest / 2

@@ -4,9 +4,10 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::memory::{Expected, decimal, mix};
-use crate::config::{
-    BusAddress, BusPoint, CanAddress, CanBits, CanBitsKind, CanFrames, CanId, CanOpenAddress, CanOpenSource, TagConfig,
-};
+use crate::config::TagConfig;
+use crate::protocol::can::model::{CanAddress, CanBits, CanBitsKind, CanFrames, CanId};
+use crate::protocol::canopen::model::{CanOpenAddress, CanOpenSource};
+use crate::protocol::local_io::model::{LocalIoAddress, LocalIoPoint};
 use crate::rt::{Io, Stamped};
 use crate::tag::{LinkId, ScalarType, Status, ValueType};
 
@@ -133,13 +134,15 @@ pub fn key_of(tag: &TagConfig) -> u64 {
             }
             (CanFrames::Group { pgn, source }, _) => group_key(pgn, source),
         }
-    } else if let Some(address) = tag.address.get::<BusAddress>() {
+    } else if let Some(address) = tag.address.get::<LocalIoAddress>() {
         match &address.point {
-            BusPoint::Gpio(point) => {
+            LocalIoPoint::Gpio(point) => {
                 local_key(&format!("{:?}", point.line), if point.counts { "count" } else { "level" })
             }
-            BusPoint::Register { program, formula, .. } => local_key(&format!("{program:?}"), &format!("{formula:?}")),
-            BusPoint::Iio { channel } => local_key(channel, "channel"),
+            LocalIoPoint::Register { program, formula, .. } => {
+                local_key(&format!("{program:?}"), &format!("{formula:?}"))
+            }
+            LocalIoPoint::Iio { channel } => local_key(channel, "channel"),
         }
     } else {
         0

@@ -8,7 +8,8 @@ use fastrand::Rng;
 
 use super::device::Bent;
 use super::stream::{Exchange, Piece};
-use crate::config::{ModbusConfig, ModbusTransport, Parity, SerialFraming};
+use crate::config::{Parity, SerialFraming};
+use crate::protocol::modbus::model::{ModbusConfig, ModbusTransport};
 
 const SECOND: u64 = 1_000_000_000;
 /// What a UART hands over at once at most.

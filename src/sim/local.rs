@@ -13,7 +13,7 @@ use super::device::Told;
 use super::given::{Given, Peer, PeerTold, What, drawn, local_key, value_of};
 use super::script::{self, Host, Moods, Phase};
 use super::writes::{Place, Seen};
-use crate::plan::{BusSetup, BusSource, BusWrite};
+use crate::protocol::local_io::plan::{LocalIoSetup, LocalIoSource, LocalIoWrite};
 use crate::rt::{Io, Stamped};
 use crate::tag::{LinkId, Nanos, Status};
 
@@ -105,7 +105,7 @@ struct Outgoing {
 /// The thread that serves one connection.
 pub struct Thread {
     device: Rc<RefCell<Local>>,
-    setup: Arc<BusSetup>,
+    setup: Arc<LocalIoSetup>,
     /// By item.
     keys: Vec<u64>,
     /// Whether another item lies at the same place, so that one may be told without the other.
@@ -119,17 +119,17 @@ pub struct Thread {
 }
 
 impl Thread {
-    pub fn new(device: Rc<RefCell<Local>>, setup: Arc<BusSetup>, now: u64) -> Thread {
-        let key = |source: &BusSource| match source {
-            BusSource::Level { line } => local_key(&format!("{:?}", setup.lines[usize::from(*line)].0), "level"),
-            BusSource::Count { line } => local_key(&format!("{:?}", setup.lines[usize::from(*line)].0), "count"),
-            BusSource::Register { program, formula } => {
+    pub fn new(device: Rc<RefCell<Local>>, setup: Arc<LocalIoSetup>, now: u64) -> Thread {
+        let key = |source: &LocalIoSource| match source {
+            LocalIoSource::Level { line } => local_key(&format!("{:?}", setup.lines[usize::from(*line)].0), "level"),
+            LocalIoSource::Count { line } => local_key(&format!("{:?}", setup.lines[usize::from(*line)].0), "count"),
+            LocalIoSource::Register { program, formula } => {
                 local_key(&format!("{:?}", setup.programs[usize::from(*program)]), &format!("{formula:?}"))
             }
-            BusSource::Channel(at) => local_key(&setup.channels[usize::from(*at)], "channel"),
+            LocalIoSource::Channel(at) => local_key(&setup.channels[usize::from(*at)], "channel"),
         };
-        let has_edges = |source: &BusSource| match source {
-            BusSource::Level { line } => setup.lines[usize::from(*line)].1.edge.is_some(),
+        let has_edges = |source: &LocalIoSource| match source {
+            LocalIoSource::Level { line } => setup.lines[usize::from(*line)].1.edge.is_some(),
             _ => false,
         };
         let keys: Vec<u64> = setup.items.iter().map(|item| key(&item.source)).collect();
@@ -234,9 +234,9 @@ impl Thread {
         let payload = bytes.get(32..).unwrap_or_default().to_vec();
         let known = self.setup.writes.get(slot as usize);
         let fits = match known {
-            Some(BusWrite::Line(_)) => payload.len() == 1 && payload[0] < 2,
-            Some(BusWrite::Register { write, .. }) => payload.len() == usize::from(write.width),
-            Some(BusWrite::Channel(_)) => payload.len() == 8,
+            Some(LocalIoWrite::Line(_)) => payload.len() == 1 && payload[0] < 2,
+            Some(LocalIoWrite::Register { write, .. }) => payload.len() == usize::from(write.width),
+            Some(LocalIoWrite::Channel(_)) => payload.len() == 8,
             None => false,
         };
         if !fits || word(bytes, 12) as usize != payload.len() {

@@ -1,11 +1,13 @@
 //! What people write: where, what, and by when, from a number.
 
-use crate::link::FieldWork;
+use crate::protocol::kinds::FieldWork;
 use fastrand::Rng;
 
 use super::memory::{Area, mix};
 use crate::config::FieldType;
-use crate::plan::{BusWrite, LinkWork, ModbusPlan, ModbusWrite, Plan};
+use crate::plan::{LinkWork, Plan};
+use crate::protocol::local_io::plan::LocalIoWrite;
+use crate::protocol::modbus::plan::{ModbusPlan, ModbusWrite};
 use crate::rt::WritePayload;
 use crate::tag::{LinkId, TagId};
 
@@ -57,7 +59,7 @@ pub fn name_of(plan: &Plan, link: LinkId, slot: usize) -> Option<&str> {
 fn slots(protocol: &dyn LinkWork) -> usize {
     match FieldWork::of(protocol) {
         Some(FieldWork::Modbus(modbus)) => modbus.writes.len(),
-        Some(FieldWork::Bus(bus)) => bus.setup.writes.len(),
+        Some(FieldWork::LocalIo(bus)) => bus.setup.writes.len(),
         Some(FieldWork::CanOpen(canopen)) => canopen.writes.len(),
         Some(FieldWork::Can(can)) => can.writes.len(),
         None => 0,
@@ -67,7 +69,7 @@ fn slots(protocol: &dyn LinkWork) -> usize {
 fn tag_of(protocol: &dyn LinkWork, slot: usize) -> Option<TagId> {
     match FieldWork::of(protocol) {
         Some(FieldWork::Modbus(modbus)) => Some(modbus.writes.get(slot)?.place.tag),
-        Some(FieldWork::Bus(bus)) => bus.writes.get(slot).copied(),
+        Some(FieldWork::LocalIo(bus)) => bus.writes.get(slot).copied(),
         Some(FieldWork::CanOpen(canopen)) => Some(canopen.writes.get(slot)?.decode.tag),
         Some(FieldWork::Can(can)) => Some(can.writes.get(slot)?.tag),
         None => None,
@@ -88,11 +90,11 @@ pub fn payload(draw: u64, protocol: &dyn LinkWork, slot: usize) -> Option<WriteP
     let mut rng = Rng::with_seed(mix(draw ^ 3));
     match FieldWork::of(protocol) {
         Some(FieldWork::Modbus(modbus)) => Some(of_modbus(modbus.writes.get(slot)?, &mut rng)),
-        Some(FieldWork::Bus(bus)) => {
+        Some(FieldWork::LocalIo(bus)) => {
             let bytes: Vec<u8> = match bus.setup.writes.get(slot)? {
-                BusWrite::Line(_) => vec![rng.u8(..2)],
-                BusWrite::Register { write, .. } => (0..write.width).map(|_| rng.u8(..)).collect(),
-                BusWrite::Channel(_) => rng.f64().to_le_bytes().to_vec(),
+                LocalIoWrite::Line(_) => vec![rng.u8(..2)],
+                LocalIoWrite::Register { write, .. } => (0..write.width).map(|_| rng.u8(..)).collect(),
+                LocalIoWrite::Channel(_) => rng.f64().to_le_bytes().to_vec(),
             };
             WritePayload::new(&bytes)
         }

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use super::world::SimWorld;
-use crate::link::FieldLink;
 use crate::plan::{Plan, UsedIds};
+use crate::protocol::kinds::FieldLink;
 use crate::rt::{Link, World, WriteOutcome};
 use crate::store::Position;
-use crate::tag::Batch;
-use crate::tag::{Dictionary, LinkId};
+use crate::tag::{Batch, Dictionary, LinkId};
 
 /// What is run: the real parts, or real parts with a fault planted in them.
 pub trait Parts {

@@ -1,6 +1,7 @@
 //! Reloads at any moment: the configuration is changed as people change it, and the new plan is brought to the
 //! executors as the gateway brings it.
 
+use crate::protocol;
 use std::sync::Arc;
 
 use rtrb::{Consumer, RingBuffer};
@@ -10,8 +11,8 @@ use super::parts::Parts;
 use super::scenario::{Scenario, load};
 use super::script::{Changes, Coming, TagChange};
 use crate::config::Config;
+use crate::connector::{Command, Target};
 use crate::lane::{Counters, Image};
-use crate::link::connector::{Command, Target};
 use crate::plan::{self, Base, Change, Plan, UsedIds};
 use crate::rt::{Adoption, LinkChange};
 use crate::tag::{LaneId, LinkId, Sample, Status, TagId};
@@ -109,7 +110,7 @@ impl Reloads {
         let long_fits = |id: TagId, bytes| image.long_fits(id.index(), bytes);
         let resting: Vec<UsedIds> = recent.iter().map(|plan| UsedIds::of(plan)).collect();
         let base = Base { plan: &self.plan, resting: parts.resting(&resting), long_fits: &long_fits };
-        let new = match plan::rebuild(&config, &base) {
+        let new = match protocol::rebuild(&config, &base) {
             Ok(planned) => Arc::new(planned.plan),
             Err(_) => {
                 self.refused += 1;

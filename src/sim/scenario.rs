@@ -1,13 +1,16 @@
 //! What a run is made of: a configuration as people would write it, and the troubles to come.
 
+use crate::protocol;
 use fastrand::Rng;
 
 use super::case::Case;
 use super::log::KEPT;
 use super::model::{Model, Shape, dbc};
 use super::script::{Drawn, Ends, Hosts, Script, rng_of};
-use crate::config::{Config, ModbusAddress, WriteConfig, load_parts};
-use crate::plan::{self, Plan};
+use crate::config::{Config, WriteConfig};
+use crate::plan::Plan;
+use crate::protocol::load_parts;
+use crate::protocol::modbus::model::ModbusAddress;
 
 const MS: u64 = 1_000_000;
 /// After the trouble: longer than every pause but that of refused addresses, so that all else must be well again.
@@ -90,7 +93,7 @@ impl Scenario {
         let (tags, config, planned) = loop {
             let tags = model.text();
             let config = load(&tags)?;
-            match plan::build(&config, &cpus) {
+            match protocol::build(&config, &cpus) {
                 Ok(planned) => break (tags, config, planned),
                 Err(_) if slower < SLOWER_MAX => model.slow_down(),
                 Err(_) if slower < 2 * SLOWER_MAX => model.thin_out(),
@@ -145,7 +148,7 @@ impl Scenario {
         let tags = case.tags.to_string();
         let config = load(&tags)?;
         let cpus: Vec<u32> = (0..u32::from(case.executors)).collect();
-        let planned = plan::build(&config, &cpus).map_err(|error| format!("the plan is refused: {error}"))?;
+        let planned = protocol::build(&config, &cpus).map_err(|error| format!("the plan is refused: {error}"))?;
         Ok(Scenario {
             seed: case.seed,
             tags,

@@ -7,7 +7,7 @@ use super::field::Field;
 use super::line::Heard;
 use super::memory::Area;
 use super::writes::{self, Place, Seen};
-use crate::config::Table;
+use crate::protocol::modbus::model::Table;
 use crate::rt::Io;
 use crate::tag::LinkId;
 

@@ -3,7 +3,9 @@
 use super::line::LineView;
 use super::memory::Area;
 use super::model::host_of_link;
-use crate::plan::{CanOpenPlan, Change, ModbusPlan, Plan};
+use crate::plan::{Change, Plan};
+use crate::protocol::canopen::plan::CanOpenPlan;
+use crate::protocol::modbus::plan::ModbusPlan;
 use crate::tag::{ById, LaneId, LinkId};
 
 /// A connection that takes no bytes is given up within this.
@@ -63,13 +65,13 @@ impl View {
                 writes: Vec::new(),
             };
         };
-        let area = |r: &crate::plan::ModbusRequest| Area {
+        let area = |r: &crate::protocol::modbus::plan::ModbusRequest| Area {
             unit: modbus.units[usize::from(r.unit)].0,
             table: r.table,
             first: r.first,
             count: r.count,
         };
-        let written = |w: &crate::plan::ModbusWrite| Area {
+        let written = |w: &crate::protocol::modbus::plan::ModbusWrite| Area {
             unit: modbus.units[usize::from(w.unit)].0,
             table: w.table,
             first: w.place.first,

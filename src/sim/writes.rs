@@ -17,9 +17,11 @@ use super::model::host_of_link;
 use super::orders::{self, Manner};
 use super::pdos::{Changes, Pdos};
 use super::script::{Hosts, Series, Write};
-use crate::config::Table;
 use crate::limits::{EXECUTOR_SLEEP_MAX, WRITES_PENDING_MAX};
-use crate::plan::{CanOpenPlan, CanPlan, LinkWork, Plan};
+use crate::plan::{LinkWork, Plan};
+use crate::protocol::can::plan::model::CanPlan;
+use crate::protocol::canopen::plan::CanOpenPlan;
+use crate::protocol::modbus::model::Table;
 use crate::rt::{WriteAnswer, WriteOrder, WriteOutcome};
 use crate::tag::{LinkId, Nanos};
 

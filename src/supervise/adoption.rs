@@ -6,10 +6,10 @@ use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::floor::{Floor, long_bytes_max, prefaulted_ring, ring_slots};
 use super::orders;
+use crate::connector::{Command, Target};
 use crate::lane::{Image, ReportFilter, SampleWriter};
-use crate::link::FieldLink;
-use crate::link::connector::{Command, Target};
 use crate::plan::{self, Change, Plan, Suppress};
+use crate::protocol::kinds::FieldLink;
 use crate::rt::{Adoption, LinkChange, thread as rt_thread};
 use crate::source::{DoorEnds, NewPlan};
 use crate::tag::{LaneId, LinkId, Sample, Status};

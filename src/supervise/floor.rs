@@ -15,11 +15,11 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use super::adoption;
 use super::orders::{self, Orders, SharedOrders};
 use crate::config::Guard;
+use crate::connector::{Connector, ExecutorPort, LinkNotes};
 use crate::lane::{Counters, Image, ReportFilter, SampleWriter};
 use crate::limits;
-use crate::link::FieldLink;
-use crate::link::connector::{Connector, ExecutorPort, LinkNotes};
 use crate::plan::{LanePlan, Plan, SourceKind, Suppress};
+use crate::protocol::kinds::FieldLink;
 use crate::rt::thread::{self as rt_thread, Missing};
 use crate::rt::{
     Clock, Closed, Connected, Executor, LinuxWorld, Report, Waker, Wiring, monotonic_now, thread_cpu_time,

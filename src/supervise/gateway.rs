@@ -1,5 +1,6 @@
 //! A whole gateway: floor, hub, journal, outputs, metrics.
 
+use crate::protocol;
 use std::fs::File;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, Ordering::Relaxed};
@@ -31,8 +32,7 @@ use crate::rt::{Report, calibrate, monotonic_now};
 use crate::serve::{Current, Health, HttpServer, Observed, Reloads, RunReport, Severity};
 use crate::source::{Source, diagnostics::Diagnostics};
 use crate::store::{BootId, Journal, JournalError, JournalState, WriterHandle};
-use crate::tag::Batch;
-use crate::tag::{Dictionary, DictionaryTag, GroupId, LaneId, Nanos, TagId};
+use crate::tag::{Batch, Dictionary, DictionaryTag, GroupId, LaneId, Nanos, TagId};
 
 /// How often the statistics are taken from the executors' rings.
 const STATISTICS_PERIOD: Duration = Duration::from_millis(50);
@@ -110,7 +110,7 @@ impl Gateway {
     pub fn start(loaded: Loaded) -> Result<Gateway, StartError> {
         let config = loaded.config;
         let cpus = config.realtime.cores.clone().unwrap_or_else(rt_thread::default_cpus);
-        let (planned, fault) = calibrate::best_of(|costs| plan::build_with(&config, &cpus, costs));
+        let (planned, fault) = calibrate::best_of(|costs| protocol::build_with(&config, &cpus, costs));
         if let Some(error) = fault {
             tracing::warn!("admission reckons with usual costs, this machine's cannot be measured: {error}");
         }

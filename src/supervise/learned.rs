@@ -72,10 +72,10 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
-    use crate::config::load_parts;
     use crate::hub::stats::Statistics;
     use crate::lane::Counters;
-    use crate::plan;
+    use crate::protocol;
+    use crate::protocol::load_parts;
     use crate::rt::{Report, RequestResult};
     use crate::serve::{Current, Health, JournalView, Reloads};
     use crate::tag::Nanos;
@@ -85,7 +85,7 @@ mod tests {
         let tags = r#"{"links":[{"name":"slow","protocol":"modbus_tcp","host":"127.0.0.1"}],
             "tags":[{"name":"t","address":"slow:1:3:40001:1","data_type":"uint16","scan_rate_ms":10}]}"#;
         let loaded = load_parts(("fieldbeat.toml", "[gateway]\nid = \"g\"\n"), &[("tags/a.json", tags)]).unwrap();
-        let plan = Arc::new(plan::build(&loaded.config, &[0]).unwrap().plan);
+        let plan = Arc::new(protocol::build(&loaded.config, &[0]).unwrap().plan);
         Observed {
             boot: String::new(),
             started: Nanos::ZERO,

@@ -1,5 +1,6 @@
 //! Reload: what the files say now becomes the plan that runs, or the plan that runs stays.
 
+use crate::protocol;
 use std::fmt::Display;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed, Ordering::SeqCst};
@@ -11,7 +12,7 @@ use super::watch::{Found, Watch};
 use crate::config::{Config, Loaded};
 use crate::hub::{self, Filter, NextRing, RingEnd};
 use crate::limits::{IDS_REST, RELOAD_POLL};
-use crate::plan::{self, Admission, Base, Change, Plan, Planned, UsedIds};
+use crate::plan::{Admission, Base, Change, Plan, Planned, UsedIds};
 use crate::serve::Severity;
 use crate::tag::{ById, Id, LinkId, TagId};
 
@@ -156,7 +157,7 @@ impl Gateway {
         let long_fits = move |tag: TagId, bytes| image.long_fits(tag.index(), bytes);
         let resting: Vec<UsedIds> = resting.iter().map(|rest| rest.ids.clone()).collect();
         let base = Base { plan: &old, resting: &resting, long_fits: &long_fits };
-        let Planned { plan: new, admission } = match plan::rebuild_with(&config, &base, &self.admission.costs) {
+        let Planned { plan: new, admission } = match protocol::rebuild_with(&config, &base, &self.admission.costs) {
             Ok(planned) => planned,
             Err(error) => return self.refuse(error),
         };
@@ -282,7 +283,7 @@ fn give_memory_back() {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::load_parts;
+    use crate::protocol::load_parts;
 
     fn gateway(id: &str) -> Found {
         load_parts(("fieldbeat.toml", &format!("[gateway]\nid = \"{id}\"\n")), &[("tags/a.json", TAGS)])

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use crate::connector::LinkNotes;
 use crate::hub::{self, RingStats};
-use crate::link::connector::LinkNotes;
 use crate::output::{OutputState, OutputStats};
 use crate::serve::{self, JournalView, OutputView, RingFill};
 use crate::store::{JournalReader, JournalStats};

@@ -3,6 +3,7 @@
 //! The files are looked at, not notified of: that works on every file system, and for every way in which files come
 //! (scp, rsync, editors, copies that are renamed), and half a file is not read while it grows.
 
+use crate::protocol;
 use std::io;
 use std::path::PathBuf;
 use std::thread::{self, JoinHandle};
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use crate::config::{self, Diagnostics, DirTimes, Fingerprint, Loaded};
+use crate::config::{Diagnostics, DirTimes, Fingerprint, Loaded};
 
 /// What the files say now.
 pub type Found = Result<Loaded, Diagnostics>;
@@ -110,7 +111,7 @@ impl Files {
         if self.read.as_ref() == Some(files) {
             return None;
         }
-        let found = config::load(&self.dir);
+        let found = protocol::load(&self.dir);
         let after = Fingerprint::of(&self.dir);
         let is_quiet = *dirs == DirTimes::of(&self.dir) || self.unsettled >= DIR_LOOKS_MAX;
         if *files != after || !is_quiet {

@@ -4,15 +4,18 @@
 //! The folders are those of FIELDBEAT_REAL_FILES, separated by colons; else what the packages cantools and canopen ship
 //! in their own tests, which tests/setup.sh puts beside them. `tests/real_files.sh FOLDER…` runs it on other ones.
 
+use fieldbeat::protocol;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use fieldbeat::config::eds::{DataType, Eds};
-use fieldbeat::config::{Config, Severity, load};
-use fieldbeat::link::can::pure::{Decoded, Head};
-use fieldbeat::plan::can::CanPlan;
+use fieldbeat::config::{Config, Severity};
 use fieldbeat::plan::{self};
+use fieldbeat::protocol::can::link::pure::{Decoded, Head};
+use fieldbeat::protocol::can::plan::model::CanPlan;
+use fieldbeat::protocol::canopen::eds::Eds;
+use fieldbeat::protocol::canopen::eds::types::DataType;
+use fieldbeat::protocol::load;
 use fieldbeat::tag::{LinkId, Value};
 use serde_json::{Value as Json, json};
 
@@ -213,7 +216,7 @@ fn compare(path: &Path, theirs: &Json, sums: &mut Sums) {
         println!("{at}: {address:?}: {why}");
         assert!(is_said_by_the_file(why), "{at}: {address:?}: {why}");
     }
-    let planned = plan::build(&config, &[0]).unwrap().plan;
+    let planned = protocol::build(&config, &[0]).unwrap().plan;
     let types: BTreeMap<&str, String> =
         config.tags.iter().map(|tag| (&*tag.name, tag.value_type().to_string())).collect();
     for (address, (number, ty, _)) in &known {

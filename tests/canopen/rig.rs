@@ -1,5 +1,6 @@
 //! The real executor on a socket pair, with a node of the package `canopen` at the other end.
 
+use fieldbeat::protocol;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::process::Command;
@@ -8,10 +9,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use fieldbeat::config::{WriteConfig, load_parts};
+use fieldbeat::config::WriteConfig;
 use fieldbeat::lane::*;
-use fieldbeat::link::{FieldLink, kinds};
-use fieldbeat::plan::{self, Plan};
+use fieldbeat::plan::Plan;
+use fieldbeat::protocol::kinds::FieldLink;
+use fieldbeat::protocol::{kinds, load_parts};
 use fieldbeat::rt::*;
 use fieldbeat::tag::*;
 use rtrb::{Consumer, Producer, RingBuffer};
@@ -114,7 +116,7 @@ pub fn rig_with(node: &str, sheet: &str) -> Rig {
     for tag in config.tags.iter_mut().filter(|tag| ["recipe", "limit", "control", "name"].contains(&&*tag.name)) {
         tag.write = Some(WriteConfig::default());
     }
-    let plan = Arc::new(plan::build(&config, &[0]).unwrap_or_else(|e| panic!("{e}")).plan);
+    let plan = Arc::new(protocol::build(&config, &[0]).unwrap_or_else(|e| panic!("{e}")).plan);
 
     let (ours, theirs) = socket_pair();
     let own_sheet = peers::root().join("tests/canopen/drive.eds");

@@ -1,21 +1,21 @@
 //! Devices that misbehave, each in its own way at the same time, beside devices that don't: on the real executor,
 //! over real sockets.
 
+use fieldbeat::protocol;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use fieldbeat::config::{self, Guard};
+use fieldbeat::config::Guard;
 use fieldbeat::hub::{self, Filter, RingEnd, RingStats, TapsEnd};
 use fieldbeat::plan::{self, Plan};
 use fieldbeat::plant::{Fault, GatewaySettings, Plant, PlantConfig, Profile, ScanRates};
 use fieldbeat::rt::monotonic_now;
 use fieldbeat::rt::thread::default_cpus;
 use fieldbeat::supervise::floor::{self, Floor, Scheduling};
-use fieldbeat::tag::Batch;
-use fieldbeat::tag::{Nanos, Status, TagId};
+use fieldbeat::tag::{Batch, Nanos, Status, TagId};
 
 use crate::rig::Site;
 
@@ -31,8 +31,8 @@ struct Bench {
 
 impl Bench {
     fn start(site: &Site) -> Bench {
-        let loaded = config::load(site.path()).unwrap();
-        let plan = Arc::new(plan::build(&loaded.config, &default_cpus()).unwrap().plan);
+        let loaded = protocol::load(site.path()).unwrap();
+        let plan = Arc::new(protocol::build(&loaded.config, &default_cpus()).unwrap().plan);
         let scheduling = Scheduling::RealTime { priority: 80, guard: Guard::Auto };
         let mut floor = floor::prepare(plan.clone(), scheduling).unwrap().start();
         let rings: Arc<[RingStats]> = plan.lanes.iter().map(|_| RingStats::default()).collect();

@@ -1,7 +1,8 @@
 //! Each check of the doctor, on machines made of files.
 
-use fieldbeat::config::{Config, JournalConfig, load_parts};
+use fieldbeat::config::{Config, JournalConfig};
 use fieldbeat::doctor::{Check, Machine, State, Visit, visit};
+use fieldbeat::protocol::load_parts;
 
 use crate::tree::Tree;
 

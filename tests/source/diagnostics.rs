@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use fieldbeat::config::{Loaded, load_parts};
+use fieldbeat::config::Loaded;
 use fieldbeat::plant::{Plant, PlantConfig, Profile};
+use fieldbeat::protocol::load_parts;
 use fieldbeat::store::JournalReader;
 use fieldbeat::supervise::Gateway;
 use fieldbeat::tag::Status;

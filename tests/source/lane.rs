@@ -1,13 +1,15 @@
 //! A source that is no part of the gateway: its own times, its backlog, its writes, its rules, its reloads.
 
+use fieldbeat::protocol;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use fieldbeat::config::{Config, JournalConfig, Reporting, Suppress, load_parts};
+use fieldbeat::config::{Config, JournalConfig, Reporting, Suppress};
 use fieldbeat::hub::{self, Filter, NextRing, RingEnd, RingStats, TapsEnd};
 use fieldbeat::lane::Frame;
-use fieldbeat::plan::{self, Base, LaneOwner, Plan, SourceKind, UsedIds};
+use fieldbeat::plan::{Base, LaneOwner, Plan, SourceKind, UsedIds};
+use fieldbeat::protocol::load_parts;
 use fieldbeat::rt::{WriteOrder, WriteOutcome, WritePayload, monotonic_now};
 use fieldbeat::source::{Door, Source, Wake};
 use fieldbeat::store::{BootId, Journal};
@@ -100,7 +102,7 @@ fn wait(what: &str, mut until: impl FnMut() -> bool) {
 
 #[test]
 fn what_a_source_writes_is_a_sample_like_any_other() {
-    let mut plan = Arc::new(plan::build(&config(), &[0]).unwrap().plan);
+    let mut plan = Arc::new(protocol::build(&config(), &[0]).unwrap().plan);
     let lane = LaneId(1);
     assert_eq!(plan.lanes[1].owner, LaneOwner::Source(SourceKind::Diagnostics));
     let named = |plan: &Plan, name: &str| plan.tags.iter().find(|(_, tag)| &*tag.name == name).unwrap().0;
@@ -144,7 +146,7 @@ fn what_a_source_writes_is_a_sample_like_any_other() {
     let fits = |_: TagId, _: usize| true;
     let resting: Vec<UsedIds> = Vec::new();
     let base = Base { plan: &plan, resting: &resting, long_fits: &fits };
-    let new = Arc::new(plan::rebuild(&less, &base).unwrap().plan);
+    let new = Arc::new(protocol::rebuild(&less, &base).unwrap().plan);
     floor.adopt(&plan, &new, 1, |lane, ring| next_rings.send(NextRing { lane, end: end(ring, &new) }).unwrap());
     wait("the adoption", || floor.has_adopted());
     plan = new;

@@ -10,8 +10,8 @@ use std::thread::JoinHandle;
 
 use fieldbeat::lane::{Counters, Image, SampleWriter};
 use fieldbeat::limits::WRITES_PENDING_MAX;
-use fieldbeat::link::FieldLink;
 use fieldbeat::plan::Plan;
+use fieldbeat::protocol::kinds::FieldLink;
 use fieldbeat::rt::{
     Adoption, Clock, Closed, Conn, Connected, Executor, LinuxWorld, Report, Wiring, WriteAnswer, WriteOrder,
     monotonic_now,

@@ -1,13 +1,14 @@
 //! A floor, and what is written through it.
 
+use fieldbeat::protocol;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fieldbeat::config::{self, WriteConfig};
+use fieldbeat::config::WriteConfig;
 use fieldbeat::lane::LinkState;
-use fieldbeat::link::{kinds, write};
-use fieldbeat::plan::{self, Plan};
+use fieldbeat::plan::Plan;
+use fieldbeat::protocol::{kinds, write};
 use fieldbeat::rt::{Report, WriteAnswer, WriteOrder, WriteOutcome, monotonic_now};
 use fieldbeat::supervise::floor::{self, Floor, Scheduling};
 use fieldbeat::tag::{LinkId, Nanos, TagId, Value};
@@ -35,12 +36,12 @@ impl Writer {
         };
         write("fieldbeat.toml", GATEWAY);
         write("tags/all.json", &tags.to_string());
-        let mut config = config::load(dir.path()).unwrap_or_else(|error| panic!("{error}")).config;
+        let mut config = protocol::load(dir.path()).unwrap_or_else(|error| panic!("{error}")).config;
         for tag in &mut config.tags {
             let read_write_in_one = tag.name.ends_with("in_one");
             tag.write = Some(WriteConfig { timeout: WITHIN, read_write_in_one, ..WriteConfig::default() });
         }
-        let plan = Arc::new(plan::build(&config, &[0]).unwrap().plan);
+        let plan = Arc::new(protocol::build(&config, &[0]).unwrap().plan);
         let floor = floor::prepare(plan.clone(), Scheduling::Ordinary).unwrap().start();
         Writer { floor, plan, next: 0 }
     }

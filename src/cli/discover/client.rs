@@ -6,7 +6,7 @@ use std::net::{TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
 
 use crate::limits::MODBUS_REGISTERS_MAX;
-use crate::link::modbus::frame::exception_name;
+use crate::tag::exception_name;
 
 /// A connection.
 pub struct Client {

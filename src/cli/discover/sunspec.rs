@@ -250,13 +250,13 @@ mod tests {
         let file = tag_file(&place, &found);
         let text = file.text().unwrap();
         let toml = ("fieldbeat.toml", "[gateway]\nid = \"t\"\n");
-        let config = crate::config::load_parts(toml, &[("tags/inv.json", &text)]).unwrap_or_else(|e| panic!("{e}"));
+        let config = crate::protocol::load_parts(toml, &[("tags/inv.json", &text)]).unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(config.warnings, []);
         let tags = &config.config.tags;
         assert_eq!(tags.len(), file.tags());
         let of = |name: &str| tags.iter().find(|tag| tag.name == name);
         let amperes = of("inv.103.A").unwrap();
-        let address = amperes.address.get::<crate::config::ModbusAddress>().unwrap();
+        let address = amperes.address.get::<crate::protocol::modbus::model::ModbusAddress>().unwrap();
         assert_eq!((address.first, &*amperes.unit), (40_076, "A"));
         assert_eq!(amperes.decoding.scale_from.as_deref(), Some("inv.103.A_SF"));
         assert_eq!(*amperes.decoding.not_available, [0xFFFF]);

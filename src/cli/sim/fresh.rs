@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::sim::hunt;
 use super::hunt::{Bag, FIXED_BELOW, Find, Hunt};
 use super::{SimArgs, again};
 use crate::cli;
+use crate::sim::hunt;
 
 /// Where cargo builds, if nothing else is said.
 const FOLDER: &str = "target";

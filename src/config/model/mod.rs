@@ -1,12 +1,8 @@
 //! The configuration after validation: every default filled in, every reference resolved to an index.
 
-mod bus;
-mod can;
-mod canopen;
 mod decoding;
 mod diagnostics;
 mod field;
-mod modbus;
 mod output;
 mod sensor;
 mod serial;
@@ -16,13 +12,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-pub use bus::*;
-pub use can::*;
-pub use canopen::*;
 pub use decoding::*;
 pub use diagnostics::*;
 pub use field::*;
-pub use modbus::*;
 pub use output::*;
 pub use sensor::*;
 pub use serial::*;

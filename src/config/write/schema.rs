@@ -8,7 +8,6 @@ use crate::config::schema::words;
 /// Whether a tag may be written, or its limits.
 #[derive(JsonSchema)]
 #[schemars(untagged, inline)]
-#[expect(dead_code, reason = "read by the derive only")]
 pub enum Write {
     Whether(bool),
     Limits(WriteLimits),

@@ -8,8 +8,7 @@ use rtrb::{Producer, RingBuffer};
 use super::*;
 use crate::hub::{Hub, NextRing, RingEnd, RingStats, TapsEnd, clock_pair};
 use crate::rt::monotonic_now;
-use crate::tag::Batch;
-use crate::tag::{ScalarType, TagId, ValueType, flags};
+use crate::tag::{Batch, ScalarType, TagId, ValueType, flags};
 
 /// Tags 0 and 1 are numbers (the second keeps its last), 2 is a text; all of them held back before the journal.
 fn plan(deadband: f64) -> Plan {
@@ -20,8 +19,8 @@ fn plan(deadband: f64) -> Plan {
         {{"name": "b", "address": "l:1:3:2", "data_type": "uint16", "group": "g", "keep_last": true}},
         {{"name": "c", "address": "l:1:3:3:20", "data_type": "string", "group": "g"}}]}}"#
     );
-    let loaded = crate::config::load_parts(("fieldbeat.toml", "[gateway]\nid = \"x\"\n"), &[("tags/a.json", &tags)]);
-    crate::plan::build(&loaded.unwrap().config, &[0]).unwrap().plan
+    let loaded = crate::protocol::load_parts(("fieldbeat.toml", "[gateway]\nid = \"x\"\n"), &[("tags/a.json", &tags)]);
+    crate::protocol::build(&loaded.unwrap().config, &[0]).unwrap().plan
 }
 
 struct Rig {

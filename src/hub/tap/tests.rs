@@ -66,8 +66,8 @@ fn plan(suppress: &str) -> Plan {
         "groups": [{{"name": "g", "scan_rate_ms": 10, "suppress": "{suppress}", "deadband": 5}}],
         "tags": [{{"name": "a", "address": "l:1:3:1", "data_type": "uint16", "group": "g"}}]}}"#
     );
-    let loaded = crate::config::load_parts(("fieldbeat.toml", "[gateway]\nid = \"x\"\n"), &[("tags/a.json", &tags)]);
-    crate::plan::build(&loaded.unwrap().config, &[0]).unwrap().plan
+    let loaded = crate::protocol::load_parts(("fieldbeat.toml", "[gateway]\nid = \"x\"\n"), &[("tags/a.json", &tags)]);
+    crate::protocol::build(&loaded.unwrap().config, &[0]).unwrap().plan
 }
 
 fn filter(suppress: &str) -> Filter {

@@ -1,9 +1,10 @@
 //! What is told by exception is enough: from it, everything can be known again within the deadband.
 
 use super::*;
-use crate::config::ModbusConfig;
 use crate::lane::{Counters, Frame, Image, SampleWriter};
-use crate::plan::{GroupPlan, LaneOwner, LanePlan, LinkPlan, ModbusPlan, ReleaseMode, TagPlan};
+use crate::plan::{GroupPlan, LaneOwner, LanePlan, LinkPlan, ReleaseMode, TagPlan};
+use crate::protocol::modbus::model::ModbusConfig;
+use crate::protocol::modbus::plan::ModbusPlan;
 use crate::tag::{GroupId, LinkId, Status};
 use proptest::prelude::*;
 use rtrb::{Consumer, RingBuffer};
@@ -18,7 +19,7 @@ fn reporting(deadband: f64, silence_ms: u64, suppress: Suppress, keep_last: bool
 
 /// Tags of one executor, scanned every 10 ms.
 fn plan(tags: &[(ValueType, Option<Reporting>)]) -> Plan {
-    let config = crate::config::load_parts(
+    let config = crate::protocol::load_parts(
         ("fieldbeat.toml", "[gateway]\nid = \"x\"\n"),
         &[(
             "tags/a.json",

@@ -46,7 +46,7 @@ pub struct LinkDemand {
     /// Share of the executor's time that it takes when the wire is full of it, which nobody said.
     pub flood: f64,
     /// What is written to it, so far as that is reckoned with.
-    pub(super) writes: Option<WriteDemand>,
+    pub writes: Option<WriteDemand>,
 }
 
 /// Things that come by themselves, one each interval, and what each costs.
@@ -97,7 +97,7 @@ impl LinkDemand {
     }
 
     /// The same, with writes.
-    pub(super) fn with_writes(&self, writes: WriteDemand, costs: &Costs) -> LinkDemand {
+    pub fn with_writes(&self, writes: WriteDemand, costs: &Costs) -> LinkDemand {
         let mut demand = LinkDemand {
             reply: self.reply.max(writes.longest),
             handling: self.handling.max(costs.of_request(1)),
@@ -161,7 +161,7 @@ impl LinkDemand {
 }
 
 /// What each link is asked, by the plan's order of links; `phases` by scan.
-pub(super) fn link_demand(plan: &Plan, id: LinkId, phases: &[Nanos], scans: &[ScanId], costs: &Costs) -> LinkDemand {
+pub fn link_demand(plan: &Plan, id: LinkId, phases: &[Nanos], scans: &[ScanId], costs: &Costs) -> LinkDemand {
     let phase = |scan: ScanId| phases.get(scan.index()).copied().unwrap_or_default();
     let mut demand = plan.links[id].protocol.demand(plan, scans, costs);
     demand.scans.iter_mut().for_each(|scan| scan.phase = phase(scan.id));
@@ -172,7 +172,7 @@ pub(super) fn link_demand(plan: &Plan, id: LinkId, phases: &[Nanos], scans: &[Sc
 }
 
 /// The phase of each scan, by its id.
-pub(super) fn phases(plan: &Plan) -> Vec<Nanos> {
+pub fn phases(plan: &Plan) -> Vec<Nanos> {
     let mut phases = vec![Nanos::ZERO; plan.scans.end()];
     for release in plan.lanes.iter().flat_map(|executor| &executor.releases) {
         release.scans.iter().for_each(|scan| phases[scan.index()] = release.phase);

@@ -11,7 +11,7 @@ use crate::tag::{NANOS_PER_SEC, Nanos};
 
 /// What an executor does for all of its links together.
 #[derive(Debug, Clone, Default)]
-pub(super) struct ExecutorDemand {
+pub struct ExecutorDemand {
     /// Work that comes with each period, releases included.
     by_period: BTreeMap<Nanos, Nanos>,
     /// Everything that can be due at one instant: a release of each group, a step of each link.
@@ -25,7 +25,7 @@ pub(super) struct ExecutorDemand {
 
 /// What an executor does beside the requests of one of its links.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Beside {
+pub struct Beside {
     by_period: BTreeMap<Nanos, Nanos>,
     pub pass: Nanos,
     burst: Nanos,

@@ -14,14 +14,12 @@
 //! | `slots` | the worst slot of the phases that the plan gives |
 //! | `refusal` | what is said of what does not fit |
 //! | `observed` | whether devices answer as fast as was declared |
-//! | `serial` | exact times on a serial line |
 
 mod demand;
 mod executor;
 mod observed;
 mod refusal;
 mod response;
-mod serial;
 mod slots;
 #[cfg(test)]
 mod tests;
@@ -38,7 +36,6 @@ use crate::tag::{ById, LinkId, Nanos};
 
 pub use self::demand::{LinkDemand, ScanDemand, Stream};
 pub use self::observed::{Finding, observed};
-pub use self::serial::SerialLine;
 pub use self::slots::Slot;
 pub use self::writes::{WriteLoad, WriteTurn, WriteWay};
 
@@ -141,7 +138,7 @@ impl std::error::Error for PlanError {}
 
 impl PlanError {
     /// For what has nothing to do with time.
-    pub(super) fn of_text(refusal: String) -> PlanError {
+    pub fn of_text(refusal: String) -> PlanError {
         PlanError { refusals: vec![refusal], admission: Box::default() }
     }
 }

@@ -10,7 +10,7 @@ use crate::plan::work::Refusal;
 use crate::tag::{LinkId, NANOS_PER_SEC, Nanos};
 
 /// Names the group that has to give way, and the rate at which everything would fit.
-pub(super) fn of_link(
+pub fn of_link(
     plan: &Plan,
     (id, source): (LinkId, &Source),
     demand: &LinkDemand,
@@ -74,7 +74,7 @@ pub(super) fn of_link(
 }
 
 /// The scans fit, and no write does beside them.
-pub(super) fn of_writes(plan: &Plan, (id, source): (LinkId, &Source), demand: &LinkDemand, beside: &Beside) -> String {
+pub fn of_writes(plan: &Plan, (id, source): (LinkId, &Source), demand: &LinkDemand, beside: &Beside) -> String {
     let (file, line, link) = (&source.file, source.line, &plan.links[id]);
     let Some(writes) = &demand.writes else {
         let executor = link.lane.0;
@@ -142,7 +142,7 @@ fn possible(demand: &LinkDemand, at: usize, beside: &Beside) -> Option<String> {
     Some(format!("once each {place} s"))
 }
 
-pub(super) fn of_executor(index: usize, cpu: u32, load: &ExecutorLoad) -> String {
+pub fn of_executor(index: usize, cpu: u32, load: &ExecutorLoad) -> String {
     format!(
         "executor {index} on CPU {cpu} would need {:.0} % of it ({:.0} requests/s, {:.0} samples/s); \
          give realtime.cores more CPUs, or scan at {:.0} % of the asked rates",

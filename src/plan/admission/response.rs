@@ -19,12 +19,12 @@ const STEPS_MAX: usize = 200_000;
 
 /// Of each of the link's scans: from its release until its last reply is handled, at worst; [`Nanos::NEVER`] where
 /// that is not before its next release.
-pub(super) fn worst_responses(link: &LinkDemand, beside: &Beside) -> Vec<Nanos> {
+pub fn worst_responses(link: &LinkDemand, beside: &Beside) -> Vec<Nanos> {
     (0..link.scans.len()).map(|at| worst_response(link, at, beside)).collect()
 }
 
 /// Whether every scan has its replies before its next release.
-pub(super) fn fits(link: &LinkDemand, beside: &Beside) -> bool {
+pub fn fits(link: &LinkDemand, beside: &Beside) -> bool {
     (0..link.scans.len()).all(|at| worst_response(link, at, beside) != Nanos::NEVER)
 }
 

@@ -78,7 +78,7 @@ fn gcd(a: u64, b: u64) -> u64 {
 
 /// The largest backlog of an executor: when each of its releases costs what `cost` says, wherever its requests
 /// fall.
-pub(super) fn of_executor(executor: &LanePlan, cost: impl Fn(&ReleasePlan) -> Nanos) -> Option<Slot> {
+pub fn of_executor(executor: &LanePlan, cost: impl Fn(&ReleasePlan) -> Nanos) -> Option<Slot> {
     let costs: Vec<u64> = executor.releases.iter().map(|release| cost(release).0).collect();
     let beats = Beats::new(executor.releases.iter().map(|r| (r.period, r.phase)));
     let is_whole = beats.is_whole;
@@ -97,7 +97,7 @@ pub(super) fn of_executor(executor: &LanePlan, cost: impl Fn(&ReleasePlan) -> Na
 
 /// The release whose last reply comes nearest to its next release, by share of the period. `wake_up` is how
 /// late the executor may be for a reply.
-pub(super) fn of_link(link: &LinkDemand, wake_up: Nanos) -> Option<Slot> {
+pub fn of_link(link: &LinkDemand, wake_up: Nanos) -> Option<Slot> {
     let beats = Beats::new(link.scans.iter().map(|s| (s.period, s.phase)));
     let is_whole = beats.is_whole;
     let mut beats = beats.peekable();

@@ -1,8 +1,9 @@
 //! What is admitted, what is refused, and what is said of it.
 
 use super::*;
-use crate::config::load_parts;
-use crate::plan::{Plan, Planned, build_with};
+use crate::plan::{Plan, Planned};
+use crate::protocol;
+use crate::protocol::load_parts;
 
 /// Of period in milliseconds and blocks, for one link each.
 struct Asked<'a> {
@@ -31,7 +32,7 @@ fn planned(links: &[Asked<'_>], toml: &str, costs: &Costs) -> Result<Planned, Pl
     let config = load_parts(("fieldbeat.toml", &toml), &[("tags/a.json", &text)])
         .unwrap_or_else(|errors| panic!("{errors}\n{text}"))
         .config;
-    build_with(&config, &[0], costs)
+    protocol::build_with(&config, &[0], costs)
 }
 
 fn one(link: &str, groups: &[(f64, usize)]) -> Result<Planned, PlanError> {
@@ -39,7 +40,7 @@ fn one(link: &str, groups: &[(f64, usize)]) -> Result<Planned, PlanError> {
 }
 
 /// No executor: the device and the wire alone.
-pub(super) const NOTHING: Costs = Costs { request: Nanos(0), sample: Nanos(0), release: Nanos(0), wake_up: Nanos(0) };
+pub const NOTHING: Costs = Costs { request: Nanos(0), sample: Nanos(0), release: Nanos(0), wake_up: Nanos(0) };
 
 #[test]
 fn a_fast_group_behind_a_slow_request_is_refused_though_the_average_fits() {
@@ -185,7 +186,7 @@ fn five_thousand_tags_on_fifty_links_are_admitted_in_time() {
     let mut times: Vec<f64> = (0..9)
         .map(|_| {
             let start = std::time::Instant::now();
-            let planned = build_with(&config, &[0, 1], &Costs::default()).unwrap();
+            let planned = protocol::build_with(&config, &[0, 1], &Costs::default()).unwrap();
             assert!(planned.admission.links.values().all(|load| load.slot.is_some_and(|slot| slot.is_whole)));
             start.elapsed().as_secs_f64() * 1e3
         })
@@ -212,7 +213,7 @@ fn on_a_line(more: &str, tags: &[(u8, u32, u32, u32)]) -> Result<Planned, PlanEr
     );
     let gateway = "[gateway]\nid = \"g\"\n";
     let config = load_parts(("fieldbeat.toml", gateway), &[("tags/a.json", &text)]).unwrap_or_else(|e| panic!("{e}"));
-    build_with(
+    protocol::build_with(
         &config.config,
         &[0],
         &Costs { request: Nanos(0), sample: Nanos(0), release: Nanos(0), wake_up: Nanos(0) },
@@ -253,7 +254,7 @@ fn a_line_is_given_what_its_bits_allow_and_not_one_request_more() {
                 "tags":[{{"name":"t","address":"l:1:3:0:10","data_type":"uint16","array":10,"scan_rate_ms":{period:.3}}}]}}"#,
             );
             let config = load_parts(("fieldbeat.toml", "[gateway]\nid = \"g\"\n"), &[("tags/a.json", &text)]);
-            build_with(&config.unwrap_or_else(|e| panic!("{e}")).config, &[0], &NOTHING)
+            protocol::build_with(&config.unwrap_or_else(|e| panic!("{e}")).config, &[0], &NOTHING)
         };
         assert!(with(possible).is_ok(), "{baud_rate} baud, {possible} Hz");
         let error = with(possible + 1).unwrap_err().to_string();
@@ -267,7 +268,7 @@ fn every_piece_of_a_reply_on_a_line_costs_its_executor_a_wake_up() {
         let text = r#"{"links":[{"name":"l","protocol":"modbus_rtu","port":"/dev/ttyS0","baudrate":115200,"parity":"E","addressing":"raw"}],
             "tags":[{"name":"t","address":"l:1:3:0:120","data_type":"uint16","array":120,"scan_rate_ms":100}]}"#;
         let config = load_parts(("fieldbeat.toml", "[gateway]\nid = \"g\"\n"), &[("tags/a.json", text)]).unwrap();
-        build_with(&config.config, &[0], costs).unwrap().admission.executors[0].load
+        protocol::build_with(&config.config, &[0], costs).unwrap().admission.executors[0].load
     };
     // 245 bytes come as 31 pieces of 8; the last of them is the request's own. Ten times a second.
     let load = of(&Costs { request: Nanos::from_micros(30), ..NOTHING });
@@ -277,7 +278,7 @@ fn every_piece_of_a_reply_on_a_line_costs_its_executor_a_wake_up() {
 fn on_a_bus(link: &str, tags: &[String]) -> Result<Planned, PlanError> {
     let text = format!(r#"{{"links":[{{"name":"l",{link}}}],"tags":[{}]}}"#, tags.join(","));
     let config = load_parts(("fieldbeat.toml", "[gateway]\nid = \"g\"\n"), &[("tags/a.json", &text)]);
-    build_with(&config.unwrap_or_else(|e| panic!("{e}")).config, &[0], &NOTHING)
+    protocol::build_with(&config.unwrap_or_else(|e| panic!("{e}")).config, &[0], &NOTHING)
 }
 
 fn each(period_ms: f64, addresses: &[&str]) -> Vec<String> {

@@ -2,14 +2,15 @@
 
 use super::tests::NOTHING;
 use super::*;
-use crate::config::load_parts;
-use crate::plan::{Planned, build_with};
+use crate::plan::Planned;
+use crate::protocol;
+use crate::protocol::load_parts;
 
 fn planned(link: &str, tags: &[String], toml: &str) -> Result<Planned, PlanError> {
     let text = format!(r#"{{"links":[{{"name":"l",{link}}}],"tags":[{}]}}"#, tags.join(","));
     let toml = format!("[gateway]\nid = \"g\"\n{toml}");
     let config = load_parts(("fieldbeat.toml", &toml), &[("tags/a.json", &text)]);
-    build_with(&config.unwrap_or_else(|errors| panic!("{errors}\n{text}")).config, &[0], &NOTHING)
+    protocol::build_with(&config.unwrap_or_else(|errors| panic!("{errors}\n{text}")).config, &[0], &NOTHING)
 }
 
 fn register(name: &str, unit: u8, first: u32, ms: f64, write: &str) -> String {
@@ -135,7 +136,7 @@ fn a_link_that_is_written_to_does_not_disturb_the_others_of_its_executor() {
         let tags: Vec<String> = (0..links).map(|at| tag(at, write)).collect();
         let text = format!(r#"{{"links":[{}],"tags":[{}]}}"#, links_text.join(","), tags.join(","));
         let config = load_parts(("fieldbeat.toml", "[gateway]\nid = \"g\"\n"), &[("tags/a.json", &text)]).unwrap();
-        build_with(&config.config, &[0], &Costs::default())
+        protocol::build_with(&config.config, &[0], &Costs::default())
     };
     let alone = writes(&plan(1, LIMITS).unwrap());
     let most = (1..16).rev().find(|links| plan(*links, "false").is_ok()).unwrap();

@@ -28,7 +28,7 @@ const PART_OF_FULL_LINK: u64 = 10;
 
 /// What one link may be told to write.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct WriteDemand {
+pub struct WriteDemand {
     pub tags: usize,
     /// The tag whose turns take longest.
     pub longest_tag: TagId,
@@ -111,7 +111,7 @@ impl WriteWay {
 
 /// What a link's writes may take; `None`: it has none, or they cost it nothing that is not reckoned already, as on CAN,
 /// where a message is sent no more often than it says.
-pub(super) fn of_link(config: &Config, plan: &Plan, link: LinkId, costs: &Costs) -> Option<WriteDemand> {
+pub fn of_link(config: &Config, plan: &Plan, link: LinkId, costs: &Costs) -> Option<WriteDemand> {
     let ways = plan.links[link].protocol.write_ways(plan);
     let longest_tag = ways.iter().max_by_key(|way| way.longest_turn())?.tag;
     let turns = || ways.iter().flat_map(|way| &way.turns);
@@ -159,7 +159,7 @@ fn first_that(steps: Range<usize>, fits: impl Fn(usize) -> bool) -> Option<usize
 }
 
 /// All links with their writes, and what became of them.
-pub(super) struct Reckoned {
+pub struct Reckoned {
     /// With writes where they may be written.
     pub demands: ById<LinkId, LinkDemand>,
     /// What its executor does beside each.
@@ -169,7 +169,7 @@ pub(super) struct Reckoned {
 }
 
 /// What writes are measured against.
-pub(super) struct Scans<'a> {
+pub struct Scans<'a> {
     pub config: &'a Config,
     pub plan: &'a Plan,
     pub costs: &'a Costs,
@@ -181,7 +181,7 @@ pub(super) struct Scans<'a> {
 }
 
 /// Finds each link's spacing; `None`: nothing may be written.
-pub(super) fn reckon(scans: &Scans<'_>) -> Option<Reckoned> {
+pub fn reckon(scans: &Scans<'_>) -> Option<Reckoned> {
     let Scans { config, plan, costs, demands, .. } = scans;
     let writes: ById<LinkId, Option<WriteDemand>> =
         demands.ids().map(|link| (link, of_link(config, plan, link, costs))).collect();

@@ -24,8 +24,8 @@ fn asked(tags: usize) -> (Questions, Arc<Observed>) {
     let text = format!(
         r#"{{"links":[{{"name":"plc","protocol":"modbus_tcp","host":"127.0.0.1","addressing":"raw"}}],"tags":[{tags_json}]}}"#
     );
-    let loaded = crate::config::load_parts(("fieldbeat.toml", "[gateway]\nid = \"g\"\n"), &[("tags/a.json", &text)]);
-    let costs = crate::plan::build(&loaded.as_ref().unwrap().config, &[0]);
+    let loaded = crate::protocol::load_parts(("fieldbeat.toml", "[gateway]\nid = \"g\"\n"), &[("tags/a.json", &text)]);
+    let costs = crate::protocol::build(&loaded.as_ref().unwrap().config, &[0]);
     let plan = Arc::new(costs.unwrap().plan);
     let Ok(mut observed) = Arc::try_unwrap(crate::serve::tests::observed()) else { unreachable!("nobody else has it") };
     observed.counters = Arc::new(Counters::new(&plan));

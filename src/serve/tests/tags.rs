@@ -1,9 +1,9 @@
 //! Bad tags on `/health` and among the metrics: how many, which, and why.
 
 use super::*;
-use crate::config::load_parts;
 use crate::lane::Reading;
-use crate::plan;
+use crate::protocol;
+use crate::protocol::load_parts;
 use crate::tag::{Block, Cause, Fault, Status, ValueFault};
 
 /// Four tags of two units on one link, all good; the observed of the other tests otherwise.
@@ -16,7 +16,7 @@ fn four_tags() -> Observed {
         r#"{{"links":[{{"name":"plc","protocol":"modbus_tcp","host":"127.0.0.1","addressing":"raw"}}],"tags":[{tags}]}}"#
     );
     let loaded = load_parts(("fieldbeat.toml", "[gateway]\nid = \"g\"\n"), &[("tags/a.json", &text)]).unwrap();
-    let plan = Arc::new(plan::build(&loaded.config, &[0]).unwrap().plan);
+    let plan = Arc::new(protocol::build(&loaded.config, &[0]).unwrap().plan);
     let counters = Arc::new(Counters::new(&plan));
     counters.link(LinkId(0)).set_state(LinkState::Up);
     let Ok(mut observed) = Arc::try_unwrap(observed()) else { unreachable!("nobody else has it") };

@@ -16,9 +16,11 @@ use super::given::Given;
 use super::memory::Memory;
 use super::scenario::Scenario;
 use super::stream::Exchange;
-use crate::config::{ModbusAddress, TagConfig};
+use crate::config::TagConfig;
 use crate::lane::Counters;
-use crate::plan::{CanOpenPlan, Change, LinkPlan, Plan, ScanId};
+use crate::plan::{Change, LinkPlan, Plan, ScanId};
+use crate::protocol::canopen::plan::CanOpenPlan;
+use crate::protocol::modbus::model::ModbusAddress;
 use crate::tag::{Dictionary, LaneId, LinkId, Nanos, Status, TagId};
 
 /// Exchanges older than this have had their samples told, as no consumer stops that long.
@@ -314,6 +316,7 @@ fn overlap(one: &TagConfig, other: Option<(Life, &TagConfig)>) -> bool {
     let (Some(a), Some(b)) = (one.address.get::<ModbusAddress>(), other.address.get::<ModbusAddress>()) else {
         return false;
     };
-    let end = |address: &crate::config::ModbusAddress| u32::from(address.first) + u32::from(address.count);
+    let end =
+        |address: &crate::protocol::modbus::model::ModbusAddress| u32::from(address.first) + u32::from(address.count);
     (a.unit, a.table) == (b.unit, b.table) && u32::from(a.first) < end(b) && u32::from(b.first) < end(a)
 }

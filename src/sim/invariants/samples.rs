@@ -10,9 +10,7 @@ use super::super::given::{CAUSED, Given};
 use super::super::memory::{Expected, Memory};
 use super::{Books, EXCHANGE_KEPT_NS, Known};
 use crate::config::TagConfig;
-
-use crate::tag::{Batch, BatchSample};
-use crate::tag::{Status, TagId, flags};
+use crate::tag::{Batch, BatchSample, Status, TagId, flags};
 
 impl Books<'_> {
     /// A batch of the hub.

@@ -1,6 +1,6 @@
 //! What the image must show of what devices gave: at once, and not for longer than it is true.
 
-use crate::link::FieldWork;
+use crate::protocol::kinds::FieldWork;
 use std::collections::BTreeMap;
 
 use super::super::broken::{Broken, Kind, OfKind};
@@ -9,7 +9,9 @@ use super::super::given::{CAUSED, Given};
 use super::samples::was_given;
 use super::{Books, EXCHANGE_KEPT_NS, Part};
 use crate::lane::{Counters, Image, Reading};
-use crate::plan::{ModbusPlan, ModbusRequest, SerialLine, TagPlan};
+use crate::plan::TagPlan;
+use crate::protocol::modbus::line_time::SerialLine;
+use crate::protocol::modbus::plan::{ModbusPlan, ModbusRequest};
 use crate::tag::{LaneId, LinkId, Status, TagId, ValueType};
 
 const SECOND: u64 = 1_000_000_000;
@@ -128,7 +130,7 @@ fn oldest(under: &Generation, tag: &TagPlan) -> u64 {
     match FieldWork::of(&*under.plan.links[tag.link].protocol) {
         // Three timeouts until a thread is given up, in which it is asked for nothing else; before that, one write
         // and one request of each scan may have taken as long.
-        Some(FieldWork::Bus(bus)) => {
+        Some(FieldWork::LocalIo(bus)) => {
             let waits = (bus.requests.len() as u64 + 1) * 6 * bus.config.timeout.0;
             under.plan.groups[tag.group].period.0 * 2 + waits + SECOND
         }

@@ -1,7 +1,7 @@
 //! What must hold of the image and of the counts.
 
-use crate::config::ModbusAddress;
-use crate::link::FieldWork;
+use crate::protocol::kinds::FieldWork;
+use crate::protocol::modbus::model::ModbusAddress;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::super::device::Meaning;
@@ -9,7 +9,8 @@ use super::super::generations::{Generation, Life, is_no_value, may_be_no_value};
 use super::{Beside, Books, Part, REFUSED_NS, misses};
 use crate::hub::RingStats;
 use crate::lane::{Counters, Image, Reading};
-use crate::plan::{ModbusPlan, TagPlan};
+use crate::plan::TagPlan;
+use crate::protocol::modbus::plan::ModbusPlan;
 use crate::tag::{LaneId, LinkId, Status, TagId, Value, ValueType};
 
 /// No device has it.

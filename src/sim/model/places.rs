@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use crate::config::BusDevice;
-use crate::link::connector::Target;
-use crate::plan::Place;
-use crate::plan::{BusSetup, Plan};
+use crate::connector::Target;
+use crate::plan::{Place, Plan};
+use crate::protocol::local_io::model::LocalIoDevice;
+use crate::protocol::local_io::plan::LocalIoSetup;
 use crate::tag::LinkId;
 
 /// The name of a device's host.
@@ -38,13 +38,13 @@ pub fn host_of(place: &Place) -> Option<u32> {
     }
 }
 
-fn host_of_device(setup: &BusSetup) -> Option<u32> {
+fn host_of_device(setup: &LocalIoSetup) -> Option<u32> {
     let number = |path: &Path, prefix: &str| path.to_str()?.strip_prefix(prefix)?.parse().ok();
     match &setup.device {
-        BusDevice::Gpio { chip } => number(chip, "/dev/gpiochip"),
-        BusDevice::I2c { bus, .. } => number(bus, "/dev/i2c-"),
-        BusDevice::Spi { device, .. } => number(device, "/dev/spi"),
-        BusDevice::Iio { device, .. } => device.strip_prefix("iio:device")?.parse().ok(),
+        LocalIoDevice::Gpio { chip } => number(chip, "/dev/gpiochip"),
+        LocalIoDevice::I2c { bus, .. } => number(bus, "/dev/i2c-"),
+        LocalIoDevice::Spi { device, .. } => number(device, "/dev/spi"),
+        LocalIoDevice::Iio { device, .. } => device.strip_prefix("iio:device")?.parse().ok(),
     }
 }
 

@@ -2,9 +2,10 @@
 
 use super::bent_world::BentWorld;
 use super::planted::Fault;
-use crate::config::BusDevice;
-use crate::link::{FieldLink, FieldWork};
-use crate::plan::{LinkWork, SerialLine};
+use crate::plan::LinkWork;
+use crate::protocol::kinds::{FieldLink, FieldWork};
+use crate::protocol::local_io::model::LocalIoDevice;
+use crate::protocol::modbus::line_time::SerialLine;
 use crate::rt::{CloseReason, Conn, Link, ScanRelease, StepContext, World, WriteOrder};
 use crate::tag::{LinkId, Nanos};
 
@@ -27,7 +28,7 @@ pub struct BentLink {
 impl BentLink {
     pub fn new(inner: FieldLink, fault: Fault, protocol: &dyn LinkWork) -> BentLink {
         let (on_spi, on_line) = match FieldWork::of(protocol) {
-            Some(FieldWork::Bus(bus)) => (matches!(bus.setup.device, BusDevice::Spi { .. }), false),
+            Some(FieldWork::LocalIo(bus)) => (matches!(bus.setup.device, LocalIoDevice::Spi { .. }), false),
             Some(FieldWork::Modbus(modbus)) => (false, SerialLine::of(&modbus.config).is_some()),
             _ => (false, false),
         };

@@ -7,14 +7,20 @@ use super::super::canopen::IN_PDO;
 use super::super::{Parts, Scenario, SimWorld};
 use super::bent_link::BentLink;
 use super::bent_world::BentWorld;
-use crate::config::{BusDevice, CanOpenSource, ModbusTransport};
-use crate::link::FieldLink;
-use crate::plan::can::{BitPlace, GroupKey};
-use crate::plan::{BusPlan, CanOpenPlan, CanPlan, ModbusPlan, Plan, SerialLine, UsedIds};
+use crate::plan::{Plan, UsedIds};
+use crate::protocol::can::plan::bits::BitPlace;
+use crate::protocol::can::plan::model::{CanPlan, GroupKey};
+use crate::protocol::canopen::model::CanOpenSource;
+use crate::protocol::canopen::plan::CanOpenPlan;
+use crate::protocol::kinds::FieldLink;
+use crate::protocol::local_io::model::LocalIoDevice;
+use crate::protocol::local_io::plan::LocalIoPlan;
+use crate::protocol::modbus::line_time::SerialLine;
+use crate::protocol::modbus::model::ModbusTransport;
+use crate::protocol::modbus::plan::ModbusPlan;
 use crate::rt::WriteOutcome;
 use crate::store::Position;
-use crate::tag::Batch;
-use crate::tag::{Dictionary, LinkId, Nanos, flags};
+use crate::tag::{Batch, Dictionary, LinkId, Nanos, flags};
 
 /// A fault planted beside the real parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,7 +142,7 @@ impl Fault {
     pub fn concerns(self, scenario: &Scenario) -> bool {
         let links = || scenario.plan.links.values().map(|link| &link.protocol);
         let modbus = |is: fn(&ModbusPlan) -> bool| links().any(|link| link.get().is_some_and(is));
-        let local = |is: fn(&BusPlan) -> bool| links().any(|link| link.get().is_some_and(is));
+        let local = |is: fn(&LocalIoPlan) -> bool| links().any(|link| link.get().is_some_and(is));
         let can = |is: fn(&CanPlan) -> bool| links().any(|link| link.get().is_some_and(is));
         let canopen = |is: fn(&CanOpenPlan) -> bool| links().any(|link| link.get().is_some_and(is));
         match self {
@@ -144,7 +150,7 @@ impl Fault {
                 modbus(|modbus| SerialLine::of(&modbus.config).is_some())
             }
             Fault::NextItem | Fault::AllGood | Fault::Slander | Fault::Patient => local(|_| true),
-            Fault::NextRegister => local(|bus| matches!(bus.setup.device, BusDevice::Spi { .. })),
+            Fault::NextRegister => local(|bus| matches!(bus.setup.device, LocalIoDevice::Spi { .. })),
             Fault::NextField | Fault::Unwatched | Fault::Undropped => can(|_| true),
             Fault::AsStamped | Fault::Unclocked => can(|can| can.socket().hardware_time),
             Fault::AnyBranch => can(|can| can.cases.iter().any(|case| !case.conditions.is_empty())),
@@ -209,7 +215,7 @@ impl Planted {
                 }
             }
         }
-        if let Some(bus) = plan.links[id].protocol.get_mut::<BusPlan>() {
+        if let Some(bus) = plan.links[id].protocol.get_mut::<LocalIoPlan>() {
             match self.fault {
                 Fault::NextItem => bus.tags.rotate_left(1),
                 Fault::Patient => bus.config.timeout = Nanos(bus.config.timeout.0 * 200),

@@ -1,12 +1,12 @@
 //! What is logged of bad tags: each reason once, its end, and again only after pauses.
 
+use crate::protocol;
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::config::load_parts;
 use crate::hub::stats::Statistics;
 use crate::lane::{Counters, Image, LinkState, Reading};
-use crate::plan;
+use crate::protocol::load_parts;
 use crate::serve::{Current, Health, JournalView, Reloads};
 use crate::tag::{Block, Fault, Status};
 
@@ -29,7 +29,7 @@ fn read(unit: u8, first: u16, fault: Fault) -> Cause {
 impl Bench {
     fn new() -> Bench {
         let loaded = load_parts(("fieldbeat.toml", "[gateway]\nid = \"g\"\n"), &[("tags/a.json", TAGS)]).unwrap();
-        let plan = Arc::new(plan::build(&loaded.config, &[0]).unwrap().plan);
+        let plan = Arc::new(protocol::build(&loaded.config, &[0]).unwrap().plan);
         let counters = Arc::new(Counters::new(&plan));
         counters.link(LinkId(0)).set_state(LinkState::Up);
         let observed = Observed {
@@ -193,7 +193,7 @@ fn a_plant_in_the_dark_fills_no_disk() {
     let mut bench = Bench::new();
     let toml = "[gateway]\nid = \"g\"\n[realtime]\nadmission = \"warn\"\n";
     let loaded = load_parts(("fieldbeat.toml", toml), &[("tags/a.json", &text)]).unwrap();
-    let plan = Arc::new(plan::build(&loaded.config, &[0]).unwrap().plan);
+    let plan = Arc::new(protocol::build(&loaded.config, &[0]).unwrap().plan);
     bench.observed.image = Arc::new(Image::new([0; 200], Status::GOOD.0));
     bench.observed.set_plan(plan);
     (0..200).for_each(|tag| bench.bad(tag, read((tag % 200 + 1) as u8, tag as u16, Fault::NoReply)));

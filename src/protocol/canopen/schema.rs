@@ -1,0 +1,158 @@
+//! CANopen links in the schema of the tag files; see [`crate::config::schema`].
+
+use schemars::JsonSchema;
+
+use super::config::INTERFACE_BYTES_MAX;
+use crate::config::schema::{NAME_PATTERN, words};
+use crate::limits::NAME_BYTES_MAX;
+use crate::protocol::canopen::fields;
+
+/// A CANopen network, with the gateway as its master.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "read by the derive only")]
+pub struct CanOpenLink {
+    /// Unique among all files; the first part of its tags' addresses.
+    #[schemars(length(min = 1, max = NAME_BYTES_MAX), regex(pattern = NAME_PATTERN))]
+    name: String,
+    /// What is spoken on the link.
+    #[schemars(extend("const" = "canopen"))]
+    protocol: String,
+    /// The CAN interface, such as can0.
+    #[schemars(length(min = 1, max = INTERFACE_BYTES_MAX))]
+    interface: String,
+    /// Bits a second; the load of the bus is reckoned with it. The interface itself is set up by the system.
+    #[schemars(
+        range(min = fields::CAN_BITRATE.min, max = fields::CAN_BITRATE.max),
+        extend("default" = fields::CAN_BITRATE.default)
+    )]
+    bitrate: Option<u32>,
+    /// Time between two SYNCs in milliseconds; left out, none are sent.
+    #[schemars(range(min = fields::SYNC_MS.min, max = fields::SYNC_MS.max))]
+    sync_ms: Option<u16>,
+    /// The master's own number, for its heartbeat.
+    #[schemars(range(min = fields::MASTER_ID.min, max = fields::MASTER_ID.max))]
+    master_id: Option<u8>,
+    /// The master's own heartbeat in milliseconds; left out, it has none.
+    #[schemars(range(min = fields::MASTER_HEARTBEAT_MS.min, max = fields::MASTER_HEARTBEAT_MS.max))]
+    heartbeat_ms: Option<u16>,
+    /// What a node may take for one SDO answer, in milliseconds.
+    #[schemars(
+        range(min = fields::SDO_TIMEOUT_MS.min, max = fields::SDO_TIMEOUT_MS.max),
+        extend("default" = fields::SDO_TIMEOUT_MS.default)
+    )]
+    timeout_ms: Option<u16>,
+    /// What it is expected to take, in milliseconds; the load of the link is reckoned with it.
+    #[schemars(
+        range(min = fields::SDO_REPLY_MS.min, max = fields::SDO_REPLY_MS.max),
+        extend("default" = fields::SDO_REPLY_MS.default)
+    )]
+    expected_reply_ms: Option<f64>,
+    /// The nodes that are set up, started and watched.
+    #[schemars(length(min = 1, max = 127))]
+    nodes: Vec<CanOpenNode>,
+    /// For people.
+    #[schemars(length(max = fields::DESCRIPTION_BYTES_MAX))]
+    description: Option<String>,
+}
+
+/// A node of a CANopen network.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "read by the derive only")]
+pub struct CanOpenNode {
+    /// Its number.
+    #[schemars(range(min = fields::NODE_ID.min, max = fields::NODE_ID.max))]
+    id: u8,
+    /// Its data sheet: the name of an EDS or DCF file beside the tag files.
+    eds: Option<String>,
+    /// Its heartbeat is set to this, in milliseconds (object 0x1017), and watched. 0: it is left as it is, and the node
+    /// is only missed when it does not answer.
+    #[schemars(
+        range(min = fields::NODE_HEARTBEAT_MS.min, max = fields::NODE_HEARTBEAT_MS.max),
+        extend("default" = fields::NODE_HEARTBEAT_MS.default)
+    )]
+    heartbeat_ms: Option<u16>,
+    /// In place of a heartbeat: it is asked for its state.
+    guarding: Option<Guarding>,
+    /// It is started (operational) once it is set up.
+    #[schemars(extend("default" = true))]
+    start: Option<bool>,
+    /// Its communication is reset when the link comes up.
+    #[schemars(extend("default" = false))]
+    reset: Option<bool>,
+    /// Its identity and its PDO mapping are compared with its data sheet.
+    #[schemars(extend("default" = true))]
+    verify: Option<bool>,
+    /// Where it is known from what its PDOs carry: eds (the data sheet or DCF), node (itself), none. Default: eds where
+    /// there is a data sheet, else none.
+    #[schemars(extend("enum" = words(fields::PDOS)))]
+    pdos: Option<String>,
+    /// With pdos node: how many of its TPDOs are looked at.
+    #[schemars(range(min = fields::TPDOS.min, max = fields::TPDOS.max), extend("default" = fields::TPDOS.default))]
+    tpdos: Option<u8>,
+    /// With pdos node: how many of its RPDOs are looked at, where a tag is written by PDO.
+    #[schemars(range(min = fields::RPDOS.min, max = fields::RPDOS.max), extend("default" = fields::RPDOS.default))]
+    rpdos: Option<u8>,
+    /// Objects that are written at each start, before it is started.
+    boot: Option<Vec<BootWrite>>,
+    /// Long values go in blocks, where the node can.
+    #[schemars(extend("default" = true))]
+    block: Option<bool>,
+    /// For people.
+    #[schemars(length(max = fields::DESCRIPTION_BYTES_MAX))]
+    description: Option<String>,
+}
+
+/// Node guarding.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "read by the derive only")]
+pub struct Guarding {
+    /// Time between two questions in milliseconds.
+    #[schemars(range(min = fields::GUARD_TIME_MS.min, max = fields::GUARD_TIME_MS.max))]
+    time_ms: u16,
+    /// Unanswered questions after which it counts as gone.
+    #[schemars(range(min = fields::LIFE.min, max = fields::LIFE.max), extend("default" = fields::LIFE.default))]
+    life: Option<u8>,
+}
+
+/// An object that is written.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "read by the derive only")]
+pub struct BootWrite {
+    /// Such as "0x6040".
+    index: Index,
+    #[schemars(range(min = fields::SUB_INDEX.min, max = fields::SUB_INDEX.max), extend("default" = 0))]
+    sub: Option<u8>,
+    /// What is written.
+    value: Scalar,
+    /// Its type; may be left out where the data sheet has it.
+    #[schemars(extend("enum" = words(fields::CANOPEN_DATA_TYPE)))]
+    data_type: Option<String>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(untagged, inline)]
+pub enum Index {
+    Text(#[schemars(regex(pattern = "^(0[xX][0-9A-Fa-f]{1,4}|[0-9]{1,5})$"))] String),
+    Number(#[schemars(range(min = 0, max = 65_535))] u32),
+}
+
+#[derive(JsonSchema)]
+#[schemars(untagged, inline)]
+pub enum Scalar {
+    Number(f64),
+    Flag(bool),
+    Text(String),
+}
+
+/// Keys of tags on CANopen links.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "read by the derive only")]
+pub struct CanOpenTag {
+    /// Of a CANopen object: read by PDO or by SDO, whatever is mapped.
+    #[schemars(extend("enum" = words(fields::CANOPEN_ACCESS)))]
+    access: Option<String>,
+}
