@@ -9,11 +9,11 @@
 mod gateway;
 pub mod keys;
 
+use super::WordOrder;
 use super::model::{DateFormat, FieldType, ReleaseMode, Signal};
 use super::reporting::{Report, Suppress};
 use crate::config::Sampling;
 use crate::limits;
-use crate::protocol::modbus::model::WordOrder;
 use crate::tag::Encoding;
 pub use gateway::*;
 

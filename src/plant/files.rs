@@ -6,8 +6,8 @@ use std::{fs, io};
 
 use serde::Serialize;
 
+use crate::config::WordOrder;
 use crate::config::{FieldType, type_name};
-use crate::protocol::modbus::model::WordOrder;
 use crate::tag::Nanos;
 
 use super::Plant;

@@ -1,8 +1,9 @@
 //! Which tags a device offers, and where they lie.
 
 use crate::config::FieldType;
+use crate::config::WordOrder;
 use crate::limits::{LINKS_MAX, PERIOD_MAX, PERIOD_MIN, PLANT_TAGS_MAX};
-use crate::protocol::modbus::model::{Table, WordOrder};
+use crate::protocol::modbus::model::Table;
 use crate::tag::{Encoding, Nanos, ScalarType, Scaling, UnitId, Value};
 
 use super::PlantConfig;

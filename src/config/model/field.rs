@@ -182,3 +182,29 @@ impl FieldType {
         }
     }
 }
+
+/// How the bytes of a multi-register value lie on the wire, A being the most significant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum WordOrder {
+    /// Big endian: Modbus's own.
+    #[default]
+    Abcd,
+    /// Little endian.
+    Dcba,
+    /// Big-endian words, bytes swapped in each.
+    Badc,
+    /// Words swapped, bytes big-endian in each.
+    Cdab,
+}
+
+impl WordOrder {
+    /// Least significant register first.
+    pub fn swaps_words(self) -> bool {
+        matches!(self, WordOrder::Dcba | WordOrder::Cdab)
+    }
+
+    /// Low byte first in each register.
+    pub fn swaps_bytes(self) -> bool {
+        matches!(self, WordOrder::Dcba | WordOrder::Badc)
+    }
+}

@@ -1,8 +1,9 @@
 //! Addresses of tags on Modbus links: `link:unit:function:register:count`, with the keys that say what lies there.
 
 use super::fields::Addressing;
-use super::model::{ModbusAddress, ModbusConfig, Table, WordOrder};
+use super::model::{ModbusAddress, ModbusConfig, Table};
 use super::registers::{decimal, register, table_name};
+use crate::config::WordOrder;
 use crate::config::fault::Fault;
 use crate::config::model::FieldType;
 use crate::config::names::quoted;

@@ -1,7 +1,8 @@
 //! Tags that read the same registers as different things: a warning, since one of them is likely wrong.
 
-use super::model::{ModbusAddress, WordOrder};
+use super::model::ModbusAddress;
 use super::registers::table_name;
+use crate::config::WordOrder;
 use crate::config::diagnostic::Report;
 use crate::config::links::Link;
 use crate::config::model::{FieldType, TagConfig};

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::blocks::{self, Block, BlockLimits, Span};
 use super::line_time::SerialLine;
-use super::model::{ModbusAddress, ModbusConfig, ModbusTransport, Table, WordOrder};
+use super::model::{ModbusAddress, ModbusConfig, ModbusTransport, Table};
+use crate::config::WordOrder;
 use crate::config::{FieldType, TagConfig};
 use crate::limits;
 use crate::plan::{Checks, ScanId, Scanning};

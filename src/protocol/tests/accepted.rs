@@ -1,7 +1,8 @@
 //! What right files mean.
 
+use crate::config::WordOrder;
 use crate::protocol::modbus::{
-    HostPort, ModbusAddress, ModbusConfig, ModbusTransport, Table, Tolerance, UnreadableRange, WordOrder,
+    HostPort, ModbusAddress, ModbusConfig, ModbusTransport, Table, Tolerance, UnreadableRange,
 };
 use std::path::PathBuf;
 

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use super::super::model::{Field, FieldKind, Formula, LocalIoPoint, Program, RegisterWrite, Step};
 use super::known::read_chip;
 use super::number;
+use crate::config::WordOrder;
 use crate::config::names::quoted;
 use crate::config::node::{Kind, Node};
 use crate::config::reader::{Obj, Text, found};
 use crate::config::tags::{Part, span};
 use crate::limits::{LOCAL_IO_COMMAND_BYTES_MAX, LOCAL_IO_READ_BYTES_MAX};
 use crate::protocol::local_io::fields;
-use crate::protocol::modbus::model::WordOrder;
 use crate::tag::{Nanos, ScalarType};
 
 pub const I2C_ALLOWED: &str = "link:address:register:bytes or link:address:chip.channel, such as \"i2c:0x48:0x02:2\" or \

@@ -2,7 +2,7 @@
 
 use super::{half, text};
 use crate::config::FieldType;
-use crate::protocol::modbus::model::WordOrder;
+use crate::config::WordOrder;
 use crate::protocol::modbus::plan::Decode;
 use crate::protocol::no_value::{NoValue, is_finite};
 use crate::tag::{ScalarType, ValueType};

@@ -2,8 +2,8 @@
 
 use super::date::{self, NoDate};
 use crate::config::FieldType;
+use crate::config::WordOrder;
 use crate::limits::{MODBUS_REGISTERS_MAX, WRITE_BYTES_MAX};
-use crate::protocol::modbus::model::WordOrder;
 use crate::protocol::modbus::plan::Decode;
 use crate::protocol::no_value::NoValue;
 use crate::protocol::write::WriteFault;

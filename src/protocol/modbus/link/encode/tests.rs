@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::DateFormat;
-use crate::protocol::modbus::model::WordOrder;
+use crate::config::WordOrder;
 use crate::tag::{Encoding, Scaling};
 use proptest::prelude::*;
 

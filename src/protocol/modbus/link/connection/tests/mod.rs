@@ -1,7 +1,8 @@
 //! The connection's state machine on the real executor, in a world of virtual time with scripted devices.
 
+use crate::config::WordOrder;
 use crate::protocol;
-use crate::protocol::modbus::{HostPort, ModbusAddress, ModbusConfig, ModbusTransport, Table, Tolerance, WordOrder};
+use crate::protocol::modbus::{HostPort, ModbusAddress, ModbusConfig, ModbusTransport, Table, Tolerance};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

@@ -1,6 +1,7 @@
 //! Writes on the real executor in virtual time: every function, framing and way round, and their place among the reads.
 
-use crate::protocol::modbus::{HostPort, ModbusAddress, ModbusConfig, ModbusTransport, Table, WordOrder};
+use crate::config::WordOrder;
+use crate::protocol::modbus::{HostPort, ModbusAddress, ModbusConfig, ModbusTransport, Table};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
