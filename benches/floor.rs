@@ -8,8 +8,9 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
+use fieldbeat::config::model::Suppress;
 use fieldbeat::lane::{Counters, Frame, Image, ReportFilter, SampleWriter};
-use fieldbeat::plan::{Plan, Suppress};
+use fieldbeat::plan::Plan;
 use fieldbeat::protocol::modbus::link::{decode, frame};
 use fieldbeat::protocol::modbus::plan::ModbusPlan;
 use fieldbeat::tag::{GroupId, LaneId, LinkId, Nanos, Status, ValueType};

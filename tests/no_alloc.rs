@@ -12,9 +12,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
-use fieldbeat::config::{
-    Config, DateFormat, DecodingConfig, FieldType, Guard, LinkConfig, Reporting, Suppress, TagConfig, WriteConfig,
-};
+use fieldbeat::config::model::{Reporting, Suppress};
+use fieldbeat::config::{Config, DateFormat, DecodingConfig, FieldType, Guard, LinkConfig, TagConfig, WriteConfig};
 use fieldbeat::hub::{self, Filter, NextRing, RingEnd, RingStats, TapsEnd};
 use fieldbeat::plan::{Base, Costs, Plan, UsedIds};
 use fieldbeat::plant::{Fault, GatewaySettings, Plant, PlantConfig, Profile, ScanRates, SerialLines, SerialSettings};

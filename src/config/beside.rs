@@ -4,27 +4,15 @@
 //! and only a tag that uses what was left out is refused, with the reason. A file of which nothing can be read is an
 //! error, which is said first; what follows from it is not reported.
 
-use std::path::Path;
+use crate::config::files::Beside;
 
 use super::diagnostic::Report;
 use super::files::{TAGS_DIR, read_side_file};
-use super::model::Source;
 use super::names::quoted;
 use super::reader::{Obj, Text};
+use super::text::Source;
 use crate::limits::SIDE_FILE_FAULTS_MAX;
 use crate::tag::CP1252;
-
-/// What names of such files end in, in small letters.
-pub const ENDS: [&str; 3] = [".dbc", ".eds", ".dcf"];
-
-/// Where they are looked for.
-#[derive(Clone, Copy)]
-pub enum Beside<'a> {
-    /// In `tags/` of this directory.
-    Dir(&'a Path),
-    /// Among these, each its name as messages give it, and its text.
-    Parts(&'a [(&'a str, &'a str)]),
-}
 
 /// Such a file.
 pub struct SideFile {
@@ -105,12 +93,6 @@ pub fn refuse(report: &Report, file: &str, subject: &str, faults: Vec<Fault>) {
     for fault in faults {
         report.cause(source(file, fault.line), subject, fault.message, fault.help);
     }
-}
-
-/// Whether a name is that of a file that a link may name.
-pub fn is_one(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    ENDS.iter().any(|end| name.ends_with(end))
 }
 
 /// Reads the file that the key's text names. `None`: reported.

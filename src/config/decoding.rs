@@ -1,14 +1,15 @@
 //! What is made of a tag's value beside its type: `"not_available"`, `"allow_nan"`, `"scale_from"`.
 
+use crate::config::model::Raw;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::diagnostic::Report;
-use super::kind::TagAddress;
-use super::model::{DecodingConfig, Source, TagConfig};
+use super::model::{DecodingConfig, TagAddress, TagConfig};
 use super::names::{guess, quoted};
 use super::node::{Kind, Node};
 use super::reader::{Obj, found};
+use super::text::Source;
 use crate::limits::NOT_AVAILABLE_MAX;
 use crate::tag::{ScalarType, Texts, ValueType};
 
@@ -50,28 +51,7 @@ fn check_scaled(tag: &Obj<'_>, address: &dyn TagAddress) {
     }
 }
 
-/// What raw values there are.
-#[derive(Debug, Clone, Copy)]
-pub enum Raw {
-    Whole {
-        bits: u8,
-        signed: bool,
-    },
-    /// Decimal digits.
-    Bcd(u32),
-    /// IEEE 754 of half, single or double width; the bits of a half are those of the single outside.
-    Half,
-    Single,
-    Double,
-    Text,
-}
-
 impl Raw {
-    /// Whole numbers of so many bits.
-    pub fn whole((bits, signed): (u8, bool)) -> Raw {
-        Raw::Whole { bits, signed }
-    }
-
     /// What SunSpec has where a point is not implemented (SunSpec Device Information Model Specification, section 4.2).
     fn sunspec(self) -> Option<u64> {
         match self {

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::fmt;
 
-use super::model::Source;
+use super::text::Source;
 use crate::limits::CONFIG_ERRORS_SHOWN_MAX;
 
 /// Whether a finding keeps the gateway from starting.

@@ -1,6 +1,7 @@
 //! `[diagnostics]`: the gateway's own tags, made of its links, groups and outputs. They are tags like any other, of a link
 //! of their own, whose names no file can have.
 
+use crate::config::text::Source;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

@@ -9,13 +9,13 @@
 mod gateway;
 pub mod keys;
 
+pub use gateway::*;
+
 use super::WordOrder;
-use super::model::{DateFormat, FieldType, ReleaseMode, Signal};
-use super::reporting::{Report, Suppress};
+use super::model::{DateFormat, FieldType, ReleaseMode, Signal, Suppress};
 use crate::config::Sampling;
 use crate::limits;
 use crate::tag::Encoding;
-pub use gateway::*;
 
 /// A whole number.
 pub struct Int {
@@ -53,6 +53,12 @@ pub const SCAN_RATE_MS: Real = Real {
     unit: " ms",
 };
 pub const RELEASE: &[(&str, ReleaseMode)] = &[("spread", ReleaseMode::Spread), ("together", ReleaseMode::Together)];
+/// `"report"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Report {
+    Every,
+    Change,
+}
 /// Which samples are told.
 pub const REPORT: &[(&str, Report)] = &[("every", Report::Every), ("change", Report::Change)];
 /// In the tag's engineering unit.

@@ -6,9 +6,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::beside;
 use super::diagnostic::Report;
-use super::model::Source;
+use super::text::Source;
 use crate::limits::{
     CONFIG_BYTES_MAX, CONFIG_FILE_BYTES_MAX, GATEWAY_FILE_BYTES_MAX, SIDE_FILE_BYTES_MAX, TAG_FILES_MAX,
 };
@@ -167,7 +166,7 @@ impl DirTimes {
 fn side_file_names(dir: &Path) -> Vec<OsString> {
     let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
     let names = entries.flatten().map(|entry| entry.file_name());
-    let mut names: Vec<OsString> = names.filter(|name| beside::is_one(&name.to_string_lossy())).collect();
+    let mut names: Vec<OsString> = names.filter(|name| is_one(&name.to_string_lossy())).collect();
     names.sort();
     names.truncate(TAG_FILES_MAX);
     names
@@ -234,4 +233,22 @@ fn read_file(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Unread> {
         return Err(Unread::Other(format!("the file is larger than {} MiB", bytes_max >> 20)));
     }
     Ok(bytes)
+}
+
+/// What names of such files end in, in small letters.
+pub const ENDS: [&str; 3] = [".dbc", ".eds", ".dcf"];
+
+/// Where they are looked for.
+#[derive(Clone, Copy)]
+pub enum Beside<'a> {
+    /// In `tags/` of this directory.
+    Dir(&'a Path),
+    /// Among these, each its name as messages give it, and its text.
+    Parts(&'a [(&'a str, &'a str)]),
+}
+
+/// Whether a name is that of a file that a link may name.
+pub fn is_one(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ENDS.iter().any(|end| name.ends_with(end))
 }

@@ -1,19 +1,16 @@
 //! What a protocol answers for its links and tags in the files; all else that reads them knows no protocol.
 
+use crate::config::LinkConfig;
+use crate::config::model::{LinkSettings, TagAddress};
 use std::any::Any;
-use std::fmt::Debug;
 
 use schemars::{Schema, SchemaGenerator};
 
-use super::decoding::Raw;
 use super::diagnostic::Report;
 use super::fields::keys;
-use super::links::{Link, Links};
 use super::model::{TagConfig, WriteConfig};
-use super::reader::{Obj, Text};
-use super::tags::Part;
+use super::reader::{Obj, Part, Text};
 use super::text::Span;
-use crate::tag::{Nanos, ScalarType, Scaling, Texts, ValueType, kept};
 
 /// A protocol, as the tag files have it.
 pub trait Protocol: Sync {
@@ -64,11 +61,17 @@ pub trait Protocol: Sync {
     /// Reports keys of its own tags on a tag of another protocol's link.
     fn refuse_keys(&self, _tag: &Obj<'_>, _protocol: &str) {}
 
-    /// Reports its own keys in the `"write"` of such a tag.
+    /// Whether one of its tags can be written as is asked for; false: it cannot, which is reported, and nothing more is
+    /// said of it.
+    fn check_write(&self, _address: &dyn TagAddress, _asked: &AskedWrite<'_>) -> bool {
+        true
+    }
+
+    /// Reports its own keys in the `"write"` of a tag of another protocol's link.
     fn refuse_write_keys(&self, _write: &Obj<'_>) {}
 
     /// Once all links and tags are read: what they have to agree on.
-    fn check(&self, _tags: &[TagConfig], _links: &mut Links, _report: &Report) {}
+    fn check(&self, _tags: &[TagConfig], _links: &mut [Link], _report: &Report) {}
 }
 
 /// The protocols that tag files can name; the commonest comes first.
@@ -108,6 +111,23 @@ impl Protocols {
     }
 }
 
+/// A link, and what its tags need to know to be read.
+pub struct Link {
+    pub config: LinkConfig,
+    /// `None`: it could not be read, so nothing is known about its tags' addresses.
+    pub protocol: Option<&'static dyn Protocol>,
+    /// What its protocol has to know of it to read them.
+    pub notes: Box<dyn Any>,
+    pub used: bool,
+}
+
+impl Link {
+    /// The notes of its protocol.
+    pub fn notes<T: Any>(&self) -> Option<&T> {
+        self.notes.downcast_ref()
+    }
+}
+
 /// A link that was read.
 pub struct ReadLink {
     pub settings: Box<dyn LinkSettings>,
@@ -121,90 +141,6 @@ impl ReadLink {
     }
 }
 
-/// The settings of a link.
-pub trait LinkSettings: Any + Debug + Send + Sync + KeptSettings {
-    /// Its protocol, as it is written in the tag files.
-    fn protocol(&self) -> &'static str;
-
-    /// How long a look at its tags waits for the connection and the answers, beside what its scans take.
-    fn patience(&self) -> Nanos;
-}
-kept!(LinkSettings, KeptSettings);
-
-/// Where a tag lies, and what lies there.
-pub trait TagAddress: Any + Debug + Send + Sync + KeptAddress {
-    /// The type of what lies there, before it is scaled.
-    fn value_type(&self) -> ValueType;
-
-    /// The unit behind the link that holds it, where there are such.
-    fn unit(&self) -> Option<u8> {
-        None
-    }
-
-    /// What makes the value of the raw one: the tag's own scale and offset, on top of what the address knows.
-    fn scaling(&self, scale: f64, offset: f64) -> Scaling {
-        Scaling::new(scale, offset)
-    }
-
-    /// The engineering unit of a file that names it.
-    fn unit_of_file(&self) -> Option<&str> {
-        None
-    }
-
-    /// What its values are called in that file; `ty` and `scaling` are the tag's.
-    fn texts_of_file(&self, _ty: ScalarType, _scaling: Scaling) -> Texts {
-        Texts::default()
-    }
-
-    /// Why no transmitter can be behind it, beside its type: what it is, and what to do.
-    fn no_transmitter(&self) -> Option<(&'static str, &'static str)> {
-        None
-    }
-
-    /// What raw values a transmitter's signal can have there, and in what; `None`: nobody can say.
-    fn signal_range(&self) -> Option<(String, f64, f64)> {
-        None
-    }
-
-    /// Which raw values there are that may say that there is none; `None`: it has a value always.
-    fn raw(&self) -> Option<Raw> {
-        None
-    }
-
-    /// Why what is not a number cannot be a value there: the message, and what to do.
-    fn no_nan(&self) -> Option<(&'static str, &'static str)> {
-        None
-    }
-
-    /// Whether another tag can be its power of ten: what is wrong with that, if anything, and what to do.
-    ///
-    /// # Errors
-    /// It cannot.
-    fn takes_scale_from(&self) -> Result<(), (String, &'static str)> {
-        Err(("scale_from on a link that is not Modbus".to_owned(), "remove it: only Modbus has registers"))
-    }
-
-    /// The numbers that the device can hold there, before they are scaled; `None`: text, or any number.
-    fn raw_range(&self) -> Option<(f64, f64)> {
-        Some(match scalar(self.value_type())? {
-            ScalarType::Int16 => (i16::MIN.into(), i16::MAX.into()),
-            ScalarType::Uint16 => (0.0, u16::MAX.into()),
-            ScalarType::Int32 => (i32::MIN.into(), i32::MAX.into()),
-            ScalarType::Uint32 => (0.0, u32::MAX.into()),
-            ScalarType::Int64 => (i64::MIN as f64, i64::MAX as f64),
-            ScalarType::Uint64 => (0.0, u64::MAX as f64),
-            ScalarType::Float32 => (f32::MIN.into(), f32::MAX.into()),
-            ScalarType::Float64 | ScalarType::Bool => return None,
-        })
-    }
-
-    /// Whether it can be written as is asked for; false: it cannot, and nothing more is said of it.
-    fn check_write(&self, _asked: &AskedWrite<'_>) -> bool {
-        true
-    }
-}
-kept!(TagAddress, KeptAddress);
-
 /// What is asked for by a tag's `"write"`.
 pub struct AskedWrite<'a> {
     pub tag: &'a Obj<'a>,
@@ -213,12 +149,4 @@ pub struct AskedWrite<'a> {
     pub write: Option<&'a Obj<'a>>,
     pub limits: &'a WriteConfig,
     pub link: &'a dyn LinkSettings,
-}
-
-/// The type of one element; `None`: text.
-pub fn scalar(ty: ValueType) -> Option<ScalarType> {
-    match ty {
-        ValueType::Scalar(ty) | ValueType::Array { of: ty, .. } => Some(ty),
-        ValueType::Text { .. } => None,
-    }
 }

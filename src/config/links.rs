@@ -1,39 +1,23 @@
 //! `"links"` of the tag files.
 
-use std::any::Any;
+use crate::config::kind::Link;
 use std::collections::HashMap;
 
 use super::fields;
-use super::kind::{LinkSettings, Protocol, Protocols, ReadLink};
-use super::model::{LinkConfig, Source};
+use super::kind::{Protocol, Protocols, ReadLink};
+use super::model::{LinkConfig, LinkSettings};
 use super::names::{Letters, fault, quoted};
 use super::node::Node;
 use super::reader::{Cx, Obj, subject};
+use super::text::Source;
 use crate::limits::LINKS_MAX;
 use crate::tag::Nanos;
 
 /// The links of all files.
-#[derive(Default)]
 pub struct Links {
+    pub protocols: Protocols,
     pub list: Vec<Link>,
     by_name: HashMap<String, usize>,
-}
-
-/// A link, and what its tags need to know to be read.
-pub struct Link {
-    pub config: LinkConfig,
-    /// `None`: it could not be read, so nothing is known about its tags' addresses.
-    pub protocol: Option<&'static dyn Protocol>,
-    /// What its protocol has to know of it to read them.
-    pub notes: Box<dyn Any>,
-    pub used: bool,
-}
-
-impl Link {
-    /// The notes of its protocol.
-    pub fn notes<T: Any>(&self) -> Option<&T> {
-        self.notes.downcast_ref()
-    }
 }
 
 /// Stands for the settings of a link whose protocol is not known.
@@ -51,6 +35,10 @@ impl LinkSettings for Unknown {
 }
 
 impl Links {
+    pub fn new(protocols: Protocols) -> Links {
+        Links { protocols, list: Vec::new(), by_name: HashMap::new() }
+    }
+
     pub fn find(&self, name: &str) -> Option<usize> {
         self.by_name.get(name).copied()
     }
@@ -63,12 +51,12 @@ impl Links {
     pub fn read<'c>(&mut self, cx: Cx<'c>, node: &'c Node<'c>, index: usize) {
         let subject = subject("link", node, index);
         let written = node.member("protocol").and_then(Node::as_text);
-        let found = written.and_then(|text| cx.protocols.find(text));
+        let found = written.and_then(|text| self.protocols.find(text));
         // Of a protocol that is not known, no other key can be judged.
         if let (Some(text), None) = (written, found) {
-            let guess = super::names::guess(text, cx.protocols.words());
+            let guess = super::names::guess(text, self.protocols.words());
             let span = node.member("protocol").map_or(node.span, |protocol| protocol.span);
-            let help = format!("allowed: {}{guess}", allowed(cx.protocols));
+            let help = format!("allowed: {}{guess}", allowed(self.protocols));
             cx.report.error(cx.source(span), &subject, format!("protocol {} is unknown", quoted(text)), help);
             if let Some(name) = node.member("name").and_then(Node::as_text) {
                 let (name, source) = (name.to_owned(), cx.source(node.span));
@@ -78,10 +66,10 @@ impl Links {
             return;
         }
         // One that does not say its protocol is judged as the commonest one.
-        let Some((protocol, word)) = found.or_else(|| cx.protocols.commonest()) else { return };
+        let Some((protocol, word)) = found.or_else(|| self.protocols.commonest()) else { return };
         let Some(link) = Obj::open(cx, node, subject, protocol.link_keys(word)) else { return };
         let name = read_name(&link, Letters::Ascii);
-        link.required_text("protocol", &allowed(cx.protocols));
+        link.required_text("protocol", &allowed(self.protocols));
         link.words("description", fields::DESCRIPTION_BYTES_MAX);
         let ReadLink { settings, notes } = protocol.read_link(word, &link);
         let Some(name) = name else { return };

@@ -50,14 +50,16 @@ use std::path::Path;
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub(crate) use fields::type_name;
 pub use files::{DirTimes, Fingerprint};
-pub use kind::{LinkSettings, Protocol, Protocols, TagAddress};
+pub use kind::{Protocol, Protocols};
 pub use model::*;
 pub(crate) use names::{guess, nearest, quoted};
-pub use reporting::{Reporting, Suppress};
 pub use schema::schema;
+pub use text::Source;
 
+pub use self::model::{LinkSettings, Reporting, Suppress, TagAddress};
+
+use self::files::Beside;
 use crate::limits::{CONFIG_FILE_BYTES_MAX, CONFIG_VALUES_MAX};
-use beside::Beside;
 use diagnostic::Report;
 use files::{Input, Inputs};
 use gateway::GatewayFile;
@@ -96,7 +98,7 @@ pub fn control(dir: &Path) -> Result<ControlConfig, Diagnostics> {
     files::collect_gateway(dir, &report, &mut inputs);
     let gateway = inputs.gateway.and_then(|input| to_file(input, &report));
     let gateway = gateway.and_then(|file| {
-        let cx = Cx { file: &file, report: &report, beside: Beside::Parts(&[]), protocols: Protocols(&[]) };
+        let cx = Cx { file: &file, report: &report, beside: Beside::Parts(&[]) };
         gateway::read(cx, &check(cx, parse_toml(&file.text))?, Base { dir, look_at_files: false })
     });
     match gateway {
@@ -112,7 +114,7 @@ pub fn control(dir: &Path) -> Result<ControlConfig, Diagnostics> {
 /// All that is wrong in all files.
 pub fn load_parts(toml: (&str, &str), tags: &[(&str, &str)], protocols: Protocols) -> Result<Loaded, Diagnostics> {
     let input = |(name, text): (&str, &str)| Input { name: name.into(), bytes: text.into() };
-    let tag_files = tags.iter().filter(|(name, _)| !beside::is_one(name)).map(|file| input(*file)).collect();
+    let tag_files = tags.iter().filter(|(name, _)| !files::is_one(name)).map(|file| input(*file)).collect();
     let inputs = Inputs { gateway: Some(input(toml)), tags: tag_files, incomplete: false };
     read(inputs, Base { dir: Path::new(""), look_at_files: false }, Beside::Parts(tags), protocols, Report::default())
 }
@@ -130,7 +132,7 @@ pub fn read(
 ) -> Result<Loaded, Diagnostics> {
     let gateway = inputs.gateway.and_then(|input| to_file(input, &report));
     let gateway = gateway.and_then(|file| {
-        let cx = Cx { file: &file, report: &report, beside, protocols };
+        let cx = Cx { file: &file, report: &report, beside };
         let root = check(cx, parse_toml(&file.text))?;
         gateway::read(cx, &root, base)
     });
@@ -139,7 +141,7 @@ pub fn read(
     let trees: Vec<Option<(Cx<'_>, Node<'_>)>> = tag_files
         .iter()
         .map(|file| {
-            let cx = Cx { file: file.as_ref()?, report: &report, beside, protocols };
+            let cx = Cx { file: file.as_ref()?, report: &report, beside };
             check(cx, parse_json(&cx.file.text, &mut values_left)).map(|root| (cx, root))
         })
         .collect();
@@ -151,7 +153,7 @@ pub fn read(
         .filter_map(|(cx, root)| Obj::open(*cx, root, String::new(), fields::keys::TAG_FILE))
         .collect();
 
-    let mut links = links::Links::default();
+    let mut links = links::Links::new(protocols);
     let mut groups = groups::Groups::default();
     let mut tags = tags::Tags::new(protocols);
     for root in &roots {
@@ -174,7 +176,7 @@ pub fn read(
         report.error(whole, "", "no tags: nothing to scan", "declare a link and its tags in a file tags/*.json");
     }
     decoding::check_scales(&tags.list, &tags.scaled, incomplete, &report);
-    protocols.all().for_each(|protocol| protocol.check(&tags.list, &mut links, &report));
+    protocols.all().for_each(|protocol| protocol.check(&tags.list, &mut links.list, &report));
     if !report.has_errors() {
         warn_of_unused(&links, &groups, &report);
     }

@@ -3,14 +3,12 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use super::beside::Beside;
 use super::diagnostic::Report;
 use super::fields::{Int, Real, keys};
-use super::kind::Protocols;
-use super::model::Source;
+use super::files::Beside;
 use super::names::{guess, quoted};
 use super::node::{Kind, Member, Node};
-use super::text::{File, Span};
+use super::text::{File, Source, Span};
 use crate::tag::Nanos;
 
 /// A file being read, and where its findings go.
@@ -19,7 +17,6 @@ pub struct Cx<'c> {
     pub file: &'c File,
     pub report: &'c Report,
     pub beside: Beside<'c>,
-    pub protocols: Protocols,
 }
 
 impl<'c> Cx<'c> {
@@ -346,4 +343,16 @@ fn kind_of(node: &Node<'_>) -> &'static str {
 /// Milliseconds with a fraction, rounded to nanoseconds.
 pub fn nanos_of_millis(ms: f64) -> Nanos {
     Nanos((ms * 1e6).round() as u64)
+}
+
+/// A part of an address and the bytes it has in the address.
+#[derive(Clone, Copy)]
+pub struct Part<'c> {
+    pub text: &'c str,
+    pub start: usize,
+}
+
+/// Where a part stands in the file.
+pub fn span(text: Text<'_>, part: Part<'_>) -> Span {
+    text.part(part.start, part.start + part.text.len())
 }

@@ -1,33 +1,11 @@
 //! Report by exception: which of a tag's samples are told, as the tag or its group says it.
 
 use super::fields;
-use super::groups::Groups;
 use super::model::TagConfig;
 use super::node::{Kind, Node};
 use super::reader::{Obj, found};
+use crate::config::model::{Reporting, Suppress};
 use crate::tag::{Nanos, ScalarType, ValueType};
-
-/// Samples from which nobody would learn anything new are held back.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Reporting {
-    /// A value is told when it is further than this from the last one that was told; 0: when it is another one. In
-    /// the tag's engineering unit.
-    pub deadband: f64,
-    /// A sample is told at least this often, whatever its value.
-    pub max_silence: Nanos,
-    pub suppress: Suppress,
-    /// The last sample that was held back is told before one whose value is told.
-    pub keep_last: bool,
-}
-
-/// Where samples are held back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Suppress {
-    /// Before the executor's ring: nothing behind it has work with them.
-    Ring,
-    /// By the hub, before the journal.
-    Journal,
-}
 
 /// Which samples are told, as it is written.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -37,13 +15,6 @@ enum Mode {
     Deadband(f64),
     /// Of the tag's range (OPC 10000-8, section 6.2).
     Percent(f64),
-}
-
-/// `"report"`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Report {
-    Every,
-    Change,
 }
 
 /// What one object says; what a group says goes for those of its tags that say nothing else.
@@ -64,8 +35,8 @@ impl Said {
             object.error(object.span_of(other), message, "allowed: one of report, deadband and deadband_percent");
         }
         let report = object.choice("report", fields::REPORT).map(|report| match report {
-            Report::Every => Mode::Every,
-            Report::Change => Mode::Change,
+            fields::Report::Every => Mode::Every,
+            fields::Report::Change => Mode::Change,
         });
         let deadband = object.get("deadband").map(|_| Mode::Deadband(object.real(&fields::DEADBAND)));
         let percent = object.get("deadband_percent").map(|_| Mode::Percent(object.real(&fields::DEADBAND_PERCENT)));
@@ -87,9 +58,9 @@ impl Said {
 }
 
 /// Which samples of a tag are told; `None`: every one. What does not suit the tag is reported.
-pub fn of_tag(tag: &Obj<'_>, own: Said, config: &TagConfig, groups: &Groups) -> Option<Reporting> {
-    let group = groups.said(config.group);
-    own.check_silence(tag, groups.list.get(config.group).map_or(Nanos::ZERO, |group| group.period));
+/// `group` is what its group says, `period` the group's.
+pub fn of_tag(tag: &Obj<'_>, own: Said, config: &TagConfig, group: Said, period: Nanos) -> Option<Reporting> {
+    own.check_silence(tag, period);
     let ty = config.value_type();
     let range = read_range(tag, ty);
     let deadband = match own.mode {
@@ -129,7 +100,6 @@ pub fn of_tag(tag: &Obj<'_>, own: Said, config: &TagConfig, groups: &Groups) -> 
     Some(Reporting {
         deadband,
         max_silence: own.max_silence.or(group.max_silence).unwrap_or_else(|| {
-            let period = groups.list.get(config.group).map_or(Nanos::ZERO, |group| group.period);
             Nanos::from_millis(fields::MAX_SILENCE_MS.default).max(Nanos(period.0 * fields::SILENT_SCANS))
         }),
         suppress: own.suppress.or(group.suppress).unwrap_or(Suppress::Ring),

@@ -1,8 +1,7 @@
 //! "sensor" of a tag: a transmitter with a standard signal behind an analogue input, whatever the kind of its link.
 
 use super::fields::{self, keys};
-use super::kind::TagAddress;
-use super::model::SensorConfig;
+use super::model::{SensorConfig, TagAddress};
 use super::node::{Kind, Node};
 use super::reader::{Obj, found};
 use crate::tag::{ScalarType, ValueType};

@@ -1,12 +1,13 @@
 //! `"tags"` of the tag files.
 
+use crate::config::reader::{Part, span};
 use std::collections::HashMap;
 
 use super::decoding::{self, Scaled};
 use super::groups::{Groups, read_period};
-use super::kind::{Protocols, TagAddress};
-use super::links::{Link, Links, already, read_name};
-use super::model::{DecodingConfig, TagConfig};
+use super::kind::{Link, Protocols};
+use super::links::{Links, already, read_name};
+use super::model::{DecodingConfig, TagAddress, TagConfig};
 use super::names::{Letters, guess, quoted};
 use super::node::Node;
 use super::reader::{Cx, Obj, Text, subject};
@@ -14,7 +15,7 @@ use super::reporting::{self, Said};
 use super::text::{File, Span};
 use super::{fields, sensor, value_texts, write};
 use crate::limits::TAGS_MAX;
-use crate::tag::ScalarType;
+use crate::tag::{Nanos, ScalarType};
 
 /// The tags of all files.
 pub struct Tags<'c> {
@@ -53,7 +54,7 @@ impl<'c> Tags<'c> {
             }
             return;
         }
-        let is_told = of_its_link(cx.protocols, node, known.links);
+        let is_told = of_its_link(known.links.protocols, node, known.links);
         let Some(tag) = Obj::open_told(cx, node, subject("tag", node, index), &self.keys, is_told) else { return };
         let name = read_name(&tag, Letters::Any);
         if let Some(name) = node.member("name").and_then(Node::as_text)
@@ -80,7 +81,14 @@ impl<'c> Tags<'c> {
         let description = tag.words("description", fields::DESCRIPTION_BYTES_MAX);
         let place = located.as_ref().and_then(|(link, address)| {
             let link = known.links.list.get(*link)?;
-            Some(write::Place { link, address: &**address, scale, offset, sensor: sensor.as_ref() })
+            Some(write::Place {
+                protocols: known.links.protocols,
+                link,
+                address: &**address,
+                scale,
+                offset,
+                sensor: sensor.as_ref(),
+            })
         });
         let write = write::read(&tag, place);
         let said = Said::read(&tag);
@@ -103,7 +111,8 @@ impl<'c> Tags<'c> {
                 reporting,
                 decoding,
             };
-            let reporting = reporting::of_tag(&tag, said, &config, known.groups);
+            let period = known.groups.list.get(group).map_or(Nanos::ZERO, |group| group.period);
+            let reporting = reporting::of_tag(&tag, said, &config, known.groups.said(group), period);
             let texts = value_texts::read(&tag, &config);
             if config.decoding.scale_from.is_some() {
                 let (at, subject) = (cx.source(tag.span_of("scale_from")), tag.subject.clone());
@@ -188,13 +197,6 @@ fn read_group(tag: &Obj<'_>, known: &mut Known<'_>) -> Option<usize> {
     Some(index)
 }
 
-/// A part of an address and the bytes it has in the address.
-#[derive(Clone, Copy)]
-pub struct Part<'c> {
-    pub text: &'c str,
-    pub start: usize,
-}
-
 /// Reads the address with everything that says what lies there: the link's name, and behind a colon what its kind of
 /// link has there. `None`: reported.
 fn read_address(tag: &Obj<'_>, known: &mut Known<'_>) -> Option<(usize, Box<dyn TagAddress>)> {
@@ -203,12 +205,12 @@ fn read_address(tag: &Obj<'_>, known: &mut Known<'_>) -> Option<(usize, Box<dyn 
     let found = text.and_then(|text| find_link(tag, text, Part { text: name, start: 0 }, known));
     let link = found.and_then(|at| known.links.list.get_mut(at));
     let (Some(text), Some(link_index), Some(link)) = (text, found, link) else {
-        check_type(tag);
+        check_type(tag, known.links.protocols);
         return None;
     };
     link.used = true;
     let Some(protocol) = link.protocol else {
-        check_type(tag);
+        check_type(tag, known.links.protocols);
         return None;
     };
     check_protocol(tag, link);
@@ -224,24 +226,19 @@ fn read_address(tag: &Obj<'_>, known: &mut Known<'_>) -> Option<(usize, Box<dyn 
         })
         .collect();
     let word = link.config.protocol.protocol();
-    tag.cx.protocols.others(protocol).for_each(|other| other.refuse_keys(tag, word));
+    known.links.protocols.others(protocol).for_each(|other| other.refuse_keys(tag, word));
     Some((link_index, protocol.read_address(tag, text, &parts, link)?))
 }
 
 const ADDRESS_ALLOWED: &str = "link:… as its kind of link has it, such as \"plc1:1:3:40001:2\"";
 
 /// What can be said of a tag's type while its link is not known.
-fn check_type(tag: &Obj<'_>) {
-    let protocol = tag.get("protocol").and_then(Node::as_text).and_then(|word| tag.cx.protocols.find(word));
+fn check_type(tag: &Obj<'_>, protocols: Protocols) {
+    let protocol = tag.get("protocol").and_then(Node::as_text).and_then(|word| protocols.find(word));
     match protocol {
         Some((protocol, _)) if !protocol.needs_data_type() => tag.choice("data_type", fields::DATA_TYPE),
         _ => tag.required_choice("data_type", fields::DATA_TYPE),
     };
-}
-
-/// Where a part stands in the file.
-pub fn span(text: Text<'_>, part: Part<'_>) -> Span {
-    text.part(part.start, part.start + part.text.len())
 }
 
 fn find_link(tag: &Obj<'_>, text: Text<'_>, part: Part<'_>, known: &Known<'_>) -> Option<usize> {

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use super::model::Source;
-
 /// Bytes from..to of a file's text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Span {
@@ -15,6 +13,14 @@ impl Span {
     pub fn new(start: usize, end: usize) -> Span {
         Span { start, end }
     }
+}
+
+/// Where something was written, for messages: `tags/boiler.json:12:5`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Source {
+    pub file: Arc<str>,
+    pub line: u32,
+    pub column: u32,
 }
 
 /// One file that people wrote.

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use crate::config::Suppress;
 use crate::lane::{Counters, ReportFilter, Verdict};
-use crate::plan::{Plan, Suppress};
+use crate::plan::Plan;
 use crate::tag::{LaneId, Sample, flags};
 
 /// What one executor's ring goes through. The default lets everything pass.

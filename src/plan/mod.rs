@@ -17,7 +17,6 @@ mod rebuild_tests;
 mod sensor;
 mod work;
 
-pub use crate::config::{ReleaseMode, Reporting, Suppress};
 pub use admission::{
     Admission, Costs, ExecutorLoad, Finding, LOAD_MAX, LOAD_WARNING, LinkLoad, PlanError, Slot, WriteLoad,
 };
@@ -30,3 +29,5 @@ pub use phases::predecessor;
 pub use place::{CanFilter, CanSocket, Opens, Place};
 pub use sensor::SensorLimits;
 pub use work::{LinkWork, PlanLink, Refusal};
+
+pub use crate::config::{ReleaseMode, Reporting, Suppress};

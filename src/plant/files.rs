@@ -6,12 +6,10 @@ use std::{fs, io};
 
 use serde::Serialize;
 
-use crate::config::WordOrder;
-use crate::config::{FieldType, type_name};
-use crate::tag::Nanos;
-
 use super::Plant;
 use super::layout::PlantTag;
+use crate::config::{FieldType, WordOrder, type_name};
+use crate::tag::Nanos;
 
 /// What stands in `fieldbeat.toml` beside the plant's links and tags; `None` leaves the gateway's default.
 #[derive(Debug, Clone, PartialEq)]

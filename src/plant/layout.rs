@@ -1,13 +1,11 @@
 //! Which tags a device offers, and where they lie.
 
-use crate::config::FieldType;
-use crate::config::WordOrder;
+use super::PlantConfig;
+use super::signal::{Signal, hash};
+use crate::config::{FieldType, WordOrder};
 use crate::limits::{LINKS_MAX, PERIOD_MAX, PERIOD_MIN, PLANT_TAGS_MAX};
 use crate::protocol::modbus::model::Table;
 use crate::tag::{Encoding, Nanos, ScalarType, Scaling, UnitId, Value};
-
-use super::PlantConfig;
-use super::signal::{Signal, hash};
 
 /// What the devices offer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

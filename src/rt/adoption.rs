@@ -5,11 +5,11 @@ use rtrb::Producer;
 
 use super::link::{CloseReason, Link, StepContext};
 use super::world::World;
-use crate::lane::ReportFilter;
-use crate::lane::SampleWriter;
-use crate::lane::region_of;
+use crate::config::Suppress;
+use crate::lane::{ReportFilter, SampleWriter, region_of};
 use crate::limits::{OFF_BEAT_SPACING, PERIOD_QUICK_MAX};
-use crate::plan::{self, Plan, ScanId, Suppress};
+use crate::plan;
+use crate::plan::{Plan, ScanId};
 use crate::tag::{GroupId, LaneId, LinkId, Nanos, Sample, TagId};
 
 /// One release of the plan, with its clock.

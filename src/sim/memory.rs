@@ -3,8 +3,7 @@
 //! Every value depends on its place and on when the device answered, so that bytes of another unit, another
 //! address, another link or another time show. The reading here shares no code with the gateway's decoder.
 
-use crate::config::WordOrder;
-use crate::config::{FieldType, TagConfig};
+use crate::config::{FieldType, TagConfig, WordOrder};
 use crate::protocol::modbus::model::{ModbusAddress, Table};
 use crate::tag::ScalarType;
 

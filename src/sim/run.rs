@@ -19,11 +19,10 @@ use super::record::Recorded;
 use super::reload::Reloads;
 use super::scenario::Scenario;
 use super::script::{ClockStep, Series, Span, Write};
+use crate::config::Suppress;
 use crate::hub::{Filter, Hub, NextRing, RingEnd, RingStats, TapsEnd};
 use crate::lane::{Counters, Image, ReportFilter, SampleWriter};
-use crate::plan::Suppress;
-use crate::tag::Batch;
-use crate::tag::{ClockPair, LaneId, NANOS_PER_SEC, Nanos, Status};
+use crate::tag::{Batch, ClockPair, LaneId, NANOS_PER_SEC, Nanos, Status};
 
 /// UTC at the start; any time does.
 const UTC_START_NS: i64 = 1_700_000_000_000_000_000;

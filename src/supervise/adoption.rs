@@ -6,9 +6,11 @@ use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::floor::{Floor, long_bytes_max, prefaulted_ring, ring_slots};
 use super::orders;
+use crate::config::Suppress;
 use crate::connector::{Command, Target};
 use crate::lane::{Image, ReportFilter, SampleWriter};
-use crate::plan::{self, Change, Plan, Suppress};
+use crate::plan;
+use crate::plan::{Change, Plan};
 use crate::protocol::kinds::FieldLink;
 use crate::rt::{Adoption, LinkChange, thread as rt_thread};
 use crate::source::{DoorEnds, NewPlan};

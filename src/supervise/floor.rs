@@ -14,11 +14,11 @@ use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::adoption;
 use super::orders::{self, Orders, SharedOrders};
-use crate::config::Guard;
+use crate::config::{Guard, Suppress};
 use crate::connector::{Connector, ExecutorPort, LinkNotes};
 use crate::lane::{Counters, Image, ReportFilter, SampleWriter};
 use crate::limits;
-use crate::plan::{LanePlan, Plan, SourceKind, Suppress};
+use crate::plan::{LanePlan, Plan, SourceKind};
 use crate::protocol::kinds::FieldLink;
 use crate::rt::thread::{self as rt_thread, Missing};
 use crate::rt::{

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use fieldbeat::config::{Config, JournalConfig, Reporting, Suppress};
+use fieldbeat::config::model::{Reporting, Suppress};
+use fieldbeat::config::{Config, JournalConfig};
 use fieldbeat::hub::{self, Filter, NextRing, RingEnd, RingStats, TapsEnd};
 use fieldbeat::lane::Frame;
 use fieldbeat::plan::{Base, LaneOwner, Plan, SourceKind, UsedIds};

@@ -18,3 +18,26 @@ pub struct DecodingConfig {
     /// factors).
     pub scale_from: Option<Arc<str>>,
 }
+
+/// What raw values there are.
+#[derive(Debug, Clone, Copy)]
+pub enum Raw {
+    Whole {
+        bits: u8,
+        signed: bool,
+    },
+    /// Decimal digits.
+    Bcd(u32),
+    /// IEEE 754 of half, single or double width; the bits of a half are those of the single outside.
+    Half,
+    Single,
+    Double,
+    Text,
+}
+
+impl Raw {
+    /// Whole numbers of so many bits.
+    pub fn whole((bits, signed): (u8, bool)) -> Raw {
+        Raw::Whole { bits, signed }
+    }
+}

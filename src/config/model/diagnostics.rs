@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::config::kind::{LinkSettings, TagAddress};
+use super::{LinkSettings, TagAddress};
 use crate::tag::{Nanos, ScalarType, ValueType};
 
 /// The link and the group that the gateway's own tags have.

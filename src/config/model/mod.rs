@@ -3,25 +3,27 @@
 mod decoding;
 mod diagnostics;
 mod field;
+mod kind;
 mod output;
+mod reporting;
 mod sensor;
 mod serial;
 mod write;
 
+use crate::config::text::Source;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 pub use decoding::*;
 pub use diagnostics::*;
 pub use field::*;
+pub use kind::*;
 pub use output::*;
+pub use reporting::*;
 pub use sensor::*;
 pub use serial::*;
 pub use write::*;
 
-use super::kind::{LinkSettings, TagAddress};
-use super::reporting::Reporting;
 use crate::tag::{Nanos, ScalarType, Scaling, ValueType};
 
 /// A whole gateway. Every index in it is in range.
@@ -39,14 +41,6 @@ pub struct Config {
     pub links: Vec<LinkConfig>,
     pub groups: Vec<GroupConfig>,
     pub tags: Vec<TagConfig>,
-}
-
-/// Where something was written, for messages: `tags/boiler.json:12:5`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Source {
-    pub file: Arc<str>,
-    pub line: u32,
-    pub column: u32,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::Source;
+use crate::config::text::Source;
 use crate::tag::{Nanos, glob_has};
 
 #[derive(Debug, Clone, PartialEq)]

@@ -3,11 +3,11 @@
 pub mod schema;
 
 use super::fields::{self, keys};
-use super::kind::{AskedWrite, TagAddress, scalar};
-use super::links::Link;
-use super::model::{SensorConfig, WriteConfig};
+use super::kind::{AskedWrite, Link};
+use super::model::{SensorConfig, TagAddress, WriteConfig, scalar};
 use super::node::{Kind, Node};
 use super::reader::{Obj, found};
+use crate::config::kind::Protocols;
 use crate::tag::{Nanos, ScalarType, Scaling};
 
 /// Writes registers and reads them back.
@@ -16,6 +16,7 @@ const ALLOWED: &str = "true, false, or an object such as {\"min\": 0, \"max\": 1
 
 /// Where the tag lies, and how its numbers are scaled.
 pub struct Place<'a> {
+    pub protocols: Protocols,
     pub link: &'a Link,
     pub address: &'a dyn TagAddress,
     pub scale: f64,
@@ -114,12 +115,12 @@ fn read_limits(write: &Obj<'_>) -> WriteConfig {
 
 /// What depends on where the tag lies and on its type.
 fn check_place(tag: &Obj<'_>, node: &Node<'_>, place: &Place<'_>, write: Option<&Obj<'_>>, limits: &WriteConfig) {
-    let Place { link, address, scale, offset, .. } = place;
+    let Place { protocols, link, address, scale, offset, .. } = place;
     if let (Some(own), Some(write)) = (link.protocol, write) {
-        tag.cx.protocols.others(own).for_each(|other| other.refuse_write_keys(write));
+        protocols.others(own).for_each(|other| other.refuse_write_keys(write));
     }
     let asked = AskedWrite { tag, at: node.span, write, limits, link: &*link.config.protocol };
-    if !address.check_write(&asked) {
+    if link.protocol.is_some_and(|own| !own.check_write(*address, &asked)) {
         return;
     }
     let numeric = !matches!(scalar(address.value_type()), None | Some(ScalarType::Bool));

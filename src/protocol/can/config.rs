@@ -10,13 +10,11 @@ use super::schema::{CanLink, CanTag};
 use super::{address as can_address, sent as can_sent, transmit as can_transmit};
 use crate::config::beside;
 use crate::config::diagnostic::Report;
-use crate::config::kind::{LinkSettings, Protocol, ReadLink, TagAddress};
-use crate::config::links::{Link, Links};
-use crate::config::model::{Sampling, TagConfig};
+use crate::config::kind::{Link, Protocol, ReadLink};
+use crate::config::model::{LinkSettings, Sampling, TagAddress, TagConfig};
 use crate::config::names::quoted;
-use crate::config::reader::{Obj, Text};
+use crate::config::reader::{Obj, Part, Text};
 use crate::config::schema::words;
-use crate::config::tags::Part;
 use crate::limits::{CAN_OPEN_TIMEOUT, CAN_TRANSMITS_MAX};
 use crate::protocol::can::fields;
 use crate::tag::Nanos;
@@ -88,7 +86,7 @@ impl Protocol for Can {
         }
     }
 
-    fn check(&self, tags: &[TagConfig], links: &mut Links, report: &Report) {
+    fn check(&self, tags: &[TagConfig], links: &mut [Link], report: &Report) {
         can_sent::check(tags, links, report);
     }
 }

@@ -3,7 +3,7 @@
 use super::config::LinkDbc;
 use super::model::{CanAddress, CanBits, CanBitsKind, CanConfig, CanFrames, CanSwitch, CanTransmit};
 use crate::config::diagnostic::Report;
-use crate::config::links::{Link, Links};
+use crate::config::kind::Link;
 use crate::config::model::{LinkConfig, TagConfig};
 use crate::config::names::quoted;
 use crate::limits::CAN_UNSET_MAX;
@@ -17,10 +17,10 @@ fn overlaps(switch: &CanSwitch, bits: &CanBits) -> bool {
 }
 
 /// Once all tags are known: every tag that is written lies in a message that is sent, and every message gets values.
-pub fn check(tags: &[TagConfig], links: &mut Links, report: &Report) {
+pub fn check(tags: &[TagConfig], links: &mut [Link], report: &Report) {
     for tag in tags.iter().filter(|tag| tag.write.is_some()) {
         let Some(address) = tag.address.get::<CanAddress>() else { continue };
-        let Some(link) = links.list.get_mut(tag.link) else { continue };
+        let Some(link) = links.get_mut(tag.link) else { continue };
         // Its messages may be those of the file that could not be read.
         if is_broken(link) {
             continue;
@@ -53,7 +53,7 @@ pub fn check(tags: &[TagConfig], links: &mut Links, report: &Report) {
             }
         }
     }
-    for (at, link) in links.list.iter().enumerate() {
+    for (at, link) in links.iter().enumerate() {
         let Some(config) = link.config.protocol.get::<CanConfig>() else { continue };
         if is_broken(link) {
             continue;

@@ -9,8 +9,7 @@ use super::model::{CanAddress, CanBits, CanBitsKind, CanCondition, CanFrames, Ca
 use crate::config::fault::Fault;
 use crate::config::model::FieldType;
 use crate::config::names::{guess, quoted};
-use crate::config::reader::{Obj, Text};
-use crate::config::tags::{Part, span};
+use crate::config::reader::{Obj, Part, Text, span};
 use crate::limits::J1939_MESSAGE_BYTES_MAX;
 use crate::protocol::can::fields;
 use crate::protocol::can::fields::type_name;

@@ -1,8 +1,7 @@
 //! What a tag's bits in CAN frames allow: its values, and what a DBC file says of them.
 
 use super::model::{CanAddress, CanBits, CanBitsKind};
-use crate::config::decoding::Raw;
-use crate::config::kind::TagAddress;
+use crate::config::model::{Raw, TagAddress};
 use crate::limits::VALUE_TEXTS_MAX;
 use crate::tag::{ScalarType, Scaling, Texts, ValueType};
 

@@ -12,18 +12,16 @@ use super::model::{
 };
 use super::schema::{CanOpenLink, CanOpenTag};
 use super::value::object_number;
-use super::{address as canopen_address, value as canopen_value};
+use super::{address as canopen_address, tag, value as canopen_value};
 use crate::config::beside;
 use crate::config::beside::LeftOut;
 use crate::config::diagnostic::Report;
-use crate::config::kind::{LinkSettings, Protocol, ReadLink, TagAddress};
-use crate::config::links::{Link, Links};
-use crate::config::model::TagConfig;
+use crate::config::kind::{AskedWrite, Link, Protocol, ReadLink};
+use crate::config::model::{LinkSettings, TagAddress, TagConfig};
 use crate::config::names::quoted;
 use crate::config::node::Node;
-use crate::config::reader::{Obj, Text, found};
+use crate::config::reader::{Obj, Part, Text, found};
 use crate::config::schema::words;
-use crate::config::tags::Part;
 use crate::limits::{CAN_OPEN_TIMEOUT, CANOPEN_NODE_PDOS_MAX};
 use crate::protocol::canopen::fields;
 use crate::tag::{Nanos, Object};
@@ -83,13 +81,17 @@ impl Protocol for CanOpen {
         Some(Box::new(canopen_address::read(tag, text, parts, link.config.protocol.get()?, unread)?))
     }
 
+    fn check_write(&self, address: &dyn TagAddress, asked: &AskedWrite<'_>) -> bool {
+        address.get().is_none_or(|address| tag::check_write(address, asked))
+    }
+
     fn refuse_write_keys(&self, write: &Obj<'_>) {
         if write.get("via").is_some() {
             write.error(write.span_of("via"), "via on a link that is not CANopen", "remove via");
         }
     }
 
-    fn check(&self, tags: &[TagConfig], links: &mut Links, report: &Report) {
+    fn check(&self, tags: &[TagConfig], links: &mut [Link], report: &Report) {
         check_identifiers(tags, links, report);
     }
 }
@@ -185,8 +187,8 @@ fn read_heartbeat(link: &Obj<'_>, nodes: &[CanOpenNode]) -> Option<MasterHeartbe
 
 /// Once all tags are known: what two nodes would both send could not be told apart, which is an error where a tag is read
 /// from it.
-fn check_identifiers(tags: &[TagConfig], links: &Links, report: &Report) {
-    for (at, link) in links.list.iter().enumerate() {
+fn check_identifiers(tags: &[TagConfig], links: &[Link], report: &Report) {
+    for (at, link) in links.iter().enumerate() {
         let Some(config) = link.config.protocol.get::<CanOpenConfig>() else { continue };
         let of_node = |node: &CanOpenNode| match (node.pdos, &node.eds) {
             (PdoSource::Eds, Some(eds)) => eds.pdos(PdoDirection::Transmit, node.id).read,

@@ -4,9 +4,8 @@
 use super::eds::Eds;
 use super::eds::pdo::{Pdo, PdoDirection};
 use super::model::{CanOpenAddress, CanOpenConfig, CanOpenField, CanOpenNode, CanOpenSource, PdoSource};
-use crate::config::decoding::Raw;
-use crate::config::kind::{AskedWrite, TagAddress};
-use crate::config::model::WriteConfig;
+use crate::config::kind::AskedWrite;
+use crate::config::model::{Raw, TagAddress, WriteConfig};
 use crate::config::reader::Obj;
 use crate::config::text::Span;
 use crate::limits::WRITE_BYTES_MAX;
@@ -41,11 +40,6 @@ impl TagAddress for CanOpenAddress {
             CanOpenField::Real64 => Some(Raw::Double),
             CanOpenField::Bool | CanOpenField::Bit(_) | CanOpenField::Text(_) => None,
         }
-    }
-
-    fn check_write(&self, asked: &AskedWrite<'_>) -> bool {
-        let AskedWrite { tag, at, limits, link, .. } = asked;
-        link.get().is_none_or(|link| check(tag, *at, self, link, limits))
     }
 }
 
@@ -125,4 +119,10 @@ fn fits(field: CanOpenField, bits: u8) -> bool {
         CanOpenField::Bool => matches!(bits, 1 | 8),
         field => u16::from(bits) == field.bytes() * 8,
     }
+}
+
+/// Whether a tag can be written as is asked for; false: it cannot, which is reported.
+pub fn check_write(address: &CanOpenAddress, asked: &AskedWrite<'_>) -> bool {
+    let AskedWrite { tag, at, limits, link, .. } = asked;
+    link.get().is_none_or(|link| check(tag, *at, address, link, limits))
 }

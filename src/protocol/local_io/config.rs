@@ -22,12 +22,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use self::schema::{GpioLink, I2cLink, IioLink, LocalIoTag, SpiLink};
 use super::model::{GpioPoint, LocalIoAddress, LocalIoConfig, LocalIoDevice, LocalIoPoint};
 use crate::config::diagnostic::Report;
-use crate::config::kind::{AskedWrite, LinkSettings, Protocol, ReadLink, TagAddress};
-use crate::config::links::{Link, Links};
-use crate::config::model::{FieldType, TagConfig};
+use crate::config::kind::{AskedWrite, Link, Protocol, ReadLink};
+use crate::config::model::{FieldType, LinkSettings, TagAddress, TagConfig};
 use crate::config::names::quoted;
-use crate::config::reader::{Obj, Text, nanos_of_millis};
-use crate::config::tags::Part;
+use crate::config::reader::{Obj, Part, Text, nanos_of_millis};
 use crate::limits::LOCAL_IO_OPEN_TIMEOUT;
 use crate::protocol::local_io::fields;
 use crate::tag::{Nanos, ScalarType, ValueType};
@@ -87,13 +85,23 @@ impl Protocol for LocalIo {
         Some(Box::new(read_address(tag, text, parts, link.config.protocol.get()?)?))
     }
 
+    fn check_write(&self, address: &dyn TagAddress, asked: &AskedWrite<'_>) -> bool {
+        let is_writable = address.get().is_none_or(LocalIoAddress::is_writable);
+        if !is_writable {
+            let help = "allowed: lines of \"direction\": \"out\"; registers on I2C as a whole, without shift and mask, on \
+                        SPI with \"write_command\"; IIO channels out_…";
+            asked.tag.error(asked.at, "write on a tag that is only read", help);
+        }
+        is_writable
+    }
+
     fn refuse_keys(&self, tag: &Obj<'_>, protocol: &str) {
         refuse_keys(tag, GPIO_KEYS.iter().chain(REGISTER_KEYS).copied(), protocol);
     }
 
-    fn check(&self, tags: &[TagConfig], links: &mut Links, report: &Report) {
-        gpio::check_lines(tags, &links.list, report);
-        iio::check_buffers(tags, &links.list, report);
+    fn check(&self, tags: &[TagConfig], links: &mut [Link], report: &Report) {
+        gpio::check_lines(tags, links, report);
+        iio::check_buffers(tags, links, report);
     }
 }
 
@@ -119,15 +127,6 @@ impl TagAddress for LocalIoAddress {
 
     fn no_nan(&self) -> Option<(&'static str, &'static str)> {
         Some(("allow_nan on a local bus", "remove it: what is not a number is no value of a device on a local bus"))
-    }
-
-    fn check_write(&self, asked: &AskedWrite<'_>) -> bool {
-        if !self.is_writable() {
-            let help = "allowed: lines of \"direction\": \"out\"; registers on I2C as a whole, without shift and mask, on \
-                        SPI with \"write_command\"; IIO channels out_…";
-            asked.tag.error(asked.at, "write on a tag that is only read", help);
-        }
-        self.is_writable()
     }
 }
 

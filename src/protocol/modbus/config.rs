@@ -5,16 +5,14 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use super::fields::Addressing;
 use super::model::{HostPort, ModbusConfig, ModbusTransport, Table, Tolerance, UnreadableRange};
 use super::schema::{ModbusRtuLink, ModbusRtuTcpLink, ModbusTag, ModbusTcpLink};
-use super::{address as modbus_address, overlap, registers as address, serial};
+use super::{address as modbus_address, overlap, registers as address, serial, tag};
 use crate::config::diagnostic::Report;
 use crate::config::host;
-use crate::config::kind::{LinkSettings, Protocol, ReadLink, TagAddress};
-use crate::config::links::{Link, Links};
-use crate::config::model::TagConfig;
+use crate::config::kind::{AskedWrite, Link, Protocol, ReadLink};
+use crate::config::model::{LinkSettings, TagAddress, TagConfig};
 use crate::config::names::quoted;
 use crate::config::node::Kind;
-use crate::config::reader::{Obj, Text, found, nanos_of_millis};
-use crate::config::tags::Part;
+use crate::config::reader::{Obj, Part, Text, found, nanos_of_millis};
 use crate::limits::SERIAL_OPEN_TIMEOUT;
 use crate::protocol::modbus::fields;
 use crate::tag::{Nanos, UnitId};
@@ -79,6 +77,13 @@ impl Protocol for Modbus {
         Some(Box::new(modbus_address::read(tag, text, parts, settings, addressing)?))
     }
 
+    fn check_write(&self, address: &dyn TagAddress, asked: &AskedWrite<'_>) -> bool {
+        if let Some(address) = address.get() {
+            tag::check_write(address, asked);
+        }
+        true
+    }
+
     fn refuse_keys(&self, tag: &Obj<'_>, protocol: &str) {
         for key in ["byte", "encoding"].into_iter().filter(|key| tag.get(key).is_some()) {
             let message = format!("{key} on a {protocol} link");
@@ -92,8 +97,8 @@ impl Protocol for Modbus {
         }
     }
 
-    fn check(&self, tags: &[TagConfig], links: &mut Links, report: &Report) {
-        overlap::check(tags, &links.list, report);
+    fn check(&self, tags: &[TagConfig], links: &mut [Link], report: &Report) {
+        overlap::check(tags, links, report);
     }
 }
 

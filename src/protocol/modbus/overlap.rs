@@ -4,7 +4,7 @@ use super::model::ModbusAddress;
 use super::registers::table_name;
 use crate::config::WordOrder;
 use crate::config::diagnostic::Report;
-use crate::config::links::Link;
+use crate::config::kind::Link;
 use crate::config::model::{FieldType, TagConfig};
 use crate::protocol::modbus::fields::{order_name, type_name};
 

@@ -1,9 +1,8 @@
 //! What a tag's place in a Modbus device allows: its values, its scale, its writes.
 
 use super::model::{ModbusAddress, ModbusConfig, ModbusTransport, Table};
-use crate::config::decoding::Raw;
-use crate::config::kind::{AskedWrite, TagAddress};
-use crate::config::model::{FieldType, WriteConfig};
+use crate::config::kind::AskedWrite;
+use crate::config::model::{FieldType, Raw, TagAddress, WriteConfig};
 use crate::config::reader::Obj;
 use crate::config::text::Span;
 use crate::config::write::READ_WRITE_REGISTERS;
@@ -55,15 +54,6 @@ impl TagAddress for ModbusAddress {
             (FieldType::Float32, _) => Some((f32::MIN.into(), f32::MAX.into())),
             (_, bits) => bits.map(range_of_bits),
         }
-    }
-
-    fn check_write(&self, asked: &AskedWrite<'_>) -> bool {
-        let AskedWrite { tag, at, write, limits, link } = asked;
-        if let (Some(write), Some(link)) = (write.filter(|write| write.get("function").is_some()), link.get()) {
-            check_function(write, self, link, limits);
-        }
-        check_table(tag, *at, self, limits);
-        true
     }
 }
 
@@ -118,4 +108,13 @@ fn check_function(write: &Obj<'_>, address: &ModbusAddress, link: &ModbusConfig,
         let help = "allowed: 22; a register of all devices cannot be read to write it back";
         write.error(at, format!("function {function} for a part of a register of unit 0"), help);
     }
+}
+
+/// Whether a tag can be written as is asked for; what is wrong is reported.
+pub fn check_write(address: &ModbusAddress, asked: &AskedWrite<'_>) {
+    let AskedWrite { tag, at, write, limits, link } = asked;
+    if let (Some(write), Some(link)) = (write.filter(|write| write.get("function").is_some()), link.get()) {
+        check_function(write, address, link, limits);
+    }
+    check_table(tag, *at, address, limits);
 }

@@ -77,7 +77,7 @@ proptest! {
         let input = |name: &str, bytes| files::Input { name: name.into(), bytes };
         let inputs = files::Inputs { gateway: Some(input("f", toml)), tags: vec![input("t", tags)], incomplete: false };
         let base = paths::Base { dir: std::path::Path::new(""), look_at_files: false };
-        holds(read(inputs, base, crate::config::beside::Beside::Parts(&[]), crate::protocol::kinds::PROTOCOLS, crate::config::diagnostic::Report::default()));
+        holds(read(inputs, base, crate::config::files::Beside::Parts(&[]), crate::protocol::kinds::PROTOCOLS, crate::config::diagnostic::Report::default()));
     }
 
     /// One change to a right file: a byte replaced, a piece put in, an end cut off.

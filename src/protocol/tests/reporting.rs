@@ -1,7 +1,7 @@
 //! Report by exception: what groups and tags say, and what does not go together.
 
 use super::{LINK, MINIMAL, config, fault, lines, refused};
-use crate::config::{Reporting, Suppress};
+use crate::config::model::{Reporting, Suppress};
 use crate::tag::Nanos;
 
 /// A file with one group and one tag in it, both with more keys.

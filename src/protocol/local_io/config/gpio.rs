@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 
 use super::super::model::{GpioDrive, GpioLine, GpioPoint, GpioSetting, LocalIoAddress, LocalIoPoint};
 use crate::config::diagnostic::Report;
-use crate::config::links::Link;
+use crate::config::kind::Link;
 use crate::config::model::TagConfig;
 use crate::config::names::quoted;
-use crate::config::reader::{Obj, Text};
-use crate::config::tags::{Part, span};
+use crate::config::reader::{Obj, Part, Text, span};
 use crate::limits::GPIO_LINES_MAX;
 use crate::protocol::local_io::fields;
 use crate::tag::ScalarType;

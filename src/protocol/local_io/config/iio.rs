@@ -2,11 +2,10 @@
 
 use super::super::model::{IioBufferConfig, LocalIoAddress, LocalIoConfig, LocalIoDevice, LocalIoPoint};
 use crate::config::diagnostic::Report;
-use crate::config::links::Link;
+use crate::config::kind::Link;
 use crate::config::model::{Sampling, TagConfig};
 use crate::config::names::quoted;
-use crate::config::reader::{Obj, Text};
-use crate::config::tags::{Part, span};
+use crate::config::reader::{Obj, Part, Text, span};
 use crate::limits::{IIO_SAMPLES_PER_S_MAX, IIO_SILENT_PERIODS};
 use crate::protocol::local_io::fields;
 use crate::tag::{Nanos, ScalarType};

@@ -6,8 +6,7 @@ use super::super::model::LocalIoPoint;
 use super::chips::{self, Chip, FULL_SCALES_V, Settings};
 use super::registers::{I2C_ALLOWED, Point, SPI_ALLOWED};
 use crate::config::names::{guess, quoted};
-use crate::config::reader::{Obj, Text, list};
-use crate::config::tags::{Part, span};
+use crate::config::reader::{Obj, Part, Text, list, span};
 use crate::protocol::local_io::fields;
 use crate::tag::ScalarType;
 

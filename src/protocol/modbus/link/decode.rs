@@ -1,8 +1,7 @@
 //! Value bytes of a reply → raw bits of samples. No allocation, no panic on any bytes.
 
 use super::{half, text};
-use crate::config::FieldType;
-use crate::config::WordOrder;
+use crate::config::{FieldType, WordOrder};
 use crate::protocol::modbus::plan::Decode;
 use crate::protocol::no_value::{NoValue, is_finite};
 use crate::tag::{ScalarType, ValueType};

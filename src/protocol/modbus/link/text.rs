@@ -1,8 +1,7 @@
 //! Values that are told as texts: characters in an encoding, dates, the digits of numbers of 128 bits.
 
 use super::date::{self, NoDate};
-use crate::config::FieldType;
-use crate::config::WordOrder;
+use crate::config::{FieldType, WordOrder};
 use crate::limits::{MODBUS_REGISTERS_MAX, WRITE_BYTES_MAX};
 use crate::protocol::modbus::plan::Decode;
 use crate::protocol::no_value::NoValue;

@@ -1,10 +1,10 @@
 //! What was encoded is decoded again, in every type and order; what does not fit is refused.
 
-use super::*;
-use crate::config::DateFormat;
-use crate::config::WordOrder;
-use crate::tag::{Encoding, Scaling};
 use proptest::prelude::*;
+
+use super::*;
+use crate::config::{DateFormat, WordOrder};
+use crate::tag::{Encoding, Scaling};
 
 const ORDERS: [WordOrder; 4] = [WordOrder::Abcd, WordOrder::Dcba, WordOrder::Badc, WordOrder::Cdab];
 
