@@ -4,7 +4,7 @@ use crate::config::kind::Link;
 use std::collections::HashMap;
 
 use super::fields;
-use super::kind::{Protocol, Protocols, ReadLink};
+use super::kind::{Protocols, ReadLink};
 use super::model::{LinkConfig, LinkSettings};
 use super::names::{Letters, fault, quoted};
 use super::node::Node;
