@@ -3,42 +3,22 @@
 //! | file | subject |
 //! |---|---|
 //! | `keys` | which keys each object has |
+//! | `number` | whole numbers and others, with their ranges |
 //! | `gateway` | `fieldbeat.toml` |
 //! | here | what all tags share |
 
 mod gateway;
 pub mod keys;
+mod number;
 
 pub use gateway::*;
+pub use number::*;
 
 use super::WordOrder;
 use super::model::{DateFormat, FieldType, ReleaseMode, Signal, Suppress};
 use crate::config::Sampling;
 use crate::limits;
 use crate::tag::Encoding;
-
-/// A whole number.
-pub struct Int {
-    pub key: &'static str,
-    pub min: u64,
-    pub max: u64,
-    pub default: u64,
-    /// As it is told in messages, with a space before it; may be empty.
-    pub unit: &'static str,
-}
-
-/// A number that may have a fraction.
-pub struct Real {
-    pub key: &'static str,
-    pub min: f64,
-    pub max: f64,
-    pub default: f64,
-    pub unit: &'static str,
-}
-
-pub const fn int(key: &'static str, min: u64, max: u64, default: u64, unit: &'static str) -> Int {
-    Int { key, min, max, default, unit }
-}
 
 // --- devices ---
 /// Bytes of a port's path; Linux allows no more.
@@ -159,3 +139,10 @@ pub const SIGNAL: &[(&str, Signal)] = &[
     ("0-5V", Signal::Voltage0To5),
     ("1-5V", Signal::Voltage1To5),
 ];
+
+pub fn words<T>(choices: &[(&'static str, T)]) -> Vec<&'static str> {
+    choices.iter().map(|(word, _)| *word).collect()
+}
+
+/// Names of links and groups.
+pub const NAME_PATTERN: &str = "^[A-Za-z0-9._-]+$";

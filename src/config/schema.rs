@@ -3,6 +3,7 @@
 //! The types mirror the files and exist for their schema alone; ranges, defaults and words come from [`super::fields`],
 //! where the reader takes them from. What depends on several keys at once is the reader's to judge.
 
+use crate::config::fields::{NAME_PATTERN, words};
 use std::collections::BTreeMap;
 
 use schemars::generate::SchemaSettings;
@@ -14,8 +15,6 @@ use super::kind::Protocols;
 use super::write::schema as write;
 use crate::limits::{NAME_BYTES_MAX, TAGS_MAX};
 
-/// Names of links and groups.
-pub const NAME_PATTERN: &str = "^[A-Za-z0-9._-]+$";
 /// Names of tags may have letters of every script. Told by the ASCII characters that are not allowed, since not every
 /// editor knows classes of Unicode.
 const TAG_NAME_PATTERN: &str = r"^[^\x00-,/:-@\[-^`{-\x7f]+$";
@@ -189,10 +188,6 @@ enum RawValue {
 enum OneOrSeveral {
     One(RawValue),
     Several(#[schemars(length(min = 1, max = crate::limits::NOT_AVAILABLE_MAX))] Vec<RawValue>),
-}
-
-pub fn words<T>(choices: &[(&'static str, T)]) -> Vec<&'static str> {
-    choices.iter().map(|(word, _)| *word).collect()
 }
 
 /// The JSON Schema (draft 7, which most editors know) of `tags/*.json`, with the links and tags of these protocols.

@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 
-use super::linux::{LinuxWorld, monotonic_now};
+use super::clock::monotonic_now;
 use super::world::{Arrival, Conn, Io, Stamped};
 use crate::tag::{NANOS_PER_SEC, Nanos};
 
@@ -61,13 +61,13 @@ pub(super) fn receive<B: AsMut<[u8]>>(conn: Conn, room: &mut [Arrival<B>]) -> Io
         libc::recvmmsg(conn.0, messages.as_mut_ptr(), asked as u32, flags, std::ptr::null_mut())
     };
     if n <= 0 {
-        return LinuxWorld::io(n as isize);
+        return Io::of_call(n as isize);
     }
     let clocks = Clocks::now();
     for (got, (arrival, message)) in room.iter_mut().zip(&messages[..n as usize]).enumerate() {
         // A peer that has closed gives nothing, for every message: the first of them is its end. An error behind
         // frames is kept by the kernel for the next call (recvmmsg(2)).
-        match LinuxWorld::io(message.msg_len as isize) {
+        match Io::of_call(message.msg_len as isize) {
             Io::Done(bytes) => arrival.stamped = stamped(Io::Done(bytes), &message.msg_hdr, &clocks),
             end if got == 0 => return end,
             _ => return Io::Done(got),

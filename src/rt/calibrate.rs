@@ -9,12 +9,11 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::linux::{LinuxWorld, monotonic_now};
+use super::clock::monotonic_now;
+use super::linux::LinuxWorld;
 use super::thread::measure_wake_up;
 use super::world::{Conn, Io, Ready, World};
-use crate::lane::Counters;
-use crate::lane::Image;
-use crate::lane::{Frame, SampleWriter};
+use crate::lane::{Counters, Frame, Image, SampleWriter};
 use crate::plan::{Costs, GroupPlan, LaneOwner, LanePlan, Plan, ReleaseMode};
 use crate::tag::{GroupId, LaneId, Nanos, ScalarType, TagId, ValueType};
 

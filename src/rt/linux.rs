@@ -1,5 +1,6 @@
 //! Linux as an executor's world: CLOCK_MONOTONIC, epoll, non-blocking sockets and serial ports.
 
+use crate::rt::monotonic_now;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use super::arrivals;
 use super::waiting::{self, EVENTS_MAX, WaitCall};
 use super::world::{Arrival, Conn, Io, Ready, Stamped, World};
-use crate::tag::{NANOS_PER_SEC, Nanos};
+use crate::tag::Nanos;
 
 /// In place of a connection's token: someone wakes the executor.
 const WOKEN: u64 = u64::MAX;
@@ -20,23 +21,6 @@ pub struct LinuxWorld {
     call: WaitCall,
     /// Since they were last taken away.
     failed_waits: u64,
-}
-
-/// CLOCK_MONOTONIC.
-#[inline]
-pub fn monotonic_now() -> Nanos {
-    let mut ts = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `ts` is a valid timespec to write to; CLOCK_MONOTONIC always exists.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut ts) };
-    Nanos(ts.tv_sec as u64 * NANOS_PER_SEC + ts.tv_nsec as u64)
-}
-
-/// CPU time of the calling thread, CLOCK_THREAD_CPUTIME_ID.
-pub fn thread_cpu_time() -> Nanos {
-    let mut ts = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `ts` is a valid timespec to write to; the clock always exists for the calling thread.
-    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut ts) };
-    Nanos(ts.tv_sec as u64 * NANOS_PER_SEC + ts.tv_nsec as u64)
 }
 
 impl LinuxWorld {
@@ -75,18 +59,6 @@ impl LinuxWorld {
     #[cfg(test)]
     pub(super) fn use_call_for_test(&mut self, call: WaitCall) {
         self.call = call;
-    }
-
-    pub(super) fn io(n: isize) -> Io {
-        match n {
-            0 => Io::Closed,
-            1.. => Io::Done(n as usize),
-            _ => match io::Error::last_os_error().raw_os_error() {
-                // A CAN interface whose queue is full says ENOBUFS: it takes more once it has sent some.
-                Some(libc::EAGAIN | libc::EINTR | libc::ENOBUFS) => Io::WouldBlock,
-                _ => Io::Closed,
-            },
-        }
     }
 }
 
@@ -199,9 +171,9 @@ impl World for LinuxWorld {
         if n < 0 && is_no_socket() {
             // A serial port, opened without blocking.
             // SAFETY: pointer and length are those of a live slice.
-            return LinuxWorld::io(unsafe { libc::write(conn.0, bytes.as_ptr().cast(), bytes.len()) });
+            return Io::of_call(unsafe { libc::write(conn.0, bytes.as_ptr().cast(), bytes.len()) });
         }
-        LinuxWorld::io(n)
+        Io::of_call(n)
     }
 
     #[inline]
@@ -210,9 +182,9 @@ impl World for LinuxWorld {
         let n = unsafe { libc::recv(conn.0, buffer.as_mut_ptr().cast(), buffer.len(), libc::MSG_DONTWAIT) };
         if n < 0 && is_no_socket() {
             // SAFETY: pointer and length are those of a live, writable slice.
-            return LinuxWorld::io(unsafe { libc::read(conn.0, buffer.as_mut_ptr().cast(), buffer.len()) });
+            return Io::of_call(unsafe { libc::read(conn.0, buffer.as_mut_ptr().cast(), buffer.len()) });
         }
-        LinuxWorld::io(n)
+        Io::of_call(n)
     }
 
     fn unsent(&mut self, conn: Conn) -> usize {

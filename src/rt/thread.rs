@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 
-use super::linux::monotonic_now;
+use super::clock::monotonic_now;
 use crate::tag::Nanos;
 
 /// Something the machine does not give. The gateway runs without it.

@@ -136,7 +136,8 @@ pub(super) fn nap(left: Nanos) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rt::{Conn, LinuxWorld, Ready, World, monotonic_now};
+    use crate::rt::monotonic_now;
+    use crate::rt::{Conn, LinuxWorld, Ready, World};
     use std::os::fd::AsRawFd;
     use std::os::unix::net::UnixStream;
 

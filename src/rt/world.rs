@@ -17,6 +17,22 @@ pub enum Io {
     Closed,
 }
 
+impl Io {
+    /// What a system call has said, by its result.
+    #[inline]
+    pub(super) fn of_call(n: isize) -> Io {
+        match n {
+            0 => Io::Closed,
+            1.. => Io::Done(n as usize),
+            _ => match std::io::Error::last_os_error().raw_os_error() {
+                // A CAN interface whose queue is full says ENOBUFS: it takes more once it has sent some.
+                Some(libc::EAGAIN | libc::EINTR | libc::ENOBUFS) => Io::WouldBlock,
+                _ => Io::Closed,
+            },
+        }
+    }
+}
+
 /// A frame, and when it came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamped {

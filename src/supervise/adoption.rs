@@ -1,8 +1,9 @@
 //! Bringing a new plan to executors that run.
 
+use crate::supervise::ends::To;
 use std::sync::Arc;
 
-use rtrb::{Consumer, Producer, RingBuffer};
+use rtrb::Consumer;
 
 use super::floor::{Floor, long_bytes_max, prefaulted_ring, ring_slots};
 use super::orders;
@@ -13,58 +14,8 @@ use crate::plan;
 use crate::plan::{Change, Plan};
 use crate::protocol::kinds::FieldLink;
 use crate::rt::{Adoption, LinkChange, thread as rt_thread};
-use crate::source::{DoorEnds, NewPlan};
+use crate::source::NewPlan;
 use crate::tag::{LaneId, LinkId, Sample, Status};
-
-type Message = Box<Adoption<FieldLink>>;
-
-/// What brings plans to the thread of one lane.
-pub struct Ends {
-    to: To,
-    is_waiting: bool,
-    /// It has adopted a plan that others may still have to adopt.
-    has_changed: bool,
-}
-
-enum To {
-    /// The rings through which plans go to an executor and come back.
-    Executor {
-        adoptions: Producer<Message>,
-        adopted: Consumer<Message>,
-    },
-    Source(DoorEnds),
-}
-
-impl Ends {
-    /// Of a source.
-    pub fn of_source(door: DoorEnds) -> Ends {
-        Ends { to: To::Source(door), is_waiting: false, has_changed: false }
-    }
-
-    /// Has a source look whether it is to stop.
-    pub fn wake(&self) {
-        if let To::Source(door) = &self.to {
-            door.wake();
-        }
-    }
-
-    /// What was handed over is adopted; what that replaced is freed here.
-    fn has_adopted(&mut self) -> bool {
-        match &mut self.to {
-            To::Executor { adopted, .. } => adopted.pop().is_ok(),
-            To::Source(door) => door.has_adopted(),
-        }
-    }
-
-    /// Of an executor; and its own ends.
-    pub fn new() -> (Ends, Consumer<Message>, Producer<Message>) {
-        // One is under way at a time.
-        let (adoptions, to_executor) = RingBuffer::new(1);
-        let (from_executor, adopted) = RingBuffer::new(1);
-        let to = To::Executor { adoptions, adopted };
-        (Ends { to, is_waiting: false, has_changed: false }, to_executor, from_executor)
-    }
-}
 
 /// Slots for the tags that `plan` has and `old` had not.
 pub fn prepare_image(image: &Image, plan: &Plan, old: &Plan) {

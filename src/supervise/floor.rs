@@ -3,6 +3,8 @@
 //! Built in two steps, so that its memory is locked after all of it is there and before anything else is
 //! opened: `prepare` makes everything and parks the threads, `start` sets the beat going.
 
+use crate::rt::write::{WriteAnswer, WriteOrder};
+use crate::supervise::ends::Ends;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -25,7 +27,7 @@ use crate::rt::{
     Clock, Closed, Connected, Executor, LinuxWorld, Report, Waker, Wiring, monotonic_now, thread_cpu_time,
 };
 use crate::source::{self, Door, Source};
-use crate::tag::{LaneId, Nanos, Sample};
+use crate::tag::{LaneId, LinkId, Nanos, Sample};
 
 /// Reports that may wait for the statistics: a second of a busy executor.
 const REPORT_SLOTS: usize = 1 << 14;
@@ -69,7 +71,7 @@ pub struct Floor {
     /// What sources have of the gateway; taken when their threads start.
     pub doors: Vec<(SourceKind, Door)>,
     /// By lane.
-    pub(super) ends: Vec<adoption::Ends>,
+    pub(super) ends: Vec<Ends>,
     /// Writes on their way to the lanes' threads.
     pub orders: SharedOrders,
     /// What is added to the floor is to be locked, too.
@@ -195,7 +197,7 @@ impl Floor {
         let connections = limits::LINKS_MAX * 2 + 1;
         let (connected_in, connected) = RingBuffer::<Connected>::new(connections);
         let (closed, closed_out) = RingBuffer::<Closed>::new(connections);
-        let (ends, adoptions, adopted) = adoption::Ends::new();
+        let (ends, adoptions, adopted) = Ends::new();
         let world = LinuxWorld::new()?;
         self.missing.extend(world.wait_call().cost().map(|cost| Missing {
             what: format!("executors wait by {}: {cost}", world.wait_call().name()),
@@ -238,7 +240,7 @@ impl Floor {
         let stop = self.sources_stop.clone();
         let (door, ends) = Door::new(id, samples, self.counters.clone(), orders, answers, stop, waker);
         self.rings.push(ring);
-        self.ends.push(adoption::Ends::of_source(ends));
+        self.ends.push(Ends::of_source(ends));
         Ok(door)
     }
 
@@ -259,7 +261,7 @@ impl Floor {
     /// Stops the sources and waits for them. The rings keep what they hold.
     pub fn stop_sources(&mut self) {
         self.sources_stop.store(true, Ordering::Relaxed);
-        self.ends.iter().for_each(adoption::Ends::wake);
+        self.ends.iter().for_each(Ends::wake);
         // A door that no thread took ends its ring here.
         self.doors.clear();
         for thread in self.sources.drain(..) {
@@ -277,7 +279,7 @@ impl Floor {
     pub fn abandon(&mut self, patience: Duration) {
         self.stop.store(true, Ordering::Relaxed);
         self.sources_stop.store(true, Ordering::Relaxed);
-        self.ends.iter().for_each(adoption::Ends::wake);
+        self.ends.iter().for_each(Ends::wake);
         let end = Instant::now() + patience;
         let lives = |threads: &[JoinHandle<()>]| !threads.iter().all(JoinHandle::is_finished);
         while (lives(&self.threads) || lives(&self.sources)) && Instant::now() < end {
@@ -350,6 +352,26 @@ impl Prepared {
             let _ = gate.send(start);
         }
         floor
+    }
+}
+
+impl Floor {
+    /// [`Orders::generation`].
+    pub fn generation(&self, link: LinkId) -> Option<u32> {
+        orders::lock(&self.orders).generation(link)
+    }
+
+    /// [`Orders::write`].
+    ///
+    /// # Errors
+    /// There is no room for it.
+    pub fn write(&mut self, order: WriteOrder) -> Result<(), orders::Full> {
+        orders::lock(&self.orders).write(order)
+    }
+
+    /// [`Orders::take_answers`].
+    pub fn take_answers(&mut self) -> impl Iterator<Item = WriteAnswer> {
+        orders::lock(&self.orders).take_answers().into_iter()
     }
 }
 

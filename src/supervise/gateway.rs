@@ -17,7 +17,7 @@ use super::learned::Learned;
 use super::notify::ServiceManager;
 use super::outputs::Outputs;
 use super::reasons::Reasons;
-use super::reload::Reload;
+use super::reloading::Reload;
 use super::views::{journal_view, link_troubles, output_view, ring_views};
 use super::watchdog::{Bounds, Part, Stall, Watchdog};
 use super::writes::{self, Live, Ways};

@@ -15,6 +15,7 @@
 
 mod adoption;
 mod autopsy;
+mod ends;
 pub mod floor;
 mod gateway;
 mod hardware;
@@ -25,6 +26,7 @@ pub mod orders;
 mod outputs;
 mod reasons;
 mod reload;
+mod reloading;
 mod stack;
 mod views;
 mod watch;

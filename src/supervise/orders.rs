@@ -4,7 +4,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
-use super::floor::Floor;
 use crate::lane::Counters;
 use crate::limits::WRITES_PENDING_MAX;
 use crate::plan::Plan;
@@ -149,25 +148,5 @@ impl Ends {
             counter.add(1);
         }
         Some(answer)
-    }
-}
-
-impl Floor {
-    /// [`Orders::generation`].
-    pub fn generation(&self, link: LinkId) -> Option<u32> {
-        lock(&self.orders).generation(link)
-    }
-
-    /// [`Orders::write`].
-    ///
-    /// # Errors
-    /// There is no room for it.
-    pub fn write(&mut self, order: WriteOrder) -> Result<(), Full> {
-        lock(&self.orders).write(order)
-    }
-
-    /// [`Orders::take_answers`].
-    pub fn take_answers(&mut self) -> impl Iterator<Item = WriteAnswer> {
-        lock(&self.orders).take_answers().into_iter()
     }
 }

@@ -1,10 +1,11 @@
 //! Reload: what the files say now becomes the plan that runs, or the plan that runs stays.
 
 use crate::protocol;
+use crate::supervise::reloading::{Changing, Reload, Rest};
 use std::fmt::Display;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed, Ordering::SeqCst};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::{Ordering::Relaxed, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use super::gateway::{Gateway, dictionary};
@@ -12,7 +13,7 @@ use super::watch::{Found, Watch};
 use crate::config::{Config, Loaded};
 use crate::hub::{self, Filter, NextRing, RingEnd};
 use crate::limits::{IDS_REST, RELOAD_POLL};
-use crate::plan::{Admission, Base, Change, Plan, Planned, UsedIds};
+use crate::plan::{Base, Change, Plan, Planned, UsedIds};
 use crate::serve::Severity;
 use crate::tag::{ById, Id, LinkId, TagId};
 
@@ -25,68 +26,6 @@ const ADOPTION_LOOK: Duration = Duration::from_millis(50);
 /// With so many tags less, memory is given back, so long after the last of it may have been used.
 const TRIM_TAGS_MIN: usize = 1_000;
 const TRIM_DELAY: Duration = Duration::from_secs(5);
-
-/// What a gateway keeps to be able to reload.
-pub(super) struct Reload {
-    watch: Option<Watch>,
-    /// As it runs, but for what the tag files say.
-    config: Config,
-    /// Plans before the one that runs, whose ids rest.
-    resting: Vec<Rest>,
-    /// How many plans were adopted.
-    number: u32,
-    /// The gateway's own file has changed, which was told.
-    told_of_gateway_file: bool,
-    /// Found, and not yet begun.
-    waiting: Option<Loaded>,
-    changing: Option<Changing>,
-    /// When memory that a plan before has left is given back to the system.
-    trim_at: Option<Instant>,
-    /// From before the first executor changes until the plan is the new one everywhere.
-    is_changing: Arc<AtomicBool>,
-}
-
-/// The ids of a plan that ran before. They rest until nobody can read by it any more.
-struct Rest {
-    since: Instant,
-    plan: Weak<Plan>,
-    ids: UsedIds,
-}
-
-/// A change that executors have yet to adopt.
-struct Changing {
-    old: Arc<Plan>,
-    new: Arc<Plan>,
-    changes: Vec<(LinkId, Change)>,
-    admission: Admission,
-}
-
-impl Reload {
-    pub fn new(config: &Config) -> Reload {
-        let config = Config { links: Vec::new(), groups: Vec::new(), tags: Vec::new(), ..config.clone() };
-        Reload {
-            watch: None,
-            config,
-            resting: Vec::new(),
-            number: 0,
-            told_of_gateway_file: false,
-            waiting: None,
-            changing: None,
-            trim_at: None,
-            is_changing: Arc::default(),
-        }
-    }
-
-    /// Forgets plans whose ids may be given again.
-    fn forget_rested(&mut self) {
-        self.resting.retain(|rest| rest.since.elapsed() < IDS_REST || rest.plan.strong_count() > 0);
-    }
-
-    /// True while executors may run by different plans.
-    pub fn is_changing(&self) -> Arc<AtomicBool> {
-        self.is_changing.clone()
-    }
-}
 
 impl Gateway {
     /// From now on, what changes in the tag files under `dir` is adopted.

@@ -1,7 +1,7 @@
 //! Keys of `fieldbeat.toml`.
 
 use super::super::model::AdmissionRule;
-use super::{Int, int};
+use super::number::{Int, int};
 use crate::limits;
 
 /// SCHED_FIFO has 1 to 99.

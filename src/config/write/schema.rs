@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 
 use crate::config::fields;
-use crate::config::schema::words;
+use crate::config::fields::words;
 
 /// Whether a tag may be written, or its limits.
 #[derive(JsonSchema)]

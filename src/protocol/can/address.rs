@@ -1,10 +1,11 @@
 //! Addresses of CAN tags: by the names of a DBC file (see [`super::signal`]), by identifier and bits, by a parameter
 //! group of J1939 and bits.
 
+use crate::protocol::can::bits::{FD_BYTES, PGN_MAX, natural, whole};
 use std::sync::Arc;
 
-use super::config::LinkDbc;
 use super::model::{CanAddress, CanBits, CanBitsKind, CanCondition, CanConfig, CanFrames, CanId, CanSwitch};
+use super::names::LinkDbc;
 use super::signal::by_name;
 use crate::config::fault::Fault;
 use crate::config::model::FieldType;
@@ -20,9 +21,7 @@ const ALLOWED: &str = "link:MESSAGE.SIGNAL with a DBC file, link:0x123:START:LEN
 /// The last identifiers of 11 and of 29 bits, and the last parameter group's number.
 const STANDARD_ID_MAX: u32 = 0x7FF;
 const EXTENDED_ID_MAX: u32 = 0x1FFF_FFFF;
-pub const PGN_MAX: u32 = 0x3_FFFF;
 const CLASSICAL_BYTES: u32 = 8;
-pub const FD_BYTES: u32 = 64;
 
 /// Reads what follows the link's name. `None`: reported.
 pub fn read(tag: &Obj<'_>, text: Text<'_>, parts: &[Part<'_>], link: &CanConfig, dbc: &LinkDbc) -> Option<CanAddress> {
@@ -221,32 +220,6 @@ fn read_multiplexor(tag: &Obj<'_>, bytes_max: u32, big_endian: bool) -> Option<V
         return None;
     }
     Some(vec![CanCondition { switch, values: vec![(value?, value?)] }])
-}
-
-/// The type that whole numbers of so many bits have.
-pub fn natural(len: u8, signed: bool) -> ScalarType {
-    match (len, signed) {
-        (1, false) => ScalarType::Bool,
-        (..=16, false) => ScalarType::Uint16,
-        (..=32, false) => ScalarType::Uint32,
-        (_, false) => ScalarType::Uint64,
-        (..=16, true) => ScalarType::Int16,
-        (..=32, true) => ScalarType::Int32,
-        (_, true) => ScalarType::Int64,
-    }
-}
-
-/// Bits of a type of whole numbers, and whether it has a sign.
-pub fn whole(ty: FieldType) -> Option<(u8, bool)> {
-    match ty {
-        FieldType::Int16 => Some((16, true)),
-        FieldType::Uint16 => Some((16, false)),
-        FieldType::Int32 => Some((32, true)),
-        FieldType::Uint32 => Some((32, false)),
-        FieldType::Int64 => Some((64, true)),
-        FieldType::Uint64 => Some((64, false)),
-        _ => None,
-    }
 }
 
 /// What bits without a DBC file hold; else what is allowed.

@@ -1,5 +1,6 @@
 //! CAN links.
 
+use crate::protocol::can::names::{CanDbc, LinkDbc};
 use std::sync::Arc;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -10,30 +11,14 @@ use super::schema::{CanLink, CanTag};
 use super::{address as can_address, sent as can_sent, transmit as can_transmit};
 use crate::config::beside;
 use crate::config::diagnostic::Report;
+use crate::config::fields::words;
 use crate::config::kind::{Link, Protocol, ReadLink};
 use crate::config::model::{LinkSettings, Sampling, TagAddress, TagConfig};
 use crate::config::names::quoted;
 use crate::config::reader::{Obj, Part, Text};
-use crate::config::schema::words;
 use crate::limits::{CAN_OPEN_TIMEOUT, CAN_TRANSMITS_MAX};
 use crate::protocol::can::fields;
 use crate::tag::Nanos;
-
-/// A DBC file, under the name that messages give it.
-#[derive(Debug, Clone)]
-pub struct CanDbc {
-    pub name: Arc<str>,
-    pub dbc: Arc<Dbc>,
-}
-
-/// What a link's "dbc" came to.
-#[derive(Debug, Clone)]
-pub enum LinkDbc {
-    None,
-    /// It cannot be read, which is reported: nothing can be said of names.
-    Broken,
-    Read(CanDbc),
-}
 
 /// CAN interfaces.
 pub struct Can;

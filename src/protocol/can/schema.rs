@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde_json::Value;
 
-use crate::config::schema::{NAME_PATTERN, words};
+use crate::config::fields::{NAME_PATTERN, words};
 use crate::limits::{CAN_TRANSMITS_MAX, NAME_BYTES_MAX};
 use crate::protocol::can::fields;
 

@@ -1,7 +1,7 @@
 //! What is written on CAN links lies in messages that are sent, and these get all their values.
 
-use super::config::LinkDbc;
 use super::model::{CanAddress, CanBits, CanBitsKind, CanConfig, CanFrames, CanSwitch, CanTransmit};
+use super::names::LinkDbc;
 use crate::config::diagnostic::Report;
 use crate::config::kind::Link;
 use crate::config::model::{LinkConfig, TagConfig};

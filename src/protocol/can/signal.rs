@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::address::{FD_BYTES, PGN_MAX, natural, whole};
-use super::config::{CanDbc, LinkDbc};
+use super::bits::{FD_BYTES, PGN_MAX, natural, whole};
 use super::dbc::{self, Message, Missing, Signal};
 use super::model::{CanAddress, CanBits, CanBitsKind, CanCondition, CanFrames, CanId, CanSwitch};
+use super::names::{CanDbc, LinkDbc};
 use crate::config::fault::Fault;
 use crate::config::model::FieldType;
 use crate::config::names::{guess, quoted};

@@ -1,9 +1,9 @@
 //! `"transmit"` of CAN links: what is sent, when, and with which values at first.
 
 use super::address::identifier;
-use super::config::{CanDbc, LinkDbc};
 use super::dbc::{Message, Signal};
 use super::model::{CanBits, CanBranch, CanConfig, CanId, CanRawFault, CanSwitch, CanTransmit};
+use super::names::{CanDbc, LinkDbc};
 use super::signal::{bits_of, message_of, signal_of};
 use crate::config::fault::Fault;
 use crate::config::names::{guess, quoted};

@@ -1,14 +1,15 @@
 //! Addresses of tags on CANopen links: `link:node:index:sub`, or `link:node:name` by the node's data sheet, or
 //! `link:node:emcy` and the like.
 
+use super::eds::Naming;
 use super::eds::pdo::PdoDirection;
-use super::eds::{Eds, Naming};
 use super::model::{CanOpenAccess, CanOpenAddress, CanOpenConfig, CanOpenField, CanOpenNode, CanOpenSource, PdoSource};
 use super::value::{field_of, object_number_of};
 use crate::config::names::{guess, quoted};
 use crate::config::reader::{Obj, Part, Text, span};
 use crate::limits::CANOPEN_VALUE_BYTES_MAX;
 use crate::protocol::canopen::fields;
+use crate::protocol::canopen::value::no_object;
 use crate::tag::Object;
 
 const ALLOWED: &str = "link:node:index:sub, such as \"co0:5:0x6064:0\"; link:node:name with a data sheet; \
@@ -220,17 +221,5 @@ fn check_access(tag: &Obj<'_>, text: Text<'_>, node: &CanOpenNode, object: Objec
     if !mapped || array {
         let message = format!("access is pdo, but no TPDO of node {} carries {object}", node.id);
         tag.error(text.span, message, "map it in the DCF, set \"pdos\": \"node\" on the node, or take \"sdo\"");
-    }
-}
-
-/// What is said of an object that the data sheet does not have.
-pub fn no_object(eds: &Eds, object: Object) -> (String, String) {
-    match eds.why_left_out(object) {
-        Some(why) => {
-            let message =
-                format!("the object {object} is left out of the data sheet (line {}): {}", why.line, why.message);
-            (message, why.help.clone())
-        }
-        None => (format!("the data sheet has no object {object}"), String::new()),
     }
 }

@@ -1,5 +1,6 @@
 //! CANopen links.
 
+use crate::protocol::canopen::fields::INTERFACE_BYTES_MAX;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -16,19 +17,17 @@ use super::{address as canopen_address, tag, value as canopen_value};
 use crate::config::beside;
 use crate::config::beside::LeftOut;
 use crate::config::diagnostic::Report;
+use crate::config::fields::words;
 use crate::config::kind::{AskedWrite, Link, Protocol, ReadLink};
 use crate::config::model::{LinkSettings, TagAddress, TagConfig};
 use crate::config::names::quoted;
 use crate::config::node::Node;
 use crate::config::reader::{Obj, Part, Text, found};
-use crate::config::schema::words;
 use crate::limits::{CAN_OPEN_TIMEOUT, CANOPEN_NODE_PDOS_MAX};
 use crate::protocol::canopen::fields;
 use crate::tag::{Nanos, Object};
 
 const INTERFACE_ALLOWED: &str = "the name of a CAN interface, such as \"can0\"";
-/// IFNAMSIZ of the kernel, without the NUL.
-pub const INTERFACE_BYTES_MAX: usize = 15;
 
 /// CANopen networks.
 pub struct CanOpen;

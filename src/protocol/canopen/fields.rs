@@ -80,3 +80,6 @@ pub const CANOPEN_NODE_KEYS: &[&str] = &[
 pub const GUARDING_KEYS: &[&str] = &["time_ms", "life"];
 pub const BOOT_KEYS: &[&str] = &["index", "sub", "value", "data_type"];
 pub const CANOPEN_TAG_KEYS: &[&str] = &["access"];
+
+/// IFNAMSIZ of the kernel, without the NUL.
+pub const INTERFACE_BYTES_MAX: usize = 15;

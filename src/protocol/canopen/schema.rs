@@ -2,8 +2,8 @@
 
 use schemars::JsonSchema;
 
-use super::config::INTERFACE_BYTES_MAX;
-use crate::config::schema::{NAME_PATTERN, words};
+use super::fields::INTERFACE_BYTES_MAX;
+use crate::config::fields::{NAME_PATTERN, words};
 use crate::limits::NAME_BYTES_MAX;
 use crate::protocol::canopen::fields;
 

@@ -1,6 +1,5 @@
 //! Types of CANopen objects as the tag files name them, and values that are written to a node when it starts.
 
-use super::address::no_object;
 use super::eds::Eds;
 use super::model::CanOpenField;
 use crate::config::node::{Kind, Node};
@@ -122,4 +121,16 @@ pub fn encode(entry: &Obj<'_>, object: Object, value: &Node<'_>, eds: Option<&Ed
         entry.error(value.span, format!("value is {}", found(value)), help);
     }
     bytes
+}
+
+/// What is said of an object that the data sheet does not have.
+pub fn no_object(eds: &Eds, object: Object) -> (String, String) {
+    match eds.why_left_out(object) {
+        Some(why) => {
+            let message =
+                format!("the object {object} is left out of the data sheet (line {}): {}", why.line, why.message);
+            (message, why.help.clone())
+        }
+        None => (format!("the data sheet has no object {object}"), String::new()),
+    }
 }

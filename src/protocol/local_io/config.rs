@@ -12,6 +12,7 @@ pub mod chips;
 mod gpio;
 mod iio;
 mod known;
+mod point;
 mod registers;
 pub mod schema;
 

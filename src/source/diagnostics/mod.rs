@@ -11,6 +11,8 @@ mod values;
 
 use std::sync::Arc;
 
+use values::{Values, Was};
+
 use super::{Door, Source, Wake};
 use crate::lane::{Frame, LinkState};
 use crate::plan::{DiagnosticTag, DiagnosticsPlan, Plan, ScanId};
@@ -18,7 +20,6 @@ use crate::rt::{WriteOutcome, WritePayload, monotonic_now};
 use crate::serve::Observed;
 use crate::store::JournalReader;
 use crate::tag::{LaneId, LinkId, Nanos, Status};
-use values::{Values, Was};
 
 /// See the module.
 pub struct Diagnostics {

@@ -1,6 +1,7 @@
 //! What is said of messages and signals behind them: BA_DEF_, BA_, VAL_, SIG_VALTYPE_.
 
-use super::cursor::{Parser, Value};
+use super::cursor::Parser;
+use super::gathered::Value;
 use super::lexer::{Placed, Token};
 use crate::config::beside::Fault;
 

@@ -1,16 +1,9 @@
 //! Where in the tokens reading stands, and what stands there.
 
 use super::gathered::Gathered;
-use super::lexer::{Lexer, Placed, Token};
-use super::parser::{holds_statement, is_keyword};
+use super::lexer::{Lexer, Placed, Token, holds_statement, is_keyword};
 use crate::config::beside::Fault;
-
-/// An attribute's value.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Value<'t> {
-    Number(f64),
-    Text(&'t str),
-}
+use crate::protocol::can::dbc::gathered::Value;
 
 pub struct Parser<'t> {
     lexer: Lexer<'t>,

@@ -2,8 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::cursor::Value;
-use super::parser::Below;
 use super::{Dbc, LostSignal, Message, Signal, naming};
 use crate::config::beside::Fault;
 use crate::tag::Nanos;
@@ -195,4 +193,23 @@ impl<'t> Gathered<'t> {
         naming::name(&mut self.dbc, &self.long_of_message, &self.long_of_signal);
         self.dbc
     }
+}
+
+/// Where signals belong that come next.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub enum Below {
+    /// A statement was read below which no signals stand.
+    #[default]
+    None,
+    /// The message at this place.
+    Message(usize),
+    /// A message that was left out, and nothing can be said of its signals.
+    Gone,
+}
+
+/// An attribute's value.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Value<'t> {
+    Number(f64),
+    Text(&'t str),
 }

@@ -1,8 +1,6 @@
 //! A DBC file as words, numbers, texts and signs, each with its place. Read one by one, so that reading can begin again
 //! at any line.
 
-use super::parser::is_keyword;
-
 /// One token.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Token<'t> {
@@ -149,3 +147,58 @@ fn number_end(text: &str) -> usize {
     }
     at
 }
+
+pub fn is_keyword(word: &str) -> bool {
+    READ.contains(&word) || PASSED_OVER.contains(&word)
+}
+
+/// A text in which statements begin: a quote is missing or too many, which turns texts and statements round.
+pub fn holds_statement(token: Token<'_>) -> bool {
+    match token {
+        Token::Text(text) => text.lines().skip(1).any(|line| line.split_whitespace().next().is_some_and(is_keyword)),
+        Token::OpenText => true,
+        _ => false,
+    }
+}
+
+pub const READ: &[&str] = &[
+    "VERSION",
+    "NS_",
+    "BS_",
+    "BU_",
+    "BO_",
+    "SG_",
+    "CM_",
+    "BA_DEF_",
+    "BA_DEF_DEF_",
+    "BA_",
+    "VAL_",
+    "SIG_VALTYPE_",
+    "SG_MUL_VAL_",
+];
+
+/// Keywords whose statements end with a semicolon and say nothing about values.
+pub const PASSED_OVER: &[&str] = &[
+    "BA_DEF_REL_",
+    "BA_REL_",
+    "BA_DEF_DEF_REL_",
+    "BA_DEF_SGTYPE_",
+    "BA_SGTYPE_",
+    "SGTYPE_",
+    "SGTYPE_VAL_",
+    "SIG_GROUP_",
+    "SIGTYPE_VALTYPE_",
+    "SIG_TYPE_REF_",
+    "BU_SG_REL_",
+    "BU_EV_REL_",
+    "BU_BO_REL_",
+    "BO_TX_BU_",
+    "EV_",
+    "EV_DATA_",
+    "ENVVAR_DATA_",
+    "VAL_TABLE_",
+    "CAT_DEF_",
+    "CAT_",
+    "FILTER",
+    "NS_DESC_",
+];

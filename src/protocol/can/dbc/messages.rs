@@ -1,8 +1,8 @@
 //! Messages and their signals: BO_, SG_, SG_MUL_VAL_.
 
 use super::cursor::Parser;
-use super::lexer::{Placed, Token};
-use super::parser::{Below, holds_statement, is_keyword};
+use super::gathered::Below;
+use super::lexer::{Placed, Token, holds_statement, is_keyword};
 use super::{LostSignal, Multiplexed, Signal};
 use crate::config::beside::Fault;
 

@@ -5,63 +5,8 @@ use super::Dbc;
 use super::cursor::Parser;
 use super::lexer::{Placed, Token};
 use crate::config::beside::Fault;
-
-/// Keywords whose statements end with a semicolon and say nothing about values.
-const PASSED_OVER: &[&str] = &[
-    "BA_DEF_REL_",
-    "BA_REL_",
-    "BA_DEF_DEF_REL_",
-    "BA_DEF_SGTYPE_",
-    "BA_SGTYPE_",
-    "SGTYPE_",
-    "SGTYPE_VAL_",
-    "SIG_GROUP_",
-    "SIGTYPE_VALTYPE_",
-    "SIG_TYPE_REF_",
-    "BU_SG_REL_",
-    "BU_EV_REL_",
-    "BU_BO_REL_",
-    "BO_TX_BU_",
-    "EV_",
-    "EV_DATA_",
-    "ENVVAR_DATA_",
-    "VAL_TABLE_",
-    "CAT_DEF_",
-    "CAT_",
-    "FILTER",
-    "NS_DESC_",
-];
-const READ: &[&str] = &[
-    "VERSION",
-    "NS_",
-    "BS_",
-    "BU_",
-    "BO_",
-    "SG_",
-    "CM_",
-    "BA_DEF_",
-    "BA_DEF_DEF_",
-    "BA_",
-    "VAL_",
-    "SIG_VALTYPE_",
-    "SG_MUL_VAL_",
-];
-
-pub fn is_keyword(word: &str) -> bool {
-    READ.contains(&word) || PASSED_OVER.contains(&word)
-}
-
-/// Where signals belong that come next.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub enum Below {
-    /// A statement was read below which no signals stand.
-    #[default]
-    None,
-    /// The message at this place.
-    Message(usize),
-    /// A message that was left out, and nothing can be said of its signals.
-    Gone,
-}
+use crate::protocol::can::dbc::gathered::Below;
+use crate::protocol::can::dbc::lexer::{PASSED_OVER, holds_statement, is_keyword};
 
 pub fn parse(text: &str) -> Result<Dbc, Vec<Fault>> {
     let mut parser = Parser::new(text);
@@ -81,15 +26,6 @@ pub fn parse(text: &str) -> Result<Dbc, Vec<Fault>> {
     let Some((_, first)) = dbc.left_out.iter().next().filter(|_| !has_statements) else { return Ok(dbc) };
     let message = format!("no statement such as BO_ is in it, and in line {}: {}", first.line, first.message);
     Err(vec![Fault::new(0, message, "is it a DBC file?")])
-}
-
-/// A text in which statements begin: a quote is missing or too many, which turns texts and statements round.
-pub fn holds_statement(token: Token<'_>) -> bool {
-    match token {
-        Token::Text(text) => text.lines().skip(1).any(|line| line.split_whitespace().next().is_some_and(is_keyword)),
-        Token::OpenText => true,
-        _ => false,
-    }
 }
 
 impl<'t> Parser<'t> {

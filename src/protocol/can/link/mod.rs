@@ -10,6 +10,7 @@
 //! | `transport` | messages of several packets (J1939) |
 //! | `frame`, `clock` | the kernel's frames; a controller's times |
 
+pub mod age;
 mod clock;
 mod decode;
 mod encode;
@@ -32,12 +33,13 @@ use crate::plan::{Plan, ScanId};
 use crate::rt::{Arrival, CloseReason, Conn, Io, Link, ScanRelease, StepContext, World, WriteOrder, WriteOutcome};
 use crate::tag::{LinkId, Nanos, Status};
 
+use self::age::Case;
 use clock::HardwareClock;
 pub use encode::{decode_back, encode};
 use handover::Handover;
 use transmit::{Pending, Sent, SentFrame};
 use transport::Transport;
-use watch::{Case, Sweep, Watch};
+use watch::{Sweep, Watch};
 
 /// What frames are read into, and how a field is read: for tests and benchmarks beside the floor.
 pub mod pure {

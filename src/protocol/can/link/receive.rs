@@ -1,9 +1,9 @@
 //! A frame's way: told apart, timed, cut into values, into the image at once, into the ring on the beat.
 
+use super::age::Age;
 use super::decode::{self, Decoded};
 use super::frame::{Buffer, Head, Trouble};
 use super::transport::window;
-use super::watch::Age;
 use super::{CanLink, Latest};
 use crate::config::Sampling;
 use crate::lane::{Frame, LinkState};

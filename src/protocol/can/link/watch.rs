@@ -4,6 +4,7 @@ use super::CanLink;
 use super::receive::hold;
 use crate::lane::Frame;
 use crate::limits::{CAN_VALUES_PER_STEP, SILENT_AFTER_TIMEOUTS};
+use crate::protocol::can::link::age::{Age, Case};
 use crate::protocol::can::plan::model::CanPlan;
 use crate::rt::{StepContext, World};
 use crate::tag::{CanFault, Cause, Nanos, Status};
@@ -12,25 +13,6 @@ use crate::tag::{CanFault, Cause, Nanos, Status};
 const LOOKS_PER_SILENCE: u64 = 8;
 const LOOK_PAUSE_MIN: Nanos = Nanos::from_millis(1);
 const LOOK_PAUSE_MAX: Nanos = Nanos::from_millis(100);
-
-/// What is known of the fields that come together.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Case {
-    pub seen: Nanos,
-    pub age: Age,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Age {
-    /// Nothing came yet.
-    #[default]
-    Never,
-    New,
-    /// Nothing newer came for longer than it may.
-    Old,
-    /// And that several times over.
-    Lost,
-}
 
 /// The look at the cases, some a step.
 #[derive(Debug, Clone, Copy)]

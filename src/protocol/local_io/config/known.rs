@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::super::model::LocalIoPoint;
 use super::chips::{self, Chip, FULL_SCALES_V, Settings};
-use super::registers::{I2C_ALLOWED, Point, SPI_ALLOWED};
+use super::point::{I2C_ALLOWED, Point, SPI_ALLOWED};
 use crate::config::names::{guess, quoted};
 use crate::config::reader::{Obj, Part, Text, list, span};
 use crate::protocol::local_io::fields;

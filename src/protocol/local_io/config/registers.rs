@@ -1,5 +1,6 @@
 //! Tags on registers of devices on I2C and SPI, as they are.
 
+use crate::protocol::local_io::config::point::{I2C_ALLOWED, Point, SPI_ALLOWED};
 use std::sync::Arc;
 
 use super::super::model::{Field, FieldKind, Formula, LocalIoPoint, Program, RegisterWrite, Step};
@@ -13,14 +14,8 @@ use crate::limits::{LOCAL_IO_COMMAND_BYTES_MAX, LOCAL_IO_READ_BYTES_MAX};
 use crate::protocol::local_io::fields;
 use crate::tag::{Nanos, ScalarType};
 
-pub const I2C_ALLOWED: &str = "link:address:register:bytes or link:address:chip.channel, such as \"i2c:0x48:0x02:2\" or \
-                           \"i2c:0x48:ads1115.ain0\"";
-pub const SPI_ALLOWED: &str = "link:bytes-to-send:bytes-to-read or link:chip.channel, such as \"spi:0x8A:3\" or \
-                           \"spi:mcp3208.ch3\"";
 /// Addresses that no device has for itself (NXP UM10204, table 4).
 const I2C_ADDRESSES: std::ops::RangeInclusive<u64> = 0x08..=0x77;
-
-pub type Point = (LocalIoPoint, ScalarType);
 
 pub fn read_i2c(tag: &Obj<'_>, text: Text<'_>, parts: &[Part<'_>], written: Option<ScalarType>) -> Option<Point> {
     let wrong = || {

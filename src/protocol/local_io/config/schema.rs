@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 
-use crate::config::schema::{NAME_PATTERN, words};
+use crate::config::fields::{NAME_PATTERN, words};
 use crate::limits::NAME_BYTES_MAX;
 use crate::protocol::local_io::fields;
 

@@ -1,7 +1,7 @@
 //! ASCII frames (Modbus over Serial Line Specification and Implementation Guide V1.02, section 2.5.2): a colon, two
 //! hexadecimal characters a byte, an LRC, CR LF. No allocation, no panic on any bytes.
 
-use super::framing::{Expected, Found};
+use super::expected::{Expected, Found};
 use crate::limits::ASCII_FRAME_BYTES_MAX;
 
 /// Bytes of a frame once its characters are read: unit, PDU, LRC.

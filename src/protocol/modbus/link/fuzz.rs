@@ -1,7 +1,7 @@
 //! Any bytes as replies.
 
+use super::expected::{Expected, Found};
 use super::frame::{self, Known, Parsed, Shape};
-use super::framing::{Expected, Found};
 use super::pdu::{self, Pdu};
 use crate::limits::ASCII_FRAME_BYTES_MAX;
 use crate::protocol::modbus::model::{Table, Tolerance};

@@ -14,6 +14,7 @@ pub mod connection;
 mod date;
 pub mod decode;
 mod encode;
+pub mod expected;
 pub mod frame;
 mod framing;
 #[doc(hidden)]

@@ -1,7 +1,7 @@
 //! RTU frames (Modbus over Serial Line Specification and Implementation Guide V1.02, section 2.5.1 and appendix B).
 //! No allocation, no panic on any bytes.
 
-use super::framing::{Expected, Found};
+use super::expected::{Expected, Found};
 
 /// Unit, function and CRC.
 const FRAME_OVERHEAD: usize = 4;

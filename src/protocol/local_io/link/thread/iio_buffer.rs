@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 
 use super::device::{Fault, Scans};
 use super::iio::{find, number, shared_number};
-use super::open::Trouble;
 use super::scan_element::{Format, Layout};
+use super::unopened::Trouble;
 use crate::protocol::local_io::model::IioBufferConfig;
 
 pub const DEVICE_FILES: &str = "/dev";

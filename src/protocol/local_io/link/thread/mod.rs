@@ -31,6 +31,7 @@ mod spi;
 #[cfg(test)]
 mod tests;
 mod uapi;
+mod unopened;
 
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;

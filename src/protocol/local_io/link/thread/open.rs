@@ -1,5 +1,6 @@
 //! Devices opened and set up. An error says what to do.
 
+use crate::protocol::local_io::link::thread::unopened::Trouble;
 use std::any::Any;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -25,14 +26,6 @@ use crate::protocol::local_io::plan::LocalIoSetup;
 
 /// How long whoever has the device is waited for at once: a thread that was told to end needs a moment.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
-
-/// Why a device could not be opened.
-#[derive(Debug)]
-pub(super) enum Trouble {
-    /// Someone has it who may be about to leave.
-    Busy(String),
-    Other(String),
-}
 
 /// Opens a device and starts its thread.
 ///

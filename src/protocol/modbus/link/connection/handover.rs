@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use super::super::framing::Expected;
 use super::ending::Returning;
 use super::request::RequestState;
 use super::{Asks, ModbusLink, Sweep};
 use crate::lane::region_of;
 use crate::plan::{Plan, ScanId};
+use crate::protocol::modbus::link::expected::Expected;
 use crate::protocol::modbus::model::Table;
 use crate::protocol::modbus::plan::{ModbusPlan, ModbusRequest};
 use crate::rt::{Report, RequestResult, StepContext, World};

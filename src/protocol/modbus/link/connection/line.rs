@@ -13,7 +13,7 @@
 
 use super::super::ascii::BINARY_BYTES_MAX;
 use super::super::frame::Shape;
-use super::super::framing::{Expected, Found, Framing};
+use super::super::framing::Framing;
 use super::super::{frame, rtu};
 use super::later::Known;
 use super::pauses::{Soonest, UnitPauses};
@@ -23,6 +23,7 @@ use super::{Asks, InFlight, ModbusLink};
 use crate::config::{Rs485Switch, SerialFraming};
 use crate::limits::{LINE_LOOK, LINE_RESYNC};
 use crate::protocol::modbus::line_time::SerialLine;
+use crate::protocol::modbus::link::expected::{Expected, Found};
 use crate::protocol::modbus::model::ModbusTransport;
 use crate::protocol::modbus::plan::ModbusPlan;
 use crate::rt::{RequestResult, StepContext, World};

@@ -45,8 +45,8 @@ use reasons::Reasons;
 use request::Request;
 use write::Writes;
 
+use super::expected::Expected;
 use super::frame;
-use super::framing::Expected;
 use super::pdu::Pdu;
 use super::unit::Unit;
 use crate::lane::{LinkState, region_of};

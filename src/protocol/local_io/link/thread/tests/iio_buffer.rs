@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use super::super::super::wire::{self, Asked, Datagram, Told};
 use super::super::iio_buffer::{IioBuffer, Stream, cannot_open, cannot_set};
-use super::super::open::Trouble;
 use super::super::samples::SampleReader;
 use super::super::{SystemClock, start};
 use super::setup;
 use crate::limits::LOCAL_IO_DATAGRAM_BYTES_MAX;
+use crate::protocol::local_io::link::thread::unopened::Trouble;
 use crate::protocol::local_io::model::LocalIoDevice;
 use crate::protocol::local_io::plan::LocalIoSetup;
 use crate::rt::monotonic_now;

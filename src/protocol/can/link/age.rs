@@ -1,0 +1,21 @@
+//! How old the fields are that come together.
+use crate::tag::Nanos;
+
+/// What is known of the fields that come together.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Case {
+    pub seen: Nanos,
+    pub age: Age,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Age {
+    /// Nothing came yet.
+    #[default]
+    Never,
+    New,
+    /// Nothing newer came for longer than it may.
+    Old,
+    /// And that several times over.
+    Lost,
+}
