@@ -43,7 +43,7 @@ const MAY_IMPORT: [(&str, &[&str]); 22] = [
     ),
     ("source", &["config", "hub", "lane", "limits", "plan", "rt", "serve", "store", "tag"]),
     ("doctor", &["config", "limits", "rt", "tag"]),
-    ("plant", &["config", "limits", "rt", "tag"]),
+    ("plant", &["config", "limits", "protocol", "rt", "tag"]),
     (
         "supervise",
         &[

@@ -15,7 +15,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use executor::{LINK, Running, socket_pair};
-use fieldbeat::plan::{Costs, Plan};
+use fieldbeat::plan::Plan;
+use fieldbeat::plan::demand::Costs;
 use fieldbeat::protocol::load_parts;
 use fieldbeat::protocol::local_io::plan::LocalIoPlan;
 use fieldbeat::rt::{CloseReason, WriteOrder, WritePayload, monotonic_now};

@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 
 use executor::{LINK, Running, socket_pair};
 use fieldbeat::lane::LinkState;
-use fieldbeat::plan::{Costs, Plan};
+use fieldbeat::plan::Plan;
+use fieldbeat::plan::demand::Costs;
 use fieldbeat::protocol::can::link::pure::encode;
 use fieldbeat::protocol::load_parts;
 use fieldbeat::rt::{WriteOrder, WriteOutcome, WritePayload, monotonic_now};

@@ -356,3 +356,8 @@ pub struct Part<'c> {
 pub fn span(text: Text<'_>, part: Part<'_>) -> Span {
     text.part(part.start, part.start + part.text.len())
 }
+
+/// Decimal digits only, as far as 32 bits go.
+pub fn decimal(text: &str) -> Option<u32> {
+    if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) { None } else { text.parse().ok() }
+}

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::config::Suppress;
 use crate::lane::{Counters, ReportFilter, Verdict};
-use crate::plan::Plan;
+use crate::plan::{Plan, Suppress};
 use crate::tag::{LaneId, Sample, flags};
 
 /// What one executor's ring goes through. The default lets everything pass.

@@ -314,7 +314,8 @@ mod tests {
 
     use super::*;
     use crate::config::ReleaseMode;
-    use crate::plan::{GroupPlan, ScanId, ScanPlan};
+    use crate::plan::ScanId;
+    use crate::plan::{GroupPlan, ScanPlan};
     use crate::tag::LinkId;
 
     fn statistics() -> Statistics {

@@ -8,8 +8,7 @@
 //!
 //! An executor has one table before its ring, the hub one for each ring. All memory is there from the start.
 
-use crate::config::{Reporting, Suppress};
-use crate::plan::Plan;
+use crate::plan::{Plan, Reporting, Suppress};
 use crate::tag::{Id, LaneId, LinkId, Nanos, Sample, ScalarType, TagId, ValueType, flags};
 
 /// No place in a table.

@@ -1,13 +1,14 @@
 //! Config → Plan: executors get links, links get block reads, groups get phases.
 
+use crate::plan::scan::ScanId;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::admission::{self, Admission, Costs, PlanError};
+use super::admission::{Admission, PlanError};
+use super::demand::Costs;
 use super::ids::{Allotted, Base, ScanIds};
 use super::model::*;
-use super::phases;
-use super::work::PlanLink;
+use super::{admission, phases};
 use crate::config::{Config, GroupConfig, LinkConfig, ReleaseMode, TagConfig};
 use crate::limits;
 use crate::tag::{ById, GroupId, LaneId, LinkId, Nanos, TagId};
@@ -222,3 +223,6 @@ fn executor_plan(
     let slots_per_s = own.iter().map(|l| links[*l].protocol.slots_per_s(groups)).sum();
     LanePlan { owner: LaneOwner::Executor { cpu }, links: own, releases, slots_per_s }
 }
+
+/// Plans the work of one link: which of the protocols does it, the caller knows.
+pub type PlanLink = fn(&LinkConfig, &[(TagId, &TagConfig)], &mut Scanning<'_>) -> Box<dyn LinkWork>;

@@ -3,6 +3,7 @@
 use super::model::*;
 use crate::config::Reporting;
 use crate::limits::PERIOD_QUICK_MAX;
+use crate::plan::scan::ScanId;
 use crate::tag::{ById, LaneId, LinkId, Nanos, TagId, Texts};
 
 /// What becomes of a link.

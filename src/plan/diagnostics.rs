@@ -1,11 +1,10 @@
 //! The gateway's own tags: which value goes to which.
 
-use super::admission::{Costs, LinkDemand};
 use super::build::Scanning;
-use super::model::{GroupPlan, Plan, SourceKind, slots_per_s};
-use super::work::{LinkWork, Refusal};
+use super::demand::{Costs, LinkDemand};
+use super::model::{GroupPlan, LinkWork, Plan, Refusal, SourceKind, slots_per_s};
+use super::scan::ScanId;
 use crate::config::{DiagnosticSignal, TagConfig};
-use crate::plan::ScanId;
 use crate::tag::{ById, GroupId, TagId};
 
 /// What a link of the gateway's own tags tells.

@@ -1,5 +1,6 @@
 //! Which id each thing gets: what stays keeps its own, what is new gets one that nobody can mistake for another.
 
+use crate::plan::scan::ScanId;
 use std::collections::HashMap;
 
 use super::model::*;

@@ -7,6 +7,7 @@ mod build;
 mod build_tests;
 mod change;
 mod checks;
+pub mod demand;
 mod diagnostics;
 mod ids;
 mod model;
@@ -14,20 +15,19 @@ mod phases;
 mod place;
 #[cfg(test)]
 mod rebuild_tests;
+mod scan;
 mod sensor;
-mod work;
 
-pub use admission::{
-    Admission, Costs, ExecutorLoad, Finding, LOAD_MAX, LOAD_WARNING, LinkLoad, PlanError, Slot, WriteLoad,
-};
-pub use build::{Planned, Scanning, build, rebuild};
+pub use crate::config::{ReleaseMode, Reporting, Suppress};
+pub use admission::{Admission, ExecutorLoad, LinkLoad, PlanError, Slot};
+pub use build::{PlanLink, Planned, Scanning, build, rebuild};
 pub use change::{Change, changes, is_slow, lane_stays};
 pub use checks::{Check, Checks};
+pub use demand::{Costs, Finding, LOAD_MAX, LOAD_WARNING, WriteLoad};
+pub use diagnostics::{DiagnosticTag, DiagnosticsPlan};
 pub use ids::{Base, UsedIds};
 pub use model::*;
 pub use phases::predecessor;
 pub use place::{CanFilter, CanSocket, Opens, Place};
+pub use scan::ScanId;
 pub use sensor::SensorLimits;
-pub use work::{LinkWork, PlanLink, Refusal};
-
-pub use crate::config::{ReleaseMode, Reporting, Suppress};

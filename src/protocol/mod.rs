@@ -30,7 +30,9 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::config::{self, Config, Diagnostics, Loaded};
-use crate::plan::{self, Base, Costs, PlanError, Planned};
+use crate::plan;
+use crate::plan::demand::Costs;
+use crate::plan::{Base, PlanError, Planned};
 
 pub use kinds::{FieldLink, FieldWork};
 

@@ -5,11 +5,10 @@ use rtrb::Producer;
 
 use super::link::{CloseReason, Link, StepContext};
 use super::world::World;
-use crate::config::Suppress;
 use crate::lane::{ReportFilter, SampleWriter, region_of};
 use crate::limits::{OFF_BEAT_SPACING, PERIOD_QUICK_MAX};
 use crate::plan;
-use crate::plan::{Plan, ScanId};
+use crate::plan::{Plan, ScanId, Suppress};
 use crate::tag::{GroupId, LaneId, LinkId, Nanos, Sample, TagId};
 
 /// One release of the plan, with its clock.

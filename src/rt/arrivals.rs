@@ -112,6 +112,7 @@ fn nanos_of(time: &libc::timespec) -> Nanos {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rt::LinuxWorld;
     use crate::rt::World;
     use proptest::prelude::*;
     use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};

@@ -14,7 +14,8 @@ use super::linux::LinuxWorld;
 use super::thread::measure_wake_up;
 use super::world::{Conn, Io, Ready, World};
 use crate::lane::{Counters, Frame, Image, SampleWriter};
-use crate::plan::{Costs, GroupPlan, LaneOwner, LanePlan, Plan, ReleaseMode};
+use crate::plan::demand::Costs;
+use crate::plan::{GroupPlan, LaneOwner, LanePlan, Plan, ReleaseMode};
 use crate::tag::{GroupId, LaneId, Nanos, ScalarType, TagId, ValueType};
 
 /// How often a machine is measured that seems too slow, and the time between.

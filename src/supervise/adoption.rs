@@ -1,6 +1,6 @@
 //! Bringing a new plan to executors that run.
 
-use crate::supervise::ends::To;
+use crate::supervise::ends::{To, prepare_image};
 use std::sync::Arc;
 
 use rtrb::Consumer;
@@ -9,20 +9,13 @@ use super::floor::{Floor, long_bytes_max, prefaulted_ring, ring_slots};
 use super::orders;
 use crate::config::Suppress;
 use crate::connector::{Command, Target};
-use crate::lane::{Image, ReportFilter, SampleWriter};
+use crate::lane::{ReportFilter, SampleWriter};
 use crate::plan;
 use crate::plan::{Change, Plan};
 use crate::protocol::kinds::FieldLink;
 use crate::rt::{Adoption, LinkChange, thread as rt_thread};
 use crate::source::NewPlan;
-use crate::tag::{LaneId, LinkId, Sample, Status};
-
-/// Slots for the tags that `plan` has and `old` had not.
-pub fn prepare_image(image: &Image, plan: &Plan, old: &Plan) {
-    for (id, tag) in plan.tags.iter().filter(|(id, _)| !old.tags.contains(*id)) {
-        image.prepare(id.index(), tag.ty.long_bytes_max(), Status::BAD_WAITING_FOR_INITIAL_DATA.0);
-    }
-}
+use crate::tag::{LaneId, LinkId, Sample};
 
 impl Floor {
     /// Begins to change from `old` to `new`; [`Floor::has_adopted`] tells the end. Executors whose work stays as it is are not touched. Each of the others gets a

@@ -1,7 +1,10 @@
 //! What brings plans to the thread of each lane.
+use crate::lane::Image;
+use crate::plan::Plan;
 use crate::protocol::kinds::FieldLink;
 use crate::rt::Adoption;
 use crate::source::DoorEnds;
+use crate::tag::Status;
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
@@ -53,4 +56,11 @@ pub enum To {
         adopted: Consumer<Message>,
     },
     Source(DoorEnds),
+}
+
+/// Slots for the tags that `plan` has and `old` had not.
+pub fn prepare_image(image: &Image, plan: &Plan, old: &Plan) {
+    for (id, tag) in plan.tags.iter().filter(|(id, _)| !old.tags.contains(*id)) {
+        image.prepare(id.index(), tag.ty.long_bytes_max(), Status::BAD_WAITING_FOR_INITIAL_DATA.0);
+    }
 }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rtrb::{Consumer, Producer, RingBuffer};
 
-use super::adoption;
+use super::ends;
 use super::orders::{self, Orders, SharedOrders};
 use crate::config::{Guard, Suppress};
 use crate::connector::{Connector, ExecutorPort, LinkNotes};
@@ -90,7 +90,7 @@ pub struct Floor {
 pub fn prepare(plan: Arc<Plan>, scheduling: Scheduling) -> io::Result<Prepared> {
     let counters = Arc::new(Counters::new(&plan));
     let image = Arc::new(Image::default());
-    adoption::prepare_image(&image, &plan, &Plan::default());
+    ends::prepare_image(&image, &plan, &Plan::default());
     let stop = Arc::new(AtomicBool::new(false));
     let orders = Arc::new(Mutex::new(Orders::new(&plan, counters.clone())));
     let mut floor = Floor {

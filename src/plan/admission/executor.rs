@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::Costs;
-use super::demand::{LinkDemand, Stream};
 use crate::config::{Config, Guard};
 use crate::limits::WRITES_PENDING_MAX;
+use crate::plan::demand::{Costs, LinkDemand, Stream};
 use crate::plan::model::*;
 use crate::tag::{NANOS_PER_SEC, Nanos};
 

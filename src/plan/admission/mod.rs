@@ -29,51 +29,17 @@ mod writes;
 
 use std::fmt;
 
+use crate::plan::demand::{Costs, LOAD_MAX, LOAD_WARNING};
+use crate::plan::scan::ScanId;
+
 use self::executor::{Beside, ExecutorDemand};
 use super::model::*;
 use crate::config::{AdmissionRule, Config};
 use crate::tag::{ById, LinkId, Nanos};
 
-pub use self::demand::{LinkDemand, ScanDemand, Stream};
-pub use self::observed::{Finding, observed};
+pub use self::observed::observed;
 pub use self::slots::Slot;
-pub use self::writes::{WriteLoad, WriteTurn, WriteWay};
-
-/// A load above this is a warning.
-pub const LOAD_WARNING: f64 = 0.70;
-/// A load above this is refused.
-pub const LOAD_MAX: f64 = 1.0;
-
-/// What things cost an executor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Costs {
-    /// A request besides its samples: three system calls and the bookkeeping.
-    pub request: Nanos,
-    pub sample: Nanos,
-    /// A release.
-    pub release: Nanos,
-    /// How late an executor wakes from its sleep. Costs no CPU, but each reply has to wait for it.
-    pub wake_up: Nanos,
-}
-
-impl Default for Costs {
-    /// What a middling machine takes.
-    fn default() -> Costs {
-        Costs {
-            request: Nanos::from_micros(20),
-            sample: Nanos(25),
-            release: Nanos::from_micros(15),
-            wake_up: Nanos::from_micros(50),
-        }
-    }
-}
-
-impl Costs {
-    /// Of one request with so many samples.
-    pub fn of_request(&self, samples: usize) -> Nanos {
-        self.request + Nanos(self.sample.0 * samples as u64)
-    }
-}
+pub use super::demand::{Finding, LinkDemand, ScanDemand, Stream, WriteLoad, WriteTurn, WriteWay};
 
 /// The reckoning of a whole plan.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -1,12 +1,11 @@
 //! What is said of what does not fit: where, what was asked, what is possible, what would help.
 
-use super::demand::LinkDemand;
 use super::executor::Beside;
 use super::{ExecutorLoad, response};
 use crate::config::Source;
 use crate::limits::PERIOD_MAX;
-use crate::plan::model::*;
-use crate::plan::work::Refusal;
+use crate::plan::demand::LinkDemand;
+use crate::plan::model::{Refusal, *};
 use crate::tag::{LinkId, NANOS_PER_SEC, Nanos};
 
 /// Names the group that has to give way, and the rate at which everything would fit.
@@ -32,13 +31,14 @@ pub fn of_link(
     let late = responses.iter().position(|response| *response == Nanos::NEVER);
     let Some(heaviest) = heaviest else { return format!("link \"{}\" does not fit", link.name) };
     // Too much in all: the heaviest has to give way. Else the one that is late, if that helps.
-    let candidates = if load > super::LOAD_MAX { [heaviest, heaviest] } else { [late.unwrap_or(heaviest), heaviest] };
+    let candidates =
+        if load > crate::plan::demand::LOAD_MAX { [heaviest, heaviest] } else { [late.unwrap_or(heaviest), heaviest] };
     let found = candidates.iter().find_map(|at| Some((*at, possible(demand, *at, beside)?)));
     let (at, possible) = found.map_or((candidates[0], None), |(at, rate)| (at, Some(rate)));
     let scan = &demand.scans[at];
     let alone = Beside::nothing(beside.wake_up);
     let executor = link.lane.0;
-    let why = if load > super::LOAD_MAX {
+    let why = if load > crate::plan::demand::LOAD_MAX {
         format!("need {:.0} % of the link's time", load * 100.0)
     } else if !response::fits(demand, &alone) {
         let late = &plan.groups[demand.scans[late.unwrap_or(at)].group];
@@ -118,7 +118,7 @@ fn possible(demand: &LinkDemand, at: usize, beside: &Beside) -> Option<String> {
         let beside = beside.retimed(asked, period);
         changed.scans[at].period = period;
         changed.scans.sort_by_key(|scan| scan.period);
-        changed.load() <= super::LOAD_MAX && response::fits(&changed, &beside)
+        changed.load() <= crate::plan::demand::LOAD_MAX && response::fits(&changed, &beside)
     };
     // Of places that grow longer with their number, the first that fits.
     let first = |mut low: u64, mut high: u64, period: &dyn Fn(u64) -> Nanos| {

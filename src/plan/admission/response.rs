@@ -7,8 +7,8 @@
 //! al., "Controller Area Network schedulability analysis: refuted, revisited and revised", 2007), with several
 //! places: every cycle of the busy stretch is looked at, not only the first.
 
-use super::demand::LinkDemand;
 use super::executor::Beside;
+use crate::plan::demand::LinkDemand;
 use crate::tag::Nanos;
 
 /// Cycles looked at within one busy stretch; a link so full that it takes more counts as full.

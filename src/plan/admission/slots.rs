@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::demand::LinkDemand;
+use crate::plan::demand::LinkDemand;
 use crate::plan::model::{LanePlan, ReleasePlan};
 use crate::tag::{GroupId, Nanos};
 

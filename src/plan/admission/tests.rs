@@ -1,6 +1,7 @@
 //! What is admitted, what is refused, and what is said of it.
 
 use super::*;
+use crate::plan::demand::Costs;
 use crate::plan::{Plan, Planned};
 use crate::protocol;
 use crate::protocol::load_parts;

@@ -3,6 +3,7 @@
 use super::tests::NOTHING;
 use super::*;
 use crate::plan::Planned;
+use crate::plan::demand::Costs;
 use crate::protocol;
 use crate::protocol::load_parts;
 

@@ -8,12 +8,12 @@
 
 use std::ops::Range;
 
-use super::demand::LinkDemand;
 use super::executor::{Beside, ExecutorDemand};
-use super::{Costs, LOAD_MAX, response};
+use super::response;
 use crate::config::Config;
+use crate::plan::demand::{Costs, LOAD_MAX, LinkDemand, WriteDemand, WriteWay};
 use crate::plan::model::*;
-use crate::tag::{ById, LinkId, Nanos, TagId};
+use crate::tag::{ById, LinkId, Nanos};
 
 /// What all writes of an executor may take of it when nothing else bounds them.
 const EXECUTOR_SHARE: f64 = 0.25;
@@ -25,89 +25,6 @@ const STEPS_US: [u64; 10] = [100, 125, 160, 200, 250, 315, 400, 500, 630, 800];
 const STEP_LAST: usize = 59;
 /// Where nothing fits, and the plan runs all the same, writes take no more than such a part of their link.
 const PART_OF_FULL_LINK: u64 = 10;
-
-/// What one link may be told to write.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct WriteDemand {
-    pub tags: usize,
-    /// The tag whose turns take longest.
-    pub longest_tag: TagId,
-    /// Of any turn: exchanges, what they take of the link's time, and the longest of them.
-    pub requests: u64,
-    pub line: Nanos,
-    pub longest: Nanos,
-    /// What it costs the executor.
-    pub work: Nanos,
-    /// Of any write, read back: its turns, and what they take of the link's time.
-    pub turns: u64,
-    pub takes: Nanos,
-    /// How often they may be asked for.
-    pub asked_per_s: f64,
-    /// From the beginning of one turn to that of the next at least.
-    pub spacing: Nanos,
-}
-
-/// What writes may do on a link.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct WriteLoad {
-    /// Tags that may be written.
-    pub tags: usize,
-    /// What they may be asked for in a second, by their own pauses and by the gateway's most.
-    pub asked_per_s: f64,
-    /// What the longest takes of the link's time, read back, in so many turns.
-    pub takes: Nanos,
-    pub turns: u64,
-    /// From the beginning of one turn to that of the next at least: with it, no cycle is missed.
-    pub spacing: Nanos,
-    /// False: not even one fits beside the scans.
-    pub fits: bool,
-}
-
-impl WriteLoad {
-    /// How many a second, each read back, leave every cycle its time.
-    pub fn possible_per_s(&self) -> f64 {
-        1.0 / (self.spacing.as_secs_f64() * self.turns.max(1) as f64)
-    }
-}
-
-/// A turn of a write: exchanges with nothing in between.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct WriteTurn {
-    requests: u64,
-    line: Nanos,
-    longest: Nanos,
-    /// Pieces in which replies come, beside the last of each.
-    early: u64,
-}
-
-impl WriteTurn {
-    /// Of what each exchange takes of the link's time, and the pieces in which its reply comes beside the last.
-    pub fn of(exchanges: &[(Nanos, u32)]) -> WriteTurn {
-        exchanges.iter().fold(WriteTurn::default(), |turn, (time, early)| WriteTurn {
-            requests: turn.requests + 1,
-            line: turn.line + *time,
-            longest: turn.longest.max(*time),
-            early: turn.early + u64::from(*early),
-        })
-    }
-}
-
-/// A tag's write, turn by turn.
-#[derive(Debug, Clone)]
-pub struct WriteWay {
-    pub tag: TagId,
-    pub turns: Vec<WriteTurn>,
-}
-
-impl WriteWay {
-    fn takes(&self) -> Nanos {
-        self.turns.iter().fold(Nanos::ZERO, |sum, turn| sum + turn.line)
-    }
-
-    fn longest_turn(&self) -> Nanos {
-        self.turns.iter().map(|turn| turn.line).max().unwrap_or(Nanos::ZERO)
-    }
-}
 
 /// What a link's writes may take; `None`: it has none, or they cost it nothing that is not reckoned already, as on CAN,
 /// where a message is sent no more often than it says.
@@ -249,12 +166,4 @@ fn with_share(scans: &Scans<'_>, writes: &ById<LinkId, Option<WriteDemand>>, sha
 
 fn fits(demand: &LinkDemand, beside: &Beside) -> bool {
     demand.load() <= LOAD_MAX && response::fits(demand, beside)
-}
-
-impl WriteDemand {
-    /// For the table.
-    pub fn load(&self, fits: bool) -> WriteLoad {
-        let WriteDemand { tags, asked_per_s, takes, turns, spacing, .. } = *self;
-        WriteLoad { tags, asked_per_s, takes, turns, spacing, fits }
-    }
 }

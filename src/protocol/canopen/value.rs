@@ -15,7 +15,7 @@ pub fn object_number_of(text: &str, max: u16) -> Option<u16> {
             u16::from_str_radix(digits, 16).ok()
         }
         Some(_) => None,
-        None => crate::protocol::modbus::registers::decimal(text).and_then(|number| u16::try_from(number).ok()),
+        None => crate::config::reader::decimal(text).and_then(|number| u16::try_from(number).ok()),
     };
     number.filter(|number| *number <= max)
 }

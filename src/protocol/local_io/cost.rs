@@ -3,7 +3,7 @@
 use super::model::{LocalIoDevice, Step};
 use super::plan::step_time;
 use crate::limits::{GPIO_EDGES_PER_S_MAX, LOCAL_IO_EDGES_AT_ONCE_MAX, LOCAL_IO_OPEN_TIMEOUT};
-use crate::plan::admission::{Costs, Finding, LinkDemand, ScanDemand, WriteTurn, WriteWay};
+use crate::plan::demand::{Costs, Finding, LinkDemand, ScanDemand, WriteTurn, WriteWay};
 use crate::plan::{LinkWork, Place, Refusal, *};
 use crate::protocol::local_io::LocalIoPlan;
 use crate::protocol::local_io::plan::{LocalIoRequest, LocalIoWrite};

@@ -2,12 +2,12 @@
 
 use super::fields::Addressing;
 use super::model::{ModbusAddress, ModbusConfig, Table};
-use super::registers::{decimal, register, table_name};
+use super::registers::{register, table_name};
 use crate::config::WordOrder;
 use crate::config::fault::Fault;
 use crate::config::model::FieldType;
 use crate::config::names::quoted;
-use crate::config::reader::{Obj, Part, Text, span};
+use crate::config::reader::{Obj, Part, Text, decimal, span};
 use crate::config::text::Span;
 use crate::protocol::modbus::fields;
 use crate::protocol::modbus::fields::type_name;

@@ -1,13 +1,13 @@
 //! What the work of a Modbus link takes of its line, its devices and its executor.
 
-use crate::protocol::modbus::{ModbusPlan, ModbusRequest, ModbusWrite};
+use super::plan::{ModbusPlan, ModbusRequest, ModbusWrite};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::line_time::SerialLine;
 use super::model::{ModbusTransport, Table};
 use crate::limits::BROADCAST_PAUSE;
-use crate::plan::admission::{Costs, Finding, LinkDemand, ScanDemand, WriteTurn, WriteWay};
+use crate::plan::demand::{Costs, Finding, LinkDemand, ScanDemand, WriteTurn, WriteWay};
 use crate::plan::{LinkWork, Place, Refusal, *};
 use crate::tag::{ById, GroupId, Nanos, TagId};
 

@@ -38,11 +38,6 @@ pub fn table_name(table: Table) -> &'static str {
     }
 }
 
-/// Decimal digits only, as far as 32 bits go.
-pub fn decimal(text: &str) -> Option<u32> {
-    if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) { None } else { text.parse().ok() }
-}
-
 pub fn register(text: &str, table: Table, addressing: Addressing) -> Result<Register, Fault> {
     let function = table.read_function();
     if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {

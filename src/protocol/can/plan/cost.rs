@@ -6,7 +6,7 @@ use super::model::{CanMessage, CanPlan, CanScan};
 use super::time::FrameShape;
 use crate::config::Sampling;
 use crate::limits::CAN_FRAMES_PER_STEP;
-use crate::plan::admission::{Costs, LinkDemand, Stream};
+use crate::plan::demand::{Costs, LinkDemand, Stream};
 use crate::plan::{LinkWork, Place, Refusal, *};
 use crate::protocol::can::model::CanConfig;
 use crate::tag::{ById, GroupId, Nanos};
@@ -78,8 +78,9 @@ impl LinkWork for CanPlan {
 fn demand(plan: &Plan, can: &CanPlan, costs: &Costs) -> LinkDemand {
     // One system call of the three that a request has.
     let receive = Nanos(costs.request.0 / 3);
-    let scans: Vec<_> = can.scans.iter().map(|scan| (scan.id, scan.group, scan.beats.len())).collect();
-    let mut demand = LinkDemand::sampled(plan, &scans, costs);
+    let of_scan = |scan: &CanScan| (scan.id, scan.group, plan.groups[scan.group].period, scan.beats.len());
+    let scans: Vec<_> = can.scans.iter().map(of_scan).collect();
+    let mut demand = LinkDemand::sampled(&scans, costs);
     for message in &can.messages {
         let decodes = can.decodes_of(message);
         let (_, frames) = can.frames_of(message);

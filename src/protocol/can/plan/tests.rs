@@ -72,17 +72,17 @@ fn a_scan_has_the_beats_of_its_own_tags() {
 
 #[test]
 fn an_executor_is_reckoned_with_what_comes_and_warned_of_a_full_bus() {
-    let planned = |link: &str, costs: &crate::plan::Costs| {
+    let planned = |link: &str, costs: &crate::plan::demand::Costs| {
         crate::protocol::build_with(&config(link, &["0x1:0:64"]), &[0], costs).unwrap_or_else(|error| panic!("{error}"))
     };
-    let costs = crate::plan::Costs::default();
+    let costs = crate::plan::demand::Costs::default();
     let usual = planned(r#", "bitrate": 1000000"#, &costs).admission;
     // A hundred frames, beats and samples a second; a frame is a third of a request, and a sample.
     let expected = 100.0 * (20e-6 / 3.0 + 25e-9) + 100.0 * 15e-6 + 100.0 * 25e-9;
     assert!((usual.executors[0].load - expected).abs() < 1e-5, "{} {expected}", usual.executors[0].load);
     assert!(usual.warnings.is_empty(), "{:?}", usual.warnings);
     // A frame takes 200 µs, and 9009 of them fit into a second.
-    let slow = crate::plan::Costs { request: Nanos::from_micros(600), ..costs };
+    let slow = crate::plan::demand::Costs { request: Nanos::from_micros(600), ..costs };
     let warned = planned(r#", "bitrate": 1000000"#, &slow).admission;
     assert!(warned.executors[0].load < 0.03, "{}", warned.executors[0].load);
     assert!(warned.warnings.iter().any(|w| w.contains("if its CAN buses were full")), "{:?}", warned.warnings);

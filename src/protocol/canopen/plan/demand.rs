@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::cost::BUS;
 use super::{CanOpenPlan, CanOpenScan, CanOpenWrite};
-use crate::plan::admission::{Costs, LOAD_MAX, LinkDemand, ScanDemand, WriteTurn, WriteWay};
+use crate::plan::demand::{Costs, LOAD_MAX, LinkDemand, ScanDemand, WriteTurn, WriteWay};
 use crate::plan::{LinkWork, Place, Refusal, *};
 use crate::tag::{ById, GroupId, NANOS_PER_SEC, Nanos, TagId};
 

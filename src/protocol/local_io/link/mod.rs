@@ -27,6 +27,10 @@ pub use encode::{decode_back, encode};
 
 use std::ops::Range;
 
+use trouble::Sweep;
+use wire::{Asked, Datagram};
+use writes::Writes;
+
 use super::plan::LocalIoPlan;
 use crate::lane::{LinkState, region_of};
 use crate::limits::{LOCAL_IO_DATAGRAM_BYTES_MAX, SILENT_AFTER_TIMEOUTS};
@@ -34,9 +38,6 @@ use crate::plan::{Plan, ScanId};
 use crate::protocol::queue::Turns;
 use crate::rt::{CloseReason, Conn, Io, Link, Report, RequestResult, ScanRelease, StepContext, World, WriteOrder};
 use crate::tag::{LinkId, Nanos, Status};
-use trouble::Sweep;
-use wire::{Asked, Datagram};
-use writes::Writes;
 
 /// A datagram that is too long is cut to the buffer it is read into; with a byte more it is not taken for the longest.
 const RECEIVE_BYTES: usize = LOCAL_IO_DATAGRAM_BYTES_MAX + 1;

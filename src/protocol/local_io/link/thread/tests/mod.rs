@@ -12,7 +12,7 @@ mod thread;
 use crate::protocol;
 use std::sync::Arc;
 
-use crate::plan::Costs;
+use crate::plan::demand::Costs;
 use crate::protocol::load_parts;
 use crate::protocol::local_io::model::LocalIoAddress;
 use crate::protocol::local_io::plan::{LocalIoPlan, LocalIoSetup};
