@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fieldbeat::config::{self, Guard};
-use fieldbeat::plan::{self, SerialLine};
+use fieldbeat::plan::{self, Pace, SerialLine};
 use fieldbeat::plant::{GatewaySettings, LineCounts, PlantConfig, Profile, ScanRates, SerialLines, SerialSettings};
 use fieldbeat::rt::{Report, thread};
 use fieldbeat::supervise::floor::{self, Floor, Scheduling};
@@ -79,7 +79,7 @@ fn run(of: Line, real_time: bool) {
     let mut plan = plan::build(&config, &thread::default_cpus()).unwrap().plan;
     // Admission would refuse it: each millisecond another request.
     let ids: Vec<_> = plan.groups.ids().collect();
-    ids.into_iter().for_each(|id| plan.groups[id].period = Nanos::from_millis(1));
+    ids.into_iter().for_each(|id| plan.groups[id].pace = Pace::Every(Nanos::from_millis(1)));
     for release in plan.lanes.iter_mut().flat_map(|executor| &mut executor.releases) {
         (release.period, release.phase) = (Nanos::from_millis(1), Nanos::ZERO);
     }

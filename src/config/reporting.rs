@@ -89,7 +89,7 @@ impl Said {
 /// Which samples of a tag are told; `None`: every one. What does not suit the tag is reported.
 pub(super) fn of_tag(tag: &Obj<'_>, own: Said, config: &TagConfig, groups: &Groups) -> Option<Reporting> {
     let group = groups.said(config.group);
-    own.check_silence(tag, groups.list.get(config.group).map_or(Nanos::ZERO, |group| group.period));
+    own.check_silence(tag, groups.list.get(config.group).map_or(Nanos::ZERO, |group| group.interval()));
     let ty = config.value_type();
     let range = read_range(tag, ty);
     let deadband = match own.mode {
@@ -129,7 +129,7 @@ pub(super) fn of_tag(tag: &Obj<'_>, own: Said, config: &TagConfig, groups: &Grou
     Some(Reporting {
         deadband,
         max_silence: own.max_silence.or(group.max_silence).unwrap_or_else(|| {
-            let period = groups.list.get(config.group).map_or(Nanos::ZERO, |group| group.period);
+            let period = groups.list.get(config.group).map_or(Nanos::ZERO, |group| group.interval());
             Nanos::from_millis(fields::MAX_SILENCE_MS.default).max(Nanos(period.0 * fields::SILENT_SCANS))
         }),
         suppress: own.suppress.or(group.suppress).unwrap_or(Suppress::Ring),

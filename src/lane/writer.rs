@@ -7,7 +7,8 @@ use rtrb::Producer;
 use super::counters::Counters;
 use super::filter::{ReportFilter, Verdict};
 use super::image::{Image, Reading};
-use crate::tag::{Cause, GroupId, LaneId, Sample, Stamp, Status, TagId, flags};
+use super::rate::EventRates;
+use crate::tag::{Cause, GroupId, LaneId, Nanos, Sample, Stamp, Status, TagId, flags};
 
 /// Samples gathered before they are copied to the ring in one piece.
 const STAGE_SLOTS: usize = 128;
@@ -27,6 +28,7 @@ pub struct SampleWriter {
     exceptions: ReportFilter,
     /// Held back and not yet counted: group and how many.
     suppressed: (u16, u64),
+    rates: EventRates,
 }
 
 /// What the samples of one reply share.
@@ -58,6 +60,7 @@ impl SampleWriter {
             scratch: SampleWriter::scratch(long_bytes_max),
             exceptions: ReportFilter::default(),
             suppressed: (0, 0),
+            rates: EventRates::default(),
         }
     }
 
@@ -65,6 +68,23 @@ impl SampleWriter {
     pub fn with_filter(mut self, exceptions: ReportFilter) -> SampleWriter {
         self.exceptions = exceptions;
         self
+    }
+
+    /// With groups by event.
+    pub fn with_rates(mut self, rates: EventRates) -> SampleWriter {
+        self.rates = rates;
+        self
+    }
+
+    /// So late it is: samples by event may come at their rate.
+    pub fn at(&mut self, now: Nanos) {
+        self.rates.at(now);
+    }
+
+    /// Goes on with the groups by event of another plan.
+    pub fn change_rates(&mut self, mut rates: EventRates) {
+        rates.take_over(&self.rates);
+        self.rates = rates;
     }
 
     /// A scalar that was read. Call [`SampleWriter::flush`] after the last one of a reply.
@@ -294,6 +314,9 @@ impl SampleWriter {
 
     #[inline]
     fn stage(&mut self, sample: Sample) {
+        if !self.is_within_rate(&sample) {
+            return;
+        }
         if self.staged == STAGE_SLOTS {
             self.flush();
         }
@@ -353,8 +376,24 @@ impl SampleWriter {
         }
     }
 
+    /// False: it comes faster than its group may, and is dropped. Backfill comes as its source has it, and is no event.
+    #[inline]
+    fn is_within_rate(&mut self, sample: &Sample) -> bool {
+        if self.rates.is_empty() || sample.flags & flags::BACKFILL != 0 || self.rates.takes(sample.group) {
+            return true;
+        }
+        // What came before it must not come after the record of its loss.
+        self.flush();
+        self.count_produced((sample.group, 1));
+        self.count_dropped(*sample);
+        false
+    }
+
     /// A header and its payload go together or not at all.
     fn push_long(&mut self, header: Sample, bytes: &[u8]) {
+        if !self.is_within_rate(&header) {
+            return;
+        }
         self.count_produced((header.group, 1));
         let slots = 1 + header.payload_slots();
         if !self.close_gap() || self.ring.slots() < slots {
@@ -408,14 +447,15 @@ impl Drop for SampleWriter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{GroupPlan, LaneOwner, LanePlan, Plan};
+    use crate::plan::{GroupPlan, LaneOwner, LanePlan, Pace, Plan};
     use crate::tag::Nanos;
     use rtrb::{Consumer, RingBuffer};
 
     const FRAME: Frame = Frame { group: GroupId(0), cycle: 1, t: Stamp(5) };
 
     fn sink(slots: usize) -> (SampleWriter, Consumer<Sample>, Arc<Counters>) {
-        let group = GroupPlan { name: "g".into(), period: Nanos(1), release: crate::config::ReleaseMode::Spread };
+        let group =
+            GroupPlan { name: "g".into(), pace: Pace::Every(Nanos(1)), release: crate::config::ReleaseMode::Spread };
         let plan = Plan {
             groups: [group].into_iter().collect(),
             lanes: vec![LanePlan {

@@ -172,7 +172,8 @@ impl BusPlan {
     }
 
     pub(super) fn slots_per_s(&self, groups: &ById<GroupId, GroupPlan>) -> u64 {
-        let of_request = |request: &BusRequest| slots_per_s(request.items.len() as u64, groups[request.group].period);
+        let of_request =
+            |request: &BusRequest| slots_per_s(request.items.len() as u64, groups[request.group].interval());
         let edges = self.items_that_tell() as u64 * GPIO_EDGES_PER_S_MAX;
         self.requests.iter().map(of_request).sum::<u64>() + edges + self.samples_per_s()
     }

@@ -32,6 +32,6 @@ impl DiagnosticsPlan {
     }
 
     pub(super) fn slots_per_s(&self, groups: &ById<GroupId, GroupPlan>) -> u64 {
-        self.tags.iter().map(|tag| slots_per_s(1, groups[tag.group].period)).sum()
+        self.tags.iter().map(|tag| slots_per_s(1, groups[tag.group].interval())).sum()
     }
 }

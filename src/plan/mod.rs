@@ -15,17 +15,18 @@ mod diagnostics;
 mod ids;
 mod modbus;
 mod model;
+mod pace;
 mod phases;
 #[cfg(test)]
 mod rebuild_tests;
 mod sensor;
 
-pub use crate::config::{Object, ReleaseMode, Reporting, Suppress};
+pub use crate::config::{Object, Pace, ReleaseMode, Reporting, Suppress};
 pub use admission::{
     Admission, Costs, ExecutorLoad, Finding, LOAD_MAX, LOAD_WARNING, LinkLoad, PlanError, SerialLine, Slot, WriteLoad,
     wire_bytes,
 };
-pub use build::{Planned, build, build_with, rebuild, rebuild_with};
+pub use build::{Planned, build, build_with, lanes_of, rebuild, rebuild_with};
 pub use can::{CanFilter, CanSocket};
 pub use change::{Change, changes, is_slow, lane_stays};
 pub use checks::{Check, Checks};

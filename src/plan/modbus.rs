@@ -48,7 +48,7 @@ impl ModbusPlan {
     pub(super) fn slots_per_s(&self, groups: &ById<GroupId, GroupPlan>) -> u64 {
         let of_request = |request: &ModbusRequest| {
             let decodes = &self.decodes[request.decodes.start as usize..request.decodes.end as usize];
-            slots_per_s(ring_slots(decodes.iter().map(|d| d.ty)), groups[request.group].period)
+            slots_per_s(ring_slots(decodes.iter().map(|d| d.ty)), groups[request.group].interval())
         };
         self.blocks().iter().map(of_request).sum()
     }

@@ -11,7 +11,7 @@ pub use super::canopen::{
 };
 pub use super::diagnostics::{DiagnosticTag, DiagnosticsPlan};
 pub use super::modbus::{Decode, ModbusPlan, ModbusRequest, ModbusWrite};
-use crate::config::{ReleaseMode, Reporting, WriteConfig};
+use crate::config::{Pace, ReleaseMode, Reporting, WriteConfig};
 use crate::limits::PERIOD_QUICK_MAX;
 use crate::tag::{ById, GroupId, Id, LaneId, LinkId, Nanos, Sample, TagId, Texts, ValueType};
 
@@ -66,8 +66,15 @@ pub struct TagPlan {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupPlan {
     pub name: Arc<str>,
-    pub period: Nanos,
+    pub pace: Pace,
     pub release: ReleaseMode,
+}
+
+impl GroupPlan {
+    /// The period of a polled group, as those of all executors' links are; see [`Pace::interval`].
+    pub fn interval(&self) -> Nanos {
+        self.pace.interval()
+    }
 }
 
 /// A link keeps its id, and its lane, as long as its name stays.

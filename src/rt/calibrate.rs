@@ -15,7 +15,7 @@ use super::world::{Conn, Io, Ready, World};
 use crate::lane::Counters;
 use crate::lane::Image;
 use crate::lane::{Frame, SampleWriter};
-use crate::plan::{Costs, GroupPlan, LaneOwner, LanePlan, Plan, ReleaseMode};
+use crate::plan::{Costs, GroupPlan, LaneOwner, LanePlan, Pace, Plan, ReleaseMode};
 use crate::tag::{GroupId, LaneId, Nanos, ScalarType, TagId, ValueType};
 
 /// How often a machine is measured that seems too slow, and the time between.
@@ -172,9 +172,13 @@ fn round_of_requests(world: &mut LinuxWorld, near: &TcpStream, far: &TcpStream) 
 /// Into the image and the ring.
 fn round_of_samples() -> Nanos {
     let plan = Plan {
-        groups: [GroupPlan { name: "calibration".into(), period: Nanos::from_millis(1), release: ReleaseMode::Spread }]
-            .into_iter()
-            .collect(),
+        groups: [GroupPlan {
+            name: "calibration".into(),
+            pace: Pace::Every(Nanos::from_millis(1)),
+            release: ReleaseMode::Spread,
+        }]
+        .into_iter()
+        .collect(),
         lanes: vec![LanePlan {
             owner: LaneOwner::Executor { cpu: 0 },
             links: Vec::new(),

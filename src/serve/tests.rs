@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::config::{HostPort, ModbusConfig, ModbusTransport, ReleaseMode, Tolerance};
+use crate::config::{HostPort, ModbusConfig, ModbusTransport, Pace, ReleaseMode, Tolerance};
 use crate::lane::LinkState;
 use crate::plan::{GroupPlan, LaneOwner, LanePlan, LinkPlan, LinkProtocolPlan, ModbusPlan, ScanId, ScanPlan};
 use crate::rt::{Report, RequestResult};
@@ -16,7 +16,7 @@ use crate::tag::{ById, GroupId, LaneId, LinkId};
 fn plan() -> Plan {
     let group = |name: &str, ms| GroupPlan {
         name: Arc::from(name),
-        period: Nanos::from_millis(ms),
+        pace: Pace::Every(Nanos::from_millis(ms)),
         release: ReleaseMode::Spread,
     };
     let link = |name: &str| LinkPlan {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use rtrb::{Consumer, Producer};
 
-use crate::lane::{Counters, ReportFilter, SampleWriter};
+use crate::lane::{Counters, EventRates, ReportFilter, SampleWriter};
 use crate::limits::SOURCE_BEAT;
 use crate::plan::Plan;
 use crate::rt::{Waker, WriteAnswer, WriteOrder, WriteOutcome, WritePayload, monotonic_now};
@@ -18,6 +18,7 @@ pub struct NewPlan {
     pub ring: Producer<Sample>,
     pub scratch: Box<[u8]>,
     pub filter: ReportFilter,
+    pub rates: EventRates,
 }
 
 /// Why [`Door::wait`] returns.
@@ -96,8 +97,9 @@ impl Door {
         }
     }
 
-    /// The sign of life; [`Door::wait`] gives it too.
-    pub fn beat(&self) {
+    /// The sign of life, and the time for samples by event; [`Door::wait`] gives both.
+    pub fn beat(&mut self) {
+        self.samples.at(monotonic_now());
         self.counters.lanes[self.lane.index()].loops.add(1);
     }
 
@@ -107,8 +109,9 @@ impl Door {
     }
 
     fn adopt(&mut self, new: NewPlan) -> Arc<Plan> {
-        let NewPlan { plan, mut ring, mut scratch, mut filter } = new;
+        let NewPlan { plan, mut ring, mut scratch, mut filter, rates } = new;
         self.samples.change_ring(&mut ring, &mut scratch, &mut filter);
+        self.samples.change_rates(rates);
         // The old ring must be let go of before the gateway hears of it: its reader then sees the end.
         drop((ring, scratch, filter));
         self.generation = self.generation.wrapping_add(1);

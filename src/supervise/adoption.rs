@@ -6,7 +6,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::floor::{Floor, long_bytes_max, prefaulted_ring, ring_slots};
 use super::orders;
-use crate::lane::{Image, ReportFilter, SampleWriter};
+use crate::lane::{EventRates, Image, ReportFilter, SampleWriter};
 use crate::link::FieldLink;
 use crate::link::connector::{Command, Target};
 use crate::plan::{self, Change, Plan, Suppress};
@@ -121,6 +121,7 @@ impl Floor {
                     ring,
                     scratch: SampleWriter::scratch(long_bytes_max(new)),
                     filter: ReportFilter::following(id, Suppress::Ring, old, new),
+                    rates: EventRates::new(id, new),
                 }),
             }
             ends.is_waiting = true;

@@ -15,7 +15,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use super::adoption;
 use super::orders::{self, Orders, SharedOrders};
 use crate::config::Guard;
-use crate::lane::{Counters, Image, ReportFilter, SampleWriter};
+use crate::lane::{Counters, EventRates, Image, ReportFilter, SampleWriter};
 use crate::limits;
 use crate::link::FieldLink;
 use crate::link::connector::{Connector, ExecutorPort, LinkNotes};
@@ -234,7 +234,7 @@ impl Floor {
         let waker = Waker::new()?;
         let (writes, orders, answers) = orders::Ends::new(waker.clone());
         orders::lock(&self.orders).add(writes);
-        let samples = self.writer(id, samples, plan);
+        let samples = self.writer(id, samples, plan).with_rates(EventRates::new(id, plan));
         let stop = self.sources_stop.clone();
         let (door, ends) = Door::new(id, samples, self.counters.clone(), orders, answers, stop, waker);
         self.rings.push(ring);

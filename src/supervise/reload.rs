@@ -148,7 +148,7 @@ impl Gateway {
         let Config { links, groups, tags, .. } = loaded.config.clone();
         let mut config = Config { links, groups, tags, ..own.clone() };
         // Those of the files that were found are by a gateway's file that does not run.
-        if let Err(error) = config.renew_diagnostics() {
+        if let Err(error) = config.renew_diagnostics(self.lane_owners.len()) {
             return self.refuse(error);
         }
         let old = self.observed.plan();

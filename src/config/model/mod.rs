@@ -8,6 +8,7 @@ mod diagnostics;
 mod field;
 mod modbus;
 mod output;
+mod pace;
 mod sensor;
 mod write;
 
@@ -23,6 +24,7 @@ pub use diagnostics::*;
 pub use field::*;
 pub use modbus::*;
 pub use output::*;
+pub use pace::Pace;
 pub use sensor::*;
 pub use write::*;
 
@@ -191,8 +193,15 @@ impl LinkProtocol {
 pub struct GroupConfig {
     pub name: String,
     pub source: Source,
-    pub period: Nanos,
+    pub pace: Pace,
     pub release: ReleaseMode,
+}
+
+impl GroupConfig {
+    /// From one sample of its tags to the next; see [`Pace::interval`].
+    pub fn interval(&self) -> Nanos {
+        self.pace.interval()
+    }
 }
 
 /// How a group's links start.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::lane::{Counters, Frame, Image, SampleWriter};
-use crate::plan::{GroupPlan, LaneOwner, LanePlan, LinkPlan, LinkProtocolPlan, ModbusPlan, ReleaseMode, TagPlan};
+use crate::plan::{GroupPlan, LaneOwner, LanePlan, LinkPlan, LinkProtocolPlan, ModbusPlan, Pace, ReleaseMode, TagPlan};
 use crate::tag::{GroupId, LinkId, Status};
 use proptest::prelude::*;
 use rtrb::{Consumer, RingBuffer};
@@ -49,7 +49,7 @@ fn plan(tags: &[(ValueType, Option<Reporting>)]) -> Plan {
     };
     Plan {
         tags: tags.iter().enumerate().map(tag).collect(),
-        groups: [GroupPlan { name: "g".into(), period: Nanos(PERIOD), release: ReleaseMode::Spread }]
+        groups: [GroupPlan { name: "g".into(), pace: Pace::Every(Nanos(PERIOD)), release: ReleaseMode::Spread }]
             .into_iter()
             .collect(),
         links: [LinkPlan { name: "l".into(), lane: LaneId(0), write_spacing: Nanos::ZERO, protocol }]

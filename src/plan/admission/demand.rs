@@ -167,7 +167,7 @@ pub(super) fn link_demand(plan: &Plan, id: LinkId, phases: &[Nanos], scans: &[Sc
 fn sampled_demand(plan: &Plan, scans: &[(ScanId, GroupId, usize)], costs: &Costs) -> LinkDemand {
     let mut demand = LinkDemand::nothing(1);
     for (id, group, tags) in scans {
-        let period = plan.groups[*group].period;
+        let period = plan.groups[*group].interval();
         demand.samples_per_s += *tags as f64 / period.as_secs_f64();
         demand.scans.push(ScanDemand {
             id: *id,
@@ -197,7 +197,7 @@ fn can_demand(plan: &Plan, can: &CanPlan, costs: &Costs) -> LinkDemand {
         let work = Nanos(receive.0 * frames) + Nanos(costs.sample.0 * decodes.len() as u64);
         let full = can.interval_min(message);
         // A message whose cycle time nobody said comes as often as its fastest tag is looked at.
-        let looked_at = decodes.iter().map(|decode| plan.groups[decode.group].period).min();
+        let looked_at = decodes.iter().map(|decode| plan.groups[decode.group].interval()).min();
         let interval = message.cycle.or(looked_at).unwrap_or(Nanos::from_millis(1_000)).max(full);
         demand.streams.push(Stream { interval, work });
         demand.flood = demand.flood.max(work.0 as f64 / full.0.max(1) as f64);
@@ -224,7 +224,7 @@ fn modbus_demand(plan: &Plan, modbus: &ModbusPlan, scans: &[ScanId], costs: &Cos
     let mut demand = LinkDemand::nothing(u64::from(modbus.config.pipeline.max(1)));
     for scan_id in scans {
         let scan = &plan.scans[*scan_id];
-        let period = plan.groups[scan.group].period;
+        let period = plan.groups[scan.group].interval();
         let rate = 1.0 / period.as_secs_f64();
         let (mut work, mut line, mut longest) = (Nanos::ZERO, Nanos::ZERO, Nanos::ZERO);
         let requests = &modbus.requests[scan.requests.start as usize..scan.requests.end as usize];
@@ -256,13 +256,13 @@ fn modbus_demand(plan: &Plan, modbus: &ModbusPlan, scans: &[ScanId], costs: &Cos
 
 /// The shortest period of a network's groups.
 pub(super) fn fastest_of(plan: &Plan, canopen: &CanOpenPlan) -> Nanos {
-    let period = |scan: &CanOpenScan| plan.groups[scan.group].period;
+    let period = |scan: &CanOpenScan| plan.groups[scan.group].interval();
     canopen.scans.iter().map(period).min().unwrap_or(Nanos(NANOS_PER_SEC))
 }
 
 /// Of a CANopen network: reads by SDO, of each node one after the other; and what its PDOs bring.
 fn canopen_demand(plan: &Plan, canopen: &CanOpenPlan, costs: &Costs) -> LinkDemand {
-    let period = |group: GroupId| plan.groups[group].period;
+    let period = |group: GroupId| plan.groups[group].interval();
     let fastest = fastest_of(plan, canopen);
     let frames_per_s = canopen.frames_by_themselves(fastest);
     let busy = canopen.load_by_itself(fastest);
@@ -312,7 +312,7 @@ fn bus_demand(plan: &Plan, bus: &BusPlan, scans: &[ScanId], costs: &Costs) -> Li
     demand.samples_per_s += by_themselves;
     for id in scans {
         let scan = &plan.scans[*id];
-        let period = plan.groups[scan.group].period;
+        let period = plan.groups[scan.group].interval();
         let requests = &bus.requests[scan.requests.start as usize..scan.requests.end as usize];
         let (mut work, mut line, mut longest) = (Nanos::ZERO, Nanos::ZERO, Nanos::ZERO);
         for request in requests {

@@ -165,7 +165,7 @@ pub fn wire_bytes(modbus: &ModbusPlan, request: &ModbusRequest) -> usize {
 
 impl PlanError {
     /// For what has nothing to do with time.
-    pub(super) fn of_text(refusal: String) -> PlanError {
+    pub fn of_text(refusal: String) -> PlanError {
         PlanError { refusals: vec![refusal], admission: Box::default() }
     }
 }
@@ -242,14 +242,14 @@ fn connect_warning(plan: &Plan, id: LinkId) -> Option<String> {
     let modbus = plan.links[id].protocol.modbus()?;
     let delay = modbus.config.connect_delay;
     let group = plan.scans.values().filter(|scan| scan.link == id).map(|scan| &plan.groups[scan.group]);
-    let group = group.min_by_key(|group| group.period).filter(|group| group.period <= delay)?;
+    let group = group.min_by_key(|group| group.interval()).filter(|group| group.interval() <= delay)?;
     Some(format!(
         "link \"{}\": each time it is connected anew, nothing is asked for {} ms (connect_delay_ms), and group \"{}\" misses \
          {} cycles; that is no part of the load above",
         plan.links[id].name,
         delay.0 / 1_000_000,
         group.name,
-        delay.0 / group.period.0.max(1)
+        delay.0 / group.interval().0.max(1)
     ))
 }
 

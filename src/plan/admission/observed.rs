@@ -19,7 +19,7 @@ pub struct Finding {
 /// A link's load when each of its requests takes `reply`.
 pub fn load_with(plan: &Plan, link: LinkId, reply: Nanos) -> f64 {
     let Some(modbus) = plan.links.get(link).and_then(|link| link.protocol.modbus()) else { return 0.0 };
-    let rate = |request: &ModbusRequest| 1.0 / plan.groups[request.group].period.as_secs_f64();
+    let rate = |request: &ModbusRequest| 1.0 / plan.groups[request.group].interval().as_secs_f64();
     let requests_per_s: f64 = modbus.blocks().iter().map(rate).sum();
     requests_per_s * reply.as_secs_f64() / f64::from(modbus.config.pipeline.max(1))
 }
@@ -45,7 +45,7 @@ pub fn observed(plan: &Plan, link: LinkId, p99: Nanos) -> Option<Finding> {
 fn observed_on_bus(plan: &Plan, bus: &BusPlan, p99: Nanos) -> Option<Finding> {
     let declared = bus.requests.iter().map(|request| request.time).max()?;
     let over = p99.since(declared);
-    let share = |r: &BusRequest| (r.time + over).as_secs_f64() / plan.groups[r.group].period.as_secs_f64();
+    let share = |r: &BusRequest| (r.time + over).as_secs_f64() / plan.groups[r.group].interval().as_secs_f64();
     let load: f64 = bus.requests.iter().map(share).sum();
     let is_found = over > Nanos::ZERO && load > LOAD_WARNING;
     is_found.then_some(Finding { declared, seen: p99, load, is_over: load > LOAD_MAX })
@@ -57,7 +57,7 @@ fn observed_on_line(plan: &Plan, modbus: &ModbusPlan, line: &SerialLine, p99: Na
     let longest = blocks.clone().map(|r| line.exchange(r.table, r.count)).max()?;
     let over = p99.since(longest);
     let time = |r: &ModbusRequest| (line.line_time(r.table, r.count) + over).as_secs_f64();
-    let load: f64 = blocks.map(|r| time(r) / plan.groups[r.group].period.as_secs_f64()).sum();
+    let load: f64 = blocks.map(|r| time(r) / plan.groups[r.group].interval().as_secs_f64()).sum();
     let declared = modbus.config.reply_expected;
     (over > Nanos::ZERO && load > LOAD_WARNING).then_some(Finding {
         declared,

@@ -86,7 +86,7 @@ impl CanPlan {
                 let of_scan = |scan: &CanScan| {
                     let beats = &self.beats[scan.beats.start as usize..scan.beats.end as usize];
                     let slots = ring_slots(beats.iter().map(|at| self.decodes[*at as usize].ty));
-                    per_s(slots, groups[scan.group].period)
+                    per_s(slots, groups[scan.group].interval())
                 };
                 self.scans.iter().map(of_scan).sum()
             }

@@ -173,7 +173,7 @@ impl CanOpenPlan {
         let of_scan = |scan: &CanOpenScan| {
             let items = &self.items[scan.items.start as usize..scan.items.end as usize];
             let slots = ring_slots(items.iter().flat_map(|item| self.decodes_of(item)).map(|decode| decode.ty));
-            slots_per_s(slots, groups[scan.group].period)
+            slots_per_s(slots, groups[scan.group].interval())
         };
         self.scans.iter().map(of_scan).sum()
     }

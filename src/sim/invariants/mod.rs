@@ -249,7 +249,7 @@ impl<'s> Books<'s> {
             let is_network = |link: &LinkPlan| matches!(link.protocol, LinkProtocolPlan::CanOpen(_));
             let cycles = if plan.links.get(*link).is_some_and(is_network) { 2 } else { 1 };
             let mut own = plan.scans.values().filter(|scan| scan.link == *link);
-            own.any(|scan| at + cycles * plan.groups[scan.group].period.0 > now)
+            own.any(|scan| at + cycles * plan.groups[scan.group].interval().0 > now)
         });
         let mut changed = those(&|change| change == Change::Work);
         // Released at another time than before: its last cycle may have had less than a period.

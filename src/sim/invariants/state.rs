@@ -248,7 +248,7 @@ impl Books<'_> {
             let waits = modbus.config.connect_timeout.0 + modbus.config.timeout.0 * 8;
             let shown = image.read(id.index()).ok_or("a slot of the image is locked though nobody writes")?;
             let is_unstated = Status(shown.status) == Status::BAD_WAITING_FOR_INITIAL_DATA;
-            if is_unstated && adopted + UNSTATED_NS + waits + under.plan.groups[tag.group].period.0 * 4 < now {
+            if is_unstated && adopted + UNSTATED_NS + waits + under.plan.groups[tag.group].interval().0 * 4 < now {
                 return Err(format!("tag \"{}\" has no status since {adopted}", tag.name));
             }
         }
@@ -280,7 +280,7 @@ impl Books<'_> {
     fn longest_age(&self, under: &Generation, id: TagId, dead_for: u64) -> u64 {
         let tag = &under.plan.tags[id];
         let timeout = under.plan.links[tag.link].protocol.modbus().map_or(0, |modbus| modbus.config.timeout.0);
-        let period = under.plan.groups[tag.group].period.0;
+        let period = under.plan.groups[tag.group].interval().0;
         if !self.scenario.script.has_writes() && dead_for > timeout * 8 + period * 4 + COUNTS_AS_SILENT_NS {
             return period * 5 / 2 + timeout * 2 + AGE_SLACK_NS;
         }
@@ -323,7 +323,7 @@ impl Books<'_> {
             // A change that could not wait any longer costs a link that is changed the cycle under way. Of a network, a
             // node may be set up anew for it, which costs the cycles that begin meanwhile as well.
             let changes = part.changed.iter().filter(|(link, _)| *link == scan.link).count() as u64;
-            let period = under.plan.groups[scan.group].period;
+            let period = under.plan.groups[scan.group].interval();
             let excused = match &link.protocol {
                 LinkProtocolPlan::CanOpen(_) => changes * (1 + NODE_SETUP_NS.div_ceil(period.0.max(1))),
                 _ => changes.min(1),

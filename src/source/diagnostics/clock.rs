@@ -30,7 +30,7 @@ impl ClockWatch {
 
     pub fn look(&mut self) {
         self.follow(clock_pair());
-        self.discipline = discipline();
+        self.discipline = Discipline::now();
     }
 
     fn follow(&mut self, now: ClockPair) {
@@ -40,26 +40,42 @@ impl ClockWatch {
     }
 }
 
-fn discipline() -> Option<Discipline> {
-    // SAFETY: all zeroes are a valid `timex`, and ask for nothing to be changed.
-    let mut timex: libc::timex = unsafe { std::mem::zeroed() };
-    // SAFETY: the pointer is that of a live struct.
-    let state = unsafe { libc::adjtimex(&raw mut timex) };
-    if state < 0 {
-        return None;
+impl Discipline {
+    /// `None`: the kernel does not tell.
+    pub fn now() -> Option<Discipline> {
+        // SAFETY: all zeroes are a valid `timex`, and ask for nothing to be changed.
+        let mut timex: libc::timex = unsafe { std::mem::zeroed() };
+        // SAFETY: the pointer is that of a live struct.
+        let state = unsafe { libc::adjtimex(&raw mut timex) };
+        (state >= 0).then(|| Discipline::of(&timex))
     }
-    let unit = if timex.status & libc::STA_NANO != 0 { 1e-9 } else { 1e-6 };
-    Some(Discipline {
-        offset_s: timex.offset as f64 * unit,
-        error_s: timex.maxerror as f64 * 1e-6,
-        is_synchronised: timex.status & libc::STA_UNSYNC == 0,
-    })
+
+    fn of(timex: &libc::timex) -> Discipline {
+        let unit = if timex.status & libc::STA_NANO != 0 { 1e-9 } else { 1e-6 };
+        Discipline {
+            offset_s: timex.offset as f64 * unit,
+            error_s: timex.maxerror as f64 * 1e-6,
+            is_synchronised: timex.status & libc::STA_UNSYNC == 0,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::tag::Nanos;
+
+    #[test]
+    fn what_the_kernel_tells_of_the_clock_is_in_seconds_and_says_whether_a_server_keeps_it() {
+        // SAFETY: all zeroes are a valid `timex`.
+        let mut timex: libc::timex = unsafe { std::mem::zeroed() };
+        (timex.offset, timex.maxerror, timex.status) = (-250_000, 16_000, libc::STA_PLL);
+        let kept = Discipline { offset_s: -0.25, error_s: 0.016, is_synchronised: true };
+        assert_eq!(Discipline::of(&timex), kept);
+        timex.status = libc::STA_UNSYNC | libc::STA_NANO;
+        let (offset_s, is_synchronised) = (-250e-6, false);
+        assert_eq!(Discipline::of(&timex), Discipline { offset_s, is_synchronised, ..kept });
+    }
 
     #[test]
     fn a_step_shows_once_and_what_cannot_be_measured_not_at_all() {

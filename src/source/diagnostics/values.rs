@@ -10,6 +10,8 @@ use crate::config::{
 };
 use crate::hub::clock_pair;
 use crate::hub::stats::Intervals;
+use crate::lane::Reading;
+use crate::limits::FIRST_VALUE_PATIENCE;
 use crate::plan::Plan;
 use crate::rt::monotonic_now;
 use crate::serve::{JournalView, Observed, OutputView, ProcessUsage, TagCounts, Tags, totals_of, units_of};
@@ -72,9 +74,8 @@ impl Values {
         Values { observed, reader, started, names, clock, looked: started, found }
     }
 
-    /// The plan that runs.
-    pub fn plan(&self) -> Arc<Plan> {
-        self.observed.plan()
+    pub fn observed(&self) -> &Arc<Observed> {
+        &self.observed
     }
 
     /// Looks at everything once.
@@ -90,22 +91,22 @@ impl Values {
         let cpu_percent = if interval > 0.0 { (usage.cpu_s - self.found.usage.cpu_s) / interval * 100.0 } else { 0.0 };
         self.looked = now;
         let mut found = Found { usage, cpu_percent, ..Found::default() };
-        found.tags = Tags::look(plan, image, counters, crate::limits::FIRST_VALUE_PATIENCE).counts();
         let clock = clock_pair();
-        for (id, tag) in plan.tags.iter() {
-            let Some(reading) = image.read(id.index()) else { continue };
+        let (good, good_of_units, units) = (&mut found.good, &mut found.good_of_units, &self.names.units);
+        let each = |id: TagId, link: LinkId, reading: &Reading| {
             // A value that is held keeps the time at which it was read, whatever its status.
             if reading.t == 0 {
-                continue;
+                return;
             }
             let age = Stamp(reading.t).age(now, &clock);
-            let youngest = found.good.entry(tag.link).or_insert(age);
+            let youngest = good.entry(link).or_insert(age);
             *youngest = age.min(*youngest);
-            if let Some(unit) = self.names.units.get(&id) {
-                let youngest = found.good_of_units.entry((tag.link, *unit)).or_insert(age);
+            if let Some(unit) = units.get(&id) {
+                let youngest = good_of_units.entry((link, *unit)).or_insert(age);
                 *youngest = age.min(*youngest);
             }
-        }
+        };
+        found.tags = Tags::look_at_each(plan, image, counters, FIRST_VALUE_PATIENCE, each).counts();
         for (id, scan) in plan.scans.iter() {
             let [_, skipped, missed] = totals_of(counters, id);
             *found.missed.entry(scan.group).or_default() += skipped + missed;

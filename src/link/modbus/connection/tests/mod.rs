@@ -170,7 +170,7 @@ fn bench_in(
             .map(|(at, period)| GroupConfig {
                 name: format!("g{at}"),
                 source: source.clone(),
-                period: *period,
+                pace: Pace::Every(*period),
                 release: ReleaseMode::Spread,
             })
             .collect(),
