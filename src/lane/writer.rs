@@ -490,6 +490,46 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_faster_than_its_group_may_is_dropped_and_counted() {
+        let (writer, mut ring, counters) = sink(4096);
+        let mut writer = writer.with_rates(EventRates::new(LaneId(0), &by_event(100)));
+        let mut wrote = 0;
+        let mut write = |writer: &mut SampleWriter, n: u64| {
+            for _ in 0..n {
+                writer.scalar(FRAME, TagId(0), 1, wrote);
+                wrote += 1;
+            }
+            writer.flush();
+        };
+        // What the ring is sized for may come at once: two seconds at the highest rate.
+        writer.at(Nanos::from_millis(10_000));
+        write(&mut writer, 250);
+        assert_eq!((counters.produced(), counters.dropped()), (250, 50));
+        // A second later as much as comes in a second; backfill is no event.
+        writer.at(Nanos::from_millis(11_000));
+        write(&mut writer, 150);
+        assert_eq!((counters.produced(), counters.dropped()), (400, 100));
+        writer.backfill(FRAME, TagId(0), 1, 7, Status::GOOD);
+        writer.flush();
+        let told: Vec<Sample> = std::iter::from_fn(|| ring.pop().ok()).collect();
+        let gaps: Vec<(usize, u64)> =
+            told.iter().enumerate().filter(|(_, s)| s.is_gap()).map(|(at, s)| (at, s.value)).collect();
+        assert_eq!(gaps, [(200, 50), (301, 50)], "each loss is told where it was");
+        assert_eq!(told.len() as u64, counters.produced() - counters.dropped() + 2);
+        assert_eq!((told[201].value, told[302].value), (250, 7));
+    }
+
+    /// The plan of `sink` with a tag in a group by event.
+    fn by_event(rate_max_hz: u32) -> Plan {
+        let tags = r#"{"links":[{"name":"l","protocol":"modbus_tcp","host":"127.0.0.1"}],
+            "tags":[{"name":"t","address":"l:1:3:40001:1","data_type":"uint16","scan_rate_ms":100}]}"#;
+        let loaded = crate::config::load_parts(("fieldbeat.toml", "[gateway]\nid = \"g\"\n"), &[("tags/a.json", tags)]);
+        let mut plan = crate::plan::build(&loaded.unwrap().config, &[0]).unwrap().plan;
+        plan.groups[GroupId(0)].pace = Pace::OnEvent { rate_max_hz };
+        plan
+    }
+
+    #[test]
     fn the_last_gap_is_told_when_the_sink_goes() {
         let (mut sink, mut ring, counters) = sink(4);
         for n in 0..6 {

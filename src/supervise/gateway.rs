@@ -108,15 +108,23 @@ impl Gateway {
     /// What does not fit (nothing was started), a journal that can't be opened and won't be by itself, a system without
     /// threads.
     pub fn start(loaded: Loaded) -> Result<Gateway, StartError> {
+        let cpus = loaded.config.realtime.cores.clone().unwrap_or_else(rt_thread::default_cpus);
+        Gateway::start_on(loaded, &cpus)
+    }
+
+    /// The same, with executors on these CPUs.
+    ///
+    /// # Errors
+    /// As [`Gateway::start`].
+    pub fn start_on(loaded: Loaded, cpus: &[u32]) -> Result<Gateway, StartError> {
         let mut config = loaded.config;
-        let cpus = config.realtime.cores.clone().unwrap_or_else(rt_thread::default_cpus);
-        let lanes = plan::lanes_of(&config, &cpus);
+        let lanes = plan::lanes_of(&config, cpus);
         let warnings = config.renew_diagnostics(lanes).map_err(PlanError::of_text)?;
         // Where cores are named, whoever read the file has warned.
         if config.realtime.cores.is_none() {
             warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         }
-        let (planned, fault) = calibrate::best_of(|costs| plan::build_with(&config, &cpus, costs));
+        let (planned, fault) = calibrate::best_of(|costs| plan::build_with(&config, cpus, costs));
         if let Some(error) = fault {
             tracing::warn!("admission reckons with usual costs, this machine's cannot be measured: {error}");
         }
