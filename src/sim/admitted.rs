@@ -108,6 +108,7 @@ struct Admitted {
 pub(super) fn promised(seed: u64, config: Config, plan: Plan, writes: bool, exact: bool) -> Scenario {
     let slowest = config.groups.iter().map(|group| group.interval().0).max().unwrap_or(0);
     Scenario {
+        source: false,
         seed,
         plan,
         trouble_ns: 0,

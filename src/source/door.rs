@@ -76,30 +76,35 @@ impl Door {
     /// Waits until `until`, or until there is something else to do; gives the sign of life meanwhile.
     pub fn wait(&mut self, until: Nanos) -> Wake {
         loop {
-            self.beat();
-            if self.stop.load(Relaxed) {
-                return Wake::Stop;
-            }
-            match self.plans.try_recv() {
-                Ok(new) => return Wake::Plan(self.adopt(new)),
-                Err(TryRecvError::Empty) => {}
-                // Whoever could stop it is gone.
-                Err(TryRecvError::Disconnected) => return Wake::Stop,
-            }
-            if let Some(order) = self.next_order() {
-                return Wake::Order(Box::new(order));
-            }
             let now = monotonic_now();
-            if now >= until {
-                return Wake::Due;
+            if let Some(wake) = self.look(now, until) {
+                return wake;
             }
             self.waker.wait((until - now).min(SOURCE_BEAT));
         }
     }
 
+    /// What there is to do at `now`, for whoever waits by other means; with the sign of life. `None`: nothing until `until`.
+    pub fn look(&mut self, now: Nanos, until: Nanos) -> Option<Wake> {
+        self.beat(now);
+        if self.stop.load(Relaxed) {
+            return Some(Wake::Stop);
+        }
+        match self.plans.try_recv() {
+            Ok(new) => return Some(Wake::Plan(self.adopt(new))),
+            Err(TryRecvError::Empty) => {}
+            // Whoever could stop it is gone.
+            Err(TryRecvError::Disconnected) => return Some(Wake::Stop),
+        }
+        if let Some(order) = self.next_order(now) {
+            return Some(Wake::Order(Box::new(order)));
+        }
+        (now >= until).then_some(Wake::Due)
+    }
+
     /// The sign of life, and the time for samples by event; [`Door::wait`] gives both.
-    pub fn beat(&mut self) {
-        self.samples.at(monotonic_now());
+    pub fn beat(&mut self, now: Nanos) {
+        self.samples.at(now);
         self.counters.lanes[self.lane.index()].loops.add(1);
     }
 
@@ -120,11 +125,11 @@ impl Door {
     }
 
     /// What may still be written: the others are answered here.
-    fn next_order(&mut self) -> Option<WriteOrder> {
+    fn next_order(&mut self, now: Nanos) -> Option<WriteOrder> {
         while let Ok(order) = self.orders.pop() {
             let outcome = if order.generation != self.generation {
                 WriteOutcome::PlanChanged
-            } else if monotonic_now() >= order.deadline {
+            } else if now >= order.deadline {
                 WriteOutcome::NotSent
             } else {
                 return Some(order);

@@ -1,10 +1,11 @@
 //! What must hold of samples: nothing lost silently, no value that the device did not have, no status out of turn.
 //!
 //! Here is what the books know; `samples` judges what is told by it, `state` what stands in image and counters, `shown`
-//! whether the image has what devices gave that send datagrams.
+//! whether the image has what devices gave that send datagrams, `source` what a source gave.
 
 mod samples;
 mod shown;
+mod source;
 mod state;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -86,6 +87,7 @@ pub struct Books<'s> {
     odd: Vec<Beside>,
     /// How often such a unit was looked at.
     pub besides: u64,
+    source: Option<source::SourceBooks>,
 }
 
 /// A connection with trouble, the unit that is at fault where it is one, and what was well on it when that began.
@@ -159,6 +161,7 @@ impl<'s> Books<'s> {
             beside: Vec::new(),
             odd: Vec::new(),
             besides: 0,
+            source: source::SourceBooks::of(&scenario.plan),
         };
         books.add(scenario.config.clone(), Arc::new(scenario.plan.clone()));
         books

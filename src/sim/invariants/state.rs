@@ -45,7 +45,7 @@ impl Books<'_> {
         for (id, tag) in newest.plan.tags.iter() {
             let Some((Life(life), _)) = newest.tag(id) else { continue };
             let known = &self.tags[life];
-            if !known.sure || !all_told[known.executor] {
+            if self.is_source(known.executor) || !known.sure || !all_told[known.executor] {
                 continue;
             }
             let shown = image.read(id.index()).ok_or("a slot of the image is locked though nobody writes")?;
@@ -68,7 +68,7 @@ impl Books<'_> {
                 return Err(format!("tag \"{}\": the image has {shown:?}, told last was {known:?}", tag.name));
             }
         }
-        Ok(())
+        self.shown_of_source(image)
     }
 
     /// The account of samples; called when every ring is empty. `closed`: every gap has been told.
@@ -92,7 +92,7 @@ impl Books<'_> {
                 return Err(format!("executor {executor}: {dropped} dropped, but {missing} told as missing"));
             }
         }
-        Ok(())
+        self.account_of_source(counters)
     }
 
     /// After the trouble, every tag that its device does not refuse is good again.
@@ -104,6 +104,9 @@ impl Books<'_> {
         for (id, tag) in newest.plan.tags.iter() {
             let Some((Life(life), config)) = newest.tag(id) else { continue };
             let known = &self.tags[life];
+            if self.is_source(known.executor) {
+                continue;
+            }
             // What was refused is asked again after a while; and as long as all of a unit is refused, it does not
             // show whether its connection still lives.
             let of_link = newest.of_link(tag.link, Meaning::Exception(2)).map(|(Life(life), _)| &self.tags[life]);

@@ -229,6 +229,7 @@ impl SimJournal {
             self.next_tick = now + self.period / 2;
             for at in 0..self.outputs.len() {
                 let may_fail = self.trouble.failing.is_some() || self.trouble.cut || self.trouble.damaged;
+                self.outputs[at].is_sound = self.faults_met == 0;
                 self.outputs[at].tick(now, now >= self.well_from, may_fail, parts)?;
                 self.follow(at)?;
             }
@@ -566,6 +567,7 @@ impl SimJournal {
             while self.outputs[at].cursor < (Position { block: end, samples: 0 }) {
                 now += 20 * MS;
                 ticks += 1;
+                self.outputs[at].is_sound = self.faults_met == 0;
                 self.outputs[at].tick(now, true, false, parts)?;
                 self.follow(at)?;
                 if self.outputs[at].is_at_the_end()? && self.trouble.damaged {
