@@ -138,6 +138,17 @@ fn each_lane_has_its_tags_whoever_chose_the_cpus() {
 }
 
 #[test]
+fn a_gateway_with_tags_of_its_own_may_have_tags_that_are_written() {
+    let tags = r#"{"links":[{"name":"plc1","protocol":"modbus_tcp","host":"127.0.0.1"}],
+        "tags":[{"name":"a","address":"plc1:1:3:40001:1","data_type":"uint16","scan_rate_ms":100,"write":{}}]}"#;
+    let toml = "[gateway]\nid = \"g\"\n[diagnostics]\n";
+    let loaded = load_parts(("fieldbeat.toml", toml), &[("tags/a.json", tags)]).unwrap();
+    let planned = fieldbeat::plan::build(&loaded.config, &[0]).unwrap();
+    let writes: Vec<bool> = planned.admission.links.values().map(|link| link.writes.is_some()).collect();
+    assert_eq!(writes, [true], "of the link that is written, and of no other");
+}
+
+#[test]
 fn a_glob_of_more_lanes_than_there_are_is_told_once_they_are_counted() {
     let journal = std::path::Path::new("journal");
     let own = "[diagnostics]\ntags = [\"$lane.7.dropped\"]\n";

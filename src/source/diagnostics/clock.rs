@@ -1,5 +1,7 @@
 //! The system clock: how far it moved against the monotonic one, and what the kernel's time discipline says of it.
 
+use super::values::{Was, float};
+use crate::config::GatewaySignal;
 use crate::hub::clock_pair;
 use crate::tag::ClockPair;
 
@@ -26,6 +28,17 @@ pub struct ClockWatch {
 impl ClockWatch {
     pub fn new() -> ClockWatch {
         ClockWatch { last: clock_pair(), step_s: 0.0, discipline: None }
+    }
+
+    /// What it tells of the clock; `None`: the signal is another's.
+    pub fn tells(&self, what: GatewaySignal) -> Option<Was> {
+        let kept = |of: fn(&Discipline) -> f64| self.discipline.as_ref().map_or(Was::Never, |clock| float(of(clock)));
+        Some(match what {
+            GatewaySignal::ClockOffset => kept(|clock| clock.offset_s),
+            GatewaySignal::ClockError => kept(|clock| clock.error_s),
+            GatewaySignal::ClockStep => float(self.step_s),
+            _ => return None,
+        })
     }
 
     pub fn look(&mut self) {
@@ -75,6 +88,19 @@ mod tests {
         timex.status = libc::STA_UNSYNC | libc::STA_NANO;
         let (offset_s, is_synchronised) = (-250e-6, false);
         assert_eq!(Discipline::of(&timex), Discipline { offset_s, is_synchronised, ..kept });
+    }
+
+    #[test]
+    fn each_signal_of_the_clock_tells_its_own_figure() {
+        let last = ClockPair { mono: Nanos(0), utc_ns: 0 };
+        let discipline = Discipline { offset_s: -0.25, error_s: 0.016, is_synchronised: true };
+        let mut watch = ClockWatch { last, step_s: 2.5, discipline: Some(discipline) };
+        assert_eq!(watch.tells(GatewaySignal::ClockOffset), Some(float(-0.25)));
+        assert_eq!(watch.tells(GatewaySignal::ClockError), Some(float(0.016)));
+        assert_eq!(watch.tells(GatewaySignal::ClockStep), Some(float(2.5)));
+        assert_eq!(watch.tells(GatewaySignal::Uptime), None);
+        watch.discipline = None;
+        assert_eq!(watch.tells(GatewaySignal::ClockOffset), Some(Was::Never));
     }
 
     #[test]

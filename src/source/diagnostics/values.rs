@@ -1,8 +1,7 @@
-//! What each of the gateway's own tags is worth now.
+//! What each of the gateway's own tags is worth now, but for states.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use super::clock::ClockWatch;
 use crate::config::{
@@ -160,7 +159,7 @@ impl Values {
             DiagnosticSignal::Output(output, what) => {
                 let Some((view, lag)) = self.found.outputs.get(&**output) else { return Was::Nothing };
                 match what {
-                    OutputSignal::State => whole(view.state as u64),
+                    OutputSignal::State => Was::Never,
                     OutputSignal::Lag => lag.map_or(Was::Nothing, float),
                     OutputSignal::LagSamples => whole(view.lag),
                     OutputSignal::Acknowledged => whole(view.acknowledged),
@@ -173,7 +172,6 @@ impl Values {
     fn of_gateway(&self, what: GatewaySignal) -> Was {
         let Found { tags, usage, .. } = &self.found;
         let counters = &self.observed.counters;
-        let discipline = self.clock.discipline;
         match what {
             GatewaySignal::Uptime => float((self.looked - self.started).as_secs_f64()),
             GatewaySignal::CpuPercent => float(self.found.cpu_percent),
@@ -184,13 +182,11 @@ impl Values {
             GatewaySignal::Produced => whole(counters.produced()),
             GatewaySignal::Dropped => whole(counters.dropped()),
             GatewaySignal::Suppressed => whole(counters.suppressed()),
-            GatewaySignal::ClockOffset => discipline.map_or(Was::Never, |clock| float(clock.offset_s)),
-            GatewaySignal::ClockError => discipline.map_or(Was::Never, |clock| float(clock.error_s)),
-            GatewaySignal::ClockSynchronised => {
-                discipline.map_or(Was::Never, |clock| whole(clock.is_synchronised.into()))
+            GatewaySignal::ClockOffset | GatewaySignal::ClockError | GatewaySignal::ClockStep => {
+                self.clock.tells(what).unwrap_or(Was::Never)
             }
-            GatewaySignal::ClockStep => float(self.clock.step_s),
-            GatewaySignal::ConfigurationRefused => whole(self.observed.reloads.last_refused.load(Relaxed).into()),
+            // States are told when they change.
+            GatewaySignal::ClockSynchronised | GatewaySignal::ConfigurationRefused => Was::Never,
         }
     }
 
@@ -215,7 +211,7 @@ impl Values {
             None => Was::Nothing,
         };
         match what {
-            LinkSignal::State => whole(counts.state() as u64),
+            LinkSignal::State => Was::Never,
             LinkSignal::SinceGood => since(self.found.good.get(&link)),
             LinkSignal::ResponseP50 => response(|times| times[0]),
             LinkSignal::ResponseP99 => response(|times| times[1]),
@@ -256,6 +252,6 @@ fn whole(value: u64) -> Was {
     Was::Value(value)
 }
 
-fn float(value: f64) -> Was {
+pub(super) fn float(value: f64) -> Was {
     Was::Value(value.to_bits())
 }
