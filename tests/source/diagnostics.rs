@@ -146,6 +146,10 @@ fn a_gateway_with_tags_of_its_own_may_have_tags_that_are_written() {
     let planned = fieldbeat::plan::build(&loaded.config, &[0]).unwrap();
     let writes: Vec<bool> = planned.admission.links.values().map(|link| link.writes.is_some()).collect();
     assert_eq!(writes, [true], "of the link that is written, and of no other");
+    // The ring is sized by the period of most, and by the highest rate of states.
+    let own: Vec<bool> = loaded.config.tags.iter().skip(1).map(|tag| tag.name.ends_with("state")).collect();
+    let states = own.iter().filter(|is_state| **is_state).count() + 2;
+    assert_eq!(planned.plan.lanes[1].slots_per_s as usize, own.len() - states + states * 40);
 }
 
 #[test]
