@@ -35,7 +35,7 @@ const MAY_IMPORT: [(&str, &[&str]); 21] = [
             "store", "tag",
         ],
     ),
-    ("sim", &["config", "hub", "lane", "limits", "link", "logs", "output", "plan", "rt", "store", "tag"]),
+    ("sim", &["config", "hub", "lane", "limits", "link", "logs", "output", "plan", "rt", "source", "store", "tag"]),
     (
         "cli",
         &[

@@ -163,7 +163,7 @@ impl SimSource {
     fn write_one<P: Parts>(&mut self, parts: &P, books: &mut Books<'_>, own: Own, now: u64) {
         let Own { id, group, ty } = own;
         let here = UTC_START_NS + now as i64 + self.clock_offset_ns;
-        let (what, at) = (self.rng.u8(..20), self.rng.i64(..BACKLOG_NS));
+        let (what, at) = (self.rng.u8(..20), self.rng.i64(0..BACKLOG_NS));
         let t = match what {
             0..3 => Stamp::utc(here - at),
             3..7 => Stamp::utc(here),

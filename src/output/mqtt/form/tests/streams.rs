@@ -223,7 +223,7 @@ fn what_came_before_is_looked_up_at_the_start_while_the_journal_still_has_it() {
         stop: stop.clone(),
     };
     let topic = Topic::new("topic", "f/{gateway}/{group}", "line-4").unwrap();
-    let mut engine = Engine::new(MqttForm { topic }, GatherSettings::new(Nanos(1), 100_000, 5), feed);
+    let mut engine = Engine::new(MqttForm { topic }, GatherSettings::new(Nanos::ZERO, 100_000, 5), feed);
     let mut broker = LateBroker(source, stop, None);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(engine.run(&mut broker));
