@@ -20,6 +20,10 @@ const STALL_NS: u64 = 10_000 * MS;
 const IN_FLIGHT_MAX: usize = 8;
 const MESSAGE_BYTES_MAX: usize = 16 << 10;
 
+/// By executor and group: a number of the lane; or boot and number.
+type Last = BTreeMap<(u64, String), u64>;
+type Newest = BTreeMap<(u64, String), (u64, u64)>;
+
 /// The journal as an output sees it.
 pub struct InPlace(pub JournalReader);
 
@@ -61,7 +65,7 @@ struct Session {
     breaks: u64,
     mute_from: u64,
     /// By executor and group: the last number that came, in this session.
-    last: BTreeMap<(u64, String), u64>,
+    last: Last,
     newest: Position,
 }
 
@@ -78,7 +82,7 @@ pub struct SimOutput {
     /// By boot and executor: which numbers the broker has.
     pub delivered: BTreeMap<(u64, u64), Vec<bool>>,
     /// By lane and group: boot and number of the newest sample that the broker has.
-    newest: BTreeMap<(u64, String), (u64, u64)>,
+    newest: Newest,
     /// Nothing has befallen the journal's files yet: no block is damaged that it passed over.
     pub is_sound: bool,
 }
@@ -221,7 +225,7 @@ pub struct Dead {
     rng: Rng,
     base: Instant,
     delivered: BTreeMap<(u64, u64), Vec<bool>>,
-    newest: BTreeMap<(u64, String), (u64, u64)>,
+    newest: Newest,
 }
 
 impl Dead {
@@ -256,7 +260,7 @@ fn gather() -> Result<Gather<MqttForm>, String> {
 fn keep(
     payload: &[u8],
     delivered: &mut BTreeMap<(u64, u64), Vec<bool>>,
-    (last, newest): (&mut BTreeMap<(u64, String), u64>, &mut BTreeMap<(u64, String), (u64, u64)>),
+    (last, newest): (&mut Last, &mut Newest),
     is_sound: bool,
 ) -> Result<(), String> {
     let message: serde_json::Value =
