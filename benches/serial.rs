@@ -11,7 +11,7 @@ use fieldbeat::protocol;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fieldbeat::config::Guard;
+use fieldbeat::config::{Guard, Pace};
 use fieldbeat::plant::{GatewaySettings, LineCounts, PlantConfig, Profile, ScanRates, SerialLines, SerialSettings};
 use fieldbeat::protocol::modbus::line_time::SerialLine;
 use fieldbeat::protocol::modbus::plan::ModbusPlan;
@@ -81,7 +81,7 @@ fn run(of: Line, real_time: bool) {
     let mut plan = protocol::build(&config, &thread::default_cpus()).unwrap().plan;
     // Admission would refuse it: each millisecond another request.
     let ids: Vec<_> = plan.groups.ids().collect();
-    ids.into_iter().for_each(|id| plan.groups[id].period = Nanos::from_millis(1));
+    ids.into_iter().for_each(|id| plan.groups[id].pace = Pace::Every(Nanos::from_millis(1)));
     for release in plan.lanes.iter_mut().flat_map(|executor| &mut executor.releases) {
         (release.period, release.phase) = (Nanos::from_millis(1), Nanos::ZERO);
     }

@@ -27,7 +27,8 @@ def on_message(message):
     if last is not None and message["prev"] is not None and before > last:
         losses += 1
         print(f"lost on the way, of {stream}: all after {last} up to {before}", file=sys.stderr)
-    if message.get("missing"):
+    is_new = last is None or (boot, message["frames"][0]["seq"]) > last
+    if message.get("missing") and is_new:
         missing += message["missing"]
         print(f"lost at the gateway: {message['missing']} samples of lane {message['lane']}", file=sys.stderr)
     for frame in message["frames"]:

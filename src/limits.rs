@@ -638,6 +638,14 @@ pub const LOG_END_PATIENCE: Duration = Duration::from_millis(500);
 /// Globs that choose the gateway's own tags: each is matched with each of them at every load.
 pub const DIAGNOSTIC_GLOBS_MAX: usize = 64;
 
+/// How often the gateway's own states are looked at: what is down for a fifth of a second is seen several times.
+pub const DIAGNOSTIC_LOOK: Nanos = Nanos::from_millis(50);
+/// A state that does not change is written again after this, or a period of the other tags where that is longer: whoever
+/// begins to listen, or has lost samples, learns the states in so long a time.
+pub const DIAGNOSTIC_REFRESH: Nanos = Nanos::from_millis(10_000);
+/// Two to a look, since a link that was down in between is told as down and as up.
+pub const DIAGNOSTIC_EVENTS_MAX_HZ: u32 = 2 * (1_000_000_000 / DIAGNOSTIC_LOOK.0) as u32;
+
 /// How long a source's thread may stand still before the process ends: it may block on the network, but looks after its
 /// sign of life each second.
 pub const SOURCE_STALL: Duration = Duration::from_secs(30);

@@ -66,7 +66,21 @@ const MAY_IMPORT: [(&str, &[&str]); 22] = [
     ),
     (
         "sim",
-        &["config", "hub", "lane", "limits", "connector", "protocol", "logs", "output", "plan", "rt", "store", "tag"],
+        &[
+            "config",
+            "hub",
+            "lane",
+            "limits",
+            "connector",
+            "protocol",
+            "logs",
+            "output",
+            "plan",
+            "rt",
+            "source",
+            "store",
+            "tag",
+        ],
     ),
     (
         "cli",

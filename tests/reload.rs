@@ -94,7 +94,7 @@ impl Site {
 
 /// What the untouched devices' groups have done: cycles, and cycles that were missed or skipped.
 fn untouched(report: &RunReport) -> (u64, u64) {
-    let groups = (0..UNTOUCHED).map(|device| &report.groups[&format!("steady{device}")]);
+    let groups = (0..UNTOUCHED).filter_map(|device| report.groups[&format!("steady{device}")].polled.as_ref());
     groups
         .fold((0, 0), |(cycles, missed), group| (cycles + group.cycles, missed + group.skipped + group.deadline_misses))
 }

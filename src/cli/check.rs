@@ -19,10 +19,11 @@
 //! writing and reading back, are begun. Then come the groups and every request.
 //! The last line is `ok: it fits`, or a refusal on standard error and exit code 2.
 
-use crate::protocol;
-use crate::protocol::modbus::wire_bytes;
 use std::path::PathBuf;
 use std::process::ExitCode;
+
+use crate::protocol::modbus::wire_bytes;
+use crate::{plan, protocol};
 
 use clap::Args;
 
@@ -50,12 +51,20 @@ pub struct CheckArgs {
 }
 
 pub fn check(args: &CheckArgs) -> ExitCode {
-    let loaded = match files::load(&args.config) {
-        Ok(loaded) => loaded,
+    let mut config = match files::load(&args.config) {
+        Ok(loaded) => loaded.config,
         Err(code) => return code,
     };
-    let config = &loaded.config;
     let cpus = config.realtime.cores.clone().unwrap_or_else(default_cpus);
+    let lanes = plan::lanes_of(&config, &cpus);
+    match config.renew_diagnostics(lanes) {
+        Ok(warnings) if config.realtime.cores.is_none() => {
+            warnings.iter().for_each(|warning| out!("warning: {warning}"))
+        }
+        Ok(_) => {}
+        Err(error) => return super::fail(super::EXIT_CONFIG, format!("error: {error}")),
+    }
+    let config = &config;
     let (planned, fault) = calibrate::best_of(|costs| protocol::build_with(config, &cpus, costs));
     let origin = match fault {
         None => "measured on this machine".to_owned(),
@@ -211,8 +220,9 @@ fn print_plan(config: &Config, plan: &Plan, admission: &Admission, origin: &str)
             ReleaseMode::Spread => "spread",
             ReleaseMode::Together => "together",
         };
-        let period_ms = group.period.0 as f64 / 1e6;
-        out!("{:<20} {period_ms:>10} {release:>9} {links:>6} {requests:>9}", group.name);
+        let period = group.pace.period().map_or("on event".to_owned(), |period| (period.0 as f64 / 1e6).to_string());
+        let release = if group.pace.period().is_some() { release } else { "" };
+        out!("{:<20} {period:>10} {release:>9} {links:>6} {requests:>9}", group.name);
     }
     out!(
         "\n{:<20} {:<12} {:>4} {:>3} {:>6} {:>6} {:>5} {:>11}",

@@ -14,7 +14,7 @@ use super::signals::StopSignals;
 use super::{print, run};
 use crate::lane::LinkState;
 use crate::plant::can;
-use crate::serve::RunReport;
+use crate::serve::{PolledReport, RunReport};
 use crate::supervise::Gateway;
 
 #[derive(Args)]
@@ -268,8 +268,8 @@ impl Screen {
 }
 
 /// The largest of each figure over the groups.
-fn worst<const N: usize>(report: &RunReport, figures: impl Fn(&crate::serve::GroupReport) -> [u64; N]) -> [u64; N] {
-    report.groups.values().map(figures).fold([0; N], |mut worst, new| {
+fn worst<const N: usize>(report: &RunReport, figures: impl Fn(&PolledReport) -> [u64; N]) -> [u64; N] {
+    report.groups.values().filter_map(|group| group.polled.as_ref()).map(figures).fold([0; N], |mut worst, new| {
         for (w, n) in worst.iter_mut().zip(new) {
             *w = (*w).max(n);
         }
@@ -290,6 +290,7 @@ fn summary(report: &RunReport, executors: usize) {
     );
     out!("{:<10} {:>9} {:>8} {:>7} {:>8} {:>24} {:>24}", "", "", "", "", "", "p50 / p99 / max", "p50 / p99 / max");
     for (name, group) in &report.groups {
+        let Some(group) = &group.polled else { continue };
         let quantiles = |q: &crate::serve::Quantiles| {
             format!("{:.0} / {:.0} / {:.0}", q.p50 as f64 / 1e3, q.p99 as f64 / 1e3, q.max as f64 / 1e3)
         };

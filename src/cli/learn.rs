@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::counting;
-use crate::config::{Config, Guard, LinkConfig};
+use crate::config::{Config, Guard, LinkConfig, Pace};
 use crate::hub::stats::{Distribution, Statistics};
 use crate::plan::demand::Costs;
 use crate::plan::{Plan, admission};
@@ -63,7 +63,7 @@ fn slowly(config: &Config) -> Config {
     // Ordinary threads ask, and those of local buses stay below them.
     slow.realtime.priority = 1;
     for group in &mut slow.groups {
-        group.period = group.period.max(PERIOD_MIN);
+        group.pace = Pace::Every(group.interval().max(PERIOD_MIN));
     }
     for link in &mut slow.links {
         if let Some(modbus) = link.protocol.get_mut::<ModbusConfig>() {
@@ -86,7 +86,7 @@ fn print(config: &Config, slow: &Plan, statistics: &Statistics, floor: &Floor, t
     // Loads are those of the rates that were asked for; the ids are the configuration's order in either plan.
     let mut asked = slow.clone();
     for ((_, group), wanted) in asked.groups.iter_mut().zip(&config.groups) {
-        group.period = wanted.period;
+        group.pace = wanted.pace;
     }
     let response = statistics.snapshot().response;
     let notes = floor.notes.lock().map(|notes| notes.clone()).unwrap_or_default();

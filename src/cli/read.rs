@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::{files, held, rows};
-use crate::config::{Config, TagConfig};
+use crate::config::{Config, Pace, TagConfig};
 use crate::lane::{LinkState, Reading};
 use crate::limits::{LATE_REPLY_WAIT, PERIOD_QUICK_MAX, SILENT_AFTER_TIMEOUTS};
 use crate::plan::{Plan, TagPlan};
@@ -72,7 +72,7 @@ fn read_directly(config: Config, names: &[String], width: usize) -> ExitCode {
     // Ordinary threads read, those of local buses among them: they stay below this.
     config.realtime.priority = 1;
     // Once is enough, but whoever asks does not wait for a day to be asked again after a reply that was lost.
-    config.groups.iter_mut().for_each(|group| group.period = group.period.min(PERIOD_QUICK_MAX));
+    config.groups.iter_mut().for_each(|group| group.pace = Pace::Every(group.interval().min(PERIOD_QUICK_MAX)));
     let patience = patience(&config);
     let plan = match protocol::build(&config, &[0]) {
         Ok(planned) => Arc::new(planned.plan),
@@ -142,7 +142,7 @@ fn only(mut config: Config, names: &[String]) -> Config {
 /// Long enough for the slowest link to connect and to be asked until it counts as silent.
 fn patience(config: &Config) -> Duration {
     let longest = config.links.iter().map(|link| link.protocol.patience());
-    let slowest_scan = config.groups.iter().map(|g| g.period).max().unwrap_or_default();
+    let slowest_scan = config.groups.iter().map(|g| g.interval()).max().unwrap_or_default();
     Duration::from_nanos((longest.max().unwrap_or_default() + slowest_scan + slowest_scan).0)
 }
 

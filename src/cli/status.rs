@@ -102,6 +102,10 @@ fn link(link: &Json) -> Vec<String> {
 }
 
 fn group(group: &Json) -> Vec<String> {
+    if let Some(rate) = group["rate_max_hz"].as_u64() {
+        let pace = format!("on event, {rate} Hz at most");
+        return vec![rows::text(group, "group").to_owned(), pace, format!("{} samples", group["samples"])];
+    }
     let period_ms = group["period_ms"].as_f64().unwrap_or_default();
     let jitter = group["release_jitter_us_p99"].as_f64();
     let jitter = jitter.map_or(String::new(), |us| format!(", jitter p99 {us:.0} µs"));

@@ -73,7 +73,7 @@ pub fn tail(args: &TailArgs) -> ExitCode {
     // The fastest of what is wanted says how long nothing is to be expected.
     let globs = Globs::new(&args.tags);
     let wanted = loaded.config.tags.iter().filter(|tag| globs.has(&tag.name));
-    let fastest = wanted.filter_map(|tag| loaded.config.groups.get(tag.group)).map(|group| group.period.0).min();
+    let fastest = wanted.filter_map(|tag| loaded.config.groups.get(tag.group)).map(|group| group.interval().0).min();
     let quiet = QUIET + Duration::from_nanos(fastest.unwrap_or(0).saturating_mul(2));
     match Tail::new(reader, args, &loaded.config.journal.path).follow(quiet) {
         Ok(damage) => damage.code(),

@@ -1,6 +1,7 @@
 //! `[diagnostics]`: the gateway's own tags, made of its links, groups and outputs. They are tags like any other, of a link
 //! of their own, whose names no file can have.
 
+use crate::config::Pace;
 use crate::config::text::Source;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use super::model::*;
 use super::names::quoted;
 use super::node::Kind;
 use super::reader::Obj;
-use crate::limits::{DIAGNOSTIC_GLOBS_MAX, NAME_BYTES_MAX, TAGS_MAX};
+use crate::limits::{DIAGNOSTIC_EVENTS_MAX_HZ, DIAGNOSTIC_GLOBS_MAX, EXECUTORS_MAX, NAME_BYTES_MAX, TAGS_MAX};
 use crate::tag::{Nanos, Texts, glob_has};
 
 /// Reads the section; `None`: it is not there, or says `enabled = false`.
@@ -42,13 +43,15 @@ pub fn read(section: Option<&Obj<'_>>) -> Option<DiagnosticsConfig> {
     enabled.then_some(DiagnosticsConfig { tags, period })
 }
 
-/// Adds the tags, their link and their group to what the files say, and warns of globs that match nothing.
+/// Adds the tags, their link and their groups to what the files say, and warns of globs that match nothing. Where no cores
+/// are named, only the machine knows how many lanes there are: [`Config::renew_diagnostics`].
 pub fn add(config: &mut Config, report: &Report) {
-    match add_to(config) {
+    let cores = config.realtime.cores.as_ref().map(|cores| cores.len().min(EXECUTORS_MAX));
+    match add_to(config, cores.unwrap_or(1) + 1) {
         Ok(unmatched) => {
-            for glob in unmatched {
+            for glob in unmatched.iter().filter(|glob| cores.is_some() || !is_of_lanes(glob)) {
                 let message =
-                    format!("tags has the glob {}, which matches none of the gateway's own tags", quoted(&glob));
+                    format!("tags has the glob {}, which matches none of the gateway's own tags", quoted(glob));
                 let help = "`fieldbeat list '$*'` shows them while `tags` is left out";
                 report.warning(of_gateway_file(), "[diagnostics]", message, help);
             }
@@ -58,6 +61,11 @@ pub fn add(config: &mut Config, report: &Report) {
             report.error(of_gateway_file(), "[diagnostics]", message, help);
         }
     }
+}
+
+/// Whether it would match with more lanes.
+fn is_of_lanes(glob: &str) -> bool {
+    of_lanes(EXECUTORS_MAX + 1).any(|lane| glob_has(glob, &lane.name()))
 }
 
 fn of_gateway_file() -> Source {
@@ -70,32 +78,39 @@ impl Config {
     pub fn without_diagnostics(mut self) -> Config {
         self.diagnostics = None;
         // Without the section there is nothing to add, and so nothing too many.
-        let _ = self.renew_diagnostics();
+        let _ = self.renew_diagnostics(0);
         self
     }
 
-    /// Makes the gateway's own tags anew, by its links, groups and outputs as they are now. Returns the globs that match
-    /// nothing.
+    /// Makes the gateway's own tags anew, by its links, groups and outputs as they are now, and by the number of its lanes.
+    /// Returns a warning for each glob that would match with more of these.
     ///
     /// # Errors
     /// Together with the others there are too many.
-    pub fn renew_diagnostics(&mut self) -> Result<Vec<String>, String> {
+    pub fn renew_diagnostics(&mut self, lanes: usize) -> Result<Vec<String>, String> {
         let is_own = |link: &LinkConfig| link.protocol.is::<DiagnosticsLink>();
         if let Some(own) = self.links.iter().position(is_own) {
             // They come last in each table, so that no index changes.
             self.tags.retain(|tag| tag.link != own);
             self.links.truncate(own);
-            self.groups.retain(|group| group.name != DIAGNOSTICS);
+            self.groups.retain(|group| group.name != DIAGNOSTICS && group.name != DIAGNOSTIC_EVENTS);
         }
-        add_to(self)
+        let unmatched = add_to(self, lanes)?;
+        let warning = |glob: String| {
+            let (glob, last) = (quoted(&glob), lanes.saturating_sub(1));
+            format!(
+                "[diagnostics]: tags has the glob {glob}, which matches nothing: this gateway's lanes are 0 to {last}"
+            )
+        };
+        Ok(unmatched.into_iter().filter(|glob| is_of_lanes(glob)).map(warning).collect())
     }
 }
 
-fn add_to(config: &mut Config) -> Result<Vec<String>, String> {
+fn add_to(config: &mut Config, lanes: usize) -> Result<Vec<String>, String> {
     let Some(DiagnosticsConfig { tags: globs, period }) = config.diagnostics.clone() else { return Ok(Vec::new()) };
     let source = of_gateway_file();
     let mut unmatched = Vec::new();
-    let all = signals(config);
+    let all = signals(config, lanes);
     let mut chosen = vec![false; all.len()];
     for text in &globs {
         let mut matches = false;
@@ -109,9 +124,13 @@ fn add_to(config: &mut Config) -> Result<Vec<String>, String> {
         }
     }
     let (link, group) = (config.links.len(), config.groups.len());
-    let tags =
-        all.into_iter().zip(chosen).filter(|(_, chosen)| *chosen).map(|(signal, _)| tag(signal, link, group, &source));
-    let tags: Vec<TagConfig> = tags.collect();
+    // The group of states is the one behind.
+    let group_of = |signal: &DiagnosticSignal| group + usize::from(signal.is_state());
+    let all = all.into_iter().zip(chosen).filter(|(_, chosen)| *chosen);
+    let tags: Vec<TagConfig> = all
+        .map(|(signal, _)| (group_of(&signal), signal))
+        .map(|(group, signal)| tag(signal, link, group, &source))
+        .collect();
     if config.tags.len() + tags.len() > TAGS_MAX {
         return Err(format!("the gateway's own {} tags and those of the files are more than {TAGS_MAX}", tags.len()));
     }
@@ -121,19 +140,32 @@ fn add_to(config: &mut Config) -> Result<Vec<String>, String> {
         source: source.clone(),
         protocol: Box::new(DiagnosticsLink),
     });
-    config.groups.push(GroupConfig { name: DIAGNOSTICS.into(), source, period, release: ReleaseMode::Spread });
+    let release = ReleaseMode::Spread;
+    config.groups.push(GroupConfig {
+        name: DIAGNOSTICS.into(),
+        source: source.clone(),
+        pace: Pace::Every(period),
+        release,
+    });
+    if config.tags.iter().any(|tag| tag.group > group) {
+        let pace = Pace::OnEvent { rate_max_hz: DIAGNOSTIC_EVENTS_MAX_HZ };
+        config.groups.push(GroupConfig { name: DIAGNOSTIC_EVENTS.into(), source, pace, release });
+    }
     Ok(unmatched)
 }
 
+/// Those of so many lanes.
+fn of_lanes(lanes: usize) -> impl Iterator<Item = DiagnosticSignal> {
+    let of_lane = |lane| LaneSignal::ALL.iter().map(move |what| DiagnosticSignal::Lane(lane, *what));
+    (0..lanes as u16).flat_map(of_lane)
+}
+
 /// All that there are of this configuration.
-fn signals(config: &Config) -> Vec<DiagnosticSignal> {
+fn signals(config: &Config, lanes: usize) -> Vec<DiagnosticSignal> {
     let mut all: Vec<DiagnosticSignal> =
         GatewaySignal::ALL.iter().map(|what| DiagnosticSignal::Gateway(*what)).collect();
     all.extend(JournalSignal::ALL.iter().map(|what| DiagnosticSignal::Journal(*what)));
-    // An executor for each CPU, and this source's own.
-    let lanes = config.realtime.cores.as_ref().map_or(1, Vec::len) as u16 + 1;
-    let of_lane = |lane| LaneSignal::ALL.iter().map(move |what| DiagnosticSignal::Lane(lane, *what));
-    all.extend((0..lanes).flat_map(of_lane));
+    all.extend(of_lanes(lanes));
     for (index, link) in config.links.iter().enumerate() {
         let name: Arc<str> = link.name.as_str().into();
         all.extend(LinkSignal::ALL.iter().map(|what| DiagnosticSignal::Link(name.clone(), *what)));
@@ -149,7 +181,8 @@ fn signals(config: &Config) -> Vec<DiagnosticSignal> {
             );
         }
     }
-    for group in &config.groups {
+    // What comes by event has no cycles.
+    for group in config.groups.iter().filter(|group| group.pace.period().is_some()) {
         all.extend(GroupSignal::ALL.iter().map(|what| DiagnosticSignal::Group(group.name.as_str().into(), *what)));
     }
     for output in &config.outputs {

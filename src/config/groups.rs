@@ -1,5 +1,6 @@
 //! `"groups"` of the tag files, and the groups that tags without one fall into.
 
+use crate::config::Pace;
 use std::collections::HashMap;
 
 use super::fields::{self, keys};
@@ -67,7 +68,7 @@ impl Groups {
         }
         // After a fault the name still counts, so that the group's tags are not reported as well.
         let period = period.unwrap_or(Nanos::ZERO);
-        let config = GroupConfig { name, source: cx.source(group.span), period, release };
+        let config = GroupConfig { name, source: cx.source(group.span), pace: Pace::Every(period), release };
         if self.push(config, said).is_none() {
             group.error(group.span, format!("more than {GROUPS_MAX} groups"), "");
         }
@@ -96,7 +97,7 @@ impl Groups {
         let index = match self.find(&name) {
             Some(index) => {
                 let declared = self.list.get(index)?;
-                if declared.period != period && declared.period != Nanos::ZERO {
+                if declared.interval() != period && declared.interval() != Nanos::ZERO {
                     let source = &declared.source;
                     let message = format!(
                         "its group would be {name:?}, which {}:{}:{} declares with another period",
@@ -109,7 +110,7 @@ impl Groups {
             }
             None => {
                 let source = tag.cx.source(span);
-                let group = GroupConfig { name, source, period, release: ReleaseMode::Spread };
+                let group = GroupConfig { name, source, pace: Pace::Every(period), release: ReleaseMode::Spread };
                 let pushed = self.push(group, Said::default());
                 if pushed.is_none() {
                     let message = format!("more than {GROUPS_MAX} groups: each scan rate is one");

@@ -118,7 +118,7 @@ pub fn check_choices(outputs: &[OutputConfig], tags: &[TagConfig], groups: &[Gro
             let help = "change tags, groups or exclude_tags, or remove the output";
             report.error(output.source.clone(), &subject, "every tag is left out: the output would send nothing", help);
         }
-        let periods: Vec<Nanos> = sent.iter().map(|tag| groups[tag.group].period).collect();
+        let periods: Vec<Nanos> = sent.iter().map(|tag| groups[tag.group].interval()).collect();
         influx::check_tags(output, &sent, &periods, report);
     }
 }

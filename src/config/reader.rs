@@ -107,7 +107,9 @@ impl<'c> Obj<'c> {
                     Some((_, key)) => format!(" (did you mean {}?)", quoted(key)),
                     None => guess(&member.name, told.iter().copied()),
                 };
-                let help = format!("allowed: {}{guess}", list(&told));
+                let by_event = keys::BY_EVENT.contains(&&*member.name) && self.keys.contains(&"scan_rate_ms");
+                let note = if by_event { keys::NOT_BY_EVENT } else { "" };
+                let help = format!("allowed: {}{guess}{note}", list(&told));
                 self.error(member.name_span, message, help);
             }
         }

@@ -111,7 +111,7 @@ impl<'c> Tags<'c> {
                 reporting,
                 decoding,
             };
-            let period = known.groups.list.get(group).map_or(Nanos::ZERO, |group| group.period);
+            let period = known.groups.list.get(group).map_or(Nanos::ZERO, |group| group.interval());
             let reporting = reporting::of_tag(&tag, said, &config, known.groups.said(group), period);
             let texts = value_texts::read(&tag, &config);
             if config.decoding.scale_from.is_some() {
@@ -183,14 +183,14 @@ fn read_group(tag: &Obj<'_>, known: &mut Known<'_>) -> Option<usize> {
     known.groups.mark_used(index);
     let group = known.groups.list.get(index)?;
     if let Some(period) = period
-        && period != group.period
-        && group.period.0 != 0
+        && period != group.interval()
+        && group.interval().0 != 0
     {
         let message = format!(
             "scan_rate_ms is {}, its group {} has {}",
             period.0 as f64 / 1e6,
             quoted(name.value),
-            group.period.0 as f64 / 1e6
+            group.interval().0 as f64 / 1e6
         );
         tag.error(tag.span_of("scan_rate_ms"), message, "remove scan_rate_ms, or repeat the group's");
     }

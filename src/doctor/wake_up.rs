@@ -36,7 +36,7 @@ fn releases_per_s(config: &Config) -> f64 {
     let of_group = |(index, group): (usize, &crate::config::GroupConfig)| {
         let links = pairs.iter().filter(|(of, _)| *of == index).count();
         let releases = if group.release == ReleaseMode::Together { links.min(1) } else { links };
-        releases as f64 / group.period.as_secs_f64()
+        releases as f64 / group.interval().as_secs_f64()
     };
     config.groups.iter().enumerate().map(of_group).sum()
 }

@@ -321,7 +321,7 @@ mod tests {
     fn statistics() -> Statistics {
         let group = |name: &str| GroupPlan {
             name: Arc::from(name),
-            period: Nanos::from_millis(10),
+            pace: Pace::Every(Nanos::from_millis(10)),
             release: ReleaseMode::Spread,
         };
         let plan = Plan {
@@ -340,7 +340,7 @@ mod tests {
         let released =
             |group| Report::Released { group: GroupId(group), due: Nanos(0), nominal: Nanos(0), actual: Nanos(9) };
         (0..2).for_each(|group| statistics.record(&released(group)));
-        let group = GroupPlan { name: "b".into(), period: Nanos(5), release: ReleaseMode::Spread };
+        let group = GroupPlan { name: "b".into(), pace: Pace::Every(Nanos(5)), release: ReleaseMode::Spread };
         let plan = Plan { groups: [(GroupId(1), group)].into_iter().collect(), ..Plan::default() };
         statistics.adopt(&plan);
         (0..2).for_each(|group| statistics.record(&released(group)));

@@ -90,7 +90,7 @@ impl ReportFilter {
             .map(|(at, (id, reporting))| {
                 places[id.index()] = at as u32;
                 let ty = plan.tags[id].ty;
-                let period = plan.groups[plan.tags[id].group].period;
+                let period = plan.groups[plan.tags[id].group].interval();
                 let long_at = long_bytes;
                 long_bytes += ty.long_bytes_max().next_multiple_of(8);
                 State {
@@ -128,7 +128,7 @@ impl ReportFilter {
         for (before, (id, _)) in rules(lane, place, old).enumerate() {
             let same = |was: TagId| {
                 let (Some(a), Some(b)) = (old.tags.get(was), new.tags.get(was)) else { return false };
-                let period = |plan: &Plan| plan.groups[plan.tags[was].group].period;
+                let period = |plan: &Plan| plan.groups[plan.tags[was].group].interval();
                 (a.ty, a.group, a.reporting) == (b.ty, b.group, b.reporting)
                     && period(old) == period(new)
                     && links_stay[a.link.index()]

@@ -6,12 +6,14 @@
 //! | `writer` | where decoded samples go: the image and the ring |
 //! | `image` | the latest value of each tag, for anyone to read |
 //! | `filter` | report by exception: which samples are reported |
+//! | `rate` | how many samples by event a lane takes |
 //! | `counters` | exact counts of links, scans, groups and lanes |
 
 mod counters;
 mod filter;
 mod image;
 mod pages;
+mod rate;
 mod sync;
 mod writer;
 
@@ -21,4 +23,5 @@ pub use counters::{
 pub use filter::{ReportFilter, Verdict};
 pub use image::{Image, Reading};
 pub use pages::region_of;
+pub use rate::EventRates;
 pub use writer::{Frame, SampleWriter};

@@ -7,7 +7,8 @@ use rtrb::Producer;
 use super::counters::Counters;
 use super::filter::{ReportFilter, Verdict};
 use super::image::{Image, Reading};
-use crate::tag::{Cause, GroupId, LaneId, Sample, Stamp, Status, TagId, flags};
+use super::rate::EventRates;
+use crate::tag::{Cause, GroupId, LaneId, Nanos, Sample, Stamp, Status, TagId, flags};
 
 /// Samples gathered before they are copied to the ring in one piece.
 const STAGE_SLOTS: usize = 128;
@@ -27,6 +28,7 @@ pub struct SampleWriter {
     exceptions: ReportFilter,
     /// Held back and not yet counted: group and how many.
     suppressed: (u16, u64),
+    rates: EventRates,
 }
 
 /// What the samples of one reply share.
@@ -58,6 +60,7 @@ impl SampleWriter {
             scratch: SampleWriter::scratch(long_bytes_max),
             exceptions: ReportFilter::default(),
             suppressed: (0, 0),
+            rates: EventRates::default(),
         }
     }
 
@@ -65,6 +68,23 @@ impl SampleWriter {
     pub fn with_filter(mut self, exceptions: ReportFilter) -> SampleWriter {
         self.exceptions = exceptions;
         self
+    }
+
+    /// With groups by event.
+    pub fn with_rates(mut self, rates: EventRates) -> SampleWriter {
+        self.rates = rates;
+        self
+    }
+
+    /// So late it is: samples by event may come at their rate.
+    pub fn at(&mut self, now: Nanos) {
+        self.rates.at(now);
+    }
+
+    /// Goes on with the groups by event of another plan.
+    pub fn change_rates(&mut self, mut rates: EventRates) {
+        rates.take_over(&self.rates);
+        self.rates = rates;
     }
 
     /// A scalar that was read. Call [`SampleWriter::flush`] after the last one of a reply.
@@ -294,6 +314,9 @@ impl SampleWriter {
 
     #[inline]
     fn stage(&mut self, sample: Sample) {
+        if !self.is_within_rate(&sample) {
+            return;
+        }
         if self.staged == STAGE_SLOTS {
             self.flush();
         }
@@ -353,8 +376,24 @@ impl SampleWriter {
         }
     }
 
+    /// False: it comes faster than its group may, and is dropped. Backfill comes as its source has it, and is no event.
+    #[inline]
+    fn is_within_rate(&mut self, sample: &Sample) -> bool {
+        if self.rates.is_empty() || sample.flags & flags::BACKFILL != 0 || self.rates.takes(sample.group) {
+            return true;
+        }
+        // What came before it must not come after the record of its loss.
+        self.flush();
+        self.count_produced((sample.group, 1));
+        self.count_dropped(*sample);
+        false
+    }
+
     /// A header and its payload go together or not at all.
     fn push_long(&mut self, header: Sample, bytes: &[u8]) {
+        if !self.is_within_rate(&header) {
+            return;
+        }
         self.count_produced((header.group, 1));
         let slots = 1 + header.payload_slots();
         if !self.close_gap() || self.ring.slots() < slots {
@@ -406,92 +445,4 @@ impl Drop for SampleWriter {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::plan::{GroupPlan, LaneOwner, LanePlan, Plan};
-    use crate::tag::Nanos;
-    use rtrb::{Consumer, RingBuffer};
-
-    const FRAME: Frame = Frame { group: GroupId(0), cycle: 1, t: Stamp(5) };
-
-    fn sink(slots: usize) -> (SampleWriter, Consumer<Sample>, Arc<Counters>) {
-        let group = GroupPlan { name: "g".into(), period: Nanos(1), release: crate::config::ReleaseMode::Spread };
-        let plan = Plan {
-            groups: [group].into_iter().collect(),
-            lanes: vec![LanePlan {
-                owner: LaneOwner::Executor { cpu: 0 },
-                links: vec![],
-                releases: vec![],
-                slots_per_s: 0,
-            }],
-            ..Plan::default()
-        };
-        let counters = Arc::new(Counters::new(&plan));
-        let image = Arc::new(Image::new([0, 40], Status::BAD_WAITING_FOR_INITIAL_DATA.0));
-        let (ring, samples) = RingBuffer::new(slots);
-        (SampleWriter::new(ring, image, counters.clone(), LaneId(0), 40), samples, counters)
-    }
-
-    #[test]
-    fn what_does_not_fit_is_counted_and_told_by_one_gap() {
-        let (mut sink, mut ring, counters) = sink(200);
-        for n in 0..300 {
-            sink.scalar(FRAME, TagId(0), 1, n);
-        }
-        sink.flush();
-        assert_eq!((counters.produced(), counters.dropped()), (300, 100));
-        let first: Vec<u64> = std::iter::from_fn(|| ring.pop().ok()).map(|s| s.value).collect();
-        assert_eq!(first, (0..200).collect::<Vec<_>>());
-        sink.scalar(FRAME, TagId(0), 1, 300);
-        sink.flush();
-        let gap = ring.pop().unwrap();
-        assert!(gap.is_gap() && gap.value == 100);
-        assert_eq!(ring.pop().unwrap().value, 300);
-    }
-
-    #[test]
-    fn the_last_gap_is_told_when_the_sink_goes() {
-        let (mut sink, mut ring, counters) = sink(4);
-        for n in 0..6 {
-            sink.scalar(FRAME, TagId(0), 1, n);
-        }
-        sink.flush();
-        let _ = ring.pop();
-        drop(sink);
-        let rest: Vec<Sample> = std::iter::from_fn(|| ring.pop().ok()).collect();
-        assert!(rest.last().unwrap().is_gap());
-        assert_eq!(rest.last().unwrap().value, counters.dropped());
-    }
-
-    #[test]
-    fn a_held_value_keeps_its_time_and_is_told_once() {
-        let (mut sink, mut ring, _) = sink(200);
-        sink.scalar(FRAME, TagId(0), 1, 77);
-        sink.hold(Frame { t: Nanos(900).into(), ..FRAME }, TagId(0), 1, false, Status::UNCERTAIN_LAST_USABLE);
-        sink.hold(Frame { t: Nanos(901).into(), ..FRAME }, TagId(0), 1, false, Status::UNCERTAIN_LAST_USABLE);
-        sink.flush();
-        let samples: Vec<Sample> = std::iter::from_fn(|| ring.pop().ok()).collect();
-        assert_eq!(samples.len(), 2);
-        assert_eq!((samples[1].t, samples[1].value, samples[1].flags), (5, 77, flags::HELD));
-        assert_eq!(samples[1].status(), Status::UNCERTAIN_LAST_USABLE);
-    }
-
-    #[test]
-    fn a_long_value_goes_whole_or_not_at_all_and_is_held_whole() {
-        let (mut sink, mut ring, counters) = sink(200);
-        let text = ValueType::Text { bytes_max: 40 }.code();
-        sink.long(FRAME, TagId(1), text, b"thirty-three bytes of text, or so");
-        sink.hold(FRAME, TagId(1), text, true, Status::BAD_NO_COMMUNICATION);
-        sink.flush();
-        let slots: Vec<Sample> = std::iter::from_fn(|| ring.pop().ok()).collect();
-        assert_eq!(slots.len(), 6);
-        assert_eq!(slots[3].flags, flags::HELD | flags::LONG);
-        assert_eq!(slots[1].to_payload(), slots[4].to_payload());
-        let (mut small, mut ring, _) = self::sink(2);
-        small.long(FRAME, TagId(1), text, b"thirty-three bytes of text, or so");
-        assert!(ring.pop().is_err());
-        assert_eq!(counters.dropped(), 0);
-    }
-
-    use crate::tag::ValueType;
-}
+mod tests;

@@ -25,8 +25,17 @@ pub struct Planned {
 /// # Errors
 /// What does not fit the wire, the device or the core, with the asked and the highest possible rate.
 pub fn build(config: &Config, cpus: &[u32], costs: &Costs, plan_link: PlanLink) -> Result<Planned, PlanError> {
-    let cpus = if cpus.is_empty() { &[0] } else { &cpus[..cpus.len().min(limits::EXECUTORS_MAX)] };
-    compile(config, cpus, None, costs, plan_link)
+    compile(config, used(cpus), None, costs, plan_link)
+}
+
+/// The CPUs that get an executor.
+fn used(cpus: &[u32]) -> &[u32] {
+    if cpus.is_empty() { &[0] } else { &cpus[..cpus.len().min(limits::EXECUTORS_MAX)] }
+}
+
+/// How many lanes a plan of `config` has on `cpus`: those of executors, and those of sources.
+pub fn lanes_of(config: &Config, cpus: &[u32]) -> usize {
+    owners(config, used(cpus), None).len()
 }
 
 /// Compiles `config` to follow a plan that runs: what stays keeps its ids, its executor and its phases.
@@ -51,9 +60,10 @@ fn compile(
     costs: &Costs,
     plan_link: PlanLink,
 ) -> Result<Planned, PlanError> {
+    super::pace::check(config)?;
     let ids = Allotted::new(config, base).map_err(PlanError::of_text)?;
     let tags = config.tags.iter().zip(&ids.tags).map(|(tag, id)| (*id, tag_plan(tag, &ids))).collect();
-    let group_plan = |g: &GroupConfig| GroupPlan { name: g.name.as_str().into(), period: g.period, release: g.release };
+    let group_plan = |g: &GroupConfig| GroupPlan { name: g.name.as_str().into(), pace: g.pace, release: g.release };
     let groups: ById<GroupId, GroupPlan> =
         config.groups.iter().zip(&ids.groups).map(|(g, id)| (*id, group_plan(g))).collect();
     let mut tags_of_link: Vec<Vec<(TagId, &TagConfig)>> = vec![Vec::new(); config.links.len()];
@@ -159,7 +169,7 @@ fn assign_lanes(
     let executors = owners.iter().filter(|owner| owner.cpu().is_some()).count();
     let mut load_of_link: ById<LinkId, f64> = links.ids().map(|id| (id, 0.0)).collect();
     for scan in scans.values() {
-        load_of_link[scan.link] += scan.requests.len() as f64 / groups[scan.group].period.as_secs_f64();
+        load_of_link[scan.link] += scan.requests.len() as f64 / groups[scan.group].interval().as_secs_f64();
     }
     let mut load = vec![0.0f64; executors];
     let mut rest = Vec::new();
@@ -212,7 +222,7 @@ fn executor_plan(
     let mut releases = Vec::new();
     for (group_id, members) in scans_of_group {
         let group = &groups[group_id];
-        let release = |scans| ReleasePlan { group: group_id, period: group.period, phase: Nanos::ZERO, scans };
+        let release = |scans| ReleasePlan { group: group_id, period: group.interval(), phase: Nanos::ZERO, scans };
         match group.release {
             ReleaseMode::Together => releases.push(release(members)),
             ReleaseMode::Spread => releases.extend(members.into_iter().map(|scan| release(vec![scan]))),

@@ -73,7 +73,7 @@ proptest! {
                     prop_assert_eq!(tag_link, link);
                     prop_assert_eq!(modbus.units[usize::from(request.unit)].0, unit);
                     prop_assert_eq!(request.table.read_function(), function);
-                    prop_assert_eq!(plan.groups[request.group].period, Nanos::from_millis(u64::from(period)));
+                    prop_assert_eq!(plan.groups[request.group].interval(), Nanos::from_millis(u64::from(period)));
                     prop_assert!(request.first <= first && first + count <= request.first + request.count);
                     if at < modbus.block_count as usize {
                         prop_assert!(seen.insert(decode.tag), "a tag in two blocks");

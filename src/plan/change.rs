@@ -1,10 +1,10 @@
 //! What a new plan changes for a link.
 
 use super::model::*;
-use crate::config::Reporting;
+use crate::config::{Pace, Reporting};
 use crate::limits::PERIOD_QUICK_MAX;
 use crate::plan::scan::ScanId;
-use crate::tag::{ById, LaneId, LinkId, Nanos, TagId, Texts};
+use crate::tag::{ById, LaneId, LinkId, TagId, Texts};
 
 /// What becomes of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,14 +59,17 @@ fn told(lane: LaneId, plan: &Plan) -> impl Iterator<Item = (TagId, Option<Report
 
 /// Whether nothing is read of a link as often as once a second: its connection may be left for later.
 pub fn is_slow(plan: &Plan, link: LinkId) -> bool {
-    plan.scans.values().filter(|scan| scan.link == link).all(|scan| plan.groups[scan.group].period > PERIOD_QUICK_MAX)
+    plan.scans
+        .values()
+        .filter(|scan| scan.link == link)
+        .all(|scan| plan.groups[scan.group].interval() > PERIOD_QUICK_MAX)
 }
 
 /// Each link's scans, with the periods by which they are served.
-fn scans_by_link(plan: &Plan) -> ById<LinkId, Vec<(ScanId, &ScanPlan, Nanos)>> {
+fn scans_by_link(plan: &Plan) -> ById<LinkId, Vec<(ScanId, &ScanPlan, Pace)>> {
     let mut scans: ById<LinkId, Vec<_>> = plan.links.ids().map(|id| (id, Vec::new())).collect();
     for (id, scan) in plan.scans.iter() {
-        scans[scan.link].push((id, scan, plan.groups[scan.group].period));
+        scans[scan.link].push((id, scan, plan.groups[scan.group].pace));
     }
     scans
 }

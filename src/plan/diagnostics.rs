@@ -51,7 +51,7 @@ impl LinkWork for DiagnosticsPlan {
     }
 
     fn slots_per_s(&self, groups: &ById<GroupId, GroupPlan>) -> u64 {
-        self.tags.iter().map(|tag| slots_per_s(1, groups[tag.group].period)).sum()
+        self.tags.iter().map(|tag| slots_per_s(1, groups[tag.group].interval())).sum()
     }
 
     /// An ordinary thread's: it takes nothing of an executor, and is no field link.

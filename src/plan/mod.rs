@@ -11,6 +11,7 @@ pub mod demand;
 mod diagnostics;
 mod ids;
 mod model;
+mod pace;
 mod phases;
 mod place;
 #[cfg(test)]
@@ -18,9 +19,9 @@ mod rebuild_tests;
 mod scan;
 mod sensor;
 
-pub use crate::config::{ReleaseMode, Reporting, Suppress};
+pub use crate::config::{Pace, ReleaseMode, Reporting, Suppress};
 pub use admission::{Admission, ExecutorLoad, LinkLoad, PlanError, Slot};
-pub use build::{PlanLink, Planned, Scanning, build, rebuild};
+pub use build::{PlanLink, Planned, Scanning, build, lanes_of, rebuild};
 pub use change::{Change, changes, is_slow, lane_stays};
 pub use checks::{Check, Checks};
 pub use demand::{Costs, Finding, LOAD_MAX, LOAD_WARNING, WriteLoad};

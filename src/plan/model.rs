@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::demand::{Costs, Finding, LinkDemand, WriteWay};
 use super::place::Place;
 use super::scan::ScanId;
-use crate::config::{ReleaseMode, Reporting, WriteConfig};
+use crate::config::{Pace, ReleaseMode, Reporting, WriteConfig};
 use crate::limits::PERIOD_QUICK_MAX;
 use crate::tag::{ById, GroupId, LaneId, LinkId, Nanos, Sample, TagId, Texts, ValueType, kept};
 
@@ -64,8 +64,15 @@ pub struct TagPlan {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupPlan {
     pub name: Arc<str>,
-    pub period: Nanos,
+    pub pace: Pace,
     pub release: ReleaseMode,
+}
+
+impl GroupPlan {
+    /// The period of a polled group, as those of all executors' links are; see [`Pace::interval`].
+    pub fn interval(&self) -> Nanos {
+        self.pace.interval()
+    }
 }
 
 /// A link keeps its id, and its lane, as long as its name stays.

@@ -3,6 +3,7 @@
 //! A request is what a link makes of it: a send, a wait that reports the reply, a receive; here over a TCP
 //! connection of the machine with itself, without a device. The figures are medians, kept within sane limits, for a start may fall into any noise.
 
+use crate::config::Pace;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
@@ -172,9 +173,13 @@ fn round_of_requests(world: &mut LinuxWorld, near: &TcpStream, far: &TcpStream) 
 /// Into the image and the ring.
 fn round_of_samples() -> Nanos {
     let plan = Plan {
-        groups: [GroupPlan { name: "calibration".into(), period: Nanos::from_millis(1), release: ReleaseMode::Spread }]
-            .into_iter()
-            .collect(),
+        groups: [GroupPlan {
+            name: "calibration".into(),
+            pace: Pace::Every(Nanos::from_millis(1)),
+            release: ReleaseMode::Spread,
+        }]
+        .into_iter()
+        .collect(),
         lanes: vec![LanePlan {
             owner: LaneOwner::Executor { cpu: 0 },
             links: Vec::new(),

@@ -176,8 +176,20 @@ impl Reader {
         let mut periods =
             family(e, GAUGE, "fieldbeat_group_period", Some(&Unit::Seconds), "Time between two releases of a group")?;
         for group in plan.groups.values() {
-            periods.gauge([("group", &*group.name)], group.period.as_secs_f64())?;
+            if let Some(period) = group.pace.period() {
+                periods.gauge([("group", &*group.name)], period.as_secs_f64())?;
+            }
         }
+        let hertz = Unit::Other("hertz".into());
+        let help = "Samples a second at most of each tag of a group by event, which has no period";
+        let mut rates = family(e, GAUGE, "fieldbeat_group_event_rate_max", Some(&hertz), help)?;
+        for group in plan.groups.values() {
+            if let Some(rate) = group.pace.rate_max_hz() {
+                rates.gauge([("group", &*group.name)], f64::from(rate))?;
+            }
+        }
+        // What comes by event has no cycles, and no times of them.
+        let polled = || plan.groups.iter().filter(|(_, group)| group.pace.period().is_some());
         let rows = [
             ("fieldbeat_group_cycles", "Releases of the group's scans that happened, over its links"),
             (
@@ -198,7 +210,7 @@ impl Reader {
         }
         for (at, (name, help)) in rows.into_iter().enumerate() {
             let mut family = family(e, COUNTER, name, None, help)?;
-            for (id, group) in plan.groups.iter() {
+            for (id, group) in polled() {
                 family.counter([("group", &*group.name)], sums[id.index()][at])?;
             }
         }
@@ -217,7 +229,7 @@ impl Reader {
         ];
         for (name, help, pick) in rows {
             let mut family = family(e, HISTOGRAM, name, Some(&Unit::Seconds), help)?;
-            for (id, group) in plan.groups.iter() {
+            for (id, group) in polled() {
                 if let Some(times) = times.get(id) {
                     family.histogram([("group", &*group.name)], pick(times))?;
                 }

@@ -29,7 +29,7 @@ pub use health::{Condition, Health, HealthReport, Severity};
 pub use http::{HttpServer, ServeError};
 pub use process::ProcessUsage;
 pub use report::{
-    GroupReport, LinkReport, OutputReport, ProcessReport, Quantiles, RunReport, SamplesReport, ScanReport,
+    GroupReport, LinkReport, OutputReport, PolledReport, ProcessReport, Quantiles, RunReport, SamplesReport, ScanReport,
 };
 pub use retired::{Current, totals_of};
 pub use tags::{TagCounts, TagState, TagTrouble, Tags, cause_of, newest, reason, units_of};
@@ -113,7 +113,8 @@ pub struct OutputView {
     pub lost: u64,
 }
 
-type View<T> = Box<dyn Fn() -> T + Send + Sync>;
+/// What is read when it is asked for.
+pub type View<T> = Box<dyn Fn() -> T + Send + Sync>;
 
 /// Everything that is read from: counts of the floor, and the views of the parts above it.
 pub struct Observed {

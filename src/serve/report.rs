@@ -30,16 +30,28 @@ impl From<&Distribution> for Quantiles {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct GroupReport {
+    /// Of a polled group.
+    #[serde(flatten)]
+    pub polled: Option<PolledReport>,
+    /// Of a group by event: samples a second of each tag at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_max_hz: Option<u32>,
+    /// Samples of its tags: made, dropped at full rings or beyond that rate, and held back by the rules of report by
+    /// exception.
+    pub produced: u64,
+    pub dropped: u64,
+    pub suppressed: u64,
+}
+
+/// How well a polled group kept its beat.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct PolledReport {
     pub period_ns: u64,
     /// The largest of its scans' cycles: how often the group was released.
     pub cycles: u64,
     /// Sums over its scans.
     pub skipped: u64,
     pub deadline_misses: u64,
-    /// Samples of its tags: made, dropped at full rings, and held back by the rules of report by exception.
-    pub produced: u64,
-    pub dropped: u64,
-    pub suppressed: u64,
     pub release_jitter_ns: Quantiles,
     pub issue_jitter_ns: Quantiles,
     pub sample_age_ns: Quantiles,
@@ -146,6 +158,8 @@ impl RunReport {
         let scans: Vec<(GroupId, LinkId, ScanReport)> = plan
             .scans
             .iter()
+            // What comes by event has no cycles.
+            .filter(|(_, scan)| plan.groups[scan.group].pace.period().is_some())
             .map(|(id, scan)| {
                 let counts = counters.scan(id);
                 let report = ScanReport {
@@ -163,17 +177,21 @@ impl RunReport {
                 counters.groups.iter().map(|groups| count(&groups[id.index()])).sum()
             };
             let own = || scans.iter().filter(move |(group, ..)| *group == id).map(|(.., scan)| scan);
-            let report = GroupReport {
-                period_ns: group.period.0,
+            let polled = |period: Nanos| PolledReport {
+                period_ns: period.0,
                 cycles: own().map(|s| s.cycles).max().unwrap_or(0),
                 skipped: own().map(|s| s.skipped).sum(),
                 deadline_misses: own().map(|s| s.deadline_misses).sum(),
-                produced: samples(|group| group.produced.get()),
-                dropped: samples(|group| group.dropped.get()),
-                suppressed: samples(|group| group.suppressed_at_ring.get() + group.suppressed_at_journal.get()),
                 release_jitter_ns: (&times.release_jitter).into(),
                 issue_jitter_ns: (&times.issue_jitter).into(),
                 sample_age_ns: (&times.sample_age).into(),
+            };
+            let report = GroupReport {
+                polled: group.pace.period().map(polled),
+                rate_max_hz: group.pace.rate_max_hz(),
+                produced: samples(|group| group.produced.get()),
+                dropped: samples(|group| group.dropped.get()),
+                suppressed: samples(|group| group.suppressed_at_ring.get() + group.suppressed_at_journal.get()),
             };
             (group.name.to_string(), report)
         });

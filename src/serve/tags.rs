@@ -96,20 +96,33 @@ impl UnitState {
 }
 
 impl Tags {
-    /// Looks at every tag of the plan. One without a first value is bad after three cycles and so long a time.
+    /// Looks at every tag of the plan. One without a first value is bad after three cycles and so long a time; what comes by
+    /// event has no cycles, and may never come.
     pub fn look(plan: &Plan, image: &Image, counters: &Counters, patience: Nanos) -> Tags {
+        Tags::look_at_each(plan, image, counters, patience, |_, _, _| {})
+    }
+
+    /// The same, and shows each reading.
+    pub fn look_at_each(
+        plan: &Plan,
+        image: &Image,
+        counters: &Counters,
+        patience: Nanos,
+        mut each: impl FnMut(TagId, LinkId, &Reading),
+    ) -> Tags {
         let scans: BTreeMap<(GroupId, LinkId), ScanId> =
             plan.scans.iter().map(|(id, scan)| ((scan.group, scan.link), id)).collect();
         let waited = |group: GroupId, link: LinkId| {
             let Some(scan) = scans.get(&(group, link)) else { return false };
             let cycles = counters.scan(*scan).cycles.get();
-            let period = plan.groups.get(group).map_or(Nanos::ZERO, |group| group.period);
+            let Some(period) = plan.groups.get(group).and_then(|group| group.pace.period()) else { return false };
             cycles >= FIRST_VALUE_CYCLES && period.0.saturating_mul(cycles) >= patience.0
         };
         let units = units_of(plan);
         let mut tags = Tags::default();
         for (id, tag) in plan.tags.iter() {
             let Some(reading) = image.read(id.index()) else { continue };
+            each(id, tag.link, &reading);
             let status = Status(reading.status);
             let cause = cause_of(plan, image, counters, id, status);
             let state = match status {

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::config::ReleaseMode;
+use crate::config::{Pace, ReleaseMode};
 use crate::lane::LinkState;
 use crate::plan::{GroupPlan, LaneOwner, LanePlan, LinkPlan, ScanId, ScanPlan};
 use crate::protocol::modbus::model::{HostPort, ModbusConfig, ModbusTransport, Tolerance};
@@ -18,7 +18,7 @@ use crate::tag::{ById, GroupId, LaneId, LinkId};
 fn plan() -> Plan {
     let group = |name: &str, ms| GroupPlan {
         name: Arc::from(name),
-        period: Nanos::from_millis(ms),
+        pace: Pace::Every(Nanos::from_millis(ms)),
         release: ReleaseMode::Spread,
     };
     let link = |name: &str| LinkPlan {

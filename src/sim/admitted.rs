@@ -113,8 +113,9 @@ struct Admitted {
 
 /// Devices answer in their declared time, `exact`ly or within it, and nothing else goes wrong.
 pub(super) fn promised(seed: u64, config: Config, plan: Plan, writes: bool, exact: bool) -> Scenario {
-    let slowest = config.groups.iter().map(|group| group.period.0).max().unwrap_or(0);
+    let slowest = config.groups.iter().map(|group| group.interval().0).max().unwrap_or(0);
     Scenario {
+        source: false,
         seed,
         plan,
         trouble_ns: 0,

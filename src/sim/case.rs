@@ -30,6 +30,9 @@ pub struct Case {
     /// Devices send by themselves every few milliseconds.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fast: bool,
+    /// There is a source beside the executors.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub source: bool,
     /// Nothing outside the devices goes wrong, so that steady links must not miss anything.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub calm: bool,
@@ -110,7 +113,7 @@ impl Case {
         self.check_hosts()?;
         Scenario::of_case(self).map_err(|error| format!("tags: {error}"))?;
         let changes = self.events.changes.iter().enumerate();
-        changes.into_iter().try_for_each(|(at, change)| match load(&change.tags.to_string()) {
+        changes.into_iter().try_for_each(|(at, change)| match load(&change.tags.to_string(), self.source) {
             Ok(_) => within(&format!("events.changes[{at}].pause_ns"), change.pause_ns, 0, TIME_MAX_NS),
             Err(error) => Err(format!("events.changes[{at}].tags: {error}")),
         })

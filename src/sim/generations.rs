@@ -157,7 +157,8 @@ impl Generation {
             Some(FieldWork::CanOpen(canopen)) => self.has_room_on_canopen(canopen),
             // Nothing is asked for: its beats cost the executor's own time alone.
             Some(FieldWork::Can(can)) => {
-                let shortest = can.scans.iter().map(|scan| self.plan.groups[scan.group].period.0).min().unwrap_or(0);
+                let shortest =
+                    can.scans.iter().map(|scan| self.plan.groups[scan.group].interval().0).min().unwrap_or(0);
                 self.own_time() <= shortest / 2
             }
             None => true,
@@ -170,7 +171,7 @@ impl Generation {
     }
 
     fn has_room_at_thread(&self, bus: &LocalIoPlan) -> bool {
-        let shortest = bus.requests.iter().map(|r| self.plan.groups[r.group].period.0).min().unwrap_or(0);
+        let shortest = bus.requests.iter().map(|r| self.plan.groups[r.group].interval().0).min().unwrap_or(0);
         let each = |items: u64| items * ITEM_MAX_NS + self.own_time();
         bus.requests.iter().map(|r| each(r.items.len() as u64)).sum::<u64>() <= shortest / 2
     }
@@ -178,14 +179,14 @@ impl Generation {
     fn has_room_on_modbus(&self, modbus: &ModbusPlan) -> bool {
         let of_line = |r: &ModbusRequest| Some(SerialLine::of(&modbus.config)?.line_time(r.table, r.count).0);
         let longest = modbus.blocks().iter().filter_map(of_line).max().unwrap_or(modbus.config.reply_expected.0);
-        let shortest = modbus.blocks().iter().map(|r| self.plan.groups[r.group].period.0).min().unwrap_or(0);
+        let shortest = modbus.blocks().iter().map(|r| self.plan.groups[r.group].interval().0).min().unwrap_or(0);
         modbus.blocks().len() as u64 * (longest + self.own_time()) <= shortest / 2
     }
 
     /// A node answers one request after the other: of a value of more than four bytes, a question of it and one for
     /// each seven bytes.
     fn has_room_on_canopen(&self, canopen: &CanOpenPlan) -> bool {
-        let shortest = canopen.scans.iter().map(|scan| self.plan.groups[scan.group].period.0).min().unwrap_or(0);
+        let shortest = canopen.scans.iter().map(|scan| self.plan.groups[scan.group].interval().0).min().unwrap_or(0);
         let questions = |bytes: u16| if bytes <= 4 { 1 } else { 1 + u64::from(bytes.div_ceil(7)) };
         let frames = 2 * CAN_FRAME_S * 1_000_000_000 / u64::from(canopen.config.bit_rate);
         let each = canopen.config.reply_expected.0 + frames + self.own_time();

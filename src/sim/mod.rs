@@ -17,6 +17,7 @@
 //! | `cell`, `world`, `field`, `connector` | the executor's surroundings in virtual time |
 //! | `stream`, `line` | connections that carry bytes; serial lines |
 //! | `views`, `generations` | what each plan allows, and what ids stand for under it |
+//! | `source` | a thread that is no executor, with a lane of its own |
 //! | `beat`, `invariants` | what must hold |
 //! | `broken` | kinds of what does not |
 //! | `writes`, `orders`, `frames`, `pdos` | writes at any moment, and what must hold of them |
@@ -63,6 +64,7 @@ mod run;
 mod scenario;
 mod script;
 pub mod shrink;
+mod source;
 mod stream;
 #[cfg(test)]
 mod tests;

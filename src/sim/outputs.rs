@@ -20,6 +20,10 @@ const STALL_NS: u64 = 10_000 * MS;
 const IN_FLIGHT_MAX: usize = 8;
 const MESSAGE_BYTES_MAX: usize = 16 << 10;
 
+/// By executor and group: a number of the lane; or boot and number.
+type Last = BTreeMap<(u64, String), u64>;
+type Newest = BTreeMap<(u64, String), (u64, u64)>;
+
 /// The journal as an output sees it.
 pub struct InPlace(pub JournalReader);
 
@@ -61,7 +65,7 @@ struct Session {
     breaks: u64,
     mute_from: u64,
     /// By executor and group: the last number that came, in this session.
-    last: BTreeMap<(u64, String), u64>,
+    last: Last,
     newest: Position,
 }
 
@@ -78,7 +82,9 @@ pub struct SimOutput {
     /// By boot and executor: which numbers the broker has.
     pub delivered: BTreeMap<(u64, u64), Vec<bool>>,
     /// By lane and group: boot and number of the newest sample that the broker has.
-    newest: BTreeMap<(u64, String), (u64, u64)>,
+    newest: Newest,
+    /// Nothing has befallen the journal's files yet: no block is damaged that it passed over.
+    pub is_sound: bool,
 }
 
 impl SimOutput {
@@ -97,6 +103,7 @@ impl SimOutput {
             base: Instant::now(),
             delivered: BTreeMap::new(),
             newest: BTreeMap::new(),
+            is_sound: true,
         })
     }
 
@@ -176,7 +183,9 @@ impl SimOutput {
         let until = now.min(session.breaks);
         for sent in session.sent.iter_mut().filter(|sent| sent.arrives <= until) {
             if let Some(payload) = sent.payload.take() {
-                keep(&payload, &mut self.delivered, &mut session.last, &mut self.newest)
+                let payload = parts.payload(payload);
+                let known = (&mut session.last, &mut self.newest);
+                keep(&payload, &mut self.delivered, known, self.is_sound)
                     .map_err(|what| format!("output {}: {what}", self.name))?;
             }
         }
@@ -216,7 +225,7 @@ pub struct Dead {
     rng: Rng,
     base: Instant,
     delivered: BTreeMap<(u64, u64), Vec<bool>>,
-    newest: BTreeMap<(u64, String), (u64, u64)>,
+    newest: Newest,
 }
 
 impl Dead {
@@ -251,8 +260,8 @@ fn gather() -> Result<Gather<MqttForm>, String> {
 fn keep(
     payload: &[u8],
     delivered: &mut BTreeMap<(u64, u64), Vec<bool>>,
-    last: &mut BTreeMap<(u64, String), u64>,
-    newest: &mut BTreeMap<(u64, String), (u64, u64)>,
+    (last, newest): (&mut Last, &mut Newest),
+    is_sound: bool,
 ) -> Result<(), String> {
     let message: serde_json::Value =
         serde_json::from_slice(payload).map_err(|error| format!("a message that is no JSON: {error}"))?;
@@ -269,6 +278,15 @@ fn keep(
     {
         return Err(format!(
             "a message of {stream:?} comes after {:?}, and {known:?} is the last",
+            (boot_before, prev)
+        ));
+    }
+    let first = message["frames"][0]["seq"].as_u64().ok_or("no first number")?;
+    if let (true, Some(prev), Some(known)) = (is_sound, message["prev"].as_u64(), newest.get(&stream))
+        && ((boot_before, prev) < *known && *known < (boot, first))
+    {
+        return Err(format!(
+            "a message of {stream:?} from {first} on comes after {:?}, and {known:?} is between",
             (boot_before, prev)
         ));
     }

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use crate::lane::{Frame, LaneCounters, SampleWriter};
+use crate::tag::Status;
+
 use super::world::SimWorld;
 use crate::plan::{Plan, UsedIds};
 use crate::protocol::kinds::FieldLink;
 use crate::rt::{Link, World, WriteOutcome};
 use crate::store::Position;
-use crate::tag::{Batch, Dictionary, LinkId};
+use crate::tag::{Batch, Dictionary, LinkId, TagId};
 
 /// What is run: the real parts, or real parts with a fault planted in them.
 pub trait Parts {
@@ -33,6 +36,18 @@ pub trait Parts {
     /// What is told of a write, by its id.
     fn outcome(&self) -> fn(u64, WriteOutcome) -> WriteOutcome {
         |_, outcome| outcome
+    }
+    /// A source writes backfill.
+    fn backfill(&self, samples: &mut SampleWriter, frame: Frame, tag: TagId, ty: u8, value: u64, status: Status) {
+        samples.backfill(frame, tag, ty, value, status);
+    }
+    /// A source has had its turn; it had dropped so many before.
+    fn source_has_written(&self, counts: &LaneCounters, dropped_before: u64) {
+        let _ = (counts, dropped_before);
+    }
+    /// What a broker gets of a message.
+    fn payload(&self, payload: Vec<u8>) -> Vec<u8> {
+        payload
     }
     /// What the consumer gets of a batch.
     fn consumed(&self, batch: Arc<Batch>) -> Option<Arc<Batch>>;

@@ -22,7 +22,7 @@ impl Recorded {
     /// The run as a case: nothing that would have come later is in it.
     pub fn case(&self, scenario: &Scenario) -> Result<Case, serde_json::Error> {
         let (ends, seed, script) = (scenario.ends(), scenario.seed, &scenario.script);
-        let executors = 0..scenario.plan.lanes.len() as u16;
+        let executors = 0..scenario.plan.executors().count() as u16;
         let mut kinds: BTreeMap<u32, Vec<DeviceKind>> = BTreeMap::new();
         self.places.iter().for_each(|(host, kind)| kinds.entry(*host).or_default().push(*kind));
         let hosts = kinds.iter().map(|(host, kinds)| scenario.hosts.list(*host, kinds, ends.trouble, self.reached));
@@ -32,8 +32,9 @@ impl Recorded {
         Ok(Case {
             about: String::new(),
             seed,
-            executors: scenario.plan.lanes.len() as u16,
+            executors: executors.end,
             fast: scenario.fast,
+            source: scenario.source,
             calm: scenario.calm,
             trouble_ns: scenario.trouble_ns,
             recovery_ns: scenario.recovery_ns,

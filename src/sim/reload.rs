@@ -1,8 +1,10 @@
 //! Reloads at any moment: the configuration is changed as people change it, and the new plan is brought to the
 //! executors as the gateway brings it.
 
-use crate::protocol;
 use std::sync::Arc;
+
+use crate::lane::{EventRates, ReportFilter, SampleWriter};
+use crate::protocol;
 
 use rtrb::{Consumer, RingBuffer};
 
@@ -10,11 +12,12 @@ use super::broken::{Broken, Kind, OfKind};
 use super::parts::Parts;
 use super::scenario::{Scenario, load};
 use super::script::{Changes, Coming, TagChange};
-use crate::config::Config;
+use crate::config::{Config, Suppress};
 use crate::connector::{Command, Target};
 use crate::lane::{Counters, Image};
 use crate::plan::{self, Base, Change, Plan, UsedIds};
 use crate::rt::{Adoption, LinkChange};
+use crate::source::NewPlan;
 use crate::tag::{LaneId, LinkId, Sample, Status, TagId};
 
 /// A plan whose ids someone may still read is as old as this at most.
@@ -28,6 +31,13 @@ pub struct ForExecutor<L> {
     pub commands: Vec<Command>,
 }
 
+/// What comes of one reload for a source.
+pub struct ForSource {
+    pub lane: LaneId,
+    pub new: NewPlan,
+    pub ring: Consumer<Sample>,
+}
+
 /// One reload.
 pub struct Reload<L> {
     pub config: Config,
@@ -35,6 +45,7 @@ pub struct Reload<L> {
     pub changes: Vec<(LinkId, Change)>,
     pub target: u32,
     pub executors: Vec<ForExecutor<L>>,
+    pub sources: Vec<ForSource>,
 }
 
 /// Whoever changes the configuration.
@@ -46,6 +57,7 @@ pub struct Reloads {
     replaced: Vec<(u64, Arc<Plan>)>,
     target: u32,
     ring_slots: usize,
+    has_source: bool,
     /// When the next reload begins.
     pub next: u64,
     /// Executors that have not taken up the newest plan.
@@ -65,6 +77,7 @@ impl Reloads {
             replaced: Vec::new(),
             target: 0,
             ring_slots: scenario.ring_slots,
+            has_source: scenario.source,
             next: u64::MAX,
             waiting: 0,
             count: 0,
@@ -101,7 +114,7 @@ impl Reloads {
     ) -> Result<Option<Reload<P::Link>>, Broken> {
         self.replaced.retain(|(at, _)| at + RECENT_NS > now);
         let Some(Coming { pause_ns, text }) = self.coming.take() else { return Ok(None) };
-        let config = load(&text).of(Kind::Unrunnable)?;
+        let config = load(&text, self.has_source).of(Kind::Unrunnable)?;
         if let Some(made) = &mut self.made {
             let tags = serde_json::from_str(&text).map_err(|error| error.to_string()).of(Kind::Unrunnable)?;
             made.push((now, TagChange { pause_ns, tags }));
@@ -130,12 +143,16 @@ impl Reloads {
             image.prepare(id.index(), tag.ty.long_bytes_max(), Status::BAD_WAITING_FOR_INITIAL_DATA.0);
         }
         let changes = plan::changes(&old, &new);
-        let mut executors = Vec::new();
+        let (mut executors, mut sources) = (Vec::new(), Vec::new());
         for id in (0..new.lanes.len()).map(|at| LaneId(at as u16)) {
             let of_executor =
                 |link: LinkId| new.links.get(link).or_else(|| old.links.get(link)).is_some_and(|link| link.lane == id);
             let own: Vec<(LinkId, Change)> = changes.iter().filter(|(link, _)| of_executor(*link)).copied().collect();
             if plan::lane_stays(id, &own, &old, &new) {
+                continue;
+            }
+            if new.lanes[id.index()].owner.source().is_some() {
+                sources.push(for_source(id, &old, &new, self.ring_slots));
                 continue;
             }
             let commands = own.iter().filter_map(|(link, change)| self.command(*link, *change, &new)).collect();
@@ -153,13 +170,13 @@ impl Reloads {
             let adoption = Box::new(Adoption::new(id, &old, &new, links.collect(), samples));
             executors.push(ForExecutor { executor: id, adoption, ring, commands });
         }
-        self.waiting = executors.len();
+        self.waiting = executors.len() + sources.len();
         if self.waiting == 0 {
             self.pause(now);
         } else {
             self.next = u64::MAX;
         }
-        Ok(Some(Reload { config, plan: new, changes, target: self.target, executors }))
+        Ok(Some(Reload { config, plan: new, changes, target: self.target, executors, sources }))
     }
 
     fn command(&self, link: LinkId, change: Change, new: &Plan) -> Option<Command> {
@@ -214,4 +231,18 @@ impl Reloads {
         }
         Ok(())
     }
+}
+
+/// As the gateway does it for a source.
+fn for_source(lane: LaneId, old: &Plan, new: &Arc<Plan>, ring_slots: usize) -> ForSource {
+    let (samples, ring) = RingBuffer::new(ring_slots);
+    let long_bytes_max = new.tags.values().map(|tag| tag.ty.long_bytes_max()).max().unwrap_or(0);
+    let new = NewPlan {
+        plan: new.clone(),
+        ring: samples,
+        scratch: SampleWriter::scratch(long_bytes_max),
+        filter: ReportFilter::following(lane, Suppress::Ring, old, new),
+        rates: EventRates::new(lane, new),
+    };
+    ForSource { lane, new, ring }
 }

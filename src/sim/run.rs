@@ -1,5 +1,7 @@
 //! The run: executors, connectors and hub side by side in one thread, each invariant after each step.
 
+use crate::lane::EventRates;
+use crate::sim::source::SimSource;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -43,6 +45,10 @@ pub struct Outcome {
     pub good: u64,
     /// Looks at tags beside a dead unit.
     pub besides: u64,
+    /// What a source gave, and of that backfill.
+    pub source_samples: u64,
+    pub backfill: u64,
+    pub source_dropped: u64,
     pub dropped: u64,
     pub suppressed: u64,
     /// Plans that came while others ran, and configurations that were refused.
@@ -73,6 +79,7 @@ struct Run<'s, P: Parts> {
     scenario: &'s Scenario,
     parts: &'s P,
     cells: Vec<Cell<P>>,
+    source: Option<SimSource>,
     books: Books<'s>,
     reloads: Reloads,
     hub: Hub,
@@ -133,6 +140,14 @@ impl<'s, P: Parts> Run<'s, P> {
             samples: run.counters.produced(),
             good: run.books.good,
             besides: run.books.besides,
+            source_samples: run.books.given_by_source().0,
+            backfill: run.books.given_by_source().1,
+            source_dropped: run
+                .scenario
+                .plan
+                .sources()
+                .map(|(id, ..)| run.counters.lanes[id.index()].dropped.get())
+                .sum(),
             dropped: run.counters.dropped(),
             suppressed: run.counters.suppressed(),
             reloads: run.reloads.count,
@@ -167,7 +182,7 @@ impl<'s, P: Parts> Run<'s, P> {
         let books = Books::new(scenario);
         let names = books.generations[0].names.clone();
         let mut rings = Vec::new();
-        let mut cells = Vec::new();
+        let (mut cells, mut source) = (Vec::new(), None);
         for id in (0..plan.lanes.len()).map(|id| LaneId(id as u16)) {
             let (samples, ring) = RingBuffer::new(scenario.ring_slots);
             let filter = Filter::new(id, &plan, counters.clone());
@@ -175,7 +190,13 @@ impl<'s, P: Parts> Run<'s, P> {
             let long_bytes_max = plan.tags.values().map(|tag| tag.ty.long_bytes_max()).max().unwrap_or(0);
             let sink = SampleWriter::new(samples, image.clone(), counters.clone(), id, long_bytes_max)
                 .with_filter(ReportFilter::new(id, Suppress::Ring, &plan));
-            cells.push(cell(id, &plan, (scenario, parts), sink, counters.clone(), log.clone()));
+            if plan.lanes[id.index()].owner.cpu().is_some() {
+                cells.push(cell(id, &plan, (scenario, parts), sink, counters.clone(), log.clone()));
+            } else {
+                let sink = sink.with_rates(EventRates::new(id, &plan));
+                let made = SimSource::new(id, &plan, scenario, sink, counters.clone());
+                source = Some(made.unwrap_or_else(|broken| panic!("{broken}")));
+            }
         }
         let (sender, batches) = bounded(scenario.journal_batches);
         let (next_rings, nexts) = unbounded();
@@ -188,6 +209,7 @@ impl<'s, P: Parts> Run<'s, P> {
             scenario,
             parts,
             cells,
+            source,
             books,
             reloads: Reloads::new(scenario),
             hub,
@@ -235,6 +257,9 @@ impl<'s, P: Parts> Run<'s, P> {
             if now >= end {
                 break;
             }
+            self.step_source(now)?;
+            let behind = self.cells.iter_mut().min_by_key(|cell| cell.field.borrow().now);
+            let cell = behind.ok_or("a plan without executors").of(Kind::Unrunnable)?;
             if step(cell, &mut self.books, &self.counters)? {
                 self.reloads.adopted(now);
             }
@@ -272,6 +297,28 @@ impl<'s, P: Parts> Run<'s, P> {
             if cell.adoptions.push(part.adoption).is_err() {
                 let what = format!("executor {} gets a plan before it took up the one before", executor.0);
                 return Err(Kind::Reload.says(what));
+            }
+        }
+        for part in reload.sources {
+            let Some(source) = &mut self.source else { continue };
+            let names = self.parts.names(names.clone());
+            let filter = Filter::following(part.lane, &source.plan, &reload.plan, self.counters.clone());
+            let next = NextRing { lane: part.lane, end: RingEnd { ring: part.ring, names, filter } };
+            self.next_rings.send(next).map_err(|_| "the hub is gone").of(Kind::Reload)?;
+            let changes = of_executor(&reload.changes, part.lane, &source.plan, &reload.plan);
+            let (old, new) = (source.plan.clone(), reload.plan.clone());
+            source.adopt(part.new, Pending { old, new, changes, since: now, stalled: 0 });
+        }
+        Ok(())
+    }
+
+    /// The source has every turn that is due.
+    fn step_source(&mut self, now: u64) -> Result<(), Broken> {
+        let Some(source) = &mut self.source else { return Ok(()) };
+        while source.next <= now {
+            let at = source.next;
+            if source.step(self.parts, &mut self.books, &self.counters)? {
+                self.reloads.adopted(at);
             }
         }
         Ok(())
@@ -384,7 +431,8 @@ impl<'s, P: Parts> Run<'s, P> {
                 return Err(Kind::Misuse.says(fault));
             }
         }
-        // The executors are gone, and have told their last gaps.
+        self.source = None;
+        // The executors and the source are gone, and have told their last gaps.
         self.collect(now);
         self.drain(now)?;
         self.books.account(&self.counters, &self.stats, true).of(Kind::Account)?;

@@ -1,13 +1,15 @@
 //! What a run is made of: a configuration as people would write it, and the troubles to come.
 
+use crate::config::model::Reporting;
 use crate::protocol;
+use crate::tag::Nanos;
 use fastrand::Rng;
 
 use super::case::Case;
 use super::log::KEPT;
 use super::model::{Model, Shape, dbc};
 use super::script::{Drawn, Ends, Hosts, Script, rng_of};
-use crate::config::{Config, WriteConfig};
+use crate::config::{Config, Suppress, WriteConfig};
 use crate::plan::Plan;
 use crate::protocol::load_parts;
 use crate::protocol::modbus::model::ModbusAddress;
@@ -19,6 +21,11 @@ const RECOVERY_NS: u64 = 20_000 * MS;
 const GATEWAY: &str = "[gateway]\nid = \"sim\"\n";
 /// Of so many seeds one is fast and short.
 const FAST_OF: u64 = 12;
+/// A source, where there is one: some dozens of tags, which come and go with links.
+const SOURCE: &str = "[diagnostics]\nscan_rate_ms = 100\n\
+    tags = [\"$gateway.*\", \"$journal.*\", \"$link.*.state\", \"$link.*.requests\"]\n";
+/// Of so many pairs of seeds one has a source.
+const SOURCE_OF: u64 = 3;
 /// Of so many seeds one has links of other kinds, of the slow ones and of the fast ones.
 const OTHERS_OF: u64 = 3;
 /// Periods are doubled so often at most, until the plan fits.
@@ -48,6 +55,8 @@ pub struct Scenario {
     pub promised: bool,
     /// Each device takes the declared time for each answer, not up to it.
     pub exact: bool,
+    /// There is a source beside the executors.
+    pub source: bool,
     /// Between two commits of the journal; 0: there is none.
     pub commit_ns: u64,
     /// How many of the last events are told of what breaks.
@@ -56,12 +65,13 @@ pub struct Scenario {
     pub script: Script,
 }
 
-/// Reads a tag file.
+/// Reads a tag file; `source`: beside the links of the file, there is one of a source.
 ///
 /// # Errors
 /// When it is refused: a fault of `model`, or of what reads it.
-pub fn load(text: &str) -> Result<Config, String> {
-    let loaded = load_parts(("fieldbeat.toml", GATEWAY), &[("tags/sim.json", text), ("tags/sim.dbc", dbc::TEXT)]);
+pub fn load(text: &str, source: bool) -> Result<Config, String> {
+    let gateway = if source { format!("{GATEWAY}{SOURCE}") } else { GATEWAY.to_owned() };
+    let loaded = load_parts(("fieldbeat.toml", &gateway), &[("tags/sim.json", text), ("tags/sim.dbc", dbc::TEXT)]);
     let mut config = loaded.map_err(|errors| format!("the configuration is refused:\n{errors}\n{text}"))?.config;
     // By its name, so that a tag stays writable for as long as it is there.
     let written = config.tags.iter_mut().filter(|tag| tag.address.get::<ModbusAddress>().is_some());
@@ -69,7 +79,18 @@ pub fn load(text: &str) -> Result<Config, String> {
         let read_write_in_one = tag.name.ends_with(['2', '7']);
         tag.write = Some(WriteConfig { read_write_in_one, ..WriteConfig::default() });
     }
+    report_by_exception(&mut config);
     Ok(config)
+}
+
+/// A quarter of a source's tags, by their names.
+fn report_by_exception(config: &mut Config) {
+    let own = config.tags.iter_mut().filter(|tag| tag.name.starts_with('$'));
+    for tag in own.filter(|tag| tag.name.len().is_multiple_of(4)) {
+        let suppress = if tag.name.len().is_multiple_of(8) { Suppress::Ring } else { Suppress::Journal };
+        let max_silence = Nanos::from_millis(20_000);
+        tag.reporting = Some(Reporting { deadband: 2.0, max_silence, suppress, keep_last: false });
+    }
 }
 
 impl Scenario {
@@ -86,13 +107,14 @@ impl Scenario {
             periods_ms: if fast { vec![2, 5, 10, 20, 50, 100, 250] } else { vec![500, 700, 1000] },
             others: seed % OTHERS_OF == 1 || seed % (FAST_OF * OTHERS_OF) == FAST_OF,
         };
+        let source = (seed / 2).is_multiple_of(SOURCE_OF);
         let executors = if rng.u8(..3) == 0 { rng.u32(2..=3) } else { 1 };
         let cpus: Vec<u32> = (0..executors).collect();
         let mut model = Model::new(shape, &mut rng);
         let mut slower = 0;
         let (tags, config, planned) = loop {
             let tags = model.text();
-            let config = load(&tags)?;
+            let config = load(&tags, source)?;
             match protocol::build(&config, &cpus) {
                 Ok(planned) => break (tags, config, planned),
                 Err(_) if slower < SLOWER_MAX => model.slow_down(),
@@ -128,6 +150,7 @@ impl Scenario {
             recovery_ns: RECOVERY_NS,
             promised: false,
             exact: false,
+            source,
             commit_ns: match (rng.u8(..4), fast) {
                 (0, true) => 100 * MS,
                 (0, false) => 500 * MS,
@@ -146,7 +169,7 @@ impl Scenario {
     /// When the first tag file is refused, or its plan.
     pub fn of_case(case: &Case) -> Result<Scenario, String> {
         let tags = case.tags.to_string();
-        let config = load(&tags)?;
+        let config = load(&tags, case.source)?;
         let cpus: Vec<u32> = (0..u32::from(case.executors)).collect();
         let planned = protocol::build(&config, &cpus).map_err(|error| format!("the plan is refused: {error}"))?;
         Ok(Scenario {
@@ -163,6 +186,7 @@ impl Scenario {
             calm: case.calm,
             promised: false,
             exact: false,
+            source: case.source,
             commit_ns: case.commit_ns,
             told: KEPT,
             hosts: Hosts::new(case.seed, false, &case.events.hosts),

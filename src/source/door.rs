@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use rtrb::{Consumer, Producer};
 
-use crate::lane::{Counters, ReportFilter, SampleWriter};
+use crate::lane::{Counters, EventRates, ReportFilter, SampleWriter};
 use crate::limits::SOURCE_BEAT;
 use crate::plan::Plan;
 use crate::rt::{Waker, WriteAnswer, WriteOrder, WriteOutcome, WritePayload, monotonic_now};
@@ -18,6 +18,7 @@ pub struct NewPlan {
     pub ring: Producer<Sample>,
     pub scratch: Box<[u8]>,
     pub filter: ReportFilter,
+    pub rates: EventRates,
 }
 
 /// Why [`Door::wait`] returns.
@@ -75,29 +76,35 @@ impl Door {
     /// Waits until `until`, or until there is something else to do; gives the sign of life meanwhile.
     pub fn wait(&mut self, until: Nanos) -> Wake {
         loop {
-            self.beat();
-            if self.stop.load(Relaxed) {
-                return Wake::Stop;
-            }
-            match self.plans.try_recv() {
-                Ok(new) => return Wake::Plan(self.adopt(new)),
-                Err(TryRecvError::Empty) => {}
-                // Whoever could stop it is gone.
-                Err(TryRecvError::Disconnected) => return Wake::Stop,
-            }
-            if let Some(order) = self.next_order() {
-                return Wake::Order(Box::new(order));
-            }
             let now = monotonic_now();
-            if now >= until {
-                return Wake::Due;
+            if let Some(wake) = self.look(now, until) {
+                return wake;
             }
             self.waker.wait((until - now).min(SOURCE_BEAT));
         }
     }
 
-    /// The sign of life; [`Door::wait`] gives it too.
-    pub fn beat(&self) {
+    /// What there is to do at `now`, for whoever waits by other means; with the sign of life. `None`: nothing until `until`.
+    pub fn look(&mut self, now: Nanos, until: Nanos) -> Option<Wake> {
+        self.beat(now);
+        if self.stop.load(Relaxed) {
+            return Some(Wake::Stop);
+        }
+        match self.plans.try_recv() {
+            Ok(new) => return Some(Wake::Plan(self.adopt(new))),
+            Err(TryRecvError::Empty) => {}
+            // Whoever could stop it is gone.
+            Err(TryRecvError::Disconnected) => return Some(Wake::Stop),
+        }
+        if let Some(order) = self.next_order(now) {
+            return Some(Wake::Order(Box::new(order)));
+        }
+        (now >= until).then_some(Wake::Due)
+    }
+
+    /// The sign of life, and the time for samples by event; [`Door::wait`] gives both.
+    pub fn beat(&mut self, now: Nanos) {
+        self.samples.at(now);
         self.counters.lanes[self.lane.index()].loops.add(1);
     }
 
@@ -107,8 +114,9 @@ impl Door {
     }
 
     fn adopt(&mut self, new: NewPlan) -> Arc<Plan> {
-        let NewPlan { plan, mut ring, mut scratch, mut filter } = new;
+        let NewPlan { plan, mut ring, mut scratch, mut filter, rates } = new;
         self.samples.change_ring(&mut ring, &mut scratch, &mut filter);
+        self.samples.change_rates(rates);
         // The old ring must be let go of before the gateway hears of it: its reader then sees the end.
         drop((ring, scratch, filter));
         self.generation = self.generation.wrapping_add(1);
@@ -117,11 +125,11 @@ impl Door {
     }
 
     /// What may still be written: the others are answered here.
-    fn next_order(&mut self) -> Option<WriteOrder> {
+    fn next_order(&mut self, now: Nanos) -> Option<WriteOrder> {
         while let Ok(order) = self.orders.pop() {
             let outcome = if order.generation != self.generation {
                 WriteOutcome::PlanChanged
-            } else if monotonic_now() >= order.deadline {
+            } else if now >= order.deadline {
                 WriteOutcome::NotSent
             } else {
                 return Some(order);

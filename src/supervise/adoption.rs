@@ -1,5 +1,6 @@
 //! Bringing a new plan to executors that run.
 
+use crate::lane::EventRates;
 use crate::supervise::ends::{To, prepare_image};
 use std::sync::Arc;
 
@@ -67,6 +68,7 @@ impl Floor {
                     ring,
                     scratch: SampleWriter::scratch(long_bytes_max(new)),
                     filter: ReportFilter::following(id, Suppress::Ring, old, new),
+                    rates: EventRates::new(id, new),
                 }),
             }
             ends.is_waiting = true;

@@ -3,6 +3,7 @@
 //! Built in two steps, so that its memory is locked after all of it is there and before anything else is
 //! opened: `prepare` makes everything and parks the threads, `start` sets the beat going.
 
+use crate::lane::EventRates;
 use crate::rt::write::{WriteAnswer, WriteOrder};
 use crate::supervise::ends::Ends;
 use std::io;
@@ -236,7 +237,7 @@ impl Floor {
         let waker = Waker::new()?;
         let (writes, orders, answers) = orders::Ends::new(waker.clone());
         orders::lock(&self.orders).add(writes);
-        let samples = self.writer(id, samples, plan);
+        let samples = self.writer(id, samples, plan).with_rates(EventRates::new(id, plan));
         let stop = self.sources_stop.clone();
         let (door, ends) = Door::new(id, samples, self.counters.clone(), orders, answers, stop, waker);
         self.rings.push(ring);

@@ -1,6 +1,7 @@
 //! A whole gateway: floor, hub, journal, outputs, metrics.
 
 use crate::protocol;
+use crate::supervise::views::output_states;
 use std::fs::File;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, Ordering::Relaxed};
@@ -73,7 +74,7 @@ pub struct Gateway {
     pub(super) rings: Arc<[RingStats]>,
     started: Nanos,
     /// By lane.
-    lane_owners: Vec<LaneOwner>,
+    pub(super) lane_owners: Vec<LaneOwner>,
     watchdog: Watchdog,
     hardware: Option<HardwareWatchdog>,
     manager: ServiceManager,
@@ -108,9 +109,23 @@ impl Gateway {
     /// What does not fit (nothing was started), a journal that can't be opened and won't be by itself, a system without
     /// threads.
     pub fn start(loaded: Loaded) -> Result<Gateway, StartError> {
-        let config = loaded.config;
-        let cpus = config.realtime.cores.clone().unwrap_or_else(rt_thread::default_cpus);
-        let (planned, fault) = calibrate::best_of(|costs| protocol::build_with(&config, &cpus, costs));
+        let cpus = loaded.config.realtime.cores.clone().unwrap_or_else(rt_thread::default_cpus);
+        Gateway::start_on(loaded, &cpus)
+    }
+
+    /// The same, with executors on these CPUs.
+    ///
+    /// # Errors
+    /// As [`Gateway::start`].
+    pub fn start_on(loaded: Loaded, cpus: &[u32]) -> Result<Gateway, StartError> {
+        let mut config = loaded.config;
+        let lanes = plan::lanes_of(&config, cpus);
+        let warnings = config.renew_diagnostics(lanes).map_err(PlanError::of_text)?;
+        // Where cores are named, whoever read the file has warned.
+        if config.realtime.cores.is_none() {
+            warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        }
+        let (planned, fault) = calibrate::best_of(|costs| protocol::build_with(&config, cpus, costs));
         if let Some(error) = fault {
             tracing::warn!("admission reckons with usual costs, this machine's cannot be measured: {error}");
         }
@@ -186,7 +201,9 @@ impl Gateway {
         });
         for (kind, door) in std::mem::take(&mut floor.doors) {
             let source: Box<dyn Source> = match kind {
-                SourceKind::Diagnostics => Box::new(Diagnostics::new(observed.clone(), reader.clone())),
+                SourceKind::Diagnostics => {
+                    Box::new(Diagnostics::new(observed.clone(), reader.clone(), output_states(&outputs.stats())))
+                }
             };
             floor.start_source(kind, source, door)?;
         }

@@ -88,7 +88,7 @@ impl Gateway {
         let Config { links, groups, tags, .. } = loaded.config.clone();
         let mut config = Config { links, groups, tags, ..own.clone() };
         // Those of the files that were found are by a gateway's file that does not run.
-        if let Err(error) = config.renew_diagnostics() {
+        if let Err(error) = config.renew_diagnostics(self.lane_owners.len()) {
             return self.refuse(error);
         }
         let old = self.observed.plan();
@@ -172,13 +172,34 @@ impl Gateway {
 
     fn tell_of_gateway_file(&mut self, found: &Config) {
         let Reload { config: own, told_of_gateway_file, .. } = &mut self.reload;
-        let found = Config { links: Vec::new(), groups: Vec::new(), tags: Vec::new(), ..found.clone() };
-        let differs = *own != found;
-        if differs && !*told_of_gateway_file {
-            tracing::warn!("fieldbeat.toml has changed: that takes effect when the gateway is started again");
+        let changed = changed_sections(own, found);
+        if !changed.is_empty() && *told_of_gateway_file != changed {
+            let sections = changed.join(", ");
+            tracing::warn!(
+                "fieldbeat.toml has changed in {sections}: that takes effect when the gateway is started again"
+            );
         }
-        *told_of_gateway_file = differs;
+        *told_of_gateway_file = changed;
     }
+}
+
+/// The sections of the gateway's own file that are not as they run.
+fn changed_sections(runs: &Config, found: &Config) -> Vec<&'static str> {
+    let Config { gateway, realtime, journal, metrics, control, watchdog, diagnostics, outputs, links, groups, tags } =
+        runs;
+    // Those of the tag files.
+    let _ = (links, groups, tags);
+    let sections = [
+        ("[gateway]", *gateway != found.gateway),
+        ("[realtime]", *realtime != found.realtime),
+        ("[journal]", *journal != found.journal),
+        ("[metrics]", *metrics != found.metrics),
+        ("[control]", *control != found.control),
+        ("[watchdog]", *watchdog != found.watchdog),
+        ("[diagnostics]", *diagnostics != found.diagnostics),
+        ("[outputs]", *outputs != found.outputs),
+    ];
+    sections.into_iter().filter(|(_, differs)| *differs).map(|(section, _)| section).collect()
 }
 
 /// What is to be done next. What was found last stands in place of what still waits: that is no longer what the files
@@ -230,6 +251,21 @@ mod tests {
 
     const TAGS: &str = r#"{"links":[{"name":"l","protocol":"modbus_tcp","host":"127.0.0.1"}],
         "tags":[{"name":"t","address":"l:1:3:40001:1","data_type":"uint16","scan_rate_ms":100}]}"#;
+
+    #[test]
+    fn what_has_changed_in_the_gateways_own_file_is_named() {
+        let found = |own: &str| {
+            let toml = format!("[gateway]\nid = \"g\"\n{own}");
+            load_parts(("fieldbeat.toml", &toml), &[("tags/a.json", TAGS)]).unwrap().config
+        };
+        let own = "[diagnostics]\ntags = [\"$gateway.*\"]\n";
+        assert!(changed_sections(&found(own), &found(own)).is_empty());
+        for other in ["", "[diagnostics]\n", "[diagnostics]\ntags = [\"$gateway.*\"]\nscan_rate_ms = 200\n"] {
+            assert_eq!(changed_sections(&found(own), &found(other)), ["[diagnostics]"], "{other}");
+        }
+        let several = found("[realtime]\npriority = 70\n[outputs.a]\ntype = \"mqtt\"\nurl = \"mqtt://127.0.0.1\"\n");
+        assert_eq!(changed_sections(&found(own), &several), ["[realtime]", "[diagnostics]", "[outputs]"]);
+    }
 
     #[test]
     fn what_waits_is_never_adopted_after_what_was_found_later() {

@@ -18,8 +18,8 @@ pub struct Reload {
     pub(super) resting: Vec<Rest>,
     /// How many plans were adopted.
     pub(super) number: u32,
-    /// The gateway's own file has changed, which was told.
-    pub(super) told_of_gateway_file: bool,
+    /// What has changed in the gateway's own file, which was told.
+    pub(super) told_of_gateway_file: Vec<&'static str>,
     /// Found, and not yet begun.
     pub(super) waiting: Option<Loaded>,
     pub(super) changing: Option<Changing>,
@@ -37,7 +37,7 @@ impl Reload {
             config,
             resting: Vec::new(),
             number: 0,
-            told_of_gateway_file: false,
+            told_of_gateway_file: Vec::new(),
             waiting: None,
             changing: None,
             trim_at: None,

@@ -7,7 +7,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::connector::LinkNotes;
 use crate::hub::{self, RingStats};
 use crate::output::{OutputState, OutputStats};
-use crate::serve::{self, JournalView, OutputView, RingFill};
+use crate::serve::{self, JournalView, OutputView, RingFill, View};
+use crate::source::diagnostics::OutputStateView;
 use crate::store::{JournalReader, JournalStats};
 use crate::tag::{LinkId, Nanos};
 
@@ -52,6 +53,20 @@ pub(super) fn journal_view(stats: Arc<JournalStats>, bytes_max: u64) -> Box<dyn 
     })
 }
 
+fn output_state(stats: &OutputStats) -> serve::OutputState {
+    match stats.state() {
+        OutputState::Online => serve::OutputState::Up,
+        OutputState::Connecting => serve::OutputState::Connecting,
+        OutputState::Offline | OutputState::Stopped => serve::OutputState::Down,
+    }
+}
+
+/// The state alone, for whoever looks often.
+pub(super) fn output_states(outputs: &[(String, Arc<OutputStats>)]) -> Vec<OutputStateView> {
+    let view = |stats: Arc<OutputStats>| Box::new(move || output_state(&stats)) as View<serve::OutputState>;
+    outputs.iter().map(|(name, stats)| (name.clone(), view(stats.clone()))).collect()
+}
+
 pub(super) fn output_view(
     name: String,
     stats: Arc<OutputStats>,
@@ -64,11 +79,7 @@ pub(super) fn output_view(
         let (position, lost) =
             all.iter().find(|c| c.name == cursor).map_or_else(Default::default, |c| (c.position, c.samples_lost));
         OutputView {
-            state: match stats.state() {
-                OutputState::Online => serve::OutputState::Up,
-                OutputState::Connecting => serve::OutputState::Connecting,
-                OutputState::Offline | OutputState::Stopped => serve::OutputState::Down,
-            },
+            state: output_state(&stats),
             lag: reader.pending(position).unwrap_or(0),
             acknowledged: stats.samples_acknowledged.load(Relaxed),
             left_out: stats.samples_left_out.load(Relaxed),

@@ -1,6 +1,7 @@
 //! The gateway's own tags, in a whole gateway beside simulated devices.
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 use fieldbeat::config::Loaded;
@@ -110,7 +111,137 @@ fn what_the_gateway_knows_of_itself_reaches_the_journal_by_name() {
         assert!(value(&format!("$link.{link}.since_good_s")) > 1.0, "{link}");
         assert_eq!(of(&format!("$link.{link}.response_ms_p99")).2, Status::UNCERTAIN_LAST_USABLE, "{link}");
     }
-    assert!(of("$link.plc1.state").3 > of("$link.plc2.state").3, "the one that came later has fewer");
+    assert!(of("$link.plc1.requests").3 > of("$link.plc2.requests").3, "the one that came later has fewer");
+    // States come when they change, everything else ten times a second.
+    let of_state = of("$link.plc1.state").3;
+    assert!((3..15).contains(&of_state), "{of_state} states, and {} requests", of("$link.plc1.requests").3);
+}
+
+#[test]
+fn each_lane_has_its_tags_whoever_chose_the_cpus() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = dir.path().join("journal");
+    // Names no cores: the machine says that there are two executors, and the gateway's own tags come behind.
+    let own = "[diagnostics]\nscan_rate_ms = 100\ntags = [\"$lane.*\", \"$lane.2.dropped\"]\n";
+    let loaded = load(&journal, own, &[("plc1", 502)]).unwrap();
+    assert!(loaded.warnings.is_empty(), "only the machine knows how many lanes there are: {:?}", loaded.warnings);
+    let mut gateway = Gateway::start_on(loaded, &[0, 1]).unwrap_or_else(|e| panic!("{e}"));
+    run(&mut gateway, Duration::from_millis(500));
+    gateway.adopt(&load(&journal, own, &[("plc1", 502), ("plc2", 502)]).unwrap());
+    run(&mut gateway, Duration::from_millis(500));
+    let ended = gateway.stop();
+    assert!(ended.report.groups["$diagnostics"].produced > 30, "{:?}", ended.report.groups);
+    let seen = stored(&journal);
+    let lanes: Vec<&String> = seen.keys().filter(|name| name.ends_with(".produced")).collect();
+    assert_eq!(lanes, ["$lane.0.produced", "$lane.1.produced", "$lane.2.produced"]);
+    // The last one is that of these tags themselves.
+    assert!(seen["$lane.2.produced"].0 > 30.0 && seen["$lane.2.produced"].0 > seen["$lane.1.produced"].0, "{seen:?}");
+}
+
+#[test]
+fn a_gateway_with_tags_of_its_own_may_have_tags_that_are_written() {
+    let tags = r#"{"links":[{"name":"plc1","protocol":"modbus_tcp","host":"127.0.0.1"}],
+        "tags":[{"name":"a","address":"plc1:1:3:40001:1","data_type":"uint16","scan_rate_ms":100,"write":{}}]}"#;
+    let toml = "[gateway]\nid = \"g\"\n[diagnostics]\n";
+    let loaded = load_parts(("fieldbeat.toml", toml), &[("tags/a.json", tags)]).unwrap();
+    let planned = fieldbeat::plan::build(&loaded.config, &[0]).unwrap();
+    let writes: Vec<bool> = planned.admission.links.values().map(|link| link.writes.is_some()).collect();
+    assert_eq!(writes, [true], "of the link that is written, and of no other");
+    // The ring is sized by the period of most, and by the highest rate of states.
+    let own: Vec<bool> = loaded.config.tags.iter().skip(1).map(|tag| tag.name.ends_with("state")).collect();
+    let states = own.iter().filter(|is_state| **is_state).count() + 2;
+    assert_eq!(planned.plan.lanes[1].slots_per_s as usize, own.len() - states + states * 40);
+}
+
+#[test]
+fn a_glob_of_more_lanes_than_there_are_is_told_once_they_are_counted() {
+    let journal = std::path::Path::new("journal");
+    let own = "[diagnostics]\ntags = [\"$lane.7.dropped\"]\n";
+    let loaded = load(journal, own, &[("plc1", 502)]).unwrap();
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    let mut config = loaded.config;
+    let warnings = config.renew_diagnostics(fieldbeat::plan::lanes_of(&config, &[1, 2, 3])).unwrap();
+    assert_eq!(warnings.len(), 1);
+    assert!(warnings[0].contains("\"$lane.7.dropped\", which matches nothing: this gateway's lanes are 0 to 3"));
+    assert!(config.renew_diagnostics(8).unwrap().is_empty());
+    let loaded = load(journal, &format!("{own}[realtime]\ncores = [1, 2]\n"), &[("plc1", 502)]).unwrap();
+    assert!(
+        loaded.warnings[0].to_string().contains("\"$lane.7.dropped\", which matches none"),
+        "{:?}",
+        loaded.warnings
+    );
+}
+
+#[test]
+fn what_comes_by_event_has_no_cycles_in_metrics_report_and_status() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = dir.path().join("journal");
+    let toml = "[gateway]\nid = \"g\"\n[metrics]\nlisten = \"127.0.0.1:0\"\n[diagnostics]\nscan_rate_ms = 100\n";
+    let toml = format!("{toml}[journal]\npath = \"{}\"\n", journal.display());
+    let tags = r#"{"links":[{"name":"plc1","protocol":"modbus_tcp","host":"127.0.0.1","port":9}],
+        "tags":[{"name":"a","address":"plc1:1:3:40001:1","data_type":"uint16","scan_rate_ms":100}]}"#;
+    let loaded = load_parts(("fieldbeat.toml", &toml), &[("tags/a.json", tags)]).unwrap();
+    let mut gateway = Gateway::start(loaded).unwrap_or_else(|e| panic!("{e}"));
+    run(&mut gateway, Duration::from_millis(700));
+    let metrics = get(gateway.metrics_address().unwrap());
+    let events: Vec<&str> = metrics.lines().filter(|line| line.contains("group=\"$events\"")).collect();
+    let says = |name: &str| events.iter().any(|line| line.starts_with(name));
+    assert!(says("fieldbeat_group_event_rate_max_hertz") && says("fieldbeat_samples_produced_total"), "{events:#?}");
+    for name in ["period", "cycles", "skipped", "deadline", "release", "issue", "sample_age"] {
+        assert!(!says(&format!("fieldbeat_group_{name}")), "{name}: {events:#?}");
+    }
+    // The others have all of it, and their own jitter is measured.
+    let polled = |name: &str| metrics.lines().find(|line| line.starts_with(name) && line.contains("\"$diagnostics\""));
+    let jitter = polled("fieldbeat_group_release_jitter_seconds_count").unwrap();
+    assert!(!jitter.ends_with(" 0") && polled("fieldbeat_group_cycles_total").is_some(), "{jitter}");
+
+    let socket = gateway.control_socket().unwrap().to_owned();
+    let status = std::thread::spawn(move || ask(&socket, "{\"ask\":\"status\"}\n"));
+    while !status.is_finished() {
+        run(&mut gateway, Duration::from_millis(20));
+    }
+    let status: serde_json::Value = serde_json::from_str(status.join().unwrap().lines().next().unwrap()).unwrap();
+    let groups = status["groups"].as_array().unwrap();
+    let of_events = groups.iter().find(|group| group["group"] == "$events").unwrap();
+    assert!(of_events["samples"].as_u64().unwrap() >= 3 && of_events["rate_max_hz"] == 40, "{of_events}");
+    assert_eq!(of_events.as_object().unwrap().len(), 3, "{of_events}");
+
+    let report = serde_json::to_value(&gateway.stop().report).unwrap();
+    let of_events = &report["groups"]["$events"];
+    assert_eq!(of_events.as_object().unwrap().len(), 4, "{of_events}");
+    assert_eq!((&of_events["rate_max_hz"], &of_events["dropped"]), (&40.into(), &0.into()));
+    let scans = report["links"]["$diagnostics"]["scans"].as_array().unwrap();
+    assert!(scans.len() == 1 && scans[0]["group"] == "$diagnostics", "{scans:?}");
+    assert!(report["groups"]["$diagnostics"]["cycles"].as_u64().unwrap() >= 5, "{report:#}");
+}
+
+fn get(address: std::net::SocketAddr) -> String {
+    let mut connection = std::net::TcpStream::connect(address).unwrap();
+    connection.write_all(b"GET /metrics HTTP/1.1\r\nHost: g\r\nConnection: close\r\n\r\n").unwrap();
+    let mut text = String::new();
+    connection.read_to_string(&mut text).unwrap();
+    text
+}
+
+fn ask(socket: &std::path::Path, question: &str) -> String {
+    let mut connection = std::os::unix::net::UnixStream::connect(socket).unwrap();
+    connection.write_all(question.as_bytes()).unwrap();
+    let mut text = String::new();
+    connection.read_to_string(&mut text).unwrap();
+    text
+}
+
+#[test]
+fn a_tag_file_that_asks_for_events_is_told_that_links_are_polled() {
+    for key in ["\"on_event\":true", "\"rate_max_hz\":10"] {
+        let tags = format!(
+            r#"{{"links":[{{"name":"plc1","protocol":"modbus_tcp","host":"127.0.0.1"}}],"groups":[{{"name":"g",{key}}}],
+                "tags":[{{"name":"a","address":"plc1:1:3:40001:1","data_type":"uint16","group":"g"}}]}}"#
+        );
+        let error = load_parts(("fieldbeat.toml", "[gateway]\nid = \"g\"\n"), &[("tags/a.json", &tags)]).unwrap_err();
+        let error = error.to_string();
+        assert!(error.contains("links are polled, each scan_rate_ms, and have no samples by event"), "{error}");
+    }
 }
 
 #[test]

@@ -3,5 +3,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a helper of a test may fail it")]
 
+mod changes;
 mod diagnostics;
 mod lane;

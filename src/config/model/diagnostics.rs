@@ -5,13 +5,16 @@ use std::sync::Arc;
 use super::{LinkSettings, TagAddress};
 use crate::tag::{Nanos, ScalarType, ValueType};
 
-/// The link and the group that the gateway's own tags have.
+/// The link that the gateway's own tags have, and the group of those that are written at a period.
 pub const DIAGNOSTICS: &str = "$diagnostics";
+/// The group of those that are written when they change.
+pub const DIAGNOSTIC_EVENTS: &str = "$events";
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct DiagnosticsConfig {
     /// The tags, as globs.
     pub tags: Vec<String>,
+    /// Of those that are no states.
     pub period: Nanos,
 }
 
@@ -174,5 +177,16 @@ impl DiagnosticSignal {
 
     pub fn ty(&self) -> ScalarType {
         self.about().0
+    }
+
+    /// Whether it is a state, which is written when it changes.
+    pub fn is_state(&self) -> bool {
+        use GatewaySignal::{ClockSynchronised, ConfigurationRefused};
+        matches!(
+            self,
+            DiagnosticSignal::Link(_, LinkSignal::State)
+                | DiagnosticSignal::Output(_, OutputSignal::State)
+                | DiagnosticSignal::Gateway(ClockSynchronised | ConfigurationRefused)
+        )
     }
 }

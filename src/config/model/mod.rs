@@ -5,6 +5,7 @@ mod diagnostics;
 mod field;
 mod kind;
 mod output;
+mod pace;
 mod reporting;
 mod sensor;
 mod serial;
@@ -19,6 +20,7 @@ pub use diagnostics::*;
 pub use field::*;
 pub use kind::*;
 pub use output::*;
+pub use pace::*;
 pub use reporting::*;
 pub use sensor::*;
 pub use serial::*;
@@ -145,8 +147,15 @@ pub struct LinkConfig {
 pub struct GroupConfig {
     pub name: String,
     pub source: Source,
-    pub period: Nanos,
+    pub pace: Pace,
     pub release: ReleaseMode,
+}
+
+impl GroupConfig {
+    /// From one sample of its tags to the next; see [`Pace::interval`].
+    pub fn interval(&self) -> Nanos {
+        self.pace.interval()
+    }
 }
 
 /// How a group's links start.

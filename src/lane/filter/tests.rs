@@ -1,6 +1,7 @@
 //! What is told by exception is enough: from it, everything can be known again within the deadband.
 
 use super::*;
+use crate::config::Pace;
 use crate::lane::{Counters, Frame, Image, SampleWriter};
 use crate::plan::{GroupPlan, LaneOwner, LanePlan, LinkPlan, ReleaseMode, TagPlan};
 use crate::protocol::modbus::model::ModbusConfig;
@@ -51,7 +52,7 @@ fn plan(tags: &[(ValueType, Option<Reporting>)]) -> Plan {
     };
     Plan {
         tags: tags.iter().enumerate().map(tag).collect(),
-        groups: [GroupPlan { name: "g".into(), period: Nanos(PERIOD), release: ReleaseMode::Spread }]
+        groups: [GroupPlan { name: "g".into(), pace: Pace::Every(Nanos(PERIOD)), release: ReleaseMode::Spread }]
             .into_iter()
             .collect(),
         links: [LinkPlan { name: "l".into(), lane: LaneId(0), write_spacing: Nanos::ZERO, protocol }]

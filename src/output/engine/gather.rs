@@ -240,8 +240,9 @@ impl<F: Form> Gather<F> {
         let (batch, drained) = (self.settings.batch, block.batch.drained);
         self.finish_where(|_, open| drained > open.drained + batch);
 
-        if F::HAS_STREAMS {
-            self.streams.enter(&block);
+        if F::HAS_STREAMS && self.streams.enter(&block) {
+            let lane = block.batch.lane;
+            self.finish_where(|of, _| of == lane);
         }
         let (mut slot, mut sample) = (0, 0);
         while sample < self.next.samples && slot < block.batch.slots.len() {
@@ -258,7 +259,7 @@ impl<F: Form> Gather<F> {
         let Some(names) = self.names.get(&block.batch.lane).filter(|_| F::HAS_STREAMS) else { return };
         if names.chosen.takes(sample) {
             let sequence = block.batch.first_sequence.wrapping_add(u64::from(at));
-            self.streams.ran(block, &group_name(&names.groups, sample.group), sequence);
+            self.streams.came(block, &group_name(&names.groups, sample.group), sequence);
         }
     }
 

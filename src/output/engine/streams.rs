@@ -134,7 +134,7 @@ impl Streams {
                 last.insert(item.sample.group, item.sequence);
             }
             for (group, sequence) in last {
-                self.ran(&block, &group_name(&groups, group), sequence);
+                self.came(&block, &group_name(&groups, group), sequence);
             }
         }
         Ok(())
@@ -145,8 +145,9 @@ impl Streams {
         self.torn = true;
     }
 
-    /// A block is read.
-    pub(super) fn enter(&mut self, block: &Block) {
+    /// A block is read. Whether numbers of its lane are missing for good before it: what is gathered of the lane must then be
+    /// finished first, so that the first message behind the loss says it.
+    pub(super) fn enter(&mut self, block: &Block) -> bool {
         let (lane, first) = (block.batch.lane, block.batch.first_sequence);
         let known = self.now.lanes.get(&lane).copied();
         let torn = std::mem::take(&mut self.torn);
@@ -160,14 +161,26 @@ impl Streams {
         let now = Lane { boot: block.boot, next, missing };
         self.now.lanes.insert(lane, now);
         self.changes.push_back(Change { block: block.index, lane: (lane, now), streams: Vec::new() });
+        known.is_some_and(|known| missing > known.missing)
     }
 
-    /// Samples of a group were written, or passed over because the cursor is past them; `sequence` is the last one's.
+    /// Samples of a group were written; `sequence` is the last one's.
     pub(super) fn ran(&mut self, block: &Block, group: &Arc<str>, sequence: u64) {
         let stream = (block.batch.lane, group.clone());
         let missing = self.now.lanes.get(&stream.0).map_or(0, |lane| lane.missing);
-        let known = self.now.streams.get(&stream);
-        let missing_said = known.map_or(missing, |known| known.missing_said);
+        let missing_said = self.now.streams.get(&stream).map_or(missing, |known| known.missing_said);
+        self.follow(block, stream, sequence, missing_said);
+    }
+
+    /// Samples of a group have come to the other side before, as the cursor is past them; `sequence` is the last one's. The
+    /// first message behind a loss has said it.
+    pub(super) fn came(&mut self, block: &Block, group: &Arc<str>, sequence: u64) {
+        let stream = (block.batch.lane, group.clone());
+        let missing = self.now.lanes.get(&stream.0).map_or(0, |lane| lane.missing);
+        self.follow(block, stream, sequence, missing);
+    }
+
+    fn follow(&mut self, block: &Block, stream: Stream, sequence: u64, missing_said: u64) {
         let last = Last { boot: block.boot, sequence, missing_said };
         self.now.streams.insert(stream.clone(), last);
         self.change(block.index, stream, last);

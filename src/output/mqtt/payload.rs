@@ -16,7 +16,9 @@
 //!   `null`: nothing is known of one. One that is above the highest that a consumer has is a loss between the gateway and the
 //!   consumer. `missing`, only where there are any: so many numbers of the lane, or more, will never come, since the last
 //!   message of the stream; they were dropped at a full ring or by the journal's bound, or lost with its file, and nobody
-//!   knows whether they were this group's. A consumer of any choice of topics sees every loss by these two.
+//!   knows whether they were this group's. The stream's first message behind the loss says it, and says it again when it is
+//!   repeated: where its first number is a repeat, so is its `missing`. A consumer of any choice of topics sees every loss by
+//!   these two.
 //! - A *frame* holds consecutive samples of one time, cycle, status and group. `seq` is the number of its first
 //!   value; the others follow by one in the order in which `values` is written.
 //! - `t`: UTC, microseconds since 1970-01-01T00:00:00Z, of the samples themselves. A value that is held because
@@ -37,8 +39,7 @@
 use std::sync::Arc;
 
 use crate::output::engine::Head;
-use crate::tag::BatchSample;
-use crate::tag::{ClockPair, Dictionary, Sample, ScalarType, Status, Texts, ValueType};
+use crate::tag::{BatchSample, ClockPair, Dictionary, Sample, ScalarType, Status, Texts, ValueType};
 
 /// The most bytes of a number: `-1.7976931348623157e308` has 23.
 const NUMBER_BYTES_MAX: usize = 24;

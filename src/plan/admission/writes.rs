@@ -136,7 +136,7 @@ fn with_share(scans: &Scans<'_>, writes: &ById<LinkId, Option<WriteDemand>>, sha
         beside: ById::new(),
         without_room: Vec::new(),
     };
-    for executor in &plan.lanes {
+    for (_, _, executor) in plan.executors() {
         let links: Vec<&LinkDemand> = executor.links.iter().map(|link| &reckoned.demands[*link]).collect();
         let executor_demand = ExecutorDemand::new(executor, &links, costs, config);
         for link in &executor.links {

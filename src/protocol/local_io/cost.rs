@@ -33,7 +33,7 @@ impl LinkWork for LocalIoPlan {
 
     fn slots_per_s(&self, groups: &ById<GroupId, GroupPlan>) -> u64 {
         let of_request =
-            |request: &LocalIoRequest| slots_per_s(request.items.len() as u64, groups[request.group].period);
+            |request: &LocalIoRequest| slots_per_s(request.items.len() as u64, groups[request.group].interval());
         let edges = self.items_that_tell() as u64 * GPIO_EDGES_PER_S_MAX;
         self.requests.iter().map(of_request).sum::<u64>() + edges + self.samples_per_s()
     }
@@ -70,7 +70,7 @@ fn demand(plan: &Plan, bus: &LocalIoPlan, scans: &[ScanId], costs: &Costs) -> Li
     demand.samples_per_s += by_themselves;
     for id in scans {
         let scan = &plan.scans[*id];
-        let period = plan.groups[scan.group].period;
+        let period = plan.groups[scan.group].interval();
         let requests = &bus.requests[scan.requests.start as usize..scan.requests.end as usize];
         let (mut work, mut line, mut longest) = (Nanos::ZERO, Nanos::ZERO, Nanos::ZERO);
         for request in requests {
@@ -119,7 +119,7 @@ fn write_time(bus: &LocalIoPlan, write: &LocalIoWrite) -> Nanos {
 fn observed(plan: &Plan, bus: &LocalIoPlan, p99: Nanos) -> Option<Finding> {
     let declared = bus.requests.iter().map(|request| request.time).max()?;
     let over = p99.since(declared);
-    let share = |r: &LocalIoRequest| (r.time + over).as_secs_f64() / plan.groups[r.group].period.as_secs_f64();
+    let share = |r: &LocalIoRequest| (r.time + over).as_secs_f64() / plan.groups[r.group].interval().as_secs_f64();
     let load: f64 = bus.requests.iter().map(share).sum();
     Finding::of(declared, p99, load)
 }

@@ -59,7 +59,7 @@ impl LinkWork for ModbusPlan {
     fn slots_per_s(&self, groups: &ById<GroupId, GroupPlan>) -> u64 {
         let of_request = |request: &ModbusRequest| {
             let decodes = &self.decodes[request.decodes.start as usize..request.decodes.end as usize];
-            slots_per_s(ring_slots(decodes.iter().map(|d| d.ty)), groups[request.group].period)
+            slots_per_s(ring_slots(decodes.iter().map(|d| d.ty)), groups[request.group].interval())
         };
         self.blocks().iter().map(of_request).sum()
     }
@@ -103,7 +103,7 @@ impl LinkWork for ModbusPlan {
 impl ModbusPlan {
     /// Its link's load when each of its requests takes `reply`.
     pub fn load_with(&self, plan: &Plan, reply: Nanos) -> f64 {
-        let rate = |request: &ModbusRequest| 1.0 / plan.groups[request.group].period.as_secs_f64();
+        let rate = |request: &ModbusRequest| 1.0 / plan.groups[request.group].interval().as_secs_f64();
         let requests_per_s: f64 = self.blocks().iter().map(rate).sum();
         requests_per_s * reply.as_secs_f64() / f64::from(self.config.pipeline.max(1))
     }
@@ -128,7 +128,7 @@ fn demand(plan: &Plan, modbus: &ModbusPlan, scans: &[ScanId], costs: &Costs) -> 
     let mut demand = LinkDemand::nothing(u64::from(modbus.config.pipeline.max(1)));
     for scan_id in scans {
         let scan = &plan.scans[*scan_id];
-        let period = plan.groups[scan.group].period;
+        let period = plan.groups[scan.group].interval();
         let rate = 1.0 / period.as_secs_f64();
         let (mut work, mut line, mut longest) = (Nanos::ZERO, Nanos::ZERO, Nanos::ZERO);
         let requests = &modbus.requests[scan.requests.start as usize..scan.requests.end as usize];
@@ -228,7 +228,7 @@ fn observed_on_line(plan: &Plan, modbus: &ModbusPlan, line: &SerialLine, p99: Na
     let longest = blocks.clone().map(|r| line.exchange(r.table, r.count)).max()?;
     let over = p99.since(longest);
     let time = |r: &ModbusRequest| (line.line_time(r.table, r.count) + over).as_secs_f64();
-    let load: f64 = blocks.map(|r| time(r) / plan.groups[r.group].period.as_secs_f64()).sum();
+    let load: f64 = blocks.map(|r| time(r) / plan.groups[r.group].interval().as_secs_f64()).sum();
     let declared = modbus.config.reply_expected;
     Finding::of(declared, declared + over, load)
 }

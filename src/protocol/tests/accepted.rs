@@ -46,7 +46,7 @@ fn a_tag_is_read_with_everything_it_says() {
         decoding: DecodingConfig::default(),
     };
     assert_eq!(config.tags, [expected]);
-    assert_eq!((config.groups[0].name.as_str(), config.groups[0].period), ("2.5ms", Nanos(2_500_000)));
+    assert_eq!((config.groups[0].name.as_str(), config.groups[0].interval()), ("2.5ms", Nanos(2_500_000)));
     assert_eq!(config.groups[0].release, ReleaseMode::Spread);
 }
 
@@ -257,7 +257,7 @@ fn groups_and_links_serve_the_tags_of_every_file() {
     let Loaded { config, warnings } = loaded(MINIMAL, &[("tags/a.json", tags), ("tags/z.json", &shared)]);
     assert_eq!(warnings, []);
     let names: Vec<(&str, u64, ReleaseMode)> =
-        config.groups.iter().map(|g| (&*g.name, g.period.0, g.release)).collect();
+        config.groups.iter().map(|g| (&*g.name, g.interval().0, g.release)).collect();
     let expected = [
         ("fast", 1_000_000, ReleaseMode::Together),
         ("10ms", 10_000_000, ReleaseMode::Spread),

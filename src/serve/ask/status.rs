@@ -4,7 +4,7 @@ use serde_json::{Value as Json, json};
 
 use crate::hub::TapView;
 use crate::limits::FIRST_VALUE_PATIENCE;
-use crate::plan::{GroupPlan, LinkPlan, SourceKind};
+use crate::plan::{GroupPlan, LinkPlan, Pace, SourceKind};
 use crate::rt::monotonic_now;
 use crate::serve::retired::totals_of;
 use crate::serve::{HealthReport, Observed, OutputView, Tags, View};
@@ -75,19 +75,32 @@ fn groups(observed: &Observed) -> Vec<Json> {
     let plan = &current.plan;
     let times = observed.statistics.snapshot().groups;
     let group = |(id, group): (GroupId, &GroupPlan)| {
+        let of_lane = |lane: usize| {
+            let counts = &observed.counters.groups[lane][id.index()];
+            current.retired_samples(lane, &group.name)[0] + counts.produced.get()
+        };
+        let samples: u64 = (0..observed.counters.groups.len()).map(of_lane).sum();
+        let period = match group.pace {
+            Pace::Every(period) => period,
+            // Without cycles there are none to be skipped or late.
+            Pace::OnEvent { rate_max_hz } => {
+                return json!({ "group": &*group.name, "rate_max_hz": rate_max_hz, "samples": samples });
+            }
+        };
         let mut totals = current.retired(&group.name);
         for (scan, _) in plan.scans.iter().filter(|(_, scan)| scan.group == id) {
             totals.iter_mut().zip(totals_of(&observed.counters, scan)).for_each(|(sum, count)| *sum += count);
         }
         let [cycles, skipped, misses] = totals;
-        let jitter = times.get(id).map(|times| times.release_jitter.p99.0 as f64 / 1e3);
+        let jitter = times.get(id).map(|times| times.release_jitter).filter(|jitter| jitter.count > 0);
         json!({
             "group": &*group.name,
-            "period_ms": group.period.0 as f64 / 1e6,
+            "period_ms": period.0 as f64 / 1e6,
             "cycles": cycles,
             "skipped_cycles": skipped,
             "deadline_misses": misses,
-            "release_jitter_us_p99": jitter,
+            "release_jitter_us_p99": jitter.map(|jitter| jitter.p99.0 as f64 / 1e3),
+            "samples": samples,
         })
     };
     plan.groups.iter().map(group).collect()

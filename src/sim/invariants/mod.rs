@@ -1,10 +1,11 @@
 //! What must hold of samples: nothing lost silently, no value that the device did not have, no status out of turn.
 //!
 //! Here is what the books know; `samples` judges what is told by it, `state` what stands in image and counters, `shown`
-//! whether the image has what devices gave that send datagrams.
+//! whether the image has what devices gave that send datagrams, `source` what a source gave.
 
 mod samples;
 mod shown;
+mod source;
 mod state;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -88,6 +89,7 @@ pub struct Books<'s> {
     odd: Vec<Beside>,
     /// How often such a unit was looked at.
     pub besides: u64,
+    source: Option<source::SourceBooks>,
 }
 
 /// A connection with trouble, the unit that is at fault where it is one, and what was well on it when that began.
@@ -161,6 +163,7 @@ impl<'s> Books<'s> {
             beside: Vec::new(),
             odd: Vec::new(),
             besides: 0,
+            source: source::SourceBooks::of(&scenario.plan),
         };
         books.add(scenario.config.clone(), Arc::new(scenario.plan.clone()));
         books
@@ -251,7 +254,7 @@ impl<'s> Books<'s> {
             let is_network = |link: &LinkPlan| link.protocol.is::<CanOpenPlan>();
             let cycles = if plan.links.get(*link).is_some_and(is_network) { 2 } else { 1 };
             let mut own = plan.scans.values().filter(|scan| scan.link == *link);
-            own.any(|scan| at + cycles * plan.groups[scan.group].period.0 > now)
+            own.any(|scan| at + cycles * plan.groups[scan.group].interval().0 > now)
         });
         let mut changed = those(&|change| change == Change::Work);
         // Released at another time than before: its last cycle may have had less than a period.

@@ -39,6 +39,11 @@ impl Books<'_> {
         let end = later.next().map_or(u64::MAX, |(_, at)| *at);
         let mut count = 0;
         for sample in batch.iter() {
+            if self.is_source(executor) {
+                self.of_source(generation, sample.sample)?;
+                count += 1;
+                continue;
+            }
             if sample.sample.t > end {
                 let what = format!("a sample under a plan that ended at {end}: {:?}", sample.sample);
                 return Err(Kind::SampleMisnamed.says(what));

@@ -132,7 +132,7 @@ fn oldest(under: &Generation, tag: &TagPlan) -> u64 {
         // and one request of each scan may have taken as long.
         Some(FieldWork::LocalIo(bus)) => {
             let waits = (bus.requests.len() as u64 + 1) * 6 * bus.config.timeout.0;
-            under.plan.groups[tag.group].period.0 * 2 + waits + SECOND
+            under.plan.groups[tag.group].interval().0 * 2 + waits + SECOND
         }
         None => u64::MAX / 2,
         Some(FieldWork::Can(can)) => {
@@ -143,7 +143,7 @@ fn oldest(under: &Generation, tag: &TagPlan) -> u64 {
         // between; what comes by PDO is doubted after some periods of its own.
         Some(FieldWork::CanOpen(canopen)) => {
             let turns = canopen.items.len() as u64 + 8;
-            under.plan.groups[tag.group].period.0 * 2 + turns * 4 * canopen.config.timeout.0 + 5 * SECOND
+            under.plan.groups[tag.group].interval().0 * 2 + turns * 4 * canopen.config.timeout.0 + 5 * SECOND
         }
         // Each block, and each half of one that was refused, waits for its turn among the others, and each of these may
         // take its timeout and what follows: on a line, its silence. Writes and probes of silent units lie between.
@@ -151,7 +151,7 @@ fn oldest(under: &Generation, tag: &TagPlan) -> u64 {
             let of_line = |r: &ModbusRequest| Some(SerialLine::of(&modbus.config)?.line_time(r.table, r.count).0);
             let longest = modbus.requests.iter().filter_map(of_line).max().unwrap_or(0);
             let turns = modbus.requests.len() as u64 * 2 + 16;
-            under.plan.groups[tag.group].period.0 * 2 + turns * 2 * (modbus.config.timeout.0 + longest) + SECOND
+            under.plan.groups[tag.group].interval().0 * 2 + turns * 2 * (modbus.config.timeout.0 + longest) + SECOND
         }
     }
 }

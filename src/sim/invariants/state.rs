@@ -48,7 +48,7 @@ impl Books<'_> {
         for (id, tag) in newest.plan.tags.iter() {
             let Some((Life(life), _)) = newest.tag(id) else { continue };
             let known = &self.tags[life];
-            if !known.sure || !all_told[known.executor] {
+            if self.is_source(known.executor) || !known.sure || !all_told[known.executor] {
                 continue;
             }
             let shown = image.read(id.index()).ok_or("a slot of the image is locked though nobody writes")?;
@@ -69,7 +69,7 @@ impl Books<'_> {
                 return Err(format!("tag \"{}\": the image has {shown:?}, told last was {known:?}", tag.name));
             }
         }
-        Ok(())
+        self.shown_of_source(image)
     }
 
     /// The account of samples; called when every ring is empty. `closed`: every gap has been told.
@@ -93,7 +93,7 @@ impl Books<'_> {
                 return Err(format!("executor {executor}: {dropped} dropped, but {missing} told as missing"));
             }
         }
-        Ok(())
+        self.account_of_source(counters)
     }
 
     /// After the trouble, every tag that its device does not refuse is good again.
@@ -105,6 +105,9 @@ impl Books<'_> {
         for (id, tag) in newest.plan.tags.iter() {
             let Some((Life(life), config)) = newest.tag(id) else { continue };
             let known = &self.tags[life];
+            if self.is_source(known.executor) {
+                continue;
+            }
             // What was refused is asked again after a while; and as long as all of a unit is refused, it does not
             // show whether its connection still lives.
             let of_link = newest.of_link(tag.link, Meaning::Exception(2)).map(|(Life(life), _)| &self.tags[life]);
@@ -251,7 +254,7 @@ impl Books<'_> {
             let waits = modbus.config.connect_timeout.0 + modbus.config.timeout.0 * 8;
             let shown = image.read(id.index()).ok_or("a slot of the image is locked though nobody writes")?;
             let is_unstated = Status(shown.status) == Status::BAD_WAITING_FOR_INITIAL_DATA;
-            if is_unstated && adopted + UNSTATED_NS + waits + under.plan.groups[tag.group].period.0 * 4 < now {
+            if is_unstated && adopted + UNSTATED_NS + waits + under.plan.groups[tag.group].interval().0 * 4 < now {
                 return Err(format!("tag \"{}\" has no status since {adopted}", tag.name));
             }
         }
@@ -284,7 +287,7 @@ impl Books<'_> {
         let tag = &under.plan.tags[id];
         let timeout =
             under.plan.links[tag.link].protocol.get::<ModbusPlan>().map_or(0, |modbus| modbus.config.timeout.0);
-        let period = under.plan.groups[tag.group].period.0;
+        let period = under.plan.groups[tag.group].interval().0;
         if !self.scenario.script.has_writes() && dead_for > timeout * 8 + period * 4 + COUNTS_AS_SILENT_NS {
             return period * 5 / 2 + timeout * 2 + AGE_SLACK_NS;
         }
@@ -327,7 +330,7 @@ impl Books<'_> {
             // A change that could not wait any longer costs a link that is changed the cycle under way. Of a network, a
             // node may be set up anew for it, which costs the cycles that begin meanwhile as well.
             let changes = part.changed.iter().filter(|(link, _)| *link == scan.link).count() as u64;
-            let period = under.plan.groups[scan.group].period;
+            let period = under.plan.groups[scan.group].interval();
             let excused = match FieldWork::of(&*link.protocol) {
                 Some(FieldWork::CanOpen(_)) => changes * (1 + NODE_SETUP_NS.div_ceil(period.0.max(1))),
                 _ => changes.min(1),

@@ -19,6 +19,9 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
+use disk::BentDisk;
+use ledger::Ledger;
+
 use super::outputs::{Dead, SimOutput};
 use super::parts::Parts;
 use super::script::{Crash, JournalFault, JournalTrouble, Series};
@@ -26,10 +29,7 @@ use crate::config::JournalConfig;
 use crate::store::{
     BootId, Found, Journal, JournalError, JournalReader, JournalState, Position, Survey, set_aside_before,
 };
-use crate::tag::Batch;
-use crate::tag::Nanos;
-use disk::BentDisk;
-use ledger::Ledger;
+use crate::tag::{Batch, Nanos};
 
 const MS: u64 = 1_000_000;
 /// More than a run writes: retention has only to do with what the outputs have passed.
@@ -229,6 +229,7 @@ impl SimJournal {
             self.next_tick = now + self.period / 2;
             for at in 0..self.outputs.len() {
                 let may_fail = self.trouble.failing.is_some() || self.trouble.cut || self.trouble.damaged;
+                self.outputs[at].is_sound = self.faults_met == 0;
                 self.outputs[at].tick(now, now >= self.well_from, may_fail, parts)?;
                 self.follow(at)?;
             }
@@ -566,6 +567,7 @@ impl SimJournal {
             while self.outputs[at].cursor < (Position { block: end, samples: 0 }) {
                 now += 20 * MS;
                 ticks += 1;
+                self.outputs[at].is_sound = self.faults_met == 0;
                 self.outputs[at].tick(now, true, false, parts)?;
                 self.follow(at)?;
                 if self.outputs[at].is_at_the_end()? && self.trouble.damaged {

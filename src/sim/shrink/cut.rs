@@ -77,7 +77,8 @@ pub const CUTS: [Cut; 12] = [
 ];
 
 /// What is simpler as a whole; with how far the run has come.
-pub const SIMPLER: [fn(&mut Case, u64); 6] = [
+pub const SIMPLER: [fn(&mut Case, u64); 7] = [
+    |case, _| case.source = false,
     |case, _| {
         case.executors = 1;
         to_first(&mut case.events.stalls);

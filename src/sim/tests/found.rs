@@ -289,6 +289,27 @@ fn a_value_that_is_said_to_be_sent_by_pdo_and_is_not_is_found() {
 }
 
 #[test]
+fn a_drop_of_a_source_that_is_not_counted_is_found() {
+    is_found(Fault::SourceUncounted, &["samples made", "told as missing"]);
+}
+
+#[test]
+fn backfill_that_is_shown_as_the_latest_value_is_found() {
+    is_found(Fault::BackfillShown, &["backfill apart"]);
+}
+
+#[test]
+fn samples_of_a_source_that_change_places_are_found() {
+    is_found(Fault::Swapped, &["its source never gave"]);
+}
+
+#[test]
+fn a_message_that_names_another_sample_than_came_before_it_is_found() {
+    is_found(Fault::PrevAhead, &["is the last"]);
+    is_found(Fault::PrevBehind, &["is between"]);
+}
+
+#[test]
 fn a_line_that_lets_a_dead_unit_cost_the_others_their_cycles_is_found() {
     is_found(Fault::Dawdling, &["is not read beside unit"]);
 }

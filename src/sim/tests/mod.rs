@@ -43,6 +43,10 @@ fn seeds_hold(seeds: impl Iterator<Item = u64>) {
     let (lines, unread) = (count(&|o| o.log_lines), count(&|o| o.log_lines_lost));
     println!("{faults} faults of a journal's files and disk, {lost} files lost; {unread} of {lines} log lines lost");
     assert!(faults > 50 && lost > 10 && unread > 0, "{faults} faults, {lost} files lost, {unread} lines lost");
+    let (given, backfill) = (count(&|o| o.source_samples), count(&|o| o.backfill));
+    let dropped = count(&|o| o.source_dropped);
+    println!("{given} samples of sources, {backfill} of them backfill, {dropped} dropped");
+    assert!(given > 300_000 && backfill > 30_000 && dropped > 10_000, "{given}, {backfill}, {dropped}");
     let (suppressed, besides) = (count(&|o| o.suppressed), count(&|o| o.besides));
     println!("{suppressed} of {} samples suppressed; {besides} looks beside a dead unit", count(&|o| o.samples));
     assert!(suppressed > 100_000 && besides > 5_000);

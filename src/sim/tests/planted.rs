@@ -3,6 +3,9 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
+use crate::lane::{Frame, LaneCounters, SampleWriter};
+use crate::tag::Status;
+
 use super::super::canopen::IN_PDO;
 use super::super::{Parts, Scenario, SimWorld};
 use super::bent_link::BentLink;
@@ -20,7 +23,7 @@ use crate::protocol::modbus::model::ModbusTransport;
 use crate::protocol::modbus::plan::ModbusPlan;
 use crate::rt::WriteOutcome;
 use crate::store::Position;
-use crate::tag::{Batch, Dictionary, LinkId, Nanos, flags};
+use crate::tag::{Batch, Dictionary, LinkId, Nanos, TagId, flags};
 
 /// A fault planted beside the real parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,6 +118,15 @@ pub enum Fault {
     Swallowed,
     /// On SPI, each register is written in place of another.
     NextRegister,
+    /// The first sample that a source drops in a turn is not counted.
+    SourceUncounted,
+    /// Backfill is shown as the latest value.
+    BackfillShown,
+    /// Two samples of a source change places.
+    Swapped,
+    /// A message names a later sample, or an earlier one, than came before it.
+    PrevAhead,
+    PrevBehind,
 }
 
 impl Fault {
@@ -161,7 +173,8 @@ impl Fault {
             Fault::OtherOutputs | Fault::Swallowed => {
                 canopen(|canopen| canopen.writes.iter().any(|write| write.by_pdo))
             }
-            Fault::CursorAhead => scenario.commit_ns > 0,
+            Fault::CursorAhead | Fault::PrevAhead | Fault::PrevBehind => scenario.commit_ns > 0,
+            Fault::SourceUncounted | Fault::BackfillShown | Fault::Swapped => scenario.source,
             _ => true,
         }
     }
@@ -297,10 +310,44 @@ impl Parts for Planted {
         if self.fault == Fault::CursorAhead { sent } else { acknowledged }
     }
 
+    fn backfill(&self, samples: &mut SampleWriter, frame: Frame, tag: TagId, ty: u8, value: u64, status: Status) {
+        if self.fault == Fault::BackfillShown {
+            samples.show(frame, tag, value, status);
+        }
+        samples.backfill(frame, tag, ty, value, status);
+    }
+
+    fn source_has_written(&self, counts: &LaneCounters, dropped_before: u64) {
+        if self.fault == Fault::SourceUncounted && counts.dropped.get() > dropped_before {
+            counts.dropped.add(u64::MAX);
+        }
+    }
+
+    fn payload(&self, payload: Vec<u8>) -> Vec<u8> {
+        let bend: fn(u64) -> u64 = match self.fault {
+            Fault::PrevAhead => |prev| prev + 1,
+            Fault::PrevBehind => |prev| prev.saturating_sub(1),
+            _ => return payload,
+        };
+        let mut message: serde_json::Value = serde_json::from_slice(&payload).unwrap();
+        if let Some(prev) = message["prev"].as_u64() {
+            message["prev"] = bend(prev).into();
+        }
+        message.to_string().into_bytes()
+    }
+
     fn consumed(&self, batch: Arc<Batch>) -> Option<Arc<Batch>> {
         self.batches.set(self.batches.get() + 1);
         match self.fault {
             Fault::Astray if self.batches.get().is_multiple_of(100) => None,
+            Fault::Swapped => {
+                let mut batch = Batch::clone(&batch);
+                let is_source = |tag: u32| batch.names.tag(TagId(tag)).is_some_and(|tag| tag.name.starts_with('$'));
+                if batch.slots.len() > 1 && is_source(batch.slots[0].tag) {
+                    batch.slots.swap(0, 1);
+                }
+                Some(Arc::new(batch))
+            }
             Fault::Restamped => {
                 let mut batch = Batch::clone(&batch);
                 let mut at = 0;

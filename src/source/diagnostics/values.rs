@@ -1,8 +1,7 @@
-//! What each of the gateway's own tags is worth now.
+//! What each of the gateway's own tags is worth now, but for states.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use super::clock::ClockWatch;
 use crate::config::{
@@ -10,6 +9,8 @@ use crate::config::{
 };
 use crate::hub::clock_pair;
 use crate::hub::stats::Intervals;
+use crate::lane::Reading;
+use crate::limits::FIRST_VALUE_PATIENCE;
 use crate::plan::Plan;
 use crate::rt::monotonic_now;
 use crate::serve::{JournalView, Observed, OutputView, ProcessUsage, TagCounts, Tags, totals_of, units_of};
@@ -72,9 +73,8 @@ impl Values {
         Values { observed, reader, started, names, clock, looked: started, found }
     }
 
-    /// The plan that runs.
-    pub fn plan(&self) -> Arc<Plan> {
-        self.observed.plan()
+    pub fn observed(&self) -> &Arc<Observed> {
+        &self.observed
     }
 
     /// Looks at everything once.
@@ -90,22 +90,22 @@ impl Values {
         let cpu_percent = if interval > 0.0 { (usage.cpu_s - self.found.usage.cpu_s) / interval * 100.0 } else { 0.0 };
         self.looked = now;
         let mut found = Found { usage, cpu_percent, ..Found::default() };
-        found.tags = Tags::look(plan, image, counters, crate::limits::FIRST_VALUE_PATIENCE).counts();
         let clock = clock_pair();
-        for (id, tag) in plan.tags.iter() {
-            let Some(reading) = image.read(id.index()) else { continue };
+        let (good, good_of_units, units) = (&mut found.good, &mut found.good_of_units, &self.names.units);
+        let each = |id: TagId, link: LinkId, reading: &Reading| {
             // A value that is held keeps the time at which it was read, whatever its status.
             if reading.t == 0 {
-                continue;
+                return;
             }
             let age = Stamp(reading.t).age(now, &clock);
-            let youngest = found.good.entry(tag.link).or_insert(age);
+            let youngest = good.entry(link).or_insert(age);
             *youngest = age.min(*youngest);
-            if let Some(unit) = self.names.units.get(&id) {
-                let youngest = found.good_of_units.entry((tag.link, *unit)).or_insert(age);
+            if let Some(unit) = units.get(&id) {
+                let youngest = good_of_units.entry((link, *unit)).or_insert(age);
                 *youngest = age.min(*youngest);
             }
-        }
+        };
+        found.tags = Tags::look_at_each(plan, image, counters, FIRST_VALUE_PATIENCE, each).counts();
         for (id, scan) in plan.scans.iter() {
             let [_, skipped, missed] = totals_of(counters, id);
             *found.missed.entry(scan.group).or_default() += skipped + missed;
@@ -159,7 +159,7 @@ impl Values {
             DiagnosticSignal::Output(output, what) => {
                 let Some((view, lag)) = self.found.outputs.get(&**output) else { return Was::Nothing };
                 match what {
-                    OutputSignal::State => whole(view.state as u64),
+                    OutputSignal::State => Was::Never,
                     OutputSignal::Lag => lag.map_or(Was::Nothing, float),
                     OutputSignal::LagSamples => whole(view.lag),
                     OutputSignal::Acknowledged => whole(view.acknowledged),
@@ -172,7 +172,6 @@ impl Values {
     fn of_gateway(&self, what: GatewaySignal) -> Was {
         let Found { tags, usage, .. } = &self.found;
         let counters = &self.observed.counters;
-        let discipline = self.clock.discipline;
         match what {
             GatewaySignal::Uptime => float((self.looked - self.started).as_secs_f64()),
             GatewaySignal::CpuPercent => float(self.found.cpu_percent),
@@ -183,13 +182,11 @@ impl Values {
             GatewaySignal::Produced => whole(counters.produced()),
             GatewaySignal::Dropped => whole(counters.dropped()),
             GatewaySignal::Suppressed => whole(counters.suppressed()),
-            GatewaySignal::ClockOffset => discipline.map_or(Was::Never, |clock| float(clock.offset_s)),
-            GatewaySignal::ClockError => discipline.map_or(Was::Never, |clock| float(clock.error_s)),
-            GatewaySignal::ClockSynchronised => {
-                discipline.map_or(Was::Never, |clock| whole(clock.is_synchronised.into()))
+            GatewaySignal::ClockOffset | GatewaySignal::ClockError | GatewaySignal::ClockStep => {
+                self.clock.tells(what).unwrap_or(Was::Never)
             }
-            GatewaySignal::ClockStep => float(self.clock.step_s),
-            GatewaySignal::ConfigurationRefused => whole(self.observed.reloads.last_refused.load(Relaxed).into()),
+            // States are told when they change.
+            GatewaySignal::ClockSynchronised | GatewaySignal::ConfigurationRefused => Was::Never,
         }
     }
 
@@ -214,7 +211,7 @@ impl Values {
             None => Was::Nothing,
         };
         match what {
-            LinkSignal::State => whole(counts.state() as u64),
+            LinkSignal::State => Was::Never,
             LinkSignal::SinceGood => since(self.found.good.get(&link)),
             LinkSignal::ResponseP50 => response(|times| times[0]),
             LinkSignal::ResponseP99 => response(|times| times[1]),
@@ -255,6 +252,6 @@ fn whole(value: u64) -> Was {
     Was::Value(value)
 }
 
-fn float(value: f64) -> Was {
+pub(super) fn float(value: f64) -> Was {
     Was::Value(value.to_bits())
 }

@@ -106,7 +106,7 @@ impl CanLink {
     /// `id` must be the link of `own` in `plan`.
     pub fn new(id: LinkId, own: &CanPlan, plan: &Plan) -> CanLink {
         let scan = |scan: &super::plan::model::CanScan| {
-            let is_slow = plan.groups.get(scan.group).is_some_and(|group| group.period > PERIOD_QUICK_MAX);
+            let is_slow = plan.groups.get(scan.group).is_some_and(|group| group.interval() > PERIOD_QUICK_MAX);
             Scan { id: scan.id, cycle: 0, next: 0, end: 0, is_slow }
         };
         CanLink {

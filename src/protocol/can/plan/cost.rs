@@ -45,7 +45,7 @@ impl LinkWork for CanPlan {
                 let of_scan = |scan: &CanScan| {
                     let beats = &self.beats[scan.beats.start as usize..scan.beats.end as usize];
                     let slots = ring_slots(beats.iter().map(|at| self.decodes[*at as usize].ty));
-                    per_s(slots, groups[scan.group].period)
+                    per_s(slots, groups[scan.group].interval())
                 };
                 self.scans.iter().map(of_scan).sum()
             }
@@ -78,7 +78,7 @@ impl LinkWork for CanPlan {
 fn demand(plan: &Plan, can: &CanPlan, costs: &Costs) -> LinkDemand {
     // One system call of the three that a request has.
     let receive = Nanos(costs.request.0 / 3);
-    let of_scan = |scan: &CanScan| (scan.id, scan.group, plan.groups[scan.group].period, scan.beats.len());
+    let of_scan = |scan: &CanScan| (scan.id, scan.group, plan.groups[scan.group].interval(), scan.beats.len());
     let scans: Vec<_> = can.scans.iter().map(of_scan).collect();
     let mut demand = LinkDemand::sampled(&scans, costs);
     for message in &can.messages {
@@ -87,7 +87,7 @@ fn demand(plan: &Plan, can: &CanPlan, costs: &Costs) -> LinkDemand {
         let work = Nanos(receive.0 * frames) + Nanos(costs.sample.0 * decodes.len() as u64);
         let full = can.interval_min(message);
         // A message whose cycle time nobody said comes as often as its fastest tag is looked at.
-        let looked_at = decodes.iter().map(|decode| plan.groups[decode.group].period).min();
+        let looked_at = decodes.iter().map(|decode| plan.groups[decode.group].interval()).min();
         let interval = message.cycle.or(looked_at).unwrap_or(Nanos::from_millis(1_000)).max(full);
         demand.streams.push(Stream { interval, work });
         demand.flood = demand.flood.max(work.0 as f64 / full.0.max(1) as f64);

@@ -1,7 +1,7 @@
 //! Tables from addresses, and what a bus is reckoned to cost.
 
 use super::*;
-use crate::config::Config;
+use crate::config::{Config, Pace};
 use crate::plan::{LinkWork, Planned};
 use crate::protocol;
 use crate::protocol::load_parts;
@@ -54,7 +54,7 @@ fn frames_are_found_by_their_identifier_and_by_their_group() {
 fn a_scan_has_the_beats_of_its_own_tags() {
     let mut config = config("", &["0x1:0:8", "0x2:0:8", "0x3:0:8"]);
     let mut slow = config.groups[0].clone();
-    (slow.name, slow.period) = ("slow".into(), Nanos::from_millis(100));
+    (slow.name, slow.pace) = ("slow".into(), Pace::Every(Nanos::from_millis(100)));
     config.groups.push(slow);
     config.tags[1].group = 1;
     let planned = protocol::build(&config, &[0]).unwrap();

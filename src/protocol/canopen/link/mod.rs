@@ -153,10 +153,10 @@ impl CanOpenLink {
                 cycle: 0,
                 open: 0,
                 missed: false,
-                is_slow: plan.groups[plan.scans[scan.id].group].period > PERIOD_QUICK_MAX,
+                is_slow: plan.groups[plan.scans[scan.id].group].interval() > PERIOD_QUICK_MAX,
             })
             .collect();
-        scans.sort_by_key(|scan| plan.groups[plan.scans[scan.id].group].period);
+        scans.sort_by_key(|scan| plan.groups[plan.scans[scan.id].group].interval());
         let rank = |scan: ScanId| scans.iter().position(|known| known.id == scan).unwrap_or(0);
         let item = |scan| Item {
             state: ItemState::Idle,

@@ -53,7 +53,7 @@ impl LinkWork for CanOpenPlan {
         let of_scan = |scan: &CanOpenScan| {
             let items = &self.items[scan.items.start as usize..scan.items.end as usize];
             let slots = ring_slots(items.iter().flat_map(|item| self.decodes_of(item)).map(|decode| decode.ty));
-            slots_per_s(slots, groups[scan.group].period)
+            slots_per_s(slots, groups[scan.group].interval())
         };
         self.scans.iter().map(of_scan).sum()
     }
@@ -93,13 +93,13 @@ impl LinkWork for CanOpenPlan {
 
 /// The shortest period of a network's groups.
 fn fastest_of(plan: &Plan, canopen: &CanOpenPlan) -> Nanos {
-    let period = |scan: &CanOpenScan| plan.groups[scan.group].period;
+    let period = |scan: &CanOpenScan| plan.groups[scan.group].interval();
     canopen.scans.iter().map(period).min().unwrap_or(Nanos(NANOS_PER_SEC))
 }
 
 /// Of a CANopen network: reads by SDO, of each node one after the other; and what its PDOs bring.
 fn demand(plan: &Plan, canopen: &CanOpenPlan, costs: &Costs) -> LinkDemand {
-    let period = |group: GroupId| plan.groups[group].period;
+    let period = |group: GroupId| plan.groups[group].interval();
     let fastest = fastest_of(plan, canopen);
     let frames_per_s = canopen.frames_by_themselves(fastest);
     let busy = canopen.load_by_itself(fastest);

@@ -130,7 +130,7 @@ impl LocalIoLink {
                 missed: false,
             })
             .collect();
-        scans.sort_by_key(|scan| plan.groups[plan.scans[scan.id].group].period);
+        scans.sort_by_key(|scan| plan.groups[plan.scans[scan.id].group].interval());
         let mut request_of = vec![0; own.tags.len()];
         for (at, request) in own.requests.iter().enumerate() {
             request_of[request.items.start as usize..request.items.end as usize].fill(at as u32);

@@ -1,8 +1,10 @@
 //! What messages say of the samples before them, whatever is interleaved, cut and started again.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use super::*;
+use crate::output::engine::{Client, Ended, Engine, Failed, Feed};
 
 /// By lane and group: its numbers.
 type Numbers = BTreeMap<(u16, String), Vec<u64>>;
@@ -25,6 +27,8 @@ fn numbers(shape: &[(u16, Vec<u16>)], left_out: Option<u16>) -> Numbers {
 struct Said {
     stream: (u16, String),
     first: u64,
+    /// Its last number.
+    last: u64,
     prev: Option<u64>,
     missing: u64,
     covers: Position,
@@ -35,10 +39,15 @@ fn said(gathered: &Gathered<Message>) -> Said {
     Said {
         stream: (json["lane"].as_u64().unwrap() as u16, json["group"].as_str().unwrap().to_owned()),
         first: json["frames"][0]["seq"].as_u64().unwrap(),
+        last: json["frames"].as_array().unwrap().last().map(last_of).unwrap(),
         prev: json["prev"].as_u64(),
         missing: json["missing"].as_u64().unwrap_or(0),
         covers: gathered.covers,
     }
+}
+
+fn last_of(frame: &serde_json::Value) -> u64 {
+    frame["seq"].as_u64().unwrap() + frame["values"].as_object().unwrap().len() as u64 - 1
 }
 
 fn all(gather: &mut MqttGather, source: &Blocks) -> Vec<Said> {
@@ -109,6 +118,117 @@ fn numbers_that_will_never_come_are_said_once_in_each_stream_of_their_lane() {
     for group in ["g0", "g1", "g2"] {
         assert_eq!((missing(0, group), missing(1, group)), (vec![8], vec![4]), "{group}");
     }
+}
+
+#[test]
+fn what_is_missing_is_said_once_wherever_a_connection_or_a_process_begins_again() {
+    let shape: Vec<(u16, Vec<u16>)> = (0..12).map(|block| (block % 2, vec![0, 1, 2, 0])).collect();
+    let source = blocks(&shape);
+    source.0.lock().unwrap().drain(4..7);
+    // Small messages, so that there is a cursor behind each, and large ones, which would reach over the loss.
+    for samples in [1, 100_000] {
+        let mut gather = gather(samples, 100_000);
+        gather.restart(Some(Position::default()), 100_000);
+        let first = all(&mut gather, &source);
+        for cut in 0..first.len() {
+            for is_new in [true, false] {
+                let mut again = self::gather(samples, 100_000);
+                let cursor = first[cut].covers;
+                if is_new {
+                    again.look_back(&source, Some(cursor));
+                } else {
+                    again.restart(Some(Position::default()), 100_000);
+                    all(&mut again, &source);
+                    again.passed(cursor);
+                }
+                again.restart(Some(cursor), 100_000);
+                // As a consumer counts: what repeats is nothing new.
+                let mut newest: BTreeMap<(u16, String), Option<u64>> = BTreeMap::new();
+                let mut missing: BTreeMap<(u16, String), u64> = BTreeMap::new();
+                for said in first[..=cut].iter().chain(&all(&mut again, &source)) {
+                    let newest = newest.entry(said.stream.clone()).or_default();
+                    if newest.is_none_or(|newest| said.first > newest) {
+                        *missing.entry(said.stream.clone()).or_default() += said.missing;
+                    }
+                    *newest = (*newest).max(Some(said.last));
+                }
+                for (lane, group) in missing.keys() {
+                    let wanted = if *lane == 0 { 8 } else { 4 };
+                    let found = missing[&(*lane, group.clone())];
+                    assert_eq!(found, wanted, "{group} of lane {lane}, from {cursor:?}, is_new {is_new}");
+                }
+                assert_eq!(missing.len(), 6);
+            }
+        }
+    }
+}
+
+/// A journal that an output has followed up to `cursor`.
+struct Followed(Arc<Blocks>, Position);
+
+impl Follow for Followed {
+    fn block_at_or_after(&self, index: u64) -> Result<Option<Block>, FollowError> {
+        self.0.block_at_or_after(index)
+    }
+    fn wait_for(&self, index: u64, patience: Duration) -> bool {
+        self.0.wait_for(index, patience)
+    }
+    fn next_index(&self) -> Result<u64, FollowError> {
+        self.0.next_index()
+    }
+    fn cursor(&self, _: &str) -> Result<Option<Position>, FollowError> {
+        Ok(Some(self.1))
+    }
+    fn save_cursor(&self, _: &str, _: Position) {}
+}
+
+/// Until it is connected, the journal removes what was delivered; then it takes one message.
+struct LateBroker(Arc<Blocks>, Arc<AtomicBool>, Option<Said>);
+
+#[derive(Debug)]
+struct Never;
+
+impl std::fmt::Display for Never {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        Ok(())
+    }
+}
+
+impl Failed for Never {}
+
+impl Client<MqttForm> for LateBroker {
+    type Failure = Never;
+
+    async fn connection(&mut self, engine: &mut Engine<MqttForm>) -> Result<Ended, Never> {
+        let cursor = engine.cursor().unwrap();
+        self.0.0.lock().unwrap().retain(|block| block.index >= cursor.block);
+        engine.gather.restart(Some(cursor), 100_000);
+        self.2 = engine.next_message().map(|message| said(&message));
+        self.1.store(true, Relaxed);
+        Ok(Ended::Stopped)
+    }
+}
+
+#[test]
+fn what_came_before_is_looked_up_at_the_start_while_the_journal_still_has_it() {
+    let source = Arc::new(blocks(&[(0, vec![0; 5]), (0, vec![0; 5]), (0, vec![0; 5])]));
+    let cursor = Position { block: 2, samples: 0 };
+    let stop = Arc::new(AtomicBool::new(false));
+    let feed = Feed {
+        name: "cloud".to_owned(),
+        gateway: "line-4".to_owned(),
+        choice: TagChoice::default(),
+        source: Box::new(Followed(source.clone(), cursor)),
+        stats: Arc::default(),
+        stop: stop.clone(),
+    };
+    let topic = Topic::new("topic", "f/{gateway}/{group}", "line-4").unwrap();
+    let mut engine = Engine::new(MqttForm { topic }, GatherSettings::new(Nanos::ZERO, 100_000, 5), feed);
+    let mut broker = LateBroker(source, stop, None);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(engine.run(&mut broker));
+    let first = broker.2.expect("a message of the block behind the cursor");
+    assert_eq!((first.first, first.prev), (10, Some(9)));
 }
 
 #[test]

@@ -223,8 +223,8 @@ impl ModbusLink {
             .filter(|(_, s)| s.link == id)
             .map(|(scan, s)| Scan {
                 id: scan,
-                period: plan.groups[s.group].period,
-                is_slow: plan.groups[s.group].period > PERIOD_QUICK_MAX,
+                period: plan.groups[s.group].interval(),
+                is_slow: plan.groups[s.group].interval() > PERIOD_QUICK_MAX,
                 blocks: s.requests.clone(),
                 nominal: Nanos::ZERO,
                 next: Nanos::ZERO,

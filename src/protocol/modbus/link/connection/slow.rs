@@ -33,7 +33,7 @@ const REST_MIN: Nanos = Nanos::from_millis(2_000);
 pub(super) fn units(modbus: &ModbusPlan, plan: &Plan) -> Box<[Unit]> {
     let unit = |at: usize| {
         let own = modbus.blocks().iter().filter(|block| usize::from(block.unit) == at);
-        let shortest = own.map(|block| plan.groups[block.group].period).min().unwrap_or(Nanos::ZERO);
+        let shortest = own.map(|block| plan.groups[block.group].interval()).min().unwrap_or(Nanos::ZERO);
         if shortest <= PERIOD_QUICK_MAX {
             return Unit::default();
         }

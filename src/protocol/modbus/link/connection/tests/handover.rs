@@ -1,6 +1,7 @@
 //! Links and executors that change over to another plan while requests are under way.
 
 use super::*;
+use crate::config::Pace;
 use crate::plan::{Base, Change};
 use crate::protocol;
 use crate::protocol::modbus::{HostPort, ModbusConfig, ModbusTransport};
@@ -307,8 +308,8 @@ fn a_device_that_is_slower_than_its_fastest_scan_is_still_asked_for_the_others()
     let slow: Script = Box::new(|request| vec![(17 * MS, honest(request))]);
     let mut bench = bench(vec![(vec![1, 2000], slow)], None);
     for (group, period_ms) in [(1, 200), (2, 700)] {
-        let period = Nanos::from_millis(period_ms);
-        bench.config.groups.push(GroupConfig { name: format!("g{group}"), period, ..bench.config.groups[0].clone() });
+        let pace = Pace::Every(Nanos::from_millis(period_ms));
+        bench.config.groups.push(GroupConfig { name: format!("g{group}"), pace, ..bench.config.groups[0].clone() });
         bench.config.tags.push(TagConfig { group, ..tag(0, 300 * group as u16) });
     }
     let _samples = bench.change(1);

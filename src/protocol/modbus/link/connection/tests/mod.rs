@@ -1,6 +1,6 @@
 //! The connection's state machine on the real executor, in a world of virtual time with scripted devices.
 
-use crate::config::WordOrder;
+use crate::config::{Pace, WordOrder};
 use crate::protocol;
 use crate::protocol::modbus::{HostPort, ModbusAddress, ModbusConfig, ModbusTransport, Table, Tolerance};
 use std::collections::BTreeMap;
@@ -173,7 +173,7 @@ fn bench_in(
             .map(|(at, period)| GroupConfig {
                 name: format!("g{at}"),
                 source: source.clone(),
-                period: *period,
+                pace: Pace::Every(*period),
                 release: ReleaseMode::Spread,
             })
             .collect(),
