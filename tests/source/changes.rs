@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use fieldbeat::config::load_parts;
@@ -51,6 +51,16 @@ fn the_tags_of_the_clock_say_what_the_kernel_says() {
     assert_eq!(seen["$gateway.clock_synchronised"], [synchronised], "said once, as it does not change");
 }
 
+/// Ends with the test, however that ends.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[test]
 fn another_choice_of_tags_is_said_to_need_a_start() {
     let dir = tempfile::tempdir().unwrap();
@@ -59,7 +69,7 @@ fn another_choice_of_tags_is_said_to_need_a_start() {
     let file = dir.path().join("fieldbeat.toml");
     let toml = "[gateway]\nid = \"g\"\n[journal]\npath = \"journal\"\n[metrics]\nlisten = \"off\"\n[diagnostics]\n";
     std::fs::write(&file, format!("{toml}tags = [\"$gateway.*\"]\n")).unwrap();
-    let mut gateway = Command::new(env!("CARGO_BIN_EXE_fieldbeat"))
+    let gateway = Command::new(env!("CARGO_BIN_EXE_fieldbeat"))
         .args(["run", "-c"])
         .arg(dir.path())
         .stderr(Stdio::piped())
@@ -67,7 +77,8 @@ fn another_choice_of_tags_is_said_to_need_a_start() {
         .current_dir(dir.path())
         .spawn()
         .unwrap();
-    let lines = BufReader::new(gateway.stderr.take().unwrap()).lines();
+    let mut gateway = Ended(gateway);
+    let lines = BufReader::new(gateway.0.stderr.take().unwrap()).lines();
     let (said, hears) = std::sync::mpsc::channel();
     let reader = std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| drop(said.send(line))));
     let wait_for = |wanted: &str| {
@@ -79,14 +90,15 @@ fn another_choice_of_tags_is_said_to_need_a_start() {
             }
         }
     };
+    wait_for("running: ");
     // Each time that something else has changed, it is said.
-    for (own, section) in [("tags = [\"$link.*\"]\n", "[diagnostics]"), ("[watchdog]\nenabled = false\n", "[watchdog]")]
-    {
+    let other = "tags = [\"$gateway.*\"]\n[watchdog]\nexecutor_stall_s = 20\n";
+    for (own, section) in [("tags = [\"$link.*\"]\n", "[diagnostics]"), (other, "[watchdog]")] {
         std::fs::write(&file, format!("{toml}{own}")).unwrap();
         wait_for(&format!("{section}: that takes effect when the gateway is started again"));
     }
     // SAFETY: it takes no pointers, and the process is a child that is not yet waited for.
-    unsafe { libc::kill(gateway.id() as i32, libc::SIGTERM) };
-    assert!(gateway.wait().unwrap().success());
+    unsafe { libc::kill(gateway.0.id() as i32, libc::SIGTERM) };
+    assert!(gateway.0.wait().unwrap().success());
     reader.join().unwrap();
 }
