@@ -313,6 +313,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::plan::Pace;
     use crate::config::ReleaseMode;
     use crate::plan::ScanId;
     use crate::plan::{GroupPlan, ScanPlan};

@@ -3,7 +3,7 @@
 //! A request is what a link makes of it: a send, a wait that reports the reply, a receive; here over a TCP
 //! connection of the machine with itself, without a device. The figures are medians, kept within sane limits, for a start may fall into any noise.
 
-use crate::config::Pace;
+use crate::plan::Pace;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;

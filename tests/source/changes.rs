@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use fieldbeat::config::load_parts;
+use fieldbeat::protocol::load_parts;
 use fieldbeat::store::JournalReader;
 use fieldbeat::supervise::Gateway;
 

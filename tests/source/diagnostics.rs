@@ -144,7 +144,7 @@ fn a_gateway_with_tags_of_its_own_may_have_tags_that_are_written() {
         "tags":[{"name":"a","address":"plc1:1:3:40001:1","data_type":"uint16","scan_rate_ms":100,"write":{}}]}"#;
     let toml = "[gateway]\nid = \"g\"\n[diagnostics]\n";
     let loaded = load_parts(("fieldbeat.toml", toml), &[("tags/a.json", tags)]).unwrap();
-    let planned = fieldbeat::plan::build(&loaded.config, &[0]).unwrap();
+    let planned = fieldbeat::protocol::build(&loaded.config, &[0]).unwrap();
     let writes: Vec<bool> = planned.admission.links.values().map(|link| link.writes.is_some()).collect();
     assert_eq!(writes, [true], "of the link that is written, and of no other");
     // The ring is sized by the period of most, and by the highest rate of states.
