@@ -313,8 +313,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::plan::Pace;
     use crate::config::ReleaseMode;
+    use crate::plan::Pace;
     use crate::plan::ScanId;
     use crate::plan::{GroupPlan, ScanPlan};
     use crate::tag::LinkId;
