@@ -182,6 +182,7 @@ fn tag(signal: DiagnosticSignal, link: usize, group: usize, source: &Source) -> 
         address: TagAddress::Diagnostics(signal),
         scale: 1.0,
         offset: 0.0,
+        range: None,
         sensor: None,
         unit: unit.to_owned(),
         description: about.to_owned(),

@@ -7,7 +7,7 @@
 //! | `reader`, `diagnostic`, `names` | typed reading of that tree; findings, all at once |
 //! | `fields` | each key with its range and default, for the reader and the schema |
 //! | `beside` | files that links name: DBC, EDS |
-//! | `gateway`, `mqtt`, `control`, `host`, `diagnostics` | `fieldbeat.toml` |
+//! | `gateway`, `mqtt`, `topics`, `control`, `host`, `diagnostics` | `fieldbeat.toml` |
 //! | `links`, `groups`, `tags` | the tag files: what all kinds of links share |
 //! | `decoding`, `value_texts` | which values are none, scales in other tags; what values are called |
 //! | `sensor` | transmitters with a standard signal behind a tag |
@@ -66,6 +66,7 @@ mod tags;
 #[cfg(test)]
 mod tests;
 mod text;
+mod topics;
 mod value_texts;
 mod write;
 
@@ -78,6 +79,7 @@ pub use model::*;
 pub(crate) use names::{guess, nearest, quoted};
 pub use reporting::{Reporting, Suppress};
 pub use schema::schema;
+pub use topics::{TopicOf, TopicPart, fill_topic, is_reserved_in_topics, template_parts};
 
 use crate::limits::{CONFIG_FILE_BYTES_MAX, CONFIG_VALUES_MAX};
 use beside::Beside;
@@ -196,7 +198,8 @@ fn read(inputs: Inputs, base: Base<'_>, beside: Beside<'_>, report: Report) -> R
         warn_of_unused(&links, &groups, &report);
     }
     if let Some(gateway) = &gateway {
-        check_topics(gateway, &groups, &report);
+        let names: Vec<&str> = links.list.iter().map(|link| &*link.config.name).collect();
+        topics::check(&gateway.outputs, &gateway.gateway.id, (&tags.list, &groups.list, &names), &report);
         if !incomplete && !report.has_errors() {
             outputs::check_choices(&gateway.outputs, &tags.list, &groups.list, &report);
         }
@@ -294,31 +297,5 @@ fn warn_of_unused(links: &links::Links, groups: &groups::Groups, report: &Report
     for group in groups.unused() {
         let subject = format!("group {}", names::quoted(&group.name));
         report.warning(group.source.clone(), &subject, "no tag is in it", "");
-    }
-}
-
-/// A status, a request or an answer among the samples would look like one to who subscribes, and the other way round.
-fn check_topics(gateway: &GatewayFile, groups: &groups::Groups, report: &Report) {
-    for output in &gateway.outputs {
-        let Some(mqtt) = output.kind.mqtt() else { continue };
-        let commands = mqtt.commands.as_ref();
-        let topics = [
-            ("status_topic", Some(&mqtt.status_topic)),
-            ("command_topic", commands.map(|topics| &topics.command_topic)),
-            ("answer_topic", commands.map(|topics| &topics.answer_topic)),
-        ];
-        for (key, topic) in topics {
-            let Some(topic) = topic else { continue };
-            if let Some(group) = mqtt::group_on_topic(mqtt, topic, &gateway.gateway.id, &groups.list) {
-                let subject = format!("output {}", names::quoted(&output.name));
-                let message = format!("the topic of group {} is the {key}", names::quoted(&group.name));
-                report.error(
-                    output.source.clone(),
-                    &subject,
-                    message,
-                    format!("rename the group, or set topic or {key}"),
-                );
-            }
-        }
     }
 }

@@ -89,6 +89,7 @@ impl<'c> Tags<'c> {
                 address,
                 scale,
                 offset,
+                range: None,
                 sensor,
                 unit,
                 description,
@@ -102,8 +103,9 @@ impl<'c> Tags<'c> {
                 let (at, subject) = (cx.source(tag.span_of("scale_from")), tag.subject.clone());
                 self.scaled.push(Scaled { tag: self.list.len(), at, subject });
             }
+            let range = reporting::usual_range(&tag, &config);
             let decoding = DecodingConfig { texts, ..config.decoding };
-            self.list.push(TagConfig { reporting, decoding, ..config });
+            self.list.push(TagConfig { range, reporting, decoding, ..config });
         }
     }
 }

@@ -56,6 +56,8 @@ pub struct TagPlan {
     /// What its values are called.
     pub texts: Texts,
     pub description: Arc<str>,
+    /// The lowest and the highest value that are usual, or that a transmitter is made for.
+    pub range: Option<[f64; 2]>,
     /// Which samples are told; `None`: every one.
     pub reporting: Option<Reporting>,
     /// Within which limits it may be written; `None`: it is only read.

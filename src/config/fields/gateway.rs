@@ -1,6 +1,6 @@
 //! Keys of `fieldbeat.toml`.
 
-use super::super::model::AdmissionRule;
+use super::super::model::{AdmissionRule, TopicPer};
 use super::{Int, int};
 use crate::limits;
 
@@ -27,6 +27,10 @@ pub(in crate::config) const MQTT_PORT: u16 = 1883;
 pub(in crate::config) const MQTTS_PORT: u16 = 8883;
 pub(in crate::config) const QOS: Int = int("qos", 0, 1, 1, "");
 pub(in crate::config) const TOPIC: &str = "fieldbeat/{gateway}/{group}";
+pub(in crate::config) const TOPIC_PER: &[(&str, TopicPer)] = &[("group", TopicPer::Group), ("tag", TopicPer::Tag)];
+pub(in crate::config) const TAG_TOPIC: &str = "fieldbeat/{gateway}/{tag}";
+pub(in crate::config) const META_TOPIC: &str = "fieldbeat/{gateway}/meta";
+pub(in crate::config) const SET_TOPIC: &str = "fieldbeat/{gateway}/{tag}/set";
 pub(in crate::config) const STATUS_TOPIC: &str = "fieldbeat/{gateway}/status";
 pub(in crate::config) const COMMAND_TOPIC: &str = "fieldbeat/{gateway}/command";
 pub(in crate::config) const ANSWER_TOPIC: &str = "fieldbeat/{gateway}/answer";

@@ -34,6 +34,7 @@ fn a_tag_is_read_with_everything_it_says() {
         }),
         scale: 0.5,
         offset: -40.0,
+        range: None,
         sensor: None,
         unit: "°C".into(),
         description: "Füllstand".into(),

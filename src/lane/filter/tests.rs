@@ -44,6 +44,7 @@ fn plan(tags: &[(ValueType, Option<Reporting>)]) -> Plan {
         unit: "".into(),
         texts: Default::default(),
         description: "".into(),
+        range: None,
         reporting: *reporting,
         write: None,
     };
