@@ -152,7 +152,8 @@ fn signals(config: &Config) -> Vec<DiagnosticSignal> {
             );
         }
     }
-    for group in &config.groups {
+    let mut named = BTreeSet::new();
+    for group in config.groups.iter().filter(|group| named.insert(group.name.as_str())) {
         all.extend(GroupSignal::ALL.iter().map(|what| DiagnosticSignal::Group(group.name.as_str().into(), *what)));
     }
     for output in &config.outputs {

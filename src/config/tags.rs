@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::decoding::{self, Scaled};
 use super::fields::{self, keys};
-use super::groups::{Groups, read_period};
+use super::groups::{DEFAULT_GROUP, Groups, read_period};
 use super::links::{Link, Links, already, read_name};
 use super::model::{DecodingConfig, LinkProtocol, TagAddress, TagConfig};
 use super::names::{Letters, guess, quoted};
@@ -166,7 +166,10 @@ fn read_group(tag: &Obj<'_>, known: &mut Known<'_>) -> Option<usize> {
     let Some(index) = known.groups.find(name.value) else {
         if !known.incomplete {
             let guess = guess(name.value, known.groups.names());
-            let help = format!("allowed: a group of \"groups\" in one of the files{guess}");
+            let help = match name.value == DEFAULT_GROUP {
+                true => "leave group out: tags that name none are in it, each at its own scan rate".to_owned(),
+                false => format!("allowed: a group of \"groups\" in one of the files{guess}"),
+            };
             tag.error(name.span, format!("the group {} is not declared", quoted(name.value)), help);
         }
         return None;

@@ -1,5 +1,6 @@
 //! The plan: everything an executor needs, decided before it runs.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -39,6 +40,32 @@ impl Plan {
         own.filter_map(|(at, lane)| Some((LaneId(at as u16), lane.owner.source()?, lane)))
     }
 
+    /// Of each group the first one of its name: tags that name no group share one, whatever their scan rates, and each rate has
+    /// an id of its own.
+    pub fn first_of_name(&self) -> ById<GroupId, GroupId> {
+        let mut known: HashMap<&str, GroupId> = HashMap::new();
+        self.groups.iter().map(|(id, group)| (id, *known.entry(&group.name).or_insert(id))).collect()
+    }
+
+    /// The groups as they are called, each once: its first id, all of its ids, and the shortest of its periods.
+    pub fn named_groups(&self) -> Vec<NamedGroup<'_>> {
+        let first = self.first_of_name();
+        let mut named: Vec<NamedGroup<'_>> = Vec::new();
+        let mut at: HashMap<GroupId, usize> = HashMap::new();
+        for (id, group) in self.groups.iter() {
+            let first = first.get(id).copied().unwrap_or(id);
+            let at = *at.entry(first).or_insert(named.len());
+            match named.get_mut(at) {
+                Some(known) => {
+                    known.ids.push(id);
+                    known.period = known.period.min(group.period);
+                }
+                None => named.push(NamedGroup { name: &group.name, first, ids: vec![id], period: group.period }),
+            }
+        }
+        named
+    }
+
     /// The links that executors serve.
     pub fn field_links(&self) -> impl Iterator<Item = (LinkId, &LinkPlan)> {
         self.links.iter().filter(|(_, link)| link.protocol.source().is_none())
@@ -64,7 +91,17 @@ pub struct TagPlan {
     pub write: Option<WriteConfig>,
 }
 
-/// A group keeps its id as long as its name stays.
+/// All groups of one name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedGroup<'p> {
+    pub name: &'p Arc<str>,
+    pub first: GroupId,
+    pub ids: Vec<GroupId>,
+    /// The shortest.
+    pub period: Nanos,
+}
+
+/// A group keeps its id as long as its name and, where several have that name, its period stay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupPlan {
     pub name: Arc<str>,

@@ -173,10 +173,16 @@ impl Reader {
         let Observed { counters, statistics, .. } = &*self.0;
         let current = self.0.current();
         let plan = &current.plan;
-        let mut periods =
-            family(e, GAUGE, "fieldbeat_group_period", Some(&Unit::Seconds), "Time between two releases of a group")?;
-        for group in plan.groups.values() {
-            periods.gauge([("group", &*group.name)], group.period.as_secs_f64())?;
+        let mut periods = family(
+            e,
+            GAUGE,
+            "fieldbeat_group_period",
+            Some(&Unit::Seconds),
+            "Time between two releases of a group, the shortest where its tags have several",
+        )?;
+        let named = plan.named_groups();
+        for group in &named {
+            periods.gauge([("group", &**group.name)], group.period.as_secs_f64())?;
         }
         let rows = [
             ("fieldbeat_group_cycles", "Releases of the group's scans that happened, over its links"),
@@ -190,16 +196,18 @@ impl Reader {
             ),
         ];
         let mut sums = vec![ScanTotals::default(); plan.groups.end()];
-        for (id, group) in plan.groups.iter() {
-            sums[id.index()] = current.retired(&group.name);
+        for group in &named {
+            sums[group.first.index()] = current.retired(group.name);
         }
+        let first = plan.first_of_name();
         for (id, ScanPlan { group, .. }) in plan.scans.iter() {
+            let group = first.get(*group).unwrap_or(group);
             sums[group.index()].iter_mut().zip(totals_of(counters, id)).for_each(|(sum, count)| *sum += count);
         }
         for (at, (name, help)) in rows.into_iter().enumerate() {
             let mut family = family(e, COUNTER, name, None, help)?;
-            for (id, group) in plan.groups.iter() {
-                family.counter([("group", &*group.name)], sums[id.index()][at])?;
+            for group in &named {
+                family.counter([("group", &**group.name)], sums[group.first.index()][at])?;
             }
         }
         let times = statistics.snapshot().groups;
@@ -217,9 +225,9 @@ impl Reader {
         ];
         for (name, help, pick) in rows {
             let mut family = family(e, HISTOGRAM, name, Some(&Unit::Seconds), help)?;
-            for (id, group) in plan.groups.iter() {
-                if let Some(times) = times.get(id) {
-                    family.histogram([("group", &*group.name)], pick(times))?;
+            for group in &named {
+                if let Some(times) = times.get(group.first) {
+                    family.histogram([("group", &**group.name)], pick(times))?;
                 }
             }
         }
@@ -255,10 +263,11 @@ impl Reader {
         for (at, (metric, help)) in rows.into_iter().enumerate() {
             let mut family = family(e, COUNTER, metric, None, help)?;
             for (lane, (name, groups)) in names.iter().zip(&counters.groups).enumerate() {
-                for (id, group) in plan.groups.iter() {
-                    let labels = [("lane", name.as_str()), ("group", &*group.name)];
-                    let before = current.retired_samples(lane, &group.name)[at];
-                    family.counter(labels, before + samples_of(&groups[id.index()])[at])?;
+                for group in plan.named_groups() {
+                    let labels = [("lane", name.as_str()), ("group", &**group.name)];
+                    let before = current.retired_samples(lane, group.name)[at];
+                    let now: u64 = group.ids.iter().map(|id| samples_of(&groups[id.index()])[at]).sum();
+                    family.counter(labels, before + now)?;
                 }
             }
         }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::hub::stats::Distribution;
 use crate::lane::GroupCounters;
-use crate::plan::LinkProtocolPlan;
+use crate::plan::{LinkProtocolPlan, NamedGroup};
 use crate::tag::{GroupId, LinkId, Nanos};
 
 use super::{Observed, ProcessUsage};
@@ -31,6 +31,7 @@ impl From<&Distribution> for Quantiles {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct GroupReport {
+    /// The shortest, where its tags have several.
     pub period_ns: u64,
     /// The largest of its scans' cycles: how often the group was released.
     pub cycles: u64,
@@ -158,14 +159,16 @@ impl RunReport {
                 (scan.group, scan.link, report)
             })
             .collect();
-        let groups = plan.groups.iter().map(|(id, group)| {
-            let times = statistics.groups.get(id).copied().unwrap_or_default();
+        let groups = plan.named_groups().into_iter().map(|NamedGroup { name, first, ids, period }| {
+            let times = statistics.groups.get(first).copied().unwrap_or_default();
             let samples = |count: fn(&GroupCounters) -> u64| -> u64 {
-                counters.groups.iter().map(|groups| count(&groups[id.index()])).sum()
+                let of_group =
+                    |id: &GroupId| counters.groups.iter().map(|groups| count(&groups[id.index()])).sum::<u64>();
+                ids.iter().map(of_group).sum()
             };
-            let own = || scans.iter().filter(move |(group, ..)| *group == id).map(|(.., scan)| scan);
+            let own = || scans.iter().filter(|(group, ..)| ids.contains(group)).map(|(.., scan)| scan);
             let report = GroupReport {
-                period_ns: group.period.0,
+                period_ns: period.0,
                 cycles: own().map(|s| s.cycles).max().unwrap_or(0),
                 skipped: own().map(|s| s.skipped).sum(),
                 deadline_misses: own().map(|s| s.deadline_misses).sum(),
@@ -176,7 +179,7 @@ impl RunReport {
                 issue_jitter_ns: (&times.issue_jitter).into(),
                 sample_age_ns: (&times.sample_age).into(),
             };
-            (group.name.to_string(), report)
+            (name.to_string(), report)
         });
         let links = plan.links.iter().map(|(id, link)| {
             let counts = counters.link(id);

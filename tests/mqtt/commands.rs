@@ -36,6 +36,7 @@ impl Taken {
         let topics = CommandTopics {
             command_topic: "plant/{gateway}/command".into(),
             answer_topic: "plant/{gateway}/answer".into(),
+            set_topic: None,
         };
         let config = MqttConfig { commands: Some(topics), ..config.clone() };
         let (stats, stop) = (Arc::<WriteStats>::default(), Arc::<AtomicBool>::default());

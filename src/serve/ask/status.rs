@@ -4,11 +4,11 @@ use serde_json::{Value as Json, json};
 
 use crate::hub::TapView;
 use crate::limits::FIRST_VALUE_PATIENCE;
-use crate::plan::{GroupPlan, LinkPlan, SourceKind};
+use crate::plan::{LinkPlan, NamedGroup, SourceKind};
 use crate::rt::monotonic_now;
 use crate::serve::retired::totals_of;
 use crate::serve::{HealthReport, Observed, OutputView, Tags, View};
-use crate::tag::{GroupId, LinkId};
+use crate::tag::LinkId;
 
 pub(super) fn of(observed: &Observed) -> Json {
     let health = HealthReport::of(observed);
@@ -74,15 +74,15 @@ fn groups(observed: &Observed) -> Vec<Json> {
     let current = observed.current();
     let plan = &current.plan;
     let times = observed.statistics.snapshot().groups;
-    let group = |(id, group): (GroupId, &GroupPlan)| {
-        let mut totals = current.retired(&group.name);
-        for (scan, _) in plan.scans.iter().filter(|(_, scan)| scan.group == id) {
+    let group = |group: NamedGroup<'_>| {
+        let mut totals = current.retired(group.name);
+        for (scan, _) in plan.scans.iter().filter(|(_, scan)| group.ids.contains(&scan.group)) {
             totals.iter_mut().zip(totals_of(&observed.counters, scan)).for_each(|(sum, count)| *sum += count);
         }
         let [cycles, skipped, misses] = totals;
-        let jitter = times.get(id).map(|times| times.release_jitter.p99.0 as f64 / 1e3);
+        let jitter = times.get(group.first).map(|times| times.release_jitter.p99.0 as f64 / 1e3);
         json!({
-            "group": &*group.name,
+            "group": &**group.name,
             "period_ms": group.period.0 as f64 / 1e6,
             "cycles": cycles,
             "skipped_cycles": skipped,
@@ -90,7 +90,7 @@ fn groups(observed: &Observed) -> Vec<Json> {
             "release_jitter_us_p99": jitter,
         })
     };
-    plan.groups.iter().map(group).collect()
+    plan.named_groups().into_iter().map(group).collect()
 }
 
 fn lanes(observed: &Observed) -> Vec<Json> {
