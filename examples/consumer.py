@@ -3,7 +3,8 @@
 
     mosquitto_sub -h BROKER -q 1 -v -t 'fieldbeat/line-4/#' | python3 examples/consumer.py
 
-Takes messages of groups (topic_per = "group") and of single tags (topic_per = "tag"). Prints one line for each sample; with
+Takes messages of groups (topic_per = "group") and of single tags (topic_per = "tag"; then with `mosquitto_sub -R`: a message that
+the broker has retained may come before older ones that it still holds for this session). Prints one line for each sample; with
 --count only the totals, at the end of the input. How the messages look: README.md, "What it promises, and how".
 """
 

@@ -27,6 +27,8 @@ mod peers;
 mod per_tag;
 #[path = "mqtt/scripted.rs"]
 mod scripted;
+#[path = "mqtt/set_points.rs"]
+mod set_points;
 #[path = "support/tag_message.rs"]
 mod tag_message;
 

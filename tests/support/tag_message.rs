@@ -44,8 +44,11 @@ pub struct TagLedger {
 }
 
 impl TagLedger {
+    /// A retained message is for who has nothing yet: after a new subscription it may come before older ones that the broker
+    /// still holds for a session.
     pub fn feed(&mut self, received: &[Received]) {
-        for received in received.iter().filter(|received| received.payload.starts_with("{\"value\"")) {
+        let is_sample = |received: &&Received| !received.retained && received.payload.starts_with("{\"value\"");
+        for received in received.iter().filter(is_sample) {
             self.message(received);
         }
     }

@@ -16,7 +16,9 @@
 //! - **Repeats and losses** are told as in messages of groups, and a stream is (gateway, lane, tag): `boot` and `seq` rise from
 //!   message to message but for repeats; `prev` (with `prev_boot` where that is another) is the number of the tag's sample
 //!   before; one above the highest that a consumer has is a loss between gateway and consumer. `missing`, only where there are
-//!   any: so many numbers of the lane, or more, will never come, since the tag's last message.
+//!   any: so many numbers of the lane, or more, will never come, since the tag's last message. Of messages that come with the
+//!   retain flag a consumer that keeps this account takes none: they are for who has nothing yet, and after a new subscription
+//!   one may come before older ones that the broker still holds for a session.
 
 use crate::output::engine::Head;
 use crate::tag::{BatchSample, ClockPair, utc_text};
