@@ -66,6 +66,14 @@ impl Plan {
         named
     }
 
+    /// A group as messages name it, in quotes: with its period where several have its name.
+    pub fn group_called(&self, id: GroupId) -> String {
+        let Some(group) = self.groups.get(id) else { return "\"\"".to_owned() };
+        let has_others = self.groups.values().filter(|other| other.name == group.name).count() > 1;
+        let period = if has_others { format!(" ({} ms)", group.period.0 as f64 / 1e6) } else { String::new() };
+        format!("\"{}\"{period}", group.name)
+    }
+
     /// The links that executors serve.
     pub fn field_links(&self) -> impl Iterator<Item = (LinkId, &LinkPlan)> {
         self.links.iter().filter(|(_, link)| link.protocol.source().is_none())

@@ -90,6 +90,7 @@ impl Topic {
             [TopicPart::Text(before), TopicPart::Tag, TopicPart::Text(after)] => (before.as_str(), after.as_str()),
             [TopicPart::Text(before), TopicPart::Tag] => (before.as_str(), ""),
             [TopicPart::Tag, TopicPart::Text(after)] => ("", after.as_str()),
+            [TopicPart::Tag] => ("", ""),
             _ => return None,
         };
         let tag = topic.strip_prefix(before)?.strip_suffix(after)?;
