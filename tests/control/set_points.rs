@@ -55,7 +55,8 @@ fn plain_values_are_written(version: &str) {
         ("rare", "2", "too_fast"),
         ("step", "500", "step_too_large"),
     ] {
-        let answer = ask(&line, tag, if message.is_empty() { &["-n"] } else { &["-m", message][..] });
+        let with_message = ["-m", message];
+        let answer = ask(&line, tag, if message.is_empty() { &["-n"] } else { &with_message });
         assert_eq!((&answer["outcome"], &answer["reason"]), (&json!("refused"), &json!(reason)), "{answer}");
         assert_eq!(answer["tag"], tag);
     }

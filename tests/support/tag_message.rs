@@ -10,11 +10,10 @@ use crate::peers::Received;
 /// A sample.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[allow(dead_code, reason = "each test program uses its part")]
 pub struct TagMessage {
     pub value: Json,
-    #[allow(dead_code, reason = "each test program uses its part")]
     pub text: Option<String>,
-    #[allow(dead_code, reason = "each test program uses its part")]
     pub unit: Option<String>,
     pub status: String,
     pub time: String,
