@@ -20,7 +20,7 @@ const MAY_IMPORT: [(&str, &[&str]); 21] = [
     ("link", &["config", "lane", "limits", "plan", "rt", "tag"]),
     ("hub", &["lane", "limits", "link", "plan", "rt", "tag"]),
     ("store", &["config", "disk", "limits", "tag"]),
-    ("output", &["command", "config", "limits", "store", "tag"]),
+    ("output", &["command", "config", "limits", "plan", "store", "tag"]),
     (
         "serve",
         &["command", "config", "disk", "hub", "lane", "limits", "link", "logs", "output", "plan", "rt", "store", "tag"],

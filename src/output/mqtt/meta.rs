@@ -14,13 +14,13 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 
 use super::topic::Topic;
 use crate::config::{TagChoice, TopicOf, TopicPer, WriteConfig};
-use crate::hub::clock_pair;
 use crate::plan::{Plan, TagPlan};
 use crate::tag::{GroupId, Id, LinkId, Status, TagId, utc_text};
 
@@ -331,7 +331,8 @@ fn group_of<'p>(plan: &'p Plan, tag: &TagPlan) -> &'p str {
 }
 
 fn now() -> String {
-    utc_text(clock_pair().utc_ns)
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    utc_text(i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]
