@@ -33,7 +33,7 @@ fn a_consumer_learns_reads_and_sets(version: &str) {
 
     let topic = tag["topic"].as_str().unwrap();
     let value = ask(&mut home, &format!("value {topic}"));
-    assert_eq!((&value[0], &value[1]), (&json!(0), &json!("Good")), "{value}");
+    assert_eq!((&value[0], &value[1]), (&json!(register(&line.server, 30)), &json!("Good")), "{value}");
     let answer = ask(&mut home, &format!("set {} 42", tag["set_topic"].as_str().unwrap()));
     assert_eq!((&answer["outcome"], &answer["tag"]), (&json!("done"), &json!("setpoint")), "{answer}");
     assert_eq!(register(&line.server, 30), 42);
