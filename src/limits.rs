@@ -482,6 +482,8 @@ pub const METRIC_UNITS_MAX: usize = 1_000;
 pub const FIRST_VALUE_PATIENCE: Nanos = Nanos::from_millis(10_000);
 /// Between two looks at the reasons of bad tags: what passes sooner is not logged.
 pub const REASONS_LOOK: Duration = Duration::from_secs(1);
+/// Between two looks at which tags are not good, for those who read that over MQTT: what comes and goes is not told more often.
+pub const META_LOOK: Duration = Duration::from_secs(1);
 /// A reason must have held for so long before it is logged, and have been gone for so long before its end is.
 pub const REASON_SETTLED: Duration = Duration::from_secs(2);
 /// A reason that comes again is logged again after this pause, which doubles each time up to the longest.

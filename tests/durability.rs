@@ -9,6 +9,8 @@ mod bound;
 mod broker;
 #[path = "support/certs.rs"]
 mod certs;
+#[path = "support/consumer.rs"]
+mod consumer;
 #[path = "durability/damage.rs"]
 mod damage;
 #[path = "support/disk.rs"]
@@ -25,6 +27,10 @@ mod ledger;
 mod message;
 #[path = "support/mosquitto.rs"]
 mod peers;
+#[path = "durability/per_tag.rs"]
+mod per_tag;
+#[path = "support/tag_message.rs"]
+mod tag_message;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

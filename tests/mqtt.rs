@@ -7,6 +7,8 @@
 mod certs;
 #[path = "mqtt/commands.rs"]
 mod commands;
+#[path = "support/consumer.rs"]
+mod consumer;
 #[path = "mqtt/failover.rs"]
 mod failover;
 #[path = "mqtt/failures.rs"]
@@ -21,8 +23,14 @@ mod message;
 mod outages;
 #[path = "support/mosquitto.rs"]
 mod peers;
+#[path = "mqtt/per_tag.rs"]
+mod per_tag;
 #[path = "mqtt/scripted.rs"]
 mod scripted;
+#[path = "mqtt/set_points.rs"]
+mod set_points;
+#[path = "support/tag_message.rs"]
+mod tag_message;
 
 use std::path::Path;
 use std::sync::Arc;

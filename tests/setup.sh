@@ -57,8 +57,8 @@ if [ -n "$missing" ]; then
 fi
 
 # The Python peers, in an environment of their own.
-packages="pymodbus==3.11.4 pyserial==3.5 python-can==4.6.1 cantools==45.1.0 canopen==2.4.1"
-if ! .venv/bin/python -c 'import pymodbus, serial, can, cantools, canopen' >/dev/null 2>&1; then
+packages="pymodbus==3.11.4 pyserial==3.5 python-can==4.6.1 cantools==45.1.0 canopen==2.4.1 paho-mqtt==2.1.0"
+if ! .venv/bin/python -c 'import pymodbus, serial, can, cantools, canopen, paho.mqtt' >/dev/null 2>&1; then
 	echo "installing for Python: $packages"
 	python3 -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check $packages || {

@@ -5,10 +5,10 @@
 //! reckoned with (measured on this machine): request 12.1 µs, sample 21 ns, release 5.0 µs, wake-up 16.7 µs
 //!
 //! executor   cpu  links   requests/s    samples/s     load  worst slot
-//! 0            1      3          420        20880    0.9 %  0.08 ms of 10.00 ms at +3.33 ms in group "10ms"
+//! 0            1      3          420        20880    0.9 %  0.08 ms of 10.00 ms at +3.33 ms in group "default"
 //!
 //! link                  executor  units   requests/s      bytes/s     load  worst slot
-//! dev0                         0      1          140        54600    1.4 %  0.28 ms of 10.00 ms at +0.00 ms in group "10ms", at most 0.61 ms
+//! dev0                         0      1          140        54600    1.4 %  0.28 ms of 10.00 ms at +0.00 ms in group "default", at most 0.61 ms
 //! ```
 //!
 //! The worst slot of an executor is the release with the largest backlog: how long until all is done that is due then,
@@ -132,9 +132,9 @@ fn ms(time: Nanos) -> String {
 
 fn slot_text(plan: &Plan, slot: Option<Slot>) -> String {
     let Some(slot) = slot else { return "-".to_owned() };
-    let group = plan.groups.get(slot.group).map_or("", |group| &*group.name);
+    let group = plan.group_called(slot.group);
     let part = if slot.is_whole { "" } else { " (of the first releases; the periods hardly ever meet)" };
-    format!("{} of {} at +{} in group \"{group}\"{part}", ms(slot.takes), ms(slot.of), ms(slot.at))
+    format!("{} of {} at +{} in group {group}{part}", ms(slot.takes), ms(slot.of), ms(slot.at))
 }
 
 fn link_slot_text(plan: &Plan, admission: &Admission, link: LinkId) -> String {

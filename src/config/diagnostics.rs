@@ -182,7 +182,9 @@ fn signals(config: &Config, lanes: usize) -> Vec<DiagnosticSignal> {
         }
     }
     // What comes by event has no cycles.
-    for group in config.groups.iter().filter(|group| group.pace.period().is_some()) {
+    let polled = config.groups.iter().filter(|group| group.pace.period().is_some());
+    let mut named = BTreeSet::new();
+    for group in polled.filter(|group| named.insert(group.name.as_str())) {
         all.extend(GroupSignal::ALL.iter().map(|what| DiagnosticSignal::Group(group.name.as_str().into(), *what)));
     }
     for output in &config.outputs {
@@ -212,6 +214,7 @@ fn tag(signal: DiagnosticSignal, link: usize, group: usize, source: &Source) -> 
         address: Box::new(signal),
         scale: 1.0,
         offset: 0.0,
+        range: None,
         sensor: None,
         unit: unit.to_owned(),
         description: about.to_owned(),

@@ -13,6 +13,9 @@ use super::reporting::Said;
 use crate::limits::{GROUPS_MAX, PERIOD_MAX, PERIOD_MIN};
 use crate::tag::Nanos;
 
+/// What the group of tags that name none is called.
+pub(super) const DEFAULT_GROUP: &str = "default";
+
 /// The groups of all files.
 #[derive(Default)]
 pub struct Groups {
@@ -20,6 +23,7 @@ pub struct Groups {
     /// What each says of its tags' samples.
     said: Vec<Said>,
     used: Vec<bool>,
+    /// Those that were declared.
     by_name: HashMap<String, usize>,
     /// Groups of tags that name none, by period.
     by_period: HashMap<Nanos, usize>,
@@ -30,8 +34,10 @@ impl Groups {
         self.by_name.get(name).copied()
     }
 
+    /// Of those that were declared.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.list.iter().map(|group| &*group.name)
+        let declared = |(at, group): &(usize, &GroupConfig)| self.by_name.get(&group.name) == Some(at);
+        self.list.iter().enumerate().filter(declared).map(|(_, group)| &*group.name)
     }
 
     /// Declared groups that no tag is in.
@@ -69,8 +75,12 @@ impl Groups {
         // After a fault the name still counts, so that the group's tags are not reported as well.
         let period = period.unwrap_or(Nanos::ZERO);
         let config = GroupConfig { name, source: cx.source(group.span), pace: Pace::Every(period), release };
-        if self.push(config, said).is_none() {
-            group.error(group.span, format!("more than {GROUPS_MAX} groups"), "");
+        match self.push(config, said) {
+            Some(index) => {
+                let name = self.list[index].name.clone();
+                self.by_name.insert(name, index);
+            }
+            None => group.error(group.span, format!("more than {GROUPS_MAX} groups"), ""),
         }
     }
 
@@ -79,42 +89,32 @@ impl Groups {
         if index == GROUPS_MAX {
             return None;
         }
-        self.by_name.insert(group.name.clone(), index);
         self.list.push(group);
         self.said.push(said);
         self.used.push(false);
         Some(index)
     }
 
-    /// The group of a tag that names none: one for each period, named like `10ms`. A declared group of that
-    /// name and period is joined.
+    /// The group of a tag that names none: [`DEFAULT_GROUP`], whatever its scan rate. Each rate is a group of the plan, and all
+    /// of them have that name, so that topics, labels and choices stay when a rate changes. A declared group of that period
+    /// is joined if it has that name, or the one that earlier versions gave by the rate: `10ms`.
     pub fn of_period(&mut self, tag: &Obj<'_>, period: Nanos) -> Option<usize> {
         if let Some(index) = self.by_period.get(&period) {
             return Some(*index);
         }
-        let name = format!("{}ms", period.0 as f64 / 1e6);
-        let span = tag.span_of("scan_rate_ms");
-        let index = match self.find(&name) {
-            Some(index) => {
-                let declared = self.list.get(index)?;
-                if declared.interval() != period && declared.interval() != Nanos::ZERO {
-                    let source = &declared.source;
-                    let message = format!(
-                        "its group would be {name:?}, which {}:{}:{} declares with another period",
-                        source.file, source.line, source.column
-                    );
-                    tag.error(span, message, "rename that group, or give the tag a group");
-                    return None;
-                }
-                index
-            }
+        let by_rate = format!("{}ms", period.0 as f64 / 1e6);
+        let declared =
+            |name: &str| self.find(name).filter(|at| self.list.get(*at).is_some_and(|g| g.interval() == period));
+        let index = match declared(DEFAULT_GROUP).or_else(|| declared(&by_rate)) {
+            Some(index) => index,
             None => {
-                let source = tag.cx.source(span);
-                let group = GroupConfig { name, source, pace: Pace::Every(period), release: ReleaseMode::Spread };
+                let source = tag.cx.source(tag.span_of("scan_rate_ms"));
+                let (name, pace) = (DEFAULT_GROUP.into(), Pace::Every(period));
+                let group = GroupConfig { name, source, pace, release: ReleaseMode::Spread };
                 let pushed = self.push(group, Said::default());
                 if pushed.is_none() {
                     let message = format!("more than {GROUPS_MAX} groups: each scan rate is one");
-                    tag.error(span, message, "use fewer different scan rates");
+                    tag.error(tag.span_of("scan_rate_ms"), message, "use fewer different scan rates");
                 }
                 pushed?
             }

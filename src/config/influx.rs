@@ -25,7 +25,7 @@ const PRECISION: &[(&str, Precision)] = &[
     ("ms", Precision::Milliseconds),
     ("s", Precision::Seconds),
 ];
-const PLACEHOLDERS: &[&str] = &["gateway", "group", "tag"];
+const PLACEHOLDERS: &[&str] = &["gateway", "group", "link", "tag"];
 
 /// `None` when something that has no default is missing or wrong, which has been reported.
 pub fn read(output: &Obj<'_>, base: Base<'_>) -> Option<OutputKind> {

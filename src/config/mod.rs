@@ -8,7 +8,7 @@
 //! | `reader`, `diagnostic`, `fault`, `names` | typed reading of that tree; findings, all at once |
 //! | `fields` | keys with their ranges and defaults, for the reader and the schema |
 //! | `beside` | files that links name: DBC, EDS |
-//! | `gateway`, `mqtt`, `influx`, `outputs`, `control`, `host`, `diagnostics` | `fieldbeat.toml` |
+//! | `gateway`, `mqtt`, `topics`, `influx`, `outputs`, `control`, `host`, `diagnostics` | `fieldbeat.toml` |
 //! | `links`, `groups`, `tags` | the tag files |
 //! | `decoding`, `value_texts` | which values are none, scales in other tags; what values are called |
 //! | `sensor` | transmitters with a standard signal behind a tag |
@@ -42,6 +42,7 @@ pub mod schema;
 mod sensor;
 pub mod tags;
 pub mod text;
+mod topics;
 mod value_texts;
 pub mod write;
 
@@ -55,6 +56,7 @@ pub use model::*;
 pub(crate) use names::{guess, nearest, quoted};
 pub use schema::schema;
 pub use text::Source;
+pub use topics::{TopicOf, TopicPart, fill_topic, is_reserved_in_topics, template_parts};
 
 pub use self::model::{LinkSettings, Reporting, Suppress, TagAddress};
 
@@ -181,7 +183,8 @@ pub fn read(
         warn_of_unused(&links, &groups, &report);
     }
     if let Some(gateway) = &gateway {
-        check_topics(gateway, &groups, &report);
+        let names: Vec<&str> = links.list.iter().map(|link| &*link.config.name).collect();
+        topics::check(&gateway.outputs, &gateway.gateway.id, (&tags.list, &groups.list, &names), &report);
         if !incomplete && !report.has_errors() {
             outputs::check_choices(&gateway.outputs, &tags.list, &groups.list, &report);
         }
@@ -279,31 +282,5 @@ fn warn_of_unused(links: &links::Links, groups: &groups::Groups, report: &Report
     for group in groups.unused() {
         let subject = format!("group {}", names::quoted(&group.name));
         report.warning(group.source.clone(), &subject, "no tag is in it", "");
-    }
-}
-
-/// A status, a request or an answer among the samples would look like one to who subscribes, and the other way round.
-fn check_topics(gateway: &GatewayFile, groups: &groups::Groups, report: &Report) {
-    for output in &gateway.outputs {
-        let Some(mqtt) = output.kind.mqtt() else { continue };
-        let commands = mqtt.commands.as_ref();
-        let topics = [
-            ("status_topic", Some(&mqtt.status_topic)),
-            ("command_topic", commands.map(|topics| &topics.command_topic)),
-            ("answer_topic", commands.map(|topics| &topics.answer_topic)),
-        ];
-        for (key, topic) in topics {
-            let Some(topic) = topic else { continue };
-            if let Some(group) = mqtt::group_on_topic(mqtt, topic, &gateway.gateway.id, &groups.list) {
-                let subject = format!("output {}", names::quoted(&output.name));
-                let message = format!("the topic of group {} is the {key}", names::quoted(&group.name));
-                report.error(
-                    output.source.clone(),
-                    &subject,
-                    message,
-                    format!("rename the group, or set topic or {key}"),
-                );
-            }
-        }
     }
 }

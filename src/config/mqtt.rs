@@ -1,9 +1,11 @@
 //! `[outputs.NAME]` of type mqtt.
 
 use super::fields;
-use super::model::{CommandTopics, GroupConfig, MqttConfig, MqttVersion, OutputConfig, OutputKind};
+use super::model::{CommandTopics, MqttConfig, MqttVersion, OutputConfig, OutputKind, TopicPer};
 use super::names::quoted;
-use super::outputs::{Scheme, read_password, read_tls, read_urls, short_text, template};
+use super::outputs::{
+    Scheme, check_placeholders, placeholders_allowed, read_password, read_tls, read_urls, short_text,
+};
 use super::paths::Base;
 use super::reader::Obj;
 use crate::tag::Nanos;
@@ -32,8 +34,15 @@ pub fn read(output: &Obj<'_>, name: &str, gateway_id: &str, base: Base<'_>) -> O
         Some(text) => text.value.to_owned(),
         None => format!("fieldbeat-{gateway_id}-{name}"),
     };
-    let topic = read_topic(output, "topic", fields::TOPIC, &["gateway", "group"]);
-    let status_topic = read_topic(output, "status_topic", fields::STATUS_TOPIC, &["gateway"]);
+    let topic_per = output.choice("topic_per", fields::TOPIC_PER).unwrap_or(TopicPer::Group);
+    let topic = read_data_topic(output, topic_per);
+    let status_topic = read_topic(output, "status_topic", fields::STATUS_TOPIC, &["gateway"], "");
+    let meta_topic = read_topic(output, "meta_topic", fields::META_TOPIC, &["gateway"], "");
+    let per_tag = topic_per == TopicPer::Tag;
+    if per_tag && output.get("batch_ms").is_some() {
+        let message = "batch_ms has no meaning with topic_per = \"tag\"";
+        output.warning(output.span_of("batch_ms"), message, "each sample is a message, sent at once");
+    }
     let config = MqttConfig {
         version,
         tls,
@@ -41,8 +50,13 @@ pub fn read(output: &Obj<'_>, name: &str, gateway_id: &str, base: Base<'_>) -> O
         password,
         client_id,
         qos: output.int(&fields::QOS) as u8,
+        topic_per,
         topic,
+        // A message of a group says nothing of what stands in those before it: to keep it helps few.
+        retain: output.opt_flag("retain").unwrap_or(per_tag),
         status_topic,
+        // Access rights of brokers that were set for topics of groups may not have it.
+        meta_topic: output.opt_flag("meta").unwrap_or(per_tag).then_some(meta_topic),
         batch: Nanos::from_millis(output.int(&fields::BATCH_MS)),
         message_bytes_max: output.int(&fields::MAX_MESSAGE_BYTES) as usize,
         in_flight_max: output.int(&fields::MAX_IN_FLIGHT) as u16,
@@ -65,24 +79,67 @@ pub fn read(output: &Obj<'_>, name: &str, gateway_id: &str, base: Base<'_>) -> O
     Some(OutputKind::Mqtt(config))
 }
 
-fn read_topic(output: &Obj<'_>, key: &str, default: &str, placeholders: &[&str]) -> String {
-    let Some(text) = template(output, key, placeholders) else { return default.to_owned() };
+/// Where samples go.
+fn read_data_topic(output: &Obj<'_>, per: TopicPer) -> String {
+    match per {
+        TopicPer::Group => {
+            let more = "; {tag} and {tag_path} with topic_per = \"tag\"";
+            read_topic(output, "topic", fields::TOPIC, &["gateway", "group", "link"], more)
+        }
+        TopicPer::Tag => {
+            let placeholders = ["gateway", "group", "link", "tag", "tag_path"];
+            let topic = read_topic(output, "topic", fields::TAG_TOPIC, &placeholders, "");
+            if !topic.contains("{tag}") && !topic.contains("{tag_path}") {
+                let help = "put {tag} into it, or {tag_path}, which has the dots of a tag's name as levels";
+                output.error(output.span_of("topic"), "topic is the same for all tags", help);
+            }
+            topic
+        }
+    }
+}
+
+fn read_topic(output: &Obj<'_>, key: &str, default: &str, placeholders: &[&str], more: &str) -> String {
+    let Some(text) = short_text(output, key) else { return default.to_owned() };
+    if let Err((start, end)) = check_placeholders(text.value, placeholders) {
+        let message = format!("{key} has the unknown placeholder {}", quoted(&text.value[start..end]));
+        output.error(text.part(start, end), message, placeholders_allowed(placeholders) + more);
+    }
     if let Some((at, c)) = text.value.char_indices().find(|(_, c)| matches!(c, '+' | '#')) {
         let help = "allowed: the topic of one message, without + and #";
         output.error(text.part(at, at + 1), format!("{key} has the wildcard \"{c}\""), help);
+    }
+    if text.value.starts_with('$') {
+        let help = "allowed: a topic that begins with another character; brokers keep these for themselves";
+        output.error(text.part(0, 1), format!("{key} begins with $"), help);
     }
     text.value.to_owned()
 }
 
 fn read_commands(output: &Obj<'_>) -> Option<CommandTopics> {
-    let command_topic = read_topic(output, "command_topic", fields::COMMAND_TOPIC, &["gateway"]);
-    let answer_topic = read_topic(output, "answer_topic", fields::ANSWER_TOPIC, &["gateway"]);
-    output.flag("commands").then_some(CommandTopics { command_topic, answer_topic })
+    let command_topic = read_topic(output, "command_topic", fields::COMMAND_TOPIC, &["gateway"], "");
+    let answer_topic = read_topic(output, "answer_topic", fields::ANSWER_TOPIC, &["gateway"], "");
+    let set_topic = read_set_topic(output);
+    let (commands, set_points) = (output.flag("commands"), output.flag("set_points"));
+    if set_points && !commands {
+        output.error(output.span_of("set_points"), "set_points without commands", "add commands = true");
+    }
+    commands.then(|| CommandTopics { command_topic, answer_topic, set_topic: set_points.then_some(set_topic) })
+}
+
+/// Where plain values come: the tag is a level of its own, so that a subscription with + hears all of them.
+fn read_set_topic(output: &Obj<'_>) -> String {
+    let topic = read_topic(output, "set_topic", fields::SET_TOPIC, &["gateway", "tag"], "");
+    let levels = topic.split('/').filter(|level| *level == "{tag}").count();
+    if levels != 1 || topic.matches("{tag}").count() != 1 {
+        let help = "allowed: {tag} once, alone between slashes, such as fieldbeat/{gateway}/{tag}/set";
+        output.error(output.span_of("set_topic"), format!("set_topic is {}", quoted(&topic)), help);
+    }
+    topic
 }
 
 /// An answer that came back as a request would be answered, and so on.
 fn check_command_topics(output: &Obj<'_>, mqtt: &MqttConfig) {
-    let Some(CommandTopics { command_topic, answer_topic }) = &mqtt.commands else { return };
+    let Some(CommandTopics { command_topic, answer_topic, .. }) = &mqtt.commands else { return };
     for (key, other) in [("answer_topic", answer_topic), ("status_topic", &mqtt.status_topic)] {
         if command_topic == other {
             let message = format!("command_topic is the {key}, {}", quoted(other));
@@ -103,6 +160,11 @@ pub fn check_commands(output: &Obj<'_>, config: &OutputConfig, others: &[OutputC
             let message = format!("command_topic {topic} is output {}'s too: both would write", quoted(&other.name));
             output.error(output.span_of("commands"), message, "allowed: commands by one of the two");
         }
+        let set = |mqtt: &'_ MqttConfig| mqtt.commands.as_ref().and_then(|commands| commands.set_topic.clone());
+        if set(mqtt).is_some() && set(mqtt) == set(theirs) && share_a_broker(mqtt, theirs) {
+            let message = format!("set_topic is output {}'s too: both would write", quoted(&other.name));
+            output.error(output.span_of("set_points"), message, "allowed: set points by one of the two");
+        }
     }
 }
 
@@ -120,16 +182,4 @@ pub fn check_client_ids(output: &Obj<'_>, config: &OutputConfig, others: &[Outpu
             output.error(output.span_of("client_id"), message, "allowed: an id of its own for each output of a broker");
         }
     }
-}
-
-/// The group whose samples would be published on a topic with another use, if there is one.
-pub fn group_on_topic<'g>(
-    mqtt: &MqttConfig,
-    other_topic: &str,
-    gateway_id: &str,
-    groups: &'g [GroupConfig],
-) -> Option<&'g GroupConfig> {
-    let other = other_topic.replace("{gateway}", gateway_id);
-    let topic = mqtt.topic.replace("{gateway}", gateway_id);
-    groups.iter().find(|group| topic.replace("{group}", &group.name) == other)
 }

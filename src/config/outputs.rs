@@ -107,7 +107,12 @@ pub fn check_choices(outputs: &[OutputConfig], tags: &[TagConfig], groups: &[Gro
                 };
                 if !any {
                     let message = format!("{key}: {} matches no {of}", quoted(pattern));
-                    report.warning(output.source.clone(), &subject, message, "");
+                    let is_rate = |text: &str| text.strip_suffix("ms").is_some_and(|ms| ms.parse::<f64>().is_ok());
+                    let help = match of == "group" && is_rate(pattern) {
+                        true => "tags without a group are in the group \"default\", whatever their scan rate",
+                        false => "",
+                    };
+                    report.warning(output.source.clone(), &subject, message, help);
                 }
             }
         }

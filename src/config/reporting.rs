@@ -135,6 +135,15 @@ fn kind(ty: ValueType) -> &'static str {
     }
 }
 
+/// The lowest and the highest value that are usual, or that a transmitter is made for; what is wrong has been reported.
+pub(super) fn usual_range(tag: &Obj<'_>, config: &TagConfig) -> Option<[f64; 2]> {
+    let written = || match &tag.get("range")?.kind {
+        Kind::Array(elements) => <[f64; 2]>::try_from(elements.iter().map(number).collect::<Option<Vec<f64>>>()?).ok(),
+        _ => None,
+    };
+    config.sensor.as_ref().map(|sensor| sensor.range).or_else(written)
+}
+
 /// `"range"`: the lowest and the highest value that are usual, in the tag's unit (OPC 10000-8: EURange).
 fn read_range(tag: &Obj<'_>, ty: ValueType) -> Option<[f64; 2]> {
     let node = tag.get("range")?;

@@ -80,7 +80,7 @@ macro_rules! told {
 }
 
 told! {
-    /// Tags that are read together. Tags without a group fall into one for each scan rate.
+    /// Tags that are read together. Tags without a group are in the group default, each at its own scan rate.
     #[schemars(deny_unknown_fields)]
     Group {
         /// Unique among all files; it becomes a topic level and a metric label.

@@ -1,5 +1,6 @@
 //! `"tags"` of the tag files.
 
+use super::groups::DEFAULT_GROUP;
 use crate::config::reader::{Part, span};
 use std::collections::HashMap;
 
@@ -104,6 +105,7 @@ impl<'c> Tags<'c> {
                 address,
                 scale,
                 offset,
+                range: None,
                 sensor,
                 unit,
                 description,
@@ -118,8 +120,9 @@ impl<'c> Tags<'c> {
                 let (at, subject) = (cx.source(tag.span_of("scale_from")), tag.subject.clone());
                 self.scaled.push(Scaled { tag: self.list.len(), at, subject });
             }
+            let range = reporting::usual_range(&tag, &config);
             let decoding = DecodingConfig { texts, ..config.decoding };
-            self.list.push(TagConfig { reporting, decoding, ..config });
+            self.list.push(TagConfig { range, reporting, decoding, ..config });
         }
     }
 }
@@ -175,7 +178,10 @@ fn read_group(tag: &Obj<'_>, known: &mut Known<'_>) -> Option<usize> {
     let Some(index) = known.groups.find(name.value) else {
         if !known.incomplete {
             let guess = guess(name.value, known.groups.names());
-            let help = format!("allowed: a group of \"groups\" in one of the files{guess}");
+            let help = match name.value == DEFAULT_GROUP {
+                true => "leave group out: tags that name none are in it, each at its own scan rate".to_owned(),
+                false => format!("allowed: a group of \"groups\" in one of the files{guess}"),
+            };
             tag.error(name.span, format!("the group {} is not declared", quoted(name.value)), help);
         }
         return None;

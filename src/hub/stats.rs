@@ -149,6 +149,8 @@ struct Recorders {
     left_groups: BTreeMap<Arc<str>, [Tally; 3]>,
     left_links: BTreeMap<Arc<str>, Tally>,
     group_of_scan: ById<ScanId, GroupId>,
+    /// Groups of one name are one group for whoever reads: the first stands for all.
+    first_of_name: ById<GroupId, GroupId>,
     nodes: NodeLog,
     /// Of the last interval, where someone asks for it.
     intervals: Option<(Lately<LinkId>, Lately<GroupId>)>,
@@ -158,6 +160,7 @@ impl Recorders {
     fn record(&mut self, report: &Report) {
         match *report {
             Report::Released { group, due, actual, .. } => {
+                let group = self.first_of_name.get(group).copied().unwrap_or(group);
                 if let Some(recorder) = self.groups.get_mut(group) {
                     recorder.release_jitter.record(actual.since(due));
                     if let Some((_, jitter)) = &mut self.intervals {
@@ -166,6 +169,7 @@ impl Recorders {
                 }
             }
             Report::Issued { group, nominal, sent, .. } => {
+                let group = self.first_of_name.get(group).copied().unwrap_or(group);
                 if let Some(group) = self.groups.get_mut(group) {
                     group.issue_jitter.record(sent.since(nominal));
                 }
@@ -214,21 +218,25 @@ impl Statistics {
     /// to what comes again under its name.
     pub fn adopt(&self, plan: &Plan) {
         let mut recorders = self.lock();
-        let Recorders { groups, response, left_groups, left_links, group_of_scan, nodes, intervals, .. } =
-            &mut *recorders;
+        let Recorders {
+            groups, response, left_groups, left_links, group_of_scan, first_of_name, nodes, intervals, ..
+        } = &mut *recorders;
         if let Some((response, jitter)) = intervals {
             response.retain(|id| plan.links.contains(id));
             jitter.retain(|id| plan.groups.contains(id));
         }
         nodes.adopt(plan);
-        let is_there = |id, name: &Arc<str>| plan.groups.get(id).is_some_and(|group| group.name == *name);
+        *first_of_name = plan.first_of_name();
+        let is_first = |id| first_of_name.get(id) == Some(&id);
+        let is_there =
+            |id, name: &Arc<str>| is_first(id) && plan.groups.get(id).is_some_and(|group| group.name == *name);
         for (_, group) in groups.iter().filter(|(id, group)| !is_there(*id, &group.name)) {
             let tallies = [&group.release_jitter, &group.issue_jitter, &group.sample_age].map(|times| times.tally);
             keep(left_groups, &group.name, tallies);
         }
         groups.retain(|id, group| is_there(id, &group.name));
         for (id, group) in plan.groups.iter() {
-            if groups.contains(id) {
+            if groups.contains(id) || !is_first(id) {
                 continue;
             }
             let [release_jitter, issue_jitter, sample_age] =
@@ -246,7 +254,8 @@ impl Statistics {
                 response.insert(id, (link.name.clone(), Recorder::new(tally)));
             }
         }
-        *group_of_scan = plan.scans.iter().map(|(id, scan)| (id, scan.group)).collect();
+        let first = |group: GroupId| first_of_name.get(group).copied().unwrap_or(group);
+        *group_of_scan = plan.scans.iter().map(|(id, scan)| (id, first(scan.group))).collect();
     }
 
     /// Records what one executor's ring holds now; says how many reports that were.

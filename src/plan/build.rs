@@ -109,6 +109,7 @@ fn tag_plan(tag: &TagConfig, ids: &Allotted) -> TagPlan {
         unit: tag.unit.as_str().into(),
         texts: tag.decoding.texts.clone(),
         description: tag.description.as_str().into(),
+        range: tag.range,
         reporting: tag.reporting,
         write: tag.write.clone(),
     }

@@ -159,7 +159,7 @@ fn what_cannot_fit_is_refused_with_the_highest_possible_rate() {
     let error = protocol::build(&config, &[0]).unwrap_err();
     let text = error.to_string();
     assert!(text.contains("tags/a.json:1"), "{text}");
-    assert!(text.contains("link \"l0\", group \"4ms\": 2 requests at 250 Hz"), "{text}");
+    assert!(text.contains("link \"l0\", group \"default\": 2 requests at 250 Hz"), "{text}");
     assert!(text.contains("at most 97 Hz is possible"), "{text}");
     assert_eq!(error.admission.links[LinkId(0)].load, 2.5);
 }

@@ -1,12 +1,12 @@
 //! Which id each thing gets: what stays keeps its own, what is new gets one that nobody can mistake for another.
 
 use crate::plan::scan::ScanId;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::model::*;
-use crate::config::Config;
+use crate::config::{Config, GroupConfig};
 use crate::limits::{GROUPS_MAX, LINKS_MAX, TAGS_MAX};
-use crate::tag::{ById, GroupId, Id, LinkId, TagId, ValueType};
+use crate::tag::{ById, GroupId, Id, LinkId, Nanos, TagId, ValueType};
 
 /// What a new plan goes on from.
 pub struct Base<'a> {
@@ -42,9 +42,9 @@ impl Allotted {
         let links = config.links.iter().map(|link| keep_or(known.get(&*link.name), || free.take(|_| true)));
         let links = links.collect::<Result<Vec<LinkId>, String>>()?;
 
-        let known: HashMap<&str, GroupId> = base.plan.groups.iter().map(|(id, group)| (&*group.name, id)).collect();
+        let known = KnownGroups::of(config, base.plan);
         let mut free = Free::new("groups", GROUPS_MAX, used().map(|used| &used.groups));
-        let groups = config.groups.iter().map(|group| keep_or(known.get(&*group.name), || free.take(|_| true)));
+        let groups = config.groups.iter().map(|group| keep_or(known.get(group).as_ref(), || free.take(|_| true)));
         let groups = groups.collect::<Result<Vec<GroupId>, String>>()?;
 
         type Known<'a> = HashMap<(&'a str, LinkId, ValueType, &'a str), TagId>;
@@ -60,6 +60,34 @@ impl Allotted {
         });
         let tags = tags.collect::<Result<Vec<TagId>, String>>()?;
         Ok(Allotted { tags, groups, links })
+    }
+}
+
+/// The groups of the plan that runs: by name and period, and by name alone where one and the same group is meant whatever its
+/// period.
+struct KnownGroups<'a> {
+    exact: HashMap<(&'a str, Nanos), GroupId>,
+    /// `None`: there are several of that name.
+    by_name: HashMap<&'a str, Option<GroupId>>,
+}
+
+impl<'a> KnownGroups<'a> {
+    fn of(config: &'a Config, plan: &'a Plan) -> KnownGroups<'a> {
+        let exact = plan.groups.iter().map(|(id, group)| ((&*group.name, group.interval()), id)).collect();
+        let mut by_name: HashMap<&str, Option<GroupId>> = HashMap::new();
+        for (id, group) in plan.groups.iter() {
+            by_name.entry(&group.name).and_modify(|known| *known = None).or_insert(Some(id));
+        }
+        let mut seen = HashSet::new();
+        for group in config.groups.iter().filter(|group| !seen.insert(group.name.as_str())) {
+            by_name.insert(&group.name, None);
+        }
+        KnownGroups { exact, by_name }
+    }
+
+    fn get(&self, group: &GroupConfig) -> Option<GroupId> {
+        let name = group.name.as_str();
+        self.exact.get(&(name, group.interval())).copied().or_else(|| self.by_name.get(name).copied().flatten())
     }
 }
 

@@ -2,6 +2,7 @@
 //! protocol: all that is shared (ids, phases, admission, change of plan) asks it here, and knows no protocol.
 
 use std::any::Any;
+use std::collections::HashMap;
 use std::fmt::Debug;
 use std::ops::Range;
 use std::sync::Arc;
@@ -37,6 +38,42 @@ impl Plan {
         own.filter_map(|(at, lane)| Some((LaneId(at as u16), lane.owner.source()?, lane)))
     }
 
+    /// Of each group the first one of its name: tags that name no group share one, whatever their scan rates, and each rate has
+    /// an id of its own.
+    pub fn first_of_name(&self) -> ById<GroupId, GroupId> {
+        let mut known: HashMap<&str, GroupId> = HashMap::new();
+        self.groups.iter().map(|(id, group)| (id, *known.entry(&group.name).or_insert(id))).collect()
+    }
+
+    /// The groups as they are called, each once: its first id, all of its ids, and the shortest of its periods.
+    pub fn named_groups(&self) -> Vec<NamedGroup<'_>> {
+        let first = self.first_of_name();
+        let mut named: Vec<NamedGroup<'_>> = Vec::new();
+        let mut at: HashMap<GroupId, usize> = HashMap::new();
+        for (id, group) in self.groups.iter() {
+            let first = first.get(id).copied().unwrap_or(id);
+            let at = *at.entry(first).or_insert(named.len());
+            match named.get_mut(at) {
+                Some(known) => {
+                    known.ids.push(id);
+                    if group.interval() < known.pace.interval() {
+                        known.pace = group.pace;
+                    }
+                }
+                None => named.push(NamedGroup { name: &group.name, first, ids: vec![id], pace: group.pace }),
+            }
+        }
+        named
+    }
+
+    /// A group as messages name it, in quotes: with its period where several have its name.
+    pub fn group_called(&self, id: GroupId) -> String {
+        let Some(group) = self.groups.get(id) else { return "\"\"".to_owned() };
+        let has_others = self.groups.values().filter(|other| other.name == group.name).count() > 1;
+        let period = if has_others { format!(" ({} ms)", group.interval().0 as f64 / 1e6) } else { String::new() };
+        format!("\"{}\"{period}", group.name)
+    }
+
     /// The links that executors serve.
     pub fn field_links(&self) -> impl Iterator<Item = (LinkId, &LinkPlan)> {
         self.links.iter().filter(|(_, link)| link.protocol.source().is_none())
@@ -54,13 +91,25 @@ pub struct TagPlan {
     /// What its values are called.
     pub texts: Texts,
     pub description: Arc<str>,
+    /// The lowest and the highest value that are usual, or that a transmitter is made for.
+    pub range: Option<[f64; 2]>,
     /// Which samples are told; `None`: every one.
     pub reporting: Option<Reporting>,
     /// Within which limits it may be written; `None`: it is only read.
     pub write: Option<WriteConfig>,
 }
 
-/// A group keeps its id as long as its name stays.
+/// All groups of one name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedGroup<'p> {
+    pub name: &'p Arc<str>,
+    pub first: GroupId,
+    pub ids: Vec<GroupId>,
+    /// The quickest.
+    pub pace: Pace,
+}
+
+/// A group keeps its id as long as its name and, where several have that name, its period stay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupPlan {
     pub name: Arc<str>,

@@ -94,8 +94,11 @@ proptest! {
                 }
             }
             for (id, group) in new.groups.iter() {
-                let before = old.groups.iter().find(|(_, g)| g.name == group.name);
+                let before = old.groups.iter().find(|(_, g)| (&g.name, g.interval()) == (&group.name, group.interval()));
                 prop_assert!(before.is_none_or(|(before, _)| before == id));
+                let named = |plan: &Plan| plan.groups.iter().filter(|(_, g)| g.name == group.name).count();
+                let only = old.groups.iter().find(|(_, g)| g.name == group.name).filter(|_| named(&old) == 1);
+                prop_assert!(named(&new) > 1 || only.is_none_or(|(before, _)| before == id), "another rate, the same group");
             }
             // Every scan has one release, and the releases of scans that stay keep their phase.
             let of = |plan: &Plan| -> BTreeMap<ScanId, ReleasePlan> {
@@ -123,6 +126,24 @@ proptest! {
             old = new;
         }
     }
+}
+
+#[test]
+fn groups_of_one_name_are_one_to_whoever_reads_and_a_new_rate_moves_none_of_the_others() {
+    let old = protocol::build(&config(&vec![(0, 20, 9, 1), (3, 100, 4, 1)]), &[0]).unwrap().plan;
+    let named = old.named_groups();
+    assert_eq!((named.len(), &**named[0].name, named[0].pace.interval()), (1, "default", Nanos::from_millis(20)));
+    assert_eq!((named[0].first, named[0].ids.len()), (named[0].ids[0], 2));
+    assert!(old.first_of_name().values().all(|first| *first == named[0].first));
+    let faster = config(&vec![(0, 20, 9, 1), (1, 5, 1, 1), (3, 100, 4, 1)]);
+    let new = protocol::rebuild(&faster, &Base { plan: &old, resting: &[], long_fits: &|_, _| true }).unwrap().plan;
+    for (id, group) in old.groups.iter() {
+        assert_eq!(new.groups.get(id), Some(group));
+    }
+    for (id, scan) in old.scans.iter() {
+        assert_eq!(new.scans.get(id), Some(scan));
+    }
+    assert_eq!(new.named_groups()[0].pace.interval(), Nanos::from_millis(5));
 }
 
 #[test]

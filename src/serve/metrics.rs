@@ -173,11 +173,17 @@ impl Reader {
         let Observed { counters, statistics, .. } = &*self.0;
         let current = self.0.current();
         let plan = &current.plan;
-        let mut periods =
-            family(e, GAUGE, "fieldbeat_group_period", Some(&Unit::Seconds), "Time between two releases of a group")?;
-        for group in plan.groups.values() {
+        let mut periods = family(
+            e,
+            GAUGE,
+            "fieldbeat_group_period",
+            Some(&Unit::Seconds),
+            "Time between two releases of a group, the shortest where its tags have several",
+        )?;
+        let named = plan.named_groups();
+        for group in &named {
             if let Some(period) = group.pace.period() {
-                periods.gauge([("group", &*group.name)], period.as_secs_f64())?;
+                periods.gauge([("group", &**group.name)], period.as_secs_f64())?;
             }
         }
         let hertz = Unit::Other("hertz".into());
@@ -189,7 +195,7 @@ impl Reader {
             }
         }
         // What comes by event has no cycles, and no times of them.
-        let polled = || plan.groups.iter().filter(|(_, group)| group.pace.period().is_some());
+        let polled = || named.iter().filter(|group| group.pace.period().is_some());
         let rows = [
             ("fieldbeat_group_cycles", "Releases of the group's scans that happened, over its links"),
             (
@@ -202,16 +208,18 @@ impl Reader {
             ),
         ];
         let mut sums = vec![ScanTotals::default(); plan.groups.end()];
-        for (id, group) in plan.groups.iter() {
-            sums[id.index()] = current.retired(&group.name);
+        for group in &named {
+            sums[group.first.index()] = current.retired(group.name);
         }
+        let first = plan.first_of_name();
         for (id, ScanPlan { group, .. }) in plan.scans.iter() {
+            let group = first.get(*group).unwrap_or(group);
             sums[group.index()].iter_mut().zip(totals_of(counters, id)).for_each(|(sum, count)| *sum += count);
         }
         for (at, (name, help)) in rows.into_iter().enumerate() {
             let mut family = family(e, COUNTER, name, None, help)?;
-            for (id, group) in polled() {
-                family.counter([("group", &*group.name)], sums[id.index()][at])?;
+            for group in polled() {
+                family.counter([("group", &**group.name)], sums[group.first.index()][at])?;
             }
         }
         let times = statistics.snapshot().groups;
@@ -229,9 +237,9 @@ impl Reader {
         ];
         for (name, help, pick) in rows {
             let mut family = family(e, HISTOGRAM, name, Some(&Unit::Seconds), help)?;
-            for (id, group) in polled() {
-                if let Some(times) = times.get(id) {
-                    family.histogram([("group", &*group.name)], pick(times))?;
+            for group in polled() {
+                if let Some(times) = times.get(group.first) {
+                    family.histogram([("group", &**group.name)], pick(times))?;
                 }
             }
         }
@@ -267,10 +275,11 @@ impl Reader {
         for (at, (metric, help)) in rows.into_iter().enumerate() {
             let mut family = family(e, COUNTER, metric, None, help)?;
             for (lane, (name, groups)) in names.iter().zip(&counters.groups).enumerate() {
-                for (id, group) in plan.groups.iter() {
-                    let labels = [("lane", name.as_str()), ("group", &*group.name)];
-                    let before = current.retired_samples(lane, &group.name)[at];
-                    family.counter(labels, before + samples_of(&groups[id.index()])[at])?;
+                for group in plan.named_groups() {
+                    let labels = [("lane", name.as_str()), ("group", &**group.name)];
+                    let before = current.retired_samples(lane, group.name)[at];
+                    let now: u64 = group.ids.iter().map(|id| samples_of(&groups[id.index()])[at]).sum();
+                    family.counter(labels, before + now)?;
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! The report of a run, as JSON: what was asked, what happened, how well the beat was kept.
 
+use crate::plan::NamedGroup;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
@@ -46,6 +47,7 @@ pub struct GroupReport {
 /// How well a polled group kept its beat.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct PolledReport {
+    /// The shortest, where its tags have several.
     pub period_ns: u64,
     /// The largest of its scans' cycles: how often the group was released.
     pub cycles: u64,
@@ -171,12 +173,14 @@ impl RunReport {
                 (scan.group, scan.link, report)
             })
             .collect();
-        let groups = plan.groups.iter().map(|(id, group)| {
-            let times = statistics.groups.get(id).copied().unwrap_or_default();
+        let groups = plan.named_groups().into_iter().map(|NamedGroup { name, first, ids, pace }| {
+            let times = statistics.groups.get(first).copied().unwrap_or_default();
             let samples = |count: fn(&GroupCounters) -> u64| -> u64 {
-                counters.groups.iter().map(|groups| count(&groups[id.index()])).sum()
+                let of_group =
+                    |id: &GroupId| counters.groups.iter().map(|groups| count(&groups[id.index()])).sum::<u64>();
+                ids.iter().map(of_group).sum()
             };
-            let own = || scans.iter().filter(move |(group, ..)| *group == id).map(|(.., scan)| scan);
+            let own = || scans.iter().filter(|(group, ..)| ids.contains(group)).map(|(.., scan)| scan);
             let polled = |period: Nanos| PolledReport {
                 period_ns: period.0,
                 cycles: own().map(|s| s.cycles).max().unwrap_or(0),
@@ -187,13 +191,13 @@ impl RunReport {
                 sample_age_ns: (&times.sample_age).into(),
             };
             let report = GroupReport {
-                polled: group.pace.period().map(polled),
-                rate_max_hz: group.pace.rate_max_hz(),
+                polled: pace.period().map(polled),
+                rate_max_hz: pace.rate_max_hz(),
                 produced: samples(|group| group.produced.get()),
                 dropped: samples(|group| group.dropped.get()),
                 suppressed: samples(|group| group.suppressed_at_ring.get() + group.suppressed_at_journal.get()),
             };
-            (group.name.to_string(), report)
+            (name.to_string(), report)
         });
         let links = plan.links.iter().map(|(id, link)| {
             let counts = counters.link(id);

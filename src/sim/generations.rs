@@ -60,6 +60,7 @@ fn dictionary(plan: &Plan) -> Dictionary {
             ty: tag.ty.code(),
             unit: tag.unit.to_string(),
             texts: tag.texts.clone(),
+            link: plan.links.get(tag.link).map(|link| link.name.clone()).unwrap_or_default(),
         })
     };
     let group = |id: usize| plan.groups.get(GroupId::from_index(id)).map_or_else(String::new, |g| g.name.to_string());

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 
 use super::parts::Parts;
+use crate::config::TopicPer;
 use crate::output::engine::flight::Flight;
 use crate::output::engine::{Gather, GatherSettings};
 use crate::output::mqtt::form::MqttForm;
@@ -253,7 +254,7 @@ impl Dead {
 fn gather() -> Result<Gather<MqttForm>, String> {
     let topic = Topic::new("topic", "sim/{group}", "sim").map_err(|error| error.to_string())?;
     let settings = GatherSettings::new(Nanos::from_millis(1_000), MESSAGE_BYTES_MAX, u32::MAX);
-    Ok(Gather::new(MqttForm { topic }, GatherSettings { gateway: "sim".to_owned(), ..settings }))
+    Ok(Gather::new(MqttForm::new(TopicPer::Group, topic), GatherSettings { gateway: "sim".to_owned(), ..settings }))
 }
 
 /// A consumer of the messages: it knows each sample by boot, executor and number.

@@ -3,7 +3,8 @@
 //! A record is a head, the entries (gateway, tables of texts, tags, groups), and the head once more. The head has the
 //! counts, the place where each entry ends, and a checksum; each entry has a checksum that covers its number, too.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::checksum::crc32;
 use super::wire::{Malformed, Reader, put_varint, unzigzag, zigzag};
@@ -45,6 +46,10 @@ pub fn encode(dictionary: &Dictionary) -> Vec<u8> {
             put_string(out, &tag.unit);
             // From 1; 0: none.
             put_varint(out, known.get(&tag.texts).copied().unwrap_or(0));
+            // Last: gateways that know nothing of it stop reading before it.
+            if !tag.link.is_empty() {
+                put_string(out, &tag.link);
+            }
         });
     }
     dictionary.groups.iter().for_each(|group| entries.put(|out| put_string(out, group)));
@@ -163,10 +168,11 @@ impl Head {
             .into_iter()
             .map(|entry| entry.and_then(|entry| texts(&mut Reader::new(entry)).ok()).unwrap_or_default())
             .collect();
-        let tag = |entry: &[u8]| tag(&mut Reader::new(entry), &tables, true).ok();
+        let mut links = HashSet::new();
+        let mut tag = |entry: &[u8]| entry_of_tag(entry, &tables, &mut links).ok();
         let names = Dictionary {
             gateway: of(gateway.into_iter().next().flatten()),
-            tags: tags.into_iter().map(|entry| entry.and_then(tag).unwrap_or_default()).collect(),
+            tags: tags.into_iter().map(|entry| entry.and_then(&mut tag).unwrap_or_default()).collect(),
             groups: groups.into_iter().map(of).collect(),
         };
         Decoded { names, damaged }
@@ -177,7 +183,20 @@ fn tag(reader: &mut Reader<'_>, tables: &[Texts], with_texts: bool) -> Result<Di
     let (name, ty, unit) = (string(reader)?, reader.u8()?, string(reader)?);
     let table = if with_texts { reader.count(tables.len(), "a table of texts")? } else { 0 };
     let texts = table.checked_sub(1).and_then(|at| tables.get(at)).cloned().unwrap_or_default();
-    Ok(DictionaryTag { name, ty, unit, texts })
+    Ok(DictionaryTag { name, ty, unit, texts, link: Arc::default() })
+}
+
+/// An entry of its own may go on with the link.
+fn entry_of_tag(entry: &[u8], tables: &[Texts], links: &mut HashSet<Arc<str>>) -> Result<DictionaryTag, Malformed> {
+    let mut reader = Reader::new(entry);
+    let mut tag = tag(&mut reader, tables, true)?;
+    if !reader.is_empty() {
+        let link = string(&mut reader)?;
+        // Many tags share a link.
+        tag.link = links.get(link.as_str()).cloned().unwrap_or_else(|| link.into());
+        links.insert(tag.link.clone());
+    }
+    Ok(tag)
 }
 
 /// One checksum for all: any damage costs everything, since nothing says where it is.
@@ -237,6 +256,7 @@ mod tests {
             ty: 8,
             unit: "°C".into(),
             texts: texts.clone(),
+            link: if name.starts_with("fan") { Arc::default() } else { "plc1".into() },
         };
         let states = Texts::new(vec![(0, "off".into()), (u64::MAX, "defekt".into())]);
         let none = Texts::default();
@@ -257,6 +277,8 @@ mod tests {
         let bytes = encode(&names());
         let text = |part: &[u8]| bytes.windows(part.len()).filter(|window| *window == part).count();
         assert_eq!(text(b"defekt"), 1, "one table for both tags");
+        let (found, _) = read(&bytes).unwrap();
+        assert!(Arc::ptr_eq(&found.tags[0].link, &found.tags[1].link), "one text for both tags");
     }
 
     /// Bytes that gateways wrote before entries had checksums of their own.
@@ -264,7 +286,7 @@ mod tests {
     fn names_of_earlier_gateways_are_read() {
         let with_crc = |content: &[u8]| [content, &crc32(content).to_le_bytes()].concat();
         let plain = with_crc(b"\x02\x06line-4\x01\x04flow\x08\x03l/h\x01\x0410ms");
-        let flow = DictionaryTag { name: "flow".into(), ty: 8, unit: "l/h".into(), texts: Texts::default() };
+        let flow = DictionaryTag { name: "flow".into(), ty: 8, unit: "l/h".into(), ..DictionaryTag::default() };
         let mut expected = Dictionary { gateway: "line-4".into(), tags: vec![flow], groups: vec!["10ms".into()] };
         assert_eq!(read(&plain), Some((expected.clone(), 0)));
         let texts = with_crc(b"\x03\x06line-4\x01\x01\x00\x03off\x01\x04flow\x08\x03l/h\x01\x01\x0410ms");

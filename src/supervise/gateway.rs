@@ -15,6 +15,7 @@ use rtrb::Consumer;
 use super::floor::{self, Floor, Scheduling};
 use super::hardware::HardwareWatchdog;
 use super::learned::Learned;
+use super::meta::Meta;
 use super::notify::ServiceManager;
 use super::outputs::Outputs;
 use super::reasons::Reasons;
@@ -61,6 +62,7 @@ pub struct Gateway {
     pub(super) reload: Reload,
     learned: Learned,
     reasons: Reasons,
+    meta: Meta,
     hub: JoinHandle<()>,
     /// Takes the ring that an executor goes on with, before the executor gets its other end.
     pub(super) next_rings: Sender<NextRing>,
@@ -181,7 +183,9 @@ impl Gateway {
 
         let health = Arc::new(Health::default());
         let desk = writes.desk.clone();
-        let outputs = Outputs::start(&config.gateway.id, &config.outputs, reader.clone(), health.clone(), desk);
+        let meta = Meta::new(&config.outputs);
+        let outputs =
+            Outputs::start(&config.gateway.id, &config.outputs, reader.clone(), health.clone(), desk, meta.board());
         let observed = Arc::new(Observed {
             gateway: config.gateway.id.clone(),
             boot: boot.to_string(),
@@ -230,6 +234,7 @@ impl Gateway {
             reload,
             learned: Learned::new(),
             reasons: Reasons::new(),
+            meta,
             admission,
             observed,
             missing,
@@ -284,6 +289,7 @@ impl Gateway {
         self.tend_reload();
         self.learned.tend(&self.observed);
         self.reasons.tend(&self.observed);
+        self.meta.tend(&self.observed);
         self.tell_journal();
         if self.floor.has_lost_an_executor() {
             return Err(Trouble::Ended("an executor's thread"));
@@ -431,6 +437,7 @@ pub(super) fn dictionary(gateway: &str, plan: &Plan) -> Dictionary {
         ty: tag.ty.code(),
         unit: tag.unit.to_string(),
         texts: tag.texts.clone(),
+        link: plan.links.get(tag.link).map(|link| link.name.clone()).unwrap_or_default(),
     };
     Dictionary {
         gateway: gateway.to_owned(),

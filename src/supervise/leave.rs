@@ -79,7 +79,7 @@ fn work(id: usize, observed: &Observed) -> Vec<String> {
     if more > 0 {
         lines.push(format!("and {more} links more"));
     }
-    for (group_id, group) in plan.groups.iter() {
+    for group_id in plan.groups.ids() {
         let scans =
             plan.scans.iter().filter(|(_, scan)| scan.group == group_id && plan.links[scan.link].lane.index() == id);
         let (cycles, skipped) = scans.fold((0, 0), |(cycles, skipped), (scan, _)| {
@@ -87,7 +87,8 @@ fn work(id: usize, observed: &Observed) -> Vec<String> {
             (counts.cycles.get().max(cycles), counts.skipped.get().max(skipped))
         });
         if cycles > 0 {
-            lines.push(format!("group \"{}\": last release was its {cycles}th, {skipped} were skipped", group.name));
+            let group = plan.group_called(group_id);
+            lines.push(format!("group {group}: last release was its {cycles}th, {skipped} were skipped"));
         }
     }
     lines

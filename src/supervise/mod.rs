@@ -7,7 +7,7 @@
 //! | `watch`, `reload`, `adoption` | new files, the plan made of them, the executors' change to it |
 //! | `orders` | writes on their way to the executors, answers on their way back |
 //! | `learned` | reply times as they are seen, against what was declared |
-//! | `reasons` | why tags have no good value, in the log |
+//! | `reasons`, `meta` | why tags have no good value, in the log; what outputs say of tags |
 //! | `watchdog` | whether every thread that must advance does |
 //! | `writes` | writes to tags, from the request to the answer |
 //! | `leave`, `autopsy`, `stack` | the end when one does not: bounded, with its state and its stack told |
@@ -21,6 +21,7 @@ mod gateway;
 mod hardware;
 mod learned;
 mod leave;
+mod meta;
 mod notify;
 pub mod orders;
 mod outputs;

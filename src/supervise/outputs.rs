@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::command::Desk;
 use crate::config::{OutputConfig, OutputKind};
+use crate::output::mqtt::MetaBoard;
 use crate::output::{Feed, OutputError, OutputHandle, OutputStats, influx, mqtt};
 use crate::serve::{Health, Severity};
 use crate::store::JournalReader;
@@ -19,6 +20,7 @@ pub struct Outputs {
     reader: JournalReader,
     health: Arc<Health>,
     desk: Desk,
+    meta: Arc<MetaBoard>,
     stop: Arc<AtomicBool>,
     entries: Vec<Entry>,
 }
@@ -42,6 +44,7 @@ impl Outputs {
         reader: JournalReader,
         health: Arc<Health>,
         desk: Desk,
+        meta: Arc<MetaBoard>,
     ) -> Outputs {
         let entries = configs
             .iter()
@@ -55,7 +58,7 @@ impl Outputs {
             })
             .collect();
         let stop = Arc::new(AtomicBool::new(false));
-        let mut outputs = Outputs { gateway: gateway.to_owned(), reader, health, desk, stop, entries };
+        let mut outputs = Outputs { gateway: gateway.to_owned(), reader, health, desk, meta, stop, entries };
         outputs.tend();
         outputs
     }
@@ -83,7 +86,7 @@ impl Outputs {
             if (entry.running.is_none() || entry.wants_commands()) && now >= entry.retry_at {
                 entry.retry_at = now + RETRY;
                 if entry.running.is_none() {
-                    entry.spawn(&self.gateway, &self.reader, &self.stop);
+                    entry.spawn(&self.gateway, &self.reader, &self.meta, &self.stop);
                 }
                 if entry.running.is_some() && entry.wants_commands() {
                     entry.spawn_commands(&self.gateway, &self.desk, &self.stop);
@@ -105,9 +108,9 @@ impl Outputs {
 }
 
 impl Entry {
-    fn spawn(&mut self, gateway: &str, reader: &JournalReader, stop: &Arc<AtomicBool>) {
-        let source = Box::new(reader.clone());
-        match spawn(&self.config, gateway, source, self.stats.clone(), stop.clone()) {
+    fn spawn(&mut self, gateway: &str, reader: &JournalReader, meta: &Arc<MetaBoard>, stop: &Arc<AtomicBool>) {
+        let (source, stats) = (Box::new(reader.clone()), self.stats.clone());
+        match spawn(&self.config, gateway, source, stats, meta.clone(), stop.clone()) {
             Ok(handle) => {
                 self.running = Some(handle);
                 self.trouble.clear();
@@ -155,12 +158,13 @@ fn spawn(
     gateway: &str,
     source: Box<JournalReader>,
     stats: Arc<OutputStats>,
+    meta: Arc<MetaBoard>,
     stop: Arc<AtomicBool>,
 ) -> Result<OutputHandle, OutputError> {
     let (name, gateway, choice) = (config.name.clone(), gateway.to_owned(), config.choice.clone());
     let feed = Feed { name, gateway, choice, source, stats, stop };
     match &config.kind {
-        OutputKind::Mqtt(mqtt) => mqtt::spawn(feed, mqtt),
+        OutputKind::Mqtt(mqtt) => mqtt::spawn_with(feed, mqtt, meta),
         OutputKind::Influx(influx) => influx::spawn(feed, influx),
     }
 }

@@ -1,5 +1,7 @@
 //! What ids mean: the names behind the tags and groups of a plan.
 
+use std::sync::Arc;
+
 use super::id::{GroupId, TagId};
 use super::texts::Texts;
 
@@ -23,6 +25,8 @@ pub struct DictionaryTag {
     pub unit: String,
     /// What its values are called.
     pub texts: Texts,
+    /// The link that it is read over; empty in names of earlier gateways, which did not keep it.
+    pub link: Arc<str>,
 }
 
 impl Dictionary {

@@ -10,11 +10,11 @@ use crate::peers::Server;
 use crate::rig::{Running, Site};
 use crate::site::{Mute, audit, register, run, site};
 
-struct Line {
-    broker: Mosquitto,
-    subscriber: Subscriber,
-    server: Server,
-    site: Site,
+pub struct Line {
+    pub broker: Mosquitto,
+    pub subscriber: Subscriber,
+    pub server: Server,
+    pub site: Site,
 }
 
 fn soon_ms() -> u64 {
@@ -32,8 +32,13 @@ impl Line {
     }
 
     fn on(broker: Mosquitto, version: &str) -> Line {
+        Line::with(broker, version, "commands = true\n")
+    }
+
+    /// `more`: further lines of the output.
+    pub fn with(broker: Mosquitto, version: &str, more: &str) -> Line {
         let output = format!(
-            "[outputs.local]\ntype = \"mqtt\"\nurl = \"mqtt://127.0.0.1:{}\"\nversion = \"{version}\"\ncommands = true\n",
+            "[outputs.local]\ntype = \"mqtt\"\nurl = \"mqtt://127.0.0.1:{}\"\nversion = \"{version}\"\n{more}",
             broker.port
         );
         let (server, mute) = (Server::pymodbus(), Mute::new());
@@ -42,20 +47,20 @@ impl Line {
         Line { broker, subscriber, server, site }
     }
 
-    fn run(&self) -> Running {
+    pub fn run(&self) -> Running {
         let mut running = run(&self.site);
         running.wait_for("writes are taken from topic");
         running
     }
 
-    fn publish(&self, message: &str, more: &[&str]) {
+    pub fn publish(&self, message: &str, more: &[&str]) {
         let port = self.broker.port.to_string();
         let mut command = Command::new("mosquitto_pub");
         command.args(["-h", "127.0.0.1", "-p", &port, "-q", "1", "-t", "fieldbeat/line-4/command", "-m", message]);
         assert!(command.args(more).status().unwrap().success());
     }
 
-    fn answers(&self) -> Vec<Json> {
+    pub fn answers(&self) -> Vec<Json> {
         let all = self.subscriber.all().into_iter().filter(|r| r.topic == "fieldbeat/line-4/answer");
         all.map(|r| serde_json::from_str(&r.payload).unwrap()).collect()
     }

@@ -9,6 +9,7 @@ mod certs;
 mod command_line;
 mod commands;
 mod killed;
+mod meta;
 #[path = "../support/mosquitto.rs"]
 mod mosquitto;
 #[path = "../peers/mod.rs"]
@@ -16,5 +17,6 @@ mod peers;
 #[allow(dead_code, reason = "shared with other tests")]
 #[path = "../field/rig.rs"]
 mod rig;
+mod set_points;
 mod site;
 mod tls;

@@ -7,6 +7,7 @@ use fieldbeat::plant::{Plant, PlantConfig, Profile, ScanRates};
 use fieldbeat::tag::Nanos;
 
 use crate::alone;
+use crate::consumer::consumed;
 use crate::gateway::{COMMIT_MS, Site};
 use crate::ledger::Ledger;
 use crate::peers::{Mosquitto, Subscriber};
@@ -82,14 +83,14 @@ fn what_was_committed_survives_fifty_kills_and_only_the_last_commit_time_is_lost
     ledger.expect(&subscriber, &accounts);
 
     // So does a consumer that knows nothing but the messages: of all topics, and of one.
-    assert_eq!(Ledger::consumed(&ledger.lines), [ledger.samples, ledger.repeats, 0, 0]);
+    assert_eq!(consumed(&ledger.lines), [ledger.samples, ledger.repeats, 0, 0]);
     let topic = ledger.lines[0].split(' ').next().unwrap().to_owned() + " ";
     let of_topic: Vec<&String> = ledger.lines.iter().filter(|line| line.starts_with(&topic)).collect();
-    let [samples, repeats, ..] = Ledger::consumed(of_topic.iter().copied());
-    assert_eq!(Ledger::consumed(of_topic.iter().copied())[2..], [0, 0]);
+    let [samples, repeats, ..] = consumed(of_topic.iter().copied());
+    assert_eq!(consumed(of_topic.iter().copied())[2..], [0, 0]);
     // One that is taken away on the way is noticed, unless it came again; two hundred are.
     let holes = of_topic.iter().enumerate().filter(|(at, _)| at / 200 != 1).map(|(_, line)| *line);
-    let less = Ledger::consumed(holes);
+    let less = consumed(holes);
     assert!(of_topic.len() < 600 || less[2] > 0 && less[0] < samples && less[1] <= repeats, "{less:?} of {samples}");
 
     losses_ms.sort_by(|a, b| a.0.total_cmp(&b.0));

@@ -1,8 +1,6 @@
 //! What the subscriber has got, number by number, checked against the plant.
 
 use std::collections::HashMap;
-use std::io::Write;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use fieldbeat::hub::clock_pair;
@@ -163,23 +161,6 @@ impl Ledger<'_> {
         let newest = Some((message.boot.clone(), last)).max(known.cloned()).unwrap();
         self.streams.insert(stream, newest);
         message.frames.iter().for_each(Frame::check);
-    }
-
-    /// What `examples/consumer.py` makes of these messages: samples, repeats, losses and missing ones.
-    pub fn consumed<'l>(lines: impl IntoIterator<Item = &'l String>) -> [u64; 4] {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/consumer.py");
-        let mut consumer = Command::new("python3");
-        let piped = consumer.args([script, "--count"]).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = piped.stderr(Stdio::null()).spawn().unwrap();
-        let mut input = child.stdin.take().unwrap();
-        for line in lines {
-            writeln!(input, "{line}").unwrap();
-        }
-        drop(input);
-        let out = child.wait_with_output().unwrap();
-        let text = String::from_utf8(out.stdout).unwrap();
-        let numbers: Vec<u64> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-        numbers.try_into().unwrap_or_else(|_| panic!("{text:?}, {}", out.status))
     }
 }
 

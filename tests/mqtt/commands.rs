@@ -33,9 +33,19 @@ impl Taken {
     }
 
     pub fn start_with(config: &MqttConfig) -> Taken {
+        Taken::start_at(config, None)
+    }
+
+    /// Plain values, too.
+    pub fn with_set_points(config: &MqttConfig) -> Taken {
+        Taken::start_at(config, Some("plant/{gateway}/{tag}/set".into()))
+    }
+
+    fn start_at(config: &MqttConfig, set_topic: Option<String>) -> Taken {
         let topics = CommandTopics {
             command_topic: "plant/{gateway}/command".into(),
             answer_topic: "plant/{gateway}/answer".into(),
+            set_topic,
         };
         let config = MqttConfig { commands: Some(topics), ..config.clone() };
         let (stats, stop) = (Arc::<WriteStats>::default(), Arc::<AtomicBool>::default());
@@ -59,11 +69,16 @@ impl Taken {
         Taken { stats, done, audit, stop, handle }
     }
 
-    fn refused(&self, reason: Reason) -> u64 {
+    /// The ids of what was done.
+    pub fn done(&self) -> Vec<String> {
+        self.done.lock().unwrap().clone()
+    }
+
+    pub fn refused(&self, reason: Reason) -> u64 {
         self.stats.not_done(Way::Mqtt, reason)
     }
 
-    fn stop(&mut self) {
+    pub fn stop(&mut self) {
         self.stop.store(true, Relaxed);
         if let Some(handle) = self.handle.take() {
             assert!(handle.join() || std::thread::panicking(), "the commands panicked");

@@ -57,13 +57,13 @@ fn a_hundred_thousand_messages_that_piled_up_all_arrive() {
 }
 
 /// Between output and broker, so that a connection can be cut as a cable is.
-struct Proxy {
-    port: u16,
+pub struct Proxy {
+    pub port: u16,
     streams: Arc<Mutex<Vec<TcpStream>>>,
 }
 
 impl Proxy {
-    fn start(to: u16) -> Proxy {
+    pub fn start(to: u16) -> Proxy {
         Proxy::start_at(0, to)
     }
 
@@ -89,7 +89,7 @@ impl Proxy {
         Proxy { port, streams }
     }
 
-    fn cut(&self) {
+    pub fn cut(&self) {
         for stream in self.streams.lock().unwrap().drain(..) {
             let _ = stream.shutdown(Shutdown::Both);
         }

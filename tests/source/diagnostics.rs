@@ -98,7 +98,7 @@ fn what_the_gateway_knows_of_itself_reaches_the_journal_by_name() {
     assert!(value("$journal.bytes") > 1e4);
     assert!(value("$lane.0.produced") > 100.0 && value("$lane.1.produced") > 100.0);
     assert!(value("$lane.0.ring_percent") < 100.0);
-    assert!(value("$group.10ms.release_jitter_us_p99") > 0.0);
+    assert!(value("$group.default.release_jitter_us_p99") > 0.0);
     assert!(value("$output.cloud.lag_s") > 2.0, "{:?}", of("$output.cloud.lag_s"));
     assert_ne!(of("$output.cloud.state").1.as_deref(), Some("up"));
     for link in ["plc1", "plc2"] {

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use fieldbeat::config::{MqttConfig, MqttVersion, TagChoice};
+use fieldbeat::config::{MqttConfig, MqttVersion, TagChoice, TopicPer};
 use fieldbeat::output::{Feed, OutputStats};
 use fieldbeat::store::Follow;
 use fieldbeat::tag::Nanos;
@@ -53,7 +53,10 @@ pub fn config(port: u16) -> MqttConfig {
         password: None,
         client_id: "fieldbeat-line-4-cloud".into(),
         qos: 1,
+        topic_per: TopicPer::Group,
         topic: "fieldbeat/{gateway}/{group}".into(),
+        retain: false,
+        meta_topic: None,
         status_topic: "fieldbeat/{gateway}/status".into(),
         batch: Nanos::from_millis(50),
         message_bytes_max: 128 << 10,

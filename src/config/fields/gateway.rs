@@ -2,6 +2,7 @@
 
 use super::super::model::AdmissionRule;
 use super::number::{Int, int};
+use crate::config::TopicPer;
 use crate::limits;
 
 /// SCHED_FIFO has 1 to 99.
@@ -24,6 +25,10 @@ pub const MQTT_PORT: u16 = 1883;
 pub const MQTTS_PORT: u16 = 8883;
 pub const QOS: Int = int("qos", 0, 1, 1, "");
 pub const TOPIC: &str = "fieldbeat/{gateway}/{group}";
+pub const TOPIC_PER: &[(&str, TopicPer)] = &[("group", TopicPer::Group), ("tag", TopicPer::Tag)];
+pub const TAG_TOPIC: &str = "fieldbeat/{gateway}/{tag}";
+pub const META_TOPIC: &str = "fieldbeat/{gateway}/meta";
+pub const SET_TOPIC: &str = "fieldbeat/{gateway}/{tag}/set";
 pub const STATUS_TOPIC: &str = "fieldbeat/{gateway}/status";
 pub const COMMAND_TOPIC: &str = "fieldbeat/{gateway}/command";
 pub const ANSWER_TOPIC: &str = "fieldbeat/{gateway}/answer";

@@ -26,8 +26,12 @@ pub const MQTT: &[&str] = &[
     "password_file",
     "client_id",
     "qos",
+    "topic_per",
     "topic",
+    "retain",
     "status_topic",
+    "meta",
+    "meta_topic",
     "batch_ms",
     "max_message_bytes",
     "max_in_flight",
@@ -35,6 +39,8 @@ pub const MQTT: &[&str] = &[
     "commands",
     "command_topic",
     "answer_topic",
+    "set_points",
+    "set_topic",
 ];
 pub const INFLUX: &[&str] = &[
     "type",

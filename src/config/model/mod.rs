@@ -193,6 +193,8 @@ pub struct TagConfig {
     /// Engineering unit, may be empty.
     pub unit: String,
     pub description: String,
+    /// The lowest and the highest value that are usual, or that a transmitter is made for.
+    pub range: Option<[f64; 2]>,
     /// `None`: it is only read.
     pub write: Option<WriteConfig>,
     /// Which samples are told; `None`: every one.

@@ -72,8 +72,14 @@ pub struct MqttConfig {
     pub client_id: String,
     /// 0 or 1.
     pub qos: u8,
-    /// With `{gateway}` and `{group}` still in it.
+    /// What has a topic, and messages, of its own.
+    pub topic_per: TopicPer,
+    /// With `{gateway}`, `{group}`, `{link}`, and per tag `{tag}` or `{tag_path}`, still in it.
     pub topic: String,
+    /// The broker keeps the newest message of each topic for who comes later.
+    pub retain: bool,
+    /// Where the gateway says which tags there are, and which are bad; with `{gateway}` still in it. `None`: nowhere.
+    pub meta_topic: Option<String>,
     /// Birth and last will, retained: `online`, `offline`. With `{gateway}` still in it.
     pub status_topic: String,
     /// How long samples of one group are gathered into one message.
@@ -100,6 +106,17 @@ impl MqttConfig {
 pub struct CommandTopics {
     pub command_topic: String,
     pub answer_topic: String,
+    /// Where plain values for single tags come from, with `{gateway}` and `{tag}` still in it; `None`: nowhere.
+    pub set_topic: Option<String>,
+}
+
+/// What a topic of samples is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TopicPer {
+    /// A message holds samples of one group.
+    Group,
+    /// A message holds one sample.
+    Tag,
 }
 
 /// Without the password: configurations end up in logs and in failed tests.

@@ -47,6 +47,7 @@ fn plan(tags: &[(ValueType, Option<Reporting>)]) -> Plan {
         unit: "".into(),
         texts: Default::default(),
         description: "".into(),
+        range: None,
         reporting: *reporting,
         write: None,
     };

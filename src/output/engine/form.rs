@@ -5,10 +5,14 @@ use std::sync::Arc;
 
 use super::streams::Before;
 use crate::store::{Block, BootId};
-use crate::tag::{BatchSample, ClockPair, Dictionary, LaneId};
+use crate::tag::{BatchSample, ClockPair, Dictionary, LaneId, Sample};
 
-/// Samples with one key are gathered into one message.
-pub(crate) type Key = (LaneId, u16);
+/// Samples with one key are gathered into one message. The second part is the form's own: a group, a tag, or both of a group
+/// and a link.
+pub(crate) type Key = (LaneId, u32);
+
+/// What stands for the link of a sample that an earlier gateway stored: its names hold none.
+pub(crate) const UNKNOWN_LINK: &str = "unknown";
 
 /// What a message is begun with.
 #[derive(Debug, Clone, Copy)]
@@ -16,9 +20,7 @@ pub(crate) struct Head<'a> {
     pub(crate) gateway: &'a str,
     pub(crate) boot: BootId,
     pub(crate) lane: LaneId,
-    /// Of the first sample.
-    pub(crate) group: &'a str,
-    /// What came before in the group, where [`Form::HAS_STREAMS`].
+    /// What came before in the stream, where [`Form::HAS_STREAMS`].
     pub(crate) before: Before,
     /// About so many bytes the message will have.
     pub(crate) bytes: usize,
@@ -26,7 +28,7 @@ pub(crate) struct Head<'a> {
 
 /// How samples become messages.
 pub(crate) trait Form {
-    /// Messages of one group are a stream, and say what came before them in it.
+    /// Messages of one key are a stream, and say what came before them in it.
     const HAS_STREAMS: bool = false;
 
     /// The names of one dictionary, and what else is kept of one lane while its samples are written.
@@ -44,9 +46,16 @@ pub(crate) trait Form {
     /// A block of the lane is begun: all of it can be seen before its samples are written one by one.
     fn begin_block(&self, _names: &mut Self::Names, _block: &Block) {}
 
-    fn key(&self, lane: LaneId, group: u16) -> Key;
+    fn key(&self, names: &Self::Names, lane: LaneId, sample: &Sample) -> Key;
 
-    fn begin(&self, head: &Head<'_>) -> Self::Draft;
+    /// What the stream of a key's messages is called, beside its lane: ids may mean something else in another plan, names
+    /// don't. Asked for where [`Form::HAS_STREAMS`].
+    fn stream(&self, _names: &Self::Names, _of: u32) -> Arc<str> {
+        Arc::default()
+    }
+
+    /// `first`: the sample that comes first.
+    fn begin(&self, head: &Head<'_>, names: &Self::Names, first: &Sample) -> Self::Draft;
 
     /// Bytes of the message if it were closed now.
     fn bytes(&self, draft: &Self::Draft) -> usize;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::choice::Chosen;
 use super::form::{Form, Head, Key};
 use super::marks::{Marks, Passed, Skipped};
-use super::streams::{Before, Streams, group_name, group_names};
+use super::streams::{Before, Streams};
 use crate::config::TagChoice;
 use crate::limits::{OUTPUT_BLOCKS_LEFT_OUT_MAX, OUTPUT_GATHERED_BYTES_MAX, OUTPUT_MESSAGE_BYTES_MIN};
 use crate::store::{Block, BootId, Follow, FollowError, Position};
@@ -69,8 +69,6 @@ struct Names<N> {
     boot: BootId,
     dictionary: Arc<Dictionary>,
     chosen: Chosen,
-    /// By id.
-    groups: Arc<[Arc<str>]>,
     form: N,
 }
 
@@ -147,7 +145,7 @@ impl<F: Form> Gather<F> {
     /// it cannot be read now, it is looked for with the first message.
     pub(crate) fn look_back(&mut self, source: &dyn Follow, cursor: Option<Position>) {
         if let Some(cursor) = cursor.filter(|_| F::HAS_STREAMS) {
-            let _ = self.streams.run_up(source, cursor, &self.settings.choice);
+            let _ = self.streams.run_up(&self.form, source, cursor, &self.settings.choice);
         }
     }
 
@@ -193,7 +191,7 @@ impl<F: Form> Gather<F> {
         now: Instant,
     ) -> Result<Option<Gathered<F::Message>>, FollowError> {
         if let Some(cursor) = self.run_up {
-            self.streams.run_up(source, cursor, &self.settings.choice)?;
+            self.streams.run_up(&self.form, source, cursor, &self.settings.choice)?;
             self.run_up = None;
         }
         let mut left_out = 0;
@@ -259,7 +257,8 @@ impl<F: Form> Gather<F> {
         let Some(names) = self.names.get(&block.batch.lane).filter(|_| F::HAS_STREAMS) else { return };
         if names.chosen.takes(sample) {
             let sequence = block.batch.first_sequence.wrapping_add(u64::from(at));
-            self.streams.came(block, &group_name(&names.groups, sample.group), sequence);
+            let (_, of) = self.form.key(&names.form, block.batch.lane, sample);
+            self.streams.came(block, self.form.stream(&names.form, of), sequence);
         }
     }
 
@@ -278,14 +277,11 @@ impl<F: Form> Gather<F> {
             _ => {
                 self.finish_where(|of, _| of == lane);
                 let alike = self.names.values().find(|names| same(names));
-                let (chosen, groups, form) = match alike {
-                    Some(names) => (names.chosen.clone(), names.groups.clone(), self.form.sibling(&names.form)),
-                    None => {
-                        let chosen = Chosen::new(&self.settings.choice, dictionary);
-                        (chosen, group_names(dictionary), self.form.names(dictionary))
-                    }
+                let (chosen, form) = match alike {
+                    Some(names) => (names.chosen.clone(), self.form.sibling(&names.form)),
+                    None => (Chosen::new(&self.settings.choice, dictionary), self.form.names(dictionary)),
                 };
-                let names = Names { boot: block.boot, dictionary: dictionary.clone(), chosen, groups, form };
+                let names = Names { boot: block.boot, dictionary: dictionary.clone(), chosen, form };
                 self.names.insert(lane, names);
             }
         }
@@ -315,15 +311,15 @@ impl<F: Form> Gather<F> {
     /// Consecutive samples of one key, until the key changes or a message is finished.
     fn cut_run(&mut self, cut: &mut Cut, names: &mut Names<F::Names>, now: Instant) {
         let batch = &cut.block.batch;
-        let key = self.form.key(batch.lane, batch.slots[cut.slot].group);
+        let key = self.form.key(&names.form, batch.lane, &batch.slots[cut.slot]);
         let mut open = self.open.remove(&key);
         if let Some(open) = &open {
             self.open_bytes -= self.form.bytes(&open.draft);
         }
         // The last sample of this run that is in a message.
-        let mut last: Option<(u16, u64)> = None;
+        let mut last: Option<u64> = None;
         while let Some(sample) = batch.slots.get(cut.slot) {
-            if self.form.key(batch.lane, sample.group) != key || !self.ready.is_empty() {
+            if self.form.key(&names.form, batch.lane, sample) != key || !self.ready.is_empty() {
                 break;
             }
             let end = (cut.slot + 1 + sample.payload_slots()).min(batch.slots.len());
@@ -342,7 +338,7 @@ impl<F: Form> Gather<F> {
             let full = |open: &Open<F::Draft>| {
                 let bytes = self.form.bytes(&open.draft) + self.form.bytes_of(&names.form, &item);
                 let late = time.zip(open.t).is_some_and(|(t, first)| t.saturating_sub(first) > self.settings.batch.0);
-                late || bytes > self.settings.message_bytes_max || open.samples >= self.settings.message_samples_max
+                late || bytes > self.settings.message_bytes_max
             };
             if open.as_deref().is_some_and(full)
                 && let Some(done) = open.take()
@@ -353,17 +349,22 @@ impl<F: Form> Gather<F> {
             }
             let target = match &mut open {
                 Some(open) => open,
-                None => open.insert(Box::new(self.begin(sample.group, names, &cut.block, position, now))),
+                None => open.insert(Box::new(self.begin(key, sample, names, &cut.block, position, now))),
             };
             target.t = target.t.or(time);
             self.form.push(&mut target.draft, &mut names.form, &item, &batch.clock);
             target.samples += 1;
-            last = Some((sample.group, item.sequence));
+            let is_full = target.samples >= self.settings.message_samples_max;
+            last = Some(item.sequence);
             cut.slot = end;
             cut.sample += 1;
+            if is_full && let Some(done) = open.take() {
+                self.next = Position { block: cut.block.index, samples: cut.sample };
+                self.finish(*done);
+            }
         }
-        if let Some((group, sequence)) = last.filter(|_| F::HAS_STREAMS) {
-            self.streams.ran(&cut.block, &group_name(&names.groups, group), sequence);
+        if let Some(sequence) = last.filter(|_| F::HAS_STREAMS) {
+            self.streams.ran(&cut.block, self.form.stream(&names.form, key.1), sequence);
         }
         self.next = Position { block: cut.block.index, samples: cut.sample };
         if let Some(open) = open {
@@ -374,7 +375,8 @@ impl<F: Form> Gather<F> {
 
     fn begin(
         &mut self,
-        group: u16,
+        key: Key,
+        sample: &Sample,
         names: &Names<F::Names>,
         block: &Block,
         first: Position,
@@ -385,11 +387,13 @@ impl<F: Form> Gather<F> {
             "" => &self.settings.gateway,
             named => named,
         };
-        let group = group_name(&names.groups, group);
-        let before = if F::HAS_STREAMS { self.streams.before(block, &group) } else { Before::default() };
+        let before = match F::HAS_STREAMS {
+            true => self.streams.before(block, self.form.stream(&names.form, key.1)),
+            false => Before::default(),
+        };
         let bytes = (self.typical_bytes + self.typical_bytes / 8).min(self.settings.message_bytes_max);
-        let head = Head { gateway, boot: names.boot, lane: batch.lane, group: &group, before, bytes };
-        let draft = self.form.begin(&head);
+        let head = Head { gateway, boot: names.boot, lane: batch.lane, before, bytes };
+        let draft = self.form.begin(&head, &names.form, sample);
         Open { draft, samples: 0, first, drained: batch.drained, t: None, begun: now }
     }
 

@@ -38,7 +38,7 @@ use crate::limits::{
 use crate::store::{Follow, Position};
 
 pub(crate) use backoff::Backoff;
-pub(crate) use form::{Form, Head, Key};
+pub(crate) use form::{Form, Head, Key, UNKNOWN_LINK};
 pub(crate) use gather::{Gather, GatherSettings, Gathered};
 #[cfg(test)]
 pub(crate) use marks::Skipped;

@@ -1,17 +1,18 @@
 //! What came before in each stream of messages, so that a consumer of any choice of streams sees from the numbers alone
 //! what it has already and what it has missed.
 //!
-//! A stream is one group of one lane. Its messages say the number of the sample before their first one, in the stream; and
+//! A stream is one key of a form: one group of one lane, or one tag of it. Its messages say the number of the sample before their first one, in the stream; and
 //! how many of the lane's numbers are missing for good since the stream's last message: nobody knows whose they were.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::choice::Chosen;
+use super::form::Form;
 use crate::config::TagChoice;
 use crate::limits::OUTPUT_RUN_UP_BLOCKS;
 use crate::store::{Block, BootId, Follow, FollowError, Position};
-use crate::tag::{Dictionary, GroupId, LaneId};
+use crate::tag::{Dictionary, LaneId};
 
 /// What a message says of its stream before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -22,24 +23,7 @@ pub(crate) struct Before {
     pub(crate) missing: u64,
 }
 
-/// The names of a dictionary's groups, by id.
-pub(super) fn group_names(dictionary: &Dictionary) -> Arc<[Arc<str>]> {
-    let name = |id: usize| match dictionary.group(GroupId(id as u16)) {
-        Some(name) => Arc::from(name),
-        None => nameless(id as u16),
-    };
-    (0..dictionary.groups.len()).map(name).collect()
-}
-
-fn nameless(id: u16) -> Arc<str> {
-    format!("group-{id}").into()
-}
-
-pub(super) fn group_name(names: &[Arc<str>], id: u16) -> Arc<str> {
-    names.get(usize::from(id)).cloned().unwrap_or_else(|| nameless(id))
-}
-
-/// By the group's name: its id may change from plan to plan, and from boot to boot.
+/// By its name: ids may change from plan to plan, and from boot to boot.
 type Stream = (LaneId, Arc<str>);
 
 #[derive(Debug, Clone, Copy)]
@@ -68,7 +52,7 @@ struct State {
 struct Change {
     block: u64,
     lane: (LaneId, Lane),
-    streams: Vec<(Stream, Last)>,
+    streams: HashMap<Stream, Last>,
 }
 
 #[derive(Debug, Default)]
@@ -104,8 +88,9 @@ impl Streams {
     ///
     /// # Errors
     /// The journal cannot be read.
-    pub(super) fn run_up(
+    pub(super) fn run_up<F: Form>(
         &mut self,
+        form: &F,
         source: &dyn Follow,
         cursor: Position,
         choice: &TagChoice,
@@ -113,7 +98,7 @@ impl Streams {
         if !self.base.lanes.is_empty() || cursor.block == 0 {
             return Ok(());
         }
-        let read = self.read_before(source, cursor, choice);
+        let read = self.read_before(form, source, cursor, choice);
         match read {
             Ok(()) => self.restart(cursor),
             // The next attempt begins anew.
@@ -122,19 +107,30 @@ impl Streams {
         read
     }
 
-    fn read_before(&mut self, source: &dyn Follow, cursor: Position, choice: &TagChoice) -> Result<(), FollowError> {
+    fn read_before<F: Form>(
+        &mut self,
+        form: &F,
+        source: &dyn Follow,
+        cursor: Position,
+        choice: &TagChoice,
+    ) -> Result<(), FollowError> {
         let mut at = cursor.block.saturating_sub(OUTPUT_RUN_UP_BLOCKS);
+        // Of the blocks before: most have the same.
+        let mut known: Option<(Arc<Dictionary>, Chosen, F::Names)> = None;
         while let Some(block) = source.block_at_or_after(at)?.filter(|block| block.index < cursor.block) {
             at = block.index + 1;
             self.enter(&block);
-            let chosen = Chosen::new(choice, &block.batch.names);
-            let groups = group_names(&block.batch.names);
-            let mut last: HashMap<u16, u64> = HashMap::new();
+            let of = &block.batch.names;
+            let (_, chosen, names) = match known.take().filter(|(dictionary, ..)| dictionary == of) {
+                Some(same) => known.insert(same),
+                None => known.insert((of.clone(), Chosen::new(choice, of), form.names(of))),
+            };
+            let mut last: HashMap<u32, u64> = HashMap::new();
             for item in block.batch.iter().filter(|item| chosen.takes(item.sample)) {
-                last.insert(item.sample.group, item.sequence);
+                last.insert(form.key(names, block.batch.lane, item.sample).1, item.sequence);
             }
-            for (group, sequence) in last {
-                self.came(&block, &group_name(&groups, group), sequence);
+            for (stream, sequence) in last {
+                self.came(&block, form.stream(names, stream), sequence);
             }
         }
         Ok(())
@@ -160,22 +156,22 @@ impl Streams {
         let next = first.saturating_add(u64::from(block.batch.samples));
         let now = Lane { boot: block.boot, next, missing };
         self.now.lanes.insert(lane, now);
-        self.changes.push_back(Change { block: block.index, lane: (lane, now), streams: Vec::new() });
+        self.changes.push_back(Change { block: block.index, lane: (lane, now), streams: HashMap::new() });
         known.is_some_and(|known| missing > known.missing)
     }
 
-    /// Samples of a group were written; `sequence` is the last one's.
-    pub(super) fn ran(&mut self, block: &Block, group: &Arc<str>, sequence: u64) {
-        let stream = (block.batch.lane, group.clone());
+    /// Samples of a stream were written; `sequence` is the last one's.
+    pub(super) fn ran(&mut self, block: &Block, name: Arc<str>, sequence: u64) {
+        let stream = (block.batch.lane, name);
         let missing = self.now.lanes.get(&stream.0).map_or(0, |lane| lane.missing);
         let missing_said = self.now.streams.get(&stream).map_or(missing, |known| known.missing_said);
         self.follow(block, stream, sequence, missing_said);
     }
 
-    /// Samples of a group have come to the other side before, as the cursor is past them; `sequence` is the last one's. The
+    /// Samples of a stream have come to the other side before, as the cursor is past them; `sequence` is the last one's. The
     /// first message behind a loss has said it.
-    pub(super) fn came(&mut self, block: &Block, group: &Arc<str>, sequence: u64) {
-        let stream = (block.batch.lane, group.clone());
+    pub(super) fn came(&mut self, block: &Block, name: Arc<str>, sequence: u64) {
+        let stream = (block.batch.lane, name);
         let missing = self.now.lanes.get(&stream.0).map_or(0, |lane| lane.missing);
         self.follow(block, stream, sequence, missing);
     }
@@ -188,15 +184,12 @@ impl Streams {
 
     fn change(&mut self, block: u64, stream: Stream, last: Last) {
         let Some(change) = self.changes.iter_mut().rev().find(|change| change.block == block) else { return };
-        match change.streams.iter_mut().find(|(known, _)| *known == stream) {
-            Some((_, known)) => *known = last,
-            None => change.streams.push((stream, last)),
-        }
+        change.streams.insert(stream, last);
     }
 
     /// What a message that begins now says.
-    pub(super) fn before(&mut self, block: &Block, group: &Arc<str>) -> Before {
-        let stream = (block.batch.lane, group.clone());
+    pub(super) fn before(&mut self, block: &Block, name: Arc<str>) -> Before {
+        let stream = (block.batch.lane, name);
         let missing = self.now.lanes.get(&stream.0).map_or(0, |lane| lane.missing);
         let Some(known) = self.now.streams.get_mut(&stream) else { return Before::default() };
         let before =

@@ -13,9 +13,11 @@ use std::sync::Arc;
 use super::held;
 use super::line::{self, NUMBER_BYTES_MAX, Unsigned};
 use crate::config::{InfluxApi, InfluxConfig};
-use crate::output::engine::{Form, Head, Key};
+use crate::output::engine::{Form, Head, Key, UNKNOWN_LINK};
 use crate::store::Block;
-use crate::tag::{BatchSample, ClockPair, Dictionary, GroupId, LaneId, ScalarType, Stamp, TagId, ValueType, flags};
+use crate::tag::{
+    BatchSample, ClockPair, Dictionary, GroupId, LaneId, Sample, ScalarType, Stamp, TagId, ValueType, flags,
+};
 
 #[derive(Debug)]
 pub(super) struct InfluxForm {
@@ -78,10 +80,13 @@ impl InfluxForm {
 
     fn point(&self, dictionary: &Dictionary, tag: u32, group: u16) -> Point {
         let gateway = if dictionary.gateway.is_empty() { &self.gateway } else { &dictionary.gateway };
-        let tag = dictionary.tag(TagId(tag)).map_or_else(|| format!("#{tag}"), |tag| tag.name.clone());
+        let named = dictionary.tag(TagId(tag));
+        let link = named.map(|tag| &*tag.link).filter(|link| !link.is_empty()).unwrap_or(UNKNOWN_LINK);
+        let tag = named.map_or_else(|| format!("#{tag}"), |tag| tag.name.clone());
         let group_name = dictionary.group(GroupId(group)).map_or_else(|| format!("group-{group}"), str::to_owned);
         let filled = |template: &str| {
-            template.replace("{gateway}", gateway).replace("{group}", &group_name).replace("{tag}", &tag)
+            let filled = template.replace("{gateway}", gateway).replace("{group}", &group_name);
+            filled.replace("{link}", link).replace("{tag}", &tag)
         };
         let field = |template| {
             let mut out = Vec::new();
@@ -158,11 +163,11 @@ impl Form for InfluxForm {
         names.held = held::times(&block.batch, self.unit);
     }
 
-    fn key(&self, _: LaneId, _: u16) -> Key {
+    fn key(&self, _: &Names, _: LaneId, _: &Sample) -> Key {
         (LaneId(0), 0)
     }
 
-    fn begin(&self, head: &Head<'_>) -> Lines {
+    fn begin(&self, head: &Head<'_>, _: &Names, _: &Sample) -> Lines {
         Lines { body: Vec::with_capacity(head.bytes), ..Lines::default() }
     }
 
@@ -176,7 +181,7 @@ impl Form for InfluxForm {
         let unknown = || {
             let texts = self.tag_set.iter().map(|(key, value)| key.len() + value.len() + 2).sum::<usize>();
             let own = self.measurement.len() + self.field.len() + self.status_field.len() + texts;
-            (own + 3 * (3 + self.tag_set.len()) * crate::limits::NAME_BYTES_MAX) * 2
+            (own + 4 * (3 + self.tag_set.len()) * crate::limits::NAME_BYTES_MAX) * 2
         };
         let (series, field) = point.map_or_else(
             || (unknown(), unknown()),

@@ -6,6 +6,7 @@ use super::ClientSettings;
 use super::brokers::Brokers;
 use super::commands::Commands;
 use super::failure::WORDS;
+use super::topic::Topic;
 use super::wire::{Frames, decode};
 use crate::command::{Asked, Desk, WriteStats};
 use crate::config::MqttVersion;
@@ -38,7 +39,8 @@ pub fn commands(bytes: &[u8]) {
         will_topic: None,
     };
     let brokers = Brokers::new(vec![settings.peer.clone()], std::time::Duration::from_secs(60));
-    let topics = ("c".to_owned(), "a".to_owned());
+    let set_topic = Topic::new("set_topic", "s/{tag}", "g").ok();
+    let topics = ("c".to_owned(), "a".to_owned(), set_topic);
     let mut taker =
         Commands::new("cloud", (settings, brokers), Renewed::new(None, None), true, topics, desk, Arc::default());
     let mut frames = Frames::default();
@@ -54,7 +56,9 @@ pub fn commands(bytes: &[u8]) {
         }
         for asked in asked.try_iter() {
             if let Asked::Write { request, .. } = asked {
-                assert!(request.id.is_some() && request.expires_utc_ns.is_some());
+                // A plain value says nothing of its end.
+                let is_plain = request.id.as_ref().is_some_and(|id| id.starts_with("set-"));
+                assert!(request.id.is_some() && (is_plain || request.expires_utc_ns.is_some()));
             }
         }
     }

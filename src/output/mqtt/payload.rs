@@ -9,7 +9,8 @@
 //!
 //! - `gateway`, `boot` (16 hexadecimal digits; a later start of the gateway has a higher one), `lane` and a sample's sequence
 //!   number name a sample for ever. A lane is one thread's stream of samples: an executor's, or a source's.
-//! - **Repeats.** Delivery is at least once. Within one stream, (gateway, lane, group), (boot, number) rise from sample to
+//! - **Repeats.** Delivery is at least once. Within one stream, (gateway, lane, group, and `link`, which is there where the topic
+//!   names it), (boot, number) rise from sample to
 //!   sample but for repeats after a lost connection: a consumer keeps the highest that it has of each stream, and drops what is
 //!   not above it.
 //! - **Losses.** `prev` is the number of the sample that came before in the stream, `prev_boot` its boot where that is another;
@@ -104,7 +105,7 @@ impl Encoder {
     }
 
     /// What a sample's value is called.
-    fn text_of(&self, sample: &Sample) -> Option<&str> {
+    pub(super) fn text_of(&self, sample: &Sample) -> Option<&str> {
         let texts = self.texts.get(sample.tag as usize).filter(|texts| !texts.is_empty())?;
         if sample.is_long() || sample.has_no_value() { None } else { texts.of(sample.value) }
     }
@@ -194,7 +195,7 @@ impl Encoder {
         self.value(out, item);
     }
 
-    fn value(&mut self, out: &mut Vec<u8>, item: &BatchSample<'_>) {
+    pub(super) fn value(&mut self, out: &mut Vec<u8>, item: &BatchSample<'_>) {
         let sample = item.sample;
         if sample.has_no_value() {
             return out.extend_from_slice(b"null");
@@ -222,7 +223,9 @@ impl Encoder {
 }
 
 /// Begins a message.
-pub(super) fn open(out: &mut Vec<u8>, head: &Head<'_>) {
+///
+/// `link`: where the topic names it, so that it is part of what the stream is called.
+pub(super) fn open(out: &mut Vec<u8>, head: &Head<'_>, group: &str, link: Option<&str>) {
     out.extend_from_slice(b"{\"gateway\":");
     text(out, head.gateway);
     out.extend_from_slice(b",\"boot\":");
@@ -230,7 +233,17 @@ pub(super) fn open(out: &mut Vec<u8>, head: &Head<'_>) {
     out.extend_from_slice(b",\"lane\":");
     number(out, head.lane.0);
     out.extend_from_slice(b",\"group\":");
-    text(out, head.group);
+    text(out, group);
+    if let Some(link) = link {
+        out.extend_from_slice(b",\"link\":");
+        text(out, link);
+    }
+    write_before(out, head);
+    out.extend_from_slice(b",\"frames\":[");
+}
+
+/// What came before in the stream.
+pub(super) fn write_before(out: &mut Vec<u8>, head: &Head<'_>) {
     out.extend_from_slice(b",\"prev\":");
     match head.before.last {
         Some((_, sequence)) => number(out, sequence),
@@ -244,7 +257,6 @@ pub(super) fn open(out: &mut Vec<u8>, head: &Head<'_>) {
         out.extend_from_slice(b",\"missing\":");
         number(out, head.before.missing);
     }
-    out.extend_from_slice(b",\"frames\":[");
 }
 
 /// Ends a message that holds at least one sample, with its last frame.
@@ -296,11 +308,11 @@ fn no_number(value: f64) -> &'static [u8] {
 
 /// Numbers as serde_json writes them: all digits, shortest float.
 #[inline]
-fn number<T: serde::Serialize>(out: &mut Vec<u8>, value: T) {
+pub(super) fn number<T: serde::Serialize>(out: &mut Vec<u8>, value: T) {
     write(out, &value);
 }
 
-fn text(out: &mut Vec<u8>, value: &str) {
+pub(super) fn text(out: &mut Vec<u8>, value: &str) {
     write(out, value);
 }
 
@@ -344,7 +356,8 @@ mod tests {
         let batch = Batch { lane, first_sequence: 1200, samples, slots, clock, drained: Nanos::ZERO, names };
         let (mut out, mut frame) = (Vec::new(), None);
         let before = Before { last: Some((BootId(0xa2f), 1187)), missing: 0 };
-        open(&mut out, &Head { gateway: "line-4", boot: BootId(0xa2f), lane, group: "fast", before, bytes: 0 });
+        let head = Head { gateway: "line-4", boot: BootId(0xa2f), lane, before, bytes: 0 };
+        open(&mut out, &head, "fast", None);
         for item in batch.iter() {
             let whole = |out: &Vec<u8>, frame: &Option<Frame>| out.len() + close_bytes(frame.as_ref());
             let (before, bytes_max) = (whole(&out, &frame), encoder.bytes_max(&item));

@@ -12,6 +12,7 @@ use super::PACKET_OVERHEAD_BYTES;
 use super::brokers::Brokers;
 use super::client::{self, BrokerLimits, ClientSettings, Event, Events, OFFLINE, ONLINE, Publisher};
 use super::form::MqttForm;
+use super::meta::MetaPublisher;
 use crate::command::Bucket;
 use crate::config::TlsConfig;
 use crate::limits::{
@@ -33,7 +34,17 @@ pub(super) struct Worker {
     status_topic: String,
     tls: Renewed,
     at_least_once: bool,
-    message_bytes_max: usize,
+    publishing: Publishing,
+}
+
+/// How messages go out.
+pub(super) struct Publishing {
+    pub(super) message_bytes_max: usize,
+    /// The most bytes of a topic.
+    pub(super) topic_bytes_max: usize,
+    /// Of samples.
+    pub(super) retain: bool,
+    pub(super) meta: Option<MetaPublisher>,
 }
 
 /// The way out, step by step.
@@ -123,10 +134,10 @@ impl Worker {
         tls_files: Option<TlsConfig>,
         tls: Option<Arc<ClientConfig>>,
         at_least_once: bool,
-        message_bytes_max: usize,
+        publishing: Publishing,
     ) -> Worker {
         Worker {
-            message_bytes_max,
+            publishing,
             status_topic: settings.will_topic.clone().unwrap_or_default(),
             settings,
             brokers,
@@ -165,7 +176,12 @@ impl Worker {
         }
     }
 
-    fn begin(&self, engine: &mut Engine, publisher: Publisher, limits: BrokerLimits) -> Result<Connection, Failure> {
+    fn begin(
+        &mut self,
+        engine: &mut Engine,
+        publisher: Publisher,
+        limits: BrokerLimits,
+    ) -> Result<Connection, Failure> {
         let address = self.settings.peer.address();
         if self.at_least_once && limits.qos_max == 0 {
             let text = format!("{address} takes QoS 0 only; set `qos = 0`, or use a broker that acknowledges");
@@ -177,8 +193,12 @@ impl Worker {
         let (at, of) = (self.brokers.index() + 1, self.brokers.count());
         let which = if of > 1 { format!(" (broker {at} of {of})") } else { String::new() };
         tracing::info!(output = %engine.name, "output {}: connected to {address}{which}", engine.name);
-        let packet_room = PACKET_OVERHEAD_BYTES + crate::limits::NAME_BYTES_MAX + self.status_topic.len() + 256;
-        let message_bytes_max = self.message_bytes_max.min(limits.packet_bytes_max.saturating_sub(packet_room));
+        let packet_room = PACKET_OVERHEAD_BYTES + self.publishing.topic_bytes_max + 256;
+        let most = limits.packet_bytes_max.saturating_sub(packet_room);
+        let message_bytes_max = self.publishing.message_bytes_max.min(most);
+        if let Some(meta) = &mut self.publishing.meta {
+            meta.restart(message_bytes_max);
+        }
         engine.gather.restart(engine.cursor(), message_bytes_max.min(MQTT_MESSAGE_BYTES_MAX));
         let mut connection = Connection {
             publisher,
@@ -203,16 +223,36 @@ impl Worker {
         Ok(())
     }
 
+    /// What the gateway says of itself, with half of the window at most: samples go on.
+    fn tell_meta(&mut self, engine: &Engine, connection: &mut Connection) -> Result<(), Failure> {
+        let Some(meta) = self.publishing.meta.as_mut().filter(|_| !engine.is_stopping()) else { return Ok(()) };
+        while connection.flight.len() < connection.in_flight_max.div_ceil(2) {
+            let Some(message) = meta.next() else { break };
+            if !connection.publisher.publish(&message.topic, self.at_least_once, true, message.payload) {
+                let text = format!("the MQTT client does not take a message for {}", message.topic);
+                return Err(Failure::Client(text));
+            }
+            connection.flight.push(false, Position::default(), Instant::now().into_std());
+        }
+        Ok(())
+    }
+
     /// Publishes as far as the window reaches.
-    fn fill(&self, engine: &mut Engine, connection: &mut Connection) -> Result<(), Failure> {
+    fn fill(&mut self, engine: &mut Engine, connection: &mut Connection) -> Result<(), Failure> {
         if !matches!(connection.leaving, Leaving::No) || connection.returning.is_some() {
             return Ok(());
         }
+        self.tell_meta(engine, connection)?;
         while connection.flight.len() < connection.in_flight_max {
             let Some(gathered) = engine.next_message() else { break };
             let (message, covers) = (gathered.message, gathered.covers);
             let bytes = message.payload.len() as u64;
-            if !connection.publisher.publish(&message.topic, self.at_least_once, false, message.payload) {
+            if !connection.publisher.publish(
+                &message.topic,
+                self.at_least_once,
+                self.publishing.retain,
+                message.payload,
+            ) {
                 let text = format!("the MQTT client does not take a message for {}", message.topic);
                 return Err(Failure::Client(text));
             }

@@ -179,15 +179,16 @@ pub fn admit(config: &Config, ids: &[LinkId], plan: &Plan, costs: &Costs) -> Res
 /// but cycles that are shorter are missed each time.
 fn connect_warning(plan: &Plan, id: LinkId) -> Option<String> {
     let delay = plan.links[id].protocol.connect_delay();
-    let group = plan.scans.values().filter(|scan| scan.link == id).map(|scan| &plan.groups[scan.group]);
-    let group = group.min_by_key(|group| group.interval()).filter(|group| group.interval() <= delay)?;
+    let groups = plan.scans.values().filter(|scan| scan.link == id).map(|scan| scan.group);
+    let group = groups.min_by_key(|group| plan.groups[*group].interval())?;
+    let period = Some(plan.groups[group].interval()).filter(|period| *period <= delay)?;
     Some(format!(
-        "link \"{}\": each time it is connected anew, nothing is asked for {} ms (connect_delay_ms), and group \"{}\" misses \
+        "link \"{}\": each time it is connected anew, nothing is asked for {} ms (connect_delay_ms), and group {} misses \
          {} cycles; that is no part of the load above",
         plan.links[id].name,
         delay.0 / 1_000_000,
-        group.name,
-        delay.0 / group.interval().0.max(1)
+        plan.group_called(group),
+        delay.0 / period.0.max(1)
     ))
 }
 

@@ -41,12 +41,11 @@ pub fn of_link(
     let why = if load > crate::plan::demand::LOAD_MAX {
         format!("need {:.0} % of the link's time", load * 100.0)
     } else if !response::fits(demand, &alone) {
-        let late = &plan.groups[demand.scans[late.unwrap_or(at)].group];
+        let late = plan.group_called(demand.scans[late.unwrap_or(at)].group);
         format!(
-            "take {:.0} % of the link's time, but when all of its groups are due together, group \"{}\" has not all \
+            "take {:.0} % of the link's time, but when all of its groups are due together, group {late} has not all \
              replies before its next release",
-            load * 100.0,
-            late.name
+            load * 100.0
         )
     } else {
         format!(
@@ -67,9 +66,11 @@ pub fn of_link(
     let asked = rate_text(scan.period);
     let each_ms = scan.line.as_secs_f64() * 1e3 / scan.requests.max(1) as f64;
     format!(
-        "{file}:{line}: link \"{}\", group \"{}\": {} requests {asked}, {each_ms:.3} ms each {each}, {why}; \
+        "{file}:{line}: link \"{}\", group {}: {} requests {asked}, {each_ms:.3} ms each {each}, {why}; \
          {advice}. {else_helps} {or_correct}",
-        link.name, plan.groups[scan.group].name, scan.requests,
+        link.name,
+        plan.group_called(scan.group),
+        scan.requests,
     )
 }
 
@@ -86,14 +87,14 @@ pub fn of_writes(plan: &Plan, (id, source): (LinkId, &Source), demand: &LinkDema
     };
     let responses = response::worst_responses(demand, beside);
     let late = responses.iter().position(|response| *response == Nanos::NEVER).unwrap_or(0);
-    let group = demand.scans.get(late).and_then(|scan| plan.groups.get(scan.group)).map_or("", |group| &*group.name);
+    let group = demand.scans.get(late).map_or_else(String::new, |scan| plan.group_called(scan.group));
     let advice = match demand.scans.get(late).and_then(|_| possible(demand, late, beside)) {
         Some(rate) => format!("at most {rate} is possible for it"),
         None => "no rate is possible for it".to_owned(),
     };
     format!(
         "{file}:{line}: link \"{}\": its reads fit, but no write does beside them: one of tag \"{}\" takes {:.3} ms of the \
-         link's time, and group \"{group}\" would not have all replies before its next release; {advice}. Lower \
+         link's time, and group {group} would not have all replies before its next release; {advice}. Lower \
          the rate, or remove \"write\" where nothing is to be written",
         link.name,
         plan.tags.get(writes.longest_tag).map_or("", |tag| &*tag.name),

@@ -50,8 +50,8 @@ fn a_fast_group_behind_a_slow_request_is_refused_though_the_average_fits() {
     let link = r#""expected_reply_ms":3.5"#;
     let error = one(link, &[(4.0, 1), (100.0, 1)]).unwrap_err();
     let text = &error.refusals[0];
-    assert!(text.contains("tags/a.json:1: link \"l0\", group \"4ms\": 1 requests at 250 Hz"), "{text}");
-    assert!(text.contains("when all of its groups are due together, group \"4ms\" has not all"), "{text}");
+    assert!(text.contains("tags/a.json:1: link \"l0\", group \"default\" (4 ms): 1 requests at 250 Hz"), "{text}");
+    assert!(text.contains("when all of its groups are due together, group \"default\" (4 ms) has not all"), "{text}");
     // 2 × (3.5 ms + what the executor takes): a little more than 7.15 ms.
     assert!(text.contains("at most 137 Hz is possible"), "{text}");
     assert_eq!(error.admission.links[LinkId(0)].worst_phase, Nanos::NEVER);
@@ -69,7 +69,7 @@ fn the_rate_that_is_said_to_be_possible_is_and_the_next_is_not() {
         let text = one(&link, &groups).unwrap_err().refusals[0].clone();
         let number =
             |after: &str| text.split(after).nth(1).and_then(|t| t.split([' ', 'm']).next()?.parse::<f64>().ok());
-        let (period, hz) = (number("group \"").unwrap(), number("at most ").unwrap());
+        let (period, hz) = (number("group \"default\" (").unwrap(), number("at most ").unwrap());
         let with = |hz: f64| groups.map(|(p, blocks)| (if p == period { (1e6 / hz).round() / 1e3 } else { p }, blocks));
         assert!(one(&link, &with(hz)).is_ok(), "{text}");
         assert!(one(&link, &with(hz + 1.0)).is_err(), "{text}");
@@ -398,7 +398,7 @@ fn what_is_not_asked_for_after_each_connection_is_told_beside_the_load() {
     let warnings = |period| one(r#""connect_delay_ms":2000"#, &[(period, 1)]).unwrap().admission.warnings;
     let told = warnings(100.0);
     assert!(
-        told.len() == 1 && told[0].contains("(connect_delay_ms), and group \"100ms\" misses 20 cycles"),
+        told.len() == 1 && told[0].contains("(connect_delay_ms), and group \"default\" misses 20 cycles"),
         "{told:?}"
     );
     assert_eq!(warnings(10_000.0), [""; 0]);

@@ -38,6 +38,7 @@ fn a_tag_is_read_with_everything_it_says() {
         }),
         scale: 0.5,
         offset: -40.0,
+        range: None,
         sensor: None,
         unit: "°C".into(),
         description: "Füllstand".into(),
@@ -46,7 +47,7 @@ fn a_tag_is_read_with_everything_it_says() {
         decoding: DecodingConfig::default(),
     };
     assert_eq!(config.tags, [expected]);
-    assert_eq!((config.groups[0].name.as_str(), config.groups[0].interval()), ("2.5ms", Nanos(2_500_000)));
+    assert_eq!((config.groups[0].name.as_str(), config.groups[0].interval()), ("default", Nanos(2_500_000)));
     assert_eq!(config.groups[0].release, ReleaseMode::Spread);
 }
 
@@ -261,10 +262,31 @@ fn groups_and_links_serve_the_tags_of_every_file() {
     let expected = [
         ("fast", 1_000_000, ReleaseMode::Together),
         ("10ms", 10_000_000, ReleaseMode::Spread),
-        ("1ms", 1_000_000, ReleaseMode::Spread),
+        ("default", 1_000_000, ReleaseMode::Spread),
     ];
-    assert_eq!(names, expected, "a tag without a group never joins a declared one of another name");
+    assert_eq!(names, expected, "a tag without a group joins no declared one but by its old name");
     assert_eq!(config.tags.iter().map(|tag| tag.group).collect::<Vec<_>>(), [0, 0, 1, 2, 1]);
+}
+
+#[test]
+fn tags_without_a_group_share_a_name_whatever_their_scan_rates() {
+    let tags = |fast: &str, slow: &str| {
+        tag_file(&[
+            &format!(r#"{{"name": "a", "address": "plc1:1:3:1", "data_type": "int16", "scan_rate_ms": {fast}}}"#),
+            &format!(r#"{{"name": "b", "address": "plc1:1:3:2", "data_type": "int16", "scan_rate_ms": {slow}}}"#),
+        ])
+    };
+    let names = |config: &Config| -> Vec<(String, u64)> {
+        config.groups.iter().map(|group| (group.name.clone(), group.interval().0 / 1_000_000)).collect()
+    };
+    let default = |ms| ("default".to_owned(), ms);
+    assert_eq!(names(&config(&tags("10", "60000"))), [default(10), default(60_000)]);
+    assert_eq!(names(&config(&tags("20", "20"))), [default(20)], "another rate, the same name");
+    // A declared one of that name has those of its rate.
+    let declared = r#""groups": [{"name": "default", "scan_rate_ms": 10, "release": "together"}], "tags""#;
+    let config = config(&tags("10", "500").replace("\"tags\"", declared));
+    assert_eq!(names(&config), [default(10), default(500)]);
+    assert_eq!(config.groups[config.tags[0].group].release, ReleaseMode::Together);
 }
 
 #[test]
@@ -367,7 +389,10 @@ fn a_gateway_file_is_read_with_everything_it_says() {
         password: None,
         client_id: "fieldbeat-line-4-local".into(),
         qos: 1,
+        topic_per: TopicPer::Group,
         topic: "fieldbeat/{gateway}/{group}".into(),
+        retain: false,
+        meta_topic: None,
         status_topic: "fieldbeat/{gateway}/status".into(),
         batch: Nanos::from_millis(100),
         message_bytes_max: 128 << 10,
@@ -390,7 +415,10 @@ fn a_gateway_file_is_read_with_everything_it_says() {
         password: Some("p".into()),
         client_id: "c".into(),
         qos: 0,
+        topic_per: TopicPer::Group,
         topic: "plant/{gateway}/data/{group}".into(),
+        retain: false,
+        meta_topic: None,
         status_topic: "plant/{gateway}/alive".into(),
         batch: Nanos::from_millis(250),
         message_bytes_max: 65_536,
@@ -401,6 +429,7 @@ fn a_gateway_file_is_read_with_everything_it_says() {
         commands: Some(CommandTopics {
             command_topic: "plant/{gateway}/write".into(),
             answer_topic: "fieldbeat/{gateway}/answer".into(),
+            set_topic: None,
         }),
     };
     let outputs: Vec<(&str, u32, &OutputKind)> =

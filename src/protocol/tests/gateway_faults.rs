@@ -152,7 +152,8 @@ fn settings_of_an_output_that_do_not_fit_are_refused() {
         ),
         (
             format!("{mqtt}topic = \"a/{{tag}}\"\n"),
-            "6:12: error: output \"cloud\": topic has the unknown placeholder \"{tag}\"; allowed: {gateway}, {group}",
+            "6:12: error: output \"cloud\": topic has the unknown placeholder \"{tag}\"; allowed: {gateway}, {group}, {link}; {tag} \
+             and {tag_path} with topic_per = \"tag\"",
         ),
         (
             format!("{mqtt}topic = \"a/#\"\n"),

@@ -53,8 +53,8 @@ fn what_does_not_fit_is_refused() {
         (format!("{V1}ca = \"c\"\n"), "ca has no meaning without TLS; write the url with https://"),
         (format!("{V1}measurement = \"plant\"\n"), "no name holds {tag}"),
         (
-            format!("{V1}measurement = \"{{tag}}{{link}}\"\n"),
-            "unknown placeholder \"{link}\"; allowed: {gateway}, {group}, {tag}",
+            format!("{V1}measurement = \"{{tag}}{{unit}}\"\n"),
+            "unknown placeholder \"{unit}\"; allowed: {gateway}, {group}, {link}, {tag}",
         ),
         (format!("{V1}field = \"status\"\n"), "field and status_field are the same"),
         (format!("{V1}field = \"time\"\n"), "field is \"time\""),

@@ -13,6 +13,7 @@ mod schema;
 mod sensor;
 mod side_files;
 mod tag_faults;
+mod topics;
 mod values;
 mod writes;
 

@@ -2,6 +2,7 @@
 
 use super::{LINK, MINIMAL, fault, faults, lines, loaded, refused, tag_file};
 use crate::config::fields::keys;
+use crate::protocol::kinds::PROTOCOLS;
 use crate::protocol::modbus;
 
 /// A right tag with some of its text replaced.
@@ -294,7 +295,10 @@ fn what_does_not_go_together_is_refused() {
     }
     assert_eq!(
         fault("7"),
-        format!("tags/a.json:2:1: error: tag #1: 7, not an object; allowed: an object with {}", keys::TAG.join(", "))
+        format!(
+            "tags/a.json:2:1: error: tag #1: 7, not an object; allowed: an object with {}",
+            PROTOCOLS.tag_keys().join(", ")
+        )
     );
 }
 
@@ -310,19 +314,13 @@ fn a_tag_that_contradicts_its_group_is_refused() {
 }
 
 #[test]
-fn a_group_that_takes_the_name_of_a_rate_is_refused_when_a_tag_needs_it() {
+fn the_group_of_tags_that_name_none_cannot_be_named_unless_it_is_declared() {
     let text = tag_file(&[
         &changed("t", "t"),
-        &changed("\"t\"", "\"u\"").replace("\"scan_rate_ms\": 10", "\"group\": \"10ms\""),
-    ])
-    .replace("\"tags\"", "\"groups\": [{\"name\": \"10ms\", \"scan_rate_ms\": 20}],\n\"tags\"");
-    assert_eq!(
-        lines(&refused(MINIMAL, &[("tags/a.json", &text)])),
-        [
-            "tags/a.json:3:86: error: tag \"t\": its group would be \"10ms\", which tags/a.json:1:88 declares with another \
-          period; rename that group, or give the tag a group"
-        ]
-    );
+        &changed("\"t\"", "\"u\"").replace("\"scan_rate_ms\": 10", "\"group\": \"default\""),
+    ]);
+    let all = lines(&refused(MINIMAL, &[("tags/a.json", &text)]));
+    assert!(all.len() == 1 && all[0].contains("the group \"default\" is not declared; leave group out"), "{all:?}");
 }
 
 #[test]

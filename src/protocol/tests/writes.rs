@@ -201,7 +201,7 @@ fn command_topics_are_topics_of_their_own() {
         ),
         (
             output("commands_topic = \"x\""),
-            "7:1: error: output \"a\": the key \"commands_topic\" is unknown; allowed: type, tags, groups, exclude_tags, url, urls, return_after_s, version, ca, cert, key, user, password, password_file, client_id, qos, topic, status_topic, batch_ms, max_message_bytes, max_in_flight, keep_alive_s, commands, command_topic, answer_topic (did you mean \"command_topic\"?)",
+            "7:1: error: output \"a\": the key \"commands_topic\" is unknown; allowed: type, tags, groups, exclude_tags, url, urls, return_after_s, version, ca, cert, key, user, password, password_file, client_id, qos, topic_per, topic, retain, status_topic, meta, meta_topic, batch_ms, max_message_bytes, max_in_flight, keep_alive_s, commands, command_topic, answer_topic, set_points, set_topic (did you mean \"command_topic\"?)",
         ),
         (
             output("[outputs.b]\ntype = \"mqtt\"\nurl = \"mqtts://b\"\ncommands = true"),

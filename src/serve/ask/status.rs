@@ -4,7 +4,7 @@ use serde_json::{Value as Json, json};
 
 use crate::hub::TapView;
 use crate::limits::FIRST_VALUE_PATIENCE;
-use crate::plan::{GroupPlan, LinkPlan, Pace, SourceKind};
+use crate::plan::{LinkPlan, NamedGroup, Pace, SourceKind};
 use crate::rt::monotonic_now;
 use crate::serve::retired::totals_of;
 use crate::serve::{HealthReport, Observed, OutputView, Tags, View};
@@ -74,27 +74,27 @@ fn groups(observed: &Observed) -> Vec<Json> {
     let current = observed.current();
     let plan = &current.plan;
     let times = observed.statistics.snapshot().groups;
-    let group = |(id, group): (GroupId, &GroupPlan)| {
+    let group = |group: NamedGroup<'_>| {
+        let of = |id: &GroupId, lane: usize| observed.counters.groups[lane][id.index()].produced.get();
         let of_lane = |lane: usize| {
-            let counts = &observed.counters.groups[lane][id.index()];
-            current.retired_samples(lane, &group.name)[0] + counts.produced.get()
+            current.retired_samples(lane, group.name)[0] + group.ids.iter().map(|id| of(id, lane)).sum::<u64>()
         };
         let samples: u64 = (0..observed.counters.groups.len()).map(of_lane).sum();
         let period = match group.pace {
             Pace::Every(period) => period,
             // Without cycles there are none to be skipped or late.
             Pace::OnEvent { rate_max_hz } => {
-                return json!({ "group": &*group.name, "rate_max_hz": rate_max_hz, "samples": samples });
+                return json!({ "group": &**group.name, "rate_max_hz": rate_max_hz, "samples": samples });
             }
         };
-        let mut totals = current.retired(&group.name);
-        for (scan, _) in plan.scans.iter().filter(|(_, scan)| scan.group == id) {
+        let mut totals = current.retired(group.name);
+        for (scan, _) in plan.scans.iter().filter(|(_, scan)| group.ids.contains(&scan.group)) {
             totals.iter_mut().zip(totals_of(&observed.counters, scan)).for_each(|(sum, count)| *sum += count);
         }
         let [cycles, skipped, misses] = totals;
-        let jitter = times.get(id).map(|times| times.release_jitter).filter(|jitter| jitter.count > 0);
+        let jitter = times.get(group.first).map(|times| times.release_jitter).filter(|jitter| jitter.count > 0);
         json!({
-            "group": &*group.name,
+            "group": &**group.name,
             "period_ms": period.0 as f64 / 1e6,
             "cycles": cycles,
             "skipped_cycles": skipped,
@@ -103,7 +103,7 @@ fn groups(observed: &Observed) -> Vec<Json> {
             "samples": samples,
         })
     };
-    plan.groups.iter().map(group).collect()
+    plan.named_groups().into_iter().map(group).collect()
 }
 
 fn lanes(observed: &Observed) -> Vec<Json> {

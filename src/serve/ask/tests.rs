@@ -82,7 +82,7 @@ fn tags_are_told_with_their_values_and_what_is_not_there_is_named() {
     assert_eq!(
         lines,
         [
-            json!({"tag": "t7", "link": "plc", "group": "100ms", "type": "uint16", "unit": "x", "writable": false,
+            json!({"tag": "t7", "link": "plc", "group": "default", "type": "uint16", "unit": "x", "writable": false,
                    "description": ""}),
             json!({"end": true, "tags": 1})
         ]
@@ -97,7 +97,7 @@ fn the_state_of_everything_is_one_object() {
     assert_eq!((&status["gateway"], &status["health"]), (&json!("line-4"), &json!("ok")));
     assert_eq!(status["tags"], json!({"total": 3, "good": 3, "uncertain": 0, "bad": 0, "waiting": 0}));
     assert_eq!((&status["links"][0]["link"], &status["links"][0]["state"]), (&json!("plc"), &json!("up")));
-    assert_eq!((&status["groups"][0]["group"], &status["groups"][0]["period_ms"]), (&json!("100ms"), &json!(100.0)));
+    assert_eq!((&status["groups"][0]["group"], &status["groups"][0]["period_ms"]), (&json!("default"), &json!(100.0)));
     assert_eq!((&status["outputs"][0]["output"], &status["outputs"][0]["lag"]), (&json!("cloud"), &json!(40)));
     assert_eq!(status["journal"]["bytes"], 1 << 20);
 }

@@ -15,7 +15,7 @@ use crate::plan::Plan;
 use crate::rt::monotonic_now;
 use crate::serve::{JournalView, Observed, OutputView, ProcessUsage, TagCounts, Tags, totals_of, units_of};
 use crate::store::JournalReader;
-use crate::tag::{ClockPair, GroupId, LinkId, Nanos, Stamp, TagId};
+use crate::tag::{ById, ClockPair, GroupId, LinkId, Nanos, Stamp, TagId};
 
 /// A tag's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +33,9 @@ pub enum Was {
 struct Names {
     plan: Arc<Plan>,
     links: HashMap<Arc<str>, LinkId>,
+    /// The first of each name, which stands for all of it.
     groups: HashMap<Arc<str>, GroupId>,
+    first_of_name: ById<GroupId, GroupId>,
     units: BTreeMap<TagId, u8>,
 }
 
@@ -108,11 +110,12 @@ impl Values {
         found.tags = Tags::look_at_each(plan, image, counters, FIRST_VALUE_PATIENCE, each).counts();
         for (id, scan) in plan.scans.iter() {
             let [_, skipped, missed] = totals_of(counters, id);
-            *found.missed.entry(scan.group).or_default() += skipped + missed;
+            let group = self.names.first_of_name.get(scan.group).copied().unwrap_or(scan.group);
+            *found.missed.entry(group).or_default() += skipped + missed;
         }
-        for (id, group) in plan.groups.iter() {
-            let [_, skipped, missed] = current.retired(&group.name);
-            *found.missed.entry(id).or_default() += skipped + missed;
+        for (name, id) in &self.names.groups {
+            let [_, skipped, missed] = current.retired(name);
+            *found.missed.entry(*id).or_default() += skipped + missed;
         }
         found.intervals = self.observed.statistics.take_intervals();
         found.journal = (self.observed.journal)();
@@ -240,7 +243,8 @@ impl Names {
     fn new(plan: Arc<Plan>) -> Names {
         Names {
             links: plan.links.iter().map(|(id, link)| (link.name.clone(), id)).collect(),
-            groups: plan.groups.iter().map(|(id, group)| (group.name.clone(), id)).collect(),
+            groups: plan.named_groups().into_iter().map(|group| (group.name.clone(), group.first)).collect(),
+            first_of_name: plan.first_of_name(),
             units: units_of(&plan),
             plan,
         }

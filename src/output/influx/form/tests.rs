@@ -36,7 +36,10 @@ fn long(tag: u32, ty: u8, bytes: &[u8]) -> Vec<Sample> {
 }
 
 fn written(config: &InfluxConfig, names: &[&str], slots: Vec<Sample>) -> (String, u64) {
-    let tags = names.iter().map(|name| DictionaryTag { name: (*name).into(), ..Default::default() }).collect();
+    let tags = names
+        .iter()
+        .map(|name| DictionaryTag { name: (*name).into(), link: "plc1".into(), ..Default::default() })
+        .collect();
     let names = Arc::new(Dictionary { gateway: "line 4".into(), tags, groups: vec!["fast".into()] });
     let clock = ClockPair { mono: Nanos(5_000), utc_ns: UTC_NS };
     let batch =
@@ -45,9 +48,8 @@ fn written(config: &InfluxConfig, names: &[&str], slots: Vec<Sample>) -> (String
     let mut known = form.names(&batch.names);
     let block = Block { index: 0, boot: crate::store::BootId(1), batch };
     form.begin_block(&mut known, &block);
-    let head =
-        Head { gateway: "g", boot: block.boot, lane: LaneId(0), group: "fast", before: Default::default(), bytes: 10 };
-    let mut draft = form.begin(&head);
+    let head = Head { gateway: "g", boot: block.boot, lane: LaneId(0), before: Default::default(), bytes: 10 };
+    let mut draft = form.begin(&head, &known, &block.batch.slots[0]);
     for item in block.batch.iter() {
         let (before, most) = (form.bytes(&draft), form.bytes_of(&known, &item));
         form.push(&mut draft, &mut known, &item, &block.batch.clock);

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::super::wire::{self, ConnAck, Connect, Packet, Violation, decode, reason_name};
 use super::line::{Line, Turn};
 use super::senders::Pace;
+use super::set_points::SetPoints;
 use super::{Commands, Reply};
 use crate::command::AnswerEnd;
 use crate::config::MqttVersion;
@@ -181,11 +182,15 @@ impl Commands {
         }
         connection.in_flight_max = COMMAND_IN_FLIGHT_MAX.min(usize::from(ack.in_flight_max).max(1));
         connection.packet_bytes_max = ack.packet_bytes_max;
-        self.has_session = self.settings.version == MqttVersion::V5;
+        let had_session = std::mem::replace(&mut self.has_session, self.settings.version == MqttVersion::V5);
         if let Some(seconds) = ack.keep_alive_s {
             connection.keep_alive = Duration::from_secs(seconds.into());
         }
         wire::subscribe(&mut connection.line.out, self.settings.version, 1, &self.command_topic);
+        if let Some(set_points) = &mut self.set_points {
+            set_points.begin_connection(!had_session);
+            wire::subscribe(&mut connection.line.out, self.settings.version, 2, &set_points.filter());
+        }
         Ok(())
     }
 
@@ -246,14 +251,14 @@ impl Commands {
     fn handle(&mut self, connection: &mut Connection, packet: Packet) -> Result<(), Failure> {
         let address = self.settings.peer.address();
         match packet {
-            Packet::SubAck { code } if code < 0x80 => {
-                let topic = &self.command_topic;
+            Packet::SubAck { packet, code } if code < 0x80 => {
+                let topic = self.subscribed(packet);
                 tracing::info!(output = %self.name, "output {}: writes are taken from topic {topic} at {address}", self.name);
                 self.told.clear();
                 self.brokers.is_well();
             }
-            Packet::SubAck { code } => {
-                let (topic, why) = (&self.command_topic, reason_name(code));
+            Packet::SubAck { packet, code } => {
+                let (topic, why) = (self.subscribed(packet), reason_name(code));
                 let text =
                     format!("{address} refuses the subscription of {topic}: {why}; check the broker's access rights");
                 return Err(output::Failure::Refused(text).into());
@@ -277,7 +282,7 @@ impl Commands {
             Packet::Publish(_) | Packet::Unreadable(_) if connection.leaving.is_some() => {}
             Packet::Publish(publish) => {
                 let packet = publish.packet;
-                if self.take(publish) {
+                if self.take_any(publish) {
                     // A connection that was useful is a good one, however short.
                     self.backoff.reset();
                 }
@@ -300,6 +305,12 @@ impl Commands {
             Packet::ConnAck(_) => return Err(self.violation(&Violation("a second CONNACK".into()))),
         }
         Ok(())
+    }
+
+    /// What the subscription of that identifier is of.
+    fn subscribed(&self, packet: u16) -> String {
+        let set_points = self.set_points.as_ref().filter(|_| packet == 2);
+        set_points.map_or_else(|| self.command_topic.clone(), SetPoints::filter)
     }
 
     /// Every [`OUTPUT_POLL`]: a stuck broker, pings, the way out. Whether the connection is at its end.

@@ -3,8 +3,10 @@
 //! A connection and a thread of their own, beside the output's: whatever comes here, samples go on. A start begins a
 //! clean session, so that the broker keeps no request for a gateway that is away; with MQTT 5 the session outlives a lost
 //! connection by a few seconds, so that one that some broker closes costs no request. Retained messages are refused, since they would
-//! be done again at each reconnect; each request says when it expires, so that one that was held up on the way is not
+//! be done again at each reconnect; each request on the topic of commands says when it expires, so that one that was held up on the way is not
 //! done later by surprise; each has an id, and a repeat of it (QoS 1) is answered again and not done again.
+//!
+//! Plain values on topics of single tags are requests, too, where they are switched on: see `set_points`.
 //!
 //! Whoever publishes on the topic may cost its own requests, and nobody else's: what is too large, malformed or asks for
 //! an answer where the broker allows none is answered or counted, and the connection lives.
@@ -14,6 +16,7 @@ mod connection;
 mod line;
 mod requests;
 mod senders;
+mod set_points;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -24,6 +27,7 @@ use tokio::time::Instant;
 
 use super::brokers::Brokers;
 use super::client::ClientSettings;
+use super::topic::Topic;
 use super::wire::Packet;
 use crate::command::{Answer, Desk, Requester, Way};
 use crate::limits::{COMMAND_ANSWERS_MAX, OUTPUT_POLL};
@@ -31,6 +35,7 @@ use crate::output::engine::Backoff;
 use crate::output::tls::Renewed;
 use connection::Failure;
 use senders::{RefusedTopics, Senders, UnderWay};
+use set_points::SetPoints;
 
 /// An answer on its way out.
 struct Reply {
@@ -51,6 +56,8 @@ pub(super) struct Commands {
     at_least_once: bool,
     command_topic: String,
     answer_topic: String,
+    /// `None`: plain values are not taken.
+    set_points: Option<SetPoints>,
     desk: Desk,
     requester: Requester,
     stop: Arc<AtomicBool>,
@@ -76,7 +83,7 @@ impl Commands {
         (settings, brokers): (ClientSettings, Brokers),
         tls: Renewed,
         at_least_once: bool,
-        (command_topic, answer_topic): (String, String),
+        (command_topic, answer_topic, set_topic): (String, String, Option<Topic>),
         desk: Desk,
         stop: Arc<AtomicBool>,
     ) -> Commands {
@@ -94,6 +101,7 @@ impl Commands {
             },
             command_topic,
             answer_topic,
+            set_points: set_topic.map(SetPoints::new),
             desk,
             stop,
             replies,
@@ -112,7 +120,7 @@ impl Commands {
     pub(super) fn feed(&mut self, packet: Packet) {
         match packet {
             Packet::Publish(publish) => {
-                self.take(publish);
+                self.take_any(publish);
             }
             Packet::Unreadable(unreadable) => self.take_unreadable(&unreadable),
             _ => {}

@@ -13,18 +13,30 @@ struct To {
     correlation: Option<Vec<u8>>,
 }
 
-type Refusal = (Reason, Malformed);
+pub(super) type Refusal = (Reason, Malformed);
 
-fn refusal(reason: Reason, message: impl Into<String>) -> Refusal {
+pub(super) fn refusal(reason: Reason, message: impl Into<String>) -> Refusal {
     (reason, Malformed { id: None, tag: None, message: message.into() })
 }
 
 impl Commands {
-    /// A message. True: it was a request that could be read.
-    pub(super) fn take(&mut self, publish: Publish) -> bool {
-        let Publish { retained, response_topic, correlation, payload, payload_bytes, .. } = publish;
+    /// A message on any of our topics. True: it was a request that could be read.
+    pub(super) fn take_any(&mut self, publish: Publish) -> bool {
+        let set_points = self.set_points.as_mut().filter(|_| publish.topic != self.command_topic);
+        let judged = match set_points.and_then(|set_points| set_points.judge(&publish)) {
+            Some(judged) => judged,
+            None => judge(publish.retained, &publish.payload, publish.payload_bytes),
+        };
+        self.take(publish, judged)
+    }
+
+    fn take(&mut self, publish: Publish, judged: Result<Request, Refusal>) -> bool {
+        let Publish { topic, response_topic, correlation, payload, .. } = publish;
         let correlation = correlation.filter(|data| !data.is_empty());
         let mut requester = self.requester.clone();
+        if topic != self.command_topic {
+            requester.from = format!("topic {}", cut(topic));
+        }
         let mut to = To { topic: self.answer_topic.clone(), is_own_topic: false, correlation: None };
         let mut wrong = None;
         if let Some(topic) = &response_topic {
@@ -41,9 +53,15 @@ impl Commands {
             Some(Ok(topic)) => (to.topic, to.is_own_topic) = (topic, true),
             Some(Err(why)) => wrong = Some(why),
         }
-        let judged = match wrong {
-            Some((reason, wrong)) => Err((reason, named(wrong, &payload))),
-            None => judge(retained, &payload, payload_bytes),
+        let judged = match (wrong, judged) {
+            (None, judged) => judged,
+            (Some((reason, wrong)), Ok(Request { id, tag, .. })) => {
+                Err((reason, Malformed { id, tag: Some(tag), ..wrong }))
+            }
+            (Some((reason, wrong)), Err((_, Malformed { id, tag, .. }))) => match tag {
+                None => Err((reason, named(wrong, &payload))),
+                tag => Err((reason, Malformed { id, tag, ..wrong })),
+            },
         };
         match judged {
             Ok(request) => {
@@ -114,6 +132,12 @@ impl Commands {
             None => Ok(topic),
         }
     }
+}
+
+/// A topic as the audit keeps it.
+fn cut(mut topic: String) -> String {
+    topic.truncate(topic.floor_char_boundary(COMMAND_TOPIC_BYTES_MAX));
+    topic
 }
 
 /// As its payload names it, so that the answer finds its request.

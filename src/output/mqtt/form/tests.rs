@@ -91,7 +91,7 @@ fn gather(batch_ms: u64, message_bytes_max: usize) -> MqttGather {
 }
 
 fn gather_of(choice: TagChoice, batch_ms: u64, message_bytes_max: usize) -> MqttGather {
-    let form = MqttForm { topic: Topic::new("topic", "{group}", "g").unwrap() };
+    let form = MqttForm::new(TopicPer::Group, Topic::new("topic", "{group}", "g").unwrap());
     let settings = GatherSettings::new(Nanos::from_millis(batch_ms), message_bytes_max, u32::MAX);
     Gather::new(form, GatherSettings { choice, ..settings })
 }

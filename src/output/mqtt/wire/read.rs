@@ -15,6 +15,7 @@ pub(in crate::output::mqtt) enum Packet {
         code: u8,
     },
     SubAck {
+        packet: u16,
         code: u8,
     },
     PingResp,
@@ -36,8 +37,11 @@ pub(in crate::output::mqtt) struct ConnAck {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::output::mqtt) struct Publish {
+    pub(in crate::output::mqtt) topic: String,
     /// The broker kept it: it was published before we came, or is to be given to whoever comes later.
     pub(in crate::output::mqtt) retained: bool,
+    /// The broker may have sent it before.
+    pub(in crate::output::mqtt) is_again: bool,
     /// `None`: QoS 0.
     pub(in crate::output::mqtt) packet: Option<u16>,
     /// Of MQTT 5: where its answer should go, and with what.
@@ -98,11 +102,11 @@ fn connack(bytes: &mut Bytes<'_>, v5: bool) -> Option<Packet> {
 }
 
 fn suback(bytes: &mut Bytes<'_>, v5: bool) -> Option<Packet> {
-    bytes.u16()?;
+    let packet = bytes.u16()?;
     if v5 {
         bytes.properties(|_, _| Some(()))?;
     }
-    Some(Packet::SubAck { code: bytes.u8()? })
+    Some(Packet::SubAck { packet, code: bytes.u8()? })
 }
 
 fn disconnect(bytes: &mut Bytes<'_>) -> Option<Packet> {
@@ -153,16 +157,16 @@ fn publish(first: u8, body: &[u8], left_out: usize, v5: bool) -> Result<Packet, 
             return unreadable("its properties are malformed");
         }
     }
-    if std::str::from_utf8(topic).is_err() {
-        return unreadable("its topic is no UTF-8");
-    }
+    let Ok(topic) = std::str::from_utf8(topic) else { return unreadable("its topic is no UTF-8") };
     let response_topic = match response_topic.map(std::str::from_utf8) {
         None => None,
         Some(Ok(text)) => Some(text.to_owned()),
         Some(Err(_)) => return unreadable("its response topic is no UTF-8"),
     };
     Ok(Packet::Publish(Publish {
+        topic: topic.to_owned(),
         retained: first & 1 != 0,
+        is_again: first & 8 != 0,
         packet,
         response_topic,
         correlation: correlation.map(<[u8]>::to_vec),
@@ -295,7 +299,7 @@ mod tests {
         frames.push(&bytes);
         let frame = frames.next().unwrap().unwrap();
         let Ok(Packet::Publish(publish)) = decode(frame, MqttVersion::V5) else { panic!() };
-        assert_eq!((publish.packet, publish.payload), (Some(7), b"{}".to_vec()));
+        assert_eq!((publish.topic.as_str(), publish.packet, publish.payload), ("a/b", Some(7), b"{}".to_vec()));
         assert_eq!(publish.correlation, Some(b"order 66".to_vec()));
     }
 

@@ -95,7 +95,7 @@ fn reads_that_do_not_fit_a_node_are_refused_with_what_is_possible() {
         })
         .collect();
     let error = planned(r#""nodes": [{"id": 5}]"#, &tags.join(",")).unwrap_err().to_string();
-    assert!(error.contains("link \"co0\", group \"100ms\"") && error.contains("Hz is possible"), "{error}");
+    assert!(error.contains("link \"co0\", group \"default\"") && error.contains("Hz is possible"), "{error}");
     let half = planned(r#""nodes": [{"id": 5}]"#, &tags[..25].join(",")).unwrap();
     let load = half.admission.links[LinkId(0)].load;
     // 25 reads of 2 ms and two frames of 270 µs each, in 100 ms.

@@ -223,7 +223,8 @@ fn what_came_before_is_looked_up_at_the_start_while_the_journal_still_has_it() {
         stop: stop.clone(),
     };
     let topic = Topic::new("topic", "f/{gateway}/{group}", "line-4").unwrap();
-    let mut engine = Engine::new(MqttForm { topic }, GatherSettings::new(Nanos::ZERO, 100_000, 5), feed);
+    let mut engine =
+        Engine::new(MqttForm::new(TopicPer::Group, topic), GatherSettings::new(Nanos::ZERO, 100_000, 5), feed);
     let mut broker = LateBroker(source, stop, None);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(engine.run(&mut broker));
@@ -243,4 +244,68 @@ fn the_boot_of_the_sample_before_is_said_where_it_is_another() {
         .collect();
     assert_eq!((said[0]["prev"].as_u64(), said[0].get("prev_boot")), (None, None));
     assert_eq!((said[1]["prev"].as_u64(), said[1]["prev_boot"].as_str()), (Some(4), Some(&*BootId(1).to_string())));
+}
+
+fn per_tag() -> MqttGather {
+    let form = MqttForm::new(TopicPer::Tag, Topic::new("topic", "{tag}", "g").unwrap());
+    Gather::new(form, GatherSettings::new(Nanos::from_millis(100_000), 512, 1))
+}
+
+proptest! {
+    #[test]
+    fn with_a_topic_per_tag_each_sample_is_a_message_that_says_what_came_before_it_wherever_the_cursor_was(
+        shape in prop::collection::vec((0u16..2, prop::collection::vec(0..GROUPS, 1..30)), 1..20),
+        // After each connection: how many of its messages were acknowledged.
+        acknowledged in prop::collection::vec(0usize..60, 0..6),
+        is_new in any::<bool>(),
+    ) {
+        let source = blocks(&shape);
+        // A tag has the number of its group.
+        let numbers = numbers(&shape, None);
+        let mut gather = per_tag();
+        let (mut cursor, mut counted, mut delivered) = (None, 0, std::collections::BTreeSet::new());
+        for limit in acknowledged.into_iter().chain([usize::MAX]) {
+            if is_new {
+                gather = per_tag();
+                gather.look_back(&source, cursor);
+            }
+            gather.restart(cursor, 512);
+            for _ in 0..limit {
+                let Some(gathered) = gather.next(&source, Instant::now()).unwrap() else { break };
+                let json: serde_json::Value = serde_json::from_slice(&gathered.message.payload).unwrap();
+                let (lane, sequence) = (json["lane"].as_u64().unwrap() as u16, json["seq"].as_u64().unwrap());
+                let tag = json["tag"].as_str().unwrap();
+                prop_assert_eq!((tag, json["value"].as_u64()), (gathered.message.topic.as_str(), Some(sequence)));
+                let own = &numbers[&(lane, tag.replace('t', "g"))];
+                let before = own.iter().copied().take_while(|number| *number < sequence).last();
+                prop_assert_eq!(json["prev"].as_u64(), before);
+                prop_assert!(json.get("missing").is_none());
+                delivered.insert((lane, sequence));
+                prop_assert!(cursor < Some(gathered.covers), "each is taken for itself");
+                cursor = Some(gathered.covers);
+                counted += gather.passed(gathered.covers).samples;
+            }
+        }
+        let made: usize = shape.iter().map(|(_, groups)| groups.len()).sum();
+        prop_assert_eq!((delivered.len(), counted), (made, made as u64));
+        prop_assert_eq!(gather.covered(), Some(Position { block: source.next(), samples: 0 }));
+    }
+}
+
+#[test]
+fn numbers_that_will_never_come_are_said_once_of_each_tag() {
+    let shape: Vec<(u16, Vec<u16>)> = (0..12).map(|block| (block % 2, vec![0, 1, 2, 0])).collect();
+    let source = blocks(&shape);
+    source.0.lock().unwrap().drain(4..7);
+    let mut gather = per_tag();
+    gather.restart(Some(Position::default()), 512);
+    let mut missing = BTreeMap::<(u64, String), Vec<u64>>::new();
+    while let Some(gathered) = gather.next(&source, Instant::now()).unwrap() {
+        let json: serde_json::Value = serde_json::from_slice(&gathered.message.payload).unwrap();
+        let stream = (json["lane"].as_u64().unwrap(), json["tag"].as_str().unwrap().to_owned());
+        missing.entry(stream).or_default().extend(json["missing"].as_u64());
+    }
+    for tag in ["t0", "t1", "t2"] {
+        assert_eq!((&missing[&(0, tag.into())], &missing[&(1, tag.into())]), (&vec![8], &vec![4]), "{tag}");
+    }
 }

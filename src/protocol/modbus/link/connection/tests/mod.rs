@@ -86,6 +86,7 @@ fn tag(link: usize, register: u16) -> TagConfig {
         }),
         scale: 1.0,
         offset: 0.0,
+        range: None,
         sensor: None,
         unit: String::new(),
         description: String::new(),
