@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fieldbeat::config::{Guard, ReleaseMode};
-use fieldbeat::plan::{GroupPlan, LaneOwner, LanePlan, Plan, ReleasePlan};
+use fieldbeat::plan::{GroupPlan, LaneOwner, LanePlan, Pace, Plan, ReleasePlan};
 use fieldbeat::rt::Report;
 use fieldbeat::rt::thread::lock_memory;
 use fieldbeat::supervise::floor::{self, Scheduling};
@@ -91,7 +91,9 @@ fn idle_plan(cpus: &[u32]) -> Plan {
         slots_per_s: 0,
     };
     Plan {
-        groups: [GroupPlan { name: Arc::from("idle"), period, release: ReleaseMode::Together }].into_iter().collect(),
+        groups: [GroupPlan { name: Arc::from("idle"), pace: Pace::Every(period), release: ReleaseMode::Together }]
+            .into_iter()
+            .collect(),
         lanes: cpus.iter().map(executor).collect(),
         ..Plan::default()
     }

@@ -20,7 +20,7 @@ const TRIED: Duration = Duration::from_secs(3);
 
 /// The tag's address, and the number that was written, if it is such a reference.
 fn reference(tag: &TagConfig) -> Option<(&ModbusAddress, u16)> {
-    let Some(address) = tag.address.get::<ModbusAddress>() else { return None };
+    let address = tag.address.get::<ModbusAddress>()?;
     Some((address, address.reference?))
 }
 
@@ -101,7 +101,7 @@ pub fn hints(config: &Config, refused: &[usize]) -> Vec<String> {
 /// The tag at the offset that its number is when it counts from 0; no other fits in the table.
 fn from_zero(tag: &TagConfig) -> Option<TagConfig> {
     let mut tag = tag.clone();
-    let Some(address) = tag.address.get_mut::<ModbusAddress>() else { return None };
+    let address = tag.address.get_mut::<ModbusAddress>()?;
     address.first = address.reference?;
     (u32::from(address.first) + u32::from(address.count) <= 1 << 16).then_some(tag)
 }

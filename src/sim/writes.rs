@@ -398,7 +398,7 @@ fn latest(open: &Open, stalled: u64) -> u64 {
 
 /// Where a write to a CAN link goes.
 fn field_of(protocol: &dyn LinkWork, slot: usize) -> Option<Field> {
-    let Some(can) = protocol.get::<CanPlan>() else { return None };
+    let can = protocol.get::<CanPlan>()?;
     let write = can.writes.get(slot)?;
     let transmit = can.transmits.get(usize::from(write.transmit))?;
     let frame = write.frame.map(|frame| (frame - transmit.frames.start) as usize);
@@ -407,7 +407,7 @@ fn field_of(protocol: &dyn LinkWork, slot: usize) -> Option<Field> {
 
 /// Where a write to a CANopen node goes, by SDO or by PDO.
 fn object_of(protocol: &dyn LinkWork, slot: usize, by_pdo: bool) -> Option<(u8, u16, u8)> {
-    let Some(canopen) = protocol.get::<CanOpenPlan>() else { return None };
+    let canopen = protocol.get::<CanOpenPlan>()?;
     let write = canopen.writes.get(slot).filter(|write| write.by_pdo == by_pdo)?;
     Some((canopen.nodes.get(usize::from(write.node))?.id, write.object.index, write.object.sub))
 }

@@ -17,7 +17,7 @@ fn plan(tags: usize) -> Arc<Plan> {
         description: "".into(),
         range: Some([0.0, 120.0]),
         reporting: None,
-        write: (at % 2 == 0).then(|| write.clone()),
+        write: at.is_multiple_of(2).then(|| write.clone()),
     };
     let pace = Pace::Every(Nanos::from_millis(10));
     let group = GroupPlan { name: "default".into(), pace, release: ReleaseMode::Spread };
