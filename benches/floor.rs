@@ -2,8 +2,6 @@
 //! Beside it, the same with report by exception: all samples held back, and all told; and what rmodbus takes to decode
 //! the same reply into a `Vec`.
 
-use fieldbeat::protocol;
-use fieldbeat::protocol::modbus;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,6 +9,8 @@ use std::time::Instant;
 use fieldbeat::config::model::Suppress;
 use fieldbeat::lane::{Counters, Frame, Image, ReportFilter, SampleWriter};
 use fieldbeat::plan::Plan;
+use fieldbeat::protocol;
+use fieldbeat::protocol::modbus;
 use fieldbeat::protocol::modbus::link::{decode, frame};
 use fieldbeat::protocol::modbus::plan::ModbusPlan;
 use fieldbeat::tag::{GroupId, LaneId, LinkId, Nanos, Status, ValueType};

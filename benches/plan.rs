@@ -1,8 +1,9 @@
 //! 5000 tags on 50 devices: how long reading the files and compiling the plan takes.
 
-use fieldbeat::protocol;
 use std::fmt::Write;
 use std::time::Instant;
+
+use fieldbeat::protocol;
 
 const LINKS: usize = 50;
 const TAGS_PER_LINK: usize = 100;

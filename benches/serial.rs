@@ -7,12 +7,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a benchmark stops where it fails")]
 
-use fieldbeat::protocol;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fieldbeat::config::{Guard, Pace};
 use fieldbeat::plant::{GatewaySettings, LineCounts, PlantConfig, Profile, ScanRates, SerialLines, SerialSettings};
+use fieldbeat::protocol;
 use fieldbeat::protocol::modbus::line_time::SerialLine;
 use fieldbeat::protocol::modbus::plan::ModbusPlan;
 use fieldbeat::rt::{Report, thread};

@@ -6,7 +6,6 @@
 //!
 //! `cargo bench --bench wake -- [--seconds N] [--rounds N]`; real-time priority needs root.
 
-use fieldbeat::protocol;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread;
@@ -15,6 +14,7 @@ use std::time::{Duration, Instant};
 use fieldbeat::config::{Config, Guard, ReleaseMode};
 use fieldbeat::plan::Plan;
 use fieldbeat::plant::{GatewaySettings, Plant, PlantConfig, Profile, ScanRates};
+use fieldbeat::protocol;
 use fieldbeat::rt::thread::{hold_cpu_awake, lock_memory};
 use fieldbeat::rt::{Report, RequestResult};
 use fieldbeat::supervise::floor::{self, Scheduling};

@@ -3,7 +3,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a benchmark stops where it fails")]
 
-use fieldbeat::protocol;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +10,7 @@ use fieldbeat::config::{Config, Guard, WriteConfig};
 use fieldbeat::lane::LinkState;
 use fieldbeat::plan::Plan;
 use fieldbeat::plant::{GatewaySettings, Plant, PlantConfig, Profile, ScanRates};
+use fieldbeat::protocol;
 use fieldbeat::protocol::{kinds, write};
 use fieldbeat::rt::{Report, WriteOrder, WriteOutcome, monotonic_now, thread};
 use fieldbeat::supervise::floor::{self, Floor, Scheduling};

@@ -6,13 +6,13 @@ mod peers;
 #[path = "can/real_files.rs"]
 mod real_files;
 
-use fieldbeat::protocol;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use fieldbeat::config::Config;
+use fieldbeat::protocol;
 use fieldbeat::protocol::can::link::pure::{Buffer, Decoded, Head, applies, encode, value};
 use fieldbeat::protocol::can::plan::model::{CanDecode, CanPlan};
 use fieldbeat::protocol::load_parts;

@@ -5,7 +5,6 @@
 #[path = "support/floor_memory.rs"]
 mod floor_memory;
 
-use fieldbeat::protocol;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -18,6 +17,7 @@ use fieldbeat::hub::{self, Filter, NextRing, RingEnd, RingStats, TapsEnd};
 use fieldbeat::plan::demand::Costs;
 use fieldbeat::plan::{Base, Plan, UsedIds};
 use fieldbeat::plant::{Fault, GatewaySettings, Plant, PlantConfig, Profile, ScanRates, SerialLines, SerialSettings};
+use fieldbeat::protocol;
 use fieldbeat::protocol::kinds;
 use fieldbeat::protocol::modbus::model::ModbusAddress;
 use fieldbeat::protocol::write::Encoded;
@@ -25,6 +25,7 @@ use fieldbeat::rt::thread::{default_cpus, lock_memory};
 use fieldbeat::rt::{WriteOrder, WriteOutcome, monotonic_now};
 use fieldbeat::supervise::floor::{self, Floor, Scheduling};
 use fieldbeat::tag::{Batch, Encoding, Nanos, ScalarType, TagId, Value, ValueType};
+
 use floor_memory::{ALLOCATIONS, ARMED, FREES, the_detector_bites};
 
 fn end(ring: rtrb::Consumer<fieldbeat::tag::Sample>) -> RingEnd {

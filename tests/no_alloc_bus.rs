@@ -8,19 +8,20 @@ mod executor;
 #[path = "support/floor_memory.rs"]
 mod floor_memory;
 
-use fieldbeat::protocol;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use executor::{LINK, Running, socket_pair};
 use fieldbeat::plan::Plan;
 use fieldbeat::plan::demand::Costs;
+use fieldbeat::protocol;
 use fieldbeat::protocol::load_parts;
 use fieldbeat::protocol::local_io::plan::LocalIoPlan;
 use fieldbeat::rt::{CloseReason, WriteOrder, WritePayload, monotonic_now};
 use fieldbeat::tag::{Nanos, Status};
+
+use executor::{LINK, Running, socket_pair};
 use floor_memory::{ALLOCATIONS, FREES, the_detector_bites};
 
 const COSTS: Costs = Costs { request: Nanos(0), sample: Nanos(0), release: Nanos(0), wake_up: Nanos(0) };

@@ -8,20 +8,21 @@ mod executor;
 #[path = "support/floor_memory.rs"]
 mod floor_memory;
 
-use fieldbeat::protocol;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use executor::{LINK, Running, socket_pair};
 use fieldbeat::lane::LinkState;
 use fieldbeat::plan::Plan;
 use fieldbeat::plan::demand::Costs;
+use fieldbeat::protocol;
 use fieldbeat::protocol::can::link::pure::encode;
 use fieldbeat::protocol::load_parts;
 use fieldbeat::rt::{WriteOrder, WriteOutcome, WritePayload, monotonic_now};
 use fieldbeat::tag::Nanos;
+
+use executor::{LINK, Running, socket_pair};
 use floor_memory::{ALLOCATIONS, FREES, the_detector_bites};
 
 const COSTS: Costs = Costs { request: Nanos(0), sample: Nanos(0), release: Nanos(0), wake_up: Nanos(0) };

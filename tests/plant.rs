@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 use fieldbeat::plant::{Fault, GatewaySettings, Plant, PlantConfig, Profile, ScanRates, UnknownUnit, can};
 use fieldbeat::protocol::modbus::model::Table;
 use fieldbeat::tag::{Nanos, UnitId};
-use peers::Peer;
 use serde_json::json;
+
+use peers::Peer;
 
 fn config(devices: usize) -> PlantConfig {
     PlantConfig { devices, ..PlantConfig::default() }

@@ -5,7 +5,6 @@
 //! The socket is one of UDP on the loopback: where the kernel has no CAN, it comes nearest, with a queue, time stamps
 //! and a system call for each frame. cantools decodes frames that it has already: no socket.
 
-use fieldbeat::protocol;
 use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
 use std::path::Path;
@@ -16,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use fieldbeat::lane::{Counters, Image, SampleWriter};
 use fieldbeat::limits::CAN_FRAMES_PER_STEP;
+use fieldbeat::protocol;
 use fieldbeat::protocol::can::link::pure::encode;
 use fieldbeat::protocol::kinds::FieldLink;
 use fieldbeat::protocol::load_parts;

@@ -22,9 +22,6 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::protocol::modbus::wire_bytes;
-use crate::{plan, protocol};
-
 use clap::Args;
 
 use super::{counting, files, learn};
@@ -33,9 +30,11 @@ use crate::output::{influx, mqtt};
 use crate::plan::demand::Costs;
 use crate::plan::{Admission, Plan, Planned, Slot};
 use crate::protocol::modbus::plan::ModbusPlan;
+use crate::protocol::modbus::wire_bytes;
 use crate::rt::calibrate;
 use crate::rt::thread::default_cpus;
 use crate::tag::{LinkId, Nanos};
+use crate::{plan, protocol};
 
 #[derive(Args)]
 pub struct CheckArgs {

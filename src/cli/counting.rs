@@ -3,7 +3,6 @@
 //! `40070` with function 3 is the reference of offset 69. In a manual that counts from 0, as SunSpec's, it is the offset
 //! 40070. The file does not say which is meant; the device can, where it refuses the one and answers the other.
 
-use crate::protocol;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::read::settled;
 use crate::config::{Config, TagConfig};
 use crate::plan::Plan;
+use crate::protocol;
 use crate::protocol::modbus::model::ModbusAddress;
 use crate::supervise::floor::{self, Floor, Scheduling};
 use crate::tag::{Status, TagId};

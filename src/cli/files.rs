@@ -1,10 +1,10 @@
 //! Loading a configuration for a command: warnings shown, errors as exit code 2.
 
-use crate::protocol;
 use std::path::Path;
 use std::process::ExitCode;
 
 use crate::config::{self, Loaded};
+use crate::protocol;
 
 /// Where a configuration is looked for when none is named.
 pub const CONFIG_DIR: &str = "/etc/fieldbeat";

@@ -1,6 +1,5 @@
 //! `fieldbeat check --learn`: how long devices really take, beside what was declared.
 
-use crate::protocol;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,6 +9,7 @@ use crate::config::{Config, Guard, LinkConfig, Pace};
 use crate::hub::stats::{Distribution, Statistics};
 use crate::plan::demand::Costs;
 use crate::plan::{Plan, admission};
+use crate::protocol;
 use crate::protocol::modbus::model::ModbusConfig;
 use crate::protocol::modbus::plan::ModbusPlan;
 use crate::serve::{Tags, reason};

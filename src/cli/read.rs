@@ -1,6 +1,5 @@
 //! `fieldbeat read`: asks the devices once, or a running gateway that holds them.
 
-use crate::protocol;
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,6 +13,7 @@ use crate::config::{Config, Pace, TagConfig};
 use crate::lane::{LinkState, Reading};
 use crate::limits::{LATE_REPLY_WAIT, PERIOD_QUICK_MAX, SILENT_AFTER_TIMEOUTS};
 use crate::plan::{Plan, TagPlan};
+use crate::protocol;
 use crate::protocol::modbus::plan::ModbusPlan;
 use crate::rt::monotonic_now;
 use crate::serve::{cause_of, newest, reason};

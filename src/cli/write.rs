@@ -3,7 +3,6 @@
 //! Exit codes: 0 done, 1 failed (not done, or not known to be), 2 the command line or the configuration is wrong,
 //! 4 refused (nothing was sent).
 
-use crate::protocol;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,6 +13,7 @@ use serde_json::{Value as Json, json};
 
 use super::{ask, files};
 use crate::limits::{COMMAND_BYTES_MAX, WRITE_TIMEOUT_MAX, WRITE_TIMEOUT_MIN};
+use crate::protocol;
 use crate::tag::ValueType;
 
 /// Exit code of a write that was not done, or of which that is not known.

@@ -1,6 +1,5 @@
 //! What is made of a tag's value beside its type: `"not_available"`, `"allow_nan"`, `"scale_from"`.
 
-use crate::config::model::Raw;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -10,6 +9,7 @@ use super::names::{guess, quoted};
 use super::node::{Kind, Node};
 use super::reader::{Obj, found};
 use super::text::Source;
+use crate::config::model::Raw;
 use crate::limits::NOT_AVAILABLE_MAX;
 use crate::tag::{ScalarType, Texts, ValueType};
 

@@ -1,8 +1,6 @@
 //! `[diagnostics]`: the gateway's own tags, made of its links, groups and outputs. They are tags like any other, of a link
 //! of their own, whose names no file can have.
 
-use crate::config::Pace;
-use crate::config::text::Source;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -12,6 +10,8 @@ use super::model::*;
 use super::names::quoted;
 use super::node::Kind;
 use super::reader::Obj;
+use crate::config::Pace;
+use crate::config::text::Source;
 use crate::limits::{DIAGNOSTIC_EVENTS_MAX_HZ, DIAGNOSTIC_GLOBS_MAX, EXECUTORS_MAX, NAME_BYTES_MAX, TAGS_MAX};
 use crate::tag::{Nanos, Texts, glob_has};
 

@@ -1,6 +1,5 @@
 //! `"groups"` of the tag files, and the groups that tags without one fall into.
 
-use crate::config::Pace;
 use std::collections::HashMap;
 
 use super::fields::{self, keys};
@@ -10,6 +9,7 @@ use super::names::Letters;
 use super::node::{Kind, Node};
 use super::reader::{Cx, Obj, found, nanos_of_millis, subject};
 use super::reporting::Said;
+use crate::config::Pace;
 use crate::limits::{GROUPS_MAX, PERIOD_MAX, PERIOD_MIN};
 use crate::tag::Nanos;
 

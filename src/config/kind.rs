@@ -1,7 +1,5 @@
 //! What a protocol answers for its links and tags in the files; all else that reads them knows no protocol.
 
-use crate::config::LinkConfig;
-use crate::config::model::{LinkSettings, TagAddress};
 use std::any::Any;
 
 use schemars::{Schema, SchemaGenerator};
@@ -11,6 +9,8 @@ use super::fields::keys;
 use super::model::{TagConfig, WriteConfig};
 use super::reader::{Obj, Part, Text};
 use super::text::Span;
+use crate::config::LinkConfig;
+use crate::config::model::{LinkSettings, TagAddress};
 
 /// A protocol, as the tag files have it.
 pub trait Protocol: Sync {

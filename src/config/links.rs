@@ -1,6 +1,5 @@
 //! `"links"` of the tag files.
 
-use crate::config::kind::Link;
 use std::collections::HashMap;
 
 use super::fields;
@@ -10,6 +9,7 @@ use super::names::{Letters, fault, quoted};
 use super::node::Node;
 use super::reader::{Cx, Obj, subject};
 use super::text::Source;
+use crate::config::kind::Link;
 use crate::limits::LINKS_MAX;
 use crate::tag::Nanos;
 

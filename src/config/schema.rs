@@ -3,7 +3,6 @@
 //! The types mirror the files and exist for their schema alone; ranges, defaults and words come from [`super::fields`],
 //! where the reader takes them from. What depends on several keys at once is the reader's to judge.
 
-use crate::config::fields::{NAME_PATTERN, words};
 use std::collections::BTreeMap;
 
 use schemars::generate::SchemaSettings;
@@ -13,6 +12,7 @@ use serde_json::{Value, json};
 use super::fields;
 use super::kind::Protocols;
 use super::write::schema as write;
+use crate::config::fields::{NAME_PATTERN, words};
 use crate::limits::{NAME_BYTES_MAX, TAGS_MAX};
 
 /// Names of tags may have letters of every script. Told by the ASCII characters that are not allowed, since not every

@@ -1,11 +1,9 @@
 //! `"tags"` of the tag files.
 
-use super::groups::DEFAULT_GROUP;
-use crate::config::reader::{Part, span};
 use std::collections::HashMap;
 
 use super::decoding::{self, Scaled};
-use super::groups::{Groups, read_period};
+use super::groups::{DEFAULT_GROUP, Groups, read_period};
 use super::kind::{Link, Protocols};
 use super::links::{Links, already, read_name};
 use super::model::{DecodingConfig, TagAddress, TagConfig};
@@ -15,6 +13,7 @@ use super::reader::{Cx, Obj, Text, subject};
 use super::reporting::{self, Said};
 use super::text::{File, Span};
 use super::{fields, sensor, value_texts, write};
+use crate::config::reader::{Part, span};
 use crate::limits::TAGS_MAX;
 use crate::tag::{Nanos, ScalarType};
 

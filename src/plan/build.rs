@@ -1,6 +1,5 @@
 //! Config → Plan: executors get links, links get block reads, groups get phases.
 
-use crate::plan::scan::ScanId;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -11,6 +10,7 @@ use super::model::*;
 use super::{admission, phases};
 use crate::config::{Config, GroupConfig, LinkConfig, ReleaseMode, TagConfig};
 use crate::limits;
+use crate::plan::scan::ScanId;
 use crate::tag::{ById, GroupId, LaneId, LinkId, Nanos, TagId};
 
 /// A plan, and what it will cost.

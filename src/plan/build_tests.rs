@@ -1,14 +1,14 @@
 //! Plans as a whole: every tag is read from exactly its registers, limits are kept, what cannot fit is refused.
 
-use crate::protocol;
-use crate::protocol::modbus::ModbusPlan;
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::config::Loaded;
+use crate::protocol;
 use crate::protocol::load_parts;
+use crate::protocol::modbus::ModbusPlan;
 use crate::protocol::modbus::model::Table;
 use crate::tag::{LinkId, Nanos};
 

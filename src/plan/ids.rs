@@ -1,11 +1,11 @@
 //! Which id each thing gets: what stays keeps its own, what is new gets one that nobody can mistake for another.
 
-use crate::plan::scan::ScanId;
 use std::collections::{HashMap, HashSet};
 
 use super::model::*;
 use crate::config::{Config, GroupConfig};
 use crate::limits::{GROUPS_MAX, LINKS_MAX, TAGS_MAX};
+use crate::plan::scan::ScanId;
 use crate::tag::{ById, GroupId, Id, LinkId, Nanos, TagId, ValueType};
 
 /// What a new plan goes on from.

@@ -36,6 +36,6 @@ mod tests {
         assert!(build(&config, &[0]).is_ok());
         config.groups[0].pace = Pace::OnEvent { rate_max_hz: 10 };
         let told = build(&config, &[0]).unwrap_err().to_string();
-        assert!(told.contains("tag \"a\": its group \"10ms\" is by event, and link \"plc\" is polled"), "{told}");
+        assert!(told.contains("tag \"a\": its group \"default\" is by event, and link \"plc\" is polled"), "{told}");
     }
 }

@@ -1,13 +1,13 @@
 //! Plans that follow a running one: what stays keeps its ids, executor and phase; nothing new can be mistaken for
 //! something old.
 
-use crate::protocol;
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::config::Config;
+use crate::protocol;
 use crate::protocol::load_parts;
 use crate::tag::{Id, LinkId, Nanos, TagId};
 

@@ -1,4 +1,5 @@
 //! The id of a scan.
+
 use crate::tag::Id;
 
 /// A scan: one group's requests on one link; it keeps its id as long as both do.

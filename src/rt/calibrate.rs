@@ -3,7 +3,6 @@
 //! A request is what a link makes of it: a send, a wait that reports the reply, a receive; here over a TCP
 //! connection of the machine with itself, without a device. The figures are medians, kept within sane limits, for a start may fall into any noise.
 
-use crate::plan::Pace;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
@@ -16,7 +15,7 @@ use super::thread::measure_wake_up;
 use super::world::{Conn, Io, Ready, World};
 use crate::lane::{Counters, Frame, Image, SampleWriter};
 use crate::plan::demand::Costs;
-use crate::plan::{GroupPlan, LaneOwner, LanePlan, Plan, ReleaseMode};
+use crate::plan::{GroupPlan, LaneOwner, LanePlan, Pace, Plan, ReleaseMode};
 use crate::tag::{GroupId, LaneId, Nanos, ScalarType, TagId, ValueType};
 
 /// How often a machine is measured that seems too slow, and the time between.

@@ -1,4 +1,5 @@
 //! The clocks of this machine.
+
 use crate::tag::{NANOS_PER_SEC, Nanos};
 
 /// CLOCK_MONOTONIC.

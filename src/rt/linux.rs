@@ -1,6 +1,5 @@
 //! Linux as an executor's world: CLOCK_MONOTONIC, epoll, non-blocking sockets and serial ports.
 
-use crate::rt::monotonic_now;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
@@ -9,6 +8,7 @@ use std::time::Duration;
 use super::arrivals;
 use super::waiting::{self, EVENTS_MAX, WaitCall};
 use super::world::{Arrival, Conn, Io, Ready, Stamped, World};
+use crate::rt::monotonic_now;
 use crate::tag::Nanos;
 
 /// In place of a connection's token: someone wakes the executor.

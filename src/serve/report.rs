@@ -1,18 +1,17 @@
 //! The report of a run, as JSON: what was asked, what happened, how well the beat was kept.
 
-use crate::plan::NamedGroup;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
 use serde::Serialize;
 
-use crate::hub::stats::Distribution;
-use crate::lane::GroupCounters;
-use crate::tag::{GroupId, LinkId, Nanos};
-
 use super::{Observed, ProcessUsage};
 use crate::disk;
+use crate::hub::stats::Distribution;
+use crate::lane::GroupCounters;
+use crate::plan::NamedGroup;
+use crate::tag::{GroupId, LinkId, Nanos};
 
 /// A distribution in nanoseconds; quantiles within 1 %, the maximum exact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]

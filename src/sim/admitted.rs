@@ -1,13 +1,11 @@
 //! What admission accepts, runs without a miss as long as devices answer in their declared time, however much is written
 //! meanwhile.
 
-use crate::protocol;
 use fastrand::Rng;
 
 use super::script::{Drawn, Hosts, Script};
 use super::{RealParts, Scenario, run};
 use crate::config::{Config, Guard, WriteConfig};
-use crate::plan;
 use crate::plan::demand::Costs;
 use crate::plan::{Plan, PlanError};
 use crate::protocol::load_parts;
@@ -15,6 +13,7 @@ use crate::protocol::modbus::line_time::SerialLine;
 use crate::protocol::modbus::model::{HostPort, ModbusConfig, ModbusTransport, Table};
 use crate::protocol::modbus::plan::ModbusPlan;
 use crate::tag::Nanos;
+use crate::{plan, protocol};
 
 const MS: u64 = 1_000_000;
 

@@ -1,7 +1,6 @@
 //! What admission accepts of CANopen networks, runs without a miss as long as nodes answer in their declared time and
 //! frames take the time that they take on the bus, however much is written meanwhile.
 
-use crate::protocol;
 use fastrand::Rng;
 
 use super::admitted::{SIMULATED, promised};
@@ -10,6 +9,7 @@ use super::{RealParts, Scenario, run};
 use crate::config::{Config, Guard};
 use crate::plan::Plan;
 use crate::plan::demand::Costs;
+use crate::protocol;
 use crate::protocol::canopen::model::CanOpenConfig;
 use crate::protocol::canopen::plan::CanOpenPlan;
 use crate::protocol::load_parts;

@@ -1,6 +1,5 @@
 //! The plans of a run, one after the other, and which tag each id stood for under each.
 
-use crate::protocol::kinds::FieldWork;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -14,6 +13,7 @@ use crate::plan::Plan;
 use crate::protocol::can::model::{CanAddress, CanFrames};
 use crate::protocol::can::plan::model::CanPlan;
 use crate::protocol::canopen::plan::CanOpenPlan;
+use crate::protocol::kinds::FieldWork;
 use crate::protocol::local_io::plan::LocalIoPlan;
 use crate::protocol::modbus::line_time::SerialLine;
 use crate::protocol::modbus::model::ModbusAddress;

@@ -1,11 +1,11 @@
 //! What people write: where, what, and by when, from a number.
 
-use crate::protocol::kinds::FieldWork;
 use fastrand::Rng;
 
 use super::memory::{Area, mix};
 use crate::config::FieldType;
 use crate::plan::{LinkWork, Plan};
+use crate::protocol::kinds::FieldWork;
 use crate::protocol::local_io::plan::LocalIoWrite;
 use crate::protocol::modbus::plan::{ModbusPlan, ModbusWrite};
 use crate::rt::WritePayload;

@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::lane::{Frame, LaneCounters, SampleWriter};
-use crate::tag::Status;
-
 use super::world::SimWorld;
+use crate::lane::{Frame, LaneCounters, SampleWriter};
 use crate::plan::{Plan, UsedIds};
 use crate::protocol::kinds::FieldLink;
 use crate::rt::{Link, World, WriteOutcome};
 use crate::store::Position;
-use crate::tag::{Batch, Dictionary, LinkId, TagId};
+use crate::tag::{Batch, Dictionary, LinkId, Status, TagId};
 
 /// What is run: the real parts, or real parts with a fault planted in them.
 pub trait Parts {

@@ -3,9 +3,6 @@
 
 use std::sync::Arc;
 
-use crate::lane::{EventRates, ReportFilter, SampleWriter};
-use crate::protocol;
-
 use rtrb::{Consumer, RingBuffer};
 
 use super::broken::{Broken, Kind, OfKind};
@@ -14,8 +11,9 @@ use super::scenario::{Scenario, load};
 use super::script::{Changes, Coming, TagChange};
 use crate::config::{Config, Suppress};
 use crate::connector::{Command, Target};
-use crate::lane::{Counters, Image};
+use crate::lane::{Counters, EventRates, Image, ReportFilter, SampleWriter};
 use crate::plan::{self, Base, Change, Plan, UsedIds};
+use crate::protocol;
 use crate::rt::{Adoption, LinkChange};
 use crate::source::NewPlan;
 use crate::tag::{LaneId, LinkId, Sample, Status, TagId};

@@ -1,7 +1,5 @@
 //! The run: executors, connectors and hub side by side in one thread, each invariant after each step.
 
-use crate::lane::EventRates;
-use crate::sim::source::SimSource;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -23,7 +21,8 @@ use super::scenario::Scenario;
 use super::script::{ClockStep, Series, Span, Write};
 use crate::config::Suppress;
 use crate::hub::{Filter, Hub, NextRing, RingEnd, RingStats, TapsEnd};
-use crate::lane::{Counters, Image, ReportFilter, SampleWriter};
+use crate::lane::{Counters, EventRates, Image, ReportFilter, SampleWriter};
+use crate::sim::source::SimSource;
 use crate::tag::{Batch, ClockPair, LaneId, NANOS_PER_SEC, Nanos, Status};
 
 /// UTC at the start; any time does.

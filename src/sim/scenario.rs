@@ -1,18 +1,18 @@
 //! What a run is made of: a configuration as people would write it, and the troubles to come.
 
-use crate::config::model::Reporting;
-use crate::protocol;
-use crate::tag::Nanos;
 use fastrand::Rng;
 
 use super::case::Case;
 use super::log::KEPT;
 use super::model::{Model, Shape, dbc};
 use super::script::{Drawn, Ends, Hosts, Script, rng_of};
+use crate::config::model::Reporting;
 use crate::config::{Config, Suppress, WriteConfig};
 use crate::plan::Plan;
+use crate::protocol;
 use crate::protocol::load_parts;
 use crate::protocol::modbus::model::ModbusAddress;
+use crate::tag::Nanos;
 
 const MS: u64 = 1_000_000;
 /// After the trouble: longer than every pause but that of refused addresses, so that all else must be well again.

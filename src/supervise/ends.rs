@@ -1,12 +1,13 @@
 //! What brings plans to the thread of each lane.
+
+use rtrb::{Consumer, Producer, RingBuffer};
+
 use crate::lane::Image;
 use crate::plan::Plan;
 use crate::protocol::kinds::FieldLink;
 use crate::rt::Adoption;
 use crate::source::DoorEnds;
 use crate::tag::Status;
-
-use rtrb::{Consumer, Producer, RingBuffer};
 
 pub type Message = Box<Adoption<FieldLink>>;
 

@@ -3,9 +3,6 @@
 //! Built in two steps, so that its memory is locked after all of it is there and before anything else is
 //! opened: `prepare` makes everything and parks the threads, `start` sets the beat going.
 
-use crate::lane::EventRates;
-use crate::rt::write::{WriteAnswer, WriteOrder};
-use crate::supervise::ends::Ends;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -19,15 +16,17 @@ use super::ends;
 use super::orders::{self, Orders, SharedOrders};
 use crate::config::{Guard, Suppress};
 use crate::connector::{Connector, ExecutorPort, LinkNotes};
-use crate::lane::{Counters, Image, ReportFilter, SampleWriter};
+use crate::lane::{Counters, EventRates, Image, ReportFilter, SampleWriter};
 use crate::limits;
 use crate::plan::{LanePlan, Plan, SourceKind};
 use crate::protocol::kinds::FieldLink;
 use crate::rt::thread::{self as rt_thread, Missing};
+use crate::rt::write::{WriteAnswer, WriteOrder};
 use crate::rt::{
     Clock, Closed, Connected, Executor, LinuxWorld, Report, Waker, Wiring, monotonic_now, thread_cpu_time,
 };
 use crate::source::{self, Door, Source};
+use crate::supervise::ends::Ends;
 use crate::tag::{LaneId, LinkId, Nanos, Sample};
 
 /// Reports that may wait for the statistics: a second of a busy executor.

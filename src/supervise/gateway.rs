@@ -1,7 +1,5 @@
 //! A whole gateway: floor, hub, journal, outputs, metrics.
 
-use crate::protocol;
-use crate::supervise::views::output_states;
 use std::fs::File;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, Ordering::Relaxed};
@@ -29,11 +27,13 @@ use crate::hub::stats::Statistics;
 use crate::hub::{self, Filter, NextRing, RingEnd, RingStats};
 use crate::limits::{EXECUTORS_MAX, JOURNAL_QUEUE_BATCHES};
 use crate::plan::{self, Admission, LaneOwner, Plan, PlanError, Planned, SourceKind};
+use crate::protocol;
 use crate::rt::thread::{self as rt_thread, Missing};
 use crate::rt::{Report, calibrate, monotonic_now};
 use crate::serve::{Current, Health, HttpServer, Observed, Reloads, RunReport, Severity};
 use crate::source::{Source, diagnostics::Diagnostics};
 use crate::store::{BootId, Journal, JournalError, JournalState, WriterHandle};
+use crate::supervise::views::output_states;
 use crate::tag::{Batch, Dictionary, DictionaryTag, GroupId, LaneId, Nanos, TagId};
 
 /// How often the statistics are taken from the executors' rings.

@@ -1,7 +1,5 @@
 //! Reload: what the files say now becomes the plan that runs, or the plan that runs stays.
 
-use crate::protocol;
-use crate::supervise::reloading::{Changing, Reload, Rest};
 use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +12,9 @@ use crate::config::{Config, Loaded};
 use crate::hub::{self, Filter, NextRing, RingEnd};
 use crate::limits::{IDS_REST, RELOAD_POLL};
 use crate::plan::{Base, Change, Plan, Planned, UsedIds};
+use crate::protocol;
 use crate::serve::Severity;
+use crate::supervise::reloading::{Changing, Reload, Rest};
 use crate::tag::{ById, Id, LinkId, TagId};
 
 /// The name of the condition under which a refused configuration shows on `/health`.

@@ -1,13 +1,15 @@
 //! What a gateway keeps to be able to reload.
+
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
 use super::watch::Watch;
 use crate::config::{Config, Loaded};
 use crate::limits::IDS_REST;
 use crate::plan::admission::Admission;
 use crate::plan::{Change, Plan, UsedIds};
 use crate::tag::LinkId;
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Weak};
-use std::time::Instant;
 
 /// What a gateway keeps to be able to reload.
 pub struct Reload {

@@ -3,7 +3,6 @@
 //! The files are looked at, not notified of: that works on every file system, and for every way in which files come
 //! (scp, rsync, editors, copies that are renamed), and half a file is not read while it grows.
 
-use crate::protocol;
 use std::io;
 use std::path::PathBuf;
 use std::thread::{self, JoinHandle};
@@ -12,6 +11,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::config::{Diagnostics, DirTimes, Fingerprint, Loaded};
+use crate::protocol;
 
 /// What the files say now.
 pub type Found = Result<Loaded, Diagnostics>;

@@ -4,13 +4,13 @@
 //! The folders are those of FIELDBEAT_REAL_FILES, separated by colons; else what the packages cantools and canopen ship
 //! in their own tests, which tests/setup.sh puts beside them. `tests/real_files.sh FOLDER…` runs it on other ones.
 
-use fieldbeat::protocol;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use fieldbeat::config::{Config, Severity};
 use fieldbeat::plan::{self};
+use fieldbeat::protocol;
 use fieldbeat::protocol::can::link::pure::{Decoded, Head};
 use fieldbeat::protocol::can::plan::model::CanPlan;
 use fieldbeat::protocol::canopen::eds::Eds;

@@ -1,6 +1,5 @@
 //! The real executor on a socket pair, with a node of the package `canopen` at the other end.
 
-use fieldbeat::protocol;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::process::Command;
@@ -12,6 +11,7 @@ use std::time::{Duration, Instant};
 use fieldbeat::config::WriteConfig;
 use fieldbeat::lane::*;
 use fieldbeat::plan::Plan;
+use fieldbeat::protocol;
 use fieldbeat::protocol::kinds::FieldLink;
 use fieldbeat::protocol::{kinds, load_parts};
 use fieldbeat::rt::*;

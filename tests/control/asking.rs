@@ -118,10 +118,10 @@ fn a_running_gateway_tells_how_it_is_and_what_its_tags_hold() {
     assert!(lines[1].starts_with("slow.steady,") && lines[1].contains(",\"a,b\",Good,20"), "{out}");
 
     let (code, out, _) = site.command("list", &[]);
-    let expected = "boiler.count     plc1  10ms     uint16  x    read only\nboiler.setpoint  plc1  10ms     uint16  -    writable\n";
+    let expected = "boiler.count     plc1  default  uint16  x    read only\nboiler.setpoint  plc1  default  uint16  -    writable\n";
     assert!(code == 0 && out.starts_with(expected) && out.lines().count() == 4, "{out}");
     let (_, out, _) = site.command("list", &["*setpoint", "--csv"]);
-    assert_eq!(out, "tag,link,group,type,unit,writable,description\nboiler.setpoint,plc1,10ms,uint16,,true,\n");
+    assert_eq!(out, "tag,link,group,type,unit,writable,description\nboiler.setpoint,plc1,default,uint16,,true,\n");
 
     let (code, out, _) = site.command("status", &[]);
     assert_eq!(code, 0);

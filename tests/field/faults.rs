@@ -1,7 +1,6 @@
 //! Devices that misbehave, each in its own way at the same time, beside devices that don't: on the real executor,
 //! over real sockets.
 
-use fieldbeat::protocol;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -12,6 +11,7 @@ use fieldbeat::config::Guard;
 use fieldbeat::hub::{self, Filter, RingEnd, RingStats, TapsEnd};
 use fieldbeat::plan::{self, Plan};
 use fieldbeat::plant::{Fault, GatewaySettings, Plant, PlantConfig, Profile, ScanRates};
+use fieldbeat::protocol;
 use fieldbeat::rt::monotonic_now;
 use fieldbeat::rt::thread::default_cpus;
 use fieldbeat::supervise::floor::{self, Floor, Scheduling};

@@ -1,6 +1,5 @@
 //! A source that is no part of the gateway: its own times, its backlog, its writes, its rules, its reloads.
 
-use fieldbeat::protocol;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -10,6 +9,7 @@ use fieldbeat::config::{Config, JournalConfig};
 use fieldbeat::hub::{self, Filter, NextRing, RingEnd, RingStats, TapsEnd};
 use fieldbeat::lane::Frame;
 use fieldbeat::plan::{Base, LaneOwner, Plan, SourceKind, UsedIds};
+use fieldbeat::protocol;
 use fieldbeat::protocol::load_parts;
 use fieldbeat::rt::{WriteOrder, WriteOutcome, WritePayload, monotonic_now};
 use fieldbeat::source::{Door, Source, Wake};

@@ -1,6 +1,5 @@
 //! A floor, and what is written through it.
 
-use fieldbeat::protocol;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,6 +7,7 @@ use std::time::{Duration, Instant};
 use fieldbeat::config::WriteConfig;
 use fieldbeat::lane::LinkState;
 use fieldbeat::plan::Plan;
+use fieldbeat::protocol;
 use fieldbeat::protocol::{kinds, write};
 use fieldbeat::rt::{Report, WriteAnswer, WriteOrder, WriteOutcome, monotonic_now};
 use fieldbeat::supervise::floor::{self, Floor, Scheduling};

@@ -11,9 +11,10 @@ mod sensor;
 mod serial;
 mod write;
 
-use crate::config::text::Source;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+
+use crate::config::text::Source;
 
 pub use decoding::*;
 pub use diagnostics::*;

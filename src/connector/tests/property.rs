@@ -40,7 +40,7 @@ fn ops() -> impl Strategy<Value = Op> {
         6 => (0..64_usize, 0..4_u8).prop_map(|(which, n)| Op::Attempt { which, well: n > 0 }),
         3 => (0..usize::from(EXECUTORS)).prop_map(|executor| Op::Adopt { executor }),
         3 => (0..LINKS, reason).prop_map(|(link, reason)| Op::GiveBack { link, reason }),
-        3 => (0..5_000_u64).prop_map(Op::Wait),
+        3 => (1..5_000_u64).prop_map(Op::Wait),
         1 => proptest::option::of(0..3_usize).prop_map(Op::Room),
         5 => Just(Op::Step),
     ]

@@ -1,5 +1,10 @@
 //! What is told by exception is enough: from it, everything can be known again within the deadband.
 
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use rtrb::{Consumer, RingBuffer};
+
 use super::*;
 use crate::config::Pace;
 use crate::lane::{Counters, Frame, Image, SampleWriter};
@@ -7,9 +12,6 @@ use crate::plan::{GroupPlan, LaneOwner, LanePlan, LinkPlan, ReleaseMode, TagPlan
 use crate::protocol::modbus::model::ModbusConfig;
 use crate::protocol::modbus::plan::ModbusPlan;
 use crate::tag::{GroupId, LinkId, Status};
-use proptest::prelude::*;
-use rtrb::{Consumer, RingBuffer};
-use std::sync::Arc;
 
 const PERIOD: u64 = 10_000_000;
 const FLOAT: ValueType = ValueType::Scalar(ScalarType::Float64);

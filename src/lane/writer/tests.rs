@@ -1,9 +1,10 @@
 //! What a full ring, a rate, a held value and a long one make of samples.
 
+use rtrb::{Consumer, RingBuffer};
+
 use super::*;
 use crate::plan::{GroupPlan, LaneOwner, LanePlan, Pace, Plan};
 use crate::tag::{Nanos, ValueType};
-use rtrb::{Consumer, RingBuffer};
 
 const FRAME: Frame = Frame { group: GroupId(0), cycle: 1, t: Stamp(5) };
 

@@ -1,9 +1,11 @@
 //! Addresses of CAN tags: by the names of a DBC file (see [`super::signal`]), by identifier and bits, by a parameter
 //! group of J1939 and bits.
 
-use crate::protocol::can::bits::{FD_BYTES, PGN_MAX, natural, whole};
 use std::sync::Arc;
 
+use super::bits::{FD_BYTES, PGN_MAX, natural, whole};
+use super::fields;
+use super::fields::type_name;
 use super::model::{CanAddress, CanBits, CanBitsKind, CanCondition, CanConfig, CanFrames, CanId, CanSwitch};
 use super::names::LinkDbc;
 use super::signal::by_name;
@@ -12,8 +14,6 @@ use crate::config::model::FieldType;
 use crate::config::names::quoted;
 use crate::config::reader::{Obj, Part, Text, span};
 use crate::limits::J1939_MESSAGE_BYTES_MAX;
-use crate::protocol::can::fields;
-use crate::protocol::can::fields::type_name;
 use crate::tag::{ScalarType, ValueType};
 
 const ALLOWED: &str = "link:MESSAGE.SIGNAL with a DBC file, link:0x123:START:LENGTH (0x123x for 29 bits), or \

@@ -1,4 +1,5 @@
 //! What bits of frames can hold.
+
 use crate::config::FieldType;
 use crate::tag::ScalarType;
 

@@ -1,14 +1,14 @@
 //! CAN links.
 
-use crate::protocol::can::names::{CanDbc, LinkDbc};
 use std::sync::Arc;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::dbc::Dbc;
 use super::model::{CanConfig, CanTimestamps};
+use super::names::{CanDbc, LinkDbc};
 use super::schema::{CanLink, CanTag};
-use super::{address as can_address, sent as can_sent, transmit as can_transmit};
+use super::{address as can_address, fields, sent as can_sent, transmit as can_transmit};
 use crate::config::beside;
 use crate::config::diagnostic::Report;
 use crate::config::fields::words;
@@ -17,7 +17,6 @@ use crate::config::model::{LinkSettings, Sampling, TagAddress, TagConfig};
 use crate::config::names::quoted;
 use crate::config::reader::{Obj, Part, Text};
 use crate::limits::{CAN_OPEN_TIMEOUT, CAN_TRANSMITS_MAX};
-use crate::protocol::can::fields;
 use crate::tag::Nanos;
 
 /// CAN interfaces.

@@ -1,8 +1,8 @@
 //! CAN links and what their addresses say, after validation.
 
-use crate::config::Sampling;
 use std::sync::Arc;
 
+use crate::config::Sampling;
 use crate::tag::{Nanos, Scaling, ValueType};
 
 /// A CAN interface of the kernel (SocketCAN), and what goes over it.

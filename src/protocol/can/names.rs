@@ -1,6 +1,8 @@
 //! DBC files by whose names tags and messages are known.
-use crate::protocol::can::dbc::Dbc;
+
 use std::sync::Arc;
+
+use super::dbc::Dbc;
 
 /// A DBC file, under the name that messages give it.
 #[derive(Debug, Clone)]

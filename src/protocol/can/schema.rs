@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde_json::Value;
 
+use super::fields;
 use crate::config::fields::{NAME_PATTERN, words};
 use crate::limits::{CAN_TRANSMITS_MAX, NAME_BYTES_MAX};
-use crate::protocol::can::fields;
 
 /// A CAN interface whose frames are read, and to which messages are sent.
 #[derive(JsonSchema)]

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use super::bits::{FD_BYTES, PGN_MAX, natural, whole};
 use super::dbc::{self, Message, Missing, Signal};
+use super::fields;
+use super::fields::type_name;
 use super::model::{CanAddress, CanBits, CanBitsKind, CanCondition, CanFrames, CanId, CanSwitch};
 use super::names::{CanDbc, LinkDbc};
 use crate::config::fault::Fault;
@@ -11,8 +13,6 @@ use crate::config::model::FieldType;
 use crate::config::names::{guess, quoted};
 use crate::config::reader::{Obj, Part, Text, span};
 use crate::limits::J1939_MESSAGE_BYTES_MAX;
-use crate::protocol::can::fields;
-use crate::protocol::can::fields::type_name;
 use crate::tag::{Nanos, ScalarType, ValueType};
 
 /// In J1939, no node's address: DBC files write it where any node may send.

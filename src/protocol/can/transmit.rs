@@ -2,6 +2,7 @@
 
 use super::address::identifier;
 use super::dbc::{Message, Signal};
+use super::fields;
 use super::model::{CanBits, CanBranch, CanConfig, CanId, CanRawFault, CanSwitch, CanTransmit};
 use super::names::{CanDbc, LinkDbc};
 use super::signal::{bits_of, message_of, signal_of};
@@ -10,7 +11,6 @@ use crate::config::names::{guess, quoted};
 use crate::config::node::Kind;
 use crate::config::reader::{Obj, Text, found};
 use crate::limits::{CAN_BRANCHES_MAX, CAN_UNSET_MAX};
-use crate::protocol::can::fields;
 use crate::tag::{Nanos, Scaling};
 
 /// Data bytes that the length code of CAN FD can say, beside 0 to 8.

@@ -3,13 +3,12 @@
 
 use super::eds::Naming;
 use super::eds::pdo::PdoDirection;
+use super::fields;
 use super::model::{CanOpenAccess, CanOpenAddress, CanOpenConfig, CanOpenField, CanOpenNode, CanOpenSource, PdoSource};
-use super::value::{field_of, object_number_of};
+use super::value::{field_of, no_object, object_number_of};
 use crate::config::names::{guess, quoted};
 use crate::config::reader::{Obj, Part, Text, span};
 use crate::limits::CANOPEN_VALUE_BYTES_MAX;
-use crate::protocol::canopen::fields;
-use crate::protocol::canopen::value::no_object;
 use crate::tag::Object;
 
 const ALLOWED: &str = "link:node:index:sub, such as \"co0:5:0x6064:0\"; link:node:name with a data sheet; \

@@ -1,6 +1,5 @@
 //! CANopen links.
 
-use crate::protocol::canopen::fields::INTERFACE_BYTES_MAX;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -8,12 +7,13 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::eds::Eds;
 use super::eds::pdo::{Pdo, PdoDirection};
+use super::fields::INTERFACE_BYTES_MAX;
 use super::model::{
     CanOpenAccess, CanOpenAddress, CanOpenConfig, CanOpenNode, CanOpenSource, MasterHeartbeat, NodeWatching, PdoSource,
 };
 use super::schema::{CanOpenLink, CanOpenTag};
 use super::value::object_number;
-use super::{address as canopen_address, tag, value as canopen_value};
+use super::{address as canopen_address, fields, tag, value as canopen_value};
 use crate::config::beside;
 use crate::config::beside::LeftOut;
 use crate::config::diagnostic::Report;
@@ -24,7 +24,6 @@ use crate::config::names::quoted;
 use crate::config::node::Node;
 use crate::config::reader::{Obj, Part, Text, found};
 use crate::limits::{CAN_OPEN_TIMEOUT, CANOPEN_NODE_PDOS_MAX};
-use crate::protocol::canopen::fields;
 use crate::tag::{Nanos, Object};
 
 const INTERFACE_ALLOWED: &str = "the name of a CAN interface, such as \"can0\"";

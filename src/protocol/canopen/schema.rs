@@ -2,10 +2,10 @@
 
 use schemars::JsonSchema;
 
+use super::fields;
 use super::fields::INTERFACE_BYTES_MAX;
 use crate::config::fields::{NAME_PATTERN, words};
 use crate::limits::NAME_BYTES_MAX;
-use crate::protocol::canopen::fields;
 
 /// A CANopen network, with the gateway as its master.
 #[derive(JsonSchema)]

@@ -1,11 +1,11 @@
 //! Types of CANopen objects as the tag files name them, and values that are written to a node when it starts.
 
 use super::eds::Eds;
+use super::fields;
 use super::model::CanOpenField;
 use crate::config::node::{Kind, Node};
 use crate::config::reader::{Obj, found};
 use crate::limits::WRITE_BYTES_MAX;
-use crate::protocol::canopen::fields;
 use crate::tag::Object;
 
 /// `0x6064`, or decimal.

@@ -21,6 +21,7 @@ use std::path::PathBuf;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use self::schema::{GpioLink, I2cLink, IioLink, LocalIoTag, SpiLink};
+use super::fields;
 use super::model::{GpioPoint, LocalIoAddress, LocalIoConfig, LocalIoDevice, LocalIoPoint};
 use crate::config::diagnostic::Report;
 use crate::config::kind::{AskedWrite, Link, Protocol, ReadLink};
@@ -28,7 +29,6 @@ use crate::config::model::{FieldType, LinkSettings, TagAddress, TagConfig};
 use crate::config::names::quoted;
 use crate::config::reader::{Obj, Part, Text, nanos_of_millis};
 use crate::limits::LOCAL_IO_OPEN_TIMEOUT;
-use crate::protocol::local_io::fields;
 use crate::tag::{Nanos, ScalarType, ValueType};
 
 /// The machine's own inputs and outputs.

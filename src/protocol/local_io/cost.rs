@@ -1,12 +1,11 @@
 //! What a device file of the machine takes of its thread and of its executor.
 
 use super::model::{LocalIoDevice, Step};
-use super::plan::step_time;
+use super::plan::{LocalIoRequest, LocalIoWrite, step_time};
 use crate::limits::{GPIO_EDGES_PER_S_MAX, LOCAL_IO_EDGES_AT_ONCE_MAX, LOCAL_IO_OPEN_TIMEOUT};
 use crate::plan::demand::{Costs, Finding, LinkDemand, ScanDemand, WriteTurn, WriteWay};
 use crate::plan::{LinkWork, Place, Refusal, *};
 use crate::protocol::local_io::LocalIoPlan;
-use crate::protocol::local_io::plan::{LocalIoRequest, LocalIoWrite};
 use crate::tag::{ById, GroupId, Nanos, TagId};
 
 impl LinkWork for LocalIoPlan {

@@ -1,6 +1,7 @@
 //! Addresses of tags on Modbus links: `link:unit:function:register:count`, with the keys that say what lies there.
 
-use super::fields::Addressing;
+use super::fields;
+use super::fields::{Addressing, type_name};
 use super::model::{ModbusAddress, ModbusConfig, Table};
 use super::registers::{register, table_name};
 use crate::config::WordOrder;
@@ -9,8 +10,6 @@ use crate::config::model::FieldType;
 use crate::config::names::quoted;
 use crate::config::reader::{Obj, Part, Text, decimal, span};
 use crate::config::text::Span;
-use crate::protocol::modbus::fields;
-use crate::protocol::modbus::fields::type_name;
 use crate::tag::{Encoding, UnitId};
 
 const ADDRESS_ALLOWED: &str = "link:unit:function:register:count, such as \"plc1:1:3:40001:2\"";

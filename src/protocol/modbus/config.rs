@@ -5,7 +5,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use super::fields::Addressing;
 use super::model::{HostPort, ModbusConfig, ModbusTransport, Table, Tolerance, UnreadableRange};
 use super::schema::{ModbusRtuLink, ModbusRtuTcpLink, ModbusTag, ModbusTcpLink};
-use super::{address as modbus_address, overlap, registers as address, serial, tag};
+use super::{address as modbus_address, fields, overlap, registers as address, serial, tag};
 use crate::config::diagnostic::Report;
 use crate::config::host;
 use crate::config::kind::{AskedWrite, Link, Protocol, ReadLink};
@@ -14,7 +14,6 @@ use crate::config::names::quoted;
 use crate::config::node::Kind;
 use crate::config::reader::{Obj, Part, Text, found, nanos_of_millis};
 use crate::limits::SERIAL_OPEN_TIMEOUT;
-use crate::protocol::modbus::fields;
 use crate::tag::{Nanos, UnitId};
 
 /// Modbus over TCP, on serial lines, and through serial servers.

@@ -1,11 +1,11 @@
 //! What the work of a Modbus link takes of its line, its devices and its executor.
 
-use super::plan::{ModbusPlan, ModbusRequest, ModbusWrite};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::line_time::SerialLine;
 use super::model::{ModbusTransport, Table};
+use super::plan::{ModbusPlan, ModbusRequest, ModbusWrite};
 use crate::limits::BROADCAST_PAUSE;
 use crate::plan::demand::{Costs, Finding, LinkDemand, ScanDemand, WriteTurn, WriteWay};
 use crate::plan::{LinkWork, Place, Refusal, *};

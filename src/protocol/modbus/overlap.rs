@@ -1,12 +1,12 @@
 //! Tags that read the same registers as different things: a warning, since one of them is likely wrong.
 
+use super::fields::{order_name, type_name};
 use super::model::ModbusAddress;
 use super::registers::table_name;
 use crate::config::WordOrder;
 use crate::config::diagnostic::Report;
 use crate::config::kind::Link;
 use crate::config::model::{FieldType, TagConfig};
-use crate::protocol::modbus::fields::{order_name, type_name};
 
 /// Warns of each tag that disagrees with a tag before it about registers they share.
 pub fn check(tags: &[TagConfig], links: &[Link], report: &Report) {

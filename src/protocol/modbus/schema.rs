@@ -2,9 +2,9 @@
 
 use schemars::JsonSchema;
 
+use super::fields;
 use crate::config::fields::{NAME_PATTERN, words};
 use crate::limits::NAME_BYTES_MAX;
-use crate::protocol::modbus::fields;
 
 /// A kind of link: what all have, and what is its own.
 macro_rules! link {

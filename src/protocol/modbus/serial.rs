@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
+use super::fields;
 use crate::config::model::{Parity, Rs485Config, SerialConfig, SerialFraming};
 use crate::config::names::quoted;
 use crate::config::reader::Obj;
-use crate::protocol::modbus::fields;
 use crate::tag::Nanos;
 
 const PORT_ALLOWED: &str = "the path of a serial port, such as \"/dev/ttyUSB0\" or \"/dev/serial/by-id/…\"";

@@ -1,5 +1,6 @@
 //! What a tag's place in a Modbus device allows: its values, its scale, its writes.
 
+use super::fields::type_name;
 use super::model::{ModbusAddress, ModbusConfig, ModbusTransport, Table};
 use crate::config::kind::AskedWrite;
 use crate::config::model::{FieldType, Raw, TagAddress, WriteConfig};
@@ -7,7 +8,6 @@ use crate::config::reader::Obj;
 use crate::config::text::Span;
 use crate::config::write::READ_WRITE_REGISTERS;
 use crate::limits::{MODBUS_READ_WRITE_REGISTERS_MAX, MODBUS_WRITE_BITS_MAX, MODBUS_WRITE_REGISTERS_MAX};
-use crate::protocol::modbus::fields::type_name;
 use crate::tag::{ScalarType, ValueType};
 
 impl TagAddress for ModbusAddress {

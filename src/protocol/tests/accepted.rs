@@ -1,13 +1,12 @@
 //! What right files mean.
 
-use crate::config::WordOrder;
-use crate::protocol::modbus::{
-    HostPort, ModbusAddress, ModbusConfig, ModbusTransport, Table, Tolerance, UnreadableRange,
-};
 use std::path::PathBuf;
 
 use super::{LINK, MINIMAL, config, loaded, tag_file};
-use crate::config::*;
+use crate::config::{WordOrder, *};
+use crate::protocol::modbus::{
+    HostPort, ModbusAddress, ModbusConfig, ModbusTransport, Table, Tolerance, UnreadableRange,
+};
 use crate::tag::{Encoding, Nanos, UnitId};
 
 fn modbus(config: &Config, tag: usize) -> &ModbusAddress {

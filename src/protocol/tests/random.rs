@@ -1,6 +1,5 @@
 //! Any bytes: findings, never a panic. And the time that much input takes.
 
-use crate::protocol::modbus::model::ModbusAddress;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -8,6 +7,7 @@ use proptest::prelude::*;
 use super::{MINIMAL, tag_file};
 use crate::config::{files, paths, read};
 use crate::protocol::load_parts;
+use crate::protocol::modbus::model::ModbusAddress;
 
 /// Pieces that get past the parsers more often than random characters do.
 fn piece() -> impl Strategy<Value = String> {

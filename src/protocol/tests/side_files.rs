@@ -1,11 +1,10 @@
 //! Files that links name, as they are in the field: what is left out of them, who is told, and who is refused.
 
-use crate::protocol::can::model::CanAddress;
 use std::fs;
 
 use super::{MINIMAL, lines};
 use crate::config::{Config, Loaded};
-use crate::protocol::can::model::CanFrames;
+use crate::protocol::can::model::{CanAddress, CanFrames};
 use crate::protocol::{load, load_parts};
 use crate::tag::{ScalarType, ValueType};
 

@@ -1,6 +1,5 @@
 //! What the image must show of what devices gave: at once, and not for longer than it is true.
 
-use crate::protocol::kinds::FieldWork;
 use std::collections::BTreeMap;
 
 use super::super::broken::{Broken, Kind, OfKind};
@@ -10,6 +9,7 @@ use super::samples::was_given;
 use super::{Books, EXCHANGE_KEPT_NS, Part};
 use crate::lane::{Counters, Image, Reading};
 use crate::plan::TagPlan;
+use crate::protocol::kinds::FieldWork;
 use crate::protocol::modbus::line_time::SerialLine;
 use crate::protocol::modbus::plan::{ModbusPlan, ModbusRequest};
 use crate::tag::{LaneId, LinkId, Status, TagId, ValueType};

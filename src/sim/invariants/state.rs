@@ -1,7 +1,5 @@
 //! What must hold of the image and of the counts.
 
-use crate::protocol::kinds::FieldWork;
-use crate::protocol::modbus::model::ModbusAddress;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::super::device::Meaning;
@@ -10,6 +8,8 @@ use super::{Beside, Books, Part, REFUSED_NS, misses};
 use crate::hub::RingStats;
 use crate::lane::{Counters, Image, Reading};
 use crate::plan::TagPlan;
+use crate::protocol::kinds::FieldWork;
+use crate::protocol::modbus::model::ModbusAddress;
 use crate::protocol::modbus::plan::ModbusPlan;
 use crate::tag::{LaneId, LinkId, Status, TagId, Value, ValueType};
 

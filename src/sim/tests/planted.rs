@@ -3,13 +3,11 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
-use crate::lane::{Frame, LaneCounters, SampleWriter};
-use crate::tag::Status;
-
 use super::super::canopen::IN_PDO;
 use super::super::{Parts, Scenario, SimWorld};
 use super::bent_link::BentLink;
 use super::bent_world::BentWorld;
+use crate::lane::{Frame, LaneCounters, SampleWriter};
 use crate::plan::{Plan, UsedIds};
 use crate::protocol::can::plan::bits::BitPlace;
 use crate::protocol::can::plan::model::{CanPlan, GroupKey};
@@ -23,7 +21,7 @@ use crate::protocol::modbus::model::ModbusTransport;
 use crate::protocol::modbus::plan::ModbusPlan;
 use crate::rt::WriteOutcome;
 use crate::store::Position;
-use crate::tag::{Batch, Dictionary, LinkId, Nanos, TagId, flags};
+use crate::tag::{Batch, Dictionary, LinkId, Nanos, Status, TagId, flags};
 
 /// A fault planted beside the real parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,11 +1,11 @@
 //! What is logged of bad tags: each reason once, its end, and again only after pauses.
 
-use crate::protocol;
 use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::hub::stats::Statistics;
 use crate::lane::{Counters, Image, LinkState, Reading};
+use crate::protocol;
 use crate::protocol::load_parts;
 use crate::serve::{Current, Health, JournalView, Reloads};
 use crate::tag::{Block, Fault, Status};

@@ -2,8 +2,7 @@
 
 use super::*;
 use crate::config::Precision;
-use crate::tag::Nanos;
-use crate::tag::{Batch, DictionaryTag, Sample, Status};
+use crate::tag::{Batch, DictionaryTag, Nanos, Sample, Status};
 
 const UTC_NS: i64 = 1_763_693_956_123_456_789;
 

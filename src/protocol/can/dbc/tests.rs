@@ -1,7 +1,8 @@
 //! DBC files by hand, wrong ones, and random ones.
 
-use super::*;
 use proptest::prelude::*;
+
+use super::*;
 
 pub const VEHICLE: &str = r#"VERSION "1"
 NS_ :

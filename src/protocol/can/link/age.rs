@@ -1,4 +1,5 @@
 //! How old the fields are that come together.
+
 use crate::tag::Nanos;
 
 /// What is known of the fields that come together.

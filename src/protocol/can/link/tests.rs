@@ -1,6 +1,5 @@
 //! The link on the real executor, in a world of virtual time with a bus by hand.
 
-use crate::protocol;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -13,12 +12,12 @@ use super::CanLink;
 use super::frame::encode;
 use crate::config::{Config, WriteConfig};
 use crate::lane::*;
-use crate::plan;
 use crate::plan::Plan;
 use crate::protocol::can::plan::model::CanPlan;
 use crate::protocol::load_parts;
 use crate::rt::*;
 use crate::tag::*;
+use crate::{plan, protocol};
 
 mod batch;
 mod bus;

@@ -1,7 +1,8 @@
 //! Data sheets as devices have them, and as they should not be.
 
-use super::*;
 use proptest::prelude::*;
+
+use super::*;
 
 const DRIVE: &str = "[FileInfo]\r\nFileName=drive.eds\r\n; a comment\r\n[DeviceInfo]\r\nVendorNumber=0x0000029A\r\n\
 ProductNumber=7\r\n[MandatoryObjects]\r\nSupportedObjects=1\r\n1=0x1000\r\n[1000]\r\nParameterName=Device type\r\n\

@@ -1,4 +1,5 @@
 //! Registers of chips on I2C and SPI, as addresses name them.
+
 use crate::protocol::local_io::LocalIoPoint;
 use crate::tag::ScalarType;
 

@@ -1,6 +1,5 @@
 //! Tags on registers of devices on I2C and SPI, as they are.
 
-use crate::protocol::local_io::config::point::{I2C_ALLOWED, Point, SPI_ALLOWED};
 use std::sync::Arc;
 
 use super::super::model::{Field, FieldKind, Formula, LocalIoPoint, Program, RegisterWrite, Step};
@@ -11,6 +10,7 @@ use crate::config::names::quoted;
 use crate::config::node::{Kind, Node};
 use crate::config::reader::{Obj, Part, Text, found, span};
 use crate::limits::{LOCAL_IO_COMMAND_BYTES_MAX, LOCAL_IO_READ_BYTES_MAX};
+use crate::protocol::local_io::config::point::{I2C_ALLOWED, Point, SPI_ALLOWED};
 use crate::protocol::local_io::fields;
 use crate::tag::{Nanos, ScalarType};
 

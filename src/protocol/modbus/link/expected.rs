@@ -1,7 +1,8 @@
 //! What a reply must look like where frames carry no transaction id, and what is found of it among the bytes that came.
-use crate::protocol::modbus::Tolerance;
 
 use super::frame::{self, Mismatch, Shape};
+use crate::protocol::modbus::Tolerance;
+
 /// What a reply must look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Expected {

@@ -1,8 +1,9 @@
 //! Frames that come at once: what is taken of them in a step, and that it makes no difference.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::limits::CAN_FRAMES_PER_STEP;
-use proptest::prelude::*;
 
 /// Puts frames of 0x123 with these bytes on the bus, all at the same instant.
 fn burst(bench: &mut Bench, bytes: std::ops::Range<u8>) {

@@ -1,7 +1,8 @@
 //! Frames in: values, statuses, samples.
 
-use super::*;
 use proptest::prelude::*;
+
+use super::*;
 
 #[test]
 fn a_frame_is_in_the_image_at_once_and_in_the_ring_on_the_beat() {

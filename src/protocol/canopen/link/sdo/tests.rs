@@ -1,7 +1,8 @@
 //! Each transfer frame by frame, as CiA 301 shows it; then against a server that loses and garbles frames.
 
-use super::*;
 use proptest::prelude::*;
+
+use super::*;
 
 const OBJECT: Object = Object { index: 0x1008, sub: 0 };
 const T: Nanos = Nanos::from_millis(100);

@@ -6,7 +6,6 @@ mod outputs;
 mod random;
 mod reasons;
 
-use crate::protocol;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,6 +16,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use super::message::{Message, Received};
 use crate::lane::*;
 use crate::plan::{self, Plan};
+use crate::protocol;
 use crate::protocol::kinds::FieldLink;
 use crate::protocol::load_parts;
 use crate::rt::*;

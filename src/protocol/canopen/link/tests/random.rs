@@ -1,7 +1,8 @@
 //! Any frames at any time: no panic, no value that no node sent, and no step without end.
 
-use super::*;
 use proptest::prelude::*;
+
+use super::*;
 
 const LINK: &str = r#""sync_ms": 10, "timeout_ms": 20, "nodes": [
     {"id": 5, "pdos": "node", "heartbeat_ms": 50}, {"id": 6, "guarding": {"time_ms": 50}}]"#;

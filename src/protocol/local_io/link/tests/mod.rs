@@ -3,7 +3,6 @@
 mod scans;
 mod writes;
 
-use crate::protocol;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -17,6 +16,7 @@ use super::wire::{self, Asked, Datagram, Entry, WriteEnd};
 use crate::lane::*;
 use crate::plan::Plan;
 use crate::plan::demand::Costs;
+use crate::protocol;
 use crate::protocol::load_parts;
 use crate::protocol::local_io::plan::LocalIoPlan;
 use crate::rt::*;

@@ -1,6 +1,5 @@
 //! Devices opened and set up. An error says what to do.
 
-use crate::protocol::local_io::link::thread::unopened::Trouble;
 use std::any::Any;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -21,6 +20,7 @@ use super::spi::SpiDevice;
 use super::{Reader, SystemClock, start};
 use crate::limits::LOCAL_IO_OPEN_TIMEOUT;
 use crate::plan::Opens;
+use crate::protocol::local_io::link::thread::unopened::Trouble;
 use crate::protocol::local_io::model::LocalIoDevice;
 use crate::protocol::local_io::plan::LocalIoSetup;
 

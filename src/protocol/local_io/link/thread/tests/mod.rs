@@ -9,10 +9,10 @@ mod registers;
 mod samples;
 mod thread;
 
-use crate::protocol;
 use std::sync::Arc;
 
 use crate::plan::demand::Costs;
+use crate::protocol;
 use crate::protocol::load_parts;
 use crate::protocol::local_io::model::LocalIoAddress;
 use crate::protocol::local_io::plan::{LocalIoPlan, LocalIoSetup};

@@ -1,5 +1,7 @@
 //! Chips on a bus that is a fake: the accesses in their order, and what goes wrong.
 
+use std::sync::Arc;
+
 use super::super::Reader;
 use super::super::device::Fault;
 use super::super::registers::Registers;
@@ -7,7 +9,6 @@ use super::fake::{Chip, Fake};
 use super::{scanned, setup};
 use crate::protocol::local_io::plan::LocalIoSetup;
 use crate::tag::Status;
-use std::sync::Arc;
 
 const I2C: &str = r#""protocol": "i2c", "bus": "/dev/i2c-1""#;
 const SPI: &str = r#""protocol": "spi", "device": "/dev/spidev0.0""#;

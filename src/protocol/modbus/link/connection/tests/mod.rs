@@ -1,13 +1,14 @@
 //! The connection's state machine on the real executor, in a world of virtual time with scripted devices.
 
-use crate::config::{Pace, WordOrder};
-use crate::protocol;
-use crate::protocol::modbus::{HostPort, ModbusAddress, ModbusConfig, ModbusTransport, Table, Tolerance};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use rtrb::{Consumer, Producer, RingBuffer};
+
+use crate::config::{Pace, WordOrder};
+use crate::protocol;
+use crate::protocol::modbus::{HostPort, ModbusAddress, ModbusConfig, ModbusTransport, Table, Tolerance};
 
 mod closing;
 mod half_open;

@@ -1,11 +1,11 @@
 //! ReportFilter over TCP: of a block, of a unit as a whole, and those that ask for patience.
 
-use crate::protocol::modbus::{ModbusAddress, Table};
 use std::cell::Cell;
 use std::rc::Rc;
 
 use super::line::unit_tag;
 use super::*;
+use crate::protocol::modbus::{ModbusAddress, Table};
 
 fn covers(request: &[u8], register: u16) -> bool {
     let first = u16::from_be_bytes([request[8], request[9]]);

@@ -1,7 +1,5 @@
 //! Writes on the real executor in virtual time: every function, framing and way round, and their place among the reads.
 
-use crate::config::WordOrder;
-use crate::protocol::modbus::{HostPort, ModbusAddress, ModbusConfig, ModbusTransport, Table};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -9,6 +7,8 @@ use std::rc::Rc;
 use super::super::super::{ascii, rtu};
 use super::line::rtu_config;
 use super::*;
+use crate::config::WordOrder;
+use crate::protocol::modbus::{HostPort, ModbusAddress, ModbusConfig, ModbusTransport, Table};
 
 /// What a device holds. A register that nobody wrote holds its own address, a coil is off.
 #[derive(Default)]
