@@ -254,11 +254,13 @@ fn live_values_are_those_of_the_journal_and_there_before_it_has_them() {
     let (_, out, err) = site.command("tail", &["--live", "boiler.count", "x*", "--lines", "3"]);
     assert_eq!(out.lines().count(), 3);
     assert!(err.contains("no tag \"x*\""), "{err}");
-    let (mut child, mut out) = live(&site, &["gone.t"]);
-    wait_until("it is there", Duration::from_secs(20), || {
+    let readers = || {
         let status: Json = serde_json::from_str(&site.command("status", &["--json"]).1).unwrap();
-        status["live"].as_array().unwrap().len() == 1
-    });
+        status["live"].as_array().unwrap().len()
+    };
+    wait_until("those before it are gone", Duration::from_secs(20), || readers() == 0);
+    let (mut child, mut out) = live(&site, &["gone.t"]);
+    wait_until("it is there", Duration::from_secs(20), || readers() == 1);
     running.stop().assert_clean();
     let mut rest = String::new();
     out.read_to_string(&mut rest).unwrap();
