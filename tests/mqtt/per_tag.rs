@@ -37,11 +37,15 @@ fn expect_all(subscriber: &Subscriber, made: &[u64]) -> TagLedger {
     ledger
 }
 
-/// The retained message of each tag.
-fn retained(port: u16) -> Vec<(Received, TagMessage)> {
+/// The retained message of each tag: they come one by one to who subscribes, and nothing says which is the last.
+fn retained(port: u16, tags: usize) -> Vec<(Received, TagMessage)> {
     let late = Subscriber::start(port, &[]);
-    let kept = late.all().into_iter().filter(|received| received.payload.starts_with("{\"value\""));
-    kept.map(|received| (received.clone(), serde_json::from_str(&received.payload).unwrap())).collect()
+    let values = || {
+        let kept = late.all().into_iter().filter(|received| received.payload.starts_with("{\"value\""));
+        kept.map(|received| (received.clone(), serde_json::from_str(&received.payload).unwrap())).collect::<Vec<_>>()
+    };
+    wait("a value of each tag", || values().len() >= tags);
+    values()
 }
 
 fn flows(version: MqttVersion) {
@@ -62,7 +66,7 @@ fn flows(version: MqttVersion) {
     expect_settled(&journal, &mut output, &made);
     assert_eq!(count(&output.stats.messages_acknowledged), made.iter().sum::<u64>(), "a message for each sample");
 
-    let kept = retained(broker.port);
+    let kept = retained(broker.port, 40);
     assert_eq!(kept.len(), 40, "one for each tag");
     for (received, message) in kept {
         assert!(received.retained);
@@ -203,7 +207,7 @@ fn a_message_has_unit_text_status_and_time_of_its_sample_and_a_topic_by_its_temp
     wait("all of it is sent", || count(&output.stats.samples_acknowledged) == 4);
     output.stop();
     let kept: Vec<(String, String)> =
-        retained(broker.port).into_iter().map(|(received, _)| (received.topic, received.payload)).collect();
+        retained(broker.port, 4).into_iter().map(|(received, _)| (received.topic, received.payload)).collect();
     let end = format!("\"gateway\":\"line-4\",\"boot\":\"{BOOT}\",\"lane\":0,\"seq\"");
     let time = "\"time\":\"2025-11-21T02:59:16.005000Z\"";
     let expected = [
