@@ -193,7 +193,7 @@ impl CanOpenLink {
     fn ready<W: World>(&mut self, at: usize, now: Nanos, floor: &mut StepContext<W>) {
         let (node, plan) = (&mut self.nodes[at], &self.plan.nodes[at]);
         node.phase = Phase::Running;
-        (node.pause, node.failed_boot) = (PROBE_PAUSE_MIN, false);
+        (node.pause, node.failed_boot, node.starting) = (PROBE_PAUSE_MIN, false, false);
         node.ready_at = now;
         node.command = plan.start.then_some(super::nmt::Command::Start);
         node.watch.start(now);

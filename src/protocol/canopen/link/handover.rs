@@ -116,7 +116,7 @@ impl CanOpenLink {
     fn continue_node(&mut self, at: usize, old: &mut super::node::Node) {
         let node = &mut self.nodes[at];
         node.command = old.command.take();
-        (node.pause, node.failed_boot) = (old.pause, old.failed_boot);
+        (node.pause, node.failed_boot, node.starting) = (old.pause, old.failed_boot, old.starting);
         (node.heard, node.no_blocks) = (old.heard, old.no_blocks);
         (node.emergency, node.emergencies, node.state) = (old.emergency, old.emergencies, old.state);
         if self.connection.is_none() {

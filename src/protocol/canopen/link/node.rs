@@ -118,6 +118,8 @@ pub(super) struct Node {
     pub pause: Nanos,
     /// It was lost while it was being set up: it speaks, and answers no SDO.
     pub failed_boot: bool,
+    /// Neither set up yet nor lost or refused since the start: what is not asked of it meanwhile is not missed.
+    pub starting: bool,
     pub client: Client,
     pub job: Job,
     pub job_sent: Nanos,
@@ -172,6 +174,7 @@ impl Node {
             phase: Phase::Away { probe_at: Nanos::NEVER },
             pause: PROBE_PAUSE_MIN,
             failed_boot: false,
+            starting: true,
             client: Client::new(plan.value_bytes_max),
             job: Job::None,
             job_sent: Nanos::ZERO,
@@ -244,6 +247,7 @@ impl Node {
     /// It is gone. The next question comes after a pause that grows as long as it does not run.
     pub fn lose(&mut self, now: Nanos) {
         self.failed_boot = matches!(self.phase, Phase::Boot { .. });
+        self.starting = false;
         self.client.cancel();
         self.stop_watching();
         self.phase = Phase::Away { probe_at: now + self.grown_pause() };
@@ -268,6 +272,7 @@ impl Node {
 
     /// It would not be set up.
     pub fn refuse(&mut self, now: Nanos) {
+        self.starting = false;
         self.phase = Phase::Refused { retry_at: now + self.grown_pause() };
     }
 

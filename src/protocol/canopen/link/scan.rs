@@ -25,12 +25,16 @@ impl CanOpenLink {
         if self.connection.is_none() && self.lost_for_good_at == Nanos::ZERO {
             self.lost_for_good_at = release.nominal + self.plan.config.connect_timeout + self.grace();
         }
-        let mut suppressed = 0;
+        let (mut suppressed, mut missed) = (0, false);
         for item in self.scans[at].items.clone() {
-            suppressed += u64::from(!self.release_item(at, item, release, floor));
+            if !self.release_item(at, item, release, floor) {
+                suppressed += 1;
+                let node = &self.nodes[usize::from(self.plan.items[item as usize].node)];
+                missed |= !(self.starting || node.starting && self.connection.is_some());
+            }
         }
         if suppressed > 0 {
-            self.scans[at].missed = !self.starting;
+            self.scans[at].missed = missed;
             floor.counters.links[self.id.index()].suppressed.add(suppressed);
         }
     }
