@@ -38,6 +38,10 @@ pub const PERIOD_MAX: Nanos = Nanos::from_millis(86_400_000);
 /// Scans slower than this are not left to their beat alone: they are read at once after a start, an outage or a change, and
 /// what fails is asked again in between. Nobody waits a quarter of an hour to learn what the next second would tell.
 pub const PERIOD_QUICK_MAX: Nanos = Nanos::from_millis(1_000);
+/// From one release of a pack to the next: a request is on its way by then (some 10 µs, of which the kernel takes most).
+pub const PACK_STEP: Nanos = Nanos::from_micros(25);
+/// Releases in a pack: so many links share one wake-up.
+pub const PACK_RELEASES_MAX: usize = 4;
 /// From one beginning of a slow scan to another that is out of its beat at least, where its period is longer: a device whose
 /// connection breaks again and again is not asked more often for it. Some meters fail when they are.
 pub const OFF_BEAT_SPACING: Nanos = Nanos::from_millis(10_000);
@@ -274,11 +278,13 @@ pub const CAN_FRAMES_PER_STEP: usize = 16;
 pub const CAN_RECEIVE_BUFFER_BYTES: i32 = 1 << 20;
 
 // --- hub, journal, outputs ---
-/// How often the hub looks into the rings.
+/// How often the hub looks into the rings while somebody reads live, or while a ring fills.
 pub const HUB_PERIOD: Nanos = Nanos::from_millis(2);
+/// How often it does else: the journal commits each 100 ms.
+pub const HUB_PERIOD_IDLE: Nanos = Nanos::from_millis(10);
 /// Samples in one batch of the hub.
 pub const BATCH_SAMPLES_MAX: usize = 8_192;
-/// Batches (of one executor and 2 ms each, usually) that wait for the journal before the hub leaves samples in the rings.
+/// Batches (of one executor and 2 to 10 ms each, usually) that wait for the journal before the hub leaves samples in the rings.
 pub const JOURNAL_QUEUE_BATCHES: usize = 128;
 /// The smallest bound of the journal: below it one second of full rate does not fit.
 pub const JOURNAL_BYTES_MIN: u64 = 16 << 20;

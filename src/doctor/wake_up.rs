@@ -4,25 +4,26 @@ use std::collections::BTreeSet;
 
 use super::{Check, Visit};
 use crate::config::{Config, Guard, ReleaseMode};
+use crate::limits::PACK_RELEASES_MAX;
 use crate::rt::thread::{self, GUARD_MAX, WakeUp};
 
 const WAKE_UP: &str = "A release can be as late as a wake-up is; the guard spins that time away, up to 200 µs.";
 
-/// Releases of an executor when no configuration says how many: one group at 100 Hz.
-const RELEASES_PER_S: f64 = 100.0;
+/// Wake-ups of an executor when no configuration says how many: one group at 100 Hz.
+const WAKE_UPS_PER_S: f64 = 100.0;
 
 /// Measures on the visited CPUs, some 70 ms each, and adds what was found.
 pub fn measure(visit: &mut Visit, config: Option<&Config>) {
     let priority = config.map_or(super::rights::PRIORITY_DEFAULT, |config| config.realtime.priority);
     let executors = visit.executor_cpus.len().max(1) as f64;
-    let releases_per_s = config.map_or(RELEASES_PER_S, |config| releases_per_s(config) / executors);
+    let wake_ups_per_s = config.map_or(WAKE_UPS_PER_S, |config| wake_ups_per_s(config) / executors);
     for cpu in visit.executor_cpus.clone() {
         let measured = std::thread::Builder::new().stack_size(thread::STACK_BYTES).spawn(move || {
             let complete = thread::enter(cpu, priority).is_empty();
             (thread::measure_wake_up(thread::CALIBRATION_ROUNDS), complete)
         });
         let check = match measured.map(std::thread::JoinHandle::join) {
-            Ok(Ok((late, complete))) => judge(cpu, late, complete, releases_per_s, config),
+            Ok(Ok((late, complete))) => judge(cpu, late, complete, wake_ups_per_s, config),
             _ => Check::unknown("wake_up", WAKE_UP, format!("CPU {cpu}: the system gives no thread")),
         };
         visit.worst = visit.worst.max(check.state);
@@ -30,26 +31,27 @@ pub fn measure(visit: &mut Visit, config: Option<&Config>) {
     }
 }
 
-/// A group that is spread has a release of its own for each link.
-fn releases_per_s(config: &Config) -> f64 {
+/// Of a group that is spread, some links share a wake-up.
+fn wake_ups_per_s(config: &Config) -> f64 {
     let pairs: BTreeSet<(usize, usize)> = config.tags.iter().map(|t| (t.group, t.link)).collect();
     let of_group = |(index, group): (usize, &crate::config::GroupConfig)| {
         let links = pairs.iter().filter(|(of, _)| *of == index).count();
-        let releases = if group.release == ReleaseMode::Together { links.min(1) } else { links };
-        releases as f64 / group.interval().as_secs_f64()
+        let packs =
+            if group.release == ReleaseMode::Together { links.min(1) } else { links.div_ceil(PACK_RELEASES_MAX) };
+        packs as f64 / group.interval().as_secs_f64()
     };
     config.groups.iter().enumerate().map(of_group).sum()
 }
 
-fn judge(cpu: u32, late: WakeUp, complete: bool, releases_per_s: f64, config: Option<&Config>) -> Check {
+fn judge(cpu: u32, late: WakeUp, complete: bool, wake_ups_per_s: f64, config: Option<&Config>) -> Check {
     let us = |time: crate::tag::Nanos| time.0 as f64 / 1000.0;
     let guard = match config.map(|config| config.realtime.guard) {
         Some(Guard::Fixed(guard)) => format!("guard {:.0} µs as configured", us(guard)),
-        _ => format!("guard {:.0} µs", us(thread::guard_for(late, releases_per_s))),
+        _ => format!("guard {:.0} µs", us(thread::guard_for(late, wake_ups_per_s))),
     };
     let ordinary = if complete { "" } else { ", measured without FIFO or pinning" };
     let found = format!(
-        "CPU {cpu}: 95 % of wake-ups within {:.1} µs{ordinary}; {guard} at {releases_per_s:.0} releases a second",
+        "CPU {cpu}: 95 % of wake-ups within {:.1} µs{ordinary}; {guard} at {wake_ups_per_s:.0} wake-ups a second",
         us(late.p95)
     );
     if late.p95 > GUARD_MAX {

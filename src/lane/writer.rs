@@ -363,13 +363,14 @@ impl SampleWriter {
         let room = if self.close_gap() { self.ring.slots() } else { 0 };
         let fits = staged.min(room);
         if fits > 0
-            && let Ok(mut chunk) = self.ring.write_chunk(fits)
+            && let Ok(mut chunk) = self.ring.write_chunk_uninit(fits)
         {
             let (first, second) = chunk.as_mut_slices();
             let cut = first.len();
-            first.copy_from_slice(&self.stage[..cut]);
-            second.copy_from_slice(&self.stage[cut..fits]);
-            chunk.commit_all();
+            first.write_copy_of_slice(&self.stage[..cut]);
+            second.write_copy_of_slice(&self.stage[cut..fits]);
+            // SAFETY: both slices, which are all of the chunk, were written.
+            unsafe { chunk.commit_all() };
         }
         for i in fits..staged {
             self.count_dropped(self.stage[i]);

@@ -230,7 +230,7 @@ fn executor_plan(
         }
     }
     releases.sort_by_key(|r| r.period);
-    phases::spread(&mut releases, old.map_or(&[], |old| &old.releases));
+    phases::spread(&mut releases, old.map_or(&[], |old| &old.releases), |scan| scans[scan].link);
     let slots_per_s = own.iter().map(|l| links[*l].protocol.slots_per_s(groups)).sum();
     LanePlan { owner: LaneOwner::Executor { cpu }, links: own, releases, slots_per_s }
 }

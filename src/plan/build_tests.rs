@@ -117,13 +117,42 @@ fn a_hundred_floats_are_two_requests() {
     assert_eq!(blocks, [(0, 124), (124, 76)]);
 }
 
+fn phases_us(plan: &Plan) -> Vec<u64> {
+    plan.lanes[0].releases.iter().map(|r| r.phase.0 / 1_000).collect()
+}
+
 #[test]
-fn links_of_a_spread_group_start_evenly_apart() {
-    let tags: Vec<String> = (0..10).flat_map(|l| float_tags(l, 1, 10)).collect();
-    let config = load(&file(&links(10, ""), &tags)).config;
-    let plan = protocol::build(&config, &[0]).unwrap().plan;
-    let phases: Vec<u64> = plan.lanes[0].releases.iter().map(|r| r.phase.0).collect();
-    assert_eq!(phases, (0..10).map(|i| i * 1_000_000).collect::<Vec<_>>());
+fn links_of_a_spread_group_start_one_after_the_other_in_packs_that_are_evenly_apart() {
+    let plan_of = |links_n: usize, period_ms| {
+        let tags: Vec<String> = (0..links_n).flat_map(|l| float_tags(l, 1, period_ms)).collect();
+        let config = load(&file(&links(links_n, r#","expected_reply_ms":0.01"#), &tags)).config;
+        let nothing = Costs { request: Nanos(0), sample: Nanos(0), release: Nanos(0), wake_up: Nanos(0) };
+        phases_us(&protocol::build_with(&config, &[0], &nothing).unwrap().plan)
+    };
+    assert_eq!(plan_of(3, 10), [0, 25, 50]);
+    assert_eq!(plan_of(5, 10), [0, 25, 50, 5_000, 5_025]);
+    assert_eq!(plan_of(10, 10), [0, 25, 50, 75, 3_333, 3_358, 3_383, 3_408, 6_666, 6_691]);
+    // Of so many, packs would nearly meet.
+    assert_eq!(plan_of(40, 1), (0..40).map(|i| i * 25).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_link_is_not_twice_in_a_pack() {
+    let tags: Vec<String> = (0..2)
+        .flat_map(|l| float_tags(l, 2, 10))
+        .enumerate()
+        .map(|(i, tag)| match i % 2 {
+            0 => tag,
+            _ => tag.replace(r#","scan_rate_ms":10"#, r#","group":"other""#),
+        })
+        .collect();
+    let groups = r#"{"groups":[{"name":"other","scan_rate_ms":10}],"#;
+    let text = file(&links(2, ""), &tags).replacen('{', groups, 1);
+    let plan = protocol::build(&load(&text).config, &[0]).unwrap().plan;
+    assert_eq!(phases_us(&plan), [0, 25, 5_000, 5_025]);
+    let link = |release: usize| plan.scans[plan.lanes[0].releases[release].scans[0]].link;
+    assert_ne!(link(0), link(1));
+    assert_ne!(link(2), link(3));
 }
 
 #[test]

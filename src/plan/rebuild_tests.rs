@@ -223,3 +223,24 @@ fn ids_that_are_used_up_are_an_error_that_says_what_to_do() {
     let error = protocol::rebuild(&config(&vec![(0, 10, 2, 1)]), &base).unwrap_err().to_string();
     assert!(error.contains("too many tags came and went") && error.contains("restart"), "{error}");
 }
+
+#[test]
+fn a_link_that_joins_follows_the_shortest_pack_and_else_goes_where_there_is_room() {
+    let of = |links: &[usize]| config(&links.iter().map(|link| (*link, 10, 1, 1)).collect());
+    let mut plan = protocol::build(&of(&[0, 1, 2, 3, 4]), &[0]).unwrap().plan;
+    let phases_us = |plan: &Plan| {
+        let mut phases: Vec<u64> = plan.lanes[0].releases.iter().map(|r| r.phase.0 / 1_000).collect();
+        phases.sort_unstable();
+        phases
+    };
+    assert_eq!(phases_us(&plan), [0, 25, 50, 5_000, 5_025]);
+    let mut links = vec![0, 1, 2, 3, 4];
+    for (joins, at) in [(5, 5_050), (6, 75), (7, 5_075), (8, 2_500)] {
+        let before = phases_us(&plan);
+        links.push(joins);
+        let base = Base { plan: &plan, resting: &[], long_fits: &|_, _| true };
+        plan = protocol::rebuild(&of(&links), &base).unwrap().plan;
+        let new: Vec<u64> = phases_us(&plan).into_iter().filter(|phase| !before.contains(phase)).collect();
+        assert_eq!(new, [at], "link {joins}");
+    }
+}

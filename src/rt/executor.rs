@@ -13,7 +13,7 @@ use super::world::{Conn, Ready, World};
 use super::write::{WriteAnswer, WriteOrder, WriteOutcome, WritePayload};
 use crate::lane::Counters;
 use crate::lane::SampleWriter;
-use crate::limits::{ADOPTION_PATIENCE, EXECUTOR_SLEEP_MAX, PERIOD_QUICK_MAX};
+use crate::limits::{ADOPTION_PATIENCE, EXECUTOR_SLEEP_MAX, PACK_STEP, PERIOD_QUICK_MAX};
 use crate::plan::Plan;
 use crate::tag::{LaneId, LinkId, Nanos};
 
@@ -124,9 +124,12 @@ impl<W: World, L: Link<W>> Executor<W, L> {
         self.guard = clock.guard;
     }
 
-    /// Releases a second, for the reckoning of the guard.
-    pub fn releases_per_s(&self) -> f64 {
-        self.releases.iter().map(|r| 1.0 / r.period.as_secs_f64()).sum()
+    /// Wake-ups for releases a second, for the reckoning of the guard: a pack has one.
+    pub fn wake_ups_per_s(&self) -> f64 {
+        let follows = |r: &Release| {
+            self.releases.iter().any(|before| before.period == r.period && before.phase + PACK_STEP == r.phase)
+        };
+        self.releases.iter().filter(|r| !follows(r)).map(|r| 1.0 / r.period.as_secs_f64()).sum()
     }
 
     /// Runs until it is told to stop; then gives every connection back.

@@ -176,12 +176,12 @@ pub const GUARD_MAX: Nanos = Nanos::from_micros(200);
 pub const CALIBRATION_ROUNDS: usize = 200;
 /// Share of a CPU that may be spent spinning before releases beyond what a wake-up usually takes, when the guard
 /// is "auto".
-const GUARD_CPU_SHARE: f64 = 0.002;
+const GUARD_CPU_SHARE: f64 = 0.004;
 
 /// The guard covers what a wake-up is usually late, as long as the spinning stays cheap.
-pub fn guard_for(late: WakeUp, releases_per_s: f64) -> Nanos {
+pub fn guard_for(late: WakeUp, wake_ups_per_s: f64) -> Nanos {
     // What nearly every wake-up is late is not spun away: only what is left of the guard costs.
-    let spin = Nanos((GUARD_CPU_SHARE * 1e9 / releases_per_s.max(1.0)) as u64);
+    let spin = Nanos((GUARD_CPU_SHARE * 1e9 / wake_ups_per_s.max(1.0)) as u64);
     Nanos(late.p95.0 + late.p95.0 / 4).min(late.p10 + spin).clamp(GUARD_MIN, GUARD_MAX)
 }
 
@@ -226,14 +226,14 @@ mod tests {
 
     #[test]
     fn a_guard_covers_late_wake_ups_as_far_as_spinning_is_cheap() {
-        let guard = |p10, p95, releases_per_s| {
+        let guard = |p10, p95, wake_ups_per_s| {
             guard_for(
                 WakeUp { p10: Nanos::from_micros(p10), p50: Nanos::from_micros(p10), p95: Nanos::from_micros(p95) },
-                releases_per_s,
+                wake_ups_per_s,
             )
         };
         assert_eq!(guard(10, 40, 10.0), Nanos::from_micros(50));
-        assert_eq!(guard(10, 40, 1000.0), Nanos::from_micros(12));
+        assert_eq!(guard(10, 40, 1000.0), Nanos::from_micros(14));
         assert_eq!(guard(0, 0, 1.0), GUARD_MIN);
         assert_eq!(guard(4000, 9000, 1.0), GUARD_MAX);
     }

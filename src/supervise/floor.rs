@@ -165,7 +165,7 @@ fn run_executor(
         Scheduling::Ordinary => (Vec::new(), Nanos::ZERO),
         Scheduling::RealTime { priority, guard } => {
             let missing = rt_thread::enter(cpu, priority);
-            (missing, calibrated(guard, executor.releases_per_s()))
+            (missing, calibrated(guard, executor.wake_ups_per_s()))
         }
     };
     let _ = tell.send((missing, guard));
@@ -175,10 +175,10 @@ fn run_executor(
     }
 }
 
-fn calibrated(guard: Guard, releases_per_s: f64) -> Nanos {
+fn calibrated(guard: Guard, wake_ups_per_s: f64) -> Nanos {
     match guard {
         Guard::Fixed(guard) => guard,
-        Guard::Auto => rt_thread::guard_for(rt_thread::measure_wake_up(rt_thread::CALIBRATION_ROUNDS), releases_per_s),
+        Guard::Auto => rt_thread::guard_for(rt_thread::measure_wake_up(rt_thread::CALIBRATION_ROUNDS), wake_ups_per_s),
     }
 }
 

@@ -135,10 +135,11 @@ fn the_worst_slot_of_an_executor_is_the_largest_backlog() {
     let link = r#""expected_reply_ms":0.5"#;
     let links: Vec<Asked<'_>> = (0..4).map(|_| Asked { link, groups: &[(20.0, 3)] }).collect();
     let Planned { plan, admission } = planned(&links, toml, &costs).unwrap();
-    let phases: Vec<u64> = plan.lanes[0].releases.iter().map(|r| r.phase.0 / 1_000_000).collect();
-    assert_eq!(phases, [0, 5, 10, 15]);
+    let phases: Vec<u64> = plan.lanes[0].releases.iter().map(|r| r.phase.0 / 1_000).collect();
+    assert_eq!(phases, [0, 25, 50, 75]);
+    // The last of the pack comes 75 µs after the first and finds the work of three.
     let slot = admission.executors[0].slot.unwrap();
-    assert_eq!((slot.takes, slot.of, slot.is_whole), (Nanos::from_micros(310), Nanos::from_millis(20), true));
+    assert_eq!((slot.takes, slot.of, slot.is_whole), (Nanos::from_micros(4 * 310 - 75), Nanos::from_millis(20), true));
 }
 
 #[test]

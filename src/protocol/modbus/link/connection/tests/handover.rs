@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::Pace;
+use crate::limits::PACK_STEP;
 use crate::plan::{Base, Change};
 use crate::protocol;
 use crate::protocol::modbus::{HostPort, ModbusConfig, ModbusTransport};
@@ -188,7 +189,7 @@ fn a_link_that_leaves_gives_its_connection_back_and_the_other_does_not_notice() 
 }
 
 #[test]
-fn a_link_that_joins_finds_a_free_place_in_the_beat() {
+fn a_link_that_joins_shares_a_wake_up() {
     let mut bench = bench(vec![(vec![1], good())], None);
     bench.run_ms(50);
     let mut modbus = bench.config.links[0].protocol.get::<ModbusConfig>().unwrap().clone();
@@ -200,7 +201,7 @@ fn a_link_that_joins_finds_a_free_place_in_the_beat() {
     bench.connect(1, 5, good(), 3);
     bench.run_ms(100);
     let phases: Vec<u64> = bench.plan.lanes[0].releases.iter().map(|r| r.phase.0).collect();
-    assert_eq!(phases[0].abs_diff(phases[1]), PERIOD_MS * MS / 2);
+    assert_eq!(phases[0].abs_diff(phases[1]), PACK_STEP.0);
     assert_eq!(bench.image.read(bench.id_of("plc1.r9")).unwrap().value, 9);
     assert!(bench.counters.scans[1].cycles.get() >= 10);
 }
