@@ -16,6 +16,7 @@
 //! | [`connector`] | opens and closes connections, away from the floor |
 //! | [`protocol`] | the protocols of field links, a room each |
 //! | [`hub`] | rings to batches to the journal and to live readers; statistics |
+//! | [`door`] | what a source's thread has of the gateway: its lane, new plans, writes, the stop |
 //! | [`store`] | the durable journal and its cursors |
 //! | [`output`] | northbound: MQTT, InfluxDB |
 //! | [`serve`] | what others read from us and ask of us: metrics, health, the control socket |
@@ -33,6 +34,7 @@ pub mod config;
 pub mod connector;
 pub mod disk;
 pub mod doctor;
+pub mod door;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod hub;

@@ -11,11 +11,11 @@ use super::scenario::{Scenario, load};
 use super::script::{Changes, Coming, TagChange};
 use crate::config::{Config, Suppress};
 use crate::connector::{Command, Target};
+use crate::door::NewPlan;
 use crate::lane::{Counters, EventRates, Image, ReportFilter, SampleWriter};
 use crate::plan::{self, Base, Change, Plan, UsedIds};
 use crate::protocol;
 use crate::rt::{Adoption, LinkChange};
-use crate::source::NewPlan;
 use crate::tag::{LaneId, LinkId, Sample, Status, TagId};
 
 /// A plan whose ids someone may still read is as old as this at most.

@@ -12,10 +12,10 @@ use super::cell::Pending;
 use super::invariants::Books;
 use super::parts::Parts;
 use super::scenario::Scenario;
+use crate::door::{Door, DoorEnds, NewPlan, Wake};
 use crate::lane::{Counters, Frame, SampleWriter};
 use crate::plan::Plan;
 use crate::rt::{Waker, WriteOutcome, WritePayload};
-use crate::source::{Door, DoorEnds, NewPlan, Wake};
 use crate::tag::{GroupId, LaneId, Nanos, Sample, ScalarType, Stamp, Status, TagId, flags};
 
 const MS: u64 = 1_000_000;

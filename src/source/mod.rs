@@ -3,16 +3,13 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | `door` | what a source has of the gateway: its lane, new plans, writes, the stop |
 //! | `diagnostics` | the gateway's own tags, whose names begin with `$` |
 
 pub mod diagnostics;
-mod door;
-
-pub use door::{Door, DoorEnds, NewPlan, Wake};
 
 use std::thread::JoinHandle;
 
+use crate::door::Door;
 use crate::plan::SourceKind;
 
 /// What makes samples in a thread of its own.

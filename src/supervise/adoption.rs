@@ -8,12 +8,12 @@ use super::floor::{Floor, long_bytes_max, prefaulted_ring, ring_slots};
 use super::orders;
 use crate::config::Suppress;
 use crate::connector::{Command, Target};
+use crate::door::NewPlan;
 use crate::lane::{EventRates, ReportFilter, SampleWriter};
 use crate::plan;
 use crate::plan::{Change, Plan};
 use crate::protocol::kinds::FieldLink;
 use crate::rt::{Adoption, LinkChange, thread as rt_thread};
-use crate::source::NewPlan;
 use crate::supervise::ends::{To, prepare_image};
 use crate::tag::{LaneId, LinkId, Sample};
 

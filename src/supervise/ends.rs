@@ -2,11 +2,11 @@
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
+use crate::door::DoorEnds;
 use crate::lane::Image;
 use crate::plan::Plan;
 use crate::protocol::kinds::FieldLink;
 use crate::rt::Adoption;
-use crate::source::DoorEnds;
 use crate::tag::Status;
 
 pub type Message = Box<Adoption<FieldLink>>;

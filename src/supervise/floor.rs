@@ -16,6 +16,7 @@ use super::ends;
 use super::orders::{self, Orders, SharedOrders};
 use crate::config::{Guard, Suppress};
 use crate::connector::{Connector, ExecutorPort, LinkNotes};
+use crate::door::Door;
 use crate::lane::{Counters, EventRates, Image, ReportFilter, SampleWriter};
 use crate::limits;
 use crate::plan::{LanePlan, Plan, SourceKind};
@@ -25,7 +26,7 @@ use crate::rt::write::{WriteAnswer, WriteOrder};
 use crate::rt::{
     Clock, Closed, Connected, Executor, LinuxWorld, Report, Waker, Wiring, monotonic_now, thread_cpu_time,
 };
-use crate::source::{self, Door, Source};
+use crate::source::{self, Source};
 use crate::supervise::ends::Ends;
 use crate::tag::{LaneId, LinkId, Nanos, Sample};
 

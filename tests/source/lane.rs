@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use fieldbeat::config::model::{Reporting, Suppress};
 use fieldbeat::config::{Config, JournalConfig};
+use fieldbeat::door::{Door, Wake};
 use fieldbeat::hub::{self, Filter, NextRing, RingEnd, RingStats, TapsEnd};
 use fieldbeat::lane::Frame;
 use fieldbeat::plan::{Base, LaneOwner, Plan, SourceKind, UsedIds};
 use fieldbeat::protocol;
 use fieldbeat::protocol::load_parts;
 use fieldbeat::rt::{WriteOrder, WriteOutcome, WritePayload, monotonic_now};
-use fieldbeat::source::{Door, Source, Wake};
+use fieldbeat::source::Source;
 use fieldbeat::store::{BootId, Journal};
 use fieldbeat::supervise::floor::{self, Scheduling};
 use fieldbeat::tag::{Batch, Dictionary, DictionaryTag, LaneId, Nanos, Stamp, Status, TagId, flags};

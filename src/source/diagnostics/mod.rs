@@ -15,7 +15,8 @@ mod values;
 
 use std::sync::Arc;
 
-use super::{Door, Source, Wake};
+use super::Source;
+use crate::door::{Door, Wake};
 use crate::lane::{Frame, LinkState};
 use crate::limits::DIAGNOSTIC_REFRESH;
 use crate::plan::{DiagnosticTag, DiagnosticsPlan, Pace, Plan, ScanId};
