@@ -29,26 +29,13 @@
 //! | [`mod@fuzz`] | what fuzzers feed |
 
 pub mod cli;
-pub mod command;
-pub mod config;
-pub mod connector;
-pub mod disk;
-pub mod doctor;
-pub mod door;
 #[doc(hidden)]
 pub mod fuzz;
-pub mod hub;
-pub mod lane;
-pub mod limits;
-pub mod logs;
-pub mod output;
-pub mod plan;
-pub mod plant;
-pub mod protocol;
-pub mod rt;
-pub mod serve;
-pub mod sim;
-pub mod source;
-pub mod store;
-pub mod supervise;
-pub mod tag;
+
+pub use fieldbeat_core::{command, config, disk, limits, logs, tag};
+pub use fieldbeat_engine::{connector, door, hub, lane, plan, protocol, rt};
+pub use fieldbeat_gateway::{doctor, serve, source, supervise};
+pub use fieldbeat_output as output;
+pub use fieldbeat_plant as plant;
+pub use fieldbeat_sim as sim;
+pub use fieldbeat_store as store;

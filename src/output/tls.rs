@@ -13,9 +13,9 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 use x509_parser::time::ASN1Time;
 
+use crate::OutputError;
 use crate::config::TlsConfig;
 use crate::limits::PEM_BYTES_MAX;
-use crate::output::OutputError;
 
 const CA: &str = "CA file";
 const CERTIFICATE: &str = "client certificate";

@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use crate::config::FieldType;
-use crate::protocol::modbus::model::Table;
 use crate::tag::UnitId;
+use fieldbeat_engine::protocol::modbus::model::Table;
 
 use super::PlantConfig;
 use super::layout::{PlantTag, TAG_REGISTERS_MAX};

@@ -226,7 +226,7 @@ impl ScheduledFault {
     }
 
     /// The first that is for a device or line that a plant does not have.
-    pub(crate) fn astray(faults: &[ScheduledFault], devices: usize, lines: usize) -> Option<String> {
+    pub fn astray(faults: &[ScheduledFault], devices: usize, lines: usize) -> Option<String> {
         faults.iter().find_map(|fault| {
             let (number, count, what, before) = match fault.on {
                 Faulty::Device(number) => (number?, devices, "device", ""),

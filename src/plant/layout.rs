@@ -4,8 +4,8 @@ use super::PlantConfig;
 use super::signal::{Signal, hash};
 use crate::config::{FieldType, WordOrder};
 use crate::limits::{LINKS_MAX, PERIOD_MAX, PERIOD_MIN, PLANT_TAGS_MAX};
-use crate::protocol::modbus::model::Table;
 use crate::tag::{Encoding, Nanos, ScalarType, Scaling, UnitId, Value};
+use fieldbeat_engine::protocol::modbus::model::Table;
 
 /// What the devices offer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 //! 6.4 and 7; Modbus Messaging on TCP/IP V1.0b, section 3.1).
 
 use crate::limits::{MODBUS_ADU_BYTES_MAX, MODBUS_BITS_MAX, MODBUS_REGISTERS_MAX};
-use crate::protocol::modbus::model::Table;
 use crate::tag::UnitId;
+use fieldbeat_engine::protocol::modbus::model::Table;
 
 use super::device::{DeviceMemory, UnitMemory};
 use super::write::write;

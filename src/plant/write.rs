@@ -3,7 +3,7 @@
 use super::device::UnitMemory;
 use super::protocol::{ILLEGAL_ADDRESS, ILLEGAL_FUNCTION, ILLEGAL_VALUE, read};
 use crate::limits::{MODBUS_READ_WRITE_REGISTERS_MAX, MODBUS_WRITE_BITS_MAX, MODBUS_WRITE_REGISTERS_MAX};
-use crate::protocol::modbus::model::Table;
+use fieldbeat_engine::protocol::modbus::model::Table;
 
 /// Answers into `out`, from behind the function code on; the checks stand in the order of the specification's flow
 /// charts.

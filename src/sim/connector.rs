@@ -8,11 +8,11 @@ use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::field::Field;
 use super::model::host_of;
-use crate::connector::{Attempt, Command, Dialer, ExecutorPort, LinkNotes, Outcome, Steps, Target};
 use crate::limits::CONNECT_POLL;
 use crate::plan::Plan;
 use crate::rt::{CloseReason, Closed, Connected};
 use crate::tag::{LaneId, LinkId, Nanos};
+use fieldbeat_engine::connector::{Attempt, Command, Dialer, ExecutorPort, LinkNotes, Outcome, Steps, Target};
 
 const MS: u64 = 1_000_000;
 

@@ -10,13 +10,13 @@ use super::parts::Parts;
 use super::scenario::{Scenario, load};
 use super::script::{Changes, Coming, TagChange};
 use crate::config::{Config, Suppress};
-use crate::connector::{Command, Target};
 use crate::door::NewPlan;
 use crate::lane::{Counters, EventRates, Image, ReportFilter, SampleWriter};
 use crate::plan::{self, Base, Change, Plan, UsedIds};
 use crate::protocol;
 use crate::rt::{Adoption, LinkChange};
 use crate::tag::{LaneId, LinkId, Sample, Status, TagId};
+use fieldbeat_engine::connector::{Command, Target};
 
 /// A plan whose ids someone may still read is as old as this at most.
 const RECENT_NS: u64 = 10_000_000_000;

@@ -22,7 +22,7 @@ use super::script::{ClockStep, Series, Span, Write};
 use crate::config::Suppress;
 use crate::hub::{Filter, Hub, NextRing, RingEnd, RingStats, TapsEnd};
 use crate::lane::{Counters, EventRates, Image, ReportFilter, SampleWriter};
-use crate::sim::source::SimSource;
+use crate::source::SimSource;
 use crate::tag::{Batch, ClockPair, LaneId, NANOS_PER_SEC, Nanos, Status};
 
 /// UTC at the start; any time does.

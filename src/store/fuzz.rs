@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{audit, codec, cursors, dictionary};
-use crate::store::checksum::crc32;
+use crate::checksum::crc32;
 
 /// A block as it is stored; and behind its checksum, a body after its counts.
 pub fn blocks(bytes: &[u8]) {

@@ -342,7 +342,7 @@ impl Journal {
     }
 
     /// When it is to be looked next whether the journal's path still is its file: for a run in virtual time.
-    pub(crate) fn look_again_at(&mut self, when: Instant) {
+    pub fn look_again_at(&mut self, when: Instant) {
         self.look_again = when;
     }
 

@@ -129,7 +129,7 @@ impl Books {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::codec::cut;
+    use crate::codec::cut;
     use crate::tag::Batch;
     use crate::tag::{ClockPair, Nanos, Sample};
 

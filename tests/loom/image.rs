@@ -4,11 +4,11 @@
 
 // Without a test harness the file's own tests, which use real threads, are not collected.
 #[allow(dead_code, unused_imports, reason = "a model uses a part of the image")]
-#[path = "../../src/lane/image.rs"]
+#[path = "../../src/engine/lane/image.rs"]
 mod image;
 
 #[allow(dead_code, unused_imports, reason = "a model uses a part of it")]
-#[path = "../../src/lane/pages.rs"]
+#[path = "../../src/engine/lane/pages.rs"]
 mod pages;
 
 mod sync {

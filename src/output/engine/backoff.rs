@@ -7,21 +7,21 @@ use crate::limits::{OUTPUT_PAUSE_MAX, OUTPUT_PAUSE_MIN};
 /// Each pause is drawn evenly from zero to a bound that doubles from try to try, so that a thousand gateways
 /// that lost one broker do not come back in one instant.
 #[derive(Debug)]
-pub(crate) struct Backoff {
+pub struct Backoff {
     bound: Duration,
     random: fastrand::Rng,
 }
 
 impl Backoff {
-    pub(crate) fn new(random: fastrand::Rng) -> Backoff {
+    pub fn new(random: fastrand::Rng) -> Backoff {
         Backoff { bound: OUTPUT_PAUSE_MIN, random }
     }
 
-    pub(crate) fn reset(&mut self) {
+    pub fn reset(&mut self) {
         self.bound = OUTPUT_PAUSE_MIN;
     }
 
-    pub(crate) fn next_pause(&mut self) -> Duration {
+    pub fn next_pause(&mut self) -> Duration {
         let pause = self.bound.mul_f64(self.random.f64());
         self.bound = (self.bound * 2).min(OUTPUT_PAUSE_MAX);
         pause

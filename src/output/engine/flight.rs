@@ -18,17 +18,17 @@ struct Sent {
 
 /// What the oldest acknowledged messages in a row add up to.
 #[derive(Debug, Default, PartialEq, Eq, Clone, Copy)]
-pub(crate) struct Progress {
+pub struct Progress {
     /// Data messages.
-    pub(crate) messages: u64,
+    pub messages: u64,
     /// How far the cursor may move.
-    pub(crate) covers: Position,
+    pub covers: Position,
 }
 
 /// A FIFO in the order of publishing. Acknowledgements may come in any order; only the contiguous
 /// acknowledged prefix counts.
 #[derive(Debug)]
-pub(crate) struct Flight {
+pub struct Flight {
     sent: VecDeque<Sent>,
     /// How many of `sent` have been put on the wire.
     announced: usize,
@@ -37,25 +37,25 @@ pub(crate) struct Flight {
 }
 
 impl Flight {
-    pub(crate) fn new(now: Instant) -> Flight {
+    pub fn new(now: Instant) -> Flight {
         Flight { sent: VecDeque::new(), announced: 0, since: now }
     }
 
-    pub(crate) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.sent.len()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.sent.is_empty()
     }
 
     /// Whether more than status messages are in flight.
-    pub(crate) fn holds_data(&self) -> bool {
+    pub fn holds_data(&self) -> bool {
         self.sent.iter().any(|s| s.data)
     }
 
     /// A message was given to the client: `data`, or a status message.
-    pub(crate) fn push(&mut self, data: bool, covers: Position, now: Instant) {
+    pub fn push(&mut self, data: bool, covers: Position, now: Instant) {
         if self.sent.is_empty() {
             self.since = now;
         }
@@ -63,7 +63,7 @@ impl Flight {
     }
 
     /// The next message went on the wire as `packet`; 0 is QoS 0, which no one will acknowledge.
-    pub(crate) fn announced(&mut self, packet: u16, now: Instant) -> Progress {
+    pub fn announced(&mut self, packet: u16, now: Instant) -> Progress {
         let Some(sent) = self.sent.get_mut(self.announced) else { return Progress::default() };
         sent.packet = Some(packet);
         sent.acknowledged = packet == 0;
@@ -72,14 +72,14 @@ impl Flight {
     }
 
     /// `packet` was acknowledged. `None`: no message on the wire has that number.
-    pub(crate) fn acknowledged(&mut self, packet: u16, now: Instant) -> Option<Progress> {
+    pub fn acknowledged(&mut self, packet: u16, now: Instant) -> Option<Progress> {
         let sent = self.sent.iter_mut().take(self.announced).find(|s| s.packet == Some(packet) && !s.acknowledged)?;
         sent.acknowledged = true;
         Some(self.take(now))
     }
 
     /// Since when nothing was acknowledged although something is in flight.
-    pub(crate) fn stalled_since(&self) -> Option<Instant> {
+    pub fn stalled_since(&self) -> Option<Instant> {
         (!self.sent.is_empty()).then_some(self.since)
     }
 

@@ -9,25 +9,25 @@ use crate::tag::{BatchSample, ClockPair, Dictionary, LaneId, Sample};
 
 /// Samples with one key are gathered into one message. The second part is the form's own: a group, a tag, or both of a group
 /// and a link.
-pub(crate) type Key = (LaneId, u32);
+pub type Key = (LaneId, u32);
 
 /// What stands for the link of a sample that an earlier gateway stored: its names hold none.
-pub(crate) const UNKNOWN_LINK: &str = "unknown";
+pub const UNKNOWN_LINK: &str = "unknown";
 
 /// What a message is begun with.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Head<'a> {
-    pub(crate) gateway: &'a str,
-    pub(crate) boot: BootId,
-    pub(crate) lane: LaneId,
+pub struct Head<'a> {
+    pub gateway: &'a str,
+    pub boot: BootId,
+    pub lane: LaneId,
     /// What came before in the stream, where [`Form::HAS_STREAMS`].
-    pub(crate) before: Before,
+    pub before: Before,
     /// About so many bytes the message will have.
-    pub(crate) bytes: usize,
+    pub bytes: usize,
 }
 
 /// How samples become messages.
-pub(crate) trait Form {
+pub trait Form {
     /// Messages of one key are a stream, and say what came before them in it.
     const HAS_STREAMS: bool = false;
 

@@ -15,26 +15,26 @@ use crate::tag::{BatchSample, Dictionary, LaneId, Nanos, Sample, flags};
 
 /// A finished message.
 #[derive(Debug)]
-pub(crate) struct Gathered<M> {
-    pub(crate) message: M,
+pub struct Gathered<M> {
+    pub message: M,
     /// Everything before it is in this message and those finished before it.
-    pub(crate) covers: Position,
+    pub covers: Position,
 }
 
 #[derive(Debug, Clone)]
-pub(crate) struct GatherSettings {
+pub struct GatherSettings {
     /// Stands in messages of blocks whose dictionary names no gateway.
-    pub(crate) gateway: String,
-    pub(crate) choice: TagChoice,
+    pub gateway: String,
+    pub choice: TagChoice,
     /// How long samples are gathered into one message.
-    pub(crate) batch: Nanos,
-    pub(crate) message_bytes_max: usize,
-    pub(crate) message_samples_max: u32,
+    pub batch: Nanos,
+    pub message_bytes_max: usize,
+    pub message_samples_max: u32,
 }
 
 impl GatherSettings {
     /// Of all tags, for a gateway that [`super::Engine`] names.
-    pub(crate) fn new(batch: Nanos, message_bytes_max: usize, message_samples_max: u32) -> GatherSettings {
+    pub fn new(batch: Nanos, message_bytes_max: usize, message_samples_max: u32) -> GatherSettings {
         let (gateway, choice) = (String::new(), TagChoice::default());
         GatherSettings { gateway, choice, batch, message_bytes_max, message_samples_max }
     }
@@ -73,7 +73,7 @@ struct Names<N> {
 }
 
 #[derive(Debug)]
-pub(crate) struct Gather<F: Form> {
+pub struct Gather<F: Form> {
     form: F,
     settings: GatherSettings,
     /// By lane: on a reload each changes over when it comes to it. All of one boot.
@@ -99,7 +99,7 @@ pub(crate) struct Gather<F: Form> {
 }
 
 impl<F: Form> Gather<F> {
-    pub(crate) fn new(form: F, settings: GatherSettings) -> Gather<F> {
+    pub fn new(form: F, settings: GatherSettings) -> Gather<F> {
         Gather {
             form,
             settings,
@@ -120,12 +120,12 @@ impl<F: Form> Gather<F> {
     }
 
     /// The bound of the messages that are begun from now on.
-    pub(crate) fn set_message_bytes_max(&mut self, bytes: usize) {
+    pub fn set_message_bytes_max(&mut self, bytes: usize) {
         self.settings.message_bytes_max = bytes.max(OUTPUT_MESSAGE_BYTES_MIN);
     }
 
     /// Forgets what was gathered and starts at `cursor`; `None`: at the oldest block there is.
-    pub(crate) fn restart(&mut self, cursor: Option<Position>, message_bytes_max: usize) {
+    pub fn restart(&mut self, cursor: Option<Position>, message_bytes_max: usize) {
         self.set_message_bytes_max(message_bytes_max);
         self.cut = None;
         self.open.clear();
@@ -143,41 +143,41 @@ impl<F: Form> Gather<F> {
 
     /// At the start, before the journal removes what was delivered long ago: finds out what came before in each stream. Where
     /// it cannot be read now, it is looked for with the first message.
-    pub(crate) fn look_back(&mut self, source: &dyn Follow, cursor: Option<Position>) {
+    pub fn look_back(&mut self, source: &dyn Follow, cursor: Option<Position>) {
         if let Some(cursor) = cursor.filter(|_| F::HAS_STREAMS) {
             let _ = self.streams.run_up(&self.form, source, cursor, &self.settings.choice);
         }
     }
 
     /// The cursor has come to `cursor`. How many samples it passed: each counts once, however often it was sent.
-    pub(crate) fn passed(&mut self, cursor: Position) -> Passed {
+    pub fn passed(&mut self, cursor: Position) -> Passed {
         self.streams.passed(cursor);
         self.marks.passed(cursor)
     }
 
     /// How far the cursor may move once nothing is under way any more: `None` while samples are gathered.
-    pub(crate) fn covered(&self) -> Option<Position> {
+    pub fn covered(&self) -> Option<Position> {
         (self.open.is_empty() && self.ready.is_empty()).then_some(self.next)
     }
 
     /// The journal may hold more, and time has passed.
-    pub(crate) fn wake(&mut self) {
+    pub fn wake(&mut self) {
         self.idle = false;
     }
 
     /// From now on the journal's end finishes every message.
-    pub(crate) fn flush(&mut self) {
+    pub fn flush(&mut self) {
         self.flush = true;
         self.idle = false;
     }
 
     /// Whether the journal was at its end and every sample read is in a message handed out.
-    pub(crate) fn is_exhausted(&self) -> bool {
+    pub fn is_exhausted(&self) -> bool {
         self.idle && self.open.is_empty() && self.ready.is_empty()
     }
 
     /// What the cursor has skipped since the last call.
-    pub(crate) fn take_skipped(&mut self) -> Skipped {
+    pub fn take_skipped(&mut self) -> Skipped {
         self.marks.take_skipped()
     }
 
@@ -185,11 +185,7 @@ impl<F: Form> Gather<F> {
     ///
     /// # Errors
     /// The journal cannot be read.
-    pub(crate) fn next(
-        &mut self,
-        source: &dyn Follow,
-        now: Instant,
-    ) -> Result<Option<Gathered<F::Message>>, FollowError> {
+    pub fn next(&mut self, source: &dyn Follow, now: Instant) -> Result<Option<Gathered<F::Message>>, FollowError> {
         if let Some(cursor) = self.run_up {
             self.streams.run_up(&self.form, source, cursor, &self.settings.choice)?;
             self.run_up = None;

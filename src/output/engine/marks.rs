@@ -28,9 +28,9 @@ struct Mark {
 
 /// What the journal dropped before it could be read.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Skipped {
-    pub(crate) blocks: u64,
-    pub(crate) samples: u64,
+pub struct Skipped {
+    pub blocks: u64,
+    pub samples: u64,
 }
 
 /// Samples of one block, next to each other, that the output does not send.
@@ -43,10 +43,10 @@ struct LeftOut {
 
 /// What the cursor has passed in one step.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Passed {
-    pub(crate) samples: u64,
+pub struct Passed {
+    pub samples: u64,
     /// Of these, the ones that the output does not send.
-    pub(crate) left_out: u64,
+    pub left_out: u64,
 }
 
 #[derive(Debug, Default)]

@@ -15,9 +15,9 @@
 
 mod backoff;
 mod choice;
-pub(crate) mod flight;
+pub mod flight;
 mod form;
-pub(crate) mod gather;
+pub mod gather;
 mod marks;
 mod race;
 mod streams;
@@ -37,14 +37,14 @@ use crate::limits::{
 };
 use crate::store::{Follow, Position};
 
-pub(crate) use backoff::Backoff;
-pub(crate) use form::{Form, Head, Key, UNKNOWN_LINK};
-pub(crate) use gather::{Gather, GatherSettings, Gathered};
+pub use backoff::Backoff;
+pub use form::{Form, Head, Key, UNKNOWN_LINK};
+pub use gather::{Gather, GatherSettings, Gathered};
 #[cfg(test)]
-pub(crate) use marks::Skipped;
-pub(crate) use race::{First, first_of};
+pub use marks::Skipped;
+pub use race::{First, first_of};
 #[cfg(test)]
-pub(crate) use streams::Before;
+pub use streams::Before;
 
 /// What an output of any kind is started with.
 pub struct Feed {
@@ -60,7 +60,7 @@ pub struct Feed {
 }
 
 /// How a connection ended, when it did not fail.
-pub(crate) enum Ended {
+pub enum Ended {
     /// On the order to stop.
     Stopped,
     /// To begin another one at once.
@@ -69,21 +69,21 @@ pub(crate) enum Ended {
 
 /// When the next attempt is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Again {
+pub enum Again {
     /// After a pause that grows from failure to failure.
     Growing,
     After(Duration),
 }
 
 /// Why a connection failed.
-pub(crate) trait Failed: Display {
+pub trait Failed: Display {
     fn again(&self) -> Again {
         Again::Growing
     }
 }
 
 /// The other side of one output.
-pub(crate) trait Client<F: Form> {
+pub trait Client<F: Form> {
     type Failure: Failed;
 
     /// From the first attempt to connect to the connection's end. Whatever it had under way is forgotten then, or kept to be
@@ -92,10 +92,10 @@ pub(crate) trait Client<F: Form> {
 }
 
 /// One output's place in the journal, and what its thread does besides talking to the other side.
-pub(crate) struct Engine<F: Form> {
-    pub(crate) name: String,
-    pub(crate) gather: Gather<F>,
-    pub(crate) stats: Arc<OutputStats>,
+pub struct Engine<F: Form> {
+    pub name: String,
+    pub gather: Gather<F>,
+    pub stats: Arc<OutputStats>,
     source: Box<dyn Follow>,
     stop: Arc<AtomicBool>,
     /// `None` until something was taken for the first time ever.
@@ -110,7 +110,7 @@ pub(crate) struct Engine<F: Form> {
 }
 
 impl<F: Form> Engine<F> {
-    pub(crate) fn new(form: F, mut settings: GatherSettings, feed: Feed) -> Engine<F> {
+    pub fn new(form: F, mut settings: GatherSettings, feed: Feed) -> Engine<F> {
         let Feed { name, gateway, choice, source, stats, stop } = feed;
         (settings.gateway, settings.choice) = (gateway, choice);
         Engine {
@@ -129,7 +129,7 @@ impl<F: Form> Engine<F> {
     }
 
     /// Runs until `stop` is set.
-    pub(crate) async fn run(&mut self, client: &mut impl Client<F>) {
+    pub async fn run(&mut self, client: &mut impl Client<F>) {
         let mut cursor_known = false;
         while !self.is_stopping() {
             self.stats.set_state(OutputState::Connecting);
@@ -164,17 +164,17 @@ impl<F: Form> Engine<F> {
         self.stats.set_state(OutputState::Stopped);
     }
 
-    pub(crate) fn is_stopping(&self) -> bool {
+    pub fn is_stopping(&self) -> bool {
         self.stop.load(Relaxed)
     }
 
     /// The place from which on nothing was taken yet; `None`: nothing ever was.
-    pub(crate) fn cursor(&self) -> Option<Position> {
+    pub fn cursor(&self) -> Option<Position> {
         self.cursor
     }
 
     /// Counts a failure, and tells it when it is another than the last ones.
-    pub(crate) fn failed(&mut self, text: String) {
+    pub fn failed(&mut self, text: String) {
         self.stats.failures.fetch_add(1, Relaxed);
         self.stats.set_last_error(&text);
         if !self.told.contains(&text) {
@@ -200,12 +200,12 @@ impl<F: Form> Engine<F> {
     }
 
     /// The connection is a good one: what fails next is told, and tried again soon.
-    pub(crate) fn is_well(&mut self) {
+    pub fn is_well(&mut self) {
         self.backoff.reset();
         self.told.clear();
     }
 
-    pub(crate) fn update_lag(&self) {
+    pub fn update_lag(&self) {
         // One that cannot be read is told by the next read; the lag stays what was seen last.
         if let Ok(next) = self.source.next_index() {
             self.stats.lag_blocks.store(next.saturating_sub(self.cursor.unwrap_or_default().block), Relaxed);
@@ -222,7 +222,7 @@ impl<F: Form> Engine<F> {
     }
 
     /// The next message to send. `None`: nothing now; a journal that cannot be read is told, and read again after a pause.
-    pub(crate) fn next_message(&mut self) -> Option<Gathered<F::Message>> {
+    pub fn next_message(&mut self) -> Option<Gathered<F::Message>> {
         let now = Instant::now();
         if !self.may_send(now) || self.read_again.is_some_and(|at| now < at) {
             return None;
@@ -238,7 +238,7 @@ impl<F: Form> Engine<F> {
     }
 
     /// The other side has taken `messages`, and everything before `covers` with them but for `refused` samples.
-    pub(crate) fn taken(&mut self, messages: u64, covers: Position, refused: u64) {
+    pub fn taken(&mut self, messages: u64, covers: Position, refused: u64) {
         self.stats.messages_acknowledged.fetch_add(messages, Relaxed);
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let utc_ns = i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX);
@@ -260,7 +260,7 @@ impl<F: Form> Engine<F> {
     }
 
     /// Every [`OUTPUT_POLL`]: new blocks, figures, the order to stop. `is_empty`: nothing is under way.
-    pub(crate) fn tick(&mut self, connected: Instant, is_empty: bool) {
+    pub fn tick(&mut self, connected: Instant, is_empty: bool) {
         let now = Instant::now();
         // Behind the last message there may be samples that the output leaves out.
         if is_empty && let Some(covered) = self.gather.covered() {
@@ -297,7 +297,7 @@ impl<F: Form> Engine<F> {
 
     /// On the way out: whether all that is left was sent and taken, or the time for it is over. `is_empty`: nothing is under
     /// way.
-    pub(crate) fn is_done(&self, is_empty: bool) -> bool {
+    pub fn is_done(&self, is_empty: bool) -> bool {
         let now = Instant::now();
         self.leaving.is_some_and(|since| {
             let sent = self.gather.is_exhausted() || now >= since + OUTPUT_STOP_SEND;
@@ -307,7 +307,7 @@ impl<F: Form> Engine<F> {
 }
 
 /// Starts the thread of an output.
-pub(crate) fn start<F: Form + Send + 'static>(
+pub fn start<F: Form + Send + 'static>(
     thread_name: String,
     mut engine: Engine<F>,
     mut client: impl Client<F> + Send + 'static,

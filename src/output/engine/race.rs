@@ -4,13 +4,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::Poll;
 
-pub(crate) enum First<A, B> {
+pub enum First<A, B> {
     Left(A),
     Right(B),
 }
 
 /// Waits for either; the other goes on where it was when it is polled again. The left one is asked first.
-pub(crate) async fn first_of<A, B>(
+pub async fn first_of<A, B>(
     mut left: Pin<&mut impl Future<Output = A>>,
     mut right: Pin<&mut impl Future<Output = B>>,
 ) -> First<A, B> {

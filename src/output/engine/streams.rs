@@ -16,11 +16,11 @@ use crate::tag::{Dictionary, LaneId};
 
 /// What a message says of its stream before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Before {
+pub struct Before {
     /// Boot and number of the last sample; `None`: nothing is known of one.
-    pub(crate) last: Option<(BootId, u64)>,
+    pub last: Option<(BootId, u64)>,
     /// Numbers of the lane that are missing for good: at least so many.
-    pub(crate) missing: u64,
+    pub missing: u64,
 }
 
 /// By its name: ids may change from plan to plan, and from boot to boot.

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use hyper::header::LOCATION;
 
+use crate::OutputError;
+use crate::engine::{Again, Failed};
+use crate::http::Answer;
 use crate::limits::{HTTP_ANSWER_TOLD_BYTES_MAX, HTTP_REFUSED_PAUSE, HTTP_RETRY_AFTER_MAX};
-use crate::output::OutputError;
-use crate::output::engine::{Again, Failed};
-use crate::output::http::Answer;
-use crate::output::peer;
+use crate::peer;
 
 /// Why nothing of a request is known to be taken: it is sent again.
 #[derive(Debug, thiserror::Error)]

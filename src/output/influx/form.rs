@@ -13,7 +13,7 @@ use std::sync::Arc;
 use super::held;
 use super::line::{self, NUMBER_BYTES_MAX, Unsigned};
 use crate::config::{InfluxApi, InfluxConfig};
-use crate::output::engine::{Form, Head, Key, UNKNOWN_LINK};
+use crate::engine::{Form, Head, Key, UNKNOWN_LINK};
 use crate::store::Block;
 use crate::tag::{
     BatchSample, ClockPair, Dictionary, GroupId, LaneId, Sample, ScalarType, Stamp, TagId, ValueType, flags,

@@ -5,9 +5,9 @@ use hyper::header::{HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use super::answer::{self, Failure, Names};
 use super::form::Lines;
 use super::parts::Parts;
+use crate::engine::{Again, Failed};
+use crate::http::Answer;
 use crate::limits::{HTTP_ANSWER_TOLD_BYTES_MAX, HTTP_RETRY_AFTER_MAX};
-use crate::output::engine::{Again, Failed};
-use crate::output::http::Answer;
 use crate::store::Position;
 
 const LINES: usize = 10;

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use crate::output::OutputError;
+use crate::OutputError;
 
 /// Bytes of a token: InfluxDB's have 88.
 const BYTES_MAX: u64 = 1024;

@@ -16,10 +16,10 @@ use super::answer::{self, Failure, Names, Verdict};
 use super::form::InfluxForm;
 use super::parts::{Bad, NoneTaken, Parts};
 use super::token;
+use crate::engine::{self, Ended, First, first_of};
+use crate::http::{Http, basic};
 use crate::limits::{INFLUX_BAD_SERIES_TOLD_MAX, OUTPUT_POLL};
-use crate::output::engine::{self, Ended, First, first_of};
-use crate::output::http::{Http, basic};
-use crate::output::{OutputError, OutputState};
+use crate::{OutputError, OutputState};
 
 type Engine = engine::Engine<InfluxForm>;
 

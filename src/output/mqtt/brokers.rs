@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::limits::{BROKER_PROBE_PAUSE, BROKER_PROBE_TIMEOUT, BROKER_RETURN_MAX};
-use crate::output::peer::Peer;
+use crate::peer::Peer;
 
 pub(super) struct Brokers {
     peers: Vec<Peer>,
@@ -122,7 +122,7 @@ fn probe(peer: &Peer) -> oneshot::Receiver<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::mqtt::failure::WORDS;
+    use crate::mqtt::failure::WORDS;
 
     fn peer(port: u16) -> Peer {
         Peer {

@@ -11,7 +11,7 @@ use rustls::ClientConfig;
 
 use crate::config::MqttVersion;
 use crate::limits::MQTT_CONNECT_TIMEOUT;
-use crate::output::peer::{Failure, Peer};
+use crate::peer::{Failure, Peer};
 
 /// What one connection is made with.
 #[derive(Debug)]

@@ -1,24 +1,24 @@
 //! Why a broker was left, told so that a person can act.
 
-use crate::output::peer::{Failure, Peer, Words};
+use crate::peer::{Failure, Peer, Words};
 
 pub(super) const WORDS: Words =
     Words { server: "broker", protocol: "MQTT", plain: "mqtt://", tls: "mqtts://", steps: "TCP, TLS, CONNACK" };
 
 impl Peer {
     /// MQTT, and not as the standard has it.
-    pub(in crate::output) fn violation(&self, detail: &str) -> Failure {
+    pub(crate) fn violation(&self, detail: &str) -> Failure {
         Failure::Protocol(format!(
             "{} breaks the MQTT protocol: {detail}; look for a newer version of the broker",
             self.address()
         ))
     }
 
-    pub(in crate::output) fn keep_alive_lost(&self) -> Failure {
+    pub(crate) fn keep_alive_lost(&self) -> Failure {
         Failure::Silent(format!("{} did not answer the keep-alive ping: connection lost", self.address()))
     }
 
-    pub(in crate::output) fn bad_login(&self) -> Failure {
+    pub(crate) fn bad_login(&self) -> Failure {
         Failure::Login(match &self.user {
             Some(user) => {
                 format!("{} refuses user {user:?} or its password; correct `user` and `password`", self.address())
@@ -27,7 +27,7 @@ impl Peer {
         })
     }
 
-    pub(in crate::output) fn not_authorised(&self) -> Failure {
+    pub(crate) fn not_authorised(&self) -> Failure {
         Failure::Login(match &self.user {
             Some(user) => format!(
                 "{} does not authorise user {user:?} (client id {:?}): wrong user or password, or no right to connect",
@@ -42,7 +42,7 @@ impl Peer {
         })
     }
 
-    pub(in crate::output) fn refused(&self, code: &str) -> Failure {
+    pub(crate) fn refused(&self, code: &str) -> Failure {
         Failure::Refused(format!("{} refuses the connection: {code} (client id {:?})", self.address(), self.client_id))
     }
 }

@@ -6,30 +6,30 @@ use super::payload::{self, Encoder, Frame};
 use super::tag_payload::{self, Tail};
 use super::topic::Topic;
 use crate::config::{TopicOf, TopicPer};
-use crate::output::engine::{Form, Head, Key, UNKNOWN_LINK};
+use crate::engine::{Form, Head, Key, UNKNOWN_LINK};
 use crate::tag::{BatchSample, ClockPair, Dictionary, GroupId, LaneId, Sample, TagId};
 
 #[derive(Debug)]
-pub(crate) struct MqttForm {
+pub struct MqttForm {
     per: TopicPer,
     topic: Topic,
 }
 
 impl MqttForm {
-    pub(crate) fn new(per: TopicPer, topic: Topic) -> MqttForm {
+    pub fn new(per: TopicPer, topic: Topic) -> MqttForm {
         MqttForm { per, topic }
     }
 }
 
 #[derive(Debug)]
-pub(crate) struct Message {
-    pub(crate) topic: String,
-    pub(crate) payload: Vec<u8>,
+pub struct Message {
+    pub topic: String,
+    pub payload: Vec<u8>,
 }
 
 /// A message that is being written.
 #[derive(Debug)]
-pub(crate) struct Draft {
+pub struct Draft {
     topic: String,
     payload: Vec<u8>,
     body: Body,
@@ -44,7 +44,7 @@ enum Body {
 
 /// What samples of one dictionary are called.
 #[derive(Debug)]
-pub(crate) struct Names {
+pub struct Names {
     encoder: Encoder,
     table: Arc<Table>,
 }

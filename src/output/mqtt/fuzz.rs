@@ -11,8 +11,8 @@ use super::wire::{Frames, decode};
 use crate::command::{Asked, Desk, WriteStats};
 use crate::config::MqttVersion;
 use crate::limits::{COMMAND_HEAD_BYTES_MAX, COMMAND_PACKET_BYTES_MAX};
-use crate::output::peer::Peer;
-use crate::output::tls::Renewed;
+use crate::peer::Peer;
+use crate::tls::Renewed;
 
 /// The first byte chooses the version and how the stream is cut.
 pub fn commands(bytes: &[u8]) {

@@ -13,13 +13,13 @@ mod brokers;
 mod client;
 mod commands;
 mod failure;
-pub(crate) mod form;
+pub mod form;
 #[doc(hidden)]
 pub mod fuzz;
 mod meta;
 pub mod payload;
 pub mod tag_payload;
-pub(crate) mod topic;
+pub mod topic;
 mod wire;
 mod worker;
 

@@ -39,7 +39,7 @@
 
 use std::sync::Arc;
 
-use crate::output::engine::Head;
+use crate::engine::Head;
 use crate::tag::{BatchSample, ClockPair, Dictionary, Sample, ScalarType, Status, Texts, ValueType};
 
 /// The most bytes of a number: `-1.7976931348623157e308` has 23.
@@ -329,7 +329,7 @@ fn write<T: serde::Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::engine::Before;
+    use crate::engine::Before;
     use crate::store::BootId;
     use crate::tag::Batch;
     use crate::tag::{DictionaryTag, Nanos, Status, flags};

@@ -20,7 +20,7 @@
 //!   retain flag a consumer that keeps this account takes none: they are for who has nothing yet, and after a new subscription
 //!   one may come before older ones that the broker still holds for a session.
 
-use crate::output::engine::Head;
+use crate::engine::Head;
 use crate::tag::{BatchSample, ClockPair, utc_text};
 
 use super::payload::{Encoder, number, text, write_before};

@@ -1,19 +1,19 @@
 //! Topic templates.
 
+use crate::OutputError;
 use crate::config::{TopicOf, TopicPart, fill_topic, is_reserved_in_topics, template_parts};
 use crate::limits::{MQTT_STRING_BYTES_MAX, NAME_BYTES_MAX};
-use crate::output::OutputError;
 
 /// A topic with `{gateway}` filled in and what depends on the samples still open.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Topic {
+pub struct Topic {
     parts: Vec<TopicPart<String>>,
     bytes_max: usize,
 }
 
 impl Topic {
     /// Checks what a broker would refuse (MQTT 3.1.1, section 4.7): wildcards, NUL, nothing, too long.
-    pub(crate) fn new(key: &'static str, template: &str, gateway: &str) -> Result<Topic, OutputError> {
+    pub fn new(key: &'static str, template: &str, gateway: &str) -> Result<Topic, OutputError> {
         let refuse = |reason: String| Err(OutputError::Setting { key, reason });
         if let Some(bad) = template.chars().find(|c| is_reserved_in_topics(*c)) {
             return refuse(format!("{template:?} holds {bad:?}; a topic to publish to has no wildcards and no NUL"));

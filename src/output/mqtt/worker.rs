@@ -13,17 +13,17 @@ use super::brokers::Brokers;
 use super::client::{self, BrokerLimits, ClientSettings, Event, Events, OFFLINE, ONLINE, Publisher};
 use super::form::MqttForm;
 use super::meta::MetaPublisher;
+use crate::OutputState;
 use crate::command::Bucket;
 use crate::config::TlsConfig;
+use crate::engine::flight::{Flight, Progress};
+use crate::engine::{self, Again, Ended, Failed, First, first_of};
 use crate::limits::{
     MQTT_MESSAGE_BYTES_MAX, MQTT_STALL_MIN, MQTT_UNASKED_PER_S_MAX, OUTPUT_POLL, OUTPUT_STOP_FAREWELL, OUTPUT_STOP_WAIT,
 };
-use crate::output::OutputState;
-use crate::output::engine::flight::{Flight, Progress};
-use crate::output::engine::{self, Again, Ended, Failed, First, first_of};
-use crate::output::peer::Failure;
-use crate::output::tls::Renewed;
+use crate::peer::Failure;
 use crate::store::Position;
+use crate::tls::Renewed;
 
 type Engine = engine::Engine<MqttForm>;
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::messages::NODES;
-use crate::plant::fault::parse_span;
+use crate::fault::parse_span;
 use crate::tag::Nanos;
 
 /// The CANopen node, beside the senders of plain messages.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::messages::{COMMAND, MESSAGES};
 use super::{CanSettings, dbc_file};
-use crate::plant::canopen::eds;
+use crate::canopen::eds;
 
 const DBC: &str = "plant.dbc";
 const EDS: &str = "pump.eds";

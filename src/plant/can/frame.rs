@@ -37,7 +37,7 @@ pub struct Frame {
 }
 
 impl Frame {
-    pub(in crate::plant) fn data(id: u32, data: &[u8]) -> Frame {
+    pub(crate) fn data(id: u32, data: &[u8]) -> Frame {
         Frame { id, data: data.to_vec(), ..Frame::default() }
     }
 

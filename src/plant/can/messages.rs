@@ -2,7 +2,7 @@
 
 use super::frame::{Frame, FrameKind};
 use super::signals::{Bits, Order, SignalSpec, Source};
-use crate::plant::signal::{Signal, hash};
+use crate::signal::{Signal, hash};
 
 /// The nodes that send, as faults and the DBC file name them.
 pub(super) const NODES: [&str; 5] = ["mixer", "tank", "drive", "engine", "batch"];
@@ -337,7 +337,7 @@ impl Commands {
 }
 
 /// Apart from the seeds of the Modbus devices.
-pub(in crate::plant) fn seed(group: u64) -> u64 {
+pub(crate) fn seed(group: u64) -> u64 {
     hash(0xCA << 48 | group)
 }
 

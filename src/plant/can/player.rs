@@ -14,8 +14,8 @@ use super::fault::PUMP;
 use super::frame::{Frame, FrameKind};
 use super::senders::Senders;
 use super::socket::CanSocket;
-use crate::plant::canopen::CanOpenNode;
-use crate::plant::now;
+use crate::canopen::CanOpenNode;
+use crate::now;
 use crate::tag::Nanos;
 
 /// How often it looks at least whether it shall end, and whether a fault has begun.

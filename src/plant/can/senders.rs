@@ -3,7 +3,7 @@
 use super::fault::BusFault;
 use super::frame::{Frame, FrameKind};
 use super::messages::{Commands, MESSAGES, Moment, NODES};
-use crate::plant::signal::hash;
+use crate::signal::hash;
 use crate::tag::{NANOS_PER_SEC, Nanos};
 
 const MILLI: u64 = 1_000_000;

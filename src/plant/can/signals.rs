@@ -1,6 +1,6 @@
 //! Signals in a frame's data: what they are, and where their bits lie, by the rules of DBC files.
 
-use crate::plant::signal::Signal;
+use crate::signal::Signal;
 
 /// What a signal follows.
 #[derive(Debug, Clone, Copy, PartialEq)]

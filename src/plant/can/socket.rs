@@ -61,11 +61,11 @@ impl From<io::Error> for NoCan {
 
 /// Sends and receives without waiting.
 #[derive(Debug)]
-pub(in crate::plant) struct CanSocket(OwnedFd);
+pub(crate) struct CanSocket(OwnedFd);
 
 impl CanSocket {
     /// Opens an interface for CAN and CAN FD.
-    pub(in crate::plant) fn open(interface: &str) -> Result<CanSocket, NoCan> {
+    pub(crate) fn open(interface: &str) -> Result<CanSocket, NoCan> {
         // SAFETY: the call takes no pointer.
         let fd = unsafe {
             libc::socket(libc::PF_CAN, libc::SOCK_RAW | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC, libc::CAN_RAW)
@@ -116,12 +116,12 @@ impl CanSocket {
 
     /// # Errors
     /// What the kernel says; `ENOBUFS` where the interface's queue is full, `ENETDOWN` while it is down.
-    pub(in crate::plant) fn send(&self, frame: &Frame) -> io::Result<()> {
+    pub(crate) fn send(&self, frame: &Frame) -> io::Result<()> {
         nix::unistd::write(&self.0, &frame.to_wire()).map(drop).map_err(io::Error::from)
     }
 
     /// A frame that waits, if one does.
-    pub(in crate::plant) fn receive(&self) -> Option<Frame> {
+    pub(crate) fn receive(&self) -> Option<Frame> {
         let mut wire = [0; 72];
         let bytes = nix::unistd::read(&self.0, &mut wire).ok()?;
         Frame::from_wire(wire.get(..bytes)?)
@@ -139,7 +139,7 @@ fn mtu(interface: &str) -> Option<u32> {
 }
 
 /// Whether an interface has no hardware: then nobody is hurt by errors that are made up.
-pub(in crate::plant) fn is_virtual(interface: &str) -> bool {
+pub(crate) fn is_virtual(interface: &str) -> bool {
     std::fs::canonicalize(Path::new("/sys/class/net").join(interface))
         .is_ok_and(|path| path.starts_with("/sys/devices/virtual"))
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::objects::{Access, Entry, Holds, OBJECTS, Object, Shape};
 
 /// The whole file.
-pub(in crate::plant) fn text(file_name: &str) -> String {
+pub(crate) fn text(file_name: &str) -> String {
     let mut out = format!(
         "[FileInfo]\nFileName={file_name}\nFileVersion=1\nFileRevision=0\nEDSVersion=4.0\nDescription=A simulated dosing \
          pump\nCreationTime=12:00PM\nCreationDate=01-01-2026\nCreatedBy=Fieldbeat\nModificationTime=12:00PM\n\

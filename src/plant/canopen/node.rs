@@ -2,8 +2,8 @@
 
 use super::objects::{Mapped, Objects, abort};
 use super::sdo::{Message, SdoServer};
-use crate::plant::can::fault::BusFault;
-use crate::plant::can::frame::{Frame, FrameKind};
+use crate::can::fault::BusFault;
+use crate::can::frame::{Frame, FrameKind};
 use crate::tag::Nanos;
 
 const MILLI: u64 = 1_000_000;
@@ -35,7 +35,7 @@ struct Tpdo {
 
 /// A node with its dictionary.
 #[derive(Debug)]
-pub(in crate::plant) struct CanOpenNode {
+pub(crate) struct CanOpenNode {
     id: u8,
     start: Nanos,
     objects: Objects,
@@ -53,7 +53,7 @@ pub(in crate::plant) struct CanOpenNode {
 
 impl CanOpenNode {
     /// Boots with its first turn.
-    pub(in crate::plant) fn new(id: u8, start: Nanos) -> CanOpenNode {
+    pub(crate) fn new(id: u8, start: Nanos) -> CanOpenNode {
         CanOpenNode {
             id,
             start,
@@ -78,13 +78,13 @@ impl CanOpenNode {
     }
 
     /// When it next wants its turn.
-    pub(in crate::plant) fn due(&self, now: Nanos) -> Nanos {
+    pub(crate) fn due(&self, now: Nanos) -> Nanos {
         let tpdos = self.tpdos.iter().map(|tpdo| tpdo.due);
         tpdos.chain([self.heartbeat_due]).filter(|due| *due > now).fold(now + LOOK, Nanos::min)
     }
 
     /// Sends what time and faults ask for.
-    pub(in crate::plant) fn turn(&mut self, now: Nanos, fault: Option<BusFault>, out: &mut Vec<Frame>) {
+    pub(crate) fn turn(&mut self, now: Nanos, fault: Option<BusFault>, out: &mut Vec<Frame>) {
         let tick = self.tick(now);
         self.objects.set_stuck((fault == Some(BusFault::Stuck)).then_some(tick));
         let is_restart = fault == Some(BusFault::Restart);
@@ -182,7 +182,7 @@ impl CanOpenNode {
     }
 
     /// Answers what it hears.
-    pub(in crate::plant) fn hear(&mut self, frame: &Frame, now: Nanos, fault: Option<BusFault>, out: &mut Vec<Frame>) {
+    pub(crate) fn hear(&mut self, frame: &Frame, now: Nanos, fault: Option<BusFault>, out: &mut Vec<Frame>) {
         if frame.extended || fault == Some(BusFault::Silence) {
             return;
         }

@@ -1,7 +1,7 @@
 //! The object dictionary of the plant's CANopen node, a dosing pump: what it holds, and what may be done with it.
 //! After CiA 301 V4.2, 7.4 and 7.5.
 
-use crate::plant::signal::{Signal, hash};
+use crate::signal::{Signal, hash};
 
 /// Abort codes (CiA 301, table 22).
 pub(super) mod abort {

@@ -15,7 +15,7 @@ use super::device::{self, DeviceMemory};
 use super::fault::{Fault, ManualFault, ScheduledFault};
 use super::layout::{self, PlantTag};
 use super::{PlantConfig, files, now};
-use crate::rt::thread;
+use fieldbeat_engine::rt::thread;
 use line::Line;
 
 /// What the lines are made of.

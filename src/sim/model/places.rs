@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use crate::connector::Target;
 use crate::plan::{Place, Plan};
 use crate::protocol::local_io::model::LocalIoDevice;
 use crate::protocol::local_io::plan::LocalIoSetup;
 use crate::tag::LinkId;
+use fieldbeat_engine::connector::Target;
 
 /// The name of a device's host.
 pub fn host_name(host: u32) -> String {

@@ -88,7 +88,7 @@ impl<M: Mood> Moods<M> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sim::device;
+    use crate::device;
 
     #[test]
     fn phases_follow_each_other_and_end_with_the_trouble() {

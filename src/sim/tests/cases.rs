@@ -90,7 +90,7 @@ fn what_is_no_case_is_refused_with_what_is_wrong() {
 /// What was found once, each with its story in `about`.
 #[test]
 fn the_cases_hold() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/sim/cases");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases");
     let mut broken = Vec::new();
     let mut names: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     names.sort();

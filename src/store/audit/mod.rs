@@ -158,7 +158,7 @@ impl JournalReader {
 /// Any bytes as a record.
 pub(super) fn fuzz(bytes: &[u8]) {
     let _ = AuditRecord::decode(bytes);
-    let crc = crate::store::checksum::crc32(bytes).to_le_bytes();
+    let crc = crate::checksum::crc32(bytes).to_le_bytes();
     if let Ok(record) = AuditRecord::decode(&[bytes, &crc].concat()) {
         assert_eq!(AuditRecord::decode(&record.encode()).ok(), Some(record));
     }

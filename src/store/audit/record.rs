@@ -3,10 +3,10 @@
 //! Bytes: version (1), outcome, the two times as 64-bit words, the old value's status, then the texts, each as its
 //! length (varint) and UTF-8, then CRC-32 of all before it. All words little-endian.
 
+use crate::checksum::crc32;
 use crate::limits::AUDIT_TEXT_BYTES_MAX;
-use crate::store::checksum::crc32;
-use crate::store::wire::{Malformed, Reader, put_varint};
 use crate::tag::Status;
+use crate::wire::{Malformed, Reader, put_varint};
 
 const VERSION: u8 = 1;
 /// Stands in a record for "no status": the tag was never looked at.
@@ -93,7 +93,7 @@ impl AuditRecord {
         out
     }
 
-    pub(in crate::store) fn decode(bytes: &[u8]) -> Result<AuditRecord, Malformed> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<AuditRecord, Malformed> {
         let (body, sum) = bytes.split_last_chunk::<4>().ok_or(Malformed("the record ends too early"))?;
         if crc32(body) != u32::from_le_bytes(*sum) {
             return Err(Malformed("its checksum does not match"));

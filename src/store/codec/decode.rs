@@ -7,10 +7,10 @@ use super::encode::{Cycles, Prediction};
 use super::header::Header;
 use super::layout::{Class, Layout, SeriesTable};
 use super::values::{self, Float32s, Float64s, Words};
-use crate::store::column::words;
-use crate::store::wire::{Malformed, Reader, unzigzag};
+use crate::column::words;
 use crate::tag::Batch;
 use crate::tag::{Dictionary, Sample};
+use crate::wire::{Malformed, Reader, unzigzag};
 
 /// Reads a block, whose header refers to `names`. Needs at most about 100 bytes a slot of [`crate::limits::BLOCK_SLOTS_MAX`] while it runs,
 /// whatever the bytes say.

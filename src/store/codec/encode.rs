@@ -6,10 +6,10 @@ use super::cut::CutBlock;
 use super::header::Header;
 use super::layout::{Class, Entry, Layout, SeriesTable};
 use super::values::{self, Choice, Float32s, Float64s, Words};
-use crate::store::column::put_words;
-use crate::store::wire::{Malformed, put_varint, zigzag};
-use crate::store::{BootId, NamesId};
+use crate::column::put_words;
 use crate::tag::{Sample, Stamp};
+use crate::wire::{Malformed, put_varint, zigzag};
+use crate::{BootId, NamesId};
 
 /// Encodes blocks; keeps its buffers from one to the next.
 #[derive(Default)]
@@ -291,7 +291,7 @@ impl Cycles {
 
     /// The cycle that a token means; `layout` is in range.
     pub fn cycle(&mut self, layout: u32, token: u64) -> u32 {
-        let cycle = self.guess(layout).wrapping_add(crate::store::wire::unzigzag(token) as u32);
+        let cycle = self.guess(layout).wrapping_add(crate::wire::unzigzag(token) as u32);
         self.learn(layout, cycle);
         cycle
     }

@@ -1,10 +1,10 @@
 //! The fixed front of a block: enough to order, count and drop it without decoding the rest.
 
+use crate::checksum::crc32;
 use crate::limits::{BLOCK_SAMPLES_MAX, BLOCK_SLOTS_MAX};
-use crate::store::checksum::crc32;
-use crate::store::wire::{Malformed, Reader};
-use crate::store::{BootId, NamesId};
 use crate::tag::{ClockPair, LaneId, Nanos};
+use crate::wire::{Malformed, Reader};
+use crate::{BootId, NamesId};
 
 /// Of this layout of a block, and the one before it, whose earliest and latest stamps were those of CLOCK_MONOTONIC.
 const VERSION: u8 = 3;

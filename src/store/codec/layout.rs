@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use crate::limits::BLOCK_SAMPLES_MAX;
-use crate::store::wire::{Malformed, Reader, put_varint, unzigzag, zigzag};
 use crate::tag::{Sample, ScalarType};
+use crate::wire::{Malformed, Reader, put_varint, unzigzag, zigzag};
 
 /// What kind of numbers a series holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

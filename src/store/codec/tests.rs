@@ -6,9 +6,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::limits::{BLOCK_SAMPLES_MAX, BLOCK_SLOTS_MAX};
-use crate::store::{BootId, NamesId};
 use crate::tag::Batch;
 use crate::tag::{ClockPair, LaneId, Nanos, Sample, flags};
+use crate::{BootId, NamesId};
 
 fn batch(slots: Vec<Sample>) -> Arc<Batch> {
     let mut batch = Batch {

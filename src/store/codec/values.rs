@@ -6,8 +6,8 @@
 
 use pco::data_types::Number;
 
-use crate::store::column::{Shape, packed, put_packed};
-use crate::store::wire::{Malformed, Reader};
+use crate::column::{Shape, packed, put_packed};
+use crate::wire::{Malformed, Reader};
 
 const DISTANCES: u8 = 0;
 const DIRECT: u8 = 1;

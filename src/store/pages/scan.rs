@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::file::PageFile;
 use super::layout::{Data, Entry, META_BYTES, NodePage, PAGE_HEADER, is_meta};
-use crate::store::database::FORMAT_MARK;
+use crate::database::FORMAT_MARK;
 
 /// Where the mark of a journal is looked for: it is written when the journal is made, and its pages are among the first.
 const MARK_WITHIN_BYTES: u64 = 16 << 20;

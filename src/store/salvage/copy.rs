@@ -6,12 +6,12 @@ use std::path::Path;
 use heed::PutFlags;
 
 use super::Survey;
+use crate::codec::Header;
+use crate::database::Database;
+use crate::dictionary;
+use crate::error::JournalError;
 use crate::limits::{CURSOR_NAME_BYTES_MAX, JOURNAL_BYTES_MIN};
-use crate::store::codec::Header;
-use crate::store::database::Database;
-use crate::store::dictionary;
-use crate::store::error::JournalError;
-use crate::store::lock::WriterLock;
+use crate::lock::WriterLock;
 
 /// Bytes of one transaction: bounds what is in memory.
 const CHUNK_BYTES: usize = 16 << 20;
@@ -55,7 +55,7 @@ impl Survey {
         let mut audit = Vec::new();
         for (number, record) in &self.audit {
             if let Ok(bytes) = self.file.data_at(record.place)
-                && crate::store::AuditRecord::decode(&bytes).is_ok()
+                && crate::AuditRecord::decode(&bytes).is_ok()
             {
                 audit.push((*number, bytes));
             }

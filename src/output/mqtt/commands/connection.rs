@@ -18,7 +18,7 @@ use crate::limits::{
     COMMAND_MESSAGES_PER_S_MAX, COMMAND_PACKETS_PER_ROUND, COMMAND_READ_BYTES_PER_S_MAX, COMMAND_RECEIVE_MAX,
     COMMAND_SESSION_S, MQTT_CONNECT_TIMEOUT, MQTT_STALL_MIN, OUTPUT_POLL, OUTPUT_SETTLED, OUTPUT_STOP_FAREWELL,
 };
-use crate::output::peer as output;
+use crate::peer as output;
 
 /// Why a connection ended.
 pub(super) struct Failure {

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::super::wire::{Frame, Frames, Violation};
 use crate::limits::{COMMAND_OUT_BYTES_MAX, COMMAND_READ_BYTES};
-use crate::output::peer::{Failure, Peer};
+use crate::peer::{Failure, Peer};
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}

@@ -13,8 +13,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::TagChoice;
+use crate::engine::{Gather, GatherSettings, Gathered, Skipped};
 use crate::limits::MQTT_MESSAGE_BYTES_MIN;
-use crate::output::engine::{Gather, GatherSettings, Gathered, Skipped};
 use crate::store::{Block, BootId, Follow, FollowError, Position};
 use crate::tag::{Batch, DictionaryTag, Nanos, Sample, ScalarType};
 

@@ -5,17 +5,17 @@ use crate::limits::{COMMAND_HEAD_BYTES_MAX, COMMAND_PACKET_BYTES_MAX};
 
 /// One packet without its fixed header.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::output::mqtt) struct Frame {
+pub(in crate::mqtt) struct Frame {
     /// Kind and flags.
-    pub(in crate::output::mqtt) first: u8,
-    pub(in crate::output::mqtt) body: Vec<u8>,
+    pub(in crate::mqtt) first: u8,
+    pub(in crate::mqtt) body: Vec<u8>,
     /// Bytes of the body that were read and not kept.
-    pub(in crate::output::mqtt) left_out: usize,
+    pub(in crate::mqtt) left_out: usize,
 }
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(in crate::output::mqtt) struct Frames {
+pub(in crate::mqtt) struct Frames {
     bytes: Vec<u8>,
     /// What was taken out of `bytes` already.
     taken: usize,
@@ -24,7 +24,7 @@ pub(in crate::output::mqtt) struct Frames {
 }
 
 impl Frames {
-    pub(in crate::output::mqtt) fn push(&mut self, mut more: &[u8]) {
+    pub(in crate::mqtt) fn push(&mut self, mut more: &[u8]) {
         if let Some((_, rest)) = &mut self.large {
             let past = more.len().min(*rest);
             *rest -= past;
@@ -36,7 +36,7 @@ impl Frames {
     }
 
     /// Whether `push` should wait until more was taken out: what is here may hold a whole packet.
-    pub(in crate::output::mqtt) fn is_full(&self) -> bool {
+    pub(in crate::mqtt) fn is_full(&self) -> bool {
         self.bytes.len() - self.taken > COMMAND_PACKET_BYTES_MAX + 5
     }
 
@@ -44,7 +44,7 @@ impl Frames {
     ///
     /// # Errors
     /// The bytes are no MQTT.
-    pub(in crate::output::mqtt) fn next(&mut self) -> Result<Option<Frame>, Violation> {
+    pub(in crate::mqtt) fn next(&mut self) -> Result<Option<Frame>, Violation> {
         if let Some((frame, 0)) = self.large.take_if(|(_, rest)| *rest == 0) {
             return Ok(Some(frame));
         }

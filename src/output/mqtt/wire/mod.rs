@@ -19,10 +19,10 @@ pub(super) struct Violation(pub(super) String);
 
 /// The first four bits of a packet (MQTT 5, section 2.1.2).
 pub(super) mod kind {
-    pub(in crate::output::mqtt) const CONNACK: u8 = 2;
-    pub(in crate::output::mqtt) const PUBLISH: u8 = 3;
-    pub(in crate::output::mqtt) const PUBACK: u8 = 4;
-    pub(in crate::output::mqtt) const SUBACK: u8 = 9;
-    pub(in crate::output::mqtt) const PINGRESP: u8 = 13;
-    pub(in crate::output::mqtt) const DISCONNECT: u8 = 14;
+    pub(in crate::mqtt) const CONNACK: u8 = 2;
+    pub(in crate::mqtt) const PUBLISH: u8 = 3;
+    pub(in crate::mqtt) const PUBACK: u8 = 4;
+    pub(in crate::mqtt) const SUBACK: u8 = 9;
+    pub(in crate::mqtt) const PINGRESP: u8 = 13;
+    pub(in crate::mqtt) const DISCONNECT: u8 = 14;
 }

@@ -4,7 +4,7 @@ use super::{Frame, Violation, kind};
 use crate::config::MqttVersion;
 
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::output::mqtt) enum Packet {
+pub(in crate::mqtt) enum Packet {
     ConnAck(ConnAck),
     Publish(Publish),
     /// A message that cannot be read: the fault of whoever published it.
@@ -27,43 +27,43 @@ pub(in crate::output::mqtt) enum Packet {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::output::mqtt) struct ConnAck {
-    pub(in crate::output::mqtt) code: u8,
-    pub(in crate::output::mqtt) in_flight_max: u16,
-    pub(in crate::output::mqtt) packet_bytes_max: usize,
-    pub(in crate::output::mqtt) qos_max: u8,
-    pub(in crate::output::mqtt) keep_alive_s: Option<u16>,
+pub(in crate::mqtt) struct ConnAck {
+    pub(in crate::mqtt) code: u8,
+    pub(in crate::mqtt) in_flight_max: u16,
+    pub(in crate::mqtt) packet_bytes_max: usize,
+    pub(in crate::mqtt) qos_max: u8,
+    pub(in crate::mqtt) keep_alive_s: Option<u16>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::output::mqtt) struct Publish {
-    pub(in crate::output::mqtt) topic: String,
+pub(in crate::mqtt) struct Publish {
+    pub(in crate::mqtt) topic: String,
     /// The broker kept it: it was published before we came, or is to be given to whoever comes later.
-    pub(in crate::output::mqtt) retained: bool,
+    pub(in crate::mqtt) retained: bool,
     /// The broker may have sent it before.
-    pub(in crate::output::mqtt) is_again: bool,
+    pub(in crate::mqtt) is_again: bool,
     /// `None`: QoS 0.
-    pub(in crate::output::mqtt) packet: Option<u16>,
+    pub(in crate::mqtt) packet: Option<u16>,
     /// Of MQTT 5: where its answer should go, and with what.
-    pub(in crate::output::mqtt) response_topic: Option<String>,
-    pub(in crate::output::mqtt) correlation: Option<Vec<u8>>,
-    pub(in crate::output::mqtt) payload: Vec<u8>,
+    pub(in crate::mqtt) response_topic: Option<String>,
+    pub(in crate::mqtt) correlation: Option<Vec<u8>>,
+    pub(in crate::mqtt) payload: Vec<u8>,
     /// Bytes of the payload, those that were not kept too.
-    pub(in crate::output::mqtt) payload_bytes: usize,
+    pub(in crate::mqtt) payload_bytes: usize,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::output::mqtt) struct Unreadable {
+pub(in crate::mqtt) struct Unreadable {
     /// To acknowledge it.
-    pub(in crate::output::mqtt) packet: Option<u16>,
-    pub(in crate::output::mqtt) why: &'static str,
+    pub(in crate::mqtt) packet: Option<u16>,
+    pub(in crate::mqtt) why: &'static str,
 }
 
 /// Reads one packet.
 ///
 /// # Errors
 /// The broker breaks the protocol. A message that is malformed is no such error: see [`Packet::Unreadable`].
-pub(in crate::output::mqtt) fn decode(frame: Frame, version: MqttVersion) -> Result<Packet, Violation> {
+pub(in crate::mqtt) fn decode(frame: Frame, version: MqttVersion) -> Result<Packet, Violation> {
     let Frame { first, body, left_out } = frame;
     let v5 = version == MqttVersion::V5;
     let mut bytes = Bytes(&body);
@@ -246,7 +246,7 @@ impl<'a> Bytes<'a> {
 }
 
 /// Reason codes of MQTT 5 (section 2.4) as they are told; 0x80 is also what 3.1.1 says.
-pub(in crate::output::mqtt) fn reason_name(code: u8) -> String {
+pub(in crate::mqtt) fn reason_name(code: u8) -> String {
     let name = match code {
         0x80 => "unspecified error",
         0x81 => "malformed packet",

@@ -3,23 +3,23 @@
 use crate::config::MqttVersion;
 
 /// What CONNECT says. There is no last will.
-pub(in crate::output::mqtt) struct Connect<'a> {
-    pub(in crate::output::mqtt) version: MqttVersion,
-    pub(in crate::output::mqtt) client_id: &'a str,
-    pub(in crate::output::mqtt) user: Option<&'a str>,
-    pub(in crate::output::mqtt) password: Option<&'a str>,
-    pub(in crate::output::mqtt) keep_alive_s: u16,
+pub(in crate::mqtt) struct Connect<'a> {
+    pub(in crate::mqtt) version: MqttVersion,
+    pub(in crate::mqtt) client_id: &'a str,
+    pub(in crate::mqtt) user: Option<&'a str>,
+    pub(in crate::mqtt) password: Option<&'a str>,
+    pub(in crate::mqtt) keep_alive_s: u16,
     /// Nothing is left of an earlier session.
-    pub(in crate::output::mqtt) is_clean: bool,
+    pub(in crate::mqtt) is_clean: bool,
     /// How long the broker keeps the session without a connection (MQTT 5).
-    pub(in crate::output::mqtt) session_s: u32,
+    pub(in crate::mqtt) session_s: u32,
     /// Messages that the broker may send before they are acknowledged (MQTT 5).
-    pub(in crate::output::mqtt) receive_max: u16,
+    pub(in crate::mqtt) receive_max: u16,
     /// The broker drops what is larger (MQTT 5).
-    pub(in crate::output::mqtt) packet_bytes_max: u32,
+    pub(in crate::mqtt) packet_bytes_max: u32,
 }
 
-pub(in crate::output::mqtt) fn connect(out: &mut Vec<u8>, connect: &Connect<'_>) {
+pub(in crate::mqtt) fn connect(out: &mut Vec<u8>, connect: &Connect<'_>) {
     let v5 = connect.version == MqttVersion::V5;
     let user = connect.user.filter(|user| !user.is_empty());
     let password = connect.password.filter(|password| !password.is_empty());
@@ -48,7 +48,7 @@ pub(in crate::output::mqtt) fn connect(out: &mut Vec<u8>, connect: &Connect<'_>)
 }
 
 /// Follows a topic with QoS 1, from its next message on where the version allows to say so.
-pub(in crate::output::mqtt) fn subscribe(out: &mut Vec<u8>, version: MqttVersion, identifier: u16, topic: &str) {
+pub(in crate::mqtt) fn subscribe(out: &mut Vec<u8>, version: MqttVersion, identifier: u16, topic: &str) {
     packet(out, 0x82, |body| {
         body.extend(identifier.to_be_bytes());
         if version == MqttVersion::V5 {
@@ -61,7 +61,7 @@ pub(in crate::output::mqtt) fn subscribe(out: &mut Vec<u8>, version: MqttVersion
 }
 
 /// `identifier`: `None` for QoS 0. `correlation` travels with MQTT 5 only.
-pub(in crate::output::mqtt) fn publish(
+pub(in crate::mqtt) fn publish(
     out: &mut Vec<u8>,
     version: MqttVersion,
     topic: &str,
@@ -86,16 +86,16 @@ pub(in crate::output::mqtt) fn publish(
     });
 }
 
-pub(in crate::output::mqtt) fn puback(out: &mut Vec<u8>, identifier: u16) {
+pub(in crate::mqtt) fn puback(out: &mut Vec<u8>, identifier: u16) {
     packet(out, 0x40, |body| body.extend(identifier.to_be_bytes()));
 }
 
-pub(in crate::output::mqtt) fn ping(out: &mut Vec<u8>) {
+pub(in crate::mqtt) fn ping(out: &mut Vec<u8>) {
     packet(out, 0xc0, |_| {});
 }
 
 /// With MQTT 5, the session ends with it: normal disconnection, Session Expiry Interval 0.
-pub(in crate::output::mqtt) fn disconnect(out: &mut Vec<u8>, version: MqttVersion) {
+pub(in crate::mqtt) fn disconnect(out: &mut Vec<u8>, version: MqttVersion) {
     packet(out, 0xe0, |body| {
         if version == MqttVersion::V5 {
             body.extend([0, 5, 0x11, 0, 0, 0, 0]);

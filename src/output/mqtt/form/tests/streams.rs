@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use super::*;
-use crate::output::engine::{Client, Ended, Engine, Failed, Feed};
+use crate::engine::{Client, Ended, Engine, Failed, Feed};
 
 /// By lane and group: its numbers.
 type Numbers = BTreeMap<(u16, String), Vec<u64>>;

@@ -2,6 +2,7 @@
 
 /// For a trait of values of several types (with `Any` and `$kept` among its supertraits): access to one of the types by its
 /// name, copies, equality.
+#[macro_export]
 macro_rules! kept {
     ($value:ident, $kept:ident) => {
         /// Every type that can be copied and compared has it.
@@ -57,5 +58,3 @@ macro_rules! kept {
         }
     };
 }
-
-pub(crate) use kept;

@@ -48,7 +48,7 @@ pub fn fault(name: &str, letters: Letters) -> Option<String> {
 const QUOTED_CHARS_MAX: usize = 60;
 
 /// A text as messages repeat it: in quotes, control characters escaped, cut when it is long.
-pub(crate) fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     let mut out = String::from("\"");
     for (index, c) in text.chars().enumerate() {
         if index == QUOTED_CHARS_MAX {
@@ -66,7 +66,7 @@ pub(crate) fn quoted(text: &str) -> String {
 }
 
 /// The candidate that is nearest to `text`, if one is near enough to be meant.
-pub(crate) fn nearest<'a>(text: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(text: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let length = text.chars().count();
     if length > NAME_BYTES_MAX {
         return None;
@@ -81,7 +81,7 @@ pub(crate) fn nearest<'a>(text: &str, candidates: impl Iterator<Item = &'a str>)
 }
 
 /// ` (did you mean "…"?)`, or nothing.
-pub(crate) fn guess<'a>(text: &str, candidates: impl Iterator<Item = &'a str>) -> String {
+pub fn guess<'a>(text: &str, candidates: impl Iterator<Item = &'a str>) -> String {
     match nearest(text, candidates) {
         Some(candidate) => format!(" (did you mean {}?)", quoted(candidate)),
         None => String::new(),

@@ -116,7 +116,7 @@ pub const UNIT_TEXT_BYTES_MAX: usize = 64;
 pub const DESCRIPTION_BYTES_MAX: usize = 1024;
 
 /// The name of a field type in the tag files.
-pub(crate) fn type_name(field: FieldType) -> &'static str {
+pub fn type_name(field: FieldType) -> &'static str {
     let wanted = match field {
         FieldType::RegisterBit(_) => FieldType::Bit,
         FieldType::Byte { signed, .. } => FieldType::Byte { signed, high: false },

@@ -18,6 +18,8 @@ mod server;
 mod signal;
 mod write;
 
+use fieldbeat_core::{config, limits, tag};
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,8 +28,8 @@ use std::thread::JoinHandle;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-use crate::protocol::modbus::model::Table;
 use crate::tag::{Nanos, UnitId, Value};
+use fieldbeat_engine::protocol::modbus::model::Table;
 
 pub use fault::{Fault, FaultError, Faulty, ScheduledFault};
 pub use files::GatewaySettings;

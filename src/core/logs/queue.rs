@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::limits::{LOG_LINE_OVERHEAD, LOG_QUEUE_BYTES_MAX, LOG_RETRY};
 
 /// See the module.
-pub(crate) struct Queue {
+pub struct Queue {
     bytes_max: usize,
     state: Mutex<State>,
     changed: Condvar,
@@ -32,7 +32,7 @@ struct State {
     writing: bool,
 }
 
-pub(crate) enum Entry {
+pub enum Entry {
     Line(Box<[u8]>),
     /// So many lines had no room here.
     Lost(u64),
@@ -50,7 +50,7 @@ impl State {
 
 impl Queue {
     /// Holds so many bytes of lines.
-    pub(crate) fn new(bytes_max: usize) -> Queue {
+    pub fn new(bytes_max: usize) -> Queue {
         Queue { bytes_max, state: Mutex::default(), changed: Condvar::new(), lost: AtomicU64::new(0) }
     }
 
@@ -107,7 +107,7 @@ impl Queue {
     }
 
     /// The next entry, if there is one, for a reader without a thread.
-    pub(crate) fn try_next(&self) -> Option<Entry> {
+    pub fn try_next(&self) -> Option<Entry> {
         self.state().take()
     }
 

@@ -24,7 +24,7 @@ pub mod fuzz;
 mod journal;
 mod lock;
 mod names;
-pub(crate) mod pages;
+pub mod pages;
 mod reader;
 mod renew;
 mod retention;
@@ -35,6 +35,8 @@ mod stats;
 mod tables;
 mod wire;
 mod writer;
+
+use fieldbeat_core::{config, disk, limits, tag};
 
 pub use account::Account;
 pub use aside::set_aside_before;

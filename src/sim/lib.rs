@@ -72,6 +72,11 @@ mod views;
 mod world;
 mod writes;
 
+use fieldbeat_core::{config, limits, logs, tag};
+use fieldbeat_engine::{door, hub, lane, plan, protocol, rt};
+use fieldbeat_output as output;
+use fieldbeat_store as store;
+
 pub use broken::{Broken, Kind};
 pub use case::{Case, CaseError};
 pub use parts::{Parts, RealParts};

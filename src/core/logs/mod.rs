@@ -4,7 +4,7 @@
 //! Nobody who serves the plant waits for a line, or dies of one: lines go into a bounded queue that a thread of its own
 //! writes out. What does not fit, or can't be written, is counted, and told as soon as something can be written again.
 
-pub(crate) mod queue;
+pub mod queue;
 
 use std::fmt;
 use std::io::{self, Write};
@@ -62,7 +62,7 @@ fn is_stream(stream: &str, (device, inode): (u64, u64)) -> bool {
 }
 
 /// Formats events of `level` and above, each as one piece for a writer of `lines`.
-pub(crate) fn format<W>(lines: W, level: Level) -> SubscriberBuilder<DefaultFields, Format, LevelFilter, W>
+pub fn format<W>(lines: W, level: Level) -> SubscriberBuilder<DefaultFields, Format, LevelFilter, W>
 where
     W: for<'a> MakeWriter<'a> + 'static,
 {
@@ -103,7 +103,7 @@ impl<'a> MakeWriter<'a> for Lines {
 }
 
 /// Takes an event's text, which comes in one piece.
-pub(crate) struct Line<'a>(pub &'a Queue);
+pub struct Line<'a>(pub &'a Queue);
 
 impl Write for Line<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

@@ -49,11 +49,11 @@ pub mod write;
 use std::path::Path;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
-pub(crate) use fields::type_name;
+pub use fields::type_name;
 pub use files::{DirTimes, Fingerprint};
 pub use kind::{Protocol, Protocols};
 pub use model::*;
-pub(crate) use names::{guess, nearest, quoted};
+pub use names::{guess, nearest, quoted};
 pub use schema::schema;
 pub use text::Source;
 pub use topics::{TopicOf, TopicPart, fill_topic, is_reserved_in_topics, template_parts};

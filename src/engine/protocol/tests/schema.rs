@@ -11,7 +11,7 @@ use crate::protocol::{can, canopen, local_io, modbus, schema};
 
 #[test]
 fn the_committed_schema_is_the_generated_one() {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tags/tags.schema.json");
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tags/tags.schema.json");
     let generated = serde_json::to_string_pretty(&schema()).unwrap() + "\n";
     if std::env::var_os("UPDATE_SCHEMA").is_some() {
         std::fs::write(&path, &generated).unwrap();

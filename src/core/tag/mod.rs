@@ -19,6 +19,7 @@ mod time;
 mod utc;
 mod value;
 
+pub use crate::kept;
 pub use abort::AbortCode;
 pub use batch::{Batch, BatchSample};
 pub use by_id::{ById, Id};
@@ -29,7 +30,6 @@ pub use dictionary::{Dictionary, DictionaryTag};
 pub use encoding::{CP1252, Encoding};
 pub use glob::{Globs, glob_has, is_pattern};
 pub use id::{GroupId, LaneId, LinkId, TagId, UnitId};
-pub(crate) use kept::kept;
 pub use object::Object;
 pub use sample::{GAP_TAG, Sample, flags};
 pub use scaling::Scaling;
