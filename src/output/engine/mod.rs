@@ -83,6 +83,7 @@ pub trait Failed: Display {
 }
 
 /// The other side of one output.
+#[allow(async_fn_in_trait, reason = "ours alone, and each output runs on one thread")]
 pub trait Client<F: Form> {
     type Failure: Failed;
 
