@@ -112,8 +112,7 @@ fn gcd(a: u64, b: u64) -> u64 {
 }
 
 fn spread_evenly(releases: &mut [ReleasePlan], link_of: impl Fn(ScanId) -> LinkId) {
-    let mut classes = 0u64;
-    for class in releases.chunk_by_mut(|a, b| a.period == b.period) {
+    for (at, class) in releases.chunk_by_mut(|a, b| a.period == b.period).enumerate() {
         let room = room(class[0].period);
         let mut packs = packs_of(class, PACK_RELEASES_MAX, &link_of);
         let longest = packs.iter().copied().max().unwrap_or(1) as u64;
@@ -122,7 +121,7 @@ fn spread_evenly(releases: &mut [ReleasePlan], link_of: impl Fn(ScanId) -> LinkI
             packs = vec![1; class.len()];
         }
         let step = room / packs.len() as u64;
-        let shift = if classes == 0 { 0 } else { step / (classes + 1) };
+        let shift = if at == 0 { 0 } else { step / (at as u64 + 1) };
         let mut rest = class;
         for (pack, len) in packs.into_iter().enumerate() {
             let (members, after) = rest.split_at_mut(len);
@@ -131,7 +130,6 @@ fn spread_evenly(releases: &mut [ReleasePlan], link_of: impl Fn(ScanId) -> LinkI
             }
             rest = after;
         }
-        classes += 1;
     }
 }
 
