@@ -1,7 +1,7 @@
-//! The whole gateway beside a plain blocking loop: 1000 float32 tags on 10 devices at 100 Hz.
+//! The whole gateway beside plain blocking loops: 1000 float32 tags on 10 devices at 100 Hz.
 //!
-//! Three ways in turn, several rounds: the gateway with its MQTT output, the blocking loop (benches/peers), the
-//! gateway without output. Each is a process of its own; so is the plant, with its broker, on the first CPU.
+//! Four ways in turn, several rounds: the gateway with its MQTT output, a blocking loop on rmodbus, one on libmodbus (both in
+//! benches/peers), the gateway without output. Each is a process of its own; so is the plant, with its broker, on the first CPU.
 //! Executors and blocking threads run at SCHED_FIFO 80 on the last CPU.
 //!
 //! `cargo bench --bench gateway -- [--seconds N] [--rounds N]`; the blocking loop must have been built
@@ -156,18 +156,37 @@ fn gateway(config: &Path, seconds: u64) -> Run {
     }
 }
 
-fn blocking(plant: &Plant, seconds: u64) -> Run {
+fn last_cpu() -> String {
+    (thread::available_parallelism().map_or(1, |n| n.get()) - 1).to_string()
+}
+
+fn rmodbus_loop(plant: &Plant, seconds: u64) -> Run {
     let program = Path::new(GATEWAY).with_file_name("blocking-loop");
-    let cpu = thread::available_parallelism().map_or(1, |n| n.get()) - 1;
-    let mut child = Command::new(&program)
-        .args(["--cpu", &cpu.to_string(), "--seconds", &seconds.to_string()])
-        .args(["--period-us", &PERIOD_US.to_string(), "--registers", &REGISTERS.to_string()])
-        .args(plant.addresses())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|error| {
-            panic!("{}: {error}; build it: cargo build --release -p fieldbeat-peers", program.display())
-        });
+    if !program.exists() {
+        panic!("{} is missing; build it: cargo build --release -p fieldbeat-peers", program.display());
+    }
+    let mut command = Command::new(program);
+    command.args(["--cpu", &last_cpu(), "--seconds", &seconds.to_string()]);
+    command.args(["--period-us", &PERIOD_US.to_string(), "--registers", &REGISTERS.to_string()]);
+    blocking(command, plant, seconds)
+}
+
+fn libmodbus_loop(plant: &Plant, seconds: u64) -> Run {
+    let program = plant.dir.join("libmodbus_loop");
+    if !program.exists() {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers/libmodbus_loop.c");
+        let mut cc = Command::new("cc");
+        let built = cc.args(["-O2", "-o"]).arg(&program).arg(source).args(["-lmodbus", "-lpthread"]).status();
+        assert!(built.is_ok_and(|built| built.success()), "needs a C compiler and libmodbus-dev");
+    }
+    let mut command = Command::new(program);
+    command.args([last_cpu(), seconds.to_string(), PERIOD_US.to_string(), REGISTERS.to_string()]);
+    blocking(command, plant, seconds)
+}
+
+fn blocking(mut command: Command, plant: &Plant, seconds: u64) -> Run {
+    command.args(plant.addresses()).stdout(Stdio::piped());
+    let mut child = command.spawn().expect("the loop starts");
     let anonymous_mb = watch(&mut child);
     let output = child.wait_with_output().expect("output");
     assert!(output.status.success(), "the blocking loop needs real-time priority: run as root");
@@ -191,7 +210,7 @@ fn median(runs: &[Run], of: impl Fn(&Run) -> f64) -> f64 {
     all[all.len() / 2]
 }
 
-fn row(name: &str, ways: &[Vec<Run>; 3], digits: usize, of: impl Fn(&Run) -> f64) {
+fn row(name: &str, ways: &[Vec<Run>; 4], digits: usize, of: impl Fn(&Run) -> f64) {
     let cells: Vec<String> = ways.iter().map(|runs| format!("{:.digits$}", median(runs, &of))).collect();
     println!("| {name} | {} |", cells.join(" | "));
 }
@@ -206,19 +225,20 @@ fn main() {
     let started = Instant::now();
     let plant = Plant::start();
     let quiet = plant.without_output();
-    let mut ways: [Vec<Run>; 3] = Default::default();
+    let mut ways: [Vec<Run>; 4] = Default::default();
     for round in 0..rounds {
-        // Each way comes first, second and third.
-        for turn in 0..3 {
-            let way = ((round + turn) % 3) as usize;
+        // Each way comes first, second, third and fourth.
+        for turn in 0..4 {
+            let way = ((round + turn) % 4) as usize;
             let run = match way {
                 0 => gateway(&plant.dir, seconds),
-                1 => blocking(&plant, seconds),
+                1 => rmodbus_loop(&plant, seconds),
+                2 => libmodbus_loop(&plant, seconds),
                 _ => gateway(&quiet, seconds),
             };
             eprintln!(
                 "round {round} {}: {:.0} cycles, {:.0} missed, floor {:.2} %, process {:.2} %, {:.1} MB, release {:.0?} µs",
-                ["gateway, MQTT", "blocking loop", "gateway alone"][way],
+                ["gateway, MQTT", "rmodbus loop", "libmodbus loop", "gateway alone"][way],
                 run.cycles,
                 run.missed,
                 run.floor_cpu_percent,
@@ -233,8 +253,8 @@ fn main() {
         "Medians of {rounds} rounds of {seconds} s, {:.0} s in all; CPU in percent of one core.\n",
         started.elapsed().as_secs_f64()
     );
-    println!("| | gateway with MQTT | blocking loop | gateway without output |");
-    println!("|---|---|---|---|");
+    println!("| | gateway with MQTT | rmodbus loop | libmodbus loop | gateway without output |");
+    println!("|---|---|---|---|---|");
     row("cycles of devices", &ways, 0, |r| r.cycles);
     row("missed cycles", &ways, 0, |r| r.missed);
     row("CPU of the executor or of the blocking threads, %", &ways, 2, |r| r.floor_cpu_percent);
@@ -250,17 +270,19 @@ fn main() {
         row(&format!("sample age {q}, µs"), &ways, 1, move |r| r.age_us[at]);
     }
     // In one round the ways met the same noise: ratios first, then their median.
-    let ratio = |a: usize, of: fn(&Run) -> f64, by: fn(&Run) -> f64| {
-        let mut all: Vec<f64> = ways[a].iter().zip(&ways[1]).map(|(a, b)| of(a) / by(b)).collect();
+    let ratio = |a: usize, peer: usize, of: fn(&Run) -> f64| {
+        let mut all: Vec<f64> = ways[a].iter().zip(&ways[peer]).map(|(a, b)| of(a) / of(b)).collect();
         all.sort_by(f64::total_cmp);
         all[all.len() / 2]
     };
     println!();
-    for (way, name) in [(0, "with MQTT"), (2, "without output")] {
-        println!(
-            "{name}: executors' CPU {:.2} of the blocking loop's, the whole process {:.2}",
-            ratio(way, |r| r.floor_cpu_percent, |r| r.process_cpu_percent),
-            ratio(way, |r| r.process_cpu_percent, |r| r.process_cpu_percent),
-        );
+    for (way, name) in [(0, "with MQTT"), (3, "without output")] {
+        for (peer, loop_name) in [(1, "rmodbus"), (2, "libmodbus")] {
+            println!(
+                "{name}: executors' CPU {:.2} of the {loop_name} loop's, the whole process {:.2}",
+                ratio(way, peer, |r| r.floor_cpu_percent),
+                ratio(way, peer, |r| r.process_cpu_percent),
+            );
+        }
     }
 }
