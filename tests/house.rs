@@ -21,7 +21,7 @@ const MAY_IMPORT: [(&str, &[&str]); 23] = [
     ("protocol", &["config", "connector", "lane", "limits", "plan", "rt", "tag"]),
     ("hub", &["lane", "limits", "plan", "protocol", "rt", "tag"]),
     ("store", &["config", "disk", "limits", "tag"]),
-    ("output", &["command", "config", "limits", "plan", "store", "tag"]),
+    ("output", &["command", "config", "limits", "store", "tag"]),
     (
         "serve",
         &[

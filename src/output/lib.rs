@@ -3,6 +3,7 @@
 //! An output reads blocks from its durable cursor on, delivers them, and moves the cursor only over what the
 //! other side has acknowledged. After any outage it goes on there: in order, nothing missing.
 
+pub mod catalog;
 pub mod engine;
 mod error;
 mod http;
@@ -13,7 +14,6 @@ mod stats;
 mod tls;
 
 use fieldbeat_core::{command, config, limits, tag};
-use fieldbeat_engine::plan;
 use fieldbeat_store as store;
 
 pub use engine::Feed;

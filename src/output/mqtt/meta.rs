@@ -20,8 +20,8 @@ use serde::Serialize;
 use serde_json::{Value as Json, json};
 
 use super::topic::Topic;
+use crate::catalog::{Catalog, TagEntry};
 use crate::config::{TagChoice, TopicOf, TopicPer, WriteConfig};
-use crate::plan::{Plan, TagPlan};
 use crate::tag::{GroupId, Id, LinkId, Status, TagId, utc_text};
 
 #[derive(Serialize)]
@@ -59,21 +59,21 @@ pub struct MetaBoard {
 #[derive(Debug, Clone, Default)]
 struct Content {
     boot: String,
-    plan: Arc<Plan>,
+    catalog: Arc<Catalog>,
     /// 0: nothing was put here yet.
     revision: u64,
-    /// Tags of that plan that are not good.
+    /// Its tags that are not good.
     bad: Arc<Vec<(TagId, Status)>>,
     bad_version: u64,
 }
 
 impl MetaBoard {
-    /// The plan that runs, and its tags that are not good now.
-    pub fn put(&self, boot: &str, plan: &Arc<Plan>, bad: Vec<(TagId, Status)>) {
+    /// What runs, and its tags that are not good now.
+    pub fn put(&self, boot: &str, catalog: &Arc<Catalog>, bad: Vec<(TagId, Status)>) {
         let mut content = self.content.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_other = content.revision == 0 || !Arc::ptr_eq(&content.plan, plan);
+        let is_other = content.revision == 0 || !Arc::ptr_eq(&content.catalog, catalog);
         if is_other {
-            (content.boot, content.plan) = (boot.to_owned(), plan.clone());
+            (content.boot, content.catalog) = (boot.to_owned(), catalog.clone());
             content.revision += 1;
         }
         if is_other || *content.bad != bad {
@@ -117,7 +117,7 @@ pub(super) struct MetaPublisher {
     kept: usize,
 }
 
-/// Where in the lists of a plan.
+/// Where in the lists of a catalog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct At {
     list: usize,
@@ -193,8 +193,8 @@ impl MetaPublisher {
 
     fn head(&mut self) -> MetaMessage {
         self.told.0 = self.content.revision;
-        let plan = &self.content.plan;
-        let tags = plan.tags.values().filter(|tag| self.is_sent(plan, tag)).count();
+        let catalog = &self.content.catalog;
+        let tags = catalog.tags.values().filter(|tag| self.is_sent(catalog, tag)).count();
         let head = json!({
             "gateway": self.gateway, "boot": self.content.boot, "version": env!("CARGO_PKG_VERSION"), "time": now(),
             "revision": self.content.revision, "parts": self.parts, "tags": tags,
@@ -208,8 +208,8 @@ impl MetaPublisher {
         let head = json!({"gateway": self.gateway, "revision": self.content.revision, "part": number}).to_string();
         let mut payload = head.trim_end_matches('}').as_bytes().to_vec();
         let (mut open, mut entries) = (None, 0);
-        let plan = self.content.plan.clone();
-        let count = [plan.groups.end(), plan.links.end(), plan.tags.end()];
+        let catalog = self.content.catalog.clone();
+        let count = [catalog.groups.end(), catalog.links.end(), catalog.tags.end()];
         self.next = loop {
             if at.list == LISTS.len() {
                 break None;
@@ -218,7 +218,7 @@ impl MetaPublisher {
                 at = At { list: at.list + 1, entry: 0 };
                 continue;
             }
-            let Some(entry) = self.entry(&plan, at) else {
+            let Some(entry) = self.entry(&catalog, at) else {
                 at.entry += 1;
                 continue;
             };
@@ -244,27 +244,27 @@ impl MetaPublisher {
     }
 
     /// `None`: there is none of that id, or the output does not send it.
-    fn entry(&self, plan: &Plan, at: At) -> Option<String> {
+    fn entry(&self, catalog: &Catalog, at: At) -> Option<String> {
         match at.list {
             0 => {
-                let group = plan.groups.get(GroupId::from_index(at.entry))?;
-                let period_ms = group.interval().0 as f64 / 1e6;
+                let group = catalog.groups.get(GroupId::from_index(at.entry))?;
+                let period_ms = group.period.0 as f64 / 1e6;
                 serde_json::to_string(&Group { group: &group.name, period_ms }).ok()
             }
             1 => {
-                let link = plan.links.get(LinkId::from_index(at.entry))?;
-                serde_json::to_string(&Link { link: &link.name, protocol: link.protocol.name() }).ok()
+                let link = catalog.links.get(LinkId::from_index(at.entry))?;
+                serde_json::to_string(&Link { link: &link.name, protocol: link.protocol }).ok()
             }
             _ => {
-                let tag = plan.tags.get(TagId::from_index(at.entry))?;
-                self.is_sent(plan, tag).then(|| self.tag(plan, tag).to_string())
+                let tag = catalog.tags.get(TagId::from_index(at.entry))?;
+                self.is_sent(catalog, tag).then(|| self.tag(catalog, tag).to_string())
             }
         }
     }
 
-    fn tag(&self, plan: &Plan, tag: &TagPlan) -> Json {
-        let TagPlan { name, ty, unit, description, range, write, texts, .. } = tag;
-        let (group, link) = (group_of(plan, tag), plan.links.get(tag.link).map_or("", |link| &link.name));
+    fn tag(&self, catalog: &Catalog, tag: &TagEntry) -> Json {
+        let TagEntry { name, ty, unit, description, range, write, texts, .. } = tag;
+        let (group, link) = (catalog.group_of(tag), catalog.links.get(tag.link).map_or("", |link| &link.name));
         let mut json = json!({
             "tag": &**name, "type": ty.to_string(), "group": group, "link": link, "writable": write.is_some(),
         });
@@ -300,9 +300,9 @@ impl MetaPublisher {
 
     fn bad(&mut self) -> MetaMessage {
         self.told.1 = self.content.bad_version;
-        let plan = &self.content.plan;
-        let all = self.content.bad.iter().filter_map(|(id, status)| Some((plan.tags.get(*id)?, status.name())));
-        let sent: Vec<(&TagPlan, &str)> = all.filter(|(tag, _)| self.is_sent(plan, tag)).collect();
+        let catalog = &self.content.catalog;
+        let all = self.content.bad.iter().filter_map(|(id, status)| Some((catalog.tags.get(*id)?, status.name())));
+        let sent: Vec<(&TagEntry, &str)> = all.filter(|(tag, _)| self.is_sent(catalog, tag)).collect();
         let head =
             json!({"gateway": self.gateway, "boot": self.content.boot, "time": now(), "total": sent.len()}).to_string();
         let mut payload = head.trim_end_matches('}').as_bytes().to_vec();
@@ -321,13 +321,9 @@ impl MetaPublisher {
         MetaMessage { topic: format!("{}/bad", self.topic), payload }
     }
 
-    fn is_sent(&self, plan: &Plan, tag: &TagPlan) -> bool {
-        self.choice.takes_tag(&tag.name) && self.choice.takes_group(group_of(plan, tag))
+    fn is_sent(&self, catalog: &Catalog, tag: &TagEntry) -> bool {
+        self.choice.takes_tag(&tag.name) && self.choice.takes_group(catalog.group_of(tag))
     }
-}
-
-fn group_of<'p>(plan: &'p Plan, tag: &TagPlan) -> &'p str {
-    plan.groups.get(tag.group).map_or("", |group| &group.name)
 }
 
 fn now() -> String {

@@ -1,13 +1,12 @@
 //! What is published of a plan, in which parts, and when again.
 
 use super::*;
-use crate::config::ReleaseMode;
-use crate::plan::{DiagnosticsPlan, GroupPlan, LinkPlan, Pace};
-use crate::tag::{LaneId, Nanos, ScalarType, Texts, ValueType};
+use crate::catalog::{GroupEntry, LinkEntry};
+use crate::tag::{Nanos, ScalarType, Texts, ValueType};
 
-fn plan(tags: usize) -> Arc<Plan> {
+fn catalog(tags: usize) -> Arc<Catalog> {
     let write = WriteConfig { min: Some(0.0), interval_min: Nanos::from_millis(100), ..WriteConfig::default() };
-    let tag = |at: usize| TagPlan {
+    let tag = |at: usize| TagEntry {
         name: format!("boiler{at}.temperature").into(),
         link: LinkId(0),
         group: GroupId(0),
@@ -16,18 +15,14 @@ fn plan(tags: usize) -> Arc<Plan> {
         texts: Texts::default(),
         description: "".into(),
         range: Some([0.0, 120.0]),
-        reporting: None,
         write: at.is_multiple_of(2).then(|| write.clone()),
     };
-    let pace = Pace::Every(Nanos::from_millis(10));
-    let group = GroupPlan { name: "default".into(), pace, release: ReleaseMode::Spread };
-    let protocol = Box::new(DiagnosticsPlan { tags: Vec::new() });
-    let link = LinkPlan { name: "plc1".into(), lane: LaneId(0), write_spacing: Nanos::ZERO, protocol };
-    Arc::new(Plan {
+    let group = GroupEntry { name: "default".into(), period: Nanos::from_millis(10) };
+    let link = LinkEntry { name: "plc1".into(), protocol: "diagnostics" };
+    Arc::new(Catalog {
         tags: (0..tags).map(tag).collect(),
         groups: [group].into_iter().collect(),
         links: [link].into_iter().collect(),
-        ..Plan::default()
     })
 }
 
@@ -56,7 +51,7 @@ fn thousands_of_tags_fall_into_parts_that_fit_and_each_stands_in_one() {
     let board = Arc::<MetaBoard>::default();
     let mut publisher = publisher(&board, TagChoice::default());
     assert_eq!(all(&mut publisher), [], "nothing is known yet");
-    board.put("a2f", &plan(5_000), bad([7]));
+    board.put("a2f", &catalog(5_000), bad([7]));
     let messages = all(&mut publisher);
     let (parts, rest) = messages.split_at(messages.len() - 2);
     let mut names = Vec::new();
@@ -86,7 +81,7 @@ fn thousands_of_tags_fall_into_parts_that_fit_and_each_stands_in_one() {
 fn only_what_changed_is_published_and_parts_that_are_gone_are_removed() {
     let board = Arc::<MetaBoard>::default();
     let mut publisher = publisher(&board, TagChoice::default());
-    let (large, small) = (plan(100), plan(1));
+    let (large, small) = (catalog(100), catalog(1));
     board.put("a2f", &large, Vec::new());
     let parts = all(&mut publisher).len() - 2;
     assert!(parts > 2);
@@ -108,7 +103,7 @@ fn an_output_says_only_what_it_sends_and_a_long_list_of_bad_tags_is_cut_and_coun
     let board = Arc::<MetaBoard>::default();
     let choice = TagChoice { tags: vec!["boiler1*".into()], ..TagChoice::default() };
     let mut publisher = publisher(&board, choice);
-    board.put("a2f", &plan(1_000), bad(0..1_000));
+    board.put("a2f", &catalog(1_000), bad(0..1_000));
     let messages = all(&mut publisher);
     let bad = &messages.last().unwrap().1;
     assert_eq!(bad["total"], 111);
