@@ -8,7 +8,7 @@
 //! | `reader`, `diagnostic`, `fault`, `names` | typed reading of that tree; findings, all at once |
 //! | `fields` | keys with their ranges and defaults, for the reader and the schema |
 //! | `beside` | files that links name: DBC, EDS |
-//! | `gateway`, `mqtt`, `topics`, `influx`, `outputs`, `control`, `host`, `diagnostics` | `fieldbeat.toml` |
+//! | `gateway`, `outputs/`, `topics`, `control`, `host`, `diagnostics` | `fieldbeat.toml` |
 //! | `links`, `groups`, `tags` | the tag files |
 //! | `decoding`, `value_texts` | which values are none, scales in other tags; what values are called |
 //! | `sensor` | transmitters with a standard signal behind a tag |
@@ -26,11 +26,9 @@ pub mod files;
 mod gateway;
 mod groups;
 pub mod host;
-mod influx;
 pub mod kind;
 pub mod links;
 pub mod model;
-mod mqtt;
 pub mod names;
 pub mod node;
 mod outputs;

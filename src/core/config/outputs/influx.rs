@@ -1,15 +1,15 @@
 //! `[outputs.NAME]` of type influxdb.
 
-use super::diagnostic::Report;
-use super::fields;
-use super::model::{InfluxApi, InfluxConfig, OutputConfig, OutputKind, Precision, TagConfig};
-use super::names::quoted;
-use super::node::{Kind, Node};
-use super::outputs::{
+use super::common::{
     Scheme, check_placeholders, file, placeholders_allowed, read_password, read_tls, read_url, short_text, template,
 };
-use super::paths::Base;
-use super::reader::Obj;
+use crate::config::diagnostic::Report;
+use crate::config::fields;
+use crate::config::model::{InfluxApi, InfluxConfig, OutputConfig, OutputKind, Precision, TagConfig};
+use crate::config::names::quoted;
+use crate::config::node::{Kind, Node};
+use crate::config::paths::Base;
+use crate::config::reader::Obj;
 use crate::limits::INFLUX_TAG_SET_MAX;
 use crate::tag::{Nanos, ScalarType, ValueType};
 

@@ -1,13 +1,11 @@
 //! `[outputs.NAME]` of type mqtt.
 
-use super::fields;
-use super::model::{CommandTopics, MqttConfig, MqttVersion, OutputConfig, OutputKind, TopicPer};
-use super::names::quoted;
-use super::outputs::{
-    Scheme, check_placeholders, placeholders_allowed, read_password, read_tls, read_urls, short_text,
-};
-use super::paths::Base;
-use super::reader::Obj;
+use super::common::{Scheme, check_placeholders, placeholders_allowed, read_password, read_tls, read_urls, short_text};
+use crate::config::fields;
+use crate::config::model::{CommandTopics, MqttConfig, MqttVersion, OutputConfig, OutputKind, TopicPer};
+use crate::config::names::quoted;
+use crate::config::paths::Base;
+use crate::config::reader::Obj;
 use crate::tag::Nanos;
 
 const VERSION: &[(&str, MqttVersion)] = &[("3.1.1", MqttVersion::V311), ("5", MqttVersion::V5)];
