@@ -4,7 +4,6 @@ mod common;
 mod influx;
 mod mqtt;
 
-use std::io::Read;
 
 use crate::config::diagnostic::Report;
 use crate::config::fields::keys;
