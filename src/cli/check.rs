@@ -19,6 +19,7 @@
 //! writing and reading back, are begun. Then come the groups and every request.
 //! The last line is `ok: it fits`, or a refusal on standard error and exit code 2.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -28,9 +29,7 @@ use super::{counting, files, learn};
 use crate::config::{Config, OutputKind, ReleaseMode};
 use crate::output::{influx, mqtt};
 use crate::plan::demand::Costs;
-use crate::plan::{Admission, Plan, Planned, Slot};
-use crate::protocol::modbus::plan::ModbusPlan;
-use crate::protocol::modbus::wire_bytes;
+use crate::plan::{Admission, LinkPlan, Plan, Planned, PlannedRequest, Slot};
 use crate::rt::calibrate;
 use crate::rt::thread::default_cpus;
 use crate::tag::{LinkId, Nanos};
@@ -203,7 +202,7 @@ fn print_plan(config: &Config, plan: &Plan, admission: &Admission, origin: &str)
             "{:<20} {:>9} {:>6} {:>12} {:>12} {:>8}  {}",
             link.name,
             link.lane.0,
-            link.protocol.get::<ModbusPlan>().map_or(1, |modbus| modbus.units.len()),
+            units_of(link).len().max(1),
             rate(load.requests_per_s),
             rate(load.wire_bytes_per_s),
             percent(load.load),
@@ -235,22 +234,17 @@ fn print_plan(config: &Config, plan: &Plan, admission: &Admission, origin: &str)
         "wire bytes"
     );
     for link in plan.links.values() {
-        let Some(modbus) = link.protocol.get::<ModbusPlan>() else { continue };
-        for request in modbus.blocks() {
-            out!(
-                "{:<20} {:<12} {:>4} {:>3} {:>6} {:>6} {:>5} {:>11}",
-                link.name,
-                plan.groups[request.group].name,
-                modbus.units[usize::from(request.unit)].0,
-                request.table.read_function(),
-                request.first,
-                request.count,
-                request.decodes.len(),
-                wire_bytes(modbus, request)
-            );
+        for PlannedRequest { group, unit, what, tags, wire_bytes } in link.protocol.requests() {
+            let group = &plan.groups[group].name;
+            out!("{:<20} {group:<12} {unit:>4} {what:<17} {tags:>5} {wire_bytes:>11}", link.name);
         }
     }
     out!("");
+}
+
+/// Those that it asks.
+fn units_of(link: &LinkPlan) -> BTreeSet<u8> {
+    link.protocol.units().into_iter().map(|(_, unit)| unit).collect()
 }
 
 fn print_writes(plan: &Plan, admission: &Admission) {

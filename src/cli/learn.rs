@@ -10,8 +10,6 @@ use crate::hub::stats::{Distribution, Statistics};
 use crate::plan::demand::Costs;
 use crate::plan::{Plan, admission};
 use crate::protocol;
-use crate::protocol::modbus::model::ModbusConfig;
-use crate::protocol::modbus::plan::ModbusPlan;
 use crate::serve::{Tags, reason};
 use crate::supervise::floor::{self, Floor, Scheduling};
 use crate::tag::{LinkId, Nanos};
@@ -66,9 +64,7 @@ fn slowly(config: &Config) -> Config {
         group.pace = Pace::Every(group.interval().max(PERIOD_MIN));
     }
     for link in &mut slow.links {
-        if let Some(modbus) = link.protocol.get_mut::<ModbusConfig>() {
-            modbus.reply_expected = Nanos(1);
-        }
+        link.protocol.expect_reply(Nanos(1));
     }
     slow
 }
@@ -79,7 +75,7 @@ fn nothing() -> Costs {
 }
 
 fn declared(link: &LinkConfig) -> Nanos {
-    link.protocol.get::<ModbusConfig>().map_or(Nanos::ZERO, |modbus| modbus.reply_expected)
+    link.protocol.reply_expected().unwrap_or_default()
 }
 
 fn print(config: &Config, slow: &Plan, statistics: &Statistics, floor: &Floor, tags: &Tags) -> bool {
@@ -120,9 +116,7 @@ fn print(config: &Config, slow: &Plan, statistics: &Statistics, floor: &Floor, t
             note!("link \"{}\": {why}", link.name);
             continue;
         }
-        let percent = |reply| {
-            asked.links[id].protocol.get::<ModbusPlan>().map_or(0.0, |own| own.load_with(&asked, reply)) * 100.0
-        };
+        let percent = |reply| asked.links[id].protocol.load_with(&asked, reply).unwrap_or_default() * 100.0;
         out!(
             "{:<20} {:>8} {:>10.3} {:>8.3} {:>8.3} {:>8.3} {:>7.1} % {:>7.1} %",
             link.name,
@@ -168,15 +162,14 @@ fn print_bad_tags(plan: &Plan, floor: &Floor, tags: &Tags) -> bool {
 
 /// What to write into the tag file where the declared time is none that the device keeps, or far from it.
 fn hint(plan: &Plan, id: LinkId, link: &LinkConfig, seen: &Distribution) -> Option<String> {
-    link.protocol.get::<ModbusConfig>()?;
-    let expected = declared(link);
+    let expected = link.protocol.reply_expected()?;
     let too_short = seen.p99 > expected;
     let too_long = expected.0 as f64 > seen.p99.0 as f64 * TOO_LONG;
     if !too_short && !too_long {
         return None;
     }
     let mut with_measured = plan.clone();
-    with_measured.links.get_mut(id)?.protocol.get_mut::<ModbusPlan>()?.config.reply_expected = expected;
+    with_measured.links.get_mut(id)?.protocol.expect_reply(expected);
     let found = admission::observed(&with_measured, id, seen.p99);
     let what = match found {
         Some(found) if found.is_over => "warning: does not fit with the replies that were measured",

@@ -14,7 +14,6 @@ use crate::lane::{LinkState, Reading};
 use crate::limits::{LATE_REPLY_WAIT, PERIOD_QUICK_MAX, SILENT_AFTER_TIMEOUTS};
 use crate::plan::{Plan, TagPlan};
 use crate::protocol;
-use crate::protocol::modbus::plan::ModbusPlan;
 use crate::rt::monotonic_now;
 use crate::serve::{cause_of, newest, reason};
 use crate::supervise::floor::{self, Floor, Scheduling};
@@ -150,7 +149,7 @@ pub(super) fn settled(floor: &Floor, plan: &Plan) -> bool {
     plan.tags.iter().all(|(id, tag)| match floor.image.read(id.index()).map(|r| Status(r.status)) {
         None | Some(Status::BAD_WAITING_FOR_INITIAL_DATA | Status::UNCERTAIN_LAST_USABLE) => false,
         // After the first reply that did not come: another may.
-        Some(Status::BAD_NO_COMMUNICATION) if plan.links[tag.link].protocol.get::<ModbusPlan>().is_some() => {
+        Some(Status::BAD_NO_COMMUNICATION) if plan.links[tag.link].protocol.is_polled() => {
             let link = floor.counters.link(tag.link);
             let missed = link.timeouts.get() + link.exceptions.get() + link.broken.get();
             link.state() != LinkState::Up || missed >= u64::from(SILENT_AFTER_TIMEOUTS)

@@ -6,6 +6,7 @@ use fastrand::Rng;
 use super::script::{Drawn, Hosts, Script};
 use super::{RealParts, Scenario, run};
 use crate::config::{Config, Guard, WriteConfig};
+use crate::plan::LinkWork;
 use crate::plan::demand::Costs;
 use crate::plan::{Plan, PlanError};
 use crate::protocol::load_parts;
@@ -188,7 +189,7 @@ fn fullest(plan: &Plan) -> f64 {
         let modbus = link.protocol.get::<ModbusPlan>().unwrap();
         let of_line = |line: SerialLine| line.line_time(Table::HoldingRegisters, 1);
         let each = SerialLine::of(&modbus.config).map_or(modbus.config.reply_expected, of_line);
-        modbus.load_with(plan, each)
+        modbus.load_with(plan, each).unwrap_or_default()
     };
     plan.links.iter().map(load).fold(0.0, f64::max)
 }

@@ -261,6 +261,24 @@ pub trait LinkWork: Any + Debug + Send + Sync + KeptWork {
         Vec::new()
     }
 
+    /// What it asks for in each scan, request by request; empty: its devices speak by themselves, or it keeps no such list.
+    fn requests(&self) -> Vec<PlannedRequest> {
+        Vec::new()
+    }
+
+    /// Each request is answered or lost by itself: one that is lost says nothing of the next.
+    fn is_polled(&self) -> bool {
+        false
+    }
+
+    /// The share of its time that its requests take if each reply takes so long.
+    fn load_with(&self, _plan: &Plan, _reply: Nanos) -> Option<f64> {
+        None
+    }
+
+    /// As if that time were declared: see [`LinkWork::observed`].
+    fn expect_reply(&mut self, _expected: Nanos) {}
+
     /// Its devices speak by themselves: a tag waits for its message, however well the connection is.
     fn listens(&self) -> bool {
         false
@@ -292,6 +310,18 @@ pub trait LinkWork: Any + Debug + Send + Sync + KeptWork {
 }
 
 kept!(LinkWork, KeptWork);
+
+/// One request of a scan, as `check` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedRequest {
+    pub group: GroupId,
+    pub unit: u8,
+    /// What is asked, in the protocol's own terms.
+    pub what: String,
+    pub tags: usize,
+    /// Of the request and its reply.
+    pub wire_bytes: usize,
+}
 
 /// What a refusal of a link says.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,6 +13,14 @@ pub trait LinkSettings: Any + Debug + Send + Sync + KeptSettings {
 
     /// How long a look at its tags waits for the connection and the answers, beside what its scans take.
     fn patience(&self) -> Nanos;
+
+    /// How long its device is expected to take for a reply; `None`: nobody declares that.
+    fn reply_expected(&self) -> Option<Nanos> {
+        None
+    }
+
+    /// As if that were declared.
+    fn expect_reply(&mut self, _expected: Nanos) {}
 }
 kept!(LinkSettings, KeptSettings);
 

@@ -4,7 +4,6 @@ mod common;
 mod influx;
 mod mqtt;
 
-
 use crate::config::diagnostic::Report;
 use crate::config::fields::keys;
 use crate::config::model::{GroupConfig, OutputConfig, TagChoice, TagConfig};

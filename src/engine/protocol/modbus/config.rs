@@ -114,6 +114,14 @@ impl LinkSettings for ModbusConfig {
     fn patience(&self) -> Nanos {
         self.connect_timeout + self.connect_delay + Nanos(self.timeout.0 * 4)
     }
+
+    fn reply_expected(&self) -> Option<Nanos> {
+        Some(self.reply_expected)
+    }
+
+    fn expect_reply(&mut self, expected: Nanos) {
+        self.reply_expected = expected;
+    }
 }
 
 /// What carries the frames.

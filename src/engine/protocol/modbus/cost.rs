@@ -56,6 +56,29 @@ impl LinkWork for ModbusPlan {
         units
     }
 
+    fn requests(&self) -> Vec<PlannedRequest> {
+        let request = |request: &ModbusRequest| PlannedRequest {
+            group: request.group,
+            unit: self.units[usize::from(request.unit)].0,
+            what: format!("{:>3} {:>6} {:>6}", request.table.read_function(), request.first, request.count),
+            tags: request.decodes.len(),
+            wire_bytes: wire_bytes(self, request),
+        };
+        self.blocks().iter().map(request).collect()
+    }
+
+    fn is_polled(&self) -> bool {
+        true
+    }
+
+    fn load_with(&self, plan: &Plan, reply: Nanos) -> Option<f64> {
+        Some(self.load_of(plan, reply))
+    }
+
+    fn expect_reply(&mut self, expected: Nanos) {
+        self.config.reply_expected = expected;
+    }
+
     fn slots_per_s(&self, groups: &ById<GroupId, GroupPlan>) -> u64 {
         let of_request = |request: &ModbusRequest| {
             let decodes = &self.decodes[request.decodes.start as usize..request.decodes.end as usize];
@@ -95,14 +118,14 @@ impl LinkWork for ModbusPlan {
     fn observed(&self, plan: &Plan, p99: Nanos) -> Option<Finding> {
         match SerialLine::of(&self.config) {
             Some(line) => observed_on_line(plan, self, &line, p99),
-            None => Finding::of(self.config.reply_expected, p99, self.load_with(plan, p99)),
+            None => Finding::of(self.config.reply_expected, p99, self.load_of(plan, p99)),
         }
     }
 }
 
 impl ModbusPlan {
     /// Its link's load when each of its requests takes `reply`.
-    pub fn load_with(&self, plan: &Plan, reply: Nanos) -> f64 {
+    fn load_of(&self, plan: &Plan, reply: Nanos) -> f64 {
         let rate = |request: &ModbusRequest| 1.0 / plan.groups[request.group].interval().as_secs_f64();
         let requests_per_s: f64 = self.blocks().iter().map(rate).sum();
         requests_per_s * reply.as_secs_f64() / f64::from(self.config.pipeline.max(1))
@@ -110,7 +133,7 @@ impl ModbusPlan {
 }
 
 /// Bytes on the wire for a request and its reply.
-pub fn wire_bytes(modbus: &ModbusPlan, request: &ModbusRequest) -> usize {
+fn wire_bytes(modbus: &ModbusPlan, request: &ModbusRequest) -> usize {
     let frame = match &modbus.config.transport {
         ModbusTransport::Tcp(_) => SEGMENT_HEADER_BYTES + MBAP_FRAME_BYTES,
         ModbusTransport::RtuOverTcp(_) => SEGMENT_HEADER_BYTES + RTU_FRAME_BYTES,

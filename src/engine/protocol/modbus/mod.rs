@@ -29,7 +29,6 @@ pub mod serial;
 pub mod tag;
 
 pub use config::Modbus;
-pub use cost::wire_bytes;
 pub use line_time::SerialLine;
 pub use model::*;
 pub use plan::{Decode, ModbusPlan, ModbusRequest, ModbusWrite};
