@@ -73,6 +73,31 @@ fn a_full_journal_queue_leaves_samples_in_the_ring_and_loses_none() {
     assert_eq!(got, (0..100).collect::<Vec<_>>());
 }
 
+#[test]
+fn the_hub_looks_often_while_somebody_reads_live_while_a_ring_fills_and_while_the_journal_is_full() {
+    let (mut ring, mut hub, batches) = hub(64, 1);
+    let mut pause_after = |hub: &mut Hub, samples: u32| {
+        (0..samples).for_each(|s| ring.push(sample(s)).unwrap());
+        hub.round(monotonic_now(), clock_pair);
+        hub.pause()
+    };
+    assert_eq!(pause_after(&mut hub, 0), HUB_PERIOD_IDLE);
+    assert_eq!(pause_after(&mut hub, 4), HUB_PERIOD_IDLE);
+    assert_eq!(pause_after(&mut hub, 1), HUB_PERIOD, "the journal takes no more");
+    batches.try_iter().for_each(drop);
+    assert_eq!(pause_after(&mut hub, 0), HUB_PERIOD_IDLE);
+    batches.try_iter().for_each(drop);
+    assert_eq!(pause_after(&mut hub, 5), HUB_PERIOD, "more than a sixteenth came since the last look");
+    batches.try_iter().for_each(drop);
+    assert_eq!(pause_after(&mut hub, 0), HUB_PERIOD_IDLE);
+    let (taps, end) = crate::hub::taps();
+    hub.taps = end;
+    let tap = taps.subscribe("live", 8);
+    assert_eq!(pause_after(&mut hub, 0), HUB_PERIOD);
+    drop(tap);
+    assert_eq!(pause_after(&mut hub, 0), HUB_PERIOD_IDLE);
+}
+
 fn names(gateway: &str) -> Arc<Dictionary> {
     Arc::new(Dictionary { gateway: gateway.into(), ..Dictionary::default() })
 }
