@@ -239,12 +239,17 @@ impl Dead {
         Ok(SimOutput { base, delivered, newest, ..SimOutput::new(&name, reader, rng)? })
     }
 
+    /// A file that is damaged may have lost the cursor's record together with its first blocks: then it begins at the oldest
+    /// that is left.
+    ///
     /// # Errors
     /// When the durable cursor is ahead of what was acknowledged.
-    pub fn restart(self, reader: JournalReader) -> Result<SimOutput, String> {
+    pub fn restart(self, reader: JournalReader, damaged: bool) -> Result<SimOutput, String> {
         let Dead { name, cursor, rng, base, delivered, newest } = self;
         let again = SimOutput::new(&name, reader, rng)?;
-        if again.cursor > cursor {
+        let oldest = again.source.0.oldest().map_err(|error| error.to_string())?;
+        let is_anew = damaged && oldest.is_some_and(|block| again.cursor == Position { block, samples: 0 });
+        if again.cursor > cursor && !is_anew {
             return Err(format!("output {name}: the cursor is at {:?}, it was at {cursor:?}", again.cursor));
         }
         Ok(SimOutput { base, delivered, newest, ..again })

@@ -76,7 +76,7 @@ for old in rc stdout stderr console dmesg up; do
 	rm -f "$out/$old"
 done
 code=0
-timeout -k 5 "$seconds" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m 768 \
+timeout -k 5 "$seconds" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m 1024 \
 	-nodefaults -no-user-config -display none -no-reboot -serial "file:$out/console" \
 	-netdev user,id=field,restrict=on -device e1000,netdev=field,romfile= \
 	-virtfs "local,path=$out,mount_tag=out,security_model=none" \

@@ -497,7 +497,7 @@ impl SimJournal {
     /// With the same file: all that some output has not passed is there, or said to be damaged.
     fn go_on(&mut self, outputs: Vec<Dead>, damaged: bool) -> Result<(), String> {
         for output in outputs {
-            self.outputs.push(output.restart(self.reader()?)?);
+            self.outputs.push(output.restart(self.reader()?, damaged)?);
         }
         let needed = self.outputs.iter().map(|output| output.cursor.block).min().unwrap_or(0);
         let last = self.ledger.file.last_key_value().map(|(index, _)| index + 1);

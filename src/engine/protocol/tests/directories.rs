@@ -20,10 +20,10 @@ fn the_examples_load_without_findings() {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tags");
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "fieldbeat.toml", MINIMAL);
-    fs::create_dir(dir.path().join("../../tags")).unwrap();
+    fs::create_dir(dir.path().join("tags")).unwrap();
     for entry in fs::read_dir(examples).unwrap() {
         let entry = entry.unwrap();
-        fs::copy(entry.path(), dir.path().join("../../tags").join(entry.file_name())).unwrap();
+        fs::copy(entry.path(), dir.path().join("tags").join(entry.file_name())).unwrap();
     }
     let loaded = load(dir.path()).unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!(loaded.warnings, []);
@@ -85,7 +85,7 @@ fn missing_files_are_named() {
 fn a_directory_without_tags_has_nothing_to_scan() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "fieldbeat.toml", MINIMAL);
-    fs::create_dir(dir.path().join("../../tags")).unwrap();
+    fs::create_dir(dir.path().join("tags")).unwrap();
     let found = lines(&load(dir.path()).unwrap_err());
     assert_eq!(found, ["tags: error: no tags: nothing to scan; declare a link and its tags in a file tags/*.json"]);
 }
