@@ -65,7 +65,7 @@ fn read_says_what_it_could_not_read_and_fails() {
         (Fault::Exceptions(4), "BadDeviceFailure", ""),
         (Fault::Silence, "BadNoCommunication", ""),
         (Fault::Refuse, "BadNoCommunication", "connect"),
-        (Fault::Garbage, "BadNoCommunication", "not Modbus TCP"),
+        (Fault::Garbage, "BadNoCommunication", "not of the link's protocol"),
     ] {
         plant.set_fault(1, Some(fault));
         let (code, out, err) = site.command("read", &[name(0), name(1)]);

@@ -146,7 +146,7 @@ pub fn lost_text(reason: CloseReason, cause: Option<Cause>) -> (&'static str, Co
     }
     let text = match reason {
         CloseReason::Lost | CloseReason::Ended | CloseReason::Stopped | CloseReason::Removed => "connection lost",
-        CloseReason::Garbage => "the device sent something that is not Modbus TCP; is this the right port?",
+        CloseReason::Garbage => "the device sent something that is not of the link's protocol; are protocol and port right?",
         CloseReason::Silent | CloseReason::Doubtful => {
             "connected, but nothing is answered; is the device busy, or are the unit ids right?"
         }

@@ -191,7 +191,7 @@ fn notes_tell_the_trouble_and_count_until_it_is_mended() {
     bench.wait(ms(1));
     assert_eq!(bench.note(0), Some(LinkNote::default()));
     for (reason, words) in [
-        (CloseReason::Garbage, "not Modbus TCP"),
+        (CloseReason::Garbage, "not of the link's protocol"),
         (CloseReason::Silent, "nothing is answered"),
         (CloseReason::Refused, "could not be watched"),
     ] {
