@@ -98,7 +98,7 @@ fn limits(options: &Options) -> Result<Option<Limits>, String> {
     let of = |error: io::Error| format!("{name}: {error}");
     let length = std::fs::metadata(path).map_err(of)?.len();
     if length > gate::GATE_FILE_BYTES_MAX {
-        return Err(format!("{name}: {length} bytes; a gate file has {} at most", gate::GATE_FILE_BYTES_MAX));
+        return Err(format!("{name}: {length} bytes; a gate file has at most {}", gate::GATE_FILE_BYTES_MAX));
     }
     gate::limits_of(board, &std::fs::read_to_string(path).map_err(of)?, &name).map(Some)
 }
@@ -114,7 +114,7 @@ fn measure_and_tell(
     let cyclictest = if options.own_probe_only { None } else { Cyclictest::find() };
     match &cyclictest {
         Some(found) => notes.push(format!("beside cyclictest {} of rt-tests", found.version)),
-        None if options.own_probe_only => notes.push("Fieldbeat's own probe only, as asked".to_owned()),
+        None if options.own_probe_only => notes.push("Fieldbeat's own probe only, as requested".to_owned()),
         None => notes.push(
             "cyclictest is not installed: Fieldbeat's own probe only (Debian: apt-get install rt-tests)".to_owned(),
         ),
@@ -123,7 +123,7 @@ fn measure_and_tell(
     notes.iter().for_each(|note| println!("note: {note}"));
     let measured = measure(options, places, cyclictest.as_ref(), stop)?;
     let Some(Measured { turns, missing, more_notes }) = measured else {
-        return Ok(fail(EXIT_INTERRUPTED, "interrupted; nothing is judged or written"));
+        return Ok(fail(EXIT_INTERRUPTED, "interrupted; no result is written"));
     };
     notes.extend(more_notes);
     let probe = report::together(&turns.probe);
@@ -166,16 +166,16 @@ fn measure_and_tell(
 fn notes(options: &Options, machine: &Machine, places: &Places) -> Vec<String> {
     let mut notes = Vec::new();
     if !machine.preempt_rt {
-        notes.push("this kernel is not PREEMPT_RT: it bounds no latency".to_owned());
+        notes.push("this kernel is not PREEMPT_RT: its latency is unbounded".to_owned());
     }
     if machine.isolated_cpus.is_empty() {
-        notes.push("no CPU is isolated: others run on the measured ones too".to_owned());
+        notes.push("no CPU is isolated: other threads also run on the measured CPUs".to_owned());
     }
     if options.load != LoadKind::None && places.others.is_empty() {
-        notes.push("every CPU is measured: the load runs on the same ones, at normal priority".to_owned());
+        notes.push("all CPUs are measured: the load runs on the same CPUs, at normal priority".to_owned());
     }
     if options.load.parts().contains(&LoadKind::Inference) {
-        notes.push("the inference load is matrix products standing in for a model".to_owned());
+        notes.push("the inference load is matrix multiplications in place of a model".to_owned());
     }
     notes
 }

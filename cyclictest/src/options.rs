@@ -98,7 +98,7 @@ impl LoadKind {
 }
 
 fn cpus(text: &str) -> Result<Cpus, String> {
-    let shown = || format!("{text:?} is no list of CPUs; write it as 2 or 2-3,5");
+    let shown = || format!("{text:?} is not a list of CPUs; write it as 2 or 2-3,5");
     let is_list = text.split(',').all(|part| {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         matches!((first.parse::<u32>(), last.parse::<u32>()), (Ok(first), Ok(last)) if first <= last && last < 4096)

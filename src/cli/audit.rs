@@ -45,12 +45,12 @@ pub fn audit(args: &AuditArgs) -> ExitCode {
         note!("warning: record {number} can't be read: {why}");
     }
     if tail.dropped > 0 {
-        note!("{} older records were removed at the audit's bound", tail.dropped);
+        note!("{} older records were removed because the audit log is full", tail.dropped);
     }
     if tail.damaged.is_empty() {
         return ExitCode::SUCCESS;
     }
-    super::fail(1, format!("error: {} damaged records were left out", tail.damaged.len()))
+    super::fail(1, format!("error: {} damaged records were skipped", tail.damaged.len()))
 }
 
 fn write(out: &mut impl Write, tail: &AuditTail, as_json: bool) -> io::Result<()> {

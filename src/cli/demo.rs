@@ -55,7 +55,7 @@ impl DemoArgs {
             if shape.can.is_none() && shape.canopen.is_none() {
                 match can::check(CAN_INTERFACE) {
                     Ok(()) => (shape.can, shape.canopen) = (Some(CAN_INTERFACE.into()), Some(CAN_INTERFACE.into())),
-                    Err(why) => out!("the plant is without CAN and CANopen: {why}"),
+                    Err(why) => out!("the plant runs without CAN and CANopen: {why}"),
                 }
             }
         }
@@ -158,7 +158,7 @@ impl PlantProcess {
         let input = child.stdin.take();
         let output = child.stdout.take().ok_or_else(|| std::io::Error::other("it has no output"))?;
         let mut lines = BufReader::new(output).lines();
-        let first = lines.next().ok_or_else(|| std::io::Error::other("it ended at once; see above"))??;
+        let first = lines.next().ok_or_else(|| std::io::Error::other("it exited immediately; see above"))??;
         let latest: PlantLine = serde_json::from_str(&first)?;
         let latest = Arc::new(Mutex::new(latest));
         let shared = latest.clone();
@@ -312,7 +312,7 @@ fn summary(report: &RunReport, executors: usize) {
         samples.stored,
         samples.dropped,
         samples.suppressed,
-        if closes { "the account closes" } else { "THE ACCOUNT DOES NOT CLOSE" }
+        if closes { "the counts add up" } else { "THE COUNTS DO NOT ADD UP" }
     );
     for (name, output) in &report.outputs {
         out!("output {name}: {} samples acknowledged, {} pending", output.acked, output.pending);

@@ -42,7 +42,7 @@ fn print(visit: &Visit) {
         out!("{:<8} {:<24} {}", check.state.name(), check.id, check.found);
         if let Some(mend) = &check.mend {
             out!("{:<8} {:<24} why:  {}", "", "", check.why);
-            out!("{:<8} {:<24} mend: {mend}", "", "");
+            out!("{:<8} {:<24} fix: {mend}", "", "");
         }
     }
     let count = |state| visit.checks.iter().filter(|check| check.state == state).count();

@@ -66,8 +66,8 @@ pub fn journal(args: &JournalArgs) -> ExitCode {
             }
             if !verdict.is_whole() {
                 text += &format!(
-                    "lost: {} blocks that are there and damaged, {} samples between whole blocks; what came after the last \
-                     whole block can't be known\nwhat was found:\n{verdict}",
+                    "lost: {} damaged blocks, {} samples between whole blocks; the loss after the last \
+                     whole block is unknown\nfindings:\n{verdict}",
                     verdict.blocks_damaged, verdict.samples_missing
                 );
             }

@@ -35,7 +35,7 @@ pub fn live(config: &Path, tags: &[String], lines: Option<u64>) -> ExitCode {
             note!("warning: the gateway has no tag \"{}\" (waiting; Ctrl-C ends)", asked.as_str().unwrap_or_default());
         }
         if let Some(lost) = row["lost"].as_u64() {
-            note!("{lost} samples (of all tags) were lost here: this reader was too slow");
+            note!("{lost} samples (of all tags) were lost: this reader is too slow");
         }
         if row["tag"].is_null() {
             continue;

@@ -103,8 +103,9 @@ enum Command {
     Sim(sim::SimArgs),
     /// Print the JSON Schema of tag files, for editors.
     #[command(
-        after_help = "Example:\n  fieldbeat schema > /etc/fieldbeat/tags/tags.schema.json\n\nIn tags/ a schema is passed \
-                            over, whatever its name. A tag file names it by \"$schema\": \"./tags.schema.json\"."
+        after_help = "Example:\n  fieldbeat schema > /etc/fieldbeat/tags/tags.schema.json\n\nIn tags/ a schema file is \
+                            ignored, whatever its name. A tag file refers to it with \"$schema\": \
+                            \"./tags.schema.json\"."
     )]
     Schema,
 }

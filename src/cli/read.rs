@@ -80,7 +80,7 @@ fn read_directly(config: Config, names: &[String], width: usize) -> ExitCode {
     };
     let mut floor = match floor::prepare(plan.clone(), Scheduling::Ordinary) {
         Ok(prepared) => prepared.start(),
-        Err(error) => return super::fail(1, format!("error: the system gives no thread: {error}")),
+        Err(error) => return super::fail(1, format!("error: cannot start a thread: {error}")),
     };
     let end = Instant::now() + patience;
     while Instant::now() < end && !settled(&floor, &plan) {

@@ -37,7 +37,10 @@ pub fn run(args: &RunArgs) -> ExitCode {
         Err(code) => return code,
     };
     if let Err(error) = gateway.watch(&args.config) {
-        tracing::error!("changes of the tag files are not adopted while it runs: no thread for it ({error})");
+        tracing::error!(
+            "changes of the tag files are not picked up while the gateway runs: no thread for it \
+            ({error})"
+        );
     }
     let end = args.seconds.map(|s| Instant::now() + Duration::from_secs_f64(s.clamp(0.0, 1e9)));
     let (gateway, trouble) = look_after(gateway, &signals, end, |_| {});
@@ -68,9 +71,9 @@ fn tell_machine(visit: &Visit, config: &Path) {
     let see = format!("`fieldbeat doctor --config {}` says which and what to do", config.display());
     if !bad.is_empty() {
         let (ids, more) = (bad.join(", "), warned.len());
-        tracing::warn!("{} {of} fail: {ids} (and {more} warn); {see} (late cycles must be expected)", bad.len());
+        tracing::warn!("{} {of} fail: {ids} (and {more} warn); {see} (expect late cycles)", bad.len());
     } else if !warned.is_empty() {
-        tracing::info!("{} {of} warn; {see} (samples still flow, jitter may be milliseconds)", warned.len());
+        tracing::info!("{} {of} warn; {see} (sampling works, jitter may be milliseconds)", warned.len());
     }
 }
 
@@ -95,7 +98,7 @@ fn announce(gateway: &Gateway) {
         guards.join(", ")
     );
     if let Some(socket) = gateway.control_socket() {
-        tracing::info!("writes are taken at {}", socket.display());
+        tracing::info!("writes are accepted at {}", socket.display());
     }
     if let Some(address) = gateway.metrics_address() {
         tracing::info!("metrics on http://{address}/metrics, health on http://{address}/health");
@@ -118,7 +121,7 @@ pub fn look_after(
                 return (gateway, None);
             }
             Some(Wanted::Look) => gateway.look_for_changes(),
-            Some(Wanted::Nothing(signal)) => tracing::info!("signal {signal} means nothing to a gateway: it goes on"),
+            Some(Wanted::Nothing(signal)) => tracing::info!("signal {signal} is ignored"),
             None => {}
         }
         if end.is_some_and(|end| Instant::now() >= end) {

@@ -26,7 +26,13 @@ pub fn status(args: &StatusArgs) -> ExitCode {
     match answer {
         Ok(Some(status)) if args.json => out!("{status}"),
         Ok(Some(status)) => lines_of(&status).iter().for_each(|line| out!("{line}")),
-        Ok(None) => return super::fail(1, "error: the gateway closed its control socket without an answer: it stops"),
+        Ok(None) => {
+            return super::fail(
+                1,
+                "error: the gateway closed its control socket without an answer: it is \
+            stopping",
+            );
+        }
         Err(error) => return super::fail(1, format!("error: {error}")),
     }
     ExitCode::SUCCESS
@@ -120,7 +126,7 @@ fn output(output: &Json) -> Vec<String> {
     let behind = format!("{} samples behind, {} acknowledged", output["lag"], output["acknowledged"]);
     let lost = match count(output, "lost") {
         0 => String::new(),
-        lost => format!(", {lost} lost before it had them"),
+        lost => format!(", {lost} lost before delivery"),
     };
     vec![rows::text(output, "output").to_owned(), rows::text(output, "state").to_owned(), format!("{behind}{lost}")]
 }

@@ -65,7 +65,7 @@ pub fn tail(args: &TailArgs) -> ExitCode {
     };
     for wanted in &unknown {
         let near = files::near(wanted.trim_end_matches('*'), configured.iter().copied());
-        note!("{kind}: there is no tag \"{wanted}\" in the configuration, nor in the journal{near}{waiting}");
+        note!("{kind}: there is no tag \"{wanted}\" in the configuration or in the journal{near}{waiting}");
     }
     if !is_waiting {
         return ExitCode::from(1);
@@ -98,14 +98,14 @@ impl Damage {
         if self.blocks > 0 {
             let of_more = match self.unknown {
                 0 => String::new(),
-                unknown => format!(", and those of {unknown} blocks that do not say how many"),
+                unknown => format!(", and those of {unknown} blocks with an unknown number of samples"),
             };
-            note!("error: {} damaged blocks were left out ({} samples{of_more})", self.blocks, self.samples);
+            note!("error: {} damaged blocks were skipped ({} samples{of_more})", self.blocks, self.samples);
         }
         if self.numbered + self.left_out > 0 {
             note!(
-                "error: names are damaged: {} samples are shown by their tag's number, {} were left out because names were \
-                 asked for",
+                "error: names are damaged: {} samples are shown with their tag's number, {} were skipped because \
+                 tags were selected by name",
                 self.numbered,
                 self.left_out
             );
@@ -179,7 +179,7 @@ impl<'a> Tail<'a> {
                     self.damage.blocks += 1;
                     self.damage.samples += u64::from(damaged.samples.unwrap_or(0));
                     self.damage.unknown += u64::from(damaged.samples.is_none());
-                    note!("warning: block {} is damaged and left out: {}", damaged.index, damaged.what);
+                    note!("warning: block {} is damaged and was skipped: {}", damaged.index, damaged.what);
                     next = damaged.index + 1;
                     continue;
                 }
@@ -202,7 +202,8 @@ impl<'a> Tail<'a> {
                 self.reader.close();
                 if let Ok(reader) = JournalReader::open_read_only(self.path) {
                     note!(
-                        "warning: the journal's file was removed or set aside, and is a new one now; see the gateway's log"
+                        "warning: the journal's file was removed or set aside and replaced by a new one; see the \
+                         gateway's log"
                     );
                     self.reader = reader;
                     return true;

@@ -90,7 +90,7 @@ fn place(args: &WriteArgs) -> Result<(PathBuf, bool), ExitCode> {
     let is_text = tag.is_some_and(|tag| matches!(tag.value_type(), ValueType::Text { .. }));
     let socket = args.socket.clone().or_else(|| config.and_then(|config| config.control.socket));
     let Some(socket) = socket else {
-        let message = "error: the gateway has no control socket: its configuration says control.socket = \"off\"";
+        let message = "error: the gateway has no control socket: control.socket is \"off\" in its configuration";
         return Err(super::fail(super::EXIT_CONFIG, message));
     };
     Ok((socket, is_text))
@@ -110,10 +110,13 @@ fn send(path: &Path, request: &Json, patience: Duration) -> Result<Json, String>
     let mut socket = ask::connect(path).map_err(|error| error.to_string())?;
     let io = |error: std::io::Error| match error.kind() {
         ErrorKind::WouldBlock | ErrorKind::TimedOut => format!(
-            "the gateway gave no answer within {} s; whether the value was written is not known: see `fieldbeat audit`",
+            "the gateway gave no answer within {} s; the outcome of the write is unknown: see `fieldbeat audit`",
             patience.as_secs()
         ),
-        _ => format!("the gateway closed the control socket ({error}); see `fieldbeat audit` whether it was written"),
+        _ => format!(
+            "the gateway closed the control socket ({error}); the outcome of the write is unknown: see \
+            `fieldbeat audit`"
+        ),
     };
     socket.set_read_timeout(Some(patience)).and_then(|()| socket.set_write_timeout(Some(PATIENCE))).map_err(io)?;
     socket.write_all(format!("{request}\n").as_bytes()).map_err(io)?;
@@ -123,7 +126,7 @@ fn send(path: &Path, request: &Json, patience: Duration) -> Result<Json, String>
         return Err(io(ErrorKind::UnexpectedEof.into()));
     }
     serde_json::from_str(&line)
-        .map_err(|error| format!("the answer at {shown} is no JSON ({error}): is it a gateway's?"))
+        .map_err(|error| format!("the answer at {shown} is not JSON ({error}): is it a gateway's socket?"))
 }
 
 fn tell(args: &WriteArgs, answer: &Json) -> ExitCode {
@@ -162,7 +165,7 @@ fn line_of(tag: &str, answer: &Json) -> String {
     }
     line += &format!(" in {:.1} ms", answer["took_ms"].as_f64().unwrap_or_default());
     if answer["repeated"] == true {
-        line += ", before: this id was used, nothing was written now";
+        line += ", earlier: this id was used before, nothing was written now";
     }
     match (text("reason"), text("message")) {
         ("", "") => line,

@@ -110,7 +110,7 @@ impl Request {
             None => {}
             Some(Some(id)) => request.id = Some(id),
             Some(None) => {
-                let allowed = format!("a text of 1 to {COMMAND_ID_BYTES_MAX} bytes without control characters");
+                let allowed = format!("a string of 1 to {COMMAND_ID_BYTES_MAX} bytes without control characters");
                 return fault(&request, format!("id is {}; allowed: {allowed}", found(wire.id.as_ref())));
             }
         }
@@ -173,9 +173,9 @@ fn malformed(bytes: &[u8], error: &serde_json::Error) -> Malformed {
     let id = object.as_ref().and_then(|object| id(object.get("id")?));
     let tag = object.as_ref().and_then(|object| object.get("tag")?.as_str().map(str::to_owned));
     let mut message = match object {
-        Some(Json::Object(_)) => format!("the request is not understood: {error}"),
-        Some(_) => "the request is no JSON object".to_owned(),
-        None => format!("the request is no JSON: {error}"),
+        Some(Json::Object(_)) => format!("the request is invalid: {error}"),
+        Some(_) => "the request is not a JSON object".to_owned(),
+        None => format!("the request is not JSON: {error}"),
     };
     if message.chars().count() > MESSAGE_CHARS_MAX {
         message = message.chars().take(MESSAGE_CHARS_MAX).chain(['…']).collect();

@@ -94,8 +94,8 @@ impl<'c> Obj<'c> {
         for member in self.members {
             if let Some(first) = seen.get(&*member.name) {
                 let place = self.cx.source(*first);
-                let message = format!("the key {} stands here twice", quoted(&member.name));
-                self.error(member.name_span, message, format!("the first is in line {}", place.line));
+                let message = format!("the key {} appears twice", quoted(&member.name));
+                self.error(member.name_span, message, format!("the first one is in line {}", place.line));
                 continue;
             }
             seen.insert(&member.name, member.name_span);

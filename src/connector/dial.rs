@@ -57,8 +57,8 @@ impl Crew {
                 self.told = true;
                 let workers = self.workers;
                 tracing::error!(
-                    "the system gives no thread to connect links with, {workers} are there ({error}); \
-                     raise the limit of tasks"
+                    "cannot start another thread that connects links, {workers} are running ({error}); raise the \
+                     limit of tasks"
                 );
             }
             Err(_) => {}

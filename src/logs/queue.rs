@@ -166,7 +166,7 @@ impl Out {
             return Ok(());
         }
         let why = match &self.trouble {
-            None => "nobody read them in time".to_owned(),
+            None => "the reader was too slow".to_owned(),
             Some(error) => format!("they could not be written: {error}"),
         };
         let lines = if self.untold == 1 { "line was" } else { "lines were" };
@@ -251,7 +251,7 @@ mod tests {
         while !rest.ends_with("again\n") {
             rest += &text(&mut reader, 1);
         }
-        let lost = format!(" WARN {} log lines were lost before this one: nobody read them in time\n", queue.lost());
+        let lost = format!(" WARN {} log lines were lost before this one: the reader was too slow\n", queue.lost());
         assert!((all + &rest).contains(&lost), "{rest}");
     }
 

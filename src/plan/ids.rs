@@ -152,7 +152,7 @@ impl<I: Id> Free<I> {
         let free = |at: &usize| self.taken.get(*at) != Some(&true) && suits(I::from_index(*at));
         let Some(at) = (self.next..self.max).find(free) else {
             return Err(format!(
-                "too many {} came and went since the gateway started: restart it to adopt this configuration",
+                "too many {} were added and removed since the gateway started: restart it to use this configuration",
                 self.what
             ));
         };

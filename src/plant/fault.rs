@@ -248,17 +248,18 @@ pub enum FaultError {
     #[error("fault {text:?}: write DEVICE:KIND[=ARG][@FROM..TO], for example 3:silence@5..10 or *:delay=50")]
     Form { text: String },
     #[error(
-        "fault {text:?}: {found:?} is no device: give its number from 0, or * for all; line0 or line* for serial lines"
+        "fault {text:?}: {found:?} is not a device: give its number from 0, or * for all; line0 or line* for serial \
+         lines"
     )]
     Device { text: String, found: String },
     #[error("fault {text:?}: {found:?} is not known; allowed are {ALLOWED}")]
     Kind { text: String, found: String },
-    #[error("fault {text:?}: {found} does not happen there; known are {ALLOWED}")]
+    #[error("fault {text:?}: {found} is not supported there; known are {ALLOWED}")]
     Place { text: String, found: Fault },
-    #[error("fault {text:?}: {kind} was given {found}; allowed is {allowed}")]
+    #[error("fault {text:?}: {kind} has the argument {found}; allowed: {allowed}")]
     Argument { text: String, kind: String, found: String, allowed: &'static str },
     #[error(
-        "fault {text:?}: {found:?} is no time span: write @FROM..TO in seconds from the start, FROM before TO, for \
+        "fault {text:?}: {found:?} is not a time span: write @FROM..TO in seconds from the start, FROM before TO, for \
          example @5..10, @5.. or @..10"
     )]
     Span { text: String, found: String },

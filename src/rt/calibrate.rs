@@ -44,7 +44,7 @@ pub fn measure() -> io::Result<Costs> {
         wake_in_time();
         measure_here()
     })?;
-    measuring.join().unwrap_or_else(|_| Err(io::Error::other("the thread that measured died")))
+    measuring.join().unwrap_or_else(|_| Err(io::Error::other("the measuring thread died")))
 }
 
 /// What `plan` makes of this machine's costs. What is refused by one measurement is measured again: all that another
@@ -132,7 +132,7 @@ fn connection() -> io::Result<(TcpStream, TcpStream)> {
     let near = TcpStream::connect(listener.local_addr()?)?;
     let (far, peer) = listener.accept()?;
     if peer != near.local_addr()? {
-        return Err(io::Error::other("somebody else connected"));
+        return Err(io::Error::other("another client connected"));
     }
     near.set_nodelay(true)?;
     far.set_nodelay(true)?;

@@ -59,8 +59,8 @@ fn text(plan: &Plan, link: LinkId, finding: admission::Finding) -> String {
     let name = plan.links.get(link).map_or("", |link| &*link.name);
     let key = plan.links.get(link).map_or("expected_reply_ms", |link| link.protocol.reply_key());
     format!(
-        "link \"{name}\": 99 % of its replies take up to {:.2} ms, declared are {:.2} ms: {:.0} % of its time is asked \
-         for; set {key} and lower the rate",
+        "link \"{name}\": 99 % of its replies take up to {:.2} ms, but {:.2} ms are declared: the scans need {:.0} % \
+         of its time; set {key} and lower the rate",
         ms(finding.seen),
         ms(finding.declared),
         finding.load * 100.0

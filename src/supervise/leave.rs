@@ -44,7 +44,7 @@ pub fn status(observed: &Observed) -> String {
 /// Logs all that is known of each.
 pub fn describe(stalled: &[Stall], observed: &Observed) {
     for stall in stalled {
-        tracing::error!("{stall}; the gateway ends so that it is started again");
+        tracing::error!("{stall}; the gateway exits to be restarted");
         if let Part::Executor(id) = stall.part {
             for line in work(id, observed) {
                 tracing::error!("{}: {line}", stall.part);
@@ -114,7 +114,7 @@ pub fn let_settle(observed: &Observed, rings: &[RingStats], settled: impl Fn() -
     let made =
         observed.counters.produced().saturating_sub(observed.counters.dropped() + observed.counters.suppressed());
     let lost = made.saturating_sub(settled());
-    (lost > 0).then(|| format!("{lost} samples are not known to be in the journal and count as lost"))
+    (lost > 0).then(|| format!("{lost} samples may not be in the journal and are counted as lost"))
 }
 
 #[cfg(test)]

@@ -83,12 +83,7 @@ pub struct Stall {
 impl fmt::Display for Stall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Stall { part, still, count } = self;
-        write!(
-            f,
-            "{part} (thread {}) stands still for {:.1} s at turn {count}",
-            part.thread_name(),
-            still.as_secs_f64()
-        )
+        write!(f, "{part} (thread {}) stalled for {:.1} s at turn {count}", part.thread_name(), still.as_secs_f64())
     }
 }
 

@@ -210,7 +210,7 @@ fn tail_says_which_blocks_it_leaves_out_and_shows_tags_without_a_name_by_number(
     assert_eq!(tail.status.code(), Some(1), "{err}");
     assert_eq!(out.lines().count() as u64, left, "all that can be read");
     assert!(err.contains(&format!("block {} is damaged and left out", block.index)), "{err}");
-    assert!(err.contains(&format!("1 damaged blocks were left out ({} samples)", block.batch.samples)), "{err}");
+    assert!(err.contains(&format!("1 damaged blocks were skipped ({} samples)", block.batch.samples)), "{err}");
     assert!(
         out.contains(" #7 ") && !out.contains(&format!(" {name} ")),
         "{}",

@@ -193,9 +193,9 @@ fn an_impossible_line_is_refused_before_it_runs() {
     let line = Line::new();
     for (more, told) in [
         (json!({ "baudrate": 300 }), "baudrate is 300; allowed: a whole number from 1200 to 3000000 baud"),
-        (json!({ "data_bits": 7 }), "data_bits is 7, but RTU frames are made of whole bytes"),
+        (json!({ "data_bits": 7 }), "data_bits is 7, but RTU needs 8"),
         (json!({ "parity": "X" }), "parity \"X\" is unknown; allowed: N, E, O"),
-        (json!({ "port": "ttyS0" }), "port \"ttyS0\" is no absolute path"),
+        (json!({ "port": "ttyS0" }), "port \"ttyS0\" is not an absolute path"),
         (json!({ "host": "10.0.0.1" }), "the key \"host\" is unknown"),
         // 15 characters of 10 bits and two silences are 187.5 ms at 1200 baud.
         (json!({ "baudrate": 1200 }), "ms each on the line at 1200 baud, need"),

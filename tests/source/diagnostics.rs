@@ -275,7 +275,7 @@ fn what_cannot_be_asked_for_is_refused_with_what_is_allowed() {
         assert!(error.contains(wanted), "{own}: {error}");
     }
     let error = load(journal, "", &[("$x", 502)]).unwrap_err();
-    assert!(error.contains("begins with \"$\", as only the gateway's own tags do"), "{error}");
+    assert!(error.contains("begins with \"$\", which is reserved for the gateway's own tags"), "{error}");
 }
 
 #[test]

@@ -79,7 +79,7 @@ fn of_sunspec(args: &SunspecArgs) -> Result<(), String> {
     let found = sunspec::walk(&mut |first, count| client.read(first, count))?;
     for model in &found {
         let known = models::of(model.id);
-        let what = known.map_or("its points are not known here", |known| known.label);
+        let what = known.map_or("its points are unknown to this version", |known| known.label);
         note!("model {} at {}, {} registers: {what}", model.id, model.at, model.registers);
     }
     let place =

@@ -36,7 +36,7 @@ pub fn fresh(args: &SimArgs) -> ExitCode {
     };
     let folder = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from(FOLDER), PathBuf::from);
     let file = folder.join(format!("sim-broken-{base}.txt"));
-    out!("fresh seeds from {base} on, {} threads; what breaks goes to {}", hunt.threads, file.display());
+    out!("fresh seeds from {base} on, {} threads; failures are written to {}", hunt.threads, file.display());
     let found = |find: &Find| {
         out!("seed {}: {}: {}", find.seed, find.broken.kind, find.broken);
         if let Err(error) = keep(&file, find, args.hours) {

@@ -274,7 +274,8 @@ impl<F: Form> Engine<F> {
             self.stats.samples_skipped.fetch_add(skipped.samples, Relaxed);
             tracing::warn!(
                 output = %self.name,
-                "output {}: {} blocks ({} samples) that were not sent yet are no longer in the journal, or damaged there",
+                "output {}: {} blocks ({} samples) were lost before delivery: they are no longer in the journal, or \
+                 damaged",
                 self.name, skipped.blocks, skipped.samples
             );
         }

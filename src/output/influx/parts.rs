@@ -88,7 +88,7 @@ impl Parts {
             }
             Verdict::TooLarge | Verdict::None { .. } if lines > 1 => self.halve(range),
             Verdict::TooLarge => {
-                self.refuse(range.start, "it is larger than the server takes".to_owned(), 1, &mut tell);
+                self.refuse(range.start, "it is larger than the server accepts".to_owned(), 1, &mut tell);
             }
             Verdict::None { text, is_of_lines } if is_of_lines || self.any_taken => {
                 self.refuse(range.start, text, 1, &mut tell);

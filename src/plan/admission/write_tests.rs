@@ -64,7 +64,7 @@ fn scans_that_fit_and_leave_no_place_for_one_write_are_refused() {
     assert!(planned(LINE, &tags(160.0, "false"), "").is_ok());
     let error = planned(LINE, &tags(160.0, LIMITS), "").unwrap_err();
     let text = &error.refusals[0];
-    assert!(text.contains("its reads fit, but no write does beside them: one of tag \"t3\" takes"), "{text}");
+    assert!(text.contains("its reads fit, but no write fits beside them: one of tag \"t3\" takes"), "{text}");
     assert!(text.contains("Hz is possible for it"), "{text}");
     let hz: f64 = text.split("at most ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
     assert!(planned(LINE, &tags(1e3 / hz, LIMITS), "").is_ok(), "{text}");

@@ -282,7 +282,7 @@ fn a_multiplexed_message_is_sent_branch_by_branch() {
         ("Setup", r#""Counter": 7"#, vec![write("B")], "the message 0x100 would never be sent: 1 of its signals"),
         ("Setup", r#""A": 1"#, vec![], "the message 0x100 would never be sent: 1 of its signals"),
         ("Setup", r#""Counter": 7, "A": 1, "Page": 1"#, vec![], "Page says which signals are in the frame"),
-        ("Setup", r#""Counter": 7, "A": 1"#, vec![write("Page")], "its bits say which signals are in the frame"),
+        ("Setup", r#""Counter": 7, "A": 1"#, vec![write("Page")], "its bits select which signals are in the frame"),
         ("Deep", "", vec![], "the signal D (tags/v.dbc:10) is multiplexed in more than one level"),
         ("Wide", "", vec![], "the signal E (tags/v.dbc:13) is multiplexed by several values"),
     ] {

@@ -112,7 +112,7 @@ fn each_fault_of_an_address_is_told() {
     address_fault("co0:5:Secret", "", "can only be written");
     address_fault("co0:5:Position", r#", "access": "pdo""#, "no TPDO of node 5 carries 0x6064:00");
     address_fault("co0:6:0x6064:0", r#", "data_type": "int32", "access": "pdo""#, "no TPDO of node 6");
-    address_fault("co0:5:0x6064:0:4", "", "a length, but the object is no string");
+    address_fault("co0:5:0x6064:0:4", "", "a length, but the object is not a string");
     address_fault("co0:6:0x6064:0:4097", r#", "data_type": "string""#, "the length of a string");
     address_fault("co0:5:0x6064:0", r#", "bit": 64"#, "bit is 64");
     address_fault("co0:5:0x6064:0", r#", "byte_order": "ABCD""#, "CANopen is little endian");

@@ -74,7 +74,7 @@ fn what_does_not_fit_is_refused() {
 #[test]
 fn an_output_that_sends_nothing_is_refused_and_a_pattern_that_matches_nothing_is_warned_of() {
     let found = toml_fault(&toml(&format!("{V1}exclude_tags = [\"*\"]\n")));
-    assert!(found.contains("output \"db\": every tag is left out: the output would send nothing"), "{found}");
+    assert!(found.contains("output \"db\": no tag is selected: the output would publish nothing"), "{found}");
     let warnings = read(&format!("{V1}exclude_tags = [\"nothing.*\", \"$*\"]\n")).warnings;
     let told: Vec<String> = warnings.iter().map(ToString::to_string).collect();
     let about: Vec<&String> = told.iter().filter(|line| line.contains("output \"db\"")).collect();

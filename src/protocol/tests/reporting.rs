@@ -107,7 +107,7 @@ fn what_does_not_suit_a_tag_is_refused() {
         (
             "int16",
             r#""deadband_percent": 1"#,
-            "range is missing: deadband_percent is a part of it; allowed: \"range\": [lowest, highest] in the tag's unit",
+            "range is missing: deadband_percent refers to it; allowed: \"range\": [lowest, highest] in the tag's unit",
         ),
         ("bool", r#""deadband": 1"#, "deadband on a bool; remove it, or set \"report\": \"change\""),
         (
@@ -115,7 +115,7 @@ fn what_does_not_suit_a_tag_is_refused() {
             r#""deadband_percent": 1"#,
             "deadband_percent on a string; remove it, or set \"report\": \"change\"",
         ),
-        ("bool", r#""range": [0, 1]"#, "range on a bool; remove it: only numbers have one"),
+        ("bool", r#""range": [0, 1]"#, "range on a bool; remove it: only numbers have a range"),
         (
             "int16",
             r#""range": [5, 5]"#,

@@ -110,7 +110,7 @@ fn what_is_wrong_is_told_with_its_place_and_what_is_allowed() {
         (format!(r#""address": "plc:1:3:40001:4", "data_type": "string", {sensor}"#), "sensor on a string; remove it"),
         (
             format!(r#""address": "plc:1:3:40001:4", "data_type": "int16", "array": 4, {sensor}"#),
-            "sensor on an array; allowed: a tag of its own for each input",
+            "sensor on an array; allowed: one tag for each input",
         ),
         (format!(r#""address": "can0:0x123:5:1", {sensor}"#), "sensor on a bool; remove it"),
         (format!(r#""address": "co0:5:state", {sensor}"#), "sensor on what the link knows of a node; remove it"),

@@ -242,8 +242,16 @@ fn special_values_of_j1939_are_switched_off_by_the_link_or_by_the_tag() {
     assert_eq!(special(""), [true, true, false, true, false, false]);
     assert_eq!(special(r#", "j1939_special_values": false"#), [false, false, false, true, false, false]);
     for (tag, part) in [
-        (r#""address": "c:0x123:0:8", "j1939_special_values": false"#, "j1939_special_values on what is not of J1939"),
-        (r#""address": "c:Other.Gear", "j1939_special_values": true"#, "j1939_special_values on what is not of J1939"),
+        (
+            r#""address": "c:0x123:0:8", "j1939_special_values": false"#,
+            "j1939_special_values on a tag that is not \
+            J1939",
+        ),
+        (
+            r#""address": "c:Other.Gear", "j1939_special_values": true"#,
+            "j1939_special_values on a tag that is not \
+            J1939",
+        ),
         (r#""address": "o:5:Position", "j1939_special_values": true"#, "j1939_special_values on a canopen link"),
     ] {
         let found = j1939("", &[tag]).unwrap_err();

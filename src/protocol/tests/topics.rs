@@ -45,7 +45,7 @@ fn a_topic_per_tag_is_retained_and_described_unless_it_is_said_otherwise() {
     assert_eq!((per_group.topic_per, per_group.retain), (TopicPer::Group, true));
     assert_eq!(per_group.meta_topic.as_deref(), Some("fieldbeat/{gateway}/meta"));
     let warnings = read("topic_per = \"tag\"\nbatch_ms = 5\n").warnings;
-    assert!(warnings[0].to_string().contains("batch_ms has no meaning with topic_per = \"tag\""), "{warnings:?}");
+    assert!(warnings[0].to_string().contains("batch_ms has no effect with topic_per = \"tag\""), "{warnings:?}");
 }
 
 #[test]

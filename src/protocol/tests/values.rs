@@ -107,7 +107,7 @@ fn a_scale_is_another_tag_of_the_link() {
     );
     assert!(found.contains("did you mean \"meter.sg\""), "{found}");
     for wrong in [scale.replace("int16", "float32"), scale.replace("\"scan", "\"scale\": 2, \"scan")] {
-        assert!(on(&wrong).contains("which is no whole number as it is"), "{wrong}");
+        assert!(on(&wrong).contains("which is not an unscaled whole number"), "{wrong}");
     }
     let two = LINK.replace('}', r#"}, {"name": "plc2", "protocol": "modbus_tcp", "host": "10.0.0.2"}"#);
     let there = scale.replace("plc1", "plc2");
@@ -136,8 +136,8 @@ fn what_does_not_go_together_is_told_with_what_is_allowed() {
         ("uint8", r#", "not_available": "sunspec""#, "not_available is the text \"sunspec\"", "from 0 to 255"),
         ("string", r#", "not_available": 0"#, "not_available is 0", "\"sunspec\""),
         ("uint16", r#", "not_available": []"#, "not_available has 0 values", "1 to 32"),
-        ("bool", r#", "bit": 1, "not_available": 1"#, "not_available on a tag that has a value always", "remove it"),
-        ("int16", r#", "allow_nan": true"#, "allow_nan on what is no float", "remove it"),
+        ("bool", r#", "bit": 1, "not_available": 1"#, "not_available on a tag of another kind", "remove it"),
+        ("int16", r#", "allow_nan": true"#, "allow_nan on a tag that is not a float", "remove it"),
         ("uint16", r#", "values": {"x": "Off"}"#, "values has \"x\"", "whole numbers of its type"),
         ("uint16", r#", "values": {"65536": "Off"}"#, "values has \"65536\"", "whole numbers of its type"),
         ("uint16", r#", "values": {"1": "a", "0x1": "b"}"#, "values has \"0x1\" twice", "one text a value"),
@@ -148,7 +148,7 @@ fn what_does_not_go_together_is_told_with_what_is_allowed() {
         (
             "int16",
             r#", "scale_from": "t", "write": {"min": 0, "max": 1}"#,
-            "scale_from on a tag that may be written",
+            "scale_from on a writable tag",
             "remove write",
         ),
     ] {

@@ -59,8 +59,8 @@ fn a_number_without_a_range_is_warned_of() {
         assert_eq!(
             warnings[0].to_string(),
             format!(
-                "tags/a.json:2:16: warning: tag \"t\": a number that may be written without {missing}; set what the \
-                 machine behind it bears; without it, every number of the type is written"
+                "tags/a.json:2:16: warning: tag \"t\": a writable number without {missing}; set what the \
+                 machine tolerates; without limits, every number of the type can be written"
             )
         );
     }
@@ -73,7 +73,7 @@ fn limits_that_cannot_be_are_refused() {
             "1",
             "2:16: error: tag \"t\": write is 1; allowed: true, false, or an object such as {\"min\": 0, \"max\": 100}",
         ),
-        (r#"{"min": 2, "max": 1}"#, "2:24: error: tag \"t\": min 2 is above max 1; allowed: min up to max"),
+        (r#"{"min": 2, "max": 1}"#, "2:24: error: tag \"t\": min 2 is above max 1; allowed: min of at most max"),
         (
             r#"{"min": 0, "max": 9, "max_step": 0}"#,
             "2:49: error: tag \"t\": max_step is 0; allowed: a number above 0, or no max_step",
@@ -96,7 +96,8 @@ fn limits_that_cannot_be_are_refused() {
         ),
         (
             r#"{"min": 0, "max": 9, "function": 5}"#,
-            "2:49: error: tag \"t\": function is 5; allowed: 6, 16, 23 for one register; without it, the right one is taken",
+            "2:49: error: tag \"t\": function is 5; allowed: 6, 16, 23 for one register; without it, the function is \
+             chosen automatically",
         ),
         (
             r#"{"min": 0, "max": 9, "maxstep": 1}"#,

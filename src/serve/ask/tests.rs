@@ -76,7 +76,7 @@ fn tags_are_told_with_their_values_and_what_is_not_there_is_named() {
         ]
     );
     assert_eq!((&lines[0]["unit"], lines[0]["age_ms"].as_f64().is_some()), (&json!("x"), true));
-    assert_eq!((&lines[3]["time"], &lines[3]["reason"]), (&Json::Null, &json!("nothing has been read yet")));
+    assert_eq!((&lines[3]["time"], &lines[3]["reason"]), (&Json::Null, &json!("not read yet")));
     assert_eq!(lines[4], json!({"end": true, "tags": 4, "unknown": ["x*", "y"]}));
     let lines = answer(&mut questions, &json!({"ask": "list", "tags": ["t7"]}));
     assert_eq!(

@@ -94,7 +94,7 @@ impl AuditRecord {
     }
 
     pub(in crate::store) fn decode(bytes: &[u8]) -> Result<AuditRecord, Malformed> {
-        let (body, sum) = bytes.split_last_chunk::<4>().ok_or(Malformed("the record ends too early"))?;
+        let (body, sum) = bytes.split_last_chunk::<4>().ok_or(Malformed("the record is truncated"))?;
         if crc32(body) != u32::from_le_bytes(*sum) {
             return Err(Malformed("its checksum does not match"));
         }

@@ -165,7 +165,7 @@ fn an_oddity_that_no_tag_needs_is_left_out_and_told_and_the_rest_is_read() {
         ("SIG_VALTYPE_ 7 A : 1;\n".into(), 3, "no message with the id 7"),
         ("WHAT_ 1 2 3;\n".into(), 3, "WHAT_ stands here"),
         ("BU_ A B\n SG_ S : 0|8@1+ (1,0) [0|0] \"\" X\n".into(), 4, "without a message"),
-        ("VAL_ 256 Speed 1 \"no end\n\n".into(), 3, "a text stands here that has no end"),
+        ("VAL_ 256 Speed 1 \"no end\n\n".into(), 3, "a string without an end"),
         ("\u{1}\u{2}\u{7f}{}[]\n".into(), 3, "\\u{1} stands here"),
     ] {
         let found = left_out(&with_odd(&odd));

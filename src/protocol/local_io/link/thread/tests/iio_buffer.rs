@@ -180,7 +180,7 @@ fn in_a_fake_sysfs_what_is_in_the_way_is_told_with_its_file_and_what_to_do_and_n
         let sysfs = Sysfs::new();
         harm(&sysfs);
         let said = sysfs.open(&buffered(buffer)).err().unwrap_or_else(|| panic!("not refused: {wanted}"));
-        assert!(said.contains(wanted), "found:  {said}\nwanted: {wanted}");
+        assert!(said.contains(wanted), "found:  {said}\nexpected: {wanted}");
         let length = fs::read_to_string(sysfs.path("iio:device0/buffer/length")).unwrap_or("2\n".into());
         assert_eq!((length.as_str(), sysfs.text("iio:device0/scan_elements/in_voltage2_en").as_str()), ("2\n", "1\n"));
     }

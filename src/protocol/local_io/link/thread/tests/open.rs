@@ -14,7 +14,7 @@ fn said(link: &str, tag: &str) -> String {
 #[test]
 fn a_device_that_is_not_there_is_told_with_what_to_do() {
     let gpio = said(r#""protocol": "gpio", "chip": "/dev/gpiochip99""#, r#""address": "l:1""#);
-    assert_eq!(gpio, "/dev/gpiochip99 does not exist; gpiodetect shows the chips that are there");
+    assert_eq!(gpio, "/dev/gpiochip99 does not exist; gpiodetect lists the chips");
     let i2c = said(r#""protocol": "i2c", "bus": "/dev/i2c-99""#, r#""address": "l:0x48:0:1""#);
     assert!(i2c.contains("/dev/i2c-99 does not exist") && i2c.contains("modprobe i2c-dev"), "{i2c}");
     let spi = said(r#""protocol": "spi", "device": "/dev/spidev9.9""#, r#""address": "l:0x00""#);
