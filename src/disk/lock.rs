@@ -163,7 +163,7 @@ mod tests {
         assert!(LockFile::take(&path).unwrap_err().to_string().contains("a symbolic link"));
         fs::remove_file(&path).unwrap();
         fs::hard_link(&precious, &path).unwrap();
-        assert!(LockFile::take(&path).unwrap_err().to_string().contains("other names"));
+        assert!(LockFile::take(&path).unwrap_err().to_string().contains("other hard links"));
         assert_eq!(fs::read_to_string(&precious).unwrap(), "4711");
         fs::remove_file(&path).unwrap();
         for text in ["not a number", &"1".repeat(100), "12 34"] {

@@ -125,7 +125,7 @@ mod tests {
         learned.look(&observed);
         let told = observed.health.conditions().into_values().next().unwrap();
         assert_eq!(told.severity, Severity::Degraded);
-        assert!(told.text.contains("link \"slow\"") && told.text.contains("declared are 0.50 ms"), "{}", told.text);
+        assert!(told.text.contains("link \"slow\"") && told.text.contains("but 0.50 ms are declared"), "{}", told.text);
         replies(&observed, REPLIES_MIN * 1000, Nanos::from_micros(100));
         learned.look(&observed);
         assert!(observed.health.conditions().is_empty());

@@ -126,8 +126,8 @@ mod tests {
         let stall = |part| Stall { part, still: Duration::from_millis(2100), count: 9 };
         assert_eq!(
             told(&[stall(Part::Executor(1)), stall(Part::Journal)]),
-            "executor 1 (thread fb-exec1) stands still for 2.1 s at turn 9; journal (thread journal) stands still for \
-             2.1 s at turn 9"
+            "executor 1 (thread fb-exec1) stalled for 2.1 s at turn 9; journal (thread journal) stalled for 2.1 s at \
+             turn 9"
         );
     }
 }

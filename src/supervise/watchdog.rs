@@ -151,7 +151,7 @@ mod tests {
         looks(&mut dog, now, 0.2, |_| 49);
         let [stall] = dog.stalled()[..] else { panic!("{:?}", dog.stalled()) };
         assert_eq!((stall.part, stall.count), (Part::Executor(0), 49));
-        assert!(stall.to_string().contains("executor 0 (thread fb-exec0) stands still for 2.2 s"), "{stall}");
+        assert!(stall.to_string().contains("executor 0 (thread fb-exec0) stalled for 2.2 s"), "{stall}");
         assert!(dog.still(Part::Journal) > Duration::from_secs(11));
     }
 
@@ -171,7 +171,7 @@ mod tests {
         assert_eq!(dog.stalled(), []);
         look_for(&mut dog, STEP * 2);
         let [stall] = dog.stalled()[..] else { panic!("{:?}", dog.stalled()) };
-        assert!(stall.to_string().starts_with("source \"diagnostics\" (thread fb-diag) stands still"), "{stall}");
+        assert!(stall.to_string().starts_with("source \"diagnostics\" (thread fb-diag) stalled for"), "{stall}");
     }
 
     #[test]

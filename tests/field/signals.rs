@@ -32,7 +32,7 @@ fn signals_that_mean_nothing_to_it_are_named_and_the_gateway_goes_on() {
     for signal in nothing.into_iter().chain([libc::SIGXCPU, libc::SIGXFSZ, libc::SIGRTMIN() + 3]) {
         running.signal(signal);
         if signal != libc::SIGXFSZ {
-            running.wait_for(&format!("signal {signal} means nothing"));
+            running.wait_for(&format!("signal {signal} is ignored"));
         }
     }
     something_is_stored(&site);

@@ -165,7 +165,7 @@ fn a_port_that_cannot_be_used_says_what_to_do() {
     let busy = line.take();
     let site = one_tag(line.port(), &json!({}));
     let mut running = site.run(&["--seconds", "20"]);
-    running.wait_for("has it; stop that, or use another port");
+    running.wait_for("has it open; stop it, or use another port");
     drop(busy);
     running.wait_for("link \"l\": connected");
     assert_eq!(running.stop().code, 0);
@@ -177,9 +177,9 @@ fn a_port_that_cannot_be_used_says_what_to_do() {
     let manual = json!({ "rs485": { "rts": "manual" } });
     for (port, more, told) in [
         (dir.path().join("nothing").as_path(), json!({}), "does not exist; is the adapter plugged in?"),
-        (file.as_path(), json!({}), "is no serial port; check"),
+        (file.as_path(), json!({}), "is not a serial port; check"),
         (line.port(), kernel, "does not switch RS-485"),
-        (line.port(), manual, "has no RTS to switch"),
+        (line.port(), manual, "has no RTS line"),
     ] {
         let site = one_tag(port, &more);
         let mut running = site.run(&["--seconds", "20"]);

@@ -234,13 +234,13 @@ mod tests {
     #[test]
     fn a_chain_that_is_none_ends_in_an_error() {
         let error = |registers: Vec<u16>| walk(&mut of(40_000, registers)).unwrap_err();
-        assert!(error(vec![1, 2]).contains("no marker \"SunS\" (40000: something else; 50000: not here"));
+        assert!(error(vec![1, 2]).contains("no marker \"SunS\" (40000: not SunSpec; 50000: not here"));
         let mut endless = MARKER.to_vec();
         endless.extend([0; 600]);
         assert!(error(endless).contains("no end"));
         let mut wide = MARKER.to_vec();
         wide.extend([64_001, 60_000]);
-        assert!(error(wide).contains("beyond the last one"));
+        assert!(error(wide).contains("ends beyond register 65535"));
     }
 
     #[test]

@@ -74,7 +74,7 @@ fn fault_of(file: &CanDbc, what: &str, missing: Missing, known: String) -> Fault
     match missing {
         Missing::Unknown => Fault { message: format!("{what} is not known"), help: format!("allowed: {known}") },
         Missing::LeftOut(why) => {
-            Fault { message: format!("{what} in {} is ignored", why.told_of(&file.name)), help: why.help }
+            Fault { message: format!("{what} is ignored: {}", why.told_of(&file.name)), help: why.help }
         }
     }
 }
@@ -192,7 +192,7 @@ fn type_of_signal(
         None => own,
         Some(FieldType::Text(_)) => {
             if let Some(why) = &signal.texts_left_out {
-                let message = format!("the texts of {of_file} in {} are ignored", why.told_of(&file.name));
+                let message = format!("the texts of {of_file} are ignored: {}", why.told_of(&file.name));
                 return Err(Fault { message, help: why.help.clone() });
             }
             if texts.is_empty() {

@@ -133,7 +133,7 @@ fn by_name(object: &Obj<'_>, dbc: &LinkDbc) -> Option<CanTransmit> {
     let refuse = |fault: Fault| object.error(text.span, fault.message, fault.help);
     let message = message_of(file, text.value).map_err(refuse).ok()?;
     if let Some(why) = message.first_left_out() {
-        let message = format!("a signal of message {} in {} is ignored", message.name, why.told_of(&file.name));
+        let message = format!("a signal of message {} is ignored: {}", message.name, why.told_of(&file.name));
         object.error(text.span, message, &*why.help);
         return None;
     }

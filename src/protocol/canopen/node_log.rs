@@ -85,7 +85,7 @@ mod tests {
     fn a_refusal_names_the_object_and_the_reason() {
         let event = NodeEvent::Refused { object: Object { index: 0x1017, sub: 0 }, code: 0x0602_0000 };
         let expected = "cannot be set up: object 0x1017:00: 0x06020000 (object does not exist in the object \
-                        dictionary); tried again later";
+                        dictionary); retrying later";
         assert_eq!(text_of(event), expected);
     }
 

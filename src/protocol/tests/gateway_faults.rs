@@ -39,7 +39,8 @@ fn settings_outside_their_range_are_refused() {
         ),
         (
             "[realtime]\nguard_us = \"fast\"",
-            "4:12: error: [realtime]: guard_us is the text \"fast\"; allowed: \"auto\" or a whole number from 0 to 1000 µs",
+            "4:12: error: [realtime]: guard_us is the string \"fast\"; allowed: \"auto\" or a whole number from 0 to \
+             1000 µs",
         ),
         (
             "[realtime]\nprio = 80",
@@ -106,8 +107,8 @@ fn broker_urls_are_checked() {
         ("http://b", format!("the URL's scheme \"http\" is unknown; {allowed}")),
         ("broker.example", format!("the URL \"broker.example\" cannot be read: relative URL without a base; {allowed}")),
         ("mqtt://b:99999", format!("the URL \"mqtt://b:99999\" cannot be read: invalid port number; {allowed}")),
-        ("mqtt://b/topic", format!("the URL \"mqtt://b/topic\" goes on after the port; {allowed}")),
-        ("mqtt:b", format!("the URL \"mqtt:b\" goes on after the port; {allowed}")),
+        ("mqtt://b/topic", format!("the URL \"mqtt://b/topic\" has more text after the port; {allowed}")),
+        ("mqtt:b", format!("the URL \"mqtt:b\" has more text after the port; {allowed}")),
         ("mqtt://10.0.0.256", "the URL's host \"10.0.0.256\" is not an IP address; allowed: four numbers from 0 to 255, such as 192.168.10.21".into()),
     ] {
         assert_eq!(url(written), format!("fieldbeat.toml:5:7: error: output \"cloud\": {told}"));
@@ -146,7 +147,7 @@ fn settings_of_an_output_that_do_not_fit_are_refused() {
         (format!("{mqtt}password = \"p\"\n"), "6:12: error: output \"cloud\": password without user; add user = \"…\""),
         (
             format!("{mqtt}user = \"u\"\npassword = 4711\n"),
-            "7:12: error: output \"cloud\": password is a number; allowed: a text",
+            "7:12: error: output \"cloud\": password is a number; allowed: a string",
         ),
         (
             format!("{mqtt}user = \"u\"\npassword = \"p\"\npassword_file = \"f\"\n"),

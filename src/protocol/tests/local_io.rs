@@ -146,19 +146,19 @@ fn what_is_wrong_is_told_with_what_is_allowed() {
         (r#""address": "i2c:0x48:0:2", "at": 2"#, "at is 2, but 2 bytes are read; allowed: 0 to 1"),
         (
             r#""address": "i2c:0x48:0:2", "at": 1, "data_type": "int16""#,
-            "2 bytes from byte 1 leave the 2 bytes that are read",
+            "2 bytes from byte 1 exceed the 2 bytes that are read",
         ),
-        (r#""address": "i2c:0x48:0:2", "width": 3"#, "3 bytes from byte 0 leave the 2 bytes that are read"),
+        (r#""address": "i2c:0x48:0:2", "width": 3"#, "3 bytes from byte 0 exceed the 2 bytes that are read"),
         (r#""address": "i2c:0x48:0:12""#, "a value of 12 bytes; allowed: \"at\" and \"width\""),
-        (r#""address": "i2c:0x48:0:2", "shift": 16"#, "a shift of 16 leaves nothing of 16 bits; allowed: 0 to 15"),
+        (r#""address": "i2c:0x48:0:2", "shift": 16"#, "a shift of 16 removes all 16 bits; allowed: 0 to 15"),
         (
             r#""address": "i2c:0x48:0:2", "shift": 8, "mask": "0x1FF""#,
-            "mask 0x1FF leaves the 8 bits that are read; allowed: up to 0xFF",
+            "mask 0x1FF exceeds the 8 bits that are read; allowed: up to 0xFF",
         ),
         (r#""address": "i2c:0x48:0:2", "mask": 0"#, "mask is 0; allowed: a number that is not 0"),
         (
             r#""address": "i2c:0x48:0:1", "data_type": "bool", "bit": 8"#,
-            "bit 8 leaves the 8 bits that are read; allowed: 0 to 7",
+            "bit 8 is outside the 8 bits that are read; allowed: 0 to 7",
         ),
         (r#""address": "i2c:0x48:0:1", "data_type": "bool""#, "a bool without bit; allowed: \"bit\" or \"mask\""),
         (r#""address": "i2c:0x48:0:4", "data_type": "int16""#, "32 bits do not fit int16; allowed: a wider type"),
@@ -171,7 +171,7 @@ fn what_is_wrong_is_told_with_what_is_allowed() {
         (r#""address": "i2c:0x48:0:2", "edge": "both""#, "edge on a link of protocol i2c; remove it"),
         (r#""address": "i2c:0x48:adc1115.ain0""#, "the chip \"adc1115\" is unknown; allowed: ads1115, ads1015"),
         (r#""address": "i2c:0x48:ads1115.ain4""#, "ads1115 has no channel \"ain4\"; allowed: ain0, ain1"),
-        (r#""address": "i2c:0x48:bme280.temperature""#, "no bme280 has the address 0x48; allowed: 0x76 to 0x77"),
+        (r#""address": "i2c:0x48:bme280.temperature""#, "a bme280 cannot have the address 0x48; allowed: 0x76 to 0x77"),
         (r#""address": "i2c:0x48:mcp3208.ch0""#, "the chip \"mcp3208\" is unknown"),
         (r#""address": "i2c:0x48:ads1115.ain0", "shift": 1"#, "shift with a known chip; remove it"),
         (
@@ -183,7 +183,7 @@ fn what_is_wrong_is_told_with_what_is_allowed() {
             r#""address": "i2c:0x48:ads1115.ain0", "chip": {"shunt_ohm": 1}"#,
             "ads1115 has no shunt_ohm; allowed: full_scale_v, rate_sps",
         ),
-        (r#""address": "i2c:0x48:ads1115.ain0", "data_type": "bool""#, "ads1115.ain0 is no bool; allowed: float64"),
+        (r#""address": "i2c:0x48:ads1115.ain0", "data_type": "bool""#, "ads1115.ain0 is not a bool; allowed: float64"),
         (r#""address": "spi:0x8:3""#, "the bytes to send are \"0x8\"; allowed: 0x and two digits"),
         (r#""address": "adc:voltage0""#, "the channel \"voltage0\" is not a channel"),
         (r#""address": "adc:in_voltage0_raw""#, "the channel \"in_voltage0_raw\" has the suffix of a file name"),
@@ -242,7 +242,7 @@ fn two_tags_of_one_line_want_the_same_of_it() {
     ));
     let text = tags(r#"{"name": "b", "address": "gpio:5", "bias": "pull-up", "scan_rate_ms": 50}"#);
     let all = lines(&refused(MINIMAL, &[("tags/a.json", &text)]));
-    assert!(all.iter().any(|l| l.contains("its line is that of tag \"a\" (line 7)")), "{all:#?}");
+    assert!(all.iter().any(|l| l.contains("its line is also that of tag \"a\" (line 7)")), "{all:#?}");
 }
 
 fn config_of(text: &str) -> Config {
@@ -254,7 +254,7 @@ fn a_device_has_one_link() {
     let text = r#"{"links": [{"name": "a", "protocol": "i2c", "bus": "/dev/i2c-1"},
         {"name": "b", "protocol": "i2c", "bus": "/dev/i2c-1"}]}"#;
     let all = lines(&refused(MINIMAL, &[("tags/a.json", text)]));
-    assert!(all.iter().any(|line| line.contains("\"/dev/i2c-1\" is that of link \"a\", too")), "{all:#?}");
+    assert!(all.iter().any(|line| line.contains("\"/dev/i2c-1\" is also that of link \"a\"")), "{all:#?}");
 }
 
 #[test]

@@ -38,7 +38,7 @@ fn an_unknown_key_is_named_with_the_nearest_one() {
 fn a_key_that_stands_twice_is_refused() {
     assert_eq!(
         fault(&changed("\"data_type\"", "\"name\": \"u\", \"data_type\"")),
-        "tags/a.json:2:46: error: tag \"t\": the key \"name\" stands here twice; the first is in line 2"
+        "tags/a.json:2:46: error: tag \"t\": the key \"name\" appears twice; the first one is in line 2"
     );
 }
 
@@ -47,14 +47,14 @@ fn a_tag_that_is_declared_twice_is_named_with_both_places() {
     let again = changed("40001", "40011");
     assert_eq!(
         faults(&[&changed("t", "t"), &again]),
-        ["tags/a.json:3:10: error: tag \"t\": declared twice; the first stands at tags/a.json:2:1; rename or remove \
+        ["tags/a.json:3:10: error: tag \"t\": declared twice; first declared at tags/a.json:2:1; rename or remove \
           one of the two"]
     );
     let one = tag_file(&[&again]);
     let other = format!("{{\"tags\": [{}]}}", changed("40001", "40021"));
     assert_eq!(
         lines(&refused(MINIMAL, &[("tags/a.json", &one), ("tags/b.json", &other)])),
-        ["tags/b.json:1:20: error: tag \"t\": declared twice; the first stands at tags/a.json:2:1; rename or remove \
+        ["tags/b.json:1:20: error: tag \"t\": declared twice; first declared at tags/a.json:2:1; rename or remove \
           one of the two"]
     );
 }
@@ -69,9 +69,9 @@ fn links_and_groups_that_are_declared_twice_are_named_with_both_places() {
     assert_eq!(
         all,
         [
-            "tags/b.json:1:21: error: link \"plc1\": declared twice; the first stands at tags/a.json:1:12; rename or \
+            "tags/b.json:1:21: error: link \"plc1\": declared twice; first declared at tags/a.json:1:12; rename or \
              remove one of the two",
-            "tags/b.json:1:131: error: group \"g\": declared twice; the first stands at tags/b.json:1:88; rename or \
+            "tags/b.json:1:131: error: group \"g\": declared twice; first declared at tags/b.json:1:88; rename or \
              remove one of the two",
         ]
     );
@@ -105,7 +105,7 @@ fn an_address_outside_the_table_is_refused() {
             "2:36: error: tag \"t\": the register 00001 is ambiguous; the reference of function 3 starts with 4; an \
              offset has no leading zero",
         ),
-        ("-1", "2:36: error: tag \"t\": the register \"-1\" is no number; allowed: decimal digits"),
+        ("-1", "2:36: error: tag \"t\": the register \"-1\" is not a number; allowed: decimal digits"),
     ] {
         assert_eq!(fault(&changed("40001", register)), format!("tags/a.json:{line}"));
     }
@@ -149,7 +149,7 @@ fn a_rate_outside_a_thousand_a_second_to_one_a_day_is_refused_in_both_units() {
         ("0", "0"),
         ("-10", "-10"),
         ("1e999", "inf"),
-        ("\"10\"", "the text \"10\""),
+        ("\"10\"", "the string \"10\""),
     ] {
         assert_eq!(
             fault(&changed("10}", &format!("{written}}}"))),
@@ -210,8 +210,8 @@ fn an_offset_that_reads_like_another_tables_reference_is_warned_of() {
     let warnings = loaded(MINIMAL, &[("tags/a.json", &text)]).warnings;
     assert_eq!(
         warnings[0].to_string(),
-        "tags/a.json:2:36: warning: tag \"t\": 30001 reads like a reference to input registers, but the function is 3: \
-         taken as the offset 30001; set \"addressing\": \"raw\" on the link if it is an offset"
+        "tags/a.json:2:36: warning: tag \"t\": 30001 looks like a reference to input registers, but the function is \
+         3: used as the offset 30001; set \"addressing\": \"raw\" on the link if it is an offset"
     );
     let raw = text.replace("\"host\"", "\"addressing\": \"raw\", \"host\"");
     assert_eq!(loaded(MINIMAL, &[("tags/a.json", &raw)]).warnings, []);
@@ -322,7 +322,7 @@ fn the_group_of_tags_that_name_none_cannot_be_named_unless_it_is_declared() {
         &changed("\"t\"", "\"u\"").replace("\"scan_rate_ms\": 10", "\"group\": \"default\""),
     ]);
     let all = lines(&refused(MINIMAL, &[("tags/a.json", &text)]));
-    assert!(all.len() == 1 && all[0].contains("the group \"default\" is not declared; leave group out"), "{all:?}");
+    assert!(all.len() == 1 && all[0].contains("the group \"default\" is not declared; remove group"), "{all:?}");
 }
 
 #[test]
@@ -385,7 +385,7 @@ fn wrong_links_are_refused() {
         (
             "10.0.0.1\"",
             "10.0.0.1\", \"timeout_ms\": \"200\"",
-            "1:89: error: link \"plc1\": timeout_ms is the text \"200\"; allowed: a whole number from 1 to 60000 ms",
+            "1:89: error: link \"plc1\": timeout_ms is the string \"200\"; allowed: a whole number from 1 to 60000 ms",
         ),
         (
             "10.0.0.1\"",
@@ -481,7 +481,7 @@ fn wrong_serial_links_are_refused_all_at_once() {
         "2:106: error: link \"a\": parity \"even\" is unknown; allowed: N, E, O",
         "link \"b\": port \"COM1\" is not an absolute path; allowed: the path of a serial port",
         "link \"b\": the key \"pipeline\" is unknown",
-        "link \"c\": port \"/dev/ttyS0\" is that of link \"a\", too",
+        "link \"c\": port \"/dev/ttyS0\" is also that of link \"a\"",
         "rs485: rts is missing; allowed: kernel, manual",
         "rs485: delay_before_ms is 200; allowed: a whole number from 0 to 100 ms",
         "link \"c\": echo is 1; allowed: true or false",

@@ -80,7 +80,7 @@ fn limits_that_cannot_be_are_refused() {
         ),
         (
             r#"{"min": 0, "max": 9, "max_step": "x"}"#,
-            "2:49: error: tag \"t\": max_step is the text \"x\"; allowed: a finite number",
+            "2:49: error: tag \"t\": max_step is the string \"x\"; allowed: a finite number",
         ),
         (
             r#"{"min": 0, "max": 32768}"#,
@@ -123,7 +123,13 @@ fn the_range_is_that_of_the_scaled_value() {
 fn what_modbus_cannot_write_is_refused() {
     let range = r#"{"min": 0, "max": 1}"#;
     let told = fault(&tag(range, "plc1:1:4:30001", INT16));
-    assert!(told.ends_with("write on a tag of function 4: Modbus only reads it; allowed: tags of function 1 (coils) and 3 (holding registers)"), "{told}");
+    assert!(
+        told.ends_with(
+            "write on a tag of function 4, which is read-only in Modbus; allowed: tags of function 1 \
+        (coils) and 3 (holding registers)"
+        ),
+        "{told}"
+    );
     let told = fault(&tag("true", "plc1:1:2:10001", r#""data_type": "bool""#));
     assert!(told.contains("write on a tag of function 2"), "{told}");
     let told = fault(&tag("true", "plc1:1:3:40001:124", r#""data_type": "string""#));
@@ -206,7 +212,8 @@ fn command_topics_are_topics_of_their_own() {
         ),
         (
             output("[outputs.b]\ntype = \"mqtt\"\nurl = \"mqtts://b\"\ncommands = true"),
-            "10:12: error: output \"b\": command_topic \"fieldbeat/{gateway}/command\" is output \"a\"'s too: both would write; allowed: commands by one of the two",
+            "10:12: error: output \"b\": command_topic \"fieldbeat/{gateway}/command\" is also that of output \"a\": \
+             both would write; allowed: commands by one of the two",
         ),
     ] {
         assert_eq!(toml_fault(&toml), format!("fieldbeat.toml:{told}"));

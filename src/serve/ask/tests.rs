@@ -108,7 +108,7 @@ fn a_client_that_does_not_read_costs_a_buffer_and_is_given_up() {
     let start = Instant::now();
     let mut deaf: Vec<_> = (0..QUESTIONS_MAX).map(|_| begin(&mut questions, &json!({"ask": "get"}))).collect();
     let refused = answer(&mut questions, &json!({"ask": "status"}));
-    assert_eq!(refused, [json!({"error": "there are 8 questions already; allowed: 8; try again later"})]);
+    assert_eq!(refused, [json!({"error": "there are 8 questions already; allowed: 8; retry later"})]);
     while !questions.running.iter().all(|running| running.thread.is_finished()) {
         assert!(start.elapsed() < CONTROL_PATIENCE * 6);
         std::thread::sleep(Duration::from_millis(20));
