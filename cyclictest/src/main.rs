@@ -15,9 +15,10 @@
 //! | exit code | meaning |
 //! |---|---|
 //! | 0 | measured, and the gate, where one was asked for, passed |
-//! | 1 | the gate failed, the run is not comparable, or measuring failed |
+//! | 1 | measured, and the gate failed or the run is not comparable |
 //! | 2 | the command line or the gate file is wrong; nothing was started |
-//! | 130 | interrupted: nothing is judged or written |
+//! | 3 | measuring failed |
+//! | 130 | interrupted: no result is written |
 
 mod child;
 mod cyclictest;
@@ -49,8 +50,9 @@ use options::{LoadKind, Options};
 use report::{Report, Turns};
 use stop::Stop;
 
-const EXIT_FAILED: u8 = 1;
+const EXIT_NO: u8 = 1;
 const EXIT_USAGE: u8 = 2;
+const EXIT_FAILED: u8 = 3;
 const EXIT_INTERRUPTED: u8 = 130;
 /// Loads come up to speed.
 const LOAD_SETTLES: Duration = Duration::from_millis(500);
@@ -156,7 +158,7 @@ fn measure_and_tell(
     Ok(match &report.gate {
         Some(verdict) => {
             print!("{}", verdict.table());
-            if verdict.pass { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILED) }
+            if verdict.pass { ExitCode::SUCCESS } else { ExitCode::from(EXIT_NO) }
         }
         None => ExitCode::SUCCESS,
     })

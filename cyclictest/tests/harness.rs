@@ -190,7 +190,7 @@ fn wrong_words_and_gates_are_refused_before_anything_starts() {
         (&["--board", "x", "--gate", bad][..], "unknown field `surprise`"),
         (&["--board", "x", "--gate", "/nowhere/gate.toml"][..], "/nowhere/gate.toml: No such file"),
         (&["--gate", bad][..], "--board"),
-        (&["--cpus", "4000"][..], "CPU 4000 is not there"),
+        (&["--cpus", "4000"][..], "CPU 4000 is not available"),
         (&["--seconds", "x"][..], "--seconds"),
     ] {
         let output = run(words_of);

@@ -32,7 +32,7 @@ pub fn audit(args: &AuditArgs) -> ExitCode {
     let tail = JournalReader::open_read_only(&loaded.config.journal.path).and_then(|reader| reader.audit(args.last));
     let tail = match tail {
         Ok(tail) => tail,
-        Err(error) => return super::fail(1, format!("error: {error}")),
+        Err(error) => return super::fail(super::EXIT_FAILED, format!("error: {error}")),
     };
     if tail.records.is_empty() {
         note!("no writes are recorded");
@@ -50,7 +50,7 @@ pub fn audit(args: &AuditArgs) -> ExitCode {
     if tail.damaged.is_empty() {
         return ExitCode::SUCCESS;
     }
-    super::fail(1, format!("error: {} damaged records were skipped", tail.damaged.len()))
+    super::fail(super::EXIT_NO, format!("error: {} damaged records were skipped", tail.damaged.len()))
 }
 
 fn write(out: &mut impl Write, tail: &AuditTail, as_json: bool) -> io::Result<()> {

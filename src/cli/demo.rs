@@ -86,11 +86,11 @@ pub fn demo(args: &DemoArgs) -> ExitCode {
     }
     let place = match Workplace::new(args.dir.as_deref()) {
         Ok(place) => place,
-        Err(error) => return super::fail(1, format!("error: no directory for the demo: {error}")),
+        Err(error) => return super::fail(super::EXIT_FAILED, format!("error: no directory for the demo: {error}")),
     };
     let plant = match PlantProcess::start(&place.dir, &shape) {
         Ok(plant) => plant,
-        Err(error) => return super::fail(1, format!("error: the plant does not start: {error}")),
+        Err(error) => return super::fail(super::EXIT_FAILED, format!("error: the plant does not start: {error}")),
     };
     let gateway = match run::start(&place.dir) {
         Ok(gateway) => gateway,

@@ -77,7 +77,7 @@ fn show(what: &str, at: &At, tags: &[String], form: &Form, columns: &[&str], cel
     };
     let mut answer = match ask(&socket, &json!({ "ask": what, "tags": tags }), false) {
         Ok(answer) => answer,
-        Err(error) => return super::fail(1, format!("error: {error}")),
+        Err(error) => return super::fail(super::EXIT_FAILED, format!("error: {error}")),
     };
     let mut out = BufWriter::new(io::stdout().lock());
     let mut table = Table { cells, waiting: Vec::new(), widths: None };
@@ -100,7 +100,7 @@ fn show(what: &str, at: &At, tags: &[String], form: &Form, columns: &[&str], cel
     }
     let end = match end {
         Ok(end) => end,
-        Err(error) => return super::fail(1, format!("error: {error}")),
+        Err(error) => return super::fail(super::EXIT_FAILED, format!("error: {error}")),
     };
     let unknown = end["unknown"].as_array().map_or(&[][..], Vec::as_slice);
     for asked in unknown {
@@ -108,7 +108,7 @@ fn show(what: &str, at: &At, tags: &[String], form: &Form, columns: &[&str], cel
         let what = if crate::tag::is_pattern(asked) { "tag that fits" } else { "tag" };
         note!("error: the gateway has no {what} \"{asked}\"; `fieldbeat list` shows all");
     }
-    if unknown.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) }
+    if unknown.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(super::EXIT_NO) }
 }
 
 /// Rows with their cells in columns, as far as the first of them tell how wide these are.

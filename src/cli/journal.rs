@@ -36,7 +36,7 @@ pub fn journal(args: &JournalArgs) -> ExitCode {
         JournalCommand::Verify { path } => {
             let survey = match Survey::of(path) {
                 Ok(survey) => survey,
-                Err(error) => return super::fail(1, format!("error: {error}")),
+                Err(error) => return super::fail(super::EXIT_FAILED, format!("error: {error}")),
             };
             let verdict = survey.verdict();
             let end = if verdict.is_whole() { "whole" } else { "damaged" };
@@ -46,7 +46,7 @@ pub fn journal(args: &JournalArgs) -> ExitCode {
             let salvaged = Survey::of(path).and_then(|survey| Ok((survey.salvage(to)?, survey)));
             let (copied, survey) = match salvaged {
                 Ok(salvaged) => salvaged,
-                Err(error) => return super::fail(1, format!("error: {error}")),
+                Err(error) => return super::fail(super::EXIT_FAILED, format!("error: {error}")),
             };
             let verdict = survey.verdict();
             let mut text = format!(
@@ -78,5 +78,5 @@ pub fn journal(args: &JournalArgs) -> ExitCode {
 
 fn told(text: &str, whole: bool) -> ExitCode {
     out!("{}", text.trim_end());
-    if whole { ExitCode::SUCCESS } else { ExitCode::from(1) }
+    if whole { ExitCode::SUCCESS } else { ExitCode::from(super::EXIT_NO) }
 }

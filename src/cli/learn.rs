@@ -37,7 +37,7 @@ pub fn learn(config: &Config, seconds: f64) -> ExitCode {
     };
     let mut floor = match floor::prepare(plan.clone(), Scheduling::Ordinary) {
         Ok(prepared) => prepared.start(),
-        Err(error) => return super::fail(1, format!("error: cannot start a thread: {error}")),
+        Err(error) => return super::fail(super::EXIT_FAILED, format!("error: cannot start a thread: {error}")),
     };
     let statistics = Statistics::new(&plan);
     let end = Instant::now() + Duration::from_secs_f64(seconds.clamp(0.1, SECONDS_MAX));
@@ -53,7 +53,7 @@ pub fn learn(config: &Config, seconds: f64) -> ExitCode {
     let refused = counting::refused(config, &plan, &floor);
     floor.stop();
     counting::hints(&slowly(config), &refused).iter().for_each(|hint| out!("{hint}"));
-    if all_answered && all_good { ExitCode::SUCCESS } else { ExitCode::from(1) }
+    if all_answered && all_good { ExitCode::SUCCESS } else { ExitCode::from(super::EXIT_NO) }
 }
 
 /// The same requests, at a pace that takes nobody's time.

@@ -3,10 +3,9 @@
 //! | code | meaning |
 //! |---|---|
 //! | 0 | done, or stopped cleanly |
-//! | 1 | failed while running: a device that does not answer, a journal that can't be opened; `doctor`: something is bad |
-//! | 2 | the configuration or the command line is wrong; nothing was started |
-//! | 3 | a thread stood still: the watchdog ended the process, to be started again |
-//! | 4 | refused: `write` sent nothing |
+//! | 1 | the command ran, and the answer is no or partial: a tag that is bad or unknown, a refused write, a finding |
+//! | 2 | the command line or the configuration is wrong; nothing was started |
+//! | 3 | the command could not run or not finish: no gateway, no device, no rights, I/O error, a stalled thread |
 //!
 //! A process that could not even end by itself after that is ended by SIGALRM.
 
@@ -44,18 +43,28 @@ use clap::{Parser, Subcommand};
 use crate::limits::LOG_END_PATIENCE;
 use crate::logs;
 
-/// Exit code of a wrong configuration.
+/// Exit code of a command that ran, and whose answer is no or partial.
+const EXIT_NO: u8 = 1;
+
+/// Exit code of a wrong command line or configuration.
 const EXIT_CONFIG: u8 = 2;
 
-/// Exit code of a gateway in which a thread stood still.
-const EXIT_STALLED: u8 = 3;
+/// Exit code of a command that could not run or not finish.
+const EXIT_FAILED: u8 = 3;
 
-/// Exit code of a request that the gateway refuses.
-const EXIT_REFUSED: u8 = 4;
+/// The exit codes, behind the help of the program.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done, or stopped cleanly
+  1  the command ran, and the answer is no or partial: a tag is bad or unknown, a write was refused (nothing was
+     sent), doctor or check --learn has findings, a journal is damaged, samples were not stored
+  2  the command line or the configuration is wrong; nothing was started
+  3  the command could not run or not finish: no gateway or device answers, a write failed or its outcome is unknown,
+     an address is in use, no permission, an I/O error; run: a thread stalled or ended";
 
 /// Real-time data acquisition engine and industrial gateway.
 #[derive(Parser)]
-#[command(name = "fieldbeat", version, about, max_term_width = 100)]
+#[command(name = "fieldbeat", version, about, max_term_width = 100, after_help = EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -139,7 +139,7 @@ pub fn plant(args: &PlantArgs) -> ExitCode {
     };
     let Running { plant, lines, nodes, broker } = match start(args, faults, can.as_ref()) {
         Ok(running) => running,
-        Err(error) => return super::fail(1, format!("error: the plant does not start: {error}")),
+        Err(error) => return super::fail(super::EXIT_FAILED, format!("error: the plant does not start: {error}")),
     };
     if !args.child {
         out!(

@@ -54,7 +54,7 @@ pub fn start(config: &Path) -> Result<Gateway, ExitCode> {
     tell_machine(&doctor::visit(&Machine::this(), Some(&loaded.config)), config);
     let gateway = Gateway::start(loaded).map_err(|error| match error {
         StartError::Plan(_) => super::fail(super::EXIT_CONFIG, error),
-        error => super::fail(1, format!("error: {error}")),
+        error => super::fail(super::EXIT_FAILED, format!("error: {error}")),
     })?;
     announce(&gateway);
     Ok(gateway)
@@ -148,14 +148,14 @@ pub fn finish(ended: &Ended, report: Option<&Path>, trouble: Option<Trouble>) ->
     if let Some(path) = report
         && let Err(error) = ended.report.write(path)
     {
-        code = super::fail(1, format!("error: the report {} cannot be written: {error}", path.display()));
+        code =
+            super::fail(super::EXIT_FAILED, format!("error: the report {} cannot be written: {error}", path.display()));
     }
     if let Some(unsaved) = &ended.unsaved {
-        code = super::fail(1, format!("error: {unsaved}"));
+        code = super::fail(super::EXIT_NO, format!("error: {unsaved}"));
     }
     if let Some(trouble) = trouble {
-        let of_it = if matches!(trouble, Trouble::Stalled(_)) { super::EXIT_STALLED } else { 1 };
-        code = super::fail(of_it, format!("error: {trouble}"));
+        code = super::fail(super::EXIT_FAILED, format!("error: {trouble}"));
     }
     let RunReport { samples, .. } = &ended.report;
     tracing::info!(

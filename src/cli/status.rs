@@ -28,12 +28,12 @@ pub fn status(args: &StatusArgs) -> ExitCode {
         Ok(Some(status)) => lines_of(&status).iter().for_each(|line| out!("{line}")),
         Ok(None) => {
             return super::fail(
-                1,
+                super::EXIT_FAILED,
                 "error: the gateway closed its control socket without an answer: it is \
             stopping",
             );
         }
-        Err(error) => return super::fail(1, format!("error: {error}")),
+        Err(error) => return super::fail(super::EXIT_FAILED, format!("error: {error}")),
     }
     ExitCode::SUCCESS
 }

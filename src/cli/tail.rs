@@ -46,7 +46,7 @@ pub fn tail(args: &TailArgs) -> ExitCode {
     };
     let reader = match JournalReader::open_read_only(&loaded.config.journal.path) {
         Ok(reader) => reader,
-        Err(error) => return super::fail(1, format!("error: {error}")),
+        Err(error) => return super::fail(super::EXIT_FAILED, format!("error: {error}")),
     };
     let configured: Vec<&str> = loaded.config.tags.iter().map(|tag| tag.name.as_str()).collect();
     let mut unknown: Vec<&str> = args.tags.iter().map(String::as_str).collect();
@@ -55,7 +55,7 @@ pub fn tail(args: &TailArgs) -> ExitCode {
         unknown.retain(|wanted| !names.tags.iter().any(|tag| glob_has(wanted, &tag.name)));
         !unknown.is_empty()
     }) {
-        return super::fail(1, format!("error: {error}"));
+        return super::fail(super::EXIT_FAILED, format!("error: {error}"));
     }
     let is_waiting = args.lines.is_none() || unknown.is_empty() || unknown.len() < args.tags.len();
     let (kind, waiting) = match is_waiting {
@@ -68,7 +68,7 @@ pub fn tail(args: &TailArgs) -> ExitCode {
         note!("{kind}: there is no tag \"{wanted}\" in the configuration or in the journal{near}{waiting}");
     }
     if !is_waiting {
-        return ExitCode::from(1);
+        return ExitCode::from(super::EXIT_NO);
     }
     // The fastest of what is wanted says how long nothing is to be expected.
     let globs = Globs::new(&args.tags);
@@ -77,7 +77,7 @@ pub fn tail(args: &TailArgs) -> ExitCode {
     let quiet = QUIET + Duration::from_nanos(fastest.unwrap_or(0).saturating_mul(2));
     match Tail::new(reader, args, &loaded.config.journal.path).follow(quiet) {
         Ok(damage) => damage.code(),
-        Err(error) => super::fail(1, format!("error: {error}")),
+        Err(error) => super::fail(super::EXIT_FAILED, format!("error: {error}")),
     }
 }
 
@@ -111,7 +111,7 @@ impl Damage {
             );
         }
         let whole = self.blocks + self.numbered + self.left_out == 0;
-        if whole { ExitCode::SUCCESS } else { ExitCode::from(1) }
+        if whole { ExitCode::SUCCESS } else { ExitCode::from(super::EXIT_NO) }
     }
 }
 

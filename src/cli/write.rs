@@ -1,7 +1,7 @@
 //! `fieldbeat write`: one value to one tag of a running gateway, over its control socket.
 //!
-//! Exit codes: 0 done, 1 failed (not done, or not known to be), 2 the command line or the configuration is wrong,
-//! 4 refused (nothing was sent).
+//! Exit codes: 0 done, 1 refused (nothing was sent), 2 the command line or the configuration is wrong, 3 failed, or the
+//! outcome is unknown.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
@@ -16,9 +16,6 @@ use crate::limits::{COMMAND_BYTES_MAX, WRITE_TIMEOUT_MAX, WRITE_TIMEOUT_MIN};
 use crate::protocol;
 use crate::tag::ValueType;
 
-/// Exit code of a write that was not done, or of which that is not known.
-const EXIT_FAILED: u8 = 1;
-
 /// Beyond the write's own time: commits of the journal on a slow disk.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The time of a write when the tag says none, at most.
@@ -28,10 +25,10 @@ const ANSWER_BYTES_MAX: u64 = 4 * COMMAND_BYTES_MAX as u64;
 
 #[derive(Args)]
 pub struct WriteArgs {
-    /// Directory with fieldbeat.toml and tags/; /etc/fieldbeat where neither this nor --socket is given.
-    #[arg(short, long, value_name = "DIR")]
-    config: Option<PathBuf>,
-    /// The gateway's control socket; else where its configuration says.
+    /// Directory with fieldbeat.toml and tags/.
+    #[arg(short, long, value_name = "DIR", default_value = files::CONFIG_DIR)]
+    config: PathBuf,
+    /// The gateway's control socket, instead of the configured one.
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
     /// The tag.
@@ -73,18 +70,16 @@ pub fn write(args: &WriteArgs) -> ExitCode {
     let patience = args.timeout.map_or(TIMEOUT_MAX, Duration::from_millis) + PATIENCE;
     match send(&socket, &request, patience) {
         Ok(answer) => tell(args, &answer),
-        Err(message) => super::fail(EXIT_FAILED, format!("error: {message}")),
+        Err(message) => super::fail(super::EXIT_FAILED, format!("error: {message}")),
     }
 }
 
 /// The socket, and whether the tag is known to hold text.
 fn place(args: &WriteArgs) -> Result<(PathBuf, bool), ExitCode> {
-    let standard = args.socket.is_none().then(|| Path::new(files::CONFIG_DIR));
-    let config = match args.config.as_deref().or(standard) {
-        None => None,
+    let config = match args.socket {
         // Files that are wrong now do not matter to a gateway that runs by what they were.
-        Some(dir) if args.socket.is_some() => protocol::load(dir).ok().map(|loaded| loaded.config),
-        Some(dir) => Some(files::load(dir)?.config),
+        Some(_) => protocol::load(&args.config).ok().map(|loaded| loaded.config),
+        None => Some(files::load(&args.config)?.config),
     };
     let tag = config.as_ref().and_then(|config| config.tags.iter().find(|tag| tag.name == args.tag));
     let is_text = tag.is_some_and(|tag| matches!(tag.value_type(), ValueType::Text { .. }));
@@ -133,8 +128,8 @@ fn tell(args: &WriteArgs, answer: &Json) -> ExitCode {
     let text = |key: &str| answer[key].as_str().unwrap_or_default();
     let code = match text("outcome") {
         "done" => 0,
-        "refused" => super::EXIT_REFUSED,
-        _ => EXIT_FAILED,
+        "refused" => super::EXIT_NO,
+        _ => super::EXIT_FAILED,
     };
     if args.json {
         out!("{answer}");

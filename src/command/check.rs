@@ -141,7 +141,7 @@ fn range(ty: ScalarType) -> (i128, i128) {
 
 fn found(json: &Json) -> String {
     match json {
-        Json::String(text) => format!("the text {}", quoted(text)),
+        Json::String(text) => format!("the string {}", quoted(text)),
         Json::Array(_) => "a list".into(),
         Json::Object(_) => "an object".into(),
         json => json.to_string(),

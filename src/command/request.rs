@@ -227,14 +227,14 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_said_with_what_is_allowed() {
-        assert!(fault("").contains("no JSON"));
+        assert!(fault("").contains("not JSON"));
         assert!(fault("[]").contains("not a JSON object"));
         assert!(fault(r#"{"value": 1}"#).contains("missing field `tag`"));
         assert!(fault(r#"{"tag": "a"}"#).contains("missing field `value`"));
         assert!(fault(r#"{"tag": "a", "value": 1, "valeu": 2}"#).contains("unknown field `valeu`, expected one of"));
         assert!(fault(r#"{"tag": "a", "value": 1, "value": 2}"#).contains("duplicate field `value`"));
         assert!(fault(r#"{"tag": "a", "value": 1e999}"#).contains("number out of range"));
-        assert!(fault(r#"{"tag": "a", "value": NaN}"#).contains("no JSON"));
+        assert!(fault(r#"{"tag": "a", "value": NaN}"#).contains("not JSON"));
         assert!(fault(r#"{"tag": "a", "value": 1, "id": ""}"#).starts_with("id is \"\"; allowed: a string of 1 to 64"));
         assert!(fault(r#"{"tag": "a", "value": 1, "timeout_ms": 0}"#).contains("allowed: 10 to 60000"));
         assert!(fault(r#"{"tag": "a", "value": 1, "expires": "soon"}"#).starts_with("expires is \"soon\"; allowed:"));

@@ -273,7 +273,7 @@ pub fn file(output: &Obj<'_>, key: &str, base: Base<'_>) -> Option<PathBuf> {
 }
 
 pub fn short_text<'c>(output: &Obj<'c>, key: &str) -> Option<Text<'c>> {
-    let text = output.text(key, "a text")?;
+    let text = output.text(key, "a string")?;
     let length = text.value.len();
     if length == 0 || length > TEXT_BYTES_MAX || text.value.chars().any(char::is_control) {
         let help = format!("allowed: 1 to {TEXT_BYTES_MAX} bytes without control characters");

@@ -168,7 +168,7 @@ mod tests {
         fs::remove_file(&path).unwrap();
         for text in ["not a number", &"1".repeat(100), "12 34"] {
             fs::write(&path, text).unwrap();
-            assert!(LockFile::take(&path).unwrap_err().to_string().contains("something else"), "{text}");
+            assert!(LockFile::take(&path).unwrap_err().to_string().contains("other contents"), "{text}");
             assert_eq!(fs::read_to_string(&path).unwrap(), text);
         }
         fs::write(&path, [0xFF, 0xFE]).unwrap();

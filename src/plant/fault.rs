@@ -370,11 +370,11 @@ mod tests {
     fn a_wrong_text_is_told_what_is_allowed() {
         for (text, says) in [
             ("silence", "DEVICE:KIND"),
-            ("x:silence", "no device"),
-            ("-1:silence", "no device"),
+            ("x:silence", "is not a device"),
+            ("-1:silence", "is not a device"),
             ("1:explode", "half-frame"),
-            ("line:silence", "no device"),
-            ("line-1:silence", "no device"),
+            ("line:silence", "is not a device"),
+            ("line-1:silence", "is not a device"),
             ("line0:refuse", "refuse is not supported there"),
             ("0:unplug", "unplug is not supported there"),
             ("1:delay", "milliseconds"),

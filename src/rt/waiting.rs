@@ -172,7 +172,7 @@ mod tests {
             let mut events = [libc::epoll_event { events: 0, u64: 0 }; 4];
             assert!(call.wait(NONE, &mut events, Nanos::from_millis(5)).is_err(), "{call:?}");
         }
-        assert!(WaitCall::probe(NONE).is_err_and(|error| error.to_string().contains("filter of system calls")));
+        assert!(WaitCall::probe(NONE).is_err_and(|error| error.to_string().contains("system call filter")));
         let begun = monotonic_now();
         nap(Nanos::from_millis(50));
         assert!(monotonic_now() - begun >= Nanos::from_millis(1));

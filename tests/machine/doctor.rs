@@ -299,5 +299,5 @@ fn the_journal_needs_a_directory_and_room() {
     std::fs::write(&file, "").unwrap();
     journal(&mut config, &file.join("journal"), 16 << 20);
     let seen = check(&visit(&machine, Some(&config)), "journal_directory");
-    assert!(seen.state == State::Bad && seen.found.contains("no directory"), "{seen:?}");
+    assert!(seen.state == State::Bad && seen.found.contains("not a directory"), "{seen:?}");
 }

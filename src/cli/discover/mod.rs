@@ -67,23 +67,25 @@ fn name(text: &str) -> Result<String, String> {
 
 pub fn discover(args: &DiscoverArgs) -> ExitCode {
     let What::Sunspec(args) = &args.what;
-    match of_sunspec(args) {
+    let (host, port) = match client::host_and_port(&args.host) {
+        Ok(place) => place,
+        Err(message) => return super::fail(super::EXIT_CONFIG, format!("error: {message}")),
+    };
+    match of_sunspec(args, &host, port) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(message) => super::fail(1, format!("error: {message}")),
+        Err(message) => super::fail(super::EXIT_FAILED, format!("error: {message}")),
     }
 }
 
-fn of_sunspec(args: &SunspecArgs) -> Result<(), String> {
-    let (host, port) = client::host_and_port(&args.host)?;
-    let mut client = Client::connect(&host, port, args.unit, Duration::from_millis(args.timeout_ms))?;
+fn of_sunspec(args: &SunspecArgs, host: &str, port: u16) -> Result<(), String> {
+    let mut client = Client::connect(host, port, args.unit, Duration::from_millis(args.timeout_ms))?;
     let found = sunspec::walk(&mut |first, count| client.read(first, count))?;
     for model in &found {
         let known = models::of(model.id);
         let what = known.map_or("its points are unknown to this version", |known| known.label);
         note!("model {} at {}, {} registers: {what}", model.id, model.at, model.registers);
     }
-    let place =
-        sunspec::Place { name: &args.name, host: &host, port, unit: args.unit, scan_rate_ms: args.scan_rate_ms };
+    let place = sunspec::Place { name: &args.name, host, port, unit: args.unit, scan_rate_ms: args.scan_rate_ms };
     let file = sunspec::tag_file(&place, &found);
     let tags = file.tags();
     let text = file.text()?;

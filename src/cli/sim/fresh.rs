@@ -86,5 +86,5 @@ fn summary(bag: &Bag, base: u64, hours: Option<f64>, file: &Path) -> ExitCode {
             out!("    and {} more in {}", seeds.len() - SHOWN_MAX, file.display());
         }
     }
-    if bag.finds.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if bag.finds.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(cli::EXIT_NO) }
 }

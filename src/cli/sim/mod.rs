@@ -70,7 +70,7 @@ pub fn sim(args: &SimArgs) -> ExitCode {
         let done = Scenario::of_case(&case).and_then(|scenario| one(args, scenario, "case", &again));
         return match done {
             Ok(_) => ExitCode::SUCCESS,
-            Err(error) => super::fail(1, error),
+            Err(error) => super::fail(super::EXIT_NO, error),
         };
     }
     let first = args.seed.unwrap_or_default();
@@ -83,12 +83,12 @@ pub fn sim(args: &SimArgs) -> ExitCode {
         if args.shrink {
             return match scenario.and_then(|scenario| smaller::case_of(&scenario)) {
                 Ok(case) => smaller::smaller(args, &case, &again),
-                Err(error) => super::fail(1, error),
+                Err(error) => super::fail(super::EXIT_NO, error),
             };
         }
         match scenario.and_then(|scenario| one(args, scenario, &format!("seed {seed}"), &again)) {
             Ok(ns) => virtual_ns += ns,
-            Err(error) => return super::fail(1, error),
+            Err(error) => return super::fail(super::EXIT_NO, error),
         }
     }
     if count > 1 {

@@ -27,9 +27,9 @@ pub fn smaller(args: &SimArgs, case: &Case, again: &str) -> ExitCode {
     if let Some(path) = &args.write_case {
         shrunk.case.about = format!("{}: {}", shrunk.broken.kind, shrunk.broken);
         if let Err(error) = shrunk.case.write(path) {
-            return cli::fail(1, format!("error: {error}"));
+            return cli::fail(cli::EXIT_FAILED, format!("error: {error}"));
         }
         out!("run it again with: fieldbeat sim --case {}", path.display());
     }
-    ExitCode::FAILURE
+    ExitCode::from(cli::EXIT_NO)
 }

@@ -385,7 +385,7 @@ fn scans_from_once_in_ten_seconds_to_once_a_day_are_reckoned_and_what_does_not_f
     let units: Vec<(u8, u32, u32, u32)> = (1..=50).map(|unit| (unit, 0, 10, 1_200)).collect();
     let error = on_a_line("", &units).unwrap_err().to_string();
     assert!(
-        error.contains("50 requests each 1.2 s") && error.contains("at most once every 2 s is possible"),
+        error.contains("50 requests every 1.2 s") && error.contains("at most once every 2 s is possible"),
         "{error}"
     );
     // Beside a fast scan, a slow one is nothing; and a line that is full for hours is refused, and not reckoned for hours.

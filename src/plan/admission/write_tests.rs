@@ -83,7 +83,7 @@ fn what_may_be_asked_for_and_does_not_fit_is_a_warning() {
     let planned = |pause_ms| planned(LINE, &tags(pause_ms), "").unwrap();
     let often = planned(100);
     let warning = &often.admission.warnings[0];
-    assert!(warning.starts_with("link \"l\": its tags may be asked for 20 writes/s; read back, "), "{warning}");
+    assert!(warning.starts_with("link \"l\": its tags allow 20 writes/s; with read-back, "), "{warning}");
     assert!(writes(&often).possible_per_s() < 20.0 && writes(&often).fits);
     let seldom = planned(10_000);
     assert!(seldom.admission.warnings.is_empty(), "{:?}", seldom.admission.warnings);

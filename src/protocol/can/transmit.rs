@@ -264,7 +264,7 @@ fn initial_of(object: &Obj<'_>, signal: &Signal, bits: &CanBits, from_file: bool
             return Err(());
         }
         _ => {
-            object.error(node.span, format!("{} is {}", signal.name, found(node)), "allowed: a number or a text");
+            object.error(node.span, format!("{} is {}", signal.name, found(node)), "allowed: a number or a string");
             return Err(());
         }
     };

@@ -173,7 +173,7 @@ fn a_link_that_does_not_fit_says_why() {
         (r#", "transmit": [{ "message": "Comand", "period_ms": 10 }]"#, "\"Comand\" is not known"),
         (
             r#", "transmit": [{ "message": "Motor", "period_ms": 10 }]"#,
-            "the signal Outside of 8 bits from bit 60 leaves",
+            "the signal Outside of 8 bits from bit 60 exceeds",
         ),
         (r#", "transmit": [{ "message": "Command", "period_ms": 10 }]"#, "would never be sent: 2 of its signals"),
         (

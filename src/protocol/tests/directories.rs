@@ -65,7 +65,7 @@ fn missing_files_are_named() {
     let shown = dir.path().display();
     let gone = dir.path().join("gone");
     let found = lines(&load(&gone).unwrap_err());
-    let line = "error: there is no such directory; it holds fieldbeat.toml and tags/*.json";
+    let line = "error: there is no such directory; it must contain fieldbeat.toml and tags/*.json";
     assert_eq!(found, [format!("{}: {line}", gone.display())]);
     let found = lines(&load(dir.path()).unwrap_err());
     assert_eq!(

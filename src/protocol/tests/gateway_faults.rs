@@ -196,8 +196,8 @@ fn two_outputs_do_not_share_a_client_id() {
     let output = |name: &str| format!("[outputs.{name}]\ntype = \"mqtt\"\nurl = \"mqtt://b\"\nclient_id = \"c\"\n");
     assert_eq!(
         toml_fault(&format!("{MINIMAL}{}{}", output("a"), output("b"))),
-        "fieldbeat.toml:10:13: error: output \"b\": client_id \"c\" is output \"a\"'s too; allowed: a unique id for \
-         each output \
+        "fieldbeat.toml:10:13: error: output \"b\": client_id \"c\" is also that of output \"a\"; allowed: a unique \
+         id for each output \
          of a broker"
     );
 }

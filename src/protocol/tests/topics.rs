@@ -65,7 +65,7 @@ fn topics_that_brokers_or_consumers_could_not_use_are_refused() {
             "topic_per = \"tag\"\ntopic = \"{unit}/{tag}\"\n",
             "unknown placeholder \"{unit}\"; allowed: {gateway}, {group}, {link}, {tag}, {tag_path}",
         ),
-        ("topic_per = \"tag\"\ntopic = \"{gateway}/{group}\"\n", "topic is the same for all tags; put {tag} into it"),
+        ("topic_per = \"tag\"\ntopic = \"{gateway}/{group}\"\n", "topic is the same for all tags; add {tag} to it"),
         ("topic_per = \"tag\"\ntopic = \"a/+/{tag}\"\n", "topic has the wildcard \"+\""),
         ("topic_per = \"tag\"\ntopic = \"$SYS/{tag}\"\n", "topic begins with $"),
         (

@@ -175,7 +175,7 @@ mod tests {
             assert_eq!(value(text.as_bytes()), Ok(expected), "{text}");
         }
         for (text, fault) in
-            [("", "empty"), (" ", "empty"), ("{}", "object"), ("null", "null"), ("[1", "no JSON"), ("\"a", "no JSON")]
+            [("", "empty"), (" ", "empty"), ("{}", "object"), ("null", "null"), ("[1", "not JSON"), ("\"a", "not JSON")]
         {
             assert!(value(text.as_bytes()).unwrap_err().contains(fault), "{text}");
         }

@@ -192,7 +192,7 @@ impl<'t> Parser<'t> {
                 self.at += 1;
                 Ok(Value::Text(text))
             }
-            _ => self.number("a number or a text").map(Value::Number),
+            _ => self.number("a number or a string").map(Value::Number),
         }
     }
 

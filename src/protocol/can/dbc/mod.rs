@@ -229,8 +229,8 @@ impl Message {
                     }
                     (Some(_), Some(_)) => {
                         return Err(fault(format!(
-                            "the signal {} is multiplexed, and its message has several switches: SG_MUL_VAL_ has to \
-                             say which",
+                            "the signal {} is multiplexed, and its message has several switches: SG_MUL_VAL_ must \
+                             select one",
                             signal.name
                         )));
                     }

@@ -87,7 +87,7 @@ impl<'t> Parser<'t> {
         while self.peek().is_some_and(|next| next.line == placed.line && !matches!(next.token, Token::Text(_))) {
             self.at += 1;
         }
-        if self.text("a text").and_then(|_| self.end()).is_err() {
+        if self.text("a string").and_then(|_| self.end()).is_err() {
             self.recover(placed);
         }
     }

@@ -163,7 +163,7 @@ fn in_a_fake_sysfs_what_is_in_the_way_is_told_with_its_file_and_what_to_do_and_n
         (
             r#""length": 8"#,
             &|s| fs::write(s.path("iio:device0/scan_elements/in_voltage0_type"), "le:f12/16>>4\n").unwrap(),
-            "in_voltage0_type says \"le:f12/16>>4\\n\", which is an unknown format",
+            "in_voltage0_type is \"le:f12/16>>4\\n\", which is an unknown format",
         ),
         (
             r#""length": 8"#,
