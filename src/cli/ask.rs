@@ -22,7 +22,7 @@ pub struct At {
     /// Directory with the gateway's fieldbeat.toml.
     #[arg(short, long, value_name = "DIR", default_value = files::CONFIG_DIR)]
     config: PathBuf,
-    /// The gateway's control socket; else where its configuration says.
+    /// The gateway's control socket, instead of the configured one.
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
 }

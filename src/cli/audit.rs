@@ -16,10 +16,10 @@ pub struct AuditArgs {
     /// Directory with fieldbeat.toml and tags/.
     #[arg(short, long, value_name = "DIR", default_value = files::CONFIG_DIR)]
     config: PathBuf,
-    /// The newest so many records.
+    /// Show the newest N records.
     #[arg(long, value_name = "N", default_value_t = 20)]
     last: usize,
-    /// One JSON object a line.
+    /// Print one JSON object per line.
     #[arg(long)]
     json: bool,
 }

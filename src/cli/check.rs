@@ -44,7 +44,7 @@ pub struct CheckArgs {
     /// Connect to the devices and measure how long their replies take.
     #[arg(long)]
     learn: bool,
-    /// How long to measure.
+    /// How long to measure, in seconds.
     #[arg(long, value_name = "N", default_value_t = 5.0, requires = "learn")]
     seconds: f64,
 }

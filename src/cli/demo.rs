@@ -19,16 +19,16 @@ use crate::supervise::Gateway;
 
 #[derive(Args)]
 pub struct DemoArgs {
-    /// End by itself after so many seconds; else Ctrl-C ends it.
+    /// Stop after so many seconds, instead of at Ctrl-C.
     #[arg(long, value_name = "N")]
     seconds: Option<f64>,
-    /// Write timing, counts and the account of samples as JSON when it ends.
+    /// Write timing, counts and sample totals as JSON when it ends.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
-    /// Keep configuration and journal here; else they are gone when it ends.
+    /// Keep configuration and journal in this directory, instead of deleting them at the end.
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// What the plant is made of. Full: a serial line besides, and nodes on vcan0 where this machine has it.
+    /// The simulated devices. full adds a serial line, and nodes on vcan0 if this machine has it.
     #[arg(long, value_enum, default_value_t = PlantKind::Modbus)]
     plant: PlantKind,
     #[command(flatten)]

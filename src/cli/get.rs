@@ -16,7 +16,7 @@ const ALIGNED: usize = 1000;
 pub struct GetArgs {
     #[command(flatten)]
     at: At,
-    /// Tags by name, or by a pattern in which * stands for any characters ('boiler.*').
+    /// Tags by name, or by a pattern in which * matches any characters ('boiler.*').
     #[arg(required = true, value_name = "TAG")]
     tags: Vec<String>,
     #[command(flatten)]
@@ -27,7 +27,7 @@ pub struct GetArgs {
 pub struct ListArgs {
     #[command(flatten)]
     at: At,
-    /// Tags by name, or by a pattern in which * stands for any characters; all when none is named.
+    /// Tags by name, or by a pattern in which * matches any characters; without it all.
     #[arg(value_name = "TAG")]
     tags: Vec<String>,
     #[command(flatten)]
@@ -36,10 +36,10 @@ pub struct ListArgs {
 
 #[derive(Args)]
 struct Form {
-    /// One JSON object a line.
+    /// Print one JSON object per line.
     #[arg(long)]
     json: bool,
-    /// A table for spreadsheets, with its columns named in the first line.
+    /// Print CSV with a header line.
     #[arg(long, conflicts_with = "json")]
     csv: bool,
 }

@@ -15,17 +15,17 @@ pub struct JournalArgs {
 
 #[derive(Subcommand)]
 enum JournalCommand {
-    /// Say what is whole in a journal and what is not; exit code 1 where something is not. Changes nothing.
+    /// Report what is intact and what is damaged in a journal; exit code 1 if anything is damaged. Changes nothing.
     Verify {
-        /// The journal's directory (`journal.path`, or where a damaged one was set aside), or its data.mdb.
+        /// The journal's directory (`journal.path`, or that of a journal that was set aside), or its data.mdb.
         path: PathBuf,
     },
-    /// Copy every block that can be read, with names, audit records and the outputs' places, into a new journal. The old one
-    /// stays as it is. Exit code 1 where something could not be copied.
+    /// Copy every readable block, with names, audit records and the outputs' positions, into a new journal. The old one
+    /// is not changed. Exit code 1 if anything could not be copied.
     Salvage {
-        /// The journal's directory (`journal.path`, or where a damaged one was set aside), or its data.mdb.
+        /// The journal's directory (`journal.path`, or that of a journal that was set aside), or its data.mdb.
         path: PathBuf,
-        /// Directory of the new journal; there must be none in it.
+        /// Directory of the new journal; it must not contain one.
         #[arg(long, value_name = "NEWDIR")]
         to: PathBuf,
     },

@@ -74,41 +74,41 @@ struct Cli {
 enum Command {
     /// Run the gateway until SIGTERM or Ctrl-C.
     Run(run::RunArgs),
-    /// Check a configuration: links, groups, requests, load. Starts nothing; with --learn it asks the devices.
+    /// Check a configuration: links, groups, requests, load. Starts nothing; --learn also reads the devices.
     #[command(
         after_help = "Examples:\n  fieldbeat check --config /etc/fieldbeat\n  fieldbeat check -c . --learn --seconds 10"
     )]
     Check(check::CheckArgs),
-    /// Show everything on this machine alone: a simulated plant, the gateway, a broker.
+    /// Run a demo on this machine: a simulated plant, the gateway and a broker.
     Demo(demo::DemoArgs),
-    /// Show how a running gateway is: health, links, groups, journal, outputs.
+    /// Show the state of a running gateway: health, links, groups, journal, outputs.
     Status(status::StatusArgs),
     /// Show the latest values of a running gateway's tags.
     #[command(after_help = "Examples:\n  fieldbeat get 'boiler.*'\n  fieldbeat get boiler.temperature --json")]
     Get(get::GetArgs),
-    /// Show which tags a running gateway has: link, group, type, unit, whether they may be written.
+    /// List the tags of a running gateway: link, group, type, unit, writable or read-only.
     List(get::ListArgs),
-    /// Read tags once: from the devices, or from a running gateway that holds them.
+    /// Read tags once: from the devices, or from the running gateway that polls them.
     Read(read::ReadArgs),
     /// Write a value to a tag of a running gateway.
     Write(write::WriteArgs),
-    /// Show who wrote what, and what became of it, out of a gateway's journal.
+    /// Show the audit log of writes from a gateway's journal: who wrote what, and the outcome.
     Audit(audit::AuditArgs),
-    /// Follow tags of a running gateway, out of its journal or, with --live, as their values come.
+    /// Follow the samples of a gateway: from its journal or, with --live, directly from the running gateway.
     Tail(tail::TailArgs),
-    /// Verify a journal, or salvage what a damaged one still holds.
+    /// Verify a journal, or salvage the readable part of a damaged one.
     #[command(
         after_help = "Examples:\n  fieldbeat journal verify /var/lib/fieldbeat/journal\n  fieldbeat journal salvage \
                       /var/lib/fieldbeat/journal/damaged-2026-11-30T13-50-02Z --to /var/lib/fieldbeat/salvaged"
     )]
     Journal(journal::JournalArgs),
-    /// Ask a device what it has, and write a tag file of it.
+    /// Discover the points of a device, and write a tag file for it.
     Discover(discover::DiscoverArgs),
-    /// A simulated plant on loopback: devices that can misbehave, a configuration for them, a broker.
+    /// Run a simulated plant on loopback: devices with faults on demand, a configuration for them, a broker.
     Plant(plant::PlantArgs),
-    /// Look whether this machine is fit for a steady beat, and say what mends it. Changes nothing.
+    /// Check whether this machine is fit for real-time scanning, and say how to fix it. Changes nothing.
     Doctor(doctor::DoctorArgs),
-    /// Run planner, executors, links and hub in virtual time against devices that misbehave, by seed.
+    /// Simulate planner, executors, links and hub in virtual time against faulty devices, by seed.
     Sim(sim::SimArgs),
     /// Print the JSON Schema of tag files, for editors.
     #[command(

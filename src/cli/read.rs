@@ -25,10 +25,10 @@ pub struct ReadArgs {
     /// Directory with fieldbeat.toml and tags/.
     #[arg(short, long, value_name = "DIR", default_value = files::CONFIG_DIR)]
     config: PathBuf,
-    /// Tags to read, by name or by a pattern in which * stands for any characters ('boiler.*').
+    /// Tags to read, by name or by a pattern in which * matches any characters ('boiler.*').
     #[arg(required = true, value_name = "TAG")]
     tags: Vec<String>,
-    /// Ask the devices, also those that a running gateway holds: each gets a second connection.
+    /// Read from the devices even if a running gateway polls them: each gets a second connection.
     #[arg(long)]
     direct: bool,
 }

@@ -21,10 +21,10 @@ pub struct RunArgs {
     /// Directory with fieldbeat.toml and tags/.
     #[arg(short, long, value_name = "DIR", default_value = files::CONFIG_DIR)]
     config: PathBuf,
-    /// Stop by itself after so many seconds.
+    /// Stop after so many seconds.
     #[arg(long, value_name = "N")]
     seconds: Option<f64>,
-    /// Write timing, counts and the account of samples as JSON when it ends.
+    /// Write timing, counts and sample totals as JSON when it ends.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
 }

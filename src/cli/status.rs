@@ -12,7 +12,7 @@ use super::{files, rows};
 pub struct StatusArgs {
     #[command(flatten)]
     at: At,
-    /// The whole answer as one JSON object.
+    /// Print the complete answer as one JSON object.
     #[arg(long)]
     json: bool,
 }

@@ -22,16 +22,16 @@ pub struct TailArgs {
     /// Directory with fieldbeat.toml and tags/.
     #[arg(short, long, value_name = "DIR", default_value = files::CONFIG_DIR)]
     config: PathBuf,
-    /// Tags to follow by name, or by a pattern in which * stands for any characters; all when none is named.
+    /// Tags to follow by name, or by a pattern in which * matches any characters; without it all.
     #[arg(value_name = "TAG")]
     tags: Vec<String>,
-    /// Begin with the oldest that the journal has, not with what comes next.
+    /// Begin with the oldest sample in the journal, instead of the next one.
     #[arg(long)]
     from_start: bool,
-    /// Follow the running gateway itself: values as they come, also those that are held back from the journal.
+    /// Follow the running gateway directly: every sample, including those suppressed before the journal.
     #[arg(long, conflicts_with = "from_start")]
     live: bool,
-    /// End after so many lines.
+    /// Stop after so many lines.
     #[arg(long, value_name = "N")]
     lines: Option<u64>,
 }

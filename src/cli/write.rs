@@ -31,19 +31,19 @@ pub struct WriteArgs {
     /// The gateway's control socket, instead of the configured one.
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
-    /// The tag.
+    /// Name of the tag.
     #[arg(value_name = "TAG")]
     tag: String,
-    /// A number, true or false, a text, or a list as JSON.
+    /// A number, true or false, a string, or a list as JSON.
     #[arg(value_name = "VALUE", allow_hyphen_values = true)]
     value: String,
-    /// Ask the device afterwards what it holds.
+    /// Read the value back from the device after the write.
     #[arg(long)]
     read_back: bool,
-    /// From the request to its answer at most, in milliseconds; else as the tag says.
+    /// Timeout from the request to its answer, in milliseconds, instead of the tag's.
     #[arg(long, value_name = "MS")]
     timeout: Option<u64>,
-    /// An id of your own: the same id again is answered again, and not written again.
+    /// Id of the request: a repeated id gets the same answer and is not written again.
     #[arg(long, value_name = "ID")]
     id: Option<String>,
     /// Print the answer as JSON.

@@ -1,4 +1,4 @@
-//! What is made of a tag's value beside its type: `"not_available"`, `"allow_nan"`, `"scale_from"`.
+//! Decoding beside the type: `"not_available"`, `"allow_nan"`, `"scale_from"`.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Hosts, by their form only: resolving them is done while the gateway runs.
+//! Syntax of host names and addresses; they are resolved while the gateway runs.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 

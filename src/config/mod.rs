@@ -1,4 +1,4 @@
-//! What people write: `fieldbeat.toml` and `tags/*.json`, read and validated.
+//! The configuration files: `fieldbeat.toml` and `tags/*.json`, read and validated.
 //!
 //! | file | subject |
 //! |---|---|

@@ -1,4 +1,4 @@
-//! Names people give, how they are told back, and guesses at what was meant.
+//! Names in configurations: allowed characters, quoting, and suggestions for misspelt ones.
 
 use crate::limits::NAME_BYTES_MAX;
 

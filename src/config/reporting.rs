@@ -1,4 +1,4 @@
-//! Report by exception: which of a tag's samples are told, as the tag or its group says it.
+//! Report by exception: the settings of a tag or its group.
 
 use super::fields;
 use super::model::TagConfig;

@@ -1,4 +1,4 @@
-//! A look at a file before its parser sees it: nesting, size, and ends that are missing.
+//! Checks of a file before it is parsed: nesting, size, and missing ends.
 //!
 //! Both parsers and the trees they build recurse, so depth is bounded here, in a loop.
 

@@ -1,4 +1,4 @@
-//! "sensor" of a tag: a transmitter with a standard signal behind an analogue input, whatever the kind of its link.
+//! `"sensor"` of a tag: a transmitter with a standard signal at an analogue input, on any kind of link.
 
 use super::fields::{self, keys};
 use super::model::{SensorConfig, TagAddress};

@@ -1,4 +1,4 @@
-//! Topics of MQTT as templates, and whether the topics of one gateway get in each other's way.
+//! MQTT topic templates, and conflicts between the topics of one gateway.
 
 use std::collections::{HashMap, HashSet};
 

@@ -1,4 +1,4 @@
-//! `"values"`: what the values of a tag are called; and what a DBC file calls them.
+//! `"values"`: names of a tag's values, from the tag file or a DBC file.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The crew that resolves and connects, each worker one attempt at a time.
+//! Worker threads that resolve and connect, each one attempt at a time.
 
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};

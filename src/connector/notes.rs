@@ -1,4 +1,4 @@
-//! What people are told of a link: each trouble once in the log, and the state of things on request.
+//! Messages about a link: each fault once in the log, and its current state on request.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

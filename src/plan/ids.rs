@@ -1,4 +1,4 @@
-//! Which id each thing gets: what stays keeps its own, what is new gets one that nobody can mistake for another.
+//! Assigns ids: what stays keeps its id, what is new gets one that cannot be confused with an old one.
 
 use std::collections::{HashMap, HashSet};
 

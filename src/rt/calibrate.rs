@@ -1,4 +1,4 @@
-//! What a request, a sample and a release cost an executor on this machine, measured at start.
+//! CPU cost of a request, a sample and a release on this machine, measured at start.
 //!
 //! A request is what a link makes of it: a send, a wait that reports the reply, a receive; here over a TCP
 //! connection of the machine with itself, without a device. The figures are medians, kept within sane limits, for a start may fall into any noise.

@@ -1,4 +1,4 @@
-//! What makes an ordinary thread a real-time one, and what to tell when the machine does not allow it.
+//! Turns an ordinary thread into a real-time one, and says what to do when the machine does not allow it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};

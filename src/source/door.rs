@@ -1,4 +1,4 @@
-//! What a source has of the gateway, and the ends that the gateway keeps.
+//! The interface between a source and the gateway.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};

@@ -1,4 +1,4 @@
-//! What can be told of a thread that stands still, from outside: the kernel's view of it, and its stack.
+//! Diagnosis of a stalled thread: its state in the kernel, and its stack.
 
 use std::fs;
 use std::path::{Path, PathBuf};

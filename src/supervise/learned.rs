@@ -1,4 +1,4 @@
-//! What the devices' reply times, as they are seen, say against what was declared for admission.
+//! Measured reply times of the devices against those declared for admission.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! The end of a gateway in which a thread stands still: everything is told, everything is bounded, nobody is joined.
+//! Exit of a gateway with a stalled thread: everything is logged, every wait is bounded, no thread is joined.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};

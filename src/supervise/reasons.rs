@@ -1,4 +1,4 @@
-//! Why tags have no good value, in the log: each reason once, its end, and both again only after growing pauses.
+//! Logs why tags are bad: each reason once, its end, and repeats only after growing pauses.
 //!
 //! What fails alike (one unit, one function, one fault) is one line that names the first of its tags. What a link meets
 //! that costs no tag its value, such as a wrong checksum now and then, is a line of its own kind. Links without a

@@ -1,4 +1,4 @@
-//! Whether every thread that must advance does.
+//! Watchdog: checks that every thread advances.
 //!
 //! Each has a count that rises as long as it works, also under overload and with a full disk. One that stands
 //! still longer than its bound can't be mended from inside: the process ends, and is started again.

@@ -45,7 +45,7 @@ pub fn fresh(args: &SimArgs) -> ExitCode {
     };
     let bag = hunt::hunt(&hunt, found, |progress| {
         out!(
-            "{:>6.0} s: {} seeds, {:.1} virtual hours, {} broke",
+            "{:>6.0} s: {} seeds, {:.1} virtual hours, {} failed",
             progress.after.as_secs_f64(),
             progress.seeds,
             progress.virtual_ns as f64 / 3.6e12,
@@ -73,7 +73,7 @@ fn keep(file: &Path, find: &Find, hours: Option<f64>) -> std::io::Result<()> {
 fn summary(bag: &Bag, base: u64, hours: Option<f64>, file: &Path) -> ExitCode {
     let progress = &bag.progress;
     out!(
-        "{} seeds from {base} on in {:.0} s, {:.1} virtual hours: {} broke",
+        "{} seeds from {base} on in {:.0} s, {:.1} virtual hours: {} failed",
         progress.seeds,
         progress.after.as_secs_f64(),
         progress.virtual_ns as f64 / 3.6e12,

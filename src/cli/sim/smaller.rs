@@ -20,7 +20,7 @@ pub fn case_of(scenario: &Scenario) -> Result<Case, String> {
 pub fn smaller(args: &SimArgs, case: &Case, again: &str) -> ExitCode {
     let limits = Limits { tries: TRIES_MAX, time: Duration::from_secs(args.shrink_seconds) };
     let Some(mut shrunk) = shrink(case, || RealParts, limits) else {
-        out!("nothing breaks: {again}");
+        out!("no failure: {again}");
         return ExitCode::SUCCESS;
     };
     out!("{}", story(&shrunk).trim_end());

@@ -1,4 +1,4 @@
-//! `"write"` of a tag: that it may be written, and within which limits.
+//! `"write"` of a tag: whether it is writable, and its limits.
 
 pub mod schema;
 

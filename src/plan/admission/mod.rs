@@ -1,4 +1,4 @@
-//! Will it fit? The time that the work takes, for each link and each executor: of each second, in the worst slot of
+//! Admission: does the load fit? The time of each link and each executor: per second, in the worst slot of
 //! the plan's own phases, and at the worst phase that there could be.
 //!
 //! Over TCP a request takes the link's expected reply time, and until the executor has seen to it. What takes more

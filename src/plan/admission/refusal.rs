@@ -1,4 +1,4 @@
-//! What is said of what does not fit: where, what was asked, what is possible, what would help.
+//! Refusals of admission: where, what was requested, what is possible, what helps.
 
 use super::executor::Beside;
 use super::{ExecutorLoad, response};

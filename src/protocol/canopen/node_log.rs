@@ -1,4 +1,4 @@
-//! What happens to the nodes of CANopen networks, told to people: in the log, off the floor, and not without end.
+//! Logs the events of CANopen nodes, off the floor and rate limited.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -48,7 +48,7 @@ impl Reader {
             ("fieldbeat_link_wrong_lengths", "Replies accepted although the length in their header was wrong", {
                 |c| c.wrong_lengths.get()
             }),
-            ("fieldbeat_link_writes_sent", "Writes of which at least one request was sent", |c| c.writes_sent.get()),
+            ("fieldbeat_link_writes_sent", "Writes with at least one request sent", |c| c.writes_sent.get()),
         ];
         for (name, help, count) in rows {
             let mut family = family(e, COUNTER, name, None, help)?;
