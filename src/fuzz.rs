@@ -1,6 +1,5 @@
 //! Entry points of the fuzzers: each function accepts any bytes, must not panic or grow without bound. `fuzz/` runs
-//! them
-//! with cargo-fuzz, `tests/fuzz.rs` for a few seconds over the same corpora. Nothing here is for users.
+//! them with cargo-fuzz, `tests/fuzz.rs` for a few seconds over the same corpora. Nothing here is for users.
 
 /// A name, and what takes the bytes.
 pub type Target = (&'static str, fn(&[u8]));

@@ -1,4 +1,4 @@
-//! What people type.
+//! Command line options.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! Fieldbeat's own wake-up probe: the floor itself, with an executor a CPU that has a beat and nothing to read.
+//! Fieldbeat's wake-up probe: the real executor on each CPU, with a scan rate and no device.
 //!
 //! Thread, priority, pinning, locked memory, calibration, the way of waiting and the loop are those of the gateway,
 //! because they are the gateway's.

@@ -1,4 +1,4 @@
-//! `fieldbeat audit`: who wrote what, out of a gateway's journal, from another process.
+//! `fieldbeat audit`: the audit log of writes in a gateway's journal, read from another process.
 
 use std::io::{self, Write};
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! `fieldbeat check`: what a configuration will do, and whether it fits.
+//! `fieldbeat check`: validates a configuration, and calculates whether its load fits.
 //!
 //! ```text
 //! gateway "line-4": 300 tags, 3 links, 3 groups, 1 executor

@@ -11,8 +11,7 @@ use crate::doctor::{self, Machine, State, Visit};
 #[derive(Args)]
 pub struct DoctorArgs {
     /// Directory with fieldbeat.toml and tags/: checks its CPUs, priority and journal, too. [default: /etc/fieldbeat,
-    /// if
-    /// it has a fieldbeat.toml]
+    /// if it has a fieldbeat.toml]
     #[arg(short, long, value_name = "DIR")]
     config: Option<PathBuf>,
     /// Print one JSON object.

@@ -1,4 +1,4 @@
-//! `fieldbeat journal`: what a journal that is damaged still holds, and a new one of it.
+//! `fieldbeat journal`: verifies a journal, and salvages a damaged one.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! `fieldbeat check --learn`: how long devices really take, beside what was declared.
+//! `fieldbeat check --learn`: measured reply times of the devices against the declared ones.
 
 use std::process::ExitCode;
 use std::sync::Arc;

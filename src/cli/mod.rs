@@ -56,11 +56,13 @@ const EXIT_FAILED: u8 = 3;
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done, or stopped cleanly
-  1  the command ran, and the answer is no or partial: a tag is bad or unknown, a write was refused (nothing was
-     sent), doctor or check --learn has findings, a journal is damaged, samples were not stored
+  1  the command ran, and the answer is no or partial: a tag is bad or unknown, a write was
+     refused (nothing was sent), doctor or check --learn has findings, a journal is damaged,
+     samples were not stored
   2  the command line or the configuration is wrong; nothing was started
-  3  the command could not run or not finish: no gateway or device answers, a write failed or its outcome is unknown,
-     an address is in use, no permission, an I/O error; run: a thread stalled or ended";
+  3  the command could not run or not finish: no gateway or device answers, a write failed or
+     its outcome is unknown, an address is in use, no permission, an I/O error; run: a thread
+     stalled or ended";
 
 /// Real-time data acquisition engine and industrial gateway.
 #[derive(Parser)]

@@ -1,4 +1,4 @@
-//! `fieldbeat plant`: the simulated plant in a process of its own, so that its work is not the gateway's.
+//! `fieldbeat plant`: the simulated plant in its own process, separate from the gateway.
 
 use std::io::{self, Read};
 use std::net::{Ipv4Addr, SocketAddr};

@@ -1,4 +1,4 @@
-//! `fieldbeat read`: asks the devices once, or a running gateway that holds them.
+//! `fieldbeat read`: reads tags once, from the devices or from the running gateway that polls them.
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! `fieldbeat run`: the gateway, until it is told to stop.
+//! `fieldbeat run`: runs the gateway until it is stopped.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! `fieldbeat status`: how a running gateway is.
+//! `fieldbeat status`: the state of a running gateway.
 
 use std::process::ExitCode;
 

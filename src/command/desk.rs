@@ -1,4 +1,4 @@
-//! Where requests are handed in: never waits, holds a bounded number, answers by itself when it holds that many.
+//! The queue of requests: never blocks, is bounded, and answers by itself when it is full.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

@@ -51,24 +51,21 @@ macro_rules! told {
             #[schemars(extend("enum" = words(fields::REPORT), "default" = "every"))]
             report: Option<String>,
             /// Report by exception: a value is reported if it differs by more than this from the last one reported,
-            /// in the
-            /// tag's unit. A changed status is always reported.
+            /// in the tag's unit. A changed status is always reported.
             #[schemars(range(min = fields::DEADBAND.min))]
             deadband: Option<f64>,
             /// Report by exception: the deadband in percent of the tag's range.
             #[schemars(range(min = fields::DEADBAND_PERCENT.min, max = fields::DEADBAND_PERCENT.max))]
             deadband_percent: Option<f64>,
             /// With report by exception: a sample is reported at least this often, in milliseconds, even if
-            /// unchanged. At
-            /// least two scans; default 60000, or four scans if that is longer.
+            /// unchanged. At least two scans; default 60000, or four scans if that is longer.
             #[schemars(
                 range(min = fields::MAX_SILENCE_MS.min, max = fields::MAX_SILENCE_MS.max),
                 extend("default" = fields::MAX_SILENCE_MS.default)
             )]
             max_silence_ms: Option<u32>,
             /// Where samples are suppressed: before the executor's ring, which saves the most; or before the journal
-            /// and
-            /// the outputs.
+            /// and the outputs.
             #[schemars(extend("enum" = words(fields::SUPPRESS), "default" = "ring"))]
             suppress: Option<String>,
             /// The last suppressed sample is reported, with its own time, before one that is reported for its value or

@@ -212,8 +212,7 @@ fn set_rs485(fd: RawFd, config: &SerialConfig, rs485: &Rs485Config) -> Result<()
     check(unsafe { libc::ioctl(fd, TIOCSRS485, &raw const wanted) }).map_err(|error| {
         format!(
             "the driver of {} does not switch RS-485 ({error}); set \"rts\": \"manual\" in \"rs485\", or remove \
-             \"rs485\" \
-             if the adapter switches by itself",
+             \"rs485\" if the adapter switches by itself",
             config.port.display()
         )
     })

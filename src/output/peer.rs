@@ -1,4 +1,4 @@
-//! The other side of an output, and why it could not be reached: told so that a person can act.
+//! The server of an output, and why it could not be reached, with what to do.
 
 use std::error::Error;
 use std::io;

@@ -1,4 +1,4 @@
-//! How a device can misbehave, when, and how a person writes it.
+//! Faults of a simulated device: kinds, times, and their notation.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,4 +1,4 @@
-//! What can go wrong with a journal, told to the person who can mend it.
+//! Errors of a journal, with what to do.
 
 use std::io;
 use std::path::{Path, PathBuf};

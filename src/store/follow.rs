@@ -1,4 +1,4 @@
-//! What those who follow the journal with a cursor need of it: outputs, history.
+//! The interface of the journal for followers with a cursor: outputs, history.
 
 use std::time::Duration;
 

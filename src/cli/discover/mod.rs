@@ -1,4 +1,4 @@
-//! `fieldbeat discover`: asks a device what it has, and writes a tag file of it.
+//! `fieldbeat discover`: reads the points of a device, and writes a tag file for it.
 //!
 //! | file | subject |
 //! |---|---|

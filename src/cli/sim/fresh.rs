@@ -1,4 +1,4 @@
-//! `fieldbeat sim --fresh`: many seeds that nobody has seen, and a summary of what broke, by kind.
+//! `fieldbeat sim --fresh`: runs many new seeds, and summarises the failures by kind.
 
 use std::fs::OpenOptions;
 use std::io::Write;

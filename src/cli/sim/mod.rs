@@ -1,4 +1,4 @@
-//! `fieldbeat sim`: the gateway in virtual time, by seed or by a case; what breaks says how to run it again.
+//! `fieldbeat sim`: the gateway in virtual time, by seed or by a case; a failure says how to run it again.
 //!
 //! | file | subject |
 //! |---|---|

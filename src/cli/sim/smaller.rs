@@ -1,4 +1,4 @@
-//! `fieldbeat sim --shrink`: of what breaks, what is left when all that it does not need is left out.
+//! `fieldbeat sim --shrink`: reduces a failing run to the events it needs.
 
 use std::process::ExitCode;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What every output needs, once: it follows the journal from a durable cursor on, gathers samples into messages of
+//! The common part of outputs: follows the journal from a durable cursor on, collects samples into messages of
 //! bounded size and age, and moves the cursor only over what the other side has taken. Pauses after failures, lag, losses,
 //! counts, state and a clean stop in bounded time are here, too.
 //!

@@ -1,4 +1,4 @@
-//! One batch on its way: which of its lines are still to be sent, and which the server does not take.
+//! One batch in progress: which of its lines are still to be sent, and which the server rejects.
 //!
 //! A request that is refused for what stands in its lines is halved until the lines at fault stand alone. A line that was
 //! sent twice writes the same point again.

@@ -1,4 +1,4 @@
-//! One output to InfluxDB: a batch is sent, and sent again, until it is taken.
+//! One output to InfluxDB: a batch is sent, and retried, until it is accepted.
 
 use std::collections::HashSet;
 use std::io::Write;

@@ -1,4 +1,4 @@
-//! Why a broker was left, told so that a person can act.
+//! Why the connection to a broker ended, with what to do.
 
 use crate::output::peer::{Failure, Peer, Words};
 

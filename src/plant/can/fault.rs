@@ -1,4 +1,4 @@
-//! How nodes on a CAN bus can misbehave, when, and how a person writes it.
+//! Faults of simulated nodes on a CAN bus: kinds, times, and their notation.
 
 use std::fmt;
 use std::str::FromStr;

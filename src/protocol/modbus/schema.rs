@@ -29,8 +29,7 @@ macro_rules! link {
             #[schemars(range(min = $reply.min, max = $reply.max), extend("default" = $reply.default))]
             expected_reply_ms: Option<f64>,
             /// Minimum pause between a reply and the next request, in milliseconds. On a serial line the 3.5
-            /// characters of RTU
-            /// are always kept.
+            /// characters of RTU are always kept.
             #[schemars(
                 range(min = fields::TURNAROUND_MS.min, max = fields::TURNAROUND_MS.max),
                 extend("default" = fields::TURNAROUND_MS.default)

@@ -197,8 +197,7 @@ fn two_outputs_do_not_share_a_client_id() {
     assert_eq!(
         toml_fault(&format!("{MINIMAL}{}{}", output("a"), output("b"))),
         "fieldbeat.toml:10:13: error: output \"b\": client_id \"c\" is also that of output \"a\"; allowed: a unique \
-         id for each output \
-         of a broker"
+         id for each output of a broker"
     );
 }
 
