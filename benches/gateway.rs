@@ -143,7 +143,7 @@ fn gateway(config: &Path, seconds: u64) -> Run {
     };
     let group = report["groups"].as_object().expect("groups").values().next().expect("a group");
     let samples = &report["samples"];
-    assert_eq!(samples["produced"], samples["stored"], "the account closes: {samples}");
+    assert_eq!(samples["produced"], samples["stored"], "the counts add up: {samples}");
     Run {
         cycles: sum("cycles"),
         missed: sum("skipped") + sum("deadline_misses"),

@@ -1,5 +1,5 @@
-//! What fuzzers feed: each function takes any bytes, must not panic, and must not grow without bound. `fuzz/` runs them
-//! with cargo-fuzz, `tests/fuzz.rs` for a few seconds over the same corpora. Nothing here is for users.
+//! Entry points of the fuzzers: each function accepts any bytes, must not panic or grow without bound. `fuzz/` runs
+//! them with cargo-fuzz, `tests/fuzz.rs` for a few seconds over the same corpora. Nothing here is for users.
 
 /// A name, and what takes the bytes.
 pub type Target = (&'static str, fn(&[u8]));

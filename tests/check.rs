@@ -81,11 +81,14 @@ fn check_tells_how_references_are_counted_and_finds_a_device_that_counts_from_ze
     assert_eq!(code, 1, "neither tag can be read: {out}{err}");
     assert!(out.contains("note: references of link \"inv\" count from 1: 40072 is read at offset 71"), "{out}");
     assert!(
-        err.contains("40004 reads like SunSpec's, which counts from 0: taken as the offset 3; set \"addressing\""),
+        err.contains(
+            "40004 looks like a SunSpec address, which counts from 0: used as the offset 3; set \
+            \"addressing\""
+        ),
         "{err}"
     );
-    let found = "a.json:1: link \"inv\": warning: the device counts from 0: it refuses offset 71, which 40072 of tag \"amps\" \
-                 is as a reference, and answers at offset 40072 (so 2 of 2 refused tags); write \"addressing\": \"raw\"";
+    let found = "a.json:1: link \"inv\": warning: the device counts from 0: it refuses offset 71, the reference \
+        40072 of tag \"amps\", and answers at offset 40072 (so 2 of 2 refused tags); write \"addressing\": \"raw\"";
     assert!(out.contains(found), "{out}");
     std::fs::write(&file, text.replace("\"host\"", "\"addressing\": \"raw\", \"host\"")).unwrap();
     let (code, out, err) = check(&site, &["--learn", "--seconds", "1"]);
@@ -113,7 +116,7 @@ fn check_shows_what_it_reckons_with_and_the_worst_slots() {
     let site = site(&plant());
     let (code, out, err) = check(&site, &[]);
     assert_eq!((code, err.as_str()), (0, ""), "{out}");
-    assert!(out.contains("reckoned with (measured on this machine): request "), "{out}");
+    assert!(out.contains("calculated with (measured on this machine): request "), "{out}");
     assert!(out.trim_end().ends_with("ok: it fits"), "{out}");
     for line in out.lines().filter(|line| line.starts_with("dev") && line.contains(" % ")) {
         let slot = line.split(" %  ").nth(1).unwrap_or_else(|| panic!("{line}"));
@@ -160,7 +163,7 @@ fn what_does_not_fit_is_refused_with_the_rate_that_would() {
     std::fs::write(&file, text.replace("\"expected_reply_ms\": 0.1,", "\"expected_reply_ms\": 90,")).unwrap();
     let (code, out, err) = check(&site, &[]);
     assert_eq!((code, out.as_str()), (2, ""), "{err}");
-    assert!(err.contains("dev0.json:") && err.contains("no rate is possible beside what else"), "{err}");
+    assert!(err.contains("dev0.json:") && err.contains("no rate is possible beside the other work"), "{err}");
     // The devices are asked all the same, since that tells what to declare.
     let (code, out, err) = check(&site, &["--learn", "--seconds", "1"]);
     assert_eq!(code, 2, "{err}");

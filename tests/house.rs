@@ -155,7 +155,7 @@ fn code() -> BTreeMap<String, String> {
         .map(|path| {
             let text = fs::read_to_string(&path).unwrap();
             let code: Vec<&str> = text
-                .split("#[cfg(test)]\nmod tests")
+                .split("#[cfg(test)]\nmod tests {")
                 .next()
                 .unwrap()
                 .lines()
@@ -292,4 +292,87 @@ fn nothing_is_printed_by_a_macro_that_panics() {
         .map(|(path, _)| path)
         .collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Words that a user's texts do without, and what stands in their place: see docs/STYLE.md.
+const NOT_SAID_TO_USERS: [(&str, &str); 14] = [
+    ("told", "reported, logged"),
+    ("tells", "reports, logs"),
+    ("nobody", "no client, no thread"),
+    ("somebody", "another program, another client"),
+    ("whoever", "the client that, the user that"),
+    ("meanwhile", "while …, in the meantime"),
+    ("anew", "again, restart, reconnect"),
+    ("reckoned", "calculated"),
+    ("stands still", "stalled"),
+    ("tried again", "retrying"),
+    ("given up", "abandoned, closed"),
+    ("has come", "was received"),
+    ("that which", "what"),
+    ("mends", "fixes"),
+];
+
+/// The string literals of a source without comments, in which `{…}` is cut out: names of variables are no words.
+fn literals(code: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut rest = code.chars().peekable();
+    while let Some(c) = rest.next() {
+        match c {
+            // A character: of quotes, such as '"', or of an escape.
+            '\'' if rest.peek() == Some(&'"') => {
+                rest.nth(1);
+            }
+            '\'' if rest.peek() == Some(&'\\') => {
+                rest.nth(1);
+            }
+            '"' => {
+                let (mut text, mut depth) = (String::new(), 0_u32);
+                while let Some(c) = rest.next() {
+                    match c {
+                        '"' => break,
+                        '\\' => {
+                            let after = rest.next();
+                            if after == Some('\n') {
+                                while rest.peek().is_some_and(|c| c.is_whitespace()) {
+                                    rest.next();
+                                }
+                            } else {
+                                text.push(' ');
+                            }
+                        }
+                        '{' => depth += 1,
+                        '}' => depth = depth.saturating_sub(1),
+                        c if depth == 0 => text.push(c.to_ascii_lowercase()),
+                        _ => {}
+                    }
+                }
+                found.push(text);
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+fn has_word(text: &str, word: &str) -> bool {
+    let is_part = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
+    text.match_indices(word)
+        .any(|(at, _)| !is_part(text[..at].chars().next_back()) && !is_part(text[at + word.len()..].chars().next()))
+}
+
+#[test]
+fn what_users_read_speaks_the_words_of_the_field() {
+    let mut wrong = Vec::new();
+    for (path, text) in code() {
+        for literal in literals(&text) {
+            for (word, instead) in NOT_SAID_TO_USERS.iter().filter(|(word, _)| has_word(&literal, word)) {
+                wrong.push(format!("{path}: \"{word}\" (say: {instead}) in: {literal}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    // The scan itself finds what it is to find.
+    let seen = literals("note!(\"a value is {told} and \\\n  told twice\", '\"', 'x'); \"none\"");
+    assert_eq!(seen, ["a value is  and told twice", "none"]);
+    assert!(has_word(&seen[0], "told") && !has_word("untold retold", "told"));
 }

@@ -198,7 +198,7 @@ fn the_right_user_gets_in_and_a_wrong_password_is_told() {
         let output = spawn(&journal, &MqttConfig { version, ..config(broker.port) }).unwrap();
         wait("the refusal", || !output.stats.last_error().is_empty());
         let text = output.stats.last_error();
-        assert!(text.contains("may want `user`"), "{text}");
+        assert!(text.contains("may require `user`"), "{text}");
     }
 }
 

@@ -187,6 +187,6 @@ fn five_hundred_random_reloads_cost_what_they_do_not_touch_nothing() {
     let ended = gateway.stop();
     assert_eq!(ended.unsaved, None);
     let samples = &ended.report.samples;
-    assert_eq!(samples.produced, samples.stored + samples.dropped, "the account closes over all of it");
+    assert_eq!(samples.produced, samples.stored + samples.dropped, "the counts add up over all of it");
     assert_eq!(samples.dropped, 0);
 }

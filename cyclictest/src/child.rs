@@ -1,4 +1,4 @@
-//! Other programs, never left behind: each in a process group of its own, killed with its starter.
+//! Child processes: each in its own process group, killed with its parent.
 
 use std::io;
 use std::os::unix::process::CommandExt;

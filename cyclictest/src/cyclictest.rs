@@ -92,7 +92,7 @@ impl Cyclictest {
                 break status;
             }
             if Instant::now() > deadline {
-                return Err(io::Error::other(format!("cyclictest did not end within {GRACE:?} after its time")));
+                return Err(io::Error::other(format!("cyclictest did not end within {GRACE:?} after its run time")));
             }
         };
         let printed = read(&text)?;
@@ -104,7 +104,7 @@ impl Cyclictest {
         let parsed = if self.has_json { parse_json(&read(&json)?) } else { parse_text(&printed, &run.cpus) };
         let by_cpu = parsed.map_err(|what| io::Error::other(format!("cyclictest's output: {what}")))?;
         match run.cpus.iter().find(|cpu| by_cpu.get(cpu).is_none_or(|l| l.count() == 0)) {
-            Some(cpu) => Err(io::Error::other(format!("cyclictest counted nothing on CPU {cpu}"))),
+            Some(cpu) => Err(io::Error::other(format!("cyclictest has no counts for CPU {cpu}"))),
             None => Ok(Some(by_cpu)),
         }
     }
@@ -141,16 +141,16 @@ pub fn parse_json(text: &str) -> Result<ByCpu, String> {
     let threads = file["thread"].as_object().ok_or("no \"thread\" in it")?;
     let mut by_cpu = ByCpu::new();
     for (name, thread) in threads {
-        let number = |key: &str| thread[key].as_u64().ok_or(format!("thread {name}: \"{key}\" is no number"));
-        let cpu = number("cpu")?.try_into().map_err(|_| format!("thread {name}: \"cpu\" is no CPU"))?;
+        let number = |key: &str| thread[key].as_u64().ok_or(format!("thread {name}: \"{key}\" is not a number"));
+        let cpu = number("cpu")?.try_into().map_err(|_| format!("thread {name}: \"cpu\" is not a CPU"))?;
         let (cycles, max_us) = (number("cycles")?, number("max")?);
         let histogram = thread["histogram"].as_object().ok_or(format!("thread {name}: no \"histogram\""))?;
         let latencies: &mut Latencies = by_cpu.entry(cpu).or_insert_with(|| Latencies::new(US));
         let mut counted: u64 = 0;
         for (bucket, n) in histogram {
-            let bucket = bucket.parse().map_err(|_| format!("thread {name}: bucket {bucket:?} is no number"))?;
-            let n = n.as_u64().ok_or(format!("thread {name}: bucket {bucket} holds no number"))?;
-            counted = counted.checked_add(n).ok_or(format!("thread {name}: counts beyond all bounds"))?;
+            let bucket = bucket.parse().map_err(|_| format!("thread {name}: bucket {bucket:?} is not a number"))?;
+            let n = n.as_u64().ok_or(format!("thread {name}: bucket {bucket} does not hold a number"))?;
+            counted = counted.checked_add(n).ok_or(format!("thread {name}: counts out of range"))?;
             latencies.add_bucket(bucket, n);
         }
         // "cycles" counts all; the histogram lacks what lies above its end.
@@ -187,7 +187,7 @@ pub fn parse_text(text: &str, cpus: &[u32]) -> Result<ByCpu, String> {
         }
     }
     if lines_counted == 0 || maxima.len() != cpus.len() || overflows.len() != cpus.len() {
-        return Err("no histogram, or none of its last lines, in the text".to_owned());
+        return Err("the text has no histogram, or no final lines".to_owned());
     }
     for (column, (overflow, max_us)) in columns.iter_mut().zip(overflows.iter().zip(&maxima)) {
         column.add_overflow(*overflow, max_us.saturating_mul(US));

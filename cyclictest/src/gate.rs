@@ -58,7 +58,7 @@ pub fn limits_of(board: &str, text: &str, name: &str) -> Result<Limits, String> 
     let boards: Vec<&str> = file.board.keys().map(String::as_str).collect();
     let Some(limits) = file.board.get(board) else {
         let boards = if boards.is_empty() { "none".to_owned() } else { boards.join(", ") };
-        return Err(format!("{name}: no board {board:?}; boards in it: {boards}"));
+        return Err(format!("{name}: no board {board:?}; known boards: {boards}"));
     };
     for (key, value) in limits.numbers() {
         if !value.is_finite() || value < 0.0 {

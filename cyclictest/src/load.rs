@@ -64,7 +64,7 @@ impl Loads {
     pub fn still_run(&mut self) -> io::Result<()> {
         for child in &mut self.children {
             if let Some(status) = child.ended()? {
-                return Err(io::Error::other(format!("the load ended by itself: {}: {status}", child.name())));
+                return Err(io::Error::other(format!("the load ended unexpectedly: {}: {status}", child.name())));
             }
         }
         Ok(())

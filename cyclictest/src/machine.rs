@@ -67,7 +67,7 @@ impl Places {
         let wanted = CpuSet::from_cpus(measured.iter().copied());
         let absent = wanted.without(&usable);
         if !absent.is_empty() {
-            return Err(format!("CPU {absent} is not there for this process; it may use {usable}"));
+            return Err(format!("CPU {absent} is not available to this process; it may use {usable}"));
         }
         let others = usable.without(&wanted);
         let quiet = others.without(&isolated);

@@ -15,9 +15,10 @@
 //! | exit code | meaning |
 //! |---|---|
 //! | 0 | measured, and the gate, where one was asked for, passed |
-//! | 1 | the gate failed, the run is not comparable, or measuring failed |
+//! | 1 | measured, and the gate failed or the run is not comparable |
 //! | 2 | the command line or the gate file is wrong; nothing was started |
-//! | 130 | interrupted: nothing is judged or written |
+//! | 3 | measuring failed |
+//! | 130 | interrupted: no result is written |
 
 mod child;
 mod cyclictest;
@@ -49,8 +50,9 @@ use options::{LoadKind, Options};
 use report::{Report, Turns};
 use stop::Stop;
 
-const EXIT_FAILED: u8 = 1;
+const EXIT_NO: u8 = 1;
 const EXIT_USAGE: u8 = 2;
+const EXIT_FAILED: u8 = 3;
 const EXIT_INTERRUPTED: u8 = 130;
 /// Loads come up to speed.
 const LOAD_SETTLES: Duration = Duration::from_millis(500);
@@ -98,7 +100,7 @@ fn limits(options: &Options) -> Result<Option<Limits>, String> {
     let of = |error: io::Error| format!("{name}: {error}");
     let length = std::fs::metadata(path).map_err(of)?.len();
     if length > gate::GATE_FILE_BYTES_MAX {
-        return Err(format!("{name}: {length} bytes; a gate file has {} at most", gate::GATE_FILE_BYTES_MAX));
+        return Err(format!("{name}: {length} bytes; a gate file has at most {}", gate::GATE_FILE_BYTES_MAX));
     }
     gate::limits_of(board, &std::fs::read_to_string(path).map_err(of)?, &name).map(Some)
 }
@@ -114,7 +116,7 @@ fn measure_and_tell(
     let cyclictest = if options.own_probe_only { None } else { Cyclictest::find() };
     match &cyclictest {
         Some(found) => notes.push(format!("beside cyclictest {} of rt-tests", found.version)),
-        None if options.own_probe_only => notes.push("Fieldbeat's own probe only, as asked".to_owned()),
+        None if options.own_probe_only => notes.push("Fieldbeat's own probe only, as requested".to_owned()),
         None => notes.push(
             "cyclictest is not installed: Fieldbeat's own probe only (Debian: apt-get install rt-tests)".to_owned(),
         ),
@@ -123,7 +125,7 @@ fn measure_and_tell(
     notes.iter().for_each(|note| println!("note: {note}"));
     let measured = measure(options, places, cyclictest.as_ref(), stop)?;
     let Some(Measured { turns, missing, more_notes }) = measured else {
-        return Ok(fail(EXIT_INTERRUPTED, "interrupted; nothing is judged or written"));
+        return Ok(fail(EXIT_INTERRUPTED, "interrupted; no result is written"));
     };
     notes.extend(more_notes);
     let probe = report::together(&turns.probe);
@@ -156,7 +158,7 @@ fn measure_and_tell(
     Ok(match &report.gate {
         Some(verdict) => {
             print!("{}", verdict.table());
-            if verdict.pass { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILED) }
+            if verdict.pass { ExitCode::SUCCESS } else { ExitCode::from(EXIT_NO) }
         }
         None => ExitCode::SUCCESS,
     })
@@ -166,16 +168,16 @@ fn measure_and_tell(
 fn notes(options: &Options, machine: &Machine, places: &Places) -> Vec<String> {
     let mut notes = Vec::new();
     if !machine.preempt_rt {
-        notes.push("this kernel is not PREEMPT_RT: it bounds no latency".to_owned());
+        notes.push("this kernel is not PREEMPT_RT: its latency is unbounded".to_owned());
     }
     if machine.isolated_cpus.is_empty() {
-        notes.push("no CPU is isolated: others run on the measured ones too".to_owned());
+        notes.push("no CPU is isolated: other threads also run on the measured CPUs".to_owned());
     }
     if options.load != LoadKind::None && places.others.is_empty() {
-        notes.push("every CPU is measured: the load runs on the same ones, at normal priority".to_owned());
+        notes.push("all CPUs are measured: the load runs on the same CPUs, at normal priority".to_owned());
     }
     if options.load.parts().contains(&LoadKind::Inference) {
-        notes.push("the inference load is matrix products standing in for a model".to_owned());
+        notes.push("the inference load is matrix multiplications in place of a model".to_owned());
     }
     notes
 }

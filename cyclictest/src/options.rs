@@ -1,4 +1,4 @@
-//! What people type.
+//! Command line options.
 
 use std::path::PathBuf;
 
@@ -12,41 +12,42 @@ pub const PERIOD_US: u64 = 1000;
 /// A week: a longer run is a mistake.
 const SECONDS_MAX: u64 = 7 * 24 * 3600;
 
-/// How late Fieldbeat's executor wakes, beside rt-tests' cyclictest on the same CPU, priority and period.
+/// Measure the wake-up latency of Fieldbeat's executor beside cyclictest of rt-tests, on the same CPU, priority and
+/// period.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "fieldbeat-latency", version, max_term_width = 100)]
 pub struct Options {
-    /// How long each of the two measures, all rounds together.
+    /// Total measuring time of each of the two, in seconds.
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=SECONDS_MAX))]
     pub seconds: u64,
-    /// Turns of each, one after the other, so that noise hits both alike; a turn takes a second at least.
+    /// Alternating turns of the two, so that noise affects both; a turn takes at least a second.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub rounds: u64,
-    /// CPUs to measure, as 2-3,5 (default: those of the gateway: the isolated ones, else the last).
+    /// CPUs to measure, such as 2-3,5 (default: as the gateway: the isolated CPUs, else the last one).
     #[arg(long, value_name = "LIST", value_parser = cpus)]
     pub cpus: Option<Cpus>,
-    /// Work on the other CPUs meanwhile, at normal priority.
+    /// Load on the other CPUs while measuring, at normal priority.
     #[arg(long, value_enum, default_value_t = LoadKind::None)]
     pub load: LoadKind,
-    /// Directory for what the disk load writes (default: that for temporary files).
+    /// Directory for the files of the disk load (default: the directory for temporary files).
     #[arg(long, value_name = "DIR")]
     pub load_dir: Option<PathBuf>,
     /// SCHED_FIFO priority of both.
     #[arg(long, value_name = "N", default_value_t = 80, value_parser = clap::value_parser!(u8).range(1..=98))]
     pub priority: u8,
-    /// How many microseconds before its release the executor stops sleeping; 0: it never spins.
+    /// Guard: how many microseconds before its release the executor stops sleeping and spins; 0: it never spins.
     #[arg(long, value_name = "auto|US", default_value = "auto", value_parser = guard)]
     pub guard: Guard,
     /// Measure with Fieldbeat's own probe only.
     #[arg(long)]
     pub own_probe_only: bool,
-    /// Write everything measured.
+    /// Write all results as JSON.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// Draw the latencies.
+    /// Write a plot of the latencies.
     #[arg(long, value_name = "FILE.svg")]
     pub plot: Option<PathBuf>,
-    /// Judge by the limits of this board; exit code 1 when one is not kept.
+    /// Check against the limits of this board; exit code 1 if one is exceeded.
     #[arg(long, value_name = "NAME")]
     pub board: Option<String>,
     /// Limits of the boards (default: those of cyclictest/gate.toml, as built in).
@@ -69,7 +70,7 @@ pub enum LoadKind {
     Net,
     /// Files written and synced.
     Disk,
-    /// Matrix multiplications, standing in for a model's.
+    /// Matrix multiplications, in place of a model.
     Inference,
     /// All of these at once.
     All,
@@ -98,7 +99,7 @@ impl LoadKind {
 }
 
 fn cpus(text: &str) -> Result<Cpus, String> {
-    let shown = || format!("{text:?} is no list of CPUs; write it as 2 or 2-3,5");
+    let shown = || format!("{text:?} is not a list of CPUs; write it as 2 or 2-3,5");
     let is_list = text.split(',').all(|part| {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         matches!((first.parse::<u32>(), last.parse::<u32>()), (Ok(first), Ok(last)) if first <= last && last < 4096)

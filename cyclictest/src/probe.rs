@@ -1,4 +1,4 @@
-//! Fieldbeat's own wake-up probe: the floor itself, with an executor a CPU that has a beat and nothing to read.
+//! Fieldbeat's wake-up probe: the real executor on each CPU, with a scan rate and no device.
 //!
 //! Thread, priority, pinning, locked memory, calibration, the way of waiting and the loop are those of the gateway,
 //! because they are the gateway's.
@@ -57,7 +57,7 @@ pub fn run(cpus: &[u32], priority: u8, guard: Guard, seconds: u64, pause: &Pause
         if is_over {
             floor.stop();
         } else if floor.has_lost_an_executor() {
-            return Err(io::Error::other("the probe's executor ended by itself"));
+            return Err(io::Error::other("the probe's executor ended unexpectedly"));
         }
         for (ring, latencies) in floor.reports.iter_mut().zip(&mut latencies) {
             while let Ok(report) = ring.pop() {
@@ -69,7 +69,7 @@ pub fn run(cpus: &[u32], priority: u8, guard: Guard, seconds: u64, pause: &Pause
         }
     }
     if floor.counters.lanes.iter().any(|executor| executor.reports_dropped.get() > 0) {
-        return Err(io::Error::other("the probe's reports were not taken in time; was this process stopped?"));
+        return Err(io::Error::other("the probe's reports were not read in time; was this process stopped?"));
     }
     let cpu_time = floor.counters.lanes.iter().map(|executor| Nanos(executor.cpu_ns.get()));
     Ok(Some(Measured {

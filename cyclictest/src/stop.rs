@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM, taken by the main thread, so that everything that was started ends before it does.
+//! Ctrl-C and SIGTERM, handled by the main thread, so that it ends its children first.
 
 use std::time::Duration;
 

@@ -186,11 +186,11 @@ fn wrong_words_and_gates_are_refused_before_anything_starts() {
     std::fs::write(&bad, "[board.x]\nwakeup_max_us = 1\nsurprise = 2\n").unwrap();
     let bad = bad.to_str().unwrap();
     for (words_of, told) in [
-        (&["--board", "toaster"][..], "boards in it: jetson-orin-agx"),
+        (&["--board", "toaster"][..], "known boards: jetson-orin-agx"),
         (&["--board", "x", "--gate", bad][..], "unknown field `surprise`"),
         (&["--board", "x", "--gate", "/nowhere/gate.toml"][..], "/nowhere/gate.toml: No such file"),
         (&["--gate", bad][..], "--board"),
-        (&["--cpus", "4000"][..], "CPU 4000 is not there"),
+        (&["--cpus", "4000"][..], "CPU 4000 is not available"),
         (&["--seconds", "x"][..], "--seconds"),
     ] {
         let output = run(words_of);

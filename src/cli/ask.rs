@@ -22,7 +22,7 @@ pub struct At {
     /// Directory with the gateway's fieldbeat.toml.
     #[arg(short, long, value_name = "DIR", default_value = files::CONFIG_DIR)]
     config: PathBuf,
-    /// The gateway's control socket; else where its configuration says.
+    /// The gateway's control socket, instead of the configured one.
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
 }
@@ -39,7 +39,7 @@ impl At {
 pub fn socket_of(dir: &Path) -> Result<PathBuf, ExitCode> {
     let control = crate::config::control(dir).map_err(|faults| super::fail(super::EXIT_CONFIG, faults))?;
     control.socket.ok_or_else(|| {
-        let message = "error: the gateway has no control socket: its configuration says control.socket = \"off\"";
+        let message = "error: the gateway has no control socket: control.socket is \"off\" in its configuration";
         super::fail(super::EXIT_CONFIG, message)
     })
 }
@@ -109,14 +109,17 @@ impl Answer {
             return Ok(None);
         }
         let row: Json = serde_json::from_slice(&line).map_err(|error| {
-            AskError::Failed(format!("the answer at {shown} is no JSON ({error}): is it a gateway's, and did it end?"))
+            AskError::Failed(format!(
+                "the answer at {shown} is not JSON ({error}): is it a gateway's socket, and is \
+                the answer complete?"
+            ))
         })?;
         if let Some(message) = row["error"].as_str() {
-            return Err(AskError::Failed(format!("the gateway does not answer: {message}")));
+            return Err(AskError::Failed(format!("the gateway refuses the question: {message}")));
         }
         // As one answers that takes every line for a write.
         if row["outcome"] == "refused" {
-            return Err(AskError::Failed(format!("the gateway at {shown} is of an older version, which is not asked")));
+            return Err(AskError::Failed(format!("the gateway at {shown} is an older version that cannot be queried")));
         }
         Ok(Some(row))
     }
@@ -133,7 +136,7 @@ impl Answer {
                 Some(end) if end["end"] == true => return Ok(end),
                 Some(line) => row(&line),
                 None => {
-                    let message = "the gateway ended its answer in the middle: it stops, or this was too slow";
+                    let message = "the gateway ended its answer early: it is stopping, or this reader was too slow";
                     return Err(AskError::Failed(message.to_owned()));
                 }
             }

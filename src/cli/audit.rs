@@ -1,4 +1,4 @@
-//! `fieldbeat audit`: who wrote what, out of a gateway's journal, from another process.
+//! `fieldbeat audit`: the audit log of writes in a gateway's journal, read from another process.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -16,10 +16,10 @@ pub struct AuditArgs {
     /// Directory with fieldbeat.toml and tags/.
     #[arg(short, long, value_name = "DIR", default_value = files::CONFIG_DIR)]
     config: PathBuf,
-    /// The newest so many records.
+    /// Show the newest N records.
     #[arg(long, value_name = "N", default_value_t = 20)]
     last: usize,
-    /// One JSON object a line.
+    /// Print one JSON object per line.
     #[arg(long)]
     json: bool,
 }
@@ -32,7 +32,7 @@ pub fn audit(args: &AuditArgs) -> ExitCode {
     let tail = JournalReader::open_read_only(&loaded.config.journal.path).and_then(|reader| reader.audit(args.last));
     let tail = match tail {
         Ok(tail) => tail,
-        Err(error) => return super::fail(1, format!("error: {error}")),
+        Err(error) => return super::fail(super::EXIT_FAILED, format!("error: {error}")),
     };
     if tail.records.is_empty() {
         note!("no writes are recorded");
@@ -45,12 +45,12 @@ pub fn audit(args: &AuditArgs) -> ExitCode {
         note!("warning: record {number} can't be read: {why}");
     }
     if tail.dropped > 0 {
-        note!("{} older records were removed at the audit's bound", tail.dropped);
+        note!("{} older records were removed because the audit log is full", tail.dropped);
     }
     if tail.damaged.is_empty() {
         return ExitCode::SUCCESS;
     }
-    super::fail(1, format!("error: {} damaged records were left out", tail.damaged.len()))
+    super::fail(super::EXIT_NO, format!("error: {} damaged records were skipped", tail.damaged.len()))
 }
 
 fn write(out: &mut impl Write, tail: &AuditTail, as_json: bool) -> io::Result<()> {

@@ -1,4 +1,4 @@
-//! `fieldbeat check`: what a configuration will do, and whether it fits.
+//! `fieldbeat check`: validates a configuration, and calculates whether its load fits.
 //!
 //! ```text
 //! gateway "line-4": 300 tags, 3 links, 3 groups, 1 executor
@@ -43,7 +43,7 @@ pub struct CheckArgs {
     /// Connect to the devices and measure how long their replies take.
     #[arg(long)]
     learn: bool,
-    /// How long to measure.
+    /// How long to measure, in seconds.
     #[arg(long, value_name = "N", default_value_t = 5.0, requires = "learn")]
     seconds: f64,
 }
@@ -95,7 +95,7 @@ pub fn check(args: &CheckArgs) -> ExitCode {
     }
     match excesses {
         0 => out!("ok: it fits"),
-        _ => out!("ok: it does not fit, and runs all the same, since realtime.admission is \"warn\""),
+        _ => out!("ok: it does not fit, but it runs because realtime.admission is \"warn\""),
     }
     ExitCode::SUCCESS
 }
@@ -110,8 +110,8 @@ fn warn_of_outputs(config: &Config) {
         };
         if let Err(error) = checked {
             note!(
-                "warning: output \"{}\": {error}; nothing is published until that is right, `run` starts all the same \
-                 and stores the samples",
+                "warning: output \"{}\": {error}; nothing is published until this is fixed; `run` starts anyway and \
+                 stores the samples",
                 output.name
             );
         }
@@ -131,7 +131,7 @@ fn ms(time: Nanos) -> String {
 fn slot_text(plan: &Plan, slot: Option<Slot>) -> String {
     let Some(slot) = slot else { return "-".to_owned() };
     let group = plan.group_called(slot.group);
-    let part = if slot.is_whole { "" } else { " (of the first releases; the periods hardly ever meet)" };
+    let part = if slot.is_whole { "" } else { " (of the first releases; the periods rarely coincide)" };
     format!("{} of {} at +{} in group {group}{part}", ms(slot.takes), ms(slot.of), ms(slot.at))
 }
 
@@ -139,7 +139,7 @@ fn link_slot_text(plan: &Plan, admission: &Admission, link: LinkId) -> String {
     let load = &admission.links[link];
     let most = match load.slot {
         None => String::new(),
-        Some(_) if load.worst_phase == Nanos::NEVER => ", without end at the worst phase".to_owned(),
+        Some(_) if load.worst_phase == Nanos::NEVER => ", unbounded at the worst phase".to_owned(),
         Some(_) => format!(", at most {}", ms(load.worst_phase)),
     };
     slot_text(plan, load.slot) + &most
@@ -161,7 +161,7 @@ fn print_plan(config: &Config, plan: &Plan, admission: &Admission, origin: &str)
     let Costs { request, sample, release, wake_up } = admission.costs;
     let us = |time: Nanos| time.0 as f64 / 1e3;
     out!(
-        "reckoned with ({origin}): request {:.1} µs, sample {} ns, release {:.1} µs, wake-up {:.1} µs\n",
+        "calculated with ({origin}): request {:.1} µs, sample {} ns, release {:.1} µs, wake-up {:.1} µs\n",
         us(request),
         sample.0,
         us(release),

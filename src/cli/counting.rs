@@ -38,11 +38,11 @@ pub fn note(config: &Config) -> Option<String> {
     let (link, number, offset) = first?;
     let others = match of_links.len() - 1 {
         0 => String::new(),
-        others => format!(", and those of {others} more"),
+        others => format!(", and those of {others} more links"),
     };
     Some(format!(
         "note: references of link \"{}\"{others} count from 1: {number} is read at offset {offset}; if the manual counts \
-         from 0, as SunSpec's does, set \"addressing\": \"raw\" on the link",
+         from 0, as SunSpec does, set \"addressing\": \"raw\" on the link",
         config.links[link].name
     ))
 }
@@ -83,13 +83,13 @@ pub fn hints(config: &Config, refused: &[usize]) -> Vec<String> {
         let all = tags().count();
         hints.push(match right().count() {
             0 => format!(
-                "{place}: note: the device refuses {all} of the tags that are written as references, such as {number} of \
+                "{place}: note: the device refuses {all} of the tags with reference addresses, such as {number} of \
                  tag \"{}\", read at offset {offset}; it does not answer at offset {number} either",
                 tag.name
             ),
             found => format!(
-                "{place}: warning: the device counts from 0: it refuses offset {offset}, which {number} of tag \"{}\" is \
-                 as a reference, and answers at offset {number} (so {found} of {all} refused tags); write \"addressing\": \
+                "{place}: warning: the device counts from 0: it refuses offset {offset}, the reference {number} of \
+                 tag \"{}\", and answers at offset {number} (so {found} of {all} refused tags); write \"addressing\": \
                  \"raw\"",
                 tag.name
             ),

@@ -19,16 +19,16 @@ use crate::supervise::Gateway;
 
 #[derive(Args)]
 pub struct DemoArgs {
-    /// End by itself after so many seconds; else Ctrl-C ends it.
+    /// Stop after so many seconds, instead of at Ctrl-C.
     #[arg(long, value_name = "N")]
     seconds: Option<f64>,
-    /// Write timing, counts and the account of samples as JSON when it ends.
+    /// Write timing, counts and sample totals as JSON when it ends.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
-    /// Keep configuration and journal here; else they are gone when it ends.
+    /// Keep configuration and journal in this directory, instead of deleting them at the end.
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// What the plant is made of. Full: a serial line besides, and nodes on vcan0 where this machine has it.
+    /// The simulated devices. full adds a serial line, and nodes on vcan0 if this machine has it.
     #[arg(long, value_enum, default_value_t = PlantKind::Modbus)]
     plant: PlantKind,
     #[command(flatten)]
@@ -55,7 +55,7 @@ impl DemoArgs {
             if shape.can.is_none() && shape.canopen.is_none() {
                 match can::check(CAN_INTERFACE) {
                     Ok(()) => (shape.can, shape.canopen) = (Some(CAN_INTERFACE.into()), Some(CAN_INTERFACE.into())),
-                    Err(why) => out!("the plant is without CAN and CANopen: {why}"),
+                    Err(why) => out!("the plant runs without CAN and CANopen: {why}"),
                 }
             }
         }
@@ -86,11 +86,11 @@ pub fn demo(args: &DemoArgs) -> ExitCode {
     }
     let place = match Workplace::new(args.dir.as_deref()) {
         Ok(place) => place,
-        Err(error) => return super::fail(1, format!("error: no directory for the demo: {error}")),
+        Err(error) => return super::fail(super::EXIT_FAILED, format!("error: no directory for the demo: {error}")),
     };
     let plant = match PlantProcess::start(&place.dir, &shape) {
         Ok(plant) => plant,
-        Err(error) => return super::fail(1, format!("error: the plant does not start: {error}")),
+        Err(error) => return super::fail(super::EXIT_FAILED, format!("error: the plant does not start: {error}")),
     };
     let gateway = match run::start(&place.dir) {
         Ok(gateway) => gateway,
@@ -158,7 +158,7 @@ impl PlantProcess {
         let input = child.stdin.take();
         let output = child.stdout.take().ok_or_else(|| std::io::Error::other("it has no output"))?;
         let mut lines = BufReader::new(output).lines();
-        let first = lines.next().ok_or_else(|| std::io::Error::other("it ended at once; see above"))??;
+        let first = lines.next().ok_or_else(|| std::io::Error::other("it exited immediately; see above"))??;
         let latest: PlantLine = serde_json::from_str(&first)?;
         let latest = Arc::new(Mutex::new(latest));
         let shared = latest.clone();
@@ -312,7 +312,7 @@ fn summary(report: &RunReport, executors: usize) {
         samples.stored,
         samples.dropped,
         samples.suppressed,
-        if closes { "the account closes" } else { "THE ACCOUNT DOES NOT CLOSE" }
+        if closes { "the counts add up" } else { "THE COUNTS DO NOT ADD UP" }
     );
     for (name, output) in &report.outputs {
         out!("output {name}: {} samples acknowledged, {} pending", output.acked, output.pending);

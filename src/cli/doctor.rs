@@ -1,6 +1,6 @@
-//! `fieldbeat doctor`: whether this machine is fit for a steady beat, and what mends it.
+//! `fieldbeat doctor`: whether this machine is fit for real-time scanning, and how to fix what is not.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -8,21 +8,21 @@ use clap::Args;
 use super::files;
 use crate::doctor::{self, Machine, State, Visit};
 
-/// Exit code when something is bad.
-const EXIT_BAD: u8 = 1;
-
 #[derive(Args)]
 pub struct DoctorArgs {
-    /// Directory with fieldbeat.toml and tags/: its CPUs, its priority and its journal are looked at too.
+    /// Directory with fieldbeat.toml and tags/: checks its CPUs, priority and journal, too. [default: /etc/fieldbeat,
+    /// if it has a fieldbeat.toml]
     #[arg(short, long, value_name = "DIR")]
     config: Option<PathBuf>,
-    /// For scripts: one JSON object.
+    /// Print one JSON object.
     #[arg(long)]
     json: bool,
 }
 
 pub fn doctor(args: &DoctorArgs) -> ExitCode {
-    let loaded = match args.config.as_deref().map(files::load).transpose() {
+    let standard = Path::new(files::CONFIG_DIR);
+    let dir = args.config.as_deref().or_else(|| standard.join("fieldbeat.toml").is_file().then_some(standard));
+    let loaded = match dir.map(files::load).transpose() {
         Ok(loaded) => loaded,
         Err(code) => return code,
     };
@@ -34,15 +34,15 @@ pub fn doctor(args: &DoctorArgs) -> ExitCode {
     } else {
         print(&visit);
     }
-    if visit.is_bad() { ExitCode::from(EXIT_BAD) } else { ExitCode::SUCCESS }
+    if visit.is_bad() { ExitCode::from(super::EXIT_NO) } else { ExitCode::SUCCESS }
 }
 
 fn print(visit: &Visit) {
     for check in &visit.checks {
         out!("{:<8} {:<24} {}", check.state.name(), check.id, check.found);
         if let Some(mend) = &check.mend {
-            out!("{:<8} {:<24} why:  {}", "", "", check.why);
-            out!("{:<8} {:<24} mend: {mend}", "", "");
+            out!("{:<8} {:<24} why: {}", "", "", check.why);
+            out!("{:<8} {:<24} fix: {mend}", "", "");
         }
     }
     let count = |state| visit.checks.iter().filter(|check| check.state == state).count();

@@ -19,7 +19,7 @@ pub fn near<'n>(name: &str, names: impl Iterator<Item = &'n str> + Clone) -> Str
     let part = names.filter(|known| known.contains(name) || name.contains(known));
     let mut near: Vec<&str> = slip.into_iter().collect();
     near.extend(part.filter(|known| Some(*known) != slip).take(NEAR_SHOWN_MAX - near.len()));
-    if near.is_empty() { String::new() } else { format!("; there is: {}", near.join(", ")) }
+    if near.is_empty() { String::new() } else { format!("; available: {}", near.join(", ")) }
 }
 
 /// `1 link`, `2 links`.

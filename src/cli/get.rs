@@ -16,7 +16,7 @@ const ALIGNED: usize = 1000;
 pub struct GetArgs {
     #[command(flatten)]
     at: At,
-    /// Tags by name, or by a pattern in which * stands for any characters ('boiler.*').
+    /// Tags by name, or by a pattern in which * matches any characters ('boiler.*').
     #[arg(required = true, value_name = "TAG")]
     tags: Vec<String>,
     #[command(flatten)]
@@ -27,7 +27,7 @@ pub struct GetArgs {
 pub struct ListArgs {
     #[command(flatten)]
     at: At,
-    /// Tags by name, or by a pattern in which * stands for any characters; all when none is named.
+    /// Tags by name, or by a pattern in which * matches any characters; without it all.
     #[arg(value_name = "TAG")]
     tags: Vec<String>,
     #[command(flatten)]
@@ -36,10 +36,10 @@ pub struct ListArgs {
 
 #[derive(Args)]
 struct Form {
-    /// One JSON object a line.
+    /// Print one JSON object per line.
     #[arg(long)]
     json: bool,
-    /// A table for spreadsheets, with its columns named in the first line.
+    /// Print CSV with a header line.
     #[arg(long, conflicts_with = "json")]
     csv: bool,
 }
@@ -77,7 +77,7 @@ fn show(what: &str, at: &At, tags: &[String], form: &Form, columns: &[&str], cel
     };
     let mut answer = match ask(&socket, &json!({ "ask": what, "tags": tags }), false) {
         Ok(answer) => answer,
-        Err(error) => return super::fail(1, format!("error: {error}")),
+        Err(error) => return super::fail(super::EXIT_FAILED, format!("error: {error}")),
     };
     let mut out = BufWriter::new(io::stdout().lock());
     let mut table = Table { cells, waiting: Vec::new(), widths: None };
@@ -100,7 +100,7 @@ fn show(what: &str, at: &At, tags: &[String], form: &Form, columns: &[&str], cel
     }
     let end = match end {
         Ok(end) => end,
-        Err(error) => return super::fail(1, format!("error: {error}")),
+        Err(error) => return super::fail(super::EXIT_FAILED, format!("error: {error}")),
     };
     let unknown = end["unknown"].as_array().map_or(&[][..], Vec::as_slice);
     for asked in unknown {
@@ -108,7 +108,7 @@ fn show(what: &str, at: &At, tags: &[String], form: &Form, columns: &[&str], cel
         let what = if crate::tag::is_pattern(asked) { "tag that fits" } else { "tag" };
         note!("error: the gateway has no {what} \"{asked}\"; `fieldbeat list` shows all");
     }
-    if unknown.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) }
+    if unknown.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(super::EXIT_NO) }
 }
 
 /// Rows with their cells in columns, as far as the first of them tell how wide these are.

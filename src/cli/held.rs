@@ -22,7 +22,8 @@ pub fn held(socket: &Path, names: &[String]) -> HashMap<String, Json> {
             Err(AskError::NoGateway(_)) => return HashMap::new(),
             Err(AskError::Failed(why)) => {
                 note!(
-                    "warning: a gateway may hold the devices and cannot be asked: {why}; the devices are asked directly"
+                    "warning: a gateway may be connected to the devices but cannot be queried: {why}; the devices \
+                     are read directly"
                 );
                 return HashMap::new();
             }
@@ -31,7 +32,8 @@ pub fn held(socket: &Path, names: &[String]) -> HashMap<String, Json> {
     if !found.is_empty() {
         let of = if found.len() == names.len() { "" } else { " some of" };
         note!(
-            "the running gateway holds{of} the devices: values are from its process image ({}); --direct asks the devices",
+            "the running gateway reads{of} the devices: values are from its process image ({}); --direct reads the \
+             devices",
             socket.display()
         );
     }

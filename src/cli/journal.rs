@@ -1,4 +1,4 @@
-//! `fieldbeat journal`: what a journal that is damaged still holds, and a new one of it.
+//! `fieldbeat journal`: verifies a journal, and salvages a damaged one.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,17 +15,17 @@ pub struct JournalArgs {
 
 #[derive(Subcommand)]
 enum JournalCommand {
-    /// Say what is whole in a journal and what is not; exit code 1 where something is not. Changes nothing.
+    /// Report what is intact and what is damaged in a journal; exit code 1 if anything is damaged. Changes nothing.
     Verify {
-        /// The journal's directory (`journal.path`, or where a damaged one was set aside), or its data.mdb.
+        /// The journal's directory (`journal.path`, or that of a journal that was set aside), or its data.mdb.
         path: PathBuf,
     },
-    /// Copy every block that can be read, with names, audit records and the outputs' places, into a new journal. The old one
-    /// stays as it is. Exit code 1 where something could not be copied.
+    /// Copy every readable block, with names, audit records and the outputs' positions, into a new journal. The old one
+    /// is not changed. Exit code 1 if anything could not be copied.
     Salvage {
-        /// The journal's directory (`journal.path`, or where a damaged one was set aside), or its data.mdb.
+        /// The journal's directory (`journal.path`, or that of a journal that was set aside), or its data.mdb.
         path: PathBuf,
-        /// Directory of the new journal; there must be none in it.
+        /// Directory of the new journal; it must not contain one.
         #[arg(long, value_name = "NEWDIR")]
         to: PathBuf,
     },
@@ -36,7 +36,7 @@ pub fn journal(args: &JournalArgs) -> ExitCode {
         JournalCommand::Verify { path } => {
             let survey = match Survey::of(path) {
                 Ok(survey) => survey,
-                Err(error) => return super::fail(1, format!("error: {error}")),
+                Err(error) => return super::fail(super::EXIT_FAILED, format!("error: {error}")),
             };
             let verdict = survey.verdict();
             let end = if verdict.is_whole() { "whole" } else { "damaged" };
@@ -46,7 +46,7 @@ pub fn journal(args: &JournalArgs) -> ExitCode {
             let salvaged = Survey::of(path).and_then(|survey| Ok((survey.salvage(to)?, survey)));
             let (copied, survey) = match salvaged {
                 Ok(salvaged) => salvaged,
-                Err(error) => return super::fail(1, format!("error: {error}")),
+                Err(error) => return super::fail(super::EXIT_FAILED, format!("error: {error}")),
             };
             let verdict = survey.verdict();
             let mut text = format!(
@@ -66,8 +66,8 @@ pub fn journal(args: &JournalArgs) -> ExitCode {
             }
             if !verdict.is_whole() {
                 text += &format!(
-                    "lost: {} blocks that are there and damaged, {} samples between whole blocks; what came after the last \
-                     whole block can't be known\nwhat was found:\n{verdict}",
+                    "lost: {} damaged blocks, {} samples between whole blocks; the loss after the last \
+                     whole block is unknown\nfindings:\n{verdict}",
                     verdict.blocks_damaged, verdict.samples_missing
                 );
             }
@@ -78,5 +78,5 @@ pub fn journal(args: &JournalArgs) -> ExitCode {
 
 fn told(text: &str, whole: bool) -> ExitCode {
     out!("{}", text.trim_end());
-    if whole { ExitCode::SUCCESS } else { ExitCode::from(1) }
+    if whole { ExitCode::SUCCESS } else { ExitCode::from(super::EXIT_NO) }
 }

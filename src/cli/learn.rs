@@ -1,4 +1,4 @@
-//! `fieldbeat check --learn`: how long devices really take, beside what was declared.
+//! `fieldbeat check --learn`: measured reply times of the devices against the declared ones.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ pub fn learn(config: &Config, seconds: f64) -> ExitCode {
     };
     let mut floor = match floor::prepare(plan.clone(), Scheduling::Ordinary) {
         Ok(prepared) => prepared.start(),
-        Err(error) => return super::fail(1, format!("error: the system gives no thread: {error}")),
+        Err(error) => return super::fail(super::EXIT_FAILED, format!("error: cannot start a thread: {error}")),
     };
     let statistics = Statistics::new(&plan);
     let end = Instant::now() + Duration::from_secs_f64(seconds.clamp(0.1, SECONDS_MAX));
@@ -51,7 +51,7 @@ pub fn learn(config: &Config, seconds: f64) -> ExitCode {
     let refused = counting::refused(config, &plan, &floor);
     floor.stop();
     counting::hints(&slowly(config), &refused).iter().for_each(|hint| out!("{hint}"));
-    if all_answered && all_good { ExitCode::SUCCESS } else { ExitCode::from(1) }
+    if all_answered && all_good { ExitCode::SUCCESS } else { ExitCode::from(super::EXIT_NO) }
 }
 
 /// The same requests, at a pace that takes nobody's time.
@@ -111,7 +111,7 @@ fn print(config: &Config, slow: &Plan, statistics: &Statistics, floor: &Floor, t
             let why = match (trouble.filter(|trouble| !trouble.is_empty()), of_tag) {
                 (Some(trouble), _) => trouble.to_owned(),
                 (None, Some(tag)) => reason(tag.status, tag.cause, None),
-                (None, None) => "nothing was answered".to_owned(),
+                (None, None) => "no replies".to_owned(),
             };
             note!("link \"{}\": {why}", link.name);
             continue;
@@ -141,7 +141,7 @@ fn print_bad_tags(plan: &Plan, floor: &Floor, tags: &Tags) -> bool {
     let counts = tags.counts();
     let of = |n: usize| format!("{n} of {} tags", counts.total);
     if counts.waiting > 0 {
-        out!("note: {} have not been asked for yet; --seconds makes the look longer", of(counts.waiting));
+        out!("note: {} have not been read yet; set a longer --seconds", of(counts.waiting));
     }
     for trouble in tags.troubled.iter().take(BAD_TAGS_SHOWN) {
         let name = plan.tags.get(trouble.tag).map_or("", |tag| &*tag.name);
@@ -154,7 +154,7 @@ fn print_bad_tags(plan: &Plan, floor: &Floor, tags: &Tags) -> bool {
     }
     match (counts.bad, tags.troubled.len()) {
         (0, 0) => {}
-        (0, held) => out!("note: {} have a value that is held, since it could not be read again", of(held)),
+        (0, held) => out!("note: {} hold their last value because the latest read failed", of(held)),
         (bad, _) => note!("error: {} cannot be read; see the reasons above", of(bad)),
     }
     counts.bad == 0
@@ -172,8 +172,8 @@ fn hint(plan: &Plan, id: LinkId, link: &LinkConfig, seen: &Distribution) -> Opti
     with_measured.links.get_mut(id)?.protocol.expect_reply(expected);
     let found = admission::observed(&with_measured, id, seen.p99);
     let what = match found {
-        Some(found) if found.is_over => "warning: does not fit with the replies that were measured",
-        Some(_) => "warning: is tight with the replies that were measured",
+        Some(found) if found.is_over => "warning: does not fit with the measured reply times",
+        Some(_) => "warning: is tight with the measured reply times",
         None if too_short => "note: answers slower than declared",
         None => "note: answers much faster than declared",
     };

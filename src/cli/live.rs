@@ -17,15 +17,15 @@ pub fn live(config: &Path, tags: &[String], lines: Option<u64>) -> ExitCode {
     };
     let mut answer = match ask(&socket, &json!({ "ask": "live", "tags": tags }), true) {
         Ok(answer) => answer,
-        Err(error) => return super::fail(1, format!("error: {error}")),
+        Err(error) => return super::fail(super::EXIT_FAILED, format!("error: {error}")),
     };
     let mut out = BufWriter::new(io::stdout().lock());
     let mut left = lines.unwrap_or(u64::MAX);
     while left > 0 {
         let row = match answer.next_line() {
             Ok(Some(row)) => row,
-            Ok(None) => return super::fail(1, "error: the gateway closed the connection"),
-            Err(error) => return super::fail(1, format!("error: {error}")),
+            Ok(None) => return super::fail(super::EXIT_FAILED, "error: the gateway closed the connection"),
+            Err(error) => return super::fail(super::EXIT_FAILED, format!("error: {error}")),
         };
         if row["end"] == true {
             note!("{}", rows::text(&row, "why"));
@@ -35,7 +35,7 @@ pub fn live(config: &Path, tags: &[String], lines: Option<u64>) -> ExitCode {
             note!("warning: the gateway has no tag \"{}\" (waiting; Ctrl-C ends)", asked.as_str().unwrap_or_default());
         }
         if let Some(lost) = row["lost"].as_u64() {
-            note!("{lost} samples (of all tags) were lost here: this reader was too slow");
+            note!("{lost} samples (of all tags) were lost: this reader is too slow");
         }
         if row["tag"].is_null() {
             continue;

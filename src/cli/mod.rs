@@ -3,10 +3,9 @@
 //! | code | meaning |
 //! |---|---|
 //! | 0 | done, or stopped cleanly |
-//! | 1 | failed while running: a device that does not answer, a journal that can't be opened; `doctor`: something is bad |
-//! | 2 | the configuration or the command line is wrong; nothing was started |
-//! | 3 | a thread stood still: the watchdog ended the process, to be started again |
-//! | 4 | refused: `write` sent nothing |
+//! | 1 | the command ran, and the answer is no or partial: a tag that is bad or unknown, a refused write, a finding |
+//! | 2 | the command line or the configuration is wrong; nothing was started |
+//! | 3 | the command could not run or not finish: no gateway, no device, no rights, I/O error, a stalled thread |
 //!
 //! A process that could not even end by itself after that is ended by SIGALRM.
 
@@ -44,18 +43,30 @@ use clap::{Parser, Subcommand};
 use crate::limits::LOG_END_PATIENCE;
 use crate::logs;
 
-/// Exit code of a wrong configuration.
+/// Exit code of a command that ran, and whose answer is no or partial.
+const EXIT_NO: u8 = 1;
+
+/// Exit code of a wrong command line or configuration.
 const EXIT_CONFIG: u8 = 2;
 
-/// Exit code of a gateway in which a thread stood still.
-const EXIT_STALLED: u8 = 3;
+/// Exit code of a command that could not run or not finish.
+const EXIT_FAILED: u8 = 3;
 
-/// Exit code of a request that the gateway refuses.
-const EXIT_REFUSED: u8 = 4;
+/// The exit codes, behind the help of the program.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done, or stopped cleanly
+  1  the command ran, and the answer is no or partial: a tag is bad or unknown, a write was
+     refused (nothing was sent), doctor or check --learn has findings, a journal is damaged,
+     samples were not stored
+  2  the command line or the configuration is wrong; nothing was started
+  3  the command could not run or not finish: no gateway or device answers, a write failed or
+     its outcome is unknown, an address is in use, no permission, an I/O error; run: a thread
+     stalled or ended";
 
 /// Real-time data acquisition engine and industrial gateway.
 #[derive(Parser)]
-#[command(name = "fieldbeat", version, about, max_term_width = 100)]
+#[command(name = "fieldbeat", version, about, max_term_width = 100, after_help = EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -65,46 +76,47 @@ struct Cli {
 enum Command {
     /// Run the gateway until SIGTERM or Ctrl-C.
     Run(run::RunArgs),
-    /// Check a configuration: links, groups, requests, load. Starts nothing; with --learn it asks the devices.
+    /// Check a configuration: links, groups, requests, load. Starts nothing; --learn also reads the devices.
     #[command(
         after_help = "Examples:\n  fieldbeat check --config /etc/fieldbeat\n  fieldbeat check -c . --learn --seconds 10"
     )]
     Check(check::CheckArgs),
-    /// Show everything on this machine alone: a simulated plant, the gateway, a broker.
+    /// Run a demo on this machine: a simulated plant, the gateway and a broker.
     Demo(demo::DemoArgs),
-    /// Show how a running gateway is: health, links, groups, journal, outputs.
+    /// Show the state of a running gateway: health, links, groups, journal, outputs.
     Status(status::StatusArgs),
     /// Show the latest values of a running gateway's tags.
     #[command(after_help = "Examples:\n  fieldbeat get 'boiler.*'\n  fieldbeat get boiler.temperature --json")]
     Get(get::GetArgs),
-    /// Show which tags a running gateway has: link, group, type, unit, whether they may be written.
+    /// List the tags of a running gateway: link, group, type, unit, writable or read-only.
     List(get::ListArgs),
-    /// Read tags once: from the devices, or from a running gateway that holds them.
+    /// Read tags once: from the devices, or from the running gateway that polls them.
     Read(read::ReadArgs),
     /// Write a value to a tag of a running gateway.
     Write(write::WriteArgs),
-    /// Show who wrote what, and what became of it, out of a gateway's journal.
+    /// Show the audit log of writes from a gateway's journal: who wrote what, and the outcome.
     Audit(audit::AuditArgs),
-    /// Follow tags of a running gateway, out of its journal or, with --live, as their values come.
+    /// Follow the samples of a gateway: from its journal or, with --live, directly from the running gateway.
     Tail(tail::TailArgs),
-    /// Verify a journal, or salvage what a damaged one still holds.
+    /// Verify a journal, or salvage the readable part of a damaged one.
     #[command(
         after_help = "Examples:\n  fieldbeat journal verify /var/lib/fieldbeat/journal\n  fieldbeat journal salvage \
                       /var/lib/fieldbeat/journal/damaged-2026-11-30T13-50-02Z --to /var/lib/fieldbeat/salvaged"
     )]
     Journal(journal::JournalArgs),
-    /// Ask a device what it has, and write a tag file of it.
+    /// Discover the points of a device, and write a tag file for it.
     Discover(discover::DiscoverArgs),
-    /// A simulated plant on loopback: devices that can misbehave, a configuration for them, a broker.
+    /// Run a simulated plant on loopback: devices with faults on demand, a configuration for them, a broker.
     Plant(plant::PlantArgs),
-    /// Look whether this machine is fit for a steady beat, and say what mends it. Changes nothing.
+    /// Check whether this machine is fit for real-time scanning, and say how to fix it. Changes nothing.
     Doctor(doctor::DoctorArgs),
-    /// Run planner, executors, links and hub in virtual time against devices that misbehave, by seed.
+    /// Simulate planner, executors, links and hub in virtual time against faulty devices, by seed.
     Sim(sim::SimArgs),
     /// Print the JSON Schema of tag files, for editors.
     #[command(
-        after_help = "Example:\n  fieldbeat schema > /etc/fieldbeat/tags/tags.schema.json\n\nIn tags/ a schema is passed \
-                            over, whatever its name. A tag file names it by \"$schema\": \"./tags.schema.json\"."
+        after_help = "Example:\n  fieldbeat schema > /etc/fieldbeat/tags/tags.schema.json\n\nIn tags/ a schema file is \
+                            ignored, whatever its name. A tag file refers to it with \"$schema\": \
+                            \"./tags.schema.json\"."
     )]
     Schema,
 }

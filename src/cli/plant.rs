@@ -1,4 +1,4 @@
-//! `fieldbeat plant`: the simulated plant in a process of its own, so that its work is not the gateway's.
+//! `fieldbeat plant`: the simulated plant in its own process, separate from the gateway.
 
 use std::io::{self, Read};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -22,18 +22,19 @@ use crate::tag::Nanos;
 
 #[derive(Args, Clone)]
 pub struct PlantArgs {
-    /// Where to write fieldbeat.toml and tags/ for a gateway that reads this plant.
+    /// Directory to write fieldbeat.toml and tags/ to, for a gateway that reads this plant. No default: files are
+    /// overwritten.
     #[arg(short, long, value_name = "DIR")]
     config: PathBuf,
     #[command(flatten)]
     pub shape: PlantShape,
-    /// First port; devices take one each. Any free ports when left out.
+    /// First TCP port; each device uses one. Without it, free ports are chosen.
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     base_port: Option<u16>,
     /// Do not start an MQTT broker.
     #[arg(long)]
     no_broker: bool,
-    /// End when standard input ends, and print a line of JSON a second: for programs that start it.
+    /// Stop when standard input ends, and print a line of JSON per second: for programs that start it.
     #[arg(long, hide = true)]
     pub child: bool,
 }
@@ -41,39 +42,39 @@ pub struct PlantArgs {
 /// How large a plant, and how it misbehaves.
 #[derive(Args, Clone)]
 pub struct PlantShape {
-    /// Devices, each a Modbus TCP server.
+    /// Number of devices, each a Modbus TCP server.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = up_to(LINKS_MAX))]
     pub devices: usize,
-    /// Tags in all.
+    /// Total number of tags.
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = up_to(TAGS_MAX))]
     pub tags: usize,
-    /// Scan every tag at this rate; a mix of 1 to 100 Hz when left out.
+    /// Scan every tag at this rate; without it a mix of 1 to 100 Hz.
     #[arg(long, value_name = "HZ", value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub rate: Option<u64>,
-    /// Only float32 values, instead of the mixture of a real line.
+    /// Only float32 values, instead of the mix of a real line.
     #[arg(long)]
     pub float32: bool,
-    /// Serial lines besides: Modbus RTU on pseudo terminals, with four units each.
+    /// Number of additional serial lines: Modbus RTU on pseudo terminals, four units each.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=64))]
     pub serial: u64,
-    /// Their speed; bytes take their time.
+    /// Baud rate of the serial lines; transmission time is simulated.
     #[arg(long, value_name = "BAUD", default_value_t = 19_200, value_parser = clap::value_parser!(u32).range(1200..=3_000_000))]
     pub serial_baud: u32,
-    /// CAN besides: five nodes that send messages on this interface, such as vcan0. Their DBC file lies with the tags.
+    /// Add CAN: five nodes that send messages on this interface, such as vcan0. Their DBC file is in tags/.
     #[arg(long, value_name = "INTERFACE")]
     pub can: Option<String>,
-    /// A CANopen node on this interface, which may be the same. Its EDS lies with the tags.
+    /// Add a CANopen node on this interface, which may be the same. Its EDS is in tags/.
     #[arg(long, value_name = "INTERFACE")]
     pub canopen: Option<String>,
-    /// The CANopen node's id.
+    /// Node id of the CANopen node.
     #[arg(long, value_name = "ID", default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=127))]
     pub canopen_node: u8,
-    /// Misbehave on CAN: NODE:KIND[=ARG][@FROM..TO]; NODE mixer, tank, drive, engine, batch, pump (CANopen) or *. Kinds:
+    /// Fault on CAN: NODE:KIND[=ARG][@FROM..TO]; NODE mixer, tank, drive, engine, batch, pump (CANopen) or *. Kinds:
     /// silence, short, stuck; of senders garbage, flood=FRAMES/S, error-frames, bus-off; of pump no-heartbeat,
     /// emergency=CODE, sdo-abort, sdo-silence, restart.
     #[arg(long = "can-fault", value_name = "FAULT")]
     pub can_faults: Vec<String>,
-    /// Misbehave: DEVICE:KIND[=ARG][@FROM..TO], seconds from the start; DEVICE a number, *, lineN or line*. Kinds:
+    /// Fault: DEVICE:KIND[=ARG][@FROM..TO], in seconds from the start; DEVICE a number, *, lineN or line*. Kinds:
     /// delay=MS, silence, exceptions=CODE, garbage, wrong-unit, half-frame, trickle; on TCP wrong-transaction, drop,
     /// refuse, mute=ADDRESS; on lines wrong-crc, noise, unplug.
     #[arg(long = "fault", value_name = "FAULT")]
@@ -139,7 +140,7 @@ pub fn plant(args: &PlantArgs) -> ExitCode {
     };
     let Running { plant, lines, nodes, broker } = match start(args, faults, can.as_ref()) {
         Ok(running) => running,
-        Err(error) => return super::fail(1, format!("error: the plant does not start: {error}")),
+        Err(error) => return super::fail(super::EXIT_FAILED, format!("error: the plant does not start: {error}")),
     };
     if !args.child {
         out!(

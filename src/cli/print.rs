@@ -1,7 +1,7 @@
 //! What commands print: results on standard output, all else on standard error.
 //!
 //! One rule for all of them: a reader that is gone ends the command quietly; output that can't be written for another
-//! reason ends it with that reason and exit code 1. What can't be said on standard error is no reason to end.
+//! reason ends it with that reason and exit code 3. What can't be said on standard error is no reason to end.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
@@ -54,11 +54,11 @@ pub fn failed(error: &io::Error) {
         unsafe { libc::kill(libc::getpid(), libc::SIGTERM) };
     } else {
         logs::flush(LOG_END_PATIENCE);
-        std::process::exit(i32::from(IS_ERROR.load(Relaxed)));
+        std::process::exit(if IS_ERROR.load(Relaxed) { i32::from(super::EXIT_FAILED) } else { 0 });
     }
 }
 
 /// A command's exit code, in view of what could not be printed.
 pub fn code(code: ExitCode) -> ExitCode {
-    if code == ExitCode::SUCCESS && IS_ERROR.load(Relaxed) { ExitCode::FAILURE } else { code }
+    if code == ExitCode::SUCCESS && IS_ERROR.load(Relaxed) { ExitCode::from(super::EXIT_FAILED) } else { code }
 }

@@ -1,4 +1,4 @@
-//! `fieldbeat read`: asks the devices once, or a running gateway that holds them.
+//! `fieldbeat read`: reads tags once, from the devices or from the running gateway that polls them.
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -24,10 +24,10 @@ pub struct ReadArgs {
     /// Directory with fieldbeat.toml and tags/.
     #[arg(short, long, value_name = "DIR", default_value = files::CONFIG_DIR)]
     config: PathBuf,
-    /// Tags to read, by name or by a pattern in which * stands for any characters ('boiler.*').
+    /// Tags to read, by name or by a pattern in which * matches any characters ('boiler.*').
     #[arg(required = true, value_name = "TAG")]
     tags: Vec<String>,
-    /// Ask the devices, also those that a running gateway holds: each gets a second connection.
+    /// Read from the devices even if a running gateway polls them: each gets a second connection.
     #[arg(long)]
     direct: bool,
 }
@@ -39,7 +39,7 @@ pub fn read(args: &ReadArgs) -> ExitCode {
     };
     let names = match named(&loaded.config, &args.tags) {
         Ok(names) => names,
-        Err(message) => return super::fail(super::EXIT_CONFIG, message),
+        Err(message) => return super::fail(super::EXIT_NO, message),
     };
     let width = names.iter().map(String::len).max().unwrap_or(0);
     let socket = loaded.config.control.socket.as_deref().filter(|_| !args.direct);
@@ -52,10 +52,10 @@ pub fn read(args: &ReadArgs) -> ExitCode {
     });
     match names.is_empty() {
         true if all_good => ExitCode::SUCCESS,
-        true => ExitCode::from(1),
+        true => ExitCode::from(super::EXIT_NO),
         false => {
             let code = read_directly(loaded.config, &names, width);
-            if all_good || code != ExitCode::SUCCESS { code } else { ExitCode::from(1) }
+            if all_good || code != ExitCode::SUCCESS { code } else { ExitCode::from(super::EXIT_NO) }
         }
     }
 }
@@ -65,7 +65,7 @@ fn read_directly(config: Config, names: &[String], width: usize) -> ExitCode {
     if let Some(own) = names.iter().find(|name| name.starts_with('$')) {
         let text =
             format!("error: \"{own}\" is one of the gateway's own tags: `fieldbeat get` asks a running gateway for it");
-        return super::fail(1, text);
+        return super::fail(super::EXIT_NO, text);
     }
     let mut config = only(config, names);
     // Ordinary threads read, those of local buses among them: they stay below this.
@@ -79,7 +79,7 @@ fn read_directly(config: Config, names: &[String], width: usize) -> ExitCode {
     };
     let mut floor = match floor::prepare(plan.clone(), Scheduling::Ordinary) {
         Ok(prepared) => prepared.start(),
-        Err(error) => return super::fail(1, format!("error: the system gives no thread: {error}")),
+        Err(error) => return super::fail(super::EXIT_FAILED, format!("error: cannot start a thread: {error}")),
     };
     let end = Instant::now() + patience;
     while Instant::now() < end && !settled(&floor, &plan) {
@@ -92,7 +92,7 @@ fn read_directly(config: Config, names: &[String], width: usize) -> ExitCode {
     }
     let all_good = print(&floor, &plan, names, width);
     floor.stop();
-    if all_good { ExitCode::SUCCESS } else { ExitCode::from(1) }
+    if all_good { ExitCode::SUCCESS } else { ExitCode::from(super::EXIT_NO) }
 }
 
 /// The tags that are meant, each once, in the order in which they were asked for.

@@ -1,4 +1,4 @@
-//! Tags and their values, as a gateway tells them, for people and for spreadsheets.
+//! Formats the tags and values of a gateway's answers, as tables and CSV.
 
 use serde_json::Value as Json;
 

@@ -1,4 +1,4 @@
-//! `fieldbeat run`: the gateway, until it is told to stop.
+//! `fieldbeat run`: runs the gateway until it is stopped.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -21,10 +21,10 @@ pub struct RunArgs {
     /// Directory with fieldbeat.toml and tags/.
     #[arg(short, long, value_name = "DIR", default_value = files::CONFIG_DIR)]
     config: PathBuf,
-    /// Stop by itself after so many seconds.
+    /// Stop after so many seconds.
     #[arg(long, value_name = "N")]
     seconds: Option<f64>,
-    /// Write timing, counts and the account of samples as JSON when it ends.
+    /// Write timing, counts and sample totals as JSON when it ends.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
 }
@@ -37,7 +37,10 @@ pub fn run(args: &RunArgs) -> ExitCode {
         Err(code) => return code,
     };
     if let Err(error) = gateway.watch(&args.config) {
-        tracing::error!("changes of the tag files are not adopted while it runs: no thread for it ({error})");
+        tracing::error!(
+            "changes of the tag files are not picked up while the gateway runs: no thread for it \
+            ({error})"
+        );
     }
     let end = args.seconds.map(|s| Instant::now() + Duration::from_secs_f64(s.clamp(0.0, 1e9)));
     let (gateway, trouble) = look_after(gateway, &signals, end, |_| {});
@@ -51,7 +54,7 @@ pub fn start(config: &Path) -> Result<Gateway, ExitCode> {
     tell_machine(&doctor::visit(&Machine::this(), Some(&loaded.config)), config);
     let gateway = Gateway::start(loaded).map_err(|error| match error {
         StartError::Plan(_) => super::fail(super::EXIT_CONFIG, error),
-        error => super::fail(1, format!("error: {error}")),
+        error => super::fail(super::EXIT_FAILED, format!("error: {error}")),
     })?;
     announce(&gateway);
     Ok(gateway)
@@ -68,9 +71,9 @@ fn tell_machine(visit: &Visit, config: &Path) {
     let see = format!("`fieldbeat doctor --config {}` says which and what to do", config.display());
     if !bad.is_empty() {
         let (ids, more) = (bad.join(", "), warned.len());
-        tracing::warn!("{} {of} fail: {ids} (and {more} warn); {see} (late cycles must be expected)", bad.len());
+        tracing::warn!("{} {of} fail: {ids} (and {more} warn); {see} (expect late cycles)", bad.len());
     } else if !warned.is_empty() {
-        tracing::info!("{} {of} warn; {see} (samples still flow, jitter may be milliseconds)", warned.len());
+        tracing::info!("{} {of} warn; {see} (sampling works, jitter may be milliseconds)", warned.len());
     }
 }
 
@@ -95,7 +98,7 @@ fn announce(gateway: &Gateway) {
         guards.join(", ")
     );
     if let Some(socket) = gateway.control_socket() {
-        tracing::info!("writes are taken at {}", socket.display());
+        tracing::info!("writes are accepted at {}", socket.display());
     }
     if let Some(address) = gateway.metrics_address() {
         tracing::info!("metrics on http://{address}/metrics, health on http://{address}/health");
@@ -118,7 +121,7 @@ pub fn look_after(
                 return (gateway, None);
             }
             Some(Wanted::Look) => gateway.look_for_changes(),
-            Some(Wanted::Nothing(signal)) => tracing::info!("signal {signal} means nothing to a gateway: it goes on"),
+            Some(Wanted::Nothing(signal)) => tracing::info!("signal {signal} is ignored"),
             None => {}
         }
         if end.is_some_and(|end| Instant::now() >= end) {
@@ -145,14 +148,14 @@ pub fn finish(ended: &Ended, report: Option<&Path>, trouble: Option<Trouble>) ->
     if let Some(path) = report
         && let Err(error) = ended.report.write(path)
     {
-        code = super::fail(1, format!("error: the report {} cannot be written: {error}", path.display()));
+        code =
+            super::fail(super::EXIT_FAILED, format!("error: the report {} cannot be written: {error}", path.display()));
     }
     if let Some(unsaved) = &ended.unsaved {
-        code = super::fail(1, format!("error: {unsaved}"));
+        code = super::fail(super::EXIT_NO, format!("error: {unsaved}"));
     }
     if let Some(trouble) = trouble {
-        let of_it = if matches!(trouble, Trouble::Stalled(_)) { super::EXIT_STALLED } else { 1 };
-        code = super::fail(of_it, format!("error: {trouble}"));
+        code = super::fail(super::EXIT_FAILED, format!("error: {trouble}"));
     }
     let RunReport { samples, .. } = &ended.report;
     tracing::info!(

@@ -1,4 +1,4 @@
-//! `fieldbeat status`: how a running gateway is.
+//! `fieldbeat status`: the state of a running gateway.
 
 use std::process::ExitCode;
 
@@ -12,7 +12,7 @@ use super::{files, rows};
 pub struct StatusArgs {
     #[command(flatten)]
     at: At,
-    /// The whole answer as one JSON object.
+    /// Print the complete answer as one JSON object.
     #[arg(long)]
     json: bool,
 }
@@ -26,8 +26,14 @@ pub fn status(args: &StatusArgs) -> ExitCode {
     match answer {
         Ok(Some(status)) if args.json => out!("{status}"),
         Ok(Some(status)) => lines_of(&status).iter().for_each(|line| out!("{line}")),
-        Ok(None) => return super::fail(1, "error: the gateway closed its control socket without an answer: it stops"),
-        Err(error) => return super::fail(1, format!("error: {error}")),
+        Ok(None) => {
+            return super::fail(
+                super::EXIT_FAILED,
+                "error: the gateway closed its control socket without an answer: it is \
+            stopping",
+            );
+        }
+        Err(error) => return super::fail(super::EXIT_FAILED, format!("error: {error}")),
     }
     ExitCode::SUCCESS
 }
@@ -120,7 +126,7 @@ fn output(output: &Json) -> Vec<String> {
     let behind = format!("{} samples behind, {} acknowledged", output["lag"], output["acknowledged"]);
     let lost = match count(output, "lost") {
         0 => String::new(),
-        lost => format!(", {lost} lost before it had them"),
+        lost => format!(", {lost} lost before delivery"),
     };
     vec![rows::text(output, "output").to_owned(), rows::text(output, "state").to_owned(), format!("{behind}{lost}")]
 }

@@ -22,16 +22,16 @@ pub struct TailArgs {
     /// Directory with fieldbeat.toml and tags/.
     #[arg(short, long, value_name = "DIR", default_value = files::CONFIG_DIR)]
     config: PathBuf,
-    /// Tags to follow by name, or by a pattern in which * stands for any characters; all when none is named.
+    /// Tags to follow by name, or by a pattern in which * matches any characters; without it all.
     #[arg(value_name = "TAG")]
     tags: Vec<String>,
-    /// Begin with the oldest that the journal has, not with what comes next.
+    /// Begin with the oldest sample in the journal, instead of the next one.
     #[arg(long)]
     from_start: bool,
-    /// Follow the running gateway itself: values as they come, also those that are held back from the journal.
+    /// Follow the running gateway directly: every sample, including those suppressed before the journal.
     #[arg(long, conflicts_with = "from_start")]
     live: bool,
-    /// End after so many lines.
+    /// Stop after so many lines.
     #[arg(long, value_name = "N")]
     lines: Option<u64>,
 }
@@ -46,7 +46,7 @@ pub fn tail(args: &TailArgs) -> ExitCode {
     };
     let reader = match JournalReader::open_read_only(&loaded.config.journal.path) {
         Ok(reader) => reader,
-        Err(error) => return super::fail(1, format!("error: {error}")),
+        Err(error) => return super::fail(super::EXIT_FAILED, format!("error: {error}")),
     };
     let configured: Vec<&str> = loaded.config.tags.iter().map(|tag| tag.name.as_str()).collect();
     let mut unknown: Vec<&str> = args.tags.iter().map(String::as_str).collect();
@@ -55,7 +55,7 @@ pub fn tail(args: &TailArgs) -> ExitCode {
         unknown.retain(|wanted| !names.tags.iter().any(|tag| glob_has(wanted, &tag.name)));
         !unknown.is_empty()
     }) {
-        return super::fail(1, format!("error: {error}"));
+        return super::fail(super::EXIT_FAILED, format!("error: {error}"));
     }
     let is_waiting = args.lines.is_none() || unknown.is_empty() || unknown.len() < args.tags.len();
     let (kind, waiting) = match is_waiting {
@@ -65,10 +65,10 @@ pub fn tail(args: &TailArgs) -> ExitCode {
     };
     for wanted in &unknown {
         let near = files::near(wanted.trim_end_matches('*'), configured.iter().copied());
-        note!("{kind}: there is no tag \"{wanted}\" in the configuration, nor in the journal{near}{waiting}");
+        note!("{kind}: there is no tag \"{wanted}\" in the configuration or in the journal{near}{waiting}");
     }
     if !is_waiting {
-        return ExitCode::from(1);
+        return ExitCode::from(super::EXIT_NO);
     }
     // The fastest of what is wanted says how long nothing is to be expected.
     let globs = Globs::new(&args.tags);
@@ -77,7 +77,7 @@ pub fn tail(args: &TailArgs) -> ExitCode {
     let quiet = QUIET + Duration::from_nanos(fastest.unwrap_or(0).saturating_mul(2));
     match Tail::new(reader, args, &loaded.config.journal.path).follow(quiet) {
         Ok(damage) => damage.code(),
-        Err(error) => super::fail(1, format!("error: {error}")),
+        Err(error) => super::fail(super::EXIT_FAILED, format!("error: {error}")),
     }
 }
 
@@ -98,20 +98,20 @@ impl Damage {
         if self.blocks > 0 {
             let of_more = match self.unknown {
                 0 => String::new(),
-                unknown => format!(", and those of {unknown} blocks that do not say how many"),
+                unknown => format!(", and those of {unknown} blocks with an unknown number of samples"),
             };
-            note!("error: {} damaged blocks were left out ({} samples{of_more})", self.blocks, self.samples);
+            note!("error: {} damaged blocks were skipped ({} samples{of_more})", self.blocks, self.samples);
         }
         if self.numbered + self.left_out > 0 {
             note!(
-                "error: names are damaged: {} samples are shown by their tag's number, {} were left out because names were \
-                 asked for",
+                "error: names are damaged: {} samples are shown with their tag's number, {} were skipped because \
+                 tags were selected by name",
                 self.numbered,
                 self.left_out
             );
         }
         let whole = self.blocks + self.numbered + self.left_out == 0;
-        if whole { ExitCode::SUCCESS } else { ExitCode::from(1) }
+        if whole { ExitCode::SUCCESS } else { ExitCode::from(super::EXIT_NO) }
     }
 }
 
@@ -179,7 +179,7 @@ impl<'a> Tail<'a> {
                     self.damage.blocks += 1;
                     self.damage.samples += u64::from(damaged.samples.unwrap_or(0));
                     self.damage.unknown += u64::from(damaged.samples.is_none());
-                    note!("warning: block {} is damaged and left out: {}", damaged.index, damaged.what);
+                    note!("warning: block {} is damaged and was skipped: {}", damaged.index, damaged.what);
                     next = damaged.index + 1;
                     continue;
                 }
@@ -202,7 +202,8 @@ impl<'a> Tail<'a> {
                 self.reader.close();
                 if let Ok(reader) = JournalReader::open_read_only(self.path) {
                     note!(
-                        "warning: the journal's file was removed or set aside, and is a new one now; see the gateway's log"
+                        "warning: the journal's file was removed or set aside and replaced by a new one; see the \
+                         gateway's log"
                     );
                     self.reader = reader;
                     return true;

@@ -1,7 +1,7 @@
 //! `fieldbeat write`: one value to one tag of a running gateway, over its control socket.
 //!
-//! Exit codes: 0 done, 1 failed (not done, or not known to be), 2 the command line or the configuration is wrong,
-//! 4 refused (nothing was sent).
+//! Exit codes: 0 done, 1 refused (nothing was sent), 2 the command line or the configuration is wrong, 3 failed, or the
+//! outcome is unknown.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
@@ -16,9 +16,6 @@ use crate::limits::{COMMAND_BYTES_MAX, WRITE_TIMEOUT_MAX, WRITE_TIMEOUT_MIN};
 use crate::protocol;
 use crate::tag::ValueType;
 
-/// Exit code of a write that was not done, or of which that is not known.
-const EXIT_FAILED: u8 = 1;
-
 /// Beyond the write's own time: commits of the journal on a slow disk.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The time of a write when the tag says none, at most.
@@ -28,25 +25,25 @@ const ANSWER_BYTES_MAX: u64 = 4 * COMMAND_BYTES_MAX as u64;
 
 #[derive(Args)]
 pub struct WriteArgs {
-    /// Directory with fieldbeat.toml and tags/; /etc/fieldbeat where neither this nor --socket is given.
-    #[arg(short, long, value_name = "DIR")]
-    config: Option<PathBuf>,
-    /// The gateway's control socket; else where its configuration says.
+    /// Directory with fieldbeat.toml and tags/.
+    #[arg(short, long, value_name = "DIR", default_value = files::CONFIG_DIR)]
+    config: PathBuf,
+    /// The gateway's control socket, instead of the configured one.
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
-    /// The tag.
+    /// Name of the tag.
     #[arg(value_name = "TAG")]
     tag: String,
-    /// A number, true or false, a text, or a list as JSON.
+    /// A number, true or false, a string, or a list as JSON.
     #[arg(value_name = "VALUE", allow_hyphen_values = true)]
     value: String,
-    /// Ask the device afterwards what it holds.
+    /// Read the value back from the device after the write.
     #[arg(long)]
     read_back: bool,
-    /// From the request to its answer at most, in milliseconds; else as the tag says.
+    /// Timeout from the request to its answer, in milliseconds, instead of the tag's.
     #[arg(long, value_name = "MS")]
     timeout: Option<u64>,
-    /// An id of your own: the same id again is answered again, and not written again.
+    /// Id of the request: a repeated id gets the same answer and is not written again.
     #[arg(long, value_name = "ID")]
     id: Option<String>,
     /// Print the answer as JSON.
@@ -73,24 +70,22 @@ pub fn write(args: &WriteArgs) -> ExitCode {
     let patience = args.timeout.map_or(TIMEOUT_MAX, Duration::from_millis) + PATIENCE;
     match send(&socket, &request, patience) {
         Ok(answer) => tell(args, &answer),
-        Err(message) => super::fail(EXIT_FAILED, format!("error: {message}")),
+        Err(message) => super::fail(super::EXIT_FAILED, format!("error: {message}")),
     }
 }
 
 /// The socket, and whether the tag is known to hold text.
 fn place(args: &WriteArgs) -> Result<(PathBuf, bool), ExitCode> {
-    let standard = args.socket.is_none().then(|| Path::new(files::CONFIG_DIR));
-    let config = match args.config.as_deref().or(standard) {
-        None => None,
+    let config = match args.socket {
         // Files that are wrong now do not matter to a gateway that runs by what they were.
-        Some(dir) if args.socket.is_some() => protocol::load(dir).ok().map(|loaded| loaded.config),
-        Some(dir) => Some(files::load(dir)?.config),
+        Some(_) => protocol::load(&args.config).ok().map(|loaded| loaded.config),
+        None => Some(files::load(&args.config)?.config),
     };
     let tag = config.as_ref().and_then(|config| config.tags.iter().find(|tag| tag.name == args.tag));
     let is_text = tag.is_some_and(|tag| matches!(tag.value_type(), ValueType::Text { .. }));
     let socket = args.socket.clone().or_else(|| config.and_then(|config| config.control.socket));
     let Some(socket) = socket else {
-        let message = "error: the gateway has no control socket: its configuration says control.socket = \"off\"";
+        let message = "error: the gateway has no control socket: control.socket is \"off\" in its configuration";
         return Err(super::fail(super::EXIT_CONFIG, message));
     };
     Ok((socket, is_text))
@@ -110,10 +105,13 @@ fn send(path: &Path, request: &Json, patience: Duration) -> Result<Json, String>
     let mut socket = ask::connect(path).map_err(|error| error.to_string())?;
     let io = |error: std::io::Error| match error.kind() {
         ErrorKind::WouldBlock | ErrorKind::TimedOut => format!(
-            "the gateway gave no answer within {} s; whether the value was written is not known: see `fieldbeat audit`",
+            "the gateway gave no answer within {} s; the outcome of the write is unknown: see `fieldbeat audit`",
             patience.as_secs()
         ),
-        _ => format!("the gateway closed the control socket ({error}); see `fieldbeat audit` whether it was written"),
+        _ => format!(
+            "the gateway closed the control socket ({error}); the outcome of the write is unknown: see \
+            `fieldbeat audit`"
+        ),
     };
     socket.set_read_timeout(Some(patience)).and_then(|()| socket.set_write_timeout(Some(PATIENCE))).map_err(io)?;
     socket.write_all(format!("{request}\n").as_bytes()).map_err(io)?;
@@ -123,15 +121,15 @@ fn send(path: &Path, request: &Json, patience: Duration) -> Result<Json, String>
         return Err(io(ErrorKind::UnexpectedEof.into()));
     }
     serde_json::from_str(&line)
-        .map_err(|error| format!("the answer at {shown} is no JSON ({error}): is it a gateway's?"))
+        .map_err(|error| format!("the answer at {shown} is not JSON ({error}): is it a gateway's socket?"))
 }
 
 fn tell(args: &WriteArgs, answer: &Json) -> ExitCode {
     let text = |key: &str| answer[key].as_str().unwrap_or_default();
     let code = match text("outcome") {
         "done" => 0,
-        "refused" => super::EXIT_REFUSED,
-        _ => EXIT_FAILED,
+        "refused" => super::EXIT_NO,
+        _ => super::EXIT_FAILED,
     };
     if args.json {
         out!("{answer}");
@@ -162,7 +160,7 @@ fn line_of(tag: &str, answer: &Json) -> String {
     }
     line += &format!(" in {:.1} ms", answer["took_ms"].as_f64().unwrap_or_default());
     if answer["repeated"] == true {
-        line += ", before: this id was used, nothing was written now";
+        line += ", earlier: this id was used before, nothing was written now";
     }
     match (text("reason"), text("message")) {
         ("", "") => line,

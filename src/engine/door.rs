@@ -1,4 +1,4 @@
-//! What a source has of the gateway, and the ends that the gateway keeps.
+//! The interface between a source and the gateway.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -150,7 +150,7 @@ impl DoorEnds {
     /// Hands over a plan; the one before must have been adopted.
     pub fn adopt(&self, new: NewPlan) {
         let sent = self.plans.try_send(new);
-        debug_assert!(sent.is_ok(), "the change before has not ended, or the source has");
+        debug_assert!(sent.is_ok(), "the previous change is not complete, or the source has");
         self.waker.wake();
     }
 

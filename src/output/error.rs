@@ -8,25 +8,28 @@ pub enum OutputError {
     #[error("{what} {path}: {source}; check the path and that the gateway's user may read it", path = path.display())]
     Unreadable { what: &'static str, path: PathBuf, source: std::io::Error },
 
-    #[error("{what} {path}: larger than {bytes_max} bytes; that is no PEM file", path = path.display())]
+    #[error("{what} {path}: larger than {bytes_max} bytes; that is not a PEM file", path = path.display())]
     TooLarge { what: &'static str, path: PathBuf, bytes_max: u64 },
 
     #[error("{what} {path}: no certificate in it; it must hold PEM blocks that begin with -----BEGIN CERTIFICATE-----", path = path.display())]
     NoCertificate { what: &'static str, path: PathBuf },
 
-    #[error("{what} {path}: broken PEM ({detail}); copy the file again, in text mode and whole", path = path.display())]
+    #[error("{what} {path}: broken PEM ({detail}); copy the complete file again, in text mode", path = path.display())]
     BadPem { what: &'static str, path: PathBuf, detail: String },
 
-    #[error("{what} {path}: certificate {number} in it is no X.509 certificate ({detail}); issue it anew", path = path.display())]
+    #[error("{what} {path}: certificate {number} in it is not an X.509 certificate ({detail}); issue it again",
+        path = path.display())]
     BadCertificate { what: &'static str, path: PathBuf, number: usize, detail: String },
 
     #[error(
-        "{what} {path}: expired: {subject} was valid from {not_before} to {not_after}; renew it, or set the clock right", path = path.display()
+        "{what} {path}: expired: {subject} was valid from {not_before} to {not_after}; renew it, or correct the \
+         clock", path = path.display()
     )]
     Expired { what: &'static str, path: PathBuf, subject: String, not_before: String, not_after: String },
 
     #[error(
-        "{what} {path}: not valid yet: {subject} is valid from {not_before} to {not_after}; set the clock right, or wait", path = path.display()
+        "{what} {path}: not valid yet: {subject} is valid from {not_before} to {not_after}; correct the clock, or \
+         wait", path = path.display()
     )]
     NotYetValid { what: &'static str, path: PathBuf, subject: String, not_before: String, not_after: String },
 

@@ -1,4 +1,4 @@
-//! Northbound: what follows the journal and hands its samples to others.
+//! Outputs: they follow the journal and publish its samples.
 //!
 //! An output reads blocks from its durable cursor on, delivers them, and moves the cursor only over what the
 //! other side has acknowledged. After any outage it goes on there: in order, nothing missing.

@@ -1,4 +1,4 @@
-//! The other side of an output, and why it could not be reached: told so that a person can act.
+//! The server of an output, and why it could not be reached, with what to do.
 
 use std::error::Error;
 use std::io;
@@ -84,7 +84,7 @@ impl Peer {
 
     /// The name that its certificate must be for.
     pub(crate) fn server_name(&self) -> Result<ServerName<'static>, Failure> {
-        let text = || format!("host {} is no name that a certificate could be issued for", self.host);
+        let text = || format!("host {} is not a valid name for a certificate", self.host);
         ServerName::try_from(self.host.clone()).map_err(|_| Failure::Tls(text()))
     }
 
@@ -121,7 +121,8 @@ impl Peer {
         }
         match error.kind() {
             io::ErrorKind::ConnectionRefused => Failure::Unreachable(format!(
-                "{address} refuses the connection: no {server} listens there; check that it runs, and host and port in `url`"
+                "{address} refuses the connection: no {server} listens there; check that it runs, and check host and \
+                 port in `url`"
             )),
             io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => Failure::Unreachable(format!(
                 "{address} cannot be reached ({error}); check cable, address and gateway route"
@@ -171,9 +172,7 @@ impl Peer {
                 format!("{address} does not speak TLS ({error}); check the port, or use {plain} in `url`")
             }
             rustls::Error::PeerIncompatible(e) => {
-                format!(
-                    "{address} has no TLS version or cipher in common with us ({e:?}); it must offer TLS 1.2 or 1.3"
-                )
+                format!("{address} offers no usable TLS version or cipher ({e:?}); it must offer TLS 1.2 or 1.3")
             }
             other => format!("{address}: TLS failed: {other}"),
         })
@@ -183,17 +182,21 @@ impl Peer {
         let (address, server) = (self.address(), self.words.server);
         match error {
             CertificateError::Expired => {
-                format!("the certificate of {address} has expired; renew it at the {server}, or set this clock right")
+                format!(
+                    "the certificate of {address} has expired; renew it at the {server}, or correct the clock of \
+                    this machine"
+                )
             }
             CertificateError::ExpiredContext { not_after, .. } => format!(
-                "the certificate of {address} expired on {}; renew it at the {server}, or set this clock right",
+                "the certificate of {address} expired on {}; renew it at the {server}, or correct the clock of this \
+                 machine",
                 date(*not_after)
             ),
             CertificateError::NotValidYet => {
-                format!("the certificate of {address} is not valid yet; set the clocks right")
+                format!("the certificate of {address} is not valid yet; correct the clocks")
             }
             CertificateError::NotValidYetContext { not_before, .. } => {
-                format!("the certificate of {address} is valid only from {}; set the clocks right", date(*not_before))
+                format!("the certificate of {address} is valid only from {}; correct the clocks", date(*not_before))
             }
             CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
                 "the certificate of {address} was not issued by a CA in {}; set `ca` to the file of the {server}'s CA",
@@ -217,7 +220,7 @@ impl Peer {
         let (address, server) = (self.address(), self.words.server);
         match alert {
             AlertDescription::CertificateRequired => {
-                format!("{address} refuses the TLS handshake: it wants a client certificate; set `cert` and `key`")
+                format!("{address} refuses the TLS handshake: it requires a client certificate; set `cert` and `key`")
             }
             AlertDescription::CertificateExpired => {
                 format!("{address} refuses our client certificate: expired by its clock; renew it (`cert`, `key`)")
@@ -237,7 +240,8 @@ impl Peer {
                 format!("{address} refuses our client certificate ({alert:?}); use one that the {server}'s CA issued")
             }
             _ if !self.has_certificate => format!(
-                "{address} refuses the TLS handshake ({alert:?}); it may want a client certificate: set `cert` and `key`"
+                "{address} refuses the TLS handshake ({alert:?}); it may require a client certificate: set `cert` \
+                 and `key`"
             ),
             _ => format!("{address} refuses the TLS handshake ({alert:?})"),
         }

@@ -1,4 +1,4 @@
-//! What an output tells of itself: written by its thread, read by metrics and health.
+//! Statistics of an output: written by its thread, read by metrics and health.
 
 use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -48,7 +48,8 @@ impl Renewed {
                 Err(error) => {
                     let text = error.to_string();
                     if text != self.told {
-                        tracing::warn!(output = %output, "output {output}: {text}; what was read before is used");
+                        tracing::warn!(output = %output, "output {output}: {text}; the previously read certificates \
+                            stay in use");
                         self.told = text;
                     }
                 }

@@ -219,7 +219,7 @@ impl Session {
     fn begin(connect: Connect, stream: &mut TcpStream, shared: &Arc<Shared>) -> io::Result<Session> {
         if connect.protocol != Protocol::V4 {
             send(stream, &Packet::ConnAck(ConnAck::new(ConnectReturnCode::RefusedProtocolVersion, false)))?;
-            return Err(broken("only MQTT 3.1.1 is spoken here"));
+            return Err(broken("only MQTT 3.1.1 is supported"));
         }
         if connect.last_will.as_ref().is_some_and(|will| !publishable(&will.topic) || will.qos == QoS::ExactlyOnce) {
             return Err(broken("unusable last will"));

@@ -1,4 +1,4 @@
-//! How a device can misbehave, when, and how a person writes it.
+//! Faults of a simulated device: kinds, times, and their notation.
 
 use std::fmt;
 use std::str::FromStr;
@@ -248,17 +248,18 @@ pub enum FaultError {
     #[error("fault {text:?}: write DEVICE:KIND[=ARG][@FROM..TO], for example 3:silence@5..10 or *:delay=50")]
     Form { text: String },
     #[error(
-        "fault {text:?}: {found:?} is no device: give its number from 0, or * for all; line0 or line* for serial lines"
+        "fault {text:?}: {found:?} is not a device: give its number from 0, or * for all; line0 or line* for serial \
+         lines"
     )]
     Device { text: String, found: String },
     #[error("fault {text:?}: {found:?} is not known; allowed are {ALLOWED}")]
     Kind { text: String, found: String },
-    #[error("fault {text:?}: {found} does not happen there; known are {ALLOWED}")]
+    #[error("fault {text:?}: {found} is not supported there; known are {ALLOWED}")]
     Place { text: String, found: Fault },
-    #[error("fault {text:?}: {kind} was given {found}; allowed is {allowed}")]
+    #[error("fault {text:?}: {kind} has the argument {found}; allowed: {allowed}")]
     Argument { text: String, kind: String, found: String, allowed: &'static str },
     #[error(
-        "fault {text:?}: {found:?} is no time span: write @FROM..TO in seconds from the start, FROM before TO, for \
+        "fault {text:?}: {found:?} is not a time span: write @FROM..TO in seconds from the start, FROM before TO, for \
          example @5..10, @5.. or @..10"
     )]
     Span { text: String, found: String },
@@ -369,13 +370,13 @@ mod tests {
     fn a_wrong_text_is_told_what_is_allowed() {
         for (text, says) in [
             ("silence", "DEVICE:KIND"),
-            ("x:silence", "no device"),
-            ("-1:silence", "no device"),
+            ("x:silence", "is not a device"),
+            ("-1:silence", "is not a device"),
             ("1:explode", "half-frame"),
-            ("line:silence", "no device"),
-            ("line-1:silence", "no device"),
-            ("line0:refuse", "refuse does not happen there"),
-            ("0:unplug", "unplug does not happen there"),
+            ("line:silence", "is not a device"),
+            ("line-1:silence", "is not a device"),
+            ("line0:refuse", "refuse is not supported there"),
+            ("0:unplug", "unplug is not supported there"),
             ("1:delay", "milliseconds"),
             ("1:delay=0", "milliseconds"),
             ("1:exceptions=256", "1 to 255"),

@@ -1,4 +1,4 @@
-//! Which tags a device offers, and where they lie.
+//! The tags of a simulated device, and their addresses.
 
 use super::PlantConfig;
 use super::signal::{Signal, hash};

@@ -230,7 +230,7 @@ fn what_is_admitted_misses_nothing_while_devices_answer_in_their_declared_time()
          {no_room} more had no room for any"
     );
     assert!(broken.is_empty(), "{} of {admitted}:\n{}", broken.len(), broken.join("\n"));
-    assert!(admitted > 250 && tight > 15 && refused > 250, "the border is not hit");
+    assert!(admitted > 250 && tight > 15 && refused > 250, "the limit is not reached");
     assert!(written > 80 && tight_written > 40 && done > 2_000, "too little is written");
     // Admission reckons with the worst, which does not come to pass in every run; but it is no mere caution.
     assert!(missed * 10 > refused * 7, "only {missed} of {refused} that were refused miss anything");

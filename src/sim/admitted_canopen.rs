@@ -155,7 +155,7 @@ fn what_is_admitted_of_networks_misses_nothing_while_nodes_answer_in_their_decla
          {requests} requests; {written} with writes, {done} of these done"
     );
     assert!(broken.is_empty(), "{} of {admitted}:\n{}", broken.len(), broken.join("\n"));
-    assert!(admitted > 50 && refused > 50, "the border is not hit");
+    assert!(admitted > 50 && refused > 50, "the limit is not reached");
     assert!(written > 10 && done > 200, "too little is written");
     // That all groups are due together, and each frame has the most bits, seldom comes to pass in so short a time.
     assert!(missed * 10 > refused * 3, "only {missed} of {refused} that were refused miss anything");

@@ -342,7 +342,7 @@ impl Peer for Socket {
         }
         let head = bytes.first_chunk::<16>().filter(|_| bytes.len() == 16);
         let Some([a, b, c, d, len @ 0..=8, _, _, _, data @ ..]) = head.copied() else {
-            told.faults.push(format!("what is sent is no frame: {bytes:?}"));
+            told.faults.push(format!("the sent bytes are not a frame: {bytes:?}"));
             return Io::Done(bytes.len());
         };
         let can_id = u32::from_ne_bytes([a, b, c, d]);
@@ -367,7 +367,7 @@ impl Peer for Socket {
                         drop(network);
                         self.restart(data[1], now);
                     }
-                    other => told.faults.push(format!("node {} is told {other}", data[1])),
+                    other => told.faults.push(format!("node {} gets the command {other}", data[1])),
                 }
             }
             (0x600, 8) if node(0x600).is_some() => {

@@ -1,4 +1,4 @@
-//! Seeds that nobody has seen, on every core: each is run once, and what breaks is kept.
+//! Runs new seeds on every core, each once, and keeps the failures.
 
 use std::collections::BTreeMap;
 use std::panic::catch_unwind;

@@ -191,7 +191,7 @@ impl Wire {
             return Ok(None);
         }
         let frame = std::mem::take(&mut self.inbound);
-        let body = self.view.request(&frame).ok_or_else(|| format!("a request that is no frame: {frame:02X?}"))?;
+        let body = self.view.request(&frame).ok_or_else(|| format!("a request that is not a frame: {frame:02X?}"))?;
         let (began, ends) = (self.began, self.ends);
         self.asked = Some(began);
         self.busy.retain(|(_, end)| end + KEPT_NS > now);

@@ -79,7 +79,10 @@ impl Lines {
         let (said, lost) = (self.said.load(Relaxed), self.queue.lost());
         if self.read + lost != said || self.told_lost != lost {
             let (read, told) = (self.read, self.told_lost);
-            return Err(format!("{said} lines were said, {read} read, {lost} counted as lost, {told} told to be"));
+            return Err(format!(
+                "{said} lines were logged, {read} read, {lost} counted as lost, {told} reported as \
+                lost"
+            ));
         }
         Ok((said, lost))
     }

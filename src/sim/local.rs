@@ -240,7 +240,10 @@ impl Thread {
             None => false,
         };
         if !fits || word(bytes, 12) as usize != payload.len() {
-            return told.faults.push(format!("a thread was told to write {payload:?} to its slot {slot}: {known:?}"));
+            return told.faults.push(format!(
+                "a thread got the order to write {payload:?} to its slot {slot}: \
+                {known:?}"
+            ));
         }
         let device = self.device.clone();
         let mut local = device.borrow_mut();
@@ -342,14 +345,14 @@ impl Peer for Thread {
             }
         }
         if now < self.busy_until {
-            told.faults.push("a thread is asked for something while it works".to_owned());
+            told.faults.push("a thread gets a request while it works".to_owned());
             return Io::Done(bytes.len());
         }
         told.requests += 1;
         match word(bytes, 0) {
             1 if bytes.len() == 16 => self.scan(now, word(bytes, 4), word(bytes, 8), told),
             2 if bytes.len() >= 32 => self.write(now, bytes, told),
-            _ => told.faults.push(format!("a thread got what is no datagram: {bytes:?}")),
+            _ => told.faults.push(format!("a thread got an invalid datagram: {bytes:?}")),
         }
         Io::Done(bytes.len())
     }

@@ -270,13 +270,13 @@ fn keep(
     is_sound: bool,
 ) -> Result<(), String> {
     let message: serde_json::Value =
-        serde_json::from_slice(payload).map_err(|error| format!("a message that is no JSON: {error}"))?;
+        serde_json::from_slice(payload).map_err(|error| format!("a message that is not JSON: {error}"))?;
     let boot = message["boot"].as_str().and_then(|hex| u64::from_str_radix(hex, 16).ok()).ok_or("no boot")?;
     let executor = message["lane"].as_u64().ok_or("no lane")?;
     let group = message["group"].as_str().ok_or("no group")?;
     let stream = (executor, group.to_owned());
     let boot_before = match message["prev_boot"].as_str() {
-        Some(hex) => u64::from_str_radix(hex, 16).map_err(|_| "a boot that is no number")?,
+        Some(hex) => u64::from_str_radix(hex, 16).map_err(|_| "a boot that is not a number")?,
         None => boot,
     };
     if let (Some(prev), Some(known)) = (message["prev"].as_u64(), newest.get(&stream))

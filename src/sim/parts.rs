@@ -63,11 +63,11 @@ impl Parts for RealParts {
     }
 
     fn link(&self, id: LinkId, plan: &Plan) -> FieldLink {
-        FieldLink::new(id, plan).unwrap_or_else(|| panic!("link {} is no field link", id.0))
+        FieldLink::new(id, plan).unwrap_or_else(|| panic!("link {} is not a field link", id.0))
     }
 
     fn following(&self, id: LinkId, plan: &Plan, old: &Plan) -> FieldLink {
-        FieldLink::following(id, plan, old).unwrap_or_else(|| panic!("link {} is no field link", id.0))
+        FieldLink::following(id, plan, old).unwrap_or_else(|| panic!("link {} is not a field link", id.0))
     }
 
     fn consumed(&self, batch: Arc<Batch>) -> Option<Arc<Batch>> {

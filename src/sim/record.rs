@@ -1,4 +1,4 @@
-//! What came to pass in a run, as a case that does the same.
+//! Records a run as a case that repeats it.
 
 use std::collections::{BTreeMap, BTreeSet};
 

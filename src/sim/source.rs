@@ -117,7 +117,7 @@ impl SimSource {
                     self.door.answer(order.id, WriteOutcome::NotWritable, WritePayload::default());
                 }
                 Some(Wake::Due) => break,
-                Some(Wake::Stop) | None => return Err(Kind::Reload.says("a source is told to stop, and was not")),
+                Some(Wake::Stop) | None => return Err(Kind::Reload.says("a source stops without a command")),
             }
         }
         let before = counters.lanes[self.lane.index()].dropped.get();
@@ -134,10 +134,10 @@ impl SimSource {
 
     fn take_up(&mut self, plan: Arc<Plan>, now: u64, books: &mut Books<'_>, counters: &Counters) -> Result<(), Broken> {
         if !self.ends.has_adopted() {
-            return Err(Kind::Reload.says("a source has taken up a plan, and does not say so"));
+            return Err(Kind::Reload.says("a source has adopted a plan without reporting it"));
         }
         let Some(pending) = self.pending.take() else {
-            return Err(Kind::Reload.says("a source takes up a plan that nobody gave it"));
+            return Err(Kind::Reload.says("a source adopts a plan that it was not given"));
         };
         books.adopted(self.lane, &pending.changes, now, counters).of(Kind::SteadyLinkMissed)?;
         books.source_adopted(&plan);

@@ -309,7 +309,7 @@ impl Writes {
         let one_of_several = fitting.len() > 1;
         for open in &mut fitting {
             if matches!(seen.place, Place::Order { .. }) && open.frames > 0 {
-                return Err(Kind::WriteWithoutOrder.says(format!("a device was told twice: {seen:?}")));
+                return Err(Kind::WriteWithoutOrder.says(format!("a device got a write twice: {seen:?}")));
             }
             // What was refused has changed nothing.
             open.frames += u32::from(seen.told != Told::Refused);
@@ -328,9 +328,9 @@ impl Writes {
         while let Ok(answer) = self.answers.pop() {
             let answer = WriteAnswer { outcome: (self.told)(answer.id, answer.outcome), ..answer };
             let told = match answer.outcome {
-                outcome if outcome.is_done() => "told: write {} is done",
-                outcome if outcome.was_sent() => "told: write {} was sent, and may not be done",
-                _ => "told: write {} was not sent",
+                outcome if outcome.is_done() => "answer: write {} is done",
+                outcome if outcome.was_sent() => "answer: write {} was sent, and may not be done",
+                _ => "answer: write {} was not sent",
             };
             self.note(now, told, [answer.id, 0, 0, 0]);
             let at = self.open.iter().position(|open| open.order.id == answer.id);
@@ -372,10 +372,10 @@ impl Writes {
         // Of a PDO nothing is confirmed, but what is read back.
         let differs = open.pdo.is_some() && answer.outcome == WriteOutcome::ReadBackDiffers;
         if reached && !open.confirmed && !(differs && open.carried) {
-            return wrong(Kind::WriteToldAsDone, "told as done, and never confirmed");
+            return wrong(Kind::WriteToldAsDone, "reported as done, but never confirmed");
         }
         if answer.outcome == WriteOutcome::Unconfirmed && !open.carried {
-            return wrong(Kind::WriteToldAsDone, "told as sent, and never was");
+            return wrong(Kind::WriteToldAsDone, "reported as sent, but never sent");
         }
         // What a node's PDOs carry, it says when it is set up.
         if answer.outcome == WriteOutcome::NotWritable && open.pdo.is_none() {
@@ -383,7 +383,7 @@ impl Writes {
         }
         let outdated = open.order.generation != self.generation;
         if !answer.outcome.was_sent() && open.frames > 0 && !open.one_of_several {
-            return wrong(Kind::WriteToldAsNotSent, "told as not sent, and the device has it");
+            return wrong(Kind::WriteToldAsNotSent, "reported as not sent, but the device has it");
         }
         if answer.outcome == WriteOutcome::PlanChanged && !outdated {
             return wrong(Kind::WriteToldWrongly, "its plan is still there");

@@ -1,4 +1,4 @@
-//! What the journal hands out: blocks of samples, with all that is needed to tell them to others.
+//! Blocks of samples as read from the journal, with the names needed to publish them.
 
 use std::fmt;
 

@@ -64,11 +64,11 @@ pub fn packed<T: Number>(reader: &mut Reader<'_>, len: usize) -> Result<Vec<T>, 
     }
     let bytes = reader.count(usize::MAX, "a column's length")?;
     let bytes = reader.take(bytes)?;
-    unpack(bytes, len).map_err(|_| Malformed("a column is not what pco wrote"))
+    unpack(bytes, len).map_err(|_| Malformed("a column is not valid pco data"))
 }
 
 fn unpack<T: Number>(bytes: &[u8], len: usize) -> pco::errors::PcoResult<Vec<T>> {
-    let refused = || std::io::Error::other("an encoding that is never written here");
+    let refused = || std::io::Error::other("an unknown encoding");
     let (file, bytes) = FileDecompressor::new(bytes)?;
     // The low four bits name the mode. 4 is a dictionary, whose stated length pco allocates unseen (up to
     // 256 MiB); it is never written here.
@@ -113,7 +113,7 @@ pub fn words(reader: &mut Reader<'_>, len: usize) -> Result<Vec<u64>, Malformed>
         CONSTANT => Ok(vec![reader.varint()?; len]),
         VARINTS => (0..len).map(|_| reader.varint()).collect(),
         PACKED => packed(reader, len),
-        _ => Err(Malformed("a column of a kind that is not known")),
+        _ => Err(Malformed("a column of an unknown kind")),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Cursors: how far each output has come.
+//! Cursors: the position of each output in the journal.
 
 use std::collections::BTreeMap;
 

@@ -141,7 +141,7 @@ impl Database {
                 (Err(JournalError::NotAJournal { .. }), Some(_)) => {
                     return Err(JournalError::Corrupt {
                         path: self.path.clone(),
-                        what: "it has a journal's tables, and its mark is damaged".to_owned(),
+                        what: "it has the tables of a journal, but its mark is damaged".to_owned(),
                     });
                 }
                 (Err(error), _) => return Err(error),
@@ -178,12 +178,13 @@ impl Database {
             Checked::Whole { unseen } => {
                 let path = path.display();
                 tracing::info!(
-                    "the journal {path}: its trees are whole; {unseen} records were not looked at, for want of time"
+                    "the journal {path}: its trees are intact; {unseen} records were not checked because of the time \
+                     limit"
                 );
                 Ok(())
             }
             Checked::Foreign => {
-                Err(JournalError::NotAJournal { path, what: "its data.mdb is no file of a journal".to_owned() })
+                Err(JournalError::NotAJournal { path, what: "its data.mdb is not a journal file".to_owned() })
             }
             Checked::Damaged(what) => Err(JournalError::Corrupt { path, what }),
         }
@@ -205,7 +206,7 @@ impl Database {
     fn guard_maps(&self) -> MapGuard {
         MapGuard::new(&self.data_file(), &self.readers_file()).unwrap_or_else(|error| {
             let path = self.path.display();
-            tracing::warn!("the journal {path}: a fault in its map would end this process ({error})");
+            tracing::warn!("the journal {path}: a fault in its memory map would end this process ({error})");
             MapGuard::default()
         })
     }
@@ -221,9 +222,9 @@ impl Database {
         let what = match (opened.damage.get(), opened.guard.fault()) {
             (Some(what), _) => what.clone(),
             (None, Some(at)) => {
-                format!("byte {at} of its file could not be read, it was cut or the disk fails")
+                format!("byte {at} of its file could not be read: it was truncated or the disk fails")
             }
-            (None, None) if len < longest => format!("its file was cut from {longest} to {len} bytes"),
+            (None, None) if len < longest => format!("its file was truncated from {longest} to {len} bytes"),
             (None, None) => return Ok(()),
         };
         let _ = opened.damage.set(what.clone());
@@ -288,7 +289,7 @@ impl Database {
             Some(found) => Err(JournalError::OlderFormat { path: self.path.clone(), found, known: FORMAT }),
             None => Err(JournalError::NotAJournal {
                 path: self.path.clone(),
-                what: "it does not carry a journal's mark".to_owned(),
+                what: "it does not have a journal's mark".to_owned(),
             }),
         }
     }
@@ -411,11 +412,7 @@ impl Database {
     }
 
     pub fn closed(&self) -> JournalError {
-        JournalError::Failed {
-            path: self.path.clone(),
-            doing: "access",
-            detail: "it is not open, and will be opened".to_owned(),
-        }
+        JournalError::Failed { path: self.path.clone(), doing: "access", detail: "it is not open yet".to_owned() }
     }
 
     fn shared(&self) -> RwLockReadGuard<'_, Option<Opened>> {

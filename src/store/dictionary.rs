@@ -201,14 +201,14 @@ fn entry_of_tag(entry: &[u8], tables: &[Texts], links: &mut HashSet<Arc<str>>) -
 
 /// One checksum for all: any damage costs everything, since nothing says where it is.
 fn decode_earlier(bytes: &[u8]) -> Result<Dictionary, Malformed> {
-    let (content, crc) = bytes.split_last_chunk::<4>().ok_or(Malformed("the record ends too early"))?;
+    let (content, crc) = bytes.split_last_chunk::<4>().ok_or(Malformed("the record is truncated"))?;
     if crc32(content) != u32::from_le_bytes(*crc) {
         return Err(Malformed("the names' checksum does not match"));
     }
     let mut reader = Reader::new(content);
     let version = reader.u8()?;
     if version != PLAIN && version != WITH_TEXTS {
-        return Err(Malformed("names of a version that is not known"));
+        return Err(Malformed("names of an unknown version"));
     }
     let gateway = string(&mut reader)?;
     let tables = if version == PLAIN { 0 } else { reader.count(TAGS_MAX, "the count of tables of texts")? };

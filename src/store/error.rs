@@ -1,4 +1,4 @@
-//! What can go wrong with a journal, told to the person who can mend it.
+//! Errors of a journal, with what to do.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     #[error(
-        "the journal {} is in use by {}: stop that gateway, or give this one another `journal.path`",
+        "the journal {} is in use by {}: stop that gateway, or set another `journal.path` for this one",
         path.display(),
         match pid { Some(pid) => format!("process {pid}"), None => "another process".to_owned() }
     )]
@@ -32,7 +32,7 @@ pub enum JournalError {
     Permission { path: PathBuf, source: io::Error },
 
     #[error(
-        "{} is not a journal ({what}): point `journal.path` to an empty directory, or move what is there away",
+        "{} is not a journal ({what}): set `journal.path` to an empty directory, or move the files away",
         path.display()
     )]
     NotAJournal { path: PathBuf, what: String },
@@ -52,45 +52,46 @@ pub enum JournalError {
     OlderFormat { path: PathBuf, found: u32, known: u32 },
 
     #[error(
-        "the disk of the journal {} is full ({detail}): free space on it or lower `journal.max_bytes`; what is \
-         stored is safe, new samples wait",
+        "the disk of the journal {} is full ({detail}): free space on it or lower `journal.max_bytes`; stored samples \
+         are safe, new samples wait",
         path.display()
     )]
     DiskFull { path: PathBuf, detail: String },
 
     #[error(
-        "the journal {} has used up its map of {map_bytes} bytes: some process keeps it open in the middle of a \
-         read (a stopped `tail`?); end it",
+        "the journal {} has used its whole map of {map_bytes} bytes: a process keeps a read open (a stopped \
+         `tail`?); end that process",
         path.display()
     )]
     MapFull { path: PathBuf, map_bytes: u64 },
 
     #[error(
-        "{map_bytes} bytes of address space for the journal {} cannot be had ({detail}): lower `journal.max_bytes` \
-         or lift the limit (`ulimit -v`)",
+        "{map_bytes} bytes of address space for the journal {} cannot be reserved ({detail}): lower \
+         `journal.max_bytes` or lift the limit (`ulimit -v`)",
         path.display()
     )]
     Map { path: PathBuf, map_bytes: u64, detail: String },
 
     #[error(
-        "the journal {} is damaged ({what}): `fieldbeat journal verify {}` says what is whole, `fieldbeat journal salvage \
-         {} --to NEWDIR` copies it; `fieldbeat run` sets it aside and begins a new one; check the disk",
+        "the journal {} is damaged ({what}): `fieldbeat journal verify {}` lists the damage, `fieldbeat journal \
+         salvage {} --to NEWDIR` copies the intact part; `fieldbeat run` sets it aside and starts a new one; check \
+         the disk",
         path.display(), path.display(), path.display()
     )]
     Corrupt { path: PathBuf, what: String },
 
     #[error(
-        "the journal {} is damaged ({what}), and {count} damaged ones are set aside in it already, which is the most: \
-         samples are dropped until one is moved away (`ls -d {}/damaged-*`) or salvaged (`fieldbeat journal salvage`) and \
-         removed; check the disk",
+        "the journal {} is damaged ({what}), and {count} damaged journals are set aside in it already, which is the \
+         limit: samples are dropped until one is moved away (`ls -d {}/damaged-*`) or salvaged (`fieldbeat journal \
+         salvage`) and removed; check the disk",
         path.display(), path.display()
     )]
     TooManyAside { path: PathBuf, what: String, count: usize },
 
-    #[error("the journal {} is being written by a gateway: stop that, or look at a copy", path.display())]
+    #[error("the journal {} is in use by a running gateway: stop it, or use a copy", path.display())]
     Written { path: PathBuf },
 
-    #[error("there is a journal at {} already: name a directory that has none", path.display())]
+    #[error("there is a journal at {} already: choose a directory without one", path.display())]
     Exists { path: PathBuf },
 
     #[error("no cursor {name:?} is registered in this journal")]
@@ -167,8 +168,8 @@ fn permission_help(path: &Path) -> String {
         Some(user) => {
             let user = user.name;
             format!(
-                "run this as its owner: sudo -u {user} fieldbeat …; only if the gateway runs as another user, give the \
-                 directory to that one"
+                "run this as its owner: sudo -u {user} fieldbeat …; only if the gateway runs as another user, change \
+                 the owner of the directory"
             )
         }
         None => "run this as the gateway's user: sudo -u fieldbeat fieldbeat …".to_owned(),

@@ -1,4 +1,4 @@
-//! What those who follow the journal with a cursor need of it: outputs, history.
+//! The interface of the journal for followers with a cursor: outputs, history.
 
 use std::time::Duration;
 
@@ -63,7 +63,7 @@ impl Follow for JournalReader {
 
     fn save_cursor(&self, name: &str, position: Position) {
         if let Err(error) = JournalReader::save_cursor(self, name, position) {
-            tracing::error!("output \"{name}\": its place in the journal is not saved: {error}");
+            tracing::error!("output \"{name}\": its position in the journal is not saved: {error}");
         }
     }
 }

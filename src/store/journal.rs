@@ -210,8 +210,8 @@ impl Journal {
         })?;
         for name in begin_again {
             tracing::error!(
-                "the journal {}: where output {name} was is damaged; it begins with the oldest block, so that nothing is \
-                 lost: what it had delivered comes a second time",
+                "the journal {}: the position of output {name} is damaged; it restarts with the oldest block: \
+                 nothing is lost, samples already delivered are delivered again",
                 self.shared.database.path.display()
             );
         }

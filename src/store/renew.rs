@@ -175,7 +175,7 @@ impl Journal {
             _ if self.lock.as_ref().is_some_and(WriterLock::still_holds) => Ok(()),
             // The file is the same, its lock is not: it must be taken before someone else does.
             _ => {
-                tracing::warn!("{}/writer.lock was removed or replaced; taking it again", self.path().display());
+                tracing::warn!("{}/writer.lock was removed or replaced; locking it again", self.path().display());
                 self.lock = None;
                 self.lock = Some(WriterLock::take(&self.shared.database.path)?);
                 Ok(())
@@ -190,11 +190,11 @@ impl Journal {
         self.close();
         let path = self.path().join("data.mdb");
         let text = format!(
-            "the journal's file {} {what} while it was written: {lost} samples that were stored and not delivered are lost \
-             with it, and a new one is begun",
+            "the journal's file {} {what} while in use: {lost} stored but undelivered samples are lost with it, and a \
+             new journal is started",
             path.display()
         );
-        tracing::error!("{text}; find out who did that");
+        tracing::error!("{text}; find out which program did this");
         self.shared.stats.lose(Loss { text, aside: None, since: Instant::now() });
         self.bring_up()
     }
@@ -208,7 +208,7 @@ impl Journal {
         let lost = self.count_loss();
         self.close();
         tracing::error!(
-            "the journal {}: {lost} samples that were stored and not delivered are in a file that is damaged",
+            "the journal {}: {lost} stored but undelivered samples are in a damaged file",
             self.path().display()
         );
         // What is wrong may show only in the map, and not when its pages are read again.
@@ -223,8 +223,8 @@ impl Journal {
         })?;
         let Some(aside) = aside else { return Ok(()) };
         let text = format!(
-            "the journal {} is damaged ({what}): it is set aside as {}, and a new one is begun; `fieldbeat journal salvage {} \
-             --to NEWDIR` copies what can be read",
+            "the journal {} is damaged ({what}): it is set aside as {}, and a new one is started; `fieldbeat journal \
+             salvage {} --to NEWDIR` copies the readable part",
             path.display(),
             aside.display(),
             aside.display()

@@ -1,4 +1,4 @@
-//! What may leave the log: blocks that every output has passed, and the oldest when the bound is reached.
+//! Retention: removes blocks that every output has passed, and the oldest when the bound is reached.
 
 use heed::RwTxn;
 

@@ -1,4 +1,4 @@
-//! What the journal tells of itself. Written by the journal's thread, read by anyone.
+//! Statistics of the journal. Written by the journal's thread, read by any thread.
 //!
 //! All orderings are relaxed: each number is a total of its own, and no other memory is read through it.
 

@@ -39,13 +39,13 @@ impl<'a> Reader<'a> {
     }
 
     pub fn take(&mut self, len: usize) -> Result<&'a [u8], Malformed> {
-        let (taken, rest) = self.bytes.split_at_checked(len).ok_or(Malformed("the record ends too early"))?;
+        let (taken, rest) = self.bytes.split_at_checked(len).ok_or(Malformed("the record is truncated"))?;
         self.bytes = rest;
         Ok(taken)
     }
 
     fn word<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
-        let (word, rest) = self.bytes.split_first_chunk::<N>().ok_or(Malformed("the record ends too early"))?;
+        let (word, rest) = self.bytes.split_first_chunk::<N>().ok_or(Malformed("the record is truncated"))?;
         self.bytes = rest;
         Ok(*word)
     }

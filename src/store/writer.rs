@@ -133,7 +133,7 @@ impl Writer {
                     self.closing_since = None;
                     self.beat();
                     if self.told.take().is_some() {
-                        tracing::info!("the journal stores again");
+                        tracing::info!("the journal stores samples again");
                     }
                 }
                 Err(error) => {

@@ -126,8 +126,8 @@ fn read(path: &Path, tags: &[(String, String, &str)]) -> Outcome {
 /// What the file itself says, which no reader can make good.
 fn is_said_by_the_file(why: &str) -> bool {
     [
-        "left out",
-        " leaves message ",
+        "ignored",
+        " exceeds message ",
         "for a signal with a value table",
         "has several switches",
         "is multiplexed",

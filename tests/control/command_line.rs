@@ -75,12 +75,12 @@ fn what_is_not_allowed_is_refused_with_what_is() {
         (&["step", "30000"], Reason::StepTooLarge, "allowed: 10 in one write"),
     ] {
         let (code, out, err) = site.command("write", args);
-        assert_eq!((code, out.as_str()), (4, ""), "{args:?}: {err}");
+        assert_eq!((code, out.as_str()), (1, ""), "{args:?}: {err}");
         assert!(err.contains(told) && err.contains(reason.word()), "{args:?}: {err}");
     }
     assert_eq!(site.command("write", &["rare", "1"]).0, 0);
     let (code, _, err) = site.command("write", &["rare", "2"]);
-    assert!(code == 4 && err.contains("(too_fast)"), "{err}");
+    assert!(code == 1 && err.contains("(too_fast)"), "{err}");
     assert_eq!(site.command("write", &["setpoint", "1", "--timeout", "5"]).0, 2);
     assert_eq!(site.command("write", &["setpoint"]).0, 2);
     assert_eq!((register(&server, 30), register(&server, 36), register(&server, 35)), (before.0, before.1, 1));
@@ -97,7 +97,7 @@ fn devices_that_fail_are_told_in_bounded_time() {
     for (tag, word) in [("mute.t", "mute.t: - "), ("gone.t", "(no_connection)"), ("beyond", "(device_refused)")] {
         let start = Instant::now();
         let (code, _, err) = site.command("write", &[tag, "7"]);
-        assert_eq!(code, 1, "{err}");
+        assert_eq!(code, 3, "{err}");
         assert!(err.contains(word), "{tag}: {err}");
         assert!(start.elapsed() < Duration::from_secs(3), "{tag}: {:?}", start.elapsed());
     }
@@ -110,7 +110,7 @@ fn devices_that_fail_are_told_in_bounded_time() {
         assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
         slow.join().unwrap()
     });
-    assert_eq!(slow.0, 1, "{}", slow.2);
+    assert_eq!(slow.0, 3, "{}", slow.2);
     running.stop().assert_clean();
 }
 
@@ -119,9 +119,9 @@ fn without_a_gateway_or_a_right_to_it_the_command_says_what_to_do() {
     let (server, mute) = (Server::pymodbus(), Mute::new());
     let site = site(&server, &mute, "");
     let (code, _, err) = site.command("write", &["setpoint", "1"]);
-    assert!(code == 1 && err.contains("no gateway answers at") && err.contains("fieldbeat run"), "{err}");
+    assert!(code == 3 && err.contains("no gateway answers at") && err.contains("fieldbeat run"), "{err}");
     let (code, _, err) = site.command("audit", &[]);
-    assert!(code == 1 && err.contains("there is no journal"), "{err}");
+    assert!(code == 3 && err.contains("there is no journal"), "{err}");
     let running = run(&site);
     // As somebody else, where the test may become somebody else.
     let socket = site.path().join("journal/control.sock");
@@ -131,7 +131,7 @@ fn without_a_gateway_or_a_right_to_it_the_command_says_what_to_do() {
     let out = other.args(["write", "--socket"]).arg(&socket).args(["setpoint", "1"]).output().unwrap();
     let err = String::from_utf8_lossy(&out.stderr);
     if !err.contains("setresuid failed") && !err.contains("Operation not permitted") {
-        assert_eq!(out.status.code(), Some(1), "{err}");
+        assert_eq!(out.status.code(), Some(3), "{err}");
         assert!(err.contains("no permission") && err.contains("control.group"), "{err}");
     }
     running.stop().assert_clean();

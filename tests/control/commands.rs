@@ -49,7 +49,7 @@ impl Line {
 
     pub fn run(&self) -> Running {
         let mut running = run(&self.site);
-        running.wait_for("writes are taken from topic");
+        running.wait_for("writes are accepted on topic");
         running
     }
 
@@ -115,11 +115,11 @@ fn writes_come_and_are_answered(version: &str) {
     assert_eq!(dead["outcome"], "failed", "{dead}");
 
     // Over a restart of the broker, which keeps the retained message.
-    let before = running.log().matches("writes are taken from topic").count();
+    let before = running.log().matches("writes are accepted on topic").count();
     line.broker.terminate();
     line.broker.start();
     line.subscriber = Subscriber::start(line.broker.port, &[]);
-    wait("it is connected again", || running.log().matches("writes are taken from topic").count() > before);
+    wait("it is connected again", || running.log().matches("writes are accepted on topic").count() > before);
     if version == "3.1.1" {
         // The gateway may be there, and have answered, before the subscriber is: the audit has it in any case.
         let is_refused = |record: &Json| record["reason"].as_str().is_some_and(|reason| reason.contains("retained"));

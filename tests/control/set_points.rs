@@ -28,7 +28,7 @@ fn ask(line: &Line, tag: &str, more: &[&str]) -> Json {
 fn plain_values_are_written(version: &str) {
     let mut line = Line::with(Mosquitto::started(""), version, SET_POINTS);
     let mut running = line.run();
-    running.wait_for("writes are taken from topic fieldbeat/line-4/+/set");
+    running.wait_for("writes are accepted on topic fieldbeat/line-4/+/set");
     let answer = ask(&line, "setpoint", &["-m", "21"]);
     assert_eq!((&answer["outcome"], &answer["tag"], &answer["new"]), (&json!("done"), &json!("setpoint"), &json!(21)));
     let id = answer["id"].as_str().unwrap().to_owned();
@@ -70,11 +70,11 @@ fn plain_values_are_written(version: &str) {
     let retained = ask(&line, "setpoint", &["-m", "8", "-r"]);
     assert_eq!(retained["outcome"], if version == "5" { "refused" } else { "done" }, "{retained}");
     assert_eq!(line.site.command("write", &["setpoint", "7"]).0, 0);
-    let before = running.log().matches("writes are taken from topic").count();
+    let before = running.log().matches("writes are accepted on topic").count();
     line.broker.terminate();
     line.broker.start();
     line.subscriber = Subscriber::start(line.broker.port, &[]);
-    wait("it is connected again", || running.log().matches("writes are taken from topic").count() > before + 1);
+    wait("it is connected again", || running.log().matches("writes are accepted on topic").count() > before + 1);
     let is_refused = |record: &Json| record["reason"].as_str().is_some_and(|reason| reason.contains("retained"));
     wait("the retained one is refused", || audit(&line.site).iter().any(is_refused));
     assert_eq!(ask(&line, "setpoint", &["-m", "9"])["outcome"], "done");
@@ -84,7 +84,7 @@ fn plain_values_are_written(version: &str) {
     // What is published while the gateway is away is not done when it comes back.
     publish(&line, "setpoint", &["-m", "11"]);
     let mut running = line.run();
-    running.wait_for("writes are taken from topic");
+    running.wait_for("writes are accepted on topic");
     std::thread::sleep(std::time::Duration::from_millis(500));
     assert_eq!(register(&line.server, 30), 9);
     running.stop().assert_clean();

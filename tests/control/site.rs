@@ -83,7 +83,7 @@ pub fn site(server: &Server, mute: &Mute, more: &str) -> Site {
 /// Runs it until its tags are read.
 pub fn run(site: &Site) -> Running {
     let mut running = site.run(&[]);
-    running.wait_for("writes are taken at");
+    running.wait_for("writes are accepted at");
     let address = running.metrics();
     crate::rig::wait_until("the link is up", Duration::from_secs(20), || {
         crate::rig::http_get(&address, "/metrics").1.contains("fieldbeat_link_state{link=\"plc1\",state=\"up\"} 1")

@@ -87,7 +87,7 @@ fn commands_come_from_a_broker_that_wants_certificates() {
     for (version, value) in [("3.1.1", 101), ("5", 102)] {
         let site = secured.site(version, Some(&secured.own));
         let mut running = run(&site);
-        running.wait_for("writes are taken from topic");
+        running.wait_for("writes are accepted on topic");
         // Who has none of the CA's certificates is not let in, and nothing is written.
         let only_ca = [&arguments[0], &arguments[1]].map(Clone::clone);
         assert!(!secured.publish(&request("intruder", "setpoint", json!(666)), &only_ca));
@@ -111,7 +111,7 @@ fn commands_come_from_a_broker_that_wants_certificates() {
 fn without_the_right_certificate_no_command_is_taken_and_the_log_says_what_is_missing() {
     let secured = Secured::new();
     let cases = [
-        (None, "wants a client certificate", "`cert` and `key`"),
+        (None, "requires a client certificate", "`cert` and `key`"),
         (Some(&secured.foreign), "refuses our client certificate", "the broker's CA"),
     ];
     for (pair, says, helps) in cases {
@@ -124,7 +124,7 @@ fn without_the_right_certificate_no_command_is_taken_and_the_log_says_what_is_mi
             let log = running.log();
             let told: Vec<&str> = log.lines().filter(|line| line.contains("commands of output local: ")).collect();
             assert!(told.iter().any(|line| line.contains(says) && line.contains(helps)), "{told:?}");
-            assert!(!log.contains("writes are taken from topic"), "{log}");
+            assert!(!log.contains("writes are accepted on topic"), "{log}");
             assert_ne!(register(&secured.server, 30), 77);
             // Everything else runs: the socket takes what the broker does not bring.
             assert_eq!(site.command("write", &["setpoint", "5"]).0, 0);

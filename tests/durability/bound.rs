@@ -119,7 +119,7 @@ fn at_the_bound_the_oldest_goes_counted_and_the_output_goes_on_at_the_oldest_tha
     );
     assert_eq!(reader.cursors().unwrap()[0].samples_lost, dropped, "the cursor's own count");
     assert_eq!(journal.samples_stored.load(Relaxed), end);
-    assert_eq!(output.samples_acknowledged.load(Relaxed) + skipped, end, "the account closes");
+    assert_eq!(output.samples_acknowledged.load(Relaxed) + skipped, end, "the counts add up");
 
     // What the subscriber has: all but one run of numbers, as long as the output says.
     let mut numbers = Vec::new();

@@ -148,7 +148,7 @@ fn a_journal_that_is_deleted_under_a_gateway_is_noticed_counted_and_made_again()
     let account = &site.accounts()[0];
     assert!(lost >= 10_000, "{lost}");
     assert_eq!(account.samples + lost, site.report().samples("stored"), "stored is there or told to be lost");
-    assert!(site.log().contains("a new one is begun") && site.log().contains("were lost after they were stored"));
+    assert!(site.log().contains("a new one is started") && site.log().contains("were lost after they were stored"));
 }
 
 #[test]
@@ -209,8 +209,8 @@ fn tail_says_which_blocks_it_leaves_out_and_shows_tags_without_a_name_by_number(
     let (out, err) = (text(&tail.stdout), text(&tail.stderr));
     assert_eq!(tail.status.code(), Some(1), "{err}");
     assert_eq!(out.lines().count() as u64, left, "all that can be read");
-    assert!(err.contains(&format!("block {} is damaged and left out", block.index)), "{err}");
-    assert!(err.contains(&format!("1 damaged blocks were left out ({} samples)", block.batch.samples)), "{err}");
+    assert!(err.contains(&format!("block {} is damaged and was skipped", block.index)), "{err}");
+    assert!(err.contains(&format!("1 damaged blocks were skipped ({} samples)", block.batch.samples)), "{err}");
     assert!(
         out.contains(" #7 ") && !out.contains(&format!(" {name} ")),
         "{}",

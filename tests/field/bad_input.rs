@@ -106,7 +106,7 @@ fn a_journal_that_another_gateway_has_is_told_with_its_process() {
     let mut first = site.run(&[]);
     first.wait_for("running:");
     let (code, out, err) = site.command("run", &["--seconds", "1"]);
-    assert_eq!((code, out.as_str()), (1, ""));
+    assert_eq!((code, out.as_str()), (3, ""));
     assert!(err.contains("is in use by") && err.contains(&first.pid().to_string()), "{err}");
     first.stop().assert_clean();
     let (code, _, err) = site.command("run", &["--seconds", "0.2"]);

@@ -86,7 +86,7 @@ fn read_knows_which_names_are_near() {
     let plant = plant();
     let site = Site::of(&plant, &settings());
     let (code, out, err) = site.command("read", &["dev0.drive0"]);
-    assert_eq!((code, out.as_str()), (2, ""));
+    assert_eq!((code, out.as_str()), (1, ""));
     assert!(err.contains("no tag \"dev0.drive0\"") && err.contains("dev0.drive0.status"), "{err}");
     let (code, out, _) = site.command("read", &[]);
     assert_eq!((code, out.as_str()), (2, ""), "nothing to read is a wrong command line");

@@ -99,6 +99,6 @@ fn without_any_call_to_wait_by_it_does_not_start_and_says_why() {
     let (_plant, site) = site();
     let ended = site.run_as(program_without(ALL, libc::ENOSYS), &["--seconds", "3"]).end();
     assert_ne!(ended.code, 0);
-    assert!(ended.log.contains("allow one of them in the filter of system calls"), "{}", ended.log);
+    assert!(ended.log.contains("allow one of them in the system call filter"), "{}", ended.log);
     assert!(doctor(program_without(ALL, libc::ENOSYS)).starts_with("bad: "));
 }

@@ -92,7 +92,7 @@ impl Bench {
         // The last word of the log is not that it is refused.
         let log = self.gateway.log();
         let of_files = log.lines().rfind(|line| line.contains("configuration"));
-        assert!(of_files.is_some_and(|line| line.contains("the configuration is right again")), "{log}");
+        assert!(of_files.is_some_and(|line| line.contains("the configuration is valid again")), "{log}");
     }
 }
 
@@ -195,7 +195,7 @@ fn what_is_wrong_changes_nothing_and_is_told_in_full() {
     let own = bench.site.path().join("fieldbeat.toml");
     let toml = fs::read_to_string(&own).unwrap();
     fs::write(&own, toml.replace("id = \"plant\"", "id = \"other\"")).unwrap();
-    bench.gateway.wait_for("takes effect when the gateway is started again");
+    bench.gateway.wait_for("takes effect when the gateway is restarted");
     let refused = bench.refused();
     fs::write(&own, "[gateway").unwrap();
     bench.is_refused(refused, &["fieldbeat.toml"]);

@@ -46,7 +46,7 @@ fn output_on_a_full_disk_is_an_error_that_says_so() {
     let full = || OpenOptions::new().write(true).open("/dev/full").unwrap().into();
     for (command, output) in outputs(&site, full) {
         let log = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{command}: {log}");
+        assert_eq!(output.status.code(), Some(3), "{command}: {log}");
         assert!(log.contains("standard output cannot be written: No space left on device"), "{command}: {log}");
         assert!(!log.contains("panicked"), "{command}: {log}");
     }

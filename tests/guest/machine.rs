@@ -30,7 +30,7 @@ pub fn the_doctor_sees_a_real_time_kernel_and_an_isolated_cpu(guest: &Guest) {
             ("isolcpus", "isolated: 1"),
             ("nohz_full", "without tick: 1"),
             ("rcu_nocbs", "offloaded on CPU 1"),
-            ("cpu_dma_latency", "may hold it"),
+            ("cpu_dma_latency", "can open it"),
             ("swap", "off"),
         ] {
             let (state, said) = &visit[id];

@@ -7,7 +7,7 @@ use crate::guest::Guest;
 const MESSAGES: [&str; 6] = ["MixerStatus", "MixerFeedback", "TankLevel", "DriveDiagnosis", "EEC1", "BatchRecord"];
 
 fn number(value: &Value) -> f64 {
-    value.as_f64().unwrap_or_else(|| panic!("{value} is no number"))
+    value.as_f64().unwrap_or_else(|| panic!("{value} is not a number"))
 }
 
 pub fn cantools_decodes_every_message_that_the_plant_sends(guest: &Guest) {

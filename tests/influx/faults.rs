@@ -61,7 +61,7 @@ fn a_server_that_asks_for_a_pause_gets_it() {
     let mut producer = producer(&journal);
     producer.blocks(4);
     let mut output = spawn(&journal, &config(server.port));
-    wait("the first pause", || output.stats.last_error().contains("asks for a pause of 2 s"));
+    wait("the first pause", || output.stats.last_error().contains("retry after 2 s"));
     assert_eq!(output.stats.state(), OutputState::Offline);
     wait("all of it", || count(&output.stats.samples_acknowledged) == made(&producer));
     assert!(begun.elapsed() >= Duration::from_secs(3), "{:?}", begun.elapsed());

@@ -50,7 +50,7 @@ fn a_server_that_refuses_everything_costs_nothing_and_is_told() {
     let mut producer = producer(&journal);
     producer.blocks(10);
     let output = spawn(&journal, &config(server.port));
-    wait("it is told", || output.stats.last_error().contains("refuses every line: database is required"));
+    wait("it is told", || output.stats.last_error().contains("rejects every line: database is required"));
     assert_eq!(output.stats.state(), OutputState::Offline);
     assert_eq!(count(&output.stats.samples_refused), 0);
     assert_eq!(output.stats.cursor().block, 0);

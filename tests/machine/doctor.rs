@@ -62,7 +62,14 @@ fn each_fault_is_found_by_its_check_alone_with_what_mends_it() {
             "950000",
             "sched_rt_runtime_us=-1",
         ),
-        ("rt_throttling", "proc/sys/kernel/sched_rt_runtime_us", "0", State::Bad, "no time", "sched_rt_runtime_us=-1"),
+        (
+            "rt_throttling",
+            "proc/sys/kernel/sched_rt_runtime_us",
+            "0",
+            State::Bad,
+            "no CPU time",
+            "sched_rt_runtime_us=-1",
+        ),
         ("timer_migration", "proc/sys/kernel/timer_migration", "1", State::Warn, "on", "kernel.timer_migration=0"),
         ("vm_stat_interval", "proc/sys/vm/stat_interval", "1", State::Warn, "1 s", "vm.stat_interval=10"),
         (
@@ -214,7 +221,7 @@ fn the_configured_priority_is_the_one_that_must_be_allowed() {
 #[test]
 fn deep_sleep_matters_only_where_nothing_can_forbid_it() {
     let tree = Tree::good();
-    assert!(check(&look(&tree), "idle_states").found.contains("C6 (133 µs); off while"));
+    assert!(check(&look(&tree), "idle_states").found.contains("C6 (133 µs); disabled while"));
     tree.remove("dev/cpu_dma_latency");
     let visit = look(&tree);
     assert_eq!(check(&visit, "cpu_dma_latency").state, State::Warn);
@@ -281,7 +288,7 @@ fn the_journal_needs_a_directory_and_room() {
     journal(&mut config, &dir.path().join("not/yet"), 16 << 20);
     let seen = visit(&machine, Some(&config));
     assert_eq!(check(&seen, "journal_directory").state, State::Ok);
-    assert!(check(&seen, "journal_directory").found.contains("will be made"));
+    assert!(check(&seen, "journal_directory").found.contains("will be created"));
     assert_eq!(check(&seen, "journal_room").state, State::Ok);
 
     journal(&mut config, dir.path(), 16 << 50);
@@ -292,5 +299,5 @@ fn the_journal_needs_a_directory_and_room() {
     std::fs::write(&file, "").unwrap();
     journal(&mut config, &file.join("journal"), 16 << 20);
     let seen = check(&visit(&machine, Some(&config)), "journal_directory");
-    assert!(seen.state == State::Bad && seen.found.contains("no directory"), "{seen:?}");
+    assert!(seen.state == State::Bad && seen.found.contains("not a directory"), "{seen:?}");
 }

@@ -167,7 +167,7 @@ fn what_cannot_be_applied_to_is_refused_before_anything_is_written() {
         ("0-3", "", &["apply"][..], "no CPU is isolated"),
         ("0-3", "2-3", &["apply", "--cpus", "0-3"], "need one for themselves"),
         ("0-3", "2-3", &["apply", "--cpus", "3-4"], "CPU 4 is not online"),
-        ("0-3", "2-3", &["apply", "--cpus", "2;reboot"], "no list"),
+        ("0-3", "2-3", &["apply", "--cpus", "2;reboot"], "is not a list"),
         ("0-3", "2-3", &["aply"], "fieldbeat-rt apply"),
     ] {
         let tree = ordinary();

@@ -50,7 +50,7 @@ fn each_unusable_file_has_its_own_message() {
         (with_ca(&file("empty.pem", "")), "no certificate in it", &folder.path().join("empty.pem")),
         (with_ca(&client.key), "no certificate in it", &client.key),
         (with_ca(&cut), "broken PEM", &cut),
-        (with_ca(&no_der), "no X.509 certificate", &no_der),
+        (with_ca(&no_der), "not an X.509 certificate", &no_der),
         (with_ca(&old_pki.ca), "expired", &old_pki.ca),
         (with_pair(&pki.ca, &missing, &client.key), "No such file", &missing),
         (with_pair(&pki.ca, &old.cert, &old.key), "expired", &old.cert),
@@ -125,7 +125,7 @@ fn what_tls_refuses_is_told() {
 
     for version in [MqttVersion::V311, MqttVersion::V5] {
         let with = |port: u16, tls: TlsConfig| MqttConfig { tls: Some(tls), version, ..config(port) };
-        says(&told(&with(broker.port, with_ca(&pki.ca))), &["wants a client certificate", "`cert` and `key`"]);
+        says(&told(&with(broker.port, with_ca(&pki.ca))), &["requires a client certificate", "`cert` and `key`"]);
         let text = told(&with(broker.port, with_pair(&pki.ca, &foreign.cert, &foreign.key)));
         says(&text, &["refuses our client certificate", "the broker's CA"]);
         let text = told(&with(broker.port, with_ca(&stranger.ca)));
@@ -160,7 +160,7 @@ fn a_topic_that_the_broker_does_not_allow_stops_the_cursor_and_is_told() {
     let config = MqttConfig { version: MqttVersion::V5, ..config(broker.port) };
     let mut output = spawn(&journal, &config).unwrap();
     wait("it is told", || count(&output.stats.failures) > 0);
-    says(&output.stats.last_error(), &["refuses a message: NotAuthorized", "access rights"]);
+    says(&output.stats.last_error(), &["rejects a message: NotAuthorized", "access rights"]);
     output.stop();
     assert_eq!(journal.saved("cloud"), None);
 }
@@ -177,7 +177,7 @@ fn messages_stay_below_what_the_broker_takes() {
     output.stop();
     producer.blocks(50);
     // MQTT 3.1.1 cannot tell its limit; the connection ends.
-    says(&told_of(&journal, &config(broker.port)), &["acknowledged none", "lower `max_message_bytes`"]);
+    says(&told_of(&journal, &config(broker.port)), &["without acknowledging a message", "lower `max_message_bytes`"]);
 }
 
 #[test]

@@ -165,7 +165,7 @@ fn a_port_that_cannot_be_used_says_what_to_do() {
     let busy = line.take();
     let site = one_tag(line.port(), &json!({}));
     let mut running = site.run(&["--seconds", "20"]);
-    running.wait_for("has it; stop that, or use another port");
+    running.wait_for("has it open; stop it, or use another port");
     drop(busy);
     running.wait_for("link \"l\": connected");
     assert_eq!(running.stop().code, 0);
@@ -177,9 +177,9 @@ fn a_port_that_cannot_be_used_says_what_to_do() {
     let manual = json!({ "rs485": { "rts": "manual" } });
     for (port, more, told) in [
         (dir.path().join("nothing").as_path(), json!({}), "does not exist; is the adapter plugged in?"),
-        (file.as_path(), json!({}), "is no serial port; check"),
+        (file.as_path(), json!({}), "is not a serial port; check"),
         (line.port(), kernel, "does not switch RS-485"),
-        (line.port(), manual, "has no RTS to switch"),
+        (line.port(), manual, "has no RTS line"),
     ] {
         let site = one_tag(port, &more);
         let mut running = site.run(&["--seconds", "20"]);
@@ -193,9 +193,9 @@ fn an_impossible_line_is_refused_before_it_runs() {
     let line = Line::new();
     for (more, told) in [
         (json!({ "baudrate": 300 }), "baudrate is 300; allowed: a whole number from 1200 to 3000000 baud"),
-        (json!({ "data_bits": 7 }), "data_bits is 7, but RTU frames are made of whole bytes"),
+        (json!({ "data_bits": 7 }), "data_bits is 7, but RTU needs 8"),
         (json!({ "parity": "X" }), "parity \"X\" is unknown; allowed: N, E, O"),
-        (json!({ "port": "ttyS0" }), "port \"ttyS0\" is no absolute path"),
+        (json!({ "port": "ttyS0" }), "port \"ttyS0\" is not an absolute path"),
         (json!({ "host": "10.0.0.1" }), "the key \"host\" is unknown"),
         // 15 characters of 10 bits and two silences are 187.5 ms at 1200 baud.
         (json!({ "baudrate": 1200 }), "ms each on the line at 1200 baud, need"),

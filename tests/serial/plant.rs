@@ -102,9 +102,9 @@ fn every_fault_of_a_line_shows_as_what_it_is_and_passes() {
 fn a_fault_that_no_line_can_have_is_told() {
     for (fault, told) in [
         ("line3:silence", "there is no line 3 for a fault; allowed: line0 to line0, or line*"),
-        ("line0:refuse", "refuse does not happen there"),
-        ("0:unplug", "unplug does not happen there"),
-        ("lineX:silence", "is no device: give its number from 0, or * for all; line0 or line* for serial lines"),
+        ("line0:refuse", "refuse is not supported there"),
+        ("0:unplug", "unplug is not supported there"),
+        ("lineX:silence", "is not a device: give its number from 0, or * for all; line0 or line* for serial lines"),
     ] {
         let dir = TempDir::new().unwrap();
         let mut command = Command::new(PROGRAM);

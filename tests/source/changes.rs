@@ -95,7 +95,7 @@ fn another_choice_of_tags_is_said_to_need_a_start() {
     let other = "tags = [\"$gateway.*\"]\n[watchdog]\nexecutor_stall_s = 20\n";
     for (own, section) in [("tags = [\"$link.*\"]\n", "[diagnostics]"), (other, "[watchdog]")] {
         std::fs::write(&file, format!("{toml}{own}")).unwrap();
-        wait_for(&format!("{section}: that takes effect when the gateway is started again"));
+        wait_for(&format!("{section}: this takes effect when the gateway is restarted"));
     }
     // SAFETY: it takes no pointers, and the process is a child that is not yet waited for.
     unsafe { libc::kill(gateway.0.id() as i32, libc::SIGTERM) };

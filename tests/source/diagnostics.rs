@@ -240,7 +240,7 @@ fn a_tag_file_that_asks_for_events_is_told_that_links_are_polled() {
         );
         let error = load_parts(("fieldbeat.toml", "[gateway]\nid = \"g\"\n"), &[("tags/a.json", &tags)]).unwrap_err();
         let error = error.to_string();
-        assert!(error.contains("links are polled, each scan_rate_ms, and have no samples by event"), "{error}");
+        assert!(error.contains("links are polled every scan_rate_ms and have no samples by event"), "{error}");
     }
 }
 
@@ -266,7 +266,7 @@ fn what_cannot_be_asked_for_is_refused_with_what_is_allowed() {
     let journal = std::path::Path::new("journal");
     for (own, wanted) in [
         ("[diagnostics]\ntags = [\"boiler.*\"]\n", "globs of the gateway's own tags, which begin with $"),
-        ("[diagnostics]\ntags = [1]\n", "an entry that is no text"),
+        ("[diagnostics]\ntags = [1]\n", "an entry that is not a string"),
         ("[diagnostics]\nscan_rate_ms = 5\n", "from 100 to 3600000 ms"),
         ("[diagnostics]\nglobs = []\n", "the key \"globs\" is unknown"),
         ("[diagnostics]\nenabled = 1\n", "true or false"),
@@ -275,7 +275,7 @@ fn what_cannot_be_asked_for_is_refused_with_what_is_allowed() {
         assert!(error.contains(wanted), "{own}: {error}");
     }
     let error = load(journal, "", &[("$x", 502)]).unwrap_err();
-    assert!(error.contains("begins with \"$\", as only the gateway's own tags do"), "{error}");
+    assert!(error.contains("begins with \"$\", which is reserved for the gateway's own tags"), "{error}");
 }
 
 #[test]

@@ -17,7 +17,7 @@ pub struct Client {
 
 /// `HOST`, `HOST:PORT`, `[IPv6]:PORT`.
 pub fn host_and_port(text: &str) -> Result<(String, u16), String> {
-    let wrong = || format!("{text:?} is no device; allowed: HOST or HOST:PORT");
+    let wrong = || format!("{text:?} is not a device; allowed: HOST or HOST:PORT");
     let port = |port: &str| port.parse().map_err(|_| wrong());
     let (host, port) = match text.strip_prefix('[').map(|rest| rest.split_once(']')) {
         Some(Some((host, ""))) => (host, 502),
@@ -61,7 +61,7 @@ impl Client {
         request[10..].copy_from_slice(&count.to_be_bytes());
         let asked = || format!("{count} registers at {first}");
         let failed = |error: io::Error| match error.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => format!("{} are not answered in time", asked()),
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => format!("{}: no reply in time", asked()),
             _ => format!("{}: {error}", asked()),
         };
         self.stream.write_all(&request).map_err(failed)?;
@@ -72,7 +72,7 @@ impl Client {
         let rest = length.checked_sub(2).filter(|rest| (1..=252).contains(rest));
         let foreign = u16::from_be_bytes([high, low]) != self.transaction || unit != self.unit;
         let (Some(rest), false) = (rest, foreign) else {
-            return Err(format!("{}: a reply that fits nothing", asked()));
+            return Err(format!("{}: a reply that matches no request", asked()));
         };
         let mut body = vec![0u8; rest];
         self.stream.read_exact(&mut body).map_err(failed)?;

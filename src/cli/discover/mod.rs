@@ -1,4 +1,4 @@
-//! `fieldbeat discover`: asks a device what it has, and writes a tag file of it.
+//! `fieldbeat discover`: reads the points of a device, and writes a tag file for it.
 //!
 //! | file | subject |
 //! |---|---|
@@ -28,7 +28,7 @@ pub struct DiscoverArgs {
 
 #[derive(Subcommand)]
 enum What {
-    /// An inverter, a meter or a battery that speaks SunSpec over Modbus TCP: lists its models and writes their points as
+    /// A SunSpec device (inverter, meter, battery) on Modbus TCP: lists its models and writes their points as
     /// a tag file, each with its scale factor.
     Sunspec(SunspecArgs),
 }
@@ -38,19 +38,19 @@ struct SunspecArgs {
     /// The device: HOST, or HOST:PORT where the port is not 502.
     #[arg(value_name = "HOST")]
     host: String,
-    /// The Modbus unit; of many inverters 1, of meters behind them 200 or 240.
+    /// The Modbus unit; usually 1 for inverters, 200 or 240 for meters behind them.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=247))]
     unit: u8,
-    /// The name of the link, and the beginning of the tags' names.
+    /// Name of the link, and prefix of the tags' names.
     #[arg(long, default_value = "sunspec", value_parser = name)]
     name: String,
-    /// Time between two scans.
+    /// Scan rate.
     #[arg(long, default_value_t = 1000, value_name = "MS", value_parser = clap::value_parser!(u32).range(1..))]
     scan_rate_ms: u32,
-    /// From a request to its reply at most.
+    /// Timeout of a request.
     #[arg(long, default_value_t = 2000, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=60_000))]
     timeout_ms: u64,
-    /// Where the tag file goes; it must not be there yet. Left out: standard output.
+    /// File to write the tags to; it must not exist. Without it: standard output.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -67,23 +67,25 @@ fn name(text: &str) -> Result<String, String> {
 
 pub fn discover(args: &DiscoverArgs) -> ExitCode {
     let What::Sunspec(args) = &args.what;
-    match of_sunspec(args) {
+    let (host, port) = match client::host_and_port(&args.host) {
+        Ok(place) => place,
+        Err(message) => return super::fail(super::EXIT_CONFIG, format!("error: {message}")),
+    };
+    match of_sunspec(args, &host, port) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(message) => super::fail(1, format!("error: {message}")),
+        Err(message) => super::fail(super::EXIT_FAILED, format!("error: {message}")),
     }
 }
 
-fn of_sunspec(args: &SunspecArgs) -> Result<(), String> {
-    let (host, port) = client::host_and_port(&args.host)?;
-    let mut client = Client::connect(&host, port, args.unit, Duration::from_millis(args.timeout_ms))?;
+fn of_sunspec(args: &SunspecArgs, host: &str, port: u16) -> Result<(), String> {
+    let mut client = Client::connect(host, port, args.unit, Duration::from_millis(args.timeout_ms))?;
     let found = sunspec::walk(&mut |first, count| client.read(first, count))?;
     for model in &found {
         let known = models::of(model.id);
-        let what = known.map_or("its points are not known here", |known| known.label);
+        let what = known.map_or("its points are unknown to this version", |known| known.label);
         note!("model {} at {}, {} registers: {what}", model.id, model.at, model.registers);
     }
-    let place =
-        sunspec::Place { name: &args.name, host: &host, port, unit: args.unit, scan_rate_ms: args.scan_rate_ms };
+    let place = sunspec::Place { name: &args.name, host, port, unit: args.unit, scan_rate_ms: args.scan_rate_ms };
     let file = sunspec::tag_file(&place, &found);
     let tags = file.tags();
     let text = file.text()?;

@@ -41,7 +41,7 @@ pub fn walk(read: &mut Read<'_>) -> Result<Vec<Found>, String> {
     let base = BASES.into_iter().find(|base| match read(*base, 2) {
         Ok(marker) if marker == MARKER => true,
         Ok(_) => {
-            tried.push(format!("{base}: something else"));
+            tried.push(format!("{base}: not SunSpec"));
             false
         }
         Err(error) => {
@@ -59,17 +59,17 @@ pub fn walk(read: &mut Read<'_>) -> Result<Vec<Found>, String> {
         let (id, registers) = match read(here, 2)?[..] {
             [END, _] => return Ok(found),
             [id, registers] => (id, registers),
-            _ => return Err(format!("no model at {here}")),
+            _ => return Err(format!("there is no model at {here}")),
         };
         let end = at + 2 + u32::from(registers);
         if end > 65_536 {
-            return Err(format!("the model {id} at {here} has {registers} registers, beyond the last one"));
+            return Err(format!("the model {id} at {here} has {registers} registers and ends beyond register 65535"));
         }
         let values = if models::of(id).is_some() { all_of(read, here, 2 + registers)? } else { Vec::new() };
         found.push(Found { id, at: here, registers, values });
         at = end;
     }
-    Err(format!("more than {} models, or no end of them", found.len()))
+    Err(format!("more than {} models, or no end marker", found.len()))
 }
 
 fn all_of(read: &mut Read<'_>, first: u16, count: u16) -> Result<Vec<u16>, String> {
@@ -234,13 +234,13 @@ mod tests {
     #[test]
     fn a_chain_that_is_none_ends_in_an_error() {
         let error = |registers: Vec<u16>| walk(&mut of(40_000, registers)).unwrap_err();
-        assert!(error(vec![1, 2]).contains("no marker \"SunS\" (40000: something else; 50000: not here"));
+        assert!(error(vec![1, 2]).contains("no marker \"SunS\" (40000: not SunSpec; 50000: not here"));
         let mut endless = MARKER.to_vec();
         endless.extend([0; 600]);
         assert!(error(endless).contains("no end"));
         let mut wide = MARKER.to_vec();
         wide.extend([64_001, 60_000]);
-        assert!(error(wide).contains("beyond the last one"));
+        assert!(error(wide).contains("ends beyond register 65535"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `fieldbeat sim --fresh`: many seeds that nobody has seen, and a summary of what broke, by kind.
+//! `fieldbeat sim --fresh`: runs many new seeds, and summarises the failures by kind.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -36,7 +36,7 @@ pub fn fresh(args: &SimArgs) -> ExitCode {
     };
     let folder = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from(FOLDER), PathBuf::from);
     let file = folder.join(format!("sim-broken-{base}.txt"));
-    out!("fresh seeds from {base} on, {} threads; what breaks goes to {}", hunt.threads, file.display());
+    out!("fresh seeds from {base} on, {} threads; failures are written to {}", hunt.threads, file.display());
     let found = |find: &Find| {
         out!("seed {}: {}: {}", find.seed, find.broken.kind, find.broken);
         if let Err(error) = keep(&file, find, args.hours) {
@@ -45,7 +45,7 @@ pub fn fresh(args: &SimArgs) -> ExitCode {
     };
     let bag = hunt::hunt(&hunt, found, |progress| {
         out!(
-            "{:>6.0} s: {} seeds, {:.1} virtual hours, {} broke",
+            "{:>6.0} s: {} seeds, {:.1} virtual hours, {} failed",
             progress.after.as_secs_f64(),
             progress.seeds,
             progress.virtual_ns as f64 / 3.6e12,
@@ -73,7 +73,7 @@ fn keep(file: &Path, find: &Find, hours: Option<f64>) -> std::io::Result<()> {
 fn summary(bag: &Bag, base: u64, hours: Option<f64>, file: &Path) -> ExitCode {
     let progress = &bag.progress;
     out!(
-        "{} seeds from {base} on in {:.0} s, {:.1} virtual hours: {} broke",
+        "{} seeds from {base} on in {:.0} s, {:.1} virtual hours: {} failed",
         progress.seeds,
         progress.after.as_secs_f64(),
         progress.virtual_ns as f64 / 3.6e12,
@@ -86,5 +86,5 @@ fn summary(bag: &Bag, base: u64, hours: Option<f64>, file: &Path) -> ExitCode {
             out!("    and {} more in {}", seeds.len() - SHOWN_MAX, file.display());
         }
     }
-    if bag.finds.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if bag.finds.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(cli::EXIT_NO) }
 }

@@ -1,4 +1,4 @@
-//! `fieldbeat sim`: the gateway in virtual time, by seed or by a case; what breaks says how to run it again.
+//! `fieldbeat sim`: the gateway in virtual time, by seed or by a case; a failure says how to run it again.
 //!
 //! | file | subject |
 //! |---|---|
@@ -17,36 +17,36 @@ use crate::sim::{self, Case, Outcome, RealParts, Scenario, hunt};
 
 #[derive(Args)]
 pub struct SimArgs {
-    /// What happens is made from this number alone: the same seed gives the same hash.
+    /// Seed of the run: the same seed gives the same events and the same hash.
     #[arg(long, value_name = "N", required_unless_present_any = ["case", "fresh"], conflicts_with_all = ["case", "fresh"])]
     seed: Option<u64>,
-    /// Virtual hours of trouble; else as long as the seed says.
+    /// Virtual hours with faults, instead of the seed's own duration.
     #[arg(long, value_name = "H")]
     hours: Option<f64>,
     /// Run so many seeds, from --seed on.
     #[arg(long, value_name = "COUNT")]
     seeds: Option<u64>,
-    /// A run as data, in place of a seed.
+    /// Run a case file instead of a seed.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["fresh", "hours", "seeds"])]
     case: Option<PathBuf>,
-    /// Write the run as a case: it stays what it is when the simulator grows.
+    /// Write the run as a case file, which stays valid when the simulator changes.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["fresh", "seeds"])]
     write_case: Option<PathBuf>,
-    /// Of what breaks, leave out all that it does not need, and tell the story of what is left.
+    /// Reduce a failing run to the events it needs, and describe them.
     #[arg(long, conflicts_with_all = ["fresh", "seeds"])]
     shrink: bool,
-    /// Look for a smaller story for so long at most.
+    /// Reduce for at most so many seconds.
     #[arg(long, value_name = "S", requires = "shrink", default_value_t = 120)]
     shrink_seconds: u64,
-    /// Tell so many of the last events before what breaks.
+    /// Print so many of the last events before a failure.
     #[arg(long, value_name = "COUNT", conflicts_with_all = ["fresh", "shrink"])]
     last: Option<usize>,
-    /// Seeds that nobody has run, on every core, for --minutes or so many --seeds; stops at nothing.
+    /// Run new seeds on every core, for --minutes or --seeds; does not stop at failures.
     #[arg(long)]
     fresh: bool,
     #[arg(long, value_name = "M", requires = "fresh")]
     minutes: Option<f64>,
-    /// The first fresh seed; else a random one.
+    /// The first fresh seed, instead of a random one.
     #[arg(long, value_name = "B", requires = "fresh")]
     base: Option<u64>,
 }
@@ -70,7 +70,7 @@ pub fn sim(args: &SimArgs) -> ExitCode {
         let done = Scenario::of_case(&case).and_then(|scenario| one(args, scenario, "case", &again));
         return match done {
             Ok(_) => ExitCode::SUCCESS,
-            Err(error) => super::fail(1, error),
+            Err(error) => super::fail(super::EXIT_NO, error),
         };
     }
     let first = args.seed.unwrap_or_default();
@@ -83,12 +83,12 @@ pub fn sim(args: &SimArgs) -> ExitCode {
         if args.shrink {
             return match scenario.and_then(|scenario| smaller::case_of(&scenario)) {
                 Ok(case) => smaller::smaller(args, &case, &again),
-                Err(error) => super::fail(1, error),
+                Err(error) => super::fail(super::EXIT_NO, error),
             };
         }
         match scenario.and_then(|scenario| one(args, scenario, &format!("seed {seed}"), &again)) {
             Ok(ns) => virtual_ns += ns,
-            Err(error) => return super::fail(1, error),
+            Err(error) => return super::fail(super::EXIT_NO, error),
         }
     }
     if count > 1 {

@@ -1,4 +1,4 @@
-//! `fieldbeat sim --shrink`: of what breaks, what is left when all that it does not need is left out.
+//! `fieldbeat sim --shrink`: reduces a failing run to the events it needs.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -20,16 +20,16 @@ pub fn case_of(scenario: &Scenario) -> Result<Case, String> {
 pub fn smaller(args: &SimArgs, case: &Case, again: &str) -> ExitCode {
     let limits = Limits { tries: TRIES_MAX, time: Duration::from_secs(args.shrink_seconds) };
     let Some(mut shrunk) = shrink(case, || RealParts, limits) else {
-        out!("nothing breaks: {again}");
+        out!("no failure: {again}");
         return ExitCode::SUCCESS;
     };
     out!("{}", story(&shrunk).trim_end());
     if let Some(path) = &args.write_case {
         shrunk.case.about = format!("{}: {}", shrunk.broken.kind, shrunk.broken);
         if let Err(error) = shrunk.case.write(path) {
-            return cli::fail(1, format!("error: {error}"));
+            return cli::fail(cli::EXIT_FAILED, format!("error: {error}"));
         }
         out!("run it again with: fieldbeat sim --case {}", path.display());
     }
-    ExitCode::FAILURE
+    ExitCode::from(cli::EXIT_NO)
 }

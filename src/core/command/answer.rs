@@ -1,4 +1,4 @@
-//! What a requester is told.
+//! Answers to write requests.
 
 use serde::Serialize;
 use serde_json::Value as Json;

@@ -68,14 +68,14 @@ pub fn typed(ty: ValueType, json: &Json) -> Result<Value, Refusal> {
 
 fn typed_text(bytes_max: u16, json: &Json) -> Result<Value, Refusal> {
     let Json::String(text) = json else {
-        return Err(Refusal::new(Reason::WrongType, format!("the value is {}; allowed: a text", found(json))));
+        return Err(Refusal::new(Reason::WrongType, format!("the value is {}; allowed: a string", found(json))));
     };
     if text.len() > usize::from(bytes_max) {
-        let message = format!("the text has {} bytes; allowed: {bytes_max}", text.len());
+        let message = format!("the string has {} bytes; allowed: {bytes_max}", text.len());
         return Err(Refusal::new(Reason::OutOfRange, message));
     }
     if text.contains('\0') {
-        let message = "the text holds a NUL, at which it would end; allowed: a text without";
+        let message = "the string contains a NUL character, which would end it; allowed: a string without NUL";
         return Err(Refusal::new(Reason::WrongType, message));
     }
     Ok(Value::Text(text.clone()))
@@ -141,7 +141,7 @@ fn range(ty: ScalarType) -> (i128, i128) {
 
 fn found(json: &Json) -> String {
     match json {
-        Json::String(text) => format!("the text {}", quoted(text)),
+        Json::String(text) => format!("the string {}", quoted(text)),
         Json::Array(_) => "a list".into(),
         Json::Object(_) => "an object".into(),
         json => json.to_string(),
@@ -194,8 +194,8 @@ pub fn within_step(limits: &WriteConfig, old: Option<&Value>, new: &Value) -> Re
     let Some(step_max) = limits.step_max else { return Ok(()) };
     let Some(old) = old else {
         let message = format!(
-            "the tag has no good value now, from which the change could be measured; allowed: changes of at most \
-             {step_max}, once it has one"
+            "the tag has no good value, so the change cannot be checked; allowed: a change of at most {step_max} \
+             once the tag is good"
         );
         return Err(Refusal::new(Reason::NoGoodValue, message));
     };

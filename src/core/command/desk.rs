@@ -1,4 +1,4 @@
-//! Where requests are handed in: never waits, holds a bounded number, answers by itself when it holds that many.
+//! The queue of requests: never blocks, is bounded, and answers by itself when it is full.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -130,7 +130,7 @@ impl Desk {
         let (asked, reason, message) = match self.to.try_send(asked) {
             Ok(()) => return,
             Err(TrySendError::Full(asked)) => {
-                (asked, Reason::Busy, format!("{WRITES_WAITING_MAX} requests wait already; allowed: try again later"))
+                (asked, Reason::Busy, format!("{WRITES_WAITING_MAX} requests are waiting; allowed: retry later"))
             }
             Err(TrySendError::Disconnected(asked)) => (asked, Reason::Stopping, "the gateway stops".to_owned()),
         };

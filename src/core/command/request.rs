@@ -110,7 +110,7 @@ impl Request {
             None => {}
             Some(Some(id)) => request.id = Some(id),
             Some(None) => {
-                let allowed = format!("a text of 1 to {COMMAND_ID_BYTES_MAX} bytes without control characters");
+                let allowed = format!("a string of 1 to {COMMAND_ID_BYTES_MAX} bytes without control characters");
                 return fault(&request, format!("id is {}; allowed: {allowed}", found(wire.id.as_ref())));
             }
         }
@@ -173,9 +173,9 @@ fn malformed(bytes: &[u8], error: &serde_json::Error) -> Malformed {
     let id = object.as_ref().and_then(|object| id(object.get("id")?));
     let tag = object.as_ref().and_then(|object| object.get("tag")?.as_str().map(str::to_owned));
     let mut message = match object {
-        Some(Json::Object(_)) => format!("the request is not understood: {error}"),
-        Some(_) => "the request is no JSON object".to_owned(),
-        None => format!("the request is no JSON: {error}"),
+        Some(Json::Object(_)) => format!("the request is invalid: {error}"),
+        Some(_) => "the request is not a JSON object".to_owned(),
+        None => format!("the request is not JSON: {error}"),
     };
     if message.chars().count() > MESSAGE_CHARS_MAX {
         message = message.chars().take(MESSAGE_CHARS_MAX).chain(['…']).collect();
@@ -227,15 +227,15 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_said_with_what_is_allowed() {
-        assert!(fault("").contains("no JSON"));
-        assert!(fault("[]").contains("no JSON object"));
+        assert!(fault("").contains("not JSON"));
+        assert!(fault("[]").contains("not a JSON object"));
         assert!(fault(r#"{"value": 1}"#).contains("missing field `tag`"));
         assert!(fault(r#"{"tag": "a"}"#).contains("missing field `value`"));
         assert!(fault(r#"{"tag": "a", "value": 1, "valeu": 2}"#).contains("unknown field `valeu`, expected one of"));
         assert!(fault(r#"{"tag": "a", "value": 1, "value": 2}"#).contains("duplicate field `value`"));
         assert!(fault(r#"{"tag": "a", "value": 1e999}"#).contains("number out of range"));
-        assert!(fault(r#"{"tag": "a", "value": NaN}"#).contains("no JSON"));
-        assert!(fault(r#"{"tag": "a", "value": 1, "id": ""}"#).starts_with("id is \"\"; allowed: a text of 1 to 64"));
+        assert!(fault(r#"{"tag": "a", "value": NaN}"#).contains("not JSON"));
+        assert!(fault(r#"{"tag": "a", "value": 1, "id": ""}"#).starts_with("id is \"\"; allowed: a string of 1 to 64"));
         assert!(fault(r#"{"tag": "a", "value": 1, "timeout_ms": 0}"#).contains("allowed: 10 to 60000"));
         assert!(fault(r#"{"tag": "a", "value": 1, "expires": "soon"}"#).starts_with("expires is \"soon\"; allowed:"));
         assert!(fault(r#"{"tag": "a", "value": 1, "expires": 9223372036854775807}"#).contains("allowed"));

@@ -1,4 +1,4 @@
-//! Which ids were used: a request that comes twice gets its answer twice, and is done once.
+//! Ids already used: a repeated request gets the same answer, and is executed once.
 //!
 //! Two memories. Of writes that were given as orders, none is forgotten without a trace: when the oldest id leaves, every
 //! later request that could be the same one (it expires no later) is refused as too old. Of refused requests, the newest

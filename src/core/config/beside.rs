@@ -75,11 +75,11 @@ impl LeftOut {
     /// Reports them as warnings.
     pub fn warn(&self, report: &Report, file: &str, subject: &str) {
         for (what, why) in self.iter() {
-            report.warning(source(file, why.line), subject, format!("{what} is left out: {}", why.message), &*why.help);
+            report.warning(source(file, why.line), subject, format!("{what} is ignored: {}", why.message), &*why.help);
         }
         let more = self.all - self.told.len();
         if more > 0 {
-            report.warning(source(file, 0), subject, format!("and {more} more of it is left out"), "");
+            report.warning(source(file, 0), subject, format!("and {more} more faults of this file are ignored"), "");
         }
     }
 }

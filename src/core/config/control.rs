@@ -28,7 +28,7 @@ pub fn read(section: Option<&Obj<'_>>, journal: &std::path::Path, base: Base<'_>
             if bytes > CONTROL_PATH_BYTES_MAX {
                 let message =
                     format!("the path of the socket, {}, has {bytes} bytes", quoted(&socket.to_string_lossy()));
-                let help = format!("allowed: {CONTROL_PATH_BYTES_MAX}, all that a Unix socket's address holds");
+                let help = format!("allowed: {CONTROL_PATH_BYTES_MAX}, the longest address of a Unix socket");
                 section.error(section.span_of("socket"), message, help);
             }
             control.socket = Some(socket);

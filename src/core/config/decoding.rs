@@ -1,4 +1,4 @@
-//! What is made of a tag's value beside its type: `"not_available"`, `"allow_nan"`, `"scale_from"`.
+//! Decoding beside the type: `"not_available"`, `"allow_nan"`, `"scale_from"`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub fn read(tag: &Obj<'_>, address: Option<&dyn TagAddress>) -> DecodingConfig {
             _ if address.no_nan().is_some() => {}
             ValueType::Scalar(of) | ValueType::Array { of, .. }
                 if matches!(of, ScalarType::Float32 | ScalarType::Float64) => {}
-            _ => tag.error(at, "allow_nan on what is no float", "remove it: all else is a number or none"),
+            _ => tag.error(at, "allow_nan on a tag that is not a float", "remove it: other types cannot hold NaN"),
         }
     }
     let scale_from = tag.text("scale_from", "the name of a tag").map(|name| Arc::from(name.value));
@@ -43,11 +43,11 @@ fn check_scaled(tag: &Obj<'_>, address: &dyn TagAddress) {
         return;
     }
     if tag.get("sensor").is_some() {
-        tag.error(at, "scale_from beside sensor", "remove it: the sensor's range says what is meant");
+        tag.error(at, "scale_from beside sensor", "remove it: the sensor's range defines the scale");
     }
     if tag.get("write").is_some_and(|write| !matches!(write.kind, Kind::Bool(false))) {
-        let help = "remove write: what was read of the scale may no longer be what the device has";
-        tag.error(at, "scale_from on a tag that may be written", help);
+        let help = "remove write: the device may have changed the scale since it was read";
+        tag.error(at, "scale_from on a writable tag", help);
     }
 }
 
@@ -123,8 +123,8 @@ impl Raw {
             (_, Some((min, max))) => format!(
                 "allowed: a raw value from {min} to {max}, its bits such as \"0x80\"{of_sunspec}, or a list of them"
             ),
-            (Raw::Text, _) => "allowed: \"sunspec\", which says that an empty string is none".to_owned(),
-            _ => format!("allowed: a number{of_sunspec}, or a list of them; what is not a number is none anyway"),
+            (Raw::Text, _) => "allowed: \"sunspec\": an empty string means that there is no value".to_owned(),
+            _ => format!("allowed: a number{of_sunspec}, or a list of them; NaN always means that there is no value"),
         }
     }
 }
@@ -133,8 +133,8 @@ fn not_available(tag: &Obj<'_>, address: Option<&dyn TagAddress>) -> Option<Arc<
     let node = tag.get("not_available")?;
     let address = address?;
     let Some(raw) = address.raw() else {
-        let help = "remove it: numbers of Modbus, CAN and CANopen, and strings of Modbus, have values that are none";
-        tag.error(node.span, "not_available on a tag that has a value always", help);
+        let help = "remove it: allowed on numbers of Modbus, CAN and CANopen, and on strings of Modbus";
+        tag.error(node.span, "not_available on a tag of another kind", help);
         return None;
     };
     let nodes = match &node.kind {
@@ -182,7 +182,7 @@ pub fn check_scales(tags: &[TagConfig], scaled: &[Scaled], incomplete: bool, rep
         let Some(scale) = by_name.get(&**name) else {
             if !incomplete {
                 let guess = guess(name, by_name.keys().copied());
-                let message = format!("scale_from is {}, which is no tag", quoted(name));
+                let message = format!("scale_from is {}, which is not a tag", quoted(name));
                 report.error(at.clone(), subject, message, format!("allowed: the name of a tag{guess}"));
             }
             continue;
@@ -192,7 +192,7 @@ pub fn check_scales(tags: &[TagConfig], scaled: &[Scaled], incomplete: bool, rep
             _ => false,
         };
         if scale.link != tag.link || !whole {
-            let what = if whole { "is on another link" } else { "is no whole number as it is" };
+            let what = if whole { "is on another link" } else { "is not an unscaled whole number" };
             let message = format!("scale_from is {}, which {what}", quoted(name));
             let help = "allowed: a tag of the same link, such as an int16, without scale and offset: a power of ten";
             report.error(at.clone(), subject, message, help);

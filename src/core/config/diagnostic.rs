@@ -1,4 +1,4 @@
-//! What is wrong with a configuration: each finding with its place, all of them at once.
+//! Faults of a configuration: each with its place, all of them collected.
 
 use std::cell::RefCell;
 use std::fmt;

@@ -21,7 +21,12 @@ pub fn read(section: Option<&Obj<'_>>) -> Option<DiagnosticsConfig> {
     let mut tags: Vec<String> = Vec::new();
     for node in section.list("tags", "globs such as \"$link.*.state\"") {
         let Kind::Text(text) = &node.kind else {
-            section.error(node.span, "tags has an entry that is no text", "allowed: globs such as \"$link.*.state\"");
+            section.error(
+                node.span,
+                "tags has an entry that is not a string",
+                "allowed: globs such as \
+                \"$link.*.state\"",
+            );
             continue;
         };
         if tags.len() == DIAGNOSTIC_GLOBS_MAX {
@@ -57,7 +62,7 @@ pub fn add(config: &mut Config, report: &Report) {
             }
         }
         Err(message) => {
-            let help = "choose fewer of them: tags = [\"$gateway.*\", \"$link.*.state\"]";
+            let help = "choose fewer: tags = [\"$gateway.*\", \"$link.*.state\"]";
             report.error(of_gateway_file(), "[diagnostics]", message, help);
         }
     }

@@ -1,4 +1,4 @@
-//! A fault of a part of a text that is read.
+//! A fault at a place in a text.
 
 /// A fault of a part of an address: what was found, what is allowed.
 #[derive(Debug, PartialEq, Eq)]

@@ -44,14 +44,14 @@ pub fn collect_gateway(dir: &Path, report: &Report, inputs: &mut Inputs) -> bool
     let shown = dir.display().to_string();
     if !dir.is_dir() {
         let message = if dir.exists() { "is not a directory" } else { "there is no such directory" };
-        let help = format!("it holds {GATEWAY_FILE} and {TAGS_DIR}/*.json");
+        let help = format!("it must contain {GATEWAY_FILE} and {TAGS_DIR}/*.json");
         report.error(whole(&shown), "", message, help);
         return false;
     }
     match read_file(&dir.join(GATEWAY_FILE), GATEWAY_FILE_BYTES_MAX) {
         Ok(bytes) => inputs.gateway = Some(Input { name: GATEWAY_FILE.into(), bytes }),
         Err(Unread::Missing) => {
-            let help = "it says at least: [gateway] and below it id = \"line-4\"";
+            let help = "it needs at least [gateway] and below it id = \"line-4\"";
             report.error(whole(GATEWAY_FILE), "", format!("there is no such file in {shown}"), help);
         }
         Err(Unread::Other(message)) => report.error(whole(GATEWAY_FILE), "", message, ""),
@@ -105,7 +105,7 @@ fn read_tag_files(dir: &Path, names: Vec<std::ffi::OsString>, report: &Report, i
             }
             Err(unread) => {
                 let message = match unread {
-                    Unread::Missing => "the file is gone, or a link to nothing".into(),
+                    Unread::Missing => "the file is gone, or it is a broken link".into(),
                     Unread::Other(message) => message,
                 };
                 report.error(whole(&shown), "", message, "");

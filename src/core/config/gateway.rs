@@ -46,7 +46,7 @@ fn section<'c>(root: &Obj<'c>, name: &'static str, keys: &'static [&'static str]
 
 fn read_gateway(root: &Obj<'_>) -> Option<GatewayConfig> {
     if root.get("gateway").is_none() {
-        let help = "each gateway needs a name of its own: [gateway] and below it id = \"line-4\"";
+        let help = "each gateway needs its own name: [gateway] and below it id = \"line-4\"";
         root.error(root.span, "[gateway] is missing", help);
     }
     let gateway = section(root, "gateway", keys::GATEWAY)?;
@@ -77,7 +77,7 @@ fn read_cores(section: &Obj<'_>) -> Vec<u32> {
         && elements.is_empty()
     {
         let help =
-            "allowed: CPU numbers such as [2, 3]; without the key the isolated CPUs are taken, else the last one";
+            "allowed: CPU numbers such as [2, 3]; without this key the isolated CPUs are used, else the last CPU";
         section.error(node.span, "cores is an empty list", help);
     }
     let mut cores: Vec<u32> = Vec::new();
@@ -102,7 +102,7 @@ fn read_guard(section: &Obj<'_>) -> Guard {
         Some(Node { kind: Kind::Text(text), .. }) if text == "auto" => Guard::Auto,
         Some(Node { kind: Kind::Text(text), span }) => {
             let help = format!("allowed: \"auto\" or {}", range(&fields::GUARD_US));
-            section.error(*span, format!("guard_us is the text {}", quoted(text)), help);
+            section.error(*span, format!("guard_us is the string {}", quoted(text)), help);
             Guard::Auto
         }
         Some(node) => match section.as_int(&fields::GUARD_US, node) {
@@ -127,7 +127,7 @@ fn read_max_bytes(section: &Obj<'_>) -> Option<u64> {
     let Some(node @ Node { kind: Kind::Text(text), .. }) = section.get("max_bytes") else {
         return section.opt_int(&fields::MAX_BYTES);
     };
-    let help = "allowed: bytes, or a text such as \"8GiB\" (KiB, MiB, GiB, TiB, KB, MB, GB, TB), from 16MiB to 16TiB";
+    let help = "allowed: bytes, or a string such as \"8GiB\" (KiB, MiB, GiB, TiB, KB, MB, GB, TB), from 16MiB to 16TiB";
     let bytes = parse_bytes(text).filter(|bytes| (fields::MAX_BYTES.min..=fields::MAX_BYTES.max).contains(bytes));
     if bytes.is_none() {
         section.error(node.span, format!("max_bytes is {}", quoted(text)), help);

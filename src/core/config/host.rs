@@ -1,4 +1,4 @@
-//! Hosts, by their form only: resolving them is done while the gateway runs.
+//! Syntax of host names and addresses; they are resolved while the gateway runs.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -13,14 +13,14 @@ pub fn fault(host: &str) -> Option<(String, &'static str)> {
         return wrong("is a URL", "write the host name or IP address alone");
     }
     if host.starts_with('[') {
-        return wrong("is in brackets", "write an IPv6 address without them");
+        return wrong("is in brackets", "write the IPv6 address without brackets");
     }
     let (address, zone) = host.split_once('%').unwrap_or((host, "zone"));
     if address.parse::<Ipv6Addr>().is_ok() && is_label(zone) {
         return None;
     }
     if host.contains(':') {
-        return wrong("contains a colon", "the port has a key of its own: \"port\"");
+        return wrong("contains a colon", "use the key \"port\" for the port");
     }
     let name = host.strip_suffix('.').unwrap_or(host);
     let last = name.rsplit('.').next().unwrap_or_default();

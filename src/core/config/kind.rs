@@ -1,4 +1,4 @@
-//! What a protocol answers for its links and tags in the files; all else that reads them knows no protocol.
+//! The configuration interface of a protocol; the rest of the reader is independent of protocols.
 
 use std::any::Any;
 

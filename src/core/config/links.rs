@@ -106,7 +106,7 @@ pub fn read_name(object: &Obj<'_>, letters: Letters) -> Option<String> {
 
 /// Reports a name that was given before.
 pub fn already(object: &Obj<'_>, first: &Source) {
-    let message = format!("declared twice; the first stands at {}:{}:{}", first.file, first.line, first.column);
+    let message = format!("declared twice; first declared at {}:{}:{}", first.file, first.line, first.column);
     object.error(object.span_of("name"), message, "rename or remove one of the two");
 }
 

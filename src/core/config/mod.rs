@@ -1,4 +1,4 @@
-//! What people write: `fieldbeat.toml` and `tags/*.json`, read and validated.
+//! The configuration files: `fieldbeat.toml` and `tags/*.json`, read and validated.
 //!
 //! | file | subject |
 //! |---|---|
@@ -266,7 +266,7 @@ fn parse_json<'t>(text: &'t str, values_left: &mut usize) -> Result<Node<'t>, Fa
         Some(left) => *values_left = left,
         None => {
             let message = format!("the tag files have more than {CONFIG_VALUES_MAX} values together");
-            return Err(Fault::new(Span::default(), message, "share the tags among several gateways"));
+            return Err(Fault::new(Span::default(), message, "split the tags over several gateways"));
         }
     }
     node::from_json(text, &shape)

@@ -1,4 +1,4 @@
-//! Names people give, how they are told back, and guesses at what was meant.
+//! Names in configurations: allowed characters, quoting, and suggestions for misspelt ones.
 
 use crate::limits::NAME_BYTES_MAX;
 
@@ -38,7 +38,11 @@ pub fn fault(name: &str, letters: Letters) -> Option<String> {
         return Some(format!("has {} bytes", name.len()));
     }
     if name.starts_with('$') {
-        return Some("begins with \"$\", as only the gateway's own tags do (`[diagnostics]` in fieldbeat.toml)".into());
+        return Some(
+            "begins with \"$\", which is reserved for the gateway's own tags (`[diagnostics]` in \
+            fieldbeat.toml)"
+                .into(),
+        );
     }
     let wrong = name.chars().find(|c| !letters.has(*c))?;
     Some(format!("has the character {}", quoted(wrong.encode_utf8(&mut [0; 4]))))

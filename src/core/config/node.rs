@@ -80,7 +80,7 @@ pub fn from_json<'t>(text: &'t str, shape: &Shape) -> Result<Node<'t>, Fault> {
 }
 
 pub fn empty() -> Fault {
-    Fault::new(Span::new(0, 0), "the file is empty", "was it written half?")
+    Fault::new(Span::new(0, 0), "the file is empty", "was it written completely?")
 }
 
 fn json_fault(text: &str, shape: &Shape, error: &jsonc_parser::errors::ParseError) -> Fault {
@@ -93,12 +93,12 @@ fn json_fault(text: &str, shape: &Shape, error: &jsonc_parser::errors::ParseErro
         let bracket = if text.as_bytes().get(open) == Some(&b'[') { '[' } else { '{' };
         let line = text[..open].matches('\n').count() + 1;
         let message = format!("the file ends before the {bracket} of line {line} is closed");
-        return Fault::new(Span::new(end, end), message, "was it written half?");
+        return Fault::new(Span::new(end, end), message, "was it written completely?");
     }
     let help = match error.kind() {
         ParseErrorKind::TrailingCommasNotAllowed => "remove the comma after the last entry",
         ParseErrorKind::ExpectedComma => "put a comma between two entries",
-        ParseErrorKind::UnexpectedWord | ParseErrorKind::UnexpectedToken => "texts are written in \"quotes\"",
+        ParseErrorKind::UnexpectedWord | ParseErrorKind::UnexpectedToken => "strings are written in \"quotes\"",
         _ => "",
     };
     Fault::new(Span::new(range.start, range.end), format!("not JSON: {}", lower_first(&error.kind().to_string())), help)

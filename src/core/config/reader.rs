@@ -94,8 +94,8 @@ impl<'c> Obj<'c> {
         for member in self.members {
             if let Some(first) = seen.get(&*member.name) {
                 let place = self.cx.source(*first);
-                let message = format!("the key {} stands here twice", quoted(&member.name));
-                self.error(member.name_span, message, format!("the first is in line {}", place.line));
+                let message = format!("the key {} appears twice", quoted(&member.name));
+                self.error(member.name_span, message, format!("the first one is in line {}", place.line));
                 continue;
             }
             seen.insert(&member.name, member.name_span);
@@ -169,7 +169,7 @@ impl<'c> Obj<'c> {
 
     /// A text for people: at most `bytes_max`, no control characters. Missing: empty.
     pub fn words(&self, key: &str, bytes_max: usize) -> String {
-        let Some(text) = self.text(key, "a text") else { return String::new() };
+        let Some(text) = self.text(key, "a string") else { return String::new() };
         if text.value.len() > bytes_max {
             self.error(
                 text.span,
@@ -322,7 +322,7 @@ pub fn list(words: &[&str]) -> String {
 /// A value as messages repeat it.
 pub fn found(node: &Node<'_>) -> Cow<'static, str> {
     match &node.kind {
-        Kind::Text(text) => format!("the text {}", quoted(text)).into(),
+        Kind::Text(text) => format!("the string {}", quoted(text)).into(),
         Kind::Int(number) => number.to_string().into(),
         Kind::Float(number) => format!("{number:?}").into(),
         Kind::Bool(value) => value.to_string().into(),
@@ -334,7 +334,7 @@ fn kind_of(node: &Node<'_>) -> &'static str {
     match node.kind {
         Kind::Object(_) => "an object",
         Kind::Array(_) => "a list",
-        Kind::Text(_) => "a text",
+        Kind::Text(_) => "a string",
         Kind::Int(_) | Kind::Float(_) => "a number",
         Kind::Bool(_) => "true or false",
         Kind::Null => "null",

@@ -1,4 +1,4 @@
-//! Report by exception: which of a tag's samples are told, as the tag or its group says it.
+//! Report by exception: the settings of a tag or its group.
 
 use super::fields;
 use super::model::TagConfig;
@@ -52,8 +52,8 @@ impl Said {
     pub fn check_silence(&self, object: &Obj<'_>, period: Nanos) {
         let Some(silence) = self.max_silence.filter(|silence| silence.0 < period.0 * 2) else { return };
         let (silence, period) = (silence.0 as f64 / 1e6, period.0 as f64 / 1e6);
-        let message = format!("max_silence_ms is {silence}, and a scan comes every {period} ms");
-        object.error(object.span_of("max_silence_ms"), message, format!("allowed: {} and more", (period * 2.0).ceil()));
+        let message = format!("max_silence_ms is {silence}, and the scan period is {period} ms");
+        object.error(object.span_of("max_silence_ms"), message, format!("allowed: {} or more", (period * 2.0).ceil()));
     }
 }
 
@@ -90,7 +90,7 @@ pub fn of_tag(tag: &Obj<'_>, own: Said, config: &TagConfig, group: Said, period:
                 if tag.get("range").is_none() {
                     let at = tag.span_of("deadband_percent");
                     let help = "allowed: \"range\": [lowest, highest] in the tag's unit";
-                    tag.error(at, "range is missing: deadband_percent is a part of it", help);
+                    tag.error(at, "range is missing: deadband_percent refers to it", help);
                 }
                 return None;
             };
@@ -112,7 +112,7 @@ fn told_for_nothing(tag: &Obj<'_>) {
     for key in ["max_silence_ms", "suppress", "keep_last"] {
         if tag.get(key).is_some() {
             let help = "remove it, or set deadband, deadband_percent or \"report\": \"change\"";
-            tag.error(tag.span_of(key), format!("{key} where every sample is told"), help);
+            tag.error(tag.span_of(key), format!("{key} on a tag whose every sample is reported"), help);
         }
     }
 }
@@ -148,7 +148,7 @@ pub(super) fn usual_range(tag: &Obj<'_>, config: &TagConfig) -> Option<[f64; 2]>
 fn read_range(tag: &Obj<'_>, ty: ValueType) -> Option<[f64; 2]> {
     let node = tag.get("range")?;
     if !is_number(ty) {
-        tag.error(node.span, format!("range on a {}", kind(ty)), "remove it: only numbers have one");
+        tag.error(node.span, format!("range on a {}", kind(ty)), "remove it: only numbers have a range");
         return None;
     }
     let allowed = "allowed: two numbers, the lower first, such as [0, 100]";

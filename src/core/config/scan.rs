@@ -1,4 +1,4 @@
-//! A look at a file before its parser sees it: nesting, size, and ends that are missing.
+//! Checks of a file before it is parsed: nesting, size, and missing ends.
 //!
 //! Both parsers and the trees they build recurse, so depth is bounded here, in a loop.
 
@@ -41,7 +41,7 @@ pub fn json(text: &str) -> Result<Shape, Fault> {
                 continue;
             }
             b'/' => {
-                let help = "JSON has no comments; \"description\" is the place for words";
+                let help = "JSON has no comments; use \"description\"";
                 return Err(Fault::new(Span::new(at, at + 1), "a comment", help));
             }
             b'{' | b'[' => {
@@ -70,16 +70,16 @@ fn json_string_end(bytes: &[u8], start: usize) -> Result<usize, Fault> {
         match byte {
             b'"' => return Ok(at + 1),
             b'\\' if matches!(bytes.get(at + 1), Some(b'"' | b'\\')) => at += 1,
-            b'\n' | b'\r' => return Err(Fault::new(span, "this text is not closed on its line", "end it with \"")),
+            b'\n' | b'\r' => return Err(Fault::new(span, "this string is not closed on its line", "end it with \"")),
             0..0x20 => {
-                let message = format!("a text contains the control character U+{byte:04X}");
+                let message = format!("a string contains the control character U+{byte:04X}");
                 return Err(Fault::new(Span::new(at, at + 1), message, format!("write it as \\u{byte:04x}")));
             }
             _ => {}
         }
         at += 1;
     }
-    Err(Fault::new(span, "the file ends inside this text", "was it written half?"))
+    Err(Fault::new(span, "the file ends inside this string", "was it written completely?"))
 }
 
 /// Bounds the nesting of a TOML text: brackets, and the dots of dotted keys, which nest as well.

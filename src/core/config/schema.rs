@@ -33,7 +33,7 @@ struct TagFile {
     groups: Option<Vec<Group>>,
     /// Connections to field devices.
     links: Option<Vec<Link>>,
-    /// What is read.
+    /// Values to read.
     #[schemars(length(max = TAGS_MAX))]
     tags: Option<Vec<Tag>>,
 }
@@ -46,33 +46,33 @@ macro_rules! told {
         #[expect(dead_code, reason = "read by the derive only")]
         struct $name {
             $($own)*
-            /// Which samples are told: each one, or those with another value or status than the last one that was
-            /// told. One of report, deadband and deadband_percent; a tag's own goes before its group's.
+            /// Which samples are reported: every one, or only those whose value or status differs from the last one
+            /// reported. One of report, deadband and deadband_percent; a tag's setting overrides its group's.
             #[schemars(extend("enum" = words(fields::REPORT), "default" = "every"))]
             report: Option<String>,
-            /// Report by exception: told is a value that is further than this from the last one that was told, in the
-            /// tag's unit. Another status is always told.
+            /// Report by exception: a value is reported if it differs by more than this from the last one reported,
+            /// in the tag's unit. A changed status is always reported.
             #[schemars(range(min = fields::DEADBAND.min))]
             deadband: Option<f64>,
             /// Report by exception: the deadband in percent of the tag's range.
             #[schemars(range(min = fields::DEADBAND_PERCENT.min, max = fields::DEADBAND_PERCENT.max))]
             deadband_percent: Option<f64>,
-            /// With report by exception: a sample is told at least this often, in milliseconds, whatever its value. At
-            /// least two scans; left out, 60000, or four scans where that is longer.
+            /// With report by exception: a sample is reported at least this often, in milliseconds, even if
+            /// unchanged. At least two scans; default 60000, or four scans if that is longer.
             #[schemars(
                 range(min = fields::MAX_SILENCE_MS.min, max = fields::MAX_SILENCE_MS.max),
                 extend("default" = fields::MAX_SILENCE_MS.default)
             )]
             max_silence_ms: Option<u32>,
-            /// Where samples are held back: before the executor's ring, which saves the most; or before the journal and
-            /// the outputs.
+            /// Where samples are suppressed: before the executor's ring, which saves the most; or before the journal
+            /// and the outputs.
             #[schemars(extend("enum" = words(fields::SUPPRESS), "default" = "ring"))]
             suppress: Option<String>,
-            /// The last sample that was held back is told, with its own time, before one that is told for its value or
-            /// status: trends then show a jump as a jump. Single values only.
+            /// The last suppressed sample is reported, with its own time, before one that is reported for its value or
+            /// status: trends then show a step as a step. Single values only.
             #[schemars(extend("default" = false))]
             keep_last: Option<bool>,
-            /// For people.
+            /// Free text.
             #[schemars(length(max = fields::DESCRIPTION_BYTES_MAX))]
             description: Option<String>,
         }
@@ -83,13 +83,13 @@ told! {
     /// Tags that are read together. Tags without a group are in the group default, each at its own scan rate.
     #[schemars(deny_unknown_fields)]
     Group {
-        /// Unique among all files; it becomes a topic level and a metric label.
+        /// Unique in all files; used as a topic level and a metric label.
         #[schemars(length(min = 1, max = NAME_BYTES_MAX), regex(pattern = NAME_PATTERN))]
         name: String,
-        /// Time between two scans in milliseconds: 1 is 1000 Hz, 1000 is 1 Hz, 900000 is each quarter of an hour, 86400000 once a day.
+        /// Scan period in milliseconds: 1 is 1000 Hz, 1000 is 1 Hz, 900000 every 15 minutes, 86400000 once a day.
         #[schemars(range(min = fields::SCAN_RATE_MS.min, max = fields::SCAN_RATE_MS.max))]
         scan_rate_ms: f64,
-        /// How the group's links start: each at a phase of its own, or all at one instant (a coherent snapshot).
+        /// How the group's links are released: each at its own phase, or all at the same instant (a coherent snapshot).
         #[schemars(extend("enum" = words(fields::RELEASE), "default" = "spread"))]
         release: Option<String>,
     }
@@ -103,23 +103,24 @@ told! {
     /// One value that is read.
     #[schemars(deny_unknown_fields, extend("anyOf" = json!([{"required": ["scan_rate_ms"]}, {"required": ["group"]}])))]
     Tag {
-        /// Unique among all files.
+        /// Unique in all files.
         #[schemars(length(min = 1, max = NAME_BYTES_MAX), regex(pattern = TAG_NAME_PATTERN))]
         name: String,
-        /// Its link's protocol; may be left out.
+        /// The protocol of its link; optional.
                 protocol: Option<String>,
-        /// link:unit:function:register:count, such as plc1:1:3:40001:2. The count may be left out where the data type
+        /// link:unit:function:register:count, such as plc1:1:3:40001:2. The count is optional if the data type
         /// fixes it.
         #[schemars(regex(pattern = ADDRESS_PATTERN))]
         address: String,
-        /// What lies there. Which types there are depends on the kind of link.
+        /// Type of the value. The available types depend on the kind of link.
         data_type: Option<String>,
         /// For a bool in a register or a CANopen object: which bit, 0 the least significant.
         #[schemars(range(min = fields::OBJECT_BIT.min, max = fields::OBJECT_BIT.max))]
         bit: Option<u8>,
-        /// How the bytes lie on the wire, A being the most significant; of CAN bits little (Intel) or big (Motorola).
+        /// Byte order on the wire, A being the most significant; for CAN bits little (Intel) or big (Motorola).
         byte_order: Option<String>,
-        /// Time between two scans in milliseconds: 1 is 1000 Hz, 1000 is 1 Hz, 900000 is each quarter of an hour, 86400000 once a day. With a group: the group's, or left out.
+        /// Scan period in milliseconds: 1 is 1000 Hz, 1000 is 1 Hz, 900000 every 15 minutes, 86400000 once a day.
+        /// With a group: the group's, or left out.
         #[schemars(range(min = fields::SCAN_RATE_MS.min, max = fields::SCAN_RATE_MS.max))]
         scan_rate_ms: Option<f64>,
         /// Name of a group.
@@ -135,34 +136,34 @@ told! {
         /// scale and offset: scale factors of SunSpec.
         #[schemars(length(min = 1, max = NAME_BYTES_MAX), regex(pattern = TAG_NAME_PATTERN))]
         scale_from: Option<String>,
-        /// Raw values that say that there is no value: numbers, their bits such as "0x8000", a list of these; or sunspec,
-        /// what SunSpec has for the type.
+        /// Raw values that mean "no value": numbers, their bits such as "0x8000", a list of these; or sunspec,
+        /// the ones that SunSpec defines for the type.
         not_available: Option<OneOrSeveral>,
-        /// What is not a number, and infinity, is a value of a float; else it says that there is none.
+        /// NaN and infinity are values of a float; otherwise they mean "no value".
         #[schemars(extend("default" = false))]
         allow_nan: Option<bool>,
-        /// What values are called: {"0": "off", "1": "on"}, by the values that the tag has.
+        /// Names of values: {"0": "off", "1": "on"}, for the tag's values after scale.
         #[schemars(length(max = crate::limits::VALUE_TEXTS_MAX))]
         values: Option<BTreeMap<String, String>>,
         /// Engineering unit, such as °C.
         #[schemars(length(max = fields::UNIT_TEXT_BYTES_MAX))]
         unit: Option<String>,
-        /// The lowest and the highest value that are usual, in the tag's unit.
+        /// The lowest and the highest usual value, in the tag's unit.
         #[schemars(length(equal = 2))]
         range: Option<Vec<f64>>,
-        /// A transmitter behind an analogue input, on any kind of link; in place of scale and offset.
+        /// A transmitter at an analogue input, on any kind of link; instead of scale and offset.
         sensor: Option<Sensor>,
-        /// That it may be written, and within which limits. Without it, the tag is only read.
+        /// Allows writes, and sets their limits. Without it, the tag is read-only.
         write: Option<write::Write>,
     }
 }
 
-/// A transmitter behind an analogue input.
+/// A transmitter at an analogue input.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "read by the derive only")]
 struct Sensor {
-    /// Its signal.
+    /// The type of signal.
     #[schemars(rename = "type", extend("enum" = words(fields::SIGNAL)))]
     kind: String,
     /// The raw value at the lower end of the signal; without it, raw values are in mA or V.

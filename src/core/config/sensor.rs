@@ -1,4 +1,4 @@
-//! "sensor" of a tag: a transmitter with a standard signal behind an analogue input, whatever the kind of its link.
+//! `"sensor"` of a tag: a transmitter with a standard signal at an analogue input, on any kind of link.
 
 use super::fields::{self, keys};
 use super::model::{SensorConfig, TagAddress};
@@ -11,7 +11,7 @@ pub fn read(tag: &Obj<'_>, address: Option<&dyn TagAddress>) -> Option<SensorCon
     let node = tag.get("sensor")?;
     let sensor = Obj::open(tag.cx, node, format!("{}: sensor", tag.subject), keys::SENSOR)?;
     for key in ["scale", "offset"].into_iter().filter(|key| tag.get(key).is_some()) {
-        tag.error(tag.span_of(key), format!("{key} beside sensor"), "remove it: the sensor's range says what is meant");
+        tag.error(tag.span_of(key), format!("{key} beside sensor"), "remove it: the sensor's range defines the scale");
     }
     if let Some((what, help)) = address.and_then(no_transmitter) {
         tag.error(tag.span_of("sensor"), format!("sensor on {what}"), help);
@@ -26,7 +26,8 @@ pub fn read(tag: &Obj<'_>, address: Option<&dyn TagAddress>) -> Option<SensorCon
         }
         _ => {
             if sensor.get("raw_min").is_none() != sensor.get("raw_max").is_none() {
-                let help = "allowed: both, the raw values at the signal's ends, or none where the value is in mA or V";
+                let help = "allowed: both, the raw values at the ends of the signal, or neither if the value is in \
+                    mA or V";
                 sensor.error(sensor.span, "only one of raw_min and raw_max", help);
             }
             None
@@ -41,8 +42,8 @@ pub fn read(tag: &Obj<'_>, address: Option<&dyn TagAddress>) -> Option<SensorCon
     let config = SensorConfig { signal, raw, range };
     let (scale, offset) = config.scale_and_offset();
     if !scale.is_normal() || !offset.is_finite() {
-        let help = "allowed: ends that a float64 can tell apart";
-        sensor.error(sensor.span, "raw values and range are too far from each other to be scaled", help);
+        let help = "allowed: ends that a float64 can distinguish";
+        sensor.error(sensor.span, "the raw values and the range are too far apart to be scaled", help);
         return None;
     }
     if let Some(address) = address {
@@ -67,7 +68,7 @@ fn read_range(sensor: &Obj<'_>) -> Option<[f64; 2]> {
         return Some([low, high]);
     }
     let message = match &node.kind {
-        Kind::Array(ends) => format!("range has {} entries that are no two different numbers", ends.len()),
+        Kind::Array(ends) => format!("range has {} entries that are not two different numbers", ends.len()),
         _ => format!("range is {}", found(node)),
     };
     sensor.error(node.span, message, format!("allowed: {allowed}"));
@@ -82,7 +83,7 @@ fn no_transmitter(address: &dyn TagAddress) -> Option<(&'static str, &'static st
     match address.value_type() {
         ValueType::Scalar(ScalarType::Bool) => Some(("a bool", "remove it")),
         ValueType::Scalar(_) => None,
-        ValueType::Array { .. } => Some(("an array", "allowed: a tag of its own for each input")),
+        ValueType::Array { .. } => Some(("an array", "allowed: one tag for each input")),
         ValueType::Text { .. } => Some(("a string", "remove it")),
     }
 }
@@ -104,15 +105,18 @@ fn check_raw(sensor: &Obj<'_>, address: &dyn TagAddress, config: &SensorConfig) 
         return;
     }
     let [broken, shorted] = config.signal.limits().failed.map(|share| config.raw_at(share));
-    let help = "an input that stops at its ends hides such a fault: take the module's format that goes beyond them, \
-                its data_type (int16 where counts go below 0), or its own diagnosis";
+    let help = "an input that clips at its ends hides this fault: use a format of the module with over-range, a \
+                data_type that holds it (int16 where counts go below 0), or the module's own diagnostics";
     if config.signal.has_live_zero() && !holds(broken) {
-        let message = format!("a broken wire cannot be told: it would be {broken:.1} and less, {what} ends at {low}");
+        let message = format!("a broken wire cannot be detected: it reads {broken:.1} or less, {what} ends at {low}");
         sensor.warning(sensor.span, message, help);
     }
     if !holds(shorted) {
         let end = if shorted > high { high } else { low };
-        let message = format!("too high a signal cannot be told: it would be {shorted:.1}, {what} ends at {end}");
+        let message = format!(
+            "too high a signal cannot be detected: it reads {shorted:.1} or more, {what} ends at \
+            {end}"
+        );
         sensor.warning(sensor.span, message, help);
     }
 }

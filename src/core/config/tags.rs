@@ -49,7 +49,7 @@ impl<'c> Tags<'c> {
         self.seen += 1;
         if self.seen > TAGS_MAX {
             if self.seen == TAGS_MAX + 1 {
-                let help = "share them among several gateways";
+                let help = "split them over several gateways";
                 cx.report.error(cx.source(node.span), "", format!("more than {TAGS_MAX} tags"), help);
             }
             return;
@@ -178,7 +178,7 @@ fn read_group(tag: &Obj<'_>, known: &mut Known<'_>) -> Option<usize> {
         if !known.incomplete {
             let guess = guess(name.value, known.groups.names());
             let help = match name.value == DEFAULT_GROUP {
-                true => "leave group out: tags that name none are in it, each at its own scan rate".to_owned(),
+                true => "remove group: tags without a group are in it, each at its own scan rate".to_owned(),
                 false => format!("allowed: a group of \"groups\" in one of the files{guess}"),
             };
             tag.error(name.span, format!("the group {} is not declared", quoted(name.value)), help);
@@ -235,7 +235,7 @@ fn read_address(tag: &Obj<'_>, known: &mut Known<'_>) -> Option<(usize, Box<dyn 
     Some((link_index, protocol.read_address(tag, text, &parts, link)?))
 }
 
-const ADDRESS_ALLOWED: &str = "link:… as its kind of link has it, such as \"plc1:1:3:40001:2\"";
+const ADDRESS_ALLOWED: &str = "link:… in the form of its kind of link, such as \"plc1:1:3:40001:2\"";
 
 /// What can be said of a tag's type while its link is not known.
 fn check_type(tag: &Obj<'_>, protocols: Protocols) {

@@ -1,4 +1,4 @@
-//! Topics of MQTT as templates, and whether the topics of one gateway get in each other's way.
+//! MQTT topic templates, and conflicts between the topics of one gateway.
 
 use std::collections::{HashMap, HashSet};
 
@@ -181,16 +181,16 @@ pub(super) fn check(
             if *key == "meta_topic"
                 && let Some((data, of)) = used.data.iter().find(|(data, _)| below(data))
             {
-                let message = format!("the topic of {of}, {}, lies below meta_topic", quoted(data));
-                error(message, "set topic or meta_topic: what is below the latter holds parts of it");
+                let message = format!("the topic of {of}, {}, is below meta_topic", quoted(data));
+                error(message, "change topic or meta_topic: topics below meta_topic carry its parts");
             }
         }
         if mqtt.topic_per == TopicPer::Tag {
             let mut known: HashMap<&str, &str> = HashMap::new();
             for (topic, of) in &used.data {
                 if let Some(other) = known.insert(topic, of) {
-                    let message = format!("{other} and {of} have one topic, {}", quoted(topic));
-                    error(message, "set topic so that {tag} stands between slashes, or rename one of them");
+                    let message = format!("{other} and {of} have the same topic, {}", quoted(topic));
+                    error(message, "change topic so that {tag} is a level of its own, or rename one of them");
                     break;
                 }
             }
@@ -207,7 +207,7 @@ pub(super) fn check(
             if let Some((topic, what)) = own.chain(parts).chain(data).find(|(topic, _)| hears(&filter, topic)) {
                 let whose =
                     if other.name == output.name { String::new() } else { format!(" of output {}", other.name) };
-                let message = format!("set_topic hears {}, which is {what}{whose}", quoted(topic));
+                let message = format!("set_topic also matches {}, which is {what}{whose}", quoted(topic));
                 error(message, "allowed: a topic of its own, such as fieldbeat/{gateway}/{tag}/set");
                 break;
             }

@@ -1,4 +1,4 @@
-//! `"values"`: what the values of a tag are called; and what a DBC file calls them.
+//! `"values"`: names of a tag's values, from the tag file or a DBC file.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::tag::{ScalarType, Texts, ValueType};
 pub fn read(tag: &Obj<'_>, config: &TagConfig) -> Texts {
     let ValueType::Scalar(ty) = config.value_type() else {
         if tag.get("values").is_some() {
-            let help = "remove it: single numbers and bools have values with names";
+            let help = "remove it: allowed on single numbers and bools";
             tag.error(tag.span_of("values"), "values on a string or a list", help);
         }
         return Texts::default();
@@ -21,9 +21,9 @@ pub fn read(tag: &Obj<'_>, config: &TagConfig) -> Texts {
     if tag.get("values").is_none() {
         return config.address.texts_of_file(ty, config.scaling());
     }
-    let members = tag.entries("values", "values and their texts, such as {\"0\": \"off\", \"1\": \"on\"}");
+    let members = tag.entries("values", "values and their names, such as {\"0\": \"off\", \"1\": \"on\"}");
     if members.len() > VALUE_TEXTS_MAX {
-        let message = format!("values has {} texts", members.len());
+        let message = format!("values has {} names", members.len());
         tag.error(tag.span_of("values"), message, format!("allowed: at most {VALUE_TEXTS_MAX}"));
         return Texts::default();
     }
@@ -33,11 +33,11 @@ pub fn read(tag: &Obj<'_>, config: &TagConfig) -> Texts {
         match bits {
             None => {
                 let message = format!("values has {}", quoted(&member.name));
-                tag.error(member.name_span, message, format!("allowed: {}, as the tag has them", kinds(ty)));
+                tag.error(member.name_span, message, format!("allowed: {}, as the tag reports them", kinds(ty)));
             }
             Some(bits) if texts.iter().any(|(known, _)| *known == bits) => {
                 let message = format!("values has {} twice", quoted(&member.name));
-                tag.error(member.name_span, message, "allowed: one text a value");
+                tag.error(member.name_span, message, "allowed: one name for each value");
             }
             Some(bits) => texts.extend(text_of(tag, &member.value).map(|text| (bits, text))),
         }
@@ -53,7 +53,7 @@ fn text_of(tag: &Obj<'_>, node: &Node<'_>) -> Option<Arc<str>> {
     let text = text.filter(|text| (1..=VALUE_TEXT_BYTES_MAX).contains(&text.len()) && !text.contains(char::is_control));
     if text.is_none() {
         let help = format!("allowed: 1 to {VALUE_TEXT_BYTES_MAX} bytes of text, such as \"off\"");
-        tag.error(node.span, format!("the text of a value is {}", found(node)), help);
+        tag.error(node.span, format!("the name of a value is {}", found(node)), help);
     }
     text.map(Arc::from)
 }

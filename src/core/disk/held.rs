@@ -1,4 +1,4 @@
-//! Whether a path still is the file that was opened under it.
+//! Checks whether a path still leads to the file that was opened.
 //!
 //! A file that is open lives on when its name is removed or given to another one: whoever writes to it goes on without an
 //! error, and nobody will ever find what was written. So whoever holds a path open looks now and then.

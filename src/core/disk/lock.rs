@@ -20,11 +20,12 @@ pub struct LockFile {
 /// Why there is no lock.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    #[error("it is held by {}", match pid { Some(pid) => format!("process {pid}"), None => "another process".to_owned() })]
+    #[error("it is locked by {}", match pid { Some(pid) => format!("process {pid}"), None => "another \
+        process".to_owned() })]
     Held { pid: Option<u32> },
     #[error("{} is {what}: remove it", path.display())]
     NotOurs { path: PathBuf, what: &'static str },
-    #[error("the directory {} {what}: use one of the gateway's own user", path.display())]
+    #[error("the directory {} {what}: use one that belongs to the gateway's user", path.display())]
     Directory { path: PathBuf, what: String },
     #[error(transparent)]
     Failed(#[from] io::Error),
@@ -58,9 +59,9 @@ impl LockFile {
             return Err(not_ours("another user's"));
         }
         if there.nlink() > 1 {
-            return Err(not_ours("a file that has other names, too"));
+            return Err(not_ours("a file with other hard links"));
         }
-        let Some(pid) = id_in(&mut file, &there)? else { return Err(not_ours("a file with something else in it")) };
+        let Some(pid) = id_in(&mut file, &there)? else { return Err(not_ours("a file with other contents")) };
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(LockError::Held { pid }),
@@ -117,7 +118,7 @@ fn check_dir(path: &Path) -> Result<(), LockError> {
         return Err(refused(format!("belongs to another user ({})", dir.uid())));
     }
     if dir.mode() & 0o1002 == 0o002 {
-        return Err(refused("may be written by everybody".to_owned()));
+        return Err(refused("is writable by everybody".to_owned()));
     }
     Ok(())
 }
@@ -162,12 +163,12 @@ mod tests {
         assert!(LockFile::take(&path).unwrap_err().to_string().contains("a symbolic link"));
         fs::remove_file(&path).unwrap();
         fs::hard_link(&precious, &path).unwrap();
-        assert!(LockFile::take(&path).unwrap_err().to_string().contains("other names"));
+        assert!(LockFile::take(&path).unwrap_err().to_string().contains("other hard links"));
         assert_eq!(fs::read_to_string(&precious).unwrap(), "4711");
         fs::remove_file(&path).unwrap();
         for text in ["not a number", &"1".repeat(100), "12 34"] {
             fs::write(&path, text).unwrap();
-            assert!(LockFile::take(&path).unwrap_err().to_string().contains("something else"), "{text}");
+            assert!(LockFile::take(&path).unwrap_err().to_string().contains("other contents"), "{text}");
             assert_eq!(fs::read_to_string(&path).unwrap(), text);
         }
         fs::write(&path, [0xFF, 0xFE]).unwrap();

@@ -1,4 +1,4 @@
-//! Files on disk that others may have laid hands on: each is looked at before it is written to.
+//! Files on disk that other programs may have changed: each is checked before it is written.
 
 mod held;
 mod lock;

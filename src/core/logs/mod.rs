@@ -37,14 +37,14 @@ pub fn start() {
         logs.init()
     }
     if let Err(error) = queue::write_out(queue, libc::STDERR_FILENO) {
-        tracing::error!("log lines are lost: the system gives no thread to write them ({error})");
+        tracing::error!("log lines are lost: cannot start a thread to write them ({error})");
     }
     // What a panic says must not wait for a reader either.
     std::panic::set_hook(Box::new(|panic| line(format_args!("{panic}"))));
     if let Some(text) = wanted
         && text.parse::<Level>().is_err()
     {
-        tracing::warn!("FIELDBEAT_LOG={text} is no level; allowed: error, warn, info, debug, trace");
+        tracing::warn!("FIELDBEAT_LOG={text} is not a level; allowed: error, warn, info, debug, trace");
     }
 }
 

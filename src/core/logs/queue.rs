@@ -166,7 +166,7 @@ impl Out {
             return Ok(());
         }
         let why = match &self.trouble {
-            None => "nobody read them in time".to_owned(),
+            None => "the reader was too slow".to_owned(),
             Some(error) => format!("they could not be written: {error}"),
         };
         let lines = if self.untold == 1 { "line was" } else { "lines were" };
@@ -255,7 +255,7 @@ mod tests {
         let all = all + &rest;
         let told = all.lines().filter_map(|line| line.strip_prefix(" WARN ")?.split(' ').next()?.parse::<u64>().ok());
         assert_eq!(told.sum::<u64>(), queue.lost(), "{}", all.replace('x', ""));
-        assert!(all.contains("lost before this one: nobody read them in time\n"));
+        assert!(all.contains("lost before this one: the reader was too slow\n"));
     }
 
     #[test]

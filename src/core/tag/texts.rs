@@ -1,4 +1,4 @@
-//! What the values of a tag are called: enumerations, the value tables of DBC files.
+//! Names of values: enumerations, the value tables of DBC files.
 
 use std::sync::Arc;
 

@@ -64,7 +64,10 @@ pub(super) fn open(wanted: &CanSocket) -> Result<OwnedFd, String> {
 fn no_socket(name: &str, error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT) => {
-            format!("CAN interface {name}: this kernel has no CAN; load its modules (modprobe can-raw), or build them")
+            format!(
+                "CAN interface {name}: this kernel has no CAN support; load its modules (modprobe can-raw), or \
+                build them"
+            )
         }
         Some(libc::EPERM | libc::EACCES) => {
             format!(
@@ -95,7 +98,8 @@ fn interface_index(fd: RawFd, wanted: &CanSocket) -> Result<libc::c_int, String>
     let missing = |error: io::Error| match error.raw_os_error() {
         Some(libc::ENODEV | libc::ENXIO) => {
             format!(
-                "CAN interface {name} does not exist; is the adapter plugged in? ip -details link show type can lists what is there"
+                "CAN interface {name} does not exist; is the adapter plugged in? ip -details link show type can \
+                 lists the interfaces"
             )
         }
         _ => format!("CAN interface {name}: {error}"),
@@ -111,7 +115,7 @@ fn interface_index(fd: RawFd, wanted: &CanSocket) -> Result<libc::c_int, String>
     let hardware = ask(fd, libc::SIOCGIFHWADDR, name).map_err(missing)?;
     // SAFETY: SIOCGIFHWADDR fills this member.
     if unsafe { hardware.ifr_ifru.ifru_hwaddr.sa_family } != ARPHRD_CAN {
-        return Err(format!("{name} is no CAN interface; check \"interface\" of the link"));
+        return Err(format!("{name} is not a CAN interface; check \"interface\" of the link"));
     }
     let flags = ask(fd, libc::SIOCGIFFLAGS, name).map_err(missing)?;
     // SAFETY: SIOCGIFFLAGS fills this member.
@@ -122,8 +126,8 @@ fn interface_index(fd: RawFd, wanted: &CanSocket) -> Result<libc::c_int, String>
     // SAFETY: SIOCGIFMTU fills this member.
     if wanted.fd && unsafe { mtu.ifr_ifru.ifru_mtu } < CANFD_MTU {
         return Err(format!(
-            "CAN interface {name} is not set up for CAN FD; set it up with a data rate (ip link set {name} type can \
-             bitrate 500000 dbitrate 2000000 fd on), or leave \"fd\" out"
+            "CAN interface {name} is not set up for CAN FD; set it up with a data bitrate (ip link set {name} type can \
+             bitrate 500000 dbitrate 2000000 fd on), or remove \"fd\""
         ));
     }
     Ok(index)

@@ -1,4 +1,4 @@
-//! The crew that resolves and connects, each worker one attempt at a time.
+//! Worker threads that resolve and connect, each one attempt at a time.
 
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
@@ -57,8 +57,8 @@ impl Crew {
                 self.told = true;
                 let workers = self.workers;
                 tracing::error!(
-                    "the system gives no thread to connect links with, {workers} are there ({error}); \
-                     raise the limit of tasks"
+                    "cannot start another thread that connects links, {workers} are running ({error}); raise the \
+                     limit of tasks"
                 );
             }
             Err(_) => {}

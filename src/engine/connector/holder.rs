@@ -1,4 +1,4 @@
-//! Who has a serial port: by the table of locks, else by who has it open (proc(5): /proc/locks, /proc/PID/fd).
+//! Finds the process that holds a serial port: by its locks, else by open files (proc(5): /proc/locks, /proc/PID/fd).
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

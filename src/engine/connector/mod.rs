@@ -80,7 +80,7 @@ pub enum Command {
 
 /// The connector's thread has ended though nobody told it to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the connector has ended; no link is connected any more")]
+#[error("the connector has ended; links no longer connect")]
 pub struct Gone;
 
 /// A running connector. Stops and closes everything when told and joined.
@@ -141,7 +141,7 @@ impl Connector {
             .name("fb-connector".to_owned())
             .stack_size(256 << 10)
             .spawn(move || run(steps, &told, &rung, &stop))
-            .unwrap_or_else(|error| panic!("the system gives no thread for the connector: {error}"));
+            .unwrap_or_else(|error| panic!("cannot start the connector's thread: {error}"));
         Connector { thread, commands, bell }
     }
 

@@ -1,4 +1,4 @@
-//! What people are told of a link: each trouble once in the log, and the state of things on request.
+//! Messages about a link: each fault once in the log, and its current state on request.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -73,7 +73,7 @@ impl Teller {
 
     fn trouble_of_kind(&mut self, kind: &str, trouble: &str) {
         if self.told.as_deref() != Some(kind) {
-            tracing::warn!("link \"{}\": {trouble}; trying again until it works", self.name);
+            tracing::warn!("link \"{}\": {trouble}; retrying until it works", self.name);
             self.told = Some(kind.to_owned());
         }
         self.note_trouble(trouble);
@@ -115,7 +115,8 @@ impl Teller {
         self.mended();
         if !std::mem::replace(&mut self.told_of_closes, true) {
             tracing::info!(
-                "link \"{}\": the device closes the connection by itself; connected again at once, each time, and counted",
+                "link \"{}\": the device closes the connection by itself; the link reconnects immediately each time \
+                 and counts it",
                 self.name
             );
         }
@@ -141,16 +142,18 @@ impl Teller {
 /// all that is known of it. `cause`: what came in place of answers.
 pub fn lost_text(reason: CloseReason, cause: Option<Cause>) -> (&'static str, Cow<'static, str>) {
     if let (CloseReason::Silent | CloseReason::Doubtful, Some(cause)) = (reason, cause) {
-        let text = format!("connected, but no reply is as it was asked for: {cause}");
+        let text = format!("connected, but no reply matches its request: {cause}");
         return (cause.kind().name(), text.into());
     }
     let text = match reason {
         CloseReason::Lost | CloseReason::Ended | CloseReason::Stopped | CloseReason::Removed => "connection lost",
-        CloseReason::Garbage => "the device sent something that is not of the link's protocol; are protocol and port right?",
-        CloseReason::Silent | CloseReason::Doubtful => {
-            "connected, but nothing is answered; is the device busy, or are the unit ids right?"
+        CloseReason::Garbage => {
+            "the device sent something that is not of the link's protocol; are protocol and port right?"
         }
-        CloseReason::Refused => "the connection could not be watched (out of kernel memory?)",
+        CloseReason::Silent | CloseReason::Doubtful => {
+            "connected, but no replies; is the device busy, are the unit ids right?"
+        }
+        CloseReason::Refused => "the connection could not be monitored (out of kernel memory?)",
     };
     (text, text.into())
 }

@@ -56,7 +56,7 @@ pub(super) fn open(config: &SerialConfig) -> Result<OwnedFd, String> {
     let fd = file.as_raw_fd();
     // SAFETY: no pointers; the descriptor is open.
     if unsafe { libc::isatty(fd) } == 0 {
-        return Err(format!("{port} is no serial port; check \"port\" of the link (ls -l /dev/serial/by-id)"));
+        return Err(format!("{port} is not a serial port; check \"port\" of the link (ls -l /dev/serial/by-id)"));
     }
     take_for_oneself(fd).map_err(|error| busy(config, &error))?;
     let device = file.metadata().map_err(|error| format!("{port}: {error}"))?;
@@ -96,7 +96,7 @@ fn open_error(config: &SerialConfig, error: &io::Error) -> String {
     let port = config.port.display();
     match error.raw_os_error() {
         Some(libc::ENOENT) => {
-            format!("{port} does not exist; is the adapter plugged in? ls -l /dev/serial/by-id shows what is there")
+            format!("{port} does not exist; is the adapter plugged in? ls -l /dev/serial/by-id shows the ports")
         }
         Some(libc::EACCES | libc::EPERM) => format!(
             "no permission for {port}; add the user that Fieldbeat runs as to the port's group (ls -l {port}; usually \
@@ -104,9 +104,9 @@ fn open_error(config: &SerialConfig, error: &io::Error) -> String {
         ),
         Some(libc::EBUSY) => busy(config, error),
         Some(libc::ENXIO | libc::ENODEV | libc::EIO) => {
-            format!("{port} has no device behind it ({error}); check the adapter, or \"port\" of the link")
+            format!("{port} has no device ({error}); check the adapter, or \"port\" of the link")
         }
-        Some(libc::EISDIR) => format!("{port} is a folder, no serial port; check \"port\" of the link"),
+        Some(libc::EISDIR) => format!("{port} is a directory, not a serial port; check \"port\" of the link"),
         _ => format!("cannot open {port}: {error}"),
     }
 }
@@ -117,9 +117,9 @@ fn busy(config: &SerialConfig, error: &io::Error) -> String {
         Some(libc::EBUSY | libc::EWOULDBLOCK) => {
             let holder =
                 holder::of(&config.port).unwrap_or_else(|| format!("another program (fuser -v {port} names it)"));
-            format!("{port} is busy: {holder} has it; stop that, or use another port")
+            format!("{port} is busy: {holder} has it open; stop it, or use another port")
         }
-        _ => format!("cannot take {port} for itself: {error}"),
+        _ => format!("cannot lock {port} for exclusive use: {error}"),
     }
 }
 
@@ -179,7 +179,8 @@ fn set_up(fd: RawFd, config: &SerialConfig, pseudo: bool) -> Result<(), String> 
     check(unsafe { libc::ioctl(fd, libc::TCGETS2, &raw mut termios) }).map_err(failed)?;
     if (f64::from(termios.c_ospeed) / f64::from(config.baud_rate) - 1.0).abs() > BAUD_TOLERANCE {
         return Err(format!(
-            "{port} cannot do {} baud, the nearest is {}; set \"baudrate\" here and in the devices to one that it can",
+            "{port} does not support {} baud, the nearest is {}; set \"baudrate\" here and in the devices to a \
+             supported rate",
             config.baud_rate, termios.c_ospeed
         ));
     }
@@ -210,8 +211,8 @@ fn set_rs485(fd: RawFd, config: &SerialConfig, rs485: &Rs485Config) -> Result<()
     // SAFETY: the structure lives through the call and is the one that the request reads and writes.
     check(unsafe { libc::ioctl(fd, TIOCSRS485, &raw const wanted) }).map_err(|error| {
         format!(
-            "the driver of {} does not switch RS-485 ({error}); set \"rts\": \"manual\" in \"rs485\", or leave \"rs485\" \
-             out where the adapter switches by itself",
+            "the driver of {} does not switch RS-485 ({error}); set \"rts\": \"manual\" in \"rs485\", or remove \
+             \"rs485\" if the adapter switches by itself",
             config.port.display()
         )
     })
@@ -222,7 +223,7 @@ fn set_idle_rts(fd: RawFd, config: &SerialConfig, rs485: &Rs485Config) -> Result
     let request = if rs485.rts_on_send { libc::TIOCMBIC } else { libc::TIOCMBIS };
     // SAFETY: the flags live through the call.
     check(unsafe { libc::ioctl(fd, request, &raw const rts) })
-        .map_err(|error| format!("{} has no RTS to switch ({error}); leave \"rs485\" out", config.port.display()))
+        .map_err(|error| format!("{} has no RTS line ({error}); remove \"rs485\"", config.port.display()))
 }
 
 /// Where the driver gathers bytes before it hands them over, it shall not. Few drivers know it.

@@ -203,7 +203,7 @@ impl Hub {
         while let Ok(next) = self.next.try_recv() {
             match self.drains.get_mut(next.lane.index()) {
                 Some(drain) => drain.next.push_back(next.end),
-                None => tracing::error!("a ring for executor {}, of which the hub knows nothing", next.lane.0),
+                None => tracing::error!("a ring for executor {}, which is unknown to the hub", next.lane.0),
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Report by exception before the journal: samples of the rings that the journal and all behind it are not told.
+//! Report by exception before the journal: samples that are suppressed for the journal and the outputs.
 
 use std::sync::Arc;
 

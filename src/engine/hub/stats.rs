@@ -1,4 +1,4 @@
-//! How well the beat is kept: the executors' timing reports, gathered into histograms.
+//! Timing statistics: the executors' timing reports, collected into histograms.
 //!
 //! Recorded and read by ordinary threads only; the executors hand over through rings and never wait for this.
 

@@ -1,4 +1,4 @@
-//! Live consumers of the hub, beside the journal: they come and go while it runs, and hold nothing up.
+//! Live consumers of the hub, beside the journal: they attach and detach while it runs, and never block it.
 //!
 //! The journal is the only consumer for which samples wait in the rings. A tap has a queue of its own, of a bounded number of
 //! batches; when that is full its oldest batch is dropped and counted.

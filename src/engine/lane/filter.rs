@@ -1,4 +1,4 @@
-//! Report by exception: which samples are told, and which are held back because nobody would learn anything from them.
+//! Report by exception: which samples are reported, and which are suppressed as unchanged.
 //!
 //! A sample is told when its status is another than that of the last one that was told; when its value is further from
 //! that one's than the deadband; or when the next reading would come too late for the tag's longest silence. That is the

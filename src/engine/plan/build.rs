@@ -46,7 +46,8 @@ pub fn rebuild(config: &Config, base: &Base<'_>, costs: &Costs, plan_link: PlanL
     let cpus: Vec<u32> = base.plan.executors().map(|(_, cpu, _)| cpu).collect();
     compile(config, &cpus, Some(base), costs, plan_link).map_err(|mut error| {
         if compile(config, &cpus, None, costs, plan_link).is_ok() {
-            let why = "links stay on their executors while the gateway runs; dealt out anew they fit: restart it";
+            let why = "links stay on their executors while the gateway runs; after a restart they are redistributed \
+                and fit: restart the gateway";
             error.refusals.push(why.to_owned());
         }
         error

@@ -1,4 +1,4 @@
-//! What a raw value has to pass before it is one: values that say that there is none, the scale that another register
+//! Checks of a raw value: values that mean "no value", the scale that another register
 //! holds, and the limits of a transmitter. Few tags have any of it, so it lies beside their decoding.
 
 use super::sensor::SensorLimits;

@@ -1,4 +1,4 @@
-//! What links are asked to do and what that costs, in the terms of admission: what a protocol says of its work.
+//! The demand of a link for admission: its requests and their costs, as its protocol reports them.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Which id each thing gets: what stays keeps its own, what is new gets one that nobody can mistake for another.
+//! Assigns ids: what stays keeps its id, what is new gets one that cannot be confused with an old one.
 
 use std::collections::{HashMap, HashSet};
 
@@ -152,7 +152,7 @@ impl<I: Id> Free<I> {
         let free = |at: &usize| self.taken.get(*at) != Some(&true) && suits(I::from_index(*at));
         let Some(at) = (self.next..self.max).find(free) else {
             return Err(format!(
-                "too many {} came and went since the gateway started: restart it to adopt this configuration",
+                "too many {} were added and removed since the gateway started: restart it to use this configuration",
                 self.what
             ));
         };

@@ -296,7 +296,7 @@ pub trait LinkWork: Any + Debug + Send + Sync + KeptWork {
 
     /// Why nothing confirms a write that it has sent.
     fn unconfirmed(&self) -> &'static str {
-        "sent to all devices of the line, which confirm nothing"
+        "sent to all devices of the line; nothing is confirmed"
     }
 
     /// What to say of a link that does not fit.

@@ -221,7 +221,7 @@ fn ids_that_are_used_up_are_an_error_that_says_what_to_do() {
     let resting: Vec<UsedIds> = everything.iter().map(UsedIds::of).collect();
     let base = Base { plan: &old, resting: &resting, long_fits: &|_, _| true };
     let error = protocol::rebuild(&config(&vec![(0, 10, 2, 1)]), &base).unwrap_err().to_string();
-    assert!(error.contains("too many tags came and went") && error.contains("restart"), "{error}");
+    assert!(error.contains("too many tags were added and removed") && error.contains("restart"), "{error}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The closed set of protocols: the one file that names them all.
+//! The list of protocols: the only file that names all of them.
 
 use super::can::Can;
 

@@ -1,4 +1,4 @@
-//! The protocols of field links, a room each: configuration, addresses, schema, plan, cost, link, encoding.
+//! The protocols of field links, one folder each: configuration, addresses, schema, plan, cost, link, encoding.
 //!
 //! | file | subject |
 //! |---|---|

@@ -87,9 +87,13 @@ impl fmt::Display for WriteFault {
             WriteFault::TooLong { bytes, bytes_max } => {
                 write!(f, "the string has {bytes} bytes; allowed: at most {bytes_max}")
             }
-            WriteFault::Nul => f.write_str("the string has a NUL character, at which it would end"),
+            WriteFault::Nul => f.write_str("the string has a NUL character, which would end it"),
             WriteFault::NoSuchCharacter { found, encoding } => {
-                write!(f, "the string has the character {found:?}, which {encoding} has not; allowed: its characters")
+                write!(
+                    f,
+                    "the string has the character {found:?}, which {encoding} does not have; allowed: \
+                    characters of {encoding}"
+                )
             }
             WriteFault::Unreadable { allowed } => write!(f, "the string cannot be read; allowed: {allowed}"),
         }

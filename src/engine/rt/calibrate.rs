@@ -1,4 +1,4 @@
-//! What a request, a sample and a release cost an executor on this machine, measured at start.
+//! CPU cost of a request, a sample and a release on this machine, measured at start.
 //!
 //! A request is what a link makes of it: a send, a wait that reports the reply, a receive; here over a TCP
 //! connection of the machine with itself, without a device. The figures are medians, kept within sane limits, for a start may fall into any noise.
@@ -44,7 +44,7 @@ pub fn measure() -> io::Result<Costs> {
         wake_in_time();
         measure_here()
     })?;
-    measuring.join().unwrap_or_else(|_| Err(io::Error::other("the thread that measured died")))
+    measuring.join().unwrap_or_else(|_| Err(io::Error::other("the measuring thread died")))
 }
 
 /// What `plan` makes of this machine's costs. What is refused by one measurement is measured again: all that another
@@ -132,7 +132,7 @@ fn connection() -> io::Result<(TcpStream, TcpStream)> {
     let near = TcpStream::connect(listener.local_addr()?)?;
     let (far, peer) = listener.accept()?;
     if peer != near.local_addr()? {
-        return Err(io::Error::other("somebody else connected"));
+        return Err(io::Error::other("another client connected"));
     }
     near.set_nodelay(true)?;
     far.set_nodelay(true)?;

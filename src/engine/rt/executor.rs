@@ -1,4 +1,4 @@
-//! The loop. Releases are absolute and never drift; the wire is never waited for.
+//! The executor's loop. Releases are absolute and never drift; it never waits for the wire.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

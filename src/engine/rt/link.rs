@@ -1,4 +1,4 @@
-//! What an executor asks of a field link.
+//! The interface between an executor and a field link.
 
 use super::linux::Waker;
 use super::report::Report;

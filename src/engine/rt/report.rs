@@ -1,4 +1,4 @@
-//! What an executor tells of its own timing, through a ring of its own; histograms are made outside the floor.
+//! Timing reports of an executor, through their own ring; histograms are computed outside the floor.
 
 use crate::plan::ScanId;
 use crate::tag::{GroupId, LinkId, Nanos, Object};

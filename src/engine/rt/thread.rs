@@ -1,4 +1,4 @@
-//! What makes an ordinary thread a real-time one, and what to tell when the machine does not allow it.
+//! Turns an ordinary thread into a real-time one, and says what to do when the machine does not allow it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -32,7 +32,7 @@ pub fn enter(cpu: u32, priority: u8) -> Vec<Missing> {
     if let Err(error) = pin(cpu) {
         missing.push(Missing {
             what: format!("executor is not pinned to CPU {cpu}: {error}"),
-            how: "name CPUs that exist and that the process may use in realtime.cores (see `nproc --all`, \
+            how: "set realtime.cores to CPUs that exist and that the process may use (see `nproc --all`, \
                   `taskset -p $$`, AllowedCPUs= of the unit)",
         });
     }
@@ -85,7 +85,7 @@ fn set_fifo(priority: u8) -> io::Result<()> {
 /// What the kernel, or the start of the thread, said.
 pub fn try_fifo(priority: u8) -> io::Result<()> {
     let asked = std::thread::Builder::new().stack_size(64 << 10).spawn(move || set_fifo(priority))?;
-    asked.join().unwrap_or_else(|_| Err(io::Error::other("the thread that asked died")))
+    asked.join().unwrap_or_else(|_| Err(io::Error::other("the asking thread died")))
 }
 
 #[inline(never)]

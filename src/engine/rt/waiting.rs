@@ -40,8 +40,8 @@ impl WaitCall {
                 Err(error) => error,
             };
             call = call.next().ok_or_else(|| {
-                let what = "epoll_pwait2, ppoll and epoll_wait are all refused here, so that no device could be waited \
-                            for; allow one of them in the filter of system calls";
+                let what = "epoll_pwait2, ppoll and epoll_wait are all refused, so executors cannot wait for \
+                    devices; allow one of them in the system call filter";
                 io::Error::new(error.kind(), what)
             })?;
         }
@@ -68,12 +68,11 @@ impl WaitCall {
     pub fn cost(self) -> Option<&'static str> {
         match self {
             WaitCall::EpollPwait2 => None,
-            WaitCall::Ppoll => {
-                Some("one system call more for each wake-up that brings something; nothing in precision")
-            }
-            WaitCall::EpollWait => {
-                Some("its time-out has whole milliseconds, so that up to 1 ms before each release or deadline is spun")
-            }
+            WaitCall::Ppoll => Some("one more system call for each wake-up with data; precision is the same"),
+            WaitCall::EpollWait => Some(
+                "its timeout is in whole milliseconds, so the executor spins up to 1 ms before each release or \
+                    deadline",
+            ),
         }
     }
 
@@ -173,7 +172,7 @@ mod tests {
             let mut events = [libc::epoll_event { events: 0, u64: 0 }; 4];
             assert!(call.wait(NONE, &mut events, Nanos::from_millis(5)).is_err(), "{call:?}");
         }
-        assert!(WaitCall::probe(NONE).is_err_and(|error| error.to_string().contains("filter of system calls")));
+        assert!(WaitCall::probe(NONE).is_err_and(|error| error.to_string().contains("system call filter")));
         let begun = monotonic_now();
         nap(Nanos::from_millis(50));
         assert!(monotonic_now() - begun >= Nanos::from_millis(1));

@@ -1,4 +1,4 @@
-//! What an executor needs of the world. Linux is one ([`super::linux`]); a simulator is another.
+//! What an executor needs from its environment: Linux ([`super::linux`]) or the simulator.
 
 use crate::tag::Nanos;
 

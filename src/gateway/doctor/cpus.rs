@@ -6,13 +6,13 @@ use std::fmt;
 use super::{Check, Machine};
 use crate::rt::thread::parse_cpu_list;
 
-const ONLINE: &str = "An executor whose CPU is not there runs anywhere, or not at all.";
+const ONLINE: &str = "An executor whose CPU does not exist runs on any CPU, or not at all.";
 const LEFT: &str = "Journal, outputs and the system itself need a CPU that no executor spins on.";
 const ISOLATED: &str = "On a CPU that is not isolated the scheduler puts other threads beside the executor.";
-const TICK: &str = "The tick interrupts an executor up to 1000 times a second, and brings timers and RCU with it.";
-const RCU: &str = "RCU callbacks of the whole system run where they were queued, in front of the executor.";
+const TICK: &str = "The tick interrupts an executor up to 1000 times a second, and runs timers and RCU work with it.";
+const RCU: &str = "RCU callbacks run on the CPU where they were queued, ahead of the executor.";
 const SIBLING: &str =
-    "Two threads of one core share its units and caches: the neighbour's load is the executor's jitter.";
+    "Two threads of one core share its units and caches: the neighbour's load becomes the executor's jitter.";
 
 /// A set of CPU numbers, written and read as the kernel does: `0-2,5`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

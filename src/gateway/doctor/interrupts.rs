@@ -4,7 +4,7 @@ use super::cpus::CpuSet;
 use super::{Check, Machine};
 
 const SERVED: &str = "A device's interrupt on an executor's CPU runs before the executor, however long it takes.";
-const NEW: &str = "A device that comes later gets its interrupt placed by this mask.";
+const NEW: &str = "The interrupt of a device that is added later is placed by this mask.";
 const BALANCER: &str = "irqbalance moves interrupts back to CPUs that look idle.";
 
 /// Interrupts named in one finding; a server has thousands.
@@ -39,7 +39,7 @@ fn served(machine: &Machine, cpus: &CpuSet) -> Check {
         }
     }
     if known == 0 {
-        return Check::unknown(id, SERVED, "no device interrupt is shown in /proc/irq");
+        return Check::unknown(id, SERVED, "/proc/irq shows no device interrupt");
     }
     if wrong.is_empty() {
         return Check::ok(id, SERVED, format!("none of {known} is served by CPU {cpus}"));
@@ -69,7 +69,7 @@ fn mend_at_boot(machine: &Machine, cpus: &CpuSet) -> String {
     let online = machine.read("sys/devices/system/cpu/online").unwrap_or_default();
     let rest = CpuSet::parse(&online).without(cpus);
     if rest.is_empty() {
-        "leave a CPU to ordinary work in realtime.cores".to_owned()
+        "leave one CPU out of realtime.cores for ordinary work".to_owned()
     } else {
         format!("irqaffinity={rest} on the kernel command line")
     }
@@ -90,7 +90,7 @@ fn balancer(machine: &Machine) -> Check {
     let id = "irqbalance";
     let processes: Vec<String> = machine.names("proc").into_iter().filter(|name| name.parse::<u32>().is_ok()).collect();
     if processes.is_empty() {
-        return Check::unknown(id, BALANCER, "no process is shown in /proc");
+        return Check::unknown(id, BALANCER, "/proc shows no process");
     }
     let runs =
         processes.iter().any(|process| machine.read(&format!("proc/{process}/comm")).as_deref() == Some("irqbalance"));

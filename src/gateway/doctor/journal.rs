@@ -9,7 +9,8 @@ use super::Check;
 use crate::config::JournalConfig;
 use crate::limits::JOURNAL_BYTES_MIN;
 
-const WRITABLE: &str = "Without a journal the gateway does not start: nothing would outlive a broker's absence.";
+const WRITABLE: &str = "Without a journal the gateway does not start: samples would be lost while a broker is \
+    unreachable.";
 const ROOM: &str = "On a full disk new samples are refused and counted as lost.";
 
 pub fn checks(journal: &JournalConfig) -> Vec<Check> {
@@ -27,12 +28,12 @@ fn writable(journal: &JournalConfig, place: &Path) -> Check {
     let id = "journal_directory";
     let path = journal.path.display();
     if !place.is_dir() {
-        let mend = format!("move {} away, or name another place in journal.path", place.display());
-        return Check::bad(id, WRITABLE, format!("{} is no directory", place.display()), mend);
+        let mend = format!("move {} away, or set another journal.path", place.display());
+        return Check::bad(id, WRITABLE, format!("{} is not a directory", place.display()), mend);
     }
     match access(place, AccessFlags::W_OK | AccessFlags::X_OK) {
         Ok(()) if place == journal.path => Check::ok(id, WRITABLE, format!("{path} can be written")),
-        Ok(()) => Check::ok(id, WRITABLE, format!("{path} will be made in {}", place.display())),
+        Ok(()) => Check::ok(id, WRITABLE, format!("{path} will be created in {}", place.display())),
         Err(error) => {
             let mend = format!("install -d -o fieldbeat -g fieldbeat -m 0750 {path}, or run as the gateway's user");
             Check::bad(id, WRITABLE, format!("{} can't be written by this user: {error}", place.display()), mend)
@@ -54,7 +55,7 @@ fn room(journal: &JournalConfig, place: &Path) -> Check {
         .unwrap_or(0);
     let needed = journal.bytes_max.saturating_sub(own);
     let found = format!("{} MiB free, the journal may grow by {} MiB", free >> 20, needed >> 20);
-    let mend = format!("make room on the file system of {}, or set journal.max_bytes lower", place.display());
+    let mend = format!("free space on the file system of {}, or lower journal.max_bytes", place.display());
     if free >= needed {
         Check::ok(id, ROOM, found)
     } else if free + own < JOURNAL_BYTES_MIN {

@@ -3,12 +3,12 @@
 use super::cpus::CpuSet;
 use super::{Check, Machine};
 
-const PREEMPT: &str = "Only PREEMPT_RT bounds how long the kernel itself can keep an executor from running.";
+const PREEMPT: &str = "Only PREEMPT_RT bounds how long the kernel itself can delay an executor.";
 const THROTTLE: &str =
-    "Throttling stops every SCHED_FIFO thread for the rest of a period once they have used their share.";
+    "Throttling stops all SCHED_FIFO threads for the rest of a period once they have used their share.";
 const MIGRATION: &str =
     "A sleeping executor's timer can be moved to another CPU, and the wake-up then waits for an interrupt from there.";
-const STAT: &str = "Every interval the kernel wakes a worker on each CPU to fold its memory statistics.";
+const STAT: &str = "At each interval the kernel wakes a worker on every CPU to update its memory statistics.";
 const WATCHDOG: &str = "The lockup detector runs a timer, and above every priority a thread, on each CPU it watches.";
 const CLOCK: &str = "Each request is stamped; a slow clock source costs a device access or a system call each time.";
 
@@ -52,7 +52,7 @@ fn throttling(machine: &Machine) -> Check {
     match machine.number("proc/sys/kernel/sched_rt_runtime_us") {
         None => Check::unknown(id, THROTTLE, "/proc/sys/kernel/sched_rt_runtime_us can't be read"),
         Some(0) => {
-            Check::bad(id, THROTTLE, "real-time threads get no time at all", "sysctl -w kernel.sched_rt_runtime_us=-1")
+            Check::bad(id, THROTTLE, "real-time threads get no CPU time", "sysctl -w kernel.sched_rt_runtime_us=-1")
         }
         Some(runtime) if runtime < 0 || runtime >= period => Check::ok(id, THROTTLE, "off"),
         Some(runtime) => Check::warn(
@@ -116,7 +116,7 @@ fn clock_source(machine: &Machine) -> Check {
         // Read in user space, without a system call.
         "tsc" | "arch_sys_counter" | "riscv_clocksource" => Check::ok(id, CLOCK, source),
         "kvm-clock" | "hyperv_clocksource_tsc_page" => {
-            Check::ok(id, CLOCK, format!("{source} (a virtual machine: its host decides how steady the beat is)"))
+            Check::ok(id, CLOCK, format!("{source} (a virtual machine: its host determines the timing)"))
         }
         _ => {
             let available = machine.read(&format!("{dir}/available_clocksource")).unwrap_or_default();

@@ -3,10 +3,10 @@
 use super::{Check, Machine};
 use crate::rt::thread::MALLOC_ARENAS_MAX;
 
-const HUGE: &str = "Making huge pages moves memory about and stops the threads that touch it.";
-const SWAP: &str = "What is not locked (journal, outputs) can be paged out, and samples then wait in the rings.";
+const HUGE: &str = "Building huge pages moves memory and stops the threads that access it.";
+const SWAP: &str = "Unlocked memory (journal, outputs) can be paged out; samples then wait in the rings.";
 
-const MALLOC: &str = "Memory that is given back to the kernel and taken again is not locked any more, and faults.";
+const MALLOC: &str = "Memory that is returned to the kernel and allocated again is not locked, and page faults.";
 
 pub fn checks(machine: &Machine) -> Vec<Check> {
     let mut checks = vec![huge_pages(machine), swap(machine)];
@@ -20,7 +20,7 @@ pub fn checks(machine: &Machine) -> Vec<Check> {
 fn allocator(preloaded: Option<&str>) -> Check {
     let id = "malloc";
     if !cfg!(target_env = "gnu") {
-        return Check::unknown(id, MALLOC, "this C library has nothing to set");
+        return Check::unknown(id, MALLOC, "this C library has no such setting");
     }
     match preloaded.filter(|list| list.contains("alloc")) {
         Some(list) => {
@@ -31,7 +31,8 @@ fn allocator(preloaded: Option<&str>) -> Check {
             id,
             MALLOC,
             format!(
-                "set at start: {MALLOC_ARENAS_MAX} arenas at most (M_ARENA_MAX), nothing given back (M_TRIM_THRESHOLD)"
+                "set at start: {MALLOC_ARENAS_MAX} arenas at most (M_ARENA_MAX), nothing returned to the kernel \
+                 (M_TRIM_THRESHOLD)"
             ),
         ),
     }

@@ -1,4 +1,4 @@
-//! Is this machine fit for a steady beat? Each check says what was found, why it matters and what mends it.
+//! Is this machine fit for real-time scanning? Each check says what was found, why it matters and how to fix it.
 //!
 //! Nothing is changed: files under `/proc` and `/sys` are read, and what the own process may do is asked of the
 //! kernel. What a machine does not show (a container, another architecture, no rights) is [`State::Unknown`],

@@ -6,9 +6,9 @@ use super::cpus::{CpuSet, words};
 use super::{Check, Machine};
 
 const LATENCY: &str =
-    "While this file is held open at 0 no CPU sleeps deeply; the gateway holds it as long as it runs.";
+    "While this file is held open at 0, no CPU enters a deep sleep state; the gateway holds it while it runs.";
 const IDLE: &str = "Waking from a deep state takes tens to hundreds of microseconds, and a release waits for it.";
-const GOVERNOR: &str = "A CPU that was slowed down between releases starts each release slowly.";
+const GOVERNOR: &str = "A CPU whose clock is lowered between releases starts each release slowly.";
 
 /// A state that takes longer to leave is a deep one.
 const EXIT_LATENCY_US_MAX: i64 = 10;
@@ -31,11 +31,11 @@ fn dma_latency(machine: &Machine) -> Check {
         );
     }
     match access(&path, AccessFlags::W_OK) {
-        Ok(()) => Check::ok(id, LATENCY, "this user may hold it"),
+        Ok(()) => Check::ok(id, LATENCY, "this user can open it"),
         Err(error) => Check::warn(
             id,
             LATENCY,
-            format!("this user may not write it: {error}"),
+            format!("this user cannot write it: {error}"),
             "a udev rule: KERNEL==\"cpu_dma_latency\", GROUP=\"fieldbeat\", MODE=\"0660\"",
         ),
     }
@@ -57,14 +57,14 @@ fn idle_states(machine: &Machine, cpus: &CpuSet, can_hold: bool) -> Check {
         }
     }
     if !told {
-        return Check::unknown(id, IDLE, "no sleep state is shown (no cpuidle driver, or a virtual machine)");
+        return Check::unknown(id, IDLE, "no sleep states listed (no cpuidle driver, or a virtual machine)");
     }
     if deep.is_empty() {
-        return Check::ok(id, IDLE, "no deep state is on");
+        return Check::ok(id, IDLE, "no deep state is enabled");
     }
     let found = deep.join(", ");
     if can_hold {
-        return Check::ok(id, IDLE, format!("{found}; off while the gateway holds /dev/cpu_dma_latency"));
+        return Check::ok(id, IDLE, format!("{found}; disabled while the gateway holds /dev/cpu_dma_latency"));
     }
     let mend = format!(
         "`for c in {}; do for s in /sys/devices/system/cpu/cpu$c/cpuidle/state[1-9]*; do echo 1 > $s/disable; done; done`",
@@ -87,7 +87,7 @@ fn governor(machine: &Machine, cpus: &CpuSet) -> Check {
         }
     }
     if !told {
-        return Check::unknown(id, GOVERNOR, "no governor is shown (fixed frequency, or a virtual machine)");
+        return Check::unknown(id, GOVERNOR, "no governor listed (fixed frequency, or a virtual machine)");
     }
     if slow.is_empty() {
         return Check::ok(id, GOVERNOR, "performance");

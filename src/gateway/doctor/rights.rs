@@ -6,7 +6,7 @@ use crate::rt::thread;
 /// Priority asked for when no configuration says another.
 pub const PRIORITY_DEFAULT: u8 = 80;
 
-const FIFO: &str = "Without SCHED_FIFO any other program can hold an executor up for milliseconds.";
+const FIFO: &str = "Without SCHED_FIFO any other program can delay an executor by milliseconds.";
 const MEMLOCK: &str = "Memory that is not locked can be paged out; touching it again waits for the disk.";
 
 /// Bits of `CapEff` in /proc/self/status (capabilities(7)).
@@ -38,7 +38,7 @@ fn fifo(machine: &Machine, priority: u8) -> Check {
     let id = "sched_fifo";
     let mend = format!(
         "LimitRTPRIO={priority} in the unit ([Service]), or `setcap cap_sys_nice+ep $(command -v fieldbeat)`, or \
-         `ulimit -r {priority}` in a shell of root"
+         `ulimit -r {priority}` in a root shell"
     );
     if machine.is_live() {
         // The kernel's own answer counts more than the files: a container's filter or a control group without
@@ -63,7 +63,7 @@ fn fifo(machine: &Machine, priority: u8) -> Check {
 
 fn memlock(machine: &Machine) -> Check {
     let id = "memory_lock";
-    let mend = "LimitMEMLOCK=infinity in the unit ([Service]), or `ulimit -l unlimited` in a shell of root";
+    let mend = "LimitMEMLOCK=infinity in the unit ([Service]), or `ulimit -l unlimited` in a root shell";
     match (has_capability(machine, CAP_IPC_LOCK), limit(machine, "Max locked memory")) {
         (Some(true), _) => Check::ok(id, MEMLOCK, "CAP_IPC_LOCK is held"),
         (_, Some(u64::MAX)) => Check::ok(id, MEMLOCK, "unlimited"),

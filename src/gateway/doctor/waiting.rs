@@ -3,7 +3,7 @@
 use super::{Check, Machine};
 use crate::rt::LinuxWorld;
 
-const WAIT: &str = "Executors sleep in it until a reply comes or a release is near, to the microsecond.";
+const WAIT: &str = "Executors sleep in it until a reply arrives or a release is due, with microsecond precision.";
 
 pub fn checks(machine: &Machine) -> Vec<Check> {
     let id = "wait_call";
@@ -18,7 +18,7 @@ pub fn checks(machine: &Machine) -> Vec<Check> {
             match call.cost() {
                 None => Check::ok(id, WAIT, call.name()),
                 Some(cost) => {
-                    Check::warn(id, WAIT, format!("no epoll_pwait2 here, {} in its place: {cost}", call.name()), mend)
+                    Check::warn(id, WAIT, format!("no epoll_pwait2, {} is used instead: {cost}", call.name()), mend)
                 }
             }
         }

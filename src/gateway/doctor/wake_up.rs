@@ -7,7 +7,7 @@ use crate::config::{Config, Guard, ReleaseMode};
 use crate::limits::PACK_RELEASES_MAX;
 use crate::rt::thread::{self, GUARD_MAX, WakeUp};
 
-const WAKE_UP: &str = "A release can be as late as a wake-up is; the guard spins that time away, up to 200 µs.";
+const WAKE_UP: &str = "A release is as late as the wake-up; the guard covers that time by spinning, up to 200 µs.";
 
 /// Wake-ups of an executor when no configuration says how many: one group at 100 Hz.
 const WAKE_UPS_PER_S: f64 = 100.0;
@@ -24,7 +24,7 @@ pub fn measure(visit: &mut Visit, config: Option<&Config>) {
         });
         let check = match measured.map(std::thread::JoinHandle::join) {
             Ok(Ok((late, complete))) => judge(cpu, late, complete, wake_ups_per_s, config),
-            _ => Check::unknown("wake_up", WAKE_UP, format!("CPU {cpu}: the system gives no thread")),
+            _ => Check::unknown("wake_up", WAKE_UP, format!("CPU {cpu}: cannot start a thread")),
         };
         visit.worst = visit.worst.max(check.state);
         visit.checks.push(check);
@@ -55,7 +55,7 @@ fn judge(cpu: u32, late: WakeUp, complete: bool, wake_ups_per_s: f64, config: Op
         us(late.p95)
     );
     if late.p95 > GUARD_MAX {
-        let mend = "mend what is named above first: isolation, sleep states, PREEMPT_RT";
+        let mend = "fix the findings above first: isolation, sleep states, PREEMPT_RT";
         return Check::warn("wake_up", WAKE_UP, found, mend);
     }
     Check::ok("wake_up", WAKE_UP, found)

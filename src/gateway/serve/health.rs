@@ -1,4 +1,4 @@
-//! Whether the gateway does its work: conditions that its parts set and clear.
+//! Health of the gateway: conditions that its parts set and clear.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -291,17 +291,17 @@ fn asked(request: &[u8]) -> Asked {
     let mut words = lines.next().unwrap_or_default().split(' ');
     let (Some(method), Some(target), Some(version), None) = (words.next(), words.next(), words.next(), words.next())
     else {
-        return refused("400 Bad Request", "", "this is no HTTP request\n", false);
+        return refused("400 Bad Request", "", "this is not an HTTP request\n", false);
     };
     let (true, Some(path)) = (version.starts_with("HTTP/1."), path_of(target)) else {
-        return refused("400 Bad Request", "", "HTTP/1.0 and HTTP/1.1 are spoken here\n", false);
+        return refused("400 Bad Request", "", "only HTTP/1.0 and HTTP/1.1 are supported\n", false);
     };
     let head = method == "HEAD";
     if !matches!(path, "/metrics" | "/health") {
-        return refused("404 Not Found", "", "here are /metrics and /health\n", head);
+        return refused("404 Not Found", "", "use /metrics or /health\n", head);
     }
     if !head && method != "GET" {
-        return refused("405 Method Not Allowed", "Allow: GET, HEAD\r\n", "only GET and HEAD\n", false);
+        return refused("405 Method Not Allowed", "Allow: GET, HEAD\r\n", "only GET and HEAD are allowed\n", false);
     }
     if path == "/health" {
         return Asked::Health { head };

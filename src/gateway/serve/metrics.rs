@@ -178,7 +178,7 @@ impl Reader {
             GAUGE,
             "fieldbeat_group_period",
             Some(&Unit::Seconds),
-            "Time between two releases of a group, the shortest where its tags have several",
+            "Scan period of a group; the shortest one if its tags have several",
         )?;
         let named = plan.named_groups();
         for group in &named {
@@ -187,7 +187,7 @@ impl Reader {
             }
         }
         let hertz = Unit::Other("hertz".into());
-        let help = "Samples a second at most of each tag of a group by event, which has no period";
+        let help = "Maximum samples a second of each tag of a group by event, which has no period";
         let mut rates = family(e, GAUGE, "fieldbeat_group_event_rate_max", Some(&hertz), help)?;
         for group in plan.groups.values() {
             if let Some(rate) = group.pace.rate_max_hz() {
@@ -197,14 +197,14 @@ impl Reader {
         // What comes by event has no cycles, and no times of them.
         let polled = || named.iter().filter(|group| group.pace.period().is_some());
         let rows = [
-            ("fieldbeat_group_cycles", "Releases of the group's scans that happened, over its links"),
+            ("fieldbeat_group_cycles", "Scans of the group that were released, over its links"),
             (
                 "fieldbeat_group_skipped_cycles",
-                "Releases of the group's scans that were skipped because the executor was late, over its links",
+                "Scans of the group that were skipped because the executor was late, over its links",
             ),
             (
                 "fieldbeat_group_deadline_misses",
-                "Cycles of the group's scans that were not answered when the next was due, over its links",
+                "Scans of the group that were not complete when the next was due, over its links",
             ),
         ];
         let mut sums = vec![ScanTotals::default(); plan.groups.end()];
@@ -227,13 +227,11 @@ impl Reader {
         let rows: [Times; 3] = [
             (
                 "fieldbeat_group_release_jitter",
-                "Actual minus nominal start of a cycle; after skipped cycles, minus the first of them",
+                "Actual minus nominal start of a scan; after skipped scans, minus the first of them",
                 |t| &t.release_jitter,
             ),
-            ("fieldbeat_group_issue_jitter", "Request on the wire minus nominal start of its cycle", |t| {
-                &t.issue_jitter
-            }),
-            ("fieldbeat_group_sample_age", "Reply decoded minus nominal start of its cycle", |t| &t.sample_age),
+            ("fieldbeat_group_issue_jitter", "Request sent minus nominal start of its scan", |t| &t.issue_jitter),
+            ("fieldbeat_group_sample_age", "Reply decoded minus nominal start of its scan", |t| &t.sample_age),
         ];
         for (name, help, pick) in rows {
             let mut family = family(e, HISTOGRAM, name, Some(&Unit::Seconds), help)?;
@@ -253,12 +251,12 @@ impl Reader {
         let names: Vec<String> = (0..plan.lanes.len()).map(|i| i.to_string()).collect();
         let executors =
             || names.iter().zip(&plan.lanes).zip(&counters.lanes).filter(|((_, lane), _)| lane.owner.cpu().is_some());
-        let help = "Waits for devices that the system refused";
+        let help = "Waits for devices that the operating system refused";
         let mut waits = family(e, COUNTER, "fieldbeat_executor_failed_waits", None, help)?;
         for ((name, _), executor) in executors() {
             waits.counter([("executor", name)], executor.failed_waits.get())?;
         }
-        let mut loops = family(e, COUNTER, "fieldbeat_executor_loops", None, "Times round an executor's loop")?;
+        let mut loops = family(e, COUNTER, "fieldbeat_executor_loops", None, "Iterations of an executor's loop")?;
         for ((name, _), executor) in executors() {
             loops.counter([("executor", name)], executor.loops.get())?;
         }
@@ -268,9 +266,9 @@ impl Reader {
             dropped.counter([("executor", name)], executor.reports_dropped.get())?;
         }
         let rows = [
-            ("fieldbeat_samples_produced", "Samples that a lane's thread made: an executor, or a source"),
-            ("fieldbeat_samples_dropped", "Samples that a lane's full ring did not take"),
-            ("fieldbeat_samples_suppressed", "Samples held back by the rules of report by exception"),
+            ("fieldbeat_samples_produced", "Samples produced by a lane's thread: an executor or a source"),
+            ("fieldbeat_samples_dropped", "Samples dropped because a lane's ring was full"),
+            ("fieldbeat_samples_suppressed", "Samples suppressed by report by exception"),
         ];
         for (at, (metric, help)) in rows.into_iter().enumerate() {
             let mut family = family(e, COUNTER, metric, None, help)?;
@@ -284,7 +282,14 @@ impl Reader {
             }
         }
         let fills: Vec<_> = rings.iter().map(|ring| ring()).collect();
-        let mut capacity = family(e, GAUGE, "fieldbeat_ring_capacity_slots", None, "Slots of a lane's ring")?;
+        let mut capacity = family(
+            e,
+            GAUGE,
+            "fieldbeat_ring_capacity_slots",
+            None,
+            "Capacity of a lane's ring in \
+            slots",
+        )?;
         for (name, fill) in names.iter().zip(&fills) {
             capacity.gauge([("lane", name)], fill.capacity as f64)?;
         }
@@ -301,7 +306,7 @@ impl Reader {
         let views: Vec<(&str, OutputView)> = self.0.outputs.iter().map(|(name, view)| (&**name, view())).collect();
         type Row = (&'static str, &'static str, fn(&OutputView) -> u64);
         let gauges: [Row; 3] = [
-            ("fieldbeat_output_server", "Which of its servers the output uses, the preferred one being 1", |v| {
+            ("fieldbeat_output_server", "Number of the server that the output uses; 1 is the preferred one", |v| {
                 v.server + 1
             }),
             ("fieldbeat_output_cursor_lag_samples", "Samples in the journal behind the output's cursor", |v| v.lag),
@@ -314,17 +319,14 @@ impl Reader {
             }
         }
         let counters: [Row; 5] = [
-            ("fieldbeat_output_acknowledged_samples", "Samples that the other side has acknowledged", |v| {
-                v.acknowledged
-            }),
-            ("fieldbeat_output_left_out_samples", "Samples that the output's choice of tags leaves out", |v| {
-                v.left_out
-            }),
-            ("fieldbeat_output_refused_samples", "Samples that the other side does not take", |v| v.refused),
-            ("fieldbeat_output_published_messages", "Messages sent, repeats included", |v| v.published),
+            ("fieldbeat_output_acknowledged_samples", "Samples acknowledged by the server", |v| v.acknowledged),
+            ("fieldbeat_output_left_out_samples", "Samples not selected by the output's tag filters", |v| v.left_out),
+            ("fieldbeat_output_refused_samples", "Samples rejected by the server", |v| v.refused),
+            ("fieldbeat_output_published_messages", "Messages sent, including retries", |v| v.published),
             (
                 "fieldbeat_output_lost_samples",
-                "Samples removed at the journal's bound, or lost with its file, before the other side had them, ever",
+                "Samples removed at the journal's bound, or lost with its file, before delivery, over the journal's \
+                 whole life",
                 |v| v.lost,
             ),
         ];
@@ -334,7 +336,7 @@ impl Reader {
                 family.counter([("output", output)], value(view))?;
             }
         }
-        let help = "1 for the state that the output is in, 0 for the others";
+        let help = "1 for the current state of the output, 0 for the others";
         let mut state = family(e, GAUGE, "fieldbeat_output_state", None, help)?;
         for (output, view) in &views {
             for one in OutputState::ALL {
@@ -347,14 +349,14 @@ impl Reader {
 
     fn live(&self, e: &mut DescriptorEncoder) -> fmt::Result {
         let taps = &self.0.taps;
-        let mut readers = family(e, GAUGE, "fieldbeat_live_readers", None, "Those who follow samples as they come")?;
+        let mut readers = family(e, GAUGE, "fieldbeat_live_readers", None, "Clients that follow samples live")?;
         readers.gauge([], taps.all().len() as f64)?;
-        let help = "Samples that live readers lost because they were too slow, each reader's of its own";
+        let help = "Samples lost by live readers that were too slow, summed over the readers";
         family(e, COUNTER, "fieldbeat_live_lost_samples", None, help)?.counter([], taps.lost().samples)
     }
 
     fn writes(&self, e: &mut DescriptorEncoder) -> fmt::Result {
-        let help = "Writes that were asked for, by the way they came and how they ended";
+        let help = "Write requests by interface and outcome";
         let mut family = family(e, COUNTER, "fieldbeat_writes", None, help)?;
         for way in Way::ALL {
             for outcome in Outcome::ALL {
@@ -362,7 +364,7 @@ impl Reader {
                 family.counter([("way", way.name()), ("outcome", outcome.name())], count)?;
             }
         }
-        let help = "Writes that were refused or failed, by the way they came and the reason that their answer gives";
+        let help = "Writes that were refused or failed, by interface and reason";
         let mut family = self::family(e, COUNTER, "fieldbeat_writes_not_done", None, help)?;
         for way in Way::ALL {
             for reason in Reason::ALL {
@@ -370,27 +372,27 @@ impl Reader {
                 family.counter([("way", way.name()), ("reason", reason.word())], count)?;
             }
         }
-        let help = "Answers to commands over MQTT; redirected are those whose own topic the broker refuses";
+        let help = "Answers to commands over MQTT; redirected: the broker refuses their own topic";
         let mut family = self::family(e, COUNTER, "fieldbeat_command_answers", None, help)?;
         for end in AnswerEnd::ALL {
             family.counter([("result", end.name())], self.0.writes.answers(end))?;
         }
-        let help = "Minutes in which a broker sent commands faster than they are taken";
+        let help = "Minutes in which a broker sent commands faster than the limit";
         self::family(e, COUNTER, "fieldbeat_command_floods", None, help)?.counter([], self.0.writes.floods())
     }
 
     /// Named as Prometheus names its own.
     fn configuration(&self, e: &mut DescriptorEncoder) -> fmt::Result {
         let reloads = &self.0.reloads;
-        let help = "Configurations that were found while the gateway ran";
+        let help = "Configuration changes found while the gateway ran";
         let mut found = family(e, COUNTER, "fieldbeat_config_reloads", None, help)?;
         found.counter([("result", "adopted")], reloads.adopted.load(Relaxed))?;
         found.counter([("result", "refused")], reloads.refused.load(Relaxed))?;
-        let help = "1 when the files are what runs, 0 when they are refused and an older configuration runs on";
+        let help = "1 if the current files are in use, 0 if they are refused and an older configuration stays in use";
         let good = !reloads.last_refused.load(Relaxed);
         family(e, GAUGE, "fieldbeat_config_last_reload_successful", None, help)?
             .gauge([], f64::from(u8::from(good)))?;
-        let help = "When the files were last what runs, since the Unix epoch";
+        let help = "Time at which the current files were last in use, since the Unix epoch";
         let at_s = reloads.last_success_utc_ns.load(Relaxed) as f64 / 1e9;
         family(e, GAUGE, "fieldbeat_config_last_reload_success_timestamp", Some(&Unit::Seconds), help)?.gauge([], at_s)
     }
@@ -400,12 +402,7 @@ impl Reader {
         let usage = ProcessUsage::now();
         for (name, unit, help, value) in [
             ("process_resident_memory", Some(&Unit::Bytes), "Resident memory", usage.resident_bytes as f64),
-            (
-                "process_anonymous_memory",
-                Some(&Unit::Bytes),
-                "Resident memory that no file backs",
-                usage.anonymous_bytes as f64,
-            ),
+            ("process_anonymous_memory", Some(&Unit::Bytes), "Anonymous resident memory", usage.anonymous_bytes as f64),
             ("process_open_fds", None, "Open file descriptors", usage.open_fds as f64),
             ("process_start_time", Some(&Unit::Seconds), "Start of the process since the Unix epoch", usage.started_s),
         ] {
@@ -413,9 +410,9 @@ impl Reader {
         }
         let mut cpu = family(e, COUNTER, "process_cpu", Some(&Unit::Seconds), "User and system time of all threads")?;
         cpu.0.encode_counter::<NoLabelSet, f64, u64>(&usage.cpu_s, None)?;
-        let help = "Log lines that nobody took from standard error";
+        let help = "Log lines lost because the reader of standard error was too slow";
         family(e, COUNTER, "fieldbeat_log_lost_lines", None, help)?.counter([], crate::logs::lost())?;
-        let mut build = family(e, GAUGE, "fieldbeat_build_info", None, "Which gateway this is, and which version")?;
+        let mut build = family(e, GAUGE, "fieldbeat_build_info", None, "Name and version of the gateway")?;
         build.gauge([("gateway", &self.0.gateway), ("version", env!("CARGO_PKG_VERSION"))], 1.0)
     }
 }

@@ -1,4 +1,4 @@
-//! What others read from us and ask of us: metrics and health over HTTP, the control socket, the report of a run.
+//! Interfaces for clients: metrics and health over HTTP, the control socket, the report of a run.
 
 mod ask;
 mod control;

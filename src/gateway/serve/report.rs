@@ -1,4 +1,4 @@
-//! The report of a run, as JSON: what was asked, what happened, how well the beat was kept.
+//! The report of a run as JSON: settings, counts and timing.
 
 use std::collections::BTreeMap;
 use std::io;

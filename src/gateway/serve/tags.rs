@@ -226,10 +226,10 @@ pub fn reason(status: Status, cause: Option<Cause>, trouble: Option<&str>) -> St
     match (cause, trouble.filter(|trouble| !trouble.is_empty())) {
         (Some(Cause::NotConnected), Some(trouble)) => trouble.to_owned(),
         (Some(cause), _) => cause.to_string(),
-        (None, _) if status == Status::BAD_WAITING_FOR_INITIAL_DATA => "nothing has been read yet".to_owned(),
+        (None, _) if status == Status::BAD_WAITING_FOR_INITIAL_DATA => "not read yet".to_owned(),
         (None, _) if status == Status::UNCERTAIN_UNITS_EXCEEDED => {
-            "the value is outside of the range of its sensor".to_owned()
+            "the value is outside the range of its sensor".to_owned()
         }
-        (None, _) => "no reason is known".to_owned(),
+        (None, _) => "the reason is unknown".to_owned(),
     }
 }

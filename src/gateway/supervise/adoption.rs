@@ -60,7 +60,7 @@ impl Floor {
                         adoption.links().flat_map(FieldLink::regions).for_each(rt_thread::lock_region);
                     }
                     let pushed = adoptions.push(adoption);
-                    debug_assert!(pushed.is_ok(), "the change before has not ended");
+                    debug_assert!(pushed.is_ok(), "the previous change is not complete");
                 }
                 To::Source(door) => door.adopt(NewPlan {
                     plan: new.clone(),
@@ -106,7 +106,7 @@ impl Floor {
             let Some(command) = command else { continue };
             // One that has ended shows as links that stay down; it does not end by itself.
             if connector.tell(command).is_err() {
-                tracing::error!("the connector has ended: no link is connected any more; start the gateway again");
+                tracing::error!("the connector has ended: links no longer connect; restart the gateway");
                 return;
             }
         }

@@ -1,4 +1,4 @@
-//! What can be told of a thread that stands still, from outside: the kernel's view of it, and its stack.
+//! Diagnosis of a stalled thread: its state in the kernel, and its stack.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -69,11 +69,11 @@ impl Stat {
         match self.state {
             'R' => "runnable",
             'S' => "sleeping",
-            'D' => "waiting for a device, and can't be interrupted",
+            'D' => "waiting for a device, uninterruptible",
             't' => "stopped by a debugger",
             'T' => "stopped by a signal",
             'Z' | 'X' => "dead",
-            _ => "in a state of its own",
+            _ => "in an unknown state",
         }
     }
 }
@@ -114,7 +114,7 @@ pub fn of(stall: &Stall) -> Vec<String> {
     let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
     let switches = (field("voluntary_ctxt_switches"), field("nonvoluntary_ctxt_switches"));
     if let (Some(cpus), (Some(given), Some(taken))) = (field("Cpus_allowed_list"), switches) {
-        lines.push(format!("may run on CPUs {cpus}; gave its CPU up {given} times, lost it {taken} times"));
+        lines.push(format!("may run on CPUs {cpus}; {given} voluntary and {taken} involuntary context switches"));
     }
     if let Some(tracer) = field("TracerPid").filter(|pid| *pid != "0") {
         lines.push(format!("thread {tracer} debugs it"));
@@ -134,8 +134,8 @@ pub fn of(stall: &Stall) -> Vec<String> {
     match stack::addresses(thread, STACK_PATIENCE) {
         Some(addresses) => lines.extend(stack::names(&addresses).into_iter().map(|frame| format!("stack: {frame}"))),
         None => lines.push(format!(
-            "no stack: the thread did not take a signal within {} ms; it is stopped, starved by a thread of higher \
-             priority, or held by the kernel (see the lines above)",
+            "no stack: the thread did not handle a signal within {} ms; it is stopped, preempted by a thread of higher \
+             priority, or blocked in the kernel (see the lines above)",
             STACK_PATIENCE.as_millis()
         )),
     }

@@ -1,4 +1,4 @@
-//! What brings plans to the thread of each lane.
+//! Delivers plans to the thread of each lane.
 
 use rtrb::{Consumer, Producer, RingBuffer};
 

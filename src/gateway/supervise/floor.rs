@@ -202,7 +202,7 @@ impl Floor {
         let world = LinuxWorld::new()?;
         self.missing.extend(world.wait_call().cost().map(|cost| Missing {
             what: format!("executors wait by {}: {cost}", world.wait_call().name()),
-            how: "a kernel from 5.11 on, and a filter of system calls that lets epoll_pwait2 pass, would do better",
+            how: "a kernel from 5.11 on and a system call filter that allows epoll_pwait2 perform better",
         }));
         let waker = world.waker();
         let (writes, orders, answers) = orders::Ends::new(waker.clone());

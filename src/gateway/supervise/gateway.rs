@@ -48,7 +48,7 @@ pub enum StartError {
     Plan(#[from] PlanError),
     #[error("{0}")]
     Journal(#[from] JournalError),
-    #[error("the system gives no thread or descriptor ({0}): see `ulimit -u` and `ulimit -n`")]
+    #[error("cannot create a thread or descriptor ({0}): see `ulimit -u` and `ulimit -n`")]
     System(#[from] io::Error),
 }
 
@@ -88,7 +88,7 @@ pub struct Gateway {
 /// What cannot be mended from inside: the process must end, so that it is started again.
 #[derive(Debug, thiserror::Error)]
 pub enum Trouble {
-    #[error("{0} has ended by itself")]
+    #[error("{0} has ended unexpectedly")]
     Ended(&'static str),
     /// Nobody may wait for these: [`Gateway::abandon`].
     #[error("{}", leave::told(.0))]
@@ -129,7 +129,7 @@ impl Gateway {
         }
         let (planned, fault) = calibrate::best_of(|costs| protocol::build_with(&config, cpus, costs));
         if let Some(error) = fault {
-            tracing::warn!("admission reckons with usual costs, this machine's cannot be measured: {error}");
+            tracing::warn!("admission uses typical costs because this machine's cannot be measured: {error}");
         }
         let Planned { plan, admission } = planned?;
         let plan = Arc::new(plan);
@@ -225,7 +225,7 @@ impl Gateway {
                 }
             });
         if let Err(error) = stack::prepare() {
-            tracing::warn!("a thread that stands still will not show its stack: {error}");
+            tracing::warn!("no stack will be logged for a stalled thread: {error}");
         }
         let hardware = config.watchdog.hardware.as_ref().and_then(HardwareWatchdog::arm);
         let mut manager = ServiceManager::of_environment();
@@ -315,8 +315,8 @@ impl Gateway {
     fn tell_failed_waits(&mut self) {
         let failed = self.observed.counters.lanes.iter().map(|executor| executor.failed_waits.get()).sum();
         if failed > 0 && std::mem::replace(&mut self.failed_waits, failed) == 0 {
-            let text =
-                "the system refuses the call by which executors wait; the next best is used, see `fieldbeat doctor`";
+            let text = "the system refuses the preferred wait call of the executors; another one is used, see \
+                `fieldbeat doctor`";
             tracing::error!("{text}");
             self.observed.health.set("executors", Severity::Degraded, text);
         }
@@ -382,7 +382,7 @@ impl Gateway {
                     unsaved = Some(format!("{} samples could not be stored: {error}", end.samples_unsaved));
                 }
                 if let Err(error) = end.journal.append(&[]) {
-                    tracing::error!("the outputs' places in the journal are not saved: {error}");
+                    tracing::error!("the outputs' positions in the journal are not saved: {error}");
                 }
             }
             Err(_) => {

@@ -93,10 +93,13 @@ impl HardwareWatchdog {
                 let device = config.device.display();
                 let help = match error.raw_os_error() {
                     Some(libc::EBUSY) => {
-                        "another program holds it; with systemd's own RuntimeWatchdogSec= leave out \
-                                          watchdog.device"
+                        "another program has it open; if systemd uses it (RuntimeWatchdogSec=), \
+                                          remove watchdog.device"
                     }
-                    Some(libc::ENOENT) => "the kernel has no driver for it (modprobe softdog is one in software)",
+                    Some(libc::ENOENT) => {
+                        "the kernel has no driver for it (modprobe softdog loads a software \
+                        watchdog)"
+                    }
                     _ => "the unit needs DeviceAllow= for it, and its user the right to write it",
                 };
                 tracing::warn!("no hardware watchdog: {device}: {error}; {help}");
@@ -110,18 +113,18 @@ impl HardwareWatchdog {
         let timeout_s = match device.set_timeout(config.timeout_s) {
             Ok(taken) if taken > 0 => {
                 if taken != config.timeout_s {
-                    tracing::warn!("{shown}: the device takes {taken} s and not {} s", config.timeout_s);
+                    tracing::warn!("{shown}: the device uses {taken} s instead of {} s", config.timeout_s);
                 }
                 taken.min(config.timeout_s)
             }
             Ok(_) => config.timeout_s,
             Err(error) => {
-                tracing::warn!("{shown}: its time can't be set ({error}); it keeps its own");
+                tracing::warn!("{shown}: its timeout can't be set ({error}); it keeps its default");
                 config.timeout_s
             }
         };
         if !device.can_disarm() {
-            tracing::warn!("{shown} can't be disarmed: the machine is reset when the gateway stays stopped");
+            tracing::warn!("{shown} can't be disarmed: the machine is reset if the gateway stays stopped");
         }
         // Two feedings may be late or lost.
         let period = Duration::from_secs(u64::from(timeout_s)) / 4;
@@ -157,7 +160,7 @@ fn open(path: &Path) -> io::Result<Character> {
     use std::os::unix::fs::FileTypeExt;
     // Looked at before it is opened: opening arms, and a plain file would be fed for ever in vain.
     if !path.metadata()?.file_type().is_char_device() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no character device"));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a character device"));
     }
     Ok(Character(OpenOptions::new().write(true).open(path)?))
 }

@@ -1,4 +1,4 @@
-//! What the devices' reply times, as they are seen, say against what was declared for admission.
+//! Measured reply times of the devices against those declared for admission.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -59,8 +59,8 @@ fn text(plan: &Plan, link: LinkId, finding: admission::Finding) -> String {
     let name = plan.links.get(link).map_or("", |link| &*link.name);
     let key = plan.links.get(link).map_or("expected_reply_ms", |link| link.protocol.reply_key());
     format!(
-        "link \"{name}\": 99 % of its replies take up to {:.2} ms, declared are {:.2} ms: {:.0} % of its time is asked \
-         for; set {key} and lower the rate",
+        "link \"{name}\": 99 % of its replies take up to {:.2} ms, but {:.2} ms are declared: the scans need {:.0} % \
+         of its time; set {key} and lower the rate",
         ms(finding.seen),
         ms(finding.declared),
         finding.load * 100.0
@@ -125,7 +125,7 @@ mod tests {
         learned.look(&observed);
         let told = observed.health.conditions().into_values().next().unwrap();
         assert_eq!(told.severity, Severity::Degraded);
-        assert!(told.text.contains("link \"slow\"") && told.text.contains("declared are 0.50 ms"), "{}", told.text);
+        assert!(told.text.contains("link \"slow\"") && told.text.contains("but 0.50 ms are declared"), "{}", told.text);
         replies(&observed, REPLIES_MIN * 1000, Nanos::from_micros(100));
         learned.look(&observed);
         assert!(observed.health.conditions().is_empty());

@@ -1,4 +1,4 @@
-//! The end of a gateway in which a thread stands still: everything is told, everything is bounded, nobody is joined.
+//! Exit of a gateway with a stalled thread: everything is logged, every wait is bounded, no thread is joined.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -44,7 +44,7 @@ pub fn status(observed: &Observed) -> String {
 /// Logs all that is known of each.
 pub fn describe(stalled: &[Stall], observed: &Observed) {
     for stall in stalled {
-        tracing::error!("{stall}; the gateway ends so that it is started again");
+        tracing::error!("{stall}; the gateway exits to be restarted");
         if let Part::Executor(id) = stall.part {
             for line in work(id, observed) {
                 tracing::error!("{}: {line}", stall.part);
@@ -114,7 +114,7 @@ pub fn let_settle(observed: &Observed, rings: &[RingStats], settled: impl Fn() -
     let made =
         observed.counters.produced().saturating_sub(observed.counters.dropped() + observed.counters.suppressed());
     let lost = made.saturating_sub(settled());
-    (lost > 0).then(|| format!("{lost} samples are not known to be in the journal and count as lost"))
+    (lost > 0).then(|| format!("{lost} samples may not be in the journal and are counted as lost"))
 }
 
 #[cfg(test)]
@@ -126,8 +126,8 @@ mod tests {
         let stall = |part| Stall { part, still: Duration::from_millis(2100), count: 9 };
         assert_eq!(
             told(&[stall(Part::Executor(1)), stall(Part::Journal)]),
-            "executor 1 (thread fb-exec1) stands still for 2.1 s at turn 9; journal (thread journal) stands still for \
-             2.1 s at turn 9"
+            "executor 1 (thread fb-exec1) stalled for 2.1 s at turn 9; journal (thread journal) stalled for 2.1 s at \
+             turn 9"
         );
     }
 }

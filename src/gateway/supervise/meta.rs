@@ -1,4 +1,4 @@
-//! Has outputs say which tags there are, and which are not good now.
+//! Lists of tags and of bad tags for the outputs.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -42,10 +42,7 @@ impl ServiceManager {
             told.socket.as_ref().filter(|name| !name.is_empty()).and_then(|name| match open(name.as_bytes()) {
                 Ok(socket) => Some(socket),
                 Err(error) => {
-                    tracing::warn!(
-                        "the service manager is not told how it goes: NOTIFY_SOCKET={}: {error}",
-                        name.display()
-                    );
+                    tracing::warn!("the service manager gets no status: NOTIFY_SOCKET={}: {error}", name.display());
                     None
                 }
             });

@@ -1,4 +1,4 @@
-//! Writes on their way from the rest of the house to the executors, and their answers on the way back.
+//! Writes on their way to the executors, and their answers on the way back.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

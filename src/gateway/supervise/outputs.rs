@@ -73,12 +73,12 @@ impl Outputs {
         let now = Instant::now();
         for entry in &mut self.entries {
             if entry.running.as_ref().is_some_and(OutputHandle::is_finished) {
-                tracing::error!("output \"{}\" has ended by itself; starting it again", entry.config.name);
+                tracing::error!("output \"{}\" has ended unexpectedly; restarting it", entry.config.name);
                 entry.running = None;
             }
             if entry.commands.as_ref().is_some_and(OutputHandle::is_finished) {
                 tracing::error!(
-                    "the commands of output \"{}\" have ended by themselves; starting again",
+                    "the commands of output \"{}\" have ended unexpectedly; restarting them",
                     entry.config.name
                 );
                 entry.commands = None;

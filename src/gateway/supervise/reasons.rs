@@ -1,4 +1,4 @@
-//! Why tags have no good value, in the log: each reason once, its end, and both again only after growing pauses.
+//! Logs why tags are bad: each reason once, its end, and repeats only after growing pauses.
 //!
 //! What fails alike (one unit, one function, one fault) is one line that names the first of its tags. What a link meets
 //! that costs no tag its value, such as a wrong checksum now and then, is a line of its own kind. Links without a
@@ -135,7 +135,7 @@ impl Reasons {
                 };
                 seen.told = Some((now, pause));
                 lines += 1;
-                log(Line::Bad(format!("link \"{}\": {count} so far, the last: {cause}", link.name)));
+                log(Line::Bad(format!("link \"{}\": {count} so far, latest: {cause}", link.name)));
             }
         }
     }
@@ -226,7 +226,7 @@ fn place_and_fault(cause: Cause) -> String {
 fn line(plan: &Plan, troubled: &[&TagTrouble]) -> String {
     let Some(first) = troubled.first() else { return String::new() };
     let is_bad = troubled.iter().any(|trouble| trouble.status.is_bad());
-    let how = if is_bad { "bad" } else { "uncertain, with values that are held" };
+    let how = if is_bad { "bad" } else { "uncertain, with their last values" };
     let count = match troubled.len() {
         1 => format!("1 tag is {how}"),
         n => format!("{n} tags are {how}"),

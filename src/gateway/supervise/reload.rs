@@ -41,7 +41,7 @@ impl Gateway {
     pub fn look_for_changes(&self) {
         match &self.reload.watch {
             Some(watch) => watch.look_at_once(),
-            None => tracing::warn!("nothing looks for changed files here"),
+            None => tracing::warn!("changed files are not detected"),
         }
     }
 
@@ -153,7 +153,7 @@ impl Gateway {
     fn accept(&self) {
         let reloads = &self.observed.reloads;
         if reloads.last_refused.swap(false, Relaxed) {
-            tracing::info!("the configuration is right again: what the files say is what runs");
+            tracing::info!("the configuration is valid again: the current files are in use");
         }
         reloads.last_success_utc_ns.store(hub::clock_pair().utc_ns, Relaxed);
         self.observed.health.clear(PART);
@@ -165,8 +165,8 @@ impl Gateway {
         reloads.refused.fetch_add(1, Relaxed);
         reloads.last_refused.store(true, Relaxed);
         let why = why.to_string();
-        tracing::error!("the new configuration is refused, the old one runs on:\n{why}");
-        let text = format!("the files are not what runs; they are refused: {why}");
+        tracing::error!("the new configuration is refused, the old one stays in use:\n{why}");
+        let text = format!("the current files are refused and not in use: {why}");
         self.observed.health.set(PART, Severity::Degraded, text);
     }
 
@@ -175,9 +175,7 @@ impl Gateway {
         let changed = changed_sections(own, found);
         if !changed.is_empty() && *told_of_gateway_file != changed {
             let sections = changed.join(", ");
-            tracing::warn!(
-                "fieldbeat.toml has changed in {sections}: that takes effect when the gateway is started again"
-            );
+            tracing::warn!("fieldbeat.toml has changed in {sections}: this takes effect when the gateway is restarted");
         }
         *told_of_gateway_file = changed;
     }

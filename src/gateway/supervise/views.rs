@@ -1,4 +1,4 @@
-//! What metrics and health see of links, rings, journal and outputs.
+//! Views of links, rings, journal and outputs for metrics and health.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

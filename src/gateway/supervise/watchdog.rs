@@ -1,4 +1,4 @@
-//! Whether every thread that must advance does.
+//! Watchdog: checks that every thread advances.
 //!
 //! Each has a count that rises as long as it works, also under overload and with a full disk. One that stands
 //! still longer than its bound can't be mended from inside: the process ends, and is started again.
@@ -83,12 +83,7 @@ pub struct Stall {
 impl fmt::Display for Stall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Stall { part, still, count } = self;
-        write!(
-            f,
-            "{part} (thread {}) stands still for {:.1} s at turn {count}",
-            part.thread_name(),
-            still.as_secs_f64()
-        )
+        write!(f, "{part} (thread {}) stalled for {:.1} s at turn {count}", part.thread_name(), still.as_secs_f64())
     }
 }
 
@@ -156,7 +151,7 @@ mod tests {
         looks(&mut dog, now, 0.2, |_| 49);
         let [stall] = dog.stalled()[..] else { panic!("{:?}", dog.stalled()) };
         assert_eq!((stall.part, stall.count), (Part::Executor(0), 49));
-        assert!(stall.to_string().contains("executor 0 (thread fb-exec0) stands still for 2.2 s"), "{stall}");
+        assert!(stall.to_string().contains("executor 0 (thread fb-exec0) stalled for 2.2 s"), "{stall}");
         assert!(dog.still(Part::Journal) > Duration::from_secs(11));
     }
 
@@ -176,7 +171,7 @@ mod tests {
         assert_eq!(dog.stalled(), []);
         look_for(&mut dog, STEP * 2);
         let [stall] = dog.stalled()[..] else { panic!("{:?}", dog.stalled()) };
-        assert!(stall.to_string().starts_with("source \"diagnostics\" (thread fb-diag) stands still"), "{stall}");
+        assert!(stall.to_string().starts_with("source \"diagnostics\" (thread fb-diag) stalled for"), "{stall}");
     }
 
     #[test]

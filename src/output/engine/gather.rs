@@ -1,4 +1,4 @@
-//! From the journal's blocks to messages: samples are gathered, and the cursor is kept honest.
+//! From the journal's blocks to messages: collects samples, and advances the cursor with the acknowledgements.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;

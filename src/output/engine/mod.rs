@@ -1,4 +1,4 @@
-//! What every output needs, once: it follows the journal from a durable cursor on, gathers samples into messages of
+//! The common part of outputs: follows the journal from a durable cursor on, collects samples into messages of
 //! bounded size and age, and moves the cursor only over what the other side has taken. Pauses after failures, lag, losses,
 //! counts, state and a clean stop in bounded time are here, too.
 //!
@@ -275,7 +275,8 @@ impl<F: Form> Engine<F> {
             self.stats.samples_skipped.fetch_add(skipped.samples, Relaxed);
             tracing::warn!(
                 output = %self.name,
-                "output {}: {} blocks ({} samples) that were not sent yet are no longer in the journal, or damaged there",
+                "output {}: {} blocks ({} samples) were lost before delivery: they are no longer in the journal, or \
+                 damaged",
                 self.name, skipped.blocks, skipped.samples
             );
         }

@@ -84,19 +84,19 @@ pub(super) fn verdict(answer: &Answer, names: &Names<'_>) -> Result<Verdict, Fai
             Err(Failure::Refused(format!("{address} refuses the write to {store} ({status}){said}; {credentials}")))
         }
         404 => Err(Failure::Refused(format!(
-            "{address} does not know {store}, or has no {path} (404){said}; make it there, or correct the names and `url`"
+            "{address} does not know {store}, or has no {path} (404){said}; create it there, or correct the names \
+             and `url`"
         ))),
         413 => Ok(Verdict::TooLarge),
         429 | 503 => {
             let after = answer.retry_after();
-            let pause =
-                after.map_or_else(String::new, |pause| format!("; it asks for a pause of {} s", pause.as_secs()));
-            Err(Failure::Busy { text: format!("{address} takes nothing for now ({status}){said}{pause}"), after })
+            let pause = after.map_or_else(String::new, |pause| format!("; retry after {} s", pause.as_secs()));
+            Err(Failure::Busy { text: format!("{address} accepts no writes for now ({status}){said}{pause}"), after })
         }
         408 | 500..=599 => {
             Err(Failure::Busy { text: format!("{address} failed ({status}){said}; look at its log"), after: None })
         }
-        _ => Err(Failure::Refused(format!("{address} answers {status} to a write{said}; check `url`"))),
+        _ => Err(Failure::Refused(format!("{address} answers a write with {status}{said}; check `url`"))),
     }
 }
 

@@ -1,4 +1,4 @@
-//! One batch on its way: which of its lines are still to be sent, and which the server does not take.
+//! One batch in progress: which of its lines are still to be sent, and which the server rejects.
 //!
 //! A request that is refused for what stands in its lines is halved until the lines at fault stand alone. A line that was
 //! sent twice writes the same point again.
@@ -88,7 +88,7 @@ impl Parts {
             }
             Verdict::TooLarge | Verdict::None { .. } if lines > 1 => self.halve(range),
             Verdict::TooLarge => {
-                self.refuse(range.start, "it is larger than the server takes".to_owned(), 1, &mut tell);
+                self.refuse(range.start, "it is larger than the server accepts".to_owned(), 1, &mut tell);
             }
             Verdict::None { text, is_of_lines } if is_of_lines || self.any_taken => {
                 self.refuse(range.start, text, 1, &mut tell);

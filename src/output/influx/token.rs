@@ -25,6 +25,6 @@ pub(super) fn read(path: &Path) -> Result<String, OutputError> {
     match text.trim_ascii() {
         "" => Err(bad("it is empty")),
         token if token.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(token.to_owned()),
-        _ => Err(bad("it has more than one line, or characters that no token has")),
+        _ => Err(bad("it has more than one line, or characters that are not allowed in a token")),
     }
 }

@@ -1,4 +1,4 @@
-//! One output to InfluxDB: a batch is sent, and sent again, until it is taken.
+//! One output to InfluxDB: a batch is sent, and retried, until it is accepted.
 
 use std::collections::HashSet;
 use std::io::Write;
@@ -52,7 +52,7 @@ impl Credentials {
     /// What to do when the server refuses them.
     fn help(&self) -> String {
         match self {
-            Credentials::None => "it may want `user` and `password`, or `token_file`".to_owned(),
+            Credentials::None => "it may require `user` and `password`, or `token_file`".to_owned(),
             Credentials::User { user, .. } => {
                 format!("check user {user:?}, its password and its right to write")
             }
@@ -206,7 +206,7 @@ impl Worker {
             let settled = parts.settle(verdict, |bad| tell(&name, told, &bad));
             if let Err(NoneTaken(text)) = settled {
                 return Err(Failure::Refused(format!(
-                    "{address} refuses every line: {text}; check {} and `url`",
+                    "{address} rejects every line: {text}; check {} and `url`",
                     self.target.store
                 )));
             }
@@ -221,7 +221,8 @@ impl Worker {
             engine.gather.set_message_bytes_max(self.body_bytes_max);
             tracing::warn!(
                 output = %engine.name,
-                "output {}: {} takes no requests of {bytes} bytes of lines (413); from now on they have half of that",
+                "output {}: {} rejects requests with {bytes} bytes of lines (413); from now on requests are half as \
+                 large",
                 engine.name, self.http.peer.address()
             );
         }
@@ -266,10 +267,11 @@ fn tell(output: &str, told: &mut HashSet<String>, bad: &Bad) {
     if told.len() >= INFLUX_BAD_SERIES_TOLD_MAX || !told.insert(series) {
         return;
     }
-    let more = if bad.lines > 1 { format!(" (and {} more like it)", bad.lines - 1) } else { String::new() };
+    let more =
+        if bad.lines > 1 { format!(" (and {} more lines with this error)", bad.lines - 1) } else { String::new() };
     tracing::warn!(
         output = %output,
-        "output {output}: the server refuses a line, it is left out{more}: {}: {line}", bad.text
+        "output {output}: the server rejects a line, which is skipped{more}: {}: {line}", bad.text
     );
 }
 

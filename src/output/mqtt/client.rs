@@ -263,7 +263,10 @@ fn event_v5(event: &rumqttc::v5::Event) -> Event {
         rumqttc::v5::Event::Incoming(v5::Packet::Publish(publish)) => {
             match publish.properties.as_ref().and_then(|properties| properties.topic_alias) {
                 Some(alias) => {
-                    let text = format!("topic alias {alias}, and this client allows none (Topic Alias Maximum is 0)");
+                    let text = format!(
+                        "topic alias {alias}, although this client allows none (Topic Alias Maximum \
+                        is 0)"
+                    );
                     Event::Violation(text)
                 }
                 None => Event::Unasked,
@@ -288,7 +291,7 @@ fn failure_v311(error: &rumqttc::ConnectionError, peer: &Peer) -> Failure {
     use rumqttc::{ConnectionError as E, StateError as S};
     match error {
         E::NetworkTimeout => peer.silent(MQTT_CONNECT_TIMEOUT.as_secs()),
-        E::FlushTimeout => Failure::Silent(format!("{} takes no more bytes: connection lost", peer.address())),
+        E::FlushTimeout => Failure::Silent(format!("{} accepts no more bytes: connection lost", peer.address())),
         E::ConnectionRefused(code) => match code {
             v4::ConnectReturnCode::BadUserNamePassword => peer.bad_login(),
             v4::ConnectReturnCode::NotAuthorized => peer.not_authorised(),
@@ -329,7 +332,7 @@ fn failure_v5(error: &rumqttc::v5::ConnectionError, peer: &Peer) -> Failure {
             Failure::Refused(text.trim_end().to_string())
         }
         E::MqttState(S::OutgoingPacketTooLarge { pkt_size, max }) => Failure::Refused(format!(
-            "{} takes packets of {max} bytes at most, and one sample alone needs {pkt_size}; raise the broker's limit",
+            "{} accepts packets of at most {max} bytes, but a single sample needs {pkt_size}; raise the broker's limit",
             peer.address()
         )),
         E::MqttState(S::Deserialization(B::Io(e))) => peer.describe(e),

@@ -1,4 +1,4 @@
-//! Why a broker was left, told so that a person can act.
+//! Why the connection to a broker ended, with what to do.
 
 use crate::peer::{Failure, Peer, Words};
 
@@ -23,7 +23,7 @@ impl Peer {
             Some(user) => {
                 format!("{} refuses user {user:?} or its password; correct `user` and `password`", self.address())
             }
-            None => format!("{} wants a user and a password; set `user` and `password`", self.address()),
+            None => format!("{} requires a user and a password; set `user` and `password`", self.address()),
         })
     }
 
@@ -35,7 +35,8 @@ impl Peer {
                 self.client_id
             ),
             None => format!(
-                "{} does not authorise this client (client id {:?}); it may want `user` and `password`, or a client certificate",
+                "{} does not authorise this client (client id {:?}); it may require `user` and `password`, or a \
+                 client certificate",
                 self.address(),
                 self.client_id
             ),

@@ -1,4 +1,4 @@
-//! What a gateway says of itself on retained topics, so that a consumer knows tags, units, types and limits without a file,
+//! Metadata of a gateway on retained topics, so that a consumer knows tags, units, types and limits without a file,
 //! and which tags are bad now although nothing comes of them.
 //!
 //! | topic | payload |

@@ -152,8 +152,8 @@ impl Worker {
             return failure;
         }
         Failure::Refused(format!(
-            "{} closed the connection and acknowledged none of its messages; it may not allow the topic, or not take \
-             packets that large: look at its log, lower `max_message_bytes`",
+            "{} closed the connection without acknowledging a message; it may forbid the topic or packets of this \
+             size: look at its log, lower `max_message_bytes`",
             self.settings.peer.address()
         ))
     }
@@ -184,7 +184,7 @@ impl Worker {
     ) -> Result<Connection, Failure> {
         let address = self.settings.peer.address();
         if self.at_least_once && limits.qos_max == 0 {
-            let text = format!("{address} takes QoS 0 only; set `qos = 0`, or use a broker that acknowledges");
+            let text = format!("{address} supports QoS 0 only; set `qos = 0`, or use a broker that supports QoS 1");
             return Err(Failure::Refused(text));
         }
         let now = Instant::now();
@@ -217,7 +217,7 @@ impl Worker {
     fn status(&self, connection: &mut Connection, text: &str) -> Result<(), Failure> {
         let topic = &self.status_topic;
         if !connection.publisher.publish(topic, true, true, text.as_bytes().to_vec()) {
-            return Err(Failure::Client(format!("the MQTT client does not take the status message for {topic}")));
+            return Err(Failure::Client(format!("the MQTT client rejects the status message for {topic}")));
         }
         connection.flight.push(false, Position::default(), Instant::now().into_std());
         Ok(())
@@ -229,7 +229,7 @@ impl Worker {
         while connection.flight.len() < connection.in_flight_max.div_ceil(2) {
             let Some(message) = meta.next() else { break };
             if !connection.publisher.publish(&message.topic, self.at_least_once, true, message.payload) {
-                let text = format!("the MQTT client does not take a message for {}", message.topic);
+                let text = format!("the MQTT client rejects a message for {}", message.topic);
                 return Err(Failure::Client(text));
             }
             connection.flight.push(false, Position::default(), Instant::now().into_std());
@@ -253,7 +253,7 @@ impl Worker {
                 self.publishing.retain,
                 message.payload,
             ) {
-                let text = format!("the MQTT client does not take a message for {}", message.topic);
+                let text = format!("the MQTT client rejects a message for {}", message.topic);
                 return Err(Failure::Client(text));
             }
             connection.flight.push(true, covers, Instant::now().into_std());
@@ -274,17 +274,14 @@ impl Worker {
             }
             Event::Acknowledged { refused: Some(reason), .. } => {
                 return Err(Failure::Refused(format!(
-                    "{} refuses a message: {reason}; check the broker's access rights for the topics of this output",
+                    "{} rejects a message: {reason}; check the broker's access rights for the topics of this output",
                     self.settings.peer.address()
                 )));
             }
             Event::Acknowledged { packet, refused: None } => match connection.flight.acknowledged(packet, now) {
                 Some(progress) => self.advance(engine, connection, progress),
                 None => {
-                    return Err(self
-                        .settings
-                        .peer
-                        .garbage(&format!("acknowledgement {packet} that nothing asked for")));
+                    return Err(self.settings.peer.garbage(&format!("unexpected acknowledgement {packet}")));
                 }
             },
             Event::Disconnected if matches!(connection.leaving, Leaving::Disconnecting { .. }) => return Ok(true),
@@ -292,8 +289,8 @@ impl Worker {
             Event::Disconnected => {}
             Event::Unasked if !connection.unasked.take(now) => {
                 return Err(Failure::Protocol(format!(
-                    "{} floods the connection: more than {MQTT_UNASKED_PER_S_MAX} messages a second, and this output \
-                     subscribes to none; look for subscriptions that the broker makes by itself",
+                    "{} floods the connection: more than {MQTT_UNASKED_PER_S_MAX} messages a second, although this \
+                     output has no subscription; check the broker for automatic subscriptions",
                     self.settings.peer.address()
                 )));
             }
@@ -324,7 +321,7 @@ impl Worker {
         let patience = MQTT_STALL_MIN.max(self.settings.keep_alive * 2);
         if connection.flight.stalled_since().is_some_and(|since| now.into_std() > since + patience) {
             return Err(Failure::Silent(format!(
-                "{} acknowledges nothing: {} messages in flight for {} s; connection dropped",
+                "{} does not acknowledge: {} messages in flight for {} s; connection dropped",
                 self.settings.peer.address(),
                 connection.flight.len(),
                 patience.as_secs()
@@ -333,7 +330,7 @@ impl Worker {
         if connection.returning.is_none() && self.brokers.wants_first() {
             tracing::info!(
                 output = %engine.name,
-                "output {}: {} can be reached again; going back to it from {}",
+                "output {}: {} is reachable again; switching back to it from {}",
                 engine.name, self.brokers.first().address(), self.settings.peer.address()
             );
             connection.returning = Some(now);

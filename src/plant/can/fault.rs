@@ -1,4 +1,4 @@
-//! How nodes on a CAN bus can misbehave, when, and how a person writes it.
+//! Faults of simulated nodes on a CAN bus: kinds, times, and their notation.
 
 use std::fmt;
 use std::str::FromStr;
@@ -78,13 +78,13 @@ impl ScheduledBusFault {
 pub enum BusFaultError {
     #[error("fault {text:?}: write NODE:KIND[=ARG][@FROM..TO], for example mixer:silence@5..10 or *:stuck")]
     Form { text: String },
-    #[error("fault {text:?}: {found:?} is no node; there are {}, {PUMP_NAME}, and * for all", NODES.join(", "))]
+    #[error("fault {text:?}: {found:?} is not a node; known are {}, {PUMP_NAME}, and * for all", NODES.join(", "))]
     Node { text: String, found: String },
-    #[error("fault {text:?}: {found:?} is not known of this node; allowed are {allowed}")]
+    #[error("fault {text:?}: {found:?} is unknown for this node; allowed: {allowed}")]
     Kind { text: String, found: String, allowed: &'static str },
-    #[error("fault {text:?}: {kind} was given {found}; allowed is {allowed}")]
+    #[error("fault {text:?}: {kind} has the argument {found}; allowed: {allowed}")]
     Argument { text: String, kind: String, found: String, allowed: &'static str },
-    #[error("fault {text:?}: {found:?} is no time span: write @FROM..TO in seconds from the start, FROM before TO")]
+    #[error("fault {text:?}: {found:?} is not a time span: write @FROM..TO in seconds from the start, FROM before TO")]
     Span { text: String, found: String },
 }
 

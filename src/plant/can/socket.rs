@@ -30,20 +30,21 @@ impl fmt::Display for NoCan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             NoCan::Kernel => f.write_str(
-                "this kernel has no CAN (CONFIG_CAN, CONFIG_CAN_RAW), or may not load it: try modprobe can-raw",
+                "this kernel has no CAN support (CONFIG_CAN, CONFIG_CAN_RAW), or the module is not loaded: try \
+                 modprobe can-raw",
             ),
             NoCan::Interface(name) => write!(
                 f,
                 "there is no interface {name:?}; to make one without hardware: ip link add {name} type vcan && ip link \
                  set {name} mtu 72 up (needs the kernel's CONFIG_CAN_VCAN)"
             ),
-            NoCan::Kind(name) => write!(f, "the interface {name:?} is no CAN interface"),
+            NoCan::Kind(name) => write!(f, "the interface {name:?} is not a CAN interface"),
             NoCan::Classic(name) => {
-                write!(f, "the interface {name:?} takes no frames of CAN FD: ip link set {name} mtu 72")
+                write!(f, "the interface {name:?} does not support CAN FD frames: ip link set {name} mtu 72")
             }
             NoCan::Hardware(name) => write!(
                 f,
-                "the interface {name:?} has hardware: faults of the controller (error-frames, bus-off) are made up on \
+                "the interface {name:?} has hardware: controller faults (error-frames, bus-off) are simulated on \
                  virtual interfaces only"
             ),
             NoCan::System(error) => write!(f, "CAN: {error}"),

@@ -1,4 +1,4 @@
-//! What can be the matter with a bus for a while.
+//! Temporary faults of a bus.
 
 use fastrand::Rng;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! What can be the matter with a network for a while.
+//! Temporary faults of a network.
 
 use fastrand::Rng;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! How fast the nodes of a network answer where nothing is the matter: within the time that is declared of them, once
+//! Reply times of healthy nodes: within their declared time, once
 //! their frames have had their turn on the bus.
 
 use fastrand::Rng;

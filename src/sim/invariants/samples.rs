@@ -74,7 +74,7 @@ impl Books<'_> {
             kind.says(format!("tag \"{}\" (plan {generation}): {what}; it was {known:?}, now {sample:?}", config.name))
         };
         if named.as_deref() != Some(&*config.name) || known.executor != executor {
-            return Err(wrong(Kind::SampleMisnamed, "told under another name, or by another executor"));
+            return Err(wrong(Kind::SampleMisnamed, "reported under another name, or by another executor"));
         }
         if sample.group != plan.group.0 || sample.ty != plan.ty.code() {
             return Err(wrong(Kind::SampleMisnamed, "wrong group or type"));
@@ -84,7 +84,7 @@ impl Books<'_> {
         let doubtful = status == Status::UNCERTAIN_UNITS_EXCEEDED && under.key(id) != 0;
         if status.is_good() || doubtful {
             if sample.flags & !flags::LONG != 0 {
-                return Err(wrong(Kind::HeldWrongly, "a good sample is no held one"));
+                return Err(wrong(Kind::HeldWrongly, "a good sample is marked as held"));
             }
             self.bytes.clear();
             let mut bytes = std::mem::take(&mut self.bytes);
@@ -246,23 +246,23 @@ fn held(
         return Err((Kind::HeldWrongly, "a value that was not read must be marked as held"));
     }
     if sample.has_no_value() && status.is_uncertain() {
-        return Err((Kind::HeldWrongly, "a value that never was cannot be uncertain"));
+        return Err((Kind::HeldWrongly, "a value that was never read cannot be uncertain"));
     }
     if !known.sure {
         return Ok(());
     }
     let is_newer = comes_by_itself && !sample.has_no_value() && (!known.was_read || sample.t > known.t);
     if sample.has_no_value() == known.was_read && !is_newer {
-        return Err((Kind::HeldWrongly, "whether there is a value is told wrongly"));
+        return Err((Kind::HeldWrongly, "whether there is a value is reported wrongly"));
     }
     if status.is_uncertain() && Status(known.status).is_bad() && !is_newer {
         return Err((Kind::StatusWithoutCause, "a bad status became uncertain without a read"));
     }
     if sample.status == known.status && !is_newer {
-        return Err((Kind::HeldWrongly, "the same status was told again"));
+        return Err((Kind::HeldWrongly, "the same status was reported again"));
     }
     if may_be_new && known.was_read && sample.t < known.t {
-        return Err((Kind::HeldWrongly, "a held value is older than one that was told"));
+        return Err((Kind::HeldWrongly, "a held value is older than a reported one"));
     }
     if !may_be_new && known.was_read && (sample.t, sample.value) != (known.t, known.value) {
         return Err((Kind::HeldWrongly, "a held value keeps its value and its time"));

@@ -49,8 +49,13 @@ impl Books<'_> {
         let part = &self.parts[executor.index()];
         let own = |link: LinkId| under.plan.links[link].lane == executor;
         for (id, tag) in under.plan.tags.iter().filter(|(_, tag)| own(tag.link)) {
-            let shown =
-                image.read(id.index()).ok_or("a slot of the image is locked though nobody writes").of(Kind::Image)?;
+            let shown = image
+                .read(id.index())
+                .ok_or(
+                    "a slot of the image is locked although no thread \
+                    writes",
+                )
+                .of(Kind::Image)?;
             let Some((_, config)) = under.tag(id) else { continue };
             let is_asked_by_area = under.plan.links[tag.link].protocol.is::<ModbusPlan>();
             if is_asked_by_area || under.key(id) != 0 {

@@ -124,7 +124,7 @@ impl Books<'_> {
             }
             let none = Reading { status: Status::BAD_WAITING_FOR_INITIAL_DATA.0, ..Reading::default() };
             let given = source.shown.get(&id).copied().unwrap_or(none);
-            let shown = image.read(id.index()).ok_or("a slot of the image is locked though nobody writes")?;
+            let shown = image.read(id.index()).ok_or("a slot of the image is locked although no thread writes")?;
             if shown != given {
                 return Err(format!(
                     "tag \"{}\": the image has {shown:?}, its source gave {given:?} last, backfill apart",

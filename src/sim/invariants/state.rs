@@ -51,7 +51,7 @@ impl Books<'_> {
             if self.is_source(known.executor) || !known.sure || !all_told[known.executor] {
                 continue;
             }
-            let shown = image.read(id.index()).ok_or("a slot of the image is locked though nobody writes")?;
+            let shown = image.read(id.index()).ok_or("a slot of the image is locked although no thread writes")?;
             // What comes by itself is in the image at once, and told on the beat: what it shows is looked at elsewhere.
             let is_ahead =
                 newest.plan.links[tag.link].protocol.is_on_can() && Status(shown.status).is_good() && shown.t > known.t;
@@ -66,7 +66,7 @@ impl Books<'_> {
                         }
                     };
             if !same {
-                return Err(format!("tag \"{}\": the image has {shown:?}, told last was {known:?}", tag.name));
+                return Err(format!("tag \"{}\": the image has {shown:?}, last reported was {known:?}", tag.name));
             }
         }
         self.shown_of_source(image)
@@ -90,7 +90,7 @@ impl Books<'_> {
                 ));
             }
             if missing > dropped || closed && stats[executor].missing.load(Relaxed) != dropped {
-                return Err(format!("executor {executor}: {dropped} dropped, but {missing} told as missing"));
+                return Err(format!("executor {executor}: {dropped} dropped, but {missing} reported as missing"));
             }
         }
         self.account_of_source(counters)
@@ -114,7 +114,7 @@ impl Books<'_> {
             if of_link.filter(|known| known.refused).any(|known| known.refused_at + REFUSED_NS > now) {
                 continue;
             }
-            let shown = image.read(id.index()).ok_or("a slot of the image is locked though nobody writes")?;
+            let shown = image.read(id.index()).ok_or("a slot of the image is locked although no thread writes")?;
             let status = Status(shown.status);
             if newest.comes_when_written(tag.link, config) {
                 continue;
@@ -218,7 +218,7 @@ impl Books<'_> {
                 }
             };
             for id in &beside.well {
-                let shown = image.read(id.index()).ok_or("a slot of the image is locked though nobody writes")?;
+                let shown = image.read(id.index()).ok_or("a slot of the image is locked although no thread writes")?;
                 if let Some((what, most)) = late(under, *id, &beside, &shown) {
                     return Err(format!(
                         "tag \"{}\" {what}: {shown:?}, {} ms old, {} ms allowed",
@@ -252,7 +252,7 @@ impl Books<'_> {
                 continue;
             };
             let waits = modbus.config.connect_timeout.0 + modbus.config.timeout.0 * 8;
-            let shown = image.read(id.index()).ok_or("a slot of the image is locked though nobody writes")?;
+            let shown = image.read(id.index()).ok_or("a slot of the image is locked although no thread writes")?;
             let is_unstated = Status(shown.status) == Status::BAD_WAITING_FOR_INITIAL_DATA;
             if is_unstated && adopted + UNSTATED_NS + waits + under.plan.groups[tag.group].interval().0 * 4 < now {
                 return Err(format!("tag \"{}\" has no status since {adopted}", tag.name));

@@ -355,7 +355,7 @@ impl SimJournal {
             return Ok(false);
         }
         if !expected && !self.trouble.damaged {
-            return Err(format!("a sound file is given up: {before:?}, then {after:?}"));
+            return Err(format!("an intact file is abandoned: {before:?}, then {after:?}"));
         }
         let counted: Vec<u64> = after.by_output.iter().zip(&before.by_output).map(|(a, b)| a - b).collect();
         let held: Vec<u64> = self.committed.iter().map(|place| self.ledger.behind(*place)).collect();
@@ -369,7 +369,7 @@ impl SimJournal {
             ));
         }
         if self.journal.as_ref().is_none_or(|journal| journal.stats().loss().is_none()) {
-            return Err("a file is lost, and it is not told".to_owned());
+            return Err("a file is lost, but not reported".to_owned());
         }
         self.files_lost += 1;
         self.history.push_back(format!("a file is lost, with {held:?}"));
@@ -559,7 +559,7 @@ impl SimJournal {
         self.commit(now)?;
         self.commit(now)?;
         if !self.pending.is_empty() {
-            return Err(format!("nothing is wrong any more, and {} batches cannot be stored", self.pending.len()));
+            return Err(format!("the fault is over, but {} batches cannot be stored", self.pending.len()));
         }
         for at in 0..self.outputs.len() {
             let mut ticks = 0;

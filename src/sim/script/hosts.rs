@@ -1,4 +1,4 @@
-//! What tells one host from another, and what befalls it.
+//! Properties of a simulated host, and its events.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

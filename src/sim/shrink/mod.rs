@@ -1,4 +1,4 @@
-//! A smaller story: a case that breaks is cut down for as long as it breaks in the same way.
+//! Reduces a failing case while it fails in the same way.
 //!
 //! | file | subject |
 //! |---|---|

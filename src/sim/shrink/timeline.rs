@@ -33,7 +33,7 @@ pub fn timeline(case: &Case, changed_at: &[u64]) -> Vec<(u64, String)> {
         events
             .consumer_stops
             .iter()
-            .map(|span| (span.from_ns, format!("the consumer takes nothing until {:.6} s", seconds(span.until_ns)))),
+            .map(|span| (span.from_ns, format!("the consumer accepts nothing until {:.6} s", seconds(span.until_ns)))),
     );
     all.extend(
         events.clock_steps.iter().map(|step| (step.at_ns, format!("UTC jumps by {:.6} s", step.by_ns as f64 / SECOND))),
@@ -48,7 +48,7 @@ pub fn timeline(case: &Case, changed_at: &[u64]) -> Vec<(u64, String)> {
         events
             .log_stalls
             .iter()
-            .map(|span| (span.from_ns, format!("nobody reads the log until {:.6} s", seconds(span.until_ns)))),
+            .map(|span| (span.from_ns, format!("the log is not read until {:.6} s", seconds(span.until_ns)))),
     );
     all.extend(events.writes.iter().map(|write| {
         let tag = write.tag.as_deref().unwrap_or("any tag");

@@ -76,7 +76,7 @@ fn writes_that_are_done_twice_never_or_too_late_are_found() {
 
 #[test]
 fn a_write_that_was_done_and_is_told_as_not_sent_is_found() {
-    is_found(Fault::Denied, &["told as not sent, and the device has it"]);
+    is_found(Fault::Denied, &["reported as not sent, but the device has it"]);
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn an_executor_that_waits_for_the_wire_is_found() {
 
 #[test]
 fn a_drop_that_is_not_counted_is_found() {
-    is_found(Fault::Uncounted, &["samples made", "told as missing"]);
+    is_found(Fault::Uncounted, &["samples made", "reported as missing"]);
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn an_answer_that_a_change_gives_to_another_request_is_found() {
 fn samples_under_the_names_of_an_earlier_plan_are_found() {
     is_found(
         Fault::OldNames,
-        &["under a plan that ended", "names of a plan", "a sample of no tag", "told under another"],
+        &["under a plan that ended", "names of a plan", "a sample of no tag", "reported under another"],
     );
 }
 
@@ -249,7 +249,7 @@ fn a_controllers_time_that_is_taken_as_it_is_or_not_at_all_is_found() {
 fn a_register_on_spi_that_is_written_in_place_of_another_is_found() {
     is_found(
         Fault::NextRegister,
-        &["without an open order", "a thread was told to write", "names a write of its plan"],
+        &["without an open order", "a thread got the order to write", "names a write of its plan"],
     );
 }
 
@@ -285,12 +285,12 @@ fn outputs_that_change_beside_the_one_that_is_written_are_found() {
 
 #[test]
 fn a_value_that_is_said_to_be_sent_by_pdo_and_is_not_is_found() {
-    is_found(Fault::Swallowed, &["never was", "never confirmed"]);
+    is_found(Fault::Swallowed, &["but never sent", "never confirmed"]);
 }
 
 #[test]
 fn a_drop_of_a_source_that_is_not_counted_is_found() {
-    is_found(Fault::SourceUncounted, &["samples made", "told as missing"]);
+    is_found(Fault::SourceUncounted, &["samples made", "reported as missing"]);
 }
 
 #[test]

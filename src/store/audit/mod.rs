@@ -1,4 +1,4 @@
-//! The audit: a record of each write that was asked for, in the journal's environment, durable when it is made.
+//! The audit log: a durable record of each write request, in the journal's environment.
 //!
 //! A write that will be sent is recorded before its order is given, and the same record is completed with its
 //! outcome: after a crash, what was about to be sent stands there as open. The records have a byte bound of their own;

@@ -1,4 +1,4 @@
-//! One record of the audit: who wanted to write what, and what became of it.
+//! One record of the audit log: the requested write, who requested it, and the outcome.
 //!
 //! Bytes: version (1), outcome, the two times as 64-bit words, the old value's status, then the texts, each as its
 //! length (varint) and UTF-8, then CRC-32 of all before it. All words little-endian.
@@ -94,7 +94,7 @@ impl AuditRecord {
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<AuditRecord, Malformed> {
-        let (body, sum) = bytes.split_last_chunk::<4>().ok_or(Malformed("the record ends too early"))?;
+        let (body, sum) = bytes.split_last_chunk::<4>().ok_or(Malformed("the record is truncated"))?;
         if crc32(body) != u32::from_le_bytes(*sum) {
             return Err(Malformed("its checksum does not match"));
         }

@@ -101,7 +101,7 @@ impl Header {
                 let utc_ns = |mono_ns: i64| header.clock.utc_ns_of(Nanos(mono_ns as u64));
                 (header.utc_min_ns, header.utc_max_ns) = (utc_ns(header.utc_min_ns), utc_ns(header.utc_max_ns));
             }
-            _ => return Err(Malformed("the block has a version that is not known")),
+            _ => return Err(Malformed("the block has an unknown version")),
         }
         let sane = header.samples >= 1
             && header.samples as usize <= BLOCK_SAMPLES_MAX

@@ -40,7 +40,7 @@ impl Class {
             1 => Ok(Class::Float64),
             2 => Ok(Class::Word),
             3 => Ok(Class::Long),
-            _ => Err(Malformed("a class of values that is not known")),
+            _ => Err(Malformed("an unknown class of values")),
         }
     }
 }

@@ -196,6 +196,6 @@ pub fn read<K: Kind>(
             }
             Ok(values)
         }
-        _ => Err(Malformed("a column of values of a kind that is not known")),
+        _ => Err(Malformed("a column of values of an unknown kind")),
     }
 }

@@ -108,7 +108,7 @@ impl Survey {
             Err(Unreadable::Foreign | Unreadable::Damaged(_)) if pages::mark_is_in(&data).map_err(failed)? => {
                 PageFile::without_metas(&data).map_err(failed)?
             }
-            Err(_) => return Err(foreign("its data.mdb is no file of a journal")),
+            Err(_) => return Err(foreign("its data.mdb is not a journal file")),
         };
         let mut survey = Survey {
             path: path.to_owned(),
@@ -163,7 +163,7 @@ impl Survey {
                 // The copy has its own.
             } else if table == "meta" && key == FORMAT_KEY {
                 if !bytes.starts_with(FORMAT_MARK) {
-                    let what = "it does not carry a journal's mark".to_owned();
+                    let what = "it does not have a journal's mark".to_owned();
                     if self.blocks.is_empty() {
                         return Err(JournalError::NotAJournal { path: self.path.clone(), what });
                     }
@@ -254,7 +254,7 @@ impl Survey {
             verdict.samples += samples;
             verdict.samples_missing -= samples;
             verdict.blocks_damaged += 1;
-            verdict.blocks_listed.push((number, format!("stood under the number {index}")));
+            verdict.blocks_listed.push((number, format!("stored under the number {index}")));
         }
         for (id, record) in &self.names {
             let read = self.file.data_at(record.place);

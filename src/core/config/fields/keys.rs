@@ -135,5 +135,5 @@ pub const MEANT: &[(&str, &str)] = &[
 /// What asks for samples by event, which no link of a tag file has.
 pub const BY_EVENT: &[&str] = &["pace", "on_event", "event", "events", "event_rate_max_hz", "rate_max_hz"];
 pub const NOT_BY_EVENT: &str =
-    "; links are polled, each scan_rate_ms, and have no samples by event: \"report\": \"change\" tells changes only";
+    "; links are polled every scan_rate_ms and have no samples by event: \"report\": \"change\" reports changes only";
 pub const WRITE: &[&str] = &["min", "max", "max_step", "min_interval_ms", "read_back", "timeout_ms", "function", "via"];

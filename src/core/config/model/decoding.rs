@@ -1,4 +1,4 @@
-//! What is made of a tag's value beside its type: which raw values are none, what values are called.
+//! Decoding beside the type: raw values that mean "no value", names of values.
 
 use std::sync::Arc;
 

@@ -78,31 +78,33 @@ signals!(
         TagsGood, "tags_good", Uint32, "", "Tags whose value is good";
         TagsUncertain, "tags_uncertain", Uint32, "", "Tags whose value is uncertain";
         TagsBad, "tags_bad", Uint32, "", "Tags whose value is bad";
-        Produced, "samples_produced", Uint64, "", "Samples made since the start, of all lanes";
+        Produced, "samples_produced", Uint64, "", "Samples produced since the start, of all lanes";
         Dropped, "samples_dropped", Uint64, "", "Samples dropped at full rings since the start, of all lanes";
-        Suppressed, "samples_suppressed", Uint64, "", "Samples held back by report by exception since the start";
+        Suppressed, "samples_suppressed", Uint64, "", "Samples suppressed by report by exception since the start";
         ClockOffset, "clock_offset_s", Float64, "s", "Offset of the system clock as the kernel's time discipline estimates it";
         ClockError, "clock_error_s", Float64, "s", "Greatest error of the system clock as the kernel estimates it";
-        ClockSynchronised, "clock_synchronised", Bool, "", "Whether the system clock is kept by a time server";
+        ClockSynchronised, "clock_synchronised", Bool, "", "Whether the system clock is synchronised to a time server";
         ClockStep, "clock_step_s", Float64, "s", "How far UTC moved against the monotonic clock over the last interval";
-        ConfigurationRefused, "configuration_refused", Bool, "", "Whether the files on disk are refused, and not what runs";
+        ConfigurationRefused, "configuration_refused", Bool, "", "Whether the files on disk are refused, so that an \
+            older configuration runs";
     }
 );
 
 signals!(
     /// Of the journal.
     JournalSignal {
-        Bytes, "bytes", Uint64, "B", "Bytes that the journal takes on disk";
+        Bytes, "bytes", Uint64, "B", "Bytes used by the journal on disk";
         Oldest, "oldest_s", Float64, "s", "Age of the oldest block";
-        Stored, "samples_stored", Uint64, "", "Samples made durable since the start";
-        Lost, "samples_lost", Uint64, "", "Samples that could not be stored, or were lost before every output had them, since the start";
+        Stored, "samples_stored", Uint64, "", "Samples stored durably since the start";
+        Lost, "samples_lost", Uint64, "", "Samples not stored, or lost before every output had delivered them, since \
+            the start";
     }
 );
 
 signals!(
     /// Of a lane: an executor's stream of samples, or a source's.
     LaneSignal {
-        Produced, "produced", Uint64, "", "Samples made since the start";
+        Produced, "produced", Uint64, "", "Samples produced since the start";
         Dropped, "dropped", Uint64, "", "Samples dropped at the full ring since the start";
         RingPercent, "ring_percent", Float64, "%", "How full the ring is";
     }
@@ -112,11 +114,11 @@ signals!(
     /// Of a link.
     LinkSignal {
         State, "state", Uint16, "", "Whether the link is connected and its device answers";
-        SinceGood, "since_good_s", Float64, "s", "Time since a value was last read; none before the first";
+        SinceGood, "since_good_s", Float64, "s", "Time since the last value was read; no value before the first";
         ResponseP50, "response_ms_p50", Float64, "ms", "Response time over the last interval, median";
         ResponseP99, "response_ms_p99", Float64, "ms", "Response time over the last interval, 99th percentile";
         Requests, "requests", Uint64, "", "Requests sent since the link was configured";
-        Timeouts, "timeouts", Uint64, "", "Requests without an answer in time since the link was configured";
+        Timeouts, "timeouts", Uint64, "", "Requests that timed out since the link was configured";
         Disconnects, "disconnects", Uint64, "", "Connections lost since the link was configured";
     }
 );
@@ -124,7 +126,8 @@ signals!(
 signals!(
     /// Of a unit behind a link.
     UnitSignal {
-        SinceGood, "since_good_s", Float64, "s", "Time since a value of this unit was last read; none before the first";
+        SinceGood, "since_good_s", Float64, "s", "Time since the last value of this unit was read; no value before \
+            the first";
     }
 );
 
@@ -132,18 +135,18 @@ signals!(
     /// Of a scan group.
     GroupSignal {
         JitterP99, "release_jitter_us_p99", Float64, "µs", "Release jitter over the last interval, 99th percentile";
-        Missed, "missed", Uint64, "", "Cycles not complete when the next was due, and cycles skipped, since the start";
+        Missed, "missed", Uint64, "", "Cycles that missed their deadline or were skipped, since the start";
     }
 );
 
 signals!(
     /// Of an output.
     OutputSignal {
-        State, "state", Uint16, "", "Whether the output reaches its other side";
-        Lag, "lag_s", Float64, "s", "Age of the oldest sample that is not delivered; 0 when all are";
-        LagSamples, "lag_samples", Uint64, "", "Samples in the journal that are not delivered";
-        Acknowledged, "samples_acknowledged", Uint64, "", "Samples that the other side has acknowledged since the start";
-        Lost, "samples_lost", Uint64, "", "Samples that the journal dropped before they were delivered, ever";
+        State, "state", Uint16, "", "Whether the output is connected to its server";
+        Lag, "lag_s", Float64, "s", "Age of the oldest undelivered sample; 0 when all are delivered";
+        LagSamples, "lag_samples", Uint64, "", "Undelivered samples in the journal";
+        Acknowledged, "samples_acknowledged", Uint64, "", "Samples acknowledged by the server since the start";
+        Lost, "samples_lost", Uint64, "", "Samples that the journal dropped before delivery, over its whole life";
     }
 );
 

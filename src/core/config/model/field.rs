@@ -1,4 +1,4 @@
-//! What Modbus registers hold: every type of a tag, with its registers and what it becomes.
+//! Data types of tags: their Modbus registers and their value types.
 
 use crate::tag::{Encoding, ScalarType, ValueType};
 

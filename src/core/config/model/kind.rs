@@ -1,4 +1,4 @@
-//! What the rest of the program asks of a protocol's settings and addresses.
+//! The interface to a protocol's settings and addresses.
 
 use std::any::Any;
 use std::fmt::Debug;

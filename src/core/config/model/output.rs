@@ -1,4 +1,4 @@
-//! What follows the journal and hands its samples to others.
+//! Outputs: they follow the journal and publish its samples.
 
 use std::fmt;
 use std::path::PathBuf;

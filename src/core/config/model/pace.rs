@@ -1,4 +1,4 @@
-//! How samples of a group come to be: polled at a period, or by event.
+//! How a group is sampled: polled at a period, or by event.
 
 use crate::tag::{NANOS_PER_SEC, Nanos};
 

@@ -1,4 +1,4 @@
-//! Transmitters with a standard signal: what raw values mean, and which of them no transmitter that works sends.
+//! Transmitters with a standard signal: scaling of raw values, and raw values that indicate a fault.
 
 /// A transmitter behind an analogue input: which raw values are the ends of its signal, and what they mean.
 #[derive(Debug, Clone, Copy, PartialEq)]

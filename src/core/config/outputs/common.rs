@@ -58,7 +58,11 @@ pub fn read_urls(output: &Obj<'_>, scheme: &Scheme) -> Option<Vec<Place>> {
     }
     for element in elements {
         let Some(value) = element.as_text() else {
-            output.error(element.span, "urls has an element that is no text", format!("allowed: {}", scheme.allowed));
+            output.error(
+                element.span,
+                "urls has an element that is not a string",
+                format!("allowed: {}", scheme.allowed),
+            );
             return None;
         };
         let place = place_of(output, &Text { value, span: element.span }, scheme)?;
@@ -104,7 +108,7 @@ fn place_of(output: &Obj<'_>, text: &Text<'_>, scheme: &Scheme) -> Option<Place>
     };
     let path = url.path().trim_end_matches('/');
     if !(path.is_empty() || scheme.has_path) || url.query().is_some() || url.fragment().is_some() {
-        return fault(format!("{shown} goes on after the port"), &allowed);
+        return fault(format!("{shown} has more text after the port"), &allowed);
     }
     let host = match url.host() {
         Some(Host::Domain(name)) => name.to_owned(),
@@ -157,7 +161,7 @@ pub fn file(output: &Obj<'_>, key: &str, base: Base<'_>) -> Option<PathBuf> {
 }
 
 pub fn short_text<'c>(output: &Obj<'c>, key: &str) -> Option<Text<'c>> {
-    let text = output.text(key, "a text")?;
+    let text = output.text(key, "a string")?;
     let length = text.value.len();
     if length == 0 || length > TEXT_BYTES_MAX || text.value.chars().any(char::is_control) {
         let help = format!("allowed: 1 to {TEXT_BYTES_MAX} bytes without control characters");

@@ -17,7 +17,7 @@ const SCHEME: Scheme = Scheme {
     plain: ("http", 80),
     tls: ("https", 443),
     has_path: true,
-    allowed: "http://HOST:8086, https://HOST, with a path where a proxy wants one",
+    allowed: "http://HOST:8086 or https://HOST, with a path if a proxy needs one",
 };
 const PRECISION: &[(&str, Precision)] = &[
     ("ns", Precision::Nanoseconds),
@@ -35,7 +35,7 @@ pub fn read(output: &Obj<'_>, base: Base<'_>) -> Option<OutputKind> {
     let name = |key: &str, default: &str| match template(output, key, PLACEHOLDERS) {
         Some(text) => {
             if text.value.contains('\\') {
-                output.error(text.span, format!("{key} has a backslash"), "line protocol has no form for it in a name");
+                output.error(text.span, format!("{key} has a backslash"), "line protocol cannot write it in a name");
             }
             text.value.to_owned()
         }
@@ -89,7 +89,7 @@ fn read_api(output: &Obj<'_>, base: Base<'_>) -> Option<InfluxApi> {
         }
         (false, Some(_)) => {
             for key in ["user", "password", "password_file"].into_iter().filter(|key| output.get(key).is_some()) {
-                let help = "a bucket is written to with a token: token_file; user and password go with database";
+                let help = "writing to a bucket needs a token: token_file; user and password belong to database";
                 output.error(output.span_of(key), format!("{key} with org, bucket or token_file"), help);
             }
             for key in ["org", "bucket", "token_file"] {
@@ -106,7 +106,7 @@ fn read_api(output: &Obj<'_>, base: Base<'_>) -> Option<InfluxApi> {
 fn read_tag_set(output: &Obj<'_>) -> Vec<(String, String)> {
     let Some(Node { kind: Kind::Object(members), span }) = output.get("tag_set") else {
         // Of another type: that is told here.
-        output.entries("tag_set", "texts, such as { gateway = \"{gateway}\" }");
+        output.entries("tag_set", "strings, such as { gateway = \"{gateway}\" }");
         return vec![("gateway".to_owned(), "{gateway}".to_owned())];
     };
     if members.len() > INFLUX_TAG_SET_MAX {
@@ -122,13 +122,13 @@ fn read_tag_set(output: &Obj<'_>) -> Vec<(String, String)> {
             || name.starts_with('_')
             || name.contains(|c: char| c.is_control() || c == '\\')
         {
-            let help = "allowed: names other than time, and without an underscore at their beginning";
+            let help = "allowed: names that are not \"time\" and do not begin with an underscore";
             output.error(member.name_span, format!("tag_set has the name {}", quoted(name)), help);
         }
         let is_bad = |c: char| c.is_control() || c == '\\';
         let Some(text) = member.value.as_text().filter(|text| !text.is_empty() && !text.contains(is_bad)) else {
-            let message = format!("tag_set.{name} is no text for a name");
-            let help = "allowed: a text with or without placeholders, without backslashes";
+            let message = format!("tag_set.{name} is not a valid value");
+            let help = "allowed: a string with or without placeholders, without backslashes";
             output.error(member.value.span, message, help);
             continue;
         };
@@ -150,7 +150,7 @@ fn check_names(output: &Obj<'_>, config: &InfluxConfig) {
     let in_fields = field.contains("{tag}") && status_field.contains("{tag}");
     if !in_series && !in_fields {
         let help = "put {tag} into measurement, into a value of tag_set, or into both field and status_field";
-        output.error(output.span, "points of all tags would be written over one another: no name holds {tag}", help);
+        output.error(output.span, "points of different tags would overwrite each other: no name contains {tag}", help);
     }
     if field == status_field {
         let help = "allowed: two different names";
@@ -158,7 +158,7 @@ fn check_names(output: &Obj<'_>, config: &InfluxConfig) {
     }
     for (key, name) in [("measurement", measurement), ("field", field), ("status_field", status_field)] {
         if name == "time" || name.starts_with('_') {
-            let help = "InfluxDB keeps time, and names that begin with an underscore, for itself";
+            let help = "InfluxDB reserves time and names that begin with an underscore";
             output.error(output.span_of(key), format!("{key} is {}", quoted(name)), help);
         }
     }
@@ -180,7 +180,7 @@ pub fn check_tags(output: &OutputConfig, tags: &[&TagConfig], periods: &[Nanos],
     }
     if let Some(period) = periods.iter().copied().find(|period| period.0 < influx.precision.nanos()) {
         let message = format!("precision is coarser than the shortest scan rate, {} ms", period.0 as f64 / 1e6);
-        warn(message, "samples with one time are one point: all but the last are lost; set a finer precision");
+        warn(message, "samples with the same time are one point: only the last is kept; set a finer precision");
     }
 }
 

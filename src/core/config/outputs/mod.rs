@@ -66,15 +66,15 @@ fn read_patterns(output: &Obj<'_>, key: &str) -> Vec<String> {
         output.error(output.span_of(key), message, format!("allowed: at most {OUTPUT_PATTERNS_MAX}"));
     }
     if output.get(key).is_some() && elements.is_empty() && key != "exclude_tags" {
-        let help = "allowed: names and patterns; without the key it is all of them";
+        let help = "allowed: names and patterns; without the key all are used";
         output.error(output.span_of(key), format!("{key} is an empty list"), help);
     }
     let read = |element: &Node<'_>| {
         let text = element.as_text().filter(|text| !text.is_empty() && text.len() <= PATTERN_BYTES_MAX);
         if text.is_none() {
             let help =
-                format!("allowed: texts of 1 to {PATTERN_BYTES_MAX} bytes; * stands for any characters, ? for one");
-            output.error(element.span, format!("{key} has an element that is no pattern"), help);
+                format!("allowed: strings of 1 to {PATTERN_BYTES_MAX} bytes; * matches any characters, ? matches one");
+            output.error(element.span, format!("{key} has an element that is not a pattern"), help);
         }
         text.map(str::to_owned)
     };
@@ -115,7 +115,7 @@ pub fn check_choices(outputs: &[OutputConfig], tags: &[TagConfig], groups: &[Gro
         let own = choice.tags.iter().chain(&choice.groups).any(|pattern| pattern.starts_with('$'));
         if sent.is_empty() && !tags.is_empty() && !own {
             let help = "change tags, groups or exclude_tags, or remove the output";
-            report.error(output.source.clone(), &subject, "every tag is left out: the output would send nothing", help);
+            report.error(output.source.clone(), &subject, "no tag is selected: the output would publish nothing", help);
         }
         let periods: Vec<Nanos> = sent.iter().map(|tag| groups[tag.group].interval()).collect();
         influx::check_tags(output, &sent, &periods, report);

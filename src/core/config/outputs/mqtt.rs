@@ -38,8 +38,13 @@ pub fn read(output: &Obj<'_>, name: &str, gateway_id: &str, base: Base<'_>) -> O
     let meta_topic = read_topic(output, "meta_topic", fields::META_TOPIC, &["gateway"], "");
     let per_tag = topic_per == TopicPer::Tag;
     if per_tag && output.get("batch_ms").is_some() {
-        let message = "batch_ms has no meaning with topic_per = \"tag\"";
-        output.warning(output.span_of("batch_ms"), message, "each sample is a message, sent at once");
+        let message = "batch_ms has no effect with topic_per = \"tag\"";
+        output.warning(
+            output.span_of("batch_ms"),
+            message,
+            "each sample is a message of its own and is sent \
+            immediately",
+        );
     }
     let config = MqttConfig {
         version,
@@ -71,7 +76,7 @@ pub fn read(output: &Obj<'_>, name: &str, gateway_id: &str, base: Base<'_>) -> O
     let config = MqttConfig { host, port, more: brokers.collect(), ..config };
     let local = config.brokers().all(|(host, _)| matches!(host, "localhost" | "127.0.0.1" | "::1"));
     if config.commands.is_some() && config.tls.is_none() && !local {
-        let help = "anyone on the way can write to this plant; write the url with mqtts://, with cert and key";
+        let help = "anyone on the network path can write to this plant; use mqtts:// in the url, with cert and key";
         output.warning(output.span_of("commands"), "commands without TLS", help);
     }
     Some(OutputKind::Mqtt(config))
@@ -88,7 +93,7 @@ fn read_data_topic(output: &Obj<'_>, per: TopicPer) -> String {
             let placeholders = ["gateway", "group", "link", "tag", "tag_path"];
             let topic = read_topic(output, "topic", fields::TAG_TOPIC, &placeholders, "");
             if !topic.contains("{tag}") && !topic.contains("{tag_path}") {
-                let help = "put {tag} into it, or {tag_path}, which has the dots of a tag's name as levels";
+                let help = "add {tag} to it, or {tag_path}, in which the dots of the tag's name become levels";
                 output.error(output.span_of("topic"), "topic is the same for all tags", help);
             }
             topic
@@ -107,7 +112,7 @@ fn read_topic(output: &Obj<'_>, key: &str, default: &str, placeholders: &[&str],
         output.error(text.part(at, at + 1), format!("{key} has the wildcard \"{c}\""), help);
     }
     if text.value.starts_with('$') {
-        let help = "allowed: a topic that begins with another character; brokers keep these for themselves";
+        let help = "allowed: a topic that begins with another character; brokers reserve these topics";
         output.error(text.part(0, 1), format!("{key} begins with $"), help);
     }
     text.value.to_owned()
@@ -155,12 +160,13 @@ pub fn check_commands(output: &Obj<'_>, config: &OutputConfig, others: &[OutputC
         let same_topic = theirs.commands.as_ref().is_some_and(|theirs| theirs.command_topic == commands.command_topic);
         if same_topic && share_a_broker(mqtt, theirs) {
             let topic = quoted(&commands.command_topic);
-            let message = format!("command_topic {topic} is output {}'s too: both would write", quoted(&other.name));
+            let message =
+                format!("command_topic {topic} is also that of output {}: both would write", quoted(&other.name));
             output.error(output.span_of("commands"), message, "allowed: commands by one of the two");
         }
         let set = |mqtt: &'_ MqttConfig| mqtt.commands.as_ref().and_then(|commands| commands.set_topic.clone());
         if set(mqtt).is_some() && set(mqtt) == set(theirs) && share_a_broker(mqtt, theirs) {
-            let message = format!("set_topic is output {}'s too: both would write", quoted(&other.name));
+            let message = format!("set_topic is also that of output {}: both would write", quoted(&other.name));
             output.error(output.span_of("set_points"), message, "allowed: set points by one of the two");
         }
     }
@@ -176,8 +182,9 @@ pub fn check_client_ids(output: &Obj<'_>, config: &OutputConfig, others: &[Outpu
     for other in others {
         let Some(theirs) = other.kind.mqtt() else { continue };
         if mqtt.client_id == theirs.client_id && share_a_broker(mqtt, theirs) {
-            let message = format!("client_id {} is output {}'s too", quoted(&mqtt.client_id), quoted(&other.name));
-            output.error(output.span_of("client_id"), message, "allowed: an id of its own for each output of a broker");
+            let message =
+                format!("client_id {} is also that of output {}", quoted(&mqtt.client_id), quoted(&other.name));
+            output.error(output.span_of("client_id"), message, "allowed: a unique id for each output of a broker");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `"write"` of a tag: that it may be written, and within which limits.
+//! `"write"` of a tag: whether it is writable, and its limits.
 
 pub mod schema;
 
@@ -65,7 +65,7 @@ fn keep_in_signal(
             tag.error(
                 at,
                 format!("{key} is {limit}, and the signal's range is {low} to {high}"),
-                "allowed: what lies in it",
+                "allowed: a limit within it",
             );
         }
     }
@@ -92,7 +92,7 @@ fn read_limits(write: &Obj<'_>) -> WriteConfig {
     if let (Some(min), Some(max)) = (min, max)
         && min > max
     {
-        write.error(write.span_of("min"), format!("min {min} is above max {max}"), "allowed: min up to max");
+        write.error(write.span_of("min"), format!("min {min} is above max {max}"), "allowed: min of at most max");
     }
     let step_max = write.finite("max_step");
     if let Some(step) = step_max.filter(|step| *step <= 0.0) {
@@ -140,8 +140,8 @@ fn check_place(tag: &Obj<'_>, node: &Node<'_>, place: &Place<'_>, write: Option<
             (None, _) => "min",
             _ => "max",
         };
-        let help = "set what the machine behind it bears; without it, every number of the type is written";
-        tag.warning(node.span, format!("a number that may be written without {missing}"), help);
+        let help = "set what the machine tolerates; without limits, every number of the type can be written";
+        tag.warning(node.span, format!("a writable number without {missing}"), help);
     }
     let Some((low, high)) = address.raw_range() else { return };
     let ends = [low, high].map(|raw| Scaling::new(*scale, *offset).apply(raw));

@@ -13,7 +13,7 @@ pub enum Write {
     Limits(WriteLimits),
 }
 
-/// Limits of what is written, in the tag's own unit, after scale and offset.
+/// Limits of written values, in the tag's unit, after scale and offset.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "read by the derive only")]
@@ -25,29 +25,29 @@ pub struct WriteLimits {
     /// The largest change in one write, measured from the newest good value.
     #[schemars(extend("exclusiveMinimum" = 0))]
     max_step: Option<f64>,
-    /// Between two writes at least, in milliseconds.
+    /// Minimum time between two writes, in milliseconds.
     #[schemars(
         range(min = fields::MIN_INTERVAL_MS.min, max = fields::MIN_INTERVAL_MS.max),
         extend("default" = fields::MIN_INTERVAL_MS.default)
     )]
     min_interval_ms: Option<u32>,
-    /// Each write is confirmed by reading, whether that was asked for or not.
+    /// Each write is read back, whether or not the request asks for it.
     #[schemars(extend("default" = false))]
     read_back: Option<bool>,
-    /// From the request to its answer at most, in milliseconds.
+    /// Timeout from the request to its answer, in milliseconds.
     #[schemars(
         range(min = fields::WRITE_TIMEOUT_MS.min, max = fields::WRITE_TIMEOUT_MS.max),
         extend("default" = fields::WRITE_TIMEOUT_MS.default)
     )]
     timeout_ms: Option<u16>,
-    /// Modbus: the function to write with. Left out, the right one: 5 or 15 for coils, 6 or 16 for registers, 22 for a bit
+    /// Modbus: the function to write with. Default: 5 or 15 for coils, 6 or 16 for registers, 22 for a bit
     /// of a register; a unit that refuses 5 or 6 is written with 15 or 16. 23 writes and reads back in one request. For a
-    /// bit of a register, 22 alone is one step for the device; 6 and 16 read the register and write it back, and so does
-    /// what is left out where the unit has no function 22.
+    /// bit of a register, only 22 is atomic in the device; 6 and 16 read the register and write it back, and so does
+    /// the default if the unit has no function 22.
     #[schemars(extend("enum" = [5, 6, 15, 16, 22, 23]))]
     function: Option<u8>,
-    /// CANopen: the service that carries it, sdo or pdo. By PDO, the other objects of the PDO keep what was last written
-    /// to them or read of them.
+    /// CANopen: the service of the write, sdo or pdo. By PDO, the other objects of the PDO keep the value last written
+    /// or read.
     #[schemars(extend("enum" = words(fields::WRITE_VIA)), extend("default" = "sdo"))]
     via: Option<String>,
 }

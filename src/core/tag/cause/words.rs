@@ -132,12 +132,12 @@ impl Cause {
         match self {
             Cause::NotConnected => "the link is not connected".to_owned(),
             Cause::Read { block, fault } => read_fault(block, fault),
-            Cause::Value(ValueFault::NotDecoded) => "what was read is no value of this data type".to_owned(),
+            Cause::Value(ValueFault::NotDecoded) => "the data read is not a valid value of this data type".to_owned(),
             Cause::Value(ValueFault::Sensor) => "the sensor reports a failure, or its wire is broken".to_owned(),
             Cause::Value(ValueFault::NoValue) => "the device reports that it has no value".to_owned(),
-            Cause::Can(CanFault::Silent) => "no message with this signal has come for too long".to_owned(),
-            Cause::Can(CanFault::Never) => "no message with this signal has come yet".to_owned(),
-            Cause::Can(CanFault::Short) => "the message is shorter than the signal's place in it".to_owned(),
+            Cause::Can(CanFault::Silent) => "no message with this signal was received for too long".to_owned(),
+            Cause::Can(CanFault::Never) => "no message with this signal was received yet".to_owned(),
+            Cause::Can(CanFault::Short) => "the message is too short to contain the signal".to_owned(),
             Cause::Can(CanFault::BusOff) => "the controller has left the bus (bus-off)".to_owned(),
             Cause::Node { fault, .. } => node_fault(fault),
             Cause::Device(DeviceFault::Silent) => "the device's driver does not answer in time".to_owned(),
@@ -145,8 +145,8 @@ impl Cause {
             Cause::Device(DeviceFault::Failed(error)) => {
                 format!("the device failed: {}", std::io::Error::from_raw_os_error(error.into()))
             }
-            Cause::Device(DeviceFault::OtherChip) => "another chip than the configured one answers".to_owned(),
-            Cause::Device(DeviceFault::Overdue) => "the device has sent nothing for too long".to_owned(),
+            Cause::Device(DeviceFault::OtherChip) => "the chip that answers is not the configured one".to_owned(),
+            Cause::Device(DeviceFault::Overdue) => "the device has sent no data for too long".to_owned(),
         }
     }
 
@@ -158,7 +158,7 @@ impl Cause {
                 Cause::Read { fault: Fault::Late(ms), .. } => {
                     format!("set \"{key}\": {} or more on the link", timeout_for(ms))
                 }
-                _ => format!("if the device is meant to answer so, set \"{key}\": true on the link"),
+                _ => format!("if the device is meant to answer like this, set \"{key}\": true on the link"),
             };
         }
         let text = match self {
@@ -168,7 +168,7 @@ impl Cause {
             Cause::Can(CanFault::Short) => "check the DBC file against the device",
             Cause::Can(CanFault::BusOff) => "check bitrate, wiring and termination",
             Cause::Node { fault: NodeFault::Silent | NodeFault::NoReply, .. } => {
-                "check that the node is on, its node id and the bitrate"
+                "check the node's power, its node id and the bitrate"
             }
             Cause::Node { fault: NodeFault::Aborted(code), .. } if code.is_missing() => {
                 "check index and sub-index against the node's EDS file"
@@ -191,27 +191,27 @@ fn read_fault(block: Block, fault: Fault) -> String {
         Fault::Late(ms) => format!("the reply comes after {ms} ms, later than timeout_ms"),
         Fault::Exception(code) => format!("exception {code:02X} {}", exception_name(code)),
         Fault::OtherUnit(unit) => format!("answered with unit id {unit} instead of {}", block.unit),
-        Fault::OtherTransaction(id) => format!("answered with transaction id {id}, which is not the request's"),
+        Fault::OtherTransaction(id) => format!("answered with transaction id {id}, which is not that of the request"),
         Fault::OtherFunction(function) => {
             format!("answered with function {function} instead of {}", block.function)
         }
         Fault::OtherLength(bytes) if block.count > 0 => {
             format!("answered with {bytes} bytes of values instead of {}", bytes_of(block))
         }
-        Fault::OtherLength(_) => "answered with another number of bytes than was asked for".to_owned(),
+        Fault::OtherLength(_) => "answered with a wrong number of bytes".to_owned(),
         Fault::HeaderLength(bytes) => {
-            format!("the header of the reply counts {bytes} bytes more than the reply has; it is taken all the same")
+            format!("the length in the header of the reply is {bytes} bytes too large; the reply is accepted anyway")
         }
         Fault::Broken => "the reply's checksum (CRC or LRC) is wrong".to_owned(),
-        Fault::Short => "only a part of the reply came within timeout_ms".to_owned(),
-        Fault::Noise => "what came is no Modbus frame".to_owned(),
+        Fault::Short => "only a part of the reply arrived within timeout_ms".to_owned(),
+        Fault::Noise => "the data received is not a Modbus frame".to_owned(),
         Fault::Closed => "the device closed the connection before it answered".to_owned(),
     }
 }
 
 fn read_advice(block: Block, fault: Fault) -> &'static str {
     match fault {
-        Fault::NoReply => "check that the device is on, and the unit id",
+        Fault::NoReply => "check the device's power and the unit id",
         Fault::Mute => "check the address; if the device has no such register, list it under \"unreadable\"",
         Fault::Exception(0x01) => "the device does not serve this function; check the table in the address",
         Fault::Exception(0x02) => {
@@ -229,8 +229,11 @@ fn read_advice(block: Block, fault: Fault) -> &'static str {
         Fault::OtherLength(_) if block.count > 0 => {
             "check the address and \"max_registers\"; the device sends too little"
         }
-        Fault::OtherLength(_) => "\"longer_replies\": true on the link takes longer ones",
-        Fault::Broken | Fault::Noise => "check baud rate, parity, wiring, termination, and that one master speaks",
+        Fault::OtherLength(_) => "\"longer_replies\": true on the link accepts longer replies",
+        Fault::Broken | Fault::Noise => {
+            "check baud rate, parity, wiring, termination, and that there is only one \
+            master"
+        }
         Fault::Short => "check the line, or set a larger \"timeout_ms\" on the link",
         _ => "",
     }
@@ -239,15 +242,15 @@ fn read_advice(block: Block, fault: Fault) -> &'static str {
 fn node_fault(fault: NodeFault) -> String {
     match fault {
         NodeFault::Silent => "the node is silent".to_owned(),
-        NodeFault::Late => "its heartbeat, or its answer to guarding, is overdue".to_owned(),
+        NodeFault::Late => "its heartbeat or guarding reply is overdue".to_owned(),
         NodeFault::Refused(code) => format!("the node refused to be set up: SDO abort {code}"),
         NodeFault::OtherDevice => "the node is another device than its EDS file describes".to_owned(),
         NodeFault::Aborted(code) => format!("SDO abort {code}"),
         NodeFault::NoReply => "no reply to the SDO read".to_owned(),
         NodeFault::Broken => "the reply to the SDO read breaks the protocol".to_owned(),
-        NodeFault::NotMapped => "the object is in none of the node's PDOs".to_owned(),
-        NodeFault::PdoSilent => "its PDO has not come for too long".to_owned(),
-        NodeFault::PdoShort => "its PDO is shorter than the object's place in it".to_owned(),
+        NodeFault::NotMapped => "no PDO of the node contains the object".to_owned(),
+        NodeFault::PdoSilent => "its PDO was not received for too long".to_owned(),
+        NodeFault::PdoShort => "its PDO is too short to contain the object".to_owned(),
     }
 }
 

@@ -192,8 +192,8 @@ fn notes_tell_the_trouble_and_count_until_it_is_mended() {
     assert_eq!(bench.note(0), Some(LinkNote::default()));
     for (reason, words) in [
         (CloseReason::Garbage, "not of the link's protocol"),
-        (CloseReason::Silent, "nothing is answered"),
-        (CloseReason::Refused, "could not be watched"),
+        (CloseReason::Silent, "connected, but no replies"),
+        (CloseReason::Refused, "could not be monitored"),
     ] {
         bench.give_back(0, reason);
         assert!(bench.note(0).unwrap().trouble.contains(words));
@@ -277,7 +277,7 @@ fn each_trouble_and_its_end_go_to_the_log_once() {
     });
     let told = |line: &str, level: &str, words: &str| line.contains(level) && line.contains(words);
     assert_eq!(log.len(), 4, "{log:#?}");
-    assert!(told(&log[0], "WARN", "link \"l0\": refused; trying again until it works"), "{log:#?}");
+    assert!(told(&log[0], "WARN", "link \"l0\": refused; retrying until it works"), "{log:#?}");
     assert!(told(&log[1], "WARN", "link \"l0\": connection lost"), "{log:#?}");
     assert!(told(&log[2], "INFO", "link \"l0\": connected"), "{log:#?}");
     assert!(told(&log[3], "WARN", "link \"l0\": connection lost"), "{log:#?}");
@@ -320,14 +320,14 @@ fn replies_that_are_not_as_asked_are_told_as_what_they_are_with_the_key_and_less
     let warned: Vec<&String> = log.iter().filter(|line| line.contains("WARN")).collect();
     assert_eq!(warned.len(), 5, "the 1st, 2nd, 4th, 8th and 16th: {log:#?}");
     for line in warned {
-        assert!(line.contains("\"any_unit_id\": true") && !line.contains("nothing is answered"), "{line}");
+        assert!(line.contains("\"any_unit_id\": true") && !line.contains("connected, but no replies"), "{line}");
     }
     let silent = logged(|| {
         let mut bench = Bench::with_link();
         not_as_asked(&mut bench, None);
         bench.stop();
     });
-    assert!(silent.iter().any(|line| line.contains("nothing is answered")), "{silent:#?}");
+    assert!(silent.iter().any(|line| line.contains("connected, but no replies")), "{silent:#?}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What links are asked to do, in the terms of the reckoning.
+//! The demand of links in the admission calculation.
 
 use crate::plan::scan::ScanId;
 

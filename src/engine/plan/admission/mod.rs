@@ -1,4 +1,4 @@
-//! Will it fit? The time that the work takes, for each link and each executor: of each second, in the worst slot of
+//! Admission: does the load fit? The time of each link and each executor: per second, in the worst slot of
 //! the plan's own phases, and at the worst phase that there could be.
 //!
 //! Over TCP a request takes the link's expected reply time, and until the executor has seen to it. What takes more
@@ -152,8 +152,8 @@ pub fn admit(config: &Config, ids: &[LinkId], plan: &Plan, costs: &Costs) -> Res
         let flood: f64 = executor.links.iter().map(|link| demands[*link].flood).sum();
         if load.load <= LOAD_MAX && flood > 0.0 && load.load + flood > LOAD_MAX {
             admission.warnings.push(format!(
-                "executor {index} on CPU {} would need {:.0} % of it if its CAN buses were full of what it reads; what it \
-                 could not take would be dropped, and counted",
+                "executor {index} on CPU {} needs {:.0} % of it if its CAN buses are full of frames that it reads; \
+                 frames beyond that are dropped and counted",
                 cpu,
                 (load.load + flood) * 100.0
             ));
@@ -169,8 +169,7 @@ pub fn admit(config: &Config, ids: &[LinkId], plan: &Plan, costs: &Costs) -> Res
         return Err(PlanError { refusals, admission: Box::new(admission) });
     }
     admission.excesses = refusals.len();
-    let tolerated =
-        |refusal| format!("{refusal} (it runs all the same, and what is late is counted: realtime.admission)");
+    let tolerated = |refusal| format!("{refusal} (it runs anyway and late scans are counted: realtime.admission)");
     admission.warnings.extend(refusals.into_iter().map(tolerated));
     Ok(admission)
 }
@@ -183,8 +182,8 @@ fn connect_warning(plan: &Plan, id: LinkId) -> Option<String> {
     let group = groups.min_by_key(|group| plan.groups[*group].interval())?;
     let period = Some(plan.groups[group].interval()).filter(|period| *period <= delay)?;
     Some(format!(
-        "link \"{}\": each time it is connected anew, nothing is asked for {} ms (connect_delay_ms), and group {} misses \
-         {} cycles; that is no part of the load above",
+        "link \"{}\": after each reconnect, polling pauses for {} ms (connect_delay_ms), and group {} misses {} \
+         cycles; this is not part of the load above",
         plan.links[id].name,
         delay.0 / 1_000_000,
         plan.group_called(group),
@@ -212,8 +211,8 @@ fn add_writes(
             refusals.push(refusal::of_writes(plan, (id, &link.source), demand, beside));
         } else if let Some(writes) = load.writes.filter(|writes| fits && writes.asked_per_s > writes.possible_per_s()) {
             admission.warnings.push(format!(
-                "link \"{}\": its tags may be asked for {:.0} writes/s; read back, {:.1} a second leave every cycle its time, \
-                 and what comes faster waits, up to its timeout",
+                "link \"{}\": its tags allow {:.0} writes/s; with read-back, {:.1} a second fit beside the scans, \
+                 further writes wait, up to their timeout",
                 plan.links[id].name,
                 writes.asked_per_s,
                 writes.possible_per_s()

@@ -1,4 +1,4 @@
-//! What is said of what does not fit: where, what was asked, what is possible, what would help.
+//! Refusals of admission: where, what was requested, what is possible, what helps.
 
 use super::executor::Beside;
 use super::{ExecutorLoad, response};
@@ -43,20 +43,20 @@ pub fn of_link(
     } else if !response::fits(demand, &alone) {
         let late = plan.group_called(demand.scans[late.unwrap_or(at)].group);
         format!(
-            "take {:.0} % of the link's time, but when all of its groups are due together, group {late} has not all \
-             replies before its next release",
+            "take {:.0} % of the link's time, but when all of its groups are due together, group {late} does not get \
+             all replies before its next release",
             load * 100.0
         )
     } else {
         format!(
-            "take {:.0} % of the link's time, which leaves too little for what executor {executor} does for its other \
-             links meanwhile",
+            "take {:.0} % of the link's time, which leaves too little for the other links of executor \
+             {executor}",
             load * 100.0
         )
     };
     let advice = match possible {
         Some(rate) => format!("at most {rate} is possible"),
-        None => "no rate is possible beside what else the link and its executor have to do".to_owned(),
+        None => "no rate is possible beside the other work of the link and its executor".to_owned(),
     };
     let else_helps = if response::fits(demand, &alone) {
         "give realtime.cores more CPUs, move links to another gateway,"
@@ -80,7 +80,7 @@ pub fn of_writes(plan: &Plan, (id, source): (LinkId, &Source), demand: &LinkDema
     let Some(writes) = &demand.writes else {
         let executor = link.lane.0;
         return format!(
-            "{file}:{line}: link \"{}\" fits, but not while other links of executor {executor} are written to; give \
+            "{file}:{line}: link \"{}\" fits, but not during writes to other links of executor {executor}; give \
              realtime.cores more CPUs, or lower its rate",
             link.name
         );
@@ -93,9 +93,9 @@ pub fn of_writes(plan: &Plan, (id, source): (LinkId, &Source), demand: &LinkDema
         None => "no rate is possible for it".to_owned(),
     };
     format!(
-        "{file}:{line}: link \"{}\": its reads fit, but no write does beside them: one of tag \"{}\" takes {:.3} ms of the \
-         link's time, and group {group} would not have all replies before its next release; {advice}. Lower \
-         the rate, or remove \"write\" where nothing is to be written",
+        "{file}:{line}: link \"{}\": its reads fit, but no write fits beside them: one of tag \"{}\" takes {:.3} ms \
+         of the link's time, and group {group} would not get all replies before its next release; {advice}. Lower \
+         the rate, or remove \"write\" from tags that are never written",
         link.name,
         plan.tags.get(writes.longest_tag).map_or("", |tag| &*tag.name),
         writes.line.as_secs_f64() * 1e3,
@@ -106,7 +106,7 @@ pub fn of_writes(plan: &Plan, (id, source): (LinkId, &Source), demand: &LinkDema
 fn rate_text(period: Nanos) -> String {
     match NANOS_PER_SEC as f64 / period.0.max(1) as f64 {
         hz if hz >= 1.0 => format!("at {hz:.0} Hz"),
-        _ => format!("each {} s", period.as_secs_f64()),
+        _ => format!("every {} s", period.as_secs_f64()),
     }
 }
 
@@ -140,13 +140,13 @@ fn possible(demand: &LinkDemand, at: usize, beside: &Beside) -> Option<String> {
     let seconds = |place: u64| Nanos(place * NANOS_PER_SEC);
     let longest = PERIOD_MAX.0 / NANOS_PER_SEC;
     let place = first((asked.0 / NANOS_PER_SEC).max(1) + 1, longest, &seconds)?;
-    Some(format!("once each {place} s"))
+    Some(format!("once every {place} s"))
 }
 
 pub fn of_executor(index: usize, cpu: u32, load: &ExecutorLoad) -> String {
     format!(
         "executor {index} on CPU {cpu} would need {:.0} % of it ({:.0} requests/s, {:.0} samples/s); \
-         give realtime.cores more CPUs, or scan at {:.0} % of the asked rates",
+         give realtime.cores more CPUs, or scan at {:.0} % of the requested rates",
         load.load * 100.0,
         load.requests_per_s,
         load.samples_per_s,

@@ -51,7 +51,10 @@ fn a_fast_group_behind_a_slow_request_is_refused_though_the_average_fits() {
     let error = one(link, &[(4.0, 1), (100.0, 1)]).unwrap_err();
     let text = &error.refusals[0];
     assert!(text.contains("tags/a.json:1: link \"l0\", group \"default\" (4 ms): 1 requests at 250 Hz"), "{text}");
-    assert!(text.contains("when all of its groups are due together, group \"default\" (4 ms) has not all"), "{text}");
+    assert!(
+        text.contains("when all of its groups are due together, group \"default\" (4 ms) does not get all"),
+        "{text}"
+    );
     // 2 × (3.5 ms + what the executor takes): a little more than 7.15 ms.
     assert!(text.contains("at most 137 Hz is possible"), "{text}");
     assert_eq!(error.admission.links[LinkId(0)].worst_phase, Nanos::NEVER);
@@ -83,7 +86,7 @@ fn work_for_other_links_counts_and_the_advice_is_another_one() {
     assert!(planned(&asked(8), "", &Costs::default()).is_ok());
     let error = planned(&asked(16), "", &Costs::default()).unwrap_err();
     let text = &error.refusals[0];
-    assert!(text.contains("too little for what executor 0 does for its other links"), "{text}");
+    assert!(text.contains("too little for the other links of executor 0"), "{text}");
     assert!(text.contains("give realtime.cores more CPUs"), "{text}");
     // A machine that is faster carries more.
     let fast = Costs { request: Nanos(6_000), release: Nanos(4_000), wake_up: Nanos(10_000), ..Costs::default() };
@@ -382,7 +385,10 @@ fn scans_from_once_in_ten_seconds_to_once_a_day_are_reckoned_and_what_does_not_f
     assert!((0.1..0.4).contains(&planned.admission.links[LinkId(0)].load));
     let units: Vec<(u8, u32, u32, u32)> = (1..=50).map(|unit| (unit, 0, 10, 1_200)).collect();
     let error = on_a_line("", &units).unwrap_err().to_string();
-    assert!(error.contains("50 requests each 1.2 s") && error.contains("at most once each 2 s is possible"), "{error}");
+    assert!(
+        error.contains("50 requests every 1.2 s") && error.contains("at most once every 2 s is possible"),
+        "{error}"
+    );
     // Beside a fast scan, a slow one is nothing; and a line that is full for hours is refused, and not reckoned for hours.
     let both = |fast| one(r#""expected_reply_ms":1"#, &[(fast, 1), (86_400_000.0, 1)]);
     assert!(both(10.0).unwrap().admission.links[LinkId(0)].load < 0.12);

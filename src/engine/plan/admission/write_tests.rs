@@ -64,7 +64,7 @@ fn scans_that_fit_and_leave_no_place_for_one_write_are_refused() {
     assert!(planned(LINE, &tags(160.0, "false"), "").is_ok());
     let error = planned(LINE, &tags(160.0, LIMITS), "").unwrap_err();
     let text = &error.refusals[0];
-    assert!(text.contains("its reads fit, but no write does beside them: one of tag \"t3\" takes"), "{text}");
+    assert!(text.contains("its reads fit, but no write fits beside them: one of tag \"t3\" takes"), "{text}");
     assert!(text.contains("Hz is possible for it"), "{text}");
     let hz: f64 = text.split("at most ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
     assert!(planned(LINE, &tags(1e3 / hz, LIMITS), "").is_ok(), "{text}");
@@ -83,7 +83,7 @@ fn what_may_be_asked_for_and_does_not_fit_is_a_warning() {
     let planned = |pause_ms| planned(LINE, &tags(pause_ms), "").unwrap();
     let often = planned(100);
     let warning = &often.admission.warnings[0];
-    assert!(warning.starts_with("link \"l\": its tags may be asked for 20 writes/s; read back, "), "{warning}");
+    assert!(warning.starts_with("link \"l\": its tags allow 20 writes/s; with read-back, "), "{warning}");
     assert!(writes(&often).possible_per_s() < 20.0 && writes(&often).fits);
     let seldom = planned(10_000);
     assert!(seldom.admission.warnings.is_empty(), "{:?}", seldom.admission.warnings);

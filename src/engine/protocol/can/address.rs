@@ -17,7 +17,7 @@ use crate::limits::J1939_MESSAGE_BYTES_MAX;
 use crate::tag::{ScalarType, ValueType};
 
 const ALLOWED: &str = "link:MESSAGE.SIGNAL with a DBC file, link:0x123:START:LENGTH (0x123x for 29 bits), or \
-                       link:pgn:0xF004:START:LENGTH with a source address before START if only one is meant";
+                       link:pgn:0xF004:START:LENGTH with a source address before START to select one source";
 /// The last identifiers of 11 and of 29 bits, and the last parameter group's number.
 const STANDARD_ID_MAX: u32 = 0x7FF;
 const EXTENDED_ID_MAX: u32 = 0x1FFF_FFFF;
@@ -27,7 +27,7 @@ const CLASSICAL_BYTES: u32 = 8;
 pub fn read(tag: &Obj<'_>, text: Text<'_>, parts: &[Part<'_>], link: &CanConfig, dbc: &LinkDbc) -> Option<CanAddress> {
     for key in ["bit", "array"] {
         if tag.get(key).is_some() {
-            tag.error(tag.span_of(key), format!("{key} on a CAN tag"), "remove it: the address says which bits");
+            tag.error(tag.span_of(key), format!("{key} on a CAN tag"), "remove it: the address selects the bits");
         }
     }
     let mut address = match *parts {
@@ -59,9 +59,8 @@ fn has_special_values(tag: &Obj<'_>, address: &CanAddress, link: &CanConfig) -> 
     let own = tag.opt_flag("j1939_special_values");
     let is_group = matches!(address.frames, CanFrames::Group { .. });
     if own.is_some() && !is_group {
-        let help =
-            "remove it: only parameter groups have them (link:pgn:…, or messages that the DBC file calls J1939PG)";
-        tag.error(tag.span_of("j1939_special_values"), "j1939_special_values on what is not of J1939", help);
+        let help = "remove it: allowed on parameter groups (link:pgn:…, or messages that the DBC file calls J1939PG)";
+        tag.error(tag.span_of("j1939_special_values"), "j1939_special_values on a tag that is not J1939", help);
     }
     is_group && address.bits.kind == CanBitsKind::Unsigned && own.unwrap_or(link.j1939_special_values)
 }
@@ -86,8 +85,8 @@ pub fn number(text: &str) -> Option<u32> {
 pub fn identifier(text: &str) -> Result<CanId, Fault> {
     let fault = || Fault {
         message: format!("the identifier is {}", quoted(text)),
-        help: "allowed: 0x000 to 0x7FF of 11 bits; to 0x1FFFFFFF of 29 bits, with an x behind it (0x123x) where it is \
-               not above 0x7FF"
+        help: "allowed: 0x000 to 0x7FF of 11 bits; to 0x1FFFFFFF of 29 bits, followed by an x (0x123x) if it is not \
+               above 0x7FF"
             .into(),
     };
     let (digits, marked) = match text.strip_suffix(['x', 'X']) {
@@ -170,7 +169,7 @@ fn by_bits(
     };
     let bits = CanBits { start: first, len, big_endian, kind };
     if bits.bytes_needed() > bytes_max as usize {
-        let message = format!("{len} bits from bit {first} leave the frame of {bytes_max} bytes");
+        let message = format!("{len} bits from bit {first} exceed the frame of {bytes_max} bytes");
         let help = if big_endian {
             "big endian bits start at their most significant one and go down, then on with bit 7 of the next byte"
         } else {
@@ -211,7 +210,7 @@ fn read_multiplexor(tag: &Obj<'_>, bytes_max: u32, big_endian: bool) -> Option<V
     let value = object.required_int(&fields::MULTIPLEXOR_VALUE);
     let switch = CanSwitch { start: start? as u16, len: len? as u8, big_endian };
     if switch_bits(&switch).bytes_needed() > bytes_max as usize {
-        object.error(object.span, format!("the multiplexor leaves the frame of {bytes_max} bytes"), "");
+        object.error(object.span, format!("the multiplexor exceeds the frame of {bytes_max} bytes"), "");
         return None;
     }
     if value? > u64::MAX >> (64 - u32::from(switch.len)) {
@@ -229,13 +228,13 @@ fn type_of_bits(data_type: Option<FieldType>, len: u8) -> Result<(CanBitsKind, S
         (_, Some((most, signed))) if len <= most => {
             Ok((if signed { CanBitsKind::Signed } else { CanBitsKind::Unsigned }, ty.scalar()))
         }
-        (_, Some(_)) => Err("allowed: a type with at least so many bits"),
+        (_, Some(_)) => Err("allowed: a type with at least this many bits"),
         (FieldType::Bit, _) if len == 1 => Ok((CanBitsKind::Unsigned, ScalarType::Bool)),
         (FieldType::Bit, _) => Err("allowed: bool for a single bit"),
         (FieldType::Float32, _) if len == 32 => Ok((CanBitsKind::Float, ScalarType::Float32)),
         (FieldType::Float64, _) if len == 64 => Ok((CanBitsKind::Float, ScalarType::Float64)),
         (FieldType::Float32 | FieldType::Float64, _) => {
-            Err("allowed: float32 for 32 bits, float64 for 64; a scaled whole number becomes float64 by itself")
+            Err("allowed: float32 for 32 bits, float64 for 64; a scaled whole number becomes float64 automatically")
         }
         _ => Err("allowed: bool, int16 to uint64, float32, float64; string with a DBC file"),
     }

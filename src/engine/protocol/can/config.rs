@@ -126,7 +126,7 @@ fn read_link(link: &Obj<'_>) -> (CanConfig, LinkDbc) {
         let Some(object) = Obj::open(link.cx, node, subject, fields::CAN_TRANSMIT_KEYS) else { continue };
         let Some(transmit) = can_transmit::read(&object, &config, &dbc) else { continue };
         if config.transmit.iter().any(|other| other.id == transmit.id) {
-            object.error(object.span, "this message is sent by another entry already", "remove one of the two");
+            object.error(object.span, "another entry already sends this message", "remove one of the two");
             continue;
         }
         config.transmit.push(transmit);

@@ -30,19 +30,19 @@ pub fn check(tags: &[TagConfig], links: &mut [Link], report: &Report) {
         let sent = config.transmit.iter_mut().find(|transmit| address.frames == CanFrames::Id(transmit.id));
         let Some(transmit) = sent else {
             let help = "add its message to \"transmit\" of the link, or remove \"write\"";
-            report.error(tag.source.clone(), &subject, "is written, and its message is not sent", help);
+            report.error(tag.source.clone(), &subject, "is writable, but its message is not sent", help);
             continue;
         };
         if transmit.branch_of(&address.conditions).is_none()
             || address.bits.bytes_needed() > usize::from(transmit.bytes)
         {
-            let message = format!("its bits are not in the frames of {} bytes that are sent", transmit.bytes);
+            let message = format!("its bits are outside the sent frames of {} bytes", transmit.bytes);
             report.error(tag.source.clone(), &subject, message, "");
             continue;
         }
         if transmit.branches.iter().any(|branch| overlaps(&branch.switch, &address.bits)) {
-            let help = "write the signals of a branch: the switch is set with them";
-            report.error(tag.source.clone(), &subject, "its bits say which signals are in the frame", help);
+            let help = "write the signals of a branch: the switch is set accordingly";
+            report.error(tag.source.clone(), &subject, "its bits select which signals are in the frame", help);
             continue;
         }
         if !transmit.fields_known && !transmit.unset.contains(&address.bits) {

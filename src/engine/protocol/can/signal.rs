@@ -23,7 +23,12 @@ pub fn by_name(tag: &Obj<'_>, text: Text<'_>, part: Part<'_>, dbc: &LinkDbc) -> 
     let data_type = tag.choice("data_type", fields::DATA_TYPE);
     for key in ["byte_order", "multiplexor"] {
         if tag.get(key).is_some() {
-            tag.error(tag.span_of(key), format!("{key} with a signal of the DBC file"), "remove it: the file says it");
+            tag.error(
+                tag.span_of(key),
+                format!("{key} with a signal of the DBC file"),
+                "remove it: the DBC file \
+                defines it",
+            );
         }
     }
     let file = match dbc {
@@ -69,7 +74,7 @@ fn fault_of(file: &CanDbc, what: &str, missing: Missing, known: String) -> Fault
     match missing {
         Missing::Unknown => Fault { message: format!("{what} is not known"), help: format!("allowed: {known}") },
         Missing::LeftOut(why) => {
-            Fault { message: format!("{what} is left out of {}", why.told_of(&file.name)), help: why.help }
+            Fault { message: format!("{what} is ignored: {}", why.told_of(&file.name)), help: why.help }
         }
     }
 }
@@ -91,7 +96,7 @@ pub fn bits_of(file: &CanDbc, message: &Message, signal: &Signal) -> Result<CanB
     let bytes_max = if message.j1939 { J1939_MESSAGE_BYTES_MAX } else { FD_BYTES };
     if bits.bytes_needed() > message.bytes.min(bytes_max) as usize {
         let message = format!(
-            "{at}: the signal {} of {} bits from bit {} leaves message {} of {} bytes",
+            "{at}: the signal {} of {} bits from bit {} exceeds message {} of {} bytes",
             signal.name, signal.bits, signal.start, message.name, message.bytes
         );
         return Err(Fault { message, help: "correct the DBC file".into() });
@@ -115,7 +120,7 @@ fn of_signal(
         let place = bits_of(file, message, switch)?;
         if place.bytes_needed() > FD_BYTES as usize {
             let text =
-                format!("{}:{}: the multiplexor {} lies behind byte {FD_BYTES}", file.name, switch.line, switch.name);
+                format!("{}:{}: the multiplexor {} is beyond byte {FD_BYTES}", file.name, switch.line, switch.name);
             return Err(Fault { message: text, help: "allowed: multiplexors in the first 64 bytes".into() });
         }
         let switch = CanSwitch { start: place.start, len: place.len, big_endian: place.big_endian };
@@ -187,7 +192,7 @@ fn type_of_signal(
         None => own,
         Some(FieldType::Text(_)) => {
             if let Some(why) = &signal.texts_left_out {
-                let message = format!("the texts of {of_file} are left out of {}", why.told_of(&file.name));
+                let message = format!("the texts of {of_file} are ignored: {}", why.told_of(&file.name));
                 return Err(Fault { message, help: why.help.clone() });
             }
             if texts.is_empty() {

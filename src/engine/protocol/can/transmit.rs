@@ -48,7 +48,7 @@ pub fn read(object: &Obj<'_>, link: &CanConfig, dbc: &LinkDbc) -> Option<CanTran
         object.error(object.span, format!("{} bytes without fd", transmit.bytes), "allowed: at most 8");
     }
     if transmit.bytes > 8 && !FD_LENGTHS.contains(&u64::from(transmit.bytes)) {
-        let message = format!("no frame has {} bytes", transmit.bytes);
+        let message = format!("a frame cannot have {} bytes", transmit.bytes);
         object.error(object.span, message, "allowed: 0 to 8, 12, 16, 20, 24, 32, 48, 64");
     }
     let unset = transmit.unset.len() + transmit.branches.iter().map(|branch| branch.unset.len()).sum::<usize>();
@@ -117,7 +117,7 @@ fn hexadecimal(text: &str) -> Option<Vec<u8>> {
 fn by_name(object: &Obj<'_>, dbc: &LinkDbc) -> Option<CanTransmit> {
     for key in ["bytes", "initial_bytes"] {
         if object.get(key).is_some() {
-            let help = "remove it: the DBC file says the bytes, \"initial\" the values";
+            let help = "remove it: the DBC file defines the bytes, \"initial\" the values";
             object.error(object.span_of(key), format!("{key} with a message's name"), help);
         }
     }
@@ -133,14 +133,14 @@ fn by_name(object: &Obj<'_>, dbc: &LinkDbc) -> Option<CanTransmit> {
     let refuse = |fault: Fault| object.error(text.span, fault.message, fault.help);
     let message = message_of(file, text.value).map_err(refuse).ok()?;
     if let Some(why) = message.first_left_out() {
-        let message = format!("a signal of message {} is left out of {}", message.name, why.told_of(&file.name));
+        let message = format!("a signal of message {} is ignored: {}", message.name, why.told_of(&file.name));
         object.error(text.span, message, &*why.help);
         return None;
     }
     if message.bytes > 64 {
         let text_of =
             format!("the message {} ({}:{}) has {} bytes", message.name, file.name, message.line, message.bytes);
-        object.error(text.span, text_of, "messages of several packets are received, not sent");
+        object.error(text.span, text_of, "messages of several packets can be received, but not sent");
         return None;
     }
     let bytes = message.bytes as u8;
@@ -155,8 +155,8 @@ fn by_name(object: &Obj<'_>, dbc: &LinkDbc) -> Option<CanTransmit> {
             if let Some(member) =
                 object.entries("initial", "signals and their values").iter().find(|m| is_of(&m.name, signal))
             {
-                let text = format!("{} says which signals are in the frame", signal.name);
-                object.error(member.value.span, text, "remove it: it is set with the signals of each branch");
+                let text = format!("{} selects which signals are in the frame", signal.name);
+                object.error(member.value.span, text, "remove it: it is set together with the signals of each branch");
             }
             continue;
         }
@@ -264,7 +264,7 @@ fn initial_of(object: &Obj<'_>, signal: &Signal, bits: &CanBits, from_file: bool
             return Err(());
         }
         _ => {
-            object.error(node.span, format!("{} is {}", signal.name, found(node)), "allowed: a number or a text");
+            object.error(node.span, format!("{} is {}", signal.name, found(node)), "allowed: a number or a string");
             return Err(());
         }
     };

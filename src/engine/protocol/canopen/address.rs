@@ -32,7 +32,7 @@ pub fn read(
     let id = object_number_of(node_part.text, 127);
     let Some(at) = id.and_then(|id| link.nodes.iter().position(|node| u16::from(node.id) == id)) else {
         let known: Vec<String> = link.nodes.iter().map(|node| node.id.to_string()).collect();
-        let message = format!("node {} is none of the link's", quoted(node_part.text));
+        let message = format!("node {} is not a node of the link", quoted(node_part.text));
         tag.error(span(text, *node_part), message, format!("allowed: {}", known.join(", ")));
         return None;
     };
@@ -66,7 +66,14 @@ pub fn read(
 /// The object, and the bytes of a text.
 fn read_object(tag: &Obj<'_>, text: Text<'_>, parts: &[Part<'_>], node: &CanOpenNode) -> Option<(Object, Option<u16>)> {
     let Some(first) = parts.first() else {
-        tag.error(text.span, format!("address {} names no object", quoted(text.value)), format!("allowed: {ALLOWED}"));
+        tag.error(
+            text.span,
+            format!("address {} does not name an object", quoted(text.value)),
+            format!(
+                "allowed: \
+            {ALLOWED}"
+            ),
+        );
         return None;
     };
     if !first.text.starts_with(|c: char| c.is_ascii_digit()) {
@@ -113,14 +120,14 @@ fn by_name(tag: &Obj<'_>, text: Text<'_>, first: Part<'_>, node: &CanOpenNode) -
     let name = text.value.get(first.start..)?;
     let at = text.part(first.start, text.value.len());
     let Some(eds) = &node.eds else {
-        let message = format!("{} is no index, and node {} has no data sheet", quoted(name), node.id);
+        let message = format!("{} is not an index, and node {} has no data sheet", quoted(name), node.id);
         tag.error(at, message, format!("allowed: {ALLOWED}"));
         return None;
     };
     match eds.named(name) {
         Naming::One(only) => Some(only),
         Naming::LeftOut(why) => {
-            let message = format!("the parameter {} is left out of the data sheet (line {})", quoted(name), why.line);
+            let message = format!("the parameter {} of the data sheet (line {}) is ignored", quoted(name), why.line);
             tag.error(at, format!("{message}: {}", why.message), &*why.help);
             None
         }
@@ -164,13 +171,13 @@ fn read_type(
         None => field_of(tag, object, eds, count.unwrap_or(TEXT_BYTES))?,
     };
     if count.is_some() && !matches!(field, CanOpenField::Text(_)) {
-        tag.error(text.span, "a length, but the object is no string", "remove the last part of the address");
+        tag.error(text.span, "a length, but the object is not a string", "remove the last part of the address");
         return None;
     }
     if let Some(entry) = eds.and_then(|eds| eds.get(object))
         && !entry.readable
     {
-        tag.error(text.span, format!("the object {object} can only be written, by the data sheet"), "");
+        tag.error(text.span, format!("the object {object} is write-only in the data sheet"), "");
         return None;
     }
     if tag.get("byte_order").is_some() {
@@ -180,7 +187,7 @@ fn read_type(
     if let Some(len) = array {
         let most = CANOPEN_VALUE_BYTES_MAX / 8;
         if matches!(field, CanOpenField::Text(_) | CanOpenField::Bit(_)) || len > most {
-            let message = "array of what is no number, or too long";
+            let message = "array that is too long or not of numbers";
             tag.error(tag.span_of("array"), message, format!("allowed: 1 to {most} numbers"));
             return None;
         }
@@ -211,14 +218,14 @@ fn check_access(tag: &Obj<'_>, text: Text<'_>, node: &CanOpenNode, object: Objec
     };
     if let Some(pdo) = pdos.as_ref().filter(|_| !mapped).and_then(|pdos| pdos.why_left_out(object)) {
         let message = format!(
-            "access is pdo, and TPDO {} of node {}, which carries {object}, is left out of its data sheet (line {}): {}",
+            "access is pdo, and TPDO {} of node {}, which carries {object}, is ignored in its data sheet (line {}): {}",
             pdo.number, node.id, pdo.why.line, pdo.why.message
         );
-        tag.error(text.span, message, "correct the file, set \"pdos\": \"node\" on the node, or take \"sdo\"");
+        tag.error(text.span, message, "correct the file, set \"pdos\": \"node\" on the node, or use \"sdo\"");
         return;
     }
     if !mapped || array {
         let message = format!("access is pdo, but no TPDO of node {} carries {object}", node.id);
-        tag.error(text.span, message, "map it in the DCF, set \"pdos\": \"node\" on the node, or take \"sdo\"");
+        tag.error(text.span, message, "map it in the DCF, set \"pdos\": \"node\" on the node, or use \"sdo\"");
     }
 }

@@ -109,8 +109,8 @@ fn check_network(link: &Obj<'_>, interface: &str, others: &[Link]) {
     let is_same = |other: &CanOpenConfig| &*other.interface == interface;
     let same = others.iter().find(|other| other.config.protocol.get().is_some_and(is_same));
     if let Some(other) = same.filter(|_| !interface.is_empty()) {
-        let message = format!("interface {} is that of link {}, too", quoted(interface), quoted(&other.config.name));
-        link.error(link.span_of("interface"), message, "a CANopen network has one link; its nodes are in its list");
+        let message = format!("interface {} is also that of link {}", quoted(interface), quoted(&other.config.name));
+        link.error(link.span_of("interface"), message, "a CANopen network has one link that lists all of its nodes");
     }
 }
 
@@ -164,7 +164,7 @@ fn read_heartbeat(link: &Obj<'_>, nodes: &[CanOpenNode]) -> Option<MasterHeartbe
     let id = link.opt_int(&fields::MASTER_ID).map(|id| id as u8);
     let period = link.opt_int(&fields::MASTER_HEARTBEAT_MS).map(Nanos::from_millis);
     if let Some(id) = id.filter(|id| nodes.iter().any(|node| node.id == *id)) {
-        link.error(link.span_of("master_id"), format!("master_id {id} is that of a node, too"), "");
+        link.error(link.span_of("master_id"), format!("master_id {id} is also that of a node"), "");
     }
     match (id, period) {
         (Some(id), Some(period)) => Some(MasterHeartbeat { id, period }),
@@ -176,7 +176,7 @@ fn read_heartbeat(link: &Obj<'_>, nodes: &[CanOpenNode]) -> Option<MasterHeartbe
             link.error(
                 link.span_of(there),
                 message,
-                "the master's own heartbeat needs both; each node has its own heartbeat_ms",
+                "the heartbeat of the master needs both; each node has its own heartbeat_ms",
             );
             None
         }
@@ -293,7 +293,7 @@ fn read_pdos(node: &Obj<'_>, has_sheet: bool) -> PdoSource {
             node.error(
                 node.span_of("pdos"),
                 "pdos is eds, but eds is missing",
-                "add \"eds\" with the name of a file, or take \"node\"",
+                "add \"eds\" with the name of a file, or use \"node\"",
             );
             PdoSource::None
         }
@@ -313,7 +313,7 @@ fn read_watching(node: &Obj<'_>) -> NodeWatching {
             node.error(
                 node.span_of("guarding"),
                 "guarding and heartbeat_ms",
-                "a node has one of the two (CiA 301, 7.2.8.3.2)",
+                "a node uses one of the two (CiA 301, 7.2.8.3.2)",
             );
         }
         let subject = format!("{}: guarding", node.subject);

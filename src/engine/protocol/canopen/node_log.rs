@@ -1,4 +1,4 @@
-//! What happens to the nodes of CANopen networks, told to people: in the log, off the floor, and not without end.
+//! Logs the events of CANopen nodes, off the floor and rate limited.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,7 +29,7 @@ impl NodeLog {
         let now = Instant::now();
         if self.window.is_none_or(|start| now.duration_since(start) >= WINDOW) {
             if self.lines > LINES_MAX {
-                tracing::warn!("{} more messages of CANopen nodes were left out", self.lines - LINES_MAX);
+                tracing::warn!("{} more messages about CANopen nodes were suppressed", self.lines - LINES_MAX);
             }
             (self.window, self.lines) = (Some(now), 0);
         }
@@ -51,25 +51,26 @@ impl NodeLog {
 fn text_of(event: NodeEvent) -> String {
     match event {
         NodeEvent::Ready => "is set up".into(),
-        NodeEvent::BootUp => "has started anew; it is set up again".into(),
-        NodeEvent::Late => "is late: its heartbeat, or its answer to guarding, is overdue".into(),
+        NodeEvent::BootUp => "has restarted; it is set up again".into(),
+        NodeEvent::Late => "is late: its heartbeat or guarding reply is overdue".into(),
         NodeEvent::Lost => "is gone".into(),
         NodeEvent::Refused { object, code } => {
-            format!("cannot be set up: object {object}: {}; tried again later", AbortCode(code))
+            format!("cannot be set up: object {object}: {}; retrying later", AbortCode(code))
         }
         NodeEvent::OtherDevice { object, found } => {
-            format!("is another device than its data sheet's: object {object} is 0x{found:08X}; nothing is read of it")
+            format!("is not the device of its data sheet: object {object} is 0x{found:08X}; it is not read")
         }
         NodeEvent::NotMapped { object } => {
-            format!("has object {object} in no PDO of the configured size, though it is to come or go by PDO")
+            format!("has object {object} in no PDO with the configured size, although it is configured for PDO")
         }
         NodeEvent::Untold { object } => format!(
-            "does not say what object {object} holds, which is in a PDO that is sent to it: no other object of that PDO \
-             is written"
+            "does not return object {object}, which is part of an RPDO: the other objects of that PDO are not \
+             written"
         ),
-        NodeEvent::Emergency { code: 0, .. } => "says that its error is gone".into(),
+        NodeEvent::Emergency { code: 0, .. } => "reports that its error is cleared".into(),
         NodeEvent::Emergency { code, register, manufacturer } => format!(
-            "has an emergency: code 0x{code:04X} ({}), error register 0x{register:02X}, manufacturer's {manufacturer:02X?}",
+            "reports an emergency: code 0x{code:04X} ({}), error register 0x{register:02X}, manufacturer's \
+             {manufacturer:02X?}",
             class_name(code)
         ),
     }
@@ -84,7 +85,7 @@ mod tests {
     fn a_refusal_names_the_object_and_the_reason() {
         let event = NodeEvent::Refused { object: Object { index: 0x1017, sub: 0 }, code: 0x0602_0000 };
         let expected = "cannot be set up: object 0x1017:00: 0x06020000 (object does not exist in the object \
-                        dictionary); tried again later";
+                        dictionary); retrying later";
         assert_eq!(text_of(event), expected);
     }
 

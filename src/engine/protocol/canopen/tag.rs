@@ -50,13 +50,13 @@ fn check(tag: &Obj<'_>, at: Span, address: &CanOpenAddress, link: &CanOpenConfig
         false
     };
     let CanOpenSource::Object(object) = address.source else {
-        return refuse("write on what the link knows of the node: it is only read".into(), "remove write");
+        return refuse("write on a value of the link about the node: it is read-only".into(), "remove write");
     };
     let Some(node) = link.nodes.get(address.node) else { return false };
     if let Some(entry) = node.eds.as_ref().and_then(|eds| eds.get(object))
         && !entry.writable
     {
-        return refuse(format!("write on {object}, which can only be read by the data sheet"), "remove write");
+        return refuse(format!("write on {object}, which is read-only in the data sheet"), "remove write");
     }
     let bytes = usize::from(address.field.bytes()) * usize::from(address.array.unwrap_or(1));
     if bytes > WRITE_BYTES_MAX && !matches!(address.field, CanOpenField::Text(_)) {
@@ -80,7 +80,7 @@ fn check_pdo(tag: &Obj<'_>, at: Span, address: &CanOpenAddress, object: Object, 
         false
     };
     if address.array.is_some() || address.field.bytes() > 8 {
-        return refuse("via is pdo, and an array or a string fits none".into(), "allowed: numbers and bits");
+        return refuse("via is pdo, but arrays and strings do not fit a PDO".into(), "allowed: numbers and bits");
     }
     let (source, help) = match (node.pdos, &node.eds) {
         (PdoSource::Node { .. }, _) => return true,
@@ -92,14 +92,15 @@ fn check_pdo(tag: &Obj<'_>, at: Span, address: &CanOpenAddress, object: Object, 
             }
             None if let Some(pdo) = eds.pdos(PdoDirection::Receive, node.id).why_left_out(object) => {
                 let message = format!(
-                    "via is pdo, and RPDO {} of node {}, which carries {object}, is left out of its data sheet (line {}): {}",
+                    "via is pdo, and RPDO {} of node {}, which carries {object}, is ignored in its data sheet (line \
+                     {}): {}",
                     pdo.number, node.id, pdo.why.line, pdo.why.message
                 );
-                return refuse(message, "correct the file, set \"pdos\": \"node\" on the node, or take \"sdo\"");
+                return refuse(message, "correct the file, set \"pdos\": \"node\" on the node, or use \"sdo\"");
             }
-            None => ("by the data sheet", "map it in the DCF, set \"pdos\": \"node\" on the node, or take \"sdo\""),
+            None => ("by the data sheet", "map it in the DCF, set \"pdos\": \"node\" on the node, or use \"sdo\""),
         },
-        _ => ("without pdos", "set \"pdos\": \"node\" on the node, give it a data sheet, or take \"sdo\""),
+        _ => ("without pdos", "set \"pdos\": \"node\" on the node, give it a data sheet, or use \"sdo\""),
     };
     refuse(format!("via is pdo, but no RPDO of node {} carries {object} {source}", node.id), help)
 }

@@ -50,7 +50,7 @@ pub fn field_of(at: &Obj<'_>, object: Object, eds: Option<&Eds>, text_bytes: u16
     match (written, told.and_then(|ty| CanOpenField::of(ty, text_bytes))) {
         (Some(written), Some(told)) if written != told => {
             let told = told_name(told);
-            let message = format!("data_type is another than {told}, the data sheet's type of {object}");
+            let message = format!("data_type differs from {told}, the data sheet's type of {object}");
             at.error(at.span_of("data_type"), message, format!("allowed: {told}, or left out"));
             None
         }
@@ -58,7 +58,7 @@ pub fn field_of(at: &Obj<'_>, object: Object, eds: Option<&Eds>, text_bytes: u16
         (None, None) => {
             if at.get("data_type").is_none() {
                 let why = match told {
-                    Some(ty) => format!("data_type is missing, and the data sheet's {ty} is not read by itself"),
+                    Some(ty) => format!("data_type is missing, and {ty} of the data sheet has no default type"),
                     None => "data_type is missing".to_owned(),
                 };
                 at.error(
@@ -128,7 +128,7 @@ pub fn no_object(eds: &Eds, object: Object) -> (String, String) {
     match eds.why_left_out(object) {
         Some(why) => {
             let message =
-                format!("the object {object} is left out of the data sheet (line {}): {}", why.line, why.message);
+                format!("the object {object} of the data sheet (line {}) is ignored: {}", why.line, why.message);
             (message, why.help.clone())
         }
         None => (format!("the data sheet has no object {object}"), String::new()),

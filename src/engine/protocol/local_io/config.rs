@@ -91,7 +91,7 @@ impl Protocol for LocalIo {
         if !is_writable {
             let help = "allowed: lines of \"direction\": \"out\"; registers on I2C as a whole, without shift and mask, on \
                         SPI with \"write_command\"; IIO channels out_…";
-            asked.tag.error(asked.at, "write on a tag that is only read", help);
+            asked.tag.error(asked.at, "write on a read-only tag", help);
         }
         is_writable
     }
@@ -127,7 +127,7 @@ impl TagAddress for LocalIoAddress {
     }
 
     fn no_nan(&self) -> Option<(&'static str, &'static str)> {
-        Some(("allow_nan on a local bus", "remove it: what is not a number is no value of a device on a local bus"))
+        Some(("allow_nan on a local bus", "remove it: NaN is never a value on a local bus"))
     }
 }
 
@@ -188,9 +188,9 @@ fn read_path(link: &Obj<'_>, key: &str, example: &str) -> PathBuf {
     let allowed = format!("the path of a device, such as \"{example}\"");
     let Some(path) = link.required_text(key, &allowed) else { return PathBuf::new() };
     let fault = if !path.value.starts_with('/') {
-        Some("is no absolute path")
+        Some("is not an absolute path")
     } else if path.value.len() > fields::PORT_PATH_BYTES_MAX || path.value.contains('\0') {
-        Some("is no path")
+        Some("is not a path")
     } else {
         None
     };
@@ -278,7 +278,7 @@ fn check_device(link: &Obj<'_>, device: &LocalIoDevice, others: &[Link]) {
     let same = others.iter().find(|other| other.config.protocol.get().is_some_and(is_same));
     if let Some(other) = same {
         let name = quoted(&path.to_string_lossy());
-        let message = format!("{name} is that of link {}, too", quoted(&other.config.name));
-        link.error(link.span, message, "a device has one link; its chips or lines are told apart by the address");
+        let message = format!("{name} is also that of link {}", quoted(&other.config.name));
+        link.error(link.span, message, "a device has one link; the address selects the chip or line");
     }
 }

@@ -52,7 +52,7 @@ impl LinkWork for LocalIoPlan {
     fn refusal(&self, _demand: &LinkDemand) -> Refusal {
         Refusal::Requests {
             each: format!("on {}", on_what(&self.config.device)),
-            helps: "Lower the rate, read fewer tags of it, use a faster clock where all chips can,",
+            helps: "Lower the rate, read fewer tags of it, use a faster clock if all chips support it,",
             or_correct: "or correct \"overhead_ms\" if an access costs less",
         }
     }

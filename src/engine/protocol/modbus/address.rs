@@ -86,7 +86,7 @@ fn warn_of_sunspec(tag: &Obj<'_>, at: Span, address: &ModbusAddress) {
     };
     if is_known {
         let message =
-            format!("{number} reads like SunSpec's, which counts from 0: taken as the offset {}", address.first);
+            format!("{number} looks like a SunSpec address, which counts from 0: used as the offset {}", address.first);
         tag.warning(at, message, "set \"addressing\": \"raw\" on the link if the manual counts from 0");
     }
 }
@@ -95,10 +95,12 @@ fn warn_of_sunspec(tag: &Obj<'_>, at: Span, address: &ModbusAddress) {
 fn no_table(function: u32) -> (String, &'static str) {
     let message = format!("function {function} writes");
     match function {
-        5 | 15 => (message, "name the table that is read (1 coils) and allow writing with \"write\": {…}"),
-        6 | 16 | 22 | 23 => {
-            (message, "name the table that is read (3 holding registers) and allow writing with \"write\": {…}")
-        }
+        5 | 15 => (message, "use the function that reads the table (1 coils) and allow writing with \"write\": {…}"),
+        6 | 16 | 22 | 23 => (
+            message,
+            "use the function that reads the table (3 holding registers) and allow writing with \"write\": \
+                {…}",
+        ),
         _ => (
             format!("the function {function} does not read"),
             "allowed: 1 coils, 2 discrete inputs, 3 holding registers, 4 input registers",
@@ -149,13 +151,13 @@ fn read_register(tag: &Obj<'_>, text: Text<'_>, part: Part<'_>, table: Table, ad
         Ok(register) => {
             if let Some(other) = register.reads_like {
                 let message = format!(
-                    "{} reads like a reference to {}, but the function is {}: taken as the offset {}",
+                    "{} looks like a reference to {}, but the function is {}: used as the offset {}",
                     part.text,
                     table_name(other),
                     table.read_function(),
                     register.offset
                 );
-                tag.warning(span, message, "set \"addressing\": \"raw\" on the link if offsets are meant");
+                tag.warning(span, message, "set \"addressing\": \"raw\" on the link if it is an offset");
             }
             Some(register.offset)
         }

@@ -239,7 +239,7 @@ fn read_unreadable(link: &Obj<'_>, addressing: Addressing) -> Vec<UnreadableRang
         let (first, last) = (end("from"), end("to"));
         let (Some(table), Some(first), Some(last)) = (table, first, last) else { continue };
         if first > last {
-            range.error(range.span_of("from"), "from lies behind to", "allowed: from at most to, both are included");
+            range.error(range.span_of("from"), "from is above to", "allowed: from is at most to; both are included");
         }
         ranges.push(UnreadableRange { unit, table, first, last });
     }
@@ -255,11 +255,11 @@ fn check_port(link: &Obj<'_>, modbus: &ModbusConfig, others: &[Link]) {
     });
     if let Some(other) = same.filter(|_| !serial.port.as_os_str().is_empty()) {
         let message = format!(
-            "port {} is that of link {}, too",
+            "port {} is also that of link {}",
             quoted(&serial.port.to_string_lossy()),
             quoted(&other.config.name)
         );
-        link.error(link.span_of("port"), message, "a line has one link; its units are told apart by the address");
+        link.error(link.span_of("port"), message, "a serial line has one link; the address selects the unit");
     }
 }
 
@@ -273,12 +273,13 @@ fn check_host(link: &Obj<'_>, modbus: &ModbusConfig, others: &[Link]) {
     });
     if let Some(other) = same {
         let message = format!(
-            "{}:{} is that of link {}, too: some devices take one connection only, and close it for the next",
+            "{}:{} is also that of link {}: some devices accept one connection only, and close it when the next one \
+             connects",
             own.host,
             own.port,
             quoted(&other.config.name)
         );
-        let help = "if the device is one of them, put all of its tags on one link; units are told apart by the address";
+        let help = "for such a device, put all tags on one link; the address selects the unit";
         link.warning(link.span_of("host"), message, help);
     }
 }

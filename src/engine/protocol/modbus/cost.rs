@@ -103,11 +103,11 @@ impl LinkWork for ModbusPlan {
         let (each, helps) = match &self.config.transport {
             ModbusTransport::Serial(serial) => (
                 format!("on the line at {} baud", serial.baud_rate),
-                "Lower the rate, raise \"baudrate\", share the units among two lines,",
+                "Lower the rate, raise \"baudrate\", split the units over two lines,",
             ),
             ModbusTransport::Tcp(_) => (
                 format!("and {} at once", demand.pipeline),
-                "Lower the rate, raise \"pipeline\" if the device takes several requests at once,",
+                "Lower the rate, raise \"pipeline\" if the device accepts several requests at once,",
             ),
             ModbusTransport::RtuOverTcp(_) => (format!("and {} at once", demand.pipeline), "Lower the rate,"),
         };

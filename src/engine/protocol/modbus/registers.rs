@@ -42,7 +42,7 @@ pub fn register(text: &str, table: Table, addressing: Addressing) -> Result<Regi
     let function = table.read_function();
     if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
         return fault(
-            format!("the register {} is no number", crate::config::names::quoted(text)),
+            format!("the register {} is not a number", crate::config::names::quoted(text)),
             "allowed: decimal digits",
         );
     }
@@ -72,7 +72,7 @@ pub fn register(text: &str, table: Table, addressing: Addressing) -> Result<Regi
                     "allowed: 0 to 65535, or a reference with function {function}: {0}0001 to {0}65536",
                     digit(table)
                 ),
-                Addressing::Raw => "allowed: 0 to 65535, as the link's addressing is raw".into(),
+                Addressing::Raw => "allowed: 0 to 65535, because the link's addressing is raw".into(),
             };
             let shown = if text.len() > 20 { &text[..20] } else { text };
             fault(format!("the register {shown} is outside 0 to 65535"), help)

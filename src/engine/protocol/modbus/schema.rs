@@ -6,7 +6,7 @@ use super::fields;
 use crate::config::fields::{NAME_PATTERN, words};
 use crate::limits::NAME_BYTES_MAX;
 
-/// A kind of link: what all have, and what is its own.
+/// A kind of link: common keys, and its own.
 macro_rules! link {
     ($(#[$about:meta])* $name:ident, $protocol:literal, $timeout:path, $reply:path, { $($own:tt)* }) => {
         $(#[$about])*
@@ -14,61 +14,61 @@ macro_rules! link {
         #[schemars(deny_unknown_fields)]
         #[expect(dead_code, reason = "read by the derive only")]
         pub struct $name {
-            /// Unique among all files; the first part of its tags' addresses.
+            /// Unique in all files; the first part of its tags' addresses.
             #[schemars(length(min = 1, max = NAME_BYTES_MAX), regex(pattern = NAME_PATTERN))]
             name: String,
-            /// What is spoken on the link.
+            /// Protocol of the link.
             #[schemars(extend("const" = $protocol))]
             protocol: String,
             $($own)*
-            /// From a request to its reply, in milliseconds; on a serial line, the time of the frames comes on top.
+            /// Timeout from a request to its reply, in milliseconds; on a serial line plus the time of the frames.
             #[schemars(range(min = $timeout.min, max = $timeout.max), extend("default" = $timeout.default))]
             timeout_ms: Option<u16>,
-            /// What one reply is expected to take, in milliseconds; the load of the link is reckoned with it. On a
-            /// serial line: what the device takes before it begins to answer.
+            /// Expected time of one reply, in milliseconds, used to calculate the link's load. On a
+            /// serial line: the time before the device begins to answer.
             #[schemars(range(min = $reply.min, max = $reply.max), extend("default" = $reply.default))]
             expected_reply_ms: Option<f64>,
-            /// Between a reply and the next request at least, in milliseconds. On a serial line the 3.5 characters of RTU
-            /// are kept anyway.
+            /// Minimum pause between a reply and the next request, in milliseconds. On a serial line the 3.5
+            /// characters of RTU are always kept.
             #[schemars(
                 range(min = fields::TURNAROUND_MS.min, max = fields::TURNAROUND_MS.max),
                 extend("default" = fields::TURNAROUND_MS.default)
             )]
             turnaround_ms: Option<f64>,
-            /// Between a reply of a unit and the next request to the same unit at least, in milliseconds.
+            /// Minimum pause between a reply of a unit and the next request to the same unit, in milliseconds.
             #[schemars(
                 range(min = fields::UNIT_PAUSE_MS.min, max = fields::UNIT_PAUSE_MS.max),
                 extend("default" = fields::UNIT_PAUSE_MS.default)
             )]
             unit_pause_ms: Option<f64>,
-            /// Between a reply of a unit and the next request to another unit at least, in milliseconds.
+            /// Minimum pause between a reply of a unit and the next request to another unit, in milliseconds.
             #[schemars(
                 range(min = fields::UNIT_CHANGE_PAUSE_MS.min, max = fields::UNIT_CHANGE_PAUSE_MS.max),
                 extend("default" = fields::UNIT_CHANGE_PAUSE_MS.default)
             )]
             unit_change_pause_ms: Option<f64>,
-            /// From the connection, or from the opening of the port, to the first request at least, in milliseconds.
+            /// Minimum pause between connecting, or opening the port, and the first request, in milliseconds.
             #[schemars(
                 range(min = fields::CONNECT_DELAY_MS.min, max = fields::CONNECT_DELAY_MS.max),
                 extend("default" = fields::CONNECT_DELAY_MS.default)
             )]
             connect_delay_ms: Option<u16>,
-            /// Replies of any unit id are taken: for devices that answer as unit 0 or 255, or as themselves.
+            /// Accept replies with any unit id: for devices that answer as unit 0 or 255, or with their own id.
             #[schemars(extend("default" = false))]
             any_unit_id: Option<bool>,
-            /// Replies to a read may have the function code of the other read of the same kind (3 for 4, 1 for 2).
+            /// Accept replies to a read with the function code of the other read of the same kind (3 for 4, 1 for 2).
             #[schemars(extend("default" = false))]
             any_read_function: Option<bool>,
-            /// Replies with more registers or bits than were asked for are taken; the first are used.
+            /// Accept replies with more registers or bits than requested; the first ones are used.
             #[schemars(extend("default" = false))]
             longer_replies: Option<bool>,
-            /// Registers in one request at most.
+            /// Maximum registers in one request.
             #[schemars(
                 range(min = fields::MAX_REGISTERS.min, max = fields::MAX_REGISTERS.max),
                 extend("default" = fields::MAX_REGISTERS.default)
             )]
             max_registers: Option<u16>,
-            /// Coils or discrete inputs in one request at most.
+            /// Maximum coils or discrete inputs in one request.
             #[schemars(
                 range(min = fields::MAX_BITS.min, max = fields::MAX_BITS.max),
                 extend("default" = fields::MAX_BITS.default)
@@ -78,9 +78,9 @@ macro_rules! link {
             /// wire.
             #[schemars(extend("enum" = words(fields::ADDRESSING), "default" = "modicon"))]
             addressing: Option<String>,
-            /// Registers that the device refuses to read; no request will touch them.
+            /// Registers that the device refuses to read; no request includes them.
             unreadable: Option<Vec<Unreadable>>,
-            /// For people.
+            /// Free text.
             #[schemars(length(max = fields::DESCRIPTION_BYTES_MAX))]
             description: Option<String>,
         }
@@ -96,20 +96,20 @@ link! {
         /// TCP port.
         #[schemars(range(min = fields::PORT.min, max = fields::PORT.max), extend("default" = fields::PORT.default))]
         port: Option<u16>,
-        /// For the TCP connection to stand, in milliseconds.
+        /// Timeout of the TCP connection, in milliseconds.
         #[schemars(
             range(min = fields::CONNECT_TIMEOUT_MS.min, max = fields::CONNECT_TIMEOUT_MS.max),
             extend("default" = fields::CONNECT_TIMEOUT_MS.default)
         )]
         connect_timeout_ms: Option<u16>,
-        /// Requests that may be outstanding at once. Most devices take one.
+        /// Requests outstanding at the same time. Most devices accept one.
         #[schemars(
             range(min = fields::PIPELINE.min, max = fields::PIPELINE.max),
             extend("default" = fields::PIPELINE.default)
         )]
         pipeline: Option<u8>,
-        /// Replies with any transaction id are taken, where one request is outstanding. After a timeout the connection is
-        /// made anew, since a late reply could not be told from the next one.
+        /// Accept replies with any transaction id, with one request outstanding. After a timeout the link
+        /// reconnects, because a late reply cannot be distinguished from the next one.
         #[schemars(extend("default" = false))]
         any_transaction_id: Option<bool>,
     }
@@ -121,30 +121,30 @@ link! {
         /// Path of the serial port, such as /dev/ttyUSB0.
         #[schemars(length(min = 2, max = fields::PORT_PATH_BYTES_MAX), regex(pattern = "^/"))]
         port: String,
-        /// Bits a second.
+        /// Bits per second.
         #[schemars(
             range(min = fields::BAUDRATE.min, max = fields::BAUDRATE.max),
             extend("default" = fields::BAUDRATE.default)
         )]
         baudrate: Option<u32>,
-        /// Of one character: 8 with RTU; with ASCII 7, or 8.
+        /// Data bits of a character: 8 with RTU; 7 or 8 with ASCII.
         #[schemars(range(min = fields::DATA_BITS.min, max = fields::DATA_BITS.max))]
         data_bits: Option<u8>,
         /// N none, E even, O odd.
         #[schemars(extend("enum" = words(fields::PARITY), "default" = "E"))]
         parity: Option<String>,
-        /// The specification asks for 2 without parity; most devices have 1.
+        /// The specification requires 2 without parity; most devices use 1.
         #[schemars(
             range(min = fields::STOP_BITS.min, max = fields::STOP_BITS.max),
             extend("default" = fields::STOP_BITS.default)
         )]
         stop_bits: Option<u8>,
-        /// How bytes become frames.
+        /// Framing of the bytes.
         #[schemars(extend("enum" = words(fields::FRAMING), "default" = "rtu"))]
         framing: Option<String>,
-        /// How the driver of an RS-485 line is switched; left out where the adapter does it by itself.
+        /// How the driver of an RS-485 line is switched; not needed if the adapter does it by itself.
         rs485: Option<Rs485>,
-        /// The port hears what it sends: the echo is taken off.
+        /// The port receives its own requests: the echo is removed.
         echo: Option<bool>,
     }
 }
@@ -158,7 +158,7 @@ link! {
         /// TCP port.
         #[schemars(range(min = fields::PORT.min, max = fields::PORT.max), extend("default" = fields::PORT.default))]
         port: Option<u16>,
-        /// For the TCP connection to stand, in milliseconds.
+        /// Timeout of the TCP connection, in milliseconds.
         #[schemars(
             range(min = fields::CONNECT_TIMEOUT_MS.min, max = fields::CONNECT_TIMEOUT_MS.max),
             extend("default" = fields::CONNECT_TIMEOUT_MS.default)
@@ -167,7 +167,7 @@ link! {
     }
 }
 
-/// How the driver of an RS-485 line is switched on to send.
+/// How the driver of an RS-485 line is switched on for sending.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "read by the derive only")]
@@ -178,13 +178,13 @@ struct Rs485 {
     /// RTS is high while sending.
     #[schemars(extend("default" = true))]
     rts_on_send: Option<bool>,
-    /// From switching on to the first bit, in milliseconds.
+    /// Delay between switching on and the first bit, in milliseconds.
     #[schemars(
         range(min = fields::DELAY_BEFORE_MS.min, max = fields::DELAY_BEFORE_MS.max),
         extend("default" = fields::DELAY_BEFORE_MS.default)
     )]
     delay_before_ms: Option<u8>,
-    /// From the last bit to switching off, in milliseconds.
+    /// Delay between the last bit and switching off, in milliseconds.
     #[schemars(
         range(min = fields::DELAY_AFTER_MS.min, max = fields::DELAY_AFTER_MS.max),
         extend("default" = fields::DELAY_AFTER_MS.default)
@@ -209,7 +209,7 @@ struct Unreadable {
     to: RegisterNumber,
 }
 
-/// A register number; a text where leading zeros matter, such as "00001".
+/// A register number; a string if leading zeros matter, such as "00001".
 #[derive(JsonSchema)]
 #[schemars(untagged, inline)]
 #[expect(dead_code, reason = "read by the derive only")]
@@ -222,13 +222,13 @@ enum RegisterNumber {
 #[derive(JsonSchema)]
 #[expect(dead_code, reason = "read by the derive only")]
 pub struct ModbusTag {
-    /// Elements, for an array.
+    /// Number of elements of an array.
     #[schemars(range(min = fields::ARRAY.min, max = fields::ARRAY.max))]
     array: Option<u16>,
-    /// Of an int8 or a uint8 in a Modbus register: which of its bytes.
+    /// int8 or uint8 in a Modbus register: which of its bytes.
     #[schemars(extend("enum" = words(fields::BYTE), "default" = "low"))]
     byte: Option<String>,
-    /// Of a string in Modbus registers. Left out: UTF-8, and what is none is read as Windows-1252.
+    /// Encoding of a string in Modbus registers. Default: UTF-8, and invalid UTF-8 is read as Windows-1252.
     #[schemars(extend("enum" = words(fields::ENCODING)))]
     encoding: Option<String>,
 }

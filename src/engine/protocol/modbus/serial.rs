@@ -17,7 +17,7 @@ pub fn read(link: &Obj<'_>) -> SerialConfig {
         SerialFraming::Ascii => link.int(&fields::DATA_BITS_ASCII) as u8,
     };
     if framing == SerialFraming::Rtu && data_bits != 8 {
-        let message = "data_bits is 7, but RTU frames are made of whole bytes";
+        let message = "data_bits is 7, but RTU needs 8";
         link.error(link.span_of("data_bits"), message, "allowed: 8, or 7 with \"framing\": \"ascii\"");
     }
     SerialConfig {
@@ -35,7 +35,7 @@ pub fn read(link: &Obj<'_>) -> SerialConfig {
 fn read_port(link: &Obj<'_>) -> PathBuf {
     let Some(port) = link.required_text("port", PORT_ALLOWED) else { return PathBuf::new() };
     let fault = if !port.value.starts_with('/') {
-        Some("is no absolute path")
+        Some("is not an absolute path")
     } else if port.value.len() > fields::PORT_PATH_BYTES_MAX {
         Some("is too long for a path")
     } else if port.value.contains('\0') {

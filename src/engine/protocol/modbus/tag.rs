@@ -70,7 +70,7 @@ fn range_of_bits((bits, signed): (u8, bool)) -> (f64, f64) {
 fn check_table(tag: &Obj<'_>, at: Span, address: &ModbusAddress, limits: &WriteConfig) {
     let function = address.table.read_function();
     if matches!(address.table, Table::DiscreteInputs | Table::InputRegisters) {
-        let message = format!("write on a tag of function {function}: Modbus only reads it");
+        let message = format!("write on a tag of function {function}, which is read-only in Modbus");
         tag.error(at, message, "allowed: tags of function 1 (coils) and 3 (holding registers)");
         return;
     }
@@ -102,10 +102,16 @@ fn check_function(write: &Obj<'_>, address: &ModbusAddress, link: &ModbusConfig,
     };
     if !allowed.contains(&function) {
         let allowed: Vec<String> = allowed.iter().map(u8::to_string).collect();
-        let help = format!("allowed: {} for {of}; without it, the right one is taken", allowed.join(", "));
+        let help = format!(
+            "allowed: {} for {of}; without it, the function is chosen automatically",
+            allowed.join(
+                ", \
+            "
+            )
+        );
         write.error(at, format!("function is {function}"), help);
     } else if is_part && function != 22 && address.unit.0 == 0 && !matches!(link.transport, ModbusTransport::Tcp(_)) {
-        let help = "allowed: 22; a register of all devices cannot be read to write it back";
+        let help = "allowed: 22; a broadcast register cannot be read and written back";
         write.error(at, format!("function {function} for a part of a register of unit 0"), help);
     }
 }

@@ -456,6 +456,6 @@ fn a_link_over_tcp_may_have_pauses_and_tolerance_and_a_second_one_to_its_place_i
     assert_eq!(link(1).tolerance, Tolerance { any_unit: true, ..Tolerance::STRICT });
     assert_eq!(link(2).tolerance, Tolerance::STRICT);
     let told: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
-    assert!(told.iter().any(|line| line.contains("link \"b\": plc:502 is that of link \"a\", too")), "{told:?}");
+    assert!(told.iter().any(|line| line.contains("link \"b\": plc:502 is also that of link \"a\"")), "{told:?}");
     assert!(!told.iter().any(|line| line.contains("plc:503")), "another port is another device: {told:?}");
 }

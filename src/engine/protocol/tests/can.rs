@@ -120,9 +120,9 @@ fn identifiers_and_parameter_groups_are_told_apart() {
 #[test]
 fn a_tag_that_does_not_fit_says_why() {
     for (tag, parts) in [
-        (r#""address": "c:0x123:60:8""#, ["2:", "8 bits from bit 60 leave the frame of 8 bytes"].as_slice()),
+        (r#""address": "c:0x123:60:8""#, ["2:", "8 bits from bit 60 exceed the frame of 8 bytes"].as_slice()),
         (r#""address": "c:0x123:0:16", "byte_order": "big""#, &[]),
-        (r#""address": "c:0x123:56:16", "byte_order": "big""#, &["16 bits from bit 56 leave the frame"]),
+        (r#""address": "c:0x123:56:16", "byte_order": "big""#, &["16 bits from bit 56 exceed the frame"]),
         (r#""address": "c:0x123:64:8""#, &["the start bit is \"64\"", "0 to 63"]),
         (r#""address": "c:0x123:0:65""#, &["the length is \"65\""]),
         (r#""address": "c:0x123:0:0""#, &["the length is \"0\""]),
@@ -138,7 +138,7 @@ fn a_tag_that_does_not_fit_says_why() {
         (r#""address": "c:0x1:0:8", "multiplexor": { "start": 0, "length": 2, "value": 4 }"#, &["does not fit 2 bits"]),
         (r#""address": "c:Motor.Speeed""#, &["the signal \"Speeed\" is not known", "v.dbc:1", "Speed"]),
         (r#""address": "c:Moter.Speed""#, &["the message \"Moter\" is not known", "Motor"]),
-        (r#""address": "c:Motor.Outside""#, &["tags/v.dbc:6", "leaves message Motor of 8 bytes"]),
+        (r#""address": "c:Motor.Outside""#, &["tags/v.dbc:6", "exceeds message Motor of 8 bytes"]),
         (r#""address": "c:Motor.Speed", "data_type": "int16""#, &["data_type int16", "tags/v.dbc:2", "float64"]),
         (r#""address": "c:Motor.Torque", "data_type": "uint16""#, &["data_type uint16", "int16"]),
         (r#""address": "c:Motor.Torque", "data_type": "string""#, &["value table"]),
@@ -173,7 +173,7 @@ fn a_link_that_does_not_fit_says_why() {
         (r#", "transmit": [{ "message": "Comand", "period_ms": 10 }]"#, "\"Comand\" is not known"),
         (
             r#", "transmit": [{ "message": "Motor", "period_ms": 10 }]"#,
-            "the signal Outside of 8 bits from bit 60 leaves",
+            "the signal Outside of 8 bits from bit 60 exceeds",
         ),
         (r#", "transmit": [{ "message": "Command", "period_ms": 10 }]"#, "would never be sent: 2 of its signals"),
         (
@@ -231,7 +231,7 @@ fn a_tag_that_is_written_lies_in_a_message_that_is_sent() {
     let config = read(raw, &[r#""address": "c:0x400:0:8", "write": { "min": 0, "max": 1 }"#]);
     assert_eq!(can(&config).transmit[0].unset.len(), 1);
     let outside = faults(raw, &[r#""address": "c:0x400:16:8", "write": { "min": 0, "max": 1 }"#]);
-    assert!(outside.iter().any(|fault| fault.contains("not in the frames of 2 bytes")), "{outside:#?}");
+    assert!(outside.iter().any(|fault| fault.contains("outside the sent frames of 2 bytes")), "{outside:#?}");
 }
 
 /// A switch, one signal in each frame, branches of one and of two signals; then a message of two levels, and one whose
@@ -281,8 +281,8 @@ fn a_multiplexed_message_is_sent_branch_by_branch() {
         ),
         ("Setup", r#""Counter": 7"#, vec![write("B")], "the message 0x100 would never be sent: 1 of its signals"),
         ("Setup", r#""A": 1"#, vec![], "the message 0x100 would never be sent: 1 of its signals"),
-        ("Setup", r#""Counter": 7, "A": 1, "Page": 1"#, vec![], "Page says which signals are in the frame"),
-        ("Setup", r#""Counter": 7, "A": 1"#, vec![write("Page")], "its bits say which signals are in the frame"),
+        ("Setup", r#""Counter": 7, "A": 1, "Page": 1"#, vec![], "Page selects which signals are in the frame"),
+        ("Setup", r#""Counter": 7, "A": 1"#, vec![write("Page")], "its bits select which signals are in the frame"),
         ("Deep", "", vec![], "the signal D (tags/v.dbc:10) is multiplexed in more than one level"),
         ("Wide", "", vec![], "the signal E (tags/v.dbc:13) is multiplexed by several values"),
     ] {
@@ -299,7 +299,7 @@ fn groups_of_j1939_have_fields_in_all_of_1785_bytes_and_nowhere_else() {
     let config = read("", &[r#""address": "c:pgn:0xFECA:14264:16""#, r#""address": "c:pgn:0xFECA:0:1785:8""#]);
     assert_eq!((address(&config, 0).bits.start, address(&config, 0).frame_bytes), (14_264, 1_785));
     for (address, part) in [
-        ("c:pgn:0xFECA:14264:17", "17 bits from bit 14264 leave the frame of 1785 bytes"),
+        ("c:pgn:0xFECA:14264:17", "17 bits from bit 14264 exceed the frame of 1785 bytes"),
         ("c:pgn:0xFECA:14280:1", "allowed: 0 to 14279"),
         ("c:0x18FECA00:64:8", "allowed: 0 to 63"),
     ] {

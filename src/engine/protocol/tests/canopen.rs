@@ -89,8 +89,8 @@ fn addresses_are_objects_names_or_what_the_link_knows_itself() {
 
 #[test]
 fn each_fault_of_an_address_is_told() {
-    address_fault("co0:7:0x6064:0", "", "2:31: error: tag \"t\": node \"7\" is none of the link's; allowed: 5, 6");
-    address_fault("co0:5", "", "names no object");
+    address_fault("co0:7:0x6064:0", "", "2:31: error: tag \"t\": node \"7\" is not a node of the link; allowed: 5, 6");
+    address_fault("co0:5", "", "does not name an object");
     address_fault("co0:5:0x60641:0", "", "2:33: error: tag \"t\": the index in the address is \"0x60641\"");
     address_fault("co0:5:0x6064:0x100", "", "the sub-index in the address is \"0x100\"");
     address_fault("co0:5:0x6064:0:1:2", "", "has 6 parts");
@@ -100,19 +100,15 @@ fn each_fault_of_an_address_is_told() {
         "no parameter \"Positoin\"; allowed: a ParameterName, or Object.Sub-object (did you mean \"Position\"?)",
     );
     address_fault("co0:5:Twin", "", "is the name of several objects, such as 0x2002:00 and 0x2003:00");
-    address_fault("co0:6:Position", "", "is no index, and node 6 has no data sheet");
+    address_fault("co0:6:Position", "", "is not an index, and node 6 has no data sheet");
     address_fault("co0:5:0x7000:0", "", "the data sheet has no object 0x7000:00");
-    address_fault(
-        "co0:5:0x6064:0",
-        r#", "data_type": "int16""#,
-        "data_type is another than int32, the data sheet's type",
-    );
+    address_fault("co0:5:0x6064:0", r#", "data_type": "int16""#, "data_type differs from int32, the data sheet's type");
     address_fault("co0:6:0x6064:0", "", "data_type is missing");
-    address_fault("co0:5:Data", "", "the data sheet's DOMAIN is not read by itself");
-    address_fault("co0:5:Secret", "", "can only be written");
+    address_fault("co0:5:Data", "", "DOMAIN of the data sheet has no default type");
+    address_fault("co0:5:Secret", "", "is write-only in the data sheet");
     address_fault("co0:5:Position", r#", "access": "pdo""#, "no TPDO of node 5 carries 0x6064:00");
     address_fault("co0:6:0x6064:0", r#", "data_type": "int32", "access": "pdo""#, "no TPDO of node 6");
-    address_fault("co0:5:0x6064:0:4", "", "a length, but the object is no string");
+    address_fault("co0:5:0x6064:0:4", "", "a length, but the object is not a string");
     address_fault("co0:6:0x6064:0:4097", r#", "data_type": "string""#, "the length of a string");
     address_fault("co0:5:0x6064:0", r#", "bit": 64"#, "bit is 64");
     address_fault("co0:5:0x6064:0", r#", "byte_order": "ABCD""#, "CANopen is little endian");
@@ -129,9 +125,9 @@ fn each_fault_of_a_link_is_told() {
     fault(&node(r#", "guarding": {}"#), TAG, "time_ms is missing");
     fault(&node(r#", "tpdos": 2"#), TAG, "tpdos without");
     fault(&node(r#", "boot": [{"index": "0x2002", "value": 4294967296}]"#), TAG, "value is 4294967296");
-    fault(&node(r#", "boot": [{"index": "x", "value": 1}]"#), TAG, "index is the text \"x\"");
+    fault(&node(r#", "boot": [{"index": "x", "value": 1}]"#), TAG, "index is the string \"x\"");
     let link = format!("{}, \"master_id\": 5, \"heartbeat_ms\": 100", node(""));
-    fault(&link, TAG, "master_id 5 is that of a node, too");
+    fault(&link, TAG, "master_id 5 is also that of a node");
     fault(&format!("{}, \"master_id\": 1", node("")), TAG, "master_id without heartbeat_ms");
     fault(&format!("{}, \"bitrate\": 2000000", node("")), TAG, "bitrate is 2000000");
     let missing = r#""interface": "can0", "nodes": [{"id": 5, "pdos": "eds"}]"#;
@@ -148,7 +144,7 @@ fn a_network_has_one_master() {
         {"name": "b", "protocol": "canopen", "interface": "can0", "nodes": [{"id": 6}]}],
         "tags": [{"name": "t", "address": "a:5:state", "scan_rate_ms": 100}]}"#;
     let found = lines(&refused(MINIMAL, &[("tags/a.json", text)]));
-    assert!(found.len() == 1 && found[0].contains("interface \"can0\" is that of link \"a\", too"), "{found:#?}");
+    assert!(found.len() == 1 && found[0].contains("interface \"can0\" is also that of link \"a\""), "{found:#?}");
 }
 
 /// A data sheet with an RPDO that carries the position and two bytes, and objects of each access.
@@ -190,10 +186,10 @@ fn what_cannot_be_written_is_refused_when_it_is_read_and_not_when_it_is_written(
         assert_eq!(finding(node, address, more), None, "{address} {more}");
     }
     for (node, address, more, expected) in [
-        (DRIVE, "co0:5:0x6041:0", r#""write": true"#, "write on 0x6041:00, which can only be read by the data sheet"),
-        (DRIVE, "co0:5:0x1000:0", r#""write": true"#, "write on 0x1000:00, which can only be read"),
-        (PLAIN, "co0:5:emcy", r#""write": true"#, "write on what the link knows of the node"),
-        (PLAIN, "co0:5:state", r#""write": true"#, "write on what the link knows of the node"),
+        (DRIVE, "co0:5:0x6041:0", r#""write": true"#, "write on 0x6041:00, which is read-only in the data sheet"),
+        (DRIVE, "co0:5:0x1000:0", r#""write": true"#, "write on 0x1000:00, which is read-only"),
+        (PLAIN, "co0:5:emcy", r#""write": true"#, "write on a value of the link about the node"),
+        (PLAIN, "co0:5:state", r#""write": true"#, "write on a value of the link about the node"),
         (PLAIN, "co0:5:0x6200:1", r#""bit": 3, "write": true"#, "write on a bit: an SDO writes whole objects"),
         (PLAIN, "co0:5:0x2002:0", r#""data_type": "uint64", "array": 500, "write": true"#, "4000 bytes do not fit one"),
         (DRIVE, "co0:5:0x2100:0", r#""data_type": "uint64", "write": {"via": "pdo"}"#, "no RPDO of node 5 carries"),
@@ -208,7 +204,7 @@ fn what_cannot_be_written_is_refused_when_it_is_read_and_not_when_it_is_written(
             ASKED,
             "co0:5:0x2100:0",
             r#""data_type": "string", "write": {"via": "pdo"}"#,
-            "an array or a string fits none",
+            "arrays and strings do not fit a PDO",
         ),
         (DRIVE, "co0:5:0x607A:0", r#""write": {"via": "usb", "min": 0, "max": 1}"#, "via \"usb\" is unknown"),
     ] {

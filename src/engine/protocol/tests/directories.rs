@@ -65,14 +65,15 @@ fn missing_files_are_named() {
     let shown = dir.path().display();
     let gone = dir.path().join("gone");
     let found = lines(&load(&gone).unwrap_err());
-    let line = "error: there is no such directory; it holds fieldbeat.toml and tags/*.json";
+    let line = "error: there is no such directory; it must contain fieldbeat.toml and tags/*.json";
     assert_eq!(found, [format!("{}: {line}", gone.display())]);
     let found = lines(&load(dir.path()).unwrap_err());
     assert_eq!(
         found,
         [
             format!(
-                "fieldbeat.toml: error: there is no such file in {shown}; it says at least: [gateway] and below it id = \"line-4\""
+                "fieldbeat.toml: error: there is no such file in {shown}; it needs at least [gateway] and below it \
+                 id = \"line-4\""
             ),
             format!(
                 "tags: error: there is no such directory in {shown}; it holds the links and tags, in files named *.json"
@@ -164,7 +165,7 @@ fn a_broken_file_does_not_hide_faults_of_the_others_nor_invent_any() {
     assert_eq!(
         found[1..],
         [
-            "tags/a.json:1:76: error: the file ends before the { of line 1 is closed; was it written half?",
+            "tags/a.json:1:76: error: the file ends before the { of line 1 is closed; was it written completely?",
             "tags/b.json:1:67: error: tag \"t\": data_type \"int61\" is unknown; allowed: bool, int8, uint8, int16, uint16, int24, uint24, int32, uint32, \
          int64, uint64, int128, uint128, float16, float32, float64, bcd16, bcd32, bcd64, string, datetime_unix32, \
          datetime_unix64, datetime_unix64_ms, datetime_iec60870, datetime_registers, datetime_bytes, datetime_bcd, \

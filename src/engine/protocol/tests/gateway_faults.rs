@@ -11,7 +11,7 @@ fn output_fault(output: &str) -> String {
 fn the_gateway_needs_a_name() {
     assert_eq!(
         toml_fault("[metrics]\nlisten = \"off\"\n"),
-        "fieldbeat.toml:1:1: error: [gateway] is missing; each gateway needs a name of its own: [gateway] and below it \
+        "fieldbeat.toml:1:1: error: [gateway] is missing; each gateway needs its own name: [gateway] and below it \
          id = \"line-4\""
     );
     assert_eq!(
@@ -19,7 +19,7 @@ fn the_gateway_needs_a_name() {
         "fieldbeat.toml:2:6: error: [gateway]: id has the character \"/\"; allowed: letters a-z and A-Z, digits, \".\", \
          \"_\" and \"-\", at most 128 bytes"
     );
-    assert_eq!(toml_fault("  \n"), "fieldbeat.toml:1:1: error: the file is empty; was it written half?");
+    assert_eq!(toml_fault("  \n"), "fieldbeat.toml:1:1: error: the file is empty; was it written completely?");
 }
 
 #[test]
@@ -27,7 +27,8 @@ fn settings_outside_their_range_are_refused() {
     for (lines, told) in [
         (
             "[realtime]\ncores = []",
-            "4:9: error: [realtime]: cores is an empty list; allowed: CPU numbers such as [2, 3]; without the key the isolated CPUs are taken, else the last one",
+            "4:9: error: [realtime]: cores is an empty list; allowed: CPU numbers such as [2, 3]; without this key \
+             the isolated CPUs are used, else the last CPU",
         ),
         ("[realtime]\ncores = [2, 2]", "4:13: error: [realtime]: cores names CPU 2 twice; allowed: each CPU once"),
         ("[realtime]\ncores = 2", "4:9: error: [realtime]: cores is 2; allowed: a list of CPU numbers"),
@@ -38,7 +39,8 @@ fn settings_outside_their_range_are_refused() {
         ),
         (
             "[realtime]\nguard_us = \"fast\"",
-            "4:12: error: [realtime]: guard_us is the text \"fast\"; allowed: \"auto\" or a whole number from 0 to 1000 µs",
+            "4:12: error: [realtime]: guard_us is the string \"fast\"; allowed: \"auto\" or a whole number from 0 to \
+             1000 µs",
         ),
         (
             "[realtime]\nprio = 80",
@@ -46,7 +48,8 @@ fn settings_outside_their_range_are_refused() {
         ),
         (
             "[journal]\nmax_bytes = \"8 gigs\"",
-            "4:13: error: [journal]: max_bytes is \"8 gigs\"; allowed: bytes, or a text such as \"8GiB\" (KiB, MiB, GiB, TiB, KB, MB, GB, TB), from 16MiB to 16TiB",
+            "4:13: error: [journal]: max_bytes is \"8 gigs\"; allowed: bytes, or a string such as \"8GiB\" (KiB, \
+             MiB, GiB, TiB, KB, MB, GB, TB), from 16MiB to 16TiB",
         ),
         (
             "[journal]\nmax_bytes = 1000",
@@ -104,8 +107,8 @@ fn broker_urls_are_checked() {
         ("http://b", format!("the URL's scheme \"http\" is unknown; {allowed}")),
         ("broker.example", format!("the URL \"broker.example\" cannot be read: relative URL without a base; {allowed}")),
         ("mqtt://b:99999", format!("the URL \"mqtt://b:99999\" cannot be read: invalid port number; {allowed}")),
-        ("mqtt://b/topic", format!("the URL \"mqtt://b/topic\" goes on after the port; {allowed}")),
-        ("mqtt:b", format!("the URL \"mqtt:b\" goes on after the port; {allowed}")),
+        ("mqtt://b/topic", format!("the URL \"mqtt://b/topic\" has more text after the port; {allowed}")),
+        ("mqtt:b", format!("the URL \"mqtt:b\" has more text after the port; {allowed}")),
         ("mqtt://10.0.0.256", "the URL's host \"10.0.0.256\" is not an IP address; allowed: four numbers from 0 to 255, such as 192.168.10.21".into()),
     ] {
         assert_eq!(url(written), format!("fieldbeat.toml:5:7: error: output \"cloud\": {told}"));
@@ -144,7 +147,7 @@ fn settings_of_an_output_that_do_not_fit_are_refused() {
         (format!("{mqtt}password = \"p\"\n"), "6:12: error: output \"cloud\": password without user; add user = \"…\""),
         (
             format!("{mqtt}user = \"u\"\npassword = 4711\n"),
-            "7:12: error: output \"cloud\": password is a number; allowed: a text",
+            "7:12: error: output \"cloud\": password is a number; allowed: a string",
         ),
         (
             format!("{mqtt}user = \"u\"\npassword = \"p\"\npassword_file = \"f\"\n"),
@@ -193,8 +196,8 @@ fn two_outputs_do_not_share_a_client_id() {
     let output = |name: &str| format!("[outputs.{name}]\ntype = \"mqtt\"\nurl = \"mqtt://b\"\nclient_id = \"c\"\n");
     assert_eq!(
         toml_fault(&format!("{MINIMAL}{}{}", output("a"), output("b"))),
-        "fieldbeat.toml:10:13: error: output \"b\": client_id \"c\" is output \"a\"'s too; allowed: an id of its own for \
-         each output of a broker"
+        "fieldbeat.toml:10:13: error: output \"b\": client_id \"c\" is also that of output \"a\"; allowed: a unique \
+         id for each output of a broker"
     );
 }
 

@@ -51,7 +51,7 @@ fn what_does_not_fit_is_refused() {
         (V2.replace("org = \"o\"\n", ""), "org is missing"),
         (V1.replace("http:", "mqtt:"), "the URL's scheme \"mqtt\" is unknown"),
         (format!("{V1}ca = \"c\"\n"), "ca has no meaning without TLS; write the url with https://"),
-        (format!("{V1}measurement = \"plant\"\n"), "no name holds {tag}"),
+        (format!("{V1}measurement = \"plant\"\n"), "no name contains {tag}"),
         (
             format!("{V1}measurement = \"{{tag}}{{unit}}\"\n"),
             "unknown placeholder \"{unit}\"; allowed: {gateway}, {group}, {link}, {tag}",
@@ -60,11 +60,11 @@ fn what_does_not_fit_is_refused() {
         (format!("{V1}field = \"time\"\n"), "field is \"time\""),
         (format!("{V1}measurement = \"a\\\\b{{tag}}\"\n"), "has a backslash"),
         (format!("{V1}tag_set = {{ time = \"x\" }}\n"), "tag_set has the name \"time\""),
-        (format!("{V1}tag_set = {{ a = 5 }}\n"), "tag_set.a is no text"),
+        (format!("{V1}tag_set = {{ a = 5 }}\n"), "tag_set.a is not a valid value"),
         (format!("{V1}tag_set = [1]\n"), "tag_set is a list"),
         (format!("{V1}topic = \"t\"\n"), "the key \"topic\" is unknown"),
         (format!("{V1}tags = []\n"), "tags is an empty list"),
-        (format!("{V1}tags = [5]\n"), "tags has an element that is no pattern"),
+        (format!("{V1}tags = [5]\n"), "tags has an element that is not a pattern"),
     ] {
         let found = toml_fault(&toml(&lines));
         assert!(found.contains(told), "{found}");
@@ -74,7 +74,7 @@ fn what_does_not_fit_is_refused() {
 #[test]
 fn an_output_that_sends_nothing_is_refused_and_a_pattern_that_matches_nothing_is_warned_of() {
     let found = toml_fault(&toml(&format!("{V1}exclude_tags = [\"*\"]\n")));
-    assert!(found.contains("output \"db\": every tag is left out: the output would send nothing"), "{found}");
+    assert!(found.contains("output \"db\": no tag is selected: the output would publish nothing"), "{found}");
     let warnings = read(&format!("{V1}exclude_tags = [\"nothing.*\", \"$*\"]\n")).warnings;
     let told: Vec<String> = warnings.iter().map(ToString::to_string).collect();
     let about: Vec<&String> = told.iter().filter(|line| line.contains("output \"db\"")).collect();

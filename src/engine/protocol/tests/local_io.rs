@@ -122,7 +122,11 @@ fn a_chip_is_known_by_name_and_set_as_written() {
 #[test]
 fn what_is_wrong_is_told_with_what_is_allowed() {
     for (rest, said) in [
-        (r#""address": "gpio:17", "data_type": "int16""#, "a line has no such value; allowed: bool for the level"),
+        (
+            r#""address": "gpio:17", "data_type": "int16""#,
+            "a line has no value of this type; allowed: bool for the \
+            level",
+        ),
         (r#""address": "gpio:17", "data_type": "uint32""#, "a count without edge; allowed: \"edge\""),
         (r#""address": "gpio:17", "edge": "up""#, "edge \"up\" is unknown; allowed: rising, falling, both"),
         (r#""address": "gpio:17", "direction": "out", "edge": "both""#, "edge on an output; remove it"),
@@ -142,32 +146,32 @@ fn what_is_wrong_is_told_with_what_is_allowed() {
         (r#""address": "i2c:0x48:0:2", "at": 2"#, "at is 2, but 2 bytes are read; allowed: 0 to 1"),
         (
             r#""address": "i2c:0x48:0:2", "at": 1, "data_type": "int16""#,
-            "2 bytes from byte 1 leave the 2 bytes that are read",
+            "2 bytes from byte 1 exceed the 2 bytes that are read",
         ),
-        (r#""address": "i2c:0x48:0:2", "width": 3"#, "3 bytes from byte 0 leave the 2 bytes that are read"),
+        (r#""address": "i2c:0x48:0:2", "width": 3"#, "3 bytes from byte 0 exceed the 2 bytes that are read"),
         (r#""address": "i2c:0x48:0:12""#, "a value of 12 bytes; allowed: \"at\" and \"width\""),
-        (r#""address": "i2c:0x48:0:2", "shift": 16"#, "a shift of 16 leaves nothing of 16 bits; allowed: 0 to 15"),
+        (r#""address": "i2c:0x48:0:2", "shift": 16"#, "a shift of 16 removes all 16 bits; allowed: 0 to 15"),
         (
             r#""address": "i2c:0x48:0:2", "shift": 8, "mask": "0x1FF""#,
-            "mask 0x1FF leaves the 8 bits that are read; allowed: up to 0xFF",
+            "mask 0x1FF exceeds the 8 bits that are read; allowed: up to 0xFF",
         ),
         (r#""address": "i2c:0x48:0:2", "mask": 0"#, "mask is 0; allowed: a number that is not 0"),
         (
             r#""address": "i2c:0x48:0:1", "data_type": "bool", "bit": 8"#,
-            "bit 8 leaves the 8 bits that are read; allowed: 0 to 7",
+            "bit 8 is outside the 8 bits that are read; allowed: 0 to 7",
         ),
         (r#""address": "i2c:0x48:0:1", "data_type": "bool""#, "a bool without bit; allowed: \"bit\" or \"mask\""),
         (r#""address": "i2c:0x48:0:4", "data_type": "int16""#, "32 bits do not fit int16; allowed: a wider type"),
         (r#""address": "i2c:0x48:0:2", "data_type": "float32""#, "a float32 of 2 bytes; allowed: 4 bytes"),
         (r#""address": "i2c:0x48:0:4", "data_type": "float32", "shift": 1"#, "shift on a float32; remove it"),
-        (r#""address": "i2c:0x48:0:2", "byte_order": "CDAB""#, "this byte_order swaps words, and there are none"),
+        (r#""address": "i2c:0x48:0:2", "byte_order": "CDAB""#, "this byte_order swaps words, but the value has none"),
         (r#""address": "i2c:0x48:0:2", "command": [256]"#, "command is a list; allowed: a list of 1 to 16 bytes"),
         (r#""address": "i2c:0x48:0:2", "delay_us": 10"#, "delay_us without command"),
         (r#""address": "i2c:0x48:0:2", "data_type": "string""#, "data_type string on a link of local inputs"),
         (r#""address": "i2c:0x48:0:2", "edge": "both""#, "edge on a link of protocol i2c; remove it"),
         (r#""address": "i2c:0x48:adc1115.ain0""#, "the chip \"adc1115\" is unknown; allowed: ads1115, ads1015"),
         (r#""address": "i2c:0x48:ads1115.ain4""#, "ads1115 has no channel \"ain4\"; allowed: ain0, ain1"),
-        (r#""address": "i2c:0x48:bme280.temperature""#, "no bme280 has the address 0x48; allowed: 0x76 to 0x77"),
+        (r#""address": "i2c:0x48:bme280.temperature""#, "a bme280 cannot have the address 0x48; allowed: 0x76 to 0x77"),
         (r#""address": "i2c:0x48:mcp3208.ch0""#, "the chip \"mcp3208\" is unknown"),
         (r#""address": "i2c:0x48:ads1115.ain0", "shift": 1"#, "shift with a known chip; remove it"),
         (
@@ -179,11 +183,11 @@ fn what_is_wrong_is_told_with_what_is_allowed() {
             r#""address": "i2c:0x48:ads1115.ain0", "chip": {"shunt_ohm": 1}"#,
             "ads1115 has no shunt_ohm; allowed: full_scale_v, rate_sps",
         ),
-        (r#""address": "i2c:0x48:ads1115.ain0", "data_type": "bool""#, "ads1115.ain0 is no bool; allowed: float64"),
+        (r#""address": "i2c:0x48:ads1115.ain0", "data_type": "bool""#, "ads1115.ain0 is not a bool; allowed: float64"),
         (r#""address": "spi:0x8:3""#, "the bytes to send are \"0x8\"; allowed: 0x and two digits"),
-        (r#""address": "adc:voltage0""#, "the channel \"voltage0\" is no channel"),
-        (r#""address": "adc:in_voltage0_raw""#, "the channel \"in_voltage0_raw\" has the end of a file's name"),
-        (r#""address": "adc:in_../../x""#, "the channel \"in_../../x\" is no channel"),
+        (r#""address": "adc:voltage0""#, "the channel \"voltage0\" is not a channel"),
+        (r#""address": "adc:in_voltage0_raw""#, "the channel \"in_voltage0_raw\" has the suffix of a file name"),
+        (r#""address": "adc:in_../../x""#, "the channel \"in_../../x\" is not a channel"),
         (
             r#""address": "plc:1:3:40001", "data_type": "uint16", "debounce_us": 5"#,
             "debounce_us on a link of protocol modbus_tcp; remove it",
@@ -201,7 +205,7 @@ fn impossible_links_are_refused() {
             r#""protocol": "i2c", "bus": "/dev/i2c-1", "clock_hz": 5000"#,
             "clock_hz is 5000; allowed: a whole number from 10000 to 3400000 Hz",
         ),
-        (r#""protocol": "i2c", "bus": "i2c-1""#, "bus \"i2c-1\" is no absolute path"),
+        (r#""protocol": "i2c", "bus": "i2c-1""#, "bus \"i2c-1\" is not an absolute path"),
         (r#""protocol": "i2c""#, "bus is missing; allowed: the path of a device"),
         (
             r#""protocol": "spi", "device": "/dev/spidev0.0", "mode": 4"#,
@@ -238,7 +242,7 @@ fn two_tags_of_one_line_want_the_same_of_it() {
     ));
     let text = tags(r#"{"name": "b", "address": "gpio:5", "bias": "pull-up", "scan_rate_ms": 50}"#);
     let all = lines(&refused(MINIMAL, &[("tags/a.json", &text)]));
-    assert!(all.iter().any(|l| l.contains("its line is that of tag \"a\" (line 7)")), "{all:#?}");
+    assert!(all.iter().any(|l| l.contains("its line is also that of tag \"a\" (line 7)")), "{all:#?}");
 }
 
 fn config_of(text: &str) -> Config {
@@ -250,7 +254,7 @@ fn a_device_has_one_link() {
     let text = r#"{"links": [{"name": "a", "protocol": "i2c", "bus": "/dev/i2c-1"},
         {"name": "b", "protocol": "i2c", "bus": "/dev/i2c-1"}]}"#;
     let all = lines(&refused(MINIMAL, &[("tags/a.json", text)]));
-    assert!(all.iter().any(|line| line.contains("\"/dev/i2c-1\" is that of link \"a\", too")), "{all:#?}");
+    assert!(all.iter().any(|line| line.contains("\"/dev/i2c-1\" is also that of link \"a\"")), "{all:#?}");
 }
 
 #[test]
@@ -266,7 +270,7 @@ fn only_outputs_and_whole_registers_may_be_written() {
         r#""address": "adc:in_voltage0""#,
     ] {
         let found = fault(&format!("{rest}, \"write\": true"));
-        assert!(found.contains("write on a tag that is only read"), "{rest}: {found}");
+        assert!(found.contains("write on a read-only tag"), "{rest}: {found}");
     }
 }
 
@@ -349,7 +353,7 @@ fn what_can_be_written_says_so() {
         r#""address": "i2c:0x44:-:2", "command": [1], "write_command": [10]"#,
     ] {
         let found = fault(rest);
-        assert!(found.contains("write_command on what cannot be written"), "{rest}: {found}");
+        assert!(found.contains("write_command on a tag that cannot be written"), "{rest}: {found}");
     }
     assert!(fault(r#""address": "spi:0x8A:3", "write_command": []"#).contains("write_command is a list"));
     assert!(fault(r#""address": "gpio:3", "write_command": [1]"#).contains("write_command on a link of protocol gpio"));

@@ -107,7 +107,7 @@ fn what_does_not_suit_a_tag_is_refused() {
         (
             "int16",
             r#""deadband_percent": 1"#,
-            "range is missing: deadband_percent is a part of it; allowed: \"range\": [lowest, highest] in the tag's unit",
+            "range is missing: deadband_percent refers to it; allowed: \"range\": [lowest, highest] in the tag's unit",
         ),
         ("bool", r#""deadband": 1"#, "deadband on a bool; remove it, or set \"report\": \"change\""),
         (
@@ -115,7 +115,7 @@ fn what_does_not_suit_a_tag_is_refused() {
             r#""deadband_percent": 1"#,
             "deadband_percent on a string; remove it, or set \"report\": \"change\"",
         ),
-        ("bool", r#""range": [0, 1]"#, "range on a bool; remove it: only numbers have one"),
+        ("bool", r#""range": [0, 1]"#, "range on a bool; remove it: only numbers have a range"),
         (
             "int16",
             r#""range": [5, 5]"#,
@@ -127,17 +127,19 @@ fn what_does_not_suit_a_tag_is_refused() {
         (
             "int16",
             r#""keep_last": true"#,
-            "keep_last where every sample is told; remove it, or set deadband, deadband_percent or \"report\": \"change\"",
+            "keep_last on a tag whose every sample is reported; remove it, or set deadband, deadband_percent or \
+             \"report\": \"change\"",
         ),
         (
             "int16",
             r#""report": "every", "suppress": "ring""#,
-            "suppress where every sample is told; remove it, or set deadband, deadband_percent or \"report\": \"change\"",
+            "suppress on a tag whose every sample is reported; remove it, or set deadband, deadband_percent or \
+             \"report\": \"change\"",
         ),
         (
             "int16",
             r#""report": "change", "max_silence_ms": 19"#,
-            "max_silence_ms is 19, and a scan comes every 10 ms; allowed: 20 and more",
+            "max_silence_ms is 19, and the scan period is 10 ms; allowed: 20 or more",
         ),
         (
             "int16",
@@ -161,10 +163,8 @@ fn a_groups_silence_must_be_one_that_its_scans_can_keep() {
     let text = file(r#", "report": "change", "max_silence_ms": 15"#, "int16", "");
     let found = lines(&refused(MINIMAL, &[("tags/a.json", &text)]));
     assert_eq!(found.len(), 1, "{found:#?}");
-    assert!(
-        found[0].ends_with("group \"g\": max_silence_ms is 15, and a scan comes every 10 ms; allowed: 20 and more")
-    );
+    assert!(found[0].ends_with("group \"g\": max_silence_ms is 15, and the scan period is 10 ms; allowed: 20 or more"));
     let tag = r#"{"name": "t", "address": "plc1:1:3:1", "data_type": "int16", "scan_rate_ms": 1000, "deadband": 1,
         "max_silence_ms": 1500}"#;
-    assert!(fault(tag).ends_with("max_silence_ms is 1500, and a scan comes every 1000 ms; allowed: 2000 and more"));
+    assert!(fault(tag).ends_with("max_silence_ms is 1500, and the scan period is 1000 ms; allowed: 2000 or more"));
 }

@@ -79,13 +79,19 @@ fn an_input_that_cannot_show_a_broken_wire_is_warned_of() {
     };
     let broken = warning(&format!(r#""address": "plc:1:4:30001", "data_type": "uint16", {TANK}"#));
     assert!(
-        broken.contains("a broken wire cannot be told: it would be -691.2 and less, the uint16 ends at 0"),
+        broken.contains("a broken wire cannot be detected: it reads -691.2 or less, the uint16 ends at 0"),
         "{broken}"
     );
     assert!(broken.starts_with("tags/a.json:8:"), "{broken}");
     let wide = r#""sensor": {"type": "1-5V", "raw_min": 13107, "raw_max": 65535, "range": [0, 1]}"#;
     let high = warning(&format!(r#""address": "plc:1:4:30001", "data_type": "uint16", {wide}"#));
-    assert!(high.contains("too high a signal cannot be told: it would be 68811.8, the uint16 ends at 65535"), "{high}");
+    assert!(
+        high.contains(
+            "too high a signal cannot be detected: it reads 68811.8 or more, the uint16 ends at \
+        65535"
+        ),
+        "{high}"
+    );
     // Micro-amperes have room on both sides.
     let micro = r#""sensor": {"type": "4-20mA", "raw_min": 4000, "raw_max": 20000, "range": [0, 1]}"#;
     accepted(&format!(r#""address": "plc:1:4:30001", "data_type": "uint16", {micro}"#));
@@ -110,7 +116,7 @@ fn what_is_wrong_is_told_with_its_place_and_what_is_allowed() {
         (format!(r#""address": "plc:1:3:40001:4", "data_type": "string", {sensor}"#), "sensor on a string; remove it"),
         (
             format!(r#""address": "plc:1:3:40001:4", "data_type": "int16", "array": 4, {sensor}"#),
-            "sensor on an array; allowed: a tag of its own for each input",
+            "sensor on an array; allowed: one tag for each input",
         ),
         (format!(r#""address": "can0:0x123:5:1", {sensor}"#), "sensor on a bool; remove it"),
         (format!(r#""address": "co0:5:state", {sensor}"#), "sensor on what the link knows of a node; remove it"),
@@ -132,7 +138,7 @@ fn what_is_wrong_is_told_with_its_place_and_what_is_allowed() {
         ),
         (
             r#""address": "adc:in_voltage0", "sensor": {"type": "4-20mA", "raw_min": 1e300, "raw_max": 1.1e300, "range": [0, 1e-300]}"#.to_owned(),
-            "too far from each other to be scaled",
+            "too far apart to be scaled",
         ),
         (r#""address": "adc:in_voltage0", "sensor": "4-20mA""#.to_owned(), "sensor"),
         (
@@ -141,7 +147,7 @@ fn what_is_wrong_is_told_with_its_place_and_what_is_allowed() {
         ),
         (
             r#""address": "adc:in_voltage0", "sensor": {"type": "4-20mA", "range": [1, 1]}"#.to_owned(),
-            "range has 2 entries that are no two different numbers",
+            "range has 2 entries that are not two different numbers",
         ),
         (
             r#""address": "adc:in_voltage0", "sensor": {"type": "4-20mA", "raw_min": 1, "range": [0, 1]}"#.to_owned(),

@@ -71,15 +71,17 @@ fn what_no_tag_needs_is_left_out_with_a_warning_that_names_file_and_line() {
     let loaded = read(LINK, NODE, &[r#""address": "c:Ok.Speed""#, r#""address": "o:5:Position""#]).unwrap();
     let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
     let expected = [
-        "tags/d.eds:5:1: warning: link \"o\": node #1: the object 0x2000:00 is left out: its DataType is missing",
-        "tags/d.eds:14:1: warning: link \"o\": node #1: the object 0x2001 is left out: it is listed here, but its section",
-        "tags/d.eds:28:1: warning: link \"o\": RPDO 1 of node 5 is left out: what the object 1600 maps has more than 64 bits",
-        "tags/d.eds:38:1: warning: link \"o\": TPDO 1 of node 5 is left out: the object 1A00 makes it a multiplexed PDO (0xFE)",
-        "tags/v.dbc:3:1: warning: link \"c\": the signal Broken of message Ok is left out: x stands here",
-        "tags/v.dbc:7:1: warning: link \"c\": the message Twin is left out: another message of that name stands in line 5",
-        "tags/v.dbc:9:1: warning: link \"c\": the message Side is left out: its id 318291879 is none of 11 bits",
-        "tags/v.dbc:13:1: warning: link \"c\": the signal B of message Sent is left out: m stands here",
-        "tags/v.dbc:14:1: warning: link \"c\": this VAL_ statement is left out: one stands here",
+        "tags/d.eds:5:1: warning: link \"o\": node #1: the object 0x2000:00 is ignored: its DataType is missing",
+        "tags/d.eds:14:1: warning: link \"o\": node #1: the object 0x2001 is ignored: it is listed here, but its \
+         section",
+        "tags/d.eds:28:1: warning: link \"o\": RPDO 1 of node 5 is ignored: the object 1600 maps more than 64 bits",
+        "tags/d.eds:38:1: warning: link \"o\": TPDO 1 of node 5 is ignored: the object 1A00 makes it a multiplexed \
+         PDO (0xFE)",
+        "tags/v.dbc:3:1: warning: link \"c\": the signal Broken of message Ok is ignored: x found here",
+        "tags/v.dbc:7:1: warning: link \"c\": the message Twin is ignored: line 5 has a message of the same name",
+        "tags/v.dbc:9:1: warning: link \"c\": the message Side is ignored: its id 318291879 does not fit 11 bits",
+        "tags/v.dbc:13:1: warning: link \"c\": the signal B of message Sent is ignored: m found here",
+        "tags/v.dbc:14:1: warning: link \"c\": this VAL_ statement is ignored: one found here",
     ];
     assert_eq!(warnings.len(), expected.len(), "{warnings:#?}");
     for (warning, expected) in warnings.iter().zip(expected) {
@@ -91,33 +93,34 @@ fn what_no_tag_needs_is_left_out_with_a_warning_that_names_file_and_line() {
 fn a_tag_that_uses_what_was_left_out_is_refused_with_the_reason() {
     let transmit = r#", "dbc": "v.dbc", "transmit": [{ "message": "Sent", "period_ms": 10, "initial": { "A": 1 } }]"#;
     for (can, tag, part) in [
-        (LINK, r#""address": "c:Ok.Broken""#, "the signal \"Broken\" is left out of tags/v.dbc:3: x stands here"),
-        (LINK, r#""address": "c:Twin.A""#, "the message \"Twin\" is left out of tags/v.dbc:7: another message of that"),
-        (LINK, r#""address": "c:Side.A""#, "left out of tags/v.dbc:9: its id 318291879"),
-        (LINK, r#""address": "c:Side.A""#, "write 2465775527 for the identifier 0x12F8BFA7"),
-        (LINK, r#""address": "c:Ok.Gear", "data_type": "string""#, "are left out of tags/v.dbc:14: one stands here"),
+        (LINK, r#""address": "c:Ok.Broken""#, "the signal \"Broken\" is ignored: tags/v.dbc:3: x found here"),
         (
-            transmit,
-            r#""address": "c:Ok.Speed""#,
-            "a signal of message Sent is left out of tags/v.dbc:13: m stands here",
+            LINK,
+            r#""address": "c:Twin.A""#,
+            "the message \"Twin\" is ignored: tags/v.dbc:7: line 5 has a message of \
+            the same",
         ),
+        (LINK, r#""address": "c:Side.A""#, "ignored: tags/v.dbc:9: its id 318291879"),
+        (LINK, r#""address": "c:Side.A""#, "write 2465775527 for the identifier 0x12F8BFA7"),
+        (LINK, r#""address": "c:Ok.Gear", "data_type": "string""#, "are ignored: tags/v.dbc:14: one found here"),
+        (transmit, r#""address": "c:Ok.Speed""#, "a signal of message Sent is ignored: tags/v.dbc:13: m found here"),
         (
             LINK,
             r#""address": "o:5:Broken""#,
-            "\"Broken\" is left out of the data sheet (line 5): its DataType is missing",
+            "\"Broken\" of the data sheet (line 5) is ignored: its DataType is missing",
         ),
-        (LINK, r#""address": "o:5:0x2000:0""#, "0x2000:00 is left out of the data sheet (line 5): its DataType"),
-        (LINK, r#""address": "o:5:0x2001:3""#, "0x2001:03 is left out of the data sheet (line 14): it is listed"),
-        (LINK, r#""address": "o:5:0x2001:0", "bit": 3"#, "0x2001:00 is left out of the data sheet (line 14)"),
+        (LINK, r#""address": "o:5:0x2000:0""#, "0x2000:00 of the data sheet (line 5) is ignored: its DataType"),
+        (LINK, r#""address": "o:5:0x2001:3""#, "0x2001:03 of the data sheet (line 14) is ignored: it is listed"),
+        (LINK, r#""address": "o:5:0x2001:0", "bit": 3"#, "0x2001:00 of the data sheet (line 14) is ignored"),
         (
             LINK,
             r#""address": "o:5:Position", "access": "pdo""#,
-            "TPDO 1 of node 5, which carries 0x6064:00, is left out of its data sheet (line 38): the object 1A00 makes",
+            "TPDO 1 of node 5, which carries 0x6064:00, is ignored in its data sheet (line 38): the object 1A00 makes",
         ),
         (
             LINK,
             r#""address": "o:5:Position", "write": {"via": "pdo", "min": 0, "max": 1}"#,
-            "RPDO 1 of node 5, which carries 0x6064:00, is left out of its data sheet (line 28)",
+            "RPDO 1 of node 5, which carries 0x6064:00, is ignored in its data sheet (line 28)",
         ),
     ] {
         let found = errors(can, NODE, &[tag]);
@@ -165,9 +168,7 @@ fn a_file_that_cannot_be_read_is_said_first_and_what_follows_from_it_is_not() {
     let unreadable = read(Some(&broken), Some(&broken), "");
     assert_eq!(unreadable.len(), 2, "{unreadable:#?}");
     assert!(unreadable[0].starts_with("tags/d.eds: error: link \"o\": node #1: neither [DeviceInfo] nor an object"));
-    assert!(
-        unreadable[1].starts_with("tags/v.dbc: error: link \"c\": no statement such as BO_ is in it, and in line 1")
-    );
+    assert!(unreadable[1].starts_with("tags/v.dbc: error: link \"c\": it has no statement such as BO_, and in line 1"));
     // Another error is told all the same, behind them.
     let other = read(Some(&broken), None, r#""address": "nowhere:1:3:1", "data_type": "int16""#);
     assert_eq!(other.len(), 3, "{other:#?}");
@@ -242,8 +243,16 @@ fn special_values_of_j1939_are_switched_off_by_the_link_or_by_the_tag() {
     assert_eq!(special(""), [true, true, false, true, false, false]);
     assert_eq!(special(r#", "j1939_special_values": false"#), [false, false, false, true, false, false]);
     for (tag, part) in [
-        (r#""address": "c:0x123:0:8", "j1939_special_values": false"#, "j1939_special_values on what is not of J1939"),
-        (r#""address": "c:Other.Gear", "j1939_special_values": true"#, "j1939_special_values on what is not of J1939"),
+        (
+            r#""address": "c:0x123:0:8", "j1939_special_values": false"#,
+            "j1939_special_values on a tag that is not \
+            J1939",
+        ),
+        (
+            r#""address": "c:Other.Gear", "j1939_special_values": true"#,
+            "j1939_special_values on a tag that is not \
+            J1939",
+        ),
         (r#""address": "o:5:Position", "j1939_special_values": true"#, "j1939_special_values on a canopen link"),
     ] {
         let found = j1939("", &[tag]).unwrap_err();

@@ -38,7 +38,7 @@ fn an_unknown_key_is_named_with_the_nearest_one() {
 fn a_key_that_stands_twice_is_refused() {
     assert_eq!(
         fault(&changed("\"data_type\"", "\"name\": \"u\", \"data_type\"")),
-        "tags/a.json:2:46: error: tag \"t\": the key \"name\" stands here twice; the first is in line 2"
+        "tags/a.json:2:46: error: tag \"t\": the key \"name\" appears twice; the first one is in line 2"
     );
 }
 
@@ -47,14 +47,14 @@ fn a_tag_that_is_declared_twice_is_named_with_both_places() {
     let again = changed("40001", "40011");
     assert_eq!(
         faults(&[&changed("t", "t"), &again]),
-        ["tags/a.json:3:10: error: tag \"t\": declared twice; the first stands at tags/a.json:2:1; rename or remove \
+        ["tags/a.json:3:10: error: tag \"t\": declared twice; first declared at tags/a.json:2:1; rename or remove \
           one of the two"]
     );
     let one = tag_file(&[&again]);
     let other = format!("{{\"tags\": [{}]}}", changed("40001", "40021"));
     assert_eq!(
         lines(&refused(MINIMAL, &[("tags/a.json", &one), ("tags/b.json", &other)])),
-        ["tags/b.json:1:20: error: tag \"t\": declared twice; the first stands at tags/a.json:2:1; rename or remove \
+        ["tags/b.json:1:20: error: tag \"t\": declared twice; first declared at tags/a.json:2:1; rename or remove \
           one of the two"]
     );
 }
@@ -69,9 +69,9 @@ fn links_and_groups_that_are_declared_twice_are_named_with_both_places() {
     assert_eq!(
         all,
         [
-            "tags/b.json:1:21: error: link \"plc1\": declared twice; the first stands at tags/a.json:1:12; rename or \
+            "tags/b.json:1:21: error: link \"plc1\": declared twice; first declared at tags/a.json:1:12; rename or \
              remove one of the two",
-            "tags/b.json:1:131: error: group \"g\": declared twice; the first stands at tags/b.json:1:88; rename or \
+            "tags/b.json:1:131: error: group \"g\": declared twice; first declared at tags/b.json:1:88; rename or \
              remove one of the two",
         ]
     );
@@ -105,7 +105,7 @@ fn an_address_outside_the_table_is_refused() {
             "2:36: error: tag \"t\": the register 00001 is ambiguous; the reference of function 3 starts with 4; an \
              offset has no leading zero",
         ),
-        ("-1", "2:36: error: tag \"t\": the register \"-1\" is no number; allowed: decimal digits"),
+        ("-1", "2:36: error: tag \"t\": the register \"-1\" is not a number; allowed: decimal digits"),
     ] {
         assert_eq!(fault(&changed("40001", register)), format!("tags/a.json:{line}"));
     }
@@ -149,7 +149,7 @@ fn a_rate_outside_a_thousand_a_second_to_one_a_day_is_refused_in_both_units() {
         ("0", "0"),
         ("-10", "-10"),
         ("1e999", "inf"),
-        ("\"10\"", "the text \"10\""),
+        ("\"10\"", "the string \"10\""),
     ] {
         assert_eq!(
             fault(&changed("10}", &format!("{written}}}"))),
@@ -210,8 +210,8 @@ fn an_offset_that_reads_like_another_tables_reference_is_warned_of() {
     let warnings = loaded(MINIMAL, &[("tags/a.json", &text)]).warnings;
     assert_eq!(
         warnings[0].to_string(),
-        "tags/a.json:2:36: warning: tag \"t\": 30001 reads like a reference to input registers, but the function is 3: \
-         taken as the offset 30001; set \"addressing\": \"raw\" on the link if offsets are meant"
+        "tags/a.json:2:36: warning: tag \"t\": 30001 looks like a reference to input registers, but the function is \
+         3: used as the offset 30001; set \"addressing\": \"raw\" on the link if it is an offset"
     );
     let raw = text.replace("\"host\"", "\"addressing\": \"raw\", \"host\"");
     assert_eq!(loaded(MINIMAL, &[("tags/a.json", &raw)]).warnings, []);
@@ -223,8 +223,10 @@ fn the_parts_of_an_address_are_refused_each_at_its_place() {
     for (from, to, line) in [
         ("plc1:", "plc2:", "2:27: error: tag \"t\": the link \"plc2\" is not declared; allowed: a link of \"links\" in one of the files (did you mean \"plc1\"?)".to_owned()),
         (":1:3:", ":256:3:", format!("2:32: error: tag \"t\": the unit in the address is \"256\"; allowed: a number from 0 to 255; {address}")),
-        (":3:", ":6:", "2:34: error: tag \"t\": function 6 writes; name the table that is read (3 holding registers) and allow writing with \"write\": {…}".to_owned()),
-        (":3:", ":15:", "2:34: error: tag \"t\": function 15 writes; name the table that is read (1 coils) and allow writing with \"write\": {…}".to_owned()),
+        (":3:", ":6:", "2:34: error: tag \"t\": function 6 writes; use the function that reads the table (3 holding \
+            registers) and allow writing with \"write\": {…}".to_owned()),
+        (":3:", ":15:", "2:34: error: tag \"t\": function 15 writes; use the function that reads the table (1 coils) \
+            and allow writing with \"write\": {…}".to_owned()),
         (":3:", ":7:", "2:34: error: tag \"t\": the function 7 does not read; allowed: 1 coils, 2 discrete inputs, 3 holding registers, 4 input registers".to_owned()),
         (":3:", ":x:", format!("2:34: error: tag \"t\": the function in the address is \"x\"; allowed: a number from 0 to 255; {address}")),
         (":2\"", ":two\"", format!("2:42: error: tag \"t\": the count in the address is \"two\"; allowed: a number from 0 to 65536; {address}")),
@@ -320,7 +322,7 @@ fn the_group_of_tags_that_name_none_cannot_be_named_unless_it_is_declared() {
         &changed("\"t\"", "\"u\"").replace("\"scan_rate_ms\": 10", "\"group\": \"default\""),
     ]);
     let all = lines(&refused(MINIMAL, &[("tags/a.json", &text)]));
-    assert!(all.len() == 1 && all[0].contains("the group \"default\" is not declared; leave group out"), "{all:?}");
+    assert!(all.len() == 1 && all[0].contains("the group \"default\" is not declared; remove group"), "{all:?}");
 }
 
 #[test]
@@ -339,8 +341,8 @@ fn unreadable_ranges_are_checked_and_kept_free() {
     );
     assert_eq!(
         one(r#"{"function": 3, "from": 10, "to": 9}"#),
-        "tags/a.json:1:94: error: link \"plc1\": unreadable #1: from lies behind to; allowed: from at most to, both are \
-         included"
+        "tags/a.json:1:94: error: link \"plc1\": unreadable #1: from is above to; allowed: from is at most to; both \
+         are included"
     );
     assert!(
         one(r#"{"function": 5, "from": 1, "to": 9}"#).contains("function is 5; allowed: a whole number from 1 to 4")
@@ -373,7 +375,7 @@ fn wrong_links_are_refused() {
         (
             "10.0.0.1\"",
             "10.0.0.1:502\"",
-            "1:63: error: link \"plc1\": host \"10.0.0.1:502\" contains a colon; the port has a key of its own: \"port\"",
+            "1:63: error: link \"plc1\": host \"10.0.0.1:502\" contains a colon; use the key \"port\" for the port",
         ),
         (
             "10.0.0.1\"",
@@ -383,7 +385,7 @@ fn wrong_links_are_refused() {
         (
             "10.0.0.1\"",
             "10.0.0.1\", \"timeout_ms\": \"200\"",
-            "1:89: error: link \"plc1\": timeout_ms is the text \"200\"; allowed: a whole number from 1 to 60000 ms",
+            "1:89: error: link \"plc1\": timeout_ms is the string \"200\"; allowed: a whole number from 1 to 60000 ms",
         ),
         (
             "10.0.0.1\"",
@@ -428,20 +430,17 @@ fn a_link_or_group_that_nothing_uses_is_warned_of() {
 #[test]
 fn what_is_no_json_is_refused_with_its_place() {
     for (text, told) in [
-        ("", "1:1: error: the file is empty; was it written half?"),
-        (" \n", "1:1: error: the file is empty; was it written half?"),
-        ("{\"tags\": [\n", "1:11: error: the file ends before the [ of line 1 is closed; was it written half?"),
+        ("", "1:1: error: the file is empty; was it written completely?"),
+        (" \n", "1:1: error: the file is empty; was it written completely?"),
+        ("{\"tags\": [\n", "1:11: error: the file ends before the [ of line 1 is closed; was it written completely?"),
         (
             "{\"tags\": [],}",
             "1:12: error: not JSON: trailing commas are not allowed; remove the comma after the last entry",
         ),
         ("{\"tags\": []\n\"links\": []}", "1:12: error: not JSON: expected comma; put a comma between two entries"),
-        (
-            "{\"tags\": [ // none\n]}",
-            "1:12: error: a comment; JSON has no comments; \"description\" is the place for words",
-        ),
-        ("{\"tags\": tags}", "1:10: error: not JSON: unexpected token; texts are written in \"quotes\""),
-        ("{\"°C\": \"a\nb\"}", "1:8: error: this text is not closed on its line; end it with \""),
+        ("{\"tags\": [ // none\n]}", "1:12: error: a comment; JSON has no comments; use \"description\""),
+        ("{\"tags\": tags}", "1:10: error: not JSON: unexpected token; strings are written in \"quotes\""),
+        ("{\"°C\": \"a\nb\"}", "1:8: error: this string is not closed on its line; end it with \""),
         ("[]", "1:1: error: a list, not an object; allowed: an object with $schema, groups, links, tags"),
         ("{\"tags\": {}}", "1:10: error: tags is an object; allowed: a list of tags"),
     ] {
@@ -478,11 +477,11 @@ fn wrong_serial_links_are_refused_all_at_once() {
     let found = lines(&refused(MINIMAL, &[("tags/a.json", text)]));
     for told in [
         "2:75: error: link \"a\": baudrate is 300; allowed: a whole number from 1200 to 3000000 baud",
-        "2:93: error: link \"a\": data_bits is 7, but RTU frames are made of whole bytes; allowed: 8, or 7 with \"framing\": \"ascii\"",
+        "2:93: error: link \"a\": data_bits is 7, but RTU needs 8; allowed: 8, or 7 with \"framing\": \"ascii\"",
         "2:106: error: link \"a\": parity \"even\" is unknown; allowed: N, E, O",
-        "link \"b\": port \"COM1\" is no absolute path; allowed: the path of a serial port",
+        "link \"b\": port \"COM1\" is not an absolute path; allowed: the path of a serial port",
         "link \"b\": the key \"pipeline\" is unknown",
-        "link \"c\": port \"/dev/ttyS0\" is that of link \"a\", too",
+        "link \"c\": port \"/dev/ttyS0\" is also that of link \"a\"",
         "rs485: rts is missing; allowed: kernel, manual",
         "rs485: delay_before_ms is 200; allowed: a whole number from 0 to 100 ms",
         "link \"c\": echo is 1; allowed: true or false",

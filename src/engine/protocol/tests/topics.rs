@@ -45,7 +45,7 @@ fn a_topic_per_tag_is_retained_and_described_unless_it_is_said_otherwise() {
     assert_eq!((per_group.topic_per, per_group.retain), (TopicPer::Group, true));
     assert_eq!(per_group.meta_topic.as_deref(), Some("fieldbeat/{gateway}/meta"));
     let warnings = read("topic_per = \"tag\"\nbatch_ms = 5\n").warnings;
-    assert!(warnings[0].to_string().contains("batch_ms has no meaning with topic_per = \"tag\""), "{warnings:?}");
+    assert!(warnings[0].to_string().contains("batch_ms has no effect with topic_per = \"tag\""), "{warnings:?}");
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn topics_that_brokers_or_consumers_could_not_use_are_refused() {
             "topic_per = \"tag\"\ntopic = \"{unit}/{tag}\"\n",
             "unknown placeholder \"{unit}\"; allowed: {gateway}, {group}, {link}, {tag}, {tag_path}",
         ),
-        ("topic_per = \"tag\"\ntopic = \"{gateway}/{group}\"\n", "topic is the same for all tags; put {tag} into it"),
+        ("topic_per = \"tag\"\ntopic = \"{gateway}/{group}\"\n", "topic is the same for all tags; add {tag} to it"),
         ("topic_per = \"tag\"\ntopic = \"a/+/{tag}\"\n", "topic has the wildcard \"+\""),
         ("topic_per = \"tag\"\ntopic = \"$SYS/{tag}\"\n", "topic begins with $"),
         (
@@ -102,22 +102,22 @@ fn topics_that_get_in_each_others_way_are_refused() {
         (
             "topic_per = \"tag\"\ntopic = \"fieldbeat/{gateway}/meta/{tag}\"\n".to_owned(),
             vec!["t"],
-            "lies below meta_topic",
+            "is below meta_topic",
         ),
         (
             format!("{commands}set_topic = \"fieldbeat/{{gateway}}/{{tag}}\"\n"),
             vec!["t"],
-            "set_topic hears \"fieldbeat/line-4/status\", which is status_topic",
+            "set_topic also matches \"fieldbeat/line-4/status\", which is status_topic",
         ),
         (
             format!("{commands}topic_per = \"tag\"\ntopic = \"fieldbeat/{{gateway}}/{{tag_path}}\"\n"),
             vec!["boiler.set"],
-            "set_topic hears \"fieldbeat/line-4/boiler/set\", which is tag \"boiler.set\"",
+            "set_topic also matches \"fieldbeat/line-4/boiler/set\", which is tag \"boiler.set\"",
         ),
         (
             format!("{commands}meta = true\nset_topic = \"fieldbeat/{{gateway}}/meta/{{tag}}\"\n"),
             vec!["t"],
-            "set_topic hears \"fieldbeat/line-4/meta/0\", which is a part of meta_topic",
+            "set_topic also matches \"fieldbeat/line-4/meta/0\", which is a part of meta_topic",
         ),
     ] {
         let found = fault(&lines, &tags);
@@ -132,7 +132,7 @@ fn two_tags_never_share_a_topic() {
     let tags = tag_file(&[&of("a", "bc"), &of("ab", "c")]).replace("\"tags\"", groups);
     let toml = format!("{MINIMAL}{MQTT}topic_per = \"tag\"\ntopic = \"x/{{tag}}{{group}}\"\n");
     let found = lines(&refused(&toml, &[("tags/a.json", &tags)]));
-    assert!(found[0].contains("tag \"a\" and tag \"ab\" have one topic, \"x/abc\""), "{found:?}");
+    assert!(found[0].contains("tag \"a\" and tag \"ab\" have the same topic, \"x/abc\""), "{found:?}");
 }
 
 #[test]
@@ -145,7 +145,10 @@ fn two_outputs_never_take_the_same_set_points() {
     };
     let toml = format!("{MINIMAL}{}{}", output("a"), output("b"));
     let found = lines(&refused(&toml, &[("tags/a.json", &tag_file(&[&tag("t")]))]));
-    assert!(found.len() == 1 && found[0].contains("set_topic is output \"a\"'s too: both would write"), "{found:?}");
+    assert!(
+        found.len() == 1 && found[0].contains("set_topic is also that of output \"a\": both would write"),
+        "{found:?}"
+    );
 }
 
 #[test]

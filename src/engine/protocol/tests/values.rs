@@ -102,12 +102,12 @@ fn a_scale_is_another_tag_of_the_link() {
     };
     let found = on(&scale.replace("meter.sf", "meter.sg"));
     assert!(
-        found.contains("tags/a.json:2:") && found.contains("scale_from is \"meter.sf\", which is no tag"),
+        found.contains("tags/a.json:2:") && found.contains("scale_from is \"meter.sf\", which is not a tag"),
         "{found}"
     );
     assert!(found.contains("did you mean \"meter.sg\""), "{found}");
     for wrong in [scale.replace("int16", "float32"), scale.replace("\"scan", "\"scale\": 2, \"scan")] {
-        assert!(on(&wrong).contains("which is no whole number as it is"), "{wrong}");
+        assert!(on(&wrong).contains("which is not an unscaled whole number"), "{wrong}");
     }
     let two = LINK.replace('}', r#"}, {"name": "plc2", "protocol": "modbus_tcp", "host": "10.0.0.2"}"#);
     let there = scale.replace("plc1", "plc2");
@@ -131,24 +131,24 @@ fn what_does_not_go_together_is_told_with_what_is_allowed() {
         ("uint128", r#", "array": 2"#, "array of uint128", "whole registers"),
         ("datetime_bcd", r#", "scale": 2"#, "scale on a bool or a string", "remove it"),
         ("int16", r#", "not_available": 32768"#, "not_available is 32768", "from -32768 to 32767"),
-        ("int16", r#", "not_available": "0x18000""#, "not_available is the text \"0x18000\"", "its bits such as"),
-        ("bcd16", r#", "not_available": "0xFFFF""#, "not_available is the text", "from 0 to 9999"),
-        ("uint8", r#", "not_available": "sunspec""#, "not_available is the text \"sunspec\"", "from 0 to 255"),
+        ("int16", r#", "not_available": "0x18000""#, "not_available is the string \"0x18000\"", "its bits such as"),
+        ("bcd16", r#", "not_available": "0xFFFF""#, "not_available is the string", "from 0 to 9999"),
+        ("uint8", r#", "not_available": "sunspec""#, "not_available is the string \"sunspec\"", "from 0 to 255"),
         ("string", r#", "not_available": 0"#, "not_available is 0", "\"sunspec\""),
         ("uint16", r#", "not_available": []"#, "not_available has 0 values", "1 to 32"),
-        ("bool", r#", "bit": 1, "not_available": 1"#, "not_available on a tag that has a value always", "remove it"),
-        ("int16", r#", "allow_nan": true"#, "allow_nan on what is no float", "remove it"),
+        ("bool", r#", "bit": 1, "not_available": 1"#, "not_available on a tag of another kind", "remove it"),
+        ("int16", r#", "allow_nan": true"#, "allow_nan on a tag that is not a float", "remove it"),
         ("uint16", r#", "values": {"x": "Off"}"#, "values has \"x\"", "whole numbers of its type"),
         ("uint16", r#", "values": {"65536": "Off"}"#, "values has \"65536\"", "whole numbers of its type"),
-        ("uint16", r#", "values": {"1": "a", "0x1": "b"}"#, "values has \"0x1\" twice", "one text a value"),
-        ("uint16", r#", "values": {"1": ""}"#, "the text of a value is the text \"\"", "1 to 256 bytes"),
-        ("uint16", r#", "values": {"1": 2}"#, "the text of a value is 2", "1 to 256 bytes"),
+        ("uint16", r#", "values": {"1": "a", "0x1": "b"}"#, "values has \"0x1\" twice", "one name for each value"),
+        ("uint16", r#", "values": {"1": ""}"#, "the name of a value is the string \"\"", "1 to 256 bytes"),
+        ("uint16", r#", "values": {"1": 2}"#, "the name of a value is 2", "1 to 256 bytes"),
         ("string", r#", "values": {"1": "a"}"#, "values on a string or a list", "remove it"),
         ("string", r#", "scale_from": "t""#, "scale_from on a string", "remove it"),
         (
             "int16",
             r#", "scale_from": "t", "write": {"min": 0, "max": 1}"#,
-            "scale_from on a tag that may be written",
+            "scale_from on a writable tag",
             "remove write",
         ),
     ] {

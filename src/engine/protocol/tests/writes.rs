@@ -59,8 +59,8 @@ fn a_number_without_a_range_is_warned_of() {
         assert_eq!(
             warnings[0].to_string(),
             format!(
-                "tags/a.json:2:16: warning: tag \"t\": a number that may be written without {missing}; set what the \
-                 machine behind it bears; without it, every number of the type is written"
+                "tags/a.json:2:16: warning: tag \"t\": a writable number without {missing}; set what the \
+                 machine tolerates; without limits, every number of the type can be written"
             )
         );
     }
@@ -73,14 +73,14 @@ fn limits_that_cannot_be_are_refused() {
             "1",
             "2:16: error: tag \"t\": write is 1; allowed: true, false, or an object such as {\"min\": 0, \"max\": 100}",
         ),
-        (r#"{"min": 2, "max": 1}"#, "2:24: error: tag \"t\": min 2 is above max 1; allowed: min up to max"),
+        (r#"{"min": 2, "max": 1}"#, "2:24: error: tag \"t\": min 2 is above max 1; allowed: min of at most max"),
         (
             r#"{"min": 0, "max": 9, "max_step": 0}"#,
             "2:49: error: tag \"t\": max_step is 0; allowed: a number above 0, or no max_step",
         ),
         (
             r#"{"min": 0, "max": 9, "max_step": "x"}"#,
-            "2:49: error: tag \"t\": max_step is the text \"x\"; allowed: a finite number",
+            "2:49: error: tag \"t\": max_step is the string \"x\"; allowed: a finite number",
         ),
         (
             r#"{"min": 0, "max": 32768}"#,
@@ -96,7 +96,8 @@ fn limits_that_cannot_be_are_refused() {
         ),
         (
             r#"{"min": 0, "max": 9, "function": 5}"#,
-            "2:49: error: tag \"t\": function is 5; allowed: 6, 16, 23 for one register; without it, the right one is taken",
+            "2:49: error: tag \"t\": function is 5; allowed: 6, 16, 23 for one register; without it, the function is \
+             chosen automatically",
         ),
         (
             r#"{"min": 0, "max": 9, "maxstep": 1}"#,
@@ -122,7 +123,13 @@ fn the_range_is_that_of_the_scaled_value() {
 fn what_modbus_cannot_write_is_refused() {
     let range = r#"{"min": 0, "max": 1}"#;
     let told = fault(&tag(range, "plc1:1:4:30001", INT16));
-    assert!(told.ends_with("write on a tag of function 4: Modbus only reads it; allowed: tags of function 1 (coils) and 3 (holding registers)"), "{told}");
+    assert!(
+        told.ends_with(
+            "write on a tag of function 4, which is read-only in Modbus; allowed: tags of function 1 \
+        (coils) and 3 (holding registers)"
+        ),
+        "{told}"
+    );
     let told = fault(&tag("true", "plc1:1:2:10001", r#""data_type": "bool""#));
     assert!(told.contains("write on a tag of function 2"), "{told}");
     let told = fault(&tag("true", "plc1:1:3:40001:124", r#""data_type": "string""#));
@@ -205,7 +212,8 @@ fn command_topics_are_topics_of_their_own() {
         ),
         (
             output("[outputs.b]\ntype = \"mqtt\"\nurl = \"mqtts://b\"\ncommands = true"),
-            "10:12: error: output \"b\": command_topic \"fieldbeat/{gateway}/command\" is output \"a\"'s too: both would write; allowed: commands by one of the two",
+            "10:12: error: output \"b\": command_topic \"fieldbeat/{gateway}/command\" is also that of output \"a\": \
+             both would write; allowed: commands by one of the two",
         ),
     ] {
         assert_eq!(toml_fault(&toml), format!("fieldbeat.toml:{told}"));

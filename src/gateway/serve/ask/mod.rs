@@ -72,7 +72,7 @@ impl Questions {
         let begun = question.and_then(|question| {
             self.has_room(question.what)?;
             self.spawn(question, socket, who)
-                .map_err(|error| format!("the gateway has no means to answer ({error}); try again later"))
+                .map_err(|error| format!("the gateway cannot start another answer ({error}); retry later"))
         });
         match begun {
             Ok(running) => self.running.push(running),
@@ -90,7 +90,7 @@ impl Questions {
         let others = self.running.iter().filter(|running| (running.what == What::Live) == is_live).count();
         match others < max {
             true => Ok(()),
-            false => Err(format!("there are {others} {one}s already; allowed: {max}; try again later")),
+            false => Err(format!("there are {others} {one}s already; allowed: {max}; retry later")),
         }
     }
 

@@ -57,7 +57,10 @@ impl Question {
             if what.chars().count() > 200 {
                 what = what.chars().take(200).chain(['…']).collect();
             }
-            format!(r#"the question is not understood: {what}; allowed: {{"ask": "status" | "list" | "get" | "live", "tags": ["…"]}}"#)
+            format!(
+                r#"the question is invalid: {what}; allowed: {{"ask": "status" | "list" | "get" | "live", \
+                "tags": ["…"]}}"#
+            )
         })?;
         let (tags, patterns) = (question.tags.len(), Globs::new(&question.tags).patterns());
         if tags > QUESTION_TAGS_MAX {

@@ -76,7 +76,7 @@ fn tags_are_told_with_their_values_and_what_is_not_there_is_named() {
         ]
     );
     assert_eq!((&lines[0]["unit"], lines[0]["age_ms"].as_f64().is_some()), (&json!("x"), true));
-    assert_eq!((&lines[3]["time"], &lines[3]["reason"]), (&Json::Null, &json!("nothing has been read yet")));
+    assert_eq!((&lines[3]["time"], &lines[3]["reason"]), (&Json::Null, &json!("not read yet")));
     assert_eq!(lines[4], json!({"end": true, "tags": 4, "unknown": ["x*", "y"]}));
     let lines = answer(&mut questions, &json!({"ask": "list", "tags": ["t7"]}));
     assert_eq!(
@@ -108,7 +108,7 @@ fn a_client_that_does_not_read_costs_a_buffer_and_is_given_up() {
     let start = Instant::now();
     let mut deaf: Vec<_> = (0..QUESTIONS_MAX).map(|_| begin(&mut questions, &json!({"ask": "get"}))).collect();
     let refused = answer(&mut questions, &json!({"ask": "status"}));
-    assert_eq!(refused, [json!({"error": "there are 8 questions already; allowed: 8; try again later"})]);
+    assert_eq!(refused, [json!({"error": "there are 8 questions already; allowed: 8; retry later"})]);
     while !questions.running.iter().all(|running| running.thread.is_finished()) {
         assert!(start.elapsed() < CONTROL_PATIENCE * 6);
         std::thread::sleep(Duration::from_millis(20));

@@ -64,7 +64,7 @@ fn requester(socket: &UnixStream) -> Requester {
 
 /// Says that there is no room, as far as that goes without waiting.
 pub(super) fn turn_away(mut socket: UnixStream) {
-    let answer = Answer::refused(None, None, Reason::Busy, "too many clients have requests under way; try again later");
+    let answer = Answer::refused(None, None, Reason::Busy, "too many clients have pending requests; retry later");
     let _ = socket.write(format!("{}\n", answer.to_json()).as_bytes());
 }
 

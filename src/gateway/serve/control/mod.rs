@@ -173,13 +173,14 @@ impl Server {
                 self.health.clear(PART);
                 self.trouble = None;
                 let path = self.place.path().display();
-                tracing::warn!("the control socket {path} was removed by someone else: it is made anew");
+                tracing::warn!("the control socket {path} was removed by another program: it is created again");
             }
             Err(error) => {
                 let text = error.to_string();
                 if self.trouble.as_ref() != Some(&text) {
                     tracing::error!(
-                        "the gateway cannot be asked, nor written by `fieldbeat write`: {text}; it is tried again each second"
+                        "the control socket is not available (`fieldbeat status`, `get`, `list`, `tail --live`, \
+                         `write`): {text}; retrying every second"
                     );
                     self.health.set(PART, Severity::Degraded, text.clone());
                     self.trouble = Some(text);

@@ -18,19 +18,20 @@ const BACKLOG: i32 = 16;
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
     #[error(
-        "the control socket {} is in use by {}: stop that gateway, or give this one another `control.socket`",
+        "the control socket {} is in use by {}: stop that gateway, or set another `control.socket` for this one",
         path.display(),
         match pid { Some(pid) => format!("process {pid}"), None => "another process".to_owned() }
     )]
     Taken { path: PathBuf, pid: Option<u32> },
     #[error(
-        "the control socket {} can't be made, there is something else: remove it, or set another `control.socket`",
+        "the control socket {} can't be created, another file has this name: remove it, or set another \
+         `control.socket`",
         path.display()
     )]
     NotASocket { path: PathBuf },
     #[error("the control socket {} can't be locked: {error}; or set another `control.socket`", path.display())]
     Lock { path: PathBuf, error: LockError },
-    #[error("there is no group of users \"{group}\" on this machine: make it, or correct `control.group`")]
+    #[error("there is no group \"{group}\" on this machine: create it, or correct `control.group`")]
     NoGroup { group: String },
     #[error(
         "the control socket {} can't be given to the group \"{group}\" ({error}): the gateway's user must be in it",
@@ -38,7 +39,7 @@ pub enum ControlError {
     )]
     Group { path: PathBuf, group: String, error: io::Error },
     #[error(
-        "the control socket {} can't be made ({error}): set `control.socket` to a path that the gateway's user can \
+        "the control socket {} can't be created ({error}): set `control.socket` to a path that the gateway's user can \
          write and that is no longer than {} bytes, or to \"off\"",
         path.display(),
         crate::limits::CONTROL_PATH_BYTES_MAX

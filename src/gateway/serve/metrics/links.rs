@@ -31,26 +31,24 @@ impl Reader {
         };
         type Row = (&'static str, &'static str, fn(&LinkCounters) -> u64);
         let rows: [Row; 10] = [
-            ("fieldbeat_link_requests", "Requests put on the wire", |c| c.requests.get()),
+            ("fieldbeat_link_requests", "Requests sent", |c| c.requests.get()),
             (
                 "fieldbeat_link_suppressed_requests",
-                "Requests not sent because their unit is silent or the link down",
+                "Requests not sent because their unit is silent or the link is down",
                 { |c| c.suppressed.get() },
             ),
             ("fieldbeat_link_crc_errors", "Replies whose CRC or LRC was wrong", |c| c.crc_errors.get()),
-            ("fieldbeat_link_short_frames", "Timeouts after a part of a reply", |c| c.short_frames.get()),
-            ("fieldbeat_link_lost_events", "Edges that came too fast to be told one by one", |c| c.lost.get()),
+            ("fieldbeat_link_short_frames", "Timeouts after an incomplete reply", |c| c.short_frames.get()),
+            ("fieldbeat_link_lost_events", "Edges that came too fast to be reported individually", |c| c.lost.get()),
             ("fieldbeat_link_connects", "Connections made", |c| c.connects.get()),
             ("fieldbeat_link_disconnects", "Connections lost", |c| c.disconnects.get()),
-            (
-                "fieldbeat_link_idle_closes",
-                "Connections that the device closed with nothing outstanding, made again at once",
-                { |c| c.idle_closes.get() },
-            ),
-            ("fieldbeat_link_wrong_lengths", "Replies taken though their header counted other bytes than they had", {
+            ("fieldbeat_link_idle_closes", "Idle connections closed by the device and reconnected immediately", {
+                |c| c.idle_closes.get()
+            }),
+            ("fieldbeat_link_wrong_lengths", "Replies accepted although the length in their header was wrong", {
                 |c| c.wrong_lengths.get()
             }),
-            ("fieldbeat_link_writes_sent", "Writes of which a request was put on the wire", |c| c.writes_sent.get()),
+            ("fieldbeat_link_writes_sent", "Writes with at least one request sent", |c| c.writes_sent.get()),
         ];
         for (name, help, count) in rows {
             let mut family = family(e, COUNTER, name, None, help)?;
@@ -69,7 +67,8 @@ impl Reader {
             ("foreign", |c| c.foreign.get()),
             ("garbage", |c| c.garbage.get()),
         ];
-        let help = "How requests ended (good, exception, timeout, aborted, broken) and what came unasked (late, foreign, garbage)";
+        let help = "Results of requests (good, exception, timeout, aborted, broken) and unexpected replies (late, \
+            foreign, garbage)";
         let mut replies = family(e, COUNTER, "fieldbeat_link_replies", None, help)?;
         for (link, counters) in links() {
             for (result, count) in results {
@@ -82,14 +81,14 @@ impl Reader {
             ("function", |c| c.other_function.get()),
             ("length", |c| c.other_length.get()),
         ];
-        let help = "Foreign replies, by what in them is not as it was asked";
+        let help = "Foreign replies, by the part that differs from the request";
         let mut foreign = family(e, COUNTER, "fieldbeat_link_foreign_replies", None, help)?;
         for (link, counters) in links() {
             for (differs, count) in differs {
                 foreign.counter([("link", link), ("differs", differs)], counters.sum(count))?;
             }
         }
-        let help = "How writes ended; failed are also those that were never sent";
+        let help = "Results of writes; failed includes writes that were never sent";
         let mut writes = family(e, COUNTER, "fieldbeat_link_writes", None, help)?;
         for (link, counters) in links() {
             let results: [Result; 2] = [("done", |c| c.writes_done.get()), ("failed", |c| c.writes_failed.get())];
@@ -97,7 +96,7 @@ impl Reader {
                 writes.counter([("link", link), ("result", result)], counters.sum(count))?;
             }
         }
-        let help = "Frames received and sent, and what the controller and the kernel tell of the bus";
+        let help = "Frames received and sent, and bus conditions reported by the controller and the kernel";
         let mut can = family(e, COUNTER, "fieldbeat_can_frames", None, help)?;
         for (id, link) in plan.links.iter().filter(|(_, link)| link.protocol.is_on_can()) {
             let before = current.retired_link(&link.name).map(|before| before.can.all());
@@ -106,7 +105,7 @@ impl Reader {
                 can.counter([("link", &*link.name), ("event", event)], before + count.get())?;
             }
         }
-        let help = "1 for the state that the link is in, 0 for the others";
+        let help = "1 for the current state of the link, 0 for the others";
         let mut state = family(e, GAUGE, "fieldbeat_link_state", None, help)?;
         for (link, counters) in links() {
             let now = counters.0.state();

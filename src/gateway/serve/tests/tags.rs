@@ -86,7 +86,7 @@ fn a_tag_without_a_first_value_is_waiting_and_after_a_while_bad() {
     observed.counters.scan(scan).cycles.add(101);
     let report = health(&observed);
     assert_eq!((&report["tags"]["bad"], &report["status"]), (&1.into(), &"degraded".into()));
-    assert_eq!(report["bad_tags"][0]["reason"], "nothing has been read yet");
+    assert_eq!(report["bad_tags"][0]["reason"], "not read yet");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Which states of links, outputs and of the gateway itself have changed since the last look.
+//! Changes of the states of links, outputs and the gateway since the last poll.
 //!
 //! A state is written when it is another than the one that was written last. A link that was down and is up again between
 //! two looks shows by its count of lost connections: it is written as down in the middle between them, and as up. What does

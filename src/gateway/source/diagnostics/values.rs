@@ -1,4 +1,4 @@
-//! What each of the gateway's own tags is worth now, but for states.
+//! Current values of the gateway's own tags, except states.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

@@ -124,7 +124,7 @@ impl Book {
                 asked_utc_ns: now_ns,
                 ended_utc_ns: now_ns,
                 request: self.more.to_string(),
-                message: "more requests were refused than are recorded one by one".to_owned(),
+                message: "more requests were refused than are recorded individually".to_owned(),
                 ..AuditRecord::default()
             });
         }
@@ -135,7 +135,7 @@ impl Book {
         match &committed {
             Ok(_) => {
                 if self.told.take().is_some() {
-                    tracing::info!("the audit of writes records again");
+                    tracing::info!("the audit log records writes again");
                 }
             }
             Err(error) => {
@@ -148,7 +148,7 @@ impl Book {
                 }
                 let text = error.to_string();
                 if self.told.as_ref() != Some(&text) {
-                    tracing::error!("writes are refused, the audit can't record them: {text}");
+                    tracing::error!("writes are refused because the audit log can't record them: {text}");
                     self.told = Some(text);
                 }
             }

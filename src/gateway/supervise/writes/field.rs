@@ -1,4 +1,4 @@
-//! What the service needs of tags and executors.
+//! The interface of the write service to tags and executors.
 
 use std::time::Duration;
 

@@ -109,20 +109,20 @@ impl Judge {
             Some(Again::Answered(answer)) => {
                 let tag = quoted(answer.tag.as_deref().unwrap_or_default());
                 let message = format!("the id {} was used for another write, of tag {tag}", quoted(id));
-                return refused(Reason::OldId, message + "; allowed: an id of its own for each request");
+                return refused(Reason::OldId, message + "; allowed: a unique id for each request");
             }
             Some(Again::Used) => {
-                let message = format!("the id {} was used before, and what became of it is not kept", quoted(id));
+                let message = format!("the id {} was used before, and its outcome is no longer known", quoted(id));
                 return refused(Reason::OldId, message + "; see `fieldbeat audit`");
             }
             Some(Again::MaybeOlder) => {
-                let message = "the request expires as early as others whose ids are no longer remembered; it may have \
-                               been done already; allowed: a new id, and a later expires";
+                let message = "the request expires as early as others whose ids are no longer stored; it may already \
+                               have been executed; allowed: a new id and a later expires";
                 return refused(Reason::OldId, message.to_owned());
             }
         }
         let expires = request.expires_utc_ns?;
-        let clock = || format!("the gateway's clock says {}", utc_text(utc_now_ns));
+        let clock = || format!("the gateway's clock is at {}", utc_text(utc_now_ns));
         if expires <= utc_now_ns {
             return refused(Reason::Expired, format!("the request expired at {}; {}", utc_text(expires), clock()));
         }
@@ -145,7 +145,7 @@ impl Judge {
     ) -> Result<Allowed, Refusal> {
         let refuse = |reason, message: String| Err(Refusal { reason, message });
         if field.is_changing() {
-            return refuse(Reason::Reloading, "a new configuration is being adopted; allowed: try again".to_owned());
+            return refuse(Reason::Reloading, "a new configuration is being adopted; allowed: retry".to_owned());
         }
         let tag = quoted(&request.tag);
         let Some(target) = field.find(&request.tag) else {
@@ -153,7 +153,7 @@ impl Judge {
             return refuse(Reason::UnknownTag, format!("there is no tag {tag}{guess}"));
         };
         let Some(limits) = target.limits.clone() else {
-            let message = format!("the tag {tag} may not be written; allowed: tags with \"write\" in their file");
+            let message = format!("the tag {tag} is not writable; allowed: tags with \"write\" in their file");
             return refuse(Reason::ReadOnly, message);
         };
         let old = field.newest(&target);
@@ -161,12 +161,12 @@ impl Judge {
         answer.old_status = Some(old.status.name());
         let value = allowed(target.ty, &limits, &request.value)?;
         if tag_is_open(target.id) {
-            return refuse(Reason::TooFast, "a write to the tag is under way; allowed: one at a time".to_owned());
+            return refuse(Reason::TooFast, "a write to the tag is in progress; allowed: one at a time".to_owned());
         }
         self.check_step(&limits, &target, &old, &value)?;
         if let Some(wait) = self.tag_rates.wait(&request.tag, now) {
             let message = format!(
-                "the tag was written shortly before; allowed: one write in {} ms, the next in {} ms",
+                "the tag was written recently; allowed: one write every {} ms, the next in {} ms",
                 limits.interval_min.0 / 1_000_000,
                 wait.as_millis() + 1
             );

@@ -57,7 +57,7 @@ impl Live {
 }
 
 fn reloading() -> Refusal {
-    Refusal::new(Reason::Reloading, "a new configuration is being adopted; allowed: try again")
+    Refusal::new(Reason::Reloading, "a new configuration is being adopted; allowed: retry")
 }
 
 fn refusal(fault: &WriteFault) -> Refusal {
@@ -72,7 +72,7 @@ fn refusal(fault: &WriteFault) -> Refusal {
         WriteFault::Range { .. } | WriteFault::TooLong { .. } => Reason::OutOfRange,
     };
     let message = match fault {
-        WriteFault::NotWritable => "the tag's link has no way to write it".to_owned(),
+        WriteFault::NotWritable => "the tag's link cannot write it".to_owned(),
         fault => fault.to_string(),
     };
     Refusal { reason, message }
@@ -138,7 +138,7 @@ impl Field for Live {
         let deadline = monotonic_now() + Nanos(u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX));
         let given = orders::lock(&self.orders).write(WriteOrder { deadline, ..order });
         if given.is_err() {
-            let message = format!("its executor has {WRITES_PENDING_MAX} writes under way; allowed: try again later");
+            let message = format!("its executor has {WRITES_PENDING_MAX} pending writes; allowed: retry later");
             return Err(Refusal { reason: Reason::Busy, message });
         }
         self.given.insert(order.id, (plan, tag));
@@ -191,23 +191,23 @@ fn failure(outcome: WriteOutcome, plan: &Plan, tag: TagId) -> Option<(Option<Rea
             return Some((None, text.to_owned()));
         }
         WriteOutcome::ReadBackDiffers => {
-            (Reason::ReadBackDiffers, "the device confirmed it, and holds another value".to_owned())
+            (Reason::ReadBackDiffers, "the device confirmed it, but holds another value".to_owned())
         }
         WriteOutcome::NotReadBack => {
-            (Reason::NotReadBack, "the device confirmed it, and did not answer what it holds".to_owned())
+            (Reason::NotReadBack, "the device confirmed it, but the read-back failed".to_owned())
         }
         WriteOutcome::Refused(code) => {
             let text = link.map_or_else(String::new, |link| kinds::refusal_text(&*link.protocol, code));
             (Reason::DeviceRefused, text)
         }
         WriteOutcome::WrongReply => {
-            (Reason::WrongReply, "sent, and the answer does not fit; the device may have taken it".to_owned())
+            (Reason::WrongReply, "sent, but the reply does not match; the device may have executed it".to_owned())
         }
         WriteOutcome::NoReply => {
-            (Reason::NoReply, "sent, and not answered in time; the device may have taken it".to_owned())
+            (Reason::NoReply, "sent, but not answered in time; the device may have executed it".to_owned())
         }
         WriteOutcome::Lost => {
-            let text = format!("sent, and the connection of link \"{name}\" was lost; the device may have taken it");
+            let text = format!("sent, but the connection of link \"{name}\" was lost; the device may have executed it");
             (Reason::ConnectionLost, text)
         }
         WriteOutcome::NoConnection => {
@@ -216,14 +216,12 @@ fn failure(outcome: WriteOutcome, plan: &Plan, tag: TagId) -> Option<(Option<Rea
         WriteOutcome::NotOperational => {
             (Reason::NotSent, format!("not sent: the device on link \"{name}\" is not operational"))
         }
-        WriteOutcome::NotSent => {
-            (Reason::NotSent, format!("not sent: its turn on link \"{name}\" did not come in time"))
-        }
-        WriteOutcome::Busy => (Reason::Busy, format!("not sent: too many writes wait for link \"{name}\"")),
+        WriteOutcome::NotSent => (Reason::NotSent, format!("not sent: link \"{name}\" was busy until the deadline")),
+        WriteOutcome::Busy => (Reason::Busy, format!("not sent: too many writes are waiting for link \"{name}\"")),
         WriteOutcome::PlanChanged => {
-            (Reason::PlanChanged, "not sent: a new configuration was adopted in between; try again".to_owned())
+            (Reason::PlanChanged, "not sent: a new configuration was adopted in the meantime; retry".to_owned())
         }
-        WriteOutcome::NotWritable => (Reason::NotSent, format!("not sent: the link \"{name}\" has no way to write it")),
+        WriteOutcome::NotWritable => (Reason::NotSent, format!("not sent: the link \"{name}\" cannot write it")),
     };
     Some((Some(reason), text))
 }

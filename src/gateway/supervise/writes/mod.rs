@@ -1,4 +1,4 @@
-//! Writes to tags: the one way that every request takes, whoever asks.
+//! Writes to tags: one path for the requests of every interface.
 //!
 //! One thread. It judges what was handed in at the desk, records what will be done in the journal's audit, gives the
 //! order to the field, waits for its answer, records the outcome, and tells the requester. Nothing of that waits for a

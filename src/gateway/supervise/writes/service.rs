@@ -192,7 +192,7 @@ impl<F: Field> Service<F> {
             if stopping || self.pending.len() + begun.len() >= WRITES_PENDING_MAX {
                 let (reason, message) = match stopping {
                     true => (Reason::Stopping, "the gateway stops".to_owned()),
-                    false => (Reason::Busy, format!("{WRITES_PENDING_MAX} writes are under way; allowed: try again")),
+                    false => (Reason::Busy, format!("{WRITES_PENDING_MAX} writes are pending; allowed: retry")),
                 };
                 let answer = Answer::refused(request.id, Some(request.tag), reason, message);
                 self.refuse(&requester, answer, reply, came, now);
@@ -247,7 +247,7 @@ impl<F: Field> Service<F> {
             pending.replies.push(reply);
             return;
         }
-        let message = "a write with this id is under way; its answer comes by itself";
+        let message = "a write with this id is in progress; its answer follows";
         let answer = Answer::refused(request.id, Some(request.tag), Reason::UnderWay, message);
         self.stats.count(requester.way, &answer);
         tell(answer, vec![reply], came);
@@ -307,7 +307,7 @@ impl<F: Field> Service<F> {
             match &first {
                 Ok(first) => pending.number = first + at as u64,
                 Err(error) => {
-                    let message = format!("nothing is written that can't be recorded: {error}");
+                    let message = format!("not written because it can't be recorded: {error}");
                     let answer = pending.answer.with_reason(Reason::NoRecord, message);
                     self.judge.take_back(&pending.requester, &answer);
                     self.stats.count(pending.requester.way, &answer);
@@ -319,7 +319,7 @@ impl<F: Field> Service<F> {
             let left = pending.allowed.timeout.saturating_sub(now.saturating_duration_since(pending.came));
             if left.is_zero() {
                 let message = format!(
-                    "not sent: the journal took longer to record it than the {} ms that it had",
+                    "not sent: recording it in the journal took longer than its timeout of {} ms",
                     pending.allowed.timeout.as_millis()
                 );
                 self.end(pending, Some((Reason::NotSent, message)), None);
@@ -350,7 +350,7 @@ impl<F: Field> Service<F> {
         let now = Instant::now();
         while let Some(at) = self.pending.iter().position(|pending| pending.until <= now) {
             let pending = self.pending.swap_remove(at);
-            self.give_up(pending, "its executor gave no answer in time; the device may have taken it");
+            self.give_up(pending, "its executor did not answer in time; the device may have executed it");
         }
     }
 

@@ -353,7 +353,7 @@ fn a_request_that_expired_is_refused_and_so_is_one_that_lives_too_long() {
     };
     let late = expiring(-1);
     assert_eq!(late.reason, Some("expired"));
-    assert!(late.message.unwrap().contains("the gateway's clock says 20"), "both times are told");
+    assert!(late.message.unwrap().contains("the gateway's clock is at 20"), "both times are told");
     assert_eq!(expiring(601_000).reason, Some("expired"));
     assert_eq!(expiring(10_000).outcome, Outcome::Done);
 }
@@ -364,7 +364,7 @@ fn rates_of_a_tag_and_of_the_gateway_are_kept() {
     assert_eq!(rig.write("slow", json!(1)).outcome, Outcome::Done);
     let answer = rig.write("slow", json!(2));
     assert_eq!(answer.reason, Some("too_fast"));
-    assert!(answer.message.unwrap().contains("one write in 60000 ms"));
+    assert!(answer.message.unwrap().contains("one write every 60000 ms"));
     // 20 a second for all, one of which is used.
     let mut done = 0;
     let start = Instant::now();

@@ -48,7 +48,8 @@ impl Prepared {
         let service = Writes::start(live, asked, audit, reader, control.writes_per_s, stats)?;
         let socket = ControlSocket::start(control, desk, observed.clone()).unwrap_or_else(|error| {
             tracing::error!(
-                "the gateway cannot be asked, nor written by `fieldbeat write`: {error}; everything else runs"
+                "the control socket is not available (`fieldbeat status`, `get`, `list`, `tail --live`, `write`): \
+                 {error}; everything else runs"
             );
             observed.health.set(CONTROL_PART, Severity::Degraded, error.to_string());
             None

@@ -64,14 +64,14 @@ impl Commands {
                 if is_sure {
                     self.answer_refused(reply, &why.to_string());
                 } else if self.refused_topics.suspect(&reply.topic, now) {
-                    self.answer_refused(reply, "it closed the connection over it twice");
+                    self.answer_refused(reply, "it closed the connection twice because of it");
                 } else {
                     self.put(reply);
                 }
             }
             for (_, reply) in unconfirmed {
                 if self.may_be_to_blame(&reply) && self.refused_topics.suspect(&reply.topic, now) {
-                    self.answer_refused(reply, "it closed the connection over it twice");
+                    self.answer_refused(reply, "it closed the connection twice because of it");
                 }
             }
         }
@@ -89,7 +89,7 @@ impl Commands {
         let topic = quoted(&reply.topic);
         if self.refused_topics.refuse(&reply.topic, std::time::Instant::now()) {
             let hint = match reply.is_own_topic {
-                true => "requests that want their answer there are refused for a while",
+                true => "requests with this response topic are refused for a while",
                 false => "check the broker's access rights for `answer_topic`",
             };
             tracing::warn!(
@@ -98,7 +98,7 @@ impl Commands {
                 self.name, self.settings.peer.address()
             );
         }
-        let message = format!("the broker refuses answers on topic {topic}: {why}; another record says how it ended");
+        let message = format!("the broker refuses answers on topic {topic}: {why}; another record has its outcome");
         let Answer { id, tag, .. } = &reply.answer;
         let record = Answer::refused(id.clone(), tag.clone(), Reason::ResponseTopic, message);
         self.desk.note(self.requester.clone(), record);

@@ -177,7 +177,7 @@ impl Commands {
             (code, _) => return Err(peer.refused(&reason_name(code)).into()),
         }
         if self.at_least_once && ack.qos_max == 0 {
-            let text = format!("{} takes QoS 0 only; set `qos = 0`", peer.address());
+            let text = format!("{} supports QoS 0 only; set `qos = 0`", peer.address());
             return Err(output::Failure::Refused(text).into());
         }
         connection.in_flight_max = COMMAND_IN_FLIGHT_MAX.min(usize::from(ack.in_flight_max).max(1));
@@ -253,7 +253,7 @@ impl Commands {
         match packet {
             Packet::SubAck { packet, code } if code < 0x80 => {
                 let topic = self.subscribed(packet);
-                tracing::info!(output = %self.name, "output {}: writes are taken from topic {topic} at {address}", self.name);
+                tracing::info!(output = %self.name, "output {}: writes are accepted on topic {topic} of {address}", self.name);
                 self.told.clear();
                 self.brokers.is_well();
             }
@@ -265,7 +265,7 @@ impl Commands {
             }
             Packet::PubAck { packet, code } => {
                 let Some(at) = connection.sent.iter().position(|sent| sent.packet == packet) else {
-                    let text = format!("acknowledgement {packet} that nothing asked for");
+                    let text = format!("unexpected acknowledgement {packet}");
                     return Err(self.violation(&Violation(text)));
                 };
                 connection.acknowledged = Instant::now();
@@ -326,7 +326,7 @@ impl Commands {
         let patience = MQTT_STALL_MIN.max(self.settings.keep_alive * 2);
         if !connection.sent.is_empty() && now > connection.acknowledged + patience {
             let (address, seconds) = (self.settings.peer.address(), patience.as_secs());
-            let text = format!("{address} acknowledges no answers for {seconds} s; connection dropped");
+            let text = format!("{address} has not acknowledged answers for {seconds} s; connection dropped");
             return Err(output::Failure::Silent(text).into());
         }
         self.keep_alive(connection, now)?;
@@ -374,8 +374,8 @@ impl Commands {
         self.desk.count_flood();
         tracing::warn!(
             output = %self.name,
-            "commands of output {}: {} sends more on topic {} than is taken ({COMMAND_MESSAGES_PER_S_MAX} messages, {} MiB \
-             a second); reading pauses again and again, and commands wait with the rest",
+            "commands of output {}: {} sends more on topic {} than the limit ({COMMAND_MESSAGES_PER_S_MAX} messages, \
+             {} MiB a second); reading is throttled and commands are delayed",
             self.name, self.settings.peer.address(), self.command_topic, COMMAND_READ_BYTES_PER_S_MAX >> 20
         );
     }

@@ -87,7 +87,7 @@ impl Commands {
         let sender = if to.is_own_topic { to.topic.as_str() } else { "" };
         let Some(under_way) = self.senders.begin(sender) else {
             let message = format!(
-                "{COMMAND_UNDER_WAY_MAX} requests of this sender are under way; allowed: wait for their answers"
+                "{COMMAND_UNDER_WAY_MAX} requests of this sender are in progress; allowed: wait for their answers"
             );
             let malformed = Malformed { id: request.id, tag: Some(request.tag), message };
             return self.refuse(requester, malformed, Reason::Busy, to);
@@ -114,8 +114,8 @@ impl Commands {
     fn response(&mut self, topic: String) -> Result<String, Refusal> {
         let plain = !topic.is_empty() && !topic.contains(['+', '#', '\0']);
         if !plain || topic.len() > COMMAND_TOPIC_BYTES_MAX || topic == self.command_topic {
-            let message = "the response topic is none to publish to; allowed: a topic of at most 1024 bytes without \
-                           wildcards, and not that of commands";
+            let message = "the response topic is invalid; allowed: a topic of at most 1024 bytes without wildcards, \
+                other than the command topic";
             return Err(refusal(Reason::Malformed, message));
         }
         match self.refused_topics.left(&topic, std::time::Instant::now()) {
@@ -123,7 +123,7 @@ impl Commands {
             Some(_) if topic == self.answer_topic => Ok(topic),
             Some(left) => {
                 let message = format!(
-                    "the broker refuses answers on topic {}; allowed: another response topic, or this one again in {} s",
+                    "the broker refuses answers on topic {}; allowed: another response topic, or this one in {} s",
                     quoted(&topic),
                     left.as_secs() + 1
                 );
@@ -156,7 +156,7 @@ fn judge(retained: bool, payload: &[u8], bytes: usize) -> Result<Request, Refusa
         return Err(refusal(Reason::TooLarge, message));
     }
     if retained {
-        let why = "a retained message is done again at each reconnect; allowed: publish it without retain";
+        let why = "a retained message would be executed again at each reconnect; allowed: publish it without retain";
         let (reason, wrong) = refusal(Reason::Retained, why);
         return Err((reason, named(wrong, payload)));
     }
@@ -165,10 +165,10 @@ fn judge(retained: bool, payload: &[u8], bytes: usize) -> Result<Request, Refusa
     }
     let request = Request::parse(payload).map_err(|malformed| (Reason::Malformed, malformed))?;
     let missing = match (&request.id, request.expires_utc_ns) {
-        (None, _) => "id is missing; allowed: an id of its own for each request",
+        (None, _) => "id is missing; allowed: a unique id for each request",
         (_, None) => {
             "expires is missing; allowed: a time such as \"2026-11-21T08:15:10Z\", or milliseconds since \
-             1970-01-01T00:00:00Z, after which nothing is written any more"
+             1970-01-01T00:00:00Z, after which nothing is written"
         }
         _ => return Ok(request),
     };

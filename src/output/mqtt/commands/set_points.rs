@@ -72,11 +72,11 @@ impl SetPoints {
         }
         if publish.retained {
             // The end of a retained value, too, which is empty.
-            let why = "a retained value is done again at each reconnect; allowed: publish it without retain";
+            let why = "a retained value would be written again at each reconnect; allowed: publish it without retain";
             return refuse(refusal(Reason::Retained, why));
         }
         if !known {
-            return refuse(refusal(Reason::UnknownTag, "there is no tag of so long a name"));
+            return refuse(refusal(Reason::UnknownTag, "no tag has a name of this length"));
         }
         match value(&publish.payload) {
             Ok(value) => {
@@ -120,7 +120,7 @@ const CAME_MAX: usize = COMMAND_RECEIVE_MAX as usize * 2;
 /// A number, `true`, `false`, a list or a text in quotes as JSON has them; what is no JSON is a text as it stands.
 fn value(payload: &[u8]) -> Result<Json, String> {
     const ALLOWED: &str = "allowed: a plain value such as 21.5, true or \"text\"";
-    let Ok(text) = std::str::from_utf8(payload) else { return Err(format!("the value is no UTF-8; {ALLOWED}")) };
+    let Ok(text) = std::str::from_utf8(payload) else { return Err(format!("the value is not UTF-8; {ALLOWED}")) };
     match serde_json::from_str::<Json>(text) {
         _ if text.trim().is_empty() => Err(format!("the message is empty; {ALLOWED}")),
         Ok(Json::Object(_)) => {
@@ -128,7 +128,9 @@ fn value(payload: &[u8]) -> Result<Json, String> {
         }
         Ok(Json::Null) => Err(format!("the value is null; {ALLOWED}")),
         Ok(value) => Ok(value),
-        Err(_) if text.starts_with(['{', '[', '"']) => Err(format!("the value {} is no JSON; {ALLOWED}", quoted(text))),
+        Err(_) if text.starts_with(['{', '[', '"']) => {
+            Err(format!("the value {} is not JSON; {ALLOWED}", quoted(text)))
+        }
         Err(_) => Ok(Json::String(text.to_owned())),
     }
 }
@@ -173,7 +175,7 @@ mod tests {
             assert_eq!(value(text.as_bytes()), Ok(expected), "{text}");
         }
         for (text, fault) in
-            [("", "empty"), (" ", "empty"), ("{}", "object"), ("null", "null"), ("[1", "no JSON"), ("\"a", "no JSON")]
+            [("", "empty"), (" ", "empty"), ("{}", "object"), ("null", "null"), ("[1", "not JSON"), ("\"a", "not JSON")]
         {
             assert!(value(text.as_bytes()).unwrap_err().contains(fault), "{text}");
         }

@@ -75,7 +75,7 @@ pub(in crate::mqtt) fn decode(frame: Frame, version: MqttVersion) -> Result<Pack
         kind::SUBACK => suback(&mut bytes, v5),
         kind::PINGRESP => Some(Packet::PingResp),
         kind::DISCONNECT if v5 => disconnect(&mut bytes),
-        other => return Err(Violation(format!("a packet of type {other} that a client is never sent"))),
+        other => return Err(Violation(format!("a packet of type {other}, which clients must not receive"))),
     };
     packet.ok_or_else(|| Violation(format!("a malformed packet of type {}", first >> 4)))
 }
@@ -126,7 +126,7 @@ fn disconnect(bytes: &mut Bytes<'_>) -> Option<Packet> {
 fn publish(first: u8, body: &[u8], left_out: usize, v5: bool) -> Result<Packet, Violation> {
     let qos = first >> 1 & 3;
     if qos > 1 {
-        return Err(Violation(format!("a message with QoS {qos}, and 1 is the most that was subscribed to")));
+        return Err(Violation(format!("a message with QoS {qos}, although the subscription is for at most 1")));
     }
     let mut bytes = Bytes(body);
     let Some(topic) = bytes.binary() else { return Err(Violation("a message without a topic".into())) };
@@ -134,7 +134,7 @@ fn publish(first: u8, body: &[u8], left_out: usize, v5: bool) -> Result<Packet, 
         0 => None,
         _ => match bytes.u16() {
             Some(packet @ 1..) => Some(packet),
-            _ => return Err(Violation("a message with QoS 1 and without an identifier".into())),
+            _ => return Err(Violation("a message with QoS 1 without an identifier".into())),
         },
     };
     let unreadable = |why| Ok(Packet::Unreadable(Unreadable { packet, why }));
@@ -150,18 +150,18 @@ fn publish(first: u8, body: &[u8], left_out: usize, v5: bool) -> Result<Packet, 
             Some(())
         });
         if let Some(alias) = alias {
-            let text = format!("topic alias {alias}, and this client allows none (Topic Alias Maximum is 0)");
+            let text = format!("topic alias {alias}, although this client allows none (Topic Alias Maximum is 0)");
             return Err(Violation(text));
         }
         if read.is_none() || twice {
             return unreadable("its properties are malformed");
         }
     }
-    let Ok(topic) = std::str::from_utf8(topic) else { return unreadable("its topic is no UTF-8") };
+    let Ok(topic) = std::str::from_utf8(topic) else { return unreadable("its topic is not UTF-8") };
     let response_topic = match response_topic.map(std::str::from_utf8) {
         None => None,
         Some(Ok(text)) => Some(text.to_owned()),
-        Some(Err(_)) => return unreadable("its response topic is no UTF-8"),
+        Some(Err(_)) => return unreadable("its response topic is not UTF-8"),
     };
     Ok(Packet::Publish(Publish {
         topic: topic.to_owned(),
@@ -306,7 +306,7 @@ mod tests {
     #[test]
     fn a_malformed_message_is_its_publishers_fault_and_can_be_acknowledged() {
         let no_utf8 = [0, 1, b't', 0, 9, 5, 0x08, 0, 2, 0xff, 0xfe, b'x'];
-        let expected = Unreadable { packet: Some(9), why: "its response topic is no UTF-8" };
+        let expected = Unreadable { packet: Some(9), why: "its response topic is not UTF-8" };
         assert_eq!(read(0x32, &no_utf8), Ok(Packet::Unreadable(expected)));
         let twice = [0, 1, b't', 0, 9, 8, 0x08, 0, 1, b'a', 0x08, 0, 1, b'b'];
         assert!(matches!(read(0x32, &twice), Ok(Packet::Unreadable(_))));

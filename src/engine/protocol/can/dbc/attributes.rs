@@ -89,7 +89,7 @@ impl<'t> Parser<'t> {
             Some(at) => Ok(Some(*at)),
             None if self.out.is_gone(id) => Ok(None),
             None => {
-                let help = "it has to be declared above, by BO_";
+                let help = "it must be declared before, by BO_";
                 Err(Fault::new(line, format!("there is no message with the id {id}"), help))
             }
         }

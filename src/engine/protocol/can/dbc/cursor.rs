@@ -50,19 +50,19 @@ impl<'t> Parser<'t> {
         let (line, found) = match self.peek() {
             None => (self.lexer.line(), "the file ends".to_owned()),
             Some(Placed { token: Token::OpenText, line, .. }) => {
-                return Err(Fault::new(line, "a text stands here that has no end", "end it with \""));
+                return Err(Fault::new(line, "a string without an end", "end it with \""));
             }
             Some(Placed { token, line, .. }) => {
                 let found = match token {
                     Token::Word(word) | Token::Number(word) => word.chars().take(40).collect(),
-                    Token::Text(text) => format!("the text {:?}", text.chars().take(40).collect::<String>()),
+                    Token::Text(text) => format!("the string {:?}", text.chars().take(40).collect::<String>()),
                     Token::Sign(sign) => sign.escape_debug().to_string(),
                     Token::OpenText => String::new(),
                 };
-                (line, format!("{found} stands here"))
+                (line, format!("{found} found here"))
             }
         };
-        Err(Fault::new(line, found, format!("wanted: {wanted}")))
+        Err(Fault::new(line, found, format!("expected: {wanted}")))
     }
 
     pub fn is_word(&mut self, word: &str) -> bool {
@@ -192,7 +192,7 @@ impl<'t> Parser<'t> {
                 self.at += 1;
                 Ok(Value::Text(text))
             }
-            _ => self.number("a number or a text").map(Value::Number),
+            _ => self.number("a number or a string").map(Value::Number),
         }
     }
 

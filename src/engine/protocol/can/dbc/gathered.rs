@@ -113,7 +113,7 @@ impl<'t> Gathered<'t> {
         let (extended, id) = (written & EXTENDED != 0, written & !EXTENDED);
         if !extended && (STANDARD_ID_MAX + 1..=EXTENDED_ID_MAX).contains(&id) {
             let message =
-                format!("its id {written} is none of 11 bits, and bit 31 is not set, which marks those of 29");
+                format!("its id {written} does not fit 11 bits, and bit 31, which marks 29-bit ids, is not set");
             return Err(Fault::new(line, message, format!("write {} for the identifier 0x{id:X}", written | EXTENDED)));
         }
         if id > EXTENDED_ID_MAX {
@@ -122,8 +122,8 @@ impl<'t> Gathered<'t> {
         }
         match self.by_id.get(&written).and_then(|at| self.dbc.messages.get(*at)) {
             Some(other) => {
-                let message = format!("its id {written} is that of message {} in line {}", other.name, other.line);
-                Err(Fault::new(line, message, "a message has an id of its own"))
+                let message = format!("its id {written} is also that of message {} in line {}", other.name, other.line);
+                Err(Fault::new(line, message, "each message has a unique id"))
             }
             None => Ok(()),
         }
@@ -138,7 +138,7 @@ impl<'t> Gathered<'t> {
             return;
         };
         let Some(first) = of.signals.get_mut(*first) else { return };
-        let found = format!("a signal of that name stands in line {}, too", first.line);
+        let found = format!("line {} has a signal of the same name", first.line);
         let (what, help) = if first.is_like(&signal) {
             (format!("the second {name} of message {}", of.name), "")
         } else {

@@ -34,7 +34,7 @@ impl<'t> Parser<'t> {
     pub fn signal(&mut self, placed: Placed<'t>) -> Result<(), Fault> {
         let message = match self.out.below {
             Below::None => {
-                return Err(Fault::new(placed.line, "a signal stands here without a message", "SG_ stands below BO_"));
+                return Err(Fault::new(placed.line, "a signal without a message", "SG_ belongs below BO_"));
             }
             Below::Gone => {
                 self.recover(placed);

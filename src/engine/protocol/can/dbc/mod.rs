@@ -229,8 +229,8 @@ impl Message {
                     }
                     (Some(_), Some(_)) => {
                         return Err(fault(format!(
-                            "the signal {} is multiplexed, and its message has several switches: SG_MUL_VAL_ has to \
-                             say which",
+                            "the signal {} is multiplexed, and its message has several switches: SG_MUL_VAL_ must \
+                             select one",
                             signal.name
                         )));
                     }
@@ -245,7 +245,7 @@ impl LostSignal {
     fn told_of_switch(&self, below: &Signal) -> Fault {
         let name = if self.name.is_empty() { "a signal" } else { &self.name };
         let message =
-            format!("the switch of signal {} may be {name}, which is left out: {}", below.written(), self.why.message);
+            format!("the switch of signal {} may be {name}, which is ignored: {}", below.written(), self.why.message);
         Fault::new(self.why.line, message, &*self.why.help)
     }
 }

@@ -65,7 +65,7 @@ fn give_long<T: Named>(list: &mut [T], what: &str, long: &HashMap<usize, &str>, 
         let (shown, short, line) = named.named();
         let Some(long) = long_of(at).filter(|long| long != shown) else { continue };
         if owners.get(long).is_some_and(|owners| *owners > 1) {
-            let why = Fault::new(line, "another one has it, too", "");
+            let why = Fault::new(line, "another one has the same", "");
             left_out.add(format!("the long name {long} of the {what} {shown}"), why);
             continue;
         }
@@ -87,7 +87,7 @@ fn leave_out_twins(messages: &mut [Message], left_out: &mut LeftOut) {
         let (Some(line), Some(second)) = (messages.get(one).map(|first| first.line), messages.get(other)) else {
             continue;
         };
-        let message = format!("another message of that name stands in line {line}");
+        let message = format!("line {line} has a message of the same name");
         let why = Fault::new(second.line, message, "rename one of the two, or give the bits: link:0x123:START:LENGTH");
         left_out.add(format!("the message {}", second.name), why.clone());
         for at in [one, other] {

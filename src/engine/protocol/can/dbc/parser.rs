@@ -24,7 +24,7 @@ pub fn parse(text: &str) -> Result<Dbc, Vec<Fault>> {
     let has_statements = parser.out.has_statements;
     let dbc = parser.out.finish();
     let Some((_, first)) = dbc.left_out.iter().next().filter(|_| !has_statements) else { return Ok(dbc) };
-    let message = format!("no statement such as BO_ is in it, and in line {}: {}", first.line, first.message);
+    let message = format!("it has no statement such as BO_, and in line {}: {}", first.line, first.message);
     Err(vec![Fault::new(0, message, "is it a DBC file?")])
 }
 
@@ -87,7 +87,7 @@ impl<'t> Parser<'t> {
         while self.peek().is_some_and(|next| next.line == placed.line && !matches!(next.token, Token::Text(_))) {
             self.at += 1;
         }
-        if self.text("a text").and_then(|_| self.end()).is_err() {
+        if self.text("a string").and_then(|_| self.end()).is_err() {
             self.recover(placed);
         }
     }

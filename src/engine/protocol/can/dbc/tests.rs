@@ -121,7 +121,7 @@ fn what_is_left_out_is_told_with_its_line_and_reading_goes_on_behind_it() {
     // The value type of Sub is wrong, too; what speaks of the broken signal is not blamed.
     assert_eq!(found.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [12, 32], "{found:?}");
     assert!(
-        found[0].1.starts_with("the signal Torque of message Motor: 1z6 stands here; wanted: the length"),
+        found[0].1.starts_with("the signal Torque of message Motor: 1z6 found here; expected: the length"),
         "{found:?}"
     );
     let motor = dbc.message("Motor").unwrap();
@@ -136,37 +136,37 @@ fn an_oddity_that_no_tag_needs_is_left_out_and_told_and_the_rest_is_read() {
     let sg = " SG_ A : 0|8@1+ (1,0) [0|0] \"\" X\n";
     for (odd, line, part) in [
         (format!("BO_ 1073741824 VECTOR__INDEPENDENT_SIG_MSG: 0 X\n{sg}"), 3, "in no message"),
-        (format!("BO_ 4096 A: 8 X\n{sg}"), 3, "its id 4096 is none of 11 bits, and bit 31 is not set"),
+        (format!("BO_ 4096 A: 8 X\n{sg}"), 3, "its id 4096 does not fit 11 bits, and bit 31"),
         (format!("BO_ 4294967295 A: 8 X\n{sg}"), 3, "its id is 4294967295"),
         (format!("BO_ 99999999999 A: 8 X\n{sg}"), 3, "its id is 99999999999"),
         (format!("BO_ -5 A: 8 X\n{sg}"), 3, "its id is -5"),
-        (format!("BO_ 256 B: 8 X\n{sg}"), 3, "is that of message Ok in line 1"),
-        (format!("BO_ 1 A: 8 X\nBO_ 2 A: 8 X\n{sg}"), 4, "another message of that name stands in line 3"),
-        (format!("BO_ 1 A: eight X\n{sg}"), 3, "eight stands here; wanted: the bytes"),
-        (format!("BO_ 1 : 8 X\n{sg}"), 3, ": stands here; wanted: the name of the message"),
-        (format!("BO_ 1 A: 8 X\n{sg}{}", sg.replace("0|8", "8|8")), 5, "a signal of that name stands in line 4"),
-        ("BO_ 1 A: 8 X\n SG_ S : 0|8@2+ (1,0) [0|0] \"\" X\n".into(), 4, "2 stands here"),
+        (format!("BO_ 256 B: 8 X\n{sg}"), 3, "is also that of message Ok in line 1"),
+        (format!("BO_ 1 A: 8 X\nBO_ 2 A: 8 X\n{sg}"), 4, "line 3 has a message of the same name"),
+        (format!("BO_ 1 A: eight X\n{sg}"), 3, "eight found here; expected: the bytes"),
+        (format!("BO_ 1 : 8 X\n{sg}"), 3, ": found here; expected: the name of the message"),
+        (format!("BO_ 1 A: 8 X\n{sg}{}", sg.replace("0|8", "8|8")), 5, "line 4 has a signal of the same name"),
+        ("BO_ 1 A: 8 X\n SG_ S : 0|8@2+ (1,0) [0|0] \"\" X\n".into(), 4, "2 found here"),
         ("BO_ 1 A: 8 X\n SG_ S : 0|8@1+ (1e999,0) [0|0] \"\" X\n".into(), 4, "1e999"),
-        ("BO_ 1 A: 8 X\n SG_ S : 0|8@1+ (0,5,0) [0|0] \"\" X\n".into(), 4, ", stands here"),
-        ("BO_ 1 A: 8 X\n SG_ S m : 0|8@1+ (1,0) [0|0] \"\" X\n".into(), 4, "m stands here; wanted: M, m and a number"),
+        ("BO_ 1 A: 8 X\n SG_ S : 0|8@1+ (0,5,0) [0|0] \"\" X\n".into(), 4, ", found here"),
+        ("BO_ 1 A: 8 X\n SG_ S m : 0|8@1+ (1,0) [0|0] \"\" X\n".into(), 4, "m found here; expected: M, m and a number"),
         ("BO_ 1 A: 8 X\n SG_ : 0|8@1+ (1,0) [0|0] \"\" X\n".into(), 4, "a signal of message A"),
         ("VAL_ 7 S 1 \"a\";\n".into(), 3, "no message with the id 7"),
         ("VAL_ 256 S 1 \"a\";\n".into(), 3, "no signal S"),
-        ("VAL_ 256 Speed 1 \"3\" pipe\" 2 \"b\";\n".into(), 3, "pipe stands here"),
-        ("VAL_ 256 Speed 0x1 \"a\";\n".into(), 3, "0x1 stands here"),
+        ("VAL_ 256 Speed 1 \"3\" pipe\" 2 \"b\";\n".into(), 3, "pipe found here"),
+        ("VAL_ 256 Speed 0x1 \"a\";\n".into(), 3, "0x1 found here"),
         ("VAL_ 256 Speed 1".into(), 3, "the file ends"),
         ("BA_ \"GenMsgCycleTime\" BO_ 7 20;\n".into(), 3, "no message with the id 7"),
         (
             "BO_ 1 A: 8 X\n SG_ S : 0|8@1+ (1,0) [0|0] \"in\"Hg\"\n SG_ T : 8|8@1+ (1,0) [0|0] \"\" X\n".into(),
             4,
-            "stands here",
+            "found here",
         ),
         ("SG_MUL_VAL_ 7 A B 1-1;\n".into(), 3, "no message with the id 7"),
         ("SIG_VALTYPE_ 7 A : 1;\n".into(), 3, "no message with the id 7"),
-        ("WHAT_ 1 2 3;\n".into(), 3, "WHAT_ stands here"),
+        ("WHAT_ 1 2 3;\n".into(), 3, "WHAT_ found here"),
         ("BU_ A B\n SG_ S : 0|8@1+ (1,0) [0|0] \"\" X\n".into(), 4, "without a message"),
-        ("VAL_ 256 Speed 1 \"no end\n\n".into(), 3, "a text stands here that has no end"),
-        ("\u{1}\u{2}\u{7f}{}[]\n".into(), 3, "\\u{1} stands here"),
+        ("VAL_ 256 Speed 1 \"no end\n\n".into(), 3, "a string without an end"),
+        ("\u{1}\u{2}\u{7f}{}[]\n".into(), 3, "\\u{1} found here"),
     ] {
         let found = left_out(&with_odd(&odd));
         let is_it = |(at, text): &(u32, String)| *at == line && text.contains(part);
@@ -224,9 +224,9 @@ fn a_name_that_means_two_things_is_refused_where_it_is_used() {
          BO_ 3 Hud: 8 X\n SG_ A : 0|8@1+ (1,0) [0|0] \"\" X\n SG_ A : 8|8@1+ (1,0) [0|0] \"\" X\n \
          SG_ B : 0|8@1+ (1,0) [0|0] \"\" X\n SG_ B : 0|8@1+ (1,0) [0|9] \"\" X\n",
     );
-    assert_eq!(why(dbc.message("Twin")), "5: another message of that name stands in line 3");
+    assert_eq!(why(dbc.message("Twin")), "5: line 3 has a message of the same name");
     let hud = dbc.message("Hud").unwrap();
-    assert_eq!(why(hud.signal("A")), "8: a signal of that name stands in line 7, too");
+    assert_eq!(why(hud.signal("A")), "8: line 7 has a signal of the same name");
     assert_eq!(hud.signal("B").map(|b| b.line), Ok(9), "both say the same");
     assert_eq!(hud.first_left_out().map(|why| why.line), Some(8));
 }
@@ -290,7 +290,7 @@ fn long_names_are_shown_and_both_may_be_used() {
 fn what_is_no_dbc_file_is_refused_as_a_whole() {
     for text in ["%PDF-1.7\n1 0 obj\n", "<?xml version=\"1.0\"?>\n<NetworkDefinition/>\n", "\u{1}\u{2}", "no text"] {
         let faults = Dbc::read(text.as_bytes()).unwrap_err();
-        assert!(faults.len() == 1 && faults[0].message.starts_with("no statement such as BO_ is in it"), "{faults:?}");
+        assert!(faults.len() == 1 && faults[0].message.starts_with("it has no statement such as BO_"), "{faults:?}");
     }
     for text in ["VERSION \"\"\nBU_: A\n", "BO_ x y"] {
         assert!(read(text).messages.is_empty(), "a file with nothing that can be used is one all the same");

@@ -1,4 +1,4 @@
-//! How old the fields are that come together.
+//! The age of the fields of one message.
 
 use crate::tag::Nanos;
 

@@ -1,4 +1,4 @@
-//! A CAN interface as a link: frames in, values into image and ring; messages out, on their beat or when they change.
+//! A CAN interface as a link: frames in, values into image and ring; messages out, periodically or on change.
 //!
 //! | file | subject |
 //! |---|---|

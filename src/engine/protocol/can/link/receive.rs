@@ -1,4 +1,4 @@
-//! A frame's way: told apart, timed, cut into values, into the image at once, into the ring on the beat.
+//! Receiving: frames are identified, timed and decoded into the image immediately, and into the ring at each scan.
 
 use super::age::Age;
 use super::decode::{self, Decoded};

@@ -1,4 +1,4 @@
-//! What is sent: messages on their beat, or when a value is written; each write answered once, never sent late.
+//! Sending: messages at their period or on a write; each write is answered once and never sent late.
 
 use std::ops::Range;
 

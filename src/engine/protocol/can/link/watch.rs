@@ -1,4 +1,4 @@
-//! Values that grow old: their messages come no more, the controller has left the bus, the interface is gone.
+//! Stale values: their messages are missing, the controller is bus-off, or the interface is gone.
 
 use super::CanLink;
 use super::receive::hold;

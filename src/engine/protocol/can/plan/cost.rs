@@ -65,8 +65,8 @@ impl LinkWork for CanPlan {
 
     fn refusal(&self, demand: &LinkDemand) -> Refusal {
         Refusal::Full(format!(
-            "its messages need {:.0} % of the bus at {} bit/s, with all stuff bits that there may be; send less often, or \
-             correct \"bitrate\"",
+            "its messages need {:.0} % of the bus at {} bit/s, with the maximum number of stuff bits; send less \
+             often, or correct \"bitrate\"",
             demand.load() * 100.0,
             self.config.bitrate
         ))

@@ -1,4 +1,4 @@
-//! What the kernel shall let through, so that frames that nobody reads cost the executor nothing.
+//! Receive filters for the kernel, so that unused frames cost the executor nothing.
 
 use crate::limits::CAN_FILTERS_MAX;
 use crate::plan::CanFilter;

@@ -85,7 +85,7 @@ fn an_executor_is_reckoned_with_what_comes_and_warned_of_a_full_bus() {
     let slow = crate::plan::demand::Costs { request: Nanos::from_micros(600), ..costs };
     let warned = planned(r#", "bitrate": 1000000"#, &slow).admission;
     assert!(warned.executors[0].load < 0.03, "{}", warned.executors[0].load);
-    assert!(warned.warnings.iter().any(|w| w.contains("if its CAN buses were full")), "{:?}", warned.warnings);
+    assert!(warned.warnings.iter().any(|w| w.contains("if its CAN buses are full")), "{:?}", warned.warnings);
 }
 
 #[test]

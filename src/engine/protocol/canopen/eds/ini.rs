@@ -63,7 +63,7 @@ const SAY_WHAT_IT_IS: &[&str] = &[
 pub fn parse(bytes: &[u8], left_out: &mut LeftOut) -> Result<Sections, Fault> {
     if bytes.len() as u64 > SIDE_FILE_BYTES_MAX {
         let message = format!("the file is larger than {} MiB", SIDE_FILE_BYTES_MAX >> 20);
-        return Err(Fault::new(0, message, "an EDS file has some 100 KB"));
+        return Err(Fault::new(0, message, "a typical EDS file has 100 KB"));
     }
     let text = text_of(bytes);
     let mut reading = Reading { sections: Sections::new(), current: Current::None, left_out };
@@ -99,7 +99,7 @@ impl Reading<'_> {
         }
         if let Some(c) = line.chars().find(|c| c.is_control() && *c != '\t') {
             let message = format!("it has the control character U+{:04X}", u32::from(c));
-            let help = "an EDS file is text; is it another file, or was it written half?";
+            let help = "an EDS file is text; is it another file, or incomplete?";
             self.leave_out("this line", Fault::new(number, message, help));
         } else if let Some(rest) = line.strip_prefix('[') {
             self.end_section();
@@ -124,7 +124,7 @@ impl Reading<'_> {
         let Some(name) = rest.split_once(']').map(|(name, _)| name.trim()).filter(|name| !name.is_empty()) else {
             self.current = Current::None;
             let why = Fault::new(line, format!("the section [{} has no end or no name", shown(rest)), "[Name]");
-            self.left_out.add("what stands below this line", why);
+            self.left_out.add("the text below this line", why);
             return;
         };
         let key = name.to_ascii_lowercase();
@@ -144,7 +144,7 @@ impl Reading<'_> {
         let Some(first) = self.sections.get_mut(&name).filter(|_| is_read(&name)) else { return };
         let is_same =
             SAY_WHAT_IT_IS.iter().all(|key| first.get(key).map(|raw| &raw.text) == again.get(key).map(|raw| &raw.text));
-        let message = format!("the section [{}] stands in line {}, too", shown(&name), first.line);
+        let message = format!("the section [{}] is also in line {}", shown(&name), first.line);
         let why = Fault::new(again.line, message, "");
         if is_same {
             self.left_out.add("this section", why);
@@ -155,7 +155,7 @@ impl Reading<'_> {
 
     fn key(&mut self, line: &str, number: u32) {
         let Some((key, value)) = line.split_once('=') else {
-            let message = format!("{} is neither section nor key", shown(line));
+            let message = format!("{} is neither a section nor a key", shown(line));
             self.leave_out("this line", Fault::new(number, message, "Key=Value, or [Section]"));
             return;
         };
@@ -172,7 +172,7 @@ impl Reading<'_> {
         match section.keys.entry(name) {
             Entry::Occupied(first) => {
                 if first.get().text != raw.text && SAY_WHAT_IT_IS.contains(&&**first.key()) {
-                    let message = format!("the key {} stands in line {}, too", shown(key), first.get().line);
+                    let message = format!("the key {} is also in line {}", shown(key), first.get().line);
                     section.doubt.get_or_insert(Fault::new(number, message, "remove one of the two"));
                 }
             }

@@ -118,7 +118,7 @@ impl Eds {
     pub fn number(&self, object: Object, node: u8) -> Result<Option<u64>, Fault> {
         let Some(raw) = self.get(object).and_then(|entry| entry.value.as_ref()) else { return Ok(None) };
         number::of_node(&raw.text, node).map(Some).ok_or_else(|| {
-            let message = format!("the value {} of {object} is no number", ini::shown(&raw.text));
+            let message = format!("the value {} of {object} is not a number", ini::shown(&raw.text));
             Fault::new(raw.line, message, "allowed: decimal, 0x and hexadecimal digits, $NODEID+number")
         })
     }

@@ -153,7 +153,7 @@ impl Eds {
             first_bit += u16::from(field.bits);
             if first_bit > 64 {
                 let line = self.get(Object { index: mapping, sub }).map_or(line, |entry| entry.line);
-                let message = format!("what the object {mapping:04X} maps has more than 64 bits");
+                let message = format!("the object {mapping:04X} maps more than 64 bits");
                 return Err(Fault::new(line, message, "a PDO has 8 bytes"));
             }
             fields.push(field);

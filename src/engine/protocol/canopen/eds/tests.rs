@@ -77,12 +77,8 @@ fn an_oddity_is_left_out_with_its_line_and_the_rest_is_read() {
     let one = "[DeviceInfo]\n[2000]\nParameterName=Ok\nDataType=7\n";
     for (odd, line, part) in [
         ("[1000]\nDataType=0xZZ\n", 6, "the object 0x1000:00: DataType is \"0xZZ\""),
-        (
-            "[1000]\nDataType=7\n[1000]\nDataType=6\n",
-            7,
-            "the object 0x1000: the section [\"1000\"] stands in line 5, too",
-        ),
-        ("[1000]\nDataType=7\ndatatype=6\n", 7, "the object 0x1000: the key \"datatype\" stands in line 6, too"),
+        ("[1000]\nDataType=7\n[1000]\nDataType=6\n", 7, "the object 0x1000: the section [\"1000\"] is also in line 5"),
+        ("[1000]\nDataType=7\ndatatype=6\n", 7, "the object 0x1000: the key \"datatype\" is also in line 6"),
         ("[1000]\nParameterName=x\n", 5, "the object 0x1000:00: its DataType is missing"),
         ("[1000]\nObjectType=y\nDataType=7\n", 6, "the object 0x1000: ObjectType is \"y\""),
         ("[1000]\nObjectType=8\nDataType=7\nCompactSubObj=999\n", 8, "the object 0x1000: CompactSubObj is"),
@@ -95,9 +91,9 @@ fn an_oddity_is_left_out_with_its_line_and_the_rest_is_read() {
     }
     for (odd, line, part) in [
         ("[OptionalObjects]\n1=x\n", 6, "object 1 of the list is \"x\""),
-        ("[2001]\nwhat is this\nDataType=7\n", 6, "neither section nor key"),
+        ("[2001]\nwhat is this\nDataType=7\n", 6, "neither a section nor a key"),
         ("[2001\nDataType=7\n", 5, "has no end"),
-        ("[2000]\nParameterName=Ok\nDataType=7\n", 5, "this section: the section [\"2000\"] stands in line 2, too"),
+        ("[2000]\nParameterName=Ok\nDataType=7\n", 5, "this section: the section [\"2000\"] is also in line 2"),
         ("[2001]\n\u{1}\u{2}\nDataType=7\n", 6, "control character"),
     ] {
         let eds = leaves_out(&format!("{one}{odd}"), line, part);
@@ -167,7 +163,7 @@ fn a_pdo_that_cannot_be_read_is_left_out_with_what_it_carries() {
         ("DataType=5\r\nDefaultValue=2", "DataType=5\r\nDefaultValue=0xFE", "a multiplexed PDO (0xFE)"),
         ("DataType=5\r\nDefaultValue=2", "DataType=5\r\nDefaultValue=255", "a multiplexed PDO (0xFF)"),
         ("DataType=5\r\nDefaultValue=2", "DataType=5\r\nDefaultValue=65", "maps 65 objects"),
-        ("$NODEID+0x180", "a COB-ID", "is no number"),
+        ("$NODEID+0x180", "a COB-ID", "is not a number"),
         ("n\r\nDataType=5", "n\r\nDataType=q", "DataType is \"q\""),
     ] {
         let found = pdos(from, to);

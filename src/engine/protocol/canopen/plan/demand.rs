@@ -46,7 +46,7 @@ impl LinkWork for CanOpenPlan {
     }
 
     fn unconfirmed(&self) -> &'static str {
-        "sent by PDO, which nothing confirms"
+        "sent by PDO without confirmation"
     }
 
     fn slots_per_s(&self, groups: &ById<GroupId, GroupPlan>) -> u64 {
@@ -77,8 +77,8 @@ impl LinkWork for CanOpenPlan {
         if load > LOAD_MAX {
             // Before anything is asked.
             return Refusal::Full(format!(
-                "SYNC, heartbeats and the PDOs of its nodes need {:.0} % of the bus at {} bit/s, with all stuff bits that \
-                 there may be; raise \"sync_ms\", have PDOs sent less often, or correct \"bitrate\"",
+                "SYNC, heartbeats and the PDOs of its nodes need {:.0} % of the bus at {} bit/s, with the maximum \
+                 number of stuff bits; raise \"sync_ms\", have PDOs sent less often, or correct \"bitrate\"",
                 load * 100.0,
                 self.config.bit_rate
             ));

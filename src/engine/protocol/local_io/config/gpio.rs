@@ -49,11 +49,11 @@ pub fn read(
     let counts = matches!(ty, ScalarType::Uint16 | ScalarType::Uint32 | ScalarType::Uint64);
     if ty != ScalarType::Bool && !matches!(ty, ScalarType::Uint32 | ScalarType::Uint64) {
         let help = "allowed: bool for the level, uint32 or uint64 for the number of edges";
-        tag.error(tag.span_of("data_type"), "a line has no such value", help);
+        tag.error(tag.span_of("data_type"), "a line has no value of this type", help);
         return None;
     }
     if counts && setting.edge.is_none() {
-        let help = "allowed: \"edge\": \"rising\", \"falling\" or \"both\": the edges that are counted";
+        let help = "allowed: \"edge\" with the edges to count: \"rising\", \"falling\" or \"both\"";
         tag.error(tag.span_of("data_type"), "a count without edge", help);
         return None;
     }
@@ -90,11 +90,11 @@ pub fn check_lines(tags: &[TagConfig], links: &[Link], report: &Report) {
         };
         if *setting != point.setting {
             let message = format!(
-                "its line is that of tag {} (line {}), with another direction, bias, edge or debounce time",
+                "its line is also that of tag {} (line {}), with another direction, bias, edge or debounce time",
                 quoted(&first.name),
                 first.source.line
             );
-            report.error(tag.source.clone(), &subject(tag), message, "give both tags the same");
+            report.error(tag.source.clone(), &subject(tag), message, "use the same settings for both tags");
         }
     }
 }

@@ -45,7 +45,7 @@ fn read_buffer(link: &Obj<'_>) -> Option<IioBufferConfig> {
     let watermark = buffer.opt_int(&fields::IIO_WATERMARK).map_or(by_frequency, |watermark| watermark as u32);
     if watermark > length {
         let message = format!("watermark is {watermark}, and the buffer's length {length}");
-        buffer.error(buffer.span_of("watermark"), message, "allowed: up to the length; half of it leaves room");
+        buffer.error(buffer.span_of("watermark"), message, "allowed: at most the length; half of it is a good value");
     }
     let trigger = buffer.text("trigger", "the name of a trigger").map(|trigger| {
         if !is_name(trigger.value) {
@@ -56,7 +56,8 @@ fn read_buffer(link: &Obj<'_>) -> Option<IioBufferConfig> {
     });
     let every = buffer.choice("sampling", fields::SAMPLING) == Some(Sampling::Every);
     if every && frequency_hz.is_none() {
-        let help = "add it: the samples of a second are reckoned with it; with another trigger than time, the most there can be";
+        let help = "add it: the sample rate is calculated from it; for a trigger that is not periodic, the maximum \
+            rate";
         buffer.error(buffer.span_of("sampling"), "sampling every without frequency_hz", help);
     }
     let by_periods = frequency_hz.map(|hz| Nanos((1e9 / hz * f64::from(watermark.max(1)) * IIO_SILENT_PERIODS) as u64));
@@ -81,9 +82,9 @@ pub fn read(
     let is_output = part.text.starts_with("out_");
     let is_channel = part.text.starts_with("in_") || is_output;
     let fault = if !is_channel || part.text.len() > NAME_BYTES_MAX || !part.text.bytes().all(letters) {
-        Some("is no channel")
+        Some("is not a channel")
     } else if part.text.ends_with("_raw") || part.text.ends_with("_input") {
-        Some("has the end of a file's name")
+        Some("has the suffix of a file name")
     } else {
         None
     };
@@ -94,7 +95,7 @@ pub fn read(
     }
     if is_output && is_buffered {
         let message = format!("{} on a link with a buffer, which samples inputs", quoted(part.text));
-        tag.error(span(text, *part), message, "allowed: a link of its own to the device, without \"buffer\"");
+        tag.error(span(text, *part), message, "allowed: another link to the device, without \"buffer\"");
         return None;
     }
     let ty = written.unwrap_or(ScalarType::Float64);
@@ -117,8 +118,8 @@ pub fn check_buffers(tags: &[TagConfig], links: &[Link], report: &Report) {
             let subject = format!("link {}", quoted(&link.config.name));
             let message = format!("{count} tags with every sample are {per_s:.0} samples a second");
             let help = format!(
-                "allowed: {IIO_SAMPLES_PER_S_MAX} of a link; lower frequency_hz, or leave \"sampling\" out, and each beat has \
-                 the newest"
+                "allowed: {IIO_SAMPLES_PER_S_MAX} of a link; lower frequency_hz, or remove \"sampling\": each scan \
+                 then has the newest sample"
             );
             report.error(link.config.source.clone(), &subject, message, help);
         }

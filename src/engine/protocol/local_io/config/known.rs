@@ -39,20 +39,25 @@ pub fn read_chip(
     if let (Some(address), Some(range)) = (address, &chip.addresses)
         && !range.contains(&address)
     {
-        let message = format!("no {name} has the address {address:#04x}");
+        let message = format!("a {name} cannot have the address {address:#04x}");
         tag.error(at, message, format!("allowed: {:#04x} to {:#04x}", range.start(), range.end()));
         return None;
     }
     for key in ["command", "delay_us", "at", "width", "shift", "mask", "bit", "byte_order", "write_command"] {
         if tag.get(key).is_some() {
-            tag.error(tag.span_of(key), format!("{key} with a known chip"), "remove it: the chip's map says it");
+            tag.error(
+                tag.span_of(key),
+                format!("{key} with a known chip"),
+                "remove it: the chip's register map \
+                defines it",
+            );
         }
     }
     let settings = read_settings(tag, chip)?;
     let (program, formula) = chip.program(address.unwrap_or(0), which, &settings);
     let ty = written.unwrap_or(chip.scalar());
     if (ty == ScalarType::Bool) != (chip.scalar() == ScalarType::Bool) {
-        let message = format!("{name}.{channel} is no {}", ty.name());
+        let message = format!("{name}.{channel} is not a {}", ty.name());
         tag.error(tag.span_of("data_type"), message, format!("allowed: {}, or none", chip.scalar().name()));
         return None;
     }

@@ -90,8 +90,8 @@ fn point(
         _ => None,
     };
     if write.is_none() && tag.get("write_command").is_some() {
-        let help = "allowed: on a register that is one number as a whole, read by one command, without shift and mask";
-        tag.error(tag.span_of("write_command"), "write_command on what cannot be written", help);
+        let help = "allowed: on a register that holds one number, read by one command, without shift and mask";
+        tag.error(tag.span_of("write_command"), "write_command on a tag that cannot be written", help);
         return None;
     }
     let program = Arc::new(Program { address, measure, ..Program::default() });
@@ -108,7 +108,7 @@ fn read_register(tag: &Obj<'_>, text: Text<'_>, part: Part<'_>) -> Option<Vec<u8
         Some(register) if wide && register <= 0xFFFF => Some((register as u16).to_be_bytes().to_vec()),
         Some(register) if register <= 0xFF => Some(vec![register as u8]),
         _ => {
-            let help = "allowed: 0x00 to 0xFF, with four digits (0x0000) where registers have two bytes, - for none";
+            let help = "allowed: 0x00 to 0xFF, with four digits (0x0000) for registers of two bytes, - for none";
             tag.error(span(text, part), format!("the register is {}", quoted(part.text)), help);
             None
         }
@@ -203,12 +203,12 @@ fn read_field(tag: &Obj<'_>, bytes: u8, written: Option<ScalarType>) -> Option<(
     let by_type = written.filter(|_| tag.get("at").is_some()).map(|ty| bits_of(ty).div_ceil(8));
     let width = tag.opt_int(&fields::WIDTH).map(|width| width as u8).or(by_type).unwrap_or(rest);
     if width > rest {
-        let message = format!("{width} bytes from byte {at} leave the {bytes} bytes that are read");
+        let message = format!("{width} bytes from byte {at} exceed the {bytes} bytes that are read");
         tag.error(tag.span_of("at"), message, format!("allowed: \"width\" up to {rest}, or more bytes in the address"));
         return None;
     }
     if width > 8 {
-        let help = "allowed: \"at\" and \"width\" (1 to 8), which of the bytes are the value";
+        let help = "allowed: \"at\" and \"width\" (1 to 8), which select the bytes of the value";
         tag.error(tag.span_of("address"), format!("a value of {width} bytes"), help);
         return None;
     }
@@ -222,7 +222,7 @@ fn read_field(tag: &Obj<'_>, bytes: u8, written: Option<ScalarType>) -> Option<(
         Some(WordOrder::Dcba) => true,
         Some(_) => {
             let help = "allowed: ABCD, the most significant byte first, or DCBA, the least significant first";
-            tag.error(tag.span_of("byte_order"), "this byte_order swaps words, and there are none", help);
+            tag.error(tag.span_of("byte_order"), "this byte_order swaps words, but the value has none", help);
             return None;
         }
     };
@@ -249,7 +249,7 @@ fn cut(tag: &Obj<'_>, field: Field, ty: ScalarType) -> Option<Field> {
     }
     let shift = tag.int(&fields::SHIFT) as u8;
     if shift >= whole {
-        let message = format!("a shift of {shift} leaves nothing of {whole} bits");
+        let message = format!("a shift of {shift} removes all {whole} bits");
         tag.error(tag.span_of("shift"), message, format!("allowed: 0 to {}", whole - 1));
         return None;
     }
@@ -265,7 +265,7 @@ fn cut(tag: &Obj<'_>, field: Field, ty: ScalarType) -> Option<Field> {
             return None;
         }
         if bit >= u64::from(left) {
-            let message = format!("bit {bit} leaves the {left} bits that are read");
+            let message = format!("bit {bit} is outside the {left} bits that are read");
             tag.error(tag.span_of("bit"), message, format!("allowed: 0 to {}", left - 1));
             return None;
         }
@@ -273,7 +273,7 @@ fn cut(tag: &Obj<'_>, field: Field, ty: ScalarType) -> Option<Field> {
     }
     let used = (64 - mask.leading_zeros()) as u8;
     if mask != u64::MAX && used > left {
-        let message = format!("mask {mask:#X} leaves the {left} bits that are read");
+        let message = format!("mask {mask:#X} exceeds the {left} bits that are read");
         tag.error(tag.span_of("mask"), message, format!("allowed: up to {:#X}", u64::MAX >> (64 - left)));
         return None;
     }
@@ -283,7 +283,7 @@ fn cut(tag: &Obj<'_>, field: Field, ty: ScalarType) -> Option<Field> {
             tag.error(
                 tag.span_of("data_type"),
                 "a bool without bit",
-                "allowed: \"bit\" or \"mask\", which of the bits",
+                "allowed: \"bit\" or \"mask\", which select the bits",
             );
             return None;
         }
@@ -308,7 +308,7 @@ fn read_mask(tag: &Obj<'_>) -> Option<u64> {
     };
     let mask = mask.filter(|mask| *mask != 0);
     if mask.is_none() {
-        let help = "allowed: a number that is not 0, or a text such as \"0x0FFF\"";
+        let help = "allowed: a number that is not 0, or a string such as \"0x0FFF\"";
         tag.error(node.span, format!("mask is {}", found(node)), help);
     }
     mask

@@ -6,7 +6,7 @@ use crate::config::fields::{NAME_PATTERN, words};
 use crate::limits::NAME_BYTES_MAX;
 use crate::protocol::local_io::fields;
 
-/// A kind of link: what all have, and what is its own.
+/// A kind of link: common keys, and its own.
 macro_rules! bus_link {
     ($(#[$about:meta])* $name:ident, $protocol:literal, $overhead:path, { $($own:tt)* }) => {
         $(#[$about])*
@@ -14,23 +14,23 @@ macro_rules! bus_link {
         #[schemars(deny_unknown_fields)]
         #[expect(dead_code, reason = "read by the derive only")]
         pub struct $name {
-            /// Unique among all files; the first part of its tags' addresses.
+            /// Unique in all files; the first part of its tags' addresses.
             #[schemars(length(min = 1, max = NAME_BYTES_MAX), regex(pattern = NAME_PATTERN))]
             name: String,
-            /// What is spoken on the link.
+            /// Protocol of the link.
             #[schemars(extend("const" = $protocol))]
             protocol: String,
             $($own)*
-            /// What an answer may take on top of the time on the bus, in milliseconds.
+            /// Timeout of an answer in addition to the time on the bus, in milliseconds.
             #[schemars(
                 range(min = fields::LOCAL_IO_TIMEOUT_MS.min, max = fields::LOCAL_IO_TIMEOUT_MS.max),
                 extend("default" = fields::LOCAL_IO_TIMEOUT_MS.default)
             )]
             timeout_ms: Option<u16>,
-            /// What one access costs beside its bits, in milliseconds; the load of the link is reckoned with it.
+            /// Overhead of one access in addition to its bits, in milliseconds, used to calculate the link's load.
             #[schemars(range(min = $overhead.min, max = $overhead.max), extend("default" = $overhead.default))]
             overhead_ms: Option<f64>,
-            /// For people.
+            /// Free text.
             #[schemars(length(max = fields::DESCRIPTION_BYTES_MAX))]
             description: Option<String>,
         }
@@ -52,7 +52,7 @@ bus_link! {
         /// Path of the bus, such as /dev/i2c-1.
         #[schemars(length(min = 2, max = fields::PORT_PATH_BYTES_MAX), regex(pattern = "^/"))]
         bus: String,
-        /// The bus's clock as the system has set it; the load of the link is reckoned with it.
+        /// Clock of the bus as set up by the system, used to calculate the link's load.
         #[schemars(
             range(min = fields::I2C_CLOCK_HZ.min, max = fields::I2C_CLOCK_HZ.max),
             extend("default" = fields::I2C_CLOCK_HZ.default)
@@ -73,16 +73,16 @@ bus_link! {
             extend("default" = fields::SPI_MODE.default)
         )]
         mode: Option<u8>,
-        /// The clock at most.
+        /// Maximum clock.
         #[schemars(
             range(min = fields::SPI_SPEED_HZ.min, max = fields::SPI_SPEED_HZ.max),
             extend("default" = fields::SPI_SPEED_HZ.default)
         )]
         speed_hz: Option<u32>,
-        /// Of a word.
+        /// Bits of a word.
         #[schemars(extend("const" = fields::SPI_BITS.default))]
         bits: Option<u8>,
-        /// The least significant bit goes first.
+        /// The least significant bit is sent first.
         lsb_first: Option<bool>,
     }
 }
@@ -90,10 +90,10 @@ bus_link! {
 bus_link! {
     /// Analogue inputs and outputs of the kernel's IIO.
     IioLink, "iio", fields::IIO_OVERHEAD_MS, {
-        /// The device's name, or its folder in /sys/bus/iio/devices, such as iio:device0.
+        /// The device's name, or its directory in /sys/bus/iio/devices, such as iio:device0.
         #[schemars(length(min = 1, max = 64), regex(pattern = "^[^/]+$"))]
         device: String,
-        /// Samples come through the device's buffer, by a trigger, not one by one.
+        /// Sample with the device's buffer and a trigger, instead of one by one.
         buffer: Option<IioBuffer>,
     }
 }
@@ -103,47 +103,47 @@ bus_link! {
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "read by the derive only")]
 pub struct IioBuffer {
-    /// Scans that the kernel keeps.
+    /// Scans that the kernel buffers.
     #[schemars(
         range(min = fields::IIO_LENGTH.min, max = fields::IIO_LENGTH.max),
         extend("default" = fields::IIO_LENGTH.default)
     )]
     length: Option<u32>,
-    /// Scans that wake Fieldbeat up; without it, so many that it wakes up 100 times a second.
+    /// Scans after which Fieldbeat wakes up; default: so many that it wakes up 100 times a second.
     #[schemars(range(min = fields::IIO_WATERMARK.min, max = fields::IIO_WATERMARK.max))]
     watermark: Option<u32>,
-    /// Name of the trigger, as in /sys/bus/iio/devices/trigger*/name; without it, it stays as it is.
+    /// Name of the trigger, as in /sys/bus/iio/devices/trigger*/name; without it, the trigger is not changed.
     #[schemars(length(min = 1, max = 64), regex(pattern = "^[^/]+$"))]
     trigger: Option<String>,
-    /// Scans a second, set at the trigger or the device; without it, it stays as it is.
+    /// Scans per second, set at the trigger or the device; without it, the rate is not changed.
     #[schemars(range(min = fields::FREQUENCY_HZ.min, max = fields::FREQUENCY_HZ.max))]
     frequency_hz: Option<f64>,
-    /// The newest sample on the group's beat, or every sample.
+    /// The newest sample at each scan of the group, or every sample.
     #[schemars(extend("enum" = words(fields::SAMPLING), "default" = "latest"))]
     sampling: Option<String>,
-    /// How long no scan may come before values are uncertain; three times that, and they are bad.
+    /// Time without a scan after which values are uncertain; after three times that they are bad.
     #[schemars(range(min = fields::SILENT_AFTER_MS.min, max = fields::SILENT_AFTER_MS.max))]
     silent_after_ms: Option<u32>,
 }
 
-/// What is set of a known chip.
+/// Settings of a known chip.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "read by the derive only")]
 pub struct ChipSettings {
-    /// Of ADS1115 and ADS1015: the range, ± so many volts.
+    /// ADS1115 and ADS1015: the range, ± so many volts.
     #[schemars(extend("enum" = super::chips::FULL_SCALES_V))]
     full_scale_v: Option<f64>,
-    /// Of the same: conversions a second.
+    /// ADS1115 and ADS1015: conversions per second.
     #[schemars(range(min = fields::RATE_SPS.min, max = fields::RATE_SPS.max))]
     rate_sps: Option<u32>,
-    /// Of INA219: the shunt.
+    /// INA219: the shunt.
     #[schemars(
         range(min = fields::SHUNT_OHM.min, max = fields::SHUNT_OHM.max),
         extend("default" = fields::SHUNT_OHM.default)
     )]
     shunt_ohm: Option<f64>,
-    /// Of MCP3208, MCP3204 and MCP3008: the reference voltage.
+    /// MCP3208, MCP3204 and MCP3008: the reference voltage.
     #[schemars(
         range(min = fields::REFERENCE_V.min, max = fields::REFERENCE_V.max),
         extend("default" = fields::REFERENCE_V.default)
@@ -151,7 +151,7 @@ pub struct ChipSettings {
     reference_v: Option<f64>,
 }
 
-/// A byte, as a number or a text such as "0x2C".
+/// A byte, as a number or a string such as "0x2C".
 #[derive(JsonSchema)]
 #[schemars(untagged, inline)]
 pub enum Byte {
@@ -159,7 +159,7 @@ pub enum Byte {
     Text(#[schemars(regex(pattern = "^(0x[0-9A-Fa-f]{1,2}|[0-9]{1,3})$"))] String),
 }
 
-/// Bits that are kept, as a number or a text such as "0x0FFF".
+/// Mask of the bits to keep, as a number or a string such as "0x0FFF".
 #[derive(JsonSchema)]
 #[schemars(untagged, inline)]
 pub enum Mask {
@@ -171,51 +171,51 @@ pub enum Mask {
 #[derive(JsonSchema)]
 #[expect(dead_code, reason = "read by the derive only")]
 pub struct LocalIoTag {
-    /// Of a GPIO line.
+    /// GPIO lines: the direction.
     #[schemars(extend("enum" = words(fields::GPIO_DIRECTION), "default" = "in"))]
     direction: Option<String>,
-    /// Of a GPIO line: the resistor that the chip switches to it.
+    /// GPIO lines: the pull resistor of the chip.
     #[schemars(extend("enum" = words(fields::GPIO_BIAS), "default" = "as-is"))]
     bias: Option<String>,
-    /// Of a GPIO output.
+    /// GPIO outputs: the drive.
     #[schemars(extend("enum" = words(fields::GPIO_DRIVE), "default" = "push-pull"))]
     drive: Option<String>,
-    /// Of a GPIO line: true when it is low.
+    /// GPIO lines: true when the level is low.
     active_low: Option<bool>,
-    /// Of a GPIO input: edges that are told at once, or counted where the data type is a number.
+    /// GPIO inputs: edges that are reported immediately, or counted if the data type is a number.
     #[schemars(extend("enum" = words(fields::GPIO_EDGE)))]
     edge: Option<String>,
-    /// Of a GPIO input: how long a level lasts before it counts, in microseconds.
+    /// GPIO inputs: debounce time, in microseconds.
     #[schemars(
         range(min = fields::DEBOUNCE_US.min, max = fields::DEBOUNCE_US.max),
         extend("default" = fields::DEBOUNCE_US.default)
     )]
     debounce_us: Option<u32>,
-    /// Of a GPIO output: what it is set to when the device is opened; left out, it stays as it is.
+    /// GPIO outputs: the level set when the device is opened; without it, the level is not changed.
     initial: Option<bool>,
-    /// Of a register on I2C or SPI: bytes that are sent before the read.
+    /// Registers on I2C or SPI: bytes sent before the read.
     #[schemars(length(min = 1, max = crate::limits::LOCAL_IO_COMMAND_BYTES_MAX))]
     command: Option<Vec<Byte>>,
-    /// Of a register on I2C or SPI: the pause between command and read, in microseconds.
+    /// Registers on I2C or SPI: the pause between command and read, in microseconds.
     #[schemars(
         range(min = fields::DELAY_US.min, max = fields::DELAY_US.max),
         extend("default" = fields::DELAY_US.default)
     )]
     delay_us: Option<u32>,
-    /// Of a register on I2C or SPI: the first byte of the value among those that are read.
+    /// Registers on I2C or SPI: the first byte of the value in the bytes read.
     #[schemars(range(min = fields::AT.min, max = fields::AT.max), extend("default" = fields::AT.default))]
     at: Option<u8>,
-    /// Of a register on I2C or SPI: bytes of the value.
+    /// Registers on I2C or SPI: number of bytes of the value.
     #[schemars(range(min = fields::WIDTH.min, max = fields::WIDTH.max))]
     width: Option<u8>,
-    /// Of a register on I2C or SPI: so many bits to the right.
+    /// Registers on I2C or SPI: right shift in bits.
     #[schemars(range(min = fields::SHIFT.min, max = fields::SHIFT.max), extend("default" = fields::SHIFT.default))]
     shift: Option<u8>,
-    /// Of a register on I2C or SPI: the bits that are kept, after the shift.
+    /// Registers on I2C or SPI: mask of the bits to keep, after the shift.
     mask: Option<Mask>,
-    /// Of a known chip on I2C or SPI: how it is set.
+    /// Known chips on I2C or SPI: settings of the chip.
     chip: Option<ChipSettings>,
-    /// Of a register on I2C or SPI: bytes that are sent before the value when it is written. On I2C, without it, the
+    /// Registers on I2C or SPI: bytes sent before the value in a write. On I2C, without it, the
     /// register's number.
     #[schemars(length(min = 1, max = crate::limits::LOCAL_IO_COMMAND_BYTES_MAX))]
     write_command: Option<Vec<Byte>>,

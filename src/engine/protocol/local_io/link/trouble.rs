@@ -1,4 +1,4 @@
-//! What goes wrong: a thread that does not answer, a device that is gone, and what becomes of the tags.
+//! Faults: a thread that does not answer, a lost device, and the status of their tags.
 
 use super::LocalIoLink;
 use crate::lane::{Frame, LinkState};

@@ -1,4 +1,4 @@
-//! How much may be told by itself: so much a second, and a second's worth at once.
+//! Rate limit of edges: so many a second, and a burst of one second's worth.
 
 use crate::tag::{NANOS_PER_SEC, Nanos};
 

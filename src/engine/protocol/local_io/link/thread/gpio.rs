@@ -48,7 +48,7 @@ impl GpioChip {
     /// Takes the lines.
     pub fn new(chip: &File, name: &str, lines: &[(GpioLine, GpioSetting)]) -> Result<GpioChip, LineFault> {
         let info = chip_info(chip).map_err(|error| {
-            LineFault::Other(format!("{name} is no GPIO chip ({error}); check \"chip\" of the link (gpiodetect)"))
+            LineFault::Other(format!("{name} is not a GPIO chip ({error}); check \"chip\" of the link (gpiodetect)"))
         })?;
         let names = if lines.iter().any(|(line, _)| matches!(line, GpioLine::Name(_))) {
             line_names(chip, info.lines)
@@ -112,7 +112,7 @@ fn offset_of(line: &GpioLine, chip: &str, lines: u32, names: &BTreeMap<String, u
             if names.len() > some.len() {
                 some.push("…");
             }
-            let there = if some.is_empty() { "none has a name".to_owned() } else { some.join(", ") };
+            let there = if some.is_empty() { "no line has a name".to_owned() } else { some.join(", ") };
             format!("{chip} has no line named \"{name}\": {there} (gpioinfo shows all)")
         }),
     }
@@ -128,18 +128,19 @@ fn line_fault(chip: &File, name: &str, offsets: &[u32], error: &io::Error) -> Li
             let who = match offsets.iter().find_map(busy) {
                 Some((offset, consumer)) if consumer.is_empty() => format!("line {offset} is used by the kernel"),
                 Some((offset, consumer)) => format!("line {offset} is used by \"{consumer}\""),
-                None => "a line is used by someone".to_owned(),
+                None => "a line is in use".to_owned(),
             };
-            LineFault::Busy(format!("{name}: {who}; free it there, or take it out of the tag files"))
+            LineFault::Busy(format!("{name}: {who}; release it there, or remove it from the tag files"))
         }
-        Some(libc::EPERM) => LineFault::Other(format!("{name}: a line of {offsets:?} must not be used as asked")),
+        Some(libc::EPERM) => LineFault::Other(format!("{name}: a line of {offsets:?} must not be used as configured")),
         Some(libc::ENXIO) => {
-            LineFault::Other(format!("{name}: a line of {offsets:?} gives no edges ({error}); remove \"edge\""))
+            LineFault::Other(format!("{name}: a line of {offsets:?} does not support edges ({error}); remove \"edge\""))
         }
-        Some(ENOTSUPP | libc::EOPNOTSUPP) => {
-            LineFault::Other(format!("{name} cannot set lines {offsets:?} up as asked ({error}); remove bias or drive"))
-        }
-        _ => LineFault::Other(format!("{name}: lines {offsets:?} cannot be taken: {error}")),
+        Some(ENOTSUPP | libc::EOPNOTSUPP) => LineFault::Other(format!(
+            "{name} cannot set lines {offsets:?} up as configured ({error}); remove bias or \
+                drive"
+        )),
+        _ => LineFault::Other(format!("{name}: lines {offsets:?} cannot be requested: {error}")),
     }
 }
 

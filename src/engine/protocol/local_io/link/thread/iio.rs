@@ -67,7 +67,8 @@ pub(super) fn find(devices: &Path, device: &str) -> Result<PathBuf, String> {
         known.push(format!("{} ({})", entry.file_name().display(), name.trim_end()));
     }
     known.sort();
-    let there = if known.is_empty() { "there is none; is its driver loaded?".to_owned() } else { known.join(", ") };
+    let there =
+        if known.is_empty() { "there is no IIO device; is the driver loaded?".to_owned() } else { known.join(", ") };
     Err(format!("there is no IIO device \"{device}\" in {}: {there}", devices.display()))
 }
 
@@ -83,7 +84,7 @@ impl Channel {
                 format!("{} has no channel \"{name}\"; it has {}", folder.display(), channels(folder))
             }
             Some(libc::EACCES | libc::EPERM) => {
-                format!("no permission for {}; let a udev rule give it to a group of the user", path.display())
+                format!("no permission for {}; add a udev rule that gives it to a group of the user", path.display())
             }
             _ => format!("cannot open {}: {error}", path.display()),
         })?;
@@ -123,7 +124,7 @@ pub(super) fn shared_number(folder: &Path, channel: &str, what: &str) -> Result<
     for name in [Some(channel.to_owned()), Some(numberless), plain].into_iter().flatten() {
         let path = folder.join(format!("{name}_{what}"));
         if let Ok(file) = File::open(&path) {
-            let number = read_number(&file).map_err(|_| format!("{} holds no number", path.display()))?;
+            let number = read_number(&file).map_err(|_| format!("{} does not hold a number", path.display()))?;
             return Ok(Some(number));
         }
     }

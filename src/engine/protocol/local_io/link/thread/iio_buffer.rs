@@ -74,7 +74,7 @@ impl IioBuffer {
         let name = folder.file_name().unwrap_or_default().to_owned();
         if !folder.join("buffer/enable").exists() {
             return Err(Trouble::Other(format!(
-                "{} has no buffer/enable: its driver has no buffer, or its kernel no IIO_TRIGGERED_BUFFER; remove \
+                "{} has no buffer/enable: its driver has no buffer, or the kernel has no IIO_TRIGGERED_BUFFER; remove \
                  \"buffer\" of the link to read the channels one by one",
                 folder.display()
             )));
@@ -128,12 +128,12 @@ fn stream(folder: &Path, channels: &[String], use_time: bool, has_time: bool) ->
         let file = |what: &str| folder.join("scan_elements").join(format!("{name}_{what}"));
         let text = fs::read_to_string(file("type")).unwrap_or_default();
         let Some(format) = Format::of(&text) else {
-            let message = format!("{} says {text:?}, which is no format known here", file("type").display());
+            let message = format!("{} is {text:?}, which is an unknown format", file("type").display());
             return Err(Trouble::Other(message));
         };
         let index = fs::read_to_string(file("index")).ok().and_then(|text| text.trim_end().parse::<u32>().ok());
         let Some(index) = index else {
-            return Err(Trouble::Other(format!("{} holds no number", file("index").display())));
+            return Err(Trouble::Other(format!("{} does not hold a number", file("index").display())));
         };
         elements.push((index, format));
     }
@@ -145,7 +145,7 @@ fn stream(folder: &Path, channels: &[String], use_time: bool, has_time: bool) ->
             continue;
         };
         if format.repeat > 1 {
-            let message = format!("{channel} has {} values in a scan, and a tag is one", format.repeat);
+            let message = format!("{channel} has {} values in a scan, but a tag has one", format.repeat);
             return Err(Trouble::Other(message));
         }
         let factor = |what| shared_number(folder, channel, what).map_err(Trouble::Other);
@@ -242,7 +242,7 @@ impl Settings {
         let current = folder.join("trigger/current_trigger");
         if !current.exists() {
             let message =
-                format!("{} is not there: the device takes no trigger; remove \"trigger\"", current.display());
+                format!("{} does not exist: the device has no trigger; remove \"trigger\"", current.display());
             return Err(Trouble::Other(message));
         }
         self.set(&current, wanted)?;
@@ -267,8 +267,8 @@ impl Settings {
             .chain(of_kind);
         let Some(path) = places.into_iter().find(|path| path.exists()) else {
             return Err(Trouble::Other(format!(
-                "neither {} nor its trigger has a file sampling_frequency; a trigger of its own makes one: see \
-                 iio-trig-hrtimer of the kernel's documentation, and name it as \"trigger\"",
+                "neither {} nor its trigger has a file sampling_frequency; create a timer trigger (see \
+                 iio-trig-hrtimer in the kernel documentation) and set it as \"trigger\"",
                 folder.display()
             )));
         };
@@ -278,7 +278,7 @@ impl Settings {
             let set = set.map_or("nothing".to_owned(), |set| format!("{set} Hz"));
             let available = fs::read_to_string(path.with_file_name("sampling_frequency_available"));
             let available = available.map(|text| format!("; it has {}", text.trim_end())).unwrap_or_default();
-            return Err(Trouble::Other(format!("{} is {set} after {hz} was asked for{available}", path.display())));
+            return Err(Trouble::Other(format!("{} is {set}, although {hz} was requested{available}", path.display())));
         }
         Ok(())
     }
@@ -288,7 +288,7 @@ impl Settings {
             let path = self.enable.display();
             match error.raw_os_error() {
                 Some(libc::EINVAL) => Trouble::Other(format!(
-                    "{path} refuses to be switched on ({error}): the device needs a trigger (\"trigger\" of the buffer), or \
+                    "{path} cannot be enabled ({error}): the device needs a trigger (\"trigger\" of the buffer), or \
                      cannot sample these channels together; {}",
                     there(&triggers(devices))
                 )),
@@ -313,10 +313,12 @@ fn triggers(devices: &Path) -> Vec<(String, PathBuf)> {
 
 fn there(triggers: &[(String, PathBuf)]) -> String {
     if triggers.is_empty() {
-        return "there is no trigger in /sys/bus/iio/devices; iio-trig-hrtimer and iio-trig-sysfs make one".to_owned();
+        return "there is no trigger in /sys/bus/iio/devices; create one with iio-trig-hrtimer or \
+            iio-trig-sysfs"
+            .to_owned();
     }
     let names: Vec<&str> = triggers.iter().map(|(name, _)| name.as_str()).collect();
-    format!("there are the triggers {}", names.join(", "))
+    format!("available triggers: {}", names.join(", "))
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Trouble> {
@@ -329,9 +331,10 @@ pub(super) fn cannot_set(path: &Path, text: &str, error: &io::Error) -> Trouble 
         Some(libc::EBUSY) => {
             Trouble::Busy(format!("{name} is busy: the device's buffer is in use by another program or driver"))
         }
-        Some(libc::EACCES | libc::EPERM) => {
-            Trouble::Other(format!("no permission to write {name}; let a udev rule give it to a group of the user"))
-        }
+        Some(libc::EACCES | libc::EPERM) => Trouble::Other(format!(
+            "no permission to write {name}; add a udev rule that gives it to a group of the \
+                user"
+        )),
         Some(libc::EINVAL) => Trouble::Other(format!("{name} refuses {text:?} ({error})")),
         _ => Trouble::Other(format!("cannot write {text:?} to {name}: {error}")),
     }
@@ -344,11 +347,11 @@ pub(super) fn cannot_open(path: &Path, error: &io::Error) -> Trouble {
             "{name} is busy: another program reads the device's buffer (fuser -v {name} names it)"
         )),
         Some(libc::EACCES | libc::EPERM) => Trouble::Other(format!(
-            "no permission for {name}; add the user that Fieldbeat runs as to the device's group (usually iio), or let a \
-             udev rule give it one"
+            "no permission for {name}; add the user that Fieldbeat runs as to the device's group (usually iio), or \
+             add a udev rule that sets its group"
         )),
         Some(libc::ENOENT) => {
-            Trouble::Other(format!("{name} does not exist: the device has no buffer, or udev did not make it"))
+            Trouble::Other(format!("{name} does not exist: the device has no buffer, or udev did not create it"))
         }
         _ => Trouble::Other(format!("cannot open {name}: {error}")),
     }

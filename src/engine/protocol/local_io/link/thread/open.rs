@@ -40,7 +40,7 @@ pub fn open(setup: &Arc<LocalIoSetup>) -> Result<OwnedFd, String> {
             Err(Trouble::Busy(text) | Trouble::Other(text)) => return Err(text),
         }
     };
-    start(reader, setup).map_err(|error| format!("the system gives no thread for the device ({error})"))
+    start(reader, setup).map_err(|error| format!("cannot start a thread for the device ({error})"))
 }
 
 impl Opens for LocalIoSetup {
@@ -70,7 +70,7 @@ fn reader(setup: &Arc<LocalIoSetup>) -> Result<Box<dyn Reader>, Trouble> {
             let file = open_file(bus, Kind::I2c)?;
             take_for_oneself(&file, bus)?;
             let no_bus = |error: io::Error| {
-                Trouble::Other(format!("{} is no I2C bus ({error}); check \"bus\" of the link", bus.display()))
+                Trouble::Other(format!("{} is not an I2C bus ({error}); check \"bus\" of the link", bus.display()))
             };
             Box::new(Registers::new(
                 Box::new(I2cBus::new(file, bus, setup.timeout).map_err(no_bus)?),
@@ -125,10 +125,10 @@ pub(super) fn open_error(path: &Path, kind: Kind, error: &io::Error) -> String {
     };
     match error.raw_os_error() {
         Some(libc::ENOENT) => match kind {
-            Kind::Gpio => format!("{name} does not exist; gpiodetect shows the chips that are there"),
+            Kind::Gpio => format!("{name} does not exist; gpiodetect lists the chips"),
             Kind::I2c => format!(
                 "{name} does not exist; is the bus enabled (device tree, raspi-config) and i2c-dev loaded (modprobe \
-                 i2c-dev)? i2cdetect -l shows what is there"
+                 i2c-dev)? i2cdetect -l lists the buses"
             ),
             Kind::Spi => format!(
                 "{name} does not exist; is the bus enabled, and spidev bound to the device (device tree, or \
@@ -139,9 +139,9 @@ pub(super) fn open_error(path: &Path, kind: Kind, error: &io::Error) -> String {
             "no permission for {name}; add the user that Fieldbeat runs as to the device's group (ls -l {name}; usually \
              {group}: usermod -aG {group} USER, or SupplementaryGroups={group} in the unit)"
         ),
-        Some(libc::ENXIO | libc::ENODEV) => format!("{name} has no device behind it ({error}); is its driver loaded?"),
-        Some(libc::EBUSY) => format!("{name} is busy: another program has it (fuser -v {name} names it)"),
-        Some(libc::EISDIR) => format!("{name} is a folder, no device"),
+        Some(libc::ENXIO | libc::ENODEV) => format!("{name} has no device ({error}); is its driver loaded?"),
+        Some(libc::EBUSY) => format!("{name} is busy: another program has it open (fuser -v {name} names it)"),
+        Some(libc::EISDIR) => format!("{name} is a directory, not a device"),
         _ => format!("cannot open {name}: {error}"),
     }
 }
@@ -154,7 +154,7 @@ fn take_for_oneself(file: &File, path: &Path) -> Result<(), Trouble> {
     }
     let name = path.display();
     Err(Trouble::Busy(format!(
-        "{name} is locked: another link or program has it, or its last access has not come back from the driver (fuser \
+        "{name} is locked: another link or program uses it, or the last access is stuck in the driver (fuser \
          -v {name})"
     )))
 }

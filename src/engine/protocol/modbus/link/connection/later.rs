@@ -1,4 +1,4 @@
-//! Requests that give way to all others: what may stay unanswered, what a busy device is asked again, and what is only
+//! Low-priority requests: those that may stay unanswered, retries at a busy device, and those that are only
 //! asked to find something out. They go out when nothing else waits; where a device is slower than its scans, so that
 //! something always does, by turns with the others after a while.
 //!

@@ -1,4 +1,4 @@
-//! Why requests are not answered as they should be. What comes in place of a reply is kept until the reply is overdue, and
+//! Causes of missing replies. What arrives instead of a reply is kept until the reply is overdue, and
 //! is then the cause of the statuses that follow; a reply that comes after that says afterwards how long it took.
 
 use super::super::frame::Mismatch;

@@ -1,4 +1,4 @@
-//! ReportFilter: which of them is the block's fault, which the unit's, and which asks for patience.
+//! Exceptions: which concern the block, which the unit, and which ask for a retry.
 //!
 //! | code | taken for |
 //! |---|---|

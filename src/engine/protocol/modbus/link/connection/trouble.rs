@@ -1,4 +1,4 @@
-//! What goes wrong: timeouts, lost connections, and what becomes of the tags. For exceptions see `refusal`.
+//! Faults: timeouts, lost connections, and the status of their tags. For exceptions see `refusal`.
 //!
 //! Silence is counted twice. Of a unit: when several of its requests in a row are not answered, or its only one, it is
 //! silent, and nothing is asked of it but single values as probes. Of a request: when its unit answers others meanwhile,

@@ -81,10 +81,10 @@ fn in_a_fake_sysfs_what_is_missing_is_told_with_what_is_there() {
     );
     assert!(open(devices.path(), "bmp280", &["in_temp"]).is_ok(), "the driver reckons itself");
     let said = open(&devices.path().join("nothing"), "ads1115", &[]).err().unwrap();
-    assert!(said.contains("there is none; is its driver loaded?"), "{said}");
+    assert!(said.contains("there is no IIO device; is the driver loaded?"), "{said}");
     fs::write(devices.path().join("iio:device1/in_voltage0_scale"), "lots\n").unwrap();
     let said = open(devices.path(), "ads1015", &["in_voltage0"]).err().unwrap();
-    assert!(said.contains("in_voltage0_scale holds no number"), "{said}");
+    assert!(said.contains("in_voltage0_scale does not hold a number"), "{said}");
 }
 
 /// Prints the seed with which it fails.

@@ -152,35 +152,35 @@ fn in_a_fake_sysfs_what_is_in_the_way_is_told_with_its_file_and_what_to_do_and_n
             &|s| fs::remove_file(s.path("iio:device0/scan_elements/in_voltage1_en")).unwrap(),
             "has no channel \"in_voltage1\" for the buffer; it has in_voltage0, in_voltage2",
         ),
-        (r#""trigger": "tock""#, &|_| (), "there is no trigger \"tock\": there are the triggers tick"),
+        (r#""trigger": "tock""#, &|_| (), "there is no trigger \"tock\": available triggers: tick"),
         (
             r#""trigger": "tick""#,
             &|s| fs::remove_dir_all(s.path("iio:device0/trigger")).unwrap(),
-            "the device takes no trigger; remove \"trigger\"",
+            "the device has no trigger; remove \"trigger\"",
         ),
         (frequency, &|_| (), "nor its trigger has a file sampling_frequency"),
         (frequency, &|s| fs::create_dir(s.path("iio:device0/sampling_frequency")).unwrap(), "cannot write \"1000\" to"),
         (
             r#""length": 8"#,
             &|s| fs::write(s.path("iio:device0/scan_elements/in_voltage0_type"), "le:f12/16>>4\n").unwrap(),
-            "in_voltage0_type says \"le:f12/16>>4\\n\", which is no format known here",
+            "in_voltage0_type is \"le:f12/16>>4\\n\", which is an unknown format",
         ),
         (
             r#""length": 8"#,
             &|s| fs::write(s.path("iio:device0/scan_elements/in_voltage0_type"), "le:s16/16X4>>0\n").unwrap(),
-            "in_voltage0 has 4 values in a scan, and a tag is one",
+            "in_voltage0 has 4 values in a scan, but a tag has one",
         ),
         (
             r#""length": 8"#,
             &|s| fs::write(s.path("iio:device0/scan_elements/in_voltage0_index"), "\n").unwrap(),
-            "in_voltage0_index holds no number",
+            "in_voltage0_index does not hold a number",
         ),
     ];
     for (buffer, harm, wanted) in cases {
         let sysfs = Sysfs::new();
         harm(&sysfs);
         let said = sysfs.open(&buffered(buffer)).err().unwrap_or_else(|| panic!("not refused: {wanted}"));
-        assert!(said.contains(wanted), "found:  {said}\nwanted: {wanted}");
+        assert!(said.contains(wanted), "found:  {said}\nexpected: {wanted}");
         let length = fs::read_to_string(sysfs.path("iio:device0/buffer/length")).unwrap_or("2\n".into());
         assert_eq!((length.as_str(), sysfs.text("iio:device0/scan_elements/in_voltage2_en").as_str()), ("2\n", "1\n"));
     }
@@ -194,7 +194,7 @@ fn a_frequency_that_the_device_does_not_make_is_told() {
     fs::remove_file(sysfs.path("trigger0/sampling_frequency")).unwrap();
     std::os::unix::fs::symlink("/dev/null", sysfs.path("trigger0/sampling_frequency")).unwrap();
     let said = sysfs.open(&buffered(r#""trigger": "tick", "frequency_hz": 1000"#)).err().unwrap();
-    assert!(said.contains("sampling_frequency is nothing after 1000 was asked for; it has 100 200"), "{said}");
+    assert!(said.contains("sampling_frequency is nothing, although 1000 was requested; it has 100 200"), "{said}");
 }
 
 #[test]

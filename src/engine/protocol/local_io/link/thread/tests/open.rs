@@ -14,7 +14,7 @@ fn said(link: &str, tag: &str) -> String {
 #[test]
 fn a_device_that_is_not_there_is_told_with_what_to_do() {
     let gpio = said(r#""protocol": "gpio", "chip": "/dev/gpiochip99""#, r#""address": "l:1""#);
-    assert_eq!(gpio, "/dev/gpiochip99 does not exist; gpiodetect shows the chips that are there");
+    assert_eq!(gpio, "/dev/gpiochip99 does not exist; gpiodetect lists the chips");
     let i2c = said(r#""protocol": "i2c", "bus": "/dev/i2c-99""#, r#""address": "l:0x48:0:1""#);
     assert!(i2c.contains("/dev/i2c-99 does not exist") && i2c.contains("modprobe i2c-dev"), "{i2c}");
     let spi = said(r#""protocol": "spi", "device": "/dev/spidev9.9""#, r#""address": "l:0x00""#);
@@ -26,9 +26,9 @@ fn a_device_that_is_not_there_is_told_with_what_to_do() {
 #[test]
 fn a_file_that_is_another_device_is_told() {
     let gpio = said(r#""protocol": "gpio", "chip": "/dev/null""#, r#""address": "l:1""#);
-    assert!(gpio.contains("/dev/null is no GPIO chip") && gpio.contains("gpiodetect"), "{gpio}");
+    assert!(gpio.contains("/dev/null is not a GPIO chip") && gpio.contains("gpiodetect"), "{gpio}");
     let i2c = said(r#""protocol": "i2c", "bus": "/dev/null""#, r#""address": "l:0x48:0:1""#);
-    assert!(i2c.contains("/dev/null is no I2C bus"), "{i2c}");
+    assert!(i2c.contains("/dev/null is not an I2C bus"), "{i2c}");
     let spi = said(r#""protocol": "spi", "device": "/dev/null""#, r#""address": "l:0x00""#);
     assert!(spi.contains("/dev/null refuses mode 0 at 1000000 Hz"), "{spi}");
 }
@@ -51,8 +51,8 @@ fn a_bus_that_another_has_is_waited_for_and_then_told() {
     let link = format!(r#""protocol": "i2c", "bus": "{}""#, path.display());
     let started = std::time::Instant::now();
     let busy = said(&link, r#""address": "l:0x48:0:1""#);
-    assert!(busy.contains("is locked: another link or program has it"), "{busy}");
+    assert!(busy.contains("is locked: another link or program uses it"), "{busy}");
     assert!(started.elapsed() >= std::time::Duration::from_millis(900), "a thread of ours may be about to leave");
     drop(other);
-    assert!(said(&link, r#""address": "l:0x48:0:1""#).contains("is no I2C bus"));
+    assert!(said(&link, r#""address": "l:0x48:0:1""#).contains("is not an I2C bus"));
 }
