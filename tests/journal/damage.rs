@@ -228,7 +228,10 @@ fn a_directory_that_is_deleted_renamed_or_replaced_is_noticed_and_made_again() {
         let stats = journal.stats();
         assert_eq!(stats.samples_lost.load(Relaxed), 1000, "{how}");
         let loss = stats.loss().unwrap();
-        assert!(loss.contains("1000 samples") && loss.contains(path.to_str().unwrap()), "{loss}");
+        assert!(
+            loss.contains("1000 stored but undelivered samples") && loss.contains(path.to_str().unwrap()),
+            "{loss}"
+        );
         let found = blocks(&journal.reader(), 10);
         assert_eq!(found.iter().map(|block| block.batch.first_sequence).collect::<Vec<_>>(), [1000], "{how}");
         drop(journal);
