@@ -1,9 +1,9 @@
 //! Phases: releases are spread over their periods in packs, so that they do not meet and share wake-ups.
 //!
 //! A wake-up costs an executor several times what a request does, so that a few links share one: the releases of a pack
-//! follow each other so closely that the executor stays awake from the first to the last, and far enough apart that each
-//! request goes out at its own instant. Packs are spread evenly. No link is twice in one: its second request would wait for
-//! the first.
+//! follow each other so closely that the executor's guard bridges what is left between two of them, and far enough apart that
+//! each request goes out at its own instant. With a guard that is shorter than what a send leaves of a step, it sleeps in
+//! between all the same. Packs are spread evenly. No link is twice in one: its second request would wait for the first.
 
 use super::model::ReleasePlan;
 use super::scan::ScanId;

@@ -22,6 +22,7 @@ enum Type {
 }
 
 const TYPES: &[(&str, Type)] = &[("mqtt", Type::Mqtt), ("influxdb", Type::Influx)];
+
 /// What is wrong has been reported; such outputs are left out.
 pub fn read(root: &Obj<'_>, gateway_id: &str, base: Base<'_>) -> Vec<OutputConfig> {
     let mut outputs: Vec<OutputConfig> = Vec::new();
